@@ -53,7 +53,7 @@ class NetworkError(MenderError):
     """No answer, or only part of one; trying again later may help."""
 
 
-class Interrupted(MenderError):  # noqa: N818 - not a fault: the operator asked the client to stop
+class Interrupted(MenderError):
     """A long operation ended early because the client was asked to stop."""
 
 

@@ -1,0 +1,53 @@
+"""How long to wait after a failure: an immutable value, so that its rules are tested without a clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+TRIES_PER_INTERVAL = 3
+"""The field's clients try each interval three times before they double it."""
+
+MAXIMUM_RETRY_AFTER_SECONDS = 24 * 3600.0
+"""A server may ask for patience, but not silence a device for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """The waiting time after repeated failures: each interval three times, then doubled, up to a cap.
+
+    Args:
+        start_seconds: the first interval.
+        cap_seconds: the longest interval.
+        failures: failures in a row so far.
+    """
+
+    start_seconds: float
+    cap_seconds: float
+    failures: int = 0
+
+    def after_failure(self) -> Backoff:
+        """The policy once one more try has failed."""
+        return replace(self, failures=self.failures + 1)
+
+    def after_success(self) -> Backoff:
+        """The policy once a try has succeeded: it starts anew."""
+        return replace(self, failures=0) if self.failures else self
+
+    @property
+    def interval_seconds(self) -> float:
+        """The interval to wait now, without jitter."""
+        # 2**60 s is past any cap; the bound keeps a year of failures from making a huge number.
+        doublings = min(max(self.failures - 1, 0) // TRIES_PER_INTERVAL, 60)
+        return min(self.start_seconds * float(2**doublings), self.cap_seconds)
+
+    def delay_seconds(self, *, random: float, retry_after_seconds: float | None = None) -> float:
+        """How long to wait before the next try.
+
+        Args:
+            random: a number in [0, 1); spreads a fleet over the last third of the interval, so that devices that
+                lost the same server don't come back in step and the cap holds.
+            retry_after_seconds: what the server asked for; it always wins (protocol: ``Retry-After``), up to a day.
+        """
+        if retry_after_seconds is not None:
+            return min(max(retry_after_seconds, 0.0), MAXIMUM_RETRY_AFTER_SECONDS) * (1 + random / 10)
+        return self.interval_seconds * (2 + random) / 3

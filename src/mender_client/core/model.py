@@ -1,0 +1,150 @@
+"""The values that the rooms exchange: frozen, checked when made, and safe to print (secrets hide themselves)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from types import MappingProxyType
+
+from mender_client.errors import ScriptError
+from .keyvalue import KeyValues, group_by_key
+
+UNKNOWN_ARTIFACT_NAME = "unknown"
+"""What a device without artifact_info calls its software; the server refuses an empty name."""
+
+
+class Status(str, Enum):
+    """The deployment statuses that this client sends."""
+
+    DOWNLOADING = "downloading"
+    INSTALLING = "installing"
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing may be sent for the deployment after this status."""
+        return self in (Status.SUCCESS, Status.FAILURE)
+
+
+class IdentityFormat(str, Enum):
+    """How a single identity value is written; the server takes the two forms for two devices.
+
+    ``PLAIN`` is what the Go and C++ clients send, ``LIST`` what the archived Python client sends.
+    """
+
+    PLAIN = "plain"
+    LIST = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes this device this device to the server, as the JSON object that is signed and sent."""
+
+    id_data: str
+
+    @classmethod
+    def from_key_values(cls, parsed: KeyValues, *, form: IdentityFormat = IdentityFormat.PLAIN) -> Identity:
+        """Build the identity from what the identity script printed.
+
+        Args:
+            parsed: the script's output.
+            form: how a single value is written.
+
+        Raises:
+            ScriptError: there is no pair, or a line is malformed. The server would accept ``{}`` as an
+                identity, so a client must never send it.
+        """
+        if parsed.malformed:
+            raise ScriptError(
+                f"cannot use the identity: line {parsed.malformed[0][:80]!r} is not key=value; "
+                "correct the identity script"
+            )
+        if not parsed.pairs:
+            raise ScriptError(
+                "cannot use the identity: the identity script printed nothing; "
+                "make it print at least one key=value line"
+            )
+        attributes: dict[str, str | list[str]] = {
+            key: values[0] if len(values) == 1 and form is IdentityFormat.PLAIN else list(values)
+            for key, values in group_by_key(parsed.pairs).items()
+        }
+        return cls(json.dumps(attributes, sort_keys=True, separators=(",", ":")))
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The JSON Web Token that authorises this device; opaque to the client and a secret.
+
+    Attributes:
+        value: the token as the server sent it.
+        server_url: the server that gave it and takes it.
+    """
+
+    value: str = field(repr=False)
+    server_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provides:
+    """What the device says about its software when it asks for a deployment.
+
+    Attributes:
+        device_type: the content of the device_type file.
+        artifact_name: the name of the installed Artifact.
+        others: every further key of artifact_info (group, checksums, versions).
+    """
+
+    device_type: str
+    artifact_name: str
+    others: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where the Artifact can be fetched for a while, without the token. Its query is a secret.
+
+    Attributes:
+        uri: the pre-signed address.
+        expire: when it stops working, as the server wrote it; empty when it did not say.
+    """
+
+    uri: str = field(repr=False)
+    expire: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An update that the server wants on this device.
+
+    Attributes:
+        id: the deployment's id; safe as part of a path and of a log line.
+        artifact_name: the name that the device has when it is done.
+        device_types: the device types that the Artifact is for, as the server knows them.
+        link: where the Artifact is.
+    """
+
+    id: str
+    artifact_name: str
+    device_types: tuple[str, ...]
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One inventory attribute; several values make a list."""
+
+    name: str
+    value: str | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogMessage:
+    """One line of a deployment log; ``timestamp`` is aware."""
+
+    timestamp: datetime
+    level: str
+    message: str

@@ -1,0 +1,212 @@
+"""The doors between the rooms: what the workflow needs of the world, as protocols.
+
+``client`` speaks only to these; ``system`` and ``installers`` implement them; ``app.assemble`` joins the two. A test,
+or a program that embeds the client, brings its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import PurePath
+from typing import Protocol
+
+from .keyvalue import KeyValues
+from .model import Deployment, Identity, LogMessage, Provides
+from .record import Record
+from .wire import Reply, Request
+
+
+class Body(Protocol):
+    """An answer whose body is read piece by piece."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, names lower-case."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer as far as bytes are there; 0 at the end, which may come before the promised length.
+
+        Raises:
+            NetworkError: the connection broke or stalled.
+        """
+
+    def close(self) -> None:
+        """Give the connection up."""
+
+
+class Transport(Protocol):
+    """Brings requests to servers."""
+
+    def send(self, request: Request) -> Reply:
+        """Send a request of the device API and read its whole answer, whatever its status.
+
+        Raises:
+            NetworkError: no complete answer.
+        """
+
+    def open(self, url: str, headers: Mapping[str, str]) -> Body:
+        """Start a download: GET without the token, redirects followed within bounds.
+
+        Raises:
+            NetworkError: no answer.
+        """
+
+    def rest(self) -> None:
+        """Nothing is to be sent for a while: close idle connections."""
+
+
+class Clock(Protocol):
+    """Time, and patience."""
+
+    def monotonic(self) -> float:
+        """Seconds that only ever go forward, whatever the wall clock does."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC; may be wrong."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            Interrupted: the client is to stop.
+        """
+
+
+class KeyStore(Protocol):
+    """The device key."""
+
+    def public_key_pem(self) -> str:
+        """The public key, PEM SubjectPublicKeyInfo.
+
+        Raises:
+            KeyFileError: the key can't be read or used.
+        """
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign as the server verifies: by the kind of the key, see protocol ``X-MEN-Signature``.
+
+        Raises:
+            KeyFileError: the key can't be read or used.
+        """
+
+
+class Device(Protocol):
+    """What this device says about itself, by its scripts and files; asked anew each time."""
+
+    def identity(self) -> Identity:
+        """Run the identity script.
+
+        Raises:
+            ScriptError: it can't be run, failed, or printed nothing usable.
+        """
+
+    def inventory(self) -> Sequence[KeyValues]:
+        """Run the inventory scripts in order; a script that fails is left out and logged."""
+
+    def provides(self) -> Provides:
+        """Read device_type and artifact_info.
+
+        Raises:
+            StorageError: there is no usable device type.
+        """
+
+
+class DeploymentLog(Protocol):
+    """The log of one deployment, kept on disk until the next one begins."""
+
+    def begin(self, deployment_id: str) -> None:
+        """Start anew for this deployment, or go on when it is the one that was last begun."""
+
+    def end(self) -> None:
+        """Stop recording."""
+
+    def messages(self) -> Iterable[LogMessage]:
+        """What was recorded, the sub-updater's log merged in."""
+
+
+class PartialFile(Protocol):
+    """The Artifact as far as it has arrived, open for reading what is there and appending what comes."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read back from the bytes on disk; 0 at their end."""
+
+    def write(self, data: memoryview, /) -> None:
+        """Append.
+
+        Raises:
+            StorageError: full, read-only or broken disk.
+        """
+
+    def restart(self) -> None:
+        """Forget every byte."""
+
+    def close(self) -> None:
+        """Close, keeping what is there."""
+
+
+class ArtifactStore(Protocol):
+    """The place for one Artifact, arriving or whole."""
+
+    def partial_size(self) -> int:
+        """Bytes of a partial Artifact on disk."""
+
+    def open_partial(self) -> PartialFile:
+        """Open the partial Artifact, making it if there is none.
+
+        Raises:
+            StorageError: it can't be opened.
+        """
+
+    def commit(self) -> PurePath:
+        """Make the partial file the whole, proven Artifact, durably; returns its path.
+
+        Raises:
+            StorageError: it can't be done.
+        """
+
+    def discard(self) -> None:
+        """Remove both the partial and the whole Artifact."""
+
+    def free_bytes(self) -> int:
+        """Free space where the Artifact goes."""
+
+
+class Journal(Protocol):
+    """Where the client's memory survives a restart."""
+
+    def load(self) -> Record:
+        """What was last saved; an empty record when there is none or it can't be used."""
+
+    def save(self, record: Record) -> None:
+        """Keep the record, durably, before anything that depends on it happens.
+
+        Raises:
+            StorageError: it can't be written.
+        """
+
+
+class Installer(Protocol):
+    """Whatever applies an Artifact to the device."""
+
+    def current_deployment(self) -> str | None:
+        """The id of the deployment that is being installed, or None: nothing is in progress."""
+
+    def check(self) -> None:
+        """Make sure that an update could be installed.
+
+        Raises:
+            InstallError: the sub-updater is missing or can't be run.
+        """
+
+    def install(self, deployment: Deployment, artifact: PurePath) -> None:
+        """Take the proven Artifact over; from here on ``current_deployment`` names the deployment.
+
+        Raises:
+            InstallError: it could not be started, and nothing is in progress.
+            StorageError: the lock could not be written, and nothing is in progress.
+        """

@@ -1,0 +1,106 @@
+"""Range and Content-Range arithmetic: whether the bytes of an answer continue the bytes that we have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.ASCII)
+_LENGTH = re.compile(r"\d{1,19}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRange:
+    """A parsed ``Content-Range`` header; ``first`` and ``last`` are None in the ``*/TOTAL`` form of a 416."""
+
+    first: int | None
+    last: int | None
+    total: int | None
+
+
+def parse_content_range(value: str) -> ContentRange | None:
+    """Parse a ``Content-Range`` header (RFC 9110, 14.4); None when it is not a consistent byte range."""
+    match = _CONTENT_RANGE.fullmatch(value.strip())
+    if match is None:
+        return None
+    first, last, total = (None if part in (None, "*") else int(part) for part in match.groups())
+    if first is not None and last is not None and (last < first or (total is not None and last >= total)):
+        return None
+    return ContentRange(first, last, total)
+
+
+def parse_content_length(headers: Mapping[str, str]) -> int | None:
+    """The ``Content-Length`` of an answer, or None when it is missing or no plain number."""
+    value = headers.get("content-length", "").strip()
+    return int(value) if _LENGTH.fullmatch(value) else None
+
+
+def range_header(offset: int) -> dict[str, str]:
+    """The request header that asks for everything from ``offset`` on; empty at the start."""
+    return {"Range": f"bytes={offset}-"} if offset else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What the server said about the whole object: its length in bytes and its ETag, each None when unsaid."""
+
+    total: int | None = None
+    etag: str | None = None
+
+
+class Verdict(Enum):
+    """What an answer to a download request means for the bytes that we have."""
+
+    CONTINUE = "its body goes on where our bytes end"
+    RESTART = "it is another object, or starts elsewhere: begin from zero"
+    COMPLETE = "we have every byte already"
+    NEW_LINK = "the link no longer works: ask the server for a fresh one, keep the bytes"
+    GONE = "the object does not exist"
+    RETRY = "the storage is in trouble: try again later"
+
+
+def judge(status: int, headers: Mapping[str, str], *, offset: int, known: Promise) -> tuple[Verdict, Promise]:
+    """Decide whether an answer continues a download; a file is never spliced from two objects.
+
+    Object stores may ignore ``If-Range``, so ETag and total are compared here (protocol: Range rules).
+
+    Args:
+        status: the HTTP status of the answer.
+        headers: its headers, names lower-case.
+        offset: how many bytes we have; the request asked for the rest.
+        known: what earlier answers said about the object.
+
+    Returns:
+        The verdict, and what is now known about the object.
+    """
+    if status == 200:
+        said = Promise(parse_content_length(headers), headers.get("etag"))
+        return (Verdict.CONTINUE, said) if offset == 0 else (Verdict.RESTART, known)
+    if status == 206:
+        return _judge_partial(headers, offset, known)
+    if status == 416:
+        answer = parse_content_range(headers.get("content-range", ""))
+        is_complete = answer is not None and answer.total == offset and known.total in (None, offset)
+        return (Verdict.COMPLETE if is_complete else Verdict.RESTART), known
+    if status in (401, 403):
+        return Verdict.NEW_LINK, known
+    if status in (404, 410):
+        return Verdict.GONE, known
+    return Verdict.RETRY, known
+
+
+def _judge_partial(headers: Mapping[str, str], offset: int, known: Promise) -> tuple[Verdict, Promise]:
+    answer = parse_content_range(headers.get("content-range", ""))
+    if answer is None or answer.first != offset or offset == 0:
+        return Verdict.RESTART, known
+    etag = headers.get("etag")
+    if known.total is not None and answer.total is not None and answer.total != known.total:
+        return Verdict.RESTART, known
+    if known.etag is not None and etag is not None and etag != known.etag:
+        return Verdict.RESTART, known
+    return Verdict.CONTINUE, Promise(
+        total=known.total if known.total is not None else answer.total,
+        etag=known.etag if known.etag is not None else etag,
+    )
