@@ -1,0 +1,156 @@
+"""Requests and replies as plain values, so that everything the server decides can be tested without a socket.
+
+Nothing here knows aiohttp. The JSON is written the way the real server writes it: compact, and with ``&``, ``<``
+and ``>`` escaped, because a client must be able to read a link in that form.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+from mender_client.errors import ServerError
+
+BODY_LIMIT_BYTES = 1024 * 1024
+"""The largest JSON body that the server reads; a larger one is answered with 413."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as a handler sees it.
+
+    Args:
+        method: in capitals.
+        path: decoded, without the query.
+        query: the query exactly as it was sent, without the question mark.
+        headers: names in lower case.
+        body: the whole body.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """A part of a file that is sent from disk, piece by piece.
+
+    Args:
+        path: the file.
+        start: the first byte.
+        length: the number of bytes.
+    """
+
+    path: Path
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply: a status, headers, and a body from memory or from a file."""
+
+    status: int
+    body: bytes | FileSlice = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """The number of body bytes."""
+        return self.body.length if isinstance(self.body, FileSlice) else len(self.body)
+
+
+def dump_json(value: object) -> bytes:
+    """Write ``value`` as the real server does (Go's encoder)."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    for character in "&<>":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode("utf-8", "replace")
+
+
+def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    """A reply with a JSON body."""
+    return Reply(status, dump_json(value), {"Content-Type": "application/json; charset=utf-8", **(headers or {})})
+
+
+def error_reply(status: int, message: str, request_id: str = "", headers: Mapping[str, str] | None = None) -> Reply:
+    """The error shape of every Mender service: ``{"error", "request_id"}``; some parts leave the id out."""
+    body = {"error": message, "request_id": request_id} if request_id else {"error": message}
+    return json_reply(body, status, headers)
+
+
+def require_json_type(request: Request) -> None:
+    """Refuse a body that isn't declared as JSON. An empty body needs no type.
+
+    Raises:
+        ServerError: 415 for another type, 400 for none.
+    """
+    if not request.body:
+        return
+    declared = request.headers.get("content-type", "")
+    if not declared.strip():
+        raise ServerError("Invalid value for Content-Type header: mime: no media type", status=400)
+    message = Message()
+    message["Content-Type"] = declared
+    charset = message.get_param("charset", "utf-8")
+    if message.get_content_type() != "application/json" or str(charset).lower() != "utf-8":
+        raise ServerError("Bad Content-Type, expected 'application/json'", status=415)
+
+
+def load_json(body: bytes, prefix: str = "") -> Any:
+    """Decode a body.
+
+    Args:
+        body: the bytes as they came.
+        prefix: what the service says in front of its decoder's words.
+
+    Raises:
+        ServerError: 400, with the reason in words close to those of the real server.
+    """
+    if not body.strip():
+        raise ServerError(f"{prefix}EOF", status=400)
+    try:
+        return json.loads(body)
+    except json.JSONDecodeError as error:
+        rest = error.doc[error.pos : error.pos + 1]
+        reason = f"invalid character '{rest}' looking for beginning of value" if rest else "unexpected EOF"
+    except (ValueError, RecursionError):
+        reason = "invalid character looking for beginning of value"
+    raise ServerError(prefix + reason, status=400)
+
+
+def load_object(body: bytes, prefix: str = "") -> dict[str, Any]:
+    """Decode a body that must be an object; ``null`` counts as an empty one, as it does for the real server."""
+    return as_object(load_json(body, prefix), prefix)
+
+
+def as_object(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return ``value`` if it is an object.
+
+    Raises:
+        ServerError: 400 for anything else.
+    """
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return value
+    raise ServerError(f"{prefix}json: cannot unmarshal {json_kind(value)} into an object", status=400)
+
+
+def json_kind(value: object) -> str:
+    """Name a JSON value the way the real server's messages do."""
+    kinds = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+    return kinds.get(type(value), "null")
+
+
+def collapse_slashes(path: str) -> str:
+    """``//`` counts as ``/`` at the gateway."""
+    return re.sub("/{2,}", "/", path)

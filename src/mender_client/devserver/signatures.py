@@ -1,0 +1,47 @@
+"""Public keys and the signature of an authorisation request (``X-MEN-Signature``).
+
+RSA with PKCS#1 v1.5 and SHA-256, ECDSA (P-256, P-384) with SHA-256 in DER, and Ed25519 over the raw body.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+
+from mender_client.errors import ServerError
+
+
+def parse_public_key(pem: str, prefix: str = "") -> str:
+    """Return ``pem`` in its one canonical spelling, so that equal keys compare equal.
+
+    Raises:
+        ServerError: 400 for anything but the PEM of a public key.
+    """
+    try:
+        key = serialization.load_pem_public_key(pem.encode("utf-8", "replace"))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ServerError(f"{prefix}cannot decode public key", status=400) from error
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+def is_signed(public_key_pem: str, body: bytes, signature: str) -> bool:
+    """Say whether ``signature`` (base64) was made over exactly ``body`` by the owner of the key."""
+    key = serialization.load_pem_public_key(public_key_pem.encode())
+    try:
+        raw = base64.b64decode("".join(signature.split()), validate=True)
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(raw, body, padding.PKCS1v15(), hashes.SHA256())
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(raw, body, ec.ECDSA(hashes.SHA256()))
+        elif isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(raw, body)
+        else:
+            return False
+    except (binascii.Error, InvalidSignature):
+        return False
+    return True
