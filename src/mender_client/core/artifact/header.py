@@ -1,0 +1,215 @@
+"""``header.tar``: what the Artifact is, what it asks for and what it leaves, read after its digest is proven."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from .codec import Compression, expansion_budget, open_decoder
+from .document import Document, parse_document
+from .limits import Limits
+from .names import NameSet, check_file_name
+from .refusal import refusal, shown
+from .tar import TarReader
+from .values import Header, Payload, Script
+
+INFO = "header-info"
+SCRIPTS_FOLDER = "scripts/"
+TYPE_INFO = "headers/0000/type-info"
+META_DATA = "headers/0000/meta-data"
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The files of a header, sorted out."""
+
+    title: str
+    info: Document
+    type_info: Document
+    meta_data: Document | None
+    scripts: tuple[Script, ...]
+
+
+def parse_header(stored: bytes, name: str, compression: Compression, limits: Limits) -> Header:
+    """Parse a header; the caller has proven its digest.
+
+    Args:
+        stored: the member's bytes.
+        name: the member's name, for messages.
+        compression: how it is stored.
+        limits: the bounds.
+
+    Returns:
+        The header; ``signed``, ``augmented`` and the payload's files are for the caller to fill in.
+
+    Raises:
+        ArtifactError: it is broken, lacks something, or goes over a bound.
+    """
+    parts = _read_parts(stored, name, compression, limits)
+    payload_type = _payload_type(parts)
+    provides = parts.info.child("artifact_provides")
+    depends = parts.info.child("artifact_depends")
+    if provides is None or depends is None:
+        raise refusal(f"{INFO} lacks artifact_provides or artifact_depends")
+    provides.only("artifact_name", "artifact_group")
+    depends.only("device_type", "artifact_name", "artifact_group")
+    artifact_name = provides.text("artifact_name")
+    device_types = depends.texts("device_type")
+    if artifact_name is None or not device_types:
+        raise refusal(f"{INFO} names no Artifact or no device type")
+    return Header(
+        artifact_name=artifact_name,
+        artifact_group=provides.text("artifact_group"),
+        device_types=device_types,
+        depends_names=depends.texts("artifact_name") or (),
+        depends_groups=depends.texts("artifact_group") or (),
+        compression=compression,
+        signed=False,
+        augmented=False,
+        scripts=parts.scripts,
+        payload=_parse_payload(parts, payload_type),
+    )
+
+
+def apply_augment(header: Header, stored: bytes, name: str, compression: Compression, limits: Limits) -> Header:
+    """Add what ``header-augment`` says; it may add keys, and change or clear nothing that the header says.
+
+    Args:
+        header: the proven header.
+        stored: the bytes of header-augment, its digest proven by manifest-augment.
+        name: the member's name, for messages.
+        compression: how it is stored.
+        limits: the bounds.
+
+    Raises:
+        ArtifactError: it is broken, contradicts the header, or brings scripts or a clears list.
+    """
+    parts = _read_parts(stored, name, compression, limits)
+    payload = _parse_payload(parts, _payload_type(parts))
+    base = header.payload
+    if payload.type != base.type:
+        raise refusal(f"{name} is for another payload type than the header")
+    if parts.scripts or payload.clears is not None:
+        raise refusal(f"{name} brings scripts or clears_artifact_provides, which it may not")
+    provides = payload.provides and _joined(base.provides or {}, payload.provides, name)
+    depends = _joined(base.depends, payload.depends, name)
+    meta_data = payload.meta_data and _joined(base.meta_data or {}, payload.meta_data, name)
+    merged = replace(
+        base,
+        provides=provides or base.provides,
+        depends=depends,
+        meta_data=meta_data or base.meta_data,
+    )
+    return replace(header, payload=merged)
+
+
+def _joined(base: Mapping[str, _Value], added: Mapping[str, _Value], name: str) -> dict[str, _Value]:
+    for key in added:
+        if key in base:
+            raise refusal(f"{name} says {shown(key)} again, which the header says already")
+    return {**base, **added}
+
+
+def _read_parts(stored: bytes, name: str, compression: Compression, limits: Limits) -> _Parts:
+    contents: dict[str, bytes] = {}
+    scripts: list[Script] = []
+    for member, content in _read_members(stored, name, compression, limits):
+        if member.startswith(SCRIPTS_FOLDER):
+            script = member[len(SCRIPTS_FOLDER) :]
+            check_file_name(script, name)
+            scripts.append(Script(script, content, hashlib.sha256(content).hexdigest()))
+        else:
+            contents[member] = content
+    for due in (INFO, TYPE_INFO):
+        if due not in contents:
+            raise refusal(f"{name} lacks {due}")
+    meta_data = contents.get(META_DATA)
+    return _Parts(
+        name,
+        parse_document(contents[INFO], INFO),
+        parse_document(contents[TYPE_INFO], TYPE_INFO),
+        parse_document(meta_data, META_DATA) if meta_data else None,
+        tuple(scripts),
+    )
+
+
+def _read_members(stored: bytes, name: str, compression: Compression, limits: Limits) -> Iterator[tuple[str, bytes]]:
+    """Read the files of a header in their order, each bounded: header-info, scripts, type-info, meta-data."""
+    budget = expansion_budget(len(stored), limits.header_bytes, limits)
+    decoder = open_decoder(io.BytesIO(stored), compression, name, budget=budget, limits=limits)
+    tar = TarReader(decoder, name, limits)
+    names = NameSet(name)
+    last = -1
+    while member := tar.next_member():
+        names.add(member.name)
+        rank = _rank(member.name, name)
+        if rank < last or (last < 0) != (rank == 0):
+            raise refusal(f"{name} holds {shown(member.name)} out of order")
+        last = rank
+        if len(names) > limits.header_members:
+            raise refusal(f"{name} holds more than the limit of {limits.header_members} files")
+        most = limits.header_bytes if member.name.startswith(SCRIPTS_FOLDER) else limits.json_bytes
+        yield member.name, tar.read_member(member, most)
+
+
+def _rank(member: str, title: str) -> int:
+    if member.startswith(SCRIPTS_FOLDER):
+        return 1
+    try:
+        return {INFO: 0, TYPE_INFO: 2, META_DATA: 3}[member]
+    except KeyError:
+        raise refusal(f"{title} holds {shown(member)}, which has no place there") from None
+
+
+def _payload_type(parts: _Parts) -> str | None:
+    """Give the type of the one payload; header-info and type-info must agree on it."""
+    payloads = parts.info.values.get("payloads")
+    if not isinstance(payloads, list) or not all(isinstance(entry, dict) for entry in payloads):
+        raise refusal(f"{INFO} doesn't list its payloads")
+    if len(payloads) != 1:
+        raise refusal(f"{INFO} lists {len(payloads)} payloads, and this client takes one")
+    declared = Document(payloads[0], f"payloads in {INFO}").text("type")
+    if declared != parts.type_info.text("type"):
+        raise refusal(f"{INFO} and {TYPE_INFO} name different payload types")
+    return declared
+
+
+def _parse_payload(parts: _Parts, payload_type: str | None) -> Payload:
+    provides = parts.type_info.child("artifact_provides")
+    return Payload(
+        type=payload_type,
+        provides=None if provides is None else _parse_provides(provides),
+        depends=_parse_depends(parts.type_info.child("artifact_depends")),
+        clears=parts.type_info.texts("clears_artifact_provides"),
+        meta_data=None if parts.meta_data is None else parts.meta_data.values,
+    )
+
+
+def _parse_provides(provides: Document) -> dict[str, str]:
+    result = {}
+    for key in provides.values:
+        _check_key(key, provides)
+        result[key] = provides.line(key)
+    return result
+
+
+def _parse_depends(depends: Document | None) -> dict[str, tuple[str, ...]]:
+    """Read generic depends: the value of each is a string, or a list of which one must be there."""
+    result: dict[str, tuple[str, ...]] = {}
+    if depends is not None:
+        for key, value in depends.values.items():
+            _check_key(key, depends)
+            many = depends.texts(key) if isinstance(value, list) else None
+            result[key] = (depends.line(key),) if many is None else many
+    return result
+
+
+def _check_key(key: str, document: Document) -> None:
+    """Provides are kept as ``key=value`` lines: what would break one is refused."""
+    if key.strip() != key or not key or "=" in key or not key.isprintable():
+        raise refusal(f"{document.title} holds {shown(key)}, which is no key of a key=value line")

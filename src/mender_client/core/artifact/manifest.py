@@ -1,0 +1,123 @@
+"""The manifest: which files the Artifact holds, and the digest of each. What a signature covers is this, so every
+other part must be proven by it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .codec import Compression, compression_of
+from .limits import Limits
+from .names import NameSet, check_file_name
+from .refusal import refusal, shown
+
+VERSION = "version"
+MANIFEST = "manifest"
+SIGNATURE = "manifest.sig"
+AUGMENT = "manifest-augment"
+HEADER = "header.tar"
+HEADER_AUGMENT = "header-augment.tar"
+PAYLOAD = "data/0000.tar"
+PAYLOAD_FOLDER = "data/0000/"
+
+_LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A parsed manifest, or manifest-augment.
+
+    Args:
+        digests: SHA-256 in lower-case hex by entry, in the order of the lines.
+        header: the entry of the header (of header-augment), None when there is none.
+        compression: how that header is stored.
+    """
+
+    digests: Mapping[str, str]
+    header: str | None
+    compression: Compression | None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the payload's files."""
+        prefix = len(PAYLOAD_FOLDER)
+        return tuple(entry[prefix:] for entry in self.digests if entry.startswith(PAYLOAD_FOLDER))
+
+
+def parse_manifest(content: bytes, limits: Limits) -> Manifest:
+    """Parse ``manifest``: it lists the version, the header and the payload's files (protocol: Artifact format).
+
+    Raises:
+        ArtifactError: a line is malformed, an entry unknown, missing or there twice, or there are too many.
+    """
+    manifest = _parse(content, MANIFEST, HEADER, limits)
+    if VERSION not in manifest.digests:
+        raise refusal(f"{MANIFEST} doesn't list {VERSION}")
+    if manifest.header is None:
+        raise refusal(f"{MANIFEST} doesn't list {HEADER}")
+    return manifest
+
+
+def parse_augment(content: bytes, base: Manifest, limits: Limits) -> Manifest:
+    """Parse ``manifest-augment``: it may add the header-augment and payload files, and change nothing.
+
+    Raises:
+        ArtifactError: as with the manifest; or it lists what the manifest lists.
+    """
+    augment = _parse(content, AUGMENT, HEADER_AUGMENT, limits)
+    if VERSION in augment.digests:
+        raise refusal(f"{AUGMENT} lists {VERSION}, which only {MANIFEST} may")
+    names = NameSet(f"{MANIFEST} with {AUGMENT}")
+    for entry in (*base.digests, *augment.digests):
+        names.add(entry)
+    if len(base.digests) + len(augment.digests) > limits.manifest_entries:
+        raise _too_many(AUGMENT, limits)
+    return augment
+
+
+def _parse(content: bytes, title: str, header_stem: str, limits: Limits) -> Manifest:
+    digests = _parse_lines(content, title, limits)
+    header, compression = None, None
+    for entry in digests:
+        found = compression_of(entry, header_stem)
+        if found is not None:
+            if header is not None:
+                raise refusal(f"{title} lists two headers, {header} and {entry}")
+            header, compression = entry, found
+        elif entry != VERSION:
+            _check_payload_entry(entry, title)
+    return Manifest(digests, header, compression)
+
+
+def _parse_lines(content: bytes, title: str, limits: Limits) -> dict[str, str]:
+    try:
+        lines = content.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise refusal(f"{title} isn't UTF-8") from error
+    if lines.pop() != "":
+        raise refusal(f"{title} doesn't end with a line end")
+    if len(lines) > limits.manifest_entries:
+        raise _too_many(title, limits)
+    names = NameSet(title)
+    digests: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise refusal(f"{title}, line {number}, isn't a SHA-256 digest, two spaces and a name")
+        names.add(match[2])
+        digests[match[2]] = match[1]
+    return digests
+
+
+def _check_payload_entry(entry: str, title: str) -> None:
+    folder, name = entry[: len(PAYLOAD_FOLDER)], entry[len(PAYLOAD_FOLDER) :]
+    if re.fullmatch(r"data/[0-9]{4}/", folder) is None:
+        raise refusal(f"{title} lists {shown(entry)}, which has no place in an Artifact")
+    if folder != PAYLOAD_FOLDER:
+        raise refusal(f"{title} lists {shown(entry)}, a second payload, and this client takes one")
+    check_file_name(name, title)
+
+
+def _too_many(title: str, limits: Limits) -> Exception:
+    return refusal(f"{title} has more than the limit of {limits.manifest_entries} lines")

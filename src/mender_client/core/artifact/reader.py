@@ -1,0 +1,337 @@
+"""Reads an Artifact once, from front to back, and believes nothing that it hasn't proven.
+
+The chain of proof: the signature covers the manifest; the manifest covers version, header and each payload file by
+their SHA-256. So the order is: prove, then parse. What can be refused early is refused before a payload byte has
+been asked for. Memory doesn't grow with the Artifact: bytes pass through the caller's buffer, or through one of ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from mender_client.errors import ArtifactError
+
+from .codec import Compression, compression_of, expansion_budget, open_decoder
+from .document import parse_document
+from .header import apply_augment, parse_header
+from .limits import Limits
+from .manifest import (
+    AUGMENT,
+    HEADER,
+    HEADER_AUGMENT,
+    MANIFEST,
+    PAYLOAD,
+    PAYLOAD_FOLDER,
+    SIGNATURE,
+    VERSION,
+    Manifest,
+    parse_augment,
+    parse_manifest,
+)
+from .names import NameSet, check_file_name
+from .refusal import refusal, shown
+from .stream import Readable
+from .tar import Member, TarReader
+from .values import FORMAT_VERSION, File, Header
+
+SignatureCheck = Callable[[bytes, bytes], None]
+"""Takes the manifest's bytes and the decoded signature; raises ArtifactError when no configured key made it."""
+
+_SMALL_FILE_BYTES = 16 * 1024
+"""More than any version or signature has."""
+_SCRATCH_BYTES = 128 * 1024
+_REBUILD = "build it anew and upload it again"
+
+
+class PayloadFile:
+    """A file of the payload, to be read while the reader stands at it; a readable.
+
+    The last piece is given only after the whole has been proven by the manifest's digest.
+
+    Attributes:
+        payload: the index of the payload, 0.
+        name: the file's name, a plain one.
+        size: its length in bytes.
+    """
+
+    __slots__ = ("_digest", "_expected", "_left", "_tar", "name", "payload", "size")
+
+    def __init__(self, tar: TarReader, member: Member, expected: str) -> None:
+        self.payload = 0
+        self.name = member.name
+        self.size = member.size
+        self._tar = tar
+        self._expected = expected
+        self._left = member.size
+        self._digest = hashlib.sha256()
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read; 0 at the end of the file.
+
+        Raises:
+            ArtifactError: truncated, broken, or its digest isn't the manifest's.
+        """
+        if self._left == 0:
+            return 0
+        count = self._tar.readinto(buffer)
+        self._digest.update(buffer[:count])
+        self._left -= count
+        if self._left == 0:
+            self._prove()
+        return count
+
+    def drain(self, scratch: memoryview) -> None:
+        """Read what is left, to prove it.
+
+        Raises:
+            ArtifactError: as ``readinto``.
+        """
+        while self._left:
+            self.readinto(scratch)
+        if self.size == 0:
+            self._prove()
+
+    def _prove(self) -> None:
+        check_digest(self._digest.hexdigest(), self._expected, PAYLOAD_FOLDER + self.name)
+
+
+def check_digest(actual: str, expected: str, name: str) -> None:
+    """Compare a digest with the manifest's.
+
+    Raises:
+        ArtifactError: they differ.
+    """
+    if actual != expected:
+        raise refusal(f"{shown(name)} isn't what the manifest says: SHA-256 {actual}, expected {expected}")
+
+
+class ArtifactReader:
+    """Reads and proves one Artifact.
+
+    Args:
+        stream: the Artifact's bytes; read once, never ahead of what is needed.
+        limits: what it may cost.
+        check_signature: given when verify keys are configured; an unsigned Artifact is then refused.
+        accept_augmented: take parts that only the manifest-augment lists, which no signature covers.
+    """
+
+    def __init__(
+        self,
+        stream: Readable,
+        *,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        check_signature: SignatureCheck | None = None,
+        accept_augmented: bool = False,
+    ) -> None:
+        self._limits = limits
+        self._check_signature = check_signature
+        self._accept_augmented = accept_augmented
+        self._tar = TarReader(stream, "the Artifact", limits)
+        self._header: Header | None = None
+        self._sizes: dict[str, int] = {}
+        self._begun = False
+        self._complete = False
+        self._files = self._walk()
+
+    def read_header(self) -> Header:
+        """Prove and parse everything in front of the payload; no byte of the payload is asked for.
+
+        Returns:
+            The header; sizes of payload files aren't known yet. A second call gives the same.
+
+        Raises:
+            ArtifactError: broken, unsigned or wrongly signed, of another format, or over a bound.
+        """
+        if self._header is None:
+            if self._begun:
+                raise _refused_before()
+            self._begun = True
+            self._header = self._prove_header()
+        return self._header
+
+    def payload_files(self) -> Iterator[PayloadFile]:
+        """Give the payload's files in order; what isn't read of one is read and proven on the way to the next.
+
+        Raises:
+            ArtifactError: broken, or not what the manifest says.
+        """
+        return self._files
+
+    def finish(self) -> Header:
+        """Read and prove all that is left, to the end of the stream.
+
+        Returns:
+            The header, with the sizes of all payload files.
+
+        Raises:
+            ArtifactError: broken, not what the manifest says, or refused before.
+        """
+        for _ in self._files:
+            pass
+        if not self._complete:
+            raise _refused_before()
+        header = self.read_header()
+        files = tuple(replace(file, size=self._sizes[file.name]) for file in header.payload.files)
+        return replace(header, payload=replace(header.payload, files=files))
+
+    def _prove_header(self) -> Header:
+        version = self._read_small(self._expect(VERSION), _SMALL_FILE_BYTES)
+        check_format(version)
+        content = self._read_small(self._expect(MANIFEST), self._limits.manifest_bytes)
+        member = self._tar.next_member()
+        signed = member is not None and member.name == SIGNATURE
+        if member is not None and signed:
+            self._prove_manifest(content, self._read_small(member, _SMALL_FILE_BYTES))
+            member = self._tar.next_member()
+        elif self._check_signature is not None:
+            raise refusal(f"{SIGNATURE} is missing, and a verify key is configured", remedy="sign it")
+        manifest = parse_manifest(content, self._limits)
+        check_digest(hashlib.sha256(version).hexdigest(), manifest.digests[VERSION], VERSION)
+        augment = None
+        if member is not None and member.name == AUGMENT:
+            augment = self._read_augment(member, manifest)
+            member = self._tar.next_member()
+        header = self._read_header(member, manifest, HEADER, parse_header)
+        return self._complete_header(header, manifest, augment, signed=signed)
+
+    def _complete_header(self, header: Header, manifest: Manifest, augment: Manifest | None, *, signed: bool) -> Header:
+        """Add what isn't in the header: files, signature, and what the augmented parts say."""
+        files = [File(name, manifest.digests[PAYLOAD_FOLDER + name]) for name in manifest.files]
+        if augment is not None:
+            digests = augment.digests
+            files += [File(name, digests[PAYLOAD_FOLDER + name], augmented=True) for name in augment.files]
+            if augment.header is not None:
+                base = header
+
+                def parse(stored: bytes, name: str, compression: Compression, limits: Limits) -> Header:
+                    return apply_augment(base, stored, name, compression, limits)
+
+                header = self._read_header(self._tar.next_member(), augment, HEADER_AUGMENT, parse)
+        if header.payload.type is None and files:
+            raise refusal(f"{MANIFEST} lists payload files, and the header says that there is no payload")
+        payload = replace(header.payload, files=tuple(files))
+        return replace(header, signed=signed, augmented=augment is not None, payload=payload)
+
+    def _expect(self, name: str) -> Member:
+        member = self._tar.next_member()
+        if member is None or member.name != name:
+            raise refusal(f"{name} is missing; {_found(member)}")
+        return member
+
+    def _read_small(self, member: Member, most_bytes: int) -> bytes:
+        return self._tar.read_member(member, most_bytes)
+
+    def _prove_manifest(self, manifest: bytes, signature: bytes) -> None:
+        try:
+            decoded = base64.b64decode(signature.strip(), validate=True)
+        except ValueError as error:
+            raise refusal(f"{SIGNATURE} isn't base64", remedy="sign it anew") from error
+        if self._check_signature is not None:
+            self._check_signature(manifest, decoded)
+
+    def _read_augment(self, member: Member, manifest: Manifest) -> Manifest:
+        if not self._accept_augmented:
+            raise refusal(f"{AUGMENT} lists parts that no signature covers", remedy="build it without")
+        return parse_augment(self._read_small(member, self._limits.manifest_bytes), manifest, self._limits)
+
+    def _read_header(
+        self,
+        member: Member | None,
+        manifest: Manifest,
+        stem: str,
+        parse: Callable[[bytes, str, Compression, Limits], Header],
+    ) -> Header:
+        """Read a header whole, prove it by its manifest, and only then look into it."""
+        if member is None or member.name != manifest.header or manifest.compression is None:
+            raise refusal(f"{manifest.header or stem} is missing; {_found(member)}")
+        stored = self._read_small(member, self._limits.header_stored_bytes)
+        check_digest(hashlib.sha256(stored).hexdigest(), manifest.digests[member.name], member.name)
+        return parse(stored, member.name, manifest.compression, self._limits)
+
+    def _walk(self) -> Iterator[PayloadFile]:
+        header = self.read_header()
+        member = self._tar.next_member()
+        if member is not None:
+            yield from self._walk_payload(member, header)
+            member = self._tar.next_member()
+        elif header.payload.type is not None:
+            raise refusal(f"{PAYLOAD} is missing")
+        if member is not None:
+            raise refusal(f"{shown(member.name)} follows the payload, and nothing may")
+        for file in header.payload.files:
+            if file.name not in self._sizes:
+                raise refusal(f"{shown(PAYLOAD_FOLDER + file.name)} is in the manifest and never arrives")
+        self._complete = True
+
+    def _walk_payload(self, member: Member, header: Header) -> Iterator[PayloadFile]:
+        tar = TarReader(self._open_payload(member), member.name, self._limits)
+        expected = {file.name: file.sha256 for file in header.payload.files}
+        names = NameSet(member.name)
+        scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        while inner := tar.next_member():
+            check_file_name(inner.name, member.name)
+            names.add(inner.name)
+            if inner.name not in expected:
+                raise refusal(f"{shown(PAYLOAD_FOLDER + inner.name)} isn't in the manifest")
+            file = PayloadFile(tar, inner, expected[inner.name])
+            yield file
+            file.drain(scratch)
+            self._sizes[inner.name] = inner.size
+
+    def _open_payload(self, member: Member) -> Readable:
+        compression = compression_of(member.name, PAYLOAD)
+        if compression is None:
+            raise refusal(f"{shown(member.name)} stands where {PAYLOAD} is due")
+        limits = self._limits
+        budget = expansion_budget(member.size, limits.payload_bytes, limits)
+        return open_decoder(self._tar, compression, member.name, budget=budget, limits=limits)
+
+
+def check_format(content: bytes) -> None:
+    """Refuse every format but version 3.
+
+    Args:
+        content: the bytes of ``version``.
+
+    Raises:
+        ArtifactError: it is another one, or none.
+    """
+    values = parse_document(content, VERSION).values
+    version = values.get("version")
+    if values.get("format") != "mender" or type(version) is not int:
+        raise refusal(f"{VERSION} doesn't say that this is a Mender Artifact")
+    if version != FORMAT_VERSION:
+        raise refusal(
+            f"it is of format version {version}, and this client reads {FORMAT_VERSION}",
+            remedy=f"build it anew in format {FORMAT_VERSION}",
+        )
+
+
+def prove(
+    stream: Readable,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    check_signature: SignatureCheck | None = None,
+    accept_augmented: bool = False,
+) -> Header:
+    """Read an Artifact whole and prove it; arguments as for ``ArtifactReader``.
+
+    Returns:
+        The header, with the sizes of all payload files.
+
+    Raises:
+        ArtifactError: something isn't as it must be.
+    """
+    reader = ArtifactReader(stream, limits=limits, check_signature=check_signature, accept_augmented=accept_augmented)
+    return reader.finish()
+
+
+def _found(member: Member | None) -> str:
+    return "the Artifact ends there" if member is None else f"there is {shown(member.name)}"
+
+
+def _refused_before() -> ArtifactError:
+    return refusal("it was refused before, and what follows isn't proven")

@@ -1,0 +1,250 @@
+"""The tar container, read strictly and as a stream.
+
+The standard library's reader forgives much: links, sparse maps, GNU long names, numbers in base 256, junk between
+members. Each of these is a way to make two readers see two different Artifacts. So this one knows regular files in
+ustar or GNU headers and the few PAX records that the reference tool's writer emits, and refuses everything else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .limits import Limits
+from .refusal import refusal, shown
+from .stream import Readable, read_exactly, read_up_to, truncated
+
+BLOCK = 512
+_ZEROS = bytes(4096)
+_LARGEST_PAX_BYTES = 4096
+_PAX_KEYS = frozenset({"path", "size", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname"})
+_PAX_SIZE = re.compile(r"[0-9]{1,18}")
+_OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
+_USTAR = b"ustar\x0000"
+_GNU = b"ustar  \x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A regular file in a tar.
+
+    Args:
+        name: its name, as stored.
+        size: its length in bytes.
+    """
+
+    name: str
+    size: int
+
+
+class TarReader:
+    """Reads the members of a tar one after the other; itself the readable of the current member's bytes.
+
+    Args:
+        source: where the tar's bytes come from.
+        title: what to call the tar in messages.
+        limits: the bounds; only ``padding_bytes`` matters here.
+    """
+
+    def __init__(self, source: Readable, title: str, limits: Limits) -> None:
+        self._source = source
+        self._title = title
+        self._limits = limits
+        self._left = 0
+        self._padding = 0
+        self._ended = False
+
+    def next_member(self) -> Member | None:
+        """Skip what is left of the current member and go to the next one.
+
+        Returns:
+            The member, or None when the tar has ended: then its source has been read to its end, too.
+
+        Raises:
+            ArtifactError: the tar is broken, truncated, or holds something other than a regular file.
+        """
+        self.finish_member()
+        if self._ended:
+            return None
+        block = self._read_block()
+        if not any(block):
+            self._read_end()
+            return None
+        header = _parse_block(block, self._title)
+        if header.kind == b"x":
+            header = self._apply_pax(header.size)
+        self._left = header.size
+        self._padding = -header.size % BLOCK
+        return Member(header.name, header.size)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read bytes of the current member; 0 at its end.
+
+        Raises:
+            ArtifactError: the source ends before the member does.
+        """
+        wanted = min(len(buffer), self._left)
+        if wanted == 0:
+            return 0
+        count = self._source.readinto(buffer[:wanted])
+        if count == 0:
+            raise truncated(self._title)
+        self._left -= count
+        return count
+
+    def read_member(self, member: Member, most_bytes: int) -> bytes:
+        """Read a small member whole.
+
+        Args:
+            member: the current member.
+            most_bytes: refuse a larger one.
+
+        Raises:
+            ArtifactError: it is larger, or truncated.
+        """
+        if member.size > most_bytes:
+            raise refusal(f"{shown(member.name)} has {member.size} bytes, more than the limit of {most_bytes}")
+        return read_exactly(self, member.size, self._title)
+
+    def finish_member(self) -> None:
+        """Read to the end of the current member's last block.
+
+        Raises:
+            ArtifactError: truncated, or the padding holds something: bytes there are proven by no digest.
+        """
+        if self._left:
+            scratch = memoryview(bytearray(len(_ZEROS)))
+            while self.readinto(scratch):
+                pass
+        if self._padding and any(read_exactly(self._source, self._padding, self._title)):
+            raise refusal(f"{self._title} holds bytes in the padding between its members")
+        self._padding = 0
+
+    def _read_block(self) -> bytes:
+        return read_exactly(self._source, BLOCK, self._title)
+
+    def _read_end(self) -> None:
+        """A tar ends with two blocks of zeros; its writer may have added more of them, and nothing else."""
+        if any(self._read_block()):
+            raise refusal(f"{self._title} holds bytes after its end")
+        self._ended = True
+        scratch = memoryview(bytearray(len(_ZEROS)))
+        total = 0
+        while count := read_up_to(self._source, scratch):
+            total += count
+            if scratch[:count] != _ZEROS[:count]:
+                raise refusal(f"{self._title} holds bytes after its end")
+            if total > self._limits.padding_bytes:
+                raise refusal(f"{self._title} is padded with more than {self._limits.padding_bytes} zeros")
+
+    def _apply_pax(self, size: int) -> _Header:
+        """Read the records of an extended header, and the member they belong to."""
+        if size > _LARGEST_PAX_BYTES:
+            raise refusal(f"{self._title} has an extended header of {size} bytes, over {_LARGEST_PAX_BYTES}")
+        records = _parse_pax(read_exactly(self._source, size, self._title), self._title)
+        if any(read_exactly(self._source, -size % BLOCK, self._title)):
+            raise refusal(f"{self._title} holds bytes in the padding of an extended header")
+        header = _parse_block(self._read_block(), self._title)
+        if header.kind == b"x":
+            raise refusal(f"{self._title} has two extended headers in a row")
+        return _Header(header.kind, records.get("path", header.name), int(records.get("size", header.size)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    kind: bytes
+    name: str
+    size: int
+
+
+def _parse_block(block: bytes, title: str) -> _Header:
+    magic = block[257:265]
+    if magic not in (_USTAR, _GNU):
+        raise refusal(f"{title} isn't a tar here: there is no tar header where one is due")
+    if sum(block) - sum(block[148:156]) + 8 * ord(" ") != _octal(block[148:156], title):
+        raise refusal(f"{title} has a tar header with a wrong checksum")
+    _check_kind(block, magic, title)
+    for start, end in ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345)):
+        _octal(block[start:end], title)
+    name = _text(block[:100], title)
+    prefix = _text(block[345:500], title) if magic == _USTAR else ""
+    return _Header(block[156:157], f"{prefix}/{name}" if prefix else name, _octal(block[124:136], title))
+
+
+def _check_kind(block: bytes, magic: bytes, title: str) -> None:
+    """Let regular files and extended headers through, unless the header's spare room says that they are more.
+
+    GNU keeps sparse maps where ustar keeps the prefix.
+    """
+    kind = block[156:157]
+    if kind not in (b"0", b"\0", b"x"):
+        raise refusal(f"{title} holds something other than a regular file: tar type {shown(kind.decode('latin-1'))}")
+    spare_from = 345 if magic == _GNU else 500
+    if any(block[157:257]) or any(block[spare_from:]):
+        raise refusal(f"{title} has a tar header with a link name, a sparse map or other extras")
+
+
+def _octal(field: bytes, title: str) -> int:
+    """Read a number; base 256 has its first bit set and a negative one a sign, neither is octal."""
+    match = _OCTAL.fullmatch(field)
+    if match is None:
+        raise refusal(f"{title} has a tar header with a number that isn't octal")
+    return int(match[1] or b"0", 8)
+
+
+def _text(field: bytes, title: str) -> str:
+    text, _, rest = field.partition(b"\0")
+    if any(rest):
+        raise refusal(f"{title} has a member with a NUL in its name")
+    return _decoded(text, title)
+
+
+def _decoded(text: bytes, title: str) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise refusal(f"{title} has a name that isn't UTF-8") from error
+
+
+def _parse_pax(content: bytes, title: str) -> dict[str, str]:
+    """Read ``length key=value`` records, as in POSIX.1-2001 pax; only keys that change nothing but name and size."""
+    records: dict[str, str] = {}
+    while content:
+        digits, _, _ = content[:6].partition(b" ")
+        length = int(digits) if digits.isdigit() else 0
+        record, content = content[:length], content[length:]
+        key, equals, value = record[len(digits) + 1 : -1].partition(b"=")
+        if not record.endswith(b"\n") or len(record) < length or not equals or b"\0" in record:
+            raise refusal(f"{title} has a broken extended header")
+        name = _decoded(key, title)
+        if name not in _PAX_KEYS or name in records:
+            raise refusal(f"{title} has an extended header with {shown(name)}, which has no place here")
+        records[name] = _decoded(value, title)
+    if not _PAX_SIZE.fullmatch(records.get("size", "0")):
+        raise refusal(f"{title} has an extended header with a size that isn't a number")
+    return records
+
+
+def build_member_header(member: Member, mode: int) -> bytes:
+    """Build the blocks in front of a member: the same for the same input, whoever and whenever.
+
+    Args:
+        member: its name and size. A name that is long or not ASCII, or a size of 8 GiB or more, gets a PAX header.
+        mode: permission bits.
+    """
+    # Imported late: only writers need it.
+    import tarfile
+
+    info = tarfile.TarInfo(member.name)
+    info.size = member.size
+    info.mode = mode
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+
+
+def build_padding(size: int) -> bytes:
+    """Build the zeros that fill a member's last block."""
+    return bytes(-size % BLOCK)
+
+
+END = bytes(2 * BLOCK)
+"""What ends a tar."""

@@ -1,0 +1,383 @@
+"""Writes Artifacts: the same bytes for the same input, whoever writes and whenever.
+
+The manifest stands in front of the payload, so each payload file is read twice: once for its digest, once for its
+bytes. The stored size of the payload stands in front of it, too; instead of compressing twice or keeping a copy,
+the writer goes back and fills it in, and that is why it needs an output that can seek. Memory doesn't grow with the
+payload.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mender_client.errors import ArtifactError
+
+from .codec import Compression, Encoder, open_encoder
+from .header import INFO, META_DATA, SCRIPTS_FOLDER, TYPE_INFO, parse_header
+from .limits import Limits
+from .manifest import HEADER, MANIFEST, PAYLOAD, PAYLOAD_FOLDER, SIGNATURE, VERSION
+from .names import NameSet, check_file_name
+from .refusal import shown
+from .stream import Readable
+from .tar import END, Member, TarReader, build_member_header, build_padding
+from .values import FORMAT_VERSION
+
+_CHUNK_BYTES = 128 * 1024
+_OUTER_MODE = 0o600
+_SCRIPT_MODE = 0o755
+_PAYLOAD_MODE = 0o644
+
+
+class Writable(Protocol):
+    """Something to write to in order."""
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        """Write all of the data."""
+
+
+class SeekableWritable(Writable, Protocol):
+    """Something to write to and to go back in: an open binary file, ``io.BytesIO``."""
+
+    def tell(self) -> int:
+        """Say where the next byte goes."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go to a place."""
+
+
+Sign = Callable[[bytes], bytes]
+"""Takes the manifest's bytes and gives the signature: RSA PKCS#1 v1.5, or ECDSA P-256 as r‖s or DER, with SHA-256."""
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadSource:
+    """A file to put into the payload.
+
+    Args:
+        name: the name that it gets, a plain one.
+        size: its length in bytes.
+        open: opens it at its start; called twice.
+    """
+
+    name: str
+    size: int
+    open: Callable[[], AbstractContextManager[Readable]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactSpec:
+    """What an Artifact is to say; ``rootfs_image`` and ``module_image`` fill in what is usual.
+
+    Args:
+        artifact_name: the name that the device has after the update.
+        device_types: the device types that it is made for, at least one.
+        payload_type: the kind of payload, None for an Artifact without payload.
+        artifact_group: the group that the device belongs to then.
+        depends_names: the Artifact names of which one must be installed.
+        depends_groups: the groups of which the device must be in one.
+        provides: what the device provides after the update; None leaves the field out.
+        depends: by key of the device's provides, the values of which one must be there.
+        clears: globs of provides that the update drops; None leaves the field out.
+        meta_data: free JSON for the update module.
+        scripts: state scripts by name, in this order.
+        compression: how header and payload are stored.
+        checksum_key: provide the digest of the only payload file under this key.
+    """
+
+    artifact_name: str
+    device_types: Sequence[str]
+    payload_type: str | None
+    artifact_group: str | None = None
+    depends_names: Sequence[str] = ()
+    depends_groups: Sequence[str] = ()
+    provides: Mapping[str, str] | None = None
+    depends: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    clears: Sequence[str] | None = None
+    meta_data: Mapping[str, Any] | None = None
+    scripts: Mapping[str, bytes] = field(default_factory=dict)
+    compression: Compression = Compression.GZIP
+    checksum_key: str | None = None
+
+
+def rootfs_image(artifact_name: str, device_types: Sequence[str], **others: Any) -> ArtifactSpec:
+    """Describe a whole root file system: it provides its version and checksum, and clears what an older one left.
+
+    Args:
+        artifact_name: the Artifact's name.
+        device_types: the device types.
+        others: further fields of ``ArtifactSpec``; they win.
+    """
+    usual = {
+        "payload_type": "rootfs-image",
+        "provides": {"rootfs-image.version": artifact_name},
+        "clears": ("artifact_group", "rootfs_image_checksum", "rootfs-image.*"),
+        "checksum_key": "rootfs-image.checksum",
+    }
+    return ArtifactSpec(artifact_name=artifact_name, device_types=device_types, **{**usual, **others})
+
+
+def module_image(artifact_name: str, device_types: Sequence[str], payload_type: str, **others: Any) -> ArtifactSpec:
+    """Describe a payload for an update module: it provides its version, and clears what an older one left.
+
+    Args:
+        artifact_name: the Artifact's name.
+        device_types: the device types.
+        payload_type: the update module.
+        others: further fields of ``ArtifactSpec``; they win.
+    """
+    usual = {
+        "provides": {f"rootfs-image.{payload_type}.version": artifact_name},
+        "clears": (f"rootfs-image.{payload_type}.*",),
+    }
+    return ArtifactSpec(
+        artifact_name=artifact_name,
+        device_types=device_types,
+        payload_type=payload_type,
+        **{**usual, **others},
+    )
+
+
+def write_artifact(
+    out: SeekableWritable,
+    spec: ArtifactSpec,
+    payload: Sequence[PayloadSource] = (),
+    *,
+    sign: Sign | None = None,
+) -> None:
+    """Write an Artifact; closing and storing the output for good are the caller's.
+
+    Args:
+        out: where it goes.
+        spec: what it says.
+        payload: the payload's files, in order.
+        sign: makes the signature; None: unsigned.
+
+    Raises:
+        ArtifactError: what is asked for would be refused by a reader, or a source isn't as long as it said or
+            changed between the two times that it was read.
+    """
+    _check_sources(spec, payload)
+    digests = [_digest(source) for source in payload]
+    header_name = HEADER + spec.compression.suffix
+    header = _compressed(_build_header(spec, digests), spec.compression)
+    parse_header(header, header_name, spec.compression, Limits())
+    version = json.dumps({"format": "mender", "version": FORMAT_VERSION}, separators=(",", ":")).encode()
+    lines = [
+        *((PAYLOAD_FOLDER + source.name, digest) for source, digest in zip(payload, digests, strict=True)),
+        (header_name, hashlib.sha256(header).hexdigest()),
+        (VERSION, hashlib.sha256(version).hexdigest()),
+    ]
+    manifest = "".join(f"{digest}  {name}\n" for name, digest in lines).encode()
+    _write_member(out, VERSION, version)
+    _write_member(out, MANIFEST, manifest)
+    if sign is not None:
+        _write_member(out, SIGNATURE, base64.b64encode(sign(manifest)))
+    _write_member(out, header_name, header)
+    _write_payload(out, spec.compression, payload, digests)
+    out.write(END)
+
+
+def sign_artifact(source: Readable, out: Writable, sign: Sign) -> None:
+    """Copy an Artifact byte for byte, with a new signature in the place of the old one or of none.
+
+    What is signed is the manifest as it is: prove the Artifact before, so that no broken one gets a signature.
+
+    Args:
+        source: the Artifact.
+        out: where the signed one goes.
+        sign: makes the signature.
+
+    Raises:
+        ArtifactError: the source doesn't begin as an Artifact does.
+    """
+    recorder = _Recorder(source)
+    tar = TarReader(recorder, "the Artifact", Limits())
+    _read_named(tar, VERSION)
+    manifest = _read_named(tar, MANIFEST)
+    tar.finish_member()
+    out.write(recorder.take())
+    _write_member(out, SIGNATURE, base64.b64encode(sign(manifest)))
+    member = tar.next_member()
+    if member is not None and member.name == SIGNATURE:
+        tar.finish_member()
+        recorder.take()
+    out.write(recorder.take())
+    chunk = memoryview(bytearray(_CHUNK_BYTES))
+    while count := source.readinto(chunk):
+        out.write(chunk[:count])
+
+
+class _Recorder:
+    """Keeps what has been read from a source."""
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+        self._kept = bytearray()
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        count = self._source.readinto(buffer)
+        self._kept += buffer[:count]
+        return count
+
+    def take(self) -> bytes:
+        """Give what has been read since the last time."""
+        kept = bytes(self._kept)
+        self._kept.clear()
+        return kept
+
+
+def _read_named(tar: TarReader, name: str) -> bytes:
+    member = tar.next_member()
+    if member is None or member.name != name:
+        raise ArtifactError(f"cannot sign: this isn't an Artifact, {name} is missing")
+    return tar.read_member(member, Limits().manifest_bytes)
+
+
+def _check_sources(spec: ArtifactSpec, payload: Sequence[PayloadSource]) -> None:
+    names = NameSet("the payload")
+    for source in payload:
+        check_file_name(source.name, "the payload")
+        names.add(source.name)
+    for script in spec.scripts:
+        check_file_name(script, "the header")
+    if spec.payload_type is None and payload:
+        raise ArtifactError("cannot write the Artifact: it has files but no payload type; name one")
+    if spec.checksum_key is not None and len(payload) != 1:
+        raise ArtifactError(
+            f"cannot write the Artifact: {shown(spec.checksum_key)} needs exactly one payload file,"
+            f" and there are {len(payload)}"
+        )
+
+
+def _digest(source: PayloadSource) -> str:
+    digest = hashlib.sha256()
+    _pump(source, digest.update)
+    return digest.hexdigest()
+
+
+def _pump(source: PayloadSource, take: Callable[[memoryview], object]) -> None:
+    """Read a source from its start to its end, and see that it is as long as it says."""
+    chunk = memoryview(bytearray(_CHUNK_BYTES))
+    total = 0
+    with source.open() as stream:
+        while count := stream.readinto(chunk):
+            total += count
+            take(chunk[:count])
+    if total != source.size:
+        raise ArtifactError(
+            f"cannot write the Artifact: {shown(source.name)} has {total} bytes instead of {source.size};"
+            " see that nobody changes it meanwhile"
+        )
+
+
+def _build_header(spec: ArtifactSpec, digests: Sequence[str]) -> bytes:
+    out = io.BytesIO()
+    _write_member(out, INFO, _json(_header_info(spec)))
+    for name, content in spec.scripts.items():
+        _write_member(out, SCRIPTS_FOLDER + name, content, mode=_SCRIPT_MODE)
+    _write_member(out, TYPE_INFO, _json(_type_info(spec, digests)))
+    if spec.meta_data is not None:
+        _write_member(out, META_DATA, _json(spec.meta_data))
+    out.write(END)
+    return out.getvalue()
+
+
+def _header_info(spec: ArtifactSpec) -> dict[str, Any]:
+    provides = {"artifact_name": spec.artifact_name}
+    if spec.artifact_group is not None:
+        provides["artifact_group"] = spec.artifact_group
+    depends = {"device_type": list(spec.device_types)}
+    if spec.depends_names:
+        depends["artifact_name"] = list(spec.depends_names)
+    if spec.depends_groups:
+        depends["artifact_group"] = list(spec.depends_groups)
+    return {
+        "payloads": [{"type": spec.payload_type}],
+        "artifact_provides": provides,
+        "artifact_depends": depends,
+    }
+
+
+def _type_info(spec: ArtifactSpec, digests: Sequence[str]) -> dict[str, Any]:
+    info: dict[str, Any] = {"type": spec.payload_type}
+    provides = dict(spec.provides or {})
+    if spec.checksum_key is not None:
+        provides[spec.checksum_key] = digests[0]
+    if provides or spec.provides is not None:
+        info["artifact_provides"] = provides
+    if spec.depends:
+        info["artifact_depends"] = {key: _one_or_many(values) for key, values in spec.depends.items()}
+    if spec.clears is not None:
+        info["clears_artifact_provides"] = list(spec.clears)
+    return info
+
+
+def _one_or_many(values: Sequence[str]) -> str | list[str]:
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"cannot write the Artifact: what it is to say isn't JSON ({error})") from error
+
+
+def _compressed(content: bytes, compression: Compression) -> bytes:
+    encoder = open_encoder(compression)
+    return encoder.compress(content) + encoder.flush()
+
+
+def _write_member(out: Writable, name: str, content: bytes, *, mode: int = _OUTER_MODE) -> None:
+    out.write(build_member_header(Member(name, len(content)), mode))
+    out.write(content)
+    out.write(build_padding(len(content)))
+
+
+def _write_payload(
+    out: SeekableWritable, compression: Compression, payload: Sequence[PayloadSource], digests: Sequence[str]
+) -> None:
+    """Write the payload with a size of 0 in front of it, and fill the size in when it is known."""
+    name = PAYLOAD + compression.suffix
+    start = out.tell()
+    out.write(build_member_header(Member(name, 0), _OUTER_MODE))
+    content_start = out.tell()
+    encoder = open_encoder(compression)
+    for source, digest in zip(payload, digests, strict=True):
+        _write_source(out, encoder, source, digest)
+    out.write(encoder.compress(END))
+    out.write(encoder.flush())
+    end = out.tell()
+    size = end - content_start
+    header = build_member_header(Member(name, size), _OUTER_MODE)
+    if len(header) != content_start - start:
+        raise ArtifactError(f"cannot write the Artifact: {name} is larger than 8 GiB; compress it, or split it")
+    out.seek(start)
+    out.write(header)
+    out.seek(end)
+    out.write(build_padding(size))
+
+
+def _write_source(out: Writable, encoder: Encoder, source: PayloadSource, digest: str) -> None:
+    """Write a payload file, and see that it is still the one whose digest the manifest has."""
+    again = hashlib.sha256()
+
+    def take(chunk: memoryview) -> None:
+        again.update(chunk)
+        out.write(encoder.compress(chunk))
+
+    out.write(encoder.compress(build_member_header(Member(source.name, source.size), _PAYLOAD_MODE)))
+    _pump(source, take)
+    out.write(encoder.compress(build_padding(source.size)))
+    if again.hexdigest() != digest:
+        raise ArtifactError(
+            f"cannot write the Artifact: {shown(source.name)} changed while it was read;"
+            " see that nobody changes it meanwhile"
+        )
