@@ -1,0 +1,373 @@
+"""The sub-updater of support/, run as the client and as a boot run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from support.device import NEW, OLD, SIZE, Device
+
+
+def check_success(device: Device) -> None:
+    """Asserts that the new system runs, is committed, and was reported."""
+    assert device.reports == ["success"]
+    assert device.is_quiet
+    assert (device.root / "dev/part-b").read_bytes() == NEW
+    assert (device.root / "dev/part-a").read_bytes() == OLD
+    assert device.boot_variables == {
+        "other": "kept",
+        "mender_boot_part": "B",
+        "mender_boot_part_hex": "B",
+        "upgrade_available": "0",
+        "bootcount": "0",
+        "running": "B",
+    }
+    assert device.lines("etc/mender/artifact_info") == ["artifact_name=new-2", "artifact_group=lab"]
+    assert device.lines("fake/starts") == ["start"]
+
+
+def check_failure(device: Device) -> None:
+    """Asserts that the old system runs, will go on to run, and that the failure was reported."""
+    assert device.reports == ["failure"]
+    assert device.is_quiet
+    assert (device.root / "dev/part-a").read_bytes() == OLD
+    variables = device.boot_variables
+    assert (variables["mender_boot_part"], variables["running"]) == ("A", "A")
+    assert variables["upgrade_available"] == "0"
+    assert device.lines("etc/mender/artifact_info") == ["artifact_group=lab", "artifact_name=old-1"]
+    assert device.lines("fake/starts") == ["start"]
+
+
+def test_success(device: Device) -> None:
+    """An image that boots and is healthy is committed, named, reported, and the client is started."""
+    assert device.hand_over() == 0
+    assert device.reports == []
+    assert device.boot_variables["upgrade_available"] == "1"
+    device.settle()
+    check_success(device)
+    assert device.calls == [f"cat {device.root}/dev/artifact ", "report success 0 "]
+
+
+def test_second_update_goes_back_to_the_first_partition(device: Device) -> None:
+    """The passive partition is the one that doesn't run, whichever that is."""
+    device.hand_over()
+    device.settle()
+    device.write("var/lib/mender/update.lock", "deployment-2\n")
+    device.hand_over(MENDER_DEPLOYMENT_ID="deployment-2", MENDER_ARTIFACT_NAME="new-3")
+    device.settle()
+    assert device.reports == ["success", "success"]
+    assert (device.boot_variables["running"], device.is_quiet) == ("A", True)
+    assert (device.root / "dev/part-a").read_bytes() == NEW
+
+
+def test_boot_loader_rolls_back(device: Device) -> None:
+    """A new system that never comes up is left by the boot loader and reported as a failure."""
+    device.hand_over()
+    device.boot("--panic")
+    device.boot()
+    check_failure(device)
+    assert "rolled back: A runs" in device.log
+
+
+def test_health_check_fails(device: Device) -> None:
+    """A new system that fails its health check goes back by itself, and the log says why."""
+    device.configure("HEALTH_CHECK='echo no gateway; exit 3'")
+    device.hand_over()
+    device.settle()
+    check_failure(device)
+    assert "no gateway" in device.log
+    assert "the health check failed (exit 3)" in device.log
+
+
+def test_health_check_sees_the_update(device: Device) -> None:
+    """The health check knows the deployment, the Artifact's name and the root."""
+    device.configure(
+        """HEALTH_CHECK='[ "$MENDER_DEPLOYMENT_ID $MENDER_ARTIFACT_NAME" = "deployment-1 new-2" ] """
+        """&& grep -q running=B "$MENDER_ROOT/boot.env"'"""
+    )
+    device.hand_over()
+    device.settle()
+    check_success(device)
+
+
+def test_ended_health_check_counts_as_failed(device: Device) -> None:
+    """A health check that the boot service's time limit ends is a failed one."""
+    device.configure("HEALTH_CHECK='kill -TERM $PPID; kill -TERM $$'")
+    device.hand_over()
+    device.settle()
+    check_failure(device)
+
+
+def test_artifact_info_that_cannot_be_written_rolls_back(device: Device) -> None:
+    """A new system that can't note its name isn't committed, since it would be installed for ever."""
+    device.hand_over()
+    (device.root / "etc/mender/artifact_info.new").mkdir()
+    device.settle()
+    check_failure(device)
+
+
+def test_image_that_carries_its_name(device: Device) -> None:
+    """An artifact_info that already says the right name isn't written, as on a read-only system."""
+    device.hand_over()
+    device.write("etc/mender/artifact_info", "artifact_name=new-2\n")
+    (device.root / "etc/mender/artifact_info.new").mkdir()
+    device.settle()
+    assert device.reports == ["success"]
+
+
+def test_wrong_digest(device: Device) -> None:
+    """An image that the client couldn't prove to its end is never booted."""
+    device.write("fake/cat-code", "1\n")
+    assert device.hand_over() == 1
+    check_failure(device)
+    assert not (device.root / "fake/reboot").exists()
+    assert "cannot read the image from" in device.log
+
+
+def test_partition_too_small(device: Device) -> None:
+    """An image larger than the partition is refused, and the partition keeps its size."""
+    (device.root / "fake/payload").write_bytes(b"n" * (SIZE + 1))
+    assert device.hand_over() == 1
+    check_failure(device)
+    assert (device.root / "dev/part-b").stat().st_size == SIZE
+    assert "larger than its 4096 bytes" in device.log
+
+
+def test_full_disk(device: Device) -> None:
+    """A write error of the partition is a failure that names the partition."""
+    device.wrap("dd", 'case "$*" in *part-b*) set -- of=/dev/full bs=1M ;; esac')
+    assert device.hand_over() == 1
+    check_failure(device)
+    assert f"cannot write to {device.root}/dev/part-b" in device.log
+
+
+def test_payload_file_is_named(device: Device) -> None:
+    """PAYLOAD_FILE picks one of several payload files."""
+    device.configure("PAYLOAD_FILE='root fs.ext4'")
+    device.hand_over()
+    assert device.calls == [f"cat {device.root}/dev/artifact root fs.ext4"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"MENDER_ROOTFS_PART_A": ""}, "set RootfsPartA and RootfsPartB in mender.conf"),
+        ({"MENDER_ROOTFS_PART_A": "", "MENDER_ROOTFS_PART_B": ""}, "set RootfsPartA and RootfsPartB in mender.conf"),
+        ({"MENDER_ROOTFS_PART_B": "/dev/missing"}, "it is no partition"),
+        ({"MENDER_ARTIFACT_NAME": ""}, "MENDER_ARTIFACT_NAME isn't set"),
+        ({"MENDER_ARTIFACT_NAME": "new\nstep=success"}, "a line break in it"),
+    ],
+)
+def test_incomplete_environment(device: Device, changes: dict[str, str], message: str) -> None:
+    """What the sub-updater can't work with is a failure that says what to do, and nothing is touched."""
+    before = device.boot_variables
+    assert device.hand_over(**changes) == 1
+    check_failure(device)
+    assert message in device.log
+    assert device.boot_variables == before
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["BOOT_TOOL="], "cannot use MENDER_ROOT without BOOT_TOOL and REBOOT_COMMAND"),
+        (["REBOOT_COMMAND="], "cannot use MENDER_ROOT without BOOT_TOOL and REBOOT_COMMAND"),
+        (["BOOT_TOOL=lilo"], "cannot use BOOT_TOOL 'lilo'"),
+        (["BOOT_ENV_FILE=/missing"], "cannot write BOOT_ENV_FILE '/missing'"),
+        (["DATA_DIR=/elsewhere"], "set DATA_DIR in"),
+    ],
+)
+def test_unusable_configuration(device: Device, lines: list[str], message: str) -> None:
+    """A sub-updater.conf that would fail at boot fails the update before anything is written."""
+    device.configure(*lines)
+    assert device.hand_over() == 1
+    check_failure(device)
+    assert message in device.log
+
+
+def test_configuration_with_a_syntax_error(device: Device) -> None:
+    """A sub-updater.conf that isn't shell doesn't swallow the outcome."""
+    device.write("etc/mender/sub-updater.conf", "if then\n")
+    assert device.hand_over() == 1
+    assert device.reports == ["failure"]
+    assert device.is_quiet
+    assert "correct its shell syntax" in device.log
+
+
+def test_failing_line_in_configuration(device: Device) -> None:
+    """A command that fails in sub-updater.conf ends neither the script nor the update."""
+    device.configure("false", ': "$not_set"')
+    device.hand_over()
+    device.settle()
+    check_success(device)
+
+
+def test_reboot_command_fails(device: Device) -> None:
+    """When the device can't reboot, the boot loader is set back and the failure reported at once."""
+    device.configure("REBOOT_COMMAND='exit 1'")
+    assert device.hand_over() == 1
+    check_failure(device)
+
+
+def test_reboot_command_that_boots_and_fails(device: Device) -> None:
+    """A reboot command that comes back with an error after the boot doesn't undo what the boot did."""
+    device.configure("""REBOOT_COMMAND='"$MENDER_ROOT/usr/share/mender/boot-loader" "$MENDER_ROOT"; exit 1'""")
+    assert device.hand_over() == 0
+    check_success(device)
+
+
+def test_report_is_kept(device: Device) -> None:
+    """On exit 75 the client runs again, the lock stays its own, and later boots report nothing more."""
+    device.write("fake/report-codes", "75\n")
+    device.hand_over()
+    device.settle()
+    assert device.reports == ["success"]
+    assert device.lines("fake/starts") == ["start"]
+    assert (device.data / "update.lock").exists()
+    device.boot()
+    assert (device.data / "update.lock").exists()
+    (device.data / "update.lock").unlink()
+    device.boot()
+    assert device.is_quiet
+    assert device.reports == ["success"]
+
+
+def test_next_update_after_a_kept_report(device: Device) -> None:
+    """What a kept report left behind doesn't stand in the way of the next update, nor of its power cut."""
+    device.write("fake/report-codes", "75\n0\n")
+    device.hand_over()
+    device.settle()
+    device.write("var/lib/mender/update.lock", "deployment-2\n")
+    device.boot()
+    assert device.reports == ["success", "failure"]
+    assert device.is_quiet
+    assert device.boot_variables["mender_boot_part"] == "B"
+
+
+def test_report_is_tried_again(device: Device) -> None:
+    """A report that fails is tried again, three times in all."""
+    device.write("fake/report-codes", "1\n1\n0\n")
+    device.hand_over()
+    device.settle()
+    check_success(device)
+    assert [call for call in device.calls if call.startswith("report")] == [
+        "report success 1 ",
+        "report success 1 ",
+        "report success 0 ",
+    ]
+
+
+def test_report_never_succeeds(device: Device) -> None:
+    """An outcome that can't be told is never lost: the state stays, and the next boot tells the same one."""
+    device.configure("REPORT_TRIES=2")
+    device.write("fake/report-codes", "1\n")
+    device.hand_over()
+    device.boot("--panic")
+    assert device.boot() == 75
+    assert device.reports == []
+    assert (device.data / "update.lock").exists()
+    assert device.lines("fake/starts") == ["start"]
+    device.write("fake/report-codes", "0\n")
+    device.boot()
+    assert device.reports == ["failure"]
+    assert device.is_quiet
+
+
+def test_lock_removed_by_the_client(device: Device) -> None:
+    """An update that the client has given up isn't reported, and isn't tried for ever."""
+    device.hand_over()
+    (device.data / "update.lock").unlink()
+    device.settle()
+    assert device.reports == []
+    assert device.is_quiet
+    assert "the client knows nothing of this update any more (exit 2)" in device.log
+
+
+def test_boot_without_an_update(device: Device) -> None:
+    """A boot with nothing to do does nothing and says nothing."""
+    (device.data / "update.lock").unlink()
+    assert device.boot() == 0
+    assert (device.reports, device.lines("fake/starts")) == ([], [])
+    assert device.log == "boot loader: starting A\n"
+
+
+def test_lock_without_a_state(device: Device) -> None:
+    """A power cut between the client's lock and the first step ends as a failure, not as a lock for ever."""
+    device.boot()
+    check_failure(device)
+    assert "deployment deployment-1 was cut off before its first step" in device.log
+
+
+def test_boot_loader_that_never_goes_back(device: Device) -> None:
+    """A boot loader that ignores the way back is asked three times, then the failure is reported."""
+    device.configure("HEALTH_CHECK=false")
+    device.hand_over()
+    device.boot()
+    for _ in range(5):
+        if not device.is_quiet:
+            # The variables as if the boot loader's own copy had never been written.
+            device.write("boot.env", "mender_boot_part=B\nupgrade_available=0\nbootcount=0\n")
+            device.boot()
+    assert device.reports == ["failure"]
+    assert "the boot loader didn't go back to A after 3 reboots" in device.log
+
+
+def test_boot_beside_a_running_update(device: Device) -> None:
+    """The boot step leaves an update alone whose process is alive, should somebody start it by hand."""
+    (device.root / "fake/payload").unlink()
+    os.mkfifo(device.root / "fake/payload")
+    update = subprocess.Popen(
+        [str(device.root / "usr/share/mender/install"), str(device.root / "dev/artifact")],
+        env=device.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with (device.root / "fake/payload").open("wb") as payload:  # opens when the client reads: it is at work
+        device.boot()
+        assert device.hand_over() == 1
+        assert device.reports == []
+        assert (device.data / "update.lock").exists()
+        payload.write(NEW)
+    assert update.wait(timeout=30) == 0
+    device.settle()
+    check_success(device)
+
+
+def test_data_folder_elsewhere(device: Device) -> None:
+    """DATA_DIR in sub-updater.conf tells the boot step of a data folder in another place."""
+    elsewhere = device.root / "data"
+    elsewhere.mkdir()
+    (device.data / "update.lock").rename(elsewhere / "update.lock")
+    device.configure('DATA_DIR="$MENDER_ROOT/data"')
+    device.hand_over(MENDER_DATA_DIR=str(elsewhere))
+    device.settle()
+    assert device.reports == ["success"]
+    assert list(elsewhere.iterdir()) == [elsewhere / "sub-updater.log"]
+    assert device.calls[-1] == "report success 0 data "
+
+
+def test_client_from_the_state(device: Device) -> None:
+    """A client outside the PATH is found again after the reboot, by the path that it gave."""
+    device.configure("CLIENT=")
+    device.hand_over()
+    device.settle()
+    check_success(device)
+
+
+def test_client_that_has_moved(device: Device) -> None:
+    """When the new system keeps the client elsewhere, the one in the PATH reports."""
+    device.configure("CLIENT=", 'PATH="$PATH:$MENDER_ROOT/moved"')
+    device.hand_over()
+    (device.root / "usr/bin").rename(device.root / "moved")
+    device.settle()
+    check_success(device)
+
+
+def test_usage(device: Device) -> None:
+    """A call that is neither a hand-over nor a boot is wrong usage."""
+    environment = device.environment
+    assert device.run("usr/share/mender/install", environment=environment) == 64
+    assert device.run("usr/share/mender/install", "--help", environment=environment) == 64
