@@ -13,16 +13,18 @@ MAXIMUM_RETRY_AFTER_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """The waiting time after repeated failures: each interval three times, then doubled, up to a cap.
+    """The waiting time after repeated failures: each interval some times, then doubled, up to a cap.
 
     Args:
         start_seconds: the first interval.
         cap_seconds: the longest interval.
+        tries_per_interval: how often an interval is waited before it doubles.
         failures: failures in a row so far.
     """
 
     start_seconds: float
     cap_seconds: float
+    tries_per_interval: int = TRIES_PER_INTERVAL
     failures: int = 0
 
     def after_failure(self) -> Backoff:
@@ -37,7 +39,7 @@ class Backoff:
     def interval_seconds(self) -> float:
         """The interval to wait now, without jitter."""
         # 2**60 s is past any cap; the bound keeps a year of failures from making a huge number.
-        doublings = min(max(self.failures - 1, 0) // TRIES_PER_INTERVAL, 60)
+        doublings = min(max(self.failures - 1, 0) // self.tries_per_interval, 60)
         return min(self.start_seconds * float(2**doublings), self.cap_seconds)
 
     def delay_seconds(self, *, random: float, retry_after_seconds: float | None = None) -> float:

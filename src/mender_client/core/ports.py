@@ -145,6 +145,13 @@ class PartialFile(Protocol):
     def restart(self) -> None:
         """Forget every byte."""
 
+    def sync(self) -> None:
+        """Make what was written durable.
+
+        Raises:
+            StorageError: the disk can't be written.
+        """
+
     def close(self) -> None:
         """Close, keeping what is there."""
 
@@ -187,6 +194,27 @@ class Journal(Protocol):
 
         Raises:
             StorageError: it can't be written.
+        """
+
+
+class Lock(Protocol):
+    """The lock file of the contract with the sub-updater."""
+
+    def read(self) -> str | None:
+        """The deployment id in it, or None when there is no lock."""
+
+    def write(self, deployment_id: str) -> None:
+        """Take the lock, durably.
+
+        Raises:
+            StorageError: it can't be written.
+        """
+
+    def remove(self) -> None:
+        """Free the lock; none is fine.
+
+        Raises:
+            StorageError: it can't be removed.
         """
 
 

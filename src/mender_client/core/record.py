@@ -28,7 +28,7 @@ class PartialDownload:
 
     deployment_id: str
     artifact_name: str
-    promise: Promise = Promise()
+    promise: Promise = field(default_factory=Promise)
 
 
 @dataclass(frozen=True, slots=True)

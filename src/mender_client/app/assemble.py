@@ -1,0 +1,174 @@
+"""The seam: configuration and paths become real objects, and those become a client.
+
+The only place that knows both the workflow and the hands.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mender_client import __version__
+from mender_client.client.auth import Session
+from mender_client.client.client import Client, Parts
+from mender_client.client.deployments import Deployments
+from mender_client.client.download import Downloader, DownloadPolicy
+from mender_client.client.inventory import InventorySender
+from mender_client.client.update import Updater
+from mender_client.core.schedule import Schedule
+from mender_client.errors import ConfigError
+from mender_client.installers.handover import HandOver, HandOverSettings
+from mender_client.system.clock import SystemClock
+from mender_client.system.deploymentlog import DeploymentLogFile
+from mender_client.system.device import ScriptedDevice
+from mender_client.system.files import JsonJournal, LockFile
+from mender_client.system.http import HttpTransport, TlsSettings
+from mender_client.system.keys import DeviceKey, choose_backend
+from mender_client.system.process import spawn_detached
+from mender_client.system.store import ArtifactFolder
+
+from .config import Config
+from .paths import Paths
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The real objects that a command works with."""
+
+    clock: SystemClock
+    transport: HttpTransport
+    session: Session
+    inventory: InventorySender
+    deployments: Deployments
+    log: DeploymentLogFile
+    lock: LockFile
+    device: ScriptedDevice
+    client: Client
+
+
+def device_key(config: Config, paths: Paths) -> DeviceKey:
+    """The key store: the generated key, or the one that the configuration names."""
+    named = config.auth_private_key
+    if named.startswith("pkcs11:"):
+        raise ConfigError(["Security.AuthPrivateKey: a pkcs11: address is not supported; name a PEM file"])
+    return DeviceKey(paths.below_root(named) if named else paths.key, choose_backend())
+
+
+def scripted_device(config: Config, paths: Paths) -> ScriptedDevice:
+    """The device as its scripts and files describe it."""
+    type_file = config.device_type_file
+    return ScriptedDevice(
+        identity_script=paths.identity_script,
+        identity_format=config.identity_format,
+        inventory_folder=paths.inventory_folder,
+        device_type_file=paths.below_root(type_file) if type_file else paths.device_type,
+        artifact_info_file=paths.artifact_info,
+    )
+
+
+def assemble(config: Config, paths: Paths) -> World:
+    """Build everything that talks to the server.
+
+    Raises:
+        ConfigError: a certificate or key that the configuration names can't be used.
+    """
+    clock = SystemClock()
+    transport = HttpTransport(tls=_tls(config, paths), user_agent=f"mender-python-client/{__version__}")
+    device = scripted_device(config, paths)
+    session = Session(
+        transport=transport,
+        clock=clock,
+        device=device,
+        keys=device_key(config, paths),
+        server_urls=config.server_urls,
+        tenant_token=config.tenant_token,
+    )
+    inventory = InventorySender(session=session, clock=clock, device=device, version=__version__)
+    deployments = Deployments(session=session, clock=clock)
+    lock = LockFile(paths.update_lock)
+    log = _deployment_log(config, paths)
+    store = ArtifactFolder(paths.artifact)
+    downloader = Downloader(
+        transport=transport,
+        clock=clock,
+        store=store,
+        journal=JsonJournal(paths.journal),
+        policy=DownloadPolicy(
+            tries_without_progress=config.retry_download_count,
+            longest_wait_seconds=config.retry_poll_seconds,
+        ),
+        random=random.random,
+    )
+    installer = _hand_over(config, paths, lock)
+    updater = Updater(deployments=deployments, downloader=downloader, store=store, installer=installer, log=log)
+    parts = Parts(
+        clock=clock,
+        transport=transport,
+        device=device,
+        installer=installer,
+        session=session,
+        inventory=inventory,
+        deployments=deployments,
+        updater=updater,
+        random=random.random,
+    )
+    schedule = Schedule.every(
+        inventory_seconds=config.inventory_poll_seconds,
+        poll_seconds=config.update_poll_seconds,
+        retry_seconds=config.retry_poll_seconds,
+    )
+    return World(clock, transport, session, inventory, deployments, log, lock, device, Client(parts, schedule))
+
+
+def _tls(config: Config, paths: Paths) -> TlsSettings:
+    def located(path: str) -> Path | None:
+        return paths.below_root(path) if path else None
+
+    return TlsSettings(
+        ca_file=located(config.server_certificate),
+        verify=not config.skip_verify,
+        certificate=located(config.client_certificate),
+        key=located(config.client_key),
+    )
+
+
+def _deployment_log(config: Config, paths: Paths) -> DeploymentLogFile:
+    folder = paths.below_root(config.update_log_path) if config.update_log_path else paths.data
+    log = DeploymentLogFile(folder / "deployment.log", paths.sub_updater_log)
+    logging.getLogger("mender_client").addHandler(log)
+    return log
+
+
+def _hand_over(config: Config, paths: Paths, lock: LockFile) -> HandOver:
+    settings = HandOverSettings(
+        sub_updater=paths.sub_updater,
+        variables={
+            "MENDER_CLIENT": _own_program(),
+            "MENDER_DATA_DIR": str(paths.data),
+            "MENDER_ROOT": "" if paths.root == Path("/") else str(paths.root),
+            "MENDER_ROOTFS_PART_A": config.rootfs_part_a,
+            "MENDER_ROOTFS_PART_B": config.rootfs_part_b,
+        },
+    )
+    return HandOver(
+        settings,
+        lock=lock,
+        spawn=lambda argv, variables: spawn_detached(argv, variables, paths.sub_updater_log),
+        is_executable=lambda path: path.is_file() and os.access(path, os.X_OK),
+    )
+
+
+def _own_program() -> str:
+    """The path of this program, for a sub-updater that has to call it back; it may live in a virtual environment."""
+    name = "mender-python-client"
+    called = os.path.abspath(sys.argv[0])
+    beside = os.path.join(os.path.dirname(sys.executable), name)
+    for path in (called, beside):
+        if os.path.basename(path).startswith(name) and os.access(path, os.X_OK):
+            return path
+    return shutil.which(name) or name

@@ -1,0 +1,266 @@
+"""The command line of ``mender-python-client``. Imports only what the command at hand needs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from mender_client import __version__
+from mender_client.errors import ConfigError, Interrupted, MenderError
+
+from .exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .paths import Paths
+
+PROGRAM = "mender-python-client"
+
+_EPILOG = """\
+exit codes: 0 done; 1 failed; 2 nothing to do, or nothing in progress; 64 wrong usage; 78 wrong configuration
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(ExitCode.USAGE, f"{self.prog}: {message}\n")
+
+
+def build_parser() -> _Parser:
+    """The parser of all commands; the common options are accepted before and after the verb."""
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Keeps a device up to date from a Mender server.",
+        epilog=_EPILOG,
+        parents=[_common_options(is_default=True)],
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def verb(name: str, help_text: str, run: _Command) -> _Parser:
+        sub = verbs.add_parser(
+            name, help=help_text, description=help_text, epilog=_EPILOG, parents=[_common_options(is_default=False)]
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    verb("daemon", "run the client: authorise, send inventory, poll, download and hand over", _daemon)
+    verb("bootstrap", "make the device key unless there is one, and print its public key", _bootstrap)
+    verb("show-artifact", "print the name of the installed Artifact", _show_artifact)
+    report = verb("report", "report the outcome of the update in progress (for sub-updaters)", _report)
+    outcome = report.add_mutually_exclusive_group(required=True)
+    outcome.add_argument("--success", action="store_true", help="the update is installed and committed")
+    outcome.add_argument("--failure", action="store_true", help="the update failed; sends the deployment log too")
+    verb(
+        "check-update", "make the daemon poll now; without a daemon, ask the server whether there is an update", _check
+    )
+    verb("send-inventory", "make the daemon send the inventory now; without a daemon, send it", _send_inventory)
+
+    artifact = verb("artifact", "look into an Artifact file", _no_command)
+    artifact_verbs = artifact.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+    cat = artifact_verbs.add_parser("cat", help="write one payload file to standard output, proven")
+    cat.add_argument("artifact", metavar="ARTIFACT", help="the Artifact file")
+    cat.add_argument("file", metavar="FILE", nargs="?", help="the payload file; may be left out when there is only one")
+    cat.set_defaults(run=_artifact_cat)
+    return parser
+
+
+def _common_options(*, is_default: bool) -> _Parser:
+    """The options of every command; after the verb they leave alone what stood before it."""
+    options = _Parser(add_help=False, argument_default=None if is_default else argparse.SUPPRESS)
+    add = options.add_argument_group("common options").add_argument
+    add("-c", "--config", metavar="FILE", help="main configuration (default: /etc/mender/mender.conf)")
+    add("--fallback-config", metavar="FILE", help="fallback configuration (default: mender.conf in the data folder)")
+    add("-d", "--data", metavar="DIR", help="data folder (default: /var/lib/mender)")
+    add("--root", metavar="DIR", help="folder that every path lies below; for tests, containers and images")
+    add("-l", "--log-level", metavar="LEVEL", type=_log_level, help="debug, info, warning, error or critical")
+    add("-L", "--log-file", metavar="FILE", help="log to this file instead of standard error")
+    suppressed: dict[str, Any] = {} if is_default else {"default": argparse.SUPPRESS}
+    add("--no-syslog", action="store_true", help="don't log to syslog (the daemon does by default)", **suppressed)
+    add("-F", "--forcebootstrap", action="store_true", help="replace the device key by a new one", **suppressed)
+    return options
+
+
+def _log_level(text: str) -> str:
+    from .logs import LEVELS
+
+    if text.lower() not in LEVELS:
+        raise argparse.ArgumentTypeError(f"unknown log level {text!r}; choose debug, info, warning, error or critical")
+    return text.lower()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        arguments: what stands behind the program's name; default: those of this process.
+
+    Returns:
+        The exit code.
+    """
+    options = build_parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"{PROGRAM}: {problem}", file=sys.stderr)
+        return ExitCode.CONFIGURATION
+    except Interrupted:
+        return ExitCode.DONE
+    except MenderError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return ExitCode.FAILED
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # whoever read our output has gone; keep the interpreter from complaining about it at exit
+        sys.stdout = None
+        return ExitCode.FAILED
+
+
+_Command = Callable[[argparse.Namespace], ExitCode]
+
+
+def _paths(options: argparse.Namespace) -> Paths:
+    from .paths import Paths
+
+    return Paths.locate(
+        root=options.root, config=options.config, fallback_config=options.fallback_config, data=options.data
+    )
+
+
+def _start(
+    options: argparse.Namespace, *, is_server_needed: bool = True, is_daemon: bool = False
+) -> tuple[Config, Paths]:
+    """Load the configuration and set up logging."""
+    import logging
+
+    from .config import load_config
+    from .logs import set_up_logging
+
+    paths = _paths(options)
+    loaded = load_config(paths.config, paths.fallback_config, is_server_needed=is_server_needed)
+    set_up_logging(
+        level=options.log_level or loaded.config.daemon_log_level,
+        file=options.log_file,
+        is_syslog_wanted=is_daemon and not options.no_syslog,
+    )
+    for warning in loaded.warnings:
+        logging.getLogger(__name__).warning("%s", warning)
+    return loaded.config, paths
+
+
+def _daemon(options: argparse.Namespace) -> ExitCode:
+    config, paths = _start(options, is_daemon=True)
+    from .daemon import run_daemon
+
+    return run_daemon(config, paths, is_new_key_wanted=options.forcebootstrap)
+
+
+def _bootstrap(options: argparse.Namespace) -> ExitCode:
+    config, paths = _start(options, is_server_needed=False)
+    from mender_client.system.files import make_folder
+
+    from .assemble import device_key
+
+    make_folder(paths.data)
+    key = device_key(config, paths)
+    is_new = key.ensure(replace=options.forcebootstrap)
+    print(key.public_key_pem(), end="")
+    print(f"{PROGRAM}: {'made a new' if is_new else 'kept the'} device key", file=sys.stderr)
+    return ExitCode.DONE
+
+
+def _show_artifact(options: argparse.Namespace) -> ExitCode:
+    from mender_client.core.keyvalue import parse_key_values
+    from mender_client.system.files import read_text
+
+    path = _paths(options).artifact_info
+    for key, value in parse_key_values(read_text(path)).pairs:
+        if key.strip() == "artifact_name" and value.strip():
+            print(value.strip())
+            return ExitCode.DONE
+    raise MenderError(f"cannot find the artifact name: {path} has no line artifact_name=NAME")
+
+
+def _report(options: argparse.Namespace) -> ExitCode:
+    config, paths = _start(options)
+    from mender_client.core.model import Status
+    from mender_client.errors import AbortedError
+
+    from .assemble import assemble
+
+    world = assemble(config, paths)
+    deployment_id = world.lock.read()
+    if not deployment_id:
+        print(f"{PROGRAM}: nothing to report: no update is in progress ({paths.update_lock})", file=sys.stderr)
+        return ExitCode.NOTHING
+    outcome = Status.SUCCESS if options.success else Status.FAILURE
+    try:
+        world.deployments.report_outcome(deployment_id, outcome, world.log.messages())
+    except AbortedError as error:
+        print(f"{PROGRAM}: {error}; there is nothing left to report", file=sys.stderr)
+    return ExitCode.DONE
+
+
+def _check(options: argparse.Namespace) -> ExitCode:
+    import signal
+
+    config, paths = _start(options)
+    if _wake_daemon(paths, signal.SIGUSR1, "polls"):
+        return ExitCode.DONE
+    from .assemble import assemble
+
+    world = assemble(config, paths)
+    current = world.lock.read()
+    if current is not None:
+        print(f"deployment {current} is in the sub-updater's hands")
+        return ExitCode.NOTHING
+    deployment = world.deployments.next(world.device.provides())
+    if deployment is None:
+        print("no update")
+        return ExitCode.NOTHING
+    print(f"update available: {deployment.artifact_name} (deployment {deployment.id}); start the daemon to install it")
+    return ExitCode.DONE
+
+
+def _send_inventory(options: argparse.Namespace) -> ExitCode:
+    import signal
+
+    config, paths = _start(options)
+    if _wake_daemon(paths, signal.SIGUSR2, "sends the inventory"):
+        return ExitCode.DONE
+    from .assemble import assemble
+
+    assemble(config, paths).inventory.send(even_if_unchanged=True)
+    print("inventory sent")
+    return ExitCode.DONE
+
+
+def _wake_daemon(paths: Paths, number: int, what: str) -> bool:
+    import os
+
+    from mender_client.system.files import DaemonLock
+
+    pid = DaemonLock(paths.daemon_lock).holder()
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, number)
+    except OSError as error:
+        raise MenderError(f"cannot wake the daemon (pid {pid}): {error.strerror}; run this as its user") from error
+    print(f"the daemon (pid {pid}) {what} now")
+    return True
+
+
+def _artifact_cat(options: argparse.Namespace) -> ExitCode:
+    from .artifactcli import cat
+
+    return cat(options.artifact, options.file)
+
+
+def _no_command(_: argparse.Namespace) -> ExitCode:
+    raise AssertionError("argparse demands a command")

@@ -1,0 +1,96 @@
+"""The daemon: runs the client's steps, waits between them, and listens to signals."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mender_client import __version__
+from mender_client.errors import Interrupted
+from mender_client.system.files import DaemonLock, make_folder
+
+from .assemble import World, assemble, device_key
+from .config import Config
+from .exitcodes import ExitCode
+from .paths import Paths
+
+_logger = logging.getLogger(__name__)
+
+
+def run_daemon(config: Config, paths: Paths, *, is_new_key_wanted: bool) -> ExitCode:
+    """Be the daemon of this device until a signal ends it or an update is handed over.
+
+    Args:
+        config: the settings.
+        paths: where everything lies.
+        is_new_key_wanted: replace the device key first.
+
+    Raises:
+        MenderError: it can't start.
+    """
+    make_folder(paths.data)
+    lock = DaemonLock(paths.daemon_lock)
+    lock.acquire()
+    try:
+        _check_scripts(paths)
+        if device_key(config, paths).ensure(replace=is_new_key_wanted):
+            _logger.info("made a new device key: %s", paths.key)
+        world = assemble(config, paths)
+        os.chdir("/")
+        with _signals(world):
+            _logger.info("mender-python-client %s started, server %s", __version__, config.server_urls[0])
+            _loop(world)
+    finally:
+        lock.release()
+    return ExitCode.DONE
+
+
+def _check_scripts(paths: Paths) -> None:
+    """Complain at the start, not at three in the morning."""
+    for script, purpose in (
+        (paths.identity_script, "there is no identity"),
+        (paths.sub_updater, "no update can be installed"),
+    ):
+        if not os.access(script, os.X_OK):
+            _logger.warning("%s is missing or not executable: %s until it is there", script, purpose)
+
+
+def _loop(world: World) -> None:
+    try:
+        while not world.clock.is_stopping:
+            wait = world.client.step()
+            if world.client.has_handed_over:
+                _logger.info("the sub-updater starts the client again when it is done")
+                return
+            world.clock.wait(wait)
+    except Interrupted:
+        pass
+    _logger.info("stopped")
+
+
+@contextmanager
+def _signals(world: World) -> Iterator[None]:
+    """TERM and INT end the daemon, USR1 polls now, USR2 sends the inventory now."""
+
+    def stop(*_: object) -> None:
+        world.clock.stop()
+        world.transport.interrupt()
+
+    def poll(*_: object) -> None:
+        world.client.request_poll()
+        world.clock.wake()
+
+    def inventory(*_: object) -> None:
+        world.client.request_inventory()
+        world.clock.wake()
+
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGUSR1: poll, signal.SIGUSR2: inventory}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

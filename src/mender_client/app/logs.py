@@ -1,0 +1,102 @@
+"""Where log lines go: standard error, a file or syslog; standard output is for results."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from mender_client.errors import ConfigError
+
+LEVELS = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "notice": logging.INFO,
+    "warning": logging.WARNING,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+    "panic": logging.CRITICAL,
+    "critical": logging.CRITICAL,
+}
+"""The level names of the field's clients, and what they mean here."""
+
+SYSLOG_SOCKET = Path("/dev/log")
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+class _LineFormatter(logging.Formatter):
+    """One line for each record, UTC time stamps; control characters can't forge further lines."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return _one_line(super().formatMessage(record))
+
+
+class _JournalFormatter(logging.Formatter):
+    """For journald, which stamps lines itself and takes the priority from a prefix."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return f"<{_PRIORITIES.get(record.levelno, 6)}>{_one_line(record.message)}"
+
+
+def _one_line(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool) -> None:
+    """Send the package's log lines to the file if there is one, else to standard error, and to syslog if wanted.
+
+    Args:
+        level: a name of ``LEVELS``.
+        file: a path, or None.
+        is_syslog_wanted: whether to log to syslog too; left out where there is no syslog, or where standard error is
+            the journal already.
+
+    Raises:
+        ConfigError: the log file can't be opened.
+    """
+    handlers = [_main_handler(file)]
+    if is_syslog_wanted and not _is_journal() and SYSLOG_SOCKET.is_socket():
+        handlers.append(_syslog_handler())
+    logger = logging.getLogger("mender_client")
+    logger.handlers = handlers
+    logger.propagate = False
+    logger.setLevel(LEVELS[level])
+
+
+def _main_handler(file: str | None) -> logging.Handler:
+    if file is None:
+        handler: logging.Handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_JournalFormatter() if _is_journal() else _LineFormatter())
+        return handler
+    try:
+        handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise ConfigError([f"{file}: the log file can't be opened: {error.strerror}"]) from error
+    handler.setFormatter(_LineFormatter())
+    return handler
+
+
+def _syslog_handler() -> logging.Handler:
+    from logging.handlers import SysLogHandler
+
+    handler = SysLogHandler(address=str(SYSLOG_SOCKET), facility=SysLogHandler.LOG_DAEMON)
+    handler.ident = f"mender-python-client[{os.getpid()}]: "
+    return handler
+
+
+def _is_journal() -> bool:
+    """Whether standard error goes to journald, which announces itself by device and inode."""
+    try:
+        state = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{state.st_dev}:{state.st_ino}"

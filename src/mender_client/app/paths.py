@@ -1,0 +1,112 @@
+"""Where everything lies on the device."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The files and folders of the contract; see ``docs/reference/files.md``.
+
+    Args:
+        root: what stands in front of every path; ``/`` on a device.
+        config: the main configuration file.
+        fallback_config: the fallback configuration file.
+        data: the data folder; it must survive a root file system update.
+    """
+
+    root: Path
+    config: Path
+    fallback_config: Path
+    data: Path
+
+    @classmethod
+    def locate(
+        cls,
+        *,
+        root: str | None = None,
+        config: str | None = None,
+        fallback_config: str | None = None,
+        data: str | None = None,
+    ) -> Paths:
+        """Work the paths out from what was given on the command line.
+
+        Every path moves below the root, a given one too, unless it already lies there.
+        """
+        base = Path(os.path.abspath(root or "/"))
+        data_folder = _below(base, data or "/var/lib/mender")
+        return cls(
+            root=base,
+            config=_below(base, config or "/etc/mender/mender.conf"),
+            fallback_config=_below(base, fallback_config) if fallback_config else data_folder / "mender.conf",
+            data=data_folder,
+        )
+
+    def below_root(self, path: str) -> Path:
+        """A path of the device, below the root."""
+        return _below(self.root, path)
+
+    @property
+    def key(self) -> Path:
+        """The generated device key."""
+        return self.data / "mender-agent.pem"
+
+    @property
+    def device_type(self) -> Path:
+        """The device type, unless DeviceTypeFile says otherwise."""
+        return self.data / "device_type"
+
+    @property
+    def artifact(self) -> Path:
+        """The downloaded Artifact."""
+        return self.data / "artifact.mender"
+
+    @property
+    def update_lock(self) -> Path:
+        """The lock file of the contract with the sub-updater."""
+        return self.data / "update.lock"
+
+    @property
+    def daemon_lock(self) -> Path:
+        """What keeps a second daemon away."""
+        return self.data / "daemon.lock"
+
+    @property
+    def journal(self) -> Path:
+        """The client's memory."""
+        return self.data / "journal.json"
+
+    @property
+    def sub_updater_log(self) -> Path:
+        """What the sub-updater prints."""
+        return self.data / "sub-updater.log"
+
+    @property
+    def artifact_info(self) -> Path:
+        """What is installed."""
+        return self.below_root("/etc/mender/artifact_info")
+
+    @property
+    def identity_script(self) -> Path:
+        """Prints the identity."""
+        return self.below_root("/usr/share/mender/identity/mender-device-identity")
+
+    @property
+    def inventory_folder(self) -> Path:
+        """Holds the inventory scripts."""
+        return self.below_root("/usr/share/mender/inventory")
+
+    @property
+    def sub_updater(self) -> Path:
+        """Installs Artifacts."""
+        return self.below_root("/usr/share/mender/install")
+
+
+def _below(root: Path, path: str) -> Path:
+    if root == Path("/"):
+        return Path(os.path.abspath(path))
+    given = Path(os.path.abspath(path)) if os.path.isabs(path) else root / path
+    return given if given.is_relative_to(root) else root / given.relative_to("/")

@@ -1,0 +1,118 @@
+"""Authorisation: get a token when there is none, and once more when a request says that it is no longer good."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from mender_client.core.model import Token
+from mender_client.core.ports import Clock, Device, KeyStore, Transport
+from mender_client.core.wire import Reply, Request, build_auth_body, build_auth_request, parse_auth_reply
+from mender_client.errors import NetworkError, ServerError, UnauthorizedError
+
+_logger = logging.getLogger(__name__)
+
+
+class Session:
+    """The device's standing with the server.
+
+    Args:
+        transport: brings requests to the server.
+        clock: tells the time that a ``Retry-After`` date is compared with.
+        device: says who this device is.
+        keys: signs the request.
+        server_urls: the servers, tried in this order.
+        tenant_token: the organisation's token, empty for none.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        clock: Clock,
+        device: Device,
+        keys: KeyStore,
+        server_urls: Sequence[str],
+        tenant_token: str = "",
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._device = device
+        self._keys = keys
+        self._server_urls = tuple(server_urls)
+        self._tenant_token = tenant_token
+        self._token: Token | None = None
+        self._is_waiting_announced = False
+        self.tokens_received = 0
+
+    def authorise(self) -> Token:
+        """The token; asks for one when there is none.
+
+        Raises:
+            UnauthorizedError: the server has not accepted this device (yet); ask again later.
+            NetworkError: no server answered.
+            ServerError: a server is in trouble.
+            ScriptError: there is no identity, so there is no request.
+            KeyFileError: the key can't be used.
+        """
+        if self._token is None:
+            self._token = self._ask_servers()
+            self.tokens_received += 1
+            self._is_waiting_announced = False
+            _logger.info("authorised by %s", self._token.server_url)
+        return self._token
+
+    def _ask_servers(self) -> Token:
+        identity = self._device.identity()
+        body = build_auth_body(identity, self._keys.public_key_pem(), self._tenant_token)
+        signature = self._keys.sign(body)
+        *others, last = self._server_urls
+        for server_url in others:
+            try:
+                return self._ask(server_url, body, signature)
+            except (NetworkError, ServerError) as error:
+                _logger.warning("%s; trying the next server", error)
+        return self._ask(last, body, signature)
+
+    def _ask(self, server_url: str, body: bytes, signature: bytes) -> Token:
+        reply = self._transport.send(build_auth_request(server_url, body, signature))
+        try:
+            return parse_auth_reply(reply, server_url, now=self._clock.now())
+        except UnauthorizedError:
+            self._announce_waiting(server_url)
+            raise
+
+    def _announce_waiting(self, server_url: str) -> None:
+        """Say once that somebody has to act; a device may wait for days."""
+        if not self._is_waiting_announced:
+            _logger.info("%s has not accepted this device; waiting until somebody accepts it there", server_url)
+            self._is_waiting_announced = True
+
+    def call(self, build: Callable[[Token], Request]) -> Reply:
+        """Send a request with the token; on a 401 authorise once more and repeat it once.
+
+        Args:
+            build: makes the request for a token.
+
+        Returns:
+            The reply, whatever its status; a second 401 included.
+
+        Raises:
+            MenderError: as ``authorise``, and NetworkError for the request itself.
+        """
+        reply = self._send(build)
+        if reply.status == 401:
+            self._token = None
+            reply = self._send(build)
+            if reply.status == 401:
+                self._token = None
+        return reply
+
+    def _send(self, build: Callable[[Token], Request]) -> Reply:
+        token = self.authorise()
+        try:
+            return self._transport.send(build(token))
+        except NetworkError:
+            if len(self._server_urls) > 1:
+                self._token = None  # begin with the first server again: this one may be gone
+            raise

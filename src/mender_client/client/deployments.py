@@ -1,0 +1,105 @@
+"""The deployments API: ask for the next one, say how it goes, send its log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from mender_client.core.model import Deployment, LogMessage, Provides, Status
+from mender_client.core.ports import Clock
+from mender_client.core.wire import (
+    NextForm,
+    Reply,
+    build_log_request,
+    build_next_request,
+    build_status_request,
+    fit_log,
+    parse_next_reply,
+    parse_status_reply,
+)
+from mender_client.errors import ServerError
+
+from .auth import Session
+
+_logger = logging.getLogger(__name__)
+
+
+class Deployments:
+    """What a device says to the deployments service.
+
+    Args:
+        session: authorises.
+        clock: tells the time.
+    """
+
+    def __init__(self, *, session: Session, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+        self._form_that_worked: dict[str, NextForm] = {}
+
+    def next(self, provides: Provides) -> Deployment | None:
+        """Ask for a deployment; None when there is nothing to do.
+
+        The newest form of the request is tried first; what a server answered is remembered for it.
+
+        Raises:
+            MenderError: the server can't be asked or answers with an error.
+        """
+        server_url = self._session.authorise().server_url
+        form = self._form_that_worked.get(server_url, NextForm.V2_POST)
+        reply = self._ask(form, provides)
+        while reply.status in (404, 405) and form.fallback is not None:
+            form = form.fallback
+            reply = self._ask(form, provides)
+        deployment = parse_next_reply(reply, now=self._clock.now())
+        self._form_that_worked[server_url] = form
+        return deployment
+
+    def _ask(self, form: NextForm, provides: Provides) -> Reply:
+        return self._session.call(lambda token: build_next_request(token, form, provides))
+
+    def send_status(self, deployment_id: str, status: Status) -> None:
+        """Report how far a deployment is.
+
+        Raises:
+            AbortedError: the deployment is over on the server.
+            MenderError: the server can't be told now.
+        """
+        reply = self._session.call(lambda token: build_status_request(token, deployment_id, status))
+        parse_status_reply(reply, status, now=self._clock.now())
+        _logger.info("deployment %s: the server knows that its status is %s", deployment_id, status.value)
+
+    def report_outcome(self, deployment_id: str, outcome: Status, messages: Iterable[LogMessage]) -> None:
+        """Send the final status; before a failure its log, since nothing may follow the final status.
+
+        Args:
+            deployment_id: which deployment.
+            outcome: success or failure.
+            messages: what happened; sent for a failure only.
+
+        Raises:
+            AbortedError: the deployment is over on the server.
+            MenderError: the server can't be told now.
+        """
+        if outcome is Status.FAILURE:
+            self._send_log(deployment_id, messages)
+        self.send_status(deployment_id, outcome)
+
+    def _send_log(self, deployment_id: str, messages: Iterable[LogMessage]) -> None:
+        """Send a deployment's log, as much of its end as the server takes.
+
+        A server that refuses the log for good doesn't keep the outcome from being reported: that is logged only.
+
+        Raises:
+            MenderError: the server can't be told now.
+        """
+        fitting = fit_log(messages)
+        if not fitting:
+            return
+        reply = self._session.call(lambda token: build_log_request(token, deployment_id, fitting))
+        if reply.status in (200, 204):
+            return
+        if reply.status in (400, 404, 409, 413, 415):
+            _logger.warning("the server refused the log of deployment %s with %d", deployment_id, reply.status)
+            return
+        raise ServerError(f"cannot send the deployment log: the server answered {reply.status}", status=reply.status)

@@ -1,0 +1,201 @@
+"""Download and prove in one pass: the Artifact reader pulls the bytes through while they go to disk.
+
+So a wrong device type, a missing signature or a bad manifest is refused after the header, before the gigabyte. After
+a restart the bytes on disk are read again, to prove them, and never fetched again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from mender_client.core.artifact import ArtifactReader, Header, SignatureCheck, check_depends
+from mender_client.core.model import Deployment, Link, Provides
+from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile, Transport
+from mender_client.core.record import PartialDownload
+from mender_client.core.resume import Promise
+from mender_client.errors import ArtifactError, StorageError
+
+from .stream import ArtifactStream, RenewableLink, StartOverError, StreamHooks, Tries
+
+_logger = logging.getLogger(__name__)
+_PROGRESS_STEP_PERCENT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadPolicy:
+    """The limits of a download.
+
+    Attributes:
+        tries_without_progress: failures in a row, none of which brought a new byte, that end it
+            (RetryDownloadCount).
+        longest_wait_seconds: the cap of the waiting time between tries.
+        reserve_bytes: free space that must be left when the Artifact is on disk.
+        check_signature: checks an Artifact's signature; None accepts every Artifact.
+    """
+
+    tries_without_progress: int = 10
+    longest_wait_seconds: float = 300.0
+    reserve_bytes: int = 16 * 1024 * 1024
+    check_signature: SignatureCheck | None = None
+
+
+class Downloader:
+    """Brings Artifacts onto the device, whole and proven.
+
+    Args:
+        transport: fetches.
+        clock: waits.
+        store: keeps the bytes.
+        journal: remembers which Artifact the bytes belong to.
+        policy: the limits.
+        random: gives numbers in [0, 1) for jitter.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        clock: Clock,
+        store: ArtifactStore,
+        journal: Journal,
+        policy: DownloadPolicy,
+        random: Callable[[], float],
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._store = store
+        self._journal = journal
+        self._policy = policy
+        self._random = random
+
+    def fetch(self, deployment: Deployment, provides: Provides, fresh_link: Callable[[], Link]) -> PurePath:
+        """Fetch the Artifact of a deployment, prove it and give it its final name.
+
+        Args:
+            deployment: what to fetch.
+            provides: what the Artifact's depends are held against.
+            fresh_link: asks the server for a link that works again.
+
+        Returns:
+            The path of the Artifact: whole, proven, durable.
+
+        Raises:
+            ArtifactError: the Artifact is broken, not for this device or not signed as it must be.
+            DownloadError: it can't be fetched.
+            StorageError: it can't be stored.
+            Interrupted: the client is to stop; what has arrived is kept.
+        """
+        tries = Tries(
+            self._clock,
+            limit=self._policy.tries_without_progress,
+            longest_wait_seconds=self._policy.longest_wait_seconds,
+            random=self._random,
+        )
+        link = RenewableLink(deployment.link, fresh_link)
+        partial = self._store.open_partial()
+        try:
+            promise = self._known_promise(deployment)
+            if promise is None:
+                partial.restart()
+            while not self._prove(deployment, provides, self._stream(deployment, link, partial, promise, tries), tries):
+                partial.restart()
+                promise = None
+            partial.sync()
+        finally:
+            partial.close()
+        return self._store.commit()
+
+    def _known_promise(self, deployment: Deployment) -> Promise | None:
+        """What is known about the object whose bytes are on disk; None when they are not this deployment's."""
+        known = self._journal.load().download
+        if known is None or (known.deployment_id, known.artifact_name) != (deployment.id, deployment.artifact_name):
+            return None
+        return known.promise
+
+    def _stream(
+        self,
+        deployment: Deployment,
+        link: RenewableLink,
+        partial: PartialFile,
+        promise: Promise | None,
+        tries: Tries,
+    ) -> ArtifactStream:
+        def promised(promise: Promise, left: int | None) -> None:
+            self._check_room(left)
+            record = self._journal.load()
+            download = PartialDownload(deployment.id, deployment.artifact_name, promise)
+            if record.download != download:
+                self._journal.save(record.with_download(download))
+
+        return ArtifactStream(
+            self._transport,
+            self._clock,
+            link=link,
+            partial=partial,
+            promise=promise or Promise(),
+            tries=tries,
+            hooks=StreamHooks(promised=promised, progressed=_ProgressLog()),
+        )
+
+    def _check_room(self, left: int | None) -> None:
+        if left is None:
+            return
+        needed, free = left + self._policy.reserve_bytes, self._store.free_bytes()
+        if free < needed:
+            raise StorageError(
+                f"cannot store the Artifact: it needs {needed} bytes ({left} still to come and a reserve of "
+                f"{self._policy.reserve_bytes}), but {free} are free; free some space in the data folder"
+            )
+
+    def _prove(self, deployment: Deployment, provides: Provides, stream: ArtifactStream, tries: Tries) -> bool:
+        """Read the Artifact once through; False when the download must begin from zero."""
+        try:
+            header = self._read(stream, deployment, provides)
+        except StartOverError as reason:
+            tries.failed(f"{reason}; it begins from zero")
+            return False
+        except ArtifactError as error:
+            if not stream.is_pieced_together:
+                raise
+            # the fault may lie in the joint: an earlier life's bytes after a power cut, an object that changed
+            tries.failed(f"{error}; it was put together from pieces and begins from zero")
+            return False
+        finally:
+            stream.close()
+        _logger.info("the Artifact %s is whole and proven (%d bytes)", header.artifact_name, stream.offset)
+        return True
+
+    def _read(self, stream: ArtifactStream, deployment: Deployment, provides: Provides) -> Header:
+        reader = ArtifactReader(stream, check_signature=self._policy.check_signature)
+        header = reader.read_header()
+        if self._policy.check_signature is None:
+            _logger.info("no ArtifactVerifyKey is configured: the Artifact's signature is not checked")
+        if header.artifact_name != deployment.artifact_name:
+            raise ArtifactError(
+                f"cannot install the Artifact: the server announced {deployment.artifact_name!r}, "
+                f"but it is {header.artifact_name!r}"
+            )
+        check_depends(
+            header,
+            device_type=provides.device_type,
+            artifact_name=provides.artifact_name,
+            provides=provides.others,
+        )
+        reader.finish()
+        return header
+
+
+class _ProgressLog:
+    """A log line every ten per cent."""
+
+    def __init__(self) -> None:
+        self._next_percent = _PROGRESS_STEP_PERCENT
+
+    def __call__(self, offset: int, total: int | None) -> None:
+        if total and offset * 100 >= self._next_percent * total:
+            percent = offset * 100 // total
+            _logger.info("download: %d %% of %d bytes", percent, total)
+            self._next_percent = percent - percent % _PROGRESS_STEP_PERCENT + _PROGRESS_STEP_PERCENT

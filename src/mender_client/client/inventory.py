@@ -1,0 +1,86 @@
+"""Inventory: what the device tells about itself, kept within the server's limits before it is sent."""
+
+from __future__ import annotations
+
+import logging
+
+from mender_client.core.keyvalue import group_by_key
+from mender_client.core.model import Attribute
+from mender_client.core.ports import Clock, Device
+from mender_client.core.wire import build_inventory_request, fit_inventory, parse_inventory_reply, printable
+
+from .auth import Session
+
+_logger = logging.getLogger(__name__)
+_NAMED_OF_LEFT_OUT = 10
+
+
+class InventorySender:
+    """Collects the inventory and sends it when it has changed.
+
+    Args:
+        session: authorises.
+        clock: tells the time.
+        device: runs the scripts.
+        version: the version of this client, sent as ``mender_client_version``.
+    """
+
+    def __init__(self, *, session: Session, clock: Clock, device: Device, version: str) -> None:
+        self._session = session
+        self._clock = clock
+        self._device = device
+        self._version = version
+        self._accepted: tuple[int, tuple[Attribute, ...]] | None = None
+        self._reported_left_out: tuple[str, ...] = ()
+
+    def send(self, *, even_if_unchanged: bool = False) -> bool:
+        """Send the inventory.
+
+        An inventory that the server has accepted under the same token is not sent again; a new token may mean that
+        the device was decommissioned and accepted anew, so it forgets that.
+
+        Args:
+            even_if_unchanged: send it in any case.
+
+        Returns:
+            Whether it was sent.
+
+        Raises:
+            MenderError: it could not be collected or sent.
+        """
+        attributes = self._collect()
+        if not even_if_unchanged and self._accepted == (self._session.tokens_received, attributes):
+            return False
+        reply = self._session.call(lambda token: build_inventory_request(token, attributes))
+        parse_inventory_reply(reply, now=self._clock.now())
+        self._accepted = (self._session.tokens_received, attributes)
+        _logger.info("inventory sent: %d attributes", len(attributes))
+        return True
+
+    def _collect(self) -> tuple[Attribute, ...]:
+        provides = self._device.provides()
+        own = {
+            "device_type": (provides.device_type,),
+            "artifact_name": (provides.artifact_name,),
+            "mender_client_version": (self._version,),
+        }
+        outputs = self._device.inventory()
+        grouped = group_by_key(pair for output in outputs for pair in output.pairs if pair[0] not in own)
+        attributes = [
+            Attribute(name, values[0] if len(values) == 1 else values) for name, values in {**own, **grouped}.items()
+        ]
+        kept, left_out = fit_inventory(attributes)
+        self._warn_about(left_out)
+        return kept
+
+    def _warn_about(self, left_out: tuple[str, ...]) -> None:
+        if left_out and left_out != self._reported_left_out:
+            names = ", ".join(printable(name, limit=60) for name in left_out[:_NAMED_OF_LEFT_OUT])
+            more = len(left_out) - _NAMED_OF_LEFT_OUT
+            _logger.warning(
+                "inventory: left out what the server would refuse (over 100 attributes, 1 MiB, or a name over 1024 "
+                "characters): %s%s",
+                names,
+                f" and {more} more" if more > 0 else "",
+            )
+        self._reported_left_out = left_out

@@ -1,0 +1,245 @@
+"""The Artifact as one readable stream, whatever happens to the connection: it resumes, counts and tees to disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mender_client.core.backoff import Backoff
+from mender_client.core.model import Link
+from mender_client.core.ports import Body, Clock, PartialFile, Transport
+from mender_client.core.resume import Promise, Verdict, judge, range_header
+from mender_client.core.wire import parse_retry_after
+from mender_client.errors import DownloadError, MenderError, NetworkError
+
+_logger = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 1.0
+
+
+class StartOverError(MenderError):
+    """What the storage offers does not continue the bytes that we have: begin from zero."""
+
+
+class Tries:
+    """Counts failures in a row without a new byte, and waits between tries: about a second first, then longer.
+
+    A slow link that moves forward never gives up.
+
+    Args:
+        clock: waits.
+        limit: how many failures in a row end the download.
+        longest_wait_seconds: the cap of the waiting time.
+        random: gives numbers in [0, 1) for jitter.
+    """
+
+    def __init__(self, clock: Clock, *, limit: int, longest_wait_seconds: float, random: Callable[[], float]) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._random = random
+        self._backoff = Backoff(FIRST_RETRY_SECONDS, longest_wait_seconds, tries_per_interval=1)
+        self._best_offset = 0
+
+    def progressed(self, offset: int) -> None:
+        """Note how far the download has come; only bytes never seen before are progress."""
+        if offset > self._best_offset:
+            self._best_offset = offset
+            self._backoff = self._backoff.after_success()
+
+    def failed(self, reason: str, *, retry_after_seconds: float | None = None) -> None:
+        """Wait before the next try.
+
+        Raises:
+            DownloadError: it was the last one.
+            Interrupted: the client is to stop.
+        """
+        self._backoff = self._backoff.after_failure()
+        if self._backoff.failures > self._limit:
+            raise DownloadError(f"cannot fetch the Artifact: {reason}; gave up after {self._limit} tries in a row")
+        delay = self._backoff.delay_seconds(random=self._random(), retry_after_seconds=retry_after_seconds)
+        _logger.info("download interrupted: %s; next try in %.1f s", reason, delay)
+        self._clock.sleep(delay)
+
+
+class RenewableLink:
+    """A pre-signed link, and the way to a fresh one when it no longer works.
+
+    Args:
+        link: the link that came with the deployment.
+        renew: asks the server for a fresh one.
+    """
+
+    def __init__(self, link: Link, renew: Callable[[], Link]) -> None:
+        self.uri = link.uri
+        self._renew = renew
+
+    def refresh(self) -> None:
+        """Replace the link.
+
+        Raises:
+            MenderError: the server gives none.
+        """
+        self.uri = self._renew().uri
+
+
+@dataclass(slots=True)
+class StreamHooks:
+    """What the owner of a stream wants to know while it is read.
+
+    Attributes:
+        promised: called when it is known what the whole object is; may raise to refuse it. Gets the promise and the
+            number of bytes that are still to come.
+        progressed: called with the bytes so far and the total.
+    """
+
+    promised: Callable[[Promise, int | None], None]
+    progressed: Callable[[int, int | None], None]
+
+
+class ArtifactStream:
+    """The Artifact's bytes from first to last; see ``core.artifact.Readable``.
+
+    First what is on disk is read again, then the network is asked for the rest, as often as it takes.
+
+    Args:
+        transport: fetches.
+        clock: tells the time that a ``Retry-After`` date is compared with.
+        link: where the Artifact is.
+        partial: the bytes on disk, positioned at their beginning.
+        promise: what is known about the whole object from an earlier try.
+        tries: counts and waits.
+        hooks: who wants to know.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        clock: Clock,
+        *,
+        link: RenewableLink,
+        partial: PartialFile,
+        promise: Promise,
+        tries: Tries,
+        hooks: StreamHooks,
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._link = link
+        self._partial = partial
+        self._promise = promise
+        self._tries = tries
+        self._hooks = hooks
+        self._body: Body | None = None
+        self._is_reading_back = True
+        self._is_complete = False
+        self._was_gone = False
+        self.offset = 0
+        self.is_pieced_together = False
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer as far as bytes are there, waiting and asking again as long as the policy allows.
+
+        Returns:
+            The number of bytes; 0 only when every promised byte has been read.
+
+        Raises:
+            StartOverError: the storage's answer does not continue what we have.
+            DownloadError: no progress in too many tries, or the object is gone.
+            StorageError: the disk is full or broken.
+            Interrupted: the client is to stop.
+        """
+        if self._is_reading_back:
+            count = self._partial.readinto(buffer)
+            if count:
+                self.offset += count
+                self.is_pieced_together = True
+                return count
+            self._is_reading_back = False
+            self._tries.progressed(self.offset)
+        while not self._has_all():
+            count = self._receive(buffer)
+            if count:
+                return count
+        return 0
+
+    def _has_all(self) -> bool:
+        return self._is_complete or (self._promise.total is not None and self.offset >= self._promise.total)
+
+    def _receive(self, buffer: memoryview) -> int:
+        """One piece from the network, or 0 when something was in the way and has been dealt with."""
+        try:
+            if self._body is None:
+                self._connect()
+                return 0
+            count = self._body.readinto(buffer)
+            if not count:
+                self._end_body()
+                return 0
+        except NetworkError as error:
+            self._give_up_body()
+            self._tries.failed(str(error))
+            return 0
+        self._store(buffer[:count])
+        return count
+
+    def _store(self, data: memoryview) -> None:
+        if self._promise.total is not None and self.offset + len(data) > self._promise.total:
+            raise StartOverError("the storage sent more bytes than it promised")
+        self._partial.write(data)
+        self.offset += len(data)
+        self._tries.progressed(self.offset)
+        self._hooks.progressed(self.offset, self._promise.total)
+
+    def _end_body(self) -> None:
+        self._give_up_body()
+        if self._promise.total is None:
+            self._is_complete = True  # an answer without a length ends where it ends; the proof finds what is missing
+        elif self.offset < self._promise.total:
+            raise NetworkError(f"the answer broke off at byte {self.offset} of {self._promise.total}")
+
+    def _connect(self) -> None:
+        body = self._transport.open(self._link.uri, range_header(self.offset))
+        verdict, promise = judge(body.status, body.headers, offset=self.offset, known=self._promise)
+        if verdict is Verdict.CONTINUE:
+            self._body = body
+            self._accept(promise)
+            return
+        status, headers = body.status, body.headers
+        body.close()
+        self._react(verdict, status, headers.get("retry-after", ""))
+
+    def _accept(self, promise: Promise) -> None:
+        if self.offset:
+            self.is_pieced_together = True
+            _logger.info("download goes on at byte %d", self.offset)
+        self._promise = promise
+        left = None if promise.total is None else promise.total - self.offset
+        self._hooks.promised(promise, left)
+
+    def _react(self, verdict: Verdict, status: int, retry_after: str) -> None:
+        """Deal with an answer that brings no bytes."""
+        if verdict is Verdict.COMPLETE:
+            self._is_complete = True
+            return
+        if verdict is Verdict.RESTART:
+            raise StartOverError(f"the storage's answer ({status}) does not continue the {self.offset} bytes on disk")
+        if verdict is Verdict.RETRY:
+            seconds = parse_retry_after(retry_after, now=self._clock.now())
+            self._tries.failed(f"the storage answered {status}", retry_after_seconds=seconds)
+            return
+        if verdict is Verdict.GONE:
+            if self._was_gone:
+                raise DownloadError(f"cannot fetch the Artifact: the storage answered {status}, also to a fresh link")
+            self._was_gone = True
+        self._tries.failed(f"the link no longer works (the storage answered {status})")
+        self._link.refresh()
+
+    def _give_up_body(self) -> None:
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._give_up_body()

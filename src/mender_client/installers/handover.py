@@ -1,0 +1,88 @@
+"""Give the Artifact to the device's sub-updater: the contract that the field's sub-updaters rely on.
+
+The lock file is written first, then the sub-updater is started so that it outlives the daemon, which then exits. The
+sub-updater installs, reboots, commits or rolls back, reports, removes the lock and starts the daemon again. A daemon
+that finds the lock waits until it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from mender_client.core.model import Deployment
+from mender_client.core.ports import Lock
+from mender_client.errors import InstallError, ScriptError
+
+Spawn = Callable[[Sequence[str], Mapping[str, str]], None]
+"""Starts a program that outlives us with these variables in a clean environment; raises ScriptError."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverSettings:
+    """What the sub-updater is and what it is told.
+
+    Attributes:
+        sub_updater: the program, called with the path of the Artifact.
+        variables: what its environment holds besides what belongs to the deployment.
+    """
+
+    sub_updater: Path
+    variables: Mapping[str, str]
+
+
+class HandOver:
+    """Hands Artifacts to the sub-updater; see ``core.ports.Installer``.
+
+    Args:
+        settings: which program, and what it is told.
+        lock: the lock file.
+        spawn: starts the program.
+        is_executable: whether a path is a program that can be run.
+    """
+
+    def __init__(
+        self, settings: HandOverSettings, *, lock: Lock, spawn: Spawn, is_executable: Callable[[Path], bool]
+    ) -> None:
+        self._settings = settings
+        self._lock = lock
+        self._spawn = spawn
+        self._is_executable = is_executable
+
+    def current_deployment(self) -> str | None:
+        """The id in the lock file, or None when there is no lock."""
+        return self._lock.read()
+
+    def check(self) -> None:
+        """Make sure that the sub-updater can be run.
+
+        Raises:
+            InstallError: it is missing or not executable.
+        """
+        if not self._is_executable(self._settings.sub_updater):
+            raise InstallError(
+                f"cannot install updates: {self._settings.sub_updater} is missing or not executable; "
+                "put the device's sub-updater there"
+            )
+
+    def install(self, deployment: Deployment, artifact: PurePath) -> None:
+        """Write the lock file, then start the sub-updater.
+
+        Raises:
+            InstallError: the sub-updater can't be started; the lock is gone again.
+            StorageError: the lock can't be written.
+        """
+        self.check()
+        self._lock.write(deployment.id)
+        variables = {
+            **self._settings.variables,
+            "MENDER_DEPLOYMENT_ID": deployment.id,
+            "MENDER_ARTIFACT_NAME": deployment.artifact_name,
+            "MENDER_ARTIFACT_PATH": str(artifact),
+        }
+        try:
+            self._spawn([str(self._settings.sub_updater), str(artifact)], variables)
+        except ScriptError as error:
+            self._lock.remove()
+            raise InstallError(f"cannot install the update: {error}") from error

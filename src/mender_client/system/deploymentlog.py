@@ -1,0 +1,124 @@
+"""The log of one deployment: JSON lines on disk, sent to the server when the deployment fails."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+from mender_client.core.model import LogMessage
+from mender_client.errors import StorageError
+
+from .files import remove_file, storage_error
+
+_logger = logging.getLogger(__name__)
+_MAXIMUM_READ_BYTES = 2 * 1024 * 1024
+
+
+class DeploymentLogFile(logging.Handler):
+    """Records the client's log lines while a deployment is under way; see ``core.ports.DeploymentLog``.
+
+    Args:
+        path: ``<UpdateLogPath>/deployment.log``.
+        sub_updater_log: the free text that the sub-updater wrote.
+    """
+
+    def __init__(self, path: Path, sub_updater_log: Path) -> None:
+        super().__init__(logging.INFO)
+        self._path = path
+        self._sub_updater_log = sub_updater_log
+        self._is_recording = False
+
+    def begin(self, deployment_id: str) -> None:
+        """Start a new log, or go on with the one of this deployment.
+
+        Raises:
+            StorageError: it can't be written.
+        """
+        if self._recorded_id() != deployment_id:
+            first = _entry(time.time(), "info", f"deployment {deployment_id} begins")
+            self._write(os.O_TRUNC, {**first, "deployment_id": deployment_id})
+            remove_file(self._sub_updater_log)
+        self._is_recording = True
+
+    def end(self) -> None:
+        """Stop recording; what was recorded stays on disk."""
+        self._is_recording = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append a line while a deployment is under way; a full disk must not end the update it tells about."""
+        if not self._is_recording:
+            return
+        try:
+            self._write(os.O_APPEND, _entry(record.created, record.levelname.lower(), record.getMessage()))
+        except StorageError as error:
+            self._is_recording = False
+            _logger.warning("%s; the rest of this deployment is not recorded", error)
+
+    def _write(self, flag: int, entry: dict[str, str]) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flag
+        try:
+            descriptor = os.open(self._path, flags, 0o600)
+            with open(descriptor, "wb", buffering=0) as file:
+                file.write(json.dumps(entry).encode() + b"\n")
+        except OSError as error:
+            raise storage_error("write", self._path, error) from error
+
+    def messages(self) -> Iterator[LogMessage]:
+        """What was recorded, then what the sub-updater wrote, each line as a message of its own."""
+        last = datetime.now(timezone.utc)
+        for line in _tail(self._path).splitlines():
+            message = _parse(line)
+            if message is not None:
+                last = message.timestamp
+                yield message
+        for line in _tail(self._sub_updater_log).splitlines():
+            text = line.decode("utf-8", "replace").strip()
+            if text:
+                yield LogMessage(last, "info", text)
+
+    def _recorded_id(self) -> str | None:
+        first = _head(self._path).partition(b"\n")[0]
+        try:
+            document = json.loads(first)
+        except ValueError:
+            return None
+        return document.get("deployment_id") if isinstance(document, dict) else None
+
+
+def _entry(seconds: float, level: str, message: str) -> dict[str, str]:
+    moment = datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
+    return {"timestamp": moment, "level": level, "message": message}
+
+
+def _parse(line: bytes) -> LogMessage | None:
+    try:
+        entry = json.loads(line)
+        moment = datetime.fromisoformat(entry["timestamp"].replace("Z", "+00:00"))
+        level, message = entry["level"], entry["message"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # a line cut off by a power cut, or not ours
+    if moment.tzinfo is None or not isinstance(level, str) or not isinstance(message, str):
+        return None
+    return LogMessage(moment, level, message)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(4096)
+    except OSError:
+        return b""
+
+
+def _tail(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _MAXIMUM_READ_BYTES))
+            return file.read(_MAXIMUM_READ_BYTES)
+    except OSError:
+        return b""

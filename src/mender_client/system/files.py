@@ -1,0 +1,257 @@
+"""Files that survive a power cut: one function writes state, and it writes it whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import os
+from pathlib import Path
+
+from mender_client.core.record import Record, decode_record, encode_record
+from mender_client.errors import BusyError, StorageError
+
+_logger = logging.getLogger(__name__)
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "make the file system writable",
+    errno.EACCES: "check its owner and mode",
+    errno.EPERM: "check its owner and mode",
+    errno.EIO: "check the disk",
+    errno.ELOOP: "it must not be a symbolic link",
+}
+
+
+def storage_error(action: str, path: Path, error: OSError) -> StorageError:
+    """Wrap an OSError: what could not be done, to which file, why, and what to do."""
+    remedy = _REMEDIES.get(error.errno or 0)
+    return StorageError(f"cannot {action} {path}: {error.strerror or error}" + (f"; {remedy}" if remedy else ""))
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file by new content, so that after a power cut there is the old or the new one, never a mix.
+
+    Temporary file in the same folder, fsync, rename, fsync of the folder.
+
+    Args:
+        path: the file.
+        data: its new content.
+        mode: its permissions, whatever the umask.
+
+    Raises:
+        StorageError: it could not be written; the old content stands.
+    """
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "wb", buffering=0) as file:
+                if mode != 0o600:
+                    os.fchmod(descriptor, mode)
+                _write_all(file.fileno(), data)
+                os.fsync(descriptor)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise storage_error("write", path, error) from error
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or an unlink in this folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file durably; none is fine.
+
+    Raises:
+        StorageError: it is there and can't be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error("remove", path, error) from error
+
+
+def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
+    """Read a small UTF-8 text file.
+
+    Args:
+        path: the file.
+        limit: the most bytes that it may have.
+
+    Raises:
+        StorageError: it is missing, unreadable, too large or no UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise storage_error("read", path, error) from error
+    if len(data) > limit:
+        raise StorageError(f"cannot read {path}: it is larger than {limit} bytes; it can't be the right file")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StorageError(f"cannot read {path}: it is not UTF-8 text; write it anew") from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a private folder (0700), with its parents, unless it is there.
+
+    Raises:
+        StorageError: it can't be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error("make the folder", path, error) from error
+
+
+class JsonJournal:
+    """The client's memory as one JSON document that a person can read.
+
+    Args:
+        path: the document.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> Record:
+        """What was last saved; an empty record when there is none.
+
+        A document that can't be used is set aside under a new name, for whoever wants to know, and the client goes on.
+
+        Raises:
+            StorageError: the disk can't be read.
+        """
+        if not self._path.exists():
+            return Record()
+        try:
+            return decode_record(json.loads(read_text(self._path, limit=1024 * 1024)))
+        except (ValueError, RecursionError) as error:
+            aside = self._path.with_name(f"{self._path.name}.damaged-{os.urandom(4).hex()}")
+            _logger.error("cannot use %s: %s; it is set aside as %s", self._path, error, aside.name)
+            try:
+                os.replace(self._path, aside)
+            except OSError as second:
+                raise storage_error("set aside", self._path, second) from second
+            return Record()
+
+    def save(self, record: Record) -> None:
+        """Write the record, durably.
+
+        Raises:
+            StorageError: it can't be written.
+        """
+        write_atomic(self._path, json.dumps(encode_record(record), indent=1).encode() + b"\n")
+
+
+class LockFile:
+    """The lock file of the contract with the sub-updater: the deployment id; its existence is the lock.
+
+    Args:
+        path: ``<datadir>/update.lock``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> str | None:
+        """The content without white space (empty for an unreadable one), or None when there is no lock."""
+        try:
+            return self._path.read_bytes()[:1024].decode("utf-8", "replace").strip()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return ""  # something that can't be read still says that an update may be in progress
+
+    def write(self, deployment_id: str) -> None:
+        """Take the lock, durably. World-readable, because scripts of any user may look at it.
+
+        Raises:
+            StorageError: it can't be written.
+        """
+        write_atomic(self._path, deployment_id.encode() + b"\n", mode=0o644)
+
+    def remove(self) -> None:
+        """Free the lock.
+
+        Raises:
+            StorageError: it can't be removed.
+        """
+        remove_file(self._path)
+
+
+class DaemonLock:
+    """Keeps a second daemon away from the same data folder; the kernel frees it when the holder dies.
+
+    Args:
+        path: the lock's file; it holds the pid of the daemon.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def acquire(self) -> None:
+        """Become the one daemon of this data folder, for as long as this object lives.
+
+        Raises:
+            BusyError: another daemon is.
+            StorageError: the file can't be opened.
+        """
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(self._path, flags, 0o600)
+        except OSError as error:
+            raise storage_error("open", self._path, error) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            pid = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
+            self.release()
+            raise BusyError(f"cannot start: a daemon (pid {pid}) already uses {self._path.parent}") from error
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let another daemon start."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def holder(self) -> int | None:
+        """The pid of the running daemon, or None when none runs."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            text = os.read(descriptor, 32).strip()
+            return int(text) if text.isdigit() else None
+        finally:
+            os.close(descriptor)
+        return None

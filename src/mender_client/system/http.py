@@ -1,0 +1,400 @@
+"""HTTP over urllib3: TLS, keep-alive, time limits, redirects within bounds.
+
+One transport serves both kinds of traffic: small requests of the device API, whose whole answer has to be there
+within a total time, and downloads, whose bytes are handed on as they come. Redirects and retries of urllib3 are off:
+what may be repeated, and where the token may go, is decided by us.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import ssl
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+import urllib3.connection
+import urllib3.exceptions
+
+from mender_client.core.wire import Reply, Request, parse_link, printable
+from mender_client.errors import ConfigError, NetworkError
+
+MAXIMUM_REPLY_BYTES = 2 * 1024 * 1024
+MAXIMUM_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_READ_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """How servers are trusted and how the device shows itself to them.
+
+    Attributes:
+        ca_file: certificates that are trusted in addition to the system's.
+        verify: False trusts everybody; for a test bench only.
+        certificate: the client certificate (PEM), None for no mTLS.
+        key: its private key (PEM).
+    """
+
+    ca_file: Path | None = None
+    verify: bool = True
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Time limits of the network, in seconds.
+
+    Attributes:
+        connect: for the TCP connection to one address.
+        idle: between two pieces of an answer, and for a TLS handshake's steps.
+        total: for a whole request of the device API, from its first byte to the last of its answer.
+    """
+
+    connect: float = 15.0
+    idle: float = 60.0
+    total: float = 120.0
+
+
+def tls_context(settings: TlsSettings) -> ssl.SSLContext:
+    """The TLS rules: version 1.2 or newer, chain and host name verified, the system's CAs and the operator's.
+
+    Raises:
+        ConfigError: a certificate or key file can't be used.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The same certificates must work under every Python: 3.13 turned the strict flag on, which refuses many private
+    # CAs in the field, and the partial chain, which lets the operator's file name an intermediate certificate.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if settings.ca_file is not None:
+        _load(lambda: context.load_verify_locations(settings.ca_file), "ServerCertificate", settings.ca_file)
+    if settings.certificate is not None:
+        certificate, key = settings.certificate, settings.key
+        # the password keeps OpenSSL from asking on the terminal when the key is encrypted
+        _load(lambda: context.load_cert_chain(certificate, key, password=""), "HttpsClient.Certificate", certificate)
+    if not settings.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _load(load: Any, key: str, path: Path) -> None:
+    try:
+        load()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        problem = f"{key}: cannot load {path}: {printable(str(reason))}; it must be a readable file in PEM form"
+        raise ConfigError([problem]) from error
+
+
+class HttpTransport:
+    """Brings requests to servers over urllib3; see ``core.ports.Transport``.
+
+    Args:
+        tls: trust and client certificate.
+        user_agent: what the client calls itself.
+        timeouts: the time limits.
+
+    Raises:
+        ConfigError: a certificate or key file can't be used.
+    """
+
+    def __init__(self, *, tls: TlsSettings, user_agent: str, timeouts: Timeouts | None = None) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._user_agent = user_agent
+        self._watch = _Watch()
+        self._pools = urllib3.PoolManager(
+            num_pools=4,
+            maxsize=1,
+            ssl_context=tls_context(tls),
+            timeout=urllib3.Timeout(connect=self._timeouts.connect, read=self._timeouts.idle),
+            retries=False,
+        )
+        self._pools.pool_classes_by_scheme = {
+            "http": _pool_class(urllib3.HTTPConnectionPool, urllib3.connection.HTTPConnection, self._watch),
+            "https": _pool_class(urllib3.HTTPSConnectionPool, urllib3.connection.HTTPSConnection, self._watch),
+        }
+
+    def send(self, request: Request) -> Reply:
+        """Send a request of the device API and read its whole answer.
+
+        A kept-alive connection that the server has closed meanwhile is replaced once; every request of the device
+        API may be repeated.
+
+        Raises:
+            NetworkError: no complete answer within the time limits.
+        """
+        self._watch.deadline = time.monotonic() + self._timeouts.total
+        self._watch.is_connection_new = False
+        try:
+            return self._exchange(request)
+        except _StaleConnectionError:
+            return self._exchange(request)
+        finally:
+            self._watch.deadline = None
+
+    def _exchange(self, request: Request) -> Reply:
+        response = self._start(request.method, request.url, request.headers, request.body)
+        try:
+            body = self._read_all(response, request.url)
+        except NetworkError:
+            response.close()
+            raise
+        response.release_conn()
+        return Reply(response.status, _lower(response.headers), body)
+
+    def _read_all(self, response: Any, url: str) -> bytes:
+        body = bytearray()
+        with _wrapped(url):
+            while chunk := response.read(_READ_BYTES):
+                body.extend(chunk)
+                if len(body) > MAXIMUM_REPLY_BYTES:
+                    break
+        if len(body) > MAXIMUM_REPLY_BYTES:
+            raise NetworkError(
+                f"cannot use the answer of {_origin(url)}: it is larger than {MAXIMUM_REPLY_BYTES} bytes"
+            )
+        return bytes(body)
+
+    def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
+        """Start a download; follows up to five redirects, never from https to http.
+
+        Raises:
+            NetworkError: no answer, or a redirect that must not be followed.
+        """
+        for _ in range(MAXIMUM_REDIRECTS + 1):
+            response = self._start("GET", url, {**headers, "Accept-Encoding": "identity"}, b"")
+            if response.status not in _REDIRECTS:
+                return HttpBody(response, url)
+            location = response.headers.get("location", "")
+            response.close()
+            url = _redirected(url, location)
+        raise NetworkError(f"cannot fetch from {_origin(url)}: more than {MAXIMUM_REDIRECTS} redirects")
+
+    def rest(self) -> None:
+        """Close idle connections: nothing is to be sent for a while."""
+        self._pools.clear()
+
+    def interrupt(self) -> None:
+        """Break off whatever is being sent or received; safe in a signal handler."""
+        self._watch.interrupt()
+
+    def _start(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Any:
+        with _wrapped(url, self._watch):
+            return self._pools.urlopen(
+                method,
+                url,
+                body=body or None,
+                headers={"User-Agent": self._user_agent, **headers},
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+
+
+class HttpBody:
+    """A download that has begun; see ``core.ports.Body``."""
+
+    def __init__(self, response: Any, url: str) -> None:
+        self._response = response
+        self._url = url
+        self.status: int = response.status
+        self.headers: Mapping[str, str] = _lower(response.headers)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer as far as bytes are there; 0 at the end.
+
+        Raises:
+            NetworkError: the connection broke or stalled.
+        """
+        with _wrapped(self._url):
+            chunk: bytes = self._response.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    def close(self) -> None:
+        """Give the connection up; what has not been read is not waited for."""
+        self._response.close()
+
+
+class _StaleConnectionError(NetworkError):
+    """A kept-alive connection was closed by the server before our request reached it."""
+
+
+class _Watch:
+    """What the connections of one transport share: the deadline of the request under way, and who is connected."""
+
+    def __init__(self) -> None:
+        self.deadline: float | None = None
+        self.is_connection_new = False
+        self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def connected(self, sock: Any) -> None:
+        self.is_connection_new = True
+        self._sockets.add(sock)
+
+    def seconds_left(self) -> float | None:
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    def interrupt(self) -> None:
+        for sock in list(self._sockets):
+            try:
+                # not SSLSocket.shutdown, which would pull the TLS object from under a read in progress
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+
+def _pool_class(pool: Any, connection: Any, watch: _Watch) -> Any:
+    """A urllib3 pool whose connections obey the deadline and can be broken off."""
+
+    class WatchedConnection(connection):  # type: ignore[misc]  # the two base classes differ by scheme
+        sock: Any
+
+        def connect(self) -> None:
+            super().connect()
+            sock: Any = self.sock
+            watch.connected(sock)
+            self.sock = _WatchedSocket(sock, watch)
+
+    return type(f"Watched{pool.__name__}", (pool,), {"ConnectionCls": WatchedConnection})
+
+
+class _WatchedSocket:
+    """A socket whose answer is read under the deadline: a server that sends a byte a second doesn't hold us."""
+
+    def __init__(self, sock: Any, watch: _Watch) -> None:
+        self._sock = sock
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def makefile(self, mode: str, *_: Any, **__: Any) -> io.BufferedReader:
+        return io.BufferedReader(_WatchedReader(self._sock, self._sock.makefile(mode, buffering=0), self._watch))
+
+
+class _WatchedReader(io.RawIOBase):
+    def __init__(self, sock: Any, raw: io.RawIOBase, watch: _Watch) -> None:
+        self._sock = sock
+        self._raw = raw
+        self._watch = watch
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        left = self._watch.seconds_left()
+        if left is None:
+            return self._raw.readinto(buffer)
+        idle = self._sock.gettimeout()
+        if left <= 0:
+            raise TimeoutError("the whole answer took too long")
+        self._sock.settimeout(min(left, idle) if idle is not None else left)
+        try:
+            return self._raw.readinto(buffer)
+        finally:
+            self._sock.settimeout(idle)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+            super().close()
+
+
+class _wrapped:
+    """Turns what urllib3 and http.client raise into a NetworkError that names the host and the case."""
+
+    def __init__(self, url: str, watch: _Watch | None = None) -> None:
+        self._url = url
+        self._watch = watch
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, urllib3.exceptions.HTTPError | HTTPException | OSError | ValueError):
+            return
+        if self._watch is not None and not self._watch.is_connection_new and _is_stale(error):
+            self._watch.is_connection_new = True
+            raise _StaleConnectionError(f"cannot reach {_origin(self._url)}: the connection was closed") from error
+        raise NetworkError(f"cannot reach {_origin(self._url)}: {_reason(error)}") from error
+
+
+def _is_stale(error: BaseException) -> bool:
+    return isinstance(error, urllib3.exceptions.ProtocolError | ssl.SSLError | urllib3.exceptions.SSLError)
+
+
+def _reason(error: BaseException) -> str:
+    """Say what happened, in words of our own where the case is known; foreign texts may hold the address."""
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"its certificate is not trusted ({cause.verify_message}); "
+                "check ServerCertificate, the host name and this device's clock"
+            )
+    for cause in chain:
+        if isinstance(cause, socket.gaierror):
+            return "its name can't be resolved; check the name and DNS"
+        if isinstance(cause, ConnectionRefusedError):
+            return "the connection was refused; check the port, and that the server runs"
+        if isinstance(cause, ConnectionResetError | BrokenPipeError):
+            return "the connection was reset"
+        if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError):
+            return "it did not answer in time"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed ({printable(cause.reason or 'unknown reason')})"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    if any(
+        isinstance(cause, urllib3.exceptions.IncompleteRead) or type(cause).__name__ == "IncompleteRead"
+        for cause in chain
+    ):
+        return "the answer broke off"
+    return f"the answer is no HTTP, or broke off ({type(chain[-1]).__name__})"
+
+
+def _causes(error: BaseException) -> Any:
+    """The error and what it wraps, outermost first: urllib3 hides causes in args, reason and __context__."""
+    seen: set[int] = set()
+    todo: list[BaseException] = [error]
+    while todo:
+        current = todo.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [getattr(current, "reason", None), *current.args, current.__cause__, current.__context__]
+        todo.extend(item for item in inner if isinstance(item, BaseException))
+
+
+def _redirected(url: str, location: str) -> str:
+    target = urljoin(url, location)
+    try:
+        parse_link(target)
+    except ValueError as error:
+        raise NetworkError(f"cannot follow the redirect of {_origin(url)}: {error}") from error
+    if url.startswith("https:") and not target.startswith("https:"):
+        raise NetworkError(f"cannot follow the redirect of {_origin(url)}: it leads from https to http")
+    return target
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port of an address: what may be said of it, since its query may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _lower(headers: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

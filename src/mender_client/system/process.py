@@ -1,0 +1,177 @@
+"""Programs: run a script within limits, and start one that outlives us.
+
+No shell, a clean environment, no inherited descriptors, a process group of its own, so that a time-out ends the
+script together with everything that it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mender_client.core.wire import printable
+from mender_client.errors import ScriptError
+
+CLEAN_ENVIRONMENT: Mapping[str, str] = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+}
+_KEPT_OF_STDERR = 4096
+_GRACE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptLimits:
+    """How long a script may run and how much it may print.
+
+    Args:
+        seconds: the time limit.
+        output_bytes: the most that standard output may hold.
+    """
+
+    seconds: float = 60.0
+    output_bytes: int = 1024 * 1024
+
+
+def run_script(
+    argv: Sequence[str], *, limits: ScriptLimits, stdin: bytes = b"", pass_descriptors: Sequence[int] = ()
+) -> bytes:
+    """Run a program to its end and return what it printed.
+
+    Args:
+        argv: the program and its arguments.
+        limits: time and output.
+        stdin: what the program reads, small enough for a pipe's buffer or read by the program at once.
+        pass_descriptors: descriptors that stay open in the program.
+
+    Raises:
+        ScriptError: it can't be started, failed, printed too much or took too long.
+    """
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(CLEAN_ENVIRONMENT),
+            cwd="/",
+            start_new_session=True,
+            pass_fds=tuple(pass_descriptors),
+        )
+    except OSError as error:
+        raise ScriptError(f"cannot run {argv[0]}: {error.strerror}; {_remedy(error)}") from error
+    with process:
+        try:
+            if process.stdin:
+                _feed(process.stdin.fileno(), stdin)
+                process.stdin.close()
+            output, complaint = _collect(process, argv[0], limits)
+            code = process.wait(timeout=_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise ScriptError(f"cannot use {argv[0]}: it closed its output but did not end") from None
+        finally:
+            _end_group(process)
+    if code != 0:
+        said = printable(complaint.decode("utf-8", "replace").strip().rpartition("\n")[2])
+        how = f"exit code {code}" if code > 0 else f"ended by signal {-code}"
+        raise ScriptError(f"cannot use {argv[0]}: it failed with {how}" + (f" ({said})" if said else ""))
+    return output
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "install it, or the interpreter in its first line"
+    if isinstance(error, PermissionError):
+        return "make it executable"
+    return "check its first line"
+
+
+def _feed(descriptor: int, data: bytes) -> None:
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except BrokenPipeError:
+        return  # it ended without reading; its exit code says the rest
+
+
+def _collect(process: subprocess.Popen[bytes], name: str, limits: ScriptLimits) -> tuple[bytes, bytes]:
+    """Read both outputs until they end, or the process has ended and left them to a child of its own."""
+    assert process.stdout is not None  # noqa: S101 - both were asked for
+    assert process.stderr is not None  # noqa: S101
+    end = time.monotonic() + limits.seconds
+    output, complaint = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ, output)
+        selector.register(process.stderr, selectors.EVENT_READ, complaint)
+        while selector.get_map():
+            left = end - time.monotonic()
+            if left <= 0:
+                raise ScriptError(f"cannot use {name}: it did not end within {limits.seconds:g} s")
+            ready = selector.select(min(left, 0.5))
+            if not ready and process.poll() is not None:
+                break
+            for key, _ in ready:
+                chunk = os.read(key.fd, 65536)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                key.data.extend(chunk)
+            del complaint[:-_KEPT_OF_STDERR]
+            if len(output) > limits.output_bytes:
+                raise ScriptError(f"cannot use {name}: it printed more than {limits.output_bytes} bytes")
+    return bytes(output), bytes(complaint)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_GRACE_SECONDS)
+    _signal_group(process.pid, signal.SIGKILL)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def spawn_detached(argv: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
+    """Start a program in a session of its own, so that it outlives us; its output is appended to a file.
+
+    Args:
+        argv: the program and its arguments.
+        environment: what it finds besides the clean environment.
+        output: the file for standard output and standard error.
+
+    Raises:
+        ScriptError: it can't be started, or the file can't be opened.
+    """
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(output, flags, 0o600)
+    except OSError as error:
+        raise ScriptError(f"cannot open {output} for the output of {argv[0]}: {error.strerror}") from error
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            env={**CLEAN_ENVIRONMENT, **environment},
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ScriptError(f"cannot run {argv[0]}: {error.strerror}; {_remedy(error)}") from error
+    finally:
+        os.close(descriptor)
+    process.returncode = 0  # not ours to wait for: init adopts it when we exit

@@ -1,0 +1,143 @@
+"""The place on disk for one Artifact: ``artifact.mender.part`` while it arrives, ``artifact.mender`` when proven."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .files import remove_file, storage_error, sync_folder
+
+
+class ArtifactFolder:
+    """Keeps the Artifact in the data folder; see ``core.ports.ArtifactStore``.
+
+    Args:
+        artifact: the path of the whole Artifact.
+    """
+
+    def __init__(self, artifact: Path) -> None:
+        self._artifact = artifact
+        self._partial = artifact.with_name(artifact.name + ".part")
+
+    def partial_size(self) -> int:
+        """Bytes of the partial Artifact, 0 when there is none."""
+        try:
+            return self._partial.lstat().st_size
+        except OSError:
+            return 0
+
+    def open_partial(self) -> PartialArtifact:
+        """Open the partial Artifact, making it if there is none.
+
+        Raises:
+            StorageError: it can't be opened.
+        """
+        return PartialArtifact(self._partial)
+
+    def commit(self) -> Path:
+        """Give the partial Artifact its final name, durably.
+
+        Raises:
+            StorageError: it can't be renamed.
+        """
+        try:
+            os.replace(self._partial, self._artifact)
+            sync_folder(self._artifact.parent)
+        except OSError as error:
+            raise storage_error("rename the downloaded Artifact to", self._artifact, error) from error
+        return self._artifact
+
+    def discard(self) -> None:
+        """Remove the partial and the whole Artifact.
+
+        Raises:
+            StorageError: one of them can't be removed.
+        """
+        remove_file(self._partial)
+        remove_file(self._artifact)
+
+    def free_bytes(self) -> int:
+        """Free space for an ordinary user of the file system that holds the Artifact.
+
+        Raises:
+            StorageError: it can't be told.
+        """
+        try:
+            state = os.statvfs(self._artifact.parent)
+        except OSError as error:
+            raise storage_error("look at the free space of", self._artifact.parent, error) from error
+        return state.f_bavail * state.f_frsize
+
+
+class PartialArtifact:
+    """The partial Artifact, open; see ``core.ports.PartialFile``.
+
+    Args:
+        path: the file.
+
+    Raises:
+        StorageError: it can't be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise storage_error("open", path, error) from error
+        self._position = 0
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read on from where the last call ended; 0 at the end of what is on disk.
+
+        Raises:
+            StorageError: the disk can't be read.
+        """
+        try:
+            count = os.preadv(self._descriptor, [buffer], self._position)
+        except OSError as error:
+            raise storage_error("read", self._path, error) from error
+        self._position += count
+        return count
+
+    def write(self, data: memoryview, /) -> None:
+        """Append after what has been read and written so far.
+
+        Raises:
+            StorageError: full, read-only or broken disk.
+        """
+        try:
+            while data:
+                count = os.pwrite(self._descriptor, data, self._position)
+                self._position += count
+                data = data[count:]
+        except OSError as error:
+            raise storage_error("write", self._path, error) from error
+
+    def restart(self) -> None:
+        """Forget every byte.
+
+        Raises:
+            StorageError: the disk can't be written.
+        """
+        try:
+            os.ftruncate(self._descriptor, 0)
+        except OSError as error:
+            raise storage_error("empty", self._path, error) from error
+        self._position = 0
+
+    def sync(self) -> None:
+        """Make what was written durable.
+
+        Raises:
+            StorageError: the disk can't be written.
+        """
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise storage_error("write", self._path, error) from error
+
+    def close(self) -> None:
+        """Close, keeping what is there."""
+        os.close(self._descriptor)
