@@ -6,19 +6,27 @@ For the demo, for this project's tests, and for yours:
 
     with DevServer(directory, auto_accept=True) as server:
         server.upload("release-2.mender")
-        deployment = server.deploy("release-2", [server.devices()[0].id])
+        deployment_id = server.deploy("release-2")
 
-It keeps to what a real open-source server was seen to answer. It is not made to stand in the open: no device is
-turned away for its manners, and nothing is kept but Artifacts and the certificate.
+It keeps to what a real open-source server was seen to answer. It isn't made to stand in the open, and it keeps
+nothing but Artifacts and its certificate.
+
+The names below are imported when they are used, so that the command line can say which extra is missing.
 """
 
-from mender_client.devserver.artifacts import Artifact
-from mender_client.devserver.deployments import Deployment, DeviceDeployment
-from mender_client.devserver.devices import AuthSet, Device
-from mender_client.devserver.faults import Fault
-from mender_client.devserver.record import Event, Exchange
-from mender_client.devserver.server import DevServer
-from mender_client.devserver.state import RateLimit
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mender_client.devserver.artifacts import Artifact
+    from mender_client.devserver.deployments import Deployment, DeviceDeployment
+    from mender_client.devserver.devices import AuthSet, Device
+    from mender_client.devserver.faults import Fault
+    from mender_client.devserver.record import Event, Exchange
+    from mender_client.devserver.server import DevServer
+    from mender_client.devserver.settings import RateLimit
 
 __all__ = [
     "Artifact",
@@ -32,3 +40,23 @@ __all__ = [
     "Fault",
     "RateLimit",
 ]
+
+_HOMES = {
+    "Artifact": "artifacts",
+    "AuthSet": "devices",
+    "Deployment": "deployments",
+    "DevServer": "server",
+    "Device": "devices",
+    "DeviceDeployment": "deployments",
+    "Event": "record",
+    "Exchange": "record",
+    "Fault": "faults",
+    "RateLimit": "settings",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

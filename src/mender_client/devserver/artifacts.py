@@ -1,20 +1,36 @@
-"""The Artifacts that the server offers: files in one folder, described by their own headers."""
+"""The Artifacts that the server offers: files in one folder, described by their own headers.
+
+Only the header is proven here. A broken payload is the device's to find out, and offering one is a fine test.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mender_client.devserver.devices import find
-from mender_client.devserver.header import read_names
+from mender_client.core.artifact import ArtifactReader
+from mender_client.devserver.devices import Emit, find
 from mender_client.errors import ArtifactError, ServerError
 
 CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an Artifact is called and what it is for.
+
+    Args:
+        artifact_name: several Artifacts may share it, each for other device types.
+        device_types: the device types that it is for.
+    """
+
+    artifact_name: str
+    device_types: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +39,7 @@ class Artifact:
 
     Args:
         id: the server's name for it, also its name in the storage.
-        name: the Artifact's name; several Artifacts may share it, each for other device types.
+        name: the Artifact's name.
         device_types: the device types that it is for.
         size_bytes: of the whole file.
         etag: changes with the content.
@@ -40,23 +56,30 @@ class Artifact:
     path: Path
 
 
-def describe(path: Path, artifact_id: str) -> Artifact:
-    """Read the header and the digest of a file, in one pass each and never as a whole into memory.
+def read_names(path: Path) -> Names:
+    """Read a file's header.
 
     Raises:
         ServerError: 400 when the file is not an Artifact.
     """
     try:
-        name, device_types = read_names(path)
+        with path.open("rb") as file:
+            header = ArtifactReader(file, accept_augmented=True).read_header()
     except ArtifactError as error:
-        raise ServerError(f"cannot take {path.name}: {error}", status=400) from error
+        raise ServerError(str(error), status=400) from error
+    return Names(header.artifact_name, header.device_types)
+
+
+def describe(path: Path, names: Names) -> Artifact:
+    """Make an Artifact of a file; the stem of its name becomes the id. Reads it once, in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     status = path.stat()
     modified = datetime.fromtimestamp(status.st_mtime, timezone.utc)
-    return Artifact(artifact_id, name, device_types, status.st_size, digest.hexdigest()[:32], modified, path)
+    etag = digest.hexdigest()[:32]
+    return Artifact(path.stem, names.artifact_name, names.device_types, status.st_size, etag, modified, path)
 
 
 class Artifacts:
@@ -67,7 +90,7 @@ class Artifacts:
         emit: where events go.
     """
 
-    def __init__(self, folder: Path, emit: Callable[..., None]) -> None:
+    def __init__(self, folder: Path, emit: Emit) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._emit = emit
@@ -76,20 +99,35 @@ class Artifacts:
     def __iter__(self) -> Iterator[Artifact]:
         return iter(tuple(self._artifacts.values()))
 
-    def new_path(self) -> Path:
-        """A name for a file that is about to be written into the folder; its stem becomes the Artifact's id."""
-        return self.folder / f"{uuid.uuid4()}.mender"
-
     def load(self) -> None:
-        """Take in what an earlier server left in the folder; what isn't a whole Artifact is removed."""
+        """Take in what an earlier server left in the folder, and remove its half uploads."""
+        for path in self.folder.glob("*.part"):
+            path.unlink()
         for path in sorted(self.folder.glob("*.mender"), key=lambda one: one.stat().st_mtime):
             try:
-                self._artifacts[path.stem] = describe(path, path.stem)
+                self._artifacts[path.stem] = describe(path, read_names(path))
             except ServerError:
-                path.unlink()
+                continue  # offered under a given name; nobody knows it any more
+
+    def new_part(self) -> Path:
+        """A file in the folder for an upload; ``keep`` makes an Artifact of it."""
+        return self.folder / f"{uuid.uuid4()}.part"
+
+    def keep(self, part: Path, names: Names | None = None) -> Artifact:
+        """Look at an uploaded file and give it its lasting name. Slow for a large file, so not under a lock.
+
+        Args:
+            part: the file.
+            names: what it is to be called; ``None`` reads it from its header.
+
+        Raises:
+            ServerError: 400 when it isn't an Artifact.
+        """
+        described = describe(part, names or read_names(part))
+        return replace(described, path=part.rename(part.with_suffix(".mender")))
 
     def add(self, artifact: Artifact) -> Artifact:
-        """Offer an Artifact whose file is in the folder."""
+        """Offer an Artifact that ``keep`` has made."""
         self._artifacts[artifact.id] = artifact
         self._emit("artifact", **as_json(artifact))
         return artifact

@@ -7,7 +7,6 @@ nobody with it, not even by who reads the folder later. Both certificates carry 
 from __future__ import annotations
 
 import ipaddress
-import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mender_client.devserver.private import write_private
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
 _LIFE = timedelta(days=3650)
@@ -85,13 +86,6 @@ def _make(certificate: Certificate, hosts: Sequence[str]) -> None:
     certificate.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     certificate.chain.write_bytes(server.public_bytes(serialization.Encoding.PEM))
     write_private(certificate.key, _private_pem(server_key))
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that nobody else may read, not even for an instant."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
 
 
 def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -21,15 +21,18 @@ from typing import Any
 
 from aiohttp import web
 
-from mender_client.devserver.artifacts import Artifact, describe
+from mender_client.devserver.artifacts import Artifact, Names
 from mender_client.devserver.certificate import HOSTS, provide_certificate
+from mender_client.devserver.contact import Contact
 from mender_client.devserver.deployments import Deployment
 from mender_client.devserver.device_api import DeviceApi, route
 from mender_client.devserver.devices import Device
 from mender_client.devserver.faults import Fault
 from mender_client.devserver.listener import Connections, Front
+from mender_client.devserver.management import PREFIX, Management
 from mender_client.devserver.record import Event, Exchange
-from mender_client.devserver.state import RateLimit, World
+from mender_client.devserver.settings import RateLimit
+from mender_client.devserver.state import World
 from mender_client.errors import NetworkError, ServerError
 
 SHUTDOWN_SECONDS = 0.2
@@ -65,7 +68,7 @@ class DevServer:
         self.directory = Path(directory)
         self.url = ""
         self.storage_url = ""
-        self.management_token = secrets.token_urlsafe(32)
+        self._management_token = secrets.token_urlsafe(32)
         self._tls = tls
         self._host = host
         self._ports = (port, storage_port)
@@ -107,14 +110,21 @@ class DevServer:
         except OSError as error:
             self._thread.join()
             raise NetworkError(f"cannot listen on {self._host}: {error}; choose other ports") from error
+        self._contact.save(self.directory)
 
     def stop(self) -> None:
         """Close all connections and end the thread."""
         if self._thread is None or self._loop is None or self._stop is None:
             return
+        self._contact.remove(self.directory)
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._thread = None
+
+    @property
+    def _contact(self) -> Contact:
+        certificate = str(self._certificate.resolve()) if self._certificate else ""
+        return Contact(self.url, self.storage_url, certificate, self._management_token)
 
     async def _serve(self, ready: Future[None]) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -137,7 +147,12 @@ class DevServer:
             )
             self.storage_url = await self._listen(storage, self._ports[1], runners)
             self._world.storage_url = self.storage_url
-            self.url = await self._listen(main, self._ports[0], runners)
+            management = Management(self._world, self._management_token)
+
+            async def choose(raw: web.BaseRequest) -> web.StreamResponse:
+                return await (management if raw.path.startswith(PREFIX) else main)(raw)
+
+            self.url = await self._listen(choose, self._ports[0], runners)
             ready.set_result(None)
             await self._stop.wait()
         except OSError as error:
@@ -213,19 +228,28 @@ class DevServer:
 
     # Artifacts and deployments
 
-    def upload(self, path: Path | str) -> Artifact:
+    def upload(
+        self, path: Path | str, *, artifact_name: str | None = None, device_types: Sequence[str] = ()
+    ) -> Artifact:
         """Copy an Artifact onto the server.
 
+        Args:
+            path: the file.
+            artifact_name: offer the file under this name without looking at it, be it an Artifact or not.
+            device_types: with ``artifact_name``: what it is for.
+
         Raises:
-            ServerError: 400 when the file isn't an Artifact.
+            ServerError: 400 when the file can't be read or isn't an Artifact.
         """
-        target = self._world.artifacts.new_path()
+        names = Names(artifact_name, tuple(device_types)) if artifact_name else None
+        part = self._world.artifacts.new_part()
         try:
-            shutil.copyfile(path, target)
-            artifact = describe(target, target.stem)
+            shutil.copyfile(path, part)
+            artifact = self._world.artifacts.keep(part, names)
         except (OSError, ServerError) as error:
-            target.unlink(missing_ok=True)
             raise ServerError(f"cannot upload {path}: {error}", status=400) from error
+        finally:
+            part.unlink(missing_ok=True)
         with self._world.lock:
             return self._world.artifacts.add(artifact)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -16,20 +15,13 @@ from mender_client.devserver.deployments import Deployment, Deployments
 from mender_client.devserver.devices import Device, Devices
 from mender_client.devserver.faults import Faults
 from mender_client.devserver.record import Record
+from mender_client.devserver.settings import RateLimit
 from mender_client.devserver.storage import Storage
 
 
 def utc_now() -> datetime:
     """The time, aware, in UTC."""
     return datetime.now(timezone.utc)
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """At most so many requests of one device in a window; authorisation requests don't count."""
-
-    requests: int
-    window_seconds: float
 
 
 class World:
