@@ -14,7 +14,7 @@ from mender_client.errors import ArtifactError
 
 from .limits import Limits
 from .refusal import refusal
-from .stream import Readable, read_exactly, truncated
+from .stream import Readable, read_up_to, truncated
 
 _INPUT_BYTES = 64 * 1024
 _MOST_OUTPUT_BYTES = 64 * 1024
@@ -246,58 +246,79 @@ def undecodable(title: str, error: Exception) -> ArtifactError:
 
 
 class ZstdFrame:
-    """Hands out exactly one zstd frame, block by block: the ``zstandard`` package doesn't tell where one ends.
+    """Hands out exactly one zstd frame, piece by piece: the ``zstandard`` package doesn't tell where one ends.
 
     Frame and block headers are those of RFC 8878, sections 3.1.1 and 3.1.1.2; what they bring is the decoder's to
-    judge. A skippable frame and a dictionary have no place in an Artifact.
+    judge. A skippable frame has no place in an Artifact.
+
+    Args:
+        source: the bytes of the frame, and of nothing else.
+        title: what to call them in messages.
     """
 
     _LARGEST_BLOCK_BYTES = 128 * 1024
-    PIECE_BYTES = _LARGEST_BLOCK_BYTES + 32
-    """No piece is larger: a block with its header, and the frame's header before or the checksum after it."""
+    _BLOCK_HEADER_BYTES = 3
+    PIECE_BYTES = _LARGEST_BLOCK_BYTES + 4
+    """No piece is larger: a block, and the header of the next one or the checksum after it."""
 
     def __init__(self, source: Readable, title: str) -> None:
         self._source = source
         self._title = title
+        self._buffer = memoryview(bytearray(self.PIECE_BYTES))
         self._begun = False
+        self._block_bytes = 0
+        self._last_block = False
         self._checksum_bytes = 0
         self.ended = False
 
-    def read(self, _size: int = -1) -> bytes:
-        """Read the next piece of the frame; empty at its end.
+    def read(self, _size: int = -1) -> memoryview:
+        """Read the next piece of the frame; empty at its end. The piece is good until the next call.
 
         Raises:
             ArtifactError: truncated, not a zstd frame, or followed by something.
         """
         if self.ended:
-            return b""
-        lead = b"" if self._begun else self._read_frame_header()
-        block = self._exactly(3)
-        fields = int.from_bytes(block, "little")
-        size = 1 if fields >> 1 & 3 == 1 else fields >> 3
-        if size > self._LARGEST_BLOCK_BYTES:
-            raise refusal(f"{self._title} has a zstd block of {size} bytes, more than the format permits")
-        content = self._exactly(size)
-        self.ended = bool(fields & 1)
-        tail = self._exactly(self._checksum_bytes) if self.ended else b""
-        if self.ended and self._source.readinto(memoryview(bytearray(1))):
+            return self._buffer[:0]
+        if not self._begun:
+            return self._read_frame_header()
+        size = self._block_bytes + (self._checksum_bytes if self._last_block else self._BLOCK_HEADER_BYTES)
+        piece = self._exactly(0, size)
+        if not self._last_block:
+            self._take_block_header(size)
+        elif self._source.readinto(memoryview(bytearray(1))):
             raise refusal(f"{self._title} goes on after the end of its compressed stream")
-        return b"".join((lead, block, content, tail))
+        else:
+            self.ended = True
+        return piece
 
-    def _read_frame_header(self) -> bytes:
+    def _read_frame_header(self) -> memoryview:
+        """Read the frame's header, whose first five bytes tell its length, and the first block's."""
         self._begun = True
-        start = self._exactly(5)
-        if start[:4] != b"\x28\xb5\x2f\xfd":
+        if bytes(self._exactly(0, 4)) != b"\x28\xb5\x2f\xfd":
             raise refusal(f"{self._title} doesn't begin with a zstd frame")
-        descriptor = start[4]
+        descriptor = self._exactly(4, 5)[0]
         single_segment = descriptor >> 5 & 1
         self._checksum_bytes = 4 * (descriptor >> 2 & 1)
         dictionary_bytes = (0, 1, 2, 4)[descriptor & 3]
         length_bytes = (single_segment, 2, 4, 8)[descriptor >> 6]
-        return start + self._exactly((1 - single_segment) + dictionary_bytes + length_bytes)
+        end = 5 + (1 - single_segment) + dictionary_bytes + length_bytes + self._BLOCK_HEADER_BYTES
+        self._exactly(5, end)
+        self._take_block_header(end)
+        return self._buffer[:end]
 
-    def _exactly(self, size: int) -> bytes:
-        return read_exactly(self._source, size, self._title)
+    def _take_block_header(self, end: int) -> None:
+        fields = int.from_bytes(self._buffer[end - self._BLOCK_HEADER_BYTES : end], "little")
+        self._last_block = bool(fields & 1)
+        repeats_one_byte = fields >> 1 & 3 == 1
+        self._block_bytes = 1 if repeats_one_byte else fields >> 3
+        if self._block_bytes > self._LARGEST_BLOCK_BYTES:
+            raise refusal(f"{self._title} has a zstd block of {self._block_bytes} bytes, over the format's bound")
+
+    def _exactly(self, start: int, end: int) -> memoryview:
+        piece = self._buffer[start:end]
+        if read_up_to(self._source, piece) < len(piece):
+            raise truncated(self._title)
+        return piece
 
 
 class _BufferReader(Protocol):
