@@ -1,0 +1,1 @@
+"""The dev server held against what a real server answered."""
