@@ -1,6 +1,6 @@
 """Between the sockets and the values: reads a request, has it answered, and sends the reply, with its fault.
 
-The only file but ``management`` and ``server`` that knows aiohttp. Every byte of a body passes through ``Sender``,
+The only file but ``management`` and ``host`` that knows aiohttp. Every byte of a body passes through ``Sender``,
 which counts it and may cut, stall or slow the stream.
 """
 
@@ -22,7 +22,7 @@ from mender_client.devserver.messages import BODY_LIMIT_BYTES, FileSlice, Reply,
 from mender_client.devserver.record import Exchange
 from mender_client.devserver.state import World
 
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES = 256 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _PLAIN = Fault()
 

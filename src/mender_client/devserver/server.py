@@ -1,42 +1,31 @@
 """``DevServer``: the server as one object, for tests, demos and the command line.
 
-It runs an event loop in a thread of its own, with two listeners: one for devices and management, one that plays the
-object store, so that a link really leads to another host and port. Everything public is safe to call from any thread.
+Everything public is safe to call from any thread, and what it returns is a copy.
 """
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import secrets
 import shutil
-import ssl
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-from aiohttp import web
 
 from mender_client.devserver.artifacts import Artifact, Names
 from mender_client.devserver.certificate import HOSTS, provide_certificate
 from mender_client.devserver.contact import Contact
 from mender_client.devserver.deployments import Deployment
-from mender_client.devserver.device_api import DeviceApi, route
 from mender_client.devserver.devices import Device
 from mender_client.devserver.faults import Fault
-from mender_client.devserver.listener import Connections, Front
-from mender_client.devserver.management import PREFIX, Management
+from mender_client.devserver.host import Host, Place
 from mender_client.devserver.record import Event, Exchange
 from mender_client.devserver.settings import RateLimit
 from mender_client.devserver.state import World
-from mender_client.errors import NetworkError, ServerError
-
-SHUTDOWN_SECONDS = 0.2
-BACKLOG = 256
+from mender_client.errors import ServerError
 
 
 class DevServer:
@@ -51,7 +40,8 @@ class DevServer:
         auto_accept: accept every device at once.
         v2: offer the v2 way to ask for a deployment, which the open-source server doesn't.
 
-    Use it as a context manager, or call ``start`` and ``stop``.
+    Use it as a context manager, or call ``start`` and ``stop``. Started again, it has the same ports and still knows
+    everything: that is how to rehearse an outage.
     """
 
     def __init__(
@@ -68,17 +58,13 @@ class DevServer:
         self.directory = Path(directory)
         self.url = ""
         self.storage_url = ""
-        self._management_token = secrets.token_urlsafe(32)
         self._tls = tls
-        self._host = host
-        self._ports = (port, storage_port)
+        self._place = Place(host, port, storage_port, None)
+        self._token = secrets.token_urlsafe(32)
         self._world = World(self.directory / "artifacts")
         self._world.devices.auto_accept = auto_accept
         self._world.v2 = v2
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._context: ssl.SSLContext | None = None
+        self._host: Host | None = None
         self._certificate: Path | None = None
 
     # Life
@@ -96,83 +82,30 @@ class DevServer:
         """Listen.
 
         Raises:
-            NetworkError: the address can't be had.
+            NetworkError: the address or a port can't be had.
         """
         if self._tls:
-            certificate = provide_certificate(self.directory, tuple(dict.fromkeys((self._host, *HOSTS))))
-            self._certificate, self._context = certificate.authority, certificate.context()
+            certificate = provide_certificate(self.directory, tuple(dict.fromkeys((self._place.host, *HOSTS))))
+            self._certificate = certificate.authority
+            self._place = replace(self._place, context=certificate.context())
         self._world.artifacts.load()
-        ready: Future[None] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="mender-devserver")
-        self._thread.start()
-        try:
-            ready.result()
-        except OSError as error:
-            self._thread.join()
-            raise NetworkError(f"cannot listen on {self._host}: {error}; choose other ports") from error
-        self._contact.save(self.directory)
+        host = Host(self._world, self._place, self._token)
+        host.start()
+        self._host = host
+        self._place = replace(self._place, port=host.port, storage_port=host.storage_port)
+        self.url, self.storage_url = self._place.url(host.port), self._place.url(host.storage_port)
+        self._contact().save(self.directory)
 
     def stop(self) -> None:
         """Close all connections and end the thread."""
-        if self._thread is None or self._loop is None or self._stop is None:
-            return
-        self._contact.remove(self.directory)
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        self._thread = None
+        if self._host is not None:
+            self._contact().remove(self.directory)
+            self._host.stop()
+            self._host = None
 
-    @property
     def _contact(self) -> Contact:
         certificate = str(self._certificate.resolve()) if self._certificate else ""
-        return Contact(self.url, self.storage_url, certificate, self._management_token)
-
-    async def _serve(self, ready: Future[None]) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        runners: list[web.ServerRunner] = []
-        try:
-            device_api, connections = DeviceApi(self._world), Connections()
-            main = Front(
-                self._world,
-                connections,
-                kind_of=lambda path: route(path)[0].partition(" ")[0],
-                answer=device_api.answer,
-                device_of=device_api.device_of,
-            )
-            storage = Front(
-                self._world,
-                connections,
-                kind_of=lambda _: "artifact",
-                answer=self._world.storage.answer,
-                device_of=self._world.storage.device_of,
-            )
-            self.storage_url = await self._listen(storage, self._ports[1], runners)
-            self._world.storage_url = self.storage_url
-            management = Management(self._world, self._management_token)
-
-            async def choose(raw: web.BaseRequest) -> web.StreamResponse:
-                return await (management if raw.path.startswith(PREFIX) else main)(raw)
-
-            self.url = await self._listen(choose, self._ports[0], runners)
-            ready.set_result(None)
-            await self._stop.wait()
-        except OSError as error:
-            ready.set_exception(error)
-        finally:
-            for runner in runners:
-                await _close(runner)
-
-    async def _listen(
-        self,
-        handler: Callable[[web.BaseRequest], Any],
-        port: int,
-        runners: list[web.ServerRunner],
-    ) -> str:
-        runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=SHUTDOWN_SECONDS)
-        await runner.setup()
-        runners.append(runner)
-        await web.TCPSite(runner, self._host, port, ssl_context=self._context, backlog=BACKLOG).start()
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{'https' if self._tls else 'http'}://{host}:{runner.addresses[0][1]}"
+        return Contact(self.url, self.storage_url, certificate, self._token)
 
     @property
     def certificate(self) -> Path:
@@ -415,14 +348,3 @@ class DevServer:
     @rate_limit.setter
     def rate_limit(self, value: RateLimit | None) -> None:
         self._world.rate_limit = value
-
-
-async def _close(runner: web.ServerRunner) -> None:
-    """Stop listening and end the connections, without waiting for a TLS client to say goodbye."""
-    open_ones = [one.transport for one in runner.server.connections] if runner.server else []
-    await runner.cleanup()
-    for transport in open_ones:
-        if transport is not None:
-            transport.abort()
-    await asyncio.sleep(0)  # the loop closes the sockets
-    await asyncio.sleep(0)

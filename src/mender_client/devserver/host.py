@@ -1,0 +1,148 @@
+"""The thread in which the server lives: an event loop with two listeners.
+
+One is for devices and management, the other plays the object store, so that a link really leads to another host and
+port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from mender_client.devserver.device_api import DeviceApi, route
+from mender_client.devserver.listener import Connections, Front
+from mender_client.devserver.management import PREFIX, Management
+from mender_client.devserver.state import World
+from mender_client.errors import NetworkError
+
+SHUTDOWN_SECONDS = 0.2
+BACKLOG = 256
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to listen, and where it listens.
+
+    Args:
+        host: a name or an address.
+        port: for devices and management; 0 takes a free one.
+        storage_port: for the storage; 0 takes a free one.
+        context: the server's side of TLS; None for plain HTTP.
+    """
+
+    host: str
+    port: int
+    storage_port: int
+    context: ssl.SSLContext | None
+
+    def url(self, port: int) -> str:
+        """The base URL at a port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.context else 'http'}://{host}:{port}"
+
+
+class Host:
+    """Runs the listeners until it is told to stop.
+
+    Args:
+        world: the server's state.
+        place: where to listen.
+        token: opens the management.
+    """
+
+    def __init__(self, world: World, place: Place, token: str) -> None:
+        self.port, self.storage_port = place.port, place.storage_port
+        self._world = world
+        self._place = place
+        self._token = token
+        self._runners: list[web.ServerRunner] = []
+        self._ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="mender-devserver")
+
+    def start(self) -> None:
+        """Listen; the ports are known then.
+
+        Raises:
+            NetworkError: the address or a port can't be had.
+        """
+        self._thread.start()
+        try:
+            self._ready.result()
+        except OSError as error:
+            self._thread.join()
+            raise NetworkError(f"cannot listen on {self._place.host}: {error}; choose other ports") from error
+
+    def stop(self) -> None:
+        """End all connections and the thread."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except OSError as error:
+            self._ready.set_exception(error)
+        finally:
+            self._ready.cancel()  # whatever else went wrong, nobody waits for ever
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            main, storage = self._handlers()
+            self.storage_port = await self._listen(storage, self._place.storage_port)
+            self.port = await self._listen(main, self._place.port)
+            self._world.storage_url = self._place.url(self.storage_port)
+            self._ready.set_result(None)
+            await self._stop.wait()
+        finally:
+            for runner in self._runners:
+                await _close(runner)
+
+    def _handlers(self) -> tuple[Handler, Handler]:
+        world, connections = self._world, Connections()
+        device_api, management = DeviceApi(world), Management(world, self._token)
+        devices = Front(
+            world,
+            connections,
+            kind_of=lambda path: route(path)[0].partition(" ")[0],
+            answer=device_api.answer,
+            device_of=device_api.device_of,
+        )
+        storage = Front(
+            world,
+            connections,
+            kind_of=lambda _: "artifact",
+            answer=world.storage.answer,
+            device_of=world.storage.device_of,
+        )
+
+        async def main(raw: web.BaseRequest) -> web.StreamResponse:
+            return await (management if raw.path.startswith(PREFIX) else devices)(raw)
+
+        return main, storage
+
+    async def _listen(self, handler: Handler, port: int) -> int:
+        runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=SHUTDOWN_SECONDS)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, self._place.host, port, ssl_context=self._place.context, backlog=BACKLOG).start()
+        return int(runner.addresses[0][1])
+
+
+async def _close(runner: web.ServerRunner) -> None:
+    """Stop listening and end the connections, without waiting for a TLS client to say goodbye."""
+    open_ones = [one.transport for one in runner.server.connections] if runner.server else []
+    await runner.cleanup()
+    for transport in open_ones:
+        if transport is not None:
+            transport.abort()
+    await asyncio.sleep(0)  # the loop closes the sockets
+    await asyncio.sleep(0)
