@@ -141,6 +141,7 @@ def test_full_disk(device: Device) -> None:
     assert device.hand_over() == 1
     check_failure(device)
     assert f"cannot write to {device.root}/dev/part-b" in device.log
+    assert "No space left on device" in device.log
 
 
 def test_payload_file_is_named(device: Device) -> None:
@@ -275,6 +276,20 @@ def test_report_never_succeeds(device: Device) -> None:
     assert device.is_quiet
 
 
+def test_stored_outcome_never_changes(device: Device) -> None:
+    """A stored failure is reported as such, even if the boot loader brings the new system up after all."""
+    device.write("fake/report-codes", "1\n")
+    device.hand_over()
+    device.boot("--panic")
+    device.boot()
+    device.write("fake/report-codes", "0\n")
+    device.write("boot.env", "mender_boot_part=B\nupgrade_available=0\n")
+    device.boot()
+    assert device.reports == ["failure"]
+    assert device.is_quiet
+    assert not (device.root / "fake/reboot").exists()
+
+
 def test_lock_removed_by_the_client(device: Device) -> None:
     """An update that the client has given up isn't reported, and isn't tried for ever."""
     device.hand_over()
@@ -364,6 +379,20 @@ def test_client_that_has_moved(device: Device) -> None:
     (device.root / "usr/bin").rename(device.root / "moved")
     device.settle()
     check_success(device)
+
+
+@pytest.mark.parametrize(("cat_code", "outcome"), [("0", "success"), ("1", "failure")])
+def test_log_cannot_be_written(device: Device, cat_code: str, outcome: str) -> None:
+    """A full disk that takes no log line neither stops an update nor its report."""
+    device.write("fake/cat-code", cat_code)
+    (device.data / "sub-updater.log").symlink_to("/dev/full")
+    device.hand_over()
+    if outcome == "success":
+        device.write("boot.env", device.root.joinpath("boot.env").read_text().replace("running=A", "running=B"))
+        boot = {"PATH": device.shell.path, "MENDER_ROOT": str(device.root)}
+        assert device.run("usr/share/mender/install", "--boot", environment=boot) == 0
+    assert device.reports == [outcome]
+    assert device.is_quiet
 
 
 def test_usage(device: Device) -> None:

@@ -13,7 +13,8 @@ from support.device import NEW, OLD, Device, Shell, find_dash
 BOOTS = 12
 """More boots than any update needs, with a power cut in between."""
 
-SCENARIOS = ("healthy", "unhealthy", "panic", "unproven")
+SCENARIOS = ("healthy", "moody", "unhealthy", "panic", "unproven")
+"""Moody: the health check passes once and fails ever after; it must not be asked again after the commit."""
 
 
 def make_device(folder: Path, shell: Shell, scenario: str) -> Device:
@@ -21,6 +22,8 @@ def make_device(folder: Path, shell: Shell, scenario: str) -> Device:
     device = Device(folder / "a device", shell)
     if scenario == "unhealthy":
         device.configure("HEALTH_CHECK=false")
+    if scenario == "moody":
+        device.configure("""HEALTH_CHECK='mkdir "$MENDER_ROOT/fake/checked"'""")
     if scenario == "unproven":
         device.write("fake/cat-code", "1\n")
     return device
@@ -50,7 +53,8 @@ def check_truth(device: Device, scenario: str) -> None:
     variables = device.boot_variables
     outcomes = set(device.reports)
     if variables["running"] == "B":
-        assert (outcomes, scenario) == ({"success"}, "healthy"), device.log
+        assert (outcomes, scenario) == ({"success"}, scenario), device.log
+        assert scenario in ("healthy", "moody")
         assert device.lines("etc/mender/artifact_info") == ["artifact_name=new-2", "artifact_group=lab"]
         assert (device.root / "dev/part-b").read_bytes() == NEW
     else:
