@@ -6,7 +6,6 @@ RSA with PKCS#1 v1.5 and SHA-256, ECDSA (P-256, P-384) with SHA-256 in DER, and 
 from __future__ import annotations
 
 import base64
-import binascii
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -42,6 +41,6 @@ def is_signed(public_key_pem: str, body: bytes, signature: str) -> bool:
             key.verify(raw, body)
         else:
             return False
-    except (binascii.Error, InvalidSignature):
+    except (ValueError, InvalidSignature):
         return False
     return True

@@ -1,0 +1,213 @@
+# ruff: noqa: SIM300
+"""The command line as people use it: real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devserver.caller import ATTRIBUTES, DEPLOYMENTS, Gadget, calling, make_artifact, new_key, public_pem
+
+PROGRAM = [sys.executable, "-W", "error", "-m", "mender_client.devserver.cli"]
+
+
+@contextmanager
+def serving(directory: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A server process, and what it says about itself."""
+    command = [*PROGRAM, "serve", "--json", "--directory", str(directory), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def run(directory: Path, *words: str) -> tuple[int, str, str]:
+    """Run one command; return exit code, output and complaint."""
+    command = [*PROGRAM, *words, "--directory", str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return done.returncode, done.stdout, done.stderr
+
+
+def run_json(directory: Path, *words: str) -> Any:
+    """Run one command with ``--json``; return what it says."""
+    code, output, complaint = run(directory, *words, "--json")
+    assert (0, "") == (code, complaint)
+    return json.loads(output)
+
+
+def test_whole_round_by_command_line(tmp_path: Path) -> None:
+    """Accept, upload, deploy, status, log, inventory, abort: the first day of a user, over TLS."""
+    directory = tmp_path / "server"
+    artifact = make_artifact(tmp_path / "release-2.mender", "release-2")
+    with serving(directory) as (_, told), calling(Path(told["ServerCertificate"])) as caller:
+        gadget = Gadget(caller, told["ServerURL"])
+        assert (0, "no device has asked yet\n", "") == run(directory, "devices")
+        assert 401 == gadget.authorize().status
+        assert "pending" in run(directory, "devices")[1]
+        assert run(directory, "accept", "--all")[1].startswith("accepted ")
+        assert 200 == gadget.authorize().status
+        gadget.call("PUT", ATTRIBUTES, [{"name": "os", "value": "linux"}])
+        (device,) = run_json(directory, "devices")
+        assert {"os": "linux"} == run_json(directory, "inventory", device["device_id"])
+        assert "uploaded release-2  testdev\n" == run(directory, "upload", str(artifact))[1]
+        deployment_id = run(directory, "deploy", "release-2")[1].strip()
+        assert deployment_id == gadget.poll().json["id"]
+        assert (2, "") == run(directory, "log")[:2]
+        gadget.report(deployment_id, "failure")
+        message = {"timestamp": "2026-01-01T00:00:00Z", "level": "error", "message": "no space left"}
+        gadget.call("PUT", f"{DEPLOYMENTS}/{deployment_id}/log", {"messages": [message]})
+        status = run_json(directory, "status")
+        assert ("finished", ["failure"]) == (status["status"], status["devices"][0]["received"])
+        assert "2026-01-01T00:00:00Z  error    no space left\n" == run(directory, "log", deployment_id[:8])[1]
+        assert [message] == run_json(directory, "log", "--device", device["device_id"])
+        assert run(directory, "deployments")[1].splitlines()[1].split() == [
+            deployment_id[:8],
+            "release-2",
+            "finished",
+            "1",
+        ]
+        second = run_json(directory, "deploy", "release-2", "--device", device["device_id"][:8], "--force")
+        assert (0, f"aborted {second['deployment_id']}\n", "") == run(directory, "abort", second["deployment_id"])
+        assert run(directory, "reject", device["device_id"])[1].startswith("rejected ")
+        assert 401 == gadget.poll().status
+        assert run(directory, "decommission", device["device_id"])[1].startswith("decommissioned ")
+        assert [] == run_json(directory, "devices")
+
+
+def test_faults_and_settings_by_command_line(tmp_path: Path) -> None:
+    """Faults and settings change a running server."""
+    with serving(tmp_path, "--plain", "--auto-accept") as (_, told), calling() as caller:
+        gadget = Gadget(caller, told["ServerURL"])
+        gadget.authorize()
+        words = ["fault", "add", "--kind", "next", "--status", "429", "--header", "Retry-After: 3", "--for-ever"]
+        assert (0, 'added kind=next times=null status=429 headers={"Retry-After": "3"}\n', "") == run(tmp_path, *words)
+        answer = gadget.poll()
+        assert (429, "3") == (answer.status, answer.headers["retry-after"])
+        assert [{"kind": "next", "times": None, "status": 429, "headers": {"Retry-After": "3"}}] == run_json(
+            tmp_path, "fault", "list"
+        )
+        assert "no fault is left\n" == run(tmp_path, "fault", "clear")[1]
+        assert 204 == gadget.poll().status
+        settings = run_json(tmp_path, "settings", "v2=true", "rate_limit=1/60", "clock_offset_seconds=-5")
+        assert (True, "1/60", -5.0) == (settings["v2"], settings["rate_limit"], settings["clock_offset_seconds"])
+        assert [204, 429] == [gadget.poll().status for _ in range(2)]
+        assert run_json(tmp_path, "settings", "rate_limit=null")["rate_limit"] is None
+
+
+def test_preauthorized_by_command_line(tmp_path: Path) -> None:
+    """A device that was preauthorised is let in at its first request."""
+    key = new_key("rsa")
+    (tmp_path / "device.pub").write_text(public_pem(key))
+    with serving(tmp_path, "--plain") as (_, told), calling() as caller:
+        code, output, _ = run(tmp_path, "preauthorize", "mac=1", "sn=2", "--key", str(tmp_path / "device.pub"))
+        assert (0, "mac=1 sn=2\n") == (code, output[-11:])
+        assert 200 == Gadget(caller, told["ServerURL"], {"sn": "2", "mac": "1"}, key).authorize().status
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "complaint"),
+    [
+        (["accept", "nobody"], 2, "cannot find device 'nobody'"),
+        (["status"], 2, "cannot show the newest deployment: there is none"),
+        (["deploy", "unknown"], 2, "cannot deploy 'unknown': upload an Artifact of this name first"),
+        (["upload", "/dev/null"], 1, "cannot"),
+        (["upload", "missing"], 1, "[Errno 2] No such file or directory: 'missing'"),
+        (["settings", "v3=true"], 1, "cannot set 'v3': choose from auto_accept"),
+        (["settings", "v2=maybe"], 1, "cannot set v2 to 'maybe': it is true or false"),
+        (["settings", "v2"], 64, "cannot read 'v2': write it as NAME=VALUE"),
+        (["accept"], 64, "name devices to accept, or say --all"),
+        (["frobnicate"], 64, "argument COMMAND: invalid choice: 'frobnicate'"),
+    ],
+)
+def test_complaint_is_one_line_and_a_code(shared: Path, words: list[str], code: int, complaint: str) -> None:
+    """What can't be done is said in one line on standard error, with the exit code that says why."""
+    done = run(shared, *words)
+    said = [line for line in done[2].splitlines() if not line.startswith("usage:")]
+    assert (code, "", 1) == (done[0], done[1], len(said))
+    assert complaint == said[0].partition(": ")[2][: len(complaint)]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a server that only gets requests which it refuses."""
+    directory = tmp_path_factory.mktemp("server")
+    with serving(directory, "--plain"):
+        yield directory
+
+
+def test_no_server_is_said(tmp_path: Path) -> None:
+    """Without a server the command says how to start one."""
+    code, output, complaint = run(tmp_path, "devices")
+    assert (1, "", True) == (code, output, "mender-devserver serve --directory" in complaint)
+
+
+def test_dead_server_is_said(tmp_path: Path) -> None:
+    """A server that was killed leaves its file behind; the command says that nobody answers."""
+    with serving(tmp_path, "--plain") as (process, _):
+        process.kill()
+        process.wait()
+        code, _, complaint = run(tmp_path, "devices")
+    assert (1, True) == (code, "is it running?" in complaint)
+
+
+def test_management_is_private(tmp_path: Path) -> None:
+    """The file that opens the management is for its owner only, and without its token nobody gets in."""
+    with serving(tmp_path, "--plain") as (_, told), calling() as caller:
+        assert 0o600 == stat.S_IMODE((tmp_path / "devserver.json").stat().st_mode)
+        url = told["ServerURL"] + "/api/management/dev/devices"
+        assert [401, 401] == [
+            caller.call("GET", url, b"", headers).status for headers in ({}, {"Authorization": "Bearer x"})
+        ]
+        assert 401 == caller.call("PUT", told["ServerURL"] + "/api/management/dev/artifacts", b"x").status
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_ends_by_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM end the server with 0, and its contact file goes."""
+    with serving(tmp_path, "--plain") as (process, _):
+        assert (tmp_path / "devserver.json").exists()
+        process.send_signal(number)
+        _, complaint = process.communicate(timeout=10)
+    assert (0, "", False) == (process.returncode, complaint, (tmp_path / "devserver.json").exists())
+
+
+def test_serve_tells_what_happens(tmp_path: Path) -> None:
+    """The running server prints a line for each event."""
+    with serving(tmp_path, "--plain", "--auto-accept") as (process, told), calling() as caller:
+        Gadget(caller, told["ServerURL"]).authorize()
+        assert process.stdout is not None
+        names = [json.loads(process.stdout.readline())["name"] for _ in range(3)]
+    assert ["device-pending", "device-accepted", "token"] == names
+
+
+def test_greeting_for_people(tmp_path: Path) -> None:
+    """Without ``--json`` the server says what to put into mender.conf."""
+    command = [*PROGRAM, "serve", "--directory", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().split() for _ in range(5)]
+        process.terminate()
+        process.communicate()
+    assert ["ServerURL", "ServerCertificate", "storage", "directory", "stop"] == [line[0] for line in lines]
+    assert os.fspath(tmp_path / "authority.pem") == lines[1][1]
+
+
+@pytest.mark.parametrize("words", [[], ["serve"], ["fault", "add"], ["settings"]])
+def test_help_explains(words: list[str]) -> None:
+    """Every command explains itself."""
+    done = subprocess.run([*PROGRAM, *words, "--help"], capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "usage: mender-devserver" in done.stdout

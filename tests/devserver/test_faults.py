@@ -1,0 +1,209 @@
+# ruff: noqa: SIM300
+"""Every fault, over real sockets: what a client sees, and what the server makes of the request."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from devserver.caller import ATTRIBUTES, Answer, Gadget
+from mender_client.devserver import DevServer, Fault
+from mender_client.devserver.faults import Faults, as_json, from_json
+from mender_client.errors import ServerError
+
+
+@pytest.fixture
+def fetch(gadget: Gadget, release: str) -> Callable[..., Answer]:
+    """Downloads by a link that was polled for before the fault came."""
+    link = gadget.link()
+    return lambda **headers: gadget.caller.call("GET", link, b"", headers)
+
+
+Fetch = Callable[..., Answer]
+
+
+def received(fetch: Fetch) -> int:
+    """How many body bytes of a cut download arrive."""
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        fetch()
+    return len(caught.value.partial)
+
+
+def test_drop_cuts_after_exactly_so_many_bytes(server: DevServer, fetch: Fetch) -> None:
+    """The connection ends after N body bytes, though more were promised."""
+    server.add_fault(Fault(kind="artifact", drop_after_bytes=5000))
+    assert 5000 == received(fetch)
+    assert (200, 5000, True) == (server.requests[-1].status, server.requests[-1].bytes_sent, server.requests[-1].fault)
+
+
+def test_drop_counts_from_the_start_of_the_answer(server: DevServer, fetch: Fetch) -> None:
+    """A resumed download is cut after N bytes of what was asked for."""
+    server.add_fault(Fault(kind="artifact", drop_after_bytes=10))
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        fetch(Range="bytes=1000-")
+    assert 10 == len(caught.value.partial)
+
+
+@pytest.mark.parametrize("fault", [{"drop_after_bytes": 0}, {"reset": True}])
+def test_lost_answer_was_carried_out(server: DevServer, gadget: Gadget, release: str, fault: dict[str, Any]) -> None:
+    """A connection that ends before the status line hides an answer, not the effect of the request."""
+    gadget.poll()
+    server.add_fault(Fault(kind="status", **fault))
+    with pytest.raises(ConnectionError):
+        gadget.report(release, "downloading")
+    assert ["downloading"] == server.statuses(release, server.devices()[0].id)
+    assert 0 == server.requests[-1].status
+
+
+def test_reset_in_mid_body_is_a_tcp_reset(server: DevServer, fetch: Fetch) -> None:
+    """With ``reset`` the client's system says so."""
+    server.add_fault(Fault(kind="artifact", reset=True, drop_after_bytes=5000))
+    with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
+        fetch()
+
+
+def test_delay_holds_the_answer_back(server: DevServer, gadget: Gadget) -> None:
+    """The answer comes after the delay, and it is the usual one."""
+    server.add_fault(Fault(delay_seconds=0.2))
+    start = time.monotonic()
+    assert 204 == gadget.poll().status
+    assert time.monotonic() - start >= 0.2
+
+
+def test_stall_goes_on_after_a_while(server: DevServer, fetch: Fetch) -> None:
+    """After N bytes nothing comes for a while, then the rest."""
+    server.add_fault(Fault(kind="artifact", stall_after_bytes=5000, stall_seconds=0.2))
+    start = time.monotonic()
+    assert server.artifacts()[0].size_bytes == len(fetch().body)
+    assert time.monotonic() - start >= 0.2
+
+
+def test_stall_from_the_first_byte(server: DevServer, fetch: Fetch) -> None:
+    """A body may stall before it has begun."""
+    server.add_fault(Fault(kind="artifact", stall_after_bytes=0, stall_seconds=0.1))
+    start = time.monotonic()
+    fetch()
+    assert time.monotonic() - start >= 0.1
+
+
+def test_slow_body_keeps_to_its_rate(server: DevServer, fetch: Fetch) -> None:
+    """The body comes no faster than it is told to."""
+    size = server.artifacts()[0].size_bytes
+    server.add_fault(Fault(kind="artifact", bytes_per_second=size * 4.0))
+    start = time.monotonic()
+    assert size == len(fetch().body)
+    assert 0.2 <= time.monotonic() - start < 2
+
+
+def test_status_replaces_the_answer_and_the_effect(server: DevServer, gadget: Gadget, release: str) -> None:
+    """A gateway's answer means that the server never saw the request."""
+    gadget.poll()
+    server.add_fault(Fault(kind="status", status=502, body="Bad Gateway"))
+    answer = gadget.report(release, "downloading")
+    assert (502, b"Bad Gateway") == (answer.status, answer.body)
+    assert [] == server.statuses(release, server.devices()[0].id)
+    assert 204 == gadget.report(release, "downloading").status
+
+
+def test_status_with_headers(server: DevServer, gadget: Gadget) -> None:
+    """429 with Retry-After and a redirect are a status and a header."""
+    server.add_fault(Fault(kind="next", status=429, headers={"Retry-After": "7"}))
+    server.add_fault(Fault(kind="next", status=302, headers={"Location": "http://127.0.0.1:9/"}))
+    first, second = gadget.poll(), gadget.poll()
+    assert (429, "7", b"") == (first.status, first.headers["retry-after"], first.body)
+    assert (302, "http://127.0.0.1:9/") == (second.status, second.headers["location"])
+
+
+@pytest.mark.parametrize("body", [b"", b'{"id":', b"\xff\x00"])
+def test_body_is_spoilt_and_the_request_carried_out(
+    server: DevServer, gadget: Gadget, release: str, body: bytes
+) -> None:
+    """Broken, empty or strange bytes come in place of the body; the server has done its part."""
+    server.add_fault(Fault(kind="next", body=body))
+    answer = gadget.poll()
+    assert (200, body) == (answer.status, answer.body)
+    assert "inprogress" == server.deployments()[0].status
+
+
+def test_body_in_place_of_nothing(server: DevServer, gadget: Gadget) -> None:
+    """Where the server has nothing to say, a spoilt body comes with 200."""
+    server.add_fault(Fault(kind="next", body="<html>"))
+    answer = gadget.poll()
+    assert (200, b"<html>") == (answer.status, answer.body)
+
+
+def test_range_is_ignored(server: DevServer, fetch: Fetch) -> None:
+    """A resume gets 200 and everything from the start."""
+    server.add_fault(Fault(kind="artifact", ignore_range=True))
+    answer = fetch(Range="bytes=5000-")
+    assert (200, server.artifacts()[0].size_bytes) == (answer.status, len(answer.body))
+
+
+def test_headers_of_a_download_lie(server: DevServer, fetch: Fetch) -> None:
+    """ETag and Content-Range may claim anything, once each."""
+    server.add_fault(Fault(kind="artifact", etag='"other"', content_range="bytes 0-1/2"))
+    answer = fetch(Range="bytes=5000-")
+    assert ('"other"', "bytes 0-1/2") == (answer.headers["etag"], answer.headers["content-range"])
+    assert '"other"' != fetch().headers["etag"]
+
+
+def test_link_is_called_expired(server: DevServer, fetch: Fetch) -> None:
+    """A good link may be refused as if it were over."""
+    server.add_fault(Fault(kind="artifact", expired=True))
+    answer = fetch()
+    assert (403, True) == (answer.status, b"Request has expired" in answer.body)
+    assert 200 == fetch().status
+
+
+def test_fault_meets_its_kind_as_often_as_it_says(server: DevServer, gadget: Gadget) -> None:
+    """Kind, count and what passes first decide which requests are met."""
+    server.add_fault(Fault(kind="next", status=500, after=1, times=2))
+    statuses = [gadget.poll().status for _ in range(4)]
+    assert [204, 500, 500, 204] == statuses
+    assert 200 == gadget.call("PUT", ATTRIBUTES, []).status
+    assert [] == server.faults()
+
+
+def test_fault_for_ever_ends_when_cleared(server: DevServer, gadget: Gadget) -> None:
+    """``times=None`` meets every request until the faults are cleared."""
+    server.add_fault(Fault(status=503, times=None))
+    statuses = {gadget.poll().status for _ in range(5)}
+    server.clear_faults()
+    assert ({503}, 204) == (statuses, gadget.poll().status)
+
+
+def test_first_fitting_fault_is_used() -> None:
+    """One fault meets one request; the others wait."""
+    faults = Faults(lambda *_, **__: None)
+    for fault in (Fault(kind="auth", status=1), Fault(status=2), Fault(kind="next", status=3)):
+        faults.add(fault)
+    assert [2, 3, None, 1] == [
+        taken.status if (taken := faults.take(kind)) else None for kind in ("next", "next", "next", "auth")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kind": "nothing"}, "cannot use fault kind 'nothing': choose from any, auth"),
+        ({"stauts": 500}, "cannot use fault field 'stauts': choose from kind"),
+        ({"status": "500"}, "cannot use '500' for fault field 'status'"),
+        ({"reset": 1}, "cannot use 1 for fault field 'reset'"),
+        ({"times": True}, "cannot use True for fault field 'times'"),
+    ],
+)
+def test_wrong_fault_is_refused(given: dict[str, Any], message: str) -> None:
+    """A fault that could never work is refused with what would."""
+    with pytest.raises(ServerError) as caught:
+        from_json(given)
+    assert message == str(caught.value)[: len(message)]
+
+
+def test_fault_survives_json() -> None:
+    """What the management shows of a fault makes the same fault again."""
+    fault = Fault(kind="log", times=None, status=500, headers={"A": "b"}, body="x", reset=True)
+    assert fault == from_json(as_json(fault))

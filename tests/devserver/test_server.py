@@ -1,0 +1,206 @@
+# ruff: noqa: SIM300
+"""The server as one object: its life, its record, its files, TLS."""
+
+from __future__ import annotations
+
+import http.client
+import queue
+import socket
+import ssl
+import stat
+import subprocess
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from devserver.caller import ATTRIBUTES, Caller, Gadget, calling, make_artifact
+from mender_client.devserver import DevServer, Event, Fault
+from mender_client.devserver.certificate import provide_certificate
+from mender_client.errors import NetworkError, ServerError
+
+
+def test_tls_is_verified_by_default_rules(tmp_path: Path) -> None:
+    """A client that trusts the server's certificate and nothing else reaches both listeners, by any of its names."""
+    with DevServer(tmp_path, auto_accept=True) as server, calling(server.certificate) as caller:
+        gadget = Gadget(caller, server.url)
+        assert 200 == gadget.authorize().status
+        server.upload(make_artifact(tmp_path / "a.mender", "release-2"))
+        server.deploy("release-2")
+        assert 200 == caller.call("GET", gadget.link()).status
+        by_name = Gadget(caller, server.url.replace("127.0.0.1", "localhost"), key=gadget.key)
+        assert 200 == by_name.authorize().status
+
+
+def test_certificate_passes_strict_checks(tmp_path: Path) -> None:
+    """Strict X.509 rules, the default of the newest Python, find nothing to complain about."""
+    with DevServer(tmp_path) as server:
+        context = ssl.create_default_context(cafile=server.certificate)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        host, port = urlsplit(server.url).hostname, urlsplit(server.url).port
+        with (
+            socket.create_connection((host, port or 0)) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            assert secured.version() in ("TLSv1.2", "TLSv1.3")
+
+
+def test_openssl_verifies_the_certificate(tmp_path: Path) -> None:
+    """The openssl program agrees, and the authority isn't the server's own certificate."""
+    made = provide_certificate(tmp_path)
+    command = ["openssl", "verify", "-x509_strict", "-CAfile", str(made.authority), str(made.chain)]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert (0, f"{made.chain}: OK") == (done.returncode, done.stdout.strip())
+    assert 0o600 == stat.S_IMODE(made.key.stat().st_mode)
+
+
+def test_certificate_is_kept_while_it_fits(tmp_path: Path) -> None:
+    """Devices go on trusting a server that was started again; another host needs another certificate."""
+    first = provide_certificate(tmp_path).authority.read_bytes()
+    assert first == provide_certificate(tmp_path).authority.read_bytes()
+    assert first != provide_certificate(tmp_path, ("server.example",)).authority.read_bytes()
+
+
+def test_stranger_does_not_trust_it(tmp_path: Path) -> None:
+    """Without the certificate the server isn't believed."""
+    with DevServer(tmp_path) as server:
+        host, port = urlsplit(server.url).hostname, urlsplit(server.url).port
+        with socket.create_connection((host, port or 0)) as plain, pytest.raises(ssl.SSLCertVerificationError):
+            ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+
+
+def test_plain_server_has_no_certificate(server: DevServer) -> None:
+    """A plain server has nothing to trust, and says so."""
+    with pytest.raises(ServerError, match="speaks plain HTTP"):
+        _ = server.certificate
+
+
+def test_outage_is_rehearsed_by_stop_and_start(server: DevServer, gadget: Gadget) -> None:
+    """A server that is started again has its ports and remembers devices and tokens."""
+    url = server.url
+    server.stop()
+    gadget.caller.close()
+    with pytest.raises(ConnectionRefusedError):
+        gadget.poll()
+    server.start()
+    assert (url, 204) == (server.url, gadget.poll().status)
+
+
+def test_taken_port_is_an_error(server: DevServer, tmp_path: Path) -> None:
+    """A port that is taken is named, and nothing is left behind."""
+    other = DevServer(tmp_path / "other", tls=False, port=urlsplit(server.url).port or 0)
+    with pytest.raises(NetworkError, match=r"cannot listen on 127\.0\.0\.1: .*choose other ports"):
+        other.start()
+    other.stop()
+    assert not (tmp_path / "other" / "devserver.json").exists()
+
+
+def test_stop_does_not_wait_for_a_stalled_client(tmp_path: Path) -> None:
+    """The server ends at once, whoever is in the middle of a download."""
+    with DevServer(tmp_path / "server", auto_accept=True) as server, calling(server.certificate) as caller:
+        gadget = Gadget(caller, server.url)
+        gadget.authorize()
+        server.upload(make_artifact(tmp_path / "a.mender", "release-2"))
+        server.deploy("release-2")
+        link = gadget.link()
+        server.add_fault(Fault(kind="artifact", stall_after_bytes=10))
+        with calling(server.certificate) as other:
+            thread = threading.Thread(target=_download_in_vain, args=(other, link))
+            thread.start()
+            server.wait_until(lambda: server.requests[-1].bytes_sent == 10)
+            server.stop()
+            thread.join(timeout=5)
+            assert not thread.is_alive()
+
+
+def _download_in_vain(caller: Caller, link: str) -> None:
+    with pytest.raises((http.client.HTTPException, OSError)):
+        caller.call("GET", link)
+
+
+def test_requests_are_recorded(server: DevServer, gadget: Gadget, release: str) -> None:
+    """Each request is kept with kind, device, status, bytes and connection; neither token nor signature is."""
+    link = gadget.link()
+    gadget.caller.call("GET", link, b"", {"Range": "bytes=0-9"})
+    gadget.call("PUT", ATTRIBUTES, [])
+    device_id = server.devices()[0].id
+    seen = [(one.kind, one.status, one.bytes_sent) for one in server.requests if one.kind not in ("auth", "next")]
+    assert [("artifact", 206, 10), ("inventory", 200, 0)] == seen
+    assert {device_id} == {one.device_id for one in server.requests if one.kind != "auth"}
+    assert "Amz" not in str(server.requests)
+    assert gadget.token not in str(server.requests)
+
+
+def test_connections_are_told_apart(server: DevServer, gadget: Gadget) -> None:
+    """Requests over one kept connection share its number; a new connection gets a new one."""
+    gadget.poll()
+    gadget.poll()
+    gadget.caller.close()
+    gadget.poll()
+    assert [1, 1, 1, 2] == [one.connection for one in server.requests]
+
+
+def test_events_tell_the_story(server: DevServer, gadget: Gadget, release: str) -> None:
+    """The feed has a line for each thing that a person wants to see, and a subscriber gets it as it happens."""
+    heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    end = server.subscribe(heard.put)
+    gadget.caller.call("GET", gadget.link())
+    for status in ("downloading", "success"):
+        gadget.report(release, status)
+    end()
+    gadget.report(release, "success")
+    names = [event.name for event in server.events]
+    start = ["device-pending", "device-accepted", "token", "artifact", "deployment"]
+    story = ["offered", "download", "download-end", "status", "status"]
+    assert [*start, *story, "status"] == names
+    assert story == [heard.get_nowait().name for _ in range(heard.qsize())]
+
+
+def test_waiting_ends(server: DevServer) -> None:
+    """Waiting for what never comes is an error of the test that waits."""
+    with pytest.raises(TimeoutError, match=r"cannot wait longer than 0\.05 s"):
+        server.wait_until(lambda: False, timeout_seconds=0.05)
+
+
+def test_answers_are_copies(server: DevServer, gadget: Gadget) -> None:
+    """What the server hands out can be changed without changing the server."""
+    server.devices()[0].identity.clear()
+    assert {"mac": "02:00:00:00:00:01"} == server.devices()[0].identity
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 5000])
+def test_broken_artifact_is_refused_at_upload(server: DevServer, tmp_path: Path, content: bytes) -> None:
+    """What has no Artifact's header isn't offered by mistake …"""
+    path = tmp_path / "broken.mender"
+    path.write_bytes(content)
+    with pytest.raises(ServerError, match=r"cannot upload .*broken\.mender"):
+        server.upload(path)
+    assert [] == list((server.directory / "artifacts").iterdir())
+
+
+def test_broken_artifact_is_offered_on_demand(server: DevServer, gadget: Gadget, tmp_path: Path) -> None:
+    """… but a test may offer it under a name of its choice."""
+    path = tmp_path / "broken.mender"
+    path.write_bytes(b"x" * 5000)
+    server.upload(path, artifact_name="broken", device_types=["testdev"])
+    server.deploy("broken")
+    assert b"x" * 5000 == gadget.caller.call("GET", gadget.link()).body
+
+
+def test_missing_file_is_named(server: DevServer, tmp_path: Path) -> None:
+    """A file that isn't there is named."""
+    with pytest.raises(ServerError, match=r"cannot upload .*missing\.mender"):
+        server.upload(tmp_path / "missing.mender")
+
+
+def test_download_ends_with_the_client(server: DevServer, gadget: Gadget, release: str) -> None:
+    """A client that goes away in mid-body doesn't disturb the server."""
+    link = gadget.link()
+    server.add_fault(Fault(kind="artifact", stall_after_bytes=10))
+    host, port = urlsplit(link).hostname, urlsplit(link).port
+    with socket.create_connection((host, port or 0)) as raw:
+        raw.sendall(f"GET {link.partition(str(port))[2]} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+        raw.recv(100)
+    server.wait_until(lambda: server.events[-1].name == "download-end")
+    assert 204 == gadget.report(release, "downloading").status
