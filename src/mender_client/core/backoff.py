@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 TRIES_PER_INTERVAL = 3
 """The field's clients try each interval three times before they double it."""
 
+MINIMUM_RETRY_AFTER_SECONDS = 1.0
 MAXIMUM_RETRY_AFTER_SECONDS = 24 * 3600.0
-"""A server may ask for patience, but not silence a device for good."""
+"""A server may ask for patience, but neither silence a device for good nor, by asking for none, make it storm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,10 @@ class Backoff:
         Args:
             random: a number in [0, 1); spreads a fleet over the last third of the interval, so that devices that
                 lost the same server don't come back in step and the cap holds.
-            retry_after_seconds: what the server asked for; it always wins (protocol: ``Retry-After``), up to a day.
+            retry_after_seconds: what the server asked for; it always wins (protocol: ``Retry-After``), from a second
+                up to a day.
         """
         if retry_after_seconds is not None:
-            return min(max(retry_after_seconds, 0.0), MAXIMUM_RETRY_AFTER_SECONDS) * (1 + random / 10)
+            asked = min(max(retry_after_seconds, MINIMUM_RETRY_AFTER_SECONDS), MAXIMUM_RETRY_AFTER_SECONDS)
+            return asked * (1 + random / 10)
         return self.interval_seconds * (2 + random) / 3
