@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit
 
 from mender_client.errors import AbortedError, ServerError, UnauthorizedError
+
 from .model import Attribute, Deployment, Identity, Link, LogMessage, Provides, Status, Token
 
 AUTH_PATH = "/api/devices/v1/authentication/auth_requests"
@@ -30,6 +31,8 @@ MAXIMUM_ATTRIBUTES = 100
 MAXIMUM_ATTRIBUTE_NAME = 1024
 MAXIMUM_BODY_BYTES = 1024 * 1024
 """The server's limit for an inventory and for a log; above it answers 400 or 413 and stores nothing."""
+MAXIMUM_LOG_MESSAGE = 64 * 1024
+"""The most characters of one log message that are sent; a program that prints no line ends must not use up the log."""
 
 _DEPLOYMENT_ID = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -194,12 +197,16 @@ def parse_link(uri: str) -> str:
     Raises:
         ValueError: it is no http or https address with a host, or holds characters that no address has.
     """
-    parts = urlsplit(uri)  # raises ValueError itself for a broken IPv6 host
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise ValueError("the link to the Artifact is no http or https address")
     if not re.fullmatch(r"[\x21-\x7e]{1,65536}", uri):
         raise ValueError("the link to the Artifact holds characters that no address has")
-    _ = parts.port  # raises ValueError when out of range
+    try:
+        parts = urlsplit(uri)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+        _ = parts.port
+    except ValueError:  # a broken IPv6 host or port; its text would repeat what stands in the link
+        is_usable = False
+    if not is_usable:
+        raise ValueError("the link to the Artifact is no http or https address")
     return uri
 
 
@@ -236,16 +243,23 @@ def fit_log(messages: Iterable[LogMessage]) -> tuple[LogMessage, ...]:
     """The messages that the server will take: none with an empty field, and of the rest the tail that fits.
 
     One empty field would refuse the whole log, and so would a body above 1 MiB; the end of a log says more about a
-    failure than its beginning.
+    failure than its beginning. A message that is too long is cut.
     """
     room = MAXIMUM_BODY_BYTES - 64
     kept: list[LogMessage] = []
-    for message in reversed([m for m in messages if m.level and m.message.strip()]):
+    for message in reversed([_cut(m) for m in messages if m.level and m.message.strip()]):
         room -= len(_to_json(_log_entry(message))) + 1
         if room < 0:
             break
         kept.append(message)
     return tuple(reversed(kept))
+
+
+def _cut(message: LogMessage) -> LogMessage:
+    text = message.message.strip()
+    if len(text) <= MAXIMUM_LOG_MESSAGE:
+        return message
+    return replace(message, message=text[: MAXIMUM_LOG_MESSAGE - 1] + "…")
 
 
 def _log_entry(message: LogMessage) -> dict[str, str]:

@@ -1,0 +1,567 @@
+"""The device API: what is sent, and what may come back."""
+
+# ruff: noqa: SIM300 - asserts read expected == actual in this house
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mender_client.core import wire
+from mender_client.core.model import Attribute, Deployment, Identity, Link, LogMessage, Provides, Status, Token
+from mender_client.core.wire import NextForm, Reply
+from mender_client.errors import AbortedError, ServerError, UnauthorizedError
+
+SERVER = "https://server.example:8443"
+TOKEN = Token("the.jwt.token", SERVER)
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=timezone.utc)
+RECORDING = Path(__file__).parents[1] / "contract" / "device-api.jsonl"
+BEARER = {"Authorization": "Bearer the.jwt.token"}
+JSON = {"Content-Type": "application/json"}
+
+
+def reply(status: int, body: object = b"", **headers: str) -> Reply:
+    """A reply with a JSON body, or with bytes as they are."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+# -- what is sent ------------------------------------------------------------------------------------------
+
+
+def test_auth_body() -> None:
+    """The identity travels as a string that holds JSON; an empty tenant token is left out."""
+    identity = Identity('{"mac":"x"}')
+    assert {"id_data": '{"mac":"x"}', "pubkey": "PEM"} == json.loads(wire.build_auth_body(identity, "PEM"))
+    assert {"id_data": '{"mac":"x"}', "pubkey": "PEM", "tenant_token": "t"} == json.loads(
+        wire.build_auth_body(identity, "PEM", "t")
+    )
+
+
+def test_auth_request() -> None:
+    """The request carries exactly the signed bytes, and their signature in base64."""
+    request = wire.build_auth_request(SERVER, b"the body", b"\xff\x00signature")
+    assert ("POST", SERVER + wire.AUTH_PATH, b"the body") == (request.method, request.url, request.body)
+    assert {
+        **JSON,
+        "Accept": "application/json",
+        "Authorization": "API_KEY",
+        "X-MEN-Signature": base64.b64encode(b"\xff\x00signature").decode(),
+    } == request.headers
+
+
+PROVIDES = Provides("a type", "a&name=\u00e4", {"rootfs-image.checksum": "1"})
+BASE = {"device_type": "a type", "artifact_name": "a&name=\u00e4"}
+
+
+def test_next_v2() -> None:
+    """The v2 question holds all provides in one object."""
+    request = wire.build_next_request(TOKEN, NextForm.V2_POST, PROVIDES)
+    assert ("POST", SERVER + wire.NEXT_V2_PATH, {**BEARER, **JSON}) == (request.method, request.url, request.headers)
+    assert {"device_provides": {**BASE, "rootfs-image.checksum": "1"}} == json.loads(request.body)
+
+
+def test_next_v2_own_keys_win() -> None:
+    """A stray artifact_name among the further provides doesn't replace the real one."""
+    request = wire.build_next_request(TOKEN, NextForm.V2_POST, Provides("t", "n", {"artifact_name": "other"}))
+    assert {"device_provides": {"device_type": "t", "artifact_name": "n"}} == json.loads(request.body)
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"), [({"a": "1"}, {"artifact_provides": {"a": "1"}}), ({}, {})], ids=["some", "none"]
+)
+def test_next_v1_post(others: dict[str, str], expected: dict[str, Any]) -> None:
+    """The v1 question leaves artifact_provides out when there are none: absent and {} differ to the server."""
+    request = wire.build_next_request(TOKEN, NextForm.V1_POST, Provides("t", "n", others))
+    assert ("POST", f"{SERVER}{wire.DEPLOYMENTS_PATH}/next") == (request.method, request.url)
+    assert {"device_type": "t", "artifact_name": "n", **expected} == json.loads(request.body)
+
+
+def test_next_v1_get() -> None:
+    """The oldest question is a GET with both names URL-encoded."""
+    request = wire.build_next_request(TOKEN, NextForm.V1_GET, PROVIDES)
+    parts = urlsplit(request.url)
+    assert ("GET", b"", BEARER) == (request.method, request.body, request.headers)
+    assert f"{wire.DEPLOYMENTS_PATH}/next" == parts.path
+    assert {name: [value] for name, value in BASE.items()} == parse_qs(parts.query, strict_parsing=True)
+
+
+def test_fallback_order() -> None:
+    """The forms are tried from the newest to the oldest."""
+    assert [NextForm.V1_POST, NextForm.V1_GET, None] == [form.fallback for form in NextForm]
+
+
+@pytest.mark.parametrize("status", Status)
+def test_status_request(status: Status) -> None:
+    """A status is told to the deployment's own address."""
+    request = wire.build_status_request(TOKEN, "an-id", status)
+    assert ("PUT", f"{SERVER}{wire.DEPLOYMENTS_PATH}/an-id/status") == (request.method, request.url)
+    assert ({"status": status.value}, {**BEARER, **JSON}) == (json.loads(request.body), request.headers)
+
+
+def test_log_request() -> None:
+    """Time stamps of the log go out in UTC with a zone, whatever zone they were made in."""
+    moment = datetime(2026, 1, 1, 1, 0, 0, 500_000, tzinfo=timezone(timedelta(hours=1)))
+    request = wire.build_log_request(TOKEN, "an-id", [LogMessage(moment, "info", "a\nb")])
+    assert ("PUT", f"{SERVER}{wire.DEPLOYMENTS_PATH}/an-id/log") == (request.method, request.url)
+    assert {"messages": [{"timestamp": "2026-01-01T00:00:00.500Z", "level": "info", "message": "a\nb"}]} == json.loads(
+        request.body
+    )
+
+
+def test_inventory_request() -> None:
+    """The inventory replaces what the server had; several values make a list."""
+    request = wire.build_inventory_request(TOKEN, [Attribute("a", "1"), Attribute("b", ("1", "2"))])
+    assert ("PUT", SERVER + wire.INVENTORY_PATH, {**BEARER, **JSON}) == (request.method, request.url, request.headers)
+    assert [{"name": "a", "value": "1"}, {"name": "b", "value": ["1", "2"]}] == json.loads(request.body)
+
+
+def test_requests_and_replies_hide_secrets() -> None:
+    """Neither a request nor a reply prints the token, the address's query or the body."""
+    request = wire.build_next_request(TOKEN, NextForm.V1_GET, PROVIDES)
+    assert "Request(method='GET')" == repr(request)
+    assert "secret" not in repr(reply(200, b"secret"))
+
+
+# -- limits ------------------------------------------------------------------------------------------------
+
+
+def message(text: str, level: str = "info") -> LogMessage:
+    """A log message of now."""
+    return LogMessage(NOW, level, text)
+
+
+def test_log_leaves_out_what_would_refuse_it() -> None:
+    """A message with an empty field would refuse the whole log, so it is left out."""
+    messages = [message("a"), message(""), message(" \n"), message("b", level=""), message("c")]
+    assert (message("a"), message("c")) == wire.fit_log(messages)
+
+
+def test_log_keeps_the_tail() -> None:
+    """Of a log above the server's limit the end is kept, in order, and no more is cut than has to be."""
+    messages = [message(f"{number} " + "x" * 1000) for number in range(2000)]
+    kept = wire.fit_log(messages)
+    assert messages[-len(kept) :] == list(kept)
+    size = len(wire.build_log_request(TOKEN, "id", kept).body)
+    assert wire.MAXIMUM_BODY_BYTES - 2000 < size <= wire.MAXIMUM_BODY_BYTES
+
+
+def test_log_of_one_huge_line() -> None:
+    """A single line above the limit is cut, because an empty log would be refused and the cause would be lost."""
+    kept = wire.fit_log([message("before"), message("\0" * 3_000_000)])
+    assert 2 == len(kept)
+    assert len(wire.build_log_request(TOKEN, "id", kept).body) <= wire.MAXIMUM_BODY_BYTES
+
+
+def test_inventory_limit_of_attributes() -> None:
+    """At most 100 attributes are sent; the names of the others are known to whoever has to say so."""
+    attributes = [Attribute(f"a{number}", "1") for number in range(103)]
+    assert (tuple(attributes[:100]), ("a100", "a101", "a102")) == wire.fit_inventory(attributes)
+
+
+def test_inventory_limit_of_names() -> None:
+    """An attribute with no name, or with one above 1024 characters, is left out."""
+    good = Attribute("n" * 1024, "1")
+    assert ((good,), ("", "m" * 1025)) == wire.fit_inventory([Attribute("", "1"), Attribute("m" * 1025, "1"), good])
+
+
+def test_inventory_limit_of_size() -> None:
+    """The body stays within 1 MiB as it is sent, escapes included, and a small attribute after a huge one is kept."""
+    attributes = [Attribute("a", "\u00e4" * 100_000), Attribute("b", "\u00e4" * 100_000), Attribute("c", "1")]
+    kept, left_out = wire.fit_inventory(attributes)
+    assert ((attributes[0], attributes[2]), ("b",)) == (kept, left_out)
+    assert len(wire.build_inventory_request(TOKEN, kept).body) <= wire.MAXIMUM_BODY_BYTES
+
+
+def test_inventory_just_below_the_limit() -> None:
+    """An inventory of a byte less than 1 MiB is sent."""
+    empty = len(wire.build_inventory_request(TOKEN, [Attribute("a", "")]).body) + 1
+    attribute = Attribute("a", "x" * (wire.MAXIMUM_BODY_BYTES - empty))
+    kept, left_out = wire.fit_inventory([attribute])
+    assert (1, ()) == (len(kept), left_out)
+    assert len(wire.build_inventory_request(TOKEN, kept).body) <= wire.MAXIMUM_BODY_BYTES
+
+
+# -- what comes back: the good road ------------------------------------------------------------------------
+
+
+def offer(**changes: object) -> dict[str, Any]:
+    """A deployment as a server offers it, with changes to the Artifact."""
+    return {
+        "id": "7e3c1b1b-6df9",
+        "artifact": {
+            "id": "x",
+            "artifact_name": "release-2",
+            "source": {"uri": "https://store.example/a?X-Amz-Signature=secret", "expire": "2026-11-24T12:00:00Z"},
+            "device_types_compatible": ["qemu"],
+            **changes,
+        },
+    }
+
+
+def test_token() -> None:
+    """A 200 is the token, whatever white space a proxy put around it."""
+    assert Token("a.b.c", SERVER) == wire.parse_auth_reply(reply(200, b" a.b.c\r\n"), SERVER, now=NOW)
+
+
+def test_deployment() -> None:
+    """A 200 holds the deployment with its link."""
+    expected = Deployment(
+        "7e3c1b1b-6df9",
+        "release-2",
+        ("qemu",),
+        Link("https://store.example/a?X-Amz-Signature=secret", "2026-11-24T12:00:00Z"),
+    )
+    assert expected == wire.parse_next_reply(reply(200, offer()), now=NOW)
+
+
+@pytest.mark.parametrize("expire", [None, 5, []])
+def test_link_without_expiry(expire: object) -> None:
+    """A server that doesn't say when the link ends, or says it oddly, is believed the rest."""
+    document = offer(source={"uri": "http://store/a", "expire": expire})
+    deployment = wire.parse_next_reply(reply(200, document), now=NOW)
+    assert deployment is not None
+    assert Link("http://store/a") == deployment.link
+
+
+def test_no_deployment() -> None:
+    """A 204 says that there is nothing to do."""
+    assert None is wire.parse_next_reply(reply(204), now=NOW)
+
+
+@pytest.mark.parametrize("status", [200, 204])
+def test_status_accepted(status: int) -> None:
+    """A status is taken with 204; 200 will do."""
+    wire.parse_status_reply(reply(status), Status.INSTALLING, now=NOW)
+
+
+def test_inventory_accepted() -> None:
+    """An inventory is taken with 200 and an empty body."""
+    wire.parse_inventory_reply(reply(200), now=NOW)
+
+
+# -- what comes back: refusals -----------------------------------------------------------------------------
+
+Parse = Callable[[Reply], object]
+PARSERS: dict[str, Parse] = {
+    "auth": lambda answer: wire.parse_auth_reply(answer, SERVER, now=NOW),
+    "next": lambda answer: wire.parse_next_reply(answer, now=NOW),
+    "status": lambda answer: wire.parse_status_reply(answer, Status.DOWNLOADING, now=NOW),
+    "inventory": lambda answer: wire.parse_inventory_reply(answer, now=NOW),
+}
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("status", [201, 301, 400, 401, 403, 415, 418, 429, 500, 502, 503])
+def test_refusals_name_what_was_asked(parser: str, status: int) -> None:
+    """Any other status is an error that names what was asked and the status; a 401 is one of its own."""
+    with pytest.raises(ServerError, match=rf"cannot .*: the server answered {status} \(why not\)") as caught:
+        PARSERS[parser](reply(status, {"error": "why not"}))
+    assert status == caught.value.status
+    assert (UnauthorizedError if status == 401 else ServerError) is type(caught.value)
+
+
+@pytest.mark.parametrize("parser", ["auth", "next", "inventory"])
+@pytest.mark.parametrize("status", [404, 409])
+def test_404_and_409_are_ordinary_elsewhere(parser: str, status: int) -> None:
+    """Only the answer to a status says that a deployment is over."""
+    with pytest.raises(ServerError) as caught:
+        PARSERS[parser](reply(status))
+    assert ServerError is type(caught.value)
+
+
+@pytest.mark.parametrize(("status", "reason"), [(409, "the server aborted it"), (404, "doesn't know it")])
+def test_aborted(status: int, reason: str) -> None:
+    """409 and 404 to a status mean: the deployment is over on the server."""
+    with pytest.raises(
+        AbortedError, match=f'cannot report the status "failure" of the deployment: .*{reason}'
+    ) as caught:
+        wire.parse_status_reply(reply(status), Status.FAILURE, now=NOW)
+    assert status == caught.value.status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"Bad Gateway", b"<?xml version='1.0'?>", b"{}", b"[]", b"null", b'{"error":null}', b'{"error":5}',
+        b'{"error":""}', b'{"error":', b"\xff\xfe\xff", b"[" * 100_000, b"1" * 10_000,
+    ],
+    ids=range(13),
+)  # fmt: skip
+def test_refusal_without_a_reason(body: bytes) -> None:
+    """A refusal whose body says nothing usable is told by its status alone."""
+    with pytest.raises(ServerError) as caught:
+        wire.parse_inventory_reply(reply(502, body), now=NOW)
+    assert "cannot send the inventory: the server answered 502" == str(caught.value)
+
+
+def test_reason_of_the_server_is_made_printable() -> None:
+    """What a server says as its reason can't forge log lines and is bounded."""
+    with pytest.raises(ServerError) as caught:
+        wire.parse_inventory_reply(reply(400, {"error": "a\n\x1b[31m\u2028b\x7f\ud800" + "x" * 1000}), now=NOW)
+    assert "cannot send the inventory: the server answered 400 (a??[31m?b??" in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+TOKENS = [b"", b"  ", b"a b", b"a\r\nX-Evil: 1", b"\xff\xfe", "tok\u00e9n".encode(), b"x" * 16385, b"a\0b", b"a\x7f"]
+
+
+@pytest.mark.parametrize("body", TOKENS, ids=range(len(TOKENS)))
+def test_no_token(body: bytes) -> None:
+    """A 200 whose body can't be a token, because it could forge a header, is refused."""
+    with pytest.raises(ServerError, match="cannot authorise this device: the server's answer holds no token"):
+        wire.parse_auth_reply(reply(200, body), SERVER, now=NOW)
+
+
+def without(key: str) -> dict[str, Any]:
+    """The Artifact of an offer without a key."""
+    document = offer()
+    del document["artifact"][key]
+    return document
+
+
+def with_id(identifier: object) -> dict[str, Any]:
+    """An offer with another deployment id."""
+    return {**offer(), "id": identifier}
+
+
+def with_link(uri: object) -> dict[str, Any]:
+    """An offer with another link."""
+    return offer(source={"uri": uri})
+
+
+BAD_OFFERS: dict[str, tuple[object, str]] = {
+    "empty": (b"", "it is no JSON"),
+    "html": (b"<html>", "it is no JSON"),
+    "binary": (b"\xff\xfe\x00\x01\x02", "it is no JSON"),
+    "cut off": (json.dumps(offer()).encode()[:-5], "it is no JSON"),
+    "a thousand levels deep": (b'{"id":' * 100_000, "it is nested too deeply"),
+    "a list": ([], "the answer is no JSON object"),
+    "null": (None, "the answer is no JSON object"),
+    "a number beyond 64 bits": (b"9" * 5000, "it is no JSON"),
+    "no artifact": ({"id": "a"}, '"artifact" is no JSON object'),
+    "artifact null": ({"id": "a", "artifact": None}, '"artifact" is no JSON object'),
+    "no source": (without("source"), '"artifact.source" is no JSON object'),
+    "no name": (without("artifact_name"), '"artifact_name" is missing or no text'),
+    "name a number": (offer(artifact_name=5), '"artifact_name" is missing or no text'),
+    "name empty": (offer(artifact_name=""), '"artifact_name" is missing or no text'),
+    "name with a line end": (offer(artifact_name="a\nb"), '"artifact_name" holds control characters'),
+    "name with a NUL": (offer(artifact_name="a\0b"), '"artifact_name" holds control characters'),
+    "name a mile long": (offer(artifact_name="a" * 1025), '"artifact_name" holds control characters or is too long'),
+    "no device types": (without("device_types_compatible"), "is no list of strings"),
+    "device types text": (offer(device_types_compatible="qemu"), "is no list of strings"),
+    "device types mixed": (offer(device_types_compatible=["qemu", 5]), "is no list of strings"),
+    "no id": (with_id(None), '"id" is missing or no text'),
+    "id a number": (with_id(5), '"id" is missing or no text'),
+    "id empty": (with_id(""), '"id" is missing or no text'),
+    "id with traversal": (with_id("../../../etc/passwd"), '"id" is no deployment id'),
+    "id of dots": (with_id(".."), '"id" is no deployment id'),
+    "id with a slash": (with_id("a/b"), '"id" is no deployment id'),
+    "id with a query": (with_id("a?b"), '"id" is no deployment id'),
+    "id with a space": (with_id("a b"), '"id" is no deployment id'),
+    "id with a line end": (with_id("a\n"), '"id" holds control characters'),
+    "id with other digits": (with_id("\u0661"), '"id" is no deployment id'),
+    "id too long": (with_id("a" * 129), '"id" is no deployment id'),
+    "no link": (with_link(None), '"uri" is missing or no text'),
+    "link empty": (with_link(""), '"uri" is missing or no text'),
+    "link to a file": (with_link("file:///etc/passwd"), "no http or https address"),
+    "link by ftp": (with_link("ftp://host/a"), "no http or https address"),
+    "link relative": (with_link("/a/b"), "no http or https address"),
+    "link without host": (with_link("https:///a"), "no http or https address"),
+    "link with a user": (with_link("https://user:pw@host/a"), "no http or https address"),
+    "link with a space": (with_link("https://host/a b"), "holds characters that no address has"),
+    "link with a line end": (with_link("https://host/a\r\nX: 1"), "holds characters that no address has"),
+    "link with other letters": (with_link("https://host/\u00e4"), "holds characters that no address has"),
+    "link too long": (with_link("https://host/" + "a" * 65536), "holds characters that no address has"),
+    "link to no port": (with_link("https://host:99999/a"), "cannot use the offered deployment"),
+    "link to a broken address": (with_link("https://[::1/a"), "cannot use the offered deployment"),
+    "link with a trick host": (with_link("https://secret\u2100\x1bb/?secret"), "cannot use the offered deployment"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_OFFERS)
+def test_unusable_offers(name: str) -> None:
+    """A 200 that holds no usable deployment is the server's error, told in one printable line without the link."""
+    body, reason = BAD_OFFERS[name]
+    with pytest.raises(ServerError) as caught:
+        wire.parse_next_reply(reply(200, body), now=NOW)
+    text = str(caught.value)
+    assert text.startswith("cannot use the offered deployment: ")
+    assert reason in text
+    assert text.isprintable()
+    assert "secret" not in text
+    assert 200 == caught.value.status
+
+
+RETRY_AFTER: list[tuple[str, float | None]] = [
+    ("9", 9),
+    (" 120 ", 120),
+    ("0", 0),
+    ("Mon, 23 Nov 2026 12:00:30 GMT", 30),
+    ("Mon, 23 Nov 2026 13:00:30 +0100", 30),
+    ("Mon, 23 Nov 2026 11:00:00 GMT", 0),
+    ("", None),
+    ("soon", None),
+    ("-5", None),
+    ("1.5", None),
+    ("\u0661", None),
+    ("9" * 30, None),
+    ("Mon, 23 Nov 2026 12:00:30 -0000", None),
+    ("Mon, 99 Nov 2026 12:00:30 GMT", None),
+    ("Fri, 31 Dec 9999 23:59:59 -2359", 2.5e11),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), RETRY_AFTER)
+def test_retry_after(value: str, expected: float | None) -> None:
+    """Retry-After is seconds or an HTTP date; anything else is as if it were not there."""
+    seconds = wire.parse_retry_after(value, now=NOW)
+    assert expected == (seconds if expected is None else pytest.approx(seconds, rel=0.01))
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ [+-]?\w{0,6}", fullmatch=True))
+@example("Mon, 1 Jan 0001 00:00:00 +2359")
+@example("1 jan 99999999999 0:0:0")
+def test_retry_after_takes_anything(value: str) -> None:
+    """No Retry-After header can do more than be ignored."""
+    seconds = wire.parse_retry_after(value, now=NOW)
+    assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_refusals_carry_retry_after(parser: str) -> None:
+    """What the server asks to wait comes along with the refusal."""
+    with pytest.raises(ServerError) as caught:
+        PARSERS[parser](reply(429, retry_after="9"))
+    assert 9 == caught.value.retry_after_seconds
+
+
+_DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["id", "artifact", "artifact_name", "source", "uri", "expire", "device_types_compatible", "error", "x"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@st.composite
+def _mutated_offers(draw: st.DrawFn) -> dict[str, Any]:
+    """A good offer with one or two of its parts replaced by anything."""
+    document = offer()
+    for _ in range(draw(st.integers(1, 2))):
+        path = draw(
+            st.sampled_from(
+                [
+                    ("id",),
+                    ("artifact",),
+                    ("artifact", "artifact_name"),
+                    ("artifact", "source"),
+                    ("artifact", "source", "uri"),
+                    ("artifact", "source", "expire"),
+                    ("artifact", "device_types_compatible"),
+                ]
+            )
+        )
+        place: Any = document
+        for key in path[:-1]:
+            place = place[key] if isinstance(place.get(key), dict) else {}
+        place[path[-1]] = draw(_DOCUMENTS | st.text().map(lambda text: "https://" + text))
+    return document
+
+
+_BODIES = st.one_of(
+    st.binary(max_size=200),
+    _DOCUMENTS.map(lambda document: json.dumps(document).encode()),
+    _mutated_offers().map(lambda document: json.dumps(document).encode()),
+)
+
+
+@given(
+    parser=st.sampled_from(sorted(PARSERS)),
+    status=st.sampled_from([200, 200, 200, 204, 301, 400, 401, 404, 409, 413, 429, 500, 502]),
+    body=_BODIES,
+    retry_after=st.none() | st.text(max_size=20),
+)
+def test_only_our_errors_come_out(parser: str, status: int, body: bytes, retry_after: str | None) -> None:
+    """Whatever a server answers, a parser returns a value or raises a ServerError told in one printable line."""
+    headers = {} if retry_after is None else {"retry-after": retry_after}
+    try:
+        result = PARSERS[parser](Reply(status, headers, body))
+    except ServerError as error:
+        result = error
+    if isinstance(result, ServerError):
+        assert status == result.status
+        assert str(result).isprintable()
+        assert len(str(result)) < 2000
+    elif isinstance(result, Deployment):
+        assert result.id.replace("-", "").replace("_", "").isalnum() or set(result.id) <= {"-", "_"}
+        assert urlsplit(result.link.uri).scheme in ("http", "https")
+
+
+# -- held against what a real server answered --------------------------------------------------------------
+
+
+def recorded() -> list[dict[str, Any]]:
+    """The recorded exchanges."""
+    with RECORDING.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def _parser_of(exchange: dict[str, Any]) -> str | None:
+    path = exchange["request"]["path"].partition("?")[0]
+    if path == wire.AUTH_PATH:
+        return "auth"
+    if path == wire.INVENTORY_PATH:
+        return "inventory"
+    if path in (f"{wire.DEPLOYMENTS_PATH}/next", wire.NEXT_V2_PATH):
+        return "next"
+    return "status" if path.startswith(wire.DEPLOYMENTS_PATH) and path.endswith("/status") else None
+
+
+EXCHANGES = [exchange for exchange in recorded() if _parser_of(exchange) is not None]
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange["id"])
+def test_recorded_replies(exchange: dict[str, Any]) -> None:
+    """Each answer that a real server gave is read as what it is."""
+    parser = _parser_of(exchange)
+    assert parser is not None
+    response = exchange["response"]
+    status = response["status"]
+    headers = {name.lower(): value for name, value in response["headers"].items()}
+    answer = Reply(status, headers, (response["body"] or "").encode())
+    accepted = {"auth": (200,), "inventory": (200,), "next": (200, 204), "status": (200, 204)}[parser]
+    if status in accepted:
+        result = PARSERS[parser](answer)
+        expected = {"auth": Token, "next": Deployment if status == 200 else type(None)}.get(parser, type(None))
+        assert expected is type(result)
+        return
+    with pytest.raises(ServerError) as caught:
+        PARSERS[parser](answer)
+    kind = AbortedError if parser == "status" and status in (404, 409) else ServerError
+    assert (UnauthorizedError if status == 401 else kind) is type(caught.value)
+    assert status == caught.value.status
+    if status == 429:
+        assert 9 == caught.value.retry_after_seconds
+
+
+def test_the_recording_holds_every_kind() -> None:
+    """The recording shows each parser at work on acceptance and on refusal."""
+    seen = {(_parser_of(exchange), exchange["response"]["status"] < 300) for exchange in EXCHANGES}
+    assert {(parser, is_accepted) for parser in PARSERS for is_accepted in (True, False)} == seen
