@@ -1,0 +1,57 @@
+"""key=value text, as scripts print it and files hold it."""
+
+# ruff: noqa: SIM300 - asserts read expected == actual in this house
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mender_client.core.keyvalue import KeyValues, group_by_key, parse_key_values
+
+TEXTS: dict[str, tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]] = {
+    "nothing": ("", (), ()),
+    "one line": ("mac=02:00\n", (("mac", "02:00"),), ()),
+    "no line end": ("mac=02:00", (("mac", "02:00"),), ()),
+    "blank lines": ("\n  \na=1\n\n", (("a", "1"),), ()),
+    "windows line ends": ("a=1\r\nb=2\r\n", (("a", "1"), ("b", "2")), ()),
+    "only the first equals sign divides": ("a=b=c\n", (("a", "b=c"),), ()),
+    "an empty value is a value": ("a=\n", (("a", ""),), ()),
+    "spaces of the value stay": ("a= 1 \n", (("a", " 1 "),), ()),
+    "a repeated key": ("a=1\nb=2\na=3\n", (("a", "1"), ("b", "2"), ("a", "3")), ()),
+    "no equals sign": ("usage: me\na=1\n", (("a", "1"),), ("usage: me",)),
+    "no key": ("=1\n  =2\na=1\n", (("a", "1"),), ("=1", "  =2")),
+    "other line separators are part of a value": ("a=1\x0b\u20282\n", (("a", "1\x0b\u20282"),), ()),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_text_becomes_pairs(name: str) -> None:
+    """Each line is split at its first equals sign; what is no key=value is kept apart for whoever has to say so."""
+    text, pairs, malformed = TEXTS[name]
+    assert KeyValues(pairs, malformed) == parse_key_values(text)
+
+
+def test_grouping_keeps_order() -> None:
+    """A repeated key gathers its values in order, and keys stay in the order of their first appearance."""
+    pairs = [("b", "1"), ("a", "2"), ("b", "3")]
+    assert [("b", ("1", "3")), ("a", ("2",))] == list(group_by_key(pairs).items())
+
+
+_KEYS = st.text(st.characters(exclude_characters="=\n\r", exclude_categories=["Cs"]), min_size=1).filter(str.strip)
+_VALUES = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]))
+
+
+@given(st.lists(st.tuples(_KEYS, _VALUES)))
+def test_pairs_survive(pairs: list[tuple[str, str]]) -> None:
+    """Whatever stands in keys and values comes back unchanged: an identity must not change by a space."""
+    text = "".join(f"{key}={value}\n" for key, value in pairs)
+    assert KeyValues(tuple(pairs), ()) == parse_key_values(text)
+
+
+@given(st.text())
+def test_no_text_is_lost(text: str) -> None:
+    """Every line that is not blank ends up as a pair or as a malformed line."""
+    parsed = parse_key_values(text)
+    lines = [line for line in text.split("\n") if line.rstrip("\r").strip()]
+    assert len(lines) == len(parsed.pairs) + len(parsed.malformed)
