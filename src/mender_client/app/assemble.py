@@ -19,6 +19,7 @@ from mender_client.client.client import Client, Parts
 from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader, DownloadPolicy
 from mender_client.client.inventory import InventorySender
+from mender_client.client.outbox import Outbox
 from mender_client.client.update import Updater
 from mender_client.core.schedule import Schedule
 from mender_client.errors import ConfigError
@@ -26,10 +27,11 @@ from mender_client.installers.handover import HandOver, HandOverSettings
 from mender_client.system.clock import SystemClock
 from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice
-from mender_client.system.files import JsonJournal, LockFile
+from mender_client.system.files import LockFile
 from mender_client.system.http import HttpTransport, TlsSettings
+from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import DeviceKey, choose_backend
-from mender_client.system.process import spawn_detached
+from mender_client.system.process import SystemProcesses
 from mender_client.system.store import ArtifactFolder
 
 from .config import Config
@@ -42,9 +44,10 @@ class World:
 
     clock: SystemClock
     transport: HttpTransport
-    session: Session
     inventory: InventorySender
     deployments: Deployments
+    journal: JsonJournal
+    outbox: Outbox
     log: DeploymentLogFile
     lock: LockFile
     device: ScriptedDevice
@@ -93,11 +96,13 @@ def assemble(config: Config, paths: Paths) -> World:
     lock = LockFile(paths.update_lock)
     log = _deployment_log(config, paths)
     store = ArtifactFolder(paths.artifact)
+    journal = JsonJournal(paths.journal)
+    outbox = Outbox(journal=journal, deployments=deployments, log=log)
     downloader = Downloader(
         transport=transport,
         clock=clock,
         store=store,
-        journal=JsonJournal(paths.journal),
+        journal=journal,
         policy=DownloadPolicy(
             tries_without_progress=config.retry_download_count,
             longest_wait_seconds=config.retry_poll_seconds,
@@ -105,15 +110,27 @@ def assemble(config: Config, paths: Paths) -> World:
         random=random.random,
     )
     installer = _hand_over(config, paths, lock)
-    updater = Updater(deployments=deployments, downloader=downloader, store=store, installer=installer, log=log)
+    updater = Updater(
+        clock=clock,
+        device=device,
+        journal=journal,
+        outbox=outbox,
+        deployments=deployments,
+        downloader=downloader,
+        store=store,
+        installer=installer,
+        log=log,
+    )
     parts = Parts(
         clock=clock,
         transport=transport,
         device=device,
         installer=installer,
+        journal=journal,
         session=session,
         inventory=inventory,
         deployments=deployments,
+        outbox=outbox,
         updater=updater,
         random=random.random,
     )
@@ -122,7 +139,8 @@ def assemble(config: Config, paths: Paths) -> World:
         poll_seconds=config.update_poll_seconds,
         retry_seconds=config.retry_poll_seconds,
     )
-    return World(clock, transport, session, inventory, deployments, log, lock, device, Client(parts, schedule))
+    client = Client(parts, schedule, sub_updater_timeout_seconds=config.sub_updater_timeout_seconds)
+    return World(clock, transport, inventory, deployments, journal, outbox, log, lock, device, client)
 
 
 def _tls(config: Config, paths: Paths) -> TlsSettings:
@@ -158,7 +176,7 @@ def _hand_over(config: Config, paths: Paths, lock: LockFile) -> HandOver:
     return HandOver(
         settings,
         lock=lock,
-        spawn=lambda argv, variables: spawn_detached(argv, variables, paths.sub_updater_log),
+        processes=SystemProcesses(paths.sub_updater_log),
         is_executable=lambda path: path.is_file() and os.access(path, os.X_OK),
     )
 

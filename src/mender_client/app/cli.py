@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 PROGRAM = "mender-python-client"
 
 _EPILOG = """\
-exit codes: 0 done; 1 failed; 2 nothing to do, or nothing in progress; 64 wrong usage; 78 wrong configuration
+exit codes: 0 done; 1 failed; 2 nothing to do, or nothing in progress; 64 wrong usage; 75 kept for later (report);
+78 wrong configuration
 """
 
 
@@ -54,6 +55,10 @@ def build_parser() -> _Parser:
     outcome = report.add_mutually_exclusive_group(required=True)
     outcome.add_argument("--success", action="store_true", help="the update is installed and committed")
     outcome.add_argument("--failure", action="store_true", help="the update failed; sends the deployment log too")
+    report.add_argument("--reason", metavar="TEXT", default="", help="why it failed; goes into the deployment log")
+    report.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, default=60.0, help="how long to try (default: 60)"
+    )
     verb(
         "check-update", "make the daemon poll now; without a daemon, ask the server whether there is an update", _check
     )
@@ -82,6 +87,13 @@ def _common_options(*, is_default: bool) -> _Parser:
     add("--no-syslog", action="store_true", help="don't log to syslog (the daemon does by default)", **suppressed)
     add("-F", "--forcebootstrap", action="store_true", help="replace the device key by a new one", **suppressed)
     return options
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError("must be between 0 and 86400 seconds")
+    return seconds
 
 
 def _log_level(text: str) -> str:
@@ -188,22 +200,9 @@ def _show_artifact(options: argparse.Namespace) -> ExitCode:
 
 def _report(options: argparse.Namespace) -> ExitCode:
     config, paths = _start(options)
-    from mender_client.core.model import Status
-    from mender_client.errors import AbortedError
+    from .report import report
 
-    from .assemble import assemble
-
-    world = assemble(config, paths)
-    deployment_id = world.lock.read()
-    if not deployment_id:
-        print(f"{PROGRAM}: nothing to report: no update is in progress ({paths.update_lock})", file=sys.stderr)
-        return ExitCode.NOTHING
-    outcome = Status.SUCCESS if options.success else Status.FAILURE
-    try:
-        world.deployments.report_outcome(deployment_id, outcome, world.log.messages())
-    except AbortedError as error:
-        print(f"{PROGRAM}: {error}; there is nothing left to report", file=sys.stderr)
-    return ExitCode.DONE
+    return report(config, paths, is_success=options.success, reason=options.reason, timeout_seconds=options.timeout)
 
 
 def _check(options: argparse.Namespace) -> ExitCode:
@@ -219,10 +218,15 @@ def _check(options: argparse.Namespace) -> ExitCode:
     if current is not None:
         print(f"deployment {current} is in the sub-updater's hands")
         return ExitCode.NOTHING
-    deployment = world.deployments.next(world.device.provides())
-    if deployment is None:
+    update = world.journal.load().update
+    if update is None:
+        offer = world.deployments.next(world.device.provides())
+    else:
+        offer = world.deployments.next(update.provides, update.form)
+    if offer is None:
         print("no update")
         return ExitCode.NOTHING
+    deployment = offer.deployment
     print(f"update available: {deployment.artifact_name} (deployment {deployment.id}); start the daemon to install it")
     return ExitCode.DONE
 

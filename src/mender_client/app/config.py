@@ -38,6 +38,7 @@ class Config:
     inventory_poll_seconds: int
     retry_poll_seconds: int
     retry_download_count: int
+    sub_updater_timeout_seconds: int
     rootfs_part_a: str
     rootfs_part_b: str
     identity_format: IdentityFormat
@@ -161,6 +162,13 @@ KEYS: tuple[Key, ...] = (
     Key("InventoryPollIntervalSeconds", _seconds, 28800, "seconds", "Time between two inventories."),
     Key("RetryPollIntervalSeconds", _seconds, 300, "seconds", "The longest wait after a failure."),
     Key("RetryDownloadCount", _whole(1, 1000000), 10, "tries", "Failures without a new byte that end a download."),
+    Key(
+        "SubUpdaterTimeoutSeconds",
+        _whole(0, _MAXIMUM_SECONDS),
+        0,
+        "seconds",
+        "How long to wait for a sub-updater before the deployment is reported as failed; 0 waits for ever.",
+    ),
     Key("RootfsPartA", _text, "", "device path", "One root file system partition; told to the sub-updater."),
     Key("RootfsPartB", _text, "", "device path", "The other root file system partition; told to the sub-updater."),
     Key(
@@ -359,6 +367,7 @@ def _build(values: Mapping[str, Any]) -> Config:
         inventory_poll_seconds=values["InventoryPollIntervalSeconds"],
         retry_poll_seconds=values["RetryPollIntervalSeconds"],
         retry_download_count=values["RetryDownloadCount"],
+        sub_updater_timeout_seconds=values["SubUpdaterTimeoutSeconds"],
         rootfs_part_a=values["RootfsPartA"],
         rootfs_part_b=values["RootfsPartB"],
         identity_format=IdentityFormat(values["IdentityFormat"]),

@@ -10,4 +10,5 @@ class ExitCode(IntEnum):
     FAILED = 1
     NOTHING = 2
     USAGE = 64
+    KEPT = 75
     CONFIGURATION = 78

@@ -1,4 +1,4 @@
-"""The client: does what is due and says how long to wait. It never sleeps, so it can live in anybody's loop."""
+"""The client: does what is due and says how long to wait. It never sleeps between steps, so it fits into any loop."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mender_client.core.ports import Clock, Device, Installer, Transport
+from mender_client.core.ports import Clock, Device, Installer, Journal, Transport
+from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
-from mender_client.errors import Interrupted, MenderError, ServerError, UnauthorizedError
+from mender_client.errors import AbortedError, Interrupted, MenderError, ServerError, UnauthorizedError
 
 from .auth import Session
 from .deployments import Deployments
 from .inventory import InventorySender
+from .outbox import Outbox
 from .update import Updater
 
 _logger = logging.getLogger(__name__)
@@ -20,8 +22,13 @@ _logger = logging.getLogger(__name__)
 LOCK_CHECK_SECONDS = 4.0
 """How often the lock file is looked at while an update is in the sub-updater's hands."""
 
+LOCK_GRACE_SECONDS = 60.0
+"""How long a sub-updater may take to remove the lock once the server has its report."""
+
 REST_AFTER_SECONDS = 60.0
 """A wait longer than this gives the connection up: a fleet that waits must not hold a server's memory."""
+
+_CONFLICT = 409
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +36,16 @@ class Parts:
     """The parts that a client is made of; ``app.assemble`` shows how they are joined.
 
     Attributes:
-        clock: time and randomness come from outside.
+        clock: tells the time.
         transport: told when it may rest.
         device: says what it provides.
         installer: says whether an update is in progress.
+        journal: remembers.
         session: the standing with the server.
         inventory: collects and sends the inventory.
         deployments: asks for deployments.
-        updater: carries them out.
+        outbox: tells the server what it has not heard yet.
+        updater: carries deployments out.
         random: gives numbers in [0, 1) for jitter.
     """
 
@@ -44,9 +53,11 @@ class Parts:
     transport: Transport
     device: Device
     installer: Installer
+    journal: Journal
     session: Session
     inventory: InventorySender
     deployments: Deployments
+    outbox: Outbox
     updater: Updater
     random: Callable[[], float]
 
@@ -57,12 +68,17 @@ class Client:
     Args:
         parts: what it is made of.
         schedule: what is to be done how often.
+        sub_updater_timeout_seconds: how long the client waits for a sub-updater before it reports failure and frees
+            the device; 0 waits for ever.
     """
 
-    def __init__(self, parts: Parts, schedule: Schedule) -> None:
+    def __init__(self, parts: Parts, schedule: Schedule, *, sub_updater_timeout_seconds: float = 0.0) -> None:
         self._parts = parts
         self._schedule = schedule
+        self._sub_updater_timeout_seconds = sub_updater_timeout_seconds
+        self._has_resumed = False
         self._awaited: str | None = None
+        self._awaited_since = 0.0
         self._is_inventory_forced = False
         self._last_failure = ""
         self.has_handed_over = False
@@ -79,7 +95,16 @@ class Client:
         Raises:
             Interrupted: the client was asked to stop in the middle of something long.
         """
-        if self._is_update_in_progress():
+        try:
+            if not self._has_resumed:
+                self._parts.updater.resume()
+                self._has_resumed = True
+            if self._is_update_in_progress():
+                return LOCK_CHECK_SECONDS
+        except Interrupted:
+            raise
+        except MenderError as error:
+            self._log_failure(error)
             return LOCK_CHECK_SECONDS
         if self._schedule.seconds_until_due(self._parts.clock.monotonic()) <= 0:
             self._work()
@@ -97,22 +122,65 @@ class Client:
     def request_inventory(self) -> None:
         """Send the inventory in the next step, also when it has not changed."""
         self._is_inventory_forced = True
+        self._inventory_again()
+
+    def _inventory_again(self) -> None:
         self._schedule = replace(self._schedule, inventory=self._schedule.inventory.at_once())
+
+    # -- an update in the sub-updater's hands -------------------------------------------------------------------
 
     def _is_update_in_progress(self) -> bool:
         current = self._parts.installer.current_deployment()
-        if current is not None:
-            if current != self._awaited:
-                _logger.info("deployment %s is in the sub-updater's hands; waiting until the lock is gone", current)
-                self._parts.transport.rest()
-            self._awaited = current
-            return True
-        if self._awaited is not None:
-            _logger.info("the lock is gone; the client goes on")
-            self._awaited = None
-            self._inventory_again()
-            self.request_poll()
-        return False
+        if current is None:
+            if self._awaited is not None:
+                self._lock_has_gone()
+            return False
+        if current != self._awaited:
+            self._begin_to_wait(current)
+        record = self._parts.journal.load()
+        if record.outcome_of(current) is not None:
+            return not self._is_done_with(current, record)
+        waited = self._parts.clock.monotonic() - self._awaited_since
+        if 0 < self._sub_updater_timeout_seconds <= waited:
+            reason = f"the sub-updater has not reported for {waited:.0f} s (SubUpdaterTimeoutSeconds)"
+            self._parts.updater.give_up(current, reason)
+            self._parts.installer.release()
+            self._lock_has_gone()
+            return False
+        return True
+
+    def _begin_to_wait(self, deployment_id: str) -> None:
+        update = self._parts.journal.load().update_of(deployment_id)
+        since = f" since {update.since}" if update is not None else ""
+        _logger.info(
+            "deployment %s is in the sub-updater's hands%s; waiting until the lock is gone", deployment_id, since
+        )
+        self._parts.transport.rest()
+        self._awaited = deployment_id
+        self._awaited_since = self._parts.clock.monotonic()
+
+    def _is_done_with(self, deployment_id: str, record: Record) -> bool:
+        """The sub-updater has said how it went: see that the server hears it and that the lock goes."""
+        is_ours_to_tell = any(message.deployment_id == deployment_id for message in record.outbox)
+        now = self._parts.clock.monotonic()
+        if is_ours_to_tell:
+            if self._schedule.seconds_until_due(now) > 0 or not self._deliver():
+                return False
+        elif now - self._awaited_since < LOCK_GRACE_SECONDS:
+            return False
+        _logger.info("deployment %s is done; the lock is removed for the sub-updater", deployment_id)
+        self._parts.installer.release()
+        self._lock_has_gone()
+        return True
+
+    def _lock_has_gone(self) -> None:
+        _logger.info("the lock is gone; the client goes on")
+        self._awaited = None
+        self._parts.updater.resume()
+        self._inventory_again()
+        self.request_poll()
+
+    # -- what is due --------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         try:
@@ -120,19 +188,40 @@ class Client:
         except Interrupted:
             raise
         except MenderError as error:
-            # neither job can be done without a token: both wait, and the server is asked once
             self._log_failure(error)
-            self._schedule = Schedule(
-                inventory=self._failed(self._schedule.inventory, error),
-                poll=self._failed(self._schedule.poll, error),
-            )
+            self._postpone_everything(error)
             return
-        if self._schedule.inventory.is_due(self._parts.clock.monotonic()):
-            self._schedule = replace(
-                self._schedule, inventory=self._run(self._schedule.inventory, self._send_inventory)
-            )
-        if self._schedule.poll.is_due(self._parts.clock.monotonic()):
-            self._schedule = replace(self._schedule, poll=self._run(self._schedule.poll, self._poll))
+        if not self._deliver():
+            return
+        now = self._parts.clock.monotonic()
+        if self._schedule.inventory.is_due(now):
+            job = self._run(self._schedule.inventory, self._send_inventory)
+            self._schedule = replace(self._schedule, inventory=job)
+        if self._schedule.poll.is_due(now):
+            job = self._run(self._schedule.poll, self._poll)
+            self._schedule = replace(self._schedule, poll=job)
+
+    def _deliver(self) -> bool:
+        """Tell the server what it has not heard yet, before anything else is said; False when it can't be told."""
+        try:
+            self._parts.outbox.flush()
+        except AbortedError as error:
+            _logger.warning("%s", error)  # the next poll finds out that the deployment is no longer offered
+        except Interrupted:
+            raise
+        except MenderError as error:
+            self._log_failure(error)
+            self._postpone_everything(error)
+            return False
+        return True
+
+    def _postpone_everything(self, error: MenderError) -> None:
+        """Nothing can be done now; the jobs wait together, so that the server is asked once."""
+        random = self._parts.random()
+        self._schedule = Schedule(
+            inventory=self._failed(self._schedule.inventory, error, random),
+            poll=self._failed(self._schedule.poll, error, random),
+        )
 
     def _run(self, job: Job, action: Callable[[], None]) -> Job:
         try:
@@ -141,14 +230,14 @@ class Client:
             raise
         except MenderError as error:
             self._log_failure(error)
-            return self._failed(job, error)
+            return self._failed(job, error, self._parts.random())
         self._last_failure = ""
         return job.after_success(self._parts.clock.monotonic(), random=self._parts.random())
 
-    def _failed(self, job: Job, error: MenderError) -> Job:
+    def _failed(self, job: Job, error: MenderError, random: float) -> Job:
         return job.after_failure(
             self._parts.clock.monotonic(),
-            random=self._parts.random(),
+            random=random,
             retry_after_seconds=error.retry_after_seconds if isinstance(error, ServerError) else None,
         )
 
@@ -164,14 +253,21 @@ class Client:
         self._is_inventory_forced = False
 
     def _poll(self) -> None:
-        provides = self._parts.device.provides()
-        deployment = self._parts.deployments.next(provides)
-        if deployment is None:
+        update = self._parts.journal.load().update
+        try:
+            if update is None:
+                offer = self._parts.deployments.next(self._parts.device.provides())
+            else:
+                # a deployment is asked for with the same data until its end, whatever the device would say now
+                offer = self._parts.deployments.next(update.provides, update.form)
+        except ServerError as error:
+            if update is not None and error.status == _CONFLICT:
+                self._parts.updater.drop(update)
+            raise
+        if update is not None and (offer is None or offer.deployment.id != update.deployment_id):
+            self._parts.updater.drop(update)
+        if offer is None:
             _logger.debug("no deployment")
             return
-        self._parts.updater.carry_out(deployment, provides)
-        self.has_handed_over = self._parts.installer.current_deployment() is not None
+        self.has_handed_over = self._parts.updater.carry_out(offer)
         self._inventory_again()
-
-    def _inventory_again(self) -> None:
-        self._schedule = replace(self._schedule, inventory=self._schedule.inventory.at_once())

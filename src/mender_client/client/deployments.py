@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from mender_client.core.model import Deployment, LogMessage, Provides, Status
 from mender_client.core.ports import Clock
@@ -24,6 +25,15 @@ from .auth import Session
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A deployment together with what the device said when it got it, and must say again until its end."""
+
+    deployment: Deployment
+    provides: Provides
+    form: NextForm
+
+
 class Deployments:
     """What a device says to the deployments service.
 
@@ -37,23 +47,27 @@ class Deployments:
         self._clock = clock
         self._form_that_worked: dict[str, NextForm] = {}
 
-    def next(self, provides: Provides) -> Deployment | None:
+    def next(self, provides: Provides, form: NextForm | None = None) -> Offer | None:
         """Ask for a deployment; None when there is nothing to do.
 
         The newest form of the request is tried first; what a server answered is remembered for it.
+
+        Args:
+            provides: what the device says of itself.
+            form: the form in which the deployment under way was asked for; it must not change until its end.
 
         Raises:
             MenderError: the server can't be asked or answers with an error.
         """
         server_url = self._session.authorise().server_url
-        form = self._form_that_worked.get(server_url, NextForm.V2_POST)
+        form = form or self._form_that_worked.get(server_url, NextForm.V2_POST)
         reply = self._ask(form, provides)
         while reply.status in (404, 405) and form.fallback is not None:
             form = form.fallback
             reply = self._ask(form, provides)
         deployment = parse_next_reply(reply, now=self._clock.now())
         self._form_that_worked[server_url] = form
-        return deployment
+        return None if deployment is None else Offer(deployment, provides, form)
 
     def _ask(self, form: NextForm, provides: Provides) -> Reply:
         return self._session.call(lambda token: build_next_request(token, form, provides))
@@ -69,23 +83,7 @@ class Deployments:
         parse_status_reply(reply, status, now=self._clock.now())
         _logger.info("deployment %s: the server knows that its status is %s", deployment_id, status.value)
 
-    def report_outcome(self, deployment_id: str, outcome: Status, messages: Iterable[LogMessage]) -> None:
-        """Send the final status; before a failure its log, since nothing may follow the final status.
-
-        Args:
-            deployment_id: which deployment.
-            outcome: success or failure.
-            messages: what happened; sent for a failure only.
-
-        Raises:
-            AbortedError: the deployment is over on the server.
-            MenderError: the server can't be told now.
-        """
-        if outcome is Status.FAILURE:
-            self._send_log(deployment_id, messages)
-        self.send_status(deployment_id, outcome)
-
-    def _send_log(self, deployment_id: str, messages: Iterable[LogMessage]) -> None:
+    def send_log(self, deployment_id: str, messages: Iterable[LogMessage]) -> None:
         """Send a deployment's log, as much of its end as the server takes.
 
         A server that refuses the log for good doesn't keep the outcome from being reported: that is logged only.

@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from mender_client.core.artifact import ArtifactReader, Header, SignatureCheck, check_depends
 from mender_client.core.model import Deployment, Link, Provides
 from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile, Transport
-from mender_client.core.record import PartialDownload
 from mender_client.core.resume import Promise
 from mender_client.errors import ArtifactError, StorageError
 
@@ -71,7 +69,7 @@ class Downloader:
         self._policy = policy
         self._random = random
 
-    def fetch(self, deployment: Deployment, provides: Provides, fresh_link: Callable[[], Link]) -> PurePath:
+    def fetch(self, deployment: Deployment, provides: Provides, fresh_link: Callable[[], Link]) -> None:
         """Fetch the Artifact of a deployment, prove it and give it its final name.
 
         Args:
@@ -79,8 +77,7 @@ class Downloader:
             provides: what the Artifact's depends are held against.
             fresh_link: asks the server for a link that works again.
 
-        Returns:
-            The path of the Artifact: whole, proven, durable.
+        Afterwards ``ArtifactStore.artifact`` is whole, proven and durable.
 
         Raises:
             ArtifactError: the Artifact is broken, not for this device or not signed as it must be.
@@ -106,14 +103,12 @@ class Downloader:
             partial.sync()
         finally:
             partial.close()
-        return self._store.commit()
+        self._store.commit()
 
     def _known_promise(self, deployment: Deployment) -> Promise | None:
-        """What is known about the object whose bytes are on disk; None when they are not this deployment's."""
-        known = self._journal.load().download
-        if known is None or (known.deployment_id, known.artifact_name) != (deployment.id, deployment.artifact_name):
-            return None
-        return known.promise
+        """What is known about the object whose bytes are on disk; None when nothing was promised for this one yet."""
+        update = self._journal.load().update_of(deployment.id)
+        return None if update is None or update.promise == Promise() else update.promise
 
     def _stream(
         self,
@@ -125,10 +120,7 @@ class Downloader:
     ) -> ArtifactStream:
         def promised(promise: Promise, left: int | None) -> None:
             self._check_room(left)
-            record = self._journal.load()
-            download = PartialDownload(deployment.id, deployment.artifact_name, promise)
-            if record.download != download:
-                self._journal.save(record.with_download(download))
+            self._journal.update(lambda record: record.promised(deployment.id, promise))
 
         return ArtifactStream(
             self._transport,

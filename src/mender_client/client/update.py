@@ -1,27 +1,42 @@
-"""One deployment from the offer to the hand-over, and the honest report when it ends earlier."""
+"""One deployment from the offer to its end: a walk through the states, each written down before its effect."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
-from mender_client.core.model import Deployment, Link, Provides, Status
-from mender_client.core.ports import ArtifactStore, DeploymentLog, Installer
-from mender_client.errors import AbortedError, ArtifactError, DownloadError, InstallError, MenderError, StorageError
+from mender_client.core.machine import ENDS, RESUME, Event, Sight, State, advance
+from mender_client.core.model import Link, LogMessage, Status
+from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, Device, Installer, Journal
+from mender_client.core.record import Hands, LoopError, Record, Update
+from mender_client.errors import (
+    AbortedError,
+    ArtifactError,
+    DownloadError,
+    InstallError,
+    MenderError,
+    StorageError,
+)
 
-from .deployments import Deployments
+from .deployments import Deployments, Offer
 from .download import Downloader
+from .outbox import Outbox
 
 _logger = logging.getLogger(__name__)
 
-_FAILS_THE_DEPLOYMENT = (ArtifactError, DownloadError, InstallError, StorageError)
-"""Errors that end a deployment; every other one is waited out, and the server offers the deployment again."""
+_FAULTS = (ArtifactError, DownloadError, InstallError, StorageError)
+"""Errors that fail a deployment; every other one is waited out, and the deployment goes on where it stood."""
 
 
 class Updater:
     """Carries deployments out.
 
     Args:
-        deployments: talks to the server about them.
+        clock: dates what happens, for people.
+        device: says what is installed.
+        journal: remembers where the update stands.
+        outbox: tells the server.
+        deployments: asks the server for a fresh link.
         downloader: brings Artifacts onto the device.
         store: holds the Artifact.
         installer: takes it over.
@@ -31,57 +46,226 @@ class Updater:
     def __init__(
         self,
         *,
+        clock: Clock,
+        device: Device,
+        journal: Journal,
+        outbox: Outbox,
         deployments: Deployments,
         downloader: Downloader,
         store: ArtifactStore,
         installer: Installer,
         log: DeploymentLog,
     ) -> None:
+        self._clock = clock
+        self._device = device
+        self._journal = journal
+        self._outbox = outbox
         self._deployments = deployments
         self._downloader = downloader
         self._store = store
         self._installer = installer
         self._log = log
 
-    def carry_out(self, deployment: Deployment, provides: Provides) -> None:
-        """Download, prove and hand over; afterwards ``Installer.current_deployment`` tells whether it is under way.
+    def carry_out(self, offer: Offer) -> bool:
+        """Download, prove and hand over.
+
+        A deployment whose outcome is known is answered from memory and never installed twice.
+
+        Returns:
+            Whether it was handed over.
 
         Raises:
-            MenderError: the server can't be reached now; it will offer the deployment again.
+            MenderError: the server can't be reached now; the update goes on when it is offered again.
         """
-        try:
-            self._log.begin(deployment.id)
-            _logger.info("deployment %s: update to %s", deployment.id, deployment.artifact_name)
-            self._bring_and_hand_over(deployment, provides)
-        except AbortedError as error:
-            _logger.warning("deployment %s: %s", deployment.id, error)
-            self._store.discard()
-        except _FAILS_THE_DEPLOYMENT as error:
-            self._fail(deployment.id, error)
-        finally:
-            self._log.end()
+        deployment = offer.deployment
+        known = self._journal.load().outcome_of(deployment.id)
+        if known is not None:
+            _logger.warning(
+                "deployment %s is offered again, but its outcome is known: %s", deployment.id, known.status.value
+            )
+            self._outbox.tell(deployment.id, known.status)
+            return False
+        with _recording(self._log, deployment.id):
+            if self._begin(offer) and self._walk(offer):
+                return True
+        self._outbox.flush()
+        return False
 
-    def _bring_and_hand_over(self, deployment: Deployment, provides: Provides) -> None:
-        self._deployments.send_status(deployment.id, Status.DOWNLOADING)
+    def _begin(self, offer: Offer) -> bool:
+        """Note the new update; without a memory it can't be carried out safely, and the server is told so at once."""
+        deployment = offer.deployment
+        _logger.info("deployment %s: update to %s", deployment.id, deployment.artifact_name)
+        try:
+            self._journal.update(lambda record: record.begun(deployment, offer.provides, offer.form, now=self._now()))
+        except StorageError as error:
+            _logger.error("deployment %s failed: %s", deployment.id, error)
+            self._deployments.send_log(deployment.id, [LogMessage(self._clock.now(), "error", str(error))])
+            self._deployments.send_status(deployment.id, Status.FAILURE)
+            return False
+        return True
+
+    def _walk(self, offer: Offer) -> bool:
+        """Go from state to state; returns whether the walk ended in the sub-updater's hands."""
+        effects: dict[State, Callable[[Offer], tuple[Event, Hands | None]]] = {
+            State.DOWNLOADING: self._fetch,
+            State.PROVEN: self._ask_once_more,
+            State.HANDING_OVER: self._hand_over,
+        }
+        deployment_id = offer.deployment.id
+        while (update := self._journal.load().update_of(deployment_id)) and update.state in effects:
+            try:
+                event, hands = effects[update.state](offer)
+            except AbortedError as error:
+                _logger.warning("deployment %s: %s", deployment_id, error)
+                event, hands = Event.ABORT, None
+            except _FAULTS as error:
+                _logger.error("deployment %s failed: %s", deployment_id, error)
+                event, hands = Event.FAULT, None
+                self._discard()  # first of all: the journal may need the room
+            self._move(deployment_id, event, hands)
+            if event is Event.HANDED:
+                return True
+        return False
+
+    def _fetch(self, offer: Offer) -> tuple[Event, None]:
+        self._outbox.tell(offer.deployment.id, Status.DOWNLOADING)
         self._installer.check()  # before the gigabyte, not after it
-        artifact = self._downloader.fetch(deployment, provides, lambda: self._fresh_link(deployment, provides))
-        self._deployments.send_status(deployment.id, Status.INSTALLING)  # also asks: is it still wanted?
-        self._installer.install(deployment, artifact)
-        _logger.info("deployment %s: %s is handed over to the sub-updater", deployment.id, artifact)
+        self._downloader.fetch(offer.deployment, offer.provides, lambda: self._fresh_link(offer))
+        return Event.FETCHED, None
 
-    def _fresh_link(self, deployment: Deployment, provides: Provides) -> Link:
-        again = self._deployments.next(provides)
-        if again is None or again.id != deployment.id:
+    def _fresh_link(self, offer: Offer) -> Link:
+        again = self._deployments.next(offer.provides, offer.form)
+        if again is None or again.deployment.id != offer.deployment.id:
             raise AbortedError("cannot go on with the deployment: the server no longer offers it", status=204)
-        return again.link
+        return again.deployment.link
 
-    def _fail(self, deployment_id: str, error: MenderError) -> None:
-        _logger.error("deployment %s failed: %s", deployment_id, error)
+    def _ask_once_more(self, offer: Offer) -> tuple[Event, None]:
+        """Say that it is being installed, which also asks whether it is still wanted."""
+        self._outbox.tell(offer.deployment.id, Status.INSTALLING)
+        return Event.WANTED, None
+
+    def _hand_over(self, offer: Offer) -> tuple[Event, Hands]:
+        deployment = offer.deployment
+        hands = self._installer.install(deployment, self._store.artifact)
+        _logger.info("deployment %s: %s is handed over to the sub-updater", deployment.id, self._store.artifact)
+        return Event.HANDED, hands
+
+    def _move(self, deployment_id: str, event: Event, hands: Hands | None = None) -> None:
+        """Write the next state down; an end tidies up."""
+
+        def change(record: Record) -> Record:
+            update = record.update_of(deployment_id)
+            if update is None:
+                return record  # the sub-updater was faster: its report has ended it
+            if advance(update.state, event) in ENDS:
+                return record.concluded(deployment_id, event, now=self._now())
+            return record.moved(deployment_id, event, now=self._now(), hands=hands)
+
+        try:
+            record = self._journal.update(change)
+        except LoopError as error:
+            _logger.error("deployment %s failed: it goes in circles: %s", deployment_id, error)
+            self._move(deployment_id, Event.FAULT)
+            return
+        if record.update_of(deployment_id) is None and event is not Event.HANDED:
+            self._discard()
+
+    def _discard(self) -> None:
         try:
             self._store.discard()
-        except StorageError as second:
-            _logger.error("%s", second)
+        except StorageError as error:
+            _logger.error("%s", error)
+
+    def resume(self) -> None:
+        """Find out, after a restart or when the lock has gone, in which state the update goes on.
+
+        Raises:
+            StorageError: the journal can't be written.
+        """
+        update = self._journal.load().update
+        if update is None:
+            if self._installer.current_deployment() is None:
+                self._discard()  # an Artifact that was installed only takes room
+            return
+        sight = self._look(update)
+        state = RESUME[update.state][sight]
+        _logger.info(
+            "deployment %s: found %s with %s; goes on %s",
+            update.deployment_id,
+            update.state.value,
+            sight.value,
+            state.value,
+        )
+        if sight is Sight.LOCK_ALONE and state is State.DOWNLOADING:
+            self._installer.release()
+        with _recording(self._log, update.deployment_id):
+            self._enter(update, state)
+        if state is State.SETTLING:
+            self._settle(update)
+
+    def _look(self, update: Update) -> Sight:
+        if self._installer.current_deployment() != update.deployment_id:
+            return Sight.NO_LOCK
+        hands = self._installer.find_hands(update.deployment_id, update.hands)
+        return Sight.LOCK_ALONE if hands is None else Sight.AT_WORK
+
+    def _enter(self, update: Update, state: State) -> None:
+        bytes_on_disk = self._store.partial_size()
         try:
-            self._deployments.report_outcome(deployment_id, Status.FAILURE, self._log.messages())
-        except AbortedError as aborted:
-            _logger.warning("deployment %s: %s", deployment_id, aborted)
+            self._journal.update(lambda record: record.resumed(state, bytes_on_disk=bytes_on_disk, now=self._now()))
+        except LoopError as error:
+            _logger.error("deployment %s failed: it goes in circles: %s", update.deployment_id, error)
+            self._move(update.deployment_id, Event.FAULT)
+
+    def _settle(self, update: Update) -> None:
+        """The lock is gone and nobody reported: what is installed tells how it went."""
+        with _recording(self._log, update.deployment_id):
+            try:
+                installed = self._device.provides().artifact_name
+            except MenderError as error:
+                installed = str(error)
+            is_installed = installed == update.artifact_name
+            _logger.warning(
+                "deployment %s: the sub-updater removed the lock without a report; artifact_info says %r, so it %s",
+                update.deployment_id,
+                installed,
+                "succeeded" if is_installed else "failed",
+            )
+            self._move(update.deployment_id, Event.SUCCESS if is_installed else Event.FAILURE)
+
+    def drop(self, update: Update) -> None:
+        """The server no longer offers the update under way: it is over.
+
+        Raises:
+            StorageError: the journal can't be written.
+        """
+        _logger.warning("deployment %s: the server no longer offers it; it ends here", update.deployment_id)
+        self._move(update.deployment_id, Event.ABORT)
+
+    def give_up(self, deployment_id: str, reason: str) -> None:
+        """Fail a deployment whose sub-updater does not come back, and free the device.
+
+        Raises:
+            StorageError: the journal or the lock can't be written.
+        """
+        with _recording(self._log, deployment_id):
+            _logger.error("deployment %s failed: %s", deployment_id, reason)
+            self._journal.update(lambda record: record.concluded(deployment_id, Event.FAULT, now=self._now()))
+        self._discard()
+
+    def _now(self) -> str:
+        return self._clock.now().isoformat(timespec="seconds")
+
+
+class _recording:
+    """Records log lines for the server while the deployment is worked on."""
+
+    def __init__(self, log: DeploymentLog, deployment_id: str) -> None:
+        self._log = log
+        self._deployment_id = deployment_id
+
+    def __enter__(self) -> None:
+        self._log.begin(self._deployment_id)
+
+    def __exit__(self, *_: object) -> None:
+        self._log.end()

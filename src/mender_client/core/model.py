@@ -10,6 +10,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from mender_client.errors import ScriptError
+
 from .keyvalue import KeyValues, group_by_key
 
 UNKNOWN_ARTIFACT_NAME = "unknown"

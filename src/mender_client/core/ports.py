@@ -6,14 +6,15 @@ or a program that embeds the client, brings its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import PurePath
 from typing import Protocol
 
 from .keyvalue import KeyValues
 from .model import Deployment, Identity, LogMessage, Provides
-from .record import Record
+from .record import Hands, Record
 from .wire import Reply, Request
 
 
@@ -125,8 +126,8 @@ class DeploymentLog(Protocol):
     def end(self) -> None:
         """Stop recording."""
 
-    def messages(self) -> Iterable[LogMessage]:
-        """What was recorded, the sub-updater's log merged in."""
+    def messages(self, deployment_id: str) -> Iterable[LogMessage]:
+        """What was recorded of this deployment, the sub-updater's log merged in; nothing of another deployment."""
 
 
 class PartialFile(Protocol):
@@ -160,17 +161,21 @@ class ArtifactStore(Protocol):
     """The place for one Artifact, arriving or whole."""
 
     def partial_size(self) -> int:
-        """Bytes of a partial Artifact on disk."""
+        """Bytes of the Artifact on disk, whole or not."""
 
     def open_partial(self) -> PartialFile:
-        """Open the partial Artifact, making it if there is none.
+        """Open the partial Artifact, making it if there is none; a whole one becomes partial again, to be proven.
 
         Raises:
             StorageError: it can't be opened.
         """
 
-    def commit(self) -> PurePath:
-        """Make the partial file the whole, proven Artifact, durably; returns its path.
+    @property
+    def artifact(self) -> PurePath:
+        """The path of the whole Artifact."""
+
+    def commit(self) -> None:
+        """Make the partial file the whole, proven Artifact, durably.
 
         Raises:
             StorageError: it can't be done.
@@ -184,16 +189,33 @@ class ArtifactStore(Protocol):
 
 
 class Journal(Protocol):
-    """Where the client's memory survives a restart."""
+    """Where the client's memory survives a restart; several processes of one device may use it."""
 
     def load(self) -> Record:
-        """What was last saved; an empty record when there is none or it can't be used."""
-
-    def save(self, record: Record) -> None:
-        """Keep the record, durably, before anything that depends on it happens.
+        """What was last saved; an empty record when there is none or it can't be used.
 
         Raises:
-            StorageError: it can't be written.
+            StorageError: the disk can't be read.
+        """
+
+    def update(self, change: Callable[[Record], Record]) -> Record:
+        """Change the record, durably, before anything that depends on it happens; nobody else can come between.
+
+        Args:
+            change: makes the new record of the last one; may raise, and then nothing changes.
+
+        Returns:
+            The new record.
+
+        Raises:
+            StorageError: it can't be written; the last record stands.
+        """
+
+    def sending(self) -> AbstractContextManager[None]:
+        """Be the only process that sends what is in the outbox.
+
+        Raises:
+            BusyError: another one does.
         """
 
 
@@ -218,11 +240,36 @@ class Lock(Protocol):
         """
 
 
+class Processes(Protocol):
+    """The processes of the device, as far as the hand-over needs them."""
+
+    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
+        """Start a program that outlives us, with these variables in a clean environment.
+
+        Raises:
+            ScriptError: it can't be started.
+        """
+
+    def is_alive(self, hands: Hands) -> bool:
+        """Whether that very process still runs."""
+
+    def find(self, variable: str, value: str) -> Hands | None:
+        """A process whose environment holds this variable with this value."""
+
+
 class Installer(Protocol):
     """Whatever applies an Artifact to the device."""
 
     def current_deployment(self) -> str | None:
         """The id of the deployment that is being installed, or None: nothing is in progress."""
+
+    def find_hands(self, deployment_id: str, hands: Hands | None) -> Hands | None:
+        """The process that is at work on this deployment, or None.
+
+        Args:
+            deployment_id: the deployment.
+            hands: the process that was noted when it started, if it was.
+        """
 
     def check(self) -> None:
         """Make sure that an update could be installed.
@@ -231,10 +278,17 @@ class Installer(Protocol):
             InstallError: the sub-updater is missing or can't be run.
         """
 
-    def install(self, deployment: Deployment, artifact: PurePath) -> None:
+    def install(self, deployment: Deployment, artifact: PurePath) -> Hands:
         """Take the proven Artifact over; from here on ``current_deployment`` names the deployment.
 
         Raises:
             InstallError: it could not be started, and nothing is in progress.
             StorageError: the lock could not be written, and nothing is in progress.
+        """
+
+    def release(self) -> None:
+        """Nothing is in progress any more, whoever said so.
+
+        Raises:
+            StorageError: the lock can't be removed.
         """

@@ -1,34 +1,115 @@
-"""What the client remembers across restarts, and its form as one JSON document.
+"""What the client remembers across restarts: one document, changed by pure functions, written as JSON elsewhere.
 
-The document carries a schema number. Fields that this version does not know are kept as they are, so that a newer
-version finds them again after a step back.
+The update under way, the messages that the server has not acknowledged, and the outcomes that are known. An outcome
+and the messages that tell it enter the document in one change, so there is no instant at which one could be lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from enum import Enum
 from typing import Any
 
+from .machine import ENDS, Event, State, advance
+from .model import Deployment, Provides, Status
 from .resume import Promise
+from .wire import NextForm
 
-SCHEMA = 1
+MAXIMUM_WRITES = 28
+"""More state changes than this for one deployment are a loop; it fails (the field's clients count to the same)."""
+
+MAXIMUM_OUTCOMES = 100
+"""How many outcomes are remembered."""
+
+
+class LoopError(Exception):
+    """The deployment goes in circles."""
+
+
+class MessageKind(str, Enum):
+    """What a message to the server is."""
+
+    STATUS = "status"
+    LOG = "log"
 
 
 @dataclass(frozen=True, slots=True)
-class PartialDownload:
-    """Which Artifact the partial file belongs to.
+class Message:
+    """Something the server must hear of a deployment, in the order of the outbox.
 
     Attributes:
-        deployment_id: the deployment that it is fetched for.
-        artifact_name: the Artifact's name, as the server gave it.
+        deployment_id: which deployment.
+        kind: a status, or the deployment's log as it is on disk.
+        status: the status; None for a log.
+    """
+
+    deployment_id: str
+    kind: MessageKind
+    status: Status | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a deployment ended on this device.
+
+    Attributes:
+        deployment_id: which deployment.
+        status: success or failure.
+        at: when it was noted, RFC 3339; for people.
+        artifact_name: what was to be installed, empty when it is not known.
+    """
+
+    deployment_id: str
+    status: Status
+    at: str = ""
+    artifact_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Which process the sub-updater is, so that a later one with the same pid is not taken for it.
+
+    Attributes:
+        pid: its process id.
+        boot_id: the boot in which it was started.
+        start_time: when it was started, in the kernel's ticks since that boot.
+    """
+
+    pid: int
+    boot_id: str
+    start_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """The update under way.
+
+    Attributes:
+        deployment_id: the deployment.
+        artifact_name: the Artifact that it brings.
+        state: where it stands.
+        since: when that state was entered, RFC 3339; for people.
+        provides: what the device said when it was offered the deployment; it must say the same until the end.
+        form: how it said it.
         promise: what the storage said about the whole object.
+        seen_bytes: how much was on disk when the client last started; more than that is progress.
+        writes: state changes without progress so far.
+        hands: the sub-updater's process, once it runs.
+        unknown: fields of another version, kept for it.
     """
 
     deployment_id: str
     artifact_name: str
+    state: State
+    since: str
+    provides: Provides
+    form: NextForm
     promise: Promise = field(default_factory=Promise)
+    seen_bytes: int = 0
+    writes: int = 0
+    hands: Hands | None = None
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,57 +117,109 @@ class Record:
     """The client's memory.
 
     Attributes:
-        download: the download that is under way, if any.
+        update: the update under way, if any.
+        outbox: what the server has not acknowledged yet, oldest first.
+        outcomes: how the last deployments ended, oldest first.
         unknown: fields of another version, kept for it.
     """
 
-    download: PartialDownload | None = None
-    unknown: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    update: Update | None = None
+    outbox: tuple[Message, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
-    def with_download(self, download: PartialDownload | None) -> Record:
-        """The record with this download under way."""
-        return replace(self, download=download)
+    def update_of(self, deployment_id: str) -> Update | None:
+        """The update under way if it is that of this deployment."""
+        return self.update if self.update is not None and self.update.deployment_id == deployment_id else None
+
+    def outcome_of(self, deployment_id: str) -> Outcome | None:
+        """How a deployment ended, if that is known."""
+        return next((one for one in reversed(self.outcomes) if one.deployment_id == deployment_id), None)
+
+    def begun(self, deployment: Deployment, provides: Provides, form: NextForm, *, now: str) -> Record:
+        """The record with a new update under way; the same deployment again keeps what is known of it."""
+        known = self.update_of(deployment.id)
+        if known is not None and known.artifact_name == deployment.artifact_name:
+            return self
+        update = Update(deployment.id, deployment.artifact_name, State.DOWNLOADING, now, provides, form)
+        return replace(self, update=update)
+
+    def promised(self, deployment_id: str, promise: Promise) -> Record:
+        """The record that knows what the storage said about the object."""
+        update = self.update_of(deployment_id)
+        if update is None or update.promise == promise:
+            return self
+        return replace(self, update=replace(update, promise=promise))
+
+    def resumed(self, state: State, *, bytes_on_disk: int, now: str) -> Record:
+        """The record after a restart.
+
+        Raises:
+            LoopError: there were too many changes without progress.
+        """
+        if self.update is None:
+            return self
+        update = self.update
+        if bytes_on_disk > update.seen_bytes:
+            update = replace(update, seen_bytes=bytes_on_disk, writes=0)
+        return replace(self, update=_entered(update, state, now))
+
+    def moved(self, deployment_id: str, event: Event, *, now: str, hands: Hands | None = None) -> Record:
+        """The record after an event that does not end the update; unchanged when that update is over already.
+
+        Raises:
+            ValueError: the update's state does not expect the event.
+            LoopError: there were too many changes without progress.
+        """
+        update = self.update_of(deployment_id)
+        if update is None:
+            return self
+        state = advance(update.state, event)
+        if state in ENDS:
+            raise ValueError(f"{event.value}: this ends the update and needs its outcome")
+        return replace(self, update=replace(_entered(update, state, now), hands=hands or update.hands))
+
+    def concluded(self, deployment_id: str, event: Event, *, now: str) -> Record:
+        """The record after an event that ends a deployment: outcome, messages and end in one change.
+
+        A deployment whose update we know nothing of (another client began it) may end as well.
+
+        Raises:
+            ValueError: the update's state does not expect the event.
+        """
+        update = self.update_of(deployment_id)
+        end = advance(update.state if update is not None else State.IN_HANDS, event)
+        status = {State.SUCCEEDED: Status.SUCCESS, State.FAILED: Status.FAILURE}.get(end)
+        rest = tuple(message for message in self.outbox if message.deployment_id != deployment_id)
+        left = replace(self, update=None if update is not None else self.update, outbox=rest)
+        if status is None:
+            return left
+        name = update.artifact_name if update is not None else ""
+        outcomes = (*self.outcomes, Outcome(deployment_id, status, now, name))[-MAXIMUM_OUTCOMES:]
+        return replace(left, outcomes=outcomes).telling(deployment_id, status)
+
+    def telling(self, deployment_id: str, status: Status) -> Record:
+        """The record with a status to be sent; before a failure the log, since nothing may follow a final status."""
+        messages = [Message(deployment_id, MessageKind.STATUS, status)]
+        if status is Status.FAILURE:
+            messages.insert(0, Message(deployment_id, MessageKind.LOG))
+        new = tuple(message for message in messages if message not in self.outbox)
+        return replace(self, outbox=(*self.outbox, *new)) if new else self
+
+    def acknowledged(self, message: Message) -> Record:
+        """The record once the server has acknowledged a message."""
+        outbox = list(self.outbox)
+        if message in outbox:
+            outbox.remove(message)
+        return replace(self, outbox=tuple(outbox))
+
+    def silenced(self, deployment_id: str) -> Record:
+        """The record when the server wants to hear no more of a deployment (409, 404)."""
+        return replace(self, outbox=tuple(one for one in self.outbox if one.deployment_id != deployment_id))
 
 
-def encode_record(record: Record) -> dict[str, Any]:
-    """The record as a JSON object."""
-    download = record.download
-    return {
-        **record.unknown,
-        "schema": SCHEMA,
-        "download": None
-        if download is None
-        else {
-            "deployment_id": download.deployment_id,
-            "artifact_name": download.artifact_name,
-            "total": download.promise.total,
-            "etag": download.promise.etag,
-        },
-    }
-
-
-def decode_record(document: object) -> Record:
-    """Read a record.
-
-    Raises:
-        ValueError: it is no record of this or a compatible version.
-    """
-    if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
-        raise ValueError("it is no record of this client")
-    if document["schema"] != SCHEMA:
-        raise ValueError(f"its schema {document['schema']} is not {SCHEMA}")
-    unknown = {key: value for key, value in document.items() if key not in ("schema", "download")}
-    return Record(_decode_download(document.get("download")), MappingProxyType(unknown))
-
-
-def _decode_download(value: object) -> PartialDownload | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise ValueError('"download" is no JSON object')
-    texts = (value.get("deployment_id"), value.get("artifact_name"))
-    total, etag = value.get("total"), value.get("etag")
-    is_total_right = total is None or (isinstance(total, int) and total >= 0)
-    if not all(isinstance(text, str) for text in texts) or not is_total_right or not isinstance(etag, str | None):
-        raise ValueError('"download" has a field of the wrong type')
-    return PartialDownload(str(texts[0]), str(texts[1]), Promise(total, etag))
+def _entered(update: Update, state: State, now: str) -> Update:
+    writes = update.writes + 1
+    if writes > MAXIMUM_WRITES:
+        raise LoopError(f"its state changed {MAXIMUM_WRITES} times without progress")
+    return replace(update, state=state, since=now, writes=writes)

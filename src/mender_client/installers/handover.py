@@ -7,16 +7,16 @@ that finds the lock waits until it is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from mender_client.core.model import Deployment
-from mender_client.core.ports import Lock
+from mender_client.core.ports import Lock, Processes
+from mender_client.core.record import Hands
 from mender_client.errors import InstallError, ScriptError
 
-Spawn = Callable[[Sequence[str], Mapping[str, str]], None]
-"""Starts a program that outlives us with these variables in a clean environment; raises ScriptError."""
+_DEPLOYMENT_ID = "MENDER_DEPLOYMENT_ID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,31 @@ class HandOver:
     Args:
         settings: which program, and what it is told.
         lock: the lock file.
-        spawn: starts the program.
+        processes: starts the program, and finds it again.
         is_executable: whether a path is a program that can be run.
     """
 
     def __init__(
-        self, settings: HandOverSettings, *, lock: Lock, spawn: Spawn, is_executable: Callable[[Path], bool]
+        self, settings: HandOverSettings, *, lock: Lock, processes: Processes, is_executable: Callable[[Path], bool]
     ) -> None:
         self._settings = settings
         self._lock = lock
-        self._spawn = spawn
+        self._processes = processes
         self._is_executable = is_executable
 
     def current_deployment(self) -> str | None:
         """The id in the lock file, or None when there is no lock."""
         return self._lock.read()
+
+    def find_hands(self, deployment_id: str, hands: Hands | None) -> Hands | None:
+        """The sub-updater's process if it is at work: the one that was noted, else one that works on this deployment.
+
+        A client that was killed right after the start has not noted it; the environment of the sub-updater, and of
+        everything that it started, tells which deployment it is for.
+        """
+        if hands is not None and self._processes.is_alive(hands):
+            return hands
+        return self._processes.find(_DEPLOYMENT_ID, deployment_id)
 
     def check(self) -> None:
         """Make sure that the sub-updater can be run.
@@ -66,7 +76,7 @@ class HandOver:
                 "put the device's sub-updater there"
             )
 
-    def install(self, deployment: Deployment, artifact: PurePath) -> None:
+    def install(self, deployment: Deployment, artifact: PurePath) -> Hands:
         """Write the lock file, then start the sub-updater.
 
         Raises:
@@ -77,12 +87,20 @@ class HandOver:
         self._lock.write(deployment.id)
         variables = {
             **self._settings.variables,
-            "MENDER_DEPLOYMENT_ID": deployment.id,
+            _DEPLOYMENT_ID: deployment.id,
             "MENDER_ARTIFACT_NAME": deployment.artifact_name,
             "MENDER_ARTIFACT_PATH": str(artifact),
         }
         try:
-            self._spawn([str(self._settings.sub_updater), str(artifact)], variables)
+            return self._processes.spawn([str(self._settings.sub_updater), str(artifact)], variables)
         except ScriptError as error:
             self._lock.remove()
             raise InstallError(f"cannot install the update: {error}") from error
+
+    def release(self) -> None:
+        """Remove the lock file.
+
+        Raises:
+            StorageError: it can't be removed.
+        """
+        self._lock.remove()

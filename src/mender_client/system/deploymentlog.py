@@ -34,16 +34,16 @@ class DeploymentLogFile(logging.Handler):
         self._is_recording = False
 
     def begin(self, deployment_id: str) -> None:
-        """Start a new log, or go on with the one of this deployment.
-
-        Raises:
-            StorageError: it can't be written.
-        """
-        if self._recorded_id() != deployment_id:
-            first = _entry(time.time(), "info", f"deployment {deployment_id} begins")
+        """Start a new log, or go on with the one of this deployment; a full disk costs the log, not the update."""
+        self._is_recording = True
+        if self._recorded_id() == deployment_id:
+            return
+        first = _entry(time.time(), "info", f"deployment {deployment_id} begins")
+        try:
             self._write(os.O_TRUNC, {**first, "deployment_id": deployment_id})
             remove_file(self._sub_updater_log)
-        self._is_recording = True
+        except StorageError as error:
+            self._stop(error)
 
     def end(self) -> None:
         """Stop recording; what was recorded stays on disk."""
@@ -56,8 +56,11 @@ class DeploymentLogFile(logging.Handler):
         try:
             self._write(os.O_APPEND, _entry(record.created, record.levelname.lower(), record.getMessage()))
         except StorageError as error:
-            self._is_recording = False
-            _logger.warning("%s; the rest of this deployment is not recorded", error)
+            self._stop(error)
+
+    def _stop(self, error: StorageError) -> None:
+        self._is_recording = False
+        _logger.warning("%s; the rest of this deployment is not recorded", error)
 
     def _write(self, flag: int, entry: dict[str, str]) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flag
@@ -68,8 +71,10 @@ class DeploymentLogFile(logging.Handler):
         except OSError as error:
             raise storage_error("write", self._path, error) from error
 
-    def messages(self) -> Iterator[LogMessage]:
-        """What was recorded, then what the sub-updater wrote, each line as a message of its own."""
+    def messages(self, deployment_id: str) -> Iterator[LogMessage]:
+        """What was recorded of this deployment, then what the sub-updater wrote, each line as a message of its own."""
+        if self._recorded_id() not in (deployment_id, None):
+            return
         last = datetime.now(timezone.utc)
         for line in _tail(self._path).splitlines():
             message = _parse(line)

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
-import logging
 import os
 from pathlib import Path
 
-from mender_client.core.record import Record, decode_record, encode_record
 from mender_client.errors import BusyError, StorageError
-
-_logger = logging.getLogger(__name__)
 
 _REMEDIES = {
     errno.ENOSPC: "free some space",
@@ -125,46 +120,6 @@ def make_folder(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error("make the folder", path, error) from error
-
-
-class JsonJournal:
-    """The client's memory as one JSON document that a person can read.
-
-    Args:
-        path: the document.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def load(self) -> Record:
-        """What was last saved; an empty record when there is none.
-
-        A document that can't be used is set aside under a new name, for whoever wants to know, and the client goes on.
-
-        Raises:
-            StorageError: the disk can't be read.
-        """
-        if not self._path.exists():
-            return Record()
-        try:
-            return decode_record(json.loads(read_text(self._path, limit=1024 * 1024)))
-        except (ValueError, RecursionError) as error:
-            aside = self._path.with_name(f"{self._path.name}.damaged-{os.urandom(4).hex()}")
-            _logger.error("cannot use %s: %s; it is set aside as %s", self._path, error, aside.name)
-            try:
-                os.replace(self._path, aside)
-            except OSError as second:
-                raise storage_error("set aside", self._path, second) from second
-            return Record()
-
-    def save(self, record: Record) -> None:
-        """Write the record, durably.
-
-        Raises:
-            StorageError: it can't be written.
-        """
-        write_atomic(self._path, json.dumps(encode_record(record), indent=1).encode() + b"\n")
 
 
 class LockFile:

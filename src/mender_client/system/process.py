@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mender_client.core.record import Hands
 from mender_client.core.wire import printable
 from mender_client.errors import ScriptError
 
@@ -144,34 +145,80 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         return
 
 
-def spawn_detached(argv: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
-    """Start a program in a session of its own, so that it outlives us; its output is appended to a file.
+class SystemProcesses:
+    """Starts programs that outlive us and finds them again; see ``core.ports.Processes``.
 
     Args:
-        argv: the program and its arguments.
-        environment: what it finds besides the clean environment.
-        output: the file for standard output and standard error.
-
-    Raises:
-        ScriptError: it can't be started, or the file can't be opened.
+        output: the file that their output is appended to.
+        proc: where the kernel tells about processes.
     """
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(output, flags, 0o600)
-    except OSError as error:
-        raise ScriptError(f"cannot open {output} for the output of {argv[0]}: {error.strerror}") from error
-    try:
-        process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=descriptor,
-            stderr=descriptor,
-            env={**CLEAN_ENVIRONMENT, **environment},
-            cwd="/",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ScriptError(f"cannot run {argv[0]}: {error.strerror}; {_remedy(error)}") from error
-    finally:
-        os.close(descriptor)
-    process.returncode = 0  # not ours to wait for: init adopts it when we exit
+
+    def __init__(self, output: Path, proc: Path = Path("/proc")) -> None:
+        self._output = output
+        self._proc = proc
+
+    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
+        """Start a program in a session of its own.
+
+        Args:
+            argv: the program and its arguments.
+            variables: what it finds besides the clean environment.
+
+        Raises:
+            ScriptError: it can't be started, or the file for its output can't be opened.
+        """
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self._output, flags, 0o600)
+        except OSError as error:
+            raise ScriptError(f"cannot open {self._output} for the output of {argv[0]}: {error.strerror}") from error
+        try:
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                env={**CLEAN_ENVIRONMENT, **variables},
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ScriptError(f"cannot run {argv[0]}: {error.strerror}; {_remedy(error)}") from error
+        finally:
+            os.close(descriptor)
+        process.returncode = 0  # not ours to wait for: init adopts it when we exit
+        return self._identify(process.pid) or Hands(process.pid, self._boot_id(), 0)
+
+    def is_alive(self, hands: Hands) -> bool:
+        """Whether that very process runs: same boot, same pid, same start time, and no zombie."""
+        return hands.boot_id == self._boot_id() and self._identify(hands.pid) == hands
+
+    def find(self, variable: str, value: str) -> Hands | None:
+        """A running process whose environment holds the variable with the value, as far as we may look."""
+        wanted = f"{variable}={value}".encode()
+        own = str(os.getpid())
+        for entry in self._proc.iterdir():
+            if not entry.name.isdigit() or entry.name == own:
+                continue
+            try:
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue  # it has ended, or belongs to another user
+            if wanted in environment.split(b"\0"):
+                return self._identify(int(entry.name))
+        return None
+
+    def _identify(self, pid: int) -> Hands | None:
+        try:
+            # the name in parentheses may hold anything; the fields behind it are plain
+            fields = (self._proc / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        except OSError:
+            return None
+        state, start_time = fields[0], fields[19]
+        return None if state in "ZX" else Hands(pid, self._boot_id(), int(start_time))
+
+    def _boot_id(self) -> str:
+        try:
+            return (self._proc / "sys/kernel/random/boot_id").read_text("ascii").strip()
+        except OSError:
+            return ""

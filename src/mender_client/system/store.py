@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from .files import remove_file, storage_error, sync_folder
@@ -19,22 +20,34 @@ class ArtifactFolder:
         self._artifact = artifact
         self._partial = artifact.with_name(artifact.name + ".part")
 
+    @property
+    def artifact(self) -> Path:
+        """The path of the whole Artifact."""
+        return self._artifact
+
     def partial_size(self) -> int:
-        """Bytes of the partial Artifact, 0 when there is none."""
-        try:
-            return self._partial.lstat().st_size
-        except OSError:
-            return 0
+        """Bytes of the Artifact on disk, whole or not; 0 when there are none."""
+        for path in (self._partial, self._artifact):
+            with suppress(OSError):
+                return path.lstat().st_size
+        return 0
 
     def open_partial(self) -> PartialArtifact:
         """Open the partial Artifact, making it if there is none.
 
+        A whole one that was not handed over becomes partial again: it is proven anew before anybody gets it.
+
         Raises:
             StorageError: it can't be opened.
         """
+        if self._artifact.exists() and not self._partial.exists():
+            try:
+                os.replace(self._artifact, self._partial)
+            except OSError as error:
+                raise storage_error("rename", self._artifact, error) from error
         return PartialArtifact(self._partial)
 
-    def commit(self) -> Path:
+    def commit(self) -> None:
         """Give the partial Artifact its final name, durably.
 
         Raises:
@@ -45,7 +58,6 @@ class ArtifactFolder:
             sync_folder(self._artifact.parent)
         except OSError as error:
             raise storage_error("rename the downloaded Artifact to", self._artifact, error) from error
-        return self._artifact
 
     def discard(self) -> None:
         """Remove the partial and the whole Artifact.

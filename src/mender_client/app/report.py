@@ -1,0 +1,88 @@
+"""``report``: the sub-updater says how the update went. Written down first, sent second, so that it can't be lost."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+
+from mender_client.core.backoff import Backoff
+from mender_client.core.machine import Event
+from mender_client.core.model import Status
+from mender_client.errors import MenderError
+
+from .assemble import World, assemble
+from .config import Config
+from .exitcodes import ExitCode
+from .paths import Paths
+
+_logger = logging.getLogger(__name__)
+_FIRST_RETRY_SECONDS = 1.0
+_LONGEST_RETRY_SECONDS = 15.0
+
+
+def report(config: Config, paths: Paths, *, is_success: bool, reason: str, timeout_seconds: float) -> ExitCode:
+    """Note the outcome of the update in progress and tell the server.
+
+    Args:
+        config: the settings.
+        paths: where everything lies.
+        is_success: how it went.
+        reason: why it failed; goes into the deployment log.
+        timeout_seconds: how long to try.
+
+    Returns:
+        DONE when the server knows it, KEPT when the daemon will tell it later, NOTHING when no update is in progress,
+        FAILED when it contradicts what was reported before.
+    """
+    world = assemble(config, paths)
+    deployment_id = world.lock.read()
+    if not deployment_id:
+        print(f"nothing to report: no update is in progress (there is no {paths.update_lock})", file=sys.stderr)
+        return ExitCode.NOTHING
+    outcome = Status.SUCCESS if is_success else Status.FAILURE
+    known = world.journal.load().outcome_of(deployment_id)
+    if known is not None and known.status is not outcome:
+        print(
+            f"cannot report {outcome.value}: deployment {deployment_id} was reported as {known.status.value} before, "
+            "and the first word counts",
+            file=sys.stderr,
+        )
+        return ExitCode.FAILED
+    if known is None:
+        _note(world, deployment_id, is_success=is_success, reason=reason)
+    return _send(world, timeout_seconds)
+
+
+def _note(world: World, deployment_id: str, *, is_success: bool, reason: str) -> None:
+    event = Event.SUCCESS if is_success else Event.FAILURE
+    world.log.begin(deployment_id)
+    if is_success:
+        _logger.info("deployment %s: the sub-updater reports success", deployment_id)
+    else:
+        _logger.error(
+            "deployment %s: the sub-updater reports failure%s", deployment_id, f": {reason}" if reason else ""
+        )
+    world.log.end()
+    now = world.clock.now().isoformat(timespec="seconds")
+    try:
+        world.journal.update(lambda record: record.concluded(deployment_id, event, now=now))
+    except ValueError as error:
+        raise MenderError(f"cannot report: {error}") from error
+
+
+def _send(world: World, timeout_seconds: float) -> ExitCode:
+    end = world.clock.monotonic() + timeout_seconds
+    backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, tries_per_interval=1)
+    while True:
+        try:
+            world.outbox.flush()
+        except MenderError as error:
+            backoff = backoff.after_failure()
+            wait = backoff.delay_seconds(random=random.random())  # noqa: S311 - jitter is no secret
+            if world.clock.monotonic() + wait > end:
+                print(f"{error}; the outcome is kept, the daemon will report it", file=sys.stderr)
+                return ExitCode.KEPT
+            world.clock.sleep(wait)
+        else:
+            return ExitCode.DONE

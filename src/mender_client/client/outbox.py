@@ -1,0 +1,74 @@
+"""The outbox: what the server must hear is on disk before it is sent, stays in order, and goes when acknowledged."""
+
+from __future__ import annotations
+
+import logging
+
+from mender_client.core.model import Status
+from mender_client.core.ports import DeploymentLog, Journal
+from mender_client.core.record import Message, MessageKind
+from mender_client.errors import AbortedError
+
+from .deployments import Deployments
+
+_logger = logging.getLogger(__name__)
+
+
+class Outbox:
+    """Sends what the journal holds for the server, at least once each.
+
+    Args:
+        journal: holds the messages.
+        deployments: sends them.
+        log: the log that a failure is sent with.
+    """
+
+    def __init__(self, *, journal: Journal, deployments: Deployments, log: DeploymentLog) -> None:
+        self._journal = journal
+        self._deployments = deployments
+        self._log = log
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the server has acknowledged everything."""
+        return not self._journal.load().outbox
+
+    def tell(self, deployment_id: str, status: Status) -> None:
+        """Put a status into the outbox and send everything in it.
+
+        Raises:
+            AbortedError: the deployment is over on the server.
+            MenderError: the server can't be told now; the status stays in the outbox.
+        """
+        self._journal.update(lambda record: record.telling(deployment_id, status))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send everything, oldest first.
+
+        Raises:
+            AbortedError: a deployment that was under way is over on the server; what was left of it is dropped.
+            MenderError: the server can't be told now; what is left stays in the outbox.
+        """
+        if self.is_empty:
+            return
+        with self._journal.sending():
+            while outbox := self._journal.load().outbox:
+                self._send_first(outbox[0])
+
+    def _send_first(self, message: Message) -> None:
+        try:
+            self._send(message)
+        except AbortedError as error:
+            self._journal.update(lambda record: record.silenced(message.deployment_id))
+            if message.status is None or not message.status.is_final:
+                raise
+            _logger.warning("deployment %s: %s", message.deployment_id, error)
+        else:
+            self._journal.update(lambda record: record.acknowledged(message))
+
+    def _send(self, message: Message) -> None:
+        if message.kind is MessageKind.LOG:
+            self._deployments.send_log(message.deployment_id, self._log.messages(message.deployment_id))
+        elif message.status is not None:
+            self._deployments.send_status(message.deployment_id, message.status)

@@ -1,0 +1,162 @@
+"""The client's memory as a JSON document: schema-versioned, and kind to the fields of other versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from .machine import ENDS, State
+from .model import Provides, Status
+from .record import Hands, Message, MessageKind, Outcome, Record, Update
+from .resume import Promise
+from .wire import NextForm
+
+SCHEMA = 1
+
+_RECORD_FIELDS = ("schema", "update", "outbox", "outcomes")
+_UPDATE_FIELDS = (
+    "deployment_id", "artifact_name", "state", "since", "provides", "form", "promise", "seen_bytes", "writes", "hands"
+)  # fmt: skip
+_Value = TypeVar("_Value")
+
+
+def encode_record(record: Record) -> dict[str, Any]:
+    """The record as a JSON object."""
+    return {
+        **record.unknown,
+        "schema": SCHEMA,
+        "update": None if record.update is None else _encode_update(record.update),
+        "outbox": [
+            {
+                "deployment_id": message.deployment_id,
+                "kind": message.kind.value,
+                "status": None if message.status is None else message.status.value,
+            }
+            for message in record.outbox
+        ],
+        "outcomes": [
+            {
+                "deployment_id": outcome.deployment_id,
+                "status": outcome.status.value,
+                "at": outcome.at,
+                "artifact_name": outcome.artifact_name,
+            }
+            for outcome in record.outcomes
+        ],
+    }
+
+
+def _encode_update(update: Update) -> dict[str, Any]:
+    provides, hands = update.provides, update.hands
+    return {
+        **update.unknown,
+        "deployment_id": update.deployment_id,
+        "artifact_name": update.artifact_name,
+        "state": update.state.value,
+        "since": update.since,
+        "provides": {
+            "device_type": provides.device_type,
+            "artifact_name": provides.artifact_name,
+            "others": dict(provides.others),
+        },
+        "form": update.form.value,
+        "promise": {"total": update.promise.total, "etag": update.promise.etag},
+        "seen_bytes": update.seen_bytes,
+        "writes": update.writes,
+        "hands": None
+        if hands is None
+        else {"pid": hands.pid, "boot_id": hands.boot_id, "start_time": hands.start_time},
+    }
+
+
+def decode_record(document: object) -> Record:
+    """Read a record.
+
+    Raises:
+        ValueError: it is damaged, or no record of this client.
+    """
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise ValueError("it is no record of this client, or one of another schema")
+    return Record(
+        update=_optional(document.get("update"), _decode_update),
+        outbox=_each(document, "outbox", _decode_message),
+        outcomes=_each(document, "outcomes", _decode_outcome),
+        unknown=_unknown(document, _RECORD_FIELDS),
+    )
+
+
+def _decode_update(value: Mapping[str, Any]) -> Update:
+    state = State(_get(value, "state", str))
+    if state in ENDS:
+        raise ValueError("an update that is over is not kept")
+    promise = _get(value, "promise", dict)
+    return Update(
+        deployment_id=_get(value, "deployment_id", str),
+        artifact_name=_get(value, "artifact_name", str),
+        state=state,
+        since=_get(value, "since", str),
+        provides=_decode_provides(_get(value, "provides", dict)),
+        form=NextForm(_get(value, "form", str)),
+        promise=Promise(
+            None if promise.get("total") is None else _get(promise, "total", int),
+            None if promise.get("etag") is None else _get(promise, "etag", str),
+        ),
+        seen_bytes=_get(value, "seen_bytes", int),
+        writes=_get(value, "writes", int),
+        hands=_optional(value.get("hands"), _decode_hands),
+        unknown=_unknown(value, _UPDATE_FIELDS),
+    )
+
+
+def _decode_provides(value: Mapping[str, Any]) -> Provides:
+    others = _get(value, "others", dict)
+    return Provides(
+        _get(value, "device_type", str),
+        _get(value, "artifact_name", str),
+        MappingProxyType({key: _get(others, key, str) for key in others}),
+    )
+
+
+def _decode_hands(value: Mapping[str, Any]) -> Hands:
+    return Hands(_get(value, "pid", int), _get(value, "boot_id", str), _get(value, "start_time", int))
+
+
+def _decode_message(value: Mapping[str, Any]) -> Message:
+    kind = MessageKind(_get(value, "kind", str))
+    status = Status(_get(value, "status", str)) if kind is MessageKind.STATUS else None
+    return Message(_get(value, "deployment_id", str), kind, status)
+
+
+def _decode_outcome(value: Mapping[str, Any]) -> Outcome:
+    status = Status(_get(value, "status", str))
+    if not status.is_final:
+        raise ValueError(f"{status.value} is no outcome")
+    name = _get(value, "artifact_name", str)
+    return Outcome(_get(value, "deployment_id", str), status, _get(value, "at", str), name)
+
+
+def _get(container: Mapping[str, Any], key: str, kind: type[_Value]) -> _Value:
+    value = container.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
+        raise ValueError(f'"{key}" is missing or of the wrong type')
+    return value
+
+
+def _optional(value: object, decode: Callable[[Mapping[str, Any]], _Value]) -> _Value | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError("an object is missing")
+    return decode(value)
+
+
+def _each(container: Mapping[str, Any], key: str, decode: Callable[[Mapping[str, Any]], _Value]) -> tuple[_Value, ...]:
+    values = _get(container, key, list)
+    if not all(isinstance(value, dict) for value in values):
+        raise ValueError(f'"{key}" holds something that is no object')
+    return tuple(decode(value) for value in values)
+
+
+def _unknown(container: Mapping[str, Any], known: tuple[str, ...]) -> Mapping[str, Any]:
+    return MappingProxyType({key: value for key, value in container.items() if key not in known})
