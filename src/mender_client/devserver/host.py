@@ -27,6 +27,30 @@ BACKLOG = 256
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
+class _Server(web.Server):
+    """Ends each transport with its connection: Python 3.10 warns of a TLS transport that only the peer has closed."""
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__(handler, access_log=None)
+        self._transports: dict[web.RequestHandler, asyncio.Transport] = {}
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._transports[handler] = transport
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        if (transport := self._transports.pop(handler, None)) is not None:
+            transport.abort()
+
+    async def abort(self) -> None:
+        """End the connections that are left, without waiting for a TLS client to say goodbye."""
+        for transport in tuple(self._transports.values()):
+            transport.abort()
+        await asyncio.sleep(0)  # the loop tells the protocols …
+        await asyncio.sleep(0)  # … and closes the sockets
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where to listen, and where it listens.
@@ -64,6 +88,7 @@ class Host:
         self._place = place
         self._token = token
         self._runners: list[web.ServerRunner] = []
+        self._servers: list[_Server] = []
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="mender-devserver")
 
@@ -104,7 +129,9 @@ class Host:
             await self._stop.wait()
         finally:
             for runner in self._runners:
-                await _close(runner)
+                await runner.cleanup()
+            for server in self._servers:
+                await server.abort()
 
     def _handlers(self) -> tuple[Handler, Handler]:
         world, connections = self._world, Connections()
@@ -130,19 +157,10 @@ class Host:
         return main, storage
 
     async def _listen(self, handler: Handler, port: int) -> int:
-        runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=SHUTDOWN_SECONDS)
+        server = _Server(handler)
+        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         self._runners.append(runner)
+        self._servers.append(server)
         await web.TCPSite(runner, self._place.host, port, ssl_context=self._place.context, backlog=BACKLOG).start()
         return int(runner.addresses[0][1])
-
-
-async def _close(runner: web.ServerRunner) -> None:
-    """Stop listening and end the connections, without waiting for a TLS client to say goodbye."""
-    open_ones = [one.transport for one in runner.server.connections] if runner.server else []
-    await runner.cleanup()
-    for transport in open_ones:
-        if transport is not None:
-            transport.abort()
-    await asyncio.sleep(0)  # the loop closes the sockets
-    await asyncio.sleep(0)
