@@ -52,7 +52,6 @@ class TarReader:
         self._limits = limits
         self._left = 0
         self._padding = 0
-        self._ended = False
 
     def next_member(self) -> Member | None:
         """Skip what is left of the current member and go to the next one.
@@ -64,8 +63,6 @@ class TarReader:
             ArtifactError: the tar is broken, truncated, or holds something other than a regular file.
         """
         self.finish_member()
-        if self._ended:
-            return None
         block = self._read_block()
         if not any(block):
             self._read_end()
@@ -127,7 +124,6 @@ class TarReader:
         """A tar ends with two blocks of zeros; its writer may have added more of them, and nothing else."""
         if any(self._read_block()):
             raise refusal(f"{self._title} holds bytes after its end")
-        self._ended = True
         scratch = memoryview(bytearray(len(_ZEROS)))
         total = 0
         while count := read_up_to(self._source, scratch):
@@ -165,7 +161,7 @@ def _parse_block(block: bytes, title: str) -> _Header:
         raise refusal(f"{title} has a tar header with a wrong checksum")
     _check_kind(block, magic, title)
     for start, end in ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345)):
-        _octal(block[start:end], title)
+        _octal(block[start:end], title, may_be_blank=True)
     name = _text(block[:100], title)
     prefix = _text(block[345:500], title) if magic == _USTAR else ""
     return _Header(block[156:157], f"{prefix}/{name}" if prefix else name, _octal(block[124:136], title))
@@ -184,10 +180,10 @@ def _check_kind(block: bytes, magic: bytes, title: str) -> None:
         raise refusal(f"{title} has a tar header with a link name, a sparse map or other extras")
 
 
-def _octal(field: bytes, title: str) -> int:
+def _octal(field: bytes, title: str, *, may_be_blank: bool = False) -> int:
     """Read a number; base 256 has its first bit set and a negative one a sign, neither is octal."""
     match = _OCTAL.fullmatch(field)
-    if match is None:
+    if match is None or not (match[1] or may_be_blank):
         raise refusal(f"{title} has a tar header with a number that isn't octal")
     return int(match[1] or b"0", 8)
 

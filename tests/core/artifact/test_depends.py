@@ -1,0 +1,98 @@
+# ruff: noqa: SIM300
+"""What an Artifact asks of the device, and what the device provides afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mender_client.core.artifact import Compression, Header, Payload, check_depends, provides_after
+from mender_client.errors import ArtifactError
+
+PAYLOAD = Payload(type="app", provides=None, depends={}, clears=None, meta_data=None)
+HEADER = Header(
+    artifact_name="new",
+    artifact_group=None,
+    device_types=("board", "box"),
+    depends_names=(),
+    depends_groups=(),
+    compression=Compression.NONE,
+    signed=False,
+    augmented=False,
+    scripts=(),
+    payload=PAYLOAD,
+)
+DEVICE = {"artifact_group": "group", "app.version": "1"}
+
+
+def depending(**generic: tuple[str, ...]) -> Header:
+    """Make a header with generic depends."""
+    return replace(HEADER, payload=replace(PAYLOAD, depends=generic))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        HEADER,
+        replace(HEADER, depends_names=("other", "old")),
+        replace(HEADER, depends_groups=("group",)),
+        replace(HEADER, payload=replace(PAYLOAD, depends={"app.version": ("0", "1")})),
+        depending(device_type=("board",), artifact_name=("old",)),
+    ],
+)
+def test_what_is_met_passes(header: Header) -> None:
+    """One of the values of each depends is enough."""
+    check_depends(header, device_type="board", artifact_name="old", provides=DEVICE)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (replace(HEADER, device_types=("x",)), "requires 'device_type' to be 'x', and the device has 'board'"),
+        (replace(HEADER, depends_names=("a", "b")), "'artifact_name' to be 'a' or 'b', and the device has 'old'"),
+        (replace(HEADER, depends_groups=("a",)), "'artifact_group' to be 'a', and the device has 'group'"),
+        (depending(missing=("a",)), "'missing' to be 'a', and the device has none"),
+        (depending(artifact_group=()), "'artifact_group' to be something impossible"),
+    ],
+)
+def test_what_isn_t_met_is_named_with_what_the_device_has(header: Header, expected: str) -> None:
+    """The message says what is required and what is there."""
+    with pytest.raises(ArtifactError) as caught:
+        check_depends(header, device_type="board", artifact_name="old", provides=DEVICE)
+    assert expected in str(caught.value)
+
+
+def test_all_that_isn_t_met_is_said_at_once() -> None:
+    """Nobody has to deploy three times to learn of three faults."""
+    header = replace(depending(a=("1",)), device_types=("x",), depends_names=("y",))
+    with pytest.raises(ArtifactError) as caught:
+        check_depends(header, device_type="board", artifact_name="old", provides={})
+    assert 3 == str(caught.value).count("it requires")
+
+
+ROOTFS = {"rootfs-image.version": "r", "rootfs-image.checksum": "c"}
+STORED = {"artifact_name": "old", **DEVICE, **ROOTFS}
+
+
+@pytest.mark.parametrize(
+    ("payload", "group", "expected"),
+    [
+        ({}, None, {}),
+        ({}, "g", {"artifact_group": "g"}),
+        ({"provides": {"a": "1"}}, None, {"a": "1"}),
+        ({"provides": {"a": "1"}}, "g", {"a": "1", "artifact_group": "g"}),
+        ({"clears": ()}, None, {**DEVICE, **ROOTFS}),
+        ({"clears": ()}, "g", {**DEVICE, **ROOTFS, "artifact_group": "g"}),
+        ({"provides": {"app.version": "2"}, "clears": ("app.*",)}, None, {**DEVICE, **ROOTFS, "app.version": "2"}),
+        ({"clears": ("*version",)}, None, {"artifact_group": "group", "rootfs-image.checksum": "c"}),
+        ({"clears": ("app.versio?", "artifact_group", "rootfs-image.[a-z]*")}, None, ROOTFS),
+        ({"provides": {"artifact_name": "x", "artifact_group": "x"}}, "g", {"artifact_group": "g"}),
+    ],
+)
+def test_provides_follow_the_rules(payload: dict[str, Any], group: str | None, expected: dict[str, str]) -> None:
+    """Stored ones stay but for what is cleared; the Artifact's come; name and group are the header's."""
+    after = provides_after(replace(HEADER, artifact_group=group, payload=replace(PAYLOAD, **payload)), STORED)
+    assert {"artifact_name": "new", **expected} == after
+    assert "artifact_name" == next(iter(after))

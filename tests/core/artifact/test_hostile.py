@@ -1,0 +1,632 @@
+# ruff: noqa: SIM300
+"""The refuse list: each way to make an Artifact that must not be believed, and what is said about it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import sys
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import zstandard
+
+from core.artifact.forge import (
+    GNU,
+    HEADER_INFO,
+    SUFFIXES,
+    Forge,
+    Trickle,
+    dump,
+    forge,
+    info,
+    outcome,
+    outer,
+    pack,
+    padded,
+    pax,
+    pax_record,
+    sha256,
+    tar,
+    tar_block,
+    tar_file,
+    type_info,
+)
+from mender_client.core.artifact import ArtifactReader, Header, Limits
+from mender_client.errors import ArtifactError
+
+HEADER_FILES = [tar_file("header-info", info()), tar_file("headers/0000/type-info", type_info())]
+PLAIN = Forge()
+MEMBERS = PLAIN.members()
+
+
+def swapped(first: int, second: int) -> bytes:
+    """Build an Artifact with two outer members in each other's place."""
+    members = list(MEMBERS)
+    members[first], members[second] = members[second], members[first]
+    return outer(members)
+
+
+def one_file(block: bytes, content: bytes = b"content") -> bytes:
+    """Build an Artifact whose payload member is the given header with a content."""
+    return forge(payload_members=[block + padded(content)])
+
+
+def listed(*lines: str) -> bytes:
+    """Build a manifest with lines in front of the right ones."""
+    return "".join(f"{line}\n" for line in (*lines, *PLAIN.lines())).encode()
+
+
+def named(*names: str) -> bytes:
+    """Build an Artifact whose payload files have these names, all of them in the manifest."""
+    return forge(files=[(name, b"content") for name in names])
+
+
+def base256() -> bytes:
+    """Build a size field in GNU's base 256."""
+    return b"\x80" + bytes(9) + b"\x00\x07"
+
+
+def negative() -> bytes:
+    """Build a negative size field in GNU's base 256."""
+    return b"\xff" * 12
+
+
+DIGEST = sha256(b"content")
+HEADER_LINE = PLAIN.lines()[-2]
+VERSION_LINE = PLAIN.lines()[-1]
+
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    # What it is
+    "nothing": (lambda: b"", "truncated"),
+    "a web page": (lambda: b"<html>" * 200, "isn't a tar here"),
+    "an empty tar": (lambda: bytes(1024), "version is missing; the Artifact ends there"),
+    "format 2": (lambda: forge(version=dump({"format": "mender", "version": 2})), "format version 2"),
+    "format true": (lambda: forge(version=dump({"format": "mender", "version": True})), "doesn't say"),
+    "another format": (lambda: forge(version=dump({"format": "other", "version": 3})), "doesn't say"),
+    "a list as version": (lambda: forge(version=b"[]"), "isn't a JSON object"),
+    "a huge version": (lambda: forge(version=b" " * 20000 + b"{}"), "more than the limit of 16384"),
+    # Order and number of members
+    "no manifest": (lambda: outer([MEMBERS[0], *MEMBERS[2:]]), "manifest is missing; there is 'header.tar'"),
+    "manifest first": (lambda: swapped(0, 1), "version is missing; there is 'manifest'"),
+    "no header": (lambda: outer([*MEMBERS[:2], MEMBERS[3]]), "header.tar is missing; there is"),
+    "payload before header": (lambda: swapped(2, 3), "header.tar is missing"),
+    "the end after the manifest": (lambda: outer(MEMBERS[:2]), "header.tar is missing; the Artifact ends"),
+    "no payload": (lambda: outer(MEMBERS[:3]), "data/0000.tar is missing"),
+    "the payload twice": (lambda: outer([*MEMBERS, MEMBERS[3]]), "follows the payload"),
+    "a second payload": (lambda: forge(extra={"data/0001.tar": tar()}), "follows the payload"),
+    "an unknown member": (lambda: outer([*MEMBERS[:3], ("extra", b""), MEMBERS[3]]), "where data/0000.tar is due"),
+    "the wrong header name": (lambda: outer([*MEMBERS[:2], ("header.tar.gz", b""), MEMBERS[3]]), "is missing"),
+    "header-augment alone": (lambda: forge(augment_header=tar()), "where data/0000.tar is due"),
+    "bytes after the end": (lambda: forge() + b"x", "bytes after its end"),
+    "an Artifact after the end": (lambda: forge() * 2, "bytes after its end"),
+    "one zero block, then bytes": (lambda: forge(tail=bytes(512) + b"x" * 512), "bytes after its end"),
+    "endless padding": (lambda: forge(tail=bytes(2 << 20)), "padded with more than 1048576 zeros"),
+    "bytes in the padding": (
+        lambda: forge().replace(b"content" + bytes(505), b"content" + bytes(504) + b"x"),
+        "padding between its members",
+    ),
+    # The manifest
+    "a digest that differs": (
+        lambda: forge(manifest=listed().replace(DIGEST[:8].encode(), b"0" * 8)),
+        "isn't what the manifest says",
+    ),
+    "a changed payload": (lambda: forge(payload_members=[tar_file("file", b"CONTENT")]), "isn't what the manifest"),
+    "a changed header": (
+        lambda: outer([*MEMBERS[:2], ("header.tar", tar(*HEADER_FILES, end=bytes(1536))), MEMBERS[3]]),
+        "'header.tar' isn't what the manifest says",
+    ),
+    "a changed version": (
+        lambda: outer([("version", b' {"format":"mender","version":3}'), *MEMBERS[1:]]),
+        "'version' isn't what the manifest says",
+    ),
+    "a file that the manifest lacks": (
+        lambda: forge(payload_members=[tar_file("file", b"content"), tar_file("more", b"")]),
+        "'data/0000/more' isn't in the manifest",
+    ),
+    "a file that never arrives": (
+        lambda: forge(manifest=listed(f"{DIGEST}  data/0000/more")),
+        "'data/0000/more' is in the manifest and never arrives",
+    ),
+    "no version line": (lambda: forge(manifest=f"{HEADER_LINE}\n".encode()), "doesn't list version"),
+    "no header line": (lambda: forge(manifest=f"{VERSION_LINE}\n".encode()), "doesn't list header.tar"),
+    "two headers": (lambda: forge(manifest=listed(f"{DIGEST}  header.tar.gz")), "lists two headers"),
+    "an unknown entry": (lambda: forge(manifest=listed(f"{DIGEST}  other")), "has no place in an Artifact"),
+    "an entry of payload 1": (lambda: forge(manifest=listed(f"{DIGEST}  data/0001/file")), "a second payload"),
+    "an entry with a path": (lambda: forge(manifest=listed(f"{DIGEST}  data/0000/a/b")), "plain name"),
+    "an entry going up": (lambda: forge(manifest=listed(f"{DIGEST}  data/0000/..")), "plain name"),
+    "an entry twice": (lambda: forge(manifest=listed(PLAIN.lines()[0])), "'data/0000/file' twice"),
+    "upper-case digits": (lambda: forge(manifest=listed().upper()), "line 1, isn't a SHA-256"),
+    "one space": (lambda: forge(manifest=listed().replace(b"  ", b" ")), "line 1, isn't a SHA-256"),
+    "a blank line": (lambda: forge(manifest=listed("")), "line 1, isn't a SHA-256"),
+    "no line end": (lambda: forge(manifest=listed()[:-1]), "doesn't end with a line end"),
+    "an empty manifest": (lambda: forge(manifest=b""), "doesn't list version"),
+    "a manifest of other bytes": (lambda: forge(manifest=b"\xff\n"), "manifest isn't UTF-8"),
+    "a manifest of 5000 lines": (
+        lambda: forge(manifest=listed(*(f"{DIGEST}  data/0000/{n}" for n in range(5000)))),
+        "more than the limit of 4096 lines",
+    ),
+    "a manifest of a million lines": (
+        lambda: forge(manifest=listed(*(f"{DIGEST}  data/0000/{n}" for n in range(1_000_000)))),
+        "more than the limit of 1048576",
+    ),
+    "a signature that isn't base64": (lambda: forge(signature=b"!!"), "manifest.sig isn't base64"),
+    "a huge signature": (lambda: forge(signature=b"A" * 20000), "more than the limit of 16384"),
+    # Names
+    "a path": (lambda: named("a/b"), "plain name"),
+    "an absolute name": (lambda: named("/a"), "plain name"),
+    "the parent folder": (lambda: named(".."), "plain name"),
+    "this folder": (lambda: named("."), "plain name"),
+    "a name with a line end": (lambda: forge(payload_members=[tar_file("a\nb", b"")]), "control character"),
+    "a name with a terminal sequence": (lambda: named("a\x1b[2J"), r"'a\x1b[2J', a name with a control"),
+    "a name over 255 bytes": (lambda: named("ü" * 128), "more than 255 bytes"),
+    "a name with a NUL": (lambda: forge(payload_members=[tar_file(b"a\0b", b"")]), "NUL in its name"),
+    "a name of other bytes": (lambda: forge(payload_members=[tar_file(b"\xff", b"")]), "isn't UTF-8"),
+    "an empty name": (lambda: forge(payload_members=[tar_file("", b"")]), "plain name"),
+    "a prefix": (lambda: one_file(tar_block("file", 7, rest=b"folder")), "plain name"),
+    "names that differ in Unicode form": (lambda: named("\u00fc", "u\u0308"), "which look the same"),
+    "names that differ in compatibility": (lambda: named("\ufb01", "fi"), "which look the same"),
+    "names that differ in case": (lambda: named("File", "file"), "which look the same"),
+    "a payload file twice": (
+        lambda: forge(payload_members=[tar_file("file", b"content")] * 2),
+        "'file' twice",
+    ),
+    # Tar tricks
+    "a link": (lambda: one_file(tar_block("file", kind=b"1", link=b"/etc/passwd"), b""), "tar type '1'"),
+    "a symbolic link": (lambda: one_file(tar_block("file", kind=b"2", link=b"/"), b""), "tar type '2'"),
+    "a character device": (lambda: one_file(tar_block("file", kind=b"3"), b""), "tar type '3'"),
+    "a block device": (lambda: one_file(tar_block("file", kind=b"4"), b""), "tar type '4'"),
+    "a folder": (lambda: one_file(tar_block("file", kind=b"5"), b""), "tar type '5'"),
+    "a FIFO": (lambda: one_file(tar_block("file", kind=b"6"), b""), "tar type '6'"),
+    "a contiguous file": (lambda: one_file(tar_block("file", kind=b"7"), b""), "tar type '7'"),
+    "a global header": (lambda: one_file(tar_block("file", 7, kind=b"g")), "tar type 'g'"),
+    "a GNU long name": (lambda: one_file(tar_block("././@LongLink", 7, kind=b"L")), "tar type 'L'"),
+    "a GNU long link": (lambda: one_file(tar_block("././@LongLink", 7, kind=b"K")), "tar type 'K'"),
+    "a GNU sparse file": (lambda: one_file(tar_block("file", 7, kind=b"S", magic=GNU)), "tar type 'S'"),
+    "a sparse map": (lambda: one_file(tar_block("file", 7, magic=GNU, rest=b"\0" * 41 + b"1")), "sparse map"),
+    "a regular file with a link name": (lambda: one_file(tar_block("file", 7, link=b"x")), "a link name"),
+    "bytes after the prefix": (lambda: one_file(tar_block("file", 7, rest=bytes(155) + b"x")), "other extras"),
+    "an old tar": (lambda: one_file(tar_block("file", 7, magic=bytes(8))), "isn't a tar here"),
+    "a wrong checksum": (lambda: one_file(tar_block("file", 7, checksum=b"000001\0 ")), "wrong checksum"),
+    "an empty checksum": (lambda: one_file(tar_block("file", 7, checksum=b"        ")), "isn't octal"),
+    "a size in base 256": (lambda: one_file(tar_block("file", size_field=base256())), "isn't octal"),
+    "a negative size": (lambda: one_file(tar_block("file", size_field=negative())), "isn't octal"),
+    "a size with a minus sign": (lambda: one_file(tar_block("file", size_field=b"-0000000007\0")), "isn't octal"),
+    "a decimal size": (lambda: one_file(tar_block("file", size_field=b"00000000009\0")), "isn't octal"),
+    "a size past a NUL": (lambda: one_file(tar_block("file", size_field=b"0000007\x001234")), "isn't octal"),
+    "no size": (lambda: one_file(tar_block("file", size_field=bytes(12))), "isn't octal"),
+    "a mode in base 256": (lambda: one_file(tar_block("file", 7, mode=b"\x80" + bytes(7))), "isn't octal"),
+    "a size over the end": (lambda: one_file(tar_block("file", 10**6)), "data/0000.tar is truncated"),
+    "a huge header size": (
+        lambda: outer(MEMBERS[:2])[:-1024] + tar_block("header.tar", 8**11 - 1),
+        "more than the limit of 2097152",
+    ),
+    # Extended headers
+    "an unknown record": (lambda: with_pax(pax_record("linkpath", "x")), "'linkpath', which has no place"),
+    "a sparse record": (lambda: with_pax(pax_record("GNU.sparse.major", "1")), "which has no place"),
+    "a record twice": (lambda: with_pax(pax_record("path", "a") * 2), "'path', which has no place"),
+    "a path record that goes up": (lambda: with_pax(pax_record("path", "../file")), "plain name"),
+    "a path record with a NUL": (lambda: with_pax(pax_record("path", "a\0b")), "broken extended header"),
+    "a path record of other bytes": (lambda: with_pax(b"9 path=\xff\n"), "isn't UTF-8"),
+    "a size record that lies": (lambda: with_pax(pax_record("size", "99999999")), "data/0000.tar is truncated"),
+    "a negative size record": (lambda: with_pax(pax_record("size", "-7")), "a size that isn't a number"),
+    "a huge size record": (lambda: with_pax(pax_record("size", "9" * 19)), "a size that isn't a number"),
+    "a size record in other digits": (lambda: with_pax(pax_record("size", "\u0667")), "a size that isn't a number"),
+    "a record without length": (lambda: with_pax(b"path=file\n"), "broken extended header"),
+    "a record of length 0": (lambda: with_pax(b"0 path=file\n"), "broken extended header"),
+    "a record that is too long": (lambda: with_pax(b"99 path=file\n"), "broken extended header"),
+    "a record without a line end": (lambda: with_pax(b"12 path=file"), "broken extended header"),
+    "a record without a value": (lambda: with_pax(b"7 path\n"), "broken extended header"),
+    "two extended headers": (
+        lambda: with_pax(pax_record("path", "a"), pax_record("path", "b")),
+        "two extended headers in a row",
+    ),
+    "a large extended header": (lambda: with_pax(pax_record("path", "a" * 5000)), "over 4096"),
+    "an extended header for a link": (
+        lambda: forge(payload_members=[pax(pax_record("path", "a")) + tar_block("x", kind=b"2")]),
+        "tar type '2'",
+    ),
+    "bytes in an extended header's padding": (
+        lambda: forge(payload_members=[pax(pax_record("path", "a"))[:-1] + b"x"]),
+        "padding of an extended header",
+    ),
+    "an extended header at the end": (lambda: forge(payload_members=[pax(b"")]), "isn't a tar here"),
+    # The header
+    "a header without header-info": (lambda: forge(header_members=HEADER_FILES[1:]), "out of order"),
+    "an empty header": (lambda: forge(header_members=[]), "lacks header-info"),
+    "a header without type-info": (lambda: forge(header_members=HEADER_FILES[:1]), "lacks headers/0000/type-info"),
+    "a header out of order": (lambda: forge(header_members=HEADER_FILES[::-1]), "out of order"),
+    "header-info twice": (lambda: forge(header_members=HEADER_FILES[:1] * 2), "'header-info' twice"),
+    "an unknown file": (lambda: forge(header_members=[*HEADER_FILES, tar_file("x", b"")]), "'x', which has no place"),
+    "a second type-info": (
+        lambda: forge(header_members=[*HEADER_FILES, tar_file("headers/0001/type-info", b"")]),
+        "which has no place",
+    ),
+    "a script after type-info": (
+        lambda: forge(header_members=[*HEADER_FILES, tar_file("scripts/x", b"")]),
+        "out of order",
+    ),
+    "a script with a path": (lambda: forge(scripts=[("../x", b"")]), "plain name"),
+    "a thousand scripts": (
+        lambda: forge(scripts=[(f"s{n}", b"") for n in range(1000)]),
+        "more than the limit of 512 files",
+    ),
+    "a huge header-info": (lambda: forge(info=info(x="y" * 300000)), "more than the limit of 262144"),
+    "a header that isn't JSON": (lambda: forge(info=b"{"), "header-info isn't valid JSON"),
+    "JSON of other bytes": (lambda: forge(info=b"\xff"), "header-info isn't valid JSON"),
+    "JSON with a key twice": (lambda: forge(info=b'{"payloads":[],"payloads":[]}'), "a key is there twice"),
+    "JSON too deep": (lambda: forge(meta_data=b'{"a":' * 40000), "meta-data isn't valid JSON"),
+    "a number without end": (lambda: forge(meta_data=b'{"a":' + b"9" * 9999 + b"}"), "a number is too long"),
+    "a number out of range": (lambda: forge(meta_data=b'{"a":1e999}'), "a number is out of range"),
+    "a number that is none": (lambda: forge(meta_data=b'{"a":NaN}'), "a number is out of range"),
+    "half a character": (lambda: forge(meta_data=b'{"a":"\\ud800"}'), "isn't valid JSON"),
+    "meta-data that isn't an object": (lambda: forge(meta_data=b"[1]"), "isn't a JSON object"),
+    "two payloads": (lambda: forge(info=info(payloads=[{"type": "a"}] * 2)), "lists 2 payloads"),
+    "no payload entry": (lambda: forge(info=info(payloads=[])), "lists 0 payloads"),
+    "payloads that aren't objects": (lambda: forge(info=info(payloads=["app"])), "doesn't list its payloads"),
+    "no payloads": (lambda: forge(info=info(payloads=None)), "doesn't list its payloads"),
+    "types that differ": (lambda: forge(type_info=type_info(type="other")), "different payload types"),
+    "a type that isn't a string": (lambda: forge(info=info(payloads=[{"type": 1}])), "isn't a string of one line"),
+    "no provides": (lambda: forge(info=info(artifact_provides=None)), "lacks artifact_provides"),
+    "no name": (lambda: forge(info=info(artifact_provides={})), "names no Artifact"),
+    "an empty name of the Artifact": (
+        lambda: forge(info=info(artifact_provides={"artifact_name": ""})),
+        "isn't a string of one line",
+    ),
+    "a name of two lines": (
+        lambda: forge(info=info(artifact_provides={"artifact_name": "a\nb=c"})),
+        "isn't a string of one line",
+    ),
+    "no device type": (lambda: forge(info=info(artifact_depends={"device_type": []})), "no device type"),
+    "a device type as a string": (
+        lambda: forge(info=info(artifact_depends={"device_type": "board"})),
+        "isn't a list of strings",
+    ),
+    "depends that nobody knows": (
+        lambda: forge(info=info(artifact_depends={"device_type": ["board"], "moon": ["full"]})),
+        "'moon', which this client doesn't know",
+    ),
+    "provides that aren't an object": (lambda: forge(type_info=type_info(artifact_provides=[])), "isn't an object"),
+    "a provided number": (lambda: forge(type_info=type_info(artifact_provides={"a": 1})), "a string of one line"),
+    "a provided key with =": (
+        lambda: forge(type_info=type_info(artifact_provides={"a=b": "c"})),
+        "no key of a key=value line",
+    ),
+    "a dependency on nothing": (lambda: forge(type_info=type_info(artifact_depends={"a": None})), "a string of"),
+    "clears that aren't strings": (
+        lambda: forge(type_info=type_info(clears_artifact_provides=[1])),
+        "isn't a list of strings",
+    ),
+    "files without a payload": (
+        lambda: forge(info=info(payloads=[{"type": None}]), type_info=type_info(type=None)),
+        "says that there is no payload",
+    ),
+}
+
+
+def with_pax(*records: bytes) -> bytes:
+    """Build an Artifact whose payload file has extended headers."""
+    return forge(payload_members=[*(pax(record) for record in records), tar_file("file", b"content")])
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_it_is_refused_with_a_clear_message(case: str) -> None:
+    """Each item of the refuse list ends in one ArtifactError that names the fault, on one printable line."""
+    build, expected = REFUSED[case]
+    message = str(outcome(build()))
+    assert expected in message
+    assert message.startswith("cannot accept the Artifact: ")
+    assert message.isprintable()
+
+
+def test_the_plain_artifact_of_these_tests_is_accepted() -> None:
+    """What the table's rows are made from is a good Artifact, so it is the change that is refused."""
+    assert isinstance(outcome(forge()), Header)
+
+
+ACCEPTED: dict[str, Callable[[], bytes]] = {
+    "more padding": lambda: forge(tail=bytes(10240)),
+    "GNU headers": lambda: forge(payload_members=[tar_file("file", b"content", magic=GNU)]),
+    "a NUL type": lambda: forge(payload_members=[tar_file("file", b"content", kind=b"\0")]),
+    "blanks around numbers": lambda: one_file(tar_block("file", size_field=b"         7 \0")),
+    "a path record": lambda: forge(
+        files=[("ü" * 100, b"content")],
+        payload_members=[pax(pax_record("path", "ü" * 100)) + tar_file("x", b"content")],
+    ),
+    "a size record": lambda: forge(
+        payload_members=[
+            pax(pax_record("size", "7") + pax_record("mtime", "1.5")) + tar_block("file") + padded(b"content")
+        ]
+    ),
+    "no files": lambda: forge(files=[]),
+    "null for an absent field": lambda: forge(
+        type_info=type_info(artifact_provides=None, artifact_depends=None, clears_artifact_provides=None)
+    ),
+    "an empty provided value": lambda: forge(type_info=type_info(artifact_provides={"a": ""})),
+    "no payload at all": lambda: outer(
+        Forge(info=info(payloads=[{"type": None}]), type_info=type_info(type=None), files=[]).members()[:3]
+    ),
+    "other names in an Artifact of two": lambda: named("a", "b", "ü", "ß"),
+    "a signature that nobody checks": lambda: forge(signature=b"AAAA\n"),
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_what_is_unusual_but_sound_is_accepted(case: str) -> None:
+    """Strict isn't narrow: everything that a sound writer may emit is read."""
+    assert isinstance(outcome(ACCEPTED[case]()), Header)
+
+
+# Compressed members
+
+
+def zeros(size: int, compression: str) -> bytes:
+    """Compress zeros, well."""
+    if compression == "gzip":
+        return gzip.compress(bytes(size), 9, mtime=0)
+    if compression == "xz":
+        return lzma.compress(bytes(size))
+    return zstandard.ZstdCompressor(level=19, write_content_size=False).compress(bytes(size))
+
+
+COMPRESSED = ["gzip", "xz", "zstd"]
+DECODER_BYTES = 12 << 20
+"""xz takes 8 MiB for its dictionary; the rest is ours, and less than a tenth of it."""
+
+
+@pytest.mark.parametrize("compression", COMPRESSED)
+@pytest.mark.parametrize("part", ["header", "payload"])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda packed: packed + b"x", "goes on after the end"),
+        (lambda packed: packed + packed, "goes on after the end"),
+        (lambda packed: packed[:-1], "truncated"),
+        (lambda packed: packed[: len(packed) // 2], "truncated"),
+        (lambda packed: packed[:2], "truncated"),
+        (lambda packed: b"", "truncated"),
+        (lambda packed: b"not compressed at all" * 100, ""),
+        (lambda packed: packed[:-3] + bytes([packed[-3] ^ 1]) + packed[-2:], "can't be decompressed"),
+    ],
+)
+def test_a_compressed_member_is_one_whole_stream(
+    compression: str, part: str, change: Callable[[bytes], bytes], expected: str
+) -> None:
+    """A broken checksum, a cut, a second stream, a byte too many: refused in header and payload alike."""
+    sound = Forge(compression=compression)
+    packed = sound.header_stored() if part == "header" else sound.payload_stored()
+    changed = replace(sound, header=change(packed)) if part == "header" else replace(sound, payload=change(packed))
+    message = str(outcome(changed.build()))
+    assert expected in message
+    assert f"{part if part == 'header' else 'data/0000'}.tar{SUFFIXES[compression]} " in message
+
+
+@pytest.mark.parametrize("compression", COMPRESSED)
+def test_garbage_after_a_tar_inside_a_compressed_member_is_refused(compression: str) -> None:
+    """The end of the inner tar is the end."""
+    packed = pack(tar(tar_file("file", b"content")) + b"x", compression)
+    assert "bytes after its end" in str(outcome(forge(compression=compression, payload=packed)))
+
+
+@pytest.mark.parametrize("compression", COMPRESSED)
+def test_a_bomb_in_the_header_ends_early(compression: str) -> None:
+    """A header that expands past its bound is refused, in flat memory."""
+    bomb = zeros(64 << 20, compression)
+    message, peak = measured(forge(compression=compression, header=bomb), Limits())
+    assert "padded with more" in message
+    script = pack(tar(*HEADER_FILES[:1], tar_file("scripts/x", bytes(9 << 20)), HEADER_FILES[1]), compression)
+    assert "more than the limit of 8388608" in str(outcome(forge(compression=compression, header=script)))
+    assert peak < DECODER_BYTES
+
+
+@pytest.mark.parametrize("compression", COMPRESSED)
+def test_a_bomb_in_the_payload_ends_at_the_bound(compression: str) -> None:
+    """Neither the absolute bound nor the ratio is passed, in flat memory."""
+    content = bytes(8 << 20)
+    parts = Forge(compression=compression, files=[("file", content)])
+    for limits, bound in (
+        (Limits(payload_bytes=1 << 20), 1 << 20),
+        (Limits(expansion_free_bytes=1 << 20, expansion_ratio=100), max(1 << 20, 100 * len(parts.payload_stored()))),
+    ):
+        message, peak = measured(parts.build(), limits)
+        assert f"expands to more than {bound} bytes" in message
+        assert peak < DECODER_BYTES
+
+
+def measured(content: bytes, limits: Limits) -> tuple[str, int]:
+    """Prove an Artifact; give the message and the most memory that Python had in use."""
+    stream = Trickle(content, 1 << 20)
+    tracemalloc.start()
+    try:
+        ArtifactReader(stream, limits=limits).finish()
+    except ArtifactError as error:
+        return str(error), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    raise AssertionError("it was accepted")
+
+
+def test_a_huge_xz_dictionary_is_refused() -> None:
+    """An xz stream that asks for more memory than permitted gets none of it."""
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}]
+    packed = lzma.compress(tar(tar_file("file", b"content")), filters=filters)
+    assert "can't be decompressed (Memory usage limit" in str(outcome(forge(compression="xz", payload=packed)))
+
+
+def test_a_huge_zstd_window_is_refused() -> None:
+    """A zstd frame that asks for more memory than permitted gets none of it."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=30, write_content_size=False)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    packed = compressor.compress(tar(tar_file("file", b"content"))) + compressor.flush()
+    assert "can't be decompressed" in str(outcome(forge(compression="zstd", payload=packed)))
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (b"\x50\x2a\x4d\x18\x04\0\0\0abcd", "doesn't begin with a zstd frame"),
+        (b"\x28\xb5\x2f\xfd\x00\x00" + (1 << 21 | 5).to_bytes(4, "little")[:3], "a zstd block of"),
+        (b"\x28\xb5\x2f\xfd\x00\x00\x07\0\0", "can't be decompressed"),
+        (b"\x28\xb5\x2f\xfd", "truncated"),
+        (b"\x28\xb5\x2f\xfd\xe3\0\0", "truncated"),
+    ],
+)
+def test_odd_zstd_frames_are_refused(frame: bytes, expected: str) -> None:
+    """A skippable frame, a block over the format's bound, a reserved block type, a header cut short."""
+    assert expected in str(outcome(forge(compression="zstd", payload=frame)))
+
+
+def test_every_block_of_a_zstd_frame_passes() -> None:
+    """Raw, repeated and compressed blocks, with and without checksum and content size, read as what they hold."""
+    content = bytes(300000) + bytes(range(256)) * 900 + b"text " * 90000
+    for checksum, size in ((False, True), (True, False), (True, True)):
+        compressor = zstandard.ZstdCompressor(write_checksum=checksum, write_content_size=size)
+        packed = compressor.compress(tar(tar_file("file", content)))
+        parts = Forge(compression="zstd", files=[("file", content)], payload=packed)
+        assert isinstance(outcome(parts.build()), Header)
+
+
+def test_without_any_zstd_the_refusal_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device without a zstd library is told of the extra."""
+    for module in ("compression", "zstandard"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert "mender-python-client[zstd]" in str(outcome(forge(compression="zstd")))
+
+
+# Early, and only once
+
+
+@pytest.mark.parametrize("compression", ["none", *COMPRESSED])
+def test_a_bad_header_costs_nothing_of_the_payload(compression: str) -> None:
+    """Of an Artifact of 64 MiB that lies about its header, less than 256 KiB is fetched."""
+    parts = Forge(compression=compression, files=[("file", b"")], payload=bytes(64 << 20))
+    manifest = "".join(f"{line}\n" for line in parts.lines()).encode()
+    stream = Trickle(replace(parts, manifest=manifest, header=b"another header").build(), 1 << 20)
+    with pytest.raises(ArtifactError, match="isn't what the manifest says"):
+        ArtifactReader(stream).read_header()
+    assert stream.given < 256 * 1024
+
+
+def test_what_was_refused_stays_refused() -> None:
+    """A reader that has failed never gives a header or a finish, however often it is asked."""
+    for content in (b"", forge(payload_members=[tar_file("file", b"CONTENT")])):
+        reader = ArtifactReader(io.BytesIO(content))
+        with pytest.raises(ArtifactError):
+            reader.finish()
+        with pytest.raises(ArtifactError, match="refused before"):
+            reader.finish()
+    reader = ArtifactReader(io.BytesIO(b""))
+    for expected in ("truncated", "refused before"):
+        with pytest.raises(ArtifactError, match=expected):
+            reader.read_header()
+
+
+def test_a_header_that_lies_is_not_looked_into() -> None:
+    """The digest is proven before the content is parsed: a broken header with a wrong digest is a wrong digest."""
+    message = str(outcome(outer([*MEMBERS[:2], ("header.tar", b"no tar"), MEMBERS[3]])))
+    assert "isn't what the manifest says" in message
+
+
+def test_the_signature_is_checked_before_anything_is_parsed() -> None:
+    """A broken manifest with a wrong signature is a wrong signature."""
+
+    def check(manifest: bytes, signature: bytes) -> None:
+        raise ArtifactError(f"wrong: {manifest!r} {signature!r}")
+
+    message = outcome(forge(manifest=b"broken", signature=b"c2ln"), check_signature=check)
+    assert "wrong: b'broken' b'sig'" == message
+
+
+# Augmented parts
+
+
+def augmented(**parts: Any) -> str | Header:
+    """Prove an Artifact with a header-augment, augmented parts accepted."""
+    header = tar(tar_file("header-info", info()), tar_file("headers/0000/type-info", type_info()))
+    header = parts.pop("augment_header", header)
+    lines = parts.pop("lines", None)
+    if lines is None:
+        lines = [f"{DIGEST}  data/0000/more", f"{sha256(header)}  header-augment.tar"]
+    base = Forge(
+        augment="".join(f"{line}\n" for line in lines).encode(),
+        augment_header=header,
+        payload_members=[tar_file("file", b"content"), tar_file("more", b"content")],
+    )
+    forged = replace(base, **{"manifest": listed(), **parts})
+    return outcome(forged.build(), accept_augmented=True)
+
+
+def augment_header(
+    type_info_bytes: bytes, *, info_bytes: bytes = dump(HEADER_INFO), meta_data: bytes | None = None
+) -> bytes:
+    """Build a header-augment."""
+    members = [tar_file("header-info", info_bytes), tar_file("headers/0000/type-info", type_info_bytes)]
+    if meta_data is not None:
+        members.append(tar_file("headers/0000/meta-data", meta_data))
+    return tar(*members)
+
+
+def test_an_augmented_artifact_is_read_when_it_is_accepted() -> None:
+    """The augmented manifest adds files, and they are marked."""
+    header = augmented()
+    assert isinstance(header, Header)
+    assert [("file", False), ("more", True)] == [(file.name, file.augmented) for file in header.payload.files]
+
+
+def test_a_header_augment_adds_provides_depends_and_meta_data() -> None:
+    """What the header doesn't say may be added."""
+    added = type_info(artifact_provides={"a": "1"}, artifact_depends={"b": ["2", "3"]})
+    plain = Forge(type_info=type_info(artifact_provides={"c": "4"}))
+    lines = "".join(f"{line}\n" for line in plain.lines()).encode()
+    header = augmented(
+        type_info=plain.type_info,
+        manifest=lines,
+        augment_header=augment_header(added, meta_data=b'{"m":5}'),
+    )
+    assert isinstance(header, Header)
+    assert {"c": "4", "a": "1"} == header.payload.provides
+    assert {"b": ("2", "3")} == header.payload.depends
+    assert {"m": 5} == header.payload.meta_data
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ({"lines": [VERSION_LINE]}, "lists version, which only manifest may"),
+        ({"lines": [PLAIN.lines()[0]]}, "'data/0000/file' twice"),
+        ({"lines": [HEADER_LINE]}, "has no place in an Artifact"),
+        ({"lines": [f"{DIGEST}  data/0000/FILE"]}, "look the same"),
+        ({"lines": [f"{DIGEST}  data/0000/{n}" for n in range(4096)]}, "more than the limit of 4096 lines"),
+        ({"lines": [f"{DIGEST}  header-augment.tar"]}, "'header-augment.tar' isn't what the manifest says"),
+        ({"augment_header": augment_header(type_info(type="other"))}, "different payload types"),
+        (
+            {"augment_header": augment_header(type_info(type="b"), info_bytes=info(payloads=[{"type": "b"}]))},
+            "for another payload type",
+        ),
+        ({"augment_header": augment_header(type_info(clears_artifact_provides=["*"]))}, "which it may not"),
+    ],
+)
+def test_an_augmented_part_changes_nothing_that_is_proven(parts: dict[str, Any], expected: str) -> None:
+    """It may only add; what contradicts or doubles is refused."""
+    assert expected in str(augmented(**parts))
+
+
+def test_a_header_augment_may_not_say_again_what_the_header_says() -> None:
+    """A key of the header stays what the header says."""
+    plain = Forge(type_info=type_info(artifact_provides={"c": "4"}))
+    message = augmented(
+        type_info=plain.type_info,
+        manifest="".join(f"{line}\n" for line in plain.lines()).encode(),
+        augment_header=augment_header(type_info(artifact_provides={"c": "5"})),
+    )
+    assert "says 'c' again" in str(message)
+
+
+def test_a_manifest_augment_may_come_without_a_header() -> None:
+    """Files alone may be augmented."""
+    header = augmented(lines=[f"{DIGEST}  data/0000/more"], augment_header=None)
+    assert isinstance(header, Header)

@@ -1,0 +1,235 @@
+"""Throws broken Artifacts at the reader: only ``ArtifactError`` may come out, in little time and memory.
+
+    python tests/fuzz/fuzz_artifact.py --cases 200000 [--seed N]
+
+Each case is made from a real or a built Artifact by a few mutations, and is told by its seed alone: a failure
+prints the command that repeats it. Blind changes seldom get past a digest or a checksum, so half of the cases
+repair what proves the part that was changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core.artifact.forge import (
+    DATA,
+    REAL,
+    Forge,
+    Trickle,
+    info,
+    outer,
+    pack,
+    padded,
+    tar,
+    tar_file,
+    type_info,
+)
+from mender_client.core.artifact import Limits, prove
+from mender_client.errors import ArtifactError
+
+SLOWEST_SECONDS = 5.0
+"""No case takes a tenth of a second by itself; a busy machine may."""
+MOST_BYTES = 48 << 20
+"""What Python may have in use for a case: an xz dictionary that a mutation enlarged, and some."""
+LIMITS = Limits(payload_bytes=4 << 20, expansion_free_bytes=4 << 20, window_bytes=16 << 20)
+
+ODD = [b"\0", b"\xff", b"\x80", b"/", b"..", b"\n", b"0", b"7", b"9", b"-1", b"\0" * 512, b"ustar", b'"', b"{", b"["]
+FIELDS = [
+    *((0, 100), (100, 8), (108, 8), (116, 8), (124, 12), (136, 12)),  # name to time
+    *((148, 8), (156, 1), (157, 100), (257, 8), (345, 155)),  # checksum to prefix
+]
+KINDS = ("none", "gzip", "xz", "zstd")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a run.
+
+    Args:
+        cases: how many were tried.
+        outcomes: how often each kind of message came, "accepted" among them.
+        slowest_seconds: the time of the slowest case.
+        failures: what must not have happened.
+    """
+
+    cases: int
+    outcomes: Counter[str]
+    slowest_seconds: float
+    failures: tuple[str, ...]
+
+
+def seeds() -> list[bytes]:
+    """Give the Artifacts that mutations start from: the reference tool's, and built ones."""
+    real = [(DATA / name).read_bytes() for name in REAL]
+    return real + [Forge(compression=compression).build() for compression in KINDS]
+
+
+def mutate_bytes(rng: random.Random, content: bytes) -> bytes:
+    """Change, cut, double, insert or overwrite somewhere."""
+    changed = bytearray(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
+        if not changed:
+            break
+        at = rng.randrange(rng.choice((len(changed), min(len(changed), 6000))))
+        match rng.randrange(7):
+            case 0:
+                changed[at] ^= 1 << rng.randrange(8)
+            case 1:
+                changed[at] = rng.randrange(256)
+            case 2:
+                del changed[at : at + rng.choice((1, 16, 512, len(changed)))]
+            case 3:
+                changed[at:at] = rng.choice(ODD)
+            case 4:
+                odd = rng.choice(ODD)
+                changed[at : at + len(odd)] = odd
+            case 5:
+                block = at // 512 * 512
+                changed[block:block] = changed[block : block + 512 * rng.randrange(1, 4)]
+            case _:
+                size = rng.choice((4, 16, 512))
+                other = rng.randrange(len(changed))
+                changed[at : at + size] = changed[other : other + size]
+    return bytes(changed)
+
+
+def mutate_block(rng: random.Random, content: bytes) -> bytes:
+    """Change a field of a tar header and make its checksum right again."""
+    blocks = [at for at in range(0, len(content), 512) if content[at + 257 : at + 262] == b"ustar"]
+    if not blocks:
+        return content
+    changed = bytearray(content)
+    at = rng.choice(blocks)
+    offset, length = rng.choice(FIELDS)
+    digits = (rng.choice((rng.randrange(256), 0x30 + rng.randrange(10), 0)) for _ in range(length))
+    value = bytes(digits)[: rng.randrange(length + 1)]
+    value = rng.choice((value, rng.choice(ODD)[:length], b"x"[:length], b"g"[:length]))
+    changed[at + offset : at + offset + len(value)] = value
+    if offset != 148:
+        block = changed[at : at + 512]
+        block[148:156] = b" " * 8
+        changed[at + 148 : at + 156] = b"%06o\0 " % sum(block)
+    return bytes(changed)
+
+
+def forged(rng: random.Random) -> bytes:
+    """Change a part of a built Artifact, digests made right again around it."""
+    compression = rng.choice(KINDS)
+    content = rng.randbytes(rng.choice((0, 1, 511, 512, 513, 3000)))
+    parts = Forge(compression=compression, files=[("file", content)])
+    change = rng.choice((mutate_bytes, mutate_block))
+    match rng.randrange(6):
+        case 0:
+            return replace(parts, header=change(rng, parts.header_stored())).build()
+        case 1:
+            return replace(parts, payload=change(rng, parts.payload_stored())).build()
+        case 2:
+            members = tar(tar_file("header-info", info()), tar_file("headers/0000/type-info", type_info()))
+            return replace(parts, header=pack(change(rng, members), compression)).build()
+        case 3:
+            payload = pack(change(rng, tar(tar_file("file", content))), compression)
+            return replace(parts, payload=payload).build()
+        case 4:
+            key = rng.choice(("info", "type_info", "meta_data"))
+            text = {"info": info(), "type_info": type_info(), "meta_data": b'{"a":[1,{"b":2.5}]}'}[key]
+            return replace(parts, **{key: mutate_bytes(rng, text)}).build()  # type: ignore[arg-type]  # all are bytes
+        case _:
+            manifest = "".join(f"{line}\n" for line in parts.lines()).encode()
+            return replace(parts, manifest=mutate_bytes(rng, manifest)).build()
+
+
+def shuffled(rng: random.Random) -> bytes:
+    """Put the members of a built Artifact into another order, double or drop some."""
+    members = Forge(compression=rng.choice(KINDS), signature=b"c2ln").members()
+    picked = rng.choices(members, k=rng.randrange(8)) if rng.randrange(2) else rng.sample(members, len(members))
+    tail = bytes(rng.choice((0, 512, 1024, 1024, 1536)))
+    return outer(picked, tail=tail) + padded(rng.choice(ODD))[: rng.choice((0, 9))]
+
+
+def make_case(seed: int, originals: Sequence[bytes]) -> bytes:
+    """Make the case of a seed."""
+    rng = random.Random(seed)
+    kind = rng.randrange(10)
+    if kind < 5:
+        return forged(rng)
+    if kind == 5:
+        return shuffled(rng)
+    change: Callable[[random.Random, bytes], bytes] = mutate_block if kind < 8 else mutate_bytes
+    content = change(rng, rng.choice(originals))
+    return content[: rng.randrange(len(content) + 1)] if rng.randrange(20) == 0 else content
+
+
+def try_case(content: bytes, seed: int) -> str:
+    """Prove a case; give the message of the refusal without its particulars."""
+    piece = random.Random(seed).choice((1 << 20, 4096, 7))
+    try:
+        prove(Trickle(content, piece), limits=LIMITS, accept_augmented=seed % 2 == 0)
+    except ArtifactError as error:
+        return " ".join(word for word in str(error).split(";")[0].split()[3:] if word.isalpha())
+    return "accepted"
+
+
+def run(cases: int, first_seed: int, *, memory: bool = True) -> Result:
+    """Try a number of cases.
+
+    Args:
+        cases: how many.
+        first_seed: the seed of the first; the next ones follow.
+        memory: watch the memory of each case; three times slower.
+    """
+    originals = seeds()
+    outcomes: Counter[str] = Counter()
+    failures: list[str] = []
+    slowest = 0.0
+    for seed in range(first_seed, first_seed + cases):
+        content = make_case(seed, originals)
+        if memory:
+            tracemalloc.start()
+        begin = time.perf_counter()
+        try:
+            outcomes[try_case(content, seed)] += 1
+        except Exception as error:  # noqa: BLE001 - to find these is what a fuzzer is for
+            failures.append(f"seed {seed}: {type(error).__name__}: {error}")
+        seconds = time.perf_counter() - begin
+        slowest = max(slowest, seconds)
+        if seconds > SLOWEST_SECONDS:
+            failures.append(f"seed {seed}: took {seconds:.1f} s")
+        if memory:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            if peak > MOST_BYTES:
+                failures.append(f"seed {seed}: took {peak} bytes")
+    return Result(cases, outcomes, slowest, tuple(failures))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run from the command line; 1 when something came out that must not."""
+    parser = argparse.ArgumentParser(description="Throw broken Artifacts at the reader.")
+    parser.add_argument("--cases", type=int, default=200_000)
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the first case")
+    parser.add_argument("--memory", action="store_true", help="watch the memory of each case, too")
+    options = parser.parse_args(arguments)
+    begin = time.perf_counter()
+    result = run(options.cases, options.seed, memory=options.memory)
+    for message, count in result.outcomes.most_common():
+        print(f"{count:9d}  {message}")
+    seconds = time.perf_counter() - begin
+    print(f"{result.cases} cases in {seconds:.0f} s, the slowest {result.slowest_seconds:.3f} s")
+    for failure in result.failures[:20]:
+        print(f"FAILED {failure}; repeat with --cases 1 --seed {failure.split()[1].rstrip(':')}")
+    return 1 if result.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
