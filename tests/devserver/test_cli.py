@@ -1,4 +1,3 @@
-# ruff: noqa: SIM300
 """The command line as people use it: real processes."""
 
 from __future__ import annotations
@@ -6,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from devserver.caller import ATTRIBUTES, DEPLOYMENTS, Gadget, calling, make_artifact, new_key, public_pem
+from devserver.caller import ATTRIBUTES, AUTH, DEPLOYMENTS, Gadget, calling, make_artifact, new_key, public_pem
 
 PROGRAM = [sys.executable, "-W", "error", "-m", "mender_client.devserver.cli"]
 
@@ -211,3 +211,41 @@ def test_help_explains(words: list[str]) -> None:
     done = subprocess.run([*PROGRAM, *words, "--help"], capture_output=True, text=True, check=False)
     assert (0, "") == (done.returncode, done.stderr)
     assert "usage: mender-devserver" in done.stdout
+
+
+def test_missing_extra_is_said(tmp_path: Path) -> None:
+    """Without aiohttp the server says what to install; the other commands don't need it."""
+    code = "import sys; sys.modules['aiohttp'] = None; from mender_client.devserver.cli import main; sys.exit(main())"
+    for word, said in (("serve", "install 'mender-python-client[devserver]'"), ("devices", "cannot find a running")):
+        command = [sys.executable, "-c", code, word, "--directory", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (1, "", True) == (done.returncode, done.stdout, said in done.stderr)
+        assert 1 == len(done.stderr.splitlines())
+
+
+def test_reader_may_go_away(tmp_path: Path) -> None:
+    """A pipe that is closed ends the command without a word."""
+    with serving(tmp_path, "--plain"):
+        command = [*PROGRAM, "settings", "--directory", str(tmp_path)]
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+        finally:
+            os.close(writing)
+    assert (1, "") == (done.returncode, done.stderr)
+
+
+def test_clients_that_go_away_leave_no_trace(tmp_path: Path) -> None:
+    """A client that breaks off in mid-request is no event and no traceback, and a half upload isn't kept."""
+    with serving(tmp_path, "--plain") as (process, told):
+        host, port = told["ServerURL"].removeprefix("http://").split(":")
+        token = json.loads((tmp_path / "devserver.json").read_text())["token"]
+        for path, headers in ((AUTH, ""), ("/api/management/dev/artifacts", f"Authorization: Bearer {token}\r\n")):
+            with socket.create_connection((host, int(port))) as raw:
+                head = f"PUT {path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: 1000000\r\n\r\n"
+                raw.sendall(head.encode() + b"x" * 5000)
+        assert (0, "no device has asked yet\n", "") == run(tmp_path, "devices")
+        process.terminate()
+        complaint = process.communicate()[1]
+    assert ("", []) == (complaint, list((tmp_path / "artifacts").iterdir()))

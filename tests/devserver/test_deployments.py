@@ -1,4 +1,3 @@
-# ruff: noqa: SIM300
 """What a device is offered, and what becomes of what it says."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: SIM300
 """The device API where the recording is silent: limits, compression, v2, the rate limit."""
 
 from __future__ import annotations

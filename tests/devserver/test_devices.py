@@ -1,4 +1,3 @@
-# ruff: noqa: SIM300
 """Who may talk to the server: identities, keys, tokens."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: SIM300
 """Every fault, over real sockets: what a client sees, and what the server makes of the request."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: SIM300
 """The server as one object: its life, its record, its files, TLS."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: SIM300
 """Links and ranges, as an object store has them."""
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import queue
 import signal
 import sys
@@ -33,9 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     try:
         if arguments.command == "serve":
-            return serve(arguments)
-        contact = load_contact(arguments.directory)
-        value, text = COMMANDS[arguments.command](contact, arguments)
+            serve(arguments)
+        else:
+            value, text = COMMANDS[arguments.command](load_contact(arguments.directory), arguments)
+            print(json.dumps(value, indent=2) if arguments.json else text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; say no more
+        return FAILED
     except ImportError as error:
         return _complain(f"cannot run without {error.name}: install 'mender-python-client[devserver]'", FAILED)
     except ConfigError as error:
@@ -44,7 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(error), MISSING if error.status == 404 else FAILED)
     except (MenderError, OSError) as error:
         return _complain(str(error), FAILED)
-    print(json.dumps(value, indent=2) if arguments.json else text)
     return DONE
 
 
@@ -56,7 +60,7 @@ def _complain(message: str, code: int) -> int:
 # serve
 
 
-def serve(arguments: argparse.Namespace) -> int:
+def serve(arguments: argparse.Namespace) -> None:
     """Run the server in the foreground until SIGINT or SIGTERM."""
     from mender_client.devserver.server import DevServer  # aiohttp is needed for this command only
 
@@ -77,7 +81,6 @@ def serve(arguments: argparse.Namespace) -> int:
         print(_greeting(load_contact(arguments.directory), arguments), flush=True)
         while (event := happened.get()) is not None:
             print(_event_json(event) if arguments.json else _event_text(event), flush=True)
-    return DONE
 
 
 def _greeting(contact: Contact, arguments: argparse.Namespace) -> str:

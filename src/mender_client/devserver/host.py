@@ -152,7 +152,10 @@ class Host:
         )
 
         async def main(raw: web.BaseRequest) -> web.StreamResponse:
-            return await (management if raw.path.startswith(PREFIX) else devices)(raw)
+            try:
+                return await (management if raw.path.startswith(PREFIX) else devices)(raw)
+            except ConnectionError:
+                return web.StreamResponse()  # the client went away in mid-request; there is nobody to answer
 
         return main, storage
 

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from aiohttp import ClientPayloadError, web
+from aiohttp import web
 
 from mender_client.devserver import artifacts, faults
 from mender_client.devserver.deployments import Deployment
@@ -113,7 +113,7 @@ class Management:
                 return json_reply(artifacts.as_json(self._world.artifacts.add(artifact)), 201)
         except ServerError as error:
             return error_reply(error.status, str(error))
-        except (OSError, ClientPayloadError) as error:
+        except OSError as error:
             return error_reply(500, f"cannot store the upload: {error}")
         finally:
             part.unlink(missing_ok=True)
