@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Shows a whole update, twice, on one machine: ``make demo``.
+
+A Mender server (the dev server, over TLS), a device that is a folder, and on it the real client and the real
+sub-updater as processes. Nothing is left when it has ended, nothing is written outside one temporary folder, and no
+port is fixed.
+
+Exit code: 0 when the server saw exactly the statuses that it should have, and the device runs what it should; else 1;
+130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from board import build_board, fill_partitions
+from device import Device
+from processes import StopSignals, adopt_orphans, end_descendants
+from releases import IMAGE_BYTES, Release, make_image, read_release, write_release
+from story import Stage, Story
+from timeline import BOLD, DIM, RED, Style, Timeline
+
+from mender_client.devserver import DevServer
+from mender_client.errors import DeviceError, MenderError
+
+DEVICE_TYPE = "demo-board"
+WELCOME = """\
+A Mender server and a device, both on this machine. The client (mender-python-client daemon) and the sub-updater \
+(support/install) are the real ones and run as processes of their own; the device is a folder, its two partitions are \
+files in it, and a "reboot" is a simulated boot loader that runs again."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo and return its exit code."""
+    options = _parse(arguments)
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # it is a TextIOWrapper here
+    signals = StopSignals()
+    timeline = Timeline(sys.stdout, Style.of(sys.stdout))
+    try:
+        return _play(options, timeline, signals)
+    except BrokenPipeError:
+        # whoever read our output has gone; keep the interpreter from complaining about it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MenderError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"demo: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\ndemo: stopped; everything is cleaned up\n")
+        return 130
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="demo.py", description="Update a simulated device from a Mender server, once well and once badly."
+    )
+    parser.add_argument(
+        "--artifact",
+        type=Path,
+        metavar="FILE",
+        help="deploy this .mender file first; the device is made to fit it (default: one is written)",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave server and device running at the end, and say how to play with them"
+    )
+    return parser.parse_args(arguments)
+
+
+def _play(options: argparse.Namespace, timeline: Timeline, signals: StopSignals) -> int:
+    client = _program("mender-python-client")
+    adopt_orphans()
+    with contextlib.ExitStack() as stack:
+        stack.callback(signals.pass_over)
+        with signals.held_back():
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mender-demo-"))).resolve()
+            stack.callback(end_descendants)
+        good = _first_release(options.artifact, folder)
+        bad = write_release(folder, _other_name("release-3", good), good.device_type, is_healthy=False)
+        with signals.held_back():
+            server = stack.enter_context(DevServer(folder / "server"))
+        device = _make_device(folder, client, server, good)
+        stack.callback(device.close)
+        # last in, first out: signals are passed over from here, before anything is taken apart
+        stack.callback(signals.pass_over)
+        _greet(timeline, folder, good, is_given=options.artifact is not None)
+        stage = Stage(server, device, timeline)
+        story = Story(stage, good, bad)
+        story.tell()
+        is_good = story.verdict()
+        timeline.text()
+        timeline.text(_conclusion(timeline, is_good=is_good), BOLD)
+        if options.keep:
+            _keep(stage, folder, good, bad)
+        return 0 if is_good else 1
+
+
+def _program(name: str) -> Path:
+    path = Path(sysconfig.get_path("scripts")) / name
+    if not path.exists():
+        raise DeviceError(f"cannot find {path}: run the demo with 'make demo', which installs it")
+    return path
+
+
+def _first_release(artifact: Path | None, folder: Path) -> Release:
+    if artifact is None:
+        return write_release(folder, "release-2", DEVICE_TYPE, is_healthy=True)
+    return read_release(artifact.resolve())
+
+
+def _other_name(name: str, release: Release) -> str:
+    return name if name != release.name else f"{name}-demo"
+
+
+def _make_device(folder: Path, client: Path, server: DevServer, release: Release) -> Device:
+    """A device that fits the release: its type, and whatever else it depends on."""
+    installed = {"artifact_name": _other_name("release-1", release), **release.needs}
+    board = build_board(
+        folder / "device",
+        client=client,
+        server_url=server.url,
+        certificate=server.certificate,
+        device_type=release.device_type,
+        provides=installed,
+    )
+    first_image = make_image(installed["artifact_name"], is_healthy=True)
+    fill_partitions(board, image=first_image, size_bytes=max(2 * IMAGE_BYTES, release.image_bytes))
+    return Device(board, client)
+
+
+def _greet(timeline: Timeline, folder: Path, release: Release, *, is_given: bool) -> None:
+    timeline.text(WELCOME)
+    timeline.text(f"Everything is in {folder}, which is removed at the end.", DIM)
+    if is_given:
+        timeline.text(f"The first update is {release.path}: {release.name} for {release.device_type}.")
+        if release.payload_type != "rootfs-image":
+            timeline.text(
+                f"Its payload is of type {release.payload_type!r}. This sub-updater knows no types: it writes the only "
+                "file of the payload to the partition, as if it were an image."
+            )
+
+
+def _conclusion(timeline: Timeline, *, is_good: bool) -> str:
+    if is_good:
+        return f"Everything as it should be, in {timeline.seconds:.0f} s."
+    return "Not as it should be: see the lines with NOT."
+
+
+def _keep(stage: Stage, folder: Path, good: Release, bad: Release) -> None:
+    """Leave everything running until Ctrl-C."""
+    more = write_release(folder, _other_name("release-4", good), good.device_type, is_healthy=True)
+    stage.timeline.text()
+    stage.timeline.text("Server and device go on running; Ctrl-C here ends and removes all. In another terminal:", BOLD)
+    stage.timeline.verbatim(_hints(stage, folder, more, bad))
+    stage.timeline.chapter("4. Yours", "What you do shows up here.")
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            try:
+                stage.for_seconds(60.0)
+            except DeviceError as error:
+                stage.timeline.device("client", str(error), colour=RED)
+    stage.timeline.text("\nStopped; server and device are removed.")
+
+
+def _hints(stage: Stage, folder: Path, more: Release, bad: Release) -> str:
+    """What to try, as commands that can be copied."""
+    program, directory = str(_program("mender-devserver")), str(folder / "server")
+
+    def devserver(*words: str) -> str:
+        return shlex.join([program, *words, "--directory", directory])
+
+    device = stage.device
+    hints = {
+        "who is there, and what it is like": [devserver("devices"), devserver("inventory", stage.device_id[:8])],
+        "another update, which works": [devserver("upload", str(more.path)), devserver("deploy", more.name)],
+        "the one that fails, again": [devserver("deploy", bad.name)],
+        "how the newest one went, and its log if it failed": [devserver("status"), devserver("log")],
+        "a bad day: the next download is cut": [
+            devserver("fault", "add", "--kind", "artifact", "--drop-after-bytes", "1000000")
+        ],
+        "the device: its files, and its root for the client's commands": [
+            shlex.join(["ls", "-R", str(device.board.root)]),
+            shlex.join([*device.client_command, "show-artifact"]),
+        ],
+        f"end the client (now process {device.daemon_pid}) and start it again": [
+            f"kill {device.daemon_pid}",
+            shlex.join(device.daemon_command),
+        ],
+    }
+    return "\n".join(
+        line for what, commands in hints.items() for line in ("", f"  # {what}", *(f"  {one}" for one in commands))
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,305 @@
+"""What the demo shows, in order: a new device, an update that works, an update that doesn't."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from board import Board
+from device import Device, Said
+from releases import Release
+from timeline import BOLD, GREEN, RED, YELLOW, Timeline, size
+
+from mender_client.devserver import DevServer, Event, Fault
+from mender_client.errors import MenderError
+
+TICK_SECONDS = 0.002
+"""Short: what a server and a device say to each other is to be printed in its order."""
+LONGEST_SECONDS = 60.0
+DOWNLOAD_SECONDS = 1.5
+"""Downloads are slowed down to take about as long, so that there is something to see."""
+SETTLE_SECONDS = 0.5
+SHOWN_ATTRIBUTES = ("artifact_name", "device_type", "mac_demo0", "mender_client_version")
+
+WORKS = ["downloading", "installing", "success"]
+OUTCOMES = ("success", "failure", "already-installed", "noartifact", "aborted")
+FAILS = ["downloading", "installing", "failure"]
+
+
+class StuckError(MenderError):
+    """What the demo waits for doesn't come."""
+
+
+class Stage:
+    """Keeps both sides going and prints what they do, while the story waits for something.
+
+    Args:
+        server: the server, which has started.
+        device: the device, still switched off.
+        timeline: where it is told.
+    """
+
+    def __init__(self, server: DevServer, device: Device, timeline: Timeline) -> None:
+        self.server = server
+        self.device = device
+        self.timeline = timeline
+        self.seen: list[Event] = []
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._promised_bytes = 0
+        self._has_token = False
+        server.subscribe(self._events.put)
+
+    @property
+    def device_id(self) -> str:
+        """The server's id of the only device."""
+        return self.server.devices()[0].id
+
+    def tick(self) -> None:
+        """Print what has happened, and let the device go on."""
+        while not self._events.empty():
+            event = self._events.get()
+            self.seen.append(event)
+            self._tell(event)
+        if self._promised_bytes:
+            sent = [one.bytes_sent for one in self.server.requests if one.kind == "artifact"]
+            self.timeline.progress(sent[-1], self._promised_bytes)
+        for said in self.device.tick():
+            self._repeat(said)
+
+    def until(self, condition: Callable[[], bool], awaited: str) -> None:
+        """Go on until something is true.
+
+        Raises:
+            StuckError: it doesn't come true.
+        """
+        end = time.monotonic() + LONGEST_SECONDS
+        while not condition():
+            if time.monotonic() > end:
+                raise StuckError(f"cannot go on: waited {LONGEST_SECONDS:g} s for {awaited}; see the lines above")
+            self.tick()
+            time.sleep(TICK_SECONDS)
+        self.tick()
+
+    def for_seconds(self, seconds: float) -> None:
+        """Go on for some time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.tick()
+            time.sleep(TICK_SECONDS)
+
+    def until_event(self, name: str, since: int, **data: Any) -> None:
+        """Go on until the server has seen something.
+
+        Args:
+            name: of the event.
+            since: look at ``seen`` from here on only.
+            data: what it must say.
+        """
+
+        def is_there() -> bool:
+            return any(
+                event.name == name and all(event.data.get(key) == value for key, value in data.items())
+                for event in self.seen[since:]
+            )
+
+        self.until(is_there, f"the server to see '{name}'")
+
+    def index_of_outcome(self, since: int) -> int:
+        """Where in ``seen`` the first final status is, from an index on."""
+        return next(
+            index
+            for index, event in enumerate(self.seen)
+            if index >= since and event.name == "status" and event.data["status"] in OUTCOMES
+        )
+
+    def _repeat(self, said: Said) -> None:
+        colour = {"power": YELLOW, "boot loader": YELLOW}.get(said.who, GREEN)
+        self.timeline.device(said.who, said.text, colour=RED if said.is_complaint else colour)
+
+    def _tell(self, event: Event) -> None:
+        data, say = event.data, self.timeline.server
+        match event.name:
+            case "device-pending":
+                say(f"pending: an unknown device asks for access, {_pairs(data['identity'])}")
+            case "device-accepted":
+                say("accepted")
+            case "token":
+                if not self._has_token:  # every start of the client gets one; that is no news
+                    say("gives it a token, which goes with every request from now on")
+                self._has_token = True
+            case "inventory":
+                say(f"knows the {self._inventory(str(data['device_id']))}")
+            case "offered":
+                say("offers it to the device, with a link")
+            case "download":
+                say(f"sends the Artifact ({size(data['bytes_promised'])})")
+                self._promised_bytes = data["bytes_promised"]
+            case "download-end":
+                self.timeline.progress(data["bytes_sent"], self._promised_bytes)
+                self.timeline.end_progress(self._promised_bytes)
+                self._promised_bytes = 0
+            case "status":
+                say(f"status: {data['status'].upper()}")
+            case "log":
+                say(f"has the deployment's log, {data['messages']} lines")
+            case "deployment":
+                say(f"deployment {data['deployment_id'][:8]}: {data['artifact_name']}")
+            case "artifact":
+                say(f"has {data['artifact_name']}, made for {', '.join(data['device_types'])}")
+            case "fault":
+                return  # the slow download
+            case name:
+                say(name)
+
+    def _inventory(self, device_id: str) -> str:
+        attributes = self.server.inventory(device_id)
+        shown = [f"{name}={attributes[name]}" for name in SHOWN_ATTRIBUTES if name in attributes]
+        if sum(event.name == "inventory" for event in self.seen) > 1:
+            shown = shown[:1]
+        return f"inventory: {', '.join(shown)} and {len(attributes) - len(shown)} more"
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+class Story:
+    """The two deployments, told on a stage.
+
+    Args:
+        stage: where.
+        good: what is deployed first.
+        bad: what is deployed then, and fails.
+    """
+
+    def __init__(self, stage: Stage, good: Release, bad: Release) -> None:
+        self._stage = stage
+        self._good = good
+        self._bad = bad
+        self._deployments: dict[str, str] = {}
+
+    def tell(self) -> None:
+        """Play it through.
+
+        Raises:
+            MenderError: it doesn't go on.
+        """
+        self._let_in()
+        self._update(
+            self._good,
+            f"2. An update that works: {self._good.name}",
+            "The client downloads the Artifact, proves it, and hands it over to the sub-updater, which writes the "
+            "image to the partition that is not running and reboots into it. Only a system that proves healthy is "
+            "kept.",
+            "success",
+        )
+        self._update(
+            self._bad,
+            f"3. An update that fails: {self._bad.name}",
+            "The same way again, but the service of this release doesn't start. The sub-updater sees it after the "
+            "reboot, goes back to the partition that worked, and the server gets the log.",
+            "failure",
+        )
+        self._show_log()
+
+    def _let_in(self) -> None:
+        stage = self._stage
+        stage.timeline.chapter(
+            "1. A new device",
+            "The client makes a key, and asks the server for access with the device's identity, signed with that key. "
+            "Nobody gets in until a person has said yes.",
+        )
+        stage.timeline.server(f"listens on {stage.server.url} (TLS)")
+        stage.device.power_on()
+        stage.until_event("device-pending", 0)
+        stage.for_seconds(SETTLE_SECONDS)
+        stage.timeline.operator("that's the new board on my desk: accept it")
+        stage.server.accept(stage.device_id)
+        stage.until_event("inventory", 0)
+        stage.for_seconds(SETTLE_SECONDS)
+
+    def _update(self, release: Release, title: str, why: str, outcome: str) -> None:
+        stage = self._stage
+        stage.timeline.chapter(title, why)
+        since = len(stage.seen)
+        stage.server.upload(release.path)
+        stage.tick()
+        rate = max(release.path.stat().st_size / DOWNLOAD_SECONDS, 1.0)
+        stage.server.add_fault(Fault(kind="artifact", bytes_per_second=rate))
+        stage.timeline.operator(f"deploy {release.name} to all devices")
+        self._deployments[release.name] = stage.server.deploy(release.name)
+        stage.until(lambda: self._is_over(release), f"the deployment of {release.name} to end")
+        if self._statuses(release)[-1:] == [outcome]:
+            stage.until_event("inventory", stage.index_of_outcome(since))
+        stage.for_seconds(SETTLE_SECONDS)
+
+    def _is_over(self, release: Release) -> bool:
+        deployment_id, stage = self._deployments[release.name], self._stage
+        return stage.server.status(deployment_id, stage.device_id) in OUTCOMES
+
+    def _statuses(self, release: Release) -> list[str]:
+        return self._stage.server.statuses(self._deployments[release.name], self._stage.device_id)
+
+    def _log(self, release: Release) -> list[dict[str, Any]]:
+        return self._stage.server.log(self._deployments[release.name], self._stage.device_id) or []
+
+    def _show_log(self) -> None:
+        timeline, shortened = self._stage.timeline, self._stage.device.shortened
+        timeline.text()
+        timeline.text(f"The log of {self._bad.name}, as the server has it (ids and paths cut short):", BOLD)
+        for message in self._log(self._bad):
+            text = shortened(message["message"])
+            timeline.verbatim(f"    {message['timestamp'][11:19]} {message['level']:7} {text}")
+
+    def verdict(self) -> bool:
+        """Compare what happened with what should have, and say so; true when there is no difference."""
+        timeline = self._stage.timeline
+        timeline.text()
+        timeline.text("Does it all agree?", BOLD)
+        checks = [
+            self._check_statuses(self._good, WORKS),
+            self._check_statuses(self._bad, FAILS),
+            self._check_log(),
+            *self._check_device(self._stage.device.board),
+        ]
+        for is_good, text in checks:
+            timeline.verdict(is_good=is_good, text=text)
+        return all(is_good for is_good, _ in checks)
+
+    def _check_statuses(self, release: Release, expected: list[str]) -> tuple[bool, str]:
+        what = f"the server was told of {release.name}: "
+        return _compare(what, expected, self._statuses(release), ", ".join)
+
+    def _check_log(self) -> tuple[bool, str]:
+        lines = len(self._log(self._bad))
+        return lines > 0, f"the server has the log of {self._bad.name}: {lines} lines"
+
+    def _check_device(self, board: Board) -> list[tuple[bool, str]]:
+        return [
+            _compare("the active partition is ", "B", board.running, str),
+            (
+                _digest(board.partition(board.running), self._good.image_bytes) == self._good.image_sha256,
+                f"the active partition holds the image of {self._good.name}, byte for byte",
+            ),
+            _compare("artifact_info names ", self._good.name, board.artifact_name, str),
+            (not (board.data / "update.lock").exists(), "no update is left half done (there is no update.lock)"),
+        ]
+
+
+def _compare(what: str, expected: Any, actual: Any, shown: Callable[[Any], str]) -> tuple[bool, str]:
+    if expected == actual:
+        return True, f"{what}{shown(actual)}"
+    return False, f"{what}{shown(actual) or 'nothing'} (expected: {shown(expected)})"
+
+
+def _digest(path: Path, length: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while length > 0 and (chunk := file.read(min(length, 1024 * 1024))):
+            digest.update(chunk)
+            length -= len(chunk)
+    return digest.hexdigest()

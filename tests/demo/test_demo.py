@@ -1,0 +1,172 @@
+"""The demo as its reader runs it: one process that starts everything and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+DEMO = PROJECT / "demo/demo.py"
+ARTIFACTS = PROJECT / "tests/data/artifacts"
+LONGEST_RUN_S = 120.0
+
+
+def start_demo(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Starts the demo with a temporary folder of its own, its output in a pipe."""
+    return subprocess.Popen(
+        [sys.executable, str(DEMO), *arguments],
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONIOENCODING": "utf-8"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def run_demo(temporary: Path, *arguments: str) -> tuple[int, str, str]:
+    """Runs the demo to its end: exit code, standard output, standard error."""
+    with start_demo(temporary, *arguments) as demo:
+        out, err = demo.communicate(timeout=LONGEST_RUN_S)
+    return demo.returncode, out, err
+
+
+def processes_below(folder: Path) -> list[str]:
+    """The command lines of all processes that name something below the folder."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = file.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:
+            continue  # it has ended meanwhile
+        if str(folder) in command:
+            found.append(command)
+    return found
+
+
+def assert_in_order(lines: list[str], text: str) -> None:
+    """Each line is in the text, behind the one before."""
+    place = 0
+    for line in lines:
+        at = text.find(line, place)
+        assert at >= 0, f"{line!r} is missing, or in the wrong place, in:\n{text}"
+        place = at + len(line)
+
+
+SUCCESS_LINES = [
+    "pending: an unknown device",
+    "operator: that's the new board",
+    "accepted",
+    "inventory:",
+    "status: DOWNLOADING",
+    "100 % of",
+    "status: INSTALLING",
+    "is handed over",
+    "sub-updater: writing",
+    "the “reboot”",
+    "boot loader: starting B",
+    "status: SUCCESS",
+]
+FAILURE_LINES = [
+    "An update that fails: release-3",
+    "status: INSTALLING",
+    "boot loader: starting A",
+    "health check: the service of this release doesn't start",
+    "boot loader: starting B",
+    "has the deployment's log",
+    "status: FAILURE",
+    "The log of release-3, as the server has it",
+    "the health check failed (exit 1)",
+    "rolled back: B runs",
+]
+VERDICT_LINES = [
+    "  ok  the server was told of release-3: downloading, installing, failure",
+    "  ok  the active partition is B",
+    "Everything as it should be",
+]
+
+
+def test_an_update_works_and_another_one_is_rolled_back(tmp_path: Path) -> None:
+    """The demo shows both sides of two updates, ends with 0 when all is right, and leaves nothing."""
+    code, out, err = run_demo(tmp_path)
+    assert (0, "") == (code, err), out
+    assert_in_order([*SUCCESS_LINES, *FAILURE_LINES, *VERDICT_LINES], out)
+    assert "  ok  the server was told of release-2: downloading, installing, success" in out
+    assert "NOT" not in out
+    assert [] == list(tmp_path.iterdir())
+    assert [] == processes_below(tmp_path)
+
+
+def test_a_real_artifact_is_the_first_update(tmp_path: Path) -> None:
+    """Any real Artifact with one file is installed; type and depends of the device are taken from it."""
+    code, out, err = run_demo(tmp_path, "--artifact", str(ARTIFACTS / "signed-rsa.mender"))
+    assert (0, "") == (code, err), out
+    assert_in_order([*SUCCESS_LINES, *FAILURE_LINES, *VERDICT_LINES], out)
+    assert "for qemux86-64." in out
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("module-files-scripts-meta.mender", "has 2 files (text.txt, small.bin)"),
+        ("bootstrap-no-payload.mender", "has 0 files (none)"),
+        ("rsa3072.pub", "cannot show"),
+        ("missing.mender", "No such file"),
+    ],
+)
+def test_what_no_partition_can_take_is_refused_at_once(tmp_path: Path, name: str, complaint: str) -> None:
+    """An Artifact that can't be shown is named with the reason, and the exit code is 1."""
+    code, out, err = run_demo(tmp_path, "--artifact", str(ARTIFACTS / name))
+    assert (1, "") == (code, out)
+    assert complaint in err
+    assert 1 == err.count("\n")
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["pending: ", "status: DOWNLOADING", "sub-updater: writing"])
+def test_a_signal_at_any_time_cleans_up(tmp_path: Path, moment: str, number: signal.Signals) -> None:
+    """Ctrl-C ends every process that the demo started and removes its folder, also when it comes twice."""
+    with start_demo(tmp_path) as demo:
+        assert demo.stdout is not None
+        while (line := demo.stdout.readline()) and moment not in line:
+            continue
+        demo.send_signal(number)
+        demo.send_signal(number)
+        _, err = demo.communicate(timeout=LONGEST_RUN_S)
+    assert 130 == demo.returncode
+    assert "demo: stopped; everything is cleaned up" in err
+    assert [] == list(tmp_path.iterdir())
+    assert [] == processes_below(tmp_path)
+
+
+def test_kept_devices_go_on(tmp_path: Path) -> None:
+    """--keep says how to play with server and device, and takes further deployments until Ctrl-C."""
+    with start_demo(tmp_path, "--keep") as demo:
+        assert demo.stdout is not None
+        commands = []
+        while (line := demo.stdout.readline()) and "4. Yours" not in line:
+            commands += [line.strip()] if line.startswith("  /") else []
+        for wanted in ("upload", "deploy release-4", "show-artifact"):
+            command = next(one for one in commands if f" {wanted}" in one)
+            done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+        assert "release-2\n" == done.stdout
+        while (line := demo.stdout.readline()) and "status: SUCCESS" not in line:
+            continue
+        demo.send_signal(signal.SIGINT)
+        out, _ = demo.communicate(timeout=LONGEST_RUN_S)
+    assert 0 == demo.returncode
+    assert "server and device are removed" in out
+    assert [] == list(tmp_path.iterdir())
+    assert [] == processes_below(tmp_path)
+
+
+def test_help_lists_the_words_of_make() -> None:
+    """`make help` has a line for the demo."""
+    done = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert "make demo" in done.stdout
