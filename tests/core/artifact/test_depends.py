@@ -1,4 +1,3 @@
-# ruff: noqa: SIM300
 """What an Artifact asks of the device, and what the device provides afterwards."""
 
 from __future__ import annotations

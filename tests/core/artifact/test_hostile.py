@@ -1,4 +1,3 @@
-# ruff: noqa: SIM300
 """The refuse list: each way to make an Artifact that must not be believed, and what is said about it."""
 
 from __future__ import annotations
@@ -204,6 +203,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a huge header size": (
         lambda: outer(MEMBERS[:2])[:-1024] + tar_block("header.tar", 8**11 - 1),
         "more than the limit of 2097152",
+    ),
+    "an exbibyte of payload": (
+        lambda: outer(MEMBERS[:3])[:-1024] + pax(pax_record("size", str(1 << 59))) + tar_block("data/0000.tar"),
+        "data/0000.tar has 576460752303423488 bytes, more than the limit of 68719476736",
     ),
     # Extended headers
     "an unknown record": (lambda: with_pax(pax_record("linkpath", "x")), "'linkpath', which has no place"),

@@ -1,4 +1,3 @@
-# ruff: noqa: SIM300
 """The reference tool's Artifacts: what they say, whole and in pieces, and what becomes of them when cut short."""
 
 from __future__ import annotations

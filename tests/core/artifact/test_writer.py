@@ -1,4 +1,3 @@
-# ruff: noqa: SIM300
 """Artifacts of our own: the same bytes for the same input, and read like the reference tool's."""
 
 from __future__ import annotations

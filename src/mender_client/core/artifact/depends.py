@@ -29,16 +29,9 @@ def check_depends(header: Header, *, device_type: str, artifact_name: str, provi
         ArtifactError: something isn't met; the message names all that is required and what the device has.
     """
     has = {**provides, DEVICE_TYPE: device_type, NAME: artifact_name}
-    required = dict(header.payload.depends)
-    unmet = []
-    for key, values in (
-        (DEVICE_TYPE, header.device_types),
-        (NAME, header.depends_names),
-        (GROUP, header.depends_groups),
-    ):
-        if values and has.get(key) not in values:
-            unmet.append(_unmet(key, values, has))
-    unmet += [_unmet(key, values, has) for key, values in required.items() if has.get(key) not in values]
+    fixed = ((DEVICE_TYPE, header.device_types), (NAME, header.depends_names), (GROUP, header.depends_groups))
+    required = [(key, values) for key, values in fixed if values] + list(header.payload.depends.items())
+    unmet = [_unmet(key, values, has) for key, values in required if has.get(key) not in values]
     if unmet:
         raise refusal(
             f"{shown(header.artifact_name)} doesn't fit this device: {', and '.join(unmet)}",

@@ -286,6 +286,8 @@ class ArtifactReader:
         if compression is None:
             raise refusal(f"{shown(member.name)} stands where {PAYLOAD} is due")
         limits = self._limits
+        if member.size > limits.payload_bytes:
+            raise refusal(f"{member.name} has {member.size} bytes, more than the limit of {limits.payload_bytes}")
         budget = expansion_budget(member.size, limits.payload_bytes, limits)
         return open_decoder(self._tar, compression, member.name, budget=budget, limits=limits)
 
