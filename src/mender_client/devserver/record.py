@@ -49,7 +49,7 @@ class Exchange:
         path: without the query, which may hold a signature.
         kind: ``auth``, ``inventory``, ``next``, ``status``, ``log``, ``artifact`` or ``other``.
         headers: of the request, names in lower case, without the secrets.
-        device_id: whose token it carried, or whose link it was; empty if neither is good.
+        device_id: whose good token it carried, or whom its link names; else empty.
         status: of the reply; 0 when the connection was cut instead.
         bytes_received: length of the request's body.
         bytes_sent: body bytes of the reply so far.
