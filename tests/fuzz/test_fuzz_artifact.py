@@ -6,9 +6,9 @@ from fuzz.fuzz_artifact import run
 
 
 def test_only_artifact_errors_come_out_in_little_time_and_memory() -> None:
-    """Of two thousand broken Artifacts each is refused or sound, quickly and in bounded memory."""
-    result = run(2000, 1_000_000)
+    """Of five hundred broken Artifacts each is refused or sound, quickly and in bounded memory."""
+    result = run(500, 1_000_000)
     assert result.failures == ()
-    assert sum(result.outcomes.values()) == 2000
-    assert result.outcomes["accepted"] < 500
-    assert len(result.outcomes) > 40
+    assert sum(result.outcomes.values()) == 500
+    assert result.outcomes["accepted"] < 125
+    assert len(result.outcomes) > 30

@@ -53,6 +53,7 @@ def test_what_is_met_passes(header: Header) -> None:
         (replace(HEADER, depends_names=("a", "b")), "'artifact_name' to be 'a' or 'b', and the device has 'old'"),
         (replace(HEADER, depends_groups=("a",)), "'artifact_group' to be 'a', and the device has 'group'"),
         (depending(missing=("a",)), "'missing' to be 'a', and the device has none"),
+        (replace(HEADER, device_types=tuple("abcdefghij")), "or 'h' or one of 2 more, and the device has 'board'"),
         (depending(artifact_group=()), "'artifact_group' to be something impossible"),
     ],
 )

@@ -13,6 +13,8 @@ NAME = "artifact_name"
 GROUP = "artifact_group"
 DEVICE_TYPE = "device_type"
 
+_SHOWN_VALUES = 8
+
 
 def check_depends(header: Header, *, device_type: str, artifact_name: str, provides: Mapping[str, str]) -> None:
     """Check everything that the Artifact asks of the device.
@@ -40,7 +42,9 @@ def check_depends(header: Header, *, device_type: str, artifact_name: str, provi
 
 
 def _unmet(key: str, values: tuple[str, ...], has: Mapping[str, str]) -> str:
-    wanted = " or ".join(shown(value) for value in values[:8]) or "something impossible"
+    wanted = " or ".join(shown(value) for value in values[:_SHOWN_VALUES]) or "something impossible"
+    if len(values) > _SHOWN_VALUES:
+        wanted += f" or one of {len(values) - _SHOWN_VALUES} more"
     there = shown(has[key]) if key in has else "none"
     return f"it requires {shown(key)} to be {wanted}, and the device has {there}"
 
