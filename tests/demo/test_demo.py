@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from mender_client.core.artifact import PayloadSource, rootfs_image, write_artifact
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEMO = PROJECT / "demo/demo.py"
@@ -108,6 +111,24 @@ def test_a_real_artifact_is_the_first_update(tmp_path: Path) -> None:
     assert_in_order([*SUCCESS_LINES, *FAILURE_LINES, *VERDICT_LINES], out)
     assert "for qemux86-64." in out
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_difference_is_named(tmp_path: Path) -> None:
+    """When the first update doesn't end as it should, the demo says what differs and ends with 1."""
+    artifact, temporary = tmp_path / "broken.mender", tmp_path / "temporary"
+    temporary.mkdir()
+    image = b"release=broken-2\nservice=broken\n" * 100
+    source = PayloadSource("rootfs.img", len(image), lambda: io.BytesIO(image))
+    with artifact.open("wb") as out_file:
+        write_artifact(out_file, rootfs_image("broken-2", ["a-board"]), [source])
+    code, out, err = run_demo(temporary, "--artifact", str(artifact))
+    assert (1, "") == (code, err), out
+    expected = "(expected: downloading, installing, success)"
+    assert f"  NOT the server was told of broken-2: downloading, installing, failure {expected}" in out
+    assert "  NOT the active partition is A (expected: B)" in out
+    assert "  NOT artifact_info names release-1 (expected: broken-2)" in out
+    assert "Not as it should be: see the lines with NOT." in out
+    assert [] == list(temporary.iterdir())
 
 
 @pytest.mark.parametrize(
