@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import syslog
 import time
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool) -> N
     """
     handlers = [_main_handler(file)]
     if is_syslog_wanted and not _is_journal() and SYSLOG_SOCKET.is_socket():
-        handlers.append(_syslog_handler())
+        handlers.append(_SyslogHandler())
     logger = logging.getLogger("mender_client")
     logger.handlers = handlers
     logger.propagate = False
@@ -85,12 +86,15 @@ def _main_handler(file: str | None) -> logging.Handler:
     return handler
 
 
-def _syslog_handler() -> logging.Handler:
-    from logging.handlers import SysLogHandler
+class _SyslogHandler(logging.Handler):
+    """Logs through the C library; logging.handlers would cost half a megabyte of memory."""
 
-    handler = SysLogHandler(address=str(SYSLOG_SOCKET), facility=SysLogHandler.LOG_DAEMON)
-    handler.ident = f"mender-python-client[{os.getpid()}]: "
-    return handler
+    def __init__(self) -> None:
+        super().__init__()
+        syslog.openlog("mender-python-client", syslog.LOG_PID, syslog.LOG_DAEMON)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        syslog.syslog(_PRIORITIES.get(record.levelno, 6), _one_line(record.getMessage()))
 
 
 def _is_journal() -> bool:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mender_client.core.artifact import ArtifactReader, Header, SignatureCheck, check_depends
 from mender_client.core.model import Deployment, Link, Provides
 from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile, Transport
 from mender_client.core.resume import Promise
 from mender_client.errors import ArtifactError, StorageError
 
 from .stream import ArtifactStream, RenewableLink, StartOverError, StreamHooks, Tries
+
+if TYPE_CHECKING:
+    from mender_client.core.artifact import Header, SignatureCheck
 
 _logger = logging.getLogger(__name__)
 _PROGRESS_STEP_PERCENT = 10
@@ -161,6 +164,9 @@ class Downloader:
         return True
 
     def _read(self, stream: ArtifactStream, deployment: Deployment, provides: Provides) -> Header:
+        # imported when an Artifact comes: an idle daemon does without the memory
+        from mender_client.core.artifact import ArtifactReader, check_depends
+
         reader = ArtifactReader(stream, check_signature=self._policy.check_signature)
         header = reader.read_header()
         if self._policy.check_signature is None:

@@ -1,0 +1,1 @@
+"""Figures that the README and the documents state, each made by a command: ``python -m benchmarks.footprint`` …"""

@@ -1,0 +1,132 @@
+"""What the benchmarks share: a lean environment, a device folder, a counting proxy, a look at a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def lean_environment() -> Iterator[Path]:
+    """A virtual environment with this client and urllib3 only, as on a device; yields its ``bin`` folder."""
+    with tempfile.TemporaryDirectory(prefix="mender-bench-") as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder) / "bin" / "python"
+        subprocess.run([str(python), "-m", "pip", "install", "-q", str(PROJECT)], check=True)
+        yield python.parent
+
+
+def make_device(root: Path, *, server_url: str, certificate: Path | None, settings: dict[str, object]) -> None:
+    """Make a device folder for ``--root``."""
+    for folder in ("etc/mender", "var/lib/mender", "usr/share/mender/identity", "usr/share/mender/inventory"):
+        (root / folder).mkdir(parents=True)
+    (root / "var/lib/mender/device_type").write_text("device_type=bench\n")
+    (root / "etc/mender/artifact_info").write_text("artifact_name=bench-1\n")
+    config: dict[str, object] = {"ServerURL": server_url, **settings}
+    if certificate is not None:
+        shutil.copy(certificate, root / "etc/mender/server.crt")
+        config["ServerCertificate"] = "/etc/mender/server.crt"
+    (root / "etc/mender/mender.conf").write_text(json.dumps(config))
+    make_script(root / "usr/share/mender/identity/mender-device-identity", "echo mac=02:00:00:00:00:01")
+    make_script(root / "usr/share/mender/install", "exit 0")
+
+
+def make_script(path: Path, body: str) -> None:
+    """Write an executable shell script."""
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessState:
+    """What the kernel tells of a process."""
+
+    resident_mib: float
+    threads: int
+    cpu_seconds: float
+    context_switches: int
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessState:
+        """Look at a process now; the CPU time leaves out its children."""
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+        def number(name: str) -> int:
+            match = re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)
+            if match is None:
+                raise SystemExit(f"cannot find {name} of process {pid}: has it ended?")
+            return int(match[1])
+
+        return cls(
+            resident_mib=number("VmRSS") / 1024,
+            threads=number("Threads"),
+            cpu_seconds=(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
+            context_switches=number("voluntary_ctxt_switches") + number("nonvoluntary_ctxt_switches"),
+        )
+
+
+def precise_cpu_seconds(pid: int) -> float:
+    """CPU time of the only thread of a process, in nanosecond steps."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+class CountingProxy:
+    """Forwards TCP to a server and counts connections and bytes; TLS passes through untouched.
+
+    Args:
+        port: the server's port on 127.0.0.1.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.connections = 0
+        self.bytes = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            server = socket.create_connection(("127.0.0.1", self._target))
+            for source, sink in ((client, server), (server, client)):
+                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                self.bytes += len(data)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Take no further connections."""
+        self._listener.close()
+
+
+def machine() -> str:
+    """One line about where the figures were made."""
+    return f"Python {sys.version.split()[0]}, {ssl.OPENSSL_VERSION}, {os.cpu_count()} cores"
