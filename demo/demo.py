@@ -23,7 +23,7 @@ from pathlib import Path
 
 from board import build_board, fill_partitions
 from device import Device
-from processes import StopSignals, adopt_orphans, end_descendants
+from processes import StopSignals, adopt_orphans
 from releases import IMAGE_BYTES, Release, make_image, read_release, write_release
 from story import Stage, Story
 from timeline import BOLD, DIM, RED, Style, Timeline
@@ -79,10 +79,8 @@ def _play(options: argparse.Namespace, timeline: Timeline, signals: StopSignals)
     client = _program("mender-python-client")
     adopt_orphans()
     with contextlib.ExitStack() as stack:
-        stack.callback(signals.pass_over)
         with signals.held_back():
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mender-demo-"))).resolve()
-            stack.callback(end_descendants)
         good = _first_release(options.artifact, folder)
         bad = write_release(folder, _other_name("release-3", good), good.device_type, is_healthy=False)
         with signals.held_back():

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from board import Board
-from processes import reap_orphans
+from processes import end_descendants, reap_orphans
 
 from mender_client.errors import DeviceError
 
@@ -184,7 +184,11 @@ class Device:
         return _ID.sub(r"\1", line.replace("$MENDER_ROOT/", "/").replace(f"{self.board.root}/", "/"))
 
     def close(self) -> None:
-        """Let go of the consoles."""
+        """End all that runs on the device, and let go of the consoles."""
+        end_descendants()
+        for process in (self._boot, self._daemon):
+            if process is not None:
+                process.poll()  # it has ended; Popen is to know
         for tail in self._consoles.values():
             tail.close()
 
