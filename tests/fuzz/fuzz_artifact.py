@@ -39,7 +39,7 @@ from mender_client.core.artifact import Limits, prove
 from mender_client.errors import ArtifactError
 
 SLOWEST_SECONDS = 5.0
-"""No case takes a tenth of a second by itself; a busy machine may."""
+"""A case takes a few milliseconds; on a busy machine one of them may wait for a second."""
 MOST_BYTES = 48 << 20
 """What Python may have in use for a case: an xz dictionary that a mutation enlarged, and some."""
 LIMITS = Limits(payload_bytes=4 << 20, expansion_free_bytes=4 << 20, window_bytes=16 << 20)
