@@ -12,11 +12,11 @@ import socket
 import ssl
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -30,6 +30,7 @@ MAXIMUM_REPLY_BYTES = 2 * 1024 * 1024
 MAXIMUM_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _READ_BYTES = 65536
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
     Raises:
         ConfigError: a certificate or key file can't be used.
     """
-    context = ssl.create_default_context()
+    context = _NamingContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # The same certificates must work under every Python: 3.13 turned the strict flag on, which refuses many private
     # CAs in the field, and the partial chain, which lets the operator's file name an intermediate certificate.
@@ -86,6 +88,19 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+class _NamingContext(ssl.SSLContext):
+    """Knows whom it talks to even where urllib3 1.26 doesn't say so: a server that is named by its address.
+
+    Without a name the host name check refuses to begin; with the address of the peer it holds the certificate
+    against exactly that.
+    """
+
+    def wrap_socket(  # type: ignore[override]  # urllib3 names its arguments
+        self, sock: socket.socket, *, server_hostname: str | None = None, **others: Any
+    ) -> ssl.SSLSocket:
+        return super().wrap_socket(sock, server_hostname=server_hostname or sock.getpeername()[0], **others)
 
 
 def _load(load: Any, key: str, path: Path) -> None:
@@ -134,12 +149,15 @@ class HttpTransport:
         Raises:
             NetworkError: no complete answer within the time limits.
         """
+        return self._within_total(lambda: self._exchange(request))
+
+    def _within_total(self, exchange: Callable[[], _Answer]) -> _Answer:
         self._watch.deadline = time.monotonic() + self._timeouts.total
         self._watch.is_connection_new = False
         try:
-            return self._exchange(request)
+            return exchange()
         except _StaleConnectionError:
-            return self._exchange(request)
+            return exchange()
         finally:
             self._watch.deadline = None
 
@@ -169,11 +187,14 @@ class HttpTransport:
     def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
         """Start a download; follows up to five redirects, never from https to http.
 
+        The total time limit holds for each answer's header, not for the body that the caller then reads.
+
         Raises:
             NetworkError: no answer, or a redirect that must not be followed.
         """
+        asked = {**headers, "Accept-Encoding": "identity"}
         for _ in range(MAXIMUM_REDIRECTS + 1):
-            response = self._start("GET", url, {**headers, "Accept-Encoding": "identity"}, b"")
+            response = self._within_total(lambda: self._start("GET", url, asked, b""))  # noqa: B023 - called at once
             if response.status not in _REDIRECTS:
                 return HttpBody(response, url)
             location = response.headers.get("location", "")
@@ -199,6 +220,7 @@ class HttpTransport:
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
+                enforce_content_length=True,
             )
 
 
@@ -266,6 +288,8 @@ def _pool_class(pool: Any, connection: Any, watch: _Watch) -> Any:
             sock: Any = self.sock
             watch.connected(sock)
             self.sock = _WatchedSocket(sock, watch)
+            # our TLS rules decide; where they trust everybody, urllib3 need not warn about each request
+            self.is_verified = True
 
     return type(f"Watched{pool.__name__}", (pool,), {"ConnectionCls": WatchedConnection})
 
@@ -338,31 +362,35 @@ def _is_stale(error: BaseException) -> bool:
 def _reason(error: BaseException) -> str:
     """Say what happened, in words of our own where the case is known; foreign texts may hold the address."""
     chain = list(_causes(error))
-    for cause in chain:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                f"its certificate is not trusted ({cause.verify_message}); "
-                "check ServerCertificate, the host name and this device's clock"
-            )
-    for cause in chain:
-        if isinstance(cause, socket.gaierror):
-            return "its name can't be resolved; check the name and DNS"
-        if isinstance(cause, ConnectionRefusedError):
-            return "the connection was refused; check the port, and that the server runs"
-        if isinstance(cause, ConnectionResetError | BrokenPipeError):
-            return "the connection was reset"
-        if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError):
-            return "it did not answer in time"
-        if isinstance(cause, ssl.SSLError):
-            return f"TLS failed ({printable(cause.reason or 'unknown reason')})"
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-    if any(
-        isinstance(cause, urllib3.exceptions.IncompleteRead) or type(cause).__name__ == "IncompleteRead"
-        for cause in chain
-    ):
-        return "the answer broke off"
+    for kind, text in _CASES:
+        for cause in chain:
+            if isinstance(cause, kind) and (said := text(cause)):
+                return said
     return f"the answer is no HTTP, or broke off ({type(chain[-1]).__name__})"
+
+
+def _certificate_reason(error: Any) -> str:
+    return (
+        f"its certificate is not trusted ({printable(error.verify_message)}); "
+        "check ServerCertificate, the host name and this device's clock"
+    )
+
+
+_CASES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Callable[[Any], str | None]], ...] = (
+    (ssl.SSLCertVerificationError, _certificate_reason),
+    (
+        (socket.gaierror, UnicodeError, urllib3.exceptions.LocationParseError),
+        lambda _: "its name can't be resolved; check the name and DNS",
+    ),
+    (ConnectionRefusedError, lambda _: "the connection was refused; check the port, and that the server runs"),
+    ((ConnectionResetError, BrokenPipeError), lambda _: "the connection was reset"),
+    (ssl.SSLError, lambda error: f"TLS failed ({printable(error.reason or 'unknown reason')})"),
+    # a failed connection is a time-out to urllib3, whatever its cause: what the system says comes first
+    (OSError, lambda error: error.strerror),
+    ((TimeoutError, urllib3.exceptions.TimeoutError), lambda _: "it did not answer in time"),
+    ((IncompleteRead, urllib3.exceptions.IncompleteRead), lambda _: "the answer broke off"),
+)
+"""What may have happened and how it is said, the most telling case first."""
 
 
 def _causes(error: BaseException) -> Any:
@@ -380,12 +408,16 @@ def _causes(error: BaseException) -> Any:
 
 
 def _redirected(url: str, location: str) -> str:
-    target = urljoin(url, location)
+    if not location:
+        raise NetworkError(f"cannot follow the redirect of {_origin(url)}: it names no address")
     try:
-        parse_link(target)
+        target = parse_link(urljoin(url, location))
     except ValueError as error:
-        raise NetworkError(f"cannot follow the redirect of {_origin(url)}: {error}") from error
-    if url.startswith("https:") and not target.startswith("https:"):
+        # the text of the error may repeat what stands in the address
+        raise NetworkError(
+            f"cannot follow the redirect of {_origin(url)}: it leads to no http or https address"
+        ) from error
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise NetworkError(f"cannot follow the redirect of {_origin(url)}: it leads from https to http")
     return target
 

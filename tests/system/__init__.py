@@ -1,0 +1,1 @@
+"""Tests of the hands: network, disk, processes and time."""

@@ -1,0 +1,99 @@
+"""A certificate authority for a test: good certificates, and one for each classic fault."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import ssl
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+DAY = datetime.timedelta(days=1)
+NOW = datetime.datetime.now(datetime.timezone.utc)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its key as PEM files."""
+
+    certificate: Path
+    key: Path
+
+    def server_context(self, *, client_ca: Path | None = None) -> ssl.SSLContext:
+        """What a server with this certificate uses; with a client CA it demands client certificates."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        if client_ca is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(client_ca)
+        return context
+
+
+class Authority:
+    """A root certificate and what it signs.
+
+    Args:
+        folder: where the files go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(exist_ok=True)
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name("A test authority")
+        self.certificate = folder / "ca.pem"
+        self.certificate.write_bytes(self._root())
+
+    def _root(self) -> bytes:
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        builder = self._builder(self._name, self._key, NOW - 9 * DAY, NOW + 9 * DAY)
+        certificate = builder.add_extension(constraints, critical=True).sign(self._key, hashes.SHA256())
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, start: datetime.datetime, end: datetime.datetime
+    ) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(end)
+        )
+
+    def issue(self, name: str, *, start: datetime.datetime = NOW - DAY, end: datetime.datetime = NOW + DAY) -> Pair:
+        """Sign a certificate for a host name or address."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        try:
+            host: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
+        except ValueError:
+            host = x509.DNSName(name)
+        builder = self._builder(_name(name), key, start, end)
+        certificate = builder.add_extension(x509.SubjectAlternativeName([host]), critical=False).sign(
+            self._key, hashes.SHA256()
+        )
+        pair = Pair(self._folder / f"{name}-{start:%j%H}-{end:%j%H}.pem", self._folder / f"{name}.key")
+        pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        pair.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return pair
+
+    @cached_property
+    def good(self) -> Pair:
+        """A certificate for 127.0.0.1."""
+        return self.issue("127.0.0.1")
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])

@@ -1,0 +1,29 @@
+"""Transports that are closed after the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mender_client.system.http import HttpTransport, Timeouts, TlsSettings
+
+MakeTransport = Callable[..., HttpTransport]
+
+
+@pytest.fixture
+def make_transport() -> Iterator[MakeTransport]:
+    """Makes transports with short time limits."""
+    made: list[HttpTransport] = []
+
+    def make(
+        tls: TlsSettings | None = None, *, connect: float = 2.0, idle: float = 2.0, total: float = 5.0
+    ) -> HttpTransport:
+        timeouts = Timeouts(connect=connect, idle=idle, total=total)
+        transport = HttpTransport(tls=tls or TlsSettings(), user_agent="a-test/1", timeouts=timeouts)
+        made.append(transport)
+        return transport
+
+    yield make
+    for transport in made:
+        transport.rest()

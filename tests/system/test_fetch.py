@@ -1,0 +1,274 @@
+"""Downloads over scripted sockets: bytes as they come, redirects within bounds."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from mender_client.core.wire import Request
+from mender_client.errors import NetworkError
+from mender_client.system.http import MAXIMUM_REDIRECTS, HttpBody
+
+from .conftest import MakeTransport
+from .rawserver import RawServer, Script, answer, drip, keep_alive, raw, reset, silent
+
+
+def read_all(body: HttpBody, *, piece: int = 4) -> bytes:
+    """Read a body to its end, with a small buffer."""
+    data = bytearray()
+    buffer = memoryview(bytearray(piece))
+    while count := body.readinto(buffer):
+        data += buffer[:count]
+    body.close()
+    return bytes(data)
+
+
+def test_download(make_transport: MakeTransport) -> None:
+    """A download hands on status, headers and bytes; it asks for them unpacked, from where it was told, tokenless."""
+    with RawServer(raw(answer(b"the bytes", 'ETag: "a"', status=206))) as server:
+        body = make_transport().open(f"{server.url}/a?query", {"Range": "bytes=5-"})
+        assert (206, '"a"', b"the bytes") == (body.status, body.headers["etag"], read_all(body))
+    lines = server.requests[0].decode().split("\r\n")
+    assert "GET /a?query HTTP/1.1" == lines[0]
+    assert {"Range: bytes=5-", "Accept-Encoding: identity", "User-Agent: a-test/1"} <= set(lines)
+    assert not [line for line in lines if line.lower().startswith("authorization")]
+
+
+@pytest.mark.parametrize("piece", [1, 3, 100_000])
+def test_any_buffer(make_transport: MakeTransport, piece: int) -> None:
+    """The bytes are the same whatever the size of the buffer, and after the end comes nothing."""
+    content = bytes(range(256)) * 4
+    with RawServer(raw(answer(content))) as server:
+        body = make_transport().open(server.url, {})
+        assert content == read_all(body, piece=piece)
+        assert 0 == body.readinto(memoryview(bytearray(4)))
+
+
+def test_chunked_download(make_transport: MakeTransport) -> None:
+    """A chunked download is put together."""
+    data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"
+    with RawServer(raw(data)) as server:
+        assert b"abcdefg" == read_all(make_transport().open(server.url, {}))
+
+
+def test_packed_download_stays_packed(make_transport: MakeTransport) -> None:
+    """A Content-Encoding that nobody asked for is not undone: no bomb goes off in memory."""
+    with RawServer(raw(answer(b"\x1f\x8bpacked", "Content-Encoding: gzip"))) as server:
+        assert b"\x1f\x8bpacked" == read_all(make_transport().open(server.url, {}))
+
+
+def test_connection_of_a_whole_download_is_used_again(make_transport: MakeTransport) -> None:
+    """A download that was read to its end gives its connection back."""
+    with RawServer(keep_alive(answer(b"x"))) as server:
+        transport = make_transport()
+        for _ in range(2):
+            read_all(transport.open(server.url, {}))
+        assert 1 == server.connections
+
+
+def test_download_over_a_stale_connection(make_transport: MakeTransport) -> None:
+    """A download that would begin on a connection that the server has closed meanwhile begins on a new one."""
+    with RawServer(raw(answer(b"x"))) as server:
+        transport = make_transport()
+        for _ in range(2):
+            assert b"x" == transport.send(Request("GET", server.url)).body
+            assert b"x" == read_all(transport.open(server.url, {}))
+
+
+def test_download_over_a_connection_that_dies(make_transport: MakeTransport) -> None:
+    """A kept-alive connection that dies under the request of a download is replaced once."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        connection.sendall(answer(b"x"))
+        server.read_request(connection)
+        reset(connection)
+
+    with RawServer(script) as server:
+        transport = make_transport()
+        assert [b"x"] * 3 == [read_all(transport.open(server.url, {})) for _ in range(3)]
+        assert 3 == server.connections
+
+
+def test_closed_early(make_transport: MakeTransport) -> None:
+    """Giving a download up doesn't wait for the rest, and the next request gets a fresh connection."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        while server.read_request(connection):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nabcdef")
+
+    began = time.monotonic()
+    with RawServer(script) as server:
+        transport = make_transport()
+        for _ in range(2):
+            body = transport.open(server.url, {})
+            assert 4 == body.readinto(memoryview(bytearray(4)))
+            body.close()
+        assert 2 == server.connections
+    assert time.monotonic() - began < 2
+
+
+def failure(make: MakeTransport, script: Script, **limits: float) -> str:
+    """What the NetworkError says that a download from this server ends with, in its header or in its body."""
+    with RawServer(script) as server, pytest.raises(NetworkError) as caught:
+        read_all(make(**limits).open(f"{server.url}/?secret", {}))
+    text = str(caught.value)
+    assert text.startswith(f"cannot reach {server.url}: ")
+    assert "secret" not in text
+    return text.partition(f"{server.url}: ")[2]
+
+
+def _reset_in_body(server: RawServer, connection: socket.socket) -> None:
+    server.read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabcd")
+    time.sleep(0.1)
+    reset(connection)
+
+
+def test_broken_off(make_transport: MakeTransport) -> None:
+    """A connection that is reset in the middle is a NetworkError."""
+    assert "the connection was reset" == failure(make_transport, _reset_in_body)
+
+
+def test_truncated(make_transport: MakeTransport) -> None:
+    """A body that ends before its promised length is never taken for whole."""
+    script = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcdef")
+    assert "the answer broke off" == failure(make_transport, script)
+
+
+def test_truncated_chunks(make_transport: MakeTransport) -> None:
+    """A chunked body without its end is never taken for whole."""
+    script = raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n9\r\nab")
+    assert "broke off" in failure(make_transport, script)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [silent, drip(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabcd", b"", seconds=9)],
+    ids=["before its header", "in its body"],
+)
+def test_stalled(make_transport: MakeTransport, script: Script) -> None:
+    """A download that stands still for the idle time is a NetworkError."""
+    assert "it did not answer in time" == failure(make_transport, script, idle=0.3)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [drip(b"HTTP/1.1 200 OK\r\nX: ", b"x"), drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n")],
+    ids=["drips its header", "continues for ever"],
+)
+def test_header_within_the_total_time(make_transport: MakeTransport, script: Script) -> None:
+    """The header of a download is bounded by the total time limit, however steadily its bytes drip."""
+    began = time.monotonic()
+    assert "it did not answer in time" == failure(make_transport, script, idle=0.5, total=0.6)
+    assert time.monotonic() - began < 2
+
+
+def test_body_may_take_longer_than_the_total_time(make_transport: MakeTransport) -> None:
+    """A body that moves forward is not bounded by the total time limit: a slow link brings a gigabyte home."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+        for _ in range(8):
+            time.sleep(0.1)
+            connection.sendall(b"x")
+
+    with RawServer(script) as server:
+        assert b"x" * 8 == read_all(make_transport(idle=0.5, total=0.4).open(server.url, {}), piece=1)
+
+
+def test_interrupted_download(make_transport: MakeTransport) -> None:
+    """An interrupt ends a download that waits for bytes."""
+    began = time.monotonic()
+    transport = make_transport(idle=20)
+    with RawServer(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabcd", b"", seconds=9)) as server:
+        body = transport.open(server.url, {})
+        timer = threading.Timer(0.2, transport.interrupt)
+        timer.start()
+        with pytest.raises(NetworkError):
+            read_all(body)
+        timer.join()
+        body.close()
+    assert time.monotonic() - began < 2
+
+
+# -- redirects ---------------------------------------------------------------------------------------------
+
+
+def redirect(location: str, status: int = 302) -> Script:
+    """A server that sends everybody elsewhere."""
+    return keep_alive(answer(b"elsewhere", f"Location: {location}", status=status))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect(make_transport: MakeTransport, status: int) -> None:
+    """A redirect to another host is followed, and the Range goes along."""
+    with RawServer(raw(answer(b"there"))) as there, RawServer(redirect(there.url + "/b?c", status)) as server:
+        assert b"there" == read_all(make_transport().open(server.url, {"Range": "bytes=5-"}))
+    assert there.requests[0].startswith(b"GET /b?c HTTP/1.1\r\n")
+    assert b"Range: bytes=5-\r\n" in there.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("location", "path"), [("/b", "/b"), ("b?c", "/x/b?c"), ("../b", "/b"), ("//127.0.0.1:{port}/b", "/b")]
+)
+def test_relative_redirect(make_transport: MakeTransport, location: str, path: str) -> None:
+    """A relative redirect is understood as browsers do."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        while request := server.read_request(connection):
+            is_first = request.startswith(b"GET /x/a ")
+            there = location.replace("{port}", str(server.port))
+            connection.sendall(answer(b"", f"Location: {there}", status=302) if is_first else answer(b"there"))
+
+    with RawServer(script) as server:
+        assert b"there" == read_all(make_transport().open(f"{server.url}/x/a", {}))
+    assert server.requests[-1].startswith(f"GET {path} HTTP/1.1\r\n".encode())
+
+
+def test_redirects_in_a_circle(make_transport: MakeTransport) -> None:
+    """Redirects that lead in a circle end after a few."""
+    with RawServer(redirect("/again?secret")) as server:
+        with pytest.raises(NetworkError) as caught:
+            make_transport().open(f"{server.url}/?secret", {})
+        assert f"cannot fetch from {server.url}: more than {MAXIMUM_REDIRECTS} redirects" == str(caught.value)
+        assert MAXIMUM_REDIRECTS + 1 == len(server.requests)
+
+
+FORBIDDEN = [
+    "file:///etc/passwd",
+    "ftp://127.0.0.1/a",
+    "gopher://127.0.0.1/",
+    "data:,secret",
+    "http://user:secret@127.0.0.1/",
+    "http://127.0.0.1:99999/",
+    "http://[::1/secret",
+    "http://127.0.0.1/a b",
+    "http://h\u00f6st/",
+]
+
+
+@pytest.mark.parametrize("location", FORBIDDEN)
+def test_redirects_that_are_not_followed(make_transport: MakeTransport, location: str) -> None:
+    """A redirect to anything but an http or https address is refused, and its target isn't repeated."""
+    with RawServer(redirect(location)) as server, pytest.raises(NetworkError) as caught:
+        make_transport().open(f"{server.url}/?secret", {})
+    assert str(caught.value).startswith(f"cannot follow the redirect of {server.url}: ")
+    assert "secret" not in str(caught.value)
+
+
+def test_redirect_without_a_target(make_transport: MakeTransport) -> None:
+    """A redirect that doesn't say where to is refused."""
+    with RawServer(keep_alive(answer(b"", status=302))) as server, pytest.raises(NetworkError) as caught:
+        make_transport().open(server.url, {})
+    assert f"cannot follow the redirect of {server.url}: it names no address" == str(caught.value)
+
+
+def test_not_modified_is_no_redirect(make_transport: MakeTransport) -> None:
+    """A 304 or 300 is brought back as it is: there is nowhere to go."""
+    with RawServer(keep_alive(b"HTTP/1.1 304 Not Modified\r\n\r\n")) as server:
+        assert 304 == make_transport().open(server.url, {}).status

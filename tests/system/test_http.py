@@ -1,0 +1,328 @@
+"""Requests of the device API over scripted sockets."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from mender_client.core.wire import Request
+from mender_client.errors import NetworkError
+from mender_client.system.http import MAXIMUM_REPLY_BYTES
+
+from .conftest import MakeTransport
+from .rawserver import RawServer, Script, answer, drip, keep_alive, raw, reset, silent
+
+
+def get(server: RawServer, path: str = "/a?query=secret") -> Request:
+    """A request with a token and a query that may never show up in a message."""
+    return Request("GET", server.url + path, {"Authorization": "Bearer secret"})
+
+
+def put(server: RawServer, body: bytes = b"the body") -> Request:
+    """A request with a body."""
+    return Request("PUT", server.url + "/b", {"Content-Type": "application/json"}, body)
+
+
+def refused(make: MakeTransport, script: Script, **limits: float) -> str:
+    """What the NetworkError says that a server like this leads to; it may take three seconds at most."""
+    began = time.monotonic()
+    with RawServer(script) as server, pytest.raises(NetworkError) as caught:
+        make(**limits).send(get(server))
+    assert time.monotonic() - began < 3
+    text = str(caught.value)
+    assert text.startswith((f"cannot reach {server.url}: ", f"cannot use the answer of {server.url}: "))
+    assert "secret" not in text
+    assert text.isprintable()
+    return text.partition(f"{server.url}: ")[2]
+
+
+def test_exchange(make_transport: MakeTransport) -> None:
+    """A reply is brought back as it came, header names in lower case, whatever its status."""
+    with RawServer(keep_alive(answer(b"no", "Retry-After: 9", status=429))) as server:
+        reply = make_transport().send(put(server))
+    assert (429, "9", b"no") == (reply.status, reply.headers["retry-after"], reply.body)
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert ("PUT /b HTTP/1.1", b"the body") == (lines[0], body)
+    assert {"User-Agent: a-test/1", "Content-Length: 8", "Content-Type: application/json"} <= set(lines)
+
+
+def test_gzip_is_not_offered(make_transport: MakeTransport) -> None:
+    """No compression is offered, so that a small answer can't grow in memory."""
+    with RawServer(keep_alive(answer())) as server:
+        make_transport().send(get(server))
+    assert b"accept-encoding: identity\r\n" in server.requests[0].lower()
+    assert b"gzip" not in server.requests[0]
+
+
+def test_gzip_is_not_unpacked(make_transport: MakeTransport) -> None:
+    """A compressed answer that nobody asked for is not unpacked."""
+    with RawServer(keep_alive(answer(b"\x1f\x8bwhatever", "Content-Encoding: gzip"))) as server:
+        assert b"\x1f\x8bwhatever" == make_transport().send(get(server)).body
+
+
+def test_keep_alive(make_transport: MakeTransport) -> None:
+    """One connection serves all requests of a cycle, and a rest closes it."""
+    with RawServer(keep_alive(answer(b"x"))) as server:
+        transport = make_transport()
+        for _ in range(3):
+            transport.send(put(server))
+        assert (1, 3) == (server.connections, len(server.requests))
+        transport.rest()
+        transport.send(get(server))
+        assert 2 == server.connections
+
+
+def test_stale_connection_is_replaced(make_transport: MakeTransport) -> None:
+    """A kept-alive connection that the server has closed meanwhile is replaced, and nobody notices."""
+    with RawServer(raw(answer(b"x"))) as server:
+        transport = make_transport()
+        for _ in range(3):
+            assert b"x" == transport.send(put(server)).body
+            time.sleep(0.02)
+        assert 3 == server.connections
+
+
+def test_connection_that_dies_under_the_request_is_replaced(make_transport: MakeTransport) -> None:
+    """A kept-alive connection that dies while the next request is on its way is replaced too."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        connection.sendall(answer(b"x"))
+        server.read_request(connection)
+        if server.connections == 1:
+            reset(connection)
+        else:
+            connection.sendall(answer(b"y"))
+
+    with RawServer(script) as server:
+        transport = make_transport()
+        assert [b"x", b"x"] == [transport.send(get(server)).body for _ in range(2)]
+        assert 2 == server.connections
+
+
+def test_replaced_once(make_transport: MakeTransport) -> None:
+    """A server that closes every connection is asked no third time."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        if server.connections == 1:
+            connection.sendall(answer(b"x"))
+            server.read_request(connection)
+
+    with RawServer(script) as server:
+        transport = make_transport()
+        transport.send(get(server))
+        with pytest.raises(NetworkError, match=r"the connection was reset|the answer is no HTTP, or broke off"):
+            transport.send(get(server))
+        assert 2 == server.connections
+
+
+def test_first_connection_is_not_retried(make_transport: MakeTransport) -> None:
+    """A server that closes a fresh connection is in trouble: no second try behind the caller's back."""
+    with RawServer(raw(b"")) as server:
+        with pytest.raises(NetworkError):
+            make_transport().send(get(server))
+        assert 1 == server.connections
+
+
+def test_chunked(make_transport: MakeTransport) -> None:
+    """A chunked answer is put together."""
+    data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\n\r\n"
+    with RawServer(keep_alive(data)) as server:
+        transport = make_transport()
+        assert [b"abcdefg"] * 2 == [transport.send(get(server)).body for _ in range(2)]
+        assert 1 == server.connections
+
+
+def test_no_length(make_transport: MakeTransport) -> None:
+    """An answer without a length ends with its connection."""
+    with RawServer(raw(b"HTTP/1.0 200 OK\r\n\r\nall of it")) as server:
+        assert b"all of it" == make_transport().send(get(server)).body
+
+
+def test_no_content_keeps_the_connection(make_transport: MakeTransport) -> None:
+    """A 204 has no body, and its connection is used again."""
+    with RawServer(keep_alive(b"HTTP/1.1 204 No Content\r\n\r\n")) as server:
+        transport = make_transport()
+        assert [204, 204] == [transport.send(get(server)).status for _ in range(2)]
+        assert 1 == server.connections
+
+
+def test_redirects_are_not_followed(make_transport: MakeTransport) -> None:
+    """The device API is not redirected: the token goes nowhere but to the server that gave it."""
+    with RawServer(keep_alive(answer())) as other:
+        with RawServer(keep_alive(answer(b"", f"Location: {other.url}/", status=307))) as server:
+            assert 307 == make_transport().send(get(server)).status
+        assert 0 == other.connections
+
+
+def _reset_in_header(server: RawServer, connection: socket.socket) -> None:
+    server.read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nConte")
+    reset(connection)
+
+
+def _reset_in_body(server: RawServer, connection: socket.socket) -> None:
+    server.read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+    time.sleep(0.1)
+    reset(connection)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+NO_HTTP = "the answer is no HTTP, or broke off"
+TOO_LARGE = f"it is larger than {MAXIMUM_REPLY_BYTES} bytes"
+BROKEN: dict[str, tuple[Script, str]] = {
+    "closes at once": (raw(b""), f"the connection was reset|{NO_HTTP}"),
+    "no HTTP": (raw(b"SSH-2.0-OpenSSH_9\r\n"), NO_HTTP),
+    "binary": (raw(bytes(range(256)) * 4), NO_HTTP),
+    "TLS record": (raw(b"\x15\x03\x01\x00\x02\x02\x46"), NO_HTTP),
+    "status line only": (raw(b"HTTP/1.1"), NO_HTTP),
+    "odd status": (raw(b"HTTP/1.1 abc OK\r\n\r\n"), NO_HTTP),
+    "reset in the header": (_reset_in_header, "the connection was reset"),
+    "reset in the body": (_reset_in_body, "the connection was reset"),
+    "truncated": (raw(OK + b"Content-Length: 10\r\n\r\nabc"), "the answer broke off"),
+    "empty instead of long": (raw(OK + b"Content-Length: 10\r\n\r\n"), "the answer broke off"),
+    "chunked, cut in a chunk": (raw(OK + b"Transfer-Encoding: chunked\r\n\r\n9\r\nabc"), "the answer broke off"),
+    "chunked, no end": (raw(OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), "broke off"),
+    "chunked, no number": (raw(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n"), "broke off"),
+    "one endless header": (raw(OK + b"X: " + b"x" * 200_000), NO_HTTP),
+    "a thousand headers": (raw(OK + b"X: y\r\n" * 1000 + b"\r\n"), NO_HTTP),
+    "endless headers": (drip(OK, b"X: y\r\n" * 50, seconds=0), NO_HTTP),
+    "endless body": (drip(OK + b"\r\n", b"x" * 65536, seconds=0), TOO_LARGE),
+    "promises too much": (
+        drip(OK + b"Content-Length: 99999999999\r\n\r\n", b"x" * 65536, seconds=0),
+        TOO_LARGE,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_answers(make_transport: MakeTransport, name: str) -> None:
+    """A broken answer is a NetworkError that names the server and the case, and never the query or the token."""
+    script, reason = BROKEN[name]
+    text = refused(make_transport, script)
+    assert any(part in text for part in reason.split("|")), text
+
+
+SLOW: dict[str, Script] = {
+    "silent": silent,
+    "drips its header": drip(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "drips its body": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"x"),
+    "drips chunks": drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "drips trailers": drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+    "continues for ever": drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_slow_answers(make_transport: MakeTransport, name: str) -> None:
+    """The total time limit holds for the whole answer, however steadily its bytes drip."""
+    began = time.monotonic()
+    assert "it did not answer in time" == refused(make_transport, SLOW[name], idle=0.5, total=0.6)
+    assert time.monotonic() - began >= 0.5
+
+
+def test_time_limits_start_anew(make_transport: MakeTransport) -> None:
+    """A time limit that ran out for one request is not held against the next."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        if server.connections > 1:
+            connection.sendall(answer(b"x"))
+        else:
+            server.ended.wait(2)
+
+    with RawServer(script) as server:
+        transport = make_transport(idle=0.3, total=0.3)
+        with pytest.raises(NetworkError, match="it did not answer in time"):
+            transport.send(get(server))
+        assert b"x" == transport.send(get(server)).body
+
+
+def test_connection_refused(make_transport: MakeTransport) -> None:
+    """A closed port is named as such, with what to check."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(NetworkError) as caught:
+        make_transport().send(Request("GET", f"http://127.0.0.1:{port}/?secret"))
+    assert (
+        f"cannot reach http://127.0.0.1:{port}: the connection was refused; check the port, and that the server runs"
+        == str(caught.value)
+    )
+
+
+@pytest.mark.parametrize("host", ["[::1%25no-such-interface]", "a" * 64 + ".example", "a..example"])
+def test_name_that_is_none(make_transport: MakeTransport, host: str) -> None:
+    """A name that can't be resolved is named as such, with what to check."""
+    with pytest.raises(NetworkError, match="its name can't be resolved; check the name and DNS"):
+        make_transport().send(Request("GET", f"http://{host}/?secret"))
+
+
+def test_address_that_is_none(make_transport: MakeTransport) -> None:
+    """An address that urllib3 refuses is a NetworkError too."""
+    with pytest.raises(NetworkError, match=r"cannot reach ftp://127\.0\.0\.1: "):
+        make_transport().send(Request("GET", "ftp://127.0.0.1/"))
+
+
+def test_user_in_the_address_stays_secret(make_transport: MakeTransport) -> None:
+    """User and password of an address don't show up in messages."""
+    with RawServer(raw(b"")) as server, pytest.raises(NetworkError) as caught:
+        make_transport().send(Request("GET", f"http://user:secret@127.0.0.1:{server.port}/"))
+    assert f"cannot reach http://127.0.0.1:{server.port}: " in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def _by_thread(interrupt: Callable[[], None]) -> Callable[[], None]:
+    timer = threading.Timer(0.2, interrupt)
+    timer.start()
+    return timer.join
+
+
+def _by_signal(interrupt: Callable[[], None]) -> Callable[[], None]:
+    previous = signal.signal(signal.SIGALRM, lambda *_: interrupt())
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+    def undo() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+    return undo
+
+
+@pytest.mark.parametrize("by", [_by_thread, _by_signal])
+@pytest.mark.parametrize(
+    "script",
+    [silent, drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"", seconds=9)],
+    ids=["in the header", "in the body"],
+)
+def test_interrupt(
+    make_transport: MakeTransport, script: Script, by: Callable[[Callable[[], None]], Callable[[], None]]
+) -> None:
+    """An interrupt from a signal handler or another thread ends a blocked read at once, and later requests work."""
+    transport = make_transport(idle=20, total=20)
+    began = time.monotonic()
+    undo = by(transport.interrupt)
+    with RawServer(script) as server, pytest.raises(NetworkError):
+        transport.send(get(server))
+    undo()
+    assert time.monotonic() - began < 2
+    with RawServer(keep_alive(answer(b"x"))) as server:
+        assert b"x" == transport.send(get(server)).body
+
+
+def test_interrupt_without_a_connection(make_transport: MakeTransport) -> None:
+    """An interrupt does no harm when nothing is under way."""
+    transport = make_transport()
+    transport.interrupt()
+    with RawServer(raw(answer(b"x"))) as server:
+        transport.send(get(server))
+        time.sleep(0.05)
+        transport.interrupt()
+        assert b"x" == transport.send(get(server)).body
