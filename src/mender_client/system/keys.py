@@ -27,6 +27,11 @@ _GENERATE = ScriptLimits(seconds=900.0)  # an RSA key can take minutes on a smal
 _USE = ScriptLimits(seconds=60.0, output_bytes=65536)
 
 
+_ED25519 = bytes.fromhex("06032b6570")
+_KINDS = (bytes.fromhex("06092a864886f70d010101"), bytes.fromhex("06072a8648ce3d0201"), _ED25519)
+"""The kinds of key that a server verifies, as the object identifiers in a public key: RSA, ECDSA, Ed25519."""
+
+
 class Backend(Protocol):
     """What a crypto back end can do with PEM text."""
 
@@ -40,7 +45,11 @@ class Backend(Protocol):
         """RSA PKCS#1 v1.5 or ECDSA (DER) with SHA-256, or Ed25519, by the kind of the key."""
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
-        """Whether the key made the signature (an ECDSA signature in DER)."""
+        """Whether the key made the signature (an ECDSA signature in DER).
+
+        Raises:
+            KeyFileError: the public key can't be used.
+        """
 
 
 def choose_backend() -> Backend:
@@ -74,7 +83,7 @@ class DeviceKey:
             KeyFileError: the existing key can't be used (it is never overwritten), or none can be made.
             StorageError: the new key can't be written.
         """
-        if self._path.exists() and not replace:
+        if not replace and self._is_there():
             self.public_key_pem()
             return False
         write_atomic(self._path, self._backend.generate(), mode=0o600)
@@ -90,7 +99,10 @@ class DeviceKey:
         """
         if not self._public_key_pem:
             self._check_readable()
-            self._public_key_pem = self._backend.public_key_pem(self._path)
+            public = self._backend.public_key_pem(self._path)
+            if not any(kind in _der(public.encode())[:40] for kind in _KINDS):
+                raise _unusable(self._path, "it is neither an RSA, an ECDSA nor an Ed25519 key")
+            self._public_key_pem = public
         return self._public_key_pem
 
     def sign(self, message: bytes) -> bytes:
@@ -101,6 +113,16 @@ class DeviceKey:
         """
         self._check_readable()
         return self._backend.sign(self._path, message)
+
+    def _is_there(self) -> bool:
+        """Whether the path exists; a link to a disk that isn't mounted counts, since its key must not be replaced."""
+        try:
+            self._path.lstat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise KeyFileError(str(storage_error("read the device key", self._path, error))) from error
+        return True
 
     def _check_readable(self) -> None:
         try:
@@ -118,6 +140,10 @@ def _unusable(key: Path, reason: str) -> KeyFileError:
         f"cannot use the device key {key}: {reason}; put back the right file, or replace the key with "
         "'mender-python-client bootstrap --forcebootstrap' (the server must then accept the device again)"
     )
+
+
+def _broken_public_key() -> KeyFileError:
+    return KeyFileError("cannot use the public key: it is no public key in PEM form; put the right file in its place")
 
 
 class OpensslBackend:
@@ -161,8 +187,17 @@ class OpensslBackend:
             except ScriptError as error:
                 if not str(error).startswith("cannot use"):
                     raise KeyFileError(f"cannot verify a signature: {error}") from error
+                self._check_public(key)
                 return False
             return True
+
+    def _check_public(self, key: _MemoryFile) -> None:
+        """Tell a wrong signature from a wrong key: openssl fails alike for both."""
+        arguments = ["pkey", "-pubin", "-in", key.path, "-noout"]
+        try:
+            run_script([self._program, *arguments], limits=_USE, pass_descriptors=[key.descriptor])
+        except ScriptError as error:
+            raise _broken_public_key() from error
 
     def _run(
         self,
@@ -228,11 +263,14 @@ class CryptographyBackend:
         raise _unusable(key, "it is neither an RSA, an ECDSA nor an Ed25519 key")
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
-        from cryptography.exceptions import InvalidSignature
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
-        key = serialization.load_pem_public_key(public_key)
+        try:
+            key = serialization.load_pem_public_key(public_key)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise _broken_public_key() from error
         try:
             if isinstance(key, rsa.RSAPublicKey):
                 key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
@@ -257,7 +295,7 @@ class CryptographyBackend:
 
 
 def _is_ed25519(public_key_pem: bytes) -> bool:
-    return b"\x06\x03\x2b\x65\x70" in _der(public_key_pem)[:24]
+    return _ED25519 in _der(public_key_pem)[:24]
 
 
 def _der(pem: bytes) -> bytes:
