@@ -31,6 +31,7 @@ MAXIMUM_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _READ_BYTES = 65536
 _Answer = TypeVar("_Answer")
+_SMALL_READ_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,9 +241,15 @@ class HttpBody:
             NetworkError: the connection broke or stalled.
         """
         with _wrapped(self._url):
-            chunk: bytes = self._response.read(len(buffer))
+            chunk = self._read(len(buffer))
         buffer[: len(chunk)] = chunk
         return len(chunk)
+
+    def _read(self, limit: int) -> bytes:
+        """What is there, without waiting for the buffer to be full: what a broken connection takes is not lost."""
+        if hasattr(self._response, "read1"):
+            return bytes(self._response.read1(limit))
+        return bytes(self._response.read(min(limit, _SMALL_READ_BYTES)))  # urllib3 1.26 waits for all of it
 
     def close(self) -> None:
         """Give the connection up; what has not been read is not waited for."""
