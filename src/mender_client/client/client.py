@@ -79,7 +79,10 @@ class Client:
         self._has_resumed = False
         self._awaited: str | None = None
         self._awaited_since = 0.0
+        self._is_poll_wanted = False
+        self._is_inventory_wanted = False
         self._is_inventory_forced = False
+        self._tokens_greeted = 0
         self._last_failure = ""
         self.has_handed_over = False
 
@@ -106,23 +109,35 @@ class Client:
         except MenderError as error:
             self._log_failure(error)
             return LOCK_CHECK_SECONDS
+        self._take_wishes()
         if self._schedule.seconds_until_due(self._parts.clock.monotonic()) <= 0:
             self._work()
             if self.has_handed_over:
                 return 0.0
+        if self._is_poll_wanted or self._is_inventory_wanted:
+            return 0.0  # asked for while we were at work
         wait = self._schedule.seconds_until_due(self._parts.clock.monotonic())
         if wait > REST_AFTER_SECONDS:
             self._parts.transport.rest()
         return wait
 
     def request_poll(self) -> None:
-        """Ask for a deployment in the next step, whatever the schedule says."""
-        self._schedule = replace(self._schedule, poll=self._schedule.poll.at_once())
+        """Ask for a deployment in the next step, whatever the schedule says; safe in a signal handler."""
+        self._is_poll_wanted = True
 
     def request_inventory(self) -> None:
-        """Send the inventory in the next step, also when it has not changed."""
-        self._is_inventory_forced = True
-        self._inventory_again()
+        """Send the inventory in the next step, also when it has not changed; safe in a signal handler."""
+        self._is_inventory_wanted = True
+
+    def _take_wishes(self) -> None:
+        """What was asked for becomes due; a wish that comes from now on is for the step after this one."""
+        if self._is_poll_wanted:
+            self._is_poll_wanted = False
+            self._schedule = replace(self._schedule, poll=self._schedule.poll.at_once())
+        if self._is_inventory_wanted:
+            self._is_inventory_wanted = False
+            self._is_inventory_forced = True
+            self._inventory_again()
 
     def _inventory_again(self) -> None:
         self._schedule = replace(self._schedule, inventory=self._schedule.inventory.at_once())
@@ -193,6 +208,7 @@ class Client:
             return
         if not self._deliver():
             return
+        self._greet_again()
         now = self._parts.clock.monotonic()
         if self._schedule.inventory.is_due(now):
             job = self._run(self._schedule.inventory, self._send_inventory)
@@ -200,6 +216,13 @@ class Client:
         if self._schedule.poll.is_due(now):
             job = self._run(self._schedule.poll, self._poll)
             self._schedule = replace(self._schedule, poll=job)
+
+    def _greet_again(self) -> None:
+        """A new token may mean that the device was forgotten and accepted anew: the server has no inventory of it."""
+        tokens = self._parts.session.tokens_received
+        if tokens != self._tokens_greeted:
+            self._tokens_greeted = tokens
+            self._inventory_again()
 
     def _deliver(self) -> bool:
         """Tell the server what it has not heard yet, before anything else is said; False when it can't be told."""
