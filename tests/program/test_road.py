@@ -1,0 +1,267 @@
+"""The main road: authorise, tell, poll, download, hand over, wait, report."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+
+from mender_client import __version__
+from mender_client.devserver import Fault
+from program.stage import DEVICE_TYPE, FAIL, HOLD, LEAVE, MAC, SUCCEED, Device, wait_until
+
+SUB_UPDATER_VARIABLES = {
+    "LANG",
+    "MENDER_ARTIFACT_NAME",
+    "MENDER_ARTIFACT_PATH",
+    "MENDER_CLIENT",
+    "MENDER_DATA_DIR",
+    "MENDER_DEPLOYMENT_ID",
+    "MENDER_ROOT",
+    "MENDER_ROOTFS_PART_A",
+    "MENDER_ROOTFS_PART_B",
+    "PATH",
+}
+
+
+def test_update_succeeds(device: Device) -> None:
+    """An update is downloaded, handed over, reported as it went, and its Artifact is the server's, bit by bit."""
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    assert 0 == daemon.wait_exit()
+    device.wait_status(deployment, "success")
+    wait_until(lambda: not device.lock.exists())
+    assert ["downloading", "installing", "success"] == device.statuses(deployment)
+    assert [deployment] == device.runs
+    original = (device.root.parent / "release-2.mender").read_bytes()
+    assert original == (device.root / "installed.mender").read_bytes()
+    assert device.server.log(deployment, device.id) is None
+
+
+def test_downloading_comes_before_the_first_byte(device: Device) -> None:
+    """The server hears ``downloading`` before it is asked for the Artifact, and ``installing`` before the hand-over."""
+    device.write("plan", LEAVE)
+    device.deploy("release-2")
+    device.daemon().wait_exit()
+    kinds = [one.kind for one in device.server.requests if one.kind in ("status", "artifact")]
+    assert ["status", "artifact", "status"] == kinds
+
+
+def test_second_update_after_the_first(device: Device) -> None:
+    """A daemon that starts while the lock exists waits, notices its removal within five seconds, and goes on."""
+    device.write("plan", HOLD + SUCCEED)
+    first = device.deploy("release-2")
+    device.daemon().wait_exit()
+    second = device.deploy("release-3")
+    daemon = device.daemon()
+    daemon.wait_for("is in the sub-updater's hands")
+    (device.root / "go").touch()
+    wait_until(lambda: not device.lock.exists())
+    assert daemon.wait_for("the lock is gone", within=5.5) <= 5.0
+    assert 0 == daemon.wait_exit()
+    device.wait_status(second, "success")
+    assert [first, second] == device.runs
+    assert "release-3" == device.run("show-artifact").stdout.strip()
+
+
+def test_environment_of_the_sub_updater(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sub-updater gets a clean environment with exactly the documented variables, nothing of the daemon's."""
+    monkeypatch.setenv("SECRET_OF_THE_DAEMON", "x")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
+    device.configure(RootfsPartA="/dev/a", RootfsPartB="/dev/b")
+    device.write("plan", LEAVE)
+    deployment = device.deploy("release-2")
+    device.daemon().wait_exit()
+    wait_until(lambda: (device.root / "process").exists())
+    seen = dict(line.split("=", 1) for line in (device.root / "environment").read_text().splitlines())
+    assert set(seen) == SUB_UPDATER_VARIABLES
+    assert deployment == seen["MENDER_DEPLOYMENT_ID"]
+    assert "release-2" == seen["MENDER_ARTIFACT_NAME"]
+    assert str(device.data / "artifact.mender") == seen["MENDER_ARTIFACT_PATH"]
+    assert str(device.data) == seen["MENDER_DATA_DIR"]
+    assert str(device.root) == seen["MENDER_ROOT"]
+    assert ("/dev/a", "/dev/b") == (seen["MENDER_ROOTFS_PART_A"], seen["MENDER_ROOTFS_PART_B"])
+    assert str(device.program) == seen["MENDER_CLIENT"]
+
+
+def test_session_of_the_sub_updater(device: Device) -> None:
+    """The sub-updater leads a session of its own, stands in the root folder, and gets the Artifact's path."""
+    device.write("plan", LEAVE)
+    device.deploy("release-2")
+    device.daemon().wait_exit()
+    wait_until(lambda: (device.root / "process").exists() and (device.root / "process").read_text().endswith("\n"))
+    pid, session, argument, folder = (device.root / "process").read_text().split()
+    assert pid == session
+    assert str(device.data / "artifact.mender") == argument
+    assert "/" == folder
+
+
+def test_sub_updater_outlives_the_daemon(device: Device) -> None:
+    """A sub-updater goes on when the daemon is killed right after the hand-over, and its report is heard."""
+    device.write("plan", HOLD + SUCCEED)
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    wait_until(lambda: device.runs)
+    daemon.kill()
+    (device.root / "go").touch()
+    device.wait_status(deployment, "success")
+    assert [deployment] == device.runs
+
+
+def test_output_of_the_sub_updater_is_kept(device: Device) -> None:
+    """A failure brings the client's lines and the sub-updater's output to the server, each line a message."""
+    device.write("plan", 'echo "to standard error" >&2; printf "no \\377 text\\n"; ' + FAIL)
+    deployment = device.deploy("release-2")
+    device.daemon().wait_exit()
+    device.wait_status(deployment, "failure")
+    assert ["downloading", "installing", "failure"] == device.statuses(deployment)
+    log = device.log_of(deployment)
+    for words in ("update to release-2", "whole and proven", "installing release-2", "to standard error", "no \ufffd"):
+        assert words in log
+    assert "the sub-updater reports failure: no room on B" in log
+    assert "release-1" == device.run("show-artifact").stdout.strip()
+
+
+def test_lock_holds_the_deployment_id(device: Device) -> None:
+    """The lock file holds the deployment's id and nothing else, readable for every script."""
+    device.write("plan", LEAVE)
+    deployment = device.deploy("release-2")
+    device.daemon().wait_exit()
+    assert deployment == device.lock.read_text().strip()
+    assert 0o644 == device.lock.stat().st_mode & 0o777
+
+
+def test_waits_until_accepted(device: Device) -> None:
+    """A device that nobody has accepted waits, says so once, and goes on by itself when it is accepted."""
+    device.server.reject(device.id)
+    daemon = device.daemon()
+    daemon.wait_for("has not accepted this device")
+    refused = len(device.server.requests)
+    wait_until(lambda: len(device.server.requests) >= refused + 2)
+    device.server.accept(device.id)
+    daemon.wait_for("authorised by")
+    wait_until(lambda: device.server.inventory(device.id))
+    assert 1 == daemon.text.count("has not accepted this device")
+
+
+def test_inventory_is_sent(device: Device) -> None:
+    """The inventory holds what the scripts print and the client's own attributes; a repeated key makes a list."""
+    device.daemon().wait_for("inventory sent")
+    expected = {
+        "artifact_name": "release-1",
+        "color": "blue",
+        "device_type": DEVICE_TYPE,
+        "mender_client_version": __version__,
+        "port": ["1", "2"],
+    }
+    assert expected == device.server.inventory(device.id)
+    assert {"mac": MAC} == device.server.devices()[0].identity
+
+
+def test_one_connection_serves_many_cycles(device: Device) -> None:
+    """Polling keeps one connection, and a way to ask that the server doesn't know is tried only once."""
+    device.daemon()
+    wait_until(lambda: sum(one.kind == "next" for one in device.server.requests) >= 4)
+    polls = [one for one in device.server.requests if one.kind == "next"]
+    assert 1 == len({one.connection for one in device.server.requests})
+    assert [404, 204, 204] == [one.status for one in polls[:3]]
+
+
+def test_lost_token_is_replaced_once(device: Device) -> None:
+    """After a 401 the client authorises once more and repeats the request, without a word to the operator."""
+    daemon = device.daemon()
+    wait_until(lambda: [one.status for one in device.server.requests].count(204) == 1)
+    device.server.revoke_tokens(device.id)
+    daemon.send(signal.SIGUSR1)
+    wait_until(lambda: [one.status for one in device.server.requests].count(204) == 2)
+    exchanges = [(one.kind, one.status) for one in device.server.requests]
+    lost = exchanges.index(("next", 401))
+    assert [("next", 401), ("auth", 200), ("next", 204)] == exchanges[lost : lost + 3]
+    assert "WARNING" not in daemon.text
+
+
+def test_decommissioned_and_accepted_again(device: Device) -> None:
+    """A device that was forgotten and accepted again sends its inventory afresh, though nothing in it has changed."""
+    daemon = device.daemon()
+    daemon.wait_for("inventory sent")
+    device.server.auto_accept = True
+    device.server.decommission(device.id)
+    wait_until(lambda: any(device.server.inventory(one.id) for one in device.server.devices()))
+
+
+def test_retry_after_wins(device: Device) -> None:
+    """A 429 with Retry-After holds the client back for as long as it says, though it would ask every second."""
+    device.configure(RetryPollIntervalSeconds=1)
+    device.server.add_fault(Fault(kind="auth", status=429, headers={"Retry-After": "2"}))
+    start = time.monotonic()
+    device.daemon().wait_for("authorised by")
+    assert time.monotonic() - start >= 2.0
+
+
+def test_broken_download_resumes(device: Device) -> None:
+    """A download that is cut goes on where it was cut, and what is installed is whole."""
+    device.server.add_fault(Fault(kind="artifact", drop_after_bytes=7000))
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    assert 0 == daemon.wait_exit()
+    device.wait_status(deployment, "success")
+    assert "download goes on at byte 7000" in daemon.text
+    total = (device.root.parent / "release-2.mender").stat().st_size
+    assert [7000, total - 7000] == [one.bytes_sent for one in device.server.requests if one.kind == "artifact"]
+
+
+def test_known_outcome_is_not_installed_twice(device: Device) -> None:
+    """A deployment that is offered again though its outcome is known is answered from memory."""
+    deployment = device.deploy("release-2")
+    device.daemon().wait_exit()
+    device.wait_status(deployment, "success")
+    wait_until(lambda: not device.lock.exists())
+    device.write("etc/mender/artifact_info", "artifact_name=release-1\n")
+    again = device.server.deploy("release-2", [device.id])
+    memory = device.journal
+    memory["outcomes"][0]["deployment_id"] = again
+    device.write("var/lib/mender/journal.json", json.dumps(memory))
+    device.daemon()
+    device.wait_status(again, "success")
+    assert ["success"] == device.statuses(again)
+    assert [deployment] == device.runs
+
+
+def test_half_a_download_survives_a_kill(device: Device) -> None:
+    """Bytes that arrived before a kill are proven from the disk, never fetched again."""
+    device.server.add_fault(Fault(kind="artifact", stall_after_bytes=9000))
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    part = device.data / "artifact.mender.part"
+    wait_until(lambda: part.exists() and part.stat().st_size == 9000)
+    daemon.kill()
+    device.daemon().wait_exit()
+    device.wait_status(deployment, "success")
+    ranges = [one.headers.get("range") for one in device.server.requests if one.kind == "artifact"]
+    assert [None, "bytes=9000-"] == ranges
+    assert [deployment] == device.runs
+
+
+def test_abort_is_seen_before_the_hand_over(device: Device) -> None:
+    """A deployment that is aborted while it is downloaded is never handed over, and the client polls on."""
+    device.server.add_fault(Fault(kind="artifact", stall_after_bytes=9000, stall_seconds=0.5))
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    wait_until(lambda: (device.data / "artifact.mender.part").exists())
+    device.server.abort(deployment)
+    daemon.wait_for("the server aborted it")
+    assert not device.lock.exists()
+    good = device.deploy("release-3")
+    assert 0 == daemon.wait_exit()
+    device.wait_status(good, "success")
+    assert [good] == device.runs
+
+
+def test_environment_of_the_identity_script(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The identity script sees nothing of the daemon's environment either."""
+    monkeypatch.setenv("SECRET_OF_THE_DAEMON", "x")
+    device.write_script("usr/share/mender/identity/mender-device-identity", f"env >{device.root}/seen; echo mac={MAC}")
+    device.daemon().wait_for("authorised by")
+    assert "SECRET" not in (device.root / "seen").read_text()
