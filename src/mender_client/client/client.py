@@ -79,6 +79,7 @@ class Client:
         self._has_resumed = False
         self._awaited: str | None = None
         self._awaited_since = 0.0
+        self._reported_at: float | None = None
         self._is_poll_wanted = False
         self._is_inventory_wanted = False
         self._is_inventory_forced = False
@@ -98,6 +99,7 @@ class Client:
         Raises:
             Interrupted: the client was asked to stop in the middle of something long.
         """
+        self.has_handed_over = False
         try:
             if not self._has_resumed:
                 self._parts.updater.resume()
@@ -173,6 +175,7 @@ class Client:
         self._parts.transport.rest()
         self._awaited = deployment_id
         self._awaited_since = self._parts.clock.monotonic()
+        self._reported_at = None
 
     def _is_done_with(self, deployment_id: str, record: Record) -> bool:
         """The sub-updater has said how it went: see that the server hears it and that the lock goes."""
@@ -181,7 +184,10 @@ class Client:
         if is_ours_to_tell:
             if self._schedule.seconds_until_due(now) > 0 or not self._deliver():
                 return False
-        elif now - self._awaited_since < LOCK_GRACE_SECONDS:
+        elif self._reported_at is None:
+            self._reported_at = now
+            return False
+        elif now - self._reported_at < LOCK_GRACE_SECONDS:
             return False
         _logger.info("deployment %s is done; the lock is removed for the sub-updater", deployment_id)
         self._parts.installer.release()
@@ -190,8 +196,8 @@ class Client:
 
     def _lock_has_gone(self) -> None:
         _logger.info("the lock is gone; the client goes on")
-        self._awaited = None
         self._parts.updater.resume()
+        self._awaited = None  # not before that has succeeded
         self._inventory_again()
         self.request_poll()
 
@@ -291,6 +297,7 @@ class Client:
             self._parts.updater.drop(update)
         if offer is None:
             _logger.debug("no deployment")
+            self._parts.updater.tidy()
             return
         self.has_handed_over = self._parts.updater.carry_out(offer)
         self._inventory_again()

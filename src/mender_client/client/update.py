@@ -14,7 +14,6 @@ from mender_client.errors import (
     ArtifactError,
     DownloadError,
     InstallError,
-    MenderError,
     StorageError,
 )
 
@@ -87,7 +86,8 @@ class Updater:
             return False
         with _recording(self._log, deployment.id):
             if self._begin(offer) and self._walk(offer):
-                return True
+                # a sub-updater that is done already found this client running, and will not start it again
+                return self._is_in_hands(deployment.id)
         self._outbox.flush()
         return False
 
@@ -122,10 +122,22 @@ class Updater:
                 _logger.error("deployment %s failed: %s", deployment_id, error)
                 event, hands = Event.FAULT, None
                 self._discard()  # first of all: the journal may need the room
-            self._move(deployment_id, event, hands)
             if event is Event.HANDED:
+                self._note_hands(deployment_id, hands)
                 return True
+            self._move(deployment_id, event)
         return False
+
+    def _note_hands(self, deployment_id: str, hands: Hands | None) -> None:
+        """Note who is at work; what was noted before does in need, and the sub-updater has begun in any case."""
+        try:
+            self._move(deployment_id, Event.HANDED, hands)
+        except StorageError as error:
+            _logger.warning("deployment %s: the sub-updater's process is not noted: %s", deployment_id, error)
+
+    def _is_in_hands(self, deployment_id: str) -> bool:
+        is_known = self._journal.load().outcome_of(deployment_id) is not None
+        return self._installer.current_deployment() == deployment_id and not is_known
 
     def _fetch(self, offer: Offer) -> tuple[Event, None]:
         self._outbox.tell(offer.deployment.id, Status.DOWNLOADING)
@@ -140,8 +152,9 @@ class Updater:
         return again.deployment.link
 
     def _ask_once_more(self, offer: Offer) -> tuple[Event, None]:
-        """Say that it is being installed, which also asks whether it is still wanted."""
+        """Say that it is being installed, which also asks whether it is still wanted; then claim the device."""
         self._outbox.tell(offer.deployment.id, Status.INSTALLING)
+        self._installer.claim(offer.deployment.id)
         return Event.WANTED, None
 
     def _hand_over(self, offer: Offer) -> tuple[Event, Hands]:
@@ -161,13 +174,15 @@ class Updater:
                 return record.concluded(deployment_id, event, now=self._now())
             return record.moved(deployment_id, event, now=self._now(), hands=hands)
 
-        try:
-            record = self._journal.update(change)
-        except LoopError as error:
-            _logger.error("deployment %s failed: it goes in circles: %s", deployment_id, error)
-            self._move(deployment_id, Event.FAULT)
-            return
+        record = self._journal.update(change)
         if record.update_of(deployment_id) is None and event is not Event.HANDED:
+            self._discard()
+            if self._installer.current_deployment() == deployment_id:
+                self._installer.release()
+
+    def tidy(self) -> None:
+        """Remove an Artifact that nobody needs any more: it only takes room."""
+        if self._journal.load().update is None and self._installer.current_deployment() is None:
             self._discard()
 
     def _discard(self) -> None:
@@ -180,12 +195,11 @@ class Updater:
         """Find out, after a restart or when the lock has gone, in which state the update goes on.
 
         Raises:
-            StorageError: the journal can't be written.
+            StorageError: the journal can't be written, or nobody can tell what is installed.
         """
         update = self._journal.load().update
         if update is None:
-            if self._installer.current_deployment() is None:
-                self._discard()  # an Artifact that was installed only takes room
+            self.tidy()
             return
         sight = self._look(update)
         state = RESUME[update.state][sight]
@@ -220,10 +234,7 @@ class Updater:
     def _settle(self, update: Update) -> None:
         """The lock is gone and nobody reported: what is installed tells how it went."""
         with _recording(self._log, update.deployment_id):
-            try:
-                installed = self._device.provides().artifact_name
-            except MenderError as error:
-                installed = str(error)
+            installed = self._device.provides().artifact_name
             is_installed = installed == update.artifact_name
             _logger.warning(
                 "deployment %s: the sub-updater removed the lock without a report; artifact_info says %r, so it %s",

@@ -56,6 +56,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
     },
     State.PROVEN: {
         Event.WANTED: State.HANDING_OVER,
+        Event.FAILURE: State.FAILED,  # power went behind the lock: at boot a sub-updater finds work that never began
         Event.FAULT: State.FAILED,
         Event.ABORT: State.ABORTED,
     },
@@ -83,12 +84,16 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
 RESUME: Mapping[State, Mapping[Sight, State]] = {
     # what is on disk is proven again by reading it, and the server is asked again whether it wants the update
     State.DOWNLOADING: dict.fromkeys(Sight, State.DOWNLOADING),
-    State.PROVEN: dict.fromkeys(Sight, State.DOWNLOADING),
-    State.HANDING_OVER: {
-        # the lock is written before the sub-updater starts, and its start is noted within milliseconds: whoever is
-        # not at work now has not begun
+    State.PROVEN: {
+        # the lock is written in this state, and the sub-updater is not started before the next one is on disk
         Sight.NO_LOCK: State.DOWNLOADING,
         Sight.LOCK_ALONE: State.DOWNLOADING,
+        Sight.AT_WORK: State.IN_HANDS,
+    },
+    State.HANDING_OVER: {
+        # it may have begun, and nobody can tell: starting it once more could write over the only good system
+        Sight.NO_LOCK: State.SETTLING,
+        Sight.LOCK_ALONE: State.IN_HANDS,
         Sight.AT_WORK: State.IN_HANDS,
     },
     State.IN_HANDS: {

@@ -278,12 +278,18 @@ class Installer(Protocol):
             InstallError: the sub-updater is missing or can't be run.
         """
 
-    def install(self, deployment: Deployment, artifact: PurePath) -> Hands:
-        """Take the proven Artifact over; from here on ``current_deployment`` names the deployment.
+    def claim(self, deployment_id: str) -> None:
+        """Announce the installation; from here on ``current_deployment`` names the deployment.
 
         Raises:
-            InstallError: it could not be started, and nothing is in progress.
-            StorageError: the lock could not be written, and nothing is in progress.
+            StorageError: the lock can't be written.
+        """
+
+    def install(self, deployment: Deployment, artifact: PurePath) -> Hands:
+        """Take the proven Artifact of the claimed deployment over.
+
+        Raises:
+            InstallError: it could not be started.
         """
 
     def release(self) -> None:

@@ -17,7 +17,7 @@ from .resume import Promise
 from .wire import NextForm
 
 MAXIMUM_WRITES = 28
-"""More state changes than this for one deployment are a loop; it fails (the field's clients count to the same)."""
+"""A deployment that changed its state so often is not begun again: it fails (the field's clients count to the same)."""
 
 MAXIMUM_OUTCOMES = 100
 """How many outcomes are remembered."""
@@ -154,14 +154,18 @@ class Record:
     def resumed(self, state: State, *, bytes_on_disk: int, now: str) -> Record:
         """The record after a restart.
 
+        Whoever waits for the sub-updater may be restarted as often as it likes; only beginning again can be a loop.
+
         Raises:
             LoopError: there were too many changes without progress.
         """
-        if self.update is None:
-            return self
         update = self.update
+        if update is None or (state is update.state and state is not State.DOWNLOADING):
+            return self
         if bytes_on_disk > update.seen_bytes:
             update = replace(update, seen_bytes=bytes_on_disk, writes=0)
+        if state is State.DOWNLOADING and update.writes >= MAXIMUM_WRITES:
+            raise LoopError(f"its state changed {update.writes} times without progress")
         return replace(self, update=_entered(update, state, now))
 
     def moved(self, deployment_id: str, event: Event, *, now: str, hands: Hands | None = None) -> Record:
@@ -169,7 +173,6 @@ class Record:
 
         Raises:
             ValueError: the update's state does not expect the event.
-            LoopError: there were too many changes without progress.
         """
         update = self.update_of(deployment_id)
         if update is None:
@@ -219,7 +222,4 @@ class Record:
 
 
 def _entered(update: Update, state: State, now: str) -> Update:
-    writes = update.writes + 1
-    if writes > MAXIMUM_WRITES:
-        raise LoopError(f"its state changed {MAXIMUM_WRITES} times without progress")
-    return replace(update, state=state, since=now, writes=writes)
+    return replace(update, state=state, since=now, writes=update.writes + 1)

@@ -1,8 +1,8 @@
 """Give the Artifact to the device's sub-updater: the contract that the field's sub-updaters rely on.
 
-The lock file is written first, then the sub-updater is started so that it outlives the daemon, which then exits. The
-sub-updater installs, reboots, commits or rolls back, reports, removes the lock and starts the daemon again. A daemon
-that finds the lock waits until it is gone.
+The lock file is written first, and when that is noted the sub-updater is started so that it outlives the daemon, which
+then exits. The sub-updater installs, reboots, commits or rolls back, reports, removes the lock and starts the daemon
+again. A daemon that finds the lock waits until it is gone.
 """
 
 from __future__ import annotations
@@ -76,15 +76,21 @@ class HandOver:
                 "put the device's sub-updater there"
             )
 
-    def install(self, deployment: Deployment, artifact: PurePath) -> Hands:
-        """Write the lock file, then start the sub-updater.
+    def claim(self, deployment_id: str) -> None:
+        """Write the lock file.
 
         Raises:
-            InstallError: the sub-updater can't be started; the lock is gone again.
-            StorageError: the lock can't be written.
+            StorageError: it can't be written.
+        """
+        self._lock.write(deployment_id)
+
+    def install(self, deployment: Deployment, artifact: PurePath) -> Hands:
+        """Start the sub-updater.
+
+        Raises:
+            InstallError: it can't be started.
         """
         self.check()
-        self._lock.write(deployment.id)
         variables = {
             **self._settings.variables,
             _DEPLOYMENT_ID: deployment.id,
@@ -94,7 +100,6 @@ class HandOver:
         try:
             return self._processes.spawn([str(self._settings.sub_updater), str(artifact)], variables)
         except ScriptError as error:
-            self._lock.remove()
             raise InstallError(f"cannot install the update: {error}") from error
 
     def release(self) -> None:

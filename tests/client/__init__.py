@@ -1,0 +1,1 @@
+"""The workflow, tested in the in-memory world."""

@@ -1,0 +1,81 @@
+"""The power goes, a process is killed or an effect fails, at every effect of every road an update can take."""
+
+from __future__ import annotations
+
+import pytest
+
+from mender_client.client.client import LOCK_CHECK_SECONDS
+from mender_client.core.record import MAXIMUM_WRITES
+from world import Blow, Kind, Stage
+
+from .scenarios import BY_NAME, SCENARIOS, Scenario, begin, check, effects, live, random_blows, single_blows
+
+pytestmark = pytest.mark.usefixtures("quietly")
+_PAIRS = 12
+ROADS = pytest.mark.parametrize("road", SCENARIOS, ids=str)
+
+
+@ROADS
+def test_roads(stage: Stage, road: Scenario) -> None:
+    """Each road ends as it should when nothing else happens, and leaves nothing behind."""
+    assert road.ends == live(stage, road, {}).server.status
+
+
+@ROADS
+def test_every_blow(stage: Stage, road: Scenario) -> None:
+    """Whatever happens at whichever effect: one final status, and it is true; nothing is left, nothing is doubled."""
+    trace = effects(stage, road)
+    cases = [case for case in single_blows(trace, road) if road.is_thorough or is_enough(case[1])]
+    failures = []
+    for number, blow in cases:
+        try:
+            live(stage, road, {number: blow})
+        except (AssertionError, ValueError) as error:
+            failures.append(f"{blow} at effect {number} ({trace[number - 1]}): {error!r}")
+    assert [] == failures
+
+
+def is_enough(blow: Blow) -> bool:
+    """What happens after an effect is nearly what happens before the next one; the thorough roads try both."""
+    return blow.kind is Kind.FAULT or not blow.after
+
+
+@pytest.mark.parametrize("road", [road for road in SCENARIOS if not road.only_client], ids=str)
+def test_more_blows_during_the_recovery(stage: Stage, road: Scenario) -> None:
+    """A second and a third blow, often in the recovery from the first, change nothing about it."""
+    length = len(effects(stage, road))
+    failures = []
+    for seed in range(_PAIRS):
+        blows = random_blows(seed, length, 2 + seed % 2)
+        try:
+            live(stage, road, blows, seed=seed)
+        except (AssertionError, ValueError) as error:
+            failures.append(f"seed {seed}, {blows}: {error!r}")
+    assert [] == failures
+
+
+LOOPS = ("download", "sync artifact.mender.part", "status installing", "write update.lock")
+
+
+@pytest.mark.parametrize("effect", LOOPS)
+@pytest.mark.parametrize("kind", [Kind.POWER, Kind.KILL], ids=lambda kind: kind.value)
+def test_a_loop_ends(stage: Stage, effect: str, kind: Kind) -> None:
+    """A client that dies at the same step in each of its lives gives the deployment up in the end, and says so."""
+    world = begin(stage, BY_NAME["healthy"], {})
+    world.power.always[effect] = Blow(kind)
+    world.live()
+    check(world)
+    assert ("failure", {}) == (world.server.status, dict(world.starts))
+    assert len(world.power.fallen) <= MAXIMUM_WRITES + 2
+
+
+def test_waiting_is_no_loop(stage: Stage) -> None:
+    """A client that is started again and again while the sub-updater works waits each time, and the outcome is true."""
+    world = begin(stage, BY_NAME["healthy"], {})
+    while world.process is None:
+        world.turn()
+    for _ in range(3 * MAXIMUM_WRITES):
+        assert world.new_client().step() == LOCK_CHECK_SECONDS
+    world.live()
+    check(world)
+    assert "success" == world.server.status

@@ -1,0 +1,452 @@
+"""The whole world: a device with its disk, boot loader and processes, its server, and time.
+
+``World.live`` runs everything until nothing is left to do, starting again whatever a blow ended, as init, a service
+manager, a watchdog and, at last, a person with a power switch would.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from mender_client.client.auth import Session
+from mender_client.client.client import Client, Parts
+from mender_client.client.deployments import Deployments
+from mender_client.client.download import Downloader, DownloadPolicy
+from mender_client.client.inventory import InventorySender
+from mender_client.client.outbox import Outbox
+from mender_client.client.update import Updater
+from mender_client.core.keyvalue import KeyValues
+from mender_client.core.model import Identity, Provides
+from mender_client.core.record import Hands
+from mender_client.core.schedule import Schedule
+from mender_client.errors import MenderError, ScriptError
+from mender_client.installers.handover import HandOver, HandOverSettings
+
+from .clock import WorldClock
+from .disk import Disk
+from .power import Blow, Cut, Kind, Power
+from .server import URL, Server, WorldTransport
+from .stage import Stage
+from .stores import WorldJournal, WorldLock, WorldLog, WorldStore
+from .subupdater import BOOT, Steps, SubUpdater
+
+SUB_UPDATER = Path("/usr/share/mender/install")
+OLD, NEW = "release-1", "release-2"
+_RESTART_SECONDS, _BOOT_SERVICE_SECONDS, _PATIENCE_SECONDS = 10.0, 300.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How the sub-updater and its images behave, and a few settings.
+
+    Args:
+        eager_steps: how many steps the sub-updater does before the client that started it does anything more.
+        has_script: whether the sub-updater is there.
+        can_spawn: whether it can be started.
+        refuses: it fails before it touches anything.
+        write_fails: it fails while it writes the image.
+        unhealthy: the image whose health check fails.
+        unbootable: the image that doesn't boot.
+        dies: it ends in the middle, leaving the lock behind.
+        is_silent: it never reports, and just removes the lock.
+        silent_fails: and it fails, too.
+        info_after_report: it writes artifact_info between its report and the removal of the lock.
+        has_boot_service: something of it runs at boot.
+        sub_updater_timeout_seconds: SubUpdaterTimeoutSeconds.
+        others: further provides of the device.
+        server_urls: the servers.
+        policy: of the download.
+    """
+
+    eager_steps: int = 0
+    has_script: bool = True
+    can_spawn: bool = True
+    refuses: bool = False
+    write_fails: bool = False
+    unhealthy: str = ""
+    unbootable: str = ""
+    dies: bool = False
+    is_silent: bool = False
+    silent_fails: bool = False
+    info_after_report: bool = False
+    has_boot_service: bool = True
+    sub_updater_timeout_seconds: float = 7 * 86400.0
+    others: Mapping[str, str] = field(default_factory=dict)
+    server_urls: Sequence[str] = (URL,)
+    policy: DownloadPolicy = field(default_factory=DownloadPolicy)
+
+
+class WorldDevice:
+    """What the device says about itself; see ``core.ports.Device``."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.device_type = "board"
+        self.identity_error: MenderError | None = None
+        self.provides_error: MenderError | None = None
+        self.attributes: list[tuple[str, str]] = [("kernel", "6.1")]
+
+    def identity(self) -> Identity:
+        """Who it is."""
+        if self.identity_error is not None:
+            raise self.identity_error
+        return Identity('{"mac":"1"}')
+
+    def inventory(self) -> Sequence[KeyValues]:
+        """What its scripts print."""
+        return [KeyValues(tuple(self.attributes), ())]
+
+    def provides(self) -> Provides:
+        """What runs."""
+        if self.provides_error is not None:
+            raise self.provides_error
+        name = (self._world.disk.read(f"info {self._world.running}") or b"").decode()
+        return Provides(self.device_type, name, MappingProxyType(dict(self._world.options.others)))
+
+
+class WorldKeys:
+    """A key; see ``core.ports.KeyStore``."""
+
+    def __init__(self) -> None:
+        self._key = ed25519.Ed25519PrivateKey.generate()
+        encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        self._public = self._key.public_key().public_bytes(encoding, form).decode()
+
+    def public_key_pem(self) -> str:
+        """The public key."""
+        return self._public
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign."""
+        return self._key.sign(message)
+
+
+_KEYS = WorldKeys()
+
+
+@dataclass(slots=True)
+class Process:
+    """A running sub-updater."""
+
+    hands: Hands
+    run: SubUpdater
+    steps: Steps
+    is_boot_service: bool
+
+
+class WorldProcesses:
+    """Starts the sub-updater; see ``core.ports.Processes``."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
+        """Start it."""
+        if not self._world.options.can_spawn:
+            raise ScriptError(f"cannot run {argv[0]}: exec format error; check its first line")
+        return self._world.power.do("spawn", lambda: self._world.spawn(dict(variables)))
+
+    def is_alive(self, hands: Hands) -> bool:
+        """Whether it runs."""
+        process = self._world.process
+        return process is not None and process.hands == hands
+
+    def find(self, variable: str, value: str) -> Hands | None:
+        """The one that works on the deployment."""
+        assert variable == "MENDER_DEPLOYMENT_ID"
+        process = self._world.process
+        return process.hands if process is not None and process.run.deployment_id == value else None
+
+
+class World:
+    """One device, one server.
+
+    Args:
+        stage: where Artifacts lie.
+        options: how things behave.
+        plan: the blows.
+        seed: of the client's random numbers.
+    """
+
+    def __init__(
+        self, stage: Stage, options: Options | None = None, plan: Mapping[int, Blow] | None = None, *, seed: int = 1
+    ) -> None:
+        self.stage = stage
+        self.options = options or Options()
+        self.power = Power(plan)
+        self.disk = Disk(self.power)
+        self.clock = WorldClock()
+        self.server = Server(stage.folder, self.clock)
+        self.transport = WorldTransport(self.server, self.power, self.clock)
+        self.journal = WorldJournal(self.disk)
+        self.lock = WorldLock(self.disk)
+        self.store = WorldStore(self.disk)
+        self.log = WorldLog(self.disk, self.clock)
+        self.device = WorldDevice(self)
+        self.random = random.Random(seed).random
+        self.running = "A"
+        self.process: Process | None = None
+        self.client: Client | None = None
+        self.starts: Counter[str] = Counter()
+        self._deeds: set[str] = set()
+        self.doubled: list[str] = []
+        self._client_due = 0.0
+        self._boot_service_due: float | None = None
+        self._boots = 0
+        self._pids = 100
+        self._waits_since: float | None = None
+        self.turns = 0
+        self.first_effect = 0
+        self.fill("A", OLD)
+        self.name("A", OLD)
+        self.set_boot({"part": "A", "upgrade_available": 0, "bootcount": 0})
+        self.boot_up()
+
+    # -- partitions and boot loader ----------------------------------------------------------------------------
+
+    def fill(self, partition: str, image: str) -> None:
+        """Write an image; it brings no name along."""
+        self.disk.put(f"part {partition}", image.encode())
+        self.disk.put(f"info {partition}", b"unnamed")
+
+    def switch(self, partition: str) -> None:
+        """Run another partition at once."""
+        self.set_boot({"part": partition, "upgrade_available": 0, "bootcount": 0})
+        self.running = partition
+
+    def name(self, partition: str, name: str) -> None:
+        """Write artifact_info."""
+        self.disk.put(f"info {partition}", name.encode())
+
+    def image_in(self, partition: str) -> str:
+        """What a partition holds."""
+        return (self.disk.read(f"part {partition}") or b"").decode()
+
+    def set_boot(self, boot: Mapping[str, object]) -> None:
+        """Write the boot variables."""
+        self.disk.put(BOOT, json.dumps(boot).encode())
+
+    @property
+    def boot(self) -> dict[str, Any]:
+        """The boot variables."""
+        return dict(json.loads(self.disk.read(BOOT) or b"{}"))
+
+    def boot_up(self) -> None:
+        """Boot loader, kernel, init: the sub-updater's boot service first, then the client."""
+        self.clock.boot()
+        self._boots += 1
+        while not self._load_kernel():
+            pass
+        self.client = self.process = None
+        self._boot_service_due = self.clock.seconds if self.options.has_boot_service else None
+        if not self.options.has_boot_service:
+            self.start_client()
+
+    def _load_kernel(self) -> bool:
+        boot = self.boot
+        if boot["upgrade_available"]:
+            boot["bootcount"] += 1
+            if boot["bootcount"] > 1:
+                other = "B" if boot["part"] == "A" else "A"
+                boot = {"part": other, "upgrade_available": 0, "bootcount": 0}
+            self.set_boot(boot)
+        self.running = boot["part"]
+        image = self.image_in(self.running)
+        assert image in (OLD, NEW), f"the boot loader found {image!r}"
+        return image != self.options.unbootable
+
+    # -- processes ---------------------------------------------------------------------------------------------
+
+    def spawn(self, variables: dict[str, str]) -> Hands:
+        """Start the sub-updater."""
+        run = SubUpdater(self, variables)
+        if run.deployment_id in self._deeds:
+            self.doubled.append(run.deployment_id)
+        self.starts[run.deployment_id] += 1
+        process = self._begin(run, run.hand_over(), is_boot_service=False)
+        for _ in range(self.options.eager_steps):
+            if self.process is process:
+                self._step_process()
+        return process.hands
+
+    def _begin(self, run: SubUpdater, steps: Steps, *, is_boot_service: bool) -> Process:
+        self._pids += 1
+        hands = Hands(self._pids, f"boot-{self._boots}", self._pids * 7)
+        self.process = Process(hands, run, steps, is_boot_service)
+        return self.process
+
+    def note_deed(self, deployment_id: str) -> None:
+        """The sub-updater has done something that lasts."""
+        self._deeds.add(deployment_id)
+
+    def start_client(self) -> None:
+        """Start the client, unless it runs."""
+        if self.client is None:
+            self.client = self.new_client()
+            self._client_due = self.clock.seconds
+
+    def _step_process(self) -> None:
+        """Let the sub-updater do one step."""
+        process = self.process
+        assert process is not None
+        try:
+            next(process.steps)
+        except StopIteration:
+            self._end_process(process, restart=process.run.wants_another_run)
+        except Cut as cut:
+            if cut.kind is not Kind.KILL:
+                raise
+            self.power.restored()
+            self._end_process(process, restart=True)
+
+    def _end_process(self, process: Process, *, restart: bool) -> None:
+        self.process = None
+        if process.is_boot_service:
+            self._boot_service_due = self.clock.seconds + _BOOT_SERVICE_SECONDS if restart else None
+            self.start_client()
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Let everybody who is awake do a step; when nobody is, let time pass."""
+        self.turns += 1
+        try:
+            self._turn()
+        except Cut as cut:
+            self._after(cut)
+
+    def _turn(self) -> None:
+        if self.process is None and self._boot_service_due is not None and self.clock.seconds >= self._boot_service_due:
+            self._boot_service_due = None
+            run = SubUpdater(self, {})
+            self._begin(run, run.at_boot(), is_boot_service=True)
+        if self.process is not None:
+            self.clock.seconds += 1
+            self._step_process()
+        if self.client is not None and self.clock.seconds >= self._client_due:
+            self._client_due = self.clock.seconds + max(self.client.step(), 0.1)
+            if self.client.has_handed_over:
+                self.client = None
+        if self.process is None:
+            self._let_time_pass()
+
+    def _let_time_pass(self) -> None:
+        self._call_the_operator()
+        wakings = [self._client_due] if self.client is not None else []
+        wakings += [] if self._boot_service_due is None else [self._boot_service_due]
+        if not wakings:
+            self.power.cut(Kind.POWER)  # nothing runs any more: somebody pulls the plug
+        self.clock.seconds = max(self.clock.seconds, min(wakings))
+
+    def _call_the_operator(self) -> None:
+        """A device that waits for a sub-updater that died is switched off and on again, if that can help."""
+        if self.lock.read() is None or not self.options.has_boot_service:
+            self._waits_since = None
+        elif self._waits_since is None:
+            self._waits_since = self.clock.seconds
+        elif self.clock.seconds - self._waits_since > _PATIENCE_SECONDS:
+            self._waits_since = None
+            self.power.cut(Kind.POWER)
+
+    def _after(self, cut: Cut) -> None:
+        self.power.restored()
+        self.journal.sender = None
+        if cut.kind is Kind.KILL:  # the client; its service manager starts it again
+            self.client = self.new_client()
+            self._client_due = self.clock.seconds + _RESTART_SECONDS
+            return
+        if cut.kind is Kind.REBOOT:
+            self.disk.sync_all()
+        else:
+            self.disk.crash(cut.damage)
+        self.boot_up()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is left to do."""
+        record = self.journal.load()
+        is_idle = self.process is None and self.client is not None and self._boot_service_due is None
+        return is_idle and self.server.is_over and record.update is None and not record.outbox and not self.lock.read()
+
+    def live(self, *, most_turns: int = 2000) -> None:
+        """Run until all is quiet, and somewhat longer to see that it stays so.
+
+        Raises:
+            AssertionError: it never is.
+        """
+        quiet = 0
+        for _ in range(most_turns):
+            quiet = quiet + 1 if self.is_quiet else 0
+            if quiet > 3:
+                return
+            self.turn()
+        raise AssertionError(f"stuck: status {self.server.status}, record {self.journal.load()}")
+
+    # -- the client --------------------------------------------------------------------------------------------
+
+    def new_parts(self) -> Parts:
+        """The client's parts, fresh as in a new process."""
+        session = Session(
+            transport=self.transport,
+            clock=self.clock,
+            device=self.device,
+            keys=_KEYS,
+            server_urls=self.options.server_urls,
+            tenant_token="tenant",
+        )
+        deployments = Deployments(session=session, clock=self.clock)
+        outbox = Outbox(journal=self.journal, deployments=deployments, log=self.log)
+        downloader = Downloader(
+            transport=self.transport,
+            clock=self.clock,
+            store=self.store,
+            journal=self.journal,
+            policy=self.options.policy,
+            random=self.random,
+        )
+        installer = HandOver(
+            HandOverSettings(SUB_UPDATER, {"MENDER_DATA_DIR": "/data"}),
+            lock=self.lock,
+            processes=WorldProcesses(self),
+            is_executable=lambda path: path == SUB_UPDATER and self.options.has_script,
+        )
+        updater = Updater(
+            clock=self.clock,
+            device=self.device,
+            journal=self.journal,
+            outbox=outbox,
+            deployments=deployments,
+            downloader=downloader,
+            store=self.store,
+            installer=installer,
+            log=self.log,
+        )
+        return Parts(
+            clock=self.clock,
+            transport=self.transport,
+            device=self.device,
+            installer=installer,
+            journal=self.journal,
+            session=session,
+            inventory=InventorySender(session=session, clock=self.clock, device=self.device, version="1.0"),
+            deployments=deployments,
+            outbox=outbox,
+            updater=updater,
+            random=self.random,
+        )
+
+    def new_client(self) -> Client:
+        """A client in a new process."""
+        schedule = Schedule.every(inventory_seconds=28800, poll_seconds=1800, retry_seconds=300)
+        timeout = self.options.sub_updater_timeout_seconds
+        return Client(self.new_parts(), schedule, sub_updater_timeout_seconds=timeout)

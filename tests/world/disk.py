@@ -1,0 +1,133 @@
+"""A disk: what programs see, and what a power cut leaves of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mender_client.errors import StorageError
+
+from .power import Damage, Power
+
+
+def full(name: str) -> StorageError:
+    """The error of a full or broken disk."""
+    return StorageError(f"cannot {name}: no space left on device; free some space")
+
+
+@dataclass(slots=True)
+class Inode:
+    """A file's content: as programs see it, and as it is on the disk for sure."""
+
+    data: bytearray = field(default_factory=bytearray)
+    synced: bytes = b""
+
+    def sync(self) -> None:
+        """Make the content durable."""
+        self.synced = bytes(self.data)
+
+
+class Disk:
+    """Files by name.
+
+    Names and contents become durable separately, as on a real file system: ``replace`` and ``remove`` by a sync of
+    the folder, bytes by a sync of the file.
+
+    Args:
+        power: counts the effects.
+    """
+
+    def __init__(self, power: Power) -> None:
+        self._power = power
+        self._names: dict[str, Inode] = {}
+        self._durable: dict[str, Inode] = {}
+        self.refuses: Callable[[str], bool] = lambda _: False
+        self.free_bytes = 1 << 30
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content, None when it isn't there."""
+        inode = self._names.get(name)
+        return None if inode is None else bytes(inode.data)
+
+    def inode(self, name: str) -> Inode | None:
+        """The open file."""
+        return self._names.get(name)
+
+    def open(self, name: str) -> Inode:
+        """Open a file, making it if it isn't there."""
+        return self._names.setdefault(name, Inode())
+
+    def put(self, name: str, data: bytes) -> None:
+        """Set a file up, durably; no effect of the device."""
+        self._names[name] = self._durable[name] = Inode(bytearray(data), data)
+
+    def write_atomic(self, name: str, data: bytes, what: str = "") -> None:
+        """Replace a file, durably: the old or the new one."""
+        self._effect(what or f"write {name}", lambda: self.put(name, data))
+
+    def append(self, name: str, inode: Inode, position: int, data: bytes) -> None:
+        """Write bytes, not durably."""
+
+        def action() -> None:
+            inode.data[position:] = data
+
+        self._effect(f"append to {name}", action)
+
+    def truncate(self, name: str, inode: Inode) -> None:
+        """Empty a file, not durably."""
+        self._effect(f"empty {name}", inode.data.clear)
+
+    def sync(self, name: str, inode: Inode) -> None:
+        """Make a file's bytes durable."""
+        self._effect(f"sync {name}", inode.sync)
+
+    def rename(self, old: str, new: str, *, durably: bool) -> None:
+        """Rename a file."""
+
+        def action() -> None:
+            self._names[new] = self._names.pop(old)
+            if durably:
+                self._durable = dict(self._names)
+
+        self._effect(f"rename {old} to {new}", action)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, durably; none is fine and no effect."""
+
+        def action() -> None:
+            self._names.pop(name, None)
+            self._durable.pop(name, None)
+
+        if name in self._names:
+            self._effect(f"remove {name}", action)
+
+    def _effect(self, what: str, action: Callable[[], object]) -> None:
+        if self.refuses(what):
+            raise full(what)
+        self._power.do(what, action, full)
+
+    @property
+    def is_unsynced(self) -> bool:
+        """Whether a power cut would change something."""
+        return self._names != self._durable or any(one.data != one.synced for one in self._names.values())
+
+    def crash(self, damage: Damage) -> None:
+        """Lose power."""
+        if damage is Damage.DROP:
+            self._names = dict(self._durable)
+        for inode in self._names.values():
+            if damage is Damage.DROP:
+                inode.data = bytearray(inode.synced)
+            elif damage is Damage.TORN:  # the length is there, the bytes are not
+                common = len(inode.synced)
+                if inode.data[:common] != inode.synced:
+                    common = 0
+                half = common + (len(inode.data) - common) // 2
+                inode.data[half:] = bytes(len(inode.data) - half)
+        self.sync_all()
+
+    def sync_all(self) -> None:
+        """Make everything durable, as a clean reboot does."""
+        for inode in self._names.values():
+            inode.sync()
+        self._durable = dict(self._names)

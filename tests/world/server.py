@@ -1,0 +1,238 @@
+"""A Mender server and its object store without sockets: the dev server's rules behind a ``Transport``.
+
+Faults can be laid upon the requests of a kind: no connection, an answer that is lost, a status in place of one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mender_client.core.wire import Reply, Request
+from mender_client.devserver import messages
+from mender_client.devserver.artifacts import Artifact
+from mender_client.devserver.deployments import ACTIVE, Deployment, DeviceDeployment
+from mender_client.devserver.device_api import DeviceApi, route
+from mender_client.devserver.devices import Device
+from mender_client.devserver.messages import FileSlice
+from mender_client.devserver.state import World as ServerState
+from mender_client.errors import NetworkError
+
+from .clock import START, WorldClock
+from .power import Power
+
+URL = "https://mender.invalid"
+STORAGE = "https://storage.invalid"
+ENDS = frozenset({"success", "failure", "aborted", "already-installed", "noartifact", "decommissioned"})
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The server handles the request, but nobody hears its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nobody is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Another answer than the server's; it never sees the request."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+Fault = Lost | Refused | Answer
+Rule = Callable[[str, int], "Fault | None"]
+"""Says from a request's kind and its number among those of its kind, from 1, whether something is wrong with it."""
+
+
+def at(kind: str, fault: Fault, *numbers: int) -> Rule:
+    """A rule for some requests of a kind; without numbers for all of them."""
+    return lambda a_kind, number: fault if a_kind == kind and (not numbers or number in numbers) else None
+
+
+class Server:
+    """The server's state and what a test wants to do with it.
+
+    Args:
+        folder: for the dev server's state; Artifacts may lie elsewhere.
+        clock: true time.
+    """
+
+    def __init__(self, folder: Path, clock: WorldClock) -> None:
+        self.state = ServerState(folder, clock.true_time)
+        self.state.devices.auto_accept = True
+        self.state.storage_url = STORAGE
+        self.api = DeviceApi(self.state)
+        self.deployment_id = ""
+
+    def offer(self, path: Path, name: str, device_types: tuple[str, ...] = ("board",), etag: str = "e") -> Artifact:
+        """Upload an Artifact."""
+        number = len(list(self.state.artifacts))
+        artifact = Artifact(f"artifact-{number}", name, device_types, path.stat().st_size, etag, START, path)
+        return self.state.artifacts.add(artifact)
+
+    @property
+    def device(self) -> Device:
+        """The one device."""
+        (device,) = self.state.devices
+        return device
+
+    def deploy(self, name: str) -> str:
+        """Deploy to the one device; returns the deployment's id."""
+        self.deployment_id = self.state.deploy(name).id
+        return self.deployment_id
+
+    def abort(self, deployment_id: str = "") -> None:
+        """The operator stops the deployment."""
+        self.state.deployments.abort(deployment_id or self.deployment_id)
+
+    @property
+    def deployment(self) -> Deployment:
+        """The last deployment."""
+        return self.state.deployments.get(self.deployment_id)
+
+    @property
+    def on_device(self) -> DeviceDeployment | None:
+        """How the last deployment goes on the device."""
+        return next(iter(self.deployment.devices.values()), None)
+
+    @property
+    def status(self) -> str:
+        """How the last deployment stands."""
+        return self.deployment.status_of(self.deployment.device_ids[0])
+
+    @property
+    def statuses(self) -> list[str]:
+        """What the device has reported, immediate repeats left out."""
+        received = self.on_device.received if self.on_device else []
+        return [one for one, before in zip(received, [None, *received], strict=False) if one != before]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last deployment has ended."""
+        return self.status not in ACTIVE
+
+
+class WorldBody:
+    """An answer of the storage, in pieces; see ``core.ports.Body``."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], data: bytes, piece: int, cut_at: int | None) -> None:
+        self.status = status
+        self.headers = headers
+        self._data = memoryview(data)
+        self._piece = piece
+        self._left_until_cut = cut_at
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """The next piece."""
+        count = min(self._piece, len(buffer), len(self._data))
+        if self._left_until_cut is not None:
+            count = min(count, self._left_until_cut)
+            if not count and self._data:
+                raise NetworkError("cannot read the answer: the connection broke; try again later")
+            self._left_until_cut -= count
+        buffer[:count] = self._data[:count]
+        self._data = self._data[count:]
+        return count
+
+    def close(self) -> None:
+        """Give the rest up."""
+        self._data = memoryview(b"")
+
+
+def _lost(name: str) -> NetworkError:
+    return NetworkError(f"cannot {name}: no answer; check the network")
+
+
+class WorldTransport:
+    """The way to the server; see ``core.ports.Transport``."""
+
+    def __init__(self, server: Server, power: Power, clock: WorldClock) -> None:
+        self._server = server
+        self._power = power
+        self._clock = clock
+        self.piece = 4096
+        self.rules: list[Rule] = []
+        self.is_down = False
+        self.cut_bodies_at: Callable[[int], int | None] = lambda number: None
+        self.counts: Counter[str] = Counter()
+        self.requests: list[tuple[float, str]] = []
+        self.sent: list[Request] = []
+        self.ranges: list[str] = []
+        self.fetched = 0
+        self.rests = 0
+        self.before_request: Callable[[str, int], None] = lambda kind, number: None
+        self.hosts_down: set[str] = set()
+
+    def send(self, request: Request) -> Reply:
+        """Send a request of the device API."""
+        kind = route(urlsplit(request.url).path)[0]
+        if kind == "status":
+            kind = f"status {json.loads(request.body)['status']}"
+        fault = self._note(kind, request.url)
+        self.sent.append(request)
+        if isinstance(fault, Lost):
+            self._power.do(kind, lambda: self._handle(request), _lost)
+            raise _lost(kind)
+        if isinstance(fault, Answer):
+            answer = fault
+            return self._power.do(kind, lambda: Reply(answer.status, answer.headers, answer.body), _lost)
+        return self._power.do(kind, lambda: self._handle(request), _lost)
+
+    def _note(self, kind: str, url: str) -> Fault | None:
+        self.counts[kind] += 1
+        self.requests.append((self._clock.seconds, kind))
+        self.before_request(kind, self.counts[kind])
+        faults = [fault for rule in self.rules if (fault := rule(kind, self.counts[kind])) is not None]
+        if self.is_down or urlsplit(url).netloc in self.hosts_down or any(isinstance(one, Refused) for one in faults):
+            raise _lost(kind)
+        return next(iter(faults), None)
+
+    def _handle(self, request: Request) -> Reply:
+        reply = self._server.api.answer(_as_server_sees(request.method, request.url, request.headers, request.body))
+        assert isinstance(reply.body, bytes)
+        return Reply(reply.status, _lower(reply.headers), reply.body)
+
+    def open(self, url: str, headers: Mapping[str, str]) -> WorldBody:
+        """Start a download."""
+        fault = self._note("download", url)
+        self.ranges.append(headers.get("Range", ""))
+        if isinstance(fault, Lost):
+            raise _lost("download")
+        if isinstance(fault, Answer):
+            return WorldBody(fault.status, fault.headers, fault.body, self.piece, None)
+        request = _as_server_sees("GET", url, headers, b"")
+        reply = self._power.do("download", lambda: self._server.state.storage.answer(request), _lost)
+        data = _slice(reply.body)
+        self.fetched += len(data) if reply.status < 300 else 0
+        lower = {**_lower(reply.headers), "content-length": str(len(data))}
+        return WorldBody(reply.status, lower, data, self.piece, self.cut_bodies_at(self.counts["download"]))
+
+    def rest(self) -> None:
+        """Count."""
+        self.rests += 1
+
+
+def _as_server_sees(method: str, url: str, headers: Mapping[str, str], body: bytes) -> messages.Request:
+    parts = urlsplit(url)
+    lower = {**_lower(headers), "host": parts.netloc}
+    return messages.Request(method, parts.path, parts.query, lower, body)
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _slice(body: bytes | FileSlice) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    return body.path.read_bytes()[body.start : body.start + body.length]

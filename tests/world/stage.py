@@ -1,0 +1,46 @@
+"""Artifacts that the worlds share: written once, never changed."""
+
+from __future__ import annotations
+
+import io
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mender_client.core.artifact import ArtifactSpec, Compression, PayloadSource, rootfs_image, write_artifact
+
+
+def build_artifact(spec: ArtifactSpec, payload: bytes) -> bytes:
+    """An Artifact's bytes."""
+    out = io.BytesIO()
+    source = PayloadSource("image", len(payload), lambda: closing(io.BytesIO(payload)))
+    write_artifact(out, replace(spec, compression=Compression.NONE), [source])
+    return out.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A folder of Artifacts, each named after its release."""
+
+    folder: Path
+
+    def add(self, name: str, content: bytes) -> Path:
+        """Put an Artifact there."""
+        path = self.folder / f"{name}.mender"
+        path.write_bytes(content)
+        return path
+
+    def path(self, name: str) -> Path:
+        """Where a release's Artifact is."""
+        return self.folder / f"{name}.mender"
+
+    def content(self, name: str) -> bytes:
+        """A release's Artifact."""
+        return self.path(name).read_bytes()
+
+
+def make_stage(folder: Path) -> Stage:
+    """A stage with the release that most worlds install."""
+    stage = Stage(folder)
+    stage.add("release-2", build_artifact(rootfs_image("release-2", ("board",)), b"an image " * 100))
+    return stage

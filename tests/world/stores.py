@@ -1,0 +1,186 @@
+"""What the client keeps on disk: the record, the lock, the Artifact, the deployment log; all on the world's disk."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import PurePath
+
+from mender_client.core.document import decode_record, encode_record
+from mender_client.core.model import LogMessage
+from mender_client.core.record import Record
+from mender_client.errors import BusyError
+
+from .clock import WorldClock
+from .disk import Disk, Inode
+
+JOURNAL, LOCK, ARTIFACT, LOG = "journal.json", "update.lock", "artifact.mender", "deployment.log"
+PARTIAL = ARTIFACT + ".part"
+
+
+class WorldJournal:
+    """The record as JSON on the world's disk; see ``core.ports.Journal``."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.sender: object = None
+
+    def load(self) -> Record:
+        """What was last saved."""
+        data = self._disk.read(JOURNAL)
+        return Record() if data is None else decode_record(json.loads(data))
+
+    def update(self, change: Callable[[Record], Record]) -> Record:
+        """Change the record, durably."""
+        old = self.load()
+        new = change(old)
+        if new != old:
+            self._disk.write_atomic(JOURNAL, json.dumps(encode_record(new)).encode(), "write the journal")
+            assert new == self.load(), "what is written must read the same"
+        return new
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Be the only one that sends."""
+        if self.sender is not None:
+            raise BusyError("another process of this client is sending right now")
+        self.sender = self
+        try:
+            yield
+        finally:
+            self.sender = None
+
+
+class WorldLock:
+    """The lock file; see ``core.ports.Lock``."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def read(self) -> str | None:
+        """The deployment id in it."""
+        data = self._disk.read(LOCK)
+        return None if data is None else data.decode()
+
+    def write(self, deployment_id: str) -> None:
+        """Take the lock."""
+        self._disk.write_atomic(LOCK, deployment_id.encode())
+
+    def remove(self) -> None:
+        """Free the lock."""
+        self._disk.remove(LOCK)
+
+
+class WorldPartial:
+    """The partial Artifact, open; see ``core.ports.PartialFile``."""
+
+    def __init__(self, disk: Disk, inode: Inode) -> None:
+        self._disk = disk
+        self._inode = inode
+        self._position = 0
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read back."""
+        piece = self._inode.data[self._position : self._position + len(buffer)]
+        buffer[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+    def write(self, data: memoryview, /) -> None:
+        """Append."""
+        self._disk.append(PARTIAL, self._inode, self._position, bytes(data))
+        self._position += len(data)
+
+    def restart(self) -> None:
+        """Forget every byte."""
+        if self._inode.data:
+            self._disk.truncate(PARTIAL, self._inode)
+        self._position = 0
+
+    def sync(self) -> None:
+        """Make it durable."""
+        self._disk.sync(PARTIAL, self._inode)
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class WorldStore:
+    """The place for the Artifact; see ``core.ports.ArtifactStore``."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def partial_size(self) -> int:
+        """Bytes on disk."""
+        return len(self._disk.read(PARTIAL) or self._disk.read(ARTIFACT) or b"")
+
+    def open_partial(self) -> WorldPartial:
+        """Open the partial Artifact."""
+        if self._disk.inode(PARTIAL) is None and self._disk.inode(ARTIFACT) is not None:
+            self._disk.rename(ARTIFACT, PARTIAL, durably=False)
+        return WorldPartial(self._disk, self._disk.open(PARTIAL))
+
+    @property
+    def artifact(self) -> PurePath:
+        """The whole Artifact's path."""
+        return PurePath("/data") / ARTIFACT
+
+    def commit(self) -> None:
+        """Make it the whole Artifact."""
+        self._disk.rename(PARTIAL, ARTIFACT, durably=True)
+
+    def discard(self) -> None:
+        """Remove both."""
+        self._disk.remove(PARTIAL)
+        self._disk.remove(ARTIFACT)
+
+    def free_bytes(self) -> int:
+        """Free space."""
+        return self._disk.free_bytes
+
+
+class WorldLog(logging.Handler):
+    """The deployment log; see ``core.ports.DeploymentLog``. What is recorded isn't synced."""
+
+    def __init__(self, disk: Disk, clock: WorldClock) -> None:
+        super().__init__(logging.INFO)
+        self._disk = disk
+        self._clock = clock
+        self._is_recording = False
+
+    def begin(self, deployment_id: str) -> None:
+        """Start anew, or go on."""
+        self._is_recording = True
+        if self._recorded_id() != deployment_id:
+            self._disk.open(LOG).data[:] = json.dumps([deployment_id, f"deployment {deployment_id} begins"]).encode()
+
+    def end(self) -> None:
+        """Stop recording."""
+        self._is_recording = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Record a line."""
+        if self._is_recording:
+            lines = [*self._lines(), record.getMessage()]
+            self._disk.open(LOG).data[:] = json.dumps(lines).encode()
+
+    def _lines(self) -> list[str]:
+        try:
+            return list(json.loads(self._disk.read(LOG) or b"[]"))
+        except ValueError:  # torn by a power cut
+            return []
+
+    def _recorded_id(self) -> str | None:
+        return next(iter(self._lines()), None)
+
+    def messages(self, deployment_id: str) -> Iterator[LogMessage]:
+        """What was recorded."""
+        now: datetime = self._clock.now()
+        lines = self._lines()
+        if lines and lines[0] == deployment_id:
+            for line in lines[1:]:
+                yield LogMessage(now, "info", line)
