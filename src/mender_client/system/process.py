@@ -81,8 +81,8 @@ def run_script(
             _end_group(process)
     if code != 0:
         said = printable(complaint.decode("utf-8", "replace").strip().rpartition("\n")[2])
-        how = f"exit code {code}" if code > 0 else f"ended by signal {-code}"
-        raise ScriptError(f"cannot use {argv[0]}: it failed with {how}" + (f" ({said})" if said else ""))
+        how = f"failed with exit code {code}" if code > 0 else f"was ended by signal {-code}"
+        raise ScriptError(f"cannot use {argv[0]}: it {how}" + (f" ({said})" if said else ""))
     return output
 
 

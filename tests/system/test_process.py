@@ -1,0 +1,305 @@
+"""Scripts within limits, and programs that outlive us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mender_client.core.record import Hands
+from mender_client.errors import ScriptError
+from mender_client.system.process import CLEAN_ENVIRONMENT, ScriptLimits, SystemProcesses, run_script
+
+MakeScript = Callable[..., str]
+LIMITS = ScriptLimits(seconds=10)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> MakeScript:
+    """Makes executable scripts."""
+
+    def make(body: str, *, interpreter: str = "#!/bin/sh\n", mode: int = 0o755) -> str:
+        path = tmp_path / f"a script {len(list(tmp_path.iterdir()))}"
+        path.write_text(interpreter + body)
+        path.chmod(mode)
+        return str(path)
+
+    return make
+
+
+def eventually(is_so: Callable[[], bool], *, seconds: float = 5) -> bool:
+    """Whether something comes true within a while."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if is_so():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process lives, a zombie not counted."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_output(script: MakeScript) -> None:
+    """A script's standard output is what it says; its standard error is not."""
+    assert b"a=1\nb=2\n" == run_script([script("echo a=1; echo warn >&2; echo b=2")], limits=LIMITS)
+
+
+def test_arguments_see_no_shell(script: MakeScript) -> None:
+    """Arguments arrive as they are: there is no shell."""
+    assert b"$(id) * ;\n" == run_script([script('printf "%s\\n" "$1"'), "$(id) * ;"], limits=LIMITS)
+
+
+def test_bytes_that_are_no_text(script: MakeScript) -> None:
+    """Output that is no UTF-8 is brought back as it is."""
+    assert b"\xff\xfe\x00" == run_script([script("printf '\\377\\376\\000'")], limits=LIMITS)
+
+
+def test_input(script: MakeScript) -> None:
+    """A program gets its input and then its end."""
+    assert b"in" == run_script([script("cat")], limits=LIMITS, stdin=b"in")
+
+
+def test_input_that_nobody_reads(script: MakeScript) -> None:
+    """A program that doesn't read its input is no fault of ours."""
+    assert b"done\n" == run_script([script("exec <&-; sleep 0.2; echo done")], limits=LIMITS, stdin=b"x" * 60_000)
+
+
+def test_no_input(script: MakeScript) -> None:
+    """A script that asks for input gets none, and doesn't wait for it."""
+    assert b"" == run_script([script("cat")], limits=LIMITS)
+
+
+def test_clean_environment(script: MakeScript) -> None:
+    """A script gets a clean environment and / as its folder, whatever we were started with."""
+    code = (
+        "from mender_client.system.process import *\n"
+        f"print(run_script([{script('env | sort; pwd')!r}], limits=ScriptLimits()).decode())"
+    )
+    environment = {**os.environ, "SECRET": "x", "LD_PRELOAD": "", "IFS": "y", "http_proxy": "z"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.split("\n") if line and not line.startswith(("PWD=", "_=", "SHLVL="))]
+    assert [*sorted(f"{name}={value}" for name, value in CLEAN_ENVIRONMENT.items()), "/"] == lines
+
+
+def test_closed_descriptors(script: MakeScript, tmp_path: Path) -> None:
+    """A script inherits no descriptor of ours, not even one that is inheritable, but those it is given."""
+    with open(tmp_path / "secret", "w") as secret, open(tmp_path / "given", "w") as given:
+        os.set_inheritable(secret.fileno(), True)
+        listing = [script('for f in /proc/$$/fd/*; do readlink "$f"; done; true')]
+        assert b"/secret" not in run_script(listing, limits=LIMITS)
+        given_too = run_script(listing, limits=LIMITS, pass_descriptors=[given.fileno()])
+        assert (False, True) == (b"/secret" in given_too, b"/given" in given_too)
+
+
+def test_own_session(script: MakeScript) -> None:
+    """A script runs in a session of its own: a signal to us from a terminal isn't one to it."""
+    output = run_script([script("cut -d' ' -f5,6 /proc/self/stat; echo $$")], limits=LIMITS).split()
+    assert output[0] == output[1] == output[2]
+
+
+def failure(argv: list[str], **limits: float) -> str:
+    """What the ScriptError says; the script may take five seconds to end at most."""
+    began = time.monotonic()
+    with pytest.raises(ScriptError) as caught:
+        run_script(argv, limits=ScriptLimits(seconds=limits.get("seconds", 10), output_bytes=1000))
+    assert time.monotonic() - began < 5
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+def test_exit_code(script: MakeScript) -> None:
+    """A non-zero exit is a failure that names the code and the last line of what the script complained."""
+    path = script("echo a=1; echo first >&2; echo 'no such \033[31mthing' >&2; exit 3")
+    assert f"cannot use {path}: it failed with exit code 3 (no such ?[31mthing)" == failure([path])
+
+
+def test_exit_code_without_a_word(script: MakeScript) -> None:
+    """A script that fails in silence is told by its exit code alone."""
+    path = script("exit 1")
+    assert f"cannot use {path}: it failed with exit code 1" == failure([path])
+
+
+def test_complaint_that_is_a_novel(script: MakeScript) -> None:
+    """Of a long complaint only the end is kept, and the message stays short."""
+    path = script("yes 'a very long complaint' | head -c 300000 >&2; echo >&2; echo the end >&2; exit 1")
+    assert failure([path]).endswith("(the end)")
+
+
+def test_signal(script: MakeScript) -> None:
+    """A script that is killed is told by the signal."""
+    path = script("kill -9 $$")
+    assert f"cannot use {path}: it was ended by signal 9" == failure([path])
+
+
+def test_time_limit(script: MakeScript, tmp_path: Path) -> None:
+    """A script that doesn't end in time is ended with everything that it started."""
+    path = script(f"sleep 60 & echo $! > '{tmp_path}/child'; sleep 60")
+    assert f"cannot use {path}: it did not end within 0.3 s" == failure([path], seconds=0.3)
+    assert eventually(lambda: not is_running(int((tmp_path / "child").read_text())))
+
+
+def test_deaf_script(script: MakeScript, tmp_path: Path) -> None:
+    """A script that ignores TERM is killed two seconds later."""
+    path = script(f"trap '' TERM; echo $$ > '{tmp_path}/pid'; while :; do sleep 0.1; done")
+    assert failure([path], seconds=0.3).endswith("it did not end within 0.3 s")
+    assert not is_running(int((tmp_path / "pid").read_text()))
+
+
+def test_output_limit(script: MakeScript) -> None:
+    """A script that prints without end is stopped."""
+    path = script("yes")
+    assert f"cannot use {path}: it printed more than 1000 bytes" == failure([path])
+
+
+def test_output_up_to_the_limit(script: MakeScript) -> None:
+    """A script may print exactly as much as the limit says."""
+    argv = [script("head -c 1000 /dev/zero")]
+    assert 1000 == len(run_script(argv, limits=ScriptLimits(output_bytes=1000)))
+
+
+def test_child_that_holds_the_pipe(script: MakeScript, tmp_path: Path) -> None:
+    """A background child that keeps the output open isn't waited for, and ends with its script."""
+    began = time.monotonic()
+    path = script(f"echo a=1; sleep 60 & echo $! > '{tmp_path}/child'")
+    assert b"a=1\n" == run_script([path], limits=LIMITS)
+    assert time.monotonic() - began < 3
+    assert eventually(lambda: not is_running(int((tmp_path / "child").read_text())))
+
+
+def test_closed_output_but_no_end(script: MakeScript) -> None:
+    """A script that closes its output and then hangs is ended, too."""
+    path = script("exec >&- 2>&-; sleep 60")
+    assert f"cannot use {path}: it closed its output but did not end" == failure([path])
+
+
+def test_missing_program() -> None:
+    """A missing program is named, with what to do."""
+    assert (
+        "cannot run /no/such: No such file or directory; install it, or the interpreter in its first line"
+        == failure(["/no/such"])
+    )
+
+
+def test_not_executable(script: MakeScript) -> None:
+    """A program without its x-bit is named, with what to do."""
+    path = script("", mode=0o644)
+    assert f"cannot run {path}: Permission denied; make it executable" == failure([path])
+
+
+def test_missing_interpreter(script: MakeScript) -> None:
+    """A script whose interpreter is missing says so."""
+    path = script("", interpreter="#!/no/such/interpreter\n")
+    assert failure([path]).endswith("install it, or the interpreter in its first line")
+
+
+def test_no_interpreter(script: MakeScript) -> None:
+    """A script without a first line that names an interpreter is refused, with what to look at."""
+    path = script("echo a=1\n", interpreter="")
+    assert f"cannot run {path}: Exec format error; check its first line" == failure([path])
+
+
+# -- programs that outlive us ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> SystemProcesses:
+    """Processes whose output goes to a file."""
+    return SystemProcesses(tmp_path / "output.log")
+
+
+def ended(hands: Hands) -> None:
+    """End a spawned process and its group, and reap it."""
+    os.killpg(hands.pid, signal.SIGKILL)
+    os.waitpid(hands.pid, 0)
+
+
+def test_spawned_outlives_us(script: MakeScript, tmp_path: Path) -> None:
+    """A spawned program goes on after its parent has ended, in a session of its own, with its output in the file."""
+    path = script("trap '' HUP; cut -d' ' -f6 /proc/self/stat; echo $$; sleep 0.5; echo $MENDER_A; echo warn >&2")
+    log = tmp_path / "output.log"
+    log.write_text("before\n")
+    code = (
+        "import pathlib; from mender_client.system.process import SystemProcesses\n"
+        f"SystemProcesses(pathlib.Path({str(log)!r})).spawn([{path!r}], {{'MENDER_A': 'a value'}})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=True)
+    assert ("", "") == (done.stdout, done.stderr)
+    assert eventually(lambda: log.read_text().endswith("warn\n"))
+    before, session, pid, *rest = log.read_text().splitlines()
+    assert ("before", pid, ["a value", "warn"]) == (before, session, rest)
+
+
+def test_spawned_environment(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
+    """A spawned program gets the clean environment and what it is told, nothing else of ours."""
+    hands = processes.spawn([script("env; echo end")], {"MENDER_A": "x"})
+    assert eventually(lambda: (tmp_path / "output.log").read_text().endswith("end\n"))
+    os.waitpid(hands.pid, 0)
+    names = {line.partition("=")[0] for line in (tmp_path / "output.log").read_text().splitlines()[:-1]}
+    assert {*CLEAN_ENVIRONMENT, "MENDER_A"} == names - {"PWD", "_", "SHLVL", "OLDPWD"}
+
+
+def test_spawned_output_is_private(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
+    """The file for the output is for its owner alone."""
+    os.waitpid(processes.spawn([script("true")], {}).pid, 0)
+    assert 0o600 == stat.S_IMODE((tmp_path / "output.log").stat().st_mode)
+
+
+def test_spawned_is_recognised(script: MakeScript, processes: SystemProcesses) -> None:
+    """A spawned program is known by pid, start time and boot, and by its environment, until it has ended."""
+    hands = processes.spawn([script("exec sleep 60")], {"MENDER_DEPLOYMENT_ID": "an-id-of-this-test"})
+    assert processes.is_alive(hands)
+    assert eventually(lambda: processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this-test") == hands)
+    assert None is processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this")
+    os.kill(hands.pid, signal.SIGKILL)
+    assert eventually(lambda: not processes.is_alive(hands))  # a zombie is dead
+    assert None is processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this-test")
+    os.waitpid(hands.pid, 0)
+    assert not processes.is_alive(hands)
+
+
+@pytest.mark.parametrize("other", [{"boot_id": "another"}, {"start_time": 1}])
+def test_same_pid_is_not_the_same_process(
+    script: MakeScript, processes: SystemProcesses, other: dict[str, object]
+) -> None:
+    """A process with the pid of another boot, or of another start time, is not taken for the sub-updater."""
+    hands = processes.spawn([script("exec sleep 60")], {})
+    facts: dict[str, object] = {"pid": hands.pid, "boot_id": hands.boot_id, "start_time": hands.start_time, **other}
+    assert not processes.is_alive(Hands(**facts))  # type: ignore[arg-type]  # the table mixes types
+    ended(hands)
+
+
+def test_no_proc(tmp_path: Path) -> None:
+    """Without the kernel's word on processes none is taken for alive."""
+    nothing = tmp_path / "proc"
+    nothing.mkdir()
+    processes = SystemProcesses(tmp_path / "output.log", nothing)
+    hands = processes.spawn(["/bin/true"], {})
+    assert (False, None) == (processes.is_alive(hands), processes.find("A", "b"))
+    os.waitpid(hands.pid, 0)
+
+
+def test_spawn_missing(processes: SystemProcesses) -> None:
+    """A program that can't be started is an error that names it."""
+    with pytest.raises(ScriptError, match=r"cannot run /no/such: No such file or directory; install it"):
+        processes.spawn(["/no/such"], {})
+
+
+def test_output_through_a_planted_link(script: MakeScript, tmp_path: Path) -> None:
+    """The output never goes through a symbolic link that somebody has planted."""
+    (tmp_path / "output.log").symlink_to(tmp_path / "victim")
+    with pytest.raises(ScriptError, match=r"cannot open .*output\.log for the output of .*: Too many levels"):
+        SystemProcesses(tmp_path / "output.log").spawn([script("true")], {})
+    assert not (tmp_path / "victim").exists()
