@@ -62,7 +62,7 @@ def device_key(config: Config, paths: Paths) -> DeviceKey:
     return DeviceKey(paths.below_root(named) if named else paths.key, choose_backend())
 
 
-def scripted_device(config: Config, paths: Paths) -> ScriptedDevice:
+def scripted_device(config: Config, paths: Paths, clock: SystemClock) -> ScriptedDevice:
     """The device as its scripts and files describe it."""
     type_file = config.device_type_file
     return ScriptedDevice(
@@ -71,6 +71,7 @@ def scripted_device(config: Config, paths: Paths) -> ScriptedDevice:
         inventory_folder=paths.inventory_folder,
         device_type_file=paths.below_root(type_file) if type_file else paths.device_type,
         artifact_info_file=paths.artifact_info,
+        is_stopping=lambda: clock.is_stopping,
     )
 
 
@@ -82,7 +83,7 @@ def assemble(config: Config, paths: Paths) -> World:
     """
     clock = SystemClock()
     transport = HttpTransport(tls=_tls(config, paths), user_agent=f"mender-python-client/{__version__}")
-    device = scripted_device(config, paths)
+    device = scripted_device(config, paths, clock)
     session = Session(
         transport=transport,
         clock=clock,

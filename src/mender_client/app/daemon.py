@@ -77,7 +77,7 @@ def _signals(world: World) -> Iterator[None]:
 
     def stop(*_: object) -> None:
         world.clock.stop()
-        world.transport.interrupt()
+        world.transport.stop()
 
     def poll(*_: object) -> None:
         world.client.request_poll()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,6 +28,7 @@ class ScriptedDevice:
         device_type_file: holds ``device_type=…``.
         artifact_info_file: holds ``artifact_name=…`` and further provides.
         limits: time and output of each script.
+        is_stopping: whether the client is to stop; a script that runs then is ended.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class ScriptedDevice:
         device_type_file: Path,
         artifact_info_file: Path,
         limits: ScriptLimits | None = None,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._identity_script = identity_script
         self._identity_format = identity_format
@@ -46,6 +48,7 @@ class ScriptedDevice:
         self._device_type_file = device_type_file
         self._artifact_info_file = artifact_info_file
         self._limits = limits or ScriptLimits()
+        self._is_stopping = is_stopping
         self._is_artifact_info_missed = False
 
     def identity(self) -> Identity:
@@ -55,7 +58,7 @@ class ScriptedDevice:
             ScriptError: it can't be run, failed, printed nothing usable or no UTF-8: a guessed identity would be
                 another device.
         """
-        output = run_script([str(self._identity_script)], limits=self._limits)
+        output = run_script([str(self._identity_script)], limits=self._limits, is_stopping=self._is_stopping)
         try:
             text = output.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -76,7 +79,7 @@ class ScriptedDevice:
 
     def _run_inventory(self, script: Path) -> KeyValues | None:
         try:
-            output = run_script([str(script)], limits=self._limits)
+            output = run_script([str(script)], limits=self._limits, is_stopping=self._is_stopping)
         except ScriptError as error:
             _logger.warning("%s; its attributes are left out", error)
             return None

@@ -12,13 +12,13 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mender_client.core.record import Hands
 from mender_client.core.wire import printable
-from mender_client.errors import ScriptError
+from mender_client.errors import Interrupted, ScriptError
 
 CLEAN_ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -42,7 +42,12 @@ class ScriptLimits:
 
 
 def run_script(
-    argv: Sequence[str], *, limits: ScriptLimits, stdin: bytes = b"", pass_descriptors: Sequence[int] = ()
+    argv: Sequence[str],
+    *,
+    limits: ScriptLimits,
+    stdin: bytes = b"",
+    pass_descriptors: Sequence[int] = (),
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> bytes:
     """Run a program to its end and return what it printed.
 
@@ -51,9 +56,11 @@ def run_script(
         limits: time and output.
         stdin: what the program reads, small enough for a pipe's buffer or read by the program at once.
         pass_descriptors: descriptors that stay open in the program.
+        is_stopping: asked twice a second; true ends the program.
 
     Raises:
         ScriptError: it can't be started, failed, printed too much or took too long.
+        Interrupted: the client is to stop.
     """
     try:
         process = subprocess.Popen(
@@ -73,7 +80,7 @@ def run_script(
             if process.stdin:
                 _feed(process.stdin.fileno(), stdin)
                 process.stdin.close()
-            output, complaint = _collect(process, argv[0], limits)
+            output, complaint = _collect(process, argv[0], limits, is_stopping)
             code = process.wait(timeout=_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             raise ScriptError(f"cannot use {argv[0]}: it closed its output but did not end") from None
@@ -103,7 +110,9 @@ def _feed(descriptor: int, data: bytes) -> None:
         return  # it ended without reading; its exit code says the rest
 
 
-def _collect(process: subprocess.Popen[bytes], name: str, limits: ScriptLimits) -> tuple[bytes, bytes]:
+def _collect(
+    process: subprocess.Popen[bytes], name: str, limits: ScriptLimits, is_stopping: Callable[[], bool]
+) -> tuple[bytes, bytes]:
     """Read both outputs until they end, or the process has ended and left them to a child of its own."""
     assert process.stdout is not None  # noqa: S101 - both were asked for
     assert process.stderr is not None  # noqa: S101
@@ -113,6 +122,8 @@ def _collect(process: subprocess.Popen[bytes], name: str, limits: ScriptLimits) 
         selector.register(process.stdout, selectors.EVENT_READ, output)
         selector.register(process.stderr, selectors.EVENT_READ, complaint)
         while selector.get_map():
+            if is_stopping():
+                raise Interrupted("the client was asked to stop")
             left = end - time.monotonic()
             if left <= 0:
                 raise ScriptError(f"cannot use {name}: it did not end within {limits.seconds:g} s")
