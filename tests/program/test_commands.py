@@ -1,0 +1,188 @@
+"""The command line: verbs, options, exit codes, what goes to which output."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from mender_client import __version__
+from mender_client.devserver import DevServer
+from program.conftest import MakeDevice
+from program.stage import HOLD, LEAVE, Device, wait_until
+
+
+@pytest.fixture
+def newborn(make_device: MakeDevice) -> Device:
+    """A device that has no key yet."""
+    return make_device("newborn", is_preauthorized=False)
+
+
+def test_version(device: Device) -> None:
+    """``--version`` prints name and version to standard output."""
+    done = device.run("--version", root=False)
+    assert (0, f"mender-python-client {__version__}\n") == (done.returncode, done.stdout)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("dance",), ("report",), ("report", "--success", "--failure"), ("-l", "loud", "daemon")]
+)
+def test_wrong_usage(device: Device, arguments: tuple[str, ...]) -> None:
+    """Wrong usage ends with 64, the usage on standard error, and nothing on standard output."""
+    done = device.run(*arguments)
+    assert (64, "") == (done.returncode, done.stdout)
+    assert "usage: mender-python-client" in done.stderr
+
+
+def test_show_artifact(device: Device) -> None:
+    """``show-artifact`` prints the name alone, and needs neither server nor key."""
+    device.write("etc/mender/artifact_info", "artifact_group=lab\nartifact_name=release-7\n")
+    device.key.unlink()
+    done = device.run("show-artifact")
+    assert (0, "release-7\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("content", [None, "", "artifact_group=lab\n", "\udcff"])
+def test_show_artifact_without_a_name(device: Device, content: str | None) -> None:
+    """Without a usable artifact_info ``show-artifact`` fails and names the file."""
+    path = device.root / "etc/mender/artifact_info"
+    path.unlink() if content is None else path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    done = device.run("show-artifact")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert str(path) in done.stderr
+
+
+def test_bootstrap_makes_a_key_and_keeps_it(newborn: Device) -> None:
+    """``bootstrap`` makes a private key of mode 0600, prints the public one, and keeps the key the next time."""
+    first = newborn.run("bootstrap")
+    made = newborn.key.read_bytes()
+    again = newborn.run("bootstrap")
+    assert (0, 0) == (first.returncode, again.returncode)
+    assert made == newborn.key.read_bytes()
+    assert first.stdout == again.stdout
+    assert first.stdout.startswith("-----BEGIN PUBLIC KEY-----\n")
+    assert 0o600 == stat.S_IMODE(newborn.key.stat().st_mode)
+    assert "kept the device key" in again.stderr
+
+
+@pytest.mark.parametrize("arguments", [("-F", "bootstrap"), ("bootstrap", "--forcebootstrap")])
+def test_forced_bootstrap_replaces_the_key(device: Device, arguments: tuple[str, ...]) -> None:
+    """``-F``, before or after the verb, makes a new key, a broken one notwithstanding."""
+    device.write("var/lib/mender/mender-agent.pem", "broken")
+    assert 0 == device.run(*arguments).returncode
+    assert device.key.read_text().startswith("-----BEGIN PRIVATE KEY-----")
+
+
+def test_forced_daemon_is_a_new_key_set(device: Device) -> None:
+    """A daemon with ``-F`` makes a new key, which the server has to accept."""
+    old = device.key.read_bytes()
+    daemon = device.daemon("-F")
+    daemon.wait_for("has not accepted this device")
+    assert old != device.key.read_bytes()
+    assert 2 == len(device.server.devices()[0].auth_sets)
+
+
+@pytest.mark.parametrize("verb", ["bootstrap", "daemon", "send-inventory"])
+def test_broken_key_is_never_overwritten(device: Device, verb: str) -> None:
+    """A broken key is an error that says what to do, and stays as it is."""
+    device.write("var/lib/mender/mender-agent.pem", "-----BEGIN PRIVATE KEY-----\nbroken\n-----END PRIVATE KEY-----\n")
+    before = device.key.read_bytes()
+    done = device.run(verb)
+    assert 1 == done.returncode
+    assert f"cannot use the device key {device.key}" in done.stderr
+    assert "--forcebootstrap" in done.stderr
+    assert before == device.key.read_bytes()
+
+
+def test_options_before_and_after_the_verb(device: Device) -> None:
+    """Common options mean the same before and after the verb, and the data folder moves below the root."""
+    (device.root / "other").mkdir()
+    for number, arguments in enumerate((("-d", "/other", "bootstrap"), ("bootstrap", "--data", "/other"))):
+        assert 0 == device.run(*arguments).returncode
+        assert (device.root / "other/mender-agent.pem").exists(), number
+        (device.root / "other/mender-agent.pem").unlink()
+
+
+def test_log_goes_to_the_file(device: Device) -> None:
+    """With ``-L`` log lines go to the file, with ``-l`` in the detail asked for, and standard error stays empty."""
+    log = device.root / "client.log"
+    done = device.run("-l", "debug", "send-inventory", "-L", str(log))
+    assert (0, "inventory sent\n", "") == (done.returncode, done.stdout, done.stderr)
+    assert "inventory sent: " in log.read_text()
+
+
+def test_check_update_without_a_daemon(device: Device) -> None:
+    """Without a daemon ``check-update`` asks the server: 2 when there is nothing, 0 and the name when there is."""
+    nothing = device.run("check-update")
+    assert (2, "no update\n") == (nothing.returncode, nothing.stdout)
+    deployment = device.deploy("release-2")
+    found = device.run("check-update")
+    assert 0 == found.returncode
+    assert f"update available: release-2 (deployment {deployment})" in found.stdout
+    assert [] == device.statuses(deployment)
+
+
+def test_check_update_while_one_is_in_progress(device: Device) -> None:
+    """While a sub-updater works ``check-update`` asks nobody: the answer could contradict the deployment."""
+    device.write("plan", LEAVE)
+    deployment = device.deploy("release-2")
+    device.daemon().wait_exit()
+    requests = len(device.server.requests)
+    done = device.run("check-update")
+    assert (2, f"deployment {deployment} is in the sub-updater's hands\n") == (done.returncode, done.stdout)
+    assert requests == len(device.server.requests)
+
+
+def test_check_update_beside_a_daemon(device: Device) -> None:
+    """Beside a daemon ``check-update`` makes it poll now, however long its interval is."""
+    device.configure(UpdatePollIntervalSeconds=3600)
+    daemon = device.daemon()
+    wait_until(lambda: 204 in [one.status for one in device.server.requests])
+    deployment = device.deploy("release-2")
+    done = device.run("check-update")
+    assert (0, f"the daemon (pid {daemon.pid}) polls now\n") == (done.returncode, done.stdout)
+    device.wait_status(deployment, "success")
+
+
+def test_send_inventory_beside_a_daemon(device: Device) -> None:
+    """Beside a daemon ``send-inventory`` makes it send the inventory now, also an unchanged one."""
+    daemon = device.daemon()
+    daemon.wait_for("inventory sent")
+    done = device.run("send-inventory")
+    assert (0, f"the daemon (pid {daemon.pid}) sends the inventory now\n") == (done.returncode, done.stdout)
+    daemon.wait_for("inventory sent", count=2)
+
+
+def test_second_daemon_is_refused(device: Device) -> None:
+    """A second daemon on the same data folder ends with 1 and names the first; the first goes on."""
+    first = device.daemon()
+    first.wait_for("started")
+    second = device.run("daemon", "--no-syslog")
+    assert 1 == second.returncode
+    assert f"cannot start: a daemon (pid {first.pid}) already uses {device.data}" in second.stderr
+    assert first.is_alive
+
+
+def test_next_daemon_beside_the_sub_updater(device: Device) -> None:
+    """The sub-updater doesn't inherit the daemon's lock: the next daemon can start while it works."""
+    device.write("plan", HOLD)
+    device.deploy("release-2")
+    device.daemon().wait_exit()
+    device.daemon().wait_for("is in the sub-updater's hands")
+
+
+def test_no_network_is_named(device: Device, server: DevServer) -> None:
+    """A server that is not there is named, with what to check."""
+    server.stop()
+    done = device.run("check-update")
+    assert 1 == done.returncode
+    assert f"cannot reach {server.url}: the connection was refused; check the port" in done.stderr
+
+
+def test_untrusted_certificate_is_named(device: Device) -> None:
+    """A server whose certificate nobody vouches for is refused, with what to check."""
+    device.configure(ServerCertificate=None)
+    done = device.run("check-update")
+    assert 1 == done.returncode
+    assert "its certificate is not trusted" in done.stderr
+    assert "check ServerCertificate" in done.stderr

@@ -1,0 +1,124 @@
+"""``report``: written down first, sent second, never lost, never contradicted."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mender_client.devserver import Fault
+from program.stage import LEAVE, Device, wait_until
+
+
+@pytest.fixture
+def handed(device: Device) -> str:
+    """The id of a deployment that is in the hands of a sub-updater, which leaves the report to the test."""
+    device.write("plan", 'echo "half done"; ' + LEAVE)
+    deployment = device.deploy("release-2")
+    assert 0 == device.daemon().wait_exit()
+    wait_until(lambda: device.runs)
+    return deployment
+
+
+def test_report_without_a_lock(device: Device) -> None:
+    """Without a lock there is nothing to report: exit 2, and the server is not bothered."""
+    done = device.run("report", "--success")
+    assert (2, "") == (done.returncode, done.stdout)
+    assert f"nothing to report: no update is in progress (there is no {device.lock})" in done.stderr
+    assert [] == device.server.requests
+
+
+@pytest.mark.parametrize("outcome", ["success", "failure"])
+def test_report(device: Device, handed: str, outcome: str) -> None:
+    """A report is heard by the server; the same again changes nothing; the lock stays the sub-updater's."""
+    for _ in range(2):
+        assert 0 == device.run("report", f"--{outcome}").returncode
+    assert ["downloading", "installing", outcome] == device.statuses(handed)
+    assert device.lock.exists()
+
+
+def test_contradicting_report_is_refused(device: Device, handed: str) -> None:
+    """The first word counts: a second, contradicting report ends with 1 and is not sent."""
+    assert 0 == device.run("report", "--success").returncode
+    done = device.run("report", "--failure")
+    assert 1 == done.returncode
+    assert f"cannot report failure: deployment {handed} was reported as success before" in done.stderr
+    assert ["downloading", "installing", "success"] == device.statuses(handed)
+
+
+def test_report_while_the_server_is_down(device: Device, handed: str) -> None:
+    """With the server down ``report`` ends with 75 in time; the daemon delivers it and frees the lock later."""
+    device.server.stop()
+    start = time.monotonic()
+    done = device.run("report", "--failure", "--reason", "no room", "--timeout", "1")
+    assert 75 == done.returncode
+    assert time.monotonic() - start < 4.0
+    assert "the outcome is kept, the daemon will report it" in done.stderr
+    daemon = device.daemon()
+    daemon.wait_for("is in the sub-updater's hands")
+    device.server.start()
+    device.wait_status(handed, "failure")
+    wait_until(lambda: not device.lock.exists())
+    assert ["downloading", "installing", "failure"] == device.statuses(handed)
+    assert "reports failure: no room" in device.log_of(handed)
+    assert "half done" in device.log_of(handed)
+    assert [handed] == device.runs[:1]
+
+
+def test_report_beside_a_daemon(device: Device, handed: str) -> None:
+    """``report`` beside a waiting daemon is heard once, and the daemon goes on when the lock is gone."""
+    daemon = device.daemon()
+    daemon.wait_for("is in the sub-updater's hands")
+    device.write("etc/mender/artifact_info", "artifact_name=release-2\n")
+    assert 0 == device.run("report", "--success").returncode
+    device.lock.unlink()
+    daemon.wait_for("the lock is gone")
+    assert ["downloading", "installing", "success"] == device.statuses(handed)
+    assert daemon.is_alive
+
+
+def test_report_tries_again(device: Device, handed: str) -> None:
+    """``report`` tries again after a failure of the server, and loses neither log nor outcome."""
+    device.server.add_fault(Fault(kind="log", status=502, body="Bad Gateway"))
+    device.server.add_fault(Fault(kind="status", status=500))
+    assert 0 == device.run("report", "--failure").returncode
+    assert ["downloading", "installing", "failure"] == device.statuses(handed)
+    assert "half done" in device.log_of(handed)
+
+
+def test_report_of_a_lost_answer(device: Device, handed: str) -> None:
+    """An answer that is lost makes ``report`` say it again: nothing follows the final status but itself."""
+    device.server.add_fault(Fault(kind="status", drop_after_bytes=0, times=2))
+    assert 0 == device.run("report", "--success").returncode
+    assert {"success"} == set(device.statuses(handed)[2:])
+
+
+def test_report_after_an_abort(device: Device, handed: str) -> None:
+    """When the server has aborted the deployment the report is taken off the list: exit 0, and nobody is stuck."""
+    device.server.abort(handed)
+    done = device.run("report", "--success")
+    assert 0 == done.returncode
+    assert "the server aborted it" in done.stderr
+    assert [] == device.journal["outbox"]
+    assert "aborted" == device.server.status(handed, device.id)
+
+
+def test_sub_updater_that_says_nothing(device: Device, handed: str) -> None:
+    """A sub-updater that removes the lock without a report: what is installed tells how it went."""
+    device.lock.unlink()
+    device.daemon()
+    device.wait_status(handed, "failure")
+    assert "removed the lock without a report; artifact_info says 'release-1', so it failed" in device.log_of(handed)
+
+
+def test_dead_sub_updater_is_given_up(device: Device) -> None:
+    """A sub-updater that died with the lock in place is given up after SubUpdaterTimeoutSeconds."""
+    device.configure(SubUpdaterTimeoutSeconds=1)
+    device.write("plan", LEAVE)
+    deployment = device.deploy("release-2")
+    device.daemon().wait_exit()
+    daemon = device.daemon()
+    device.wait_status(deployment, "failure")
+    wait_until(lambda: not device.lock.exists())
+    assert "the sub-updater has not reported for" in device.log_of(deployment)
+    assert daemon.is_alive

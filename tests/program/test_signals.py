@@ -1,0 +1,94 @@
+"""Signals: poll now, inventory now, end now, whatever the daemon is doing."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from mender_client.devserver import Fault
+from program.stage import LEAVE, Device, wait_until
+
+ENDS = (signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_idle_daemon_ends_at_once(device: Device, number: int) -> None:
+    """An idle daemon ends with 0 within two seconds of SIGTERM or SIGINT, and says so."""
+    device.configure(UpdatePollIntervalSeconds=3600)
+    daemon = device.daemon()
+    wait_until(lambda: 204 in [one.status for one in device.server.requests])
+    daemon.send(number)
+    assert 0 == daemon.wait_exit(within=2.0)
+    assert "stopped" in daemon.text
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_stalled_download_ends_at_once(device: Device, number: int) -> None:
+    """A daemon in the middle of a stalled download ends within two seconds; the bytes stay, and serve the next one."""
+    device.server.add_fault(Fault(kind="artifact", stall_after_bytes=9000))
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    part = device.data / "artifact.mender.part"
+    wait_until(lambda: part.exists() and part.stat().st_size == 9000)
+    daemon.send(number)
+    assert 0 == daemon.wait_exit(within=2.0)
+    assert 9000 == part.stat().st_size
+    assert 0 == device.daemon().wait_exit()
+    device.wait_status(deployment, "success")
+    assert [deployment] == device.runs
+
+
+@pytest.mark.parametrize("kind", ["auth", "next", "inventory", "status"])
+def test_silent_server_does_not_hold_the_daemon(device: Device, kind: str) -> None:
+    """A daemon that waits for an answer which never comes ends within two seconds of SIGTERM."""
+    device.server.add_fault(Fault(kind=kind, delay_seconds=60, times=None))  # type: ignore[arg-type]  # of the list
+    device.deploy("release-2")
+    daemon = device.daemon()
+    wait_until(lambda: any(one.kind == kind for one in device.server.requests))
+    daemon.send(signal.SIGTERM)
+    assert 0 == daemon.wait_exit(within=2.0)
+    device.server.clear_faults()
+
+
+def test_daemon_ends_while_it_waits_for_the_lock(device: Device) -> None:
+    """A daemon that waits for a sub-updater ends within two seconds and leaves the lock alone."""
+    device.write("plan", LEAVE)
+    device.deploy("release-2")
+    device.daemon().wait_exit()
+    daemon = device.daemon()
+    daemon.wait_for("is in the sub-updater's hands")
+    daemon.send(signal.SIGTERM)
+    assert 0 == daemon.wait_exit(within=2.0)
+    assert device.lock.exists()
+
+
+def _wait_polls(device: Device, count: int) -> None:
+    wait_until(lambda: [one.status for one in device.server.requests].count(204) == count)
+
+
+def test_usr1_polls_now(device: Device) -> None:
+    """SIGUSR1 makes the daemon poll at once, each time."""
+    device.configure(UpdatePollIntervalSeconds=3600)
+    daemon = device.daemon()
+    for polls in range(1, 4):
+        _wait_polls(device, polls)
+        daemon.send(signal.SIGUSR1)
+
+
+def test_usr2_sends_the_inventory_now(device: Device) -> None:
+    """SIGUSR2 makes the daemon send the inventory at once, changed or not."""
+    device.configure(UpdatePollIntervalSeconds=3600)
+    daemon = device.daemon()
+    for times in range(1, 4):
+        daemon.wait_for("inventory sent", count=times)
+        daemon.send(signal.SIGUSR2)
+
+
+def test_hanging_inventory_script_does_not_hold_the_daemon(device: Device) -> None:
+    """A daemon whose inventory script hangs ends when it is told to, and the script with it."""
+    device.write_script("usr/share/mender/inventory/mender-inventory-hang", f'echo $$ >"{device.root}/pid"; sleep 50')
+    daemon = device.daemon()
+    wait_until(lambda: (device.root / "pid").exists())
+    daemon.send(signal.SIGTERM)
+    assert 0 == daemon.wait_exit(within=2.0)
