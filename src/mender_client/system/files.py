@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from mender_client.errors import BusyError, StorageError
 
+_LOCK_TRIES = 10
+_LOCK_PAUSE_SECONDS = 0.02
 _REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
@@ -44,8 +47,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with open(descriptor, "wb", buffering=0) as file:
-                if mode != 0o600:
-                    os.fchmod(descriptor, mode)
+                os.fchmod(descriptor, mode)  # the umask may have taken bits away
                 _write_all(file.fileno(), data)
                 os.fsync(descriptor)
             os.replace(temporary, path)
@@ -111,13 +113,16 @@ def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
 
 
 def make_folder(path: Path) -> None:
-    """Make a private folder (0700), with its parents, unless it is there.
+    """Make a private folder (0700), with its parents (0755), unless it is there.
 
     Raises:
         StorageError: it can't be made.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for parent in reversed(path.parents):
+            if not parent.exists():
+                parent.mkdir(mode=0o755, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise storage_error("make the folder", path, error) from error
 
@@ -181,14 +186,27 @@ class DaemonLock:
             self._descriptor = os.open(self._path, flags, 0o600)
         except OSError as error:
             raise storage_error("open", self._path, error) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not self._take():
             pid = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
             self.release()
-            raise BusyError(f"cannot start: a daemon (pid {pid}) already uses {self._path.parent}") from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            raise BusyError(f"cannot start: a daemon (pid {pid}) already uses {self._path.parent}")
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self.release()
+            raise storage_error("write", self._path, error) from error
+
+    def _take(self) -> bool:
+        """Whether the lock is ours now; who only looks for the holder has it for an instant, so ask more than once."""
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(_LOCK_PAUSE_SECONDS)
+            else:
+                return True
+        return False
 
     def release(self) -> None:
         """Let another daemon start."""

@@ -1,0 +1,320 @@
+"""Files that survive a power cut, and locks."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from mender_client.errors import BusyError, StorageError
+from mender_client.system.files import DaemonLock, LockFile, make_folder, read_text, remove_file, write_atomic
+
+from .tmpfs import fill, make_read_only, small_disk
+
+
+def mode(path: Path) -> int:
+    """The permissions of a path."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+# -- atomic writing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"", b"new", b"x" * 3_000_000])
+def test_write(tmp_path: Path, content: bytes) -> None:
+    """A file gets its new content whole, and nothing else is left in the folder."""
+    path = tmp_path / "state.json"
+    for before in (None, b"old and longer"):
+        if before is not None:
+            path.write_bytes(before)
+        write_atomic(path, content)
+        assert (content, ["state.json"]) == (path.read_bytes(), names(tmp_path))
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o777])
+@pytest.mark.parametrize("wanted", [0o600, 0o644])
+def test_write_mode(tmp_path: Path, umask: int, wanted: int) -> None:
+    """A file has the permissions that were asked for, whatever the umask."""
+    previous = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "key", b"x", mode=wanted)
+    finally:
+        os.umask(previous)
+    assert wanted == mode(tmp_path / "key")
+
+
+def test_write_replaces_a_planted_link(tmp_path: Path) -> None:
+    """A symbolic link in the place of the file is replaced; what it leads to stays as it was."""
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "state").symlink_to(tmp_path / "victim")
+    write_atomic(tmp_path / "state", b"new")
+    assert ("mine", False) == ((tmp_path / "victim").read_text(), (tmp_path / "state").is_symlink())
+
+
+def test_write_is_never_half_seen(tmp_path: Path) -> None:
+    """Whoever reads while a file is written sees the old or the new content, never a mix."""
+    path, contents = tmp_path / "state", {b"a" * 100_000, b"b" * 100_000}
+    write_atomic(path, min(contents))
+    seen: set[bytes] = set()
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(path.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(20):
+        for content in contents:
+            write_atomic(path, content)
+    done.set()
+    reader.join()
+    assert seen <= contents
+
+
+def test_write_without_a_folder(tmp_path: Path) -> None:
+    """A folder that is missing is an error that names the file."""
+    with pytest.raises(StorageError, match=r"^cannot write .*/no/state: No such file or directory$"):
+        write_atomic(tmp_path / "no" / "state", b"x")
+
+
+def test_write_over_a_folder(tmp_path: Path) -> None:
+    """A folder in the place of the file is an error, and no temporary file is left."""
+    (tmp_path / "state").mkdir()
+    with pytest.raises(StorageError, match=r"cannot write .*state: Is a directory"):
+        write_atomic(tmp_path / "state", b"x")
+    assert ["state"] == names(tmp_path)
+
+
+def test_write_to_a_full_disk(tmp_path: Path) -> None:
+    """A full disk leaves the old content and no temporary file, and says what to do."""
+    with small_disk(tmp_path / "disk") as disk:
+        write_atomic(disk / "state", b"old")
+        fill(disk)
+        with pytest.raises(StorageError, match=r"cannot write .*state: No space left on device; free some space"):
+            write_atomic(disk / "state", b"x" * 10_000)
+        assert (b"old", ["ballast", "state"]) == ((disk / "state").read_bytes(), names(disk))
+
+
+def test_write_to_a_read_only_disk(tmp_path: Path) -> None:
+    """A read-only disk leaves the old content and says what to do."""
+    with small_disk(tmp_path / "disk") as disk:
+        write_atomic(disk / "state", b"old")
+        make_read_only(disk)
+        with pytest.raises(StorageError, match=r"Read-only file system; make the file system writable"):
+            write_atomic(disk / "state", b"x")
+        with pytest.raises(StorageError, match=r"Read-only file system; make the file system writable"):
+            remove_file(disk / "state")
+        assert b"old" == (disk / "state").read_bytes()
+
+
+def test_write_without_permission(tmp_path: Path) -> None:
+    """A folder of somebody else is an error that says what to check, for the client of an unprivileged user."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user needs root")
+    tmp_path.chmod(0o755)
+    code = (
+        "import os, pathlib; from mender_client.errors import StorageError\n"
+        "from mender_client.system.files import *\n"
+        f"os.chdir({str(tmp_path)!r}); os.setgid(65534); os.setuid(65534)\n"
+        "for action in (lambda p: write_atomic(p, b''), lambda p: make_folder(p), lambda p: DaemonLock(p).acquire()):\n"
+        "    try: action(pathlib.Path('x'))\n"
+        "    except StorageError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    assert "" == done.stderr
+    ends = [line.partition(": ")[2] for line in done.stdout.splitlines()]
+    assert ["Permission denied; check its owner and mode"] * 3 == ends
+
+
+def test_remove(tmp_path: Path) -> None:
+    """Removing a file that is gone, or whose folder is, is fine."""
+    (tmp_path / "state").write_text("x")
+    remove_file(tmp_path / "state")
+    remove_file(tmp_path / "state")
+    remove_file(tmp_path / "no" / "state")
+    assert [] == names(tmp_path)
+
+
+def test_remove_a_folder(tmp_path: Path) -> None:
+    """What is there and can't be removed is an error."""
+    (tmp_path / "state").mkdir()
+    with pytest.raises(StorageError, match=r"cannot remove .*state: "):
+        remove_file(tmp_path / "state")
+
+
+# -- reading -----------------------------------------------------------------------------------------------
+
+
+def test_read(tmp_path: Path) -> None:
+    """A small text file is read as UTF-8, up to exactly its limit."""
+    (tmp_path / "a").write_text("gr\u00fcn")
+    assert "gr\u00fcn" == read_text(tmp_path / "a", limit=5)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory"),
+        (b"x" * 11, "it is larger than 10 bytes; it can't be the right file"),
+        (b"\xff\xfe", "it is not UTF-8 text; write it anew"),
+    ],
+)
+def test_unreadable(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    """A file that is missing, too large or no text is an error that names it."""
+    if content is not None:
+        (tmp_path / "a").write_bytes(content)
+    with pytest.raises(StorageError) as caught:
+        read_text(tmp_path / "a", limit=10)
+    assert f"cannot read {tmp_path / 'a'}: {reason}" == str(caught.value)
+
+
+def test_read_a_folder(tmp_path: Path) -> None:
+    """A folder in the place of a file is an error."""
+    with pytest.raises(StorageError, match="Is a directory"):
+        read_text(tmp_path)
+
+
+# -- folders -----------------------------------------------------------------------------------------------
+
+
+def test_folder(tmp_path: Path) -> None:
+    """A data folder is made private with its parents, which nobody else may write to whatever the umask."""
+    previous = os.umask(0)
+    try:
+        make_folder(tmp_path / "var" / "lib" / "mender")
+        make_folder(tmp_path / "var" / "lib" / "mender")
+    finally:
+        os.umask(previous)
+    assert 0o700 == mode(tmp_path / "var" / "lib" / "mender")
+    assert (0o755, 0o755) == (mode(tmp_path / "var"), mode(tmp_path / "var" / "lib"))
+
+
+def test_folder_that_is_a_file(tmp_path: Path) -> None:
+    """A file in the place of the data folder, or of one of its parents, is an error."""
+    (tmp_path / "a").write_text("x")
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        with pytest.raises(StorageError, match="cannot make the folder"):
+            make_folder(path)
+
+
+# -- the lock file of the contract -------------------------------------------------------------------------
+
+
+def test_lock_file(tmp_path: Path) -> None:
+    """The lock file holds the deployment id alone, for scripts of any user to read, and its existence is the lock."""
+    lock = LockFile(tmp_path / "update.lock")
+    assert None is lock.read()
+    lock.write("an-id")
+    assert ("an-id", "an-id\n", 0o644) == (
+        lock.read(),
+        (tmp_path / "update.lock").read_text(),
+        mode(tmp_path / "update.lock"),
+    )
+    lock.remove()
+    lock.remove()
+    assert None is lock.read()
+
+
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [(b"", ""), (b" an-id \r\n", "an-id"), (b"\xff", "\ufffd"), (b"x" * 5000, "x" * 1024)],
+)
+def test_lock_file_of_others(tmp_path: Path, content: bytes, read: str) -> None:
+    """A lock file that somebody else wrote is a lock whatever it holds."""
+    (tmp_path / "update.lock").write_bytes(content)
+    assert read == LockFile(tmp_path / "update.lock").read()
+
+
+def test_lock_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """A lock that can't be read still says that an update may be in progress."""
+    (tmp_path / "update.lock").mkdir()
+    assert "" == LockFile(tmp_path / "update.lock").read()
+
+
+# -- one daemon at a time ----------------------------------------------------------------------------------
+
+HOLD = """
+import pathlib, sys
+from mender_client.system.files import DaemonLock
+lock = DaemonLock(pathlib.Path(sys.argv[1]))
+lock.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_second_daemon(tmp_path: Path) -> None:
+    """A second daemon is refused with the pid of the first, and may start when that has died, however it died."""
+    path = tmp_path / "daemon.lock"
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with holder:
+        assert holder.stdout is not None
+        assert b"held\n" == holder.stdout.readline()
+        with pytest.raises(BusyError) as caught:
+            DaemonLock(path).acquire()
+        assert f"cannot start: a daemon (pid {holder.pid}) already uses {tmp_path}" == str(caught.value)
+        assert holder.pid == DaemonLock(path).holder()
+        holder.kill()
+    assert None is DaemonLock(path).holder()
+    lock = DaemonLock(path)
+    lock.acquire()
+    assert (os.getpid(), f"{os.getpid()}\n", 0o600) == (DaemonLock(path).holder(), path.read_text(), mode(path))
+    lock.release()
+    lock.release()
+    assert None is DaemonLock(path).holder()
+
+
+def test_holder_without_a_file(tmp_path: Path) -> None:
+    """Where no daemon ever ran there is no holder, and nothing is made."""
+    assert None is DaemonLock(tmp_path / "daemon.lock").holder()
+    assert [] == names(tmp_path)
+
+
+def test_looking_does_not_disturb(tmp_path: Path) -> None:
+    """A daemon that starts while somebody looks for it is not refused."""
+    path = tmp_path / "daemon.lock"
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.001):
+            DaemonLock(path).holder()
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(300):
+            lock = DaemonLock(path)
+            lock.acquire()
+            lock.release()
+    finally:
+        done.set()
+        looker.join()
+
+
+def test_daemon_lock_through_a_planted_link(tmp_path: Path) -> None:
+    """The lock never goes through a symbolic link that somebody has planted."""
+    (tmp_path / "daemon.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(StorageError, match="it must not be a symbolic link"):
+        DaemonLock(tmp_path / "daemon.lock").acquire()
+    assert (["daemon.lock"], None) == (names(tmp_path), DaemonLock(tmp_path / "daemon.lock").holder())
+
+
+def test_daemon_lock_on_a_full_disk(tmp_path: Path) -> None:
+    """A full disk that has no room for the pid is a StorageError, and the lock is free again."""
+    with small_disk(tmp_path / "disk") as disk:
+        (disk / "daemon.lock").touch()
+        fill(disk)
+        with pytest.raises(StorageError, match=r"cannot write .*daemon\.lock: No space left on device; free"):
+            DaemonLock(disk / "daemon.lock").acquire()
+        assert None is DaemonLock(disk / "daemon.lock").holder()

@@ -1,0 +1,37 @@
+"""A small disk that can really be full, or read-only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, *, kib: int = 64) -> Iterator[Path]:
+    """Mount a tmpfs of so many KiB at the folder; skips the test where mounting isn't allowed."""
+    folder.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=0700", "tmpfs", str(folder)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False) if os.geteuid() == 0 else None
+    if done is None or done.returncode != 0:
+        pytest.skip("mounting a tmpfs isn't allowed here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> None:
+    """Use up every byte of the disk."""
+    with open(folder / "ballast", "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+
+
+def make_read_only(folder: Path) -> None:
+    """Remount the disk read-only."""
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True, capture_output=True)
