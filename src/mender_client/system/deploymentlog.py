@@ -37,6 +37,7 @@ class DeploymentLogFile(logging.Handler):
         """Start a new log, or go on with the one of this deployment; a full disk costs the log, not the update."""
         self._is_recording = True
         if self._recorded_id() == deployment_id:
+            self._end_torn_line()
             return
         first = _entry(time.time(), "info", f"deployment {deployment_id} begins")
         try:
@@ -44,6 +45,14 @@ class DeploymentLogFile(logging.Handler):
             remove_file(self._sub_updater_log)
         except StorageError as error:
             self._stop(error)
+
+    def _end_torn_line(self) -> None:
+        """Give a line that a power cut has torn its end, so that it doesn't swallow the next one."""
+        if not _tail(self._path).endswith(b"\n"):
+            try:
+                self._append(os.O_APPEND, b"\n")
+            except StorageError as error:
+                self._stop(error)
 
     def end(self) -> None:
         """Stop recording; what was recorded stays on disk."""
@@ -63,11 +72,14 @@ class DeploymentLogFile(logging.Handler):
         _logger.warning("%s; the rest of this deployment is not recorded", error)
 
     def _write(self, flag: int, entry: dict[str, str]) -> None:
+        self._append(flag, json.dumps(entry).encode() + b"\n")
+
+    def _append(self, flag: int, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flag
         try:
             descriptor = os.open(self._path, flags, 0o600)
             with open(descriptor, "wb", buffering=0) as file:
-                file.write(json.dumps(entry).encode() + b"\n")
+                file.write(data)
         except OSError as error:
             raise storage_error("write", self._path, error) from error
 
@@ -90,7 +102,7 @@ class DeploymentLogFile(logging.Handler):
         first = _head(self._path).partition(b"\n")[0]
         try:
             document = json.loads(first)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return document.get("deployment_id") if isinstance(document, dict) else None
 
@@ -104,10 +116,13 @@ def _parse(line: bytes) -> LogMessage | None:
     try:
         entry = json.loads(line)
         moment = datetime.fromisoformat(entry["timestamp"].replace("Z", "+00:00"))
+        if moment.tzinfo is None:
+            return None
+        moment = moment.astimezone(timezone.utc)
         level, message = entry["level"], entry["message"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None  # a line cut off by a power cut, or not ours
-    if moment.tzinfo is None or not isinstance(level, str) or not isinstance(message, str):
+    if not isinstance(level, str) or not isinstance(message, str):
         return None
     return LogMessage(moment, level, message)
 

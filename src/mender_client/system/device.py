@@ -75,7 +75,7 @@ class ScriptedDevice:
         except OSError as error:
             _logger.warning("cannot read the inventory folder %s: %s", self._inventory_folder, error.strerror)
             return []
-        return [entry for entry in entries if entry.is_file() and os.access(entry, os.X_OK)]
+        return [entry for entry in entries if os.path.isfile(entry) and os.access(entry, os.X_OK)]
 
     def _run_inventory(self, script: Path) -> KeyValues | None:
         try:

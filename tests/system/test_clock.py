@@ -1,0 +1,87 @@
+"""Time, and a wait that a signal handler can end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+import pytest
+
+from mender_client.errors import Interrupted
+from mender_client.system.clock import SystemClock
+
+
+@pytest.fixture
+def clock() -> Iterator[SystemClock]:
+    """A clock whose descriptors are given back."""
+    clock = SystemClock()
+    yield clock
+    clock.close()
+
+
+def waited(clock: SystemClock, seconds: float) -> float:
+    """How long a wait took."""
+    began = time.monotonic()
+    clock.wait(seconds)
+    return time.monotonic() - began
+
+
+def test_time(clock: SystemClock) -> None:
+    """Wall time is aware and UTC, monotonic time goes forward."""
+    assert timezone.utc is clock.now().tzinfo
+    assert abs((clock.now() - datetime.now(timezone.utc)).total_seconds()) < 5
+    assert clock.monotonic() <= clock.monotonic()
+
+
+def test_wait(clock: SystemClock) -> None:
+    """A wait lasts as long as it was asked to, and a negative one not at all."""
+    assert 0.1 <= waited(clock, 0.1) < 1
+    assert waited(clock, -5) < 0.5
+
+
+def test_wake(clock: SystemClock) -> None:
+    """A wake ends one wait, even one that has not begun, and many wakes end no more than one."""
+    for _ in range(100_000):
+        clock.wake()
+    assert waited(clock, 5) < 1
+    while waited(clock, 0.05) < 0.05:
+        pass
+    assert waited(clock, 0.05) >= 0.05
+
+
+@pytest.mark.parametrize("seconds", [5.0, 1e12, float("inf")])
+def test_wake_from_a_signal_handler(clock: SystemClock, seconds: float) -> None:
+    """A signal handler ends a wait of any length at once."""
+    previous = signal.signal(signal.SIGALRM, lambda *_: clock.wake())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        assert waited(clock, seconds) < 2
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def test_sleep(clock: SystemClock) -> None:
+    """A sleep lasts its whole time, whoever wakes."""
+    timer = threading.Timer(0.05, clock.wake)
+    timer.start()
+    began = time.monotonic()
+    clock.sleep(0.2)
+    timer.join()
+    assert time.monotonic() - began >= 0.2
+
+
+def test_stop(clock: SystemClock) -> None:
+    """A stop ends a sleep with Interrupted, and every further wait at once."""
+    timer = threading.Timer(0.1, clock.stop)
+    timer.start()
+    with pytest.raises(Interrupted):
+        clock.sleep(5)
+    timer.join()
+    assert clock.is_stopping
+    assert waited(clock, 5) < 1
+    with pytest.raises(Interrupted):
+        clock.sleep(5)

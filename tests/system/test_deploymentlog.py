@@ -1,0 +1,173 @@
+"""The log of one deployment."""
+
+from __future__ import annotations
+
+import json
+import logging
+import stat
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from mender_client.core.wire import fit_log
+from mender_client.system.deploymentlog import DeploymentLogFile
+
+from .tmpfs import fill, small_disk
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> DeploymentLogFile:
+    """A log in an empty folder."""
+    return DeploymentLogFile(tmp_path / "deployment.log", tmp_path / "sub-updater.log")
+
+
+@pytest.fixture
+def logger(log: DeploymentLogFile) -> Iterator[logging.Logger]:
+    """A logger that writes to it."""
+    logger = logging.getLogger("a test of the deployment log")
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(log)
+    yield logger
+    logger.removeHandler(log)
+
+
+def texts(log: DeploymentLogFile, deployment_id: str = "d1") -> list[str]:
+    """The recorded messages."""
+    return [message.message for message in log.messages(deployment_id)]
+
+
+def test_recording(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
+    """While a deployment is under way every line from info on is recorded as JSON, privately."""
+    logger.info("too early")
+    log.begin("d1")
+    logger.debug("a detail")
+    logger.warning("a %s\nin two lines", "warning")
+    log.end()
+    logger.info("too late")
+    assert ["deployment d1 begins", "a warning\nin two lines"] == texts(log)
+    assert 0o600 == stat.S_IMODE((tmp_path / "deployment.log").stat().st_mode)
+    for line in (tmp_path / "deployment.log").read_text().splitlines():
+        assert {"timestamp", "level", "message"} <= set(json.loads(line))
+    levels = [(message.level, message.timestamp.tzinfo) for message in log.messages("d1")]
+    assert [("info", timezone.utc), ("warning", timezone.utc)] == levels
+
+
+def test_going_on(log: DeploymentLogFile, logger: logging.Logger) -> None:
+    """After a restart the log of the same deployment goes on; another deployment begins a new one."""
+    log.begin("d1")
+    logger.info("one")
+    log.begin("d1")
+    logger.info("two")
+    assert ["deployment d1 begins", "one", "two"] == texts(log)
+    log.begin("d2")
+    assert (["deployment d2 begins"], []) == (texts(log, "d2"), texts(log, "d1"))
+
+
+def test_new_deployment_forgets_the_old_sub_updater(log: DeploymentLogFile, tmp_path: Path) -> None:
+    """A new deployment isn't told with the output of an earlier sub-updater."""
+    (tmp_path / "sub-updater.log").write_text("old")
+    log.begin("d1")
+    assert not (tmp_path / "sub-updater.log").exists()
+
+
+def test_sub_updater_is_merged_in(log: DeploymentLogFile, tmp_path: Path) -> None:
+    """What the sub-updater wrote follows, each line a message that the server takes."""
+    log.begin("d1")
+    (tmp_path / "sub-updater.log").write_bytes(b"writing\r\n\n  \n\xff\xfe broken\nlast, no line end")
+    messages = list(log.messages("d1"))
+    assert ["deployment d1 begins", "writing", "\ufffd\ufffd broken", "last, no line end"] == [
+        message.message for message in messages
+    ]
+    assert tuple(messages) == fit_log(messages)
+    assert [message.timestamp for message in messages] == sorted(message.timestamp for message in messages)
+
+
+BAD_LINES = [
+    b"",
+    b"no JSON",
+    b'{"timestamp":"2026-01-01T00:00:00Z","level":"info","mess',
+    b"null",
+    b"[]",
+    b"5",
+    b"{}",
+    b'{"timestamp":5,"level":"info","message":"x"}',
+    b'{"timestamp":"yesterday","level":"info","message":"x"}',
+    b'{"timestamp":"2026-01-01T00:00:00","level":"info","message":"no zone"}',
+    b'{"timestamp":"0001-01-01T00:00:00+14:00","level":"info","message":"before time"}',
+    b'{"timestamp":"2026-01-01T00:00:00Z","level":5,"message":"x"}',
+    b'{"timestamp":"2026-01-01T00:00:00Z","level":"info","message":null}',
+    b"[" * 100_000,
+    b"\xff\xfe",
+    b"\0" * 100,
+]
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=range(len(BAD_LINES)))
+def test_bad_lines(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path, line: bytes) -> None:
+    """A line that a power cut or somebody else has broken is left out, and the others go to the server."""
+    log.begin("d1")
+    with (tmp_path / "deployment.log").open("ab") as file:
+        file.write(line + b"\n")
+    logger.info("after")
+    messages = list(log.messages("d1"))
+    assert ["deployment d1 begins", "after"] == [message.message for message in messages]
+    assert all(message.timestamp.astimezone(timezone.utc) for message in messages)
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=range(len(BAD_LINES)))
+def test_bad_first_line(log: DeploymentLogFile, tmp_path: Path, line: bytes) -> None:
+    """A log whose beginning is broken is begun anew."""
+    (tmp_path / "deployment.log").write_bytes(line)
+    assert [] == texts(log)
+    log.begin("d1")
+    assert ["deployment d1 begins"] == texts(log)
+
+
+def test_torn_line(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
+    """A line that a power cut tore costs itself only: what comes after the restart stands on a line of its own."""
+    log.begin("d1")
+    with (tmp_path / "deployment.log").open("ab") as file:
+        file.write(b'{"timestamp":"2026-01')
+    log.begin("d1")
+    logger.info("after the restart")
+    assert ["deployment d1 begins", "after the restart"] == texts(log)
+
+
+def test_zones(log: DeploymentLogFile, tmp_path: Path) -> None:
+    """Time stamps of any zone are understood."""
+    log.begin("d1")
+    with (tmp_path / "deployment.log").open("ab") as file:
+        file.write(
+            b'{"timestamp":"2026-01-01T01:00:00.5+01:00","level":"info","message":"x"}\n'.replace(b".5", b".500")
+        )
+    *_, last = log.messages("d1")
+    assert datetime(2026, 1, 1, 0, 0, 0, 500_000, tzinfo=timezone.utc) == last.timestamp
+
+
+def test_tail(log: DeploymentLogFile, tmp_path: Path) -> None:
+    """Of an endless output of the sub-updater the end is read."""
+    log.begin("d1")
+    (tmp_path / "sub-updater.log").write_bytes(b"x\n" * 2_000_000 + b"the end\n")
+    assert "the end" == texts(log)[-1]
+    assert len(texts(log)) < 1_100_000
+
+
+def test_planted_link(log: DeploymentLogFile, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log never goes through a symbolic link that somebody has planted, and the update goes on without it."""
+    (tmp_path / "deployment.log").symlink_to(tmp_path / "victim")
+    log.begin("d1")
+    assert "it must not be a symbolic link; the rest of this deployment is not recorded" in caplog.text
+    assert not (tmp_path / "victim").exists()
+
+
+def test_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk costs the rest of the log, says so once, and does not end the update."""
+    with small_disk(tmp_path / "disk") as disk:
+        log = DeploymentLogFile(disk / "deployment.log", disk / "sub-updater.log")
+        log.begin("d1")
+        fill(disk)
+        for _ in range(100):
+            log.handle(logging.LogRecord("x", logging.INFO, "", 0, "x" * 1000, (), None))
+    assert 1 == caplog.text.count("the rest of this deployment is not recorded")

@@ -1,0 +1,155 @@
+"""What the device says about itself."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from mender_client.core.keyvalue import KeyValues
+from mender_client.core.model import IdentityFormat, Provides
+from mender_client.errors import ScriptError, StorageError
+from mender_client.system.device import ScriptedDevice
+from mender_client.system.process import ScriptLimits
+
+
+class Folder:
+    """A device's files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.identity = path / "identity"
+        self.inventory = path / "inventory"
+        self.inventory.mkdir()
+        self.type = path / "device_type"
+        self.info = path / "artifact_info"
+
+    def device(self, form: IdentityFormat = IdentityFormat.PLAIN) -> ScriptedDevice:
+        """The device as these files describe it."""
+        return ScriptedDevice(
+            identity_script=self.identity,
+            identity_format=form,
+            inventory_folder=self.inventory,
+            device_type_file=self.type,
+            artifact_info_file=self.info,
+            limits=ScriptLimits(seconds=5, output_bytes=1000),
+        )
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Folder:
+    """An empty device."""
+    return Folder(tmp_path)
+
+
+def script(path: Path, body: str, *, mode: int = 0o755) -> None:
+    """Write a script."""
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(mode)
+
+
+def test_identity(files: Folder) -> None:
+    """The identity is what the script prints, in the format that the operator chose."""
+    script(files.identity, "echo mac=x; echo noise >&2")
+    assert '{"mac":"x"}' == files.device().identity().id_data
+    assert '{"mac":["x"]}' == files.device(IdentityFormat.LIST).identity().id_data
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("echo mac=x; exit 1", "it failed with exit code 1"),
+        ("exit 0", "the identity script printed nothing"),
+        ("echo mac", "is not key=value"),
+        ("printf 'mac=\\377'", "it printed no UTF-8 text"),
+        ("yes mac=x", "it printed more than 1000 bytes"),
+    ],
+)
+def test_no_identity(files: Folder, body: str, reason: str) -> None:
+    """A script that fails or prints anything doubtful gives no identity: a guessed one would be another device."""
+    script(files.identity, body)
+    with pytest.raises(ScriptError, match=reason):
+        files.device().identity()
+
+
+def test_identity_script_missing(files: Folder) -> None:
+    """A missing identity script is an error that names it."""
+    with pytest.raises(ScriptError, match=r"cannot run .*identity: No such file"):
+        files.device().identity()
+
+
+def test_inventory(files: Folder) -> None:
+    """Every executable file is run, by name; the others are left alone."""
+    script(files.inventory / "b", "echo b=1")
+    script(files.inventory / "a", "echo a=1; echo a=2")
+    script(files.inventory / "c", "echo c=1", mode=0o644)
+    (files.inventory / "d").mkdir()
+    (files.inventory / "e").symlink_to(files.inventory / "e")
+    assert [KeyValues((("a", "1"), ("a", "2")), ()), KeyValues((("b", "1"),), ())] == list(files.device().inventory())
+
+
+def test_inventory_that_fails_in_part(files: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    """A script that fails is left out with a warning, and the others count."""
+    script(files.inventory / "a", "echo a=1; exit 1")
+    script(files.inventory / "b", "printf 'oops\\nb=\\377\\n'")
+    with caplog.at_level(logging.WARNING):
+        assert [KeyValues((("b", "\ufffd"),), ("oops",))] == list(files.device().inventory())
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.endswith("inventory/a: it failed with exit code 1; its attributes are left out")
+    assert second.endswith("inventory/b printed 1 line(s) that are not key=value, the first is 'oops'")
+
+
+def test_inventory_folder_missing(files: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    """A device without an inventory folder has an empty inventory, and says why."""
+    files.inventory.rmdir()
+    with caplog.at_level(logging.WARNING):
+        assert [] == list(files.device().inventory())
+    assert "cannot read the inventory folder" in caplog.text
+
+
+def test_provides(files: Folder) -> None:
+    """Device type, artifact name and all further keys of artifact_info are what the device provides."""
+    files.type.write_text("device_type= qemu \n")
+    files.info.write_text("artifact_name=release-1\nrootfs-image.version=1\nartifact_group=g\n")
+    provides = files.device().provides()
+    others = {"rootfs-image.version": "1", "artifact_group": "g"}
+    assert Provides("qemu", "release-1", others) == Provides(
+        provides.device_type, provides.artifact_name, dict(provides.others)
+    )
+
+
+def test_stray_device_type(files: Folder) -> None:
+    """A device_type in artifact_info doesn't contradict the device's own."""
+    files.type.write_text("device_type=qemu\n")
+    files.info.write_text("artifact_name=a\ndevice_type=other\n")
+    provides = files.device().provides()
+    assert ("qemu", {}) == (provides.device_type, dict(provides.others))
+
+
+@pytest.mark.parametrize("content", [None, "artifact_name=\n", "nonsense\n"])
+def test_unknown_artifact(files: Folder, content: str | None) -> None:
+    """A device that doesn't know what is installed calls it unknown."""
+    files.type.write_text("device_type=qemu\n")
+    if content is not None:
+        files.info.write_text(content)
+    assert "unknown" == files.device().provides().artifact_name
+
+
+def test_missing_artifact_info_is_said_once(files: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    """That artifact_info is missing is said once, not at every poll."""
+    files.type.write_text("device_type=qemu\n")
+    device = files.device()
+    with caplog.at_level(logging.WARNING):
+        device.provides()
+        device.provides()
+    assert 1 == len(caplog.records)
+
+
+@pytest.mark.parametrize("content", [None, "", "device_type=\n", "type=qemu\n"])
+def test_no_device_type(files: Folder, content: str | None) -> None:
+    """Without a device type nothing is asked: a wrong one would end deployments."""
+    if content is not None:
+        files.type.write_text(content)
+    with pytest.raises(StorageError, match=r"cannot (read|find the device type in) .*device_type"):
+        files.device().provides()

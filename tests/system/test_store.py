@@ -1,0 +1,142 @@
+"""The place for one Artifact, arriving or whole."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from mender_client.errors import StorageError
+from mender_client.system.store import ArtifactFolder, PartialArtifact
+
+from .tmpfs import fill, small_disk
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactFolder:
+    """A store in an empty folder."""
+    return ArtifactFolder(tmp_path / "artifact.mender")
+
+
+def read_all(partial: PartialArtifact) -> bytes:
+    """Everything from here to the end, a few bytes at a time."""
+    data, buffer = b"", memoryview(bytearray(4))
+    while count := partial.readinto(buffer):
+        data += buffer[:count]
+    return data
+
+
+def test_arrival(store: ArtifactFolder, tmp_path: Path) -> None:
+    """Bytes arrive in a private partial file, which becomes the Artifact only when it is said to be whole."""
+    partial = store.open_partial()
+    partial.write(memoryview(b"hello "))
+    partial.write(memoryview(b"world"))
+    partial.sync()
+    partial.close()
+    assert (11, ["artifact.mender.part"]) == (store.partial_size(), [entry.name for entry in tmp_path.iterdir()])
+    assert 0o600 == stat.S_IMODE((tmp_path / "artifact.mender.part").stat().st_mode)
+    store.commit()
+    assert ["artifact.mender"] == [entry.name for entry in tmp_path.iterdir()]
+    assert b"hello world" == (tmp_path / "artifact.mender").read_bytes()
+
+
+def test_whole_but_not_handed_over(store: ArtifactFolder, tmp_path: Path) -> None:
+    """An Artifact that was whole when the power went is read again from its beginning, to be proven anew."""
+    (tmp_path / "artifact.mender").write_bytes(b"hello world")
+    assert 11 == store.partial_size()
+    partial = store.open_partial()
+    assert b"hello world" == read_all(partial)
+    partial.close()
+    assert ["artifact.mender.part"] == [entry.name for entry in tmp_path.iterdir()]
+
+
+def test_going_on_after_a_restart(store: ArtifactFolder, tmp_path: Path) -> None:
+    """After a restart the bytes on disk are read again, and what comes is appended behind them."""
+    (tmp_path / "artifact.mender.part").write_bytes(b"hello ")
+    partial = store.open_partial()
+    assert b"hello " == read_all(partial)
+    partial.write(memoryview(b"world"))
+    partial.close()
+    assert b"hello world" == (tmp_path / "artifact.mender.part").read_bytes()
+
+
+def test_starting_over(store: ArtifactFolder, tmp_path: Path) -> None:
+    """A restart from zero forgets every byte."""
+    partial = store.open_partial()
+    partial.write(memoryview(b"of another object"))
+    partial.restart()
+    partial.write(memoryview(b"new"))
+    partial.close()
+    assert b"new" == (tmp_path / "artifact.mender.part").read_bytes()
+
+
+def test_discard(store: ArtifactFolder, tmp_path: Path) -> None:
+    """Discarding removes the partial and the whole Artifact, and is fine when there is neither."""
+    (tmp_path / "artifact.mender").touch()
+    (tmp_path / "artifact.mender.part").touch()
+    store.discard()
+    store.discard()
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_nothing_to_commit(store: ArtifactFolder) -> None:
+    """Without a partial Artifact there is nothing to make whole."""
+    with pytest.raises(StorageError, match=r"cannot rename the downloaded Artifact to .*: No such file"):
+        store.commit()
+
+
+def test_planted_link(store: ArtifactFolder, tmp_path: Path) -> None:
+    """Bytes never go through a symbolic link that somebody has planted."""
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "artifact.mender.part").symlink_to(tmp_path / "victim")
+    with pytest.raises(StorageError, match=r"cannot open .*part: .*; it must not be a symbolic link"):
+        store.open_partial()
+    store.discard()
+    assert "mine" == (tmp_path / "victim").read_text()
+
+
+def test_folder_in_the_way(store: ArtifactFolder, tmp_path: Path) -> None:
+    """A folder in the place of the partial Artifact is an error."""
+    (tmp_path / "artifact.mender.part").mkdir()
+    with pytest.raises(StorageError, match="Is a directory"):
+        store.open_partial()
+    with pytest.raises(StorageError, match="cannot remove"):
+        store.discard()
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """A disk that fills up is a StorageError with a remedy; what fitted is kept, and discarding frees it."""
+    with small_disk(tmp_path / "disk") as disk:
+        store = ArtifactFolder(disk / "artifact.mender")
+        free = store.free_bytes()
+        assert 0 < free <= 64 * 1024
+        partial = store.open_partial()
+        with pytest.raises(StorageError, match=r"cannot write .*part: No space left on device; free some space"):
+            partial.write(memoryview(b"x" * (free + 1)))
+        partial.close()
+        assert 0 == store.free_bytes()
+        store.discard()
+        assert free == store.free_bytes()
+        fill(disk)
+        assert 0 == store.free_bytes()
+
+
+def test_free_space_of_nowhere(tmp_path: Path) -> None:
+    """Free space that can't be told is an error that names the folder."""
+    with pytest.raises(StorageError, match="cannot look at the free space of"):
+        ArtifactFolder(tmp_path / "no" / "artifact.mender").free_bytes()
+
+
+def test_closed(store: ArtifactFolder) -> None:
+    """An input or output error of the disk is a StorageError, whatever was being done."""
+    partial = store.open_partial()
+    partial.close()
+    with pytest.raises(StorageError, match="cannot read"):
+        partial.readinto(memoryview(bytearray(1)))
+    with pytest.raises(StorageError, match="cannot write"):
+        partial.write(memoryview(b"x"))
+    with pytest.raises(StorageError, match="cannot empty"):
+        partial.restart()
+    with pytest.raises(StorageError, match="cannot write"):
+        partial.sync()
