@@ -1,0 +1,111 @@
+"""Giving the Artifact to the sub-updater, by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+
+import pytest
+
+from mender_client.core.model import Deployment, Link
+from mender_client.core.record import Hands
+from mender_client.errors import InstallError, ScriptError
+from mender_client.installers.handover import HandOver, HandOverSettings
+from world.disk import Disk
+from world.power import Power
+from world.stores import WorldLock
+
+SCRIPT = Path("/usr/share/mender/install")
+DEPLOYMENT = Deployment("d-1", "release-2", ("board",), Link("https://storage.invalid/x"))
+HANDS = Hands(7, "this-boot", 99)
+
+
+class Recorder:
+    """Processes that are only noted."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[list[str], dict[str, str]]] = []
+        self.alive: set[Hands] = set()
+        self.by_variable: dict[tuple[str, str], Hands] = {}
+        self.can_spawn = True
+
+    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
+        """Note it."""
+        if not self.can_spawn:
+            raise ScriptError("cannot run it: exec format error; check its first line")
+        self.started.append((list(argv), dict(variables)))
+        return HANDS
+
+    def is_alive(self, hands: Hands) -> bool:
+        """As the test says."""
+        return hands in self.alive
+
+    def find(self, variable: str, value: str) -> Hands | None:
+        """As the test says."""
+        return self.by_variable.get((variable, value))
+
+
+@pytest.fixture
+def processes() -> Recorder:
+    """The device's processes."""
+    return Recorder()
+
+
+def make(processes: Recorder, *, is_executable: bool = True) -> tuple[HandOver, WorldLock]:
+    """A hand-over and its lock."""
+    lock = WorldLock(Disk(Power()))
+    settings = HandOverSettings(SCRIPT, {"MENDER_DATA_DIR": "/data"})
+    return HandOver(settings, lock=lock, processes=processes, is_executable=lambda path: is_executable), lock
+
+
+def test_claim_and_release(processes: Recorder) -> None:
+    """A claim writes the deployment's id into the lock file, a release removes it; none is fine."""
+    hand_over, lock = make(processes)
+    assert None is hand_over.current_deployment()
+    hand_over.claim("d-1")
+    assert ("d-1", "d-1") == (lock.read(), hand_over.current_deployment())
+    hand_over.release()
+    hand_over.release()
+    assert None is lock.read()
+
+
+def test_environment(processes: Recorder) -> None:
+    """The sub-updater gets the Artifact's path as its argument, and what belongs to the deployment as variables."""
+    hand_over, _ = make(processes)
+    assert HANDS == hand_over.install(DEPLOYMENT, PurePath("/data/artifact.mender"))
+    variables = {
+        "MENDER_DATA_DIR": "/data",
+        "MENDER_DEPLOYMENT_ID": "d-1",
+        "MENDER_ARTIFACT_NAME": "release-2",
+        "MENDER_ARTIFACT_PATH": "/data/artifact.mender",
+    }
+    assert [([str(SCRIPT), "/data/artifact.mender"], variables)] == processes.started
+
+
+def test_missing_script(processes: Recorder) -> None:
+    """A sub-updater that is missing or not executable is named, and nothing is started."""
+    hand_over, _ = make(processes, is_executable=False)
+    with pytest.raises(InstallError, match=r"^cannot install updates: /usr/share/mender/install is missing"):
+        hand_over.install(DEPLOYMENT, PurePath("/data/artifact.mender"))
+    assert [] == processes.started
+
+
+def test_cannot_start(processes: Recorder) -> None:
+    """A sub-updater that can't be started says why."""
+    hand_over, _ = make(processes)
+    processes.can_spawn = False
+    with pytest.raises(InstallError, match="exec format error"):
+        hand_over.install(DEPLOYMENT, PurePath("/data/artifact.mender"))
+
+
+def test_find_hands(processes: Recorder) -> None:
+    """The noted process counts while it lives; else one that works on this very deployment."""
+    hand_over, _ = make(processes)
+    other = Hands(8, "this-boot", 100)
+    assert None is hand_over.find_hands("d-1", HANDS)
+    assert None is hand_over.find_hands("d-1", None)
+    processes.by_variable["MENDER_DEPLOYMENT_ID", "d-1"] = other
+    assert other == hand_over.find_hands("d-1", HANDS)
+    processes.alive.add(HANDS)
+    assert HANDS == hand_over.find_hands("d-1", HANDS)
+    assert None is hand_over.find_hands("d-2", None)

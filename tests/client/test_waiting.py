@@ -1,0 +1,274 @@
+"""An update in the sub-updater's hands: the client waits, notices, delivers, remembers."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from mender_client.client.client import LOCK_CHECK_SECONDS, LOCK_GRACE_SECONDS
+from mender_client.core.machine import Event
+from mender_client.core.model import Status
+from mender_client.core.record import Message, MessageKind
+from mender_client.errors import StorageError
+from world import NEW, Answer, Options, Refused, Stage, World, at
+from world.stores import JOURNAL, LOCK
+
+from .acting import client_of, kinds_since, run_for, started, with_deployment
+
+
+def handed_over(stage: Stage, options: Options | None = None) -> World:
+    """A world in which the sub-updater has just begun and the client was started again beside it."""
+    world = with_deployment(World(stage, options))
+    client_of(world).request_poll()
+    client_of(world).step()
+    assert client_of(world).has_handed_over
+    world.client = world.new_client()
+    return world
+
+
+def test_wait_while_locked(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """While the lock is there the client sends nothing, gives its connections up, and says for what it waits."""
+    caplog.set_level(logging.INFO, "mender_client")
+    world = handed_over(stage)
+    before = len(world.transport.requests)
+    run_for(world, 600)
+    assert [] == kinds_since(world, before)
+    assert 1 == caplog.text.count("is in the sub-updater's hands since 2026-01-01T")
+    assert LOCK_CHECK_SECONDS <= 5.0
+
+
+def test_lock_of_somebody_else(stage: Stage) -> None:
+    """Also a lock that this client knows nothing of means that an update is in progress."""
+    world = World(stage, Options(has_boot_service=False))
+    world.lock.write("another-deployment")
+    started(world)
+    run_for(world, 60)
+    assert [] == kinds_since(world, 0)
+    world.lock.remove()
+    run_for(world, 5)
+    assert ["auth", "inventory", "next v2", "next"] == kinds_since(world, 0)
+
+
+def test_removal_is_noticed(stage: Stage) -> None:
+    """The removal of the lock is noticed within five seconds, and the client polls and sends its inventory."""
+    world = handed_over(stage)
+    run_for(world, 60)
+    deployment_id = world.server.deployment_id
+    world.journal.update(lambda record: record.concluded(deployment_id, Event.SUCCESS, now=""))
+    world.new_parts().outbox.flush()
+    world.lock.remove()
+    before = len(world.transport.requests)
+    run_for(world, 5)
+    assert ["auth", "inventory", "next v2", "next"] == kinds_since(world, before)
+
+
+@pytest.mark.parametrize(("installed", "status"), [(NEW, "success"), ("release-1", "failure")])
+def test_no_report_at_all(stage: Stage, installed: str, status: str) -> None:
+    """A lock that goes without a report is settled by what artifact_info says."""
+    world = handed_over(stage)
+    run_for(world, 10)
+    world.name("A", installed)
+    world.lock.remove()
+    run_for(world, 5)
+    assert status == world.server.status
+
+
+def test_nobody_can_tell(stage: Stage) -> None:
+    """As long as nobody can tell what is installed, no outcome is made up."""
+    world = handed_over(stage)
+    world.device.provides_error = StorageError("cannot find the device type; write one")
+    world.lock.remove()
+    run_for(world, 600)
+    assert "installing" == world.server.status
+    world.device.provides_error = None
+    world.name("A", NEW)
+    run_for(world, 60)
+    assert "success" == world.server.status
+
+
+def test_sub_updater_timeout(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """When SubUpdaterTimeoutSeconds is over, the deployment fails with its log and the device is free."""
+    world = handed_over(stage, Options(sub_updater_timeout_seconds=500))
+    logging.getLogger("mender_client").addHandler(world.log)
+    try:
+        run_for(world, 495)
+        assert "installing" == world.server.status
+        run_for(world, 30)
+    finally:
+        logging.getLogger("mender_client").removeHandler(world.log)
+    assert ("failure", None, None) == (world.server.status, world.lock.read(), world.journal.load().update)
+    log = world.server.on_device.log if world.server.on_device else None
+    assert "SubUpdaterTimeoutSeconds" in str(log)
+
+
+def test_wait_for_ever(stage: Stage) -> None:
+    """Without SubUpdaterTimeoutSeconds the client waits for ever."""
+    world = handed_over(stage, Options(sub_updater_timeout_seconds=0))
+    run_for(world, 50_000)
+    assert "installing" == world.server.status
+
+
+def reported(world: World, event: Event = Event.SUCCESS) -> str:
+    """The sub-updater's report, written down and not sent."""
+    deployment_id = world.server.deployment_id
+    world.journal.update(lambda record: record.concluded(deployment_id, event, now=""))
+    return deployment_id
+
+
+def test_kept_report_is_delivered(stage: Stage) -> None:
+    """A report that could not be sent is delivered when the server can be reached, and then the lock goes."""
+    world = handed_over(stage)
+    run_for(world, 10)
+    reported(world)
+    world.transport.is_down = True
+    run_for(world, 3600)
+    assert ("installing", world.server.deployment_id) == (world.server.status, world.lock.read())
+    world.transport.is_down = False
+    run_for(world, 400)
+    assert ("success", None) == (world.server.status, world.lock.read())
+
+
+def test_grace_after_a_delivered_report(stage: Stage) -> None:
+    """A sub-updater whose report is delivered has a minute to remove the lock, however long the client waited."""
+    world = handed_over(stage)
+    run_for(world, 3 * LOCK_GRACE_SECONDS)
+    reported(world)
+    world.new_parts().outbox.flush()
+    before = len(world.transport.requests)
+    run_for(world, LOCK_GRACE_SECONDS - 5)
+    assert [] == kinds_since(world, before)
+    assert world.server.deployment_id == world.lock.read()
+    run_for(world, 20)
+    assert None is world.lock.read()
+
+
+def test_info_after_the_report(stage: Stage) -> None:
+    """A sub-updater that writes artifact_info only after its report is given the time for it."""
+    world = with_deployment(World(stage, Options(info_after_report=True)))
+    world.live()
+    assert NEW == world.server.device.inventory["artifact_name"]
+
+
+def test_known_outcome_is_offered_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A deployment whose outcome is known and that the server offers again is answered from memory."""
+    world = with_deployment(World(stage))
+    deployment_id = reported(world, Event.FAILURE)
+    world.journal.update(lambda record: record.silenced(deployment_id))
+    client_of(world).request_poll()
+    run_for(world, 60)
+    assert ("failure", {}) == (world.server.status, dict(world.starts))
+    assert "its outcome is known: failure" in caplog.text
+
+
+def test_aborted_while_the_outcome_is_told(stage: Stage) -> None:
+    """An outcome that the server no longer wants is dropped, and nothing else is held up."""
+    world = handed_over(stage)
+    reported(world)
+    world.server.abort()
+    world.lock.remove()
+    run_for(world, 60)
+    assert ((), "aborted") == (world.journal.load().outbox, world.server.status)
+
+
+def test_forgotten_deployment(stage: Stage) -> None:
+    """A 404 to a status ends the deployment's queue."""
+    world = started(World(stage))
+    message = Message("gone", MessageKind.STATUS, Status.DOWNLOADING)
+    world.journal.update(lambda record: record.telling("gone", Status.DOWNLOADING))
+    assert (message,) == world.journal.load().outbox
+    client_of(world).request_poll()
+    client_of(world).step()
+    assert () == world.journal.load().outbox
+    assert "next" == kinds_since(world, 0)[-1]
+
+
+def test_empty_log(stage: Stage) -> None:
+    """Without a line in its log a failure is told without a log."""
+    world = started(World(stage))
+    world.journal.update(lambda record: record.concluded("gone", Event.FAILURE, now=""))
+    client_of(world).request_poll()
+    client_of(world).step()
+    assert () == world.journal.load().outbox
+    assert 0 == world.transport.counts["log"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 413])
+def test_refused_log(stage: Stage, status: int) -> None:
+    """A log that the server refuses for good doesn't keep the failure from being told."""
+    world = with_deployment(World(stage, Options(has_script=False)))
+    world.transport.rules.append(at("log", Answer(status)))
+    world.live()
+    assert "failure" == world.server.status
+
+
+def test_log_to_a_server_in_trouble(stage: Stage) -> None:
+    """A log that can't be sent now is sent later, before the failure."""
+    world = with_deployment(World(stage, Options(has_script=False)))
+    world.transport.rules.append(at("log", Answer(503), 1))
+    world.live()
+    assert "failure" == world.server.status
+    assert (2, 1) == (world.transport.counts["log"], world.transport.counts["status failure"])
+
+
+def test_two_senders(stage: Stage) -> None:
+    """While another process sends what is in the outbox, the client leaves it alone and comes back later."""
+    world = handed_over(stage)
+    reported(world)
+    with world.journal.sending():
+        run_for(world, 30)
+    assert 0 == world.transport.counts["status success"]
+    run_for(world, 400)
+    assert "success" == world.server.status
+
+
+def test_no_memory_at_the_start(stage: Stage) -> None:
+    """A deployment that can't be written down is refused at once, with the reason as its log."""
+    world = with_deployment(World(stage))
+    world.disk.refuses = lambda what: what == "write the journal"
+    client_of(world).request_poll()
+    client_of(world).step()
+    assert "failure" == world.server.status
+    assert "no space left" in str(world.server.on_device and world.server.on_device.log)
+    assert None is world.disk.read(JOURNAL)
+
+
+def test_lock_cannot_be_written(stage: Stage) -> None:
+    """A lock that can't be written fails the deployment, and the device goes on."""
+    world = with_deployment(World(stage))
+    world.disk.refuses = lambda what: what == f"write {LOCK}"
+    world.live()
+    assert ("failure", {}) == (world.server.status, dict(world.starts))
+
+
+def test_journal_unwritable_after_the_lock_has_gone(stage: Stage) -> None:
+    """A disk that is full when the lock goes delays the outcome, but does not lose it."""
+    world = handed_over(stage)
+    run_for(world, 10)
+    world.lock.remove()
+    world.disk.refuses = lambda what: what == "write the journal"
+    run_for(world, 60)
+    world.disk.refuses = lambda what: False
+    run_for(world, 60)
+    assert "failure" == world.server.status
+
+
+def test_artifact_cannot_be_removed(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """An Artifact that can't be removed is a line in the log, no reason to stop."""
+    world = with_deployment(World(stage, Options(can_spawn=False)))
+    world.disk.refuses = lambda what: what.startswith("remove artifact")
+    client_of(world).request_poll()
+    run_for(world, 30)
+    assert "failure" == world.server.status
+    assert "cannot remove artifact" in caplog.text
+
+
+def test_unreachable_before_the_hand_over(stage: Stage) -> None:
+    """Nothing is handed over before the server has said that it still wants it."""
+    world = with_deployment(World(stage))
+    world.transport.rules.append(at("status installing", Refused(), 1, 2, 3))
+    client_of(world).request_poll()
+    run_for(world, 60)
+    assert {} == dict(world.starts)
+    world.live()
+    assert "success" == world.server.status

@@ -1,0 +1,170 @@
+"""The client's memory: pure functions from one record to the next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mender_client.core.machine import Event, State
+from mender_client.core.model import Deployment, Link, Provides, Status
+from mender_client.core.record import (
+    MAXIMUM_OUTCOMES,
+    MAXIMUM_WRITES,
+    Hands,
+    LoopError,
+    Message,
+    MessageKind,
+    Record,
+    Update,
+)
+from mender_client.core.resume import Promise
+from mender_client.core.wire import NextForm
+
+ID = "d-1"
+DEPLOYMENT = Deployment(ID, "release-2", ("board",), Link("https://storage.invalid/x"))
+PROVIDES = Provides("board", "release-1")
+HANDS = Hands(7, "this-boot", 99)
+BEGUN = Record().begun(DEPLOYMENT, PROVIDES, NextForm.V1_POST, now="t0")
+LOG, FAILURE = Message(ID, MessageKind.LOG), Message(ID, MessageKind.STATUS, Status.FAILURE)
+
+
+def update_in(record: Record) -> Update:
+    """The update under way."""
+    assert record.update is not None
+    return record.update
+
+
+def in_state(state: State) -> Record:
+    """A record with an update in a state."""
+    return replace(BEGUN, update=replace(update_in(BEGUN), state=state))
+
+
+def test_begun() -> None:
+    """A new deployment begins with what the device said when it was offered."""
+    update = update_in(BEGUN)
+    assert (ID, State.DOWNLOADING, PROVIDES, NextForm.V1_POST, "t0") == (
+        update.deployment_id,
+        update.state,
+        update.provides,
+        update.form,
+        update.since,
+    )
+    assert None is BEGUN.update_of("another")
+
+
+def test_begun_again() -> None:
+    """The same deployment again keeps what is known of it; with another Artifact it begins anew."""
+    known = BEGUN.promised(ID, Promise(10, "e"))
+    assert known == known.begun(DEPLOYMENT, Provides("board", "another"), NextForm.V1_GET, now="t1")
+    changed = known.begun(replace(DEPLOYMENT, artifact_name="release-3"), PROVIDES, NextForm.V1_POST, now="t1")
+    assert (Promise(), "release-3") == (update_in(changed).promise, update_in(changed).artifact_name)
+
+
+def test_promised() -> None:
+    """The promise of the deployment under way is kept, that of another is nobody's."""
+    known = BEGUN.promised(ID, Promise(10, "e"))
+    assert Promise(10, "e") == update_in(known).promise
+    assert known is known.promised(ID, Promise(10, "e"))
+    assert known is known.promised("another", Promise(11, "f"))
+
+
+def test_moved() -> None:
+    """An event moves the update on, and its sub-updater is noted."""
+    moved = in_state(State.HANDING_OVER).moved(ID, Event.HANDED, now="t2", hands=HANDS)
+    assert (State.IN_HANDS, HANDS, "t2", 1) == (
+        update_in(moved).state,
+        update_in(moved).hands,
+        update_in(moved).since,
+        update_in(moved).writes,
+    )
+
+
+def test_moved_too_late() -> None:
+    """An event of an update that is over changes nothing."""
+    assert Record() == Record().moved(ID, Event.HANDED, now="t2")
+
+
+@pytest.mark.parametrize("event", [Event.FAULT, Event.HANDED])
+def test_moved_wrongly(event: Event) -> None:
+    """An event that is not expected, or that ends the update, is refused."""
+    with pytest.raises(ValueError, match=r"does not expect|ends the update"):
+        BEGUN.moved(ID, event, now="t2")
+
+
+def test_resumed() -> None:
+    """A restart enters its state; without an update there is nothing to do."""
+    assert (
+        State.DOWNLOADING is update_in(in_state(State.PROVEN).resumed(State.DOWNLOADING, bytes_on_disk=0, now="")).state
+    )
+    assert Record() == Record().resumed(State.DOWNLOADING, bytes_on_disk=0, now="")
+
+
+def test_loop() -> None:
+    """An update that begins again and again without a new byte is a loop; bytes on disk are progress."""
+    record = BEGUN
+    for _ in range(MAXIMUM_WRITES):
+        record = record.resumed(State.DOWNLOADING, bytes_on_disk=0, now="")
+    with pytest.raises(LoopError, match=f"changed {MAXIMUM_WRITES} times without progress"):
+        record.resumed(State.DOWNLOADING, bytes_on_disk=0, now="")
+    assert 1 == update_in(record.resumed(State.DOWNLOADING, bytes_on_disk=1, now="")).writes
+
+
+@pytest.mark.parametrize("state", [State.IN_HANDS, State.SETTLING])
+def test_waiting_is_no_loop(state: State) -> None:
+    """Who waits for the sub-updater may be restarted as often as it likes."""
+    record = in_state(state)
+    assert record is record.resumed(state, bytes_on_disk=0, now="")
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "messages"),
+    [
+        (Event.SUCCESS, Status.SUCCESS, (Message(ID, MessageKind.STATUS, Status.SUCCESS),)),
+        (Event.FAILURE, Status.FAILURE, (LOG, FAILURE)),
+        (Event.FAULT, Status.FAILURE, (LOG, FAILURE)),
+    ],
+)
+def test_concluded(event: Event, status: Status, messages: tuple[Message, ...]) -> None:
+    """The end, its outcome and the messages that tell it enter in one change; the log goes before the failure."""
+    waiting = in_state(State.IN_HANDS).telling(ID, Status.INSTALLING).telling("another", Status.DOWNLOADING)
+    record = waiting.concluded(ID, event, now="t9")
+    outcome = record.outcome_of(ID)
+    assert outcome is not None
+    assert (None, status, "t9", "release-2") == (record.update, outcome.status, outcome.at, outcome.artifact_name)
+    assert (Message("another", MessageKind.STATUS, Status.DOWNLOADING), *messages) == record.outbox
+
+
+def test_aborted() -> None:
+    """An aborted deployment leaves no outcome, and of its messages nothing."""
+    assert Record() == BEGUN.telling(ID, Status.DOWNLOADING).concluded(ID, Event.ABORT, now="t9")
+
+
+def test_concluded_by_somebody_else() -> None:
+    """Another client's deployment may end here as well, and ours stays."""
+    record = BEGUN.concluded("another", Event.SUCCESS, now="t9")
+    assert BEGUN.update == record.update
+    outcome = record.outcome_of("another")
+    assert outcome is not None
+    assert "" == outcome.artifact_name
+
+
+def test_outcomes_are_bounded() -> None:
+    """The last hundred outcomes are remembered, and the last word about a deployment counts."""
+    record = Record()
+    for number in range(MAXIMUM_OUTCOMES + 5):
+        record = record.concluded(f"d-{number}", Event.SUCCESS, now="")
+    assert MAXIMUM_OUTCOMES == len(record.outcomes)
+    assert None is record.outcome_of("d-4")
+    assert record.outcome_of("d-5") is not None
+
+
+def test_outbox() -> None:
+    """Messages keep their order, enter once, and go when they are acknowledged or nobody wants them."""
+    record = Record().telling(ID, Status.DOWNLOADING).telling(ID, Status.INSTALLING)
+    first, second = record.outbox
+    assert record is record.telling(ID, Status.INSTALLING)
+    assert (second,) == record.acknowledged(first).outbox
+    assert record == record.acknowledged(LOG)
+    assert () == record.silenced(ID).outbox
+    assert record == record.silenced("another")
