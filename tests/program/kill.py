@@ -1,0 +1,208 @@
+"""The power goes: SIGKILL at chosen and at random instants, then life goes on, until the device is quiet.
+
+    python tests/program/kill.py --kills 200 --seed 7
+
+runs this at length and prints what it counted; a few of the same are in ``test_kill.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mender_client.devserver import DevServer
+from program.stage import PATIENCE_S, Device, Process, wait_until
+
+INSIST = """
+echo "artifact_name=$MENDER_ARTIFACT_NAME" >"$root/etc/mender/artifact_info"
+turns=0
+while [ "$turns" -lt 50 ]; do
+    "$MENDER_CLIENT" --root "$root" report --success --timeout 5 &
+    echo $! >"$root/report.pid"
+    wait $!
+    code=$?
+    echo "report ended with $code"
+    case $code in
+        0) rm -f "$MENDER_DATA_DIR/update.lock"; break ;;
+        2 | 75) break ;;
+    esac
+    turns=$((turns + 1))
+    sleep 0.1
+done
+"""
+"""A sub-updater that reports again when its report is killed, as one does that begins anew after a power cut."""
+
+
+@dataclass
+class Tally:
+    """What a series of kills came to.
+
+    Attributes:
+        kills: processes killed.
+        deployments: deployments carried out to their end.
+        lost: deployments whose outcome the server never heard.
+        doubled: deployments that were installed twice, or not exactly once.
+        stuck: deployments after which a lock, a message or an update was left over.
+        moments: in which state of the journal each kill found the client.
+    """
+
+    kills: int = 0
+    deployments: int = 0
+    lost: int = 0
+    doubled: int = 0
+    stuck: int = 0
+    moments: dict[str, int] = field(default_factory=dict)
+
+
+class Reaper:
+    """Runs deployments on one device and kills the client in the middle of them.
+
+    Args:
+        device: the device; its sub-updater becomes one that insists.
+        rng: decides when.
+    """
+
+    def __init__(self, device: Device, rng: random.Random) -> None:
+        self._device = device
+        self._rng = rng
+        self.tally = Tally()
+        device.write("plan", INSIST)
+
+    def kill_after_change(self, number: int) -> bool:
+        """Kill the client right after the journal's ``number``-th change of a deployment; False: it has not so many."""
+        deployment = self._begin()
+        before = self._journal_inode()
+        daemon = self._device.daemon()
+        changes = 0
+        while changes < number and not self._is_quiet(deployment, daemon):
+            if (now := self._journal_inode()) != before:
+                before, changes = now, changes + 1
+        is_hit = changes == number
+        if is_hit:
+            self._kill(daemon)
+        self._live_on(deployment)
+        return is_hit
+
+    def kill_at_random(self) -> None:
+        """Kill the client at some instant of a deployment, and perhaps again in the next life."""
+        deployment = self._begin()
+        while not self._is_done(deployment):
+            daemon = self._device.daemon()
+            end = time.monotonic() + self._rng.uniform(0.15, 1.0)
+            wait_until(lambda end=end, one=daemon: time.monotonic() > end or self._is_quiet(deployment, one))  # type: ignore[misc]
+            if daemon.is_alive or not self._is_done(deployment):
+                self._kill(daemon)
+            if self._rng.random() < 0.6:
+                break
+        self._live_on(deployment)
+
+    def _begin(self) -> str:
+        self._device.processes.clear()
+        self.tally.deployments += 1
+        return self._device.deploy(f"kill-{self.tally.deployments}", payload=os.urandom(200_000))
+
+    def _journal_inode(self) -> int:
+        with suppress(FileNotFoundError):
+            return (self._device.data / "journal.json").stat().st_ino
+        return 0
+
+    def _kill(self, daemon: Process) -> None:
+        """Kill the daemon, and the report that the sub-updater has under way."""
+        self._note()
+        daemon.kill()
+        with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+            pid = int((self._device.root / "report.pid").read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if str(self._device.root).encode() in command and b"report" in command:
+                os.kill(pid, signal.SIGKILL)
+        self.tally.kills += 1
+
+    def _note(self) -> None:
+        update = self._device.journal.get("update")
+        state = update["state"] if update else "no update"
+        self.tally.moments[state] = self.tally.moments.get(state, 0) + 1
+
+    def _is_done(self, deployment: str) -> bool:
+        """Whether the server knows the end, and nothing is left over on the device."""
+        journal = self._device.journal
+        return (
+            not {"success", "failure"}.isdisjoint(self._device.statuses(deployment))
+            and not self._device.lock.exists()
+            and not journal.get("update")
+            and not journal.get("outbox")
+        )
+
+    def _is_quiet(self, deployment: str, daemon: Process) -> bool:
+        """Whether nothing will change any more without a new life of the daemon."""
+        return self._is_done(deployment) and (daemon.is_alive or deployment in self._device.runs)
+
+    def _live_on(self, deployment: str) -> None:
+        """Start the daemon again until the device is quiet, then hold what is seen against what must be."""
+        for _ in range(10):
+            with suppress(AssertionError):  # a sub-updater at work needs no daemon; a dead one is a daemon's to find
+                wait_until(lambda: not self._device.lock.exists(), within=1.5)
+            if self._is_done(deployment):
+                break
+            daemon = self._device.daemon()
+            with suppress(AssertionError):
+                wait_until(lambda one=daemon: self._is_done(deployment) or not one.is_alive, within=PATIENCE_S)  # type: ignore[misc]
+            daemon.stop()
+        self._judge(deployment)
+
+    def _judge(self, deployment: str) -> None:
+        statuses = self._device.statuses(deployment)
+        finals = [one for one in statuses if one in ("success", "failure")]
+        self.tally.lost += set(finals) != {"success"} or statuses[-1] != "success"
+        self.tally.doubled += self._device.runs.count(deployment) != 1
+        self.tally.stuck += not self._is_done(deployment)
+
+
+def every_change(reaper: Reaper, *, at_most: int = 40) -> int:
+    """Kill after the first change of the journal, in the next deployment after the second, and so on.
+
+    Returns:
+        How many changes a deployment has.
+    """
+    for number in range(1, at_most):
+        if not reaper.kill_after_change(number):
+            return number - 1
+    raise AssertionError(f"a deployment changes the journal more than {at_most} times")
+
+
+def main() -> int:
+    """Run it at length."""
+    parser = argparse.ArgumentParser(description="Kill the client at every journal write and at random instants.")
+    parser.add_argument("--kills", type=int, default=200, help="kills at random instants")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="for the instants")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, DevServer(Path(folder) / "server") as server:
+        device = Device(Path(folder) / "device", server)
+        reaper = Reaper(device, random.Random(options.seed))
+        changes = every_change(reaper)
+        at_changes = reaper.tally.kills
+        show: Callable[[], None] = lambda: print(f"seed {options.seed}: {reaper.tally}", flush=True)  # noqa: E731
+        while reaper.tally.kills < options.kills + at_changes:
+            reaper.kill_at_random()
+            if reaper.tally.deployments % 25 == 0:
+                show()
+        print(f"changes of the journal in a deployment: {changes}")
+        show()
+        device.close()
+        tally = reaper.tally
+        return 1 if tally.lost or tally.doubled or tally.stuck else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
