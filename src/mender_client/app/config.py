@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mender_client.core.model import IdentityFormat
+from mender_client.core.wire import printable
 from mender_client.errors import ConfigError
 
 _MAXIMUM_FILE_BYTES = 1024 * 1024
@@ -264,7 +265,7 @@ class _Reader:
             full = prefix + name
             lower = full.lower()
             if lower in given:
-                self.problems.append(f"{path}: {full}: is given twice; keys are the same in upper and lower case")
+                self.problems.append(f"{path}: {printable(full)}: is given twice; keys are the same in upper and lower case")
             given.add(lower)
             if not prefix and lower in _GROUPS:
                 if isinstance(value, _Pairs):

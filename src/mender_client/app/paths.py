@@ -36,7 +36,7 @@ class Paths:
 
         Every path moves below the root, a given one too, unless it already lies there.
         """
-        base = Path(os.path.abspath(root or "/"))
+        base = Path("/" + os.path.abspath(root or "/").lstrip("/"))  # POSIX lets two slashes be another root
         data_folder = _below(base, data or "/var/lib/mender")
         return cls(
             root=base,
@@ -108,5 +108,6 @@ class Paths:
 def _below(root: Path, path: str) -> Path:
     if root == Path("/"):
         return Path(os.path.abspath(path))
-    given = Path(os.path.abspath(path)) if os.path.isabs(path) else root / path
-    return given if given.is_relative_to(root) else root / given.relative_to("/")
+    # the path as it would be with the root as the whole world: nothing leads out of it
+    inside = Path("/" + os.path.normpath("/" + path).lstrip("/"))
+    return inside if inside.is_relative_to(root) else root / inside.relative_to("/")

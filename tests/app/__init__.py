@@ -1,0 +1,1 @@
+"""Tests of the program: configuration and command line."""

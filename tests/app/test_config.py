@@ -1,0 +1,327 @@
+"""mender.conf: two files, one checked configuration, every fault at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS, LoadedConfig, load_config
+from mender_client.core.model import IdentityFormat
+from mender_client.errors import ConfigError
+
+SERVER = "https://server.example"
+
+
+class Files:
+    """The two files, by default absent."""
+
+    def __init__(self, folder: Path) -> None:
+        self.main = folder / "main.conf"
+        self.fallback = folder / "fallback.conf"
+
+    def load(self, main: object = None, fallback: object = None, *, is_server_needed: bool = True) -> LoadedConfig:
+        """Write what is given (text and bytes as they are) and load it."""
+        for path, content in ((self.main, main), (self.fallback, fallback)):
+            if isinstance(content, bytes):
+                path.write_bytes(content)
+            elif content is not None:
+                path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+        return load_config(self.main, self.fallback, is_server_needed=is_server_needed)
+
+    def problems(self, main: object = None, fallback: object = None) -> list[str]:
+        """What is wrong, the folder left out of the paths."""
+        with pytest.raises(ConfigError) as caught:
+            self.load(main, fallback)
+        return [problem.replace(f"{self.main.parent}/", "") for problem in caught.value.problems]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """No files yet."""
+    return Files(tmp_path)
+
+
+DEFAULTS: dict[str, object] = {
+    "server_urls": (SERVER,),
+    "tenant_token": "",
+    "server_certificate": "",
+    "skip_verify": False,
+    "client_certificate": "",
+    "client_key": "",
+    "auth_private_key": "",
+    "artifact_verify_keys": (),
+    "device_type_file": "",
+    "update_log_path": "",
+    "daemon_log_level": "info",
+    "update_poll_seconds": 1800,
+    "inventory_poll_seconds": 28800,
+    "retry_poll_seconds": 300,
+    "retry_download_count": 10,
+    "sub_updater_timeout_seconds": 0,
+    "rootfs_part_a": "",
+    "rootfs_part_b": "",
+    "identity_format": IdentityFormat.PLAIN,
+}
+
+
+def facts(loaded: LoadedConfig) -> tuple[dict[str, object], tuple[str, ...]]:
+    """What was loaded, as far as the table above knows the settings, and the warnings."""
+    return {name: getattr(loaded.config, name) for name in DEFAULTS}, loaded.warnings
+
+
+def test_defaults(files: Files) -> None:
+    """A server is enough; everything else has its default, and there is nothing to warn of."""
+    assert (DEFAULTS, ()) == facts(files.load({"ServerURL": SERVER}))
+
+
+VALUES: list[tuple[dict[str, object], dict[str, object]]] = [
+    ({"ServerURL": "https://a.example/"}, {"server_urls": ("https://a.example",)}),
+    ({"ServerURL": "http://[::1]:8080/base/"}, {"server_urls": ("http://[::1]:8080/base",)}),
+    (
+        {"ServerURL": "", "Servers": [{"ServerURL": "https://a.example"}, {"serverurl": "https://b.example"}]},
+        {"server_urls": ("https://a.example", "https://b.example")},
+    ),
+    ({"TenantToken": "t"}, {"tenant_token": "t"}),
+    ({"ServerCertificate": "/etc/ca.pem"}, {"server_certificate": "/etc/ca.pem"}),
+    ({"SkipVerify": True}, {"skip_verify": True}),
+    ({"HttpsClient": {"Certificate": "/c", "Key": "/k"}}, {"client_certificate": "/c", "client_key": "/k"}),
+    ({"httpsclient": {"CERTIFICATE": "/c", "key": "/k"}}, {"client_certificate": "/c", "client_key": "/k"}),
+    ({"Security": {"AuthPrivateKey": "/k"}}, {"auth_private_key": "/k"}),
+    ({"ArtifactVerifyKey": "/k"}, {"artifact_verify_keys": ("/k",)}),
+    ({"ArtifactVerifyKeys": ["/k", "/l"]}, {"artifact_verify_keys": ("/k", "/l")}),
+    ({"DeviceTypeFile": "/t"}, {"device_type_file": "/t"}),
+    ({"UpdateLogPath": "/log"}, {"update_log_path": "/log"}),
+    ({"DaemonLogLevel": "DEBUG"}, {"daemon_log_level": "debug"}),
+    ({"UpdatePollIntervalSeconds": 1}, {"update_poll_seconds": 1}),
+    ({"updatepollintervalseconds": 5}, {"update_poll_seconds": 5}),
+    ({"InventoryPollIntervalSeconds": 7}, {"inventory_poll_seconds": 7}),
+    ({"RetryPollIntervalSeconds": 9}, {"retry_poll_seconds": 9}),
+    ({"RetryDownloadCount": 1}, {"retry_download_count": 1}),
+    ({"SubUpdaterTimeoutSeconds": 600}, {"sub_updater_timeout_seconds": 600}),
+    ({"RootfsPartA": "/dev/a", "RootfsPartB": "/dev/b"}, {"rootfs_part_a": "/dev/a", "rootfs_part_b": "/dev/b"}),
+    ({"IdentityFormat": "List"}, {"identity_format": IdentityFormat.LIST}),
+]
+
+
+@pytest.mark.parametrize(("given_", "expected"), VALUES, ids=range(len(VALUES)))
+def test_values(files: Files, given_: dict[str, object], expected: dict[str, object]) -> None:
+    """Each key has its effect, in upper and lower case."""
+    base: dict[str, object] = {} if {"ServerURL", "Servers"} & set(given_) else {"ServerURL": SERVER}
+    assert ({**DEFAULTS, **expected}, ()) == facts(files.load({**base, **given_}))
+
+
+def test_every_key_is_tried() -> None:
+    """The table above leaves no key out."""
+    tried: set[str] = set()
+    for document, _ in VALUES:
+        for name, value in document.items():
+            inner = value if isinstance(value, dict) else {}
+            tried |= {f"{name}.{key}".lower() for key in inner} or {name.lower()}
+    assert {key.name.lower() for key in KEYS} == tried
+
+
+def test_merging(files: Files) -> None:
+    """A key of the main file wins over the fallback file, also inside an object and in another case."""
+    loaded = files.load(
+        {"serverurl": SERVER, "HttpsClient": {"Key": "/main"}},
+        {"ServerURL": "https://other.example", "TenantToken": "t", "HttpsClient": {"Key": "/f", "Certificate": "/f"}},
+    )
+    expected = {**DEFAULTS, "tenant_token": "t", "client_key": "/main", "client_certificate": "/f"}
+    assert (expected, ()) == facts(loaded)
+
+
+@pytest.mark.parametrize("which", ["main", "fallback"])
+def test_one_file_is_enough(files: Files, which: str) -> None:
+    """Either file may be missing."""
+    documents: dict[str, object] = {which: {"ServerURL": SERVER}}
+    assert (DEFAULTS, ()) == facts(files.load(**documents))  # type: ignore[arg-type]
+
+
+def test_byte_order_mark(files: Files) -> None:
+    """An editor's byte order mark does no harm."""
+    assert (DEFAULTS, ()) == facts(files.load(b"\xef\xbb\xbf" + json.dumps({"ServerURL": SERVER}).encode()))
+
+
+def test_no_server_needed(files: Files) -> None:
+    """What doesn't talk to a server works without one."""
+    assert () == files.load(is_server_needed=False).config.server_urls
+
+
+MISSING = "main.conf: ServerURL: is missing (no key ServerURL, nor in fallback.conf); set the server's address"
+ADDRESS = "must be an address such as https://mender.example.com"
+FAULTS: list[tuple[object, list[str]]] = [
+    (None, ["main.conf: ServerURL: is missing (no such file, nor in fallback.conf); set the server's address"]),
+    ({}, [MISSING]),
+    ({"ServerURL": ""}, [MISSING]),
+    ({"Servers": []}, [MISSING]),
+    ({"ServerURL": 5}, ["main.conf: ServerURL: must be a text"]),
+    ({"ServerURL": None}, ["main.conf: ServerURL: must be a text"]),
+    ({"ServerURL": "server.example"}, [f"main.conf: ServerURL: {ADDRESS}"]),
+    ({"ServerURL": "ftp://server.example"}, [f"main.conf: ServerURL: {ADDRESS}"]),
+    ({"ServerURL": "https://"}, [f"main.conf: ServerURL: {ADDRESS}"]),
+    ({"ServerURL": "https://a:port"}, [f"main.conf: ServerURL: {ADDRESS}"]),
+    ({"ServerURL": "https://a:99999"}, [f"main.conf: ServerURL: {ADDRESS}"]),
+    ({"ServerURL": "https://[::1"}, [f"main.conf: ServerURL: {ADDRESS}"]),
+    ({"ServerURL": "https://a b"}, [f"main.conf: ServerURL: {ADDRESS}"]),
+    ({"ServerURL": "https://gr\u00fcn.example"}, [f"main.conf: ServerURL: {ADDRESS}"]),
+    ({"ServerURL": "https://a\nb"}, ["main.conf: ServerURL: must not hold control characters"]),
+    ({"ServerURL": "https://u:p@a"}, ["main.conf: ServerURL: must hold neither user, query nor fragment"]),
+    ({"ServerURL": "https://a/?b"}, ["main.conf: ServerURL: must hold neither user, query nor fragment"]),
+    (
+        {"Servers": "https://a"},
+        ['main.conf: Servers: must be a list of objects such as {"ServerURL": "https://mender.example.com"}'],
+    ),
+    ({"Servers": [{}]}, ['main.conf: Servers: must hold a "ServerURL" in each object']),
+    ({"Servers": [{"ServerURL": "x"}]}, [f"main.conf: Servers: {ADDRESS}"]),
+    (
+        {"ServerURL": SERVER, "Servers": [{"ServerURL": SERVER}]},
+        ["main.conf: Servers: can't be used together with ServerURL (main.conf)"],
+    ),
+    ("", ["main.conf: is not valid JSON: line 1, column 1: expecting value", MISSING]),
+    ('{\n  "ServerURL": "x",\n}', ["main.conf: is not valid JSON: line 3, column 1: ", MISSING]),
+    (b"\xff\xfe", ["main.conf: is not UTF-8 text", MISSING]),
+    ("[]", ["main.conf: must hold a JSON object", MISSING]),
+    ("[" * 100_000, ["main.conf: is nested too deeply or holds a number that is too large", MISSING]),
+    ('{"a": ' + "9" * 5000 + "}", ["main.conf: is nested too deeply or holds a number that is too large", MISSING]),
+    (" " * 1_100_000, ["main.conf: is larger than 1048576 bytes; it can't be the right file", MISSING]),
+]
+ALONE: list[tuple[str, object, str]] = [
+    ("SkipVerify", "true", "must be true or false"),
+    ("SkipVerify", 1, "must be true or false"),
+    ("UpdatePollIntervalSeconds", "5", "must be a whole number"),
+    ("UpdatePollIntervalSeconds", 5.5, "must be a whole number"),
+    ("UpdatePollIntervalSeconds", True, "must be a whole number"),
+    ("UpdatePollIntervalSeconds", 0, "must be at least 1"),
+    ("InventoryPollIntervalSeconds", -1, "must be at least 1"),
+    ("RetryPollIntervalSeconds", 10**12, "must be at most 315360000"),
+    ("RetryDownloadCount", 0, "must be at least 1"),
+    ("SubUpdaterTimeoutSeconds", -1, "must be at least 0"),
+    ("TenantToken", ["x"], "must be a text"),
+    ("TenantToken", "a\x7fb", "must not hold control characters"),
+    ("ArtifactVerifyKeys", "/k", "must be a list of texts"),
+    ("ArtifactVerifyKeys", [5], "must be a text"),
+    ("DaemonLogLevel", "loud", "must be one of trace, debug, "),
+    ("IdentityFormat", "both", "must be one of plain, list"),
+    ("HttpsClient", "x", "must be an object"),
+]
+FAULTS += [({"ServerURL": SERVER, key: value}, [f"main.conf: {key}: {text}"]) for key, value, text in ALONE]
+FAULTS += [
+    (
+        {"ServerURL": SERVER, "HttpsClient": {"Key": "/k"}},
+        ["main.conf: HttpsClient.Key: needs HttpsClient.Certificate too"],
+    ),
+    (
+        {"ServerURL": SERVER, "HttpsClient": {"Certificate": "/c"}},
+        ["main.conf: HttpsClient.Certificate: needs HttpsClient.Key too"],
+    ),
+    ({"ServerURL": SERVER, "HttpsClient": {"Key": 5}}, ["main.conf: HttpsClient.Key: must be a text"]),
+    (
+        {"ServerURL": SERVER, "ArtifactVerifyKey": "/k", "ArtifactVerifyKeys": ["/l"]},
+        ["main.conf: ArtifactVerifyKeys: can't be used together with ArtifactVerifyKey (main.conf)"],
+    ),
+    (
+        '{"ServerURL": "https://a", "serverurl": "https://b"}',
+        ["main.conf: serverurl: is given twice; keys are the same in upper and lower case"],
+    ),
+    (
+        '{"ServerURL": "https://a", "a\\nb": 1, "a\\nb": 2}',
+        ["main.conf: a?b: is given twice; keys are the same in upper and lower case"],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", FAULTS, ids=range(len(FAULTS)))
+def test_faults(files: Files, case: tuple[object, list[str]]) -> None:
+    """Each fault is told with file and key, and in JSON with line and column."""
+    document, expected = case
+    problems = files.problems(document)
+    assert len(expected) == len(problems), problems
+    for start, problem in zip(expected, problems, strict=True):
+        assert start == problem[: len(start)]
+        assert problem.isprintable()
+
+
+def test_all_faults_at_once(files: Files) -> None:
+    """Every problem of both files is told at once."""
+    assert [
+        "main.conf: ServerURL: must be a text",
+        "main.conf: SkipVerify: must be true or false",
+        "fallback.conf: TenantToken: must be a text",
+        "fallback.conf: UpdatePollIntervalSeconds: must be at least 1",
+    ] == files.problems(
+        {"ServerURL": 5, "SkipVerify": 5}, {"TenantToken": 5, "UpdatePollIntervalSeconds": -1, "ServerURL": SERVER}
+    )
+
+
+def test_secrets_are_not_repeated(files: Files) -> None:
+    """A value that is wrong is not repeated: it may be a secret."""
+    assert "secret" not in " ".join(files.problems({"TenantToken": ["secret"], "ServerURL": "https://u:secret@a"}))
+
+
+def test_unreadable(files: Files) -> None:
+    """A file that is there and can't be read is an error, not an absent file."""
+    files.main.mkdir()
+    first, *_ = files.problems(None, {"ServerURL": SERVER})
+    assert "main.conf: cannot be read: Is a directory; check its owner and mode" == first
+
+
+@pytest.mark.parametrize(
+    ("key", "suggestion"),
+    [
+        ("ServerUrl2", "; did you mean 'ServerURL'?"),
+        ("UpdatePollIntervallSeconds", "; did you mean 'UpdatePollIntervalSeconds'?"),
+        ("tenanttokem", "; did you mean 'TenantToken'?"),
+        ("Colour", ""),
+        ("\u0001", ""),
+    ],
+)
+def test_unknown_keys(files: Files, key: str, suggestion: str) -> None:
+    """An unknown key is a warning with the nearest known one, and changes nothing."""
+    loaded = files.load({"ServerURL": SERVER, key: "x"})
+    assert (DEFAULTS, (f"{files.main}: unknown key {key!r} is ignored{suggestion}",)) == facts(loaded)
+
+
+def test_unknown_key_in_an_object(files: Files) -> None:
+    """An unknown key inside an object is told with the object's name."""
+    loaded = files.load({"ServerURL": SERVER, "Security": {"AuthPrivateKeys": "x"}})
+    assert (
+        f"{files.main}: unknown key 'Security.AuthPrivateKeys' is ignored; did you mean 'Security.AuthPrivateKey'?",
+    ) == loaded.warnings
+
+
+@pytest.mark.parametrize("key", [*ACCEPTED_KEYS, *RETIRED_KEYS])
+def test_keys_of_the_field(files: Files, key: str) -> None:
+    """Keys that other clients of the field know, or knew once, are accepted without a word."""
+    group, _, inner = key.partition(".")
+    document: dict[str, object] = {group: {inner: 1}} if inner else {key.lower(): {"anything": 1}}
+    assert (DEFAULTS, ()) == facts(files.load({"ServerURL": SERVER, **document}))
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+_NAMES = st.sampled_from([key.name.partition(".")[0] for key in KEYS]) | st.text(max_size=20)
+
+
+@settings(max_examples=60)
+@given(main=st.dictionaries(_NAMES, _JSON, max_size=5) | st.binary(max_size=60))
+def test_anything(tmp_path_factory: pytest.TempPathFactory, main: object) -> None:
+    """Whatever stands in a file, it is a configuration or a ConfigError told in printable lines."""
+    files = Files(tmp_path_factory.mktemp("config"))
+    try:
+        loaded: LoadedConfig | ConfigError = files.load(main)
+    except ConfigError as error:
+        loaded = error
+    for line in loaded.problems if isinstance(loaded, ConfigError) else loaded.warnings:
+        assert line.isprintable()
+
+
+def test_keys_are_explained() -> None:
+    """The table of keys gives each its form and what it does, for the reference page."""
+    assert all(key.form and key.help.endswith(".") for key in KEYS)

@@ -1,0 +1,62 @@
+"""Where everything lies, with and without --root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mender_client.app.paths import Paths
+
+DEVICE = {
+    "config": "/etc/mender/mender.conf",
+    "fallback_config": "/var/lib/mender/mender.conf",
+    "data": "/var/lib/mender",
+    "key": "/var/lib/mender/mender-agent.pem",
+    "device_type": "/var/lib/mender/device_type",
+    "artifact": "/var/lib/mender/artifact.mender",
+    "update_lock": "/var/lib/mender/update.lock",
+    "daemon_lock": "/var/lib/mender/daemon.lock",
+    "sub_updater_log": "/var/lib/mender/sub-updater.log",
+    "artifact_info": "/etc/mender/artifact_info",
+    "identity_script": "/usr/share/mender/identity/mender-device-identity",
+    "inventory_folder": "/usr/share/mender/inventory",
+    "sub_updater": "/usr/share/mender/install",
+}
+
+
+@pytest.mark.parametrize("name", DEVICE)
+def test_defaults(name: str) -> None:
+    """The paths on a device are those of the contract, and --root moves every one of them."""
+    assert Path(DEVICE[name]) == getattr(Paths.locate(), name)
+    assert Path("/image" + DEVICE[name]) == getattr(Paths.locate(root="/image"), name)
+
+
+def test_data_moves_the_fallback() -> None:
+    """The fallback configuration lies in the data folder, wherever that is."""
+    assert Path("/data/mender.conf") == Paths.locate(data="/data").fallback_config
+    assert Path("/f") == Paths.locate(data="/data", fallback_config="/f").fallback_config
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("/data", "/image/data"),
+        ("data", "/image/data"),
+        ("/image/data", "/image/data"),
+        ("//data", "/image/data"),
+        ("/../data", "/image/data"),
+        ("../../data", "/image/data"),
+        ("/data/../x", "/image/x"),
+    ],
+)
+def test_below_the_root(given: str, found: str) -> None:
+    """A given path moves below the root unless it lies there already, and nothing leads out of it."""
+    assert Path(found) == Paths.locate(root="/image", data=given).data
+    assert Path(found) == Paths.locate(root="/image").below_root(given)
+
+
+@pytest.mark.parametrize("root", ["/", "//", "/.", ""])
+def test_root_of_the_device(root: str) -> None:
+    """However the device's own root is written, nothing moves."""
+    assert Path("/var/lib/mender") == Paths.locate(root=root).data
