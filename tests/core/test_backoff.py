@@ -1,6 +1,5 @@
 """How long to wait after failures."""
 
-# ruff: noqa: SIM300 - asserts read expected == actual in this house
 from __future__ import annotations
 
 import pytest

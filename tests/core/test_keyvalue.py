@@ -1,6 +1,5 @@
 """key=value text, as scripts print it and files hold it."""
 
-# ruff: noqa: SIM300 - asserts read expected == actual in this house
 from __future__ import annotations
 
 import pytest

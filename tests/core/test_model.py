@@ -1,6 +1,5 @@
 """The values that the rooms exchange."""
 
-# ruff: noqa: SIM300 - asserts read expected == actual in this house
 from __future__ import annotations
 
 import json

@@ -1,6 +1,5 @@
 """Whether the bytes of an answer continue the bytes that we have."""
 
-# ruff: noqa: SIM300 - asserts read expected == actual in this house
 from __future__ import annotations
 
 import pytest

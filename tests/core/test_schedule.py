@@ -1,6 +1,5 @@
 """What is due, and in how many seconds."""
 
-# ruff: noqa: SIM300 - asserts read expected == actual in this house
 from __future__ import annotations
 
 import pytest

@@ -1,6 +1,5 @@
 """The device API: what is sent, and what may come back."""
 
-# ruff: noqa: SIM300 - asserts read expected == actual in this house
 from __future__ import annotations
 
 import base64
