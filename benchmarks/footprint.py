@@ -1,7 +1,7 @@
 """What an idle daemon costs: memory, threads, CPU, context switches, bytes and connections.
 
-``python -m benchmarks.footprint [--seconds 60]``: the installed client polls a dev server every five seconds, over plain
-HTTP and over TLS, in an environment without ``cryptography``. The peer beside it is the least that could do the same
+``python -m benchmarks.footprint [--seconds 60]``: the installed client polls a dev server every five seconds, over
+plain HTTP and over TLS, without ``cryptography``. The peer beside it is the least that could do the same
 requests: a loop over urllib3 with no rules at all.
 """
 

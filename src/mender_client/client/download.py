@@ -19,7 +19,7 @@ from mender_client.errors import ArtifactError, StorageError
 from .stream import ArtifactStream, RenewableLink, StartOverError, StreamHooks, Tries
 
 if TYPE_CHECKING:
-    from mender_client.core.artifact import Header, SignatureCheck
+    from mender_client.core.artifact import Header, NewDigest, SignatureCheck
 
 _logger = logging.getLogger(__name__)
 _PROGRESS_STEP_PERCENT = 10
@@ -53,6 +53,7 @@ class Downloader:
         journal: remembers which Artifact the bytes belong to.
         policy: the limits.
         random: gives numbers in [0, 1) for jitter.
+        new_digest: begins a SHA-256; None hashes in this thread.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Downloader:
         journal: Journal,
         policy: DownloadPolicy,
         random: Callable[[], float],
+        new_digest: NewDigest | None = None,
     ) -> None:
         self._transport = transport
         self._clock = clock
@@ -71,6 +73,7 @@ class Downloader:
         self._journal = journal
         self._policy = policy
         self._random = random
+        self._new_digest = new_digest
 
     def fetch(self, deployment: Deployment, provides: Provides, fresh_link: Callable[[], Link]) -> None:
         """Fetch the Artifact of a deployment, prove it and give it its final name.
@@ -161,16 +164,19 @@ class Downloader:
         finally:
             stream.close()
         _logger.info("the Artifact %s is whole and proven (%d bytes)", header.artifact_name, stream.offset)
+        if self._policy.check_signature is None:
+            what = "its signature was not checked" if header.signed else "it is not signed"
+            _logger.info("the Artifact is accepted without a signature check: %s, no ArtifactVerifyKey is set", what)
         return True
 
     def _read(self, stream: ArtifactStream, deployment: Deployment, provides: Provides) -> Header:
         # imported when an Artifact comes: an idle daemon does without the memory
-        from mender_client.core.artifact import ArtifactReader, check_depends
+        from mender_client.core.artifact import ArtifactReader, PlainDigest, check_depends
 
-        reader = ArtifactReader(stream, check_signature=self._policy.check_signature)
+        reader = ArtifactReader(
+            stream, check_signature=self._policy.check_signature, new_digest=self._new_digest or PlainDigest
+        )
         header = reader.read_header()
-        if self._policy.check_signature is None:
-            _logger.info("no ArtifactVerifyKey is configured: the Artifact's signature is not checked")
         if header.artifact_name != deployment.artifact_name:
             raise ArtifactError(
                 f"cannot install the Artifact: the server announced {deployment.artifact_name!r}, "

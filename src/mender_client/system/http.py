@@ -287,6 +287,7 @@ class _Watch:
         self.deadline: float | None = None
         self.is_connection_new = False
         self.is_stopped = False
+        self.stream: io.BufferedReader | None = None
         self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def connected(self, sock: Any) -> None:

@@ -8,7 +8,7 @@ until it is proven; the reader's rules are those of the protocol (Artifact forma
 from .codec import Compression
 from .depends import check_depends, provides_after
 from .limits import Limits
-from .reader import ArtifactReader, PayloadFile, SignatureCheck, prove
+from .reader import ArtifactReader, Digest, NewDigest, PayloadFile, PlainDigest, SignatureCheck, prove
 from .stream import Readable
 from .values import File, Header, Payload, Script
 from .writer import (
@@ -27,12 +27,15 @@ __all__ = [
     "ArtifactReader",
     "ArtifactSpec",
     "Compression",
+    "Digest",
     "File",
     "Header",
     "Limits",
+    "NewDigest",
     "Payload",
     "PayloadFile",
     "PayloadSource",
+    "PlainDigest",
     "Readable",
     "Script",
     "SeekableWritable",

@@ -11,6 +11,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Protocol
 
 from mender_client.errors import ArtifactError
 
@@ -40,9 +41,54 @@ from .values import FORMAT_VERSION, File, Header
 SignatureCheck = Callable[[bytes, bytes], None]
 """Takes the manifest's bytes and the decoded signature; raises ArtifactError when no configured key made it."""
 
+
+_SCRATCH_BYTES = 128 * 1024
+
+
+class Digest(Protocol):
+    """A SHA-256 in the making that brings the memory to read into, so that another processor may work on it."""
+
+    def room(self) -> memoryview:
+        """Memory to put the next bytes into, front first; it holds at least one byte."""
+
+    def advance(self, count: int) -> None:
+        """Take in so many bytes of ``room``, which must not be changed from now on."""
+
+    def update(self, data: memoryview, /) -> None:
+        """Take bytes in that are somewhere else; they may change afterwards."""
+
+    def hexdigest(self) -> str:
+        """The digest of all that was taken in, lower-case hex; the last call."""
+
+
+class PlainDigest:
+    """A ``Digest`` that does its work at once."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._memory = memoryview(bytearray(_SCRATCH_BYTES))
+
+    def room(self) -> memoryview:
+        """The same memory each time."""
+        return self._memory
+
+    def advance(self, count: int) -> None:
+        """Hash its front."""
+        self._hash.update(self._memory[:count])
+
+    def update(self, data: memoryview, /) -> None:
+        """Hash what is somewhere else."""
+        self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        """The digest, lower-case hex."""
+        return self._hash.hexdigest()
+
+
+NewDigest = Callable[[], Digest]
+
 _SMALL_FILE_BYTES = 16 * 1024
 """More than any version or signature has."""
-_SCRATCH_BYTES = 128 * 1024
 _REBUILD = "build it anew and upload it again"
 
 
@@ -57,16 +103,17 @@ class PayloadFile:
         size: its length in bytes.
     """
 
-    __slots__ = ("_digest", "_expected", "_left", "_tar", "name", "payload", "size")
+    __slots__ = ("_digest", "_expected", "_is_proven", "_left", "_tar", "name", "payload", "size")
 
-    def __init__(self, tar: TarReader, member: Member, expected: str) -> None:
+    def __init__(self, tar: TarReader, member: Member, expected: str, digest: Digest) -> None:
         self.payload = 0
         self.name = member.name
         self.size = member.size
         self._tar = tar
         self._expected = expected
         self._left = member.size
-        self._digest = hashlib.sha256()
+        self._digest = digest
+        self._is_proven = False
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Read; 0 at the end of the file.
@@ -83,19 +130,22 @@ class PayloadFile:
             self._prove()
         return count
 
-    def drain(self, scratch: memoryview) -> None:
+    def drain(self) -> None:
         """Read what is left, to prove it.
 
         Raises:
             ArtifactError: as ``readinto``.
         """
         while self._left:
-            self.readinto(scratch)
-        if self.size == 0:
-            self._prove()
+            count = self._tar.readinto(self._digest.room())
+            self._digest.advance(count)
+            self._left -= count
+        self._prove()
 
     def _prove(self) -> None:
-        check_digest(self._digest.hexdigest(), self._expected, PAYLOAD_FOLDER + self.name)
+        if not self._is_proven:
+            check_digest(self._digest.hexdigest(), self._expected, PAYLOAD_FOLDER + self.name)
+            self._is_proven = True
 
 
 def check_digest(actual: str, expected: str, name: str) -> None:
@@ -116,6 +166,7 @@ class ArtifactReader:
         limits: what it may cost.
         check_signature: given when verify keys are configured; an unsigned Artifact is then refused.
         accept_augmented: take parts that only the manifest-augment lists, which no signature covers.
+        new_digest: begins the SHA-256 of a payload file.
     """
 
     def __init__(
@@ -125,10 +176,12 @@ class ArtifactReader:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         check_signature: SignatureCheck | None = None,
         accept_augmented: bool = False,
+        new_digest: NewDigest = PlainDigest,
     ) -> None:
         self._limits = limits
         self._check_signature = check_signature
         self._accept_augmented = accept_augmented
+        self._new_digest = new_digest
         self._tar = TarReader(stream, "the Artifact", limits)
         self._header: Header | None = None
         self._sizes: dict[str, int] = {}
@@ -270,15 +323,14 @@ class ArtifactReader:
         tar = TarReader(self._open_payload(member), member.name, self._limits)
         expected = {file.name: file.sha256 for file in header.payload.files}
         names = NameSet(member.name)
-        scratch = memoryview(bytearray(_SCRATCH_BYTES))
         while inner := tar.next_member():
             check_file_name(inner.name, member.name)
             names.add(inner.name)
             if inner.name not in expected:
                 raise refusal(f"{shown(PAYLOAD_FOLDER + inner.name)} isn't in the manifest")
-            file = PayloadFile(tar, inner, expected[inner.name])
+            file = PayloadFile(tar, inner, expected[inner.name], self._new_digest())
             yield file
-            file.drain(scratch)
+            file.drain()
             self._sizes[inner.name] = inner.size
 
     def _open_payload(self, member: Member) -> Readable:

@@ -1,0 +1,66 @@
+"""Fetches, proves and stores one Artifact with the client's own parts, and prints what it cost as JSON.
+
+Run by the download benchmarks in the lean environment: ``fetch_worker.py URL CA FOLDER NAME DEVICE_TYPE [SPEED]``.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from mender_client.client.download import Downloader, DownloadPolicy
+from mender_client.core.model import Deployment, Link, Provides
+from mender_client.core.record import Record
+from mender_client.core.wire import NextForm
+from mender_client.system.clock import SystemClock
+from mender_client.system.digest import choose_digest
+from mender_client.system.http import HttpTransport, TlsSettings
+from mender_client.system.journal import JsonJournal
+from mender_client.system.store import ArtifactFolder
+
+
+def main() -> None:
+    """Fetch it."""
+    url, ca, folder, name, device_type = sys.argv[1:6]
+    data = Path(folder)
+    clock = SystemClock()
+    journal = JsonJournal(data / "journal.json")
+    deployment = Deployment("bench", name, (device_type,), Link(url))
+    provides = Provides(device_type, "bench-0")
+
+    def begun(record: Record) -> Record:
+        return record.begun(deployment, provides, NextForm.V1_POST, now="")
+
+    journal.update(begun)
+    downloader = Downloader(
+        transport=HttpTransport(tls=TlsSettings(ca_file=Path(ca) if ca else None), user_agent="bench"),
+        clock=clock,
+        store=ArtifactFolder(data / "artifact.mender"),
+        journal=journal,
+        policy=DownloadPolicy(),
+        random=lambda: 0.5,
+        new_digest=choose_digest(),
+    )
+    start = time.monotonic()
+    downloader.fetch(deployment, provides, lambda: Link(url))
+    wall = time.monotonic() - start
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(
+        json.dumps(
+            {
+                "wall_seconds": wall,
+                "cpu_seconds": usage.ru_utime + usage.ru_stime,
+                "user": usage.ru_utime,
+                "sys": usage.ru_stime,
+                "faults": usage.ru_minflt,
+                "peak_mib": usage.ru_maxrss / 1024,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""nginx as the file server of the download benchmarks, on loopback, with a certificate of its own."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_CONFIG = """
+worker_processes 1;
+user root root;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+daemon off;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  sendfile on;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {folder}/server.crt;
+    ssl_certificate_key {folder}/server.key;
+    root {folder}/files;
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FileServer:
+    """Where the files are: put them into ``files``, fetch them below ``url``, trust ``certificate``."""
+
+    url: str
+    certificate: Path
+    files: Path
+
+
+@contextmanager
+def nginx(folder: Path) -> Iterator[FileServer]:
+    """Run nginx over TLS for as long as the context lasts."""
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if program is None:
+        raise SystemExit("cannot find nginx: install the distribution's nginx package (nginx-light will do)")
+    files = folder / "files"
+    files.mkdir(parents=True)
+    folder.chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", str(folder / "server.key"), "-out", str(folder / "server.crt")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=port))
+    process = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
+    try:
+        _wait_for(port)
+        yield FileServer(f"https://127.0.0.1:{port}", folder / "server.crt", files)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise SystemExit("nginx did not start")

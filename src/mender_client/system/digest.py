@@ -1,0 +1,81 @@
+"""SHA-256 beside the download: where there is a second processor, it hashes while the first one receives."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import weakref
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mender_client.core.artifact import NewDigest
+
+_SLOT_BYTES = 256 * 1024
+_SLOTS = 4
+_ENOUGH_BYTES = _SLOT_BYTES * 3 // 4
+
+
+class BackgroundSha256:
+    """A SHA-256 whose work is done in another thread; see ``core.artifact.Digest``.
+
+    A few slots of memory go round: received into here, hashed there, free again. hashlib gives the interpreter's lock
+    up meanwhile. The thread ends with this object.
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._full: SimpleQueue[tuple[memoryview, int] | None] = SimpleQueue()
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        for _ in range(_SLOTS - 1):
+            self._free.put(memoryview(bytearray(_SLOT_BYTES)))
+        self._slot = memoryview(bytearray(_SLOT_BYTES))
+        self._filled = 0
+        self._thread = threading.Thread(target=_work, args=(self._hash, self._full, self._free), daemon=True)
+        self._thread.start()
+        weakref.finalize(self, self._full.put, None)
+
+    def room(self) -> memoryview:
+        """What is left of the current slot."""
+        return self._slot[self._filled :]
+
+    def advance(self, count: int) -> None:
+        """Take in so many bytes of ``room``; a slot is handed over when it is mostly full."""
+        self._filled += count
+        if self._filled >= _ENOUGH_BYTES:
+            self._full.put((self._slot, self._filled))
+            self._slot = self._free.get()
+            self._filled = 0
+
+    def update(self, data: memoryview, /) -> None:
+        """Take bytes in that are somewhere else; they are copied."""
+        while data:
+            room = self.room()
+            count = min(len(room), len(data))
+            room[:count] = data[:count]
+            self.advance(count)
+            data = data[count:]
+
+    def hexdigest(self) -> str:
+        """The digest of all that was taken in, lower-case hex; the last call."""
+        self._full.put((self._slot, self._filled))
+        self._full.put(None)
+        self._thread.join()
+        return self._hash.hexdigest()
+
+
+def _work(
+    digest: hashlib._Hash,
+    full: SimpleQueue[tuple[memoryview, int] | None],
+    free: SimpleQueue[memoryview],
+) -> None:
+    while (item := full.get()) is not None:
+        slot, filled = item
+        digest.update(slot[:filled])
+        free.put(slot)
+
+
+def choose_digest() -> NewDigest | None:
+    """The background digest where there is a second processor for it, else None."""
+    return BackgroundSha256 if len(os.sched_getaffinity(0)) > 1 else None
