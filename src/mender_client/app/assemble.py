@@ -12,6 +12,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mender_client import __version__
 from mender_client.client.auth import Session
@@ -27,6 +28,7 @@ from mender_client.installers.handover import HandOver, HandOverSettings
 from mender_client.system.clock import SystemClock
 from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice
+from mender_client.system.digest import choose_digest
 from mender_client.system.files import LockFile
 from mender_client.system.http import HttpTransport, TlsSettings
 from mender_client.system.journal import JsonJournal
@@ -36,6 +38,9 @@ from mender_client.system.store import ArtifactFolder
 
 from .config import Config
 from .paths import Paths
+
+if TYPE_CHECKING:
+    from mender_client.system.signatures import VerifyKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class World:
     lock: LockFile
     device: ScriptedDevice
     client: Client
+    verify_keys: VerifyKeys | None
 
 
 def device_key(config: Config, paths: Paths) -> DeviceKey:
@@ -60,6 +66,17 @@ def device_key(config: Config, paths: Paths) -> DeviceKey:
     if named.startswith("pkcs11:"):
         raise ConfigError(["Security.AuthPrivateKey: a pkcs11: address is not supported; name a PEM file"])
     return DeviceKey(paths.below_root(named) if named else paths.key, choose_backend())
+
+
+def verify_keys(config: Config, paths: Paths) -> VerifyKeys | None:
+    """The keys that sign Artifacts, not read yet; None when none is configured and every Artifact is accepted."""
+    if not config.artifact_verify_keys:
+        return None
+    # imported where keys are configured: an idle daemon does without the memory
+    from mender_client.system.signatures import VerifyKeys
+
+    files = [paths.below_root(file) for file in config.artifact_verify_keys]
+    return VerifyKeys(config.artifact_verify_setting, files, choose_backend())
 
 
 def scripted_device(config: Config, paths: Paths, clock: SystemClock) -> ScriptedDevice:
@@ -99,6 +116,7 @@ def assemble(config: Config, paths: Paths) -> World:
     store = ArtifactFolder(paths.artifact)
     journal = JsonJournal(paths.journal)
     outbox = Outbox(journal=journal, deployments=deployments, log=log)
+    keys = verify_keys(config, paths)
     downloader = Downloader(
         transport=transport,
         clock=clock,
@@ -107,8 +125,10 @@ def assemble(config: Config, paths: Paths) -> World:
         policy=DownloadPolicy(
             tries_without_progress=config.retry_download_count,
             longest_wait_seconds=config.retry_poll_seconds,
+            check_signature=keys,
         ),
         random=random.random,
+        new_digest=choose_digest(),
     )
     installer = _hand_over(config, paths, lock)
     updater = Updater(
@@ -141,7 +161,7 @@ def assemble(config: Config, paths: Paths) -> World:
         retry_seconds=config.retry_poll_seconds,
     )
     client = Client(parts, schedule, sub_updater_timeout_seconds=config.sub_updater_timeout_seconds)
-    return World(clock, transport, inventory, deployments, journal, outbox, log, lock, device, client)
+    return World(clock, transport, inventory, deployments, journal, outbox, log, lock, device, client, keys)
 
 
 def _tls(config: Config, paths: Paths) -> TlsSettings:

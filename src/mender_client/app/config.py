@@ -22,7 +22,10 @@ _MAXIMUM_SECONDS = 10 * 365 * 86400
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The settings, checked. See ``KEYS`` for what each means; paths are as written, not below ``--root`` yet."""
+    """The settings, checked. See ``KEYS`` for what each means; paths are as written, not below ``--root`` yet.
+
+    ``artifact_verify_setting`` is the key that named ``artifact_verify_keys``, for messages.
+    """
 
     server_urls: tuple[str, ...]
     tenant_token: str
@@ -32,6 +35,7 @@ class Config:
     client_key: str
     auth_private_key: str
     artifact_verify_keys: tuple[str, ...]
+    artifact_verify_setting: str
     device_type_file: str
     update_log_path: str
     daemon_log_level: str
@@ -128,6 +132,13 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
+def _paths(value: Any) -> tuple[str, ...]:
+    paths = _texts(value)
+    if not all(paths):
+        raise ValueError("must not hold an empty path")
+    return paths
+
+
 def _anything(value: Any) -> Any:
     return value
 
@@ -155,7 +166,7 @@ KEYS: tuple[Key, ...] = (
     Key("HttpsClient.Key", _text, "", "path", "The private key (PEM) of HttpsClient.Certificate."),
     Key("Security.AuthPrivateKey", _text, "", "path", "Device key (PEM) that is used instead of a generated one."),
     Key("ArtifactVerifyKey", _text, "", "path", "Public key (PEM): only Artifacts signed with it are installed."),
-    Key("ArtifactVerifyKeys", _texts, (), "list of paths", "Several such keys. Excludes ArtifactVerifyKey."),
+    Key("ArtifactVerifyKeys", _paths, (), "list of paths", "Several such keys. Excludes ArtifactVerifyKey."),
     Key("DeviceTypeFile", _text, "", "path", "Holds device_type=TYPE; default: device_type in the data folder."),
     Key("UpdateLogPath", _text, "", "folder", "Where the deployment log is written; default: the data folder."),
     Key("DaemonLogLevel", _one_of(*LOG_LEVELS), "info", "level", "How much the client logs; --log-level wins."),
@@ -265,7 +276,9 @@ class _Reader:
             full = prefix + name
             lower = full.lower()
             if lower in given:
-                self.problems.append(f"{path}: {printable(full)}: is given twice; keys are the same in upper and lower case")
+                self.problems.append(
+                    f"{path}: {printable(full)}: is given twice; keys are the same in upper and lower case"
+                )
             given.add(lower)
             if not prefix and lower in _GROUPS:
                 if isinstance(value, _Pairs):
@@ -361,6 +374,7 @@ def _build(values: Mapping[str, Any]) -> Config:
         client_key=values["HttpsClient.Key"],
         auth_private_key=values["Security.AuthPrivateKey"],
         artifact_verify_keys=(verify_key,) if verify_key else values["ArtifactVerifyKeys"],
+        artifact_verify_setting="ArtifactVerifyKey" if verify_key else "ArtifactVerifyKeys",
         device_type_file=values["DeviceTypeFile"],
         update_log_path=values["UpdateLogPath"],
         daemon_log_level=values["DaemonLogLevel"],

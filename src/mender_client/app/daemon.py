@@ -39,6 +39,8 @@ def run_daemon(config: Config, paths: Paths, *, is_new_key_wanted: bool) -> Exit
         if device_key(config, paths).ensure(replace=is_new_key_wanted):
             _logger.info("made a new device key: %s", paths.key)
         world = assemble(config, paths)
+        if world.verify_keys is not None:
+            world.verify_keys.load()
         os.chdir("/")
         with _signals(world):
             _logger.info("mender-python-client %s started, server %s", __version__, config.server_urls[0])

@@ -10,7 +10,8 @@ import base64
 import binascii
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,8 +33,21 @@ _KINDS = (bytes.fromhex("06092a864886f70d010101"), bytes.fromhex("06072a8648ce3d
 """The kinds of key that a server verifies, as the object identifiers in a public key: RSA, ECDSA, Ed25519."""
 
 
+class UnusableKeyError(KeyFileError):
+    """A private key that a back end can't use; whoever knows what the key is for adds what to do.
+
+    Args:
+        key: the key's file.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, key: Path, reason: str) -> None:
+        super().__init__(f"cannot use the key {key}: {reason}")
+        self.reason = reason
+
+
 class Backend(Protocol):
-    """What a crypto back end can do with PEM text."""
+    """What a crypto back end can do with PEM text. Private keys that it can't use are an ``UnusableKeyError``."""
 
     def generate(self) -> bytes:
         """A new private key, PEM PKCS#8."""
@@ -99,9 +113,10 @@ class DeviceKey:
         """
         if not self._public_key_pem:
             self._check_readable()
-            public = self._backend.public_key_pem(self._path)
-            if not any(kind in _der(public.encode())[:40] for kind in _KINDS):
-                raise _unusable(self._path, "it is neither an RSA, an ECDSA nor an Ed25519 key")
+            with self._with_remedy():
+                public = self._backend.public_key_pem(self._path)
+                if not any(kind in _der(public.encode())[:40] for kind in _KINDS):
+                    raise UnusableKeyError(self._path, "it is neither an RSA, an ECDSA nor an Ed25519 key")
             self._public_key_pem = public
         return self._public_key_pem
 
@@ -112,7 +127,18 @@ class DeviceKey:
             KeyFileError: the key can't be read or used.
         """
         self._check_readable()
-        return self._backend.sign(self._path, message)
+        with self._with_remedy():
+            return self._backend.sign(self._path, message)
+
+    @contextmanager
+    def _with_remedy(self) -> Iterator[None]:
+        try:
+            yield
+        except UnusableKeyError as error:
+            raise KeyFileError(
+                f"cannot use the device key {self._path}: {error.reason}; put back the right file, or replace the key "
+                "with 'mender-python-client bootstrap --forcebootstrap' (the server must then accept the device again)"
+            ) from error
 
     def _is_there(self) -> bool:
         """Whether the path exists; a link to a disk that isn't mounted counts, since its key must not be replaced."""
@@ -135,13 +161,6 @@ class DeviceKey:
             raise KeyFileError(str(storage_error("read the device key", self._path, error))) from error
 
 
-def _unusable(key: Path, reason: str) -> KeyFileError:
-    return KeyFileError(
-        f"cannot use the device key {key}: {reason}; put back the right file, or replace the key with "
-        "'mender-python-client bootstrap --forcebootstrap' (the server must then accept the device again)"
-    )
-
-
 def _broken_public_key() -> KeyFileError:
     return KeyFileError("cannot use the public key: it is no public key in PEM form; put the right file in its place")
 
@@ -162,8 +181,8 @@ class OpensslBackend:
             output = run_script([self._program, "pkey", "-in", str(key), "-passin", "pass:", "-pubout"], limits=_USE)
         except ScriptError as error:
             if not str(error).startswith("cannot use"):
-                raise KeyFileError(f"cannot read the device key {key}: {error}") from error
-            raise _unusable(key, "openssl can't read it as a private key in PEM form") from error
+                raise KeyFileError(f"cannot read the key {key}: {error}") from error
+            raise UnusableKeyError(key, "openssl can't read it as a private key in PEM form") from error
         return output.decode("ascii", "replace")
 
     def sign(self, key: Path, message: bytes) -> bytes:
@@ -260,7 +279,7 @@ class CryptographyBackend:
             return private.sign(message, ec.ECDSA(hashes.SHA256()))
         if isinstance(private, ed25519.Ed25519PrivateKey):
             return private.sign(message)
-        raise _unusable(key, "it is neither an RSA, an ECDSA nor an Ed25519 key")
+        raise UnusableKeyError(key, "it is neither an RSA, an ECDSA nor an Ed25519 key")
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -291,7 +310,7 @@ class CryptographyBackend:
         try:
             return serialization.load_pem_private_key(key.read_bytes(), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise _unusable(key, "it is no private key in PEM form, or it is encrypted") from error
+            raise UnusableKeyError(key, "it is no private key in PEM form, or it is encrypted") from error
 
 
 def _is_ed25519(public_key_pem: bytes) -> bool:

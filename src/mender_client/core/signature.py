@@ -1,0 +1,141 @@
+"""Keys and signatures as bytes: what a public key is, and the two forms in which ECDSA signatures travel.
+
+The crypto back ends want DER; Artifacts carry r and s side by side, and some writers DER. Knowing the kind of a key
+before a back end sees it makes both back ends accept and refuse the same keys.
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import re
+from dataclasses import dataclass
+
+_HALF_BYTES = 32
+"""r and s of P-256."""
+_INTEGER, _BIT_STRING, _SEQUENCE = 0x02, 0x03, 0x30
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END ([A-Z0-9 ]+)-----", re.DOTALL)
+_WANTED = "name a file that holds one public key in PEM form (-----BEGIN PUBLIC KEY-----)"
+
+
+class KeyKind(enum.Enum):
+    """The kinds of key that sign Artifacts (protocol: Artifact format, manifest.sig)."""
+
+    RSA = "RSA"
+    ECDSA_P256 = "ECDSA P-256"
+
+
+_ALGORITHMS = {
+    bytes.fromhex("06092a864886f70d0101010500"): KeyKind.RSA,
+    bytes.fromhex("06072a8648ce3d020106082a8648ce3d030107"): KeyKind.ECDSA_P256,
+}
+"""The AlgorithmIdentifier of a SubjectPublicKeyInfo, without its outer tag (RFC 3279, RFC 5480)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A public key of a kind that signs Artifacts.
+
+    Args:
+        pem: the key alone, PEM SubjectPublicKeyInfo.
+        kind: what it is.
+    """
+
+    pem: bytes
+    kind: KeyKind
+
+
+def parse_public_key(text: bytes) -> PublicKey:
+    """Read the one public key in a PEM file; what stands around it is ignored.
+
+    Args:
+        text: the content of the file.
+
+    Returns:
+        The key; whether its numbers make sense is for a back end to find out.
+
+    Raises:
+        ValueError: there is none, there are several, or it is of another kind; the message says what to do.
+    """
+    blocks = _BLOCK.findall(text)
+    if not blocks:
+        raise ValueError(f"it holds no PEM block; {_WANTED}")
+    if len(blocks) > 1:
+        raise ValueError("it holds several PEM blocks; give each key a file of its own")
+    label, content, end = blocks[0]
+    if label != b"PUBLIC KEY" or end != label:
+        raise ValueError(f"it holds a {label.decode('ascii').lower()}; {_WANTED}")
+    try:
+        der = base64.b64decode(b"".join(content.split()), validate=True)
+        kind = _kind_of(der)
+    except ValueError as error:
+        raise ValueError(f"it is damaged; {_WANTED}") from error
+    if kind is None:
+        kinds = " nor ".join(kind.value for kind in KeyKind)
+        raise ValueError(f"the key is neither {kinds}; Artifacts are signed with no other kind")
+    return PublicKey(b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(der) + b"-----END PUBLIC KEY-----\n", kind)
+
+
+def _kind_of(der: bytes) -> KeyKind | None:
+    info, rest = _take(der, _SEQUENCE)
+    algorithm, key = _take(info, _SEQUENCE)
+    _, after = _take(key, _BIT_STRING)
+    if rest or after:
+        raise ValueError("something follows the key")
+    return _ALGORITHMS.get(algorithm)
+
+
+def der_forms(signature: bytes) -> tuple[bytes, ...]:
+    """Give the DER forms that an ECDSA P-256 signature of unknown form may stand for.
+
+    Args:
+        signature: r and s of 32 bytes each, or DER. 64 bytes can be either, if hardly ever DER.
+    """
+    if len(signature) != 2 * _HALF_BYTES:
+        return (signature,)
+    der = _element(_SEQUENCE, _integer(signature[:_HALF_BYTES]) + _integer(signature[_HALF_BYTES:]))
+    return (der, signature) if signature[0] == _SEQUENCE else (der,)
+
+
+def raw_form(der: bytes) -> bytes:
+    """Give an ECDSA P-256 signature as Artifacts carry it: r and s, 32 bytes each.
+
+    Args:
+        der: the signature as a back end makes it.
+
+    Raises:
+        ValueError: it isn't one of P-256 in DER.
+    """
+    content, rest = _take(der, _SEQUENCE)
+    r, content = _take(content, _INTEGER)
+    s, content = _take(content, _INTEGER)
+    if rest or content:
+        raise ValueError("something follows the signature")
+    try:
+        return b"".join(int.from_bytes(number, "big").to_bytes(_HALF_BYTES, "big") for number in (r, s))
+    except OverflowError as error:
+        raise ValueError("the signature is too long for P-256") from error
+
+
+def _take(data: bytes, tag: int) -> tuple[bytes, bytes]:
+    """Split the element at the front of DER from what follows it."""
+    if len(data) < 2 or data[0] != tag:
+        raise ValueError("another element was expected")
+    length, start = data[1], 2
+    if length & 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(data[2:start], "big")
+    if len(data) < start + length:
+        raise ValueError("an element is cut off")
+    return data[start : start + length], data[start + length :]
+
+
+def _integer(number: bytes) -> bytes:
+    """A positive integer: as short as it can be, with a zero in front where the sign bit would be set."""
+    short = number.lstrip(b"\0")
+    return _element(_INTEGER, b"\0" + short if not short or short[0] & 0x80 else short)
+
+
+def _element(tag: int, content: bytes) -> bytes:
+    """Both integers of P-256 fit into the short form of a length."""
+    return bytes((tag, len(content))) + content

@@ -1,0 +1,91 @@
+"""From ``ArtifactVerifyKey`` in the configuration to the check of what is downloaded."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mender_client.app.assemble import assemble
+from mender_client.app.config import load_config
+from mender_client.app.paths import Paths
+from mender_client.core.artifact import prove
+from mender_client.errors import ArtifactError, ConfigError
+
+DATA = Path(__file__).parents[1] / "data" / "artifacts"
+
+
+def device(root: Path, **settings: Any) -> Paths:
+    """Make a device below a root, with the reference keys on it."""
+    paths = Paths.locate(root=str(root))
+    paths.config.parent.mkdir(parents=True)
+    paths.config.write_text(json.dumps({"ServerURL": "http://127.0.0.1:9", **settings}))
+    for key in DATA.glob("*.pub"):
+        (paths.config.parent / key.name).write_bytes(key.read_bytes())
+    return paths
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ArtifactVerifyKey": "/etc/mender/rsa3072.pub"},
+        {"ArtifactVerifyKeys": ["/etc/mender/other.pub", "/etc/mender/rsa3072.pub"]},
+    ],
+    ids=["one", "several"],
+)
+def test_configured_keys_lie_below_the_root_and_are_used(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """The Artifact of a configured key is accepted, one of another key and one without signature are not."""
+    paths = device(tmp_path, **settings)
+    keys = assemble(load_config(paths.config, paths.fallback_config).config, paths).verify_keys
+    assert keys is not None
+    for name, reason in (("signed-rsa", ""), ("signed-ecdsa", "none of the keys"), ("rootfs-none", "sig is missing")):
+        stream = io.BytesIO((DATA / f"{name}.mender").read_bytes())
+        if not reason:
+            assert prove(stream, check_signature=keys).signed
+            continue
+        with pytest.raises(ArtifactError, match=reason):
+            prove(stream, check_signature=keys)
+
+
+def test_without_keys_there_is_no_check(tmp_path: Path) -> None:
+    """Nothing is configured: nothing is checked, and nothing is loaded for it."""
+    paths = device(tmp_path, ArtifactVerifyKeys=[])
+    assert assemble(load_config(paths.config, paths.fallback_config).config, paths).verify_keys is None
+
+
+def test_an_empty_path_is_a_fault(tmp_path: Path) -> None:
+    """A list with an empty path could be meant as anything."""
+    paths = device(tmp_path, ArtifactVerifyKeys=["/etc/mender/other.pub", ""])
+    with pytest.raises(ConfigError, match=r"mender\.conf: ArtifactVerifyKeys: must not hold an empty path"):
+        load_config(paths.config, paths.fallback_config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting"),
+    [
+        ({"ArtifactVerifyKey": "/etc/mender/gone.pub"}, "ArtifactVerifyKey"),
+        ({"ArtifactVerifyKeys": ["/etc/mender/gone.pub"]}, "ArtifactVerifyKeys"),
+    ],
+    ids=["one", "several"],
+)
+def test_the_daemon_doesn_t_start_with_a_bad_key(tmp_path: Path, settings: dict[str, Any], setting: str) -> None:
+    """Exit code 78, and one line that names setting and file."""
+    paths = device(tmp_path, **settings)
+    argv = [sys.executable, "-m", "mender_client", "--root", str(tmp_path), "--no-syslog", "daemon"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert 78 == done.returncode
+    line = f"mender-python-client: {setting}: cannot read the key {paths.config.parent}/gone.pub: No such file"
+    assert line in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_idle_daemon_loads_nothing_of_this() -> None:
+    """The modules come with a configured key, or with the first Artifact."""
+    code = "import sys, mender_client.app.daemon; print([name for name in sys.modules if 'signature' in name])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "[]\n" == done.stdout

@@ -1,0 +1,201 @@
+"""Signatures of Artifacts, with the reference tool's files and keys, by both back ends."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from mender_client.core.artifact import ArtifactReader, prove
+from mender_client.errors import ArtifactError, ConfigError, KeyFileError
+from mender_client.system.keys import Backend, CryptographyBackend, OpensslBackend
+from mender_client.system.signatures import SigningKey, VerifyKeys
+
+DATA = Path(__file__).parents[1] / "data" / "artifacts"
+BACKENDS: dict[str, Callable[[], Backend]] = {"cryptography": CryptographyBackend, "openssl": OpensslBackend}
+RSA, P256 = rsa.generate_private_key(public_exponent=65537, key_size=2048), ec.generate_private_key(ec.SECP256R1())
+P384, ED25519 = ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate()
+Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+MANIFEST = b"0" * 64 + b"  version\n"
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each back end in turn."""
+    return BACKENDS[request.param]()
+
+
+def keys(backend: Backend, *names: str) -> VerifyKeys:
+    """The reference files' keys, by name."""
+    return VerifyKeys("ArtifactVerifyKeys", [DATA / f"{name}.pub" for name in names], backend)
+
+
+def check(name: str, check_signature: VerifyKeys) -> str:
+    """Say why a reference file is refused; empty when it isn't."""
+    try:
+        prove(io.BytesIO((DATA / f"{name}.mender").read_bytes()), check_signature=check_signature)
+    except ArtifactError as error:
+        return str(error)
+    return ""
+
+
+def stored(path: Path, key: Private, *, is_public: bool) -> Path:
+    """Write one half of a key as PEM."""
+    if is_public:
+        path.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    else:
+        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return path
+
+
+@pytest.mark.parametrize(("name", "key"), [("signed-rsa", "rsa3072"), ("signed-ecdsa", "ecdsa")])
+def test_an_artifact_is_accepted_by_the_key_that_signed_it(backend: Backend, name: str, key: str) -> None:
+    """One of the keys must have made the signature, whichever, so that keys can be rotated."""
+    assert "" == check(name, keys(backend, key))
+    assert "" == check(name, keys(backend, "other", key))
+    assert "" == check(name, keys(backend, "rsa3072", "ecdsa", "other"))
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("signed-rsa", ["ecdsa", "other"]), ("signed-ecdsa", ["rsa3072"])])
+def test_an_artifact_signed_by_another_key_is_refused(backend: Backend, name: str, wrong: list[str]) -> None:
+    """The refusal says that the signature is wrong, and by which keys it was tried."""
+    message = check(name, keys(backend, *wrong))
+    assert message.startswith("cannot accept the Artifact: its signature was made by none of the keys of Artifact")
+    assert all(str(DATA / f"{key}.pub") in message for key in wrong)
+
+
+def test_an_unsigned_artifact_is_refused(backend: Backend) -> None:
+    """With a key configured a missing signature is a refusal, and the message says that it is missing."""
+    assert "manifest.sig is missing, and a verify key is configured" in check("rootfs-gzip", keys(backend, "rsa3072"))
+
+
+def test_a_refusal_comes_before_the_payload() -> None:
+    """Of an Artifact with a wrong signature nothing behind the signature is read."""
+    stream = io.BytesIO((DATA / "signed-rsa.mender").read_bytes())
+    with pytest.raises(ArtifactError, match="none of the keys"):
+        ArtifactReader(stream, check_signature=keys(CryptographyBackend(), "other")).read_header()
+    assert stream.tell() <= 3072
+
+
+def test_both_forms_of_ecdsa_are_accepted(backend: Backend, tmp_path: Path) -> None:
+    """r and s side by side, and DER."""
+    check_signature = VerifyKeys("ArtifactVerifyKey", [stored(tmp_path / "key", P256, is_public=True)], backend)
+    der = P256.sign(MANIFEST, ec.ECDSA(hashes.SHA256()))
+    raw = SigningKey(stored(tmp_path / "private", P256, is_public=False), backend).sign(MANIFEST)
+    assert 64 == len(raw)
+    for signature in (der, raw):
+        assert tmp_path / "key" == check_signature.signer(MANIFEST, signature)
+        with pytest.raises(ArtifactError, match="none of the keys"):
+            check_signature(MANIFEST + b"x", signature)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [b"", b"\0" * 64, b"\xff" * 64, b"0" * 64, b"\0" * 384, b"x" * 5000, encode_dss_signature(0, 0)],
+    ids=["empty", "zeros", "ones", "looks like DER", "RSA zeros", "long", "DER zeros"],
+)
+def test_no_forged_signature_is_accepted(backend: Backend, signature: bytes) -> None:
+    """Zeros, nonsense and the wrong length are a wrong signature and nothing worse."""
+    with pytest.raises(ArtifactError, match="none of the keys"):
+        keys(backend, "rsa3072", "ecdsa")(MANIFEST, signature)
+
+
+BROKEN = {
+    "garbage": (b"garbage", "it holds no PEM block"),
+    "empty": (b"", "it holds no PEM block"),
+    "huge": (b"x" * 70_000, "no key is larger than 65536 bytes"),
+    "point off the curve": (
+        (DATA / "ecdsa.pub").read_bytes().replace(b"fA==", b"fQ=="),
+        "cannot use",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_key_that_can_t_be_used_is_named_at_the_start(backend: Backend, tmp_path: Path, name: str) -> None:
+    """Setting and file are named, and what is wrong."""
+    (tmp_path / "key.pub").write_bytes(BROKEN[name][0])
+    with pytest.raises(ConfigError) as caught:
+        VerifyKeys("ArtifactVerifyKey", [tmp_path / "key.pub"], backend).load()
+    assert str(caught.value).startswith("ArtifactVerifyKey: cannot ")
+    assert str(tmp_path / "key.pub") in str(caught.value)
+    assert BROKEN[name][1] in str(caught.value)
+
+
+def test_every_key_that_can_t_be_used_is_named(backend: Backend, tmp_path: Path) -> None:
+    """A missing file, a folder, a private key and a key of another kind are four problems of one error."""
+    files = [
+        tmp_path / "missing",
+        tmp_path,
+        stored(tmp_path / "private", RSA, is_public=False),
+        stored(tmp_path / "p384", P384, is_public=True),
+        stored(tmp_path / "good", RSA, is_public=True),
+    ]
+    with pytest.raises(ConfigError) as caught:
+        VerifyKeys("ArtifactVerifyKeys", files, backend).load()
+    missing, folder, private, p384 = caught.value.problems
+    assert f"ArtifactVerifyKeys: cannot read the key {files[0]}: No such file or directory" == missing
+    assert f"ArtifactVerifyKeys: cannot read the key {files[1]}: Is a directory" == folder
+    assert private.startswith(f"ArtifactVerifyKeys: cannot use {files[2]}: it holds a private key; name a file")
+    assert p384.startswith(f"ArtifactVerifyKeys: cannot use {files[3]}: the key is neither RSA nor ECDSA P-256;")
+
+
+def test_keys_are_read_once(backend: Backend, tmp_path: Path) -> None:
+    """A key that goes away while the daemon runs doesn't change what is accepted."""
+    file = stored(tmp_path / "key", P256, is_public=True)
+    check_signature = VerifyKeys("ArtifactVerifyKey", [file], backend)
+    check_signature.load()
+    file.unlink()
+    check_signature.load()
+    check_signature(MANIFEST, P256.sign(MANIFEST, ec.ECDSA(hashes.SHA256())))
+
+
+def test_without_a_back_end_nothing_is_accepted() -> None:
+    """A device without the openssl program says so at the start, and doesn't take an Artifact for a good one."""
+    check_signature = keys(OpensslBackend("/no/such/openssl"), "rsa3072")
+    with pytest.raises(ConfigError, match="cannot run /no/such/openssl"):
+        check_signature.load()
+    with pytest.raises(ConfigError, match="cannot run /no/such/openssl"):
+        check("signed-rsa", check_signature)
+
+
+@pytest.mark.parametrize("key", [RSA, P256], ids=["RSA", "P-256"])
+@pytest.mark.parametrize("verifier", sorted(BACKENDS))
+def test_what_one_back_end_signs_every_back_end_verifies(
+    backend: Backend, verifier: str, key: Private, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path to the key will do, although the openssl program runs elsewhere."""
+    stored(tmp_path / "key", key, is_public=False)
+    monkeypatch.chdir(tmp_path)
+    signature = SigningKey(Path("key"), backend).sign(MANIFEST)
+    public = stored(tmp_path / "key.pub", key, is_public=True)
+    assert public == VerifyKeys("--key", [public], BACKENDS[verifier]()).signer(MANIFEST, signature)
+
+
+def _encrypted(path: Path) -> Path:
+    scheme = serialization.BestAvailableEncryption(b"a pass phrase")
+    path.write_bytes(RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, scheme))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path, "cannot read the key .*: No such file"),
+        (lambda path: stored(path, RSA, is_public=True), "cannot sign with .*; name a private key in PEM form$"),
+        (lambda path: stored(path, P384, is_public=False), "cannot sign with .*neither RSA nor ECDSA P-256"),
+        (lambda path: stored(path, ED25519, is_public=False), "cannot sign with .*neither RSA nor ECDSA P-256"),
+        (_encrypted, "cannot sign with .*; name a private key in PEM form$"),
+    ],
+    ids=["missing", "public", "P-384", "Ed25519", "encrypted"],
+)
+def test_keys_that_don_t_sign(backend: Backend, tmp_path: Path, make: Callable[[Path], Path], reason: str) -> None:
+    """A key that signs no Artifacts is refused before anything is written, and the device key isn't spoken of."""
+    with pytest.raises(KeyFileError, match=reason):
+        SigningKey(make(tmp_path / "key"), backend)
