@@ -2,21 +2,46 @@
 
 PYTHON ?= python3
 VENV ?= $(or $(VIRTUAL_ENV),.venv)
+BIN := $(VENV)/bin
 DEMO_STAMP := $(VENV)/.has-devserver
+DEV_STAMP := $(VENV)/.has-dev
+SOURCES := src tests benchmarks demo tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo
+.PHONY: help venv demo test check lint format docs
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-venv: $(DEMO_STAMP) ## make the virtual environment (VENV=.venv) from PYTHON=python3
+venv: $(DEV_STAMP) ## make the virtual environment (VENV=.venv) from PYTHON=python3, for development
 
 demo: $(DEMO_STAMP) ## update a simulated device, twice; ARGS="--help" tells more
-	@"$(VENV)/bin/python" demo/demo.py $(ARGS)
+	@"$(BIN)/python" demo/demo.py $(ARGS)
 
-$(DEMO_STAMP): pyproject.toml
-	@test -x "$(VENV)/bin/python" || { \
+test: $(DEV_STAMP) ## run all tests in parallel and print the branch coverage; ARGS are given to pytest
+	@"$(BIN)/coverage" erase
+	"$(BIN)/coverage" run -m pytest -n auto $(ARGS)
+	@"$(BIN)/coverage" combine --quiet
+	@"$(BIN)/coverage" report
+	@"$(BIN)/coverage" report --include='*/core/*,*/client/*' --fail-under=95 | tail -n 1 | sed 's/^TOTAL/core and client/'
+
+check: lint test ## all that CI checks: style, types, tests, documents
+
+lint: $(DEV_STAMP) ## style and types
+	"$(BIN)/ruff" check $(SOURCES)
+	"$(BIN)/ruff" format --check $(SOURCES)
+	"$(BIN)/mypy"
+
+format: $(DEV_STAMP) ## put the sources into their form
+	"$(BIN)/ruff" check --fix $(SOURCES)
+	"$(BIN)/ruff" format $(SOURCES)
+
+docs: $(DEV_STAMP) ## write the generated reference pages anew
+	"$(BIN)/python" tools/reference.py
+	"$(BIN)/python" tools/state_diagram.py
+
+define make_venv
+	@test -x "$(BIN)/python" || { \
 		"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 			echo 'cannot go on: "$(PYTHON)" is not Python 3.10 or newer; name one, as in: make demo PYTHON=python3.12' >&2; \
 			exit 1; \
@@ -24,5 +49,14 @@ $(DEMO_STAMP): pyproject.toml
 		"$(PYTHON)" -m venv "$(VENV)"; \
 	}
 	@echo 'installing into $(VENV) (once, and when pyproject.toml changes)' >&2
-	@"$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[devserver]'
+endef
+
+$(DEMO_STAMP): pyproject.toml
+	$(make_venv)
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable '.[devserver]'
 	@touch "$@"
+
+$(DEV_STAMP): pyproject.toml
+	$(make_venv)
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch "$@" "$(DEMO_STAMP)"
