@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -66,7 +67,12 @@ def build_parser() -> _Parser:
 
     artifact = verb("artifact", "look into an Artifact file", _no_command)
     artifact_verbs = artifact.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
-    cat = artifact_verbs.add_parser("cat", help="write one payload file to standard output, proven")
+    cat = artifact_verbs.add_parser(
+        "cat",
+        help="write one payload file to standard output, proven",
+        epilog=_EPILOG,
+        parents=[_common_options(is_default=False)],
+    )
     cat.add_argument("artifact", metavar="ARTIFACT", help="the Artifact file")
     cat.add_argument("file", metavar="FILE", nargs="?", help="the payload file; may be left out when there is only one")
     cat.set_defaults(run=_artifact_cat)
@@ -115,7 +121,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal can't show ends nothing
+        code = int(options.run(options))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except ConfigError as error:
         for problem in error.problems:
             print(f"{PROGRAM}: {problem}", file=sys.stderr)
@@ -130,6 +141,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # whoever read our output has gone; keep the interpreter from complaining about it at exit
         sys.stdout = None
+        return ExitCode.FAILED
+    except OSError as error:
+        # files of the device are the other rooms' business; what is left is standard output
+        sys.stdout = None
+        print(f"{PROGRAM}: cannot write the result: {error.strerror or error}", file=sys.stderr)
         return ExitCode.FAILED
 
 

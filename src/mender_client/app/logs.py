@@ -64,6 +64,7 @@ def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool) -> N
     Raises:
         ConfigError: the log file can't be opened.
     """
+    logging.raiseExceptions = False  # a line that can't be written, on a full disk, is lost without a traceback
     handlers = [_main_handler(file)]
     if is_syslog_wanted and not _is_journal() and SYSLOG_SOCKET.is_socket():
         handlers.append(_SyslogHandler())

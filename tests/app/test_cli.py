@@ -1,0 +1,260 @@
+"""The command line as real processes: exit codes, what goes where, and no traceback whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mender_client import __version__
+
+NOBODY = "http://127.0.0.1:9"
+"""An address where nobody listens."""
+
+
+class Device:
+    """A folder that is a whole device to the program."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.data = root / "var/lib/mender"
+        self.data.mkdir(parents=True)
+        self.write("etc/mender/mender.conf", json.dumps({"ServerURL": NOBODY}))
+        self.write("etc/mender/artifact_info", "artifact_name=release-1\n")
+        self.write("var/lib/mender/device_type", "device_type=qemu\n")
+        self.write("usr/share/mender/identity/mender-device-identity", "#!/bin/sh\necho mac=x\n", mode=0o755)
+
+    def write(self, path: str, content: str, *, mode: int = 0o644) -> Path:
+        """Write a file below the root."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+        file.chmod(mode)
+        return file
+
+    def run(
+        self, *arguments: str, environment: dict[str, str] | None = None, stdout: int = subprocess.PIPE
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the program on this device; a traceback is a fault wherever it shows."""
+        done = subprocess.run(
+            [sys.executable, "-m", "mender_client", "--root", str(self.root), *arguments],
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            timeout=30,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+        assert "Logging error" not in done.stderr
+        return done
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    """A device whose server doesn't answer."""
+    return Device(tmp_path / "root")
+
+
+def test_version(device: Device) -> None:
+    """--version prints name and version, and loads neither network, configuration nor cryptography for it."""
+    assert f"mender-python-client {__version__}\n" == device.run("--version").stdout
+    code = (
+        "import sys; from mender_client.app.cli import main\n"
+        "try: main(['--version'])\n"
+        "except SystemExit: print(*[name for name in ('urllib3', 'ssl', 'logging', 'json', 'cryptography',"
+        " 'subprocess', 'socket', 'mender_client.core', 'mender_client.system') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert f"mender-python-client {__version__}\n\n" == done.stdout
+
+
+USAGE = [
+    (),
+    ("fly",),
+    ("daemon", "--fly"),
+    ("daemon", "extra"),
+    ("report",),
+    ("report", "--success", "--failure"),
+    ("-l", "loud", "show-artifact"),
+    ("show-artifact", "-l", "loud"),
+    ("-c",),
+    ("artifact",),
+    ("artifact", "cat"),
+    ("report", "--success", "--timeout", "soon"),
+    ("report", "--success", "--timeout", "nan"),
+]
+
+
+@pytest.mark.parametrize("arguments", USAGE, ids=" ".join)
+def test_usage(device: Device, arguments: tuple[str, ...]) -> None:
+    """Wrong usage is exit code 64, told on standard error."""
+    done = device.run(*arguments)
+    assert (64, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith("usage: ")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("daemon", "-h"), ("artifact", "cat", "-h")], ids=" ".join)
+def test_help(device: Device, arguments: tuple[str, ...]) -> None:
+    """Help is a result: exit code 0, on standard output, with the exit codes."""
+    done = device.run(*arguments)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "exit codes: 0 done; 1 failed; 2 nothing to do" in done.stdout
+
+
+def test_show_artifact(device: Device) -> None:
+    """show-artifact prints the name alone, and needs neither configuration nor server."""
+    device.write("etc/mender/mender.conf", "broken")
+    done = device.run("show-artifact")
+    assert (0, "release-1\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_options_around_the_verb(device: Device) -> None:
+    """An option counts before and after the verb, and the later one wins."""
+    log = device.root / "log"
+    arguments = ("send-inventory", "-L", str(log))
+    for order in (arguments, (*arguments[1:], arguments[0]), ("-L", "/nowhere", *arguments)):
+        log.unlink(missing_ok=True)
+        assert 1 == device.run(*order).returncode
+        assert log.exists()
+
+
+def test_options_behind_artifact_cat(device: Device) -> None:
+    """The common options are accepted behind the last verb, too."""
+    done = device.run("artifact", "cat", "/no/such", "-l", "debug")
+    assert (1, "mender-python-client: cannot read /no/such: No such file or directory; check the path\n") == (
+        done.returncode,
+        done.stderr,
+    )
+
+
+def test_bootstrap(device: Device) -> None:
+    """bootstrap prints the public key as its result; what it did is told on standard error."""
+    done = device.run("bootstrap")
+    assert (0, "mender-python-client: made a new device key\n") == (done.returncode, done.stderr)
+    assert done.stdout.startswith("-----BEGIN PUBLIC KEY-----\n")
+    again = device.run("bootstrap")
+    assert (done.stdout, "mender-python-client: kept the device key\n") == (again.stdout, again.stderr)
+
+
+def test_all_problems_of_the_configuration(device: Device) -> None:
+    """A wrong configuration is exit code 78 with one line for each problem."""
+    device.write("etc/mender/mender.conf", '{"ServerURL": 5, "SkipVerify": 5}')
+    done = device.run("check-update")
+    assert (78, "") == (done.returncode, done.stdout)
+    file = device.root / "etc/mender/mender.conf"
+    assert [
+        f"mender-python-client: {file}: ServerURL: must be a text",
+        f"mender-python-client: {file}: SkipVerify: must be true or false",
+    ] == done.stderr.splitlines()
+
+
+def test_reader_that_has_gone(device: Device) -> None:
+    """Whoever closes the pipe early gets no complaint, and the exit code says that the result was not taken."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = device.run("show-artifact", stdout=writer)
+    os.close(writer)
+    assert (1, "") == (done.returncode, done.stderr)
+
+
+def test_result_on_a_full_disk(device: Device) -> None:
+    """A result that can't be written is a failure, told in one line."""
+    with open("/dev/full", "w") as full:
+        done = device.run("show-artifact", stdout=full.fileno())
+    assert (1, "mender-python-client: cannot write the result: No space left on device\n") == (
+        done.returncode,
+        done.stderr,
+    )
+
+
+def test_result_in_a_poor_encoding(device: Device) -> None:
+    """A name that the terminal can't show is shown in part; it ends nothing."""
+    device.write("etc/mender/artifact_info", "artifact_name=gr\u00fcn\n")
+    done = device.run("show-artifact", environment={"PYTHONIOENCODING": "ascii"})
+    assert (0, "gr\\xfcn\n") == (done.returncode, done.stdout)
+
+
+Plant = Callable[[Device], object]
+FAULTS: dict[str, tuple[Plant, tuple[str, ...], int, str]] = {
+    "no configuration": (
+        lambda d: (d.root / "etc/mender/mender.conf").unlink(), ("check-update",), 78, "ServerURL: is missing",
+    ),
+    "invalid JSON": (
+        lambda d: d.write("etc/mender/mender.conf", "{,}"), ("check-update",), 78, "line 1, column 2",
+    ),
+    "configuration is a folder": (
+        lambda d: None, ("check-update", "-c", "/var/lib/mender"), 78, "cannot be read: Is a directory",
+    ),
+    "server certificate missing": (
+        lambda d: d.write("etc/mender/mender.conf", json.dumps({"ServerURL": NOBODY, "ServerCertificate": "/no"})),
+        ("check-update",), 78, "ServerCertificate: cannot load",
+    ),
+    "PKCS#11": (
+        lambda d: d.write(
+            "etc/mender/mender.conf", json.dumps({"ServerURL": NOBODY, "Security": {"AuthPrivateKey": "pkcs11:a"}})
+        ),
+        ("check-update",), 78, "Security.AuthPrivateKey: ",
+    ),
+    "log file in no folder": (lambda d: None, ("check-update", "-L", "/no/such/log"), 78, "log file can't be opened"),
+    "log file on a full disk": (lambda d: None, ("send-inventory", "-L", "/dev/full", "-l", "debug"), 1, "cannot"),
+    "server down": (lambda d: d.run("bootstrap"), ("check-update",), 1, "the connection was refused; check the port"),
+    "no key": (lambda d: None, ("check-update",), 1, "cannot find the device key"),
+    "broken key": (
+        lambda d: d.write("var/lib/mender/mender-agent.pem", "x"), ("check-update",), 1, "cannot use the device key",
+    ),
+    "broken key at the start": (
+        lambda d: d.write("var/lib/mender/mender-agent.pem", "x"), ("daemon",), 1, "cannot use the device key",
+    ),
+    "no identity script": (
+        lambda d: (d.root / "usr/share/mender/identity/mender-device-identity").unlink(),
+        ("check-update",), 1, "mender-device-identity: No such file or directory",
+    ),
+    "silent identity script": (
+        lambda d: d.write("usr/share/mender/identity/mender-device-identity", "#!/bin/sh\n", mode=0o755),
+        ("check-update",), 1, "the identity script printed nothing",
+    ),
+    "no device type": (
+        lambda d: (d.run("bootstrap"), (d.data / "device_type").rename(d.data / "moved")),
+        ("check-update",), 1, "cannot read",
+    ),
+    "no artifact info": (
+        lambda d: (d.root / "etc/mender/artifact_info").unlink(), ("show-artifact",), 1, "artifact_info: No such file",
+    ),
+    "artifact info that is no text": (
+        lambda d: (d.root / "etc/mender/artifact_info").write_bytes(b"\xff"), ("show-artifact",), 1, "not UTF-8",
+    ),
+    "artifact info without a name": (
+        lambda d: d.write("etc/mender/artifact_info", "x=y"), ("show-artifact",), 1, "has no line artifact_name=NAME",
+    ),
+    "data folder is a file": (
+        lambda d: d.write("a-file", ""), ("bootstrap", "-d", "/a-file"), 78, "cannot be read: Not a directory",
+    ),
+    "nothing to report": (lambda d: None, ("report", "--success"), 2, "nothing to report"),
+    "artifact that is none": (
+        lambda d: d.write("x", "garbage"), ("artifact", "cat", "/etc/hostname"), 1, "cannot",
+    ),
+    "artifact that is a folder": (lambda d: None, ("artifact", "cat", "/"), 1, "cannot read /: Is a directory"),
+    "journal that is garbage": (
+        lambda d: (d.run("bootstrap"), d.write("var/lib/mender/journal.json", "[" * 100_000)),
+        ("check-update",), 1, "cannot",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults(device: Device, name: str) -> None:
+    """Each foreseeable fault has its exit code and a message that names it, and nothing on standard output."""
+    plant, arguments, code, text = FAULTS[name]
+    plant(device)
+    done = device.run(*arguments)
+    assert (code, "") == (done.returncode, done.stdout), done.stderr
+    assert text in done.stderr

@@ -1,0 +1,68 @@
+"""Where log lines go."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mender_client.app.logs import set_up_logging
+from mender_client.errors import ConfigError
+
+logger = logging.getLogger("mender_client")
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    before = (logger.handlers, logger.propagate, logger.level, logging.raiseExceptions)
+    yield
+    for handler in logger.handlers:
+        with contextlib.suppress(OSError):
+            handler.close()
+    logger.handlers, logger.propagate, logger.level, logging.raiseExceptions = before
+
+
+def test_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines go to standard error with a UTC time stamp, and what would forge further lines is made harmless."""
+    set_up_logging(level="info", file=None, is_syslog_wanted=False)
+    logger.debug("a detail")
+    logger.info("one\ntwo\x1b[31m")
+    captured = capsys.readouterr()
+    assert ("", 1) == (captured.out, len(captured.err.splitlines()))
+    assert captured.err.endswith("Z INFO    one?two?[31m\n")
+
+
+def test_journal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where standard error is the journal, lines carry its priority and no time stamp."""
+    with open("/dev/stderr", "w") as stream:
+        state = Path("/proc/self/fd/2").stat()
+        monkeypatch.setenv("JOURNAL_STREAM", f"{state.st_dev}:{state.st_ino}")
+        monkeypatch.setattr("sys.stderr", stream)
+        set_up_logging(level="debug", file=None, is_syslog_wanted=True)
+        logger.warning("one")
+        logger.error("two")
+        assert 1 == len(logger.handlers)
+    assert "<4>one\n<3>two\n" == capfd.readouterr().err
+
+
+def test_file(tmp_path: Path) -> None:
+    """With a log file lines go there alone."""
+    set_up_logging(level="notice", file=str(tmp_path / "log"), is_syslog_wanted=False)
+    logger.info("gr\u00fcn \ud800")
+    assert (tmp_path / "log").read_text("utf-8").endswith("INFO    gr\u00fcn ?\n")
+
+
+def test_file_that_cannot_be_opened(tmp_path: Path) -> None:
+    """A log file that can't be opened is a fault of the configuration."""
+    with pytest.raises(ConfigError, match="the log file can't be opened: Is a directory"):
+        set_up_logging(level="info", file=str(tmp_path), is_syslog_wanted=False)
+
+
+def test_full_disk_behind_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log that can't be written costs its lines and nothing else."""
+    set_up_logging(level="info", file="/dev/full", is_syslog_wanted=False)
+    logger.info("lost")
+    assert "" == capsys.readouterr().err
