@@ -1,0 +1,76 @@
+"""What the guide for devices of the archived client promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mender_client.core.artifact import ArtifactReader
+from mender_client.devserver import DevServer
+
+ARTIFACT = Path(__file__).parents[1] / "data/artifacts/rootfs-none.mender"
+
+
+def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the client on the device."""
+    argv = [sys.executable, "-m", "mender_client", "--root", str(root), *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+
+def write(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write a file of the device."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    """A device of the archived client: a key in the old PEM form, and no journal."""
+    root = tmp_path / "device"
+    with ARTIFACT.open("rb", buffering=0) as file:
+        header = ArtifactReader(file).read_header()
+    write(root / "var/lib/mender/device_type", f"device_type={header.device_types[0]}\n")
+    write(root / "etc/mender/artifact_info", "artifact_name=before\n")
+    script = root / "usr/share/mender/identity/mender-device-identity"
+    write(script, "#!/bin/sh\necho mac=02:00:00:00:00:07\n", mode=0o755)
+    key = root / "var/lib/mender/mender-agent.pem"
+    subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+    return root
+
+
+@pytest.fixture
+def server(tmp_path: Path, device: Path) -> DevServer:
+    """A server that the device is configured for."""
+    server = DevServer(directory=tmp_path / "server", tls=False)
+    server.auto_accept = True
+    return server
+
+
+def test_list_keeps_the_device_and_plain_makes_another(server: DevServer, device: Path) -> None:
+    """With ``IdentityFormat: list`` the server sees the identity that the archived client sent; plain is another."""
+    key = (device / "var/lib/mender/mender-agent.pem").read_bytes()
+    with server:
+        for form in ("list", "plain"):
+            write(device / "etc/mender/mender.conf", f'{{"ServerURL": "{server.url}", "IdentityFormat": "{form}"}}')
+            assert 0 == run(device, "bootstrap").returncode
+            assert 2 == run(device, "check-update").returncode
+        identities = [one.identity for one in server.devices()]
+    assert [{"mac": ["02:00:00:00:00:07"]}, {"mac": "02:00:00:00:00:07"}] == identities
+    assert key == (device / "var/lib/mender/mender-agent.pem").read_bytes()
+
+
+def test_report_needs_the_lock_file_alone(server: DevServer, device: Path) -> None:
+    """An update that the archived client has handed over is reported by this one."""
+    with server:
+        write(device / "etc/mender/mender.conf", f'{{"ServerURL": "{server.url}", "IdentityFormat": "list"}}')
+        assert 2 == run(device, "check-update").returncode
+        device_id = server.devices()[0].id
+        deployment_id = server.deploy(server.upload(ARTIFACT).name, [device_id])
+        assert 0 == run(device, "check-update").returncode  # offered, as to the old client
+        write(device / "var/lib/mender/update.lock", f"{deployment_id}\n")
+        assert 0 == run(device, "report", "--success").returncode
+        assert ["success"] == server.statuses(deployment_id, device_id)
