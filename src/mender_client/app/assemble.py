@@ -30,7 +30,7 @@ from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice
 from mender_client.system.digest import choose_digest
 from mender_client.system.files import LockFile
-from mender_client.system.http import HttpTransport, TlsSettings
+from mender_client.system.http import HttpTransport, Timeouts, TlsSettings
 from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import DeviceKey, choose_backend
 from mender_client.system.process import SystemProcesses
@@ -92,14 +92,20 @@ def scripted_device(config: Config, paths: Paths, clock: SystemClock) -> Scripte
     )
 
 
-def assemble(config: Config, paths: Paths) -> World:
+def assemble(config: Config, paths: Paths, *, timeouts: Timeouts | None = None) -> World:
     """Build everything that talks to the server.
+
+    Args:
+        config: the settings.
+        paths: where everything lies.
+        timeouts: the time limits of the network; None: the usual ones.
 
     Raises:
         ConfigError: a certificate or key that the configuration names can't be used.
     """
     clock = SystemClock()
-    transport = HttpTransport(tls=_tls(config, paths), user_agent=f"mender-python-client/{__version__}")
+    user_agent = f"mender-python-client/{__version__}"
+    transport = HttpTransport(tls=_tls(config, paths), user_agent=user_agent, timeouts=timeouts)
     device = scripted_device(config, paths, clock)
     session = Session(
         transport=transport,
