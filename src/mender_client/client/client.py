@@ -169,9 +169,8 @@ class Client:
     def _begin_to_wait(self, deployment_id: str) -> None:
         update = self._parts.journal.load().update_of(deployment_id)
         since = f" since {update.since}" if update is not None else ""
-        _logger.info(
-            "deployment %s is in the sub-updater's hands%s; waiting until the lock is gone", deployment_id, since
-        )
+        which = f"deployment {deployment_id}" if deployment_id else "an unknown deployment (the lock can't be read)"
+        _logger.info("%s is in the sub-updater's hands%s; waiting until the lock is gone", which, since)
         self._parts.transport.rest()
         self._awaited = deployment_id
         self._awaited_since = self._parts.clock.monotonic()
@@ -300,4 +299,6 @@ class Client:
             self._parts.updater.tidy()
             return
         self.has_handed_over = self._parts.updater.carry_out(offer)
+        if self.has_handed_over:
+            self._has_resumed = False  # whoever steps on finds the sub-updater, or what it left, as after a restart
         self._inventory_again()
