@@ -1,0 +1,279 @@
+"""Faults of the device: scripts, files, settings, disk. Each has a clear message, and the daemon lives where it can."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from program.conftest import MakeDevice
+from program.stage import LEAVE, MAC, Device, wait_until
+
+IDENTITY = "usr/share/mender/identity/mender-device-identity"
+NOBODY = 65534
+
+WRONG_IDENTITIES = {
+    "fails": ("echo mac=1; exit 3", "failed with exit code 3"),
+    "says nothing": (":", "the identity script printed nothing"),
+    "says nonsense": ("echo hello", "is not key=value"),
+    "no UTF-8": ("printf 'mac=\\377\\n'", "it printed no UTF-8 text"),
+    "endless": ("yes mac=1", "it printed more than 1048576 bytes"),
+    "killed": ("kill -9 $$", "was ended by signal 9"),
+    "complains": ("echo no such card >&2; exit 1", "(no such card)"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_IDENTITIES.values(), ids=WRONG_IDENTITIES)
+def test_wrong_identity(device: Device, wrong: tuple[str, str]) -> None:
+    """Without an identity there is no request; the message says what is wrong, and a right one is used."""
+    script, words = wrong
+    device.write_script(IDENTITY, script)
+    daemon = device.daemon()
+    daemon.wait_for(words)
+    assert [] == device.server.requests
+    device.write_script(IDENTITY, f"echo mac={MAC}")
+    daemon.wait_for("authorised by")
+
+
+@pytest.mark.parametrize("how", ["missing", "not executable", "no interpreter"])
+def test_identity_script_that_cannot_run(device: Device, how: str) -> None:
+    """An identity script that can't run is named, with what to do."""
+    script = device.root / IDENTITY
+    if how == "missing":
+        script.unlink()
+    elif how == "not executable":
+        script.chmod(0o644)
+    else:
+        script.write_text("#!/no/such/interpreter\n")
+    daemon = device.daemon()
+    daemon.wait_for(f"cannot run {script}")
+    assert [] == device.server.requests
+    assert daemon.is_alive
+
+
+def test_wrong_inventory_scripts(device: Device) -> None:
+    """Inventory scripts that fail or print nonsense or without end are left out with a warning."""
+    for name, script in {
+        "a-fails": "echo lost=1; exit 1",
+        "b-endless": "yes endless=1",
+        "c-nonsense": "echo nonsense; echo kept=yes",
+        "d-no-utf8": "printf 'odd=\\377\\n'",
+        "e-many": 'i=0; while [ $i -lt 150 ]; do echo "many$i=1"; i=$((i+1)); done',
+    }.items():
+        device.write_script(f"usr/share/mender/inventory/{name}", script)
+    daemon = device.daemon()
+    daemon.wait_for("inventory sent: 100 attributes")
+    inventory = device.server.inventory(device.id)
+    assert ("yes", "\ufffd") == (inventory["kept"], inventory["odd"])
+    assert "lost" not in inventory
+    for words in (
+        "a-fails: it failed with exit code 1",
+        "b-endless: it printed more than",
+        "c-nonsense printed 1 line",
+    ):
+        assert words in daemon.text
+    assert "inventory: left out what the server would refuse" in daemon.text
+
+
+def _missing(path: Path) -> None:
+    path.unlink()
+
+
+def _plain(path: Path) -> None:
+    path.chmod(0o644)
+
+
+def _no_interpreter(path: Path) -> None:
+    path.write_text("#!/no/such/interpreter\n")
+
+
+@pytest.mark.parametrize("spoil", [_missing, _plain, _no_interpreter])
+def test_sub_updater_that_cannot_run(device: Device, spoil: object) -> None:
+    """A sub-updater that can't be started fails the deployment with its log; the lock goes, and the daemon polls on."""
+    script = device.root / "usr/share/mender/install"
+    good = script.read_text()
+    spoil(script)  # type: ignore[operator]  # one of the three
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    device.wait_status(deployment, "failure")
+    assert str(script) in device.log_of(deployment)
+    assert not device.lock.exists()
+    script.write_text(good)
+    script.chmod(0o755)
+    again = device.deploy("release-3")
+    assert 0 == daemon.wait_exit()
+    device.wait_status(again, "success")
+
+
+WRONG_CONFIGURATIONS = {
+    "no JSON": ("{\n  oops}", "is not valid JSON: line 2, column 3"),
+    "no object": ("[]", "must hold a JSON object"),
+    "no UTF-8": (b"\xff", "is not UTF-8 text"),
+    "deep": ("[" * 100_000, "nested too deeply"),
+    "no server": ("{}", "ServerURL: is missing"),
+    "two servers": ('{"ServerURL":"http://a","Servers":[{"ServerURL":"http://b"}]}', "can't be used together"),
+    "no address": ('{"ServerURL":"mender.example.com"}', "ServerURL: must be an address"),
+    "zero": ('{"ServerURL":"http://a","UpdatePollIntervalSeconds":0}', "must be at least 1"),
+    "negative": ('{"ServerURL":"http://a","RetryPollIntervalSeconds":-5}', "must be at least 1"),
+    "text": ('{"ServerURL":"http://a","InventoryPollIntervalSeconds":"60"}', "must be a whole number"),
+    "fraction": ('{"ServerURL":"http://a","InventoryPollIntervalSeconds":1.5}', "must be a whole number"),
+    "flag": ('{"ServerURL":"http://a","SkipVerify":"no"}', "SkipVerify: must be true or false"),
+    "huge": ('{"ServerURL":"http://a","UpdatePollIntervalSeconds":1e400}', "must be a whole number"),
+    "number as text": ('{"ServerURL":"http://a","TenantToken":7}', "TenantToken: must be a text"),
+    "no group": ('{"ServerURL":"http://a","HttpsClient":7}', "HttpsClient: must be an object"),
+    "no certificate": ('{"ServerURL":"https://a","ServerCertificate":"/none"}', "ServerCertificate: cannot load"),
+    "pkcs11": ('{"ServerURL":"http://a","Security":{"AuthPrivateKey":"pkcs11:x"}}', "is not supported"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_CONFIGURATIONS.values(), ids=WRONG_CONFIGURATIONS)
+def test_wrong_configuration(device: Device, wrong: tuple[str | bytes, str]) -> None:
+    """A wrong configuration ends the daemon with 78, and the message names file, key and reason."""
+    content, words = wrong
+    path = device.root / "etc/mender/mender.conf"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    done = device.run("daemon", "--no-syslog")
+    assert (78, "") == (done.returncode, done.stdout)
+    assert words in done.stderr
+
+
+def test_all_wrong_keys_at_once(device: Device) -> None:
+    """All problems of both files are told at once; an unknown key is a warning with the nearest known one."""
+    device.configure(UpdatePollIntervalSeconds=-1, SkipVerify=3, TenantToken=[])
+    device.write("var/lib/mender/mender.conf", json.dumps({"RetryPollIntervalSeconds": True}))
+    done = device.run("daemon")
+    assert 4 == len(done.stderr.splitlines())
+    device.write("var/lib/mender/mender.conf", json.dumps({"UpdatePolIntervalSeconds": 5}))
+    device.configure()
+    assert "did you mean 'UpdatePollIntervalSeconds'?" in device.run("check-update").stderr
+
+
+def test_missing_device_type(device: Device) -> None:
+    """Without a device type the server isn't asked: a wrong one would end deployments."""
+    path = device.data / "device_type"
+    path.unlink()
+    daemon = device.daemon()
+    daemon.wait_for(f"cannot read {path}")
+    path.write_text("device_type=testdev\n")
+    wait_until(lambda: any(one.kind == "next" for one in device.server.requests))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 99}', "\0" * 500])
+def test_damaged_journal(device: Device, content: str) -> None:
+    """A damaged or foreign journal is set aside under a new name and reported, and the client goes on."""
+    device.write("var/lib/mender/journal.json", content)
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    assert 0 == daemon.wait_exit()
+    device.wait_status(deployment, "success")
+    assert "it is set aside as journal.json.damaged-" in daemon.text
+    aside = list(device.data.glob("journal.json.damaged-*"))
+    assert [content] == [path.read_text() for path in aside]
+
+
+@pytest.mark.parametrize("content", ["an-old-deployment\n", "", "../../etc\n"])
+def test_stale_lock_never_silences(device: Device, content: str) -> None:
+    """A daemon that finds a lock says for what it waits, and goes on when the lock is gone."""
+    device.lock.write_text(content)
+    daemon = device.daemon()
+    daemon.wait_for("is in the sub-updater's hands")
+    assert (content.strip() or "an unknown deployment") in daemon.text
+    device.lock.unlink()
+    daemon.wait_for("authorised by")
+
+
+@pytest.fixture
+def nobody(make_device: MakeDevice) -> Device:
+    """A device that belongs to an ordinary user, as whom its processes run."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("needs root and setpriv, to become an ordinary user")
+    device = make_device("of-nobody")
+    program = device.root / "as-nobody"
+    program.write_text(
+        f'#!/bin/sh\nexec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups "{device.program}" "$@"\n'
+    )
+    program.chmod(0o755)
+    for path in (device.root, *device.root.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    for parent in device.root.parents:
+        if parent.stat().st_mode & 0o005 != 0o005 and parent != Path("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    device.program = program
+    if device.run("--version").returncode != 0:
+        pytest.skip("an ordinary user can't reach this Python")
+    device.write("plan", LEAVE)
+    return device
+
+
+def test_read_only_data_folder(nobody: Device) -> None:
+    """A data folder that can't be written ends the daemon with a message that names the file and what to check."""
+    nobody.data.chmod(0o500)
+    done = nobody.run("daemon", "--no-syslog")
+    nobody.data.chmod(0o700)
+    assert 1 == done.returncode
+    assert f"cannot open {nobody.data}/daemon.lock: Permission denied; check its owner and mode" in done.stderr
+
+
+def test_data_folder_becomes_read_only(nobody: Device) -> None:
+    """A data folder that becomes read-only fails a deployment on the server, who learns why; the daemon lives."""
+    daemon = nobody.daemon()
+    daemon.wait_for("inventory sent")
+    nobody.data.chmod(0o500)
+    deployment = nobody.deploy("release-2")
+    nobody.wait_status(deployment, "failure")
+    assert "Permission denied" in nobody.log_of(deployment)
+    assert [] == nobody.runs
+    nobody.data.chmod(0o700)
+    again = nobody.deploy("release-3")
+    assert 0 == daemon.wait_exit()
+    wait_until(lambda: [again] == nobody.runs)
+
+
+def test_full_disk(device: Device) -> None:
+    """On a full disk the deployment fails with a reason, before the download where it can; the daemon lives."""
+    files = {path.name: path.read_bytes() for path in device.data.iterdir()}
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(device.data)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"a file system can't be mounted here: {done.stderr.strip()}")
+    try:
+        for name, content in files.items():
+            (device.data / name).write_bytes(content)
+        device.key.chmod(0o600)
+        deployment = device.deploy("release-2", payload=bytes(2_000_000))
+        daemon = device.daemon()
+        device.wait_status(deployment, "failure")
+        assert "cannot store the Artifact: it needs" in device.log_of(deployment)
+        assert daemon.is_alive
+        (device.data / "filler").write_bytes(bytes(1024 * 900))
+        with (device.data / "rest").open("ab", buffering=0) as rest, suppress(OSError):
+            while rest.write(bytes(512)):
+                pass
+        full = device.deploy("release-3")
+        device.wait_status(full, "failure")
+        assert "No space left on device" in device.log_of(full)
+        assert [] == device.runs
+        assert daemon.is_alive
+    finally:
+        device.close()
+        subprocess.run(["umount", "-l", str(device.data)], check=False)
+
+
+def test_lock_that_is_taken_by_hand(device: Device) -> None:
+    """A lock that somebody takes by hand stops the polling until it is gone, and the daemon says so."""
+    daemon = device.daemon()
+    daemon.wait_for("inventory sent")
+    device.lock.write_text("by-hand\n")
+    daemon.wait_for("deployment by-hand is in the sub-updater's hands")
+    polls = sum(one.kind == "next" for one in device.server.requests)
+    daemon.send(signal.SIGUSR1)
+    device.lock.unlink()
+    daemon.wait_for("the lock is gone")
+    wait_until(lambda: sum(one.kind == "next" for one in device.server.requests) > polls)

@@ -1,0 +1,239 @@
+"""Bad answers of the server: each is named in the log, none ends the daemon, and the next good update goes through.
+
+Many faults go through one life of a daemon, as they do in the field; SIGUSR1 spares the waiting between them.
+"""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from mender_client.devserver import Fault
+from program.stage import Device, Process, make_artifact, wait_until
+
+REFUSALS = (*range(402, 404), 400, *range(405, 409), *range(410, 419), 421, 422, 423, 425, 426, 428, 431, 451)
+TROUBLES = (500, 501, 502, 503, 504, 505, 507, 508, 511)
+STATUSES = (*REFUSALS, *TROUBLES)
+BROKEN: dict[str, str | bytes] = {
+    "nothing": "",
+    "half": "{",
+    "a list": "[]",
+    "null": "null",
+    "a number": "7",
+    "deep": "[" * 5000,
+    "no UTF-8": b"\xff\xfe",
+    "no id": '{"artifact":{"artifact_name":"a","source":{"uri":"http://h/"},"device_types_compatible":["t"]}}',
+    "no artifact": '{"id":"d1"}',
+    "no name": '{"id":"d1","artifact":{"source":{"uri":"http://h/"},"device_types_compatible":["t"]}}',
+    "no source": '{"id":"d1","artifact":{"artifact_name":"a","device_types_compatible":["t"]}}',
+    "no uri": '{"id":"d1","artifact":{"artifact_name":"a","source":{},"device_types_compatible":["t"]}}',
+    "no types": '{"id":"d1","artifact":{"artifact_name":"a","source":{"uri":"http://h/"}}}',
+    "types of a wrong type": '{"id":"d1","artifact":{"artifact_name":"a","source":{"uri":"http://h/"},'
+    '"device_types_compatible":[7]}}',
+    "a file as link": '{"id":"d1","artifact":{"artifact_name":"a","source":{"uri":"file:///etc/passwd"},'
+    '"device_types_compatible":["t"]}}',
+    "traversal in the id": '{"id":"../../../etc","artifact":{"artifact_name":"a","source":{"uri":"http://h/"},'
+    '"device_types_compatible":["t"]}}',
+    "a number as id": '{"id":7,"artifact":{"artifact_name":"a","source":{"uri":"http://h/"},'
+    '"device_types_compatible":["t"]}}',
+    "control characters": '{"id":"d1","artifact":{"artifact_name":"a\\u001b[2J","source":{"uri":"http://h/"},'
+    '"device_types_compatible":["t"]}}',
+}
+
+
+def _meet(device: Device, daemon: Process, fault: Fault) -> str:
+    """Let the daemon run into a fault, and return what it says from then on until it has dealt with it."""
+    said = len(daemon.text)
+    device.server.add_fault(fault)
+    daemon.send(signal.SIGUSR1)
+    wait_until(lambda: not device.server.faults(), what=f"{fault} ({daemon.text[said:]})")
+    wait_until(lambda: "cannot" in daemon.text[said:], what=f"a message about {fault}")
+    return daemon.text[said:]
+
+
+def _survives(device: Device, daemon: Process) -> None:
+    """The daemon lives, and carries out a good deployment."""
+    device.server.clear_faults()
+    deployment = device.deploy("release-good")
+    assert daemon.is_alive
+    daemon.send(signal.SIGUSR1)
+    assert 0 == daemon.wait_exit()
+    device.wait_status(deployment, "success")
+    assert [deployment] == device.runs
+
+
+def _settled(device: Device) -> Process:
+    """A daemon that has polled without a word, and won't do so again by itself."""
+    device.configure(UpdatePollIntervalSeconds=3600)
+    daemon = device.daemon("-l", "debug")  # which repeats what has been said before
+    wait_until(lambda: 204 in [one.status for one in device.server.requests])
+    return daemon
+
+
+def test_statuses_of_a_poll(device: Device) -> None:
+    """Every 4xx and 5xx to a poll is named in the log with what was asked, and waited out."""
+    daemon = _settled(device)
+    for status in (*STATUSES, 404):
+        times = 2 if status in (404, 405) else 1  # the next older way to ask is tried as well
+        said = _meet(device, daemon, Fault(kind="next", status=status, times=times))
+        assert f"cannot ask for a deployment: the server answered {status}" in said
+    _survives(device, daemon)
+
+
+def test_broken_answers_to_a_poll(device: Device) -> None:
+    """Every broken answer to a poll is named in the log, nothing is fetched or installed for it."""
+    daemon = _settled(device)
+    for name, body in BROKEN.items():
+        said = _meet(device, daemon, Fault(kind="next", body=body, status=200))
+        assert "cannot use the offered deployment" in said, name
+        assert "\x1b" not in said
+    assert not any(one.kind in ("status", "artifact") for one in device.server.requests)
+    assert [] == device.runs
+    _survives(device, daemon)
+
+
+def test_statuses_of_an_authorisation(device: Device) -> None:
+    """Every 4xx and 5xx to an authorisation is named in the log and waited out."""
+    daemon = _settled(device)
+    for status in (*STATUSES, 404, 409):
+        device.server.revoke_tokens(device.id)
+        said = _meet(device, daemon, Fault(kind="auth", status=status))
+        assert f"cannot authorise this device: the server answered {status}" in said
+    _survives(device, daemon)
+
+
+@pytest.mark.parametrize("body", ["", " ", "two words", b"\xff\xfe", "x" * 20000])
+def test_broken_token(device: Device, body: str | bytes) -> None:
+    """A token that can't be one is refused and asked for again; it never goes into a header."""
+    device.server.add_fault(Fault(kind="auth", body=body))
+    daemon = device.daemon()
+    daemon.wait_for("cannot authorise this device: the server's answer holds no token")
+    _survives(device, daemon)
+
+
+def test_statuses_of_an_inventory(device: Device) -> None:
+    """Every 4xx and 5xx to an inventory is named in the log, and polling goes on meanwhile."""
+    daemon = _settled(device)
+    for status in (*STATUSES, 404, 409):
+        said = len(daemon.text)
+        device.server.add_fault(Fault(kind="inventory", status=status))
+        daemon.send(signal.SIGUSR2)
+        words = f"cannot send the inventory: the server answered {status}"
+        daemon.wait_for(words, count=daemon.text[:said].count(words) + 1)
+    _survives(device, daemon)
+
+
+@pytest.mark.parametrize("kind", ["status", "log"])
+def test_statuses_of_a_failing_deployment(device: Device, kind: str) -> None:
+    """Whatever a status or a log is answered with, the outcome is heard in the end, and final is the last word."""
+    daemon = _settled(device)
+    broken = device.write("broken", "no Artifact")
+    for status in STATUSES:
+        deployment = device.deploy(f"broken-{status}", file=broken)
+        device.server.add_fault(Fault(kind=kind, status=status))  # type: ignore[arg-type]  # one of the list
+        daemon.send(signal.SIGUSR1)
+        wait_until(lambda: not device.server.faults())
+
+        def is_told(deployment: str = deployment) -> bool:
+            daemon.send(signal.SIGUSR1)
+            return "failure" in device.statuses(deployment)
+
+        wait_until(is_told, what=f"failure after {status}: {daemon.text[-2000:]}")
+        assert "failure" == device.statuses(deployment)[-1]
+        wait_until(lambda: not device.journal["outbox"] and not device.journal["update"])
+    assert [] == device.runs
+    _survives(device, daemon)
+
+
+@pytest.mark.parametrize("status", [404, 409])
+@pytest.mark.parametrize("after", [0, 1], ids=["downloading", "installing"])
+def test_refused_status_ends_the_deployment(device: Device, status: int, after: int) -> None:
+    """A 409 or 404 to a status ends the deployment there: nothing is installed, no lock is left."""
+    device.server.add_fault(Fault(kind="status", status=status, after=after))
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    reason = "the server aborted it" if status == 409 else "the server doesn't know it (any more)"
+    daemon.wait_for(reason)
+    device.server.abort(deployment)
+    assert not device.lock.exists()
+    assert [] == device.runs
+    _survives(device, daemon)
+
+
+def test_conflict_ends_the_deployment(device: Device) -> None:
+    """A 409 to a poll in the middle of a deployment drops it: it is never installed afterwards."""
+    device.server.add_fault(Fault(kind="status", status=503, after=1, times=2))
+    device.server.add_fault(Fault(kind="next", status=409, after=2))
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    daemon.wait_for("the server no longer offers it; it ends here")
+    device.server.abort(deployment)
+    device.server.clear_faults()
+    assert [] == device.runs
+    _survives(device, daemon)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 410])
+def test_lost_artifact_fails_the_deployment(device: Device, status: int) -> None:
+    """The body of an error is never handed to the sub-updater: the deployment fails, and says why."""
+    device.server.add_fault(Fault(kind="artifact", status=status, body="<html>not here</html>", times=None))
+    device.configure(RetryDownloadCount=2)
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    device.wait_status(deployment, "failure")
+    assert f"the storage answered {status}" in device.log_of(deployment)
+    assert [] == device.runs
+    assert not device.lock.exists()
+    assert not (device.data / "artifact.mender").exists()
+    _survives(device, daemon)
+
+
+def test_troubled_storage_is_waited_out(device: Device) -> None:
+    """A storage in trouble is asked again, and the download goes through."""
+    for status in (408, 416, 429, 500, 502, 503):
+        device.server.add_fault(Fault(kind="artifact", status=status, body="trouble"))
+    deployment = device.deploy("release-2")
+    assert 0 == device.daemon().wait_exit()
+    device.wait_status(deployment, "success")
+    assert [deployment] == device.runs
+
+
+WRONG = {"empty": b"", "a web page": b"<html>hello</html>" * 100, "zeroes": bytes(20000)}
+
+
+@pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)
+def test_no_artifact_fails_the_deployment(device: Device, content: bytes) -> None:
+    """What isn't an Artifact fails the deployment with a reason, and is not kept."""
+    file = device.root / "wrong"
+    file.write_bytes(content)
+    deployment = device.deploy("release-2", file=file)
+    daemon = device.daemon()
+    device.wait_status(deployment, "failure")
+    assert "cannot" in device.log_of(deployment)
+    assert not (device.data / "artifact.mender").exists()
+    assert not (device.data / "artifact.mender.part").exists()
+    _survives(device, daemon)
+
+
+def test_artifact_for_another_device(device: Device) -> None:
+    """An Artifact for another device type that the server offers all the same is refused by the device."""
+    file = make_artifact(device.root / "other.mender", "release-2", device_type="another")
+    deployment = device.deploy("release-2", file=file)
+    daemon = device.daemon()
+    device.wait_status(deployment, "failure")
+    assert "another" in device.log_of(deployment)
+    assert ["downloading", "failure"] == device.statuses(deployment)
+    _survives(device, daemon)
+
+
+@pytest.mark.parametrize("kind", ["auth", "inventory", "next", "status", "artifact"])
+@pytest.mark.parametrize("how", [{"drop_after_bytes": 0}, {"reset": True}], ids=["closed", "reset"])
+def test_cut_connection_is_waited_out(device: Device, kind: str, how: dict[str, int]) -> None:
+    """A connection that breaks at any request costs a try, and the update goes through once."""
+    device.server.add_fault(Fault(kind=kind, times=2, **how))  # type: ignore[arg-type]  # of the lists
+    daemon = device.daemon()
+    deployment = device.deploy("release-good")
+    assert 0 == daemon.wait_exit()
+    device.wait_status(deployment, "success")
+    assert [deployment] == device.runs
