@@ -1,0 +1,95 @@
+"""The network breaks at each point of each kind of request: nothing lost, nothing doubled, nobody hangs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mender_client.app.assemble import World, assemble
+from mender_client.app.config import load_config
+from mender_client.app.paths import Paths
+from mender_client.devserver import DevServer
+from mender_client.system.http import Timeouts
+from program.proxy import ACTIONS, KINDS, POINTS, Action, FaultProxy, Kind
+from program.stage import LEAVE, Device, wait_until
+
+TIMEOUTS = Timeouts(connect=1.0, idle=0.3, total=0.6)
+LONGEST_S = 8.0
+"""A broken try costs at most the total, and a download's next try comes after a second."""
+
+
+class Stretch:
+    """A device whose client runs in this process behind a network that breaks."""
+
+    def __init__(self, device: Device, proxy: FaultProxy) -> None:
+        self.device = device
+        self.proxy = proxy
+        paths = Paths.locate(root=str(device.root))
+        self.world: World = assemble(load_config(paths.config, paths.fallback_config).config, paths, timeouts=TIMEOUTS)
+
+    def step_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Let the client work without waiting between its steps."""
+        end = time.monotonic() + LONGEST_S
+        while not condition():
+            assert time.monotonic() < end, f"{what}: {self.device.server.events[-5:]}"
+            self.world.client.request_poll()
+            self.world.client.step()
+
+    def close(self) -> None:
+        """Give everything back."""
+        logging.getLogger("mender_client").removeHandler(self.world.log)
+        self.world.transport.rest()
+        self.world.clock.close()
+
+
+@pytest.fixture
+def stretch(tmp_path: Path) -> Iterator[Stretch]:
+    """A device that has said hello through a network that still works."""
+    with DevServer(tmp_path / "server", tls=False) as server:
+        proxy = FaultProxy(server)
+        device = Device(tmp_path / "device", server)
+        device.configure(ServerURL=proxy.url)
+        device.write("plan", LEAVE)
+        made = Stretch(device, proxy)
+        made.world.client.step()
+        yield made
+        made.close()
+        proxy.close()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_network_breaks(stretch: Stretch, kind: Kind, action: Action) -> None:
+    """Wherever a request is cut, stalled or reset, each deployment ends once and truly, and is installed once."""
+    device, client = stretch.device, stretch.world.client
+    broken = device.write("broken", "no Artifact")
+    ends: dict[str, str] = {}
+    for number, point in enumerate(POINTS):
+        if kind == "auth":
+            device.server.revoke_tokens(device.id)
+        if kind == "inventory":
+            client.request_inventory()
+        stretch.proxy.arm(kind, action, point)
+        if kind == "log":
+            deployment = device.deploy(f"broken-{number}", file=broken)
+        else:
+            deployment = device.deploy(f"release-{number + 2}")
+            stretch.step_until(lambda: client.has_handed_over, f"{point}: hand-over")
+            wait_until(lambda deployment=deployment: deployment in device.runs)  # type: ignore[misc]
+            device.write("etc/mender/artifact_info", f"artifact_name=release-{number + 2}\n")
+            device.lock.unlink()
+        ends[deployment] = "failure" if kind == "log" else "success"
+        stretch.step_until(lambda end=deployment: ends[end] in device.statuses(end), f"{point}: end")  # type: ignore[misc]
+        stretch.step_until(lambda: not device.journal["outbox"], f"{point}: outbox")
+        assert not stretch.proxy.is_armed
+    for deployment, end in ends.items():
+        statuses = device.statuses(deployment)
+        assert [end] == sorted(set(statuses) & {"success", "failure"})
+        assert end == statuses[-1]
+        assert (end == "success") == (deployment in device.runs)
+        assert (end == "failure") == ("cannot" in device.log_of(deployment))
+    assert len(set(device.runs)) == len(device.runs)
