@@ -336,11 +336,11 @@ def test_signature(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_progress_in_the_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """The log says how far a download is, every ten per cent."""
+    """The log says how far a download is, every five per cent."""
     caplog.set_level(logging.INFO, "mender_client")
     world = with_deployment(World(stage), big(stage, NEW, "board"))
     poll(world)
-    assert 9 <= caplog.text.count("% of 1") <= 10
+    assert 17 <= caplog.text.count("% of 1") <= 20
 
 
 def test_stop_keeps_the_bytes(stage: Stage) -> None:

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader, DownloadPolicy
 from mender_client.client.inventory import InventorySender
 from mender_client.client.outbox import Outbox
+from mender_client.client.pace import PaceLimits
+from mender_client.client.stream import Progress
 from mender_client.client.update import Updater
 from mender_client.core.schedule import Schedule
 from mender_client.errors import ConfigError
@@ -92,20 +95,31 @@ def scripted_device(config: Config, paths: Paths, clock: SystemClock) -> Scripte
     )
 
 
-def assemble(config: Config, paths: Paths, *, timeouts: Timeouts | None = None) -> World:
+def assemble(
+    config: Config,
+    paths: Paths,
+    *,
+    timeouts: Timeouts | None = None,
+    progressed: Callable[[Progress], None] | None = None,
+) -> World:
     """Build everything that talks to the server.
 
     Args:
         config: the settings.
         paths: where everything lies.
         timeouts: the time limits of the network; None: the usual ones.
+        progressed: shows how far a download is; None writes log lines.
 
     Raises:
         ConfigError: a certificate or key that the configuration names can't be used.
     """
     clock = SystemClock()
     user_agent = f"mender-python-client/{__version__}"
-    transport = HttpTransport(tls=_tls(config, paths), user_agent=user_agent, timeouts=timeouts)
+    transport = HttpTransport(
+        tls=_tls(config, paths),
+        user_agent=user_agent,
+        timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
+    )
     device = scripted_device(config, paths, clock)
     session = Session(
         transport=transport,
@@ -131,9 +145,16 @@ def assemble(config: Config, paths: Paths, *, timeouts: Timeouts | None = None) 
         policy=DownloadPolicy(
             tries_without_progress=config.retry_download_count,
             longest_wait_seconds=config.retry_poll_seconds,
+            reserve_bytes=config.download_reserve_bytes,
+            pace=PaceLimits(
+                most_bytes_per_second=config.download_speed_limit,
+                least_bytes_per_second=config.download_minimum_rate,
+                window_seconds=config.download_stall_seconds,
+            ),
             check_signature=keys,
         ),
         random=random.random,
+        progressed=progressed,
         new_digest=choose_digest(),
     )
     installer = _hand_over(config, paths, lock)

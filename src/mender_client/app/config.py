@@ -43,6 +43,10 @@ class Config:
     inventory_poll_seconds: int
     retry_poll_seconds: int
     retry_download_count: int
+    download_stall_seconds: int
+    download_minimum_rate: int
+    download_speed_limit: int
+    download_reserve_bytes: int
     sub_updater_timeout_seconds: int
     rootfs_part_a: str
     rootfs_part_b: str
@@ -154,6 +158,7 @@ def _one_of(*choices: str) -> Check:
 
 
 _seconds = _whole(1, _MAXIMUM_SECONDS)
+_bytes = _whole(0, 1 << 50)
 LOG_LEVELS = ("trace", "debug", "info", "notice", "warning", "warn", "error", "fatal", "panic", "critical")
 
 KEYS: tuple[Key, ...] = (
@@ -174,6 +179,10 @@ KEYS: tuple[Key, ...] = (
     Key("InventoryPollIntervalSeconds", _seconds, 28800, "seconds", "Time between two inventories."),
     Key("RetryPollIntervalSeconds", _seconds, 300, "seconds", "The longest wait after a failure."),
     Key("RetryDownloadCount", _whole(1, 1000000), 10, "tries", "Failures without a new byte that end a download."),
+    Key("DownloadStallSeconds", _seconds, 60, "seconds", "A download without a byte for so long is broken off."),
+    Key("DownloadMinimumRate", _bytes, 0, "bytes per second", "A slower download is broken off and resumed; 0: any."),
+    Key("DownloadSpeedLimit", _bytes, 0, "bytes per second", "The most that a download takes; 0 for no limit."),
+    Key("DownloadReserveBytes", _bytes, 16777216, "bytes", "Free space that a download leaves in the data folder."),
     Key(
         "SubUpdaterTimeoutSeconds",
         _whole(0, _MAXIMUM_SECONDS),
@@ -382,6 +391,10 @@ def _build(values: Mapping[str, Any]) -> Config:
         inventory_poll_seconds=values["InventoryPollIntervalSeconds"],
         retry_poll_seconds=values["RetryPollIntervalSeconds"],
         retry_download_count=values["RetryDownloadCount"],
+        download_stall_seconds=values["DownloadStallSeconds"],
+        download_minimum_rate=values["DownloadMinimumRate"],
+        download_speed_limit=values["DownloadSpeedLimit"],
+        download_reserve_bytes=values["DownloadReserveBytes"],
         sub_updater_timeout_seconds=values["SubUpdaterTimeoutSeconds"],
         rootfs_part_a=values["RootfsPartA"],
         rootfs_part_b=values["RootfsPartB"],

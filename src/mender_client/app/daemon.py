@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,17 +17,19 @@ from .assemble import World, assemble, device_key
 from .config import Config
 from .exitcodes import ExitCode
 from .paths import Paths
+from .progress import ProgressBar
 
 _logger = logging.getLogger(__name__)
 
 
-def run_daemon(config: Config, paths: Paths, *, is_new_key_wanted: bool) -> ExitCode:
+def run_daemon(config: Config, paths: Paths, *, is_new_key_wanted: bool, is_watched: bool = False) -> ExitCode:
     """Be the daemon of this device until a signal ends it or an update is handed over.
 
     Args:
         config: the settings.
         paths: where everything lies.
         is_new_key_wanted: replace the device key first.
+        is_watched: standard error is a terminal: show downloads as a bar there.
 
     Raises:
         MenderError: it can't start.
@@ -38,7 +41,7 @@ def run_daemon(config: Config, paths: Paths, *, is_new_key_wanted: bool) -> Exit
         _check_scripts(paths)
         if device_key(config, paths).ensure(replace=is_new_key_wanted):
             _logger.info("made a new device key: %s", paths.key)
-        world = assemble(config, paths)
+        world = assemble(config, paths, progressed=ProgressBar(sys.stderr) if is_watched else None)
         if world.verify_keys is not None:
             world.verify_keys.load()
         os.chdir("/")

@@ -16,13 +16,14 @@ from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile,
 from mender_client.core.resume import Promise
 from mender_client.errors import ArtifactError, StorageError
 
-from .stream import ArtifactStream, RenewableLink, StartOverError, StreamHooks, Tries
+from .pace import PaceLimits
+from .stream import ArtifactStream, Progress, RenewableLink, StartOverError, StreamHooks, Tries
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import Header, NewDigest, SignatureCheck
 
 _logger = logging.getLogger(__name__)
-_PROGRESS_STEP_PERCENT = 10
+_PROGRESS_STEP_PERCENT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,14 @@ class DownloadPolicy:
             (RetryDownloadCount).
         longest_wait_seconds: the cap of the waiting time between tries.
         reserve_bytes: free space that must be left when the Artifact is on disk.
+        pace: how fast a connection may and must be.
         check_signature: checks an Artifact's signature; None accepts every Artifact.
     """
 
     tries_without_progress: int = 10
     longest_wait_seconds: float = 300.0
     reserve_bytes: int = 16 * 1024 * 1024
+    pace: PaceLimits = PaceLimits()  # noqa: RUF009 - frozen
     check_signature: SignatureCheck | None = None
 
 
@@ -53,6 +56,7 @@ class Downloader:
         journal: remembers which Artifact the bytes belong to.
         policy: the limits.
         random: gives numbers in [0, 1) for jitter.
+        progressed: shows how far it is; None writes log lines.
         new_digest: begins a SHA-256; None hashes in this thread.
     """
 
@@ -65,6 +69,7 @@ class Downloader:
         journal: Journal,
         policy: DownloadPolicy,
         random: Callable[[], float],
+        progressed: Callable[[Progress], None] | None = None,
         new_digest: NewDigest | None = None,
     ) -> None:
         self._transport = transport
@@ -73,6 +78,7 @@ class Downloader:
         self._journal = journal
         self._policy = policy
         self._random = random
+        self._progressed = progressed
         self._new_digest = new_digest
 
     def fetch(self, deployment: Deployment, provides: Provides, fresh_link: Callable[[], Link]) -> None:
@@ -135,7 +141,8 @@ class Downloader:
             partial=partial,
             promise=promise or Promise(),
             tries=tries,
-            hooks=StreamHooks(promised=promised, progressed=_ProgressLog()),
+            hooks=StreamHooks(promised=promised, progressed=self._progressed or _ProgressLog()),
+            pace=self._policy.pace,
         )
 
     def _check_room(self, left: int | None) -> None:
@@ -193,13 +200,14 @@ class Downloader:
 
 
 class _ProgressLog:
-    """A log line every ten per cent."""
+    """A log line every few per cent."""
 
     def __init__(self) -> None:
         self._next_percent = _PROGRESS_STEP_PERCENT
 
-    def __call__(self, offset: int, total: int | None) -> None:
-        if total and offset * 100 >= self._next_percent * total:
-            percent = offset * 100 // total
+    def __call__(self, progress: Progress) -> None:
+        done, total = progress.done, progress.total
+        if total and done * 100 >= self._next_percent * total:
+            percent = done * 100 // total
             _logger.info("download: %d %% of %d bytes", percent, total)
             self._next_percent = percent - percent % _PROGRESS_STEP_PERCENT + _PROGRESS_STEP_PERCENT

@@ -13,6 +13,8 @@ from mender_client.core.resume import Promise, Verdict, judge, range_header
 from mender_client.core.wire import parse_retry_after
 from mender_client.errors import DownloadError, MenderError, NetworkError
 
+from .pace import Pace, PaceLimits
+
 _logger = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 1.0
@@ -83,6 +85,21 @@ class RenewableLink:
         self.uri = self._renew().uri
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a download is, in bytes.
+
+    Attributes:
+        done: the bytes on disk.
+        total: the bytes of the whole; None when the storage doesn't say.
+        kept: how many of those on disk came in an earlier life of the client.
+    """
+
+    done: int
+    total: int | None
+    kept: int
+
+
 @dataclass(slots=True)
 class StreamHooks:
     """What the owner of a stream wants to know while it is read.
@@ -90,11 +107,11 @@ class StreamHooks:
     Attributes:
         promised: called when it is known what the whole object is; may raise to refuse it. Gets the promise and the
             number of bytes that are still to come.
-        progressed: called with the bytes so far and the total.
+        progressed: called with every piece that comes.
     """
 
     promised: Callable[[Promise, int | None], None]
-    progressed: Callable[[int, int | None], None]
+    progressed: Callable[[Progress], None]
 
 
 class ArtifactStream:
@@ -110,6 +127,7 @@ class ArtifactStream:
         promise: what is known about the whole object from an earlier try.
         tries: counts and waits.
         hooks: who wants to know.
+        pace: how fast it may and must be.
     """
 
     def __init__(
@@ -122,6 +140,7 @@ class ArtifactStream:
         promise: Promise,
         tries: Tries,
         hooks: StreamHooks,
+        pace: PaceLimits,
     ) -> None:
         self._transport = transport
         self._clock = clock
@@ -130,6 +149,9 @@ class ArtifactStream:
         self._promise = promise
         self._tries = tries
         self._hooks = hooks
+        self._pace_limits = pace
+        self._pace = Pace(clock, pace)
+        self._kept = 0
         self._body: Body | None = None
         self._is_reading_back = True
         self._is_complete = False
@@ -153,6 +175,7 @@ class ArtifactStream:
             count = self._partial.readinto(buffer)
             if count:
                 self.offset += count
+                self._kept += count
                 self.is_pieced_together = True
                 return count
             self._is_reading_back = False
@@ -172,7 +195,7 @@ class ArtifactStream:
             if self._body is None:
                 self._connect()
                 return 0
-            count = self._body.readinto(buffer)
+            count = self._body.readinto(buffer[: self._pace.piece_bytes])
             if not count:
                 self._end_body()
                 return 0
@@ -181,6 +204,11 @@ class ArtifactStream:
             self._tries.failed(str(error))
             return 0
         self._store(buffer[:count])
+        try:
+            self._pace.received(count)
+        except NetworkError as error:
+            _logger.info("download interrupted: %s", error)
+            self._give_up_body()
         return count
 
     def _store(self, data: memoryview) -> None:
@@ -189,7 +217,7 @@ class ArtifactStream:
         self._partial.write(data)
         self.offset += len(data)
         self._tries.progressed(self.offset)
-        self._hooks.progressed(self.offset, self._promise.total)
+        self._hooks.progressed(Progress(self.offset, self._promise.total, self._kept))
 
     def _end_body(self) -> None:
         self._give_up_body()
@@ -203,6 +231,7 @@ class ArtifactStream:
         verdict, promise = judge(body.status, body.headers, offset=self.offset, known=self._promise)
         if verdict is Verdict.CONTINUE:
             self._body = body
+            self._pace = Pace(self._clock, self._pace_limits)
             self._accept(promise)
             return
         status, headers = body.status, body.headers

@@ -1,0 +1,77 @@
+"""A download shown to somebody who sits before it: one line that draws itself anew."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from mender_client.client.stream import Progress
+
+_DRAWINGS_PER_SECOND = 5
+_BAR_COLUMNS = 30
+
+
+class ProgressBar:
+    """Draws how much has come, how fast, how long it will take, and what need not be fetched again.
+
+    Args:
+        terminal: where to draw.
+        monotonic: tells the time.
+    """
+
+    def __init__(self, terminal: TextIO, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._terminal = terminal
+        self._monotonic = monotonic
+        self._began: tuple[float, int] | None = None
+        self._drawn_at = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Draw, but not more often than an eye can follow."""
+        now = self._monotonic()
+        if self._began is None or progress.done < self._began[1]:
+            self._began = (now, progress.done)
+        is_done = progress.total is not None and progress.done >= progress.total
+        if not is_done and now - self._drawn_at < 1 / _DRAWINGS_PER_SECOND:
+            return
+        self._drawn_at = now
+        seconds, received = now - self._began[0], progress.done - self._began[1]
+        line = render(progress, rate=received / seconds if seconds > 0 else 0.0)
+        columns = shutil.get_terminal_size().columns
+        self._terminal.write(f"\r\x1b[K{line[: columns - 1]}" + ("\n" if is_done else ""))
+        self._terminal.flush()
+        if is_done:
+            self._began = None
+
+
+def render(progress: Progress, *, rate: float) -> str:
+    """The line for a state of things.
+
+    Args:
+        progress: how far it is.
+        rate: bytes per second.
+    """
+    done, total, kept = progress.done, progress.total, progress.kept
+    speed = f"{_size(rate)}/s"
+    if not total:
+        return f"{_size(done)}  {speed}"
+    filled = _BAR_COLUMNS * done // total
+    bar = "#" * filled + "-" * (_BAR_COLUMNS - filled)
+    left = f"  {_duration((total - done) / rate)} left" if rate > 0 and done < total else ""
+    resumed = f"  ({100 * kept // total} % resumed)" if kept else ""
+    return f"[{bar}] {100 * done // total:3d} %  {_size(done)} of {_size(total)}  {speed}{left}{resumed}"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
