@@ -1,0 +1,141 @@
+"""What users get: the built wheel, installed into a clean virtual environment, carries out updates over TLS.
+
+On the oldest and the newest Python at hand, with both generations of urllib3, and without ``cryptography``: the keys
+are those of the ``openssl`` program.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from program.conftest import MakeDevice
+from program.stage import FAIL, Device, wait_until
+
+PROJECT = Path(__file__).resolve().parents[2]
+OLDEST = (3, 10)
+URLLIB3 = {"urllib3 2": "urllib3>=2,<3", "urllib3 1.26": "urllib3==1.26.20"}
+
+
+def _version(python: Path) -> tuple[int, int] | None:
+    """The version of an interpreter that works and can make virtual environments, else None."""
+    code = "import ssl, sys, venv; print(*sys.version_info[:2])"
+    try:
+        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    major, minor = done.stdout.split()
+    return int(major), int(minor)
+
+
+def find_pythons() -> dict[tuple[int, int], Path]:
+    """Every Python at hand that the project supports: this one, those on the path, and those of pyenv."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    on_path = [shutil.which(f"python3.{minor}") for minor in range(OLDEST[1], OLDEST[1] + 20)]
+    candidates = [*sorted(versions.glob("3.*/bin/python")), *(Path(found) for found in on_path if found)]
+    found = {sys.version_info[:2]: Path(sys.executable)}
+    for candidate in candidates:
+        version = _version(candidate)
+        if version is not None and version >= OLDEST:
+            found.setdefault(version, candidate)
+    return found
+
+
+@pytest.fixture(scope="session")
+def pythons() -> dict[str, Path]:
+    """The oldest and the newest Python at hand."""
+    found = find_pythons()
+    return {"oldest": found[min(found)], "newest": found[max(found)]}
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built once for all workers."""
+    folder = tmp_path_factory.getbasetemp().parent / "wheel-of-the-project"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not list(folder.glob("*.whl")):
+            isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
+            _pip("wheel", "--no-deps", *isolation, "--wheel-dir", str(folder), str(PROJECT))
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def _pip(*arguments: str) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert 0 == done.returncode, done.stderr
+
+
+@pytest.fixture(params=["oldest", "newest"])
+def python(request: pytest.FixtureRequest, pythons: dict[str, Path]) -> Path:
+    """One Python after the other."""
+    if request.param == "newest" and pythons["oldest"] == pythons["newest"]:
+        pytest.skip("there is only one Python at hand")
+    return pythons[request.param]
+
+
+@pytest.fixture(params=list(URLLIB3.values()), ids=list(URLLIB3))
+def environment(request: pytest.FixtureRequest, python: Path, wheel: Path, tmp_path: Path) -> Path:
+    """A virtual environment that holds the wheel, one generation of urllib3, and nothing else."""
+    folder = tmp_path / "environment"
+    subprocess.run([str(python), "-m", "venv", "--without-pip", str(folder)], check=True, timeout=60)
+    _pip("--python", str(folder / "bin/python"), "install", str(wheel), request.param)
+    return folder
+
+
+def _evaluate(environment: Path, expression: str) -> str:
+    code = f"import importlib.util, mender_client, sys; print({expression})"
+    command = [str(environment / "bin/python"), "-I", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+
+
+@pytest.fixture
+def device(make_device: MakeDevice, environment: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
+    """An accepted device that runs the installed program and made its own key."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    made: Device = make_device(program=environment / "bin/mender-python-client", is_preauthorized=False)
+    made.server.auto_accept = True
+    assert 0 == made.run("bootstrap").returncode
+    assert 0 == made.run("send-inventory").returncode
+    made.id = made.server.devices()[0].id
+    return made
+
+
+def test_installed_program_updates_a_device(device: Device, environment: Path) -> None:
+    """The installed program carries out an update over TLS, and reports one that fails with its log."""
+    assert str(environment) in _evaluate(environment, "mender_client.__file__")
+    assert "None" == _evaluate(environment, "importlib.util.find_spec('cryptography')")
+    assert "False" == _evaluate(environment, f"any(path.startswith({str(PROJECT / 'src')!r}) for path in sys.path)")
+    good = device.deploy("release-2")
+    assert 0 == device.daemon().wait_exit()
+    device.wait_status(good, "success")
+    wait_until(lambda: not device.lock.exists())
+    assert ["downloading", "installing", "success"] == device.statuses(good)
+    device.write("plan", FAIL)
+    bad = device.deploy("release-3")
+    assert 0 == device.daemon().wait_exit()
+    device.wait_status(bad, "failure")
+    wait_until(lambda: not device.lock.exists())
+    assert ["downloading", "installing", "failure"] == device.statuses(bad)
+    assert "reports failure: no room on B" in device.log_of(bad)
+    assert "installing release-3" in device.log_of(bad)
+    assert [good, bad] == device.runs
+
+
+def test_wheel_holds_the_package_alone(wheel: Path) -> None:
+    """The wheel holds the package with its type marker and its licence, and nothing of the tests."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "mender_client/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {"mender_client"} == {name.split("/")[0] for name in names if ".dist-info/" not in name}
