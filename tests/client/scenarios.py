@@ -25,7 +25,7 @@ from world import (
     build_artifact,
     make_stage,
 )
-from world.stores import ARTIFACT, PARTIAL
+from world.stores import ARTIFACT, LOCK, PARTIAL
 
 FINAL = {"success", "failure"}
 
@@ -45,6 +45,7 @@ class Scenario:
         arrange: what else is wrong.
         artifact: which one is offered as the new release.
         is_thorough: every blow falls before and after its effect.
+        is_plain: no blow falls: this device could not recover by itself.
         only_client: blows fall on the client's effects only: this sub-updater keeps no promises of its own.
     """
 
@@ -54,6 +55,7 @@ class Scenario:
     arrange: Callable[[World], None] = _nothing
     artifact: str = NEW
     is_thorough: bool = False
+    is_plain: bool = False
     only_client: bool = False
 
     def __str__(self) -> str:
@@ -84,6 +86,10 @@ def _revoke_at(*numbers: int) -> Callable[[World], None]:
 
 def _full_disk(world: World) -> None:
     world.disk.refuses = lambda what: what.startswith("append") and len(world.disk.read(PARTIAL) or b"") > 2000
+
+
+def _no_lock(world: World) -> None:
+    world.disk.refuses = lambda what: what == f"write {LOCK}"
 
 
 def _broken_bodies(world: World) -> None:
@@ -124,6 +130,15 @@ SCENARIOS = (
     ),
     Scenario("script-missing", "failure", Options(has_script=False)),
     Scenario("cannot-spawn", "failure", Options(can_spawn=False)),
+    Scenario(
+        "cannot-spawn-alone",
+        "failure",
+        Options(can_spawn=False, has_boot_service=False, sub_updater_timeout_seconds=0),
+        is_plain=True,
+    ),
+    Scenario("slow", "success", Options(step_seconds=20)),
+    Scenario("rot", "success", Options(rots=True)),
+    Scenario("lock-unwritable", "failure", Options(), _no_lock),
     Scenario("disk-full", "failure", Options(), _full_disk),
     Scenario("wrong-device", "failure", artifact="not-for-this-board"),
     Scenario("damaged", "failure", artifact="damaged"),
@@ -196,7 +211,33 @@ def live(stage: Stage, scenario: Scenario, blows: Mapping[int, Blow], *, seed: i
     world = begin(stage, scenario, blows, seed=seed)
     world.live()
     check(world)
+    if not blows:
+        check_plain_end(world, scenario)
+    elif all(is_before_hand_over(world, *case) for case in blows.items()):
+        assert scenario.ends == world.server.status, "a blow before the hand-over changed the end"
     return world
+
+
+def check_plain_end(world: World, scenario: Scenario) -> None:
+    """What must be true at the end of a road on which nothing else happened."""
+    told = [one for one in FINAL if world.transport.counts[f"status {one}"]]
+    assert scenario.ends == world.server.status, "another end than this road has"
+    assert world.starts or scenario.ends in FINAL or not told, f"aborted early, and yet it told {told}"
+    assert world.transport.conflicts <= 1, "it went on after the server had said that it is over"
+
+
+def is_before_hand_over(world: World, number: int, blow: Blow) -> bool:
+    """Whether a blow comes when the sub-updater can't have begun, and the device knows it after the restart.
+
+    That is before the lock; a client that was only killed also knows it before the hand-over is noted.
+    """
+    trace = world.power.trace[world.first_effect :]
+    if blow.kind is Kind.FAULT:
+        return False
+    if f"write {LOCK}" not in trace:
+        return True
+    at_lock = trace.index(f"write {LOCK}") + 1
+    return number < at_lock or (blow.kind is Kind.KILL and number <= at_lock + (not blow.after))
 
 
 def effects(stage: Stage, scenario: Scenario) -> list[str]:
@@ -233,6 +274,8 @@ def check(world: World) -> None:
 
 def single_blows(trace: list[str], scenario: Scenario) -> Iterator[tuple[int, Blow]]:
     """Every blow on a road: each kind at each effect, before and after it."""
+    if scenario.is_plain:
+        return
     from_hand_over = trace.index("spawn") + 1 if "spawn" in trace else len(trace)
     for number, name in enumerate(trace, 1):
         is_clients = number <= from_hand_over or name.startswith(("status", "log", "auth", "write the journal"))

@@ -37,7 +37,7 @@ from .disk import Disk
 from .power import Blow, Cut, Kind, Power
 from .server import URL, Server, WorldTransport
 from .stage import Stage
-from .stores import WorldJournal, WorldLock, WorldLog, WorldStore
+from .stores import ARTIFACT, WorldJournal, WorldLock, WorldLog, WorldStore
 from .subupdater import BOOT, Steps, SubUpdater
 
 SUB_UPDATER = Path("/usr/share/mender/install")
@@ -57,6 +57,8 @@ class Options:
         write_fails: it fails while it writes the image.
         unhealthy: the image whose health check fails.
         unbootable: the image that doesn't boot.
+        step_seconds: how long each of its steps takes.
+        rots: a power cut spoils the whole Artifact on disk.
         dies: it ends in the middle, leaving the lock behind.
         is_silent: it never reports, and just removes the lock.
         silent_fails: and it fails, too.
@@ -75,6 +77,8 @@ class Options:
     write_fails: bool = False
     unhealthy: str = ""
     unbootable: str = ""
+    step_seconds: float = 1.0
+    rots: bool = False
     dies: bool = False
     is_silent: bool = False
     silent_fails: bool = False
@@ -331,7 +335,7 @@ class World:
             run = SubUpdater(self, {})
             self._begin(run, run.at_boot(), is_boot_service=True)
         if self.process is not None:
-            self.clock.seconds += 1
+            self.clock.seconds += self.options.step_seconds
             self._step_process()
         if self.client is not None and self.clock.seconds >= self._client_due:
             self._client_due = self.clock.seconds + max(self.client.step(), 0.1)
@@ -369,6 +373,9 @@ class World:
             self.disk.sync_all()
         else:
             self.disk.crash(cut.damage)
+            artifact = self.disk.read(ARTIFACT)
+            if self.options.rots and artifact is not None:
+                self.disk.put(ARTIFACT, artifact[:-1500] + b"x" + artifact[-1499:])
         self.boot_up()
 
     @property

@@ -15,6 +15,7 @@ from typing import NoReturn, TypeVar
 from mender_client.errors import MenderError
 
 T = TypeVar("T")
+_MOST_EFFECTS = 4_000
 
 
 class Kind(Enum):
@@ -83,6 +84,7 @@ class Power:
         if self._cut is not None:
             raise self._cut
         self.trace.append(name)
+        assert len(self.trace) < _MOST_EFFECTS, "it never ends"
         blow = self.plan.get(len(self.trace)) or self.always.get(name)
         if blow is None or (blow.kind is Kind.FAULT and error is None):
             return action()

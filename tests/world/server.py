@@ -170,6 +170,7 @@ class WorldTransport:
         self.ranges: list[str] = []
         self.fetched = 0
         self.rests = 0
+        self.conflicts = 0
         self.before_request: Callable[[str, int], None] = lambda kind, number: None
         self.hosts_down: set[str] = set()
 
@@ -200,6 +201,7 @@ class WorldTransport:
     def _handle(self, request: Request) -> Reply:
         reply = self._server.api.answer(_as_server_sees(request.method, request.url, request.headers, request.body))
         assert isinstance(reply.body, bytes)
+        self.conflicts += reply.status == 409
         return Reply(reply.status, _lower(reply.headers), reply.body)
 
     def open(self, url: str, headers: Mapping[str, str]) -> WorldBody:

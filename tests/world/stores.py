@@ -27,11 +27,16 @@ class WorldJournal:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self.sender: object = None
+        self._last = (b"", Record())
 
     def load(self) -> Record:
         """What was last saved."""
         data = self._disk.read(JOURNAL)
-        return Record() if data is None else decode_record(json.loads(data))
+        if data is None:
+            return Record()
+        if data != self._last[0]:
+            self._last = (data, decode_record(json.loads(data)))
+        return self._last[1]
 
     def update(self, change: Callable[[Record], Record]) -> Record:
         """Change the record, durably."""

@@ -1,0 +1,32 @@
+"""The mutants that nobody can notice, with the reason."""
+
+from __future__ import annotations
+
+from .tables import Mutant
+
+_NO_LOCK_YET = "never seen: the lock is written later, and a restart removes it before it enters this state"
+_LOCK_GONE = "never seen: this state is entered when the lock has gone, and nobody writes it again for this deployment"
+_CONCLUDED = "never happens: an update that settles is concluded in the same step, and nothing else fails it"
+_NOBODY = "never seen: nobody is at work before the next state is on disk; kept for a sub-updater that begins by itself"
+_ALIKE = "the two states go on alike from everywhere; which one is noted is for people only"
+
+REASONS: dict[str, str] = {
+    "TRANSITIONS[SETTLING][FAULT]": _CONCLUDED,
+    "TRANSITIONS[HANDING_OVER][HANDED] -> HANDING_OVER": _ALIKE,
+    "RESUME[DOWNLOADING][LOCK_ALONE]": _NO_LOCK_YET,
+    "RESUME[DOWNLOADING][AT_WORK]": _NO_LOCK_YET,
+    "RESUME[PROVEN][AT_WORK]": _NOBODY,
+    "RESUME[HANDING_OVER][LOCK_ALONE] -> HANDING_OVER": _ALIKE,
+    "RESUME[HANDING_OVER][AT_WORK] -> HANDING_OVER": _ALIKE,
+    "RESUME[IN_HANDS][LOCK_ALONE] -> HANDING_OVER": _ALIKE,
+    "RESUME[IN_HANDS][AT_WORK] -> HANDING_OVER": _ALIKE,
+    "RESUME[SETTLING][LOCK_ALONE]": _LOCK_GONE,
+    "RESUME[SETTLING][AT_WORK]": _LOCK_GONE,
+}
+"""By mutant, or by entry for all mutants of it."""
+
+
+def reason_for(mutant: Mutant) -> str:
+    """Why a mutant does no harm; empty when there is no reason."""
+    entry = f"{mutant.table}[{mutant.state.name}][{mutant.key.name}]"
+    return REASONS.get(str(mutant), REASONS.get(entry, ""))

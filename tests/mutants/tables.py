@@ -1,0 +1,228 @@
+"""Mutants of TRANSITIONS and RESUME: each entry leads to every other state, or is missing.
+
+This is the one place where the client's own code is changed on purpose, and only in a child process: the tables are
+dictionaries, a mutant is one changed entry, and the updates of the in-memory world are the judges.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from client.scenarios import BY_NAME, effects, live, random_blows, single_blows
+from mender_client.core.machine import RESUME, TRANSITIONS, Event, Sight, State
+from world import Blow, Kind, Stage
+
+ROADS = (
+    "healthy",
+    "at-once",
+    "half-at-once",
+    "refused-at-once",
+    "write-fails",
+    "unhealthy",
+    "dies",
+    "silent-success",
+    "silent-failure",
+    "script-missing",
+    "cannot-spawn",
+    "cannot-spawn-alone",
+    "slow",
+    "rot",
+    "lock-unwritable",
+    "wrong-device",
+    "aborted-early",
+    "aborted-in-download",
+)
+"""The roads that lead through every entry that can be reached."""
+_BLOWS = (Blow(Kind.POWER), Blow(Kind.KILL), Blow(Kind.FAULT), Blow(Kind.FAULT, after=True))
+_TELL_LITTLE = ("append", "auth", "inventory", "next")
+"""Effects that happen in one state often enough without a blow at each of them."""
+_PAIRS = 6
+
+Key = Event | Sight
+Entry = tuple[str, State, Key]
+Case = tuple[str, tuple[tuple[int, Blow], ...]]
+_TABLES: Mapping[str, Mapping[State, Mapping[Any, State]]] = {"TRANSITIONS": TRANSITIONS, "RESUME": RESUME}
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One changed entry; ``to`` None: the entry is missing."""
+
+    table: str
+    state: State
+    key: Key
+    to: State | None
+
+    @property
+    def entry(self) -> Entry:
+        """Which entry it changes."""
+        return (self.table, self.state, self.key)
+
+    def __str__(self) -> str:
+        after = "nothing" if self.to is None else self.to.name
+        return f"{self.table}[{self.state.name}][{self.key.name}] -> {after}"
+
+
+def entries() -> list[Entry]:
+    """Every entry of both tables."""
+    return [(name, state, key) for name, table in _TABLES.items() for state, row in table.items() for key in row]
+
+
+def mutants() -> list[Mutant]:
+    """Every change of one entry."""
+    return [
+        Mutant(*entry, to)
+        for entry in entries()
+        for to in (*State, None)
+        if to is not _TABLES[entry[0]][entry[1]][entry[2]]
+    ]
+
+
+def _row(table: str, state: State) -> MutableMapping[Key, State]:
+    return cast(MutableMapping[Key, State], _TABLES[table][state])
+
+
+@contextmanager
+def applied(mutant: Mutant) -> Iterator[None]:
+    """The tables with a mutant in them."""
+    row = _row(mutant.table, mutant.state)
+    original = row.pop(mutant.key)
+    if mutant.to is not None:
+        row[mutant.key] = mutant.to
+    try:
+        yield
+    finally:
+        row[mutant.key] = original
+
+
+class _Watched(dict[Key, State]):
+    """A row that notes which of its entries are used."""
+
+    def __init__(self, row: Mapping[Key, State], table: str, state: State, used: set[Entry]) -> None:
+        super().__init__(row)
+        self._place = (table, state)
+        self._used = used
+
+    def __getitem__(self, key: Key) -> State:
+        self._used.add((*self._place, key))
+        return super().__getitem__(key)
+
+
+@contextmanager
+def watched() -> Iterator[set[Entry]]:
+    """The tables as they are, and a set that fills with the entries that are used."""
+    used: set[Entry] = set()
+    originals = {(name, state): row for name, table in _TABLES.items() for state, row in table.items()}
+    for (name, state), row in originals.items():
+        cast(Any, _TABLES[name])[state] = _Watched(row, name, state, used)
+    try:
+        yield used
+    finally:
+        for (name, state), row in originals.items():
+            cast(Any, _TABLES[name])[state] = row
+
+
+def cases(stage: Stage) -> list[Case]:
+    """Updates with blows, enough to lead through every entry that can be reached."""
+    found: list[Case] = []
+    for name in ROADS:
+        road = BY_NAME[name]
+        trace = effects(stage, road)
+        found.append((name, ()))
+        found += [
+            (name, ((number, blow),))
+            for number, blow in single_blows(trace, road)
+            if is_chosen(name, trace[number - 1], blow)
+        ]
+        if not (road.only_client or road.is_plain):
+            found += [(name, tuple(random_blows(seed, len(trace), 2).items())) for seed in range(_PAIRS)]
+    return found
+
+
+def is_chosen(road: str, effect: str, blow: Blow) -> bool:
+    """Some blows for each road; a kill right after the hand-over matters where the sub-updater is still at work."""
+    if effect.startswith(_TELL_LITTLE):
+        return False
+    return blow in _BLOWS or (road == "slow" and blow.kind is Kind.KILL)
+
+
+def play(stage: Stage, case: Case) -> None:
+    """Play a case; raises when something is wrong at its end."""
+    live(stage, BY_NAME[case[0]], dict(case[1]))
+
+
+def uses(stage: Stage, case: Case) -> frozenset[Entry]:
+    """Which entries a case uses."""
+    with watched() as used:
+        play(stage, case)
+    return frozenset(used)
+
+
+def judge(stage: Stage, mutant: Mutant, judges: Iterable[Case]) -> str:
+    """What a case says against a mutant; empty when none says anything."""
+    with applied(mutant):
+        for case in judges:
+            try:
+                play(stage, case)
+            except Exception as error:  # noqa: BLE001 - a mutant may break in any way, and each of them tells on it
+                return f"{case[0]}: {type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a mutant: who told on it, and how many cases had a look."""
+
+    mutant: Mutant
+    evidence: str
+    judges: int
+
+
+_work: tuple[Stage, Mapping[Entry, list[Case]]] | None = None
+
+
+def _uses_of(case: Case) -> tuple[Case, frozenset[Entry]]:
+    assert _work is not None
+    return case, uses(_work[0], case)
+
+
+def _judge(mutant: Mutant) -> Verdict:
+    assert _work is not None
+    judges = _work[1].get(mutant.entry, [])
+    return Verdict(mutant, judge(_work[0], mutant, judges), len(judges))
+
+
+def judge_all(
+    stage: Stage, *, most_judges: int, processes: int, accused: Sequence[Mutant] | None = None
+) -> list[Verdict]:
+    """Judge every mutant, in child processes.
+
+    Args:
+        stage: where the Artifacts are.
+        most_judges: how many of the cases that use an entry look at its mutants; they are spread over the roads.
+        processes: how many at once.
+        accused: the mutants to judge; None: all.
+    """
+    global _work
+    context = multiprocessing.get_context("fork")
+    _work = (stage, {})
+    with context.Pool(processes) as pool:
+        by_entry: dict[Entry, list[Case]] = {}
+        for case, used in pool.imap_unordered(_uses_of, cases(stage), chunksize=20):
+            for entry in used:
+                by_entry.setdefault(entry, []).append(case)
+    _work = (stage, {entry: spread(sorted(found, key=repr), most_judges) for entry, found in by_entry.items()})
+    with context.Pool(processes) as pool:
+        return pool.map(_judge, mutants() if accused is None else accused, chunksize=4)
+
+
+def spread(found: list[Case], most: int) -> list[Case]:
+    """At most so many of them, from all along the list, those without blows first."""
+    plain = [case for case in found if not case[1]]
+    others = [case for case in found if case[1]]
+    step = max(1, len(others) // most)
+    return plain + others[::step][:most]
