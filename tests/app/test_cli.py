@@ -73,7 +73,9 @@ def test_version(device: Device) -> None:
         "except SystemExit: print(*[name for name in ('urllib3', 'ssl', 'logging', 'json', 'cryptography',"
         " 'subprocess', 'socket', 'mender_client.core', 'mender_client.system') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    bare = f"import sys; sys.path[:] = {sys.path!r}\n{code}"  # no site, which may measure and import what it likes
+    argv = [sys.executable, "-I", "-S", "-c", bare]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True)
     assert f"mender-python-client {__version__}\n\n" == done.stdout
 
 

@@ -426,7 +426,12 @@ def test_retry_after(value: str, expected: float | None) -> None:
     assert expected == (seconds if expected is None else pytest.approx(seconds, rel=0.01))
 
 
-@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ [+-]?\w{0,6}", fullmatch=True))
+@given(
+    st.text()
+    | st.lists(st.sampled_from(["Mon,", "1", "Jan", "0000", "99", "12:00", "+2359", "-0000", "GMT", ":", "-"])).map(
+        " ".join
+    )
+)
 @example("Mon, 1 Jan 0001 00:00:00 +2359")
 @example("1 jan 99999999999 0:0:0")
 def test_retry_after_takes_anything(value: str) -> None:

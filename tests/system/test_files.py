@@ -16,6 +16,9 @@ from mender_client.system.files import DaemonLock, LockFile, make_folder, read_t
 
 from .tmpfs import fill, make_read_only, small_disk
 
+PATHS = f"import sys; sys.path[:] = {sys.path!r}\n"
+"""The head of code for a child process that starts bare, so that nothing of ours but the code at hand runs in it."""
+
 
 def mode(path: Path) -> int:
     """The permissions of a path."""
@@ -131,7 +134,9 @@ def test_write_without_permission(tmp_path: Path) -> None:
         "    try: action(pathlib.Path('x'))\n"
         "    except StorageError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", PATHS + code], capture_output=True, text=True, timeout=20, check=False
+    )
     assert "" == done.stderr
     ends = [line.partition(": ")[2] for line in done.stdout.splitlines()]
     assert ["Permission denied; check its owner and mode"] * 3 == ends

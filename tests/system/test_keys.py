@@ -43,6 +43,9 @@ KEYS: dict[str, tuple[Private, PrivateFormat]] = {
 }
 MESSAGE = b'{"id_data":"{}"}'
 
+PATHS = f"import sys; sys.path[:] = {sys.path!r}\n"
+"""The head of code for a child process that starts bare, so that nothing of ours but the code at hand runs in it."""
+
 
 @pytest.fixture(params=sorted(BACKENDS))
 def backend(request: pytest.FixtureRequest) -> Backend:
@@ -239,7 +242,9 @@ try:
 except KeyFileError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", PATHS + code], capture_output=True, text=True, timeout=20, check=False
+    )
     assert "" == done.stderr
     assert done.stdout.startswith("cannot read the device key ")
     assert done.stdout.endswith(": Permission denied; check its owner and mode\n")

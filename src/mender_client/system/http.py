@@ -260,6 +260,8 @@ class HttpBody:
             if self._stream is None or self._left is None:
                 return self._read_the_long_way(buffer)
             count = self._stream.readinto1(buffer[: self._left]) if self._left else 0
+            if self._left and not count and buffer:
+                raise IncompleteRead(b"", self._left)
             self._left -= count
             return count
 
@@ -448,9 +450,10 @@ _CASES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Calla
     (ConnectionRefusedError, lambda _: "the connection was refused; check the port, and that the server runs"),
     ((ConnectionResetError, BrokenPipeError), lambda _: "the connection was reset"),
     (ssl.SSLError, lambda error: f"TLS failed ({printable(error.reason or 'unknown reason')})"),
+    (TimeoutError, lambda _: "it did not answer in time"),
     # a failed connection is a time-out to urllib3, whatever its cause: what the system says comes first
     (OSError, lambda error: error.strerror),
-    ((TimeoutError, urllib3.exceptions.TimeoutError), lambda _: "it did not answer in time"),
+    (urllib3.exceptions.TimeoutError, lambda _: "it did not answer in time"),
     ((IncompleteRead, urllib3.exceptions.IncompleteRead), lambda _: "the answer broke off"),
 )
 """What may have happened and how it is said, the most telling case first."""
