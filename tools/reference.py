@@ -23,6 +23,7 @@ from mender_client.app.cli import PROGRAM, build_parser  # noqa: E402 - the chec
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS  # noqa: E402
 
 COMMON = "common options"
+_LONGEST_USAGE = 120
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 
@@ -91,6 +92,9 @@ def _children(parser: argparse.ArgumentParser) -> argparse._SubParsersAction[arg
 def _command(path: tuple[str, ...], parser: argparse.ArgumentParser, about: str) -> str:
     own = [action for action in parser._actions if not _is_common(parser, action) and action.dest != "help"]
     usage = " ".join([*path, *_usage(parser, own)])
+    if len(usage) > _LONGEST_USAGE:
+        needed = [action for action in own if action.required or not action.option_strings]
+        usage = " ".join([*path, *_usage(parser, needed), "[OPTIONS]"])
     text = f"### {' '.join(path[1:])}\n\n    {usage}\n\n{about[:1].upper()}{about[1:].rstrip('.')}.\n"
     return f"{text}\n{_arguments(own)}" if own else text
 

@@ -1,0 +1,74 @@
+"""The documents of the project, read as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("demo/*.md"), *PROJECT.glob("docs/**/*.md")])
+
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block.
+
+    Attributes:
+        language: what stands behind the fence.
+        text: its lines, without the indent of the fence.
+    """
+
+    language: str
+    text: str
+
+
+def name(page: Path) -> str:
+    """The page as its readers call it."""
+    return str(page.relative_to(PROJECT))
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page."""
+    for indent, language, text in _FENCE.findall(page.read_text("utf-8")):
+        yield Block(language, "".join(line.removeprefix(indent) for line in text.splitlines(keepends=True)))
+
+
+def prose(page: Path) -> str:
+    """The page without its fenced blocks."""
+    return _FENCE.sub("", page.read_text("utf-8"))
+
+
+def links(page: Path) -> list[str]:
+    """Where the page's links lead."""
+    return _LINK.findall(_CODE.sub("``", prose(page)))
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that headings of the page can be linked by."""
+    found: set[str] = set()
+    for heading in _HEADING.findall(prose(page)):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+        count = sum(1 for one in found if one == slug or re.fullmatch(rf"{re.escape(slug)}-\d+", one))
+        found.add(f"{slug}-{count}" if count else slug)
+    return found
+
+
+def row(page: Path, first: str) -> list[str]:
+    """The cells of the table row that begins with a cell.
+
+    Raises:
+        LookupError: there is none.
+    """
+    for line in prose(page).splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        if line.startswith("|") and cells[0] == first:
+            return cells
+    raise LookupError(f"{name(page)} has no row that begins with {first}")
