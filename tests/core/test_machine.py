@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, Event, Sight, State, advance
@@ -74,3 +78,10 @@ def test_only_what_is_wanted_is_handed_over() -> None:
         for event, after in events.items()
         if after is State.PROVEN
     ]
+
+
+def test_the_page_of_the_states_is_fresh() -> None:
+    """The page about the states is made from the tables; one that was made from others fails the build."""
+    tool = Path(__file__).parents[2] / "tools" / "state_diagram.py"
+    done = subprocess.run([sys.executable, str(tool), "--check"], capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
