@@ -31,8 +31,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(ExitCode.USAGE, f"{self.prog}: {message}\n")
 
 
-def build_parser() -> _Parser:
-    """The parser of all commands; the common options are accepted before and after the verb."""
+def build_parser(words: Sequence[str] | None = None) -> _Parser:
+    """The parser of all commands; the common options are accepted before and after the verb.
+
+    Args:
+        words: what is to be parsed: what can't be needed for it is left out. None leaves nothing out.
+    """
     parser = _Parser(
         prog=PROGRAM,
         description="Keeps a device up to date from a Mender server.",
@@ -65,17 +69,11 @@ def build_parser() -> _Parser:
     )
     verb("send-inventory", "make the daemon send the inventory now; without a daemon, send it", _send_inventory)
 
-    artifact = verb("artifact", "look into an Artifact file", _no_command)
-    artifact_verbs = artifact.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
-    cat = artifact_verbs.add_parser(
-        "cat",
-        help="write one payload file to standard output, proven",
-        epilog=_EPILOG,
-        parents=[_common_options(is_default=False)],
-    )
-    cat.add_argument("artifact", metavar="ARTIFACT", help="the Artifact file")
-    cat.add_argument("file", metavar="FILE", nargs="?", help="the payload file; may be left out when there is only one")
-    cat.set_defaults(run=_artifact_cat)
+    artifact = verb("artifact", "look into Artifact files, prove, make and sign them", _no_command)
+    if words is None or "artifact" in words:
+        from .artifact.options import add_commands
+
+        add_commands(artifact, {"epilog": _EPILOG, "parents": [_common_options(is_default=False)]})
     return parser
 
 
@@ -119,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    options = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = build_parser(words).parse_args(words)
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal can't show ends nothing
@@ -274,12 +273,6 @@ def _wake_daemon(paths: Paths, number: int, what: str) -> bool:
         raise MenderError(f"cannot wake the daemon (pid {pid}): {error.strerror}; run this as its user") from error
     print(f"the daemon (pid {pid}) {what} now")
     return True
-
-
-def _artifact_cat(options: argparse.Namespace) -> ExitCode:
-    from .artifactcli import cat
-
-    return cat(options.artifact, options.file)
 
 
 def _no_command(_: argparse.Namespace) -> ExitCode:

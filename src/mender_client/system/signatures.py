@@ -72,8 +72,7 @@ class VerifyKeys:
         """
         self.load()
         for file, key in self._keys.items():
-            forms = der_forms(signature) if key.kind is KeyKind.ECDSA_P256 else (signature,)
-            if any(self._backend.verify(key.pem, manifest, form) for form in forms):
+            if _is_made_by(key, manifest, signature, self._backend):
                 return file
         tried = ", ".join(str(file) for file in self._files)
         raise ArtifactError(
@@ -115,7 +114,7 @@ class SigningKey:
         self._backend = backend
         _read(file)
         try:
-            self._kind = parse_public_key(backend.public_key_pem(self._file).encode()).kind
+            self._public = parse_public_key(backend.public_key_pem(self._file).encode())
         except UnusableKeyError as error:
             raise KeyFileError(f"cannot sign with {file}: {error.reason}; name a private key in PEM form") from error
         except ValueError as error:
@@ -128,7 +127,21 @@ class SigningKey:
             KeyFileError: the back end can't work.
         """
         signature = self._backend.sign(self._file, manifest)
-        return raw_form(signature) if self._kind is KeyKind.ECDSA_P256 else signature
+        return raw_form(signature) if self._public.kind is KeyKind.ECDSA_P256 else signature
+
+    def check(self, manifest: bytes, signature: bytes) -> None:
+        """Refuse a signature that this key didn't make; a ``core.artifact.SignatureCheck``.
+
+        Raises:
+            ArtifactError: it didn't.
+        """
+        if not _is_made_by(self._public, manifest, signature, self._backend):
+            raise ArtifactError(f"cannot accept the Artifact: its signature wasn't made by {self._file}; sign it anew")
+
+
+def _is_made_by(key: PublicKey, manifest: bytes, signature: bytes, backend: Backend) -> bool:
+    forms = der_forms(signature) if key.kind is KeyKind.ECDSA_P256 else (signature,)
+    return any(backend.verify(key.pem, manifest, form) for form in forms)
 
 
 def _read(file: Path) -> bytes:

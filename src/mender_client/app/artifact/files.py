@@ -1,0 +1,123 @@
+"""The files that the commands read and write: one clear error for whatever goes wrong, and never half a result."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedRandom, FileIO
+from pathlib import Path
+
+from mender_client.errors import StorageError
+from mender_client.system.files import storage_error, sync_folder
+
+STANDARD_INPUT = "-"
+
+
+class FileStream:
+    """A file that is read once from front to back; a ``core.artifact.Readable``.
+
+    Args:
+        path: its path, or ``-`` for standard input.
+
+    Raises:
+        StorageError: it can't be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        is_standard = path == STANDARD_INPUT
+        self._name = Path("standard input" if is_standard else path)
+        try:
+            self._file = FileIO(0, closefd=False) if is_standard else FileIO(path)
+        except OSError as error:
+            raise StorageError(f"cannot read {self._name}: {error.strerror}; check the path") from error
+
+    def __enter__(self) -> FileStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer as far as bytes are there; 0 at the end.
+
+        Raises:
+            StorageError: the file can't be read.
+        """
+        try:
+            return self._file.readinto(buffer) or 0
+        except OSError as error:
+            raise storage_error("read", self._name, error) from error
+
+
+def regular_size(path: str) -> int:
+    """Give the size in bytes of a regular file: one that can be read twice.
+
+    Raises:
+        StorageError: it isn't there, or it is a folder, a pipe or a device.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise storage_error("read", Path(path), error) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise StorageError(f"cannot read {path}: it isn't a regular file, and it must be read twice; copy it into one")
+    return status.st_size
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[BufferedRandom]:
+    """Write a file that appears under its name only when it is whole and on disk.
+
+    The file at the end of a symbolic link is replaced, not the link; an existing file's permissions are kept.
+
+    Args:
+        path: where the file goes.
+
+    Raises:
+        StorageError: it can't be written; what was there before still is.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name[:200]}.{os.urandom(8).hex()}.tmp")
+    try:
+        mode = _mode_of(target)
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            with open(descriptor, "w+b") as file:
+                yield file
+                file.flush()
+                if mode is not None:
+                    os.fchmod(descriptor, mode)
+                os.fsync(descriptor)
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+    except OSError as error:
+        raise storage_error("write", path, error) from error
+
+
+def _mode_of(target: Path) -> int | None:
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        raise StorageError(f"cannot write {target}: there is something that isn't a regular file; name another path")
+    return stat.S_IMODE(mode)
+
+
+def emit(data: bytes | memoryview) -> None:
+    """Write to standard output, at once.
+
+    Raises:
+        OSError: it can't be written; the command line tells that for all commands.
+        StorageError: there is no standard output.
+    """
+    if sys.stdout is None:
+        raise StorageError("cannot write to standard output: it is closed; open it")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,129 @@
+"""``artifact show``, ``verify`` and ``cat``: each proves the whole Artifact, in one pass, from a file or a pipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mender_client.app.exitcodes import ExitCode
+from mender_client.core.artifact import ArtifactReader, Header, PayloadFile, check_depends, prove
+from mender_client.errors import ArtifactError, ConfigError, KeyFileError
+
+from .files import FileStream, emit
+from .text import as_text, safe
+
+_PIECE_BYTES = 256 * 1024
+
+
+def show(artifact: str, *, is_json_wanted: bool) -> ExitCode:
+    """Print what an Artifact says, after proving it; augmented ones, too, which a device refuses.
+
+    Args:
+        artifact: the path of the Artifact, or ``-``.
+        is_json_wanted: for programs instead of people.
+
+    Raises:
+        ArtifactError: the Artifact is broken.
+        StorageError: it can't be read.
+    """
+    with FileStream(artifact) as stream:
+        header = prove(stream, accept_augmented=True)
+    text = json.dumps(header.describe(), indent=2) if is_json_wanted else as_text(header)
+    emit(text.encode() + b"\n")
+    return ExitCode.DONE
+
+
+def verify(artifact: str, *, keys: Sequence[str], device_type: str | None) -> ExitCode:
+    """Prove an Artifact as a device does, and say so in one line.
+
+    Args:
+        artifact: the path of the Artifact, or ``-``.
+        keys: files of public keys; when there are some, one must have signed it.
+        device_type: it must be for this type of device; None: for whichever.
+
+    Raises:
+        ArtifactError: the Artifact is broken, unsigned or wrongly signed, or for other devices.
+        KeyFileError: a key can't be used.
+        StorageError: the Artifact can't be read.
+    """
+    check = _SignerNote(keys) if keys else None
+    with FileStream(artifact) as stream:
+        reader = ArtifactReader(stream, check_signature=check)
+        header = reader.read_header()
+        if device_type is not None:
+            _check_device_type(header, device_type)
+        reader.finish()
+    if check is not None:
+        signature = f"signed with the key of {check.signer}"
+    else:
+        signature = "signed, but no key was given to check that" if header.signed else "not signed"
+    emit(safe(f"{header.artifact_name}: whole and proven; {signature}\n").encode())
+    return ExitCode.DONE
+
+
+class _SignerNote:
+    """Checks a signature, and notes which key made it."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        from mender_client.system.keys import choose_backend
+        from mender_client.system.signatures import VerifyKeys
+
+        self._keys = VerifyKeys("--key", [Path(file) for file in files], choose_backend())
+        self.signer = Path()
+        try:
+            self._keys.load()
+        except ConfigError as error:
+            raise KeyFileError(str(error)) from error
+
+    def __call__(self, manifest: bytes, signature: bytes) -> None:
+        self.signer = self._keys.signer(manifest, signature)
+
+
+def _check_device_type(header: Header, device_type: str) -> None:
+    """Check the device type alone: what is installed on the device isn't known here."""
+    payload = replace(header.payload, depends={})
+    only_type = replace(header, depends_names=(), depends_groups=(), payload=payload)
+    check_depends(only_type, device_type=device_type, artifact_name="", provides={})
+
+
+def cat(artifact: str, name: str | None) -> ExitCode:
+    """Write one payload file to standard output and prove the whole Artifact on the way.
+
+    Bytes are written before the last of them is proven, because nothing is held back in memory: only when the exit
+    code is 0 may they be used.
+
+    Args:
+        artifact: the path of the Artifact, or ``-``.
+        name: the payload file; None takes the only one.
+
+    Raises:
+        ArtifactError: the Artifact is broken or has no such file.
+        StorageError: the Artifact can't be read.
+    """
+    with FileStream(artifact) as stream:
+        reader = ArtifactReader(stream)
+        names = [file.name for file in reader.read_header().payload.files]
+        wanted = name if name is not None else _only(names)
+        is_found = False
+        for file in reader.payload_files():
+            if file.name == wanted:
+                is_found = True
+                _copy(file)
+        reader.finish()
+    if not is_found:
+        raise ArtifactError(f"cannot find the payload file {wanted!r}; the Artifact has {', '.join(names) or 'none'}")
+    return ExitCode.DONE
+
+
+def _only(names: list[str]) -> str:
+    if len(names) != 1:
+        raise ArtifactError(f"cannot choose a payload file: the Artifact has {', '.join(names) or 'none'}; name one")
+    return names[0]
+
+
+def _copy(file: PayloadFile) -> None:
+    buffer = memoryview(bytearray(_PIECE_BYTES))
+    while count := file.readinto(buffer):
+        emit(buffer[:count])

@@ -1,0 +1,182 @@
+"""``artifact write`` and ``artifact sign``: the same bytes for the same input, and never half an Artifact."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mender_client.app.exitcodes import ExitCode
+from mender_client.core.artifact import (
+    ArtifactSpec,
+    Compression,
+    Limits,
+    PayloadSource,
+    prove,
+    sign_artifact,
+    write_artifact,
+)
+from mender_client.errors import ArtifactError, StorageError
+from mender_client.system.files import read_text
+from mender_client.system.keys import choose_backend
+from mender_client.system.signatures import SigningKey
+
+from .files import FileStream, regular_size, replaced
+
+_ROOTFS = "rootfs-image"
+_OLD_ROOTFS_CLEARS = ("artifact_group", "rootfs_image_checksum")
+"""What root file system Artifacts of older formats left on the device."""
+
+
+def write_rootfs(options: Namespace) -> ExitCode:
+    """Write an Artifact of one root file system image; arguments and errors as of ``write_module``."""
+    clears = () if options.no_default_clears_provides else _OLD_ROOTFS_CLEARS
+    checksum_key = None if options.no_checksum_provide else f"{options.software_filesystem or _ROOTFS}.checksum"
+    return _write(options, _ROOTFS, _default_provides(options), (*clears, *_default_clears(options)), checksum_key)
+
+
+def write_module(options: Namespace) -> ExitCode:
+    """Write an Artifact for an update module.
+
+    Args:
+        options: what ``options.add_commands`` accepts.
+
+    Raises:
+        ArtifactError: a device would refuse what is asked for, or a file changes while it is read.
+        KeyFileError: the key can't sign.
+        StorageError: a file can't be read, or the Artifact can't be written; there is none then.
+    """
+    name = options.software_name or options.payload_type
+    return _write(options, options.payload_type, _default_provides(options, name), _default_clears(options, name), None)
+
+
+def write_bootstrap(options: Namespace) -> ExitCode:
+    """Write an Artifact without payload, which only says what a device provides; as ``write_module``."""
+    return _write(options, None, {}, (), None)
+
+
+def _default_provides(options: Namespace, name: str | None = None) -> dict[str, str]:
+    if options.software_version is None and options.no_default_software_version:
+        return {}
+    return {f"{_software(options, name)}.version": options.software_version or options.artifact_name}
+
+
+def _default_clears(options: Namespace, name: str | None = None) -> tuple[str, ...]:
+    return () if options.no_default_clears_provides else (f"{_software(options, name)}.*",)
+
+
+def _software(options: Namespace, name: str | None) -> str:
+    """The key that the software's version is kept under: the file system that it lives in, then its name."""
+    base = options.software_filesystem or _ROOTFS
+    name = name or options.software_name
+    return f"{base}.{name}" if name else base
+
+
+def _write(
+    options: Namespace,
+    payload_type: str | None,
+    provides: Mapping[str, str],
+    clears: Sequence[str],
+    checksum_key: str | None,
+) -> ExitCode:
+    spec = ArtifactSpec(
+        artifact_name=options.artifact_name,
+        device_types=options.device_type,
+        payload_type=payload_type,
+        artifact_group=options.provides_group,
+        depends_names=options.artifact_name_depends,
+        depends_groups=options.depends_groups,
+        provides={**provides, **dict(options.provides)} or None,
+        depends=_gathered(options.depends),
+        clears=tuple(dict.fromkeys((*options.clears_provides, *clears))) or None,
+        meta_data=_meta_data(options.meta_data),
+        scripts=_scripts(options.script),
+        compression=Compression(options.compression),
+        checksum_key=checksum_key,
+    )
+    sources = [_source(file) for file in options.file]
+    output = Path(options.output_path)
+    _refuse_overwriting(output, [*options.file, *options.script, options.meta_data, options.key])
+    key = SigningKey(Path(options.key), choose_backend()) if options.key else None
+    with replaced(output) as out:
+        write_artifact(out, spec, sources, sign=key.sign if key else None)
+    return ExitCode.DONE
+
+
+def _gathered(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """Bring several values of one key together: one of them must be there."""
+    result: dict[str, list[str]] = {}
+    for key, value in pairs:
+        result.setdefault(key, []).append(value)
+    return result
+
+
+def _meta_data(file: str | None) -> Mapping[str, Any] | None:
+    if file is None:
+        return None
+    try:
+        value = json.loads(read_text(Path(file), limit=Limits().json_bytes))
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ArtifactError(f"cannot use {file} as meta-data: it isn't JSON ({where}: {error.msg.lower()})") from error
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(
+            f"cannot use {file} as meta-data: a number is too long, or it is nested too deep"
+        ) from error
+    if not isinstance(value, dict):
+        raise ArtifactError(f"cannot use {file} as meta-data: it isn't a JSON object; put braces around it")
+    return value
+
+
+def _scripts(files: Sequence[str]) -> dict[str, bytes]:
+    scripts: dict[str, bytes] = {}
+    for file in files:
+        name = os.path.basename(file)
+        if name in scripts:
+            raise ArtifactError(f"cannot write the Artifact: there are two scripts named {name}; rename one")
+        regular_size(file)
+        try:
+            with open(file, "rb") as stream:
+                scripts[name] = stream.read(Limits().header_bytes + 1)
+        except OSError as error:
+            raise StorageError(f"cannot read {file}: {error.strerror}; check its owner and mode") from error
+    return scripts
+
+
+def _source(file: str) -> PayloadSource:
+    return PayloadSource(os.path.basename(file), regular_size(file), lambda: FileStream(file))
+
+
+def _refuse_overwriting(output: Path, inputs: Sequence[str | None]) -> None:
+    if any(file is not None and os.path.exists(output) and os.path.samefile(file, output) for file in inputs):
+        raise StorageError(f"cannot write {output}: it is one of the files to read; name another path")
+
+
+def sign(artifact: str, *, key: str, output: str | None) -> ExitCode:
+    """Sign an Artifact, whose old signature is replaced; nothing else in it changes.
+
+    What has been written is proven, and its signature checked, before it gets its name: no broken Artifact becomes
+    a signed one.
+
+    Args:
+        artifact: the Artifact.
+        key: the private key, PEM.
+        output: where the signed Artifact goes; None: in the place of the old one.
+
+    Raises:
+        ArtifactError: the Artifact is broken.
+        KeyFileError: the key can't sign.
+        StorageError: a file can't be read or written; what was there before still is.
+    """
+    signing = SigningKey(Path(key), choose_backend())
+    regular_size(artifact)
+    if output is not None:
+        _refuse_overwriting(Path(output), [key])
+    with FileStream(artifact) as source, replaced(Path(output or artifact)) as out:
+        sign_artifact(source, out, signing.sign)
+        out.seek(0)
+        prove(out, check_signature=signing.check, accept_augmented=True)
+    return ExitCode.DONE

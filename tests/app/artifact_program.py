@@ -1,0 +1,72 @@
+"""Runs ``artifact …`` in this process, and holds the reference tool's inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from mender_client.app.cli import main
+
+DATA = Path(__file__).parents[1] / "data" / "artifacts"
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+P256 = ec.generate_private_key(ec.SECP256R1())
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+def make_run(capture: pytest.CaptureFixture[bytes]) -> Run:
+    """Make a function that runs one command."""
+
+    def run(*words: str | Path) -> Done:
+        try:
+            code = main(["artifact", *map(str, words)])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capture.readouterr()
+        return Done(code, out, err.decode())
+
+    return run
+
+
+def described(run: Run, artifact: Path) -> dict[str, Any]:
+    """What ``show --json`` says."""
+    done = run("show", "--json", artifact)
+    assert (0, "") == (done.code, done.err)
+    result = json.loads(done.out)
+    assert isinstance(result, dict)
+    return result
+
+
+def payload_of(run: Run, artifact: Path, folder: Path) -> Sequence[Path]:
+    """Take the payload files out of an Artifact."""
+    paths = []
+    for file in described(run, artifact)["payloads"][0]["files"]:
+        path = folder / file["name"]
+        path.write_bytes(run("cat", artifact, file["name"]).out)
+        paths.append(path)
+    return paths
+
+
+def key_pair(folder: Path, name: str, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:
+    """Write a private and a public key."""
+    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return private, public

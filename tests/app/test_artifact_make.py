@@ -1,0 +1,326 @@
+"""``artifact write`` and ``sign``: like the reference tool's, the same every time, and never half."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.artifact_program import DATA, P256, RSA, Run, described, key_pair, make_run, payload_of
+
+BOARD = ("-t", "qemux86-64")
+
+
+@pytest.fixture
+def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Runs one command."""
+    return make_run(capsysbinary)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A root file system image, so to speak."""
+    path = tmp_path / "rootfs.img"
+    path.write_bytes(b"image" * 10_000)
+    return path
+
+
+ROOTFS = {
+    "rootfs-none": ("none", ()),
+    "rootfs-gzip": ("gzip", ()),
+    "rootfs-lzma": ("xz", ()),
+    "rootfs-zstd_better": ("zstd", ()),
+    "signed-rsa": ("gzip", ("-t", "raspberrypi4")),
+    "signed-ecdsa": ("gzip", ()),
+}
+
+
+@pytest.mark.parametrize("name", ROOTFS)
+def test_root_file_systems_read_as_the_reference_tool_s(run: Run, tmp_path: Path, name: str) -> None:
+    """The same inputs give the same description, checksums and default provides and clears included."""
+    expected = described(run, DATA / f"{name}.mender")
+    (file,) = payload_of(run, DATA / f"{name}.mender", tmp_path)
+    compression, words = ROOTFS[name]
+    out = tmp_path / "out.mender"
+    signing = ("-k", key_pair(tmp_path, "key", RSA)[0]) if expected["signed"] else ()
+    words = (*words, "-f", str(file), "-o", str(out), "--compression", compression)
+    done = run("write", "rootfs-image", "-n", name, *BOARD, *words, *signing)
+    assert (0, b"", "") == (done.code, done.out, done.err)
+    assert expected == described(run, out)
+
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "module-files-scripts-meta": ("-n", "module-single-file", "-T", "single-file"),
+    "empty-payload-file": ("-n", "empty-file", "-T", "empty-file"),
+    "no-provides-fields": (
+        "-n", "no-default-provides", "-T", "no-default-provides",
+        "--no-default-software-version", "--no-default-clears-provides",
+    ),
+    "depends-provides": (
+        "-n", "depends-provides", "-T", "app", "--provides", "app.version:2.1",
+        "--depends", "rootfs-image.checksum:abc", "--clears-provides", "app.*", "-N", "old-1",
+        "--artifact-name-depends", "old-2",
+        "--depends-groups", "group1", "--provides-group", "group2",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_read_as_the_reference_tool_s(run: Run, tmp_path: Path, name: str) -> None:
+    """Files, scripts, meta-data, provides, depends, groups and clears: each by the option that engineers know."""
+    expected = described(run, DATA / f"{name}.mender")
+    files = payload_of(run, DATA / f"{name}.mender", tmp_path)
+    words = ["-f", *map(str, files)] if files else []
+    meta_data = expected["payloads"][0]["meta_data"]
+    if meta_data is not None:
+        (tmp_path / "meta.json").write_text(json.dumps(meta_data))
+        words += ["--meta-data", str(tmp_path / "meta.json")]
+    for script in expected["scripts"]:
+        (tmp_path / script["name"]).write_text("#!/bin/sh\nexit 0\n")
+        words += ["--script", str(tmp_path / script["name"])]
+    done = run("write", "module-image", *MODULES[name], *BOARD, *words, "-o", tmp_path / "out.mender")
+    assert (0, "") == (done.code, done.err)
+    assert expected == described(run, tmp_path / "out.mender")
+
+
+def test_an_artifact_without_payload_reads_as_the_reference_tool_s(run: Run, tmp_path: Path) -> None:
+    """A bootstrap Artifact only says what the device provides."""
+    words = ("-n", "bootstrap", "-p", "rootfs-image.version:v1", "--clears-provides", "rootfs-image.*")
+    assert 0 == run("write", "bootstrap-artifact", *words, *BOARD, "-o", tmp_path / "out").code
+    assert described(run, DATA / "bootstrap-no-payload.mender") == described(run, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("words", "provides", "clears"),
+    [
+        ((), {"rootfs-image.version": "n"}, "rootfs-image.*"),
+        (("--software-name", "boot"), {"rootfs-image.boot.version": "n"}, "rootfs-image.boot.*"),
+        (("--software-filesystem", "data"), {"data.version": "n"}, "data.*"),
+        (("--software-version", "7"), {"rootfs-image.version": "7"}, "rootfs-image.*"),
+        (
+            ("--software-version", "7", "--no-default-software-version"),
+            {"rootfs-image.version": "7"},
+            "rootfs-image.*",
+        ),
+        (("-p", "rootfs-image.version:own"), {"rootfs-image.version": "own"}, "rootfs-image.*"),
+    ],
+)
+def test_the_software_s_version(
+    run: Run, tmp_path: Path, image: Path, words: tuple[str, ...], provides: dict[str, str], clears: str
+) -> None:
+    """File system, name and version of the software make the default provides and clears; own provides win."""
+    common = ("-n", "n", *BOARD, "-f", image, "-o", tmp_path / "out", "--no-checksum-provide")
+    assert 0 == run("write", "rootfs-image", *common, *words).code
+    payload = described(run, tmp_path / "out")["payloads"][0]
+    assert (provides, ["artifact_group", "rootfs_image_checksum", clears]) == (payload["provides"], payload["clears"])
+
+
+def test_several_values_of_one_depends(run: Run, tmp_path: Path) -> None:
+    """A key that is given again takes another value that will do; a value may hold colons."""
+    words = ("--depends", "a:1", "--depends", "a:2:3", "--depends", "b:")
+    assert 0 == run("write", "module-image", "-n", "n", "-T", "app", *BOARD, *words, "-o", tmp_path / "out").code
+    assert {"a": ["1", "2:3"], "b": [""]} == described(run, tmp_path / "out")["payloads"][0]["depends"]
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "xz", "zstd"])
+def test_the_same_input_gives_the_same_bytes(run: Run, tmp_path: Path, image: Path, compression: str) -> None:
+    """Neither time, name of the output nor the file's times and modes get into an Artifact; nor does RSA add chance."""
+    key, _ = key_pair(tmp_path, "key", RSA)
+    contents = []
+    for turn in range(2):
+        os.utime(image, (turn * 1000, turn * 1000))
+        image.chmod(0o600 + turn)
+        out = tmp_path / f"out-{turn}"
+        words = ("-n", "n", *BOARD, "-f", image, "-o", out, "--compression", compression, "-k", key)
+        assert 0 == run("write", "rootfs-image", *words).code
+        contents.append(out.read_bytes())
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("kind", ["RSA", "P-256"])
+def test_write_verify_sign_verify(run: Run, tmp_path: Path, image: Path, kind: str) -> None:
+    """A signature can be there from the start, come later or be replaced; the payload stays as it is."""
+    key, public = key_pair(tmp_path, "key", RSA if kind == "RSA" else P256)
+    other_key, other_public = key_pair(tmp_path, "other", P256 if kind == "RSA" else RSA)
+    plain, signed, later = tmp_path / "plain", tmp_path / "signed", tmp_path / "later"
+    words = ("write", "rootfs-image", "-n", "n", *BOARD, "-f", image)
+    assert 0 == run(*words, "-o", plain).code
+    assert 0 == run(*words, "-o", signed, "--key", key).code
+    assert (1, 0) == (run("verify", plain, "-k", public).code, run("verify", signed, "-k", public).code)
+
+    assert 0 == run("sign", plain, "--key", key, "-o", later).code
+    assert b"not signed" in run("verify", plain).out
+    assert f"signed with the key of {public}".encode() in run("verify", later, "-k", public).out
+    if kind == "RSA":
+        assert signed.read_bytes() == later.read_bytes()
+
+    done = run("sign", later, "--key", other_key)
+    assert (0, b"", "") == (done.code, done.out, done.err)
+    assert (1, 0) == (run("verify", later, "-k", public).code, run("verify", later, "-k", other_public).code)
+    assert image.read_bytes() == run("cat", later).out
+    assert {**described(run, plain), "signed": True} == described(run, later)
+
+
+def test_sign_keeps_links_and_modes(run: Run, tmp_path: Path) -> None:
+    """In place means the file that a link leads to, with its permissions; nothing else is left in the folder."""
+    key, public = key_pair(tmp_path, "key", P256)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    target = folder / "release.mender"
+    target.write_bytes((DATA / "rootfs-none.mender").read_bytes())
+    target.chmod(0o640)
+    (tmp_path / "link").symlink_to(target)
+    assert 0 == run("sign", tmp_path / "link", "-k", key).code
+    assert (tmp_path / "link").is_symlink()
+    assert 0o640 == stat.S_IMODE(target.stat().st_mode)
+    assert [target] == list(folder.iterdir())
+    assert 0 == run("verify", target, "-k", public).code
+
+
+def test_augmented_artifacts_can_be_signed(run: Run, tmp_path: Path) -> None:
+    """A signature covers the manifest; whether a device takes the augmented parts is the device's to decide."""
+    key, _ = key_pair(tmp_path, "key", P256)
+    assert 0 == run("sign", DATA / "augmented.mender", "-k", key, "-o", tmp_path / "out").code
+    assert {**described(run, DATA / "augmented.mender"), "signed": True} == described(run, tmp_path / "out")
+
+
+@pytest.mark.parametrize("where", [600, 3000, -2000, None], ids=["version", "header", "payload", "truncated"])
+def test_no_broken_artifact_is_signed(run: Run, tmp_path: Path, where: int | None) -> None:
+    """What can't be proven stays as it is, and no other file is left."""
+    key, _ = key_pair(tmp_path, "key", P256)
+    content = bytearray((DATA / "rootfs-none.mender").read_bytes())
+    if where is None:
+        del content[-700:]
+    else:
+        content[where] ^= 1
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    artifact = folder / "broken.mender"
+    artifact.write_bytes(content)
+    done = run("sign", artifact, "-k", key)
+    assert 1 == done.code
+    assert done.err.startswith("mender-python-client: cannot ")
+    assert bytes(content) == artifact.read_bytes()
+    assert [artifact] == list(folder.iterdir())
+
+
+def planted(folder: Path) -> None:
+    """The files that the wrong inputs speak of."""
+    for name, content in {
+        "rootfs.img": "image",
+        "ArtifactInstall_Enter_10": "#!/bin/sh\n",
+        "good.json": "{}",
+        "list.json": "[1]",
+        "broken.json": '{\n"a": }',
+        "twice.json": '{"a": NaN}',
+        "deep.json": "[" * 100_000,
+        "there": "what is there already",
+    }.items():
+        (folder / name).write_text(content)
+    (folder / "huge.json").write_text(json.dumps({"a": "x" * 300_000}))
+    (folder / "sub").mkdir()
+    (folder / "sub" / "rootfs.img").write_text("another")
+    (folder / "sub" / "ArtifactInstall_Enter_10").write_text("#!/bin/sh\n")
+    os.mkfifo(folder / "fifo")
+    key_pair(folder, "key", P256)
+
+
+WRITE_ROOTFS = "write rootfs-image -n n -t b -o out"
+WRITE_MODULE = "write module-image -n n -t b -T app -o out"
+WRONG: dict[str, tuple[int, str]] = {
+    "write": (64, "the following arguments are required: COMMAND"),
+    "write rootfs-image -t b -f rootfs.img -o out": (64, "required: -n/--artifact-name"),
+    "write rootfs-image -n n -f rootfs.img -o out": (64, "required: -t/--device-type"),
+    "write rootfs-image -n n -t b -f rootfs.img": (64, "required: -o/--output-path"),
+    "write module-image -n n -t b -o out": (64, "required: -T/--type"),
+    WRITE_ROOTFS: (64, "required: -f/--file"),
+    f"{WRITE_ROOTFS} -f rootfs.img -f good.json": (64, "-f: give it once"),
+    f"{WRITE_ROOTFS} -f -": (64, "must be the path of a file"),
+    "write rootfs-image -n n -t b -f rootfs.img -o -": (64, "must be the path of a file"),
+    f"{WRITE_ROOTFS} -f rootfs.img --compression lz4": (64, "invalid choice: 'lz4'"),
+    f"{WRITE_MODULE} --provides novalue": (64, "'novalue' isn't of the form key:value"),
+    f"{WRITE_MODULE} --depends :x": (64, "isn't of the form key:value"),
+    f"{WRITE_MODULE} --provides a=b:x": (64, "isn't of the form key:value"),
+    f"{WRITE_MODULE} -s good.json": (64, "'good.json' would never run; a state script is named like Artifact"),
+    f"{WRITE_MODULE} -n \x1b[2J": (64, "must be a text of one line"),
+    "sign - -k key.pem": (64, "must be the path of a file"),
+    "sign there": (64, "required: -k/--key"),
+    "show": (64, "required: FILE"),
+    "verify": (64, "required: FILE"),
+    f"{WRITE_ROOTFS} -f gone.img": (1, "cannot read gone.img: No such file"),
+    f"{WRITE_ROOTFS} -f sub": (1, "cannot read sub: it isn't a regular file"),
+    f"{WRITE_ROOTFS} -f fifo": (1, "cannot read fifo: it isn't a regular file"),
+    f"{WRITE_ROOTFS} -f rootfs.img -k key.pub": (1, "cannot sign with key.pub"),
+    f"{WRITE_ROOTFS} -f rootfs.img -k gone.pem": (1, "cannot read the key gone.pem: No such file"),
+    f"{WRITE_MODULE} -f rootfs.img sub/rootfs.img": (1, "'rootfs.img' twice"),
+    f"{WRITE_MODULE} -s ArtifactInstall_Enter_10 sub/ArtifactInstall_Enter_10": (1, "two scripts named"),
+    f"{WRITE_MODULE} -s sub/ArtifactInstall_Enter_99": (1, "cannot read sub/ArtifactInstall_Enter_99: No such file"),
+    f"{WRITE_MODULE} -m gone.json": (1, "cannot read gone.json: No such file"),
+    f"{WRITE_MODULE} -m list.json": (1, "cannot use list.json as meta-data: it isn't a JSON object"),
+    f"{WRITE_MODULE} -m broken.json": (1, "it isn't JSON (line 2, column 6: expecting value)"),
+    f"{WRITE_MODULE} -m twice.json": (1, "meta-data isn't valid JSON"),
+    f"{WRITE_MODULE} -m deep.json": (1, "deep.json as meta-data"),
+    f"{WRITE_MODULE} -m huge.json": (1, "cannot read huge.json: it is larger than 262144 bytes"),
+    "write rootfs-image -n n -t b -f rootfs.img -o rootfs.img": (1, "it is one of the files to read; name another"),
+    "write rootfs-image -n n -t b -f rootfs.img -o sub": (1, "isn't a regular file; name another path"),
+    "write rootfs-image -n n -t b -f rootfs.img -o /dev/null": (1, "isn't a regular file; name another path"),
+    "write rootfs-image -n n -t b -f rootfs.img -o no/folder": (1, "cannot write no/folder: No such file"),
+    "sign there -k key.pem": (1, "cannot "),
+    "sign gone -k key.pem": (1, "cannot read gone: No such file"),
+    "sign fifo -k key.pem": (1, "cannot read fifo: it isn't a regular file"),
+    "sign there -k there": (1, "cannot sign with there"),
+    "sign there -k key.pem -o key.pem": (1, "cannot write key.pem: it is one of the files to read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WRONG, ids=lambda words: repr(words).strip("'"))
+def test_wrong_inputs(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """One clear line, exit code 1, or 64 for wrong usage; no file is made or changed."""
+    planted(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    code, said = WRONG[words]
+    done = run(*words.split(" "))
+    assert (code, b"") == (done.code, done.out), done.err
+    line = done.err.splitlines()[-1]
+    assert said in line
+    assert line.startswith("mender-python-client")
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    if code == 1:
+        assert 1 == done.err.count("\n")
+
+
+MEASURE = """
+import resource, sys
+from mender_client.app.cli import main
+code = main(sys.argv[1:])
+print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+
+def peak_kib(*words: str | Path) -> int:
+    """The peak memory of a command in KiB."""
+    program = [sys.executable, "-c", MEASURE, "artifact", *map(str, words)]
+    done = subprocess.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120, check=False)
+    code, peak = done.stderr.split()
+    assert b"0" == code
+    return int(peak)
+
+
+def test_memory_stays_flat(tmp_path: Path) -> None:
+    """Nothing is held in memory: 64 MiB cost no command more than 1 MiB does, give or take 4 MiB."""
+    key, _ = key_pair(tmp_path, "key", P256)
+    peaks: dict[int, list[int]] = {}
+    for mib in (1, 64):
+        image, out = tmp_path / f"{mib}.img", tmp_path / f"{mib}.mender"
+        with image.open("wb") as file:
+            file.truncate(mib << 20)
+        words = ("-n", "n", *BOARD, "-f", image, "-o", out, "--compression", "none")
+        peaks[mib] = [peak_kib("write", "rootfs-image", *words)]
+        peaks[mib] += [peak_kib("sign", out, "-k", key), peak_kib("show", out), peak_kib("cat", out)]
+    assert all(large - small < 4096 for small, large in zip(peaks[1], peaks[64], strict=True)), peaks
