@@ -81,8 +81,8 @@ class NextForm(Enum):
 
 
 def printable(text: str, *, limit: int = 200) -> str:
-    """Text from outside made fit for a log line: one line, no control characters, bounded length."""
-    clean = _CONTROL.sub("?", text)
+    """Text from outside made fit for a log line: one line, nothing that steers a terminal, bounded length."""
+    clean = "".join(character if character.isprintable() else "?" for character in text)
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
