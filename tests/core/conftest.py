@@ -1,4 +1,4 @@
-"""Properties are tried on the same cases in every run, and as slowly as the machine likes; fuzzing looks for new ones."""
+"""Properties are tried on the same cases in every run, without a time limit; fuzzing looks for new cases."""
 
 from __future__ import annotations
 
