@@ -22,12 +22,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def lean_environment() -> Iterator[Path]:
-    """A virtual environment with this client and urllib3 only, as on a device; yields its ``bin`` folder."""
+def lean_environment(*extras: str) -> Iterator[Path]:
+    """A virtual environment with this client, urllib3 and the named extras only; yields its ``bin`` folder."""
     with tempfile.TemporaryDirectory(prefix="mender-bench-") as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder) / "bin" / "python"
-        subprocess.run([str(python), "-m", "pip", "install", "-q", str(PROJECT)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", f"{PROJECT}[{','.join(extras)}]"], check=True)
         yield python.parent
 
 

@@ -1,7 +1,8 @@
-"""Download, prove and store, beside curl: ``python -m benchmarks.download [--mib 1024] [--compression none]``.
+"""Download, prove and store, beside the tools of the trade: ``python -m benchmarks.download [PART …]``.
 
-Wall and CPU time and peak memory for one Artifact over https from nginx on loopback; the peers fetch the same file with
-``curl -o``, and hash it afterwards with ``openssl dgst -sha256``. Each is run several times in turn, the best counts.
+Parts: ``speed`` (1 GiB, beside ``curl -o`` and ``openssl dgst -sha256``), ``gzip`` and ``zstd`` (beside
+``gzip -dc | openssl dgst -sha256`` and the like), ``memory`` (peak at three sizes). Over https from nginx on loopback;
+each is run several times in turn with its peers, and the fastest counts. TMPDIR says where the files go.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,27 +40,19 @@ class Cost:
         return f"wall {self.wall_seconds:6.2f} s, CPU {self.cpu_seconds:6.2f} s, peak {self.peak_mib:6.1f} MiB"
 
 
-class _Pattern:
-    """Bytes that compress about as well as a root file system, without a file of them."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-        self._block = (os.urandom(96 * 1024) + b"mender" * 10923)[: 160 * 1024]
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        count = min(len(buffer), self._left, len(self._block))
-        buffer[:count] = self._block[:count]
-        self._left -= count
-        return count
+def _write_payload(path: Path, size: int) -> None:
+    """Bytes that compress to about two thirds, as a root file system does."""
+    with path.open("wb") as file:
+        while size:
+            block = os.urandom(96 * 1024) + b"mender" * 8192
+            file.write(block[:size])
+            size -= len(block[:size])
 
 
 def make_artifact(path: Path, *, mib: int, compression: Compression = Compression.NONE) -> None:
     """Write a rootfs Artifact of so many MiB of payload."""
     payload = path.with_suffix(".img")
-    with payload.open("wb") as file:
-        source, view = _Pattern(mib * 1024 * 1024), memoryview(bytearray(1024 * 1024))
-        while count := source.readinto(view):
-            file.write(view[:count])
+    _write_payload(payload, mib * 1024 * 1024)
     with path.open("w+b") as out:
         write_artifact(
             out,
@@ -93,11 +85,6 @@ def run_client(python: Path, server: FileServer, name: str, folder: Path) -> Cos
     return Cost(figures["wall_seconds"], figures["cpu_seconds"], figures["peak_mib"])
 
 
-def best(run: Callable[[], Cost], times: int) -> Cost:
-    """The fastest of several runs."""
-    return min((run() for _ in range(times)), key=lambda cost: cost.wall_seconds)
-
-
 @contextmanager
 def served_artifact(mib: int, compression: Compression) -> Iterator[tuple[FileServer, Path]]:
     """An Artifact on a running file server, and a folder to fetch it into."""
@@ -106,38 +93,90 @@ def served_artifact(mib: int, compression: Compression) -> Iterator[tuple[FileSe
         yield server, Path(folder)
 
 
+def in_turn(runs: Mapping[str, Callable[[], Cost]], times: int) -> dict[str, Cost]:
+    """Run everything several times, one after the other, print and return the fastest of each."""
+    costs: dict[str, list[Cost]] = {name: [] for name in runs}
+    for _ in range(times):
+        for name, run in runs.items():
+            costs[name].append(run())
+    fastest = {name: min(all_costs, key=lambda cost: cost.wall_seconds) for name, all_costs in costs.items()}
+    for name, cost in fastest.items():
+        print(f"  {name:32} {cost}")
+    return fastest
+
+
+def speed(python: Path, times: int) -> None:
+    """One GiB, uncompressed."""
+    print("1 GiB, uncompressed")
+    with served_artifact(1024, Compression.NONE) as (server, folder):
+        target = folder / "curl.mender"
+        curl = ["curl", "-sf", "--cacert", str(server.certificate), "-o", str(target), f"{server.url}/bench.mender"]
+        costs = in_turn(
+            {
+                "curl -o": lambda: run_command(curl),
+                "openssl dgst -sha256": lambda: run_command(["openssl", "dgst", "-sha256", str(target)]),
+                "fetch, prove, store": lambda: run_client(python, server, "bench.mender", folder / "device"),
+            },
+            times,
+        )
+    fetched, hashed, ours = costs.values()
+    print(
+        f"  wall: {ours.wall_seconds / fetched.wall_seconds:.2f} times curl (bar 1.7, aim 1.3), "
+        f"{ours.wall_seconds / (fetched.wall_seconds + hashed.wall_seconds):.2f} times curl and openssl (bar 1.1); "
+        f"CPU: {ours.cpu_seconds / fetched.cpu_seconds:.2f} times curl (bar 2.9 / 1.4 = 2.07)"
+    )
+
+
+def compressed(python: Path, times: int, compression: Compression, tool: str) -> None:
+    """512 MiB of payload, compressed."""
+    print(f"512 MiB of payload, {compression.value}")
+    with served_artifact(512, compression) as (server, folder):
+        member = f"data/0000.tar{compression.suffix}"
+        with (folder / "payload").open("wb") as payload:
+            subprocess.run(["tar", "-xOf", str(server.files / "bench.mender"), member], stdout=payload, check=True)
+        pipeline = f"{tool} -dc < {folder / 'payload'} | openssl dgst -sha256"
+        costs = in_turn(
+            {
+                f"{tool} -dc | openssl dgst": lambda: run_command(["sh", "-c", pipeline]),
+                "fetch, prove, store": lambda: run_client(python, server, "bench.mender", folder / "device"),
+            },
+            times,
+        )
+    peer, ours = costs.values()
+    print(f"  speed: {peer.wall_seconds / ours.wall_seconds:.2f} times the pipeline's (bar 0.8)")
+
+
+def memory(python: Path) -> None:
+    """Peak memory at three sizes."""
+    print("peak memory (bar: 32 MiB, and within 4 MiB of each other)")
+    peaks = []
+    for mib in (16, 256, 2048):
+        with served_artifact(mib, Compression.NONE) as (server, folder):
+            cost = run_client(python, server, "bench.mender", folder / "device")
+        peaks.append(cost.peak_mib)
+        print(f"  {mib:5} MiB: {cost.peak_mib:.1f} MiB")
+    print(f"  largest difference: {max(peaks) - min(peaks):.1f} MiB")
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mib", type=int, default=1024, help="size of the payload")
-    parser.add_argument("--compression", choices=[item.value for item in Compression], default="none")
-    parser.add_argument("--times", type=int, default=3, help="runs of each; the fastest counts")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="speed, gzip, zstd, memory; all by default")
+    parser.add_argument("--times", type=int, default=5, help="runs of each; the fastest counts")
     parser.add_argument("--python", type=Path, help="use this interpreter instead of a new lean environment")
     options = parser.parse_args()
-    print(f"{options.mib} MiB, compression {options.compression} ({machine()})")
-    compression = Compression(options.compression)
-    with served_artifact(options.mib, compression) as (server, folder):
-        target = folder / "curl.mender"
-        curl = ["curl", "-sf", "--cacert", str(server.certificate), "-o", str(target), f"{server.url}/bench.mender"]
-        digest = ["openssl", "dgst", "-sha256", str(target)]
-        fetched = best(lambda: run_command(curl), options.times)
-        hashed = best(lambda: run_command(digest), options.times)
-        if options.python:
-            ours = best(lambda: run_client(options.python, server, "bench.mender", folder / "device"), options.times)
-        else:
-            with lean_environment() as binaries:
-                python = binaries / "python"
-                ours = best(lambda: run_client(python, server, "bench.mender", folder / "device"), options.times)
-    print(f"  curl -o              {fetched}")
-    print(f"  openssl dgst -sha256 {hashed}")
-    print(f"  fetch, prove, store  {ours}")
-    both = fetched.wall_seconds + hashed.wall_seconds
-    print(
-        f"  ratio of wall times: to curl {ours.wall_seconds / fetched.wall_seconds:.2f} (bar 1.7), "
-        f"to curl and openssl {ours.wall_seconds / both:.2f} (bar 1.1); "
-        f"CPU {ours.cpu_seconds / fetched.cpu_seconds:.2f} times curl's"
-    )
-    sys.stdout.flush()
+    parts = options.parts or ["speed", "gzip", "zstd", "memory"]
+    print(machine())
+    with nullcontext(options.python.parent) if options.python else lean_environment("zstd") as binaries:
+        python = binaries / "python"
+        if "speed" in parts:
+            speed(python, options.times)
+        if "gzip" in parts:
+            compressed(python, options.times, Compression.GZIP, "gzip")
+        if "zstd" in parts:
+            compressed(python, options.times, Compression.ZSTD, "zstd")
+        if "memory" in parts:
+            memory(python)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ http {{
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   server {{
     listen 127.0.0.1:{port} ssl;
+    listen 127.0.0.1:{plain_port};
     ssl_certificate {folder}/server.crt;
     ssl_certificate_key {folder}/server.key;
     root {folder}/files;
@@ -35,9 +36,10 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class FileServer:
-    """Where the files are: put them into ``files``, fetch them below ``url``, trust ``certificate``."""
+    """Where the files are: put them into ``files``, fetch them below one of the URLs, trust ``certificate``."""
 
     url: str
+    plain_url: str
     certificate: Path
     files: Path
 
@@ -51,19 +53,19 @@ def nginx(folder: Path) -> Iterator[FileServer]:
     files = folder / "files"
     files.mkdir(parents=True)
     folder.chmod(0o755)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        port, plain_port = one.getsockname()[1], other.getsockname()[1]
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
          "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
          "-keyout", str(folder / "server.key"), "-out", str(folder / "server.crt")],
         check=True, capture_output=True,
     )  # fmt: skip
-    (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=port))
+    (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=port, plain_port=plain_port))
     process = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
     try:
         _wait_for(port)
-        yield FileServer(f"https://127.0.0.1:{port}", folder / "server.crt", files)
+        yield FileServer(f"https://127.0.0.1:{port}", f"http://127.0.0.1:{plain_port}", folder / "server.crt", files)
     finally:
         process.terminate()
         process.wait()
