@@ -166,6 +166,17 @@ def test_write_verify_sign_verify(run: Run, tmp_path: Path, image: Path, kind: s
     assert {**described(run, plain), "signed": True} == described(run, later)
 
 
+def test_what_a_device_would_refuse_isn_t_written(run: Run, tmp_path: Path) -> None:
+    """An image of zeros that compresses beyond a device's bound against bombs is refused where it is made."""
+    with (tmp_path / "zeros.img").open("wb") as file:
+        file.truncate(80 << 20)
+    words = ("-n", "n", *BOARD, "-f", tmp_path / "zeros.img", "-o", tmp_path / "out")
+    done = run("write", "rootfs-image", *words, "--compression", "zstd")
+    assert 1 == done.code
+    assert "data/0000.tar.zst expands to more than" in done.err
+    assert [tmp_path / "zeros.img"] == list(tmp_path.iterdir())
+
+
 def test_sign_keeps_links_and_modes(run: Run, tmp_path: Path) -> None:
     """In place means the file that a link leads to, with its permissions; nothing else is left in the folder."""
     key, public = key_pair(tmp_path, "key", P256)

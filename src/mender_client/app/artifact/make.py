@@ -1,4 +1,7 @@
-"""``artifact write`` and ``artifact sign``: the same bytes for the same input, and never half an Artifact."""
+"""``artifact write`` and ``artifact sign``: the same bytes for the same input, and never half an Artifact.
+
+What was written is read again and proven before it gets its name, so that no file is left that a device refuses.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +107,7 @@ def _write(
     key = SigningKey(Path(options.key), choose_backend()) if options.key else None
     with replaced(output) as out:
         write_artifact(out, spec, sources, sign=key.sign if key else None)
+        _prove(out, key)
     return ExitCode.DONE
 
 
@@ -177,6 +182,11 @@ def sign(artifact: str, *, key: str, output: str | None) -> ExitCode:
         _refuse_overwriting(Path(output), [key])
     with FileStream(artifact) as source, replaced(Path(output or artifact)) as out:
         sign_artifact(source, out, signing.sign)
-        out.seek(0)
-        prove(out, check_signature=signing.check, accept_augmented=True)
+        _prove(out, signing, accept_augmented=True)
     return ExitCode.DONE
+
+
+def _prove(out: BufferedRandom, key: SigningKey | None, *, accept_augmented: bool = False) -> None:
+    """Read what was written as a device does: what a device would refuse, its bounds included, is refused here."""
+    out.seek(0)
+    prove(out, check_signature=key.check if key else None, accept_augmented=accept_augmented)

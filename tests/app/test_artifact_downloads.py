@@ -1,0 +1,72 @@
+"""What a deployment comes to, by who signed its Artifact: the whole client, a server, and no network."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from app.artifact_program import P256, RSA, key_pair
+from mender_client.client.download import DownloadPolicy
+from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
+from mender_client.system.keys import CryptographyBackend, OpensslBackend
+from mender_client.system.signatures import SigningKey, VerifyKeys
+from world import NEW, Answer, Options, Stage, World, at
+
+BACKENDS = {"cryptography": CryptographyBackend, "openssl": OpensslBackend}
+
+
+def deployed(folder: Path, policy: DownloadPolicy, *, signing_key: Path | None = None) -> World:
+    """A device that is offered the release."""
+    out = io.BytesIO()
+    source = PayloadSource("rootfs.img", 200_000, lambda: io.BytesIO(b"i" * 200_000))
+    sign = SigningKey(signing_key, CryptographyBackend()).sign if signing_key else None
+    write_artifact(out, rootfs_image(NEW, ["board"], compression=Compression.NONE), [source], sign=sign)
+    stage = Stage(folder)
+    world = World(stage, Options(policy=policy))
+    world.server.offer(stage.add(NEW, out.getvalue()), NEW)
+    while not list(world.server.state.devices):
+        world.turn()
+    world.server.deploy(NEW)
+    return world
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("signed_by", ["first", "second", "stranger", ""])
+def test_signatures_decide(tmp_path: Path, caplog: pytest.LogCaptureFixture, backend: str, signed_by: str) -> None:
+    """The keys' Artifacts are installed; another's and an unsigned one are refused, and the log says which it was."""
+    privates, publics = zip(
+        *(
+            key_pair(tmp_path, name, key)
+            for name, key in (("first", RSA), ("second", P256), ("stranger", rsa.generate_private_key(65537, 2048)))
+        ),
+        strict=True,
+    )
+    keys = VerifyKeys("ArtifactVerifyKeys", publics[:2], BACKENDS[backend]())
+    key = next((private for private in privates if private.stem == signed_by), None)
+    world = deployed(tmp_path, DownloadPolicy(check_signature=keys), signing_key=key)
+    world.live()
+    said = {"stranger": "made by none of the keys of ArtifactVerifyKeys", "": "manifest.sig is missing"}.get(signed_by)
+    assert ("success" if said is None else "failure") == world.server.status
+    if said is not None:
+        assert said in caplog.text
+
+
+@pytest.mark.parametrize(("is_signed", "words"), [(True, "its signature was not checked"), (False, "it is not signed")])
+def test_without_a_key_it_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_signed: bool, words: str
+) -> None:
+    """The Artifact is accepted, and the log says once that nobody checked it, however often the download began."""
+    caplog.set_level("INFO", logger="mender_client")
+    world = deployed(tmp_path, DownloadPolicy(), signing_key=key_pair(tmp_path, "key", P256)[0] if is_signed else None)
+    data = world.stage.content(NEW)
+    world.transport.rules.append(
+        at("download", Answer(200, {"content-length": str(len(data)), "etag": "x"}, data[:9000]), 1)
+    )
+    world.live()
+    assert "success" == world.server.status
+    assert len(world.transport.ranges) > 1
+    said = [record.getMessage() for record in caplog.records if "signature check" in record.getMessage()]
+    assert [f"the Artifact is accepted without a signature check: {words}, no ArtifactVerifyKey is set"] == said
