@@ -125,12 +125,21 @@ class Server:
 class WorldBody:
     """An answer of the storage, in pieces; see ``core.ports.Body``."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], data: bytes, piece: int, cut_at: int | None) -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        data: bytes,
+        piece: int,
+        cut_at: int | None,
+        note: Callable[[int], None] = lambda count: None,
+    ) -> None:
         self.status = status
         self.headers = headers
         self._data = memoryview(data)
         self._piece = piece
         self._left_until_cut = cut_at
+        self._note = note
 
     def readinto(self, buffer: memoryview, /) -> int:
         """The next piece."""
@@ -142,6 +151,7 @@ class WorldBody:
             self._left_until_cut -= count
         buffer[:count] = self._data[:count]
         self._data = self._data[count:]
+        self._note(count)
         return count
 
     def close(self) -> None:
@@ -215,9 +225,12 @@ class WorldTransport:
         request = _as_server_sees("GET", url, headers, b"")
         reply = self._power.do("download", lambda: self._server.state.storage.answer(request), _lost)
         data = _slice(reply.body)
-        self.fetched += len(data) if reply.status < 300 else 0
         lower = {**_lower(reply.headers), "content-length": str(len(data))}
-        return WorldBody(reply.status, lower, data, self.piece, self.cut_bodies_at(self.counts["download"]))
+        cut_at = self.cut_bodies_at(self.counts["download"])
+        return WorldBody(reply.status, lower, data, self.piece, cut_at, self._note_bytes)
+
+    def _note_bytes(self, count: int) -> None:
+        self.fetched += count
 
     def rest(self) -> None:
         """Count."""
