@@ -23,7 +23,7 @@ def typed(page: Path) -> Iterator[str]:
     """The lines that a reader types, prompts and comments taken away, and what stands in the text as code."""
     for block in blocks(page):
         if block.language in _TYPED:
-            yield from (line.removeprefix("$ ") for line in block.text.splitlines())
+            yield from (line.removeprefix("$ ") for line in block.text.replace("\\\n", " ").splitlines())
     yield from re.findall(r"`([^`\n]+)`", prose(page))
 
 
