@@ -23,7 +23,10 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mender_client.devserver import DevServer
-from program.stage import PATIENCE_S, Device, Process, wait_until
+from program.stage import Device, Process, wait_until
+
+_LIFE_S = 8.0
+"""How long a life may take until the device is quiet: twice the time between two looks at the lock."""
 
 INSIST = """
 echo "artifact_name=$MENDER_ARTIFACT_NAME" >"$root/etc/mender/artifact_info"
@@ -150,14 +153,14 @@ class Reaper:
 
     def _live_on(self, deployment: str) -> None:
         """Start the daemon again until the device is quiet, then hold what is seen against what must be."""
-        for _ in range(10):
+        for _ in range(3):
             with suppress(AssertionError):  # a sub-updater at work needs no daemon; a dead one is a daemon's to find
                 wait_until(lambda: not self._device.lock.exists(), within=1.5)
             if self._is_done(deployment):
                 break
             daemon = self._device.daemon()
             with suppress(AssertionError):
-                wait_until(lambda one=daemon: self._is_done(deployment) or not one.is_alive, within=PATIENCE_S)  # type: ignore[misc]
+                wait_until(lambda one=daemon: self._is_done(deployment) or not one.is_alive, within=_LIFE_S)  # type: ignore[misc]
             daemon.stop()
         self._judge(deployment)
 
