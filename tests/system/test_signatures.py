@@ -188,10 +188,13 @@ def _encrypted(path: Path) -> Path:
     ("make", "reason"),
     [
         (lambda path: path, "cannot read the key .*: No such file"),
-        (lambda path: stored(path, RSA, is_public=True), "cannot sign with .*; name a private key in PEM form$"),
+        (
+            lambda path: stored(path, RSA, is_public=True),
+            "cannot sign with .*; name a private key in PEM form without a pass phrase$",
+        ),
         (lambda path: stored(path, P384, is_public=False), "cannot sign with .*neither RSA nor ECDSA P-256"),
         (lambda path: stored(path, ED25519, is_public=False), "cannot sign with .*neither RSA nor ECDSA P-256"),
-        (_encrypted, "cannot sign with .*; name a private key in PEM form$"),
+        (_encrypted, "cannot sign with .*; name a private key in PEM form without a pass phrase$"),
     ],
     ids=["missing", "public", "P-384", "Ed25519", "encrypted"],
 )

@@ -116,7 +116,9 @@ class SigningKey:
         try:
             self._public = parse_public_key(backend.public_key_pem(self._file).encode())
         except UnusableKeyError as error:
-            raise KeyFileError(f"cannot sign with {file}: {error.reason}; name a private key in PEM form") from error
+            raise KeyFileError(
+                f"cannot sign with {file}: {error.reason}; name a private key in PEM form without a pass phrase"
+            ) from error
         except ValueError as error:
             raise KeyFileError(f"cannot sign with {file}: {error}") from error
 
