@@ -29,7 +29,12 @@ MEANINGS = {
     State.ABORTED: "The server wants it no more. Nothing is told, and nothing is remembered.",
 }
 
-_SHORT = {Sight.NO_LOCK: "no lock", Sight.LOCK_ALONE: "the lock alone", Sight.AT_WORK: "lock and sub-updater"}
+_SHORT = {
+    Sight.NOT_BEGUN: "no trace of a start",
+    Sight.NO_LOCK: "no lock",
+    Sight.LOCK_ALONE: "the lock alone",
+    Sight.AT_WORK: "lock and sub-updater",
+}
 
 _HEAD = f"""# The states of an update
 

@@ -226,18 +226,24 @@ def check_plain_end(world: World, scenario: Scenario) -> None:
     assert world.transport.conflicts <= 1, "it went on after the server had said that it is over"
 
 
+TRACE = "leave the trace"
+
+
 def is_before_hand_over(world: World, number: int, blow: Blow) -> bool:
     """Whether a blow comes when the sub-updater can't have begun, and the device knows it after the restart.
 
-    That is before the lock; a client that was only killed also knows it before the hand-over is noted.
+    That is before the lock, behind which a boot service may report the work that never began; a client that was only
+    killed knows it until the trace of the sub-updater is left.
     """
     trace = world.power.trace[world.first_effect :]
     if blow.kind is Kind.FAULT:
         return False
     if f"write {LOCK}" not in trace:
         return True
-    at_lock = trace.index(f"write {LOCK}") + 1
-    return number < at_lock or (blow.kind is Kind.KILL and number <= at_lock + (not blow.after))
+    if blow.kind is Kind.KILL:
+        at_trace = trace.index(TRACE) + 1 if TRACE in trace else len(trace) + 1
+        return number < at_trace or (number == at_trace and not blow.after)
+    return number < trace.index(f"write {LOCK}") + 1
 
 
 def effects(stage: Stage, scenario: Scenario) -> list[str]:

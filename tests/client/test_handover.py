@@ -36,6 +36,10 @@ class Recorder:
         self.started.append((list(argv), dict(variables)))
         return HANDS
 
+    def has_spawned(self) -> bool:
+        """Whether one was noted."""
+        return bool(self.started)
+
     def is_alive(self, hands: Hands) -> bool:
         """As the test says."""
         return hands in self.alive

@@ -258,10 +258,15 @@ PARSERS: dict[str, Parse] = {
 }
 
 
+FINAL_FOR_A_STATUS = (400, 404, 405, 409, 413, 415)
+
+
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("status", [201, 301, 400, 401, 403, 415, 418, 429, 500, 502, 503])
 def test_refusals_name_what_was_asked(parser: str, status: int) -> None:
     """Any other status is an error that names what was asked and the status; a 401 is one of its own."""
+    if parser == "status" and status in FINAL_FOR_A_STATUS:
+        return
     with pytest.raises(ServerError, match=rf"cannot .*: the server answered {status} \(why not\)") as caught:
         PARSERS[parser](reply(status, {"error": "why not"}))
     assert status == caught.value.status
@@ -277,9 +282,19 @@ def test_404_and_409_are_ordinary_elsewhere(parser: str, status: int) -> None:
     assert ServerError is type(caught.value)
 
 
-@pytest.mark.parametrize(("status", "reason"), [(409, "the server aborted it"), (404, "doesn't know it")])
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (409, "the server aborted it"),
+        (404, "doesn't know it"),
+        (400, "malformed"),
+        (405, "doesn't take this request"),
+        (413, "too large"),
+        (415, "doesn't take this form"),
+    ],
+)
 def test_aborted(status: int, reason: str) -> None:
-    """409 and 404 to a status mean: the deployment is over on the server."""
+    """409 and 404 to a status mean that the deployment is over; what can't be mended by repeating it ends it, too."""
     with pytest.raises(
         AbortedError, match=f'cannot report the status "failure" of the deployment: .*{reason}'
     ) as caught:
@@ -558,7 +573,7 @@ def test_recorded_replies(exchange: dict[str, Any]) -> None:
         return
     with pytest.raises(ServerError) as caught:
         PARSERS[parser](answer)
-    kind = AbortedError if parser == "status" and status in (404, 409) else ServerError
+    kind = AbortedError if parser == "status" and status in FINAL_FOR_A_STATUS else ServerError
     assert (UnauthorizedError if status == 401 else kind) is type(caught.value)
     assert status == caught.value.status
     if status == 429:

@@ -8,11 +8,18 @@ _NO_LOCK_YET = "never seen: the lock is written later, and a restart removes it 
 _LOCK_GONE = "never seen: this state is entered when the lock has gone, and nobody writes it again for this deployment"
 _CONCLUDED = "never happens: an update that settles is concluded in the same step, and nothing else fails it"
 _NOBODY = "never seen: nobody is at work before the next state is on disk; kept for a sub-updater that begins by itself"
+_NOT_BEGUN_YET = "never seen: the trace of the sub-updater is left later; kept for an old one that can't be removed"
+_NOTED = "never seen: the process, or the end of its work, is noted by then; kept for traces that somebody removed"
 _ALIKE = "the two states go on alike from everywhere; which one is noted is for people only"
 
 REASONS: dict[str, str] = {
     "TRANSITIONS[SETTLING][FAULT]": _CONCLUDED,
     "TRANSITIONS[HANDING_OVER][HANDED] -> HANDING_OVER": _ALIKE,
+    "RESUME[DOWNLOADING][NO_LOCK]": _NOT_BEGUN_YET,
+    "RESUME[PROVEN][NO_LOCK]": _NOT_BEGUN_YET,
+    "RESUME[PROVEN][LOCK_ALONE]": _NOT_BEGUN_YET,
+    "RESUME[IN_HANDS][NOT_BEGUN]": _NOTED,
+    "RESUME[SETTLING][NOT_BEGUN]": _NOTED,
     "RESUME[DOWNLOADING][LOCK_ALONE]": _NO_LOCK_YET,
     "RESUME[DOWNLOADING][AT_WORK]": _NO_LOCK_YET,
     "RESUME[PROVEN][AT_WORK]": _NOBODY,

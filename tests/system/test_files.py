@@ -233,10 +233,10 @@ def test_lock_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "read"),
-    [(b"", ""), (b" an-id \r\n", "an-id"), (b"\xff", "\ufffd"), (b"x" * 5000, "x" * 1024)],
+    [(b"", ""), (b" an-id \r\n", "an-id"), (b"\xff", ""), (b"x" * 5000, ""), (b"../../x\n", ""), (b"a b\n", "")],
 )
 def test_lock_file_of_others(tmp_path: Path, content: bytes, read: str) -> None:
-    """A lock file that somebody else wrote is a lock whatever it holds."""
+    """A lock file that somebody else wrote is a lock whatever it holds; what can't be an id is none."""
     (tmp_path / "update.lock").write_bytes(content)
     assert read == LockFile(tmp_path / "update.lock").read()
 

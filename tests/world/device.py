@@ -29,7 +29,7 @@ from mender_client.core.keyvalue import KeyValues
 from mender_client.core.model import Identity, Provides
 from mender_client.core.record import Hands
 from mender_client.core.schedule import Schedule
-from mender_client.errors import MenderError, ScriptError
+from mender_client.errors import MenderError, ScriptError, StorageError
 from mender_client.installers.handover import HandOver, HandOverSettings
 
 from .clock import WorldClock
@@ -37,7 +37,7 @@ from .disk import Disk
 from .power import Blow, Cut, Kind, Power
 from .server import URL, Server, WorldTransport
 from .stage import Stage
-from .stores import ARTIFACT, WorldJournal, WorldLock, WorldLog, WorldStore
+from .stores import ARTIFACT, SUB_UPDATER_LOG, WorldJournal, WorldLock, WorldLog, WorldStore
 from .subupdater import BOOT, Steps, SubUpdater
 
 SUB_UPDATER = Path("/usr/share/mender/install")
@@ -155,10 +155,19 @@ class WorldProcesses:
         self._world = world
 
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
-        """Start it."""
+        """Start it, its trace first."""
+        if not self.has_spawned():
+            try:
+                self._world.disk.write_atomic(SUB_UPDATER_LOG, b"", "leave the trace")
+            except StorageError as error:
+                raise ScriptError(str(error)) from error
         if not self._world.options.can_spawn:
             raise ScriptError(f"cannot run {argv[0]}: exec format error; check its first line")
         return self._world.power.do("spawn", lambda: self._world.spawn(dict(variables)))
+
+    def has_spawned(self) -> bool:
+        """Whether there is a trace."""
+        return self._world.disk.read(SUB_UPDATER_LOG) is not None
 
     def is_alive(self, hands: Hands) -> bool:
         """Whether it runs."""

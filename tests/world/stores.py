@@ -148,6 +148,9 @@ class WorldStore:
         return self._disk.free_bytes
 
 
+SUB_UPDATER_LOG = "sub-updater.log"
+
+
 class WorldLog(logging.Handler):
     """The deployment log; see ``core.ports.DeploymentLog``. What is recorded isn't synced."""
 
@@ -161,6 +164,7 @@ class WorldLog(logging.Handler):
         """Start anew, or go on."""
         self._is_recording = True
         if self._recorded_id() != deployment_id:
+            self._disk.remove(SUB_UPDATER_LOG)
             self._disk.open(LOG).data[:] = json.dumps([deployment_id, f"deployment {deployment_id} begins"]).encode()
 
     def end(self) -> None:

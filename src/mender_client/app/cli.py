@@ -68,6 +68,8 @@ def build_parser(words: Sequence[str] | None = None) -> _Parser:
         "check-update", "make the daemon poll now; without a daemon, ask the server whether there is an update", _check
     )
     verb("send-inventory", "make the daemon send the inventory now; without a daemon, send it", _send_inventory)
+    status = verb("status", "show what the client is doing and why; disturbs nobody", _status)
+    status.add_argument("--json", action="store_true", help="for programs")
 
     artifact = verb("artifact", "look into Artifact files, prove, make and sign them", _no_command)
     if words is None or "artifact" in words:
@@ -184,7 +186,8 @@ def _daemon(options: argparse.Namespace) -> ExitCode:
     config, paths = _start(options, is_daemon=True)
     from .daemon import run_daemon
 
-    return run_daemon(config, paths, is_new_key_wanted=options.forcebootstrap)
+    is_watched = options.log_file is None and sys.stderr.isatty()
+    return run_daemon(config, paths, is_new_key_wanted=options.forcebootstrap, is_watched=is_watched)
 
 
 def _bootstrap(options: argparse.Namespace) -> ExitCode:
@@ -218,6 +221,12 @@ def _report(options: argparse.Namespace) -> ExitCode:
     from .report import report
 
     return report(config, paths, is_success=options.success, reason=options.reason, timeout_seconds=options.timeout)
+
+
+def _status(options: argparse.Namespace) -> ExitCode:
+    from .status import show_status
+
+    return show_status(_paths(options), is_json=options.json)
 
 
 def _check(options: argparse.Namespace) -> ExitCode:

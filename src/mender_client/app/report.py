@@ -37,9 +37,13 @@ def report(config: Config, paths: Paths, *, is_success: bool, reason: str, timeo
     """
     world = assemble(config, paths)
     deployment_id = world.lock.read()
-    if not deployment_id:
+    if deployment_id is None:
         print(f"nothing to report: no update is in progress (there is no {paths.update_lock})", file=sys.stderr)
         return ExitCode.NOTHING
+    if not deployment_id:
+        raise MenderError(
+            f"cannot report: {paths.update_lock} holds no deployment id; write it back, or remove the file"
+        )
     outcome = Status.SUCCESS if is_success else Status.FAILURE
     known = world.journal.load().outcome_of(deployment_id)
     if known is not None and known.status is not outcome:

@@ -25,6 +25,9 @@ LOCK_CHECK_SECONDS = 4.0
 LOCK_GRACE_SECONDS = 60.0
 """How long a sub-updater may take to remove the lock once the server has its report."""
 
+REMINDER_SECONDS = 3600.0
+"""How often the log says again that, and since when, the client waits for the sub-updater."""
+
 REST_AFTER_SECONDS = 60.0
 """A wait longer than this gives the connection up: a fleet that waits must not hold a server's memory."""
 
@@ -79,6 +82,7 @@ class Client:
         self._has_resumed = False
         self._awaited: str | None = None
         self._awaited_since = 0.0
+        self._reminded_after = 0.0
         self._reported_at: float | None = None
         self._is_poll_wanted = False
         self._is_inventory_wanted = False
@@ -164,17 +168,24 @@ class Client:
             self._parts.installer.release()
             self._lock_has_gone()
             return False
+        if waited >= self._reminded_after + REMINDER_SECONDS:
+            self._reminded_after = waited
+            self._say_what_is_awaited(current)
         return True
 
     def _begin_to_wait(self, deployment_id: str) -> None:
-        update = self._parts.journal.load().update_of(deployment_id)
-        since = f" since {update.since}" if update is not None else ""
-        which = f"deployment {deployment_id}" if deployment_id else "an unknown deployment (the lock can't be read)"
-        _logger.info("%s is in the sub-updater's hands%s; waiting until the lock is gone", which, since)
+        self._say_what_is_awaited(deployment_id)
         self._parts.transport.rest()
         self._awaited = deployment_id
         self._awaited_since = self._parts.clock.monotonic()
+        self._reminded_after = 0.0
         self._reported_at = None
+
+    def _say_what_is_awaited(self, deployment_id: str) -> None:
+        update = self._parts.journal.load().update_of(deployment_id)
+        since = f" since {update.since}" if update is not None else ""
+        which = f"deployment {deployment_id}" if deployment_id else "an unknown deployment (the lock holds no id)"
+        _logger.info("%s is in the sub-updater's hands%s; waiting until the lock is gone", which, since)
 
     def _is_done_with(self, deployment_id: str, record: Record) -> bool:
         """The sub-updater has said how it went: see that the server hears it and that the lock goes."""

@@ -210,7 +210,8 @@ class Updater:
             sight.value,
             state.value,
         )
-        if sight is Sight.LOCK_ALONE and state is State.DOWNLOADING:
+        is_ours = self._installer.current_deployment() == update.deployment_id
+        if is_ours and sight is not Sight.AT_WORK and state is State.DOWNLOADING:
             self._installer.release()
         with _recording(self._log, update.deployment_id):
             self._enter(update, state)
@@ -218,10 +219,14 @@ class Updater:
             self._settle(update)
 
     def _look(self, update: Update) -> Sight:
-        if self._installer.current_deployment() != update.deployment_id:
+        if update.hands is None and not self._installer.has_begun():
+            return Sight.NOT_BEGUN
+        # a lock that names nobody may well be this deployment's; only no lock, or another's, says that it is done
+        if self._installer.current_deployment() not in (update.deployment_id, ""):
             return Sight.NO_LOCK
-        hands = self._installer.find_hands(update.deployment_id, update.hands)
-        return Sight.LOCK_ALONE if hands is None else Sight.AT_WORK
+        if self._installer.find_hands(update.deployment_id, update.hands) is not None:
+            return Sight.AT_WORK
+        return Sight.LOCK_ALONE
 
     def _enter(self, update: Update, state: State) -> None:
         bytes_on_disk = self._store.partial_size()
@@ -259,6 +264,9 @@ class Updater:
         Raises:
             StorageError: the journal or the lock can't be written.
         """
+        if not deployment_id:
+            _logger.error("the lock of an unknown deployment is removed: %s", reason)
+            return
         with _recording(self._log, deployment_id):
             _logger.error("deployment %s failed: %s", deployment_id, reason)
             self._journal.update(lambda record: record.concluded(deployment_id, Event.FAULT, now=self._now()))

@@ -40,6 +40,7 @@ class Event(str, Enum):
 class Sight(str, Enum):
     """What a restarted client sees of the sub-updater."""
 
+    NOT_BEGUN = "no trace that the sub-updater was ever started"
     NO_LOCK = "no lock file"
     LOCK_ALONE = "a lock file, but no sub-updater at work"
     AT_WORK = "a lock file and the sub-updater at work"
@@ -85,18 +86,21 @@ RESUME: Mapping[State, Mapping[Sight, State]] = {
     # what is on disk is proven again by reading it, and the server is asked again whether it wants the update
     State.DOWNLOADING: dict.fromkeys(Sight, State.DOWNLOADING),
     State.PROVEN: {
+        Sight.NOT_BEGUN: State.DOWNLOADING,
         # the lock is written in this state, and the sub-updater is not started before the next one is on disk
         Sight.NO_LOCK: State.DOWNLOADING,
         Sight.LOCK_ALONE: State.DOWNLOADING,
         Sight.AT_WORK: State.IN_HANDS,
     },
     State.HANDING_OVER: {
+        Sight.NOT_BEGUN: State.DOWNLOADING,  # its trace is on disk before it starts
         # it may have begun, and nobody can tell: starting it once more could write over the only good system
         Sight.NO_LOCK: State.SETTLING,
         Sight.LOCK_ALONE: State.IN_HANDS,
         Sight.AT_WORK: State.IN_HANDS,
     },
     State.IN_HANDS: {
+        Sight.NOT_BEGUN: State.SETTLING,  # somebody has removed the traces; what is installed tells
         Sight.NO_LOCK: State.SETTLING,  # it is done, but has reported nothing
         Sight.LOCK_ALONE: State.IN_HANDS,  # it may be between two boots; its time limit is the operator's to set
         Sight.AT_WORK: State.IN_HANDS,

@@ -246,9 +246,14 @@ class Processes(Protocol):
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
         """Start a program that outlives us, with these variables in a clean environment.
 
+        A trace of it is on disk before it starts, until the log of the next deployment begins.
+
         Raises:
             ScriptError: it can't be started.
         """
+
+    def has_spawned(self) -> bool:
+        """Whether there is a trace of a program that was started; without one, none was."""
 
     def is_alive(self, hands: Hands) -> bool:
         """Whether that very process still runs."""
@@ -270,6 +275,9 @@ class Installer(Protocol):
             deployment_id: the deployment.
             hands: the process that was noted when it started, if it was.
         """
+
+    def has_begun(self) -> bool:
+        """Whether there is a trace that the installation of this deployment was ever started."""
 
     def check(self) -> None:
         """Make sure that an update could be installed.

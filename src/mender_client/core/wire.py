@@ -35,6 +35,14 @@ MAXIMUM_LOG_MESSAGE = 64 * 1024
 """The most characters of one log message that are sent; a program that prints no line ends must not use up the log."""
 
 _DEPLOYMENT_ID = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
+_FINAL_REFUSALS = {
+    400: "the server calls the request malformed",
+    404: "the server doesn't know it (any more)",
+    405: "the server doesn't take this request",
+    409: "the server aborted it",
+    413: "the server calls the request too large",
+    415: "the server doesn't take this form of request",
+}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -78,6 +86,11 @@ class NextForm(Enum):
         forms = list(NextForm)
         position = forms.index(self) + 1
         return forms[position] if position < len(forms) else None
+
+
+def is_deployment_id(text: str) -> bool:
+    """Whether a text can be a deployment's id: safe as part of a path, of an address and of a log line."""
+    return _DEPLOYMENT_ID.fullmatch(text) is not None
 
 
 def printable(text: str, *, limit: int = 200) -> str:
@@ -177,7 +190,7 @@ def _decode_deployment(document: object) -> Deployment:
     artifact = _object(deployment.get("artifact"), '"artifact"')
     source = _object(artifact.get("source"), '"artifact.source"')
     identifier = _text(deployment, "id")
-    if not _DEPLOYMENT_ID.fullmatch(identifier):
+    if not is_deployment_id(identifier):
         raise ValueError(f'"id" is no deployment id: {printable(identifier, limit=60)!r}')
     device_types = artifact.get("device_types_compatible")
     if not isinstance(device_types, list) or not all(isinstance(item, str) for item in device_types):
@@ -220,13 +233,14 @@ def parse_status_reply(reply: Reply, status: Status, *, now: datetime) -> None:
     """Accept a 204 (or 200).
 
     Raises:
-        AbortedError: 409 (aborted) or 404 (unknown to the server): stop this deployment.
+        AbortedError: 409 (aborted), 404 (unknown to the server), or an answer that says that the request itself is
+            wrong, which repeating it can't mend: stop this deployment.
         UnauthorizedError: 401.
         ServerError: anything else.
     """
     what = f'report the status "{status.value}"'
-    if reply.status in (404, 409):
-        reason = "the server aborted it" if reply.status == 409 else "the server doesn't know it (any more)"
+    if reply.status in _FINAL_REFUSALS:
+        reason = _FINAL_REFUSALS[reply.status]
         raise AbortedError(f"cannot {what} of the deployment: {reason}", status=reply.status)
     if reply.status not in (200, 204):
         _refuse(what, reply, now=now)

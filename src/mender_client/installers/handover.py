@@ -64,6 +64,10 @@ class HandOver:
             return hands
         return self._processes.find(_DEPLOYMENT_ID, deployment_id)
 
+    def has_begun(self) -> bool:
+        """Whether the sub-updater was ever started for this deployment, as far as its trace on disk tells."""
+        return self._processes.has_spawned()
+
     def check(self) -> None:
         """Make sure that the sub-updater can be run.
 

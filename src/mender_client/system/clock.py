@@ -9,6 +9,9 @@ from datetime import datetime, timezone
 
 from mender_client.errors import Interrupted
 
+EARLIEST_PLAUSIBLE_TIME = datetime(2026, 11, 1, tzinfo=timezone.utc)
+"""About when this version was made: a wall clock that shows an earlier time is not set."""
+
 
 class SystemClock:
     """The machine's clocks, with a wait that costs nothing and ends when somebody calls ``wake`` or ``stop``."""

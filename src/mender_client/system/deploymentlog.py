@@ -13,6 +13,7 @@ from pathlib import Path
 from mender_client.core.model import LogMessage
 from mender_client.errors import StorageError
 
+from .clock import EARLIEST_PLAUSIBLE_TIME
 from .files import remove_file, storage_error
 
 _logger = logging.getLogger(__name__)
@@ -32,14 +33,17 @@ class DeploymentLogFile(logging.Handler):
         self._path = path
         self._sub_updater_log = sub_updater_log
         self._is_recording = False
+        self._latest = 0.0
 
     def begin(self, deployment_id: str) -> None:
         """Start a new log, or go on with the one of this deployment; a full disk costs the log, not the update."""
         self._is_recording = True
         if self._recorded_id() == deployment_id:
             self._end_torn_line()
+            self._latest = max((message.timestamp.timestamp() for message in self._recorded()), default=0.0)
             return
-        first = _entry(time.time(), "info", f"deployment {deployment_id} begins")
+        self._latest = time.time()
+        first = _entry(self._latest, "info", f"deployment {deployment_id} begins")
         try:
             self._write(os.O_TRUNC, {**first, "deployment_id": deployment_id})
             remove_file(self._sub_updater_log)
@@ -59,11 +63,15 @@ class DeploymentLogFile(logging.Handler):
         self._is_recording = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a line while a deployment is under way; a full disk must not end the update it tells about."""
+        """Append a line while a deployment is under way; a full disk must not end the update it tells about.
+
+        Lines stay in order when the clock is set back: none is dated before the one above it.
+        """
         if not self._is_recording:
             return
+        self._latest = max(self._latest, record.created)
         try:
-            self._write(os.O_APPEND, _entry(record.created, record.levelname.lower(), record.getMessage()))
+            self._write(os.O_APPEND, _entry(self._latest, record.levelname.lower(), record.getMessage()))
         except StorageError as error:
             self._stop(error)
 
@@ -88,15 +96,19 @@ class DeploymentLogFile(logging.Handler):
         if self._recorded_id() not in (deployment_id, None):
             return
         last = datetime.now(timezone.utc)
-        for line in _tail(self._path).splitlines():
-            message = _parse(line)
-            if message is not None:
-                last = message.timestamp
-                yield message
+        for message in self._recorded():
+            last = message.timestamp
+            yield message
         for line in _tail(self._sub_updater_log).splitlines():
             text = line.decode("utf-8", "replace").strip()
             if text:
                 yield LogMessage(last, "info", text)
+
+    def _recorded(self) -> Iterator[LogMessage]:
+        for line in _tail(self._path).splitlines():
+            message = _parse(line)
+            if message is not None:
+                yield message
 
     def _recorded_id(self) -> str | None:
         first = _head(self._path).partition(b"\n")[0]
@@ -108,8 +120,9 @@ class DeploymentLogFile(logging.Handler):
 
 
 def _entry(seconds: float, level: str, message: str) -> dict[str, str]:
-    moment = datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
-    return {"timestamp": moment, "level": level, "message": message}
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    doubt = "" if moment >= EARLIEST_PLAUSIBLE_TIME else "[this device's clock is not set] "
+    return {"timestamp": moment.isoformat(timespec="milliseconds"), "level": level, "message": doubt + message}
 
 
 def _parse(line: bytes) -> LogMessage | None:

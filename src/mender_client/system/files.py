@@ -8,6 +8,7 @@ import os
 import time
 from pathlib import Path
 
+from mender_client.core.wire import is_deployment_id
 from mender_client.errors import BusyError, StorageError
 
 _LOCK_TRIES = 10
@@ -138,13 +139,18 @@ class LockFile:
         self._path = path
 
     def read(self) -> str | None:
-        """The content without white space (empty for an unreadable one), or None when there is no lock."""
+        """The deployment id in it, or None when there is no lock.
+
+        Empty when it holds no id or can't be read: it still says that an update may be in progress.
+        """
         try:
-            return self._path.read_bytes()[:1024].decode("utf-8", "replace").strip()
+            with self._path.open("rb") as file:
+                content = file.read(1024).decode("utf-8", "replace").strip()
         except FileNotFoundError:
             return None
         except OSError:
-            return ""  # something that can't be read still says that an update may be in progress
+            return ""
+        return content if is_deployment_id(content) else ""
 
     def write(self, deployment_id: str) -> None:
         """Take the lock, durably. World-readable, because scripts of any user may look at it.

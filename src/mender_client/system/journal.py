@@ -14,7 +14,7 @@ from mender_client.core.document import decode_record, encode_record
 from mender_client.core.record import Record
 from mender_client.errors import BusyError
 
-from .files import read_text, storage_error, write_atomic
+from .files import storage_error, write_atomic
 
 _logger = logging.getLogger(__name__)
 _MAXIMUM_BYTES = 1024 * 1024
@@ -41,10 +41,15 @@ class JsonJournal:
         Raises:
             StorageError: the disk can't be read.
         """
-        if not self._path.exists():
-            return Record()
         try:
-            return decode_record(json.loads(read_text(self._path, limit=_MAXIMUM_BYTES)))
+            with self._path.open("rb") as file:
+                data = file.read(_MAXIMUM_BYTES + 1)
+        except FileNotFoundError:
+            return Record()
+        except OSError as error:
+            raise storage_error("read", self._path, error) from error
+        try:
+            return _decode(data)
         except (ValueError, RecursionError) as error:
             self._set_aside(str(error))
             return Record()
@@ -102,3 +107,9 @@ class JsonJournal:
             yield
         finally:
             os.close(descriptor)
+
+
+def _decode(data: bytes) -> Record:
+    if len(data) > _MAXIMUM_BYTES:
+        raise ValueError(f"it is larger than {_MAXIMUM_BYTES} bytes")
+    return decode_record(json.loads(data))

@@ -20,6 +20,8 @@ from mender_client.core.record import Hands
 from mender_client.core.wire import printable
 from mender_client.errors import Interrupted, ScriptError
 
+from .files import sync_folder
+
 CLEAN_ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
@@ -160,7 +162,7 @@ class SystemProcesses:
     """Starts programs that outlive us and finds them again; see ``core.ports.Processes``.
 
     Args:
-        output: the file that their output is appended to.
+        output: the file that their output is appended to; it is the trace that one was started, too.
         proc: where the kernel tells about processes.
     """
 
@@ -170,6 +172,8 @@ class SystemProcesses:
 
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
         """Start a program in a session of its own.
+
+        The file for its output is there, durably, before it starts: after a power cut no file means no start.
 
         Args:
             argv: the program and its arguments.
@@ -184,6 +188,7 @@ class SystemProcesses:
         except OSError as error:
             raise ScriptError(f"cannot open {self._output} for the output of {argv[0]}: {error.strerror}") from error
         try:
+            sync_folder(self._output.parent)
             process = subprocess.Popen(
                 list(argv),
                 stdin=subprocess.DEVNULL,
@@ -199,6 +204,16 @@ class SystemProcesses:
             os.close(descriptor)
         process.returncode = 0  # not ours to wait for: init adopts it when we exit
         return self._identify(process.pid) or Hands(process.pid, self._boot_id(), 0)
+
+    def has_spawned(self) -> bool:
+        """Whether the file for a program's output is there; when in doubt it is."""
+        try:
+            self._output.lstat()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
 
     def is_alive(self, hands: Hands) -> bool:
         """Whether that very process runs: same boot, same pid, same start time, and no zombie."""

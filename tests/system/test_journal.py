@@ -1,0 +1,132 @@
+"""The client's memory on disk."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from mender_client.core.machine import Event
+from mender_client.core.model import Deployment, Link, Provides, Status
+from mender_client.core.record import Record
+from mender_client.core.wire import NextForm
+from mender_client.errors import BusyError, StorageError
+from mender_client.system.journal import JsonJournal
+
+DEPLOYMENT = Deployment("dep-1", "release-2", ("board",), Link("https://storage.example/a"))
+FULL = (
+    Record()
+    .begun(DEPLOYMENT, Provides("board", "release-1", {"a": "b"}), NextForm.V1_POST, now="2026-11-23T10:00:00+00:00")
+    .concluded("dep-0", Event.FAILURE, now="2026-11-23T09:00:00+00:00")
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the document is."""
+    return tmp_path / "journal.json"
+
+
+def test_round_trip(path: Path) -> None:
+    """What was saved is what another process loads."""
+    JsonJournal(path).update(lambda _: FULL)
+    assert JsonJournal(path).load() == FULL
+
+
+def test_private(path: Path) -> None:
+    """The document is for its owner only."""
+    JsonJournal(path).update(lambda _: FULL)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_change_no_write(path: Path) -> None:
+    """A change that changes nothing writes nothing: flash memory wears out."""
+    JsonJournal(path).update(lambda _: FULL)
+    before = path.stat().st_ino
+    JsonJournal(path).update(lambda record: record)
+    assert path.stat().st_ino == before
+
+
+def test_change_that_raises(path: Path) -> None:
+    """When a change raises, the last record stands and the next change is not locked out."""
+    journal = JsonJournal(path)
+    journal.update(lambda _: FULL)
+
+    def fail(_: Record) -> Record:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        journal.update(fail)
+    assert journal.update(lambda record: record) == FULL
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, *range(5, 400, 7)])
+def test_truncated(path: Path, length: int) -> None:
+    """A document cut off anywhere is set aside whole, and the client goes on with an empty memory."""
+    journal = JsonJournal(path)
+    journal.update(lambda _: FULL)
+    content = path.read_bytes()
+    path.write_bytes(content[:length])
+    assert journal.load() == Record()
+    assert not path.exists()
+    assert [aside.read_bytes() for aside in journal.set_aside()] == [content[:length]]
+    assert journal.update(lambda _: FULL) == FULL
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"[]", b"[" * 100_000, b'{"schema": 2}', b"7", b"{}", b'{"schema": "1"}']
+)
+def test_foreign(path: Path, content: bytes) -> None:
+    """A document that is not ours, or of another schema, is set aside."""
+    path.write_bytes(content)
+    journal = JsonJournal(path)
+    assert journal.load() == Record()
+    assert len(journal.set_aside()) == 1
+
+
+def test_unknown_fields_survive(path: Path) -> None:
+    """Fields of a newer version survive a change by this one."""
+    path.write_text('{"schema": 1, "update": null, "outbox": [], "outcomes": [], "future": {"a": [1]}}')
+    JsonJournal(path).update(lambda record: record.telling("dep-1", Status.DOWNLOADING))
+    assert JsonJournal(path).load().unknown == {"future": {"a": [1]}}
+
+
+def test_changes_of_two_processes(path: Path) -> None:
+    """Changes by several processes at once are all there in the end."""
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from mender_client.core.model import Status\n"
+        "from mender_client.system.journal import JsonJournal\n"
+        "for i in range(20):\n"
+        "    JsonJournal(Path(sys.argv[1])).update(lambda r: r.telling(f'{sys.argv[2]}-{i}', Status.DOWNLOADING))\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(path), name]) for name in "abc"]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert len(JsonJournal(path).load().outbox) == 60
+
+
+def test_one_sender(path: Path) -> None:
+    """Only one process sends what is in the outbox; another one is told that it is busy, at once."""
+    with JsonJournal(path).sending():
+        failures: list[BaseException] = []
+
+        def send() -> None:
+            try:
+                with JsonJournal(path).sending():
+                    raise AssertionError("both send")
+            except BusyError as error:
+                failures.append(error)
+
+        other = threading.Thread(target=send)
+        other.start()
+        other.join()
+    assert len(failures) == 1
+
+
+def test_unwritable_folder(tmp_path: Path) -> None:
+    """Where nothing can be written, a change raises and names the file."""
+    with pytest.raises(StorageError, match=r"cannot open .*journal\.json\.lock"):
+        JsonJournal(tmp_path / "missing" / "journal.json").update(lambda _: FULL)
