@@ -58,7 +58,7 @@ def test_unexpected_events_are_loud(state: State, event: Event) -> None:
 
 @pytest.mark.parametrize("sight", [sight for sight in Sight if sight is not Sight.NOT_BEGUN])
 def test_nothing_begins_again_behind_the_hand_over(sight: Sight) -> None:
-    """Where a trace says that a sub-updater may have begun, no restart leads back to where it would be started again."""
+    """Where a trace says that a sub-updater may have begun, no restart leads back to where it would begin anew."""
     for state in (State.HANDING_OVER, State.IN_HANDS, State.SETTLING):
         assert RESUME[state][sight] in (State.IN_HANDS, State.SETTLING)
 
