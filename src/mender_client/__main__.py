@@ -2,7 +2,7 @@
 
 import sys
 
-from mender_client.app.cli import main
+from mender_client.app.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,0 +1,21 @@
+"""Where the program begins. Scripts on slow machines ask for the version: it is told before anything is loaded."""
+
+from __future__ import annotations
+
+import sys
+
+from mender_client import __version__
+
+
+def main() -> int:
+    """Run ``mender-python-client`` with the arguments of this process.
+
+    Returns:
+        The exit code.
+    """
+    if sys.argv[1:] == ["--version"]:
+        print(f"mender-python-client {__version__}")
+        return 0
+    from .cli import main as run
+
+    return run()
