@@ -1,0 +1,86 @@
+#!/bin/sh
+# A quick sub-updater for the soak: two small files are the root file systems A and B.
+#
+#     hands.sh ARTIFACT    install, then ask for a reboot
+#     hands.sh --boot      once at every boot: commit or go back, report, free the lock; 75: call again
+#
+# Everything is written beside its place and renamed into it, so it may be killed anywhere. Each deployment's steps are
+# added to the file "history", which the soak compares with what the server heard.
+set -u
+root=@ROOT@
+client=@CLIENT@
+data=$root/var/lib/mender
+slots=$root/slots
+state=$root/hands.state
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+
+put() { printf '%s\n' "$2" >"$1.new" && mv -f "$1.new" "$1"; }
+save() { put "$state" "$1 $deployment $name $target"; }
+note() { echo "$deployment $*" >>"$root/history"; }
+running() { cat "$slots/running"; }
+other() { case $1 in A) echo B ;; *) echo A ;; esac }
+reboot() { : >"$root/reboot"; exit 0; }
+start() { : >"$root/start"; exit 0; }
+
+conclude() {
+    [ "$1" = success ] || put "$slots/boot" "keep $(running)"
+    save "$1"
+    note "$1"
+    [ "$1" = failure ] || put "$root/etc/mender/artifact_info" "artifact_name=$name"
+    code=0
+    "$client" --root "$root" report "--$1" --timeout 3 || code=$?
+    note "report $code"
+    case $code in
+    0) rm -f "$data/update.lock" "$state" && start ;;
+    2) rm -f "$state" && start ;;
+    75) start ;; # the client tells it and removes the lock
+    esac
+    exit 75
+}
+
+install() {
+    deployment=$MENDER_DEPLOYMENT_ID name=$MENDER_ARTIFACT_NAME target=$(other "$(running)")
+    note install
+    save writing
+    if ! "$client" artifact cat "$1" >"$slots/$target.new" || [ "$(cat "$root/plan")" = fail-install ]; then
+        conclude failure
+    fi
+    mv -f "$slots/$target.new" "$slots/$target"
+    save rebooting
+    put "$slots/boot" "try $target"
+    reboot
+}
+
+check_health() {
+    if [ "$(cat "$root/plan")" = fail-health ]; then
+        put "$slots/boot" "keep $(other "$target")"
+        reboot
+    fi
+    put "$slots/boot" "keep $target"
+    note committed
+    conclude success
+}
+
+boot() {
+    if [ ! -e "$state" ]; then
+        [ -e "$data/update.lock" ] || exit 0
+        deployment=$(cat "$data/update.lock") name=none target=none
+        note orphan
+        conclude failure
+    fi
+    read -r step deployment name target <"$state"
+    lock=$(cat "$data/update.lock" 2>/dev/null) || lock=
+    if [ "$lock" != "$deployment" ]; then
+        case $step in success | failure) rm -f "$state"; start ;; esac
+    fi
+    case $step in
+    success | failure) conclude "$step" ;;
+    rebooting) [ "$(running)" != "$target" ] || check_health ;;
+    esac
+    conclude failure
+}
+
+case $1 in
+--boot) boot ;;
+*) install "$1" ;;
+esac

@@ -1,0 +1,134 @@
+"""What may truthfully be expected of a deployment, held against what is seen on both sides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from soak.device import System
+from soak.faults import ABORTED, DECOMMISSIONED, FULL, GARBAGE, POWER, UNWRITABLE, Draw
+
+MAY_FAIL = {POWER, FULL, UNWRITABLE, GARBAGE}
+"""Faults after which a good update may truthfully have failed before the sub-updater began; no other excuses it."""
+
+LOST, DOUBLED, STUCK, TRACEBACK, ODD = "lost", "doubled", "stuck", "traceback", "not explained"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One deployment as it went.
+
+    Attributes:
+        draw: what was drawn.
+        met: which faults it really met.
+        name: the Artifact's name.
+        before: what ran before.
+        after: what runs now.
+        end: the server's word.
+        heard: every status that the server took, in order.
+        history: the sub-updater's own notes.
+        exits: with what the client ended.
+        said: what the device's programs said meanwhile.
+        is_settled: whether both sides came to rest in time.
+    """
+
+    draw: Draw
+    met: Counter[str]
+    name: str
+    before: System
+    after: System
+    end: str
+    heard: Sequence[str]
+    history: Sequence[str]
+    exits: Sequence[int]
+    said: str
+    is_settled: bool
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the new system was committed on the device."""
+        return "committed" in self.history
+
+    @property
+    def installs(self) -> int:
+        """How often the sub-updater began to install."""
+        return self.history.count("install")
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether the outcome differs because the client's memory was replaced by garbage."""
+        return bool(self.met[GARBAGE]) and bool(untruths(self))
+
+
+def judge(case: Case) -> list[tuple[str, str]]:
+    """What is wrong with a deployment, each with its kind; empty when all is well."""
+    found = [(STUCK, "it is still open, or the device did not come to rest")] if not case.is_settled else []
+    found += [(DOUBLED, text) for text in _doublings(case)]
+    if case.is_settled and not case.met[GARBAGE]:
+        found += [(LOST, text) for text in untruths(case)]
+    if case.is_settled:
+        found += [(ODD, text) for text in _differences(case)]
+    if "Traceback" in case.said or "Exception ignored" in case.said:
+        found.append((TRACEBACK, "a program of the device showed a traceback"))
+    return found
+
+
+def _doublings(case: Case) -> list[str]:
+    found = []
+    if case.installs > 1:
+        found.append(f"it was installed {case.installs} times")
+    finals = {status for status in case.heard if status in ("success", "failure")}
+    if len(finals) > 1:
+        found.append(f"the server took two different final statuses: {list(case.heard)}")
+    return found
+
+
+def untruths(case: Case) -> list[str]:
+    """In what the server's word differs from what happened on the device."""
+    allowed = expected_ends(case)
+    if case.end in allowed:
+        return []
+    return [f"the server has {case.end!r}, but the truth is {' or '.join(sorted(allowed))}"]
+
+
+def expected_ends(case: Case) -> set[str]:
+    """The words that the server may truthfully have."""
+    ends = {end for kind, end in ((ABORTED, "aborted"), (DECOMMISSIONED, "decommissioned")) if case.met[kind]}
+    if case.is_committed:
+        return ends | {"success"}
+    if case.draw.artifact == "other":
+        return ends | {"noartifact"}
+    if case.draw.artifact == "posing":
+        return ends | {"noartifact", "failure"}
+    if case.draw.artifact == "broken" or _may_fail(case):
+        return ends | {"failure"}
+    return ends or {"success"}
+
+
+def _may_fail(case: Case) -> bool:
+    """Whether a good Artifact that was not committed may have failed, for a reason that is known."""
+    if case.installs:
+        return case.draw.plan != "succeed" or bool(case.met[POWER])
+    return any(case.met[kind] for kind in MAY_FAIL)
+
+
+def _differences(case: Case) -> list[str]:
+    """In what the device differs from what its sub-updater decided."""
+    found = []
+    expected = case.name if case.is_committed else case.before.running
+    if case.after.running != expected:
+        found.append(f"{case.after.running} runs instead of {expected}")
+    if case.after.artifact_name != expected:
+        found.append(f"artifact_info says {case.after.artifact_name} instead of {expected}")
+    if case.after.boots != f"keep {case.after.runs}":
+        found.append(f"{case.after.boots!r} boots next, but {case.after.runs} runs")
+    if wrong := [code for code in case.exits if code not in (0, -9) and not (code == 1 and _is_disk_bad(case))]:
+        found.append(f"the client ended with {wrong}")
+    if case.draw.artifact != "good" and case.installs:
+        found.append("a bad Artifact was given to the sub-updater")
+    return found
+
+
+def _is_disk_bad(case: Case) -> bool:
+    return bool(case.met[FULL] or case.met[UNWRITABLE])
