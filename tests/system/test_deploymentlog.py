@@ -171,3 +171,39 @@ def test_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         for _ in range(100):
             log.handle(logging.LogRecord("x", logging.INFO, "", 0, "x" * 1000, (), None))
     assert 1 == caplog.text.count("the rest of this deployment is not recorded")
+
+
+def stamped(logger: logging.Logger, text: str, moment: str) -> None:
+    """Log a line while the clock shows this."""
+    record = logger.makeRecord(logger.name, logging.INFO, "here", 1, text, (), None)
+    record.created = datetime.fromisoformat(moment).timestamp()
+    logger.handle(record)
+
+
+def test_clock_set_back(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
+    """Lines stay in order when the clock is set back, also across a restart of the client."""
+    log.begin("d1")
+    stamped(logger, "ahead", "2050-01-01T00:00:00+00:00")
+    stamped(logger, "back", "2030-01-01T00:00:00+00:00")
+    log.end()
+    again = DeploymentLogFile(tmp_path / "deployment.log", tmp_path / "sub-updater.log")
+    again.begin("d1")
+    logger.addHandler(again)
+    try:
+        stamped(logger, "again", "2031-01-01T00:00:00+00:00")
+    finally:
+        logger.removeHandler(again)
+    times = [message.timestamp for message in log.messages("d1")]
+    assert sorted(times) == times
+    assert ["ahead", "back", "again"] == texts(log)[1:]
+
+
+def test_clock_that_is_not_set(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
+    """A line that was written while the clock can't be right says so."""
+    (tmp_path / "deployment.log").write_text(
+        '{"timestamp":"1970-01-01T00:00:05+00:00","level":"info","message":"begins","deployment_id":"d1"}\n'
+    )
+    log.begin("d1")
+    stamped(logger, "early", "1970-01-01T00:00:10+00:00")
+    stamped(logger, "later", "2050-01-01T00:00:00+00:00")
+    assert ["begins", "[this device's clock is not set] early", "later"] == texts(log)
