@@ -27,7 +27,8 @@ def lean_environment(*extras: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mender-bench-") as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder) / "bin" / "python"
-        subprocess.run([str(python), "-m", "pip", "install", "-q", f"{PROJECT}[{','.join(extras)}]"], check=True)
+        wanted = f"[{','.join(extras)}]" if extras else ""
+        subprocess.run([str(python), "-m", "pip", "install", "-q", f"{PROJECT}{wanted}"], check=True)
         yield python.parent
 
 

@@ -1,0 +1,104 @@
+"""What single commands and a single cycle cost: ``python -m benchmarks.cycle``.
+
+``--version`` beside ``python -c pass``; ``report`` against a local server; and one poll on the wire, over plain HTTP
+and TLS, with a token as long as a real server's. In an environment without ``cryptography``.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mender_client.devserver import DevServer
+
+from .bench import CountingProxy, lean_environment, machine, make_device
+
+_RUNS = 20
+
+
+def cpu_ms(argv: list[str], *, codes: tuple[int, ...] = (0,)) -> float:
+    """CPU time of a program and its children, in milliseconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    if done.returncode not in codes:
+        raise SystemExit(f"{argv} ended with {done.returncode}: {done.stderr}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
+
+
+def version(binaries: Path) -> None:
+    """``--version`` beside an interpreter that does nothing."""
+    nothing = [str(binaries / "python"), "-c", "pass"]
+    ours = [str(binaries / "mender-python-client"), "--version"]
+    pairs = [(cpu_ms(nothing), cpu_ms(ours)) for _ in range(_RUNS)]
+    bare, full = (statistics.median(times) for times in zip(*pairs, strict=True))
+    print(f"--version: {full:.1f} ms of CPU, python -c pass: {bare:.1f} ms; ratio {full / bare:.2f} (bar 2.5)")
+
+
+def report(binaries: Path) -> None:
+    """``report --success`` against a local server over TLS, key and signature by the openssl program."""
+    with tempfile.TemporaryDirectory() as folder, DevServer(directory=Path(folder) / "server") as server:
+        server.auto_accept = True
+        root = Path(folder) / "device"
+        make_device(root, server_url=server.url, certificate=server.certificate, settings={})
+        program = [str(binaries / "mender-python-client"), "--root", str(root)]
+        cpu_ms([*program, "bootstrap"])
+        times = []
+        for number in range(5):
+            (root / "var/lib/mender/update.lock").write_text(f"bench-{number}\n")
+            times.append(cpu_ms([*program, "report", "--success"]))
+        print(f"report --success over TLS: {statistics.median(times):.0f} ms of CPU, openssl included (bar 500)")
+
+
+def poll(binaries: Path, *, is_tls: bool) -> None:
+    """Bytes and connections of one poll."""
+    with tempfile.TemporaryDirectory() as folder, DevServer(directory=Path(folder) / "server", tls=is_tls) as server:
+        server.auto_accept = True
+        parts = urlsplit(server.url)
+        proxy = CountingProxy(parts.port or 0)
+        root = Path(folder) / "device"
+        make_device(
+            root,
+            server_url=f"{parts.scheme}://127.0.0.1:{proxy.port}",
+            certificate=server.certificate if is_tls else None,
+            settings={"UpdatePollIntervalSeconds": 1, "RetryPollIntervalSeconds": 1},
+        )
+        daemon = subprocess.Popen(
+            [str(binaries / "mender-python-client"), "--root", str(root), "daemon"], stderr=subprocess.DEVNULL
+        )
+        try:
+            time.sleep(4)
+            polls, size, connections = _polls(server), proxy.bytes, proxy.connections
+            time.sleep(10)
+            polls = _polls(server) - polls
+        finally:
+            daemon.terminate()
+            daemon.wait()
+            proxy.close()
+        print(
+            f"one poll over {'TLS' if is_tls else 'plain HTTP'}: {(proxy.bytes - size) / polls:.0f} bytes on the wire "
+            f"(bar 1600), {(proxy.connections - connections) / polls:.2f} new connections (bar 0), {polls} polls seen"
+        )
+
+
+def _polls(server: DevServer) -> int:
+    return sum(request.kind == "next" for request in server.requests)
+
+
+def main() -> None:
+    """Print the figures."""
+    print(machine())
+    with lean_environment() as binaries:
+        version(binaries)
+        report(binaries)
+        poll(binaries, is_tls=False)
+        poll(binaries, is_tls=True)
+
+
+if __name__ == "__main__":
+    main()
