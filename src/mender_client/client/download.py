@@ -178,11 +178,9 @@ class Downloader:
 
     def _read(self, stream: ArtifactStream, deployment: Deployment, provides: Provides) -> Header:
         # imported when an Artifact comes: an idle daemon does without the memory
-        from mender_client.core.artifact import ArtifactReader, PlainDigest, check_depends
+        from mender_client.core.artifact import ArtifactReader, check_depends
 
-        reader = ArtifactReader(
-            stream, check_signature=self._policy.check_signature, new_digest=self._new_digest or PlainDigest
-        )
+        reader = ArtifactReader(stream, check_signature=self._policy.check_signature, new_digest=self._new_digest)
         header = reader.read_header()
         if header.artifact_name != deployment.artifact_name:
             raise ArtifactError(

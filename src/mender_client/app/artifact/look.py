@@ -10,6 +10,7 @@ from pathlib import Path
 from mender_client.app.exitcodes import ExitCode
 from mender_client.core.artifact import ArtifactReader, Header, PayloadFile, check_depends, prove
 from mender_client.errors import ArtifactError, ConfigError, KeyFileError
+from mender_client.system.digest import choose_digest
 
 from .files import FileStream, emit
 from .text import as_text, safe
@@ -29,7 +30,7 @@ def show(artifact: str, *, is_json_wanted: bool) -> ExitCode:
         StorageError: it can't be read.
     """
     with FileStream(artifact) as stream:
-        header = prove(stream, accept_augmented=True)
+        header = prove(stream, accept_augmented=True, new_digest=choose_digest())
     text = json.dumps(header.describe(), indent=2) if is_json_wanted else as_text(header)
     emit(text.encode() + b"\n")
     return ExitCode.DONE
@@ -50,7 +51,7 @@ def verify(artifact: str, *, keys: Sequence[str], device_type: str | None) -> Ex
     """
     check = _SignerNote(keys) if keys else None
     with FileStream(artifact) as stream:
-        reader = ArtifactReader(stream, check_signature=check)
+        reader = ArtifactReader(stream, check_signature=check, new_digest=choose_digest())
         header = reader.read_header()
         if device_type is not None:
             _check_device_type(header, device_type)

@@ -8,7 +8,7 @@ until it is proven; the reader's rules are those of the protocol (Artifact forma
 from .codec import Compression
 from .depends import check_depends, provides_after
 from .limits import Limits
-from .reader import ArtifactReader, Digest, NewDigest, PayloadFile, PlainDigest, SignatureCheck, prove
+from .reader import ArtifactReader, Digest, NewDigest, PayloadFile, SignatureCheck, prove
 from .stream import Readable
 from .values import File, Header, Payload, Script
 from .writer import (
@@ -35,7 +35,6 @@ __all__ = [
     "Payload",
     "PayloadFile",
     "PayloadSource",
-    "PlainDigest",
     "Readable",
     "Script",
     "SeekableWritable",

@@ -166,7 +166,7 @@ class ArtifactReader:
         limits: what it may cost.
         check_signature: given when verify keys are configured; an unsigned Artifact is then refused.
         accept_augmented: take parts that only the manifest-augment lists, which no signature covers.
-        new_digest: begins the SHA-256 of a payload file.
+        new_digest: begins the SHA-256 of a payload file; None does it in this thread.
     """
 
     def __init__(
@@ -176,12 +176,12 @@ class ArtifactReader:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         check_signature: SignatureCheck | None = None,
         accept_augmented: bool = False,
-        new_digest: NewDigest = PlainDigest,
+        new_digest: NewDigest | None = None,
     ) -> None:
         self._limits = limits
         self._check_signature = check_signature
         self._accept_augmented = accept_augmented
-        self._new_digest = new_digest
+        self._new_digest = new_digest or PlainDigest
         self._tar = TarReader(stream, "the Artifact", limits)
         self._header: Header | None = None
         self._sizes: dict[str, int] = {}
@@ -370,6 +370,7 @@ def prove(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     check_signature: SignatureCheck | None = None,
     accept_augmented: bool = False,
+    new_digest: NewDigest | None = None,
 ) -> Header:
     """Read an Artifact whole and prove it; arguments as for ``ArtifactReader``.
 
@@ -379,7 +380,13 @@ def prove(
     Raises:
         ArtifactError: something isn't as it must be.
     """
-    reader = ArtifactReader(stream, limits=limits, check_signature=check_signature, accept_augmented=accept_augmented)
+    reader = ArtifactReader(
+        stream,
+        limits=limits,
+        check_signature=check_signature,
+        accept_augmented=accept_augmented,
+        new_digest=new_digest,
+    )
     return reader.finish()
 
 
