@@ -55,6 +55,8 @@ def test_good_cases_pass() -> None:
     assert [] == judge(GOOD)
     assert [] == judge(replace(GOOD, heard=(*GOOD.heard, "success")))
     assert [] == judge(replace(FAILED, met=Counter({POWER: 1})))
+    given_up = "the sub-updater has not reported for 15 s (SubUpdaterTimeoutSeconds)"
+    assert [] == judge(replace(FAILED, met=Counter({KILLS: 1}), said=given_up))
     assert [] == judge(replace(FAILED, end="aborted", met=Counter({ABORTED: 1})))
     assert [] == judge(replace(FAILED, draw=replace(GOOD.draw, artifact="broken")))
     assert [] == judge(replace(FAILED, draw=replace(GOOD.draw, plan="fail-health"), history=("install", "failure")))

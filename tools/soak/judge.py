@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from soak.device import System
-from soak.faults import ABORTED, DECOMMISSIONED, FULL, GARBAGE, POWER, UNWRITABLE, Draw
+from soak.faults import ABORTED, DECOMMISSIONED, FULL, GARBAGE, KILLS, POWER, UNWRITABLE, Draw
 
 MAY_FAIL = {POWER, FULL, UNWRITABLE, GARBAGE}
 """Faults after which a good update may truthfully have failed before the sub-updater began; no other excuses it."""
@@ -110,7 +110,9 @@ def _may_fail(case: Case) -> bool:
     """Whether a good Artifact that was not committed may have failed, for a reason that is known."""
     if case.installs:
         return case.draw.plan != "succeed" or bool(case.met[POWER])
-    return any(case.met[kind] for kind in MAY_FAIL)
+    # killed between the durable trace of the start and the start itself: nobody can tell, so the time limit decides
+    is_given_up = bool(case.met[KILLS]) and "(SubUpdaterTimeoutSeconds)" in case.said
+    return is_given_up or any(case.met[kind] for kind in MAY_FAIL)
 
 
 def _differences(case: Case) -> list[str]:
