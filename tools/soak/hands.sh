@@ -31,7 +31,7 @@ conclude() {
     "$client" --root "$root" report "--$1" --timeout 3 || code=$?
     note "report $code"
     case $code in
-    0) rm -f "$data/update.lock" "$state" && start ;;
+    0) rm -f "$data/update.lock" && rm -f "$state" && start ;;
     2) rm -f "$state" && start ;;
     75) start ;; # the client tells it and removes the lock
     esac
