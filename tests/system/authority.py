@@ -46,7 +46,7 @@ class Authority:
         self._folder = folder
         folder.mkdir(exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name("A test authority")
+        self._name = _name(f"The test authority {folder.name}")
         self.certificate = folder / "ca.pem"
         self.certificate.write_bytes(self._root())
 

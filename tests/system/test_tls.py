@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -40,12 +41,49 @@ def test_server_certificate(authority: Authority, make_transport: MakeTransport)
         assert 1 == server.connections
 
 
-def test_server_certificate_is_an_addition(authority: Authority) -> None:
-    """ServerCertificate adds to the authorities of the system and takes none away."""
-    system = tls_context(TlsSettings()).get_ca_certs(binary_form=True)
-    ours = tls_context(trusting(authority)).get_ca_certs(binary_form=True)
-    assert len(system) + 1 == len(ours)
-    assert set(system) < set(ours)
+@pytest.fixture
+def other(tmp_path: Path) -> Authority:
+    """An authority that the system trusts, or not."""
+    return Authority(tmp_path / "other")
+
+
+def of_the_system(monkeypatch: pytest.MonkeyPatch, *, bundle: Path, folder: Path) -> None:
+    """Let these be the system's authorities, for OpenSSL."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+
+
+def test_system_authority_in_the_bundle(
+    authority: Authority,
+    other: Authority,
+    make_transport: MakeTransport,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """An authority that only the system's bundle has is trusted besides the operator's; the bundle is loaded once."""
+    of_the_system(monkeypatch, bundle=other.certificate, folder=tmp_path)
+    transport = make_transport(trusting(authority))
+    with RawServer(keep_alive(answer(b"x")), tls=other.good.server_context()) as server:
+        assert b"x" == transport.send(Request("GET", server.url)).body
+        assert 2 == server.connections
+    for authority_ in (other, authority):
+        with RawServer(keep_alive(answer(b"x")), tls=authority_.good.server_context()) as server:
+            assert b"x" == transport.send(Request("GET", server.url)).body
+            assert 1 == server.connections
+
+
+def test_system_authority_in_the_folder(
+    other: Authority, make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An authority in the system's folder is found there at once, without the bundle."""
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    (folder / "other.pem").write_bytes(other.certificate.read_bytes())
+    subprocess.run(["openssl", "rehash", str(folder)], check=True)
+    of_the_system(monkeypatch, bundle=tmp_path / "none", folder=folder)
+    with RawServer(keep_alive(answer(b"x")), tls=other.good.server_context()) as server:
+        assert b"x" == make_transport(TlsSettings()).send(Request("GET", server.url)).body
+        assert 1 == server.connections
 
 
 def test_the_server_itself_may_be_named(authority: Authority, make_transport: MakeTransport) -> None:

@@ -71,11 +71,18 @@ class Timeouts:
 def tls_context(settings: TlsSettings) -> ssl.SSLContext:
     """The TLS rules: version 1.2 or newer, chain and host name verified, the system's CAs and the operator's.
 
+    Of the system's CAs the folder is trusted, in which OpenSSL looks up the one that it needs; the bundle of all of
+    them costs more than a megabyte and is loaded by ``HttpTransport`` when the folder did not suffice.
+
     Raises:
         ConfigError: a certificate or key file can't be used.
     """
     context = _NamingContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_default_certs()
+    folder = ssl.get_default_verify_paths().capath
+    if folder is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(capath=folder)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # The same certificates must work under every Python: 3.13 turned the strict flag on, which refuses many private
     # CAs in the field, and the partial chain, which lets the operator's file name an intermediate certificate.
@@ -131,10 +138,12 @@ class HttpTransport:
         self._timeouts = timeouts or Timeouts()
         self._user_agent = user_agent
         self._watch = _Watch()
+        self._context = tls_context(tls)
+        self._is_bundle_loaded = False
         self._pools = urllib3.PoolManager(
             num_pools=4,
             maxsize=1,
-            ssl_context=tls_context(tls),
+            ssl_context=self._context,
             timeout=urllib3.Timeout(connect=self._timeouts.connect, read=self._timeouts.idle),
             retries=False,
         )
@@ -161,6 +170,12 @@ class HttpTransport:
         try:
             return exchange()
         except _StaleConnectionError:
+            return exchange()
+        except NetworkError as error:
+            if self._is_bundle_loaded or not _is_issuer_unknown(error):
+                raise
+            self._context.load_default_certs()
+            self._is_bundle_loaded = True
             return exchange()
         finally:
             self._watch.deadline = None
@@ -418,6 +433,17 @@ class _wrapped:
             self._watch.is_connection_new = True
             raise _StaleConnectionError(f"cannot reach {_origin(self._url)}: the connection was closed") from error
         raise NetworkError(f"cannot reach {_origin(self._url)}: {_reason(error)}") from error
+
+
+_UNKNOWN_ISSUER = frozenset({2, 7, 18, 19, 20, 21})
+"""OpenSSL's verification errors that say: the chain ends at nobody whom we trust."""
+
+
+def _is_issuer_unknown(error: BaseException) -> bool:
+    return any(
+        isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _UNKNOWN_ISSUER
+        for cause in _causes(error)
+    )
 
 
 def _is_stale(error: BaseException) -> bool:
