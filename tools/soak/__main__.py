@@ -48,7 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Lane(Path(folder) / str(number), number=number, seed=options.seed, kinds=kinds, keep=options.keep)
             for number in range(options.devices)
         ]
-        _run(lanes, options.deployments, begun + options.minutes * 60)
+        try:
+            _run(lanes, options.deployments, begun + options.minutes * 60)
+        except KeyboardInterrupt:
+            print("interrupted; so far:", file=sys.stderr)
         tally = sum((lane.tally for lane in lanes), Tally())
         late = [line for lane in lanes for line in lane.last_look()]
     took = time.monotonic() - begun
