@@ -308,7 +308,6 @@ class _Watch:
         self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def connected(self, sock: Any) -> None:
-        self.is_connection_new = True
         self._sockets.add(sock)
         if self.is_stopped:
             self.interrupt()  # it came while we were connecting
@@ -332,6 +331,7 @@ def _pool_class(pool: Any, connection: Any, watch: _Watch) -> Any:
         sock: Any
 
         def connect(self) -> None:
+            watch.is_connection_new = True  # before it fails: only what is kept alive can have gone stale
             super().connect()
             sock: Any = self.sock
             watch.connected(sock)
