@@ -280,3 +280,12 @@ def test_lock_that_is_taken_by_hand(device: Device) -> None:
     device.lock.unlink()
     daemon.wait_for("the lock is gone")
     wait_until(lambda: sum(one.kind == "next" for one in device.server.requests) > polls)
+
+
+def test_skip_verify_is_said_at_every_start(device: Device) -> None:
+    """A client that trusts every server says so each time it starts."""
+    device.configure(SkipVerify=True)
+    for _ in range(2):
+        daemon = device.daemon()
+        daemon.wait_for("SkipVerify is set: every server is trusted")
+        daemon.stop()

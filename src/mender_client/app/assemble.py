@@ -45,6 +45,8 @@ from .paths import Paths
 if TYPE_CHECKING:
     from mender_client.system.signatures import VerifyKeys
 
+_logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -113,6 +115,8 @@ def assemble(
     Raises:
         ConfigError: a certificate or key that the configuration names can't be used.
     """
+    if config.skip_verify:
+        _logger.warning("SkipVerify is set: every server is trusted, and whoever stands between can install anything")
     clock = SystemClock()
     user_agent = f"mender-python-client/{__version__}"
     transport = HttpTransport(
