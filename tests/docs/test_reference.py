@@ -87,6 +87,9 @@ class _Processes:
         self.variables = variables
         raise _Spawned
 
+    def has_spawned(self) -> bool:
+        return False
+
     def is_alive(self, hands: Hands) -> bool:
         return False
 
