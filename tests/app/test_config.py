@@ -189,7 +189,7 @@ FAULTS: list[tuple[object, list[str]]] = [
         ["main.conf: Servers: can't be used together with ServerURL (main.conf)"],
     ),
     ("", ["main.conf: is not valid JSON: line 1, column 1: expecting value", MISSING]),
-    ('{\n  "ServerURL": "x",\n}', ["main.conf: is not valid JSON: line 3, column 1: ", MISSING]),
+    ('{\n  "ServerURL": oops\n}', ["main.conf: is not valid JSON: line 2, column 16: ", MISSING]),
     (b"\xff\xfe", ["main.conf: is not UTF-8 text", MISSING]),
     ("[]", ["main.conf: must hold a JSON object", MISSING]),
     ("[" * 100_000, ["main.conf: is nested too deeply or holds a number that is too large", MISSING]),
