@@ -76,6 +76,10 @@ class UnauthorizedError(ServerError):
     """401: not accepted (yet), or the token is no longer good. Never final: ask again later."""
 
 
+class NotAcceptedError(UnauthorizedError):
+    """401 to the authorisation itself: nobody has accepted this device, or somebody has rejected it. A normal wait."""
+
+
 class AbortedError(ServerError):
     """409 or 404 to a status: the deployment is over on the server; stop working on it."""
 

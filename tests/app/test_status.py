@@ -104,8 +104,11 @@ def test_kept_report(paths: Paths) -> None:
 
 
 def test_damaged_journal(paths: Paths) -> None:
-    """A journal that could not be used is named."""
+    """A journal that can't be used is left alone and told of; one that was set aside by the client is named."""
     paths.journal.write_text("{")
+    assert "can't be used" in text(paths)
+    assert paths.journal.exists()
+    JsonJournal(paths.journal).load()
     assert ["journal.json.damaged"] == [Path(name).name[:20] for name in look(paths).damaged_journals]
 
 

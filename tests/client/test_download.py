@@ -235,6 +235,14 @@ def test_object_is_gone(stage: Stage, status: int) -> None:
     assert ("failure", 2) == (world.server.status, world.transport.counts["download"])
 
 
+def test_object_is_gone_now_and_then(stage: Stage) -> None:
+    """An object that is missing now and then, with new bytes in between, is not gone."""
+    world = with_deployment(World(stage))
+    world.transport.cut_bodies_at = lambda number: 1000 if number in (1, 3) else None
+    world.transport.rules.append(at("download", Answer(404), 2, 4))
+    assert is_in_hands(poll(world))
+
+
 def test_object_is_back(stage: Stage) -> None:
     """An object that is there under a fresh link is fetched."""
     world = with_deployment(World(stage))
@@ -390,3 +398,13 @@ def test_interrupted_at_the_start(stage: Stage) -> None:
     client_of(world).request_poll()
     with pytest.raises(Interrupted):
         client_of(world).step()
+
+
+def test_reserve_without_a_length(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the storage doesn't say how much will come, the reserve is kept all the same."""
+    world = with_deployment(World(stage, Options(policy=DownloadPolicy(reserve_bytes=3000))))
+    world.transport.rules.append(at("download", Answer(200, {}, world.stage.content(NEW)), 1))
+    world.disk.free_bytes = 2000
+    poll(world)
+    assert "failure" == world.server.status
+    assert "a reserve of 3000" in caplog.text

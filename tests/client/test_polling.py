@@ -268,3 +268,15 @@ def test_nothing_to_do(stage: Stage) -> None:
     world.clock.seconds -= 1000
     assert client_of(world).step() > 900
     assert [] == kinds_since(world, before)
+
+
+def test_401_to_a_good_token_is_said(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that refuses a token that it has just given is named in the log, once; waiting for acceptance is not."""
+    world = started(World(stage))
+    world.transport.rules.append(at("next", Answer(401)))
+    caplog.clear()
+    for _ in range(4):
+        client_of(world).request_poll()
+        client_of(world).step()
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert 1 == sum("cannot ask for a deployment: the server answered 401" in one.getMessage() for one in warnings)

@@ -272,3 +272,12 @@ def test_unreachable_before_the_hand_over(stage: Stage) -> None:
     assert {} == dict(world.starts)
     world.live()
     assert "success" == world.server.status
+
+
+def test_log_that_the_server_cannot_take(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that answers the log with errors again and again hears the outcome without it."""
+    world = with_deployment(World(stage, Options(can_spawn=False)))
+    world.transport.rules.append(at("log", Answer(500)))
+    run_for(world, 3 * 3600)
+    assert "failure" == world.server.status
+    assert "the outcome is reported without its log" in caplog.text

@@ -73,6 +73,7 @@ RECORDS = st.builds(
         st.builds(Promise, st.none() | st.integers(0), st.none() | TEXT),
         st.integers(0),
         st.integers(0),
+        st.booleans(),
         st.none() | st.builds(Hands, st.integers(0), TEXT, st.integers(0)),
     ),
     outbox=st.lists(

@@ -29,6 +29,11 @@ BEGUN = Record().begun(DEPLOYMENT, PROVIDES, NextForm.V1_POST, now="t0")
 LOG, FAILURE = Message(ID, MessageKind.LOG), Message(ID, MessageKind.STATUS, Status.FAILURE)
 
 
+def tried(record: Record) -> Record:
+    """The record once the server has heard that the download begins."""
+    return record.telling(ID, Status.DOWNLOADING).acknowledged(Message(ID, MessageKind.STATUS, Status.DOWNLOADING))
+
+
 def update_in(record: Record) -> Update:
     """The update under way."""
     assert record.update is not None
@@ -102,12 +107,33 @@ def test_resumed() -> None:
 
 def test_loop() -> None:
     """An update that begins again and again without a new byte is a loop; bytes on disk are progress."""
-    record = BEGUN
+    record = tried(BEGUN)
     for _ in range(MAXIMUM_WRITES):
-        record = record.resumed(State.DOWNLOADING, bytes_on_disk=0, now="")
+        record = tried(record.resumed(State.DOWNLOADING, bytes_on_disk=0, now=""))
     with pytest.raises(LoopError, match=f"changed {MAXIMUM_WRITES} times without progress"):
         record.resumed(State.DOWNLOADING, bytes_on_disk=0, now="")
     assert 1 == update_in(record.resumed(State.DOWNLOADING, bytes_on_disk=1, now="")).writes
+
+
+def test_starts_without_a_try_are_no_loop() -> None:
+    """A device that is switched on again and again where no server can be reached has not tried, and goes on."""
+    record = tried(BEGUN)
+    for _ in range(3 * MAXIMUM_WRITES):
+        record = record.resumed(State.DOWNLOADING, bytes_on_disk=0, now="")
+    assert 1 == update_in(record).writes
+
+
+def test_what_an_attempt_left_unsaid_is_said_by_the_next() -> None:
+    """A status that the server did not hear in an earlier life doesn't come before those of the next attempt."""
+    record = BEGUN.telling(ID, Status.INSTALLING).resumed(State.DOWNLOADING, bytes_on_disk=0, now="")
+    assert () == record.outbox
+
+
+def test_the_first_word_counts() -> None:
+    """Once an outcome is known no other one takes its place, whoever comes with it, and nothing more is sent."""
+    known = BEGUN.moved(ID, Event.FETCHED, now="").moved(ID, Event.WANTED, now="").concluded(ID, Event.SUCCESS, now="")
+    assert known is known.concluded(ID, Event.FAILURE, now="")
+    assert known is known.concluded(ID, Event.FAULT, now="")
 
 
 @pytest.mark.parametrize("state", [State.IN_HANDS, State.SETTLING])

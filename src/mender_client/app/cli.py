@@ -96,9 +96,12 @@ def _common_options(*, is_default: bool) -> _Parser:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
     if not 0 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError("must be between 0 and 86400 seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0 and 86400")
     return seconds
 
 
@@ -192,7 +195,7 @@ def _daemon(options: argparse.Namespace) -> ExitCode:
 
 def _bootstrap(options: argparse.Namespace) -> ExitCode:
     config, paths = _start(options, is_server_needed=False)
-    from mender_client.system.files import make_folder
+    from mender_client.system.files import DaemonLock, make_folder
 
     from .assemble import device_key
 
@@ -201,6 +204,8 @@ def _bootstrap(options: argparse.Namespace) -> ExitCode:
     is_new = key.ensure(replace=options.forcebootstrap)
     print(key.public_key_pem(), end="")
     print(f"{PROGRAM}: {'made a new' if is_new else 'kept the'} device key", file=sys.stderr)
+    if is_new and (pid := DaemonLock(paths.daemon_lock).holder()) is not None:
+        print(f"{PROGRAM}: restart the daemon (pid {pid}), and accept the new key on the server", file=sys.stderr)
     return ExitCode.DONE
 
 
@@ -233,15 +238,17 @@ def _check(options: argparse.Namespace) -> ExitCode:
     import signal
 
     config, paths = _start(options)
+    from mender_client.system.files import LockFile
+
+    current = LockFile(paths.update_lock).read()
+    if current is not None:
+        print(f"deployment {current or '(unknown)'} is in the sub-updater's hands; nothing is asked before it is over")
+        return ExitCode.NOTHING
     if _wake_daemon(paths, signal.SIGUSR1, "polls"):
         return ExitCode.DONE
     from .assemble import assemble
 
     world = assemble(config, paths)
-    current = world.lock.read()
-    if current is not None:
-        print(f"deployment {current} is in the sub-updater's hands")
-        return ExitCode.NOTHING
     update = world.journal.load().update
     if update is None:
         offer = world.deployments.next(world.device.provides())

@@ -34,6 +34,8 @@ def run_daemon(config: Config, paths: Paths, *, is_new_key_wanted: bool, is_watc
     Raises:
         MenderError: it can't start.
     """
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # whoever sees our lock may signal; all is due at the start anyway
     make_folder(paths.data)
     lock = DaemonLock(paths.daemon_lock)
     lock.acquire()

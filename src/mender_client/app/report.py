@@ -9,7 +9,9 @@ import sys
 from mender_client.core.backoff import Backoff
 from mender_client.core.machine import Event
 from mender_client.core.model import Status
+from mender_client.core.record import Outcome
 from mender_client.errors import MenderError
+from mender_client.system.http import Timeouts
 
 from .assemble import World, assemble
 from .config import Config
@@ -35,7 +37,9 @@ def report(config: Config, paths: Paths, *, is_success: bool, reason: str, timeo
         DONE when the server knows it, KEPT when the daemon will tell it later, NOTHING when no update is in progress,
         FAILED when it contradicts what was reported before.
     """
-    world = assemble(config, paths)
+    patience = max(timeout_seconds, 1.0)
+    timeouts = Timeouts(connect=min(15.0, patience), idle=min(60.0, patience), total=min(120.0, patience))
+    world = assemble(config, paths, timeouts=timeouts)
     deployment_id = world.lock.read()
     if deployment_id is None:
         print(f"nothing to report: no update is in progress (there is no {paths.update_lock})", file=sys.stderr)
@@ -46,6 +50,8 @@ def report(config: Config, paths: Paths, *, is_success: bool, reason: str, timeo
         )
     outcome = Status.SUCCESS if is_success else Status.FAILURE
     known = world.journal.load().outcome_of(deployment_id)
+    if known is None:
+        known = _note(world, deployment_id, is_success=is_success, reason=reason)
     if known is not None and known.status is not outcome:
         print(
             f"cannot report {outcome.value}: deployment {deployment_id} was reported as {known.status.value} before, "
@@ -53,12 +59,11 @@ def report(config: Config, paths: Paths, *, is_success: bool, reason: str, timeo
             file=sys.stderr,
         )
         return ExitCode.FAILED
-    if known is None:
-        _note(world, deployment_id, is_success=is_success, reason=reason)
     return _send(world, timeout_seconds)
 
 
-def _note(world: World, deployment_id: str, *, is_success: bool, reason: str) -> None:
+def _note(world: World, deployment_id: str, *, is_success: bool, reason: str) -> Outcome | None:
+    """Write the outcome down; returns the one that stands, which may be another's."""
     event = Event.SUCCESS if is_success else Event.FAILURE
     world.log.begin(deployment_id)
     if is_success:
@@ -70,7 +75,9 @@ def _note(world: World, deployment_id: str, *, is_success: bool, reason: str) ->
     world.log.end()
     now = world.clock.now().isoformat(timespec="seconds")
     try:
-        world.journal.update(lambda record: record.concluded(deployment_id, event, now=now))
+        return world.journal.update(lambda record: record.concluded(deployment_id, event, now=now)).outcome_of(
+            deployment_id
+        )
     except ValueError as error:
         raise MenderError(f"cannot report: {error}") from error
 

@@ -41,6 +41,7 @@ class Status:
         unreported: how many messages the server has not acknowledged.
         last_outcome: the last deployment that ended here, None for none.
         damaged_journals: documents that could not be used and were set aside.
+        journal_problem: why the present one can't be used; empty when it can.
     """
 
     version: str
@@ -53,6 +54,7 @@ class Status:
     unreported: int
     last_outcome: dict[str, str] | None
     damaged_journals: list[str]
+    journal_problem: str
 
 
 def show_status(paths: Paths, *, is_json: bool) -> ExitCode:
@@ -77,7 +79,7 @@ def look(paths: Paths) -> Status:
         StorageError: the journal can't be read.
     """
     journal = JsonJournal(paths.journal)
-    record = journal.load()
+    record, problem = journal.peek()
     lock = LockFile(paths.update_lock).read()
     update = record.update
     pid = _sub_updater_pid(lock, update)
@@ -110,6 +112,7 @@ def look(paths: Paths) -> Status:
             "at": last.at,
         },
         damaged_journals=[str(path) for path in journal.set_aside()],
+        journal_problem=problem,
     )
 
 
@@ -153,7 +156,13 @@ def render(status: Status) -> list[str]:
             f"{status.update['state']}"
         )
     if status.lock is not None:
-        lines.append(f"lock           {status.lock or 'holds no deployment id'}")
+        lines.append(f"lock           {status.lock or 'update.lock holds no deployment id'}")
+        if status.sub_updater_pid is None:
+            lines.append(
+                "               if nothing will come any more: 'mender-python-client report --failure' ends it"
+            )
+    if status.journal_problem:
+        lines.append(f"journal        can't be used: {status.journal_problem}; the client will set it aside")
     if status.unreported:
         lines.append(f"unreported     {status.unreported} message(s) that the server has not acknowledged")
     if status.last_outcome is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from mender_client.core.model import Token
 from mender_client.core.ports import Clock, Device, KeyStore, Transport
 from mender_client.core.wire import Reply, Request, build_auth_body, build_auth_request, parse_auth_reply
-from mender_client.errors import NetworkError, ServerError, UnauthorizedError
+from mender_client.errors import NetworkError, NotAcceptedError, ServerError, UnauthorizedError
 
 _logger = logging.getLogger(__name__)
 
@@ -78,9 +78,11 @@ class Session:
         reply = self._transport.send(build_auth_request(server_url, body, signature))
         try:
             return parse_auth_reply(reply, server_url, now=self._clock.now())
-        except UnauthorizedError:
+        except UnauthorizedError as error:
             self._announce_waiting(server_url)
-            raise
+            raise NotAcceptedError(
+                str(error), status=error.status, retry_after_seconds=error.retry_after_seconds
+            ) from error
 
     def _announce_waiting(self, server_url: str) -> None:
         """Say once that somebody has to act; a device may wait for days."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from mender_client.core.ports import Clock, Device, Installer, Journal, Transport
 from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
-from mender_client.errors import AbortedError, Interrupted, MenderError, ServerError, UnauthorizedError
+from mender_client.errors import AbortedError, Interrupted, MenderError, NotAcceptedError, ServerError
 
 from .auth import Session
 from .deployments import Deployments
@@ -88,7 +88,7 @@ class Client:
         self._is_inventory_wanted = False
         self._is_inventory_forced = False
         self._tokens_greeted = 0
-        self._last_failure = ""
+        self._last_failures: dict[str, str] = {}
         self.has_handed_over = False
 
     def step(self) -> float:
@@ -216,6 +216,7 @@ class Client:
     def _work(self) -> None:
         try:
             self._parts.session.authorise()
+            self._last_failures.pop("", None)
         except Interrupted:
             raise
         except MenderError as error:
@@ -227,10 +228,10 @@ class Client:
         self._greet_again()
         now = self._parts.clock.monotonic()
         if self._schedule.inventory.is_due(now):
-            job = self._run(self._schedule.inventory, self._send_inventory)
+            job = self._run("inventory", self._schedule.inventory, self._send_inventory)
             self._schedule = replace(self._schedule, inventory=job)
         if self._schedule.poll.is_due(now):
-            job = self._run(self._schedule.poll, self._poll)
+            job = self._run("poll", self._schedule.poll, self._poll)
             self._schedule = replace(self._schedule, poll=job)
 
     def _greet_again(self) -> None:
@@ -249,9 +250,10 @@ class Client:
         except Interrupted:
             raise
         except MenderError as error:
-            self._log_failure(error)
+            self._log_failure(error, "outbox")
             self._postpone_everything(error)
             return False
+        self._last_failures.pop("outbox", None)
         return True
 
     def _postpone_everything(self, error: MenderError) -> None:
@@ -262,15 +264,15 @@ class Client:
             poll=self._failed(self._schedule.poll, error, random),
         )
 
-    def _run(self, job: Job, action: Callable[[], None]) -> Job:
+    def _run(self, name: str, job: Job, action: Callable[[], None]) -> Job:
         try:
             action()
         except Interrupted:
             raise
         except MenderError as error:
-            self._log_failure(error)
+            self._log_failure(error, name)
             return self._failed(job, error, self._parts.random())
-        self._last_failure = ""
+        self._last_failures.pop(name, None)
         return job.after_success(self._parts.clock.monotonic(), random=self._parts.random())
 
     def _failed(self, job: Job, error: MenderError, random: float) -> Job:
@@ -280,12 +282,12 @@ class Client:
             retry_after_seconds=error.retry_after_seconds if isinstance(error, ServerError) else None,
         )
 
-    def _log_failure(self, error: MenderError) -> None:
+    def _log_failure(self, error: MenderError, name: str = "") -> None:
         """Say what failed, but not every minute of an outage; that a device waits for acceptance is said elsewhere."""
         text = str(error)
-        is_news = text != self._last_failure and not isinstance(error, UnauthorizedError)
+        is_news = text != self._last_failures.get(name) and not isinstance(error, NotAcceptedError)
         _logger.log(logging.WARNING if is_news else logging.DEBUG, "%s", text)
-        self._last_failure = text
+        self._last_failures[name] = text
 
     def _send_inventory(self) -> None:
         self._parts.inventory.send(even_if_unchanged=self._is_inventory_forced)

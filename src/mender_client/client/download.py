@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _PROGRESS_STEP_PERCENT = 5
+_ROOM_CHECK_BYTES = 4 * 1024 * 1024
+"""How often the free space is looked at where the storage doesn't say how much will come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +132,19 @@ class Downloader:
         promise: Promise | None,
         tries: Tries,
     ) -> ArtifactStream:
+        shown = self._progressed or _ProgressLog()
+        checked_at = 0
+
         def promised(promise: Promise, left: int | None) -> None:
-            self._check_room(left)
+            self._check_room(left or 0)
             self._journal.update(lambda record: record.promised(deployment.id, promise))
+
+        def progressed(progress: Progress) -> None:
+            nonlocal checked_at
+            if progress.total is None and progress.done - checked_at >= _ROOM_CHECK_BYTES:
+                self._check_room(0)
+                checked_at = progress.done
+            shown(progress)
 
         return ArtifactStream(
             self._transport,
@@ -141,13 +153,11 @@ class Downloader:
             partial=partial,
             promise=promise or Promise(),
             tries=tries,
-            hooks=StreamHooks(promised=promised, progressed=self._progressed or _ProgressLog()),
+            hooks=StreamHooks(promised=promised, progressed=progressed),
             pace=self._policy.pace,
         )
 
-    def _check_room(self, left: int | None) -> None:
-        if left is None:
-            return
+    def _check_room(self, left: int) -> None:
         needed, free = left + self._policy.reserve_bytes, self._store.free_bytes()
         if free < needed:
             raise StorageError(

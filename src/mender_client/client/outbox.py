@@ -7,11 +7,14 @@ import logging
 from mender_client.core.model import Status
 from mender_client.core.ports import DeploymentLog, Journal
 from mender_client.core.record import Message, MessageKind
-from mender_client.errors import AbortedError
+from mender_client.errors import AbortedError, ServerError, UnauthorizedError
 
 from .deployments import Deployments
 
 _logger = logging.getLogger(__name__)
+
+LOG_TRIES = 5
+"""How often a server may answer a log with an error before the outcome goes without it."""
 
 
 class Outbox:
@@ -27,6 +30,7 @@ class Outbox:
         self._journal = journal
         self._deployments = deployments
         self._log = log
+        self._log_refusals = 0
 
     @property
     def is_empty(self) -> bool:
@@ -69,6 +73,17 @@ class Outbox:
 
     def _send(self, message: Message) -> None:
         if message.kind is MessageKind.LOG:
-            self._deployments.send_log(message.deployment_id, self._log.messages(message.deployment_id))
+            self._send_log(message.deployment_id)
         elif message.status is not None:
             self._deployments.send_status(message.deployment_id, message.status)
+
+    def _send_log(self, deployment_id: str) -> None:
+        """Send the log; a server that can't take it again and again must not keep the outcome from being told."""
+        try:
+            self._deployments.send_log(deployment_id, self._log.messages(deployment_id))
+        except ServerError as error:
+            self._log_refusals += 1
+            if isinstance(error, UnauthorizedError) or self._log_refusals < LOG_TRIES:
+                raise
+            _logger.warning("deployment %s: %s; the outcome is reported without its log", deployment_id, error)
+        self._log_refusals = 0

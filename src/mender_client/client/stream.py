@@ -216,6 +216,7 @@ class ArtifactStream:
             raise StartOverError("the storage sent more bytes than it promised")
         self._partial.write(data)
         self.offset += len(data)
+        self._was_gone = False
         self._tries.progressed(self.offset)
         self._hooks.progressed(Progress(self.offset, self._promise.total, self._kept))
 
@@ -259,7 +260,7 @@ class ArtifactStream:
             return
         if verdict is Verdict.GONE:
             if self._was_gone:
-                raise DownloadError(f"cannot fetch the Artifact: the storage answered {status}, also to a fresh link")
+                raise DownloadError(f"cannot fetch the Artifact: the storage answered {status}, also with a fresh link")
             self._was_gone = True
         self._tries.failed(f"the link no longer works (the storage answered {status})")
         self._link.refresh()

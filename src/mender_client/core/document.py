@@ -10,13 +10,14 @@ from .machine import ENDS, State
 from .model import Provides, Status
 from .record import Hands, Message, MessageKind, Outcome, Record, Update
 from .resume import Promise
-from .wire import NextForm
+from .wire import NextForm, printable
 
 SCHEMA = 1
 
 _RECORD_FIELDS = ("schema", "update", "outbox", "outcomes")
 _UPDATE_FIELDS = (
-    "deployment_id", "artifact_name", "state", "since", "provides", "form", "promise", "seen_bytes", "writes", "hands"
+    "deployment_id", "artifact_name", "state", "since", "provides", "form", "promise", "seen_bytes", "writes",
+    "tried", "hands",
 )  # fmt: skip
 _Value = TypeVar("_Value")
 
@@ -64,6 +65,7 @@ def _encode_update(update: Update) -> dict[str, Any]:
         "promise": {"total": update.promise.total, "etag": update.promise.etag},
         "seen_bytes": update.seen_bytes,
         "writes": update.writes,
+        "tried": update.tried,
         "hands": None
         if hands is None
         else {"pid": hands.pid, "boot_id": hands.boot_id, "start_time": hands.start_time},
@@ -76,8 +78,11 @@ def decode_record(document: object) -> Record:
     Raises:
         ValueError: it is damaged, or no record of this client.
     """
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise ValueError("it is no record of this client, or one of another schema")
+    if not isinstance(document, dict) or "schema" not in document:
+        raise ValueError("it is no record of this client")
+    if document["schema"] != SCHEMA:
+        schema = printable(str(document["schema"]), limit=20)
+        raise ValueError(f"its schema is {schema}, and this version knows {SCHEMA}: another version wrote it")
     return Record(
         update=_optional(document.get("update"), _decode_update),
         outbox=_each(document, "outbox", _decode_message),
@@ -104,6 +109,7 @@ def _decode_update(value: Mapping[str, Any]) -> Update:
         ),
         seen_bytes=_get(value, "seen_bytes", int),
         writes=_get(value, "writes", int),
+        tried=value.get("tried") is True,
         hands=_optional(value.get("hands"), _decode_hands),
         unknown=_unknown(value, _UPDATE_FIELDS),
     )

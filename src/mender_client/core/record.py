@@ -95,6 +95,7 @@ class Update:
         promise: what the storage said about the whole object.
         seen_bytes: how much was on disk when the client last started; more than that is progress.
         writes: state changes without progress so far.
+        tried: the server has heard, in this life of the client, that it is being downloaded.
         hands: the sub-updater's process, once it runs.
         unknown: fields of another version, kept for it.
     """
@@ -108,6 +109,7 @@ class Update:
     promise: Promise = field(default_factory=Promise)
     seen_bytes: int = 0
     writes: int = 0
+    tried: bool = False
     hands: Hands | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
@@ -154,19 +156,25 @@ class Record:
     def resumed(self, state: State, *, bytes_on_disk: int, now: str) -> Record:
         """The record after a restart.
 
-        Whoever waits for the sub-updater may be restarted as often as it likes; only beginning again can be a loop.
+        A client that waits, for the sub-updater or for a server out of reach, may be restarted as often as it likes;
+        only trying again can be a loop.
 
         Raises:
             LoopError: there were too many changes without progress.
         """
         update = self.update
-        if update is None or (state is update.state and state is not State.DOWNLOADING):
+        if update is None:
+            return self
+        is_tried = update.tried or any(message.deployment_id == update.deployment_id for message in self.outbox)
+        if state is update.state and not (state is State.DOWNLOADING and is_tried):
             return self
         if bytes_on_disk > update.seen_bytes:
             update = replace(update, seen_bytes=bytes_on_disk, writes=0)
         if state is State.DOWNLOADING and update.writes >= MAXIMUM_WRITES:
             raise LoopError(f"its state changed {update.writes} times without progress")
-        return replace(self, update=_entered(update, state, now))
+        # what the server has not heard of an attempt that is over, it will hear of the next one
+        left = self.silenced(update.deployment_id) if state is State.DOWNLOADING else self
+        return replace(left, update=replace(_entered(update, state, now), tried=False))
 
     def moved(self, deployment_id: str, event: Event, *, now: str, hands: Hands | None = None) -> Record:
         """The record after an event that does not end the update; unchanged when that update is over already.
@@ -185,11 +193,14 @@ class Record:
     def concluded(self, deployment_id: str, event: Event, *, now: str) -> Record:
         """The record after an event that ends a deployment: outcome, messages and end in one change.
 
-        A deployment whose update we know nothing of (another client began it) may end as well.
+        A deployment whose update we know nothing of (another client began it) may end as well. Where an outcome is
+        known already it stands: the first word counts, whoever says the second one.
 
         Raises:
             ValueError: the update's state does not expect the event.
         """
+        if self.outcome_of(deployment_id) is not None:
+            return self
         update = self.update_of(deployment_id)
         end = advance(update.state if update is not None else State.IN_HANDS, event)
         status = {State.SUCCEEDED: Status.SUCCESS, State.FAILED: Status.FAILURE}.get(end)
@@ -214,7 +225,10 @@ class Record:
         outbox = list(self.outbox)
         if message in outbox:
             outbox.remove(message)
-        return replace(self, outbox=tuple(outbox))
+        update = self.update
+        if update is not None and message == Message(update.deployment_id, MessageKind.STATUS, Status.DOWNLOADING):
+            update = replace(update, tried=True)
+        return replace(self, outbox=tuple(outbox), update=update)
 
     def silenced(self, deployment_id: str) -> Record:
         """The record when the server wants to hear no more of a deployment (409, 404)."""

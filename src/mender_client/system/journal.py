@@ -39,8 +39,26 @@ class JsonJournal:
         A document that can't be used is set aside under a new name and reported, and the client goes on.
 
         Raises:
+            StorageError: the disk can't be read, or a bad document can't be set aside.
+        """
+        try:
+            return self._read()
+        except ValueError:
+            return self.update(lambda record: record)
+
+    def peek(self) -> tuple[Record, str]:
+        """As ``load``, but only looks: a bad document stays, and what is wrong with it is said.
+
+        Raises:
             StorageError: the disk can't be read.
         """
+        try:
+            return self._read(), ""
+        except ValueError as error:
+            return Record(), str(error)
+
+    def _read(self) -> Record:
+        """Read the document; whatever is wrong with its content is a ValueError."""
         try:
             with self._path.open("rb") as file:
                 data = file.read(_MAXIMUM_BYTES + 1)
@@ -48,18 +66,18 @@ class JsonJournal:
             return Record()
         except OSError as error:
             raise storage_error("read", self._path, error) from error
+        if len(data) > _MAXIMUM_BYTES:
+            raise ValueError(f"it is larger than {_MAXIMUM_BYTES} bytes")
         try:
-            return _decode(data)
-        except (ValueError, RecursionError) as error:
-            self._set_aside(str(error))
-            return Record()
+            return decode_record(json.loads(data))
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
 
     def _set_aside(self, reason: str) -> None:
+        """Move a bad document away; only under the lock, so that it can't be a good one by now."""
         aside = self._path.with_name(f"{self._path.name}.damaged-{os.urandom(4).hex()}")
         try:
             os.replace(self._path, aside)
-        except FileNotFoundError:
-            return  # another process was faster
         except OSError as error:
             raise storage_error("set aside", self._path, error) from error
         _logger.error("cannot use %s: %s; it is set aside as %s", self._path, reason, aside.name)
@@ -75,7 +93,11 @@ class JsonJournal:
             StorageError: it can't be written; the last record stands.
         """
         with self._locked(".lock", fcntl.LOCK_EX):
-            old = self.load()
+            try:
+                old = self._read()
+            except ValueError as error:
+                self._set_aside(str(error))
+                old = Record()
             new = change(old)
             if new != old:
                 write_atomic(self._path, json.dumps(encode_record(new), indent=1).encode() + b"\n")
@@ -107,9 +129,3 @@ class JsonJournal:
             yield
         finally:
             os.close(descriptor)
-
-
-def _decode(data: bytes) -> Record:
-    if len(data) > _MAXIMUM_BYTES:
-        raise ValueError(f"it is larger than {_MAXIMUM_BYTES} bytes")
-    return decode_record(json.loads(data))
