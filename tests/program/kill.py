@@ -57,6 +57,8 @@ class Tally:
         deployments: deployments carried out to their end.
         lost: deployments whose outcome the server never heard.
         doubled: deployments that were installed twice.
+        not_begun: deployments that failed, truly, because the kill hit the instant between the sub-updater's trace and
+            its start; no more than the odd one may.
         stuck: deployments after which a lock, a message or an update was left over.
         moments: in which state of the journal each kill found the client.
     """
@@ -65,6 +67,7 @@ class Tally:
     deployments: int = 0
     lost: int = 0
     doubled: int = 0
+    not_begun: int = 0
     stuck: int = 0
     moments: dict[str, int] = field(default_factory=dict)
 
@@ -82,6 +85,7 @@ class Reaper:
         self._rng = rng
         self.tally = Tally()
         device.write("plan", INSIST)
+        device.configure(SubUpdaterTimeoutSeconds=6)  # frees a device whose sub-updater was never started
 
     def kill_after_change(self, number: int) -> bool:
         """Kill the client right after the journal's ``number``-th change of a deployment; False: it has not so many."""
@@ -168,7 +172,9 @@ class Reaper:
         statuses = self._device.statuses(deployment)
         finals = [one for one in statuses if one in ("success", "failure")]
         runs = self._device.runs.count(deployment)
-        self.tally.lost += set(finals) != {"success"} or statuses[-1] != "success" or runs == 0
+        truth = "success" if runs else "failure"
+        self.tally.lost += set(finals) != {truth} or statuses[-1] != truth
+        self.tally.not_begun += runs == 0
         self.tally.doubled += runs > 1
         self.tally.stuck += not self._is_done(deployment)
 

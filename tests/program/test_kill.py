@@ -21,6 +21,7 @@ def test_killed_at_every_change_of_the_journal(device: Device) -> None:
     changes = every_change(reaper)
     assert changes >= 8
     assert (0, 0, 0) == _verdict(reaper.tally), device.said
+    assert reaper.tally.not_begun <= 1
 
 
 def test_killed_at_random_instants(device: Device) -> None:
