@@ -42,7 +42,7 @@ SignatureCheck = Callable[[bytes, bytes], None]
 """Takes the manifest's bytes and the decoded signature; raises ArtifactError when no configured key made it."""
 
 
-_SCRATCH_BYTES = 128 * 1024
+_SCRATCH_BYTES = 256 * 1024
 
 
 class Digest(Protocol):
