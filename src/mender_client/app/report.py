@@ -59,7 +59,12 @@ def report(config: Config, paths: Paths, *, is_success: bool, reason: str, timeo
             file=sys.stderr,
         )
         return ExitCode.FAILED
-    return _send(world, timeout_seconds)
+    code = _send(world, timeout_seconds)
+    if code is ExitCode.DONE and world.journal.load().outcome_of(deployment_id) is None:
+        # the journal was damaged in between: the server may not have heard it, and hearing it twice does no harm
+        _note(world, deployment_id, is_success=is_success, reason=reason)
+        code = _send(world, timeout_seconds)
+    return code
 
 
 def _note(world: World, deployment_id: str, *, is_success: bool, reason: str) -> Outcome | None:
