@@ -450,12 +450,10 @@ class World:
         return Parts(
             clock=self.clock,
             transport=self.transport,
-            device=self.device,
             installer=installer,
             journal=self.journal,
             session=session,
             inventory=InventorySender(session=session, clock=self.clock, device=self.device, version="1.0"),
-            deployments=deployments,
             outbox=outbox,
             updater=updater,
             random=self.random,

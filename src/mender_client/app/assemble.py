@@ -176,12 +176,10 @@ def assemble(
     parts = Parts(
         clock=clock,
         transport=transport,
-        device=device,
         installer=installer,
         journal=journal,
         session=session,
         inventory=inventory,
-        deployments=deployments,
         outbox=outbox,
         updater=updater,
         random=random.random,

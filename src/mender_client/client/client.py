@@ -6,13 +6,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mender_client.core.ports import Clock, Device, Installer, Journal, Transport
+from mender_client.core.ports import Clock, Installer, Journal, Transport
 from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
 from mender_client.errors import AbortedError, Interrupted, MenderError, NotAcceptedError, ServerError
 
 from .auth import Session
-from .deployments import Deployments
 from .inventory import InventorySender
 from .outbox import Outbox
 from .update import Updater
@@ -31,8 +30,6 @@ REMINDER_SECONDS = 3600.0
 REST_AFTER_SECONDS = 60.0
 """A wait longer than this gives the connection up: a fleet that waits must not hold a server's memory."""
 
-_CONFLICT = 409
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -41,12 +38,10 @@ class Parts:
     Attributes:
         clock: tells the time.
         transport: told when it may rest.
-        device: says what it provides.
         installer: says whether an update is in progress.
         journal: remembers.
         session: the standing with the server.
         inventory: collects and sends the inventory.
-        deployments: asks for deployments.
         outbox: tells the server what it has not heard yet.
         updater: carries deployments out.
         random: gives numbers in [0, 1) for jitter.
@@ -54,12 +49,10 @@ class Parts:
 
     clock: Clock
     transport: Transport
-    device: Device
     installer: Installer
     journal: Journal
     session: Session
     inventory: InventorySender
-    deployments: Deployments
     outbox: Outbox
     updater: Updater
     random: Callable[[], float]
@@ -294,22 +287,8 @@ class Client:
         self._is_inventory_forced = False
 
     def _poll(self) -> None:
-        update = self._parts.journal.load().update
-        try:
-            if update is None:
-                offer = self._parts.deployments.next(self._parts.device.provides())
-            else:
-                # a deployment is asked for with the same data until its end, whatever the device would say now
-                offer = self._parts.deployments.next(update.provides, update.form)
-        except ServerError as error:
-            if update is not None and error.status == _CONFLICT:
-                self._parts.updater.drop(update)
-            raise
-        if update is not None and (offer is None or offer.deployment.id != update.deployment_id):
-            self._parts.updater.drop(update)
+        offer = self._parts.updater.next_offer()
         if offer is None:
-            _logger.debug("no deployment")
-            self._parts.updater.tidy()
             return
         self.has_handed_over = self._parts.updater.carry_out(offer)
         if self.has_handed_over:

@@ -14,6 +14,7 @@ from mender_client.errors import (
     ArtifactError,
     DownloadError,
     InstallError,
+    ServerError,
     StorageError,
 )
 
@@ -22,6 +23,8 @@ from .download import Downloader
 from .outbox import Outbox
 
 _logger = logging.getLogger(__name__)
+
+_CONFLICT = 409
 
 _FAULTS = (ArtifactError, DownloadError, InstallError, StorageError)
 """Errors that fail a deployment; every other one is waited out, and the deployment goes on where it stood."""
@@ -64,6 +67,33 @@ class Updater:
         self._store = store
         self._installer = installer
         self._log = log
+
+    def next_offer(self) -> Offer | None:
+        """Ask the server for a deployment; one that was under way and is no longer offered ends here.
+
+        Returns:
+            The deployment that is to be carried out, new or under way; None when there is nothing to do.
+
+        Raises:
+            MenderError: the server can't be asked or answers with an error.
+        """
+        update = self._journal.load().update
+        try:
+            if update is None:
+                offer = self._deployments.next(self._device.provides())
+            else:
+                # a deployment is asked for with the same data until its end, whatever the device would say now
+                offer = self._deployments.next(update.provides, update.form)
+        except ServerError as error:
+            if update is not None and error.status == _CONFLICT:
+                self._drop(update)
+            raise
+        if update is not None and (offer is None or offer.deployment.id != update.deployment_id):
+            self._drop(update)
+        if offer is None:
+            _logger.debug("no deployment")
+            self.tidy()
+        return offer
 
     def carry_out(self, offer: Offer) -> bool:
         """Download, prove and hand over.
@@ -249,7 +279,7 @@ class Updater:
             )
             self._move(update.deployment_id, Event.SUCCESS if is_installed else Event.FAILURE)
 
-    def drop(self, update: Update) -> None:
+    def _drop(self, update: Update) -> None:
         """The server no longer offers the update under way: it is over.
 
         Raises:
