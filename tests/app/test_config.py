@@ -176,7 +176,9 @@ FAULTS: list[tuple[object, list[str]]] = [
     ({"ServerURL": "https://a b"}, [f"main.conf: ServerURL: {ADDRESS}"]),
     ({"ServerURL": "https://gr\u00fcn.example"}, [f"main.conf: ServerURL: {ADDRESS}"]),
     ({"ServerURL": "https://a\nb"}, ["main.conf: ServerURL: must not hold control characters"]),
+    ({"ServerURL": "https://a\\b"}, [f"main.conf: ServerURL: {ADDRESS}"]),
     ({"ServerURL": "https://u:p@a"}, ["main.conf: ServerURL: must hold neither user, query nor fragment"]),
+    ({"ServerURL": "https://a/?"}, ["main.conf: ServerURL: must hold neither user, query nor fragment"]),
     ({"ServerURL": "https://a/?b"}, ["main.conf: ServerURL: must hold neither user, query nor fragment"]),
     (
         {"Servers": "https://a"},
@@ -188,13 +190,13 @@ FAULTS: list[tuple[object, list[str]]] = [
         {"ServerURL": SERVER, "Servers": [{"ServerURL": SERVER}]},
         ["main.conf: Servers: can't be used together with ServerURL (main.conf)"],
     ),
-    ("", ["main.conf: is not valid JSON: line 1, column 1: expecting value", MISSING]),
-    ('{\n  "ServerURL": oops\n}', ["main.conf: is not valid JSON: line 2, column 16: ", MISSING]),
-    (b"\xff\xfe", ["main.conf: is not UTF-8 text", MISSING]),
-    ("[]", ["main.conf: must hold a JSON object", MISSING]),
-    ("[" * 100_000, ["main.conf: is nested too deeply or holds a number that is too large", MISSING]),
-    ('{"a": ' + "9" * 5000 + "}", ["main.conf: is nested too deeply or holds a number that is too large", MISSING]),
-    (" " * 1_100_000, ["main.conf: is larger than 1048576 bytes; it can't be the right file", MISSING]),
+    ("", ["main.conf: is not valid JSON: line 1, column 1: expecting value"]),
+    ('{\n  "ServerURL": oops\n}', ["main.conf: is not valid JSON: line 2, column 16: "]),
+    (b"\xff\xfe", ["main.conf: is not UTF-8 text"]),
+    ("[]", ["main.conf: must hold a JSON object"]),
+    ("[" * 100_000, ["main.conf: is nested too deeply or holds a number that is too large"]),
+    ('{"a": ' + "9" * 5000 + "}", ["main.conf: is nested too deeply or holds a number that is too large"]),
+    (" " * 1_100_000, ["main.conf: is larger than 1048576 bytes; it can't be the right file"]),
 ]
 ALONE: list[tuple[str, object, str]] = [
     ("SkipVerify", "true", "must be true or false"),
@@ -272,8 +274,7 @@ def test_secrets_are_not_repeated(files: Files) -> None:
 def test_unreadable(files: Files) -> None:
     """A file that is there and can't be read is an error, not an absent file."""
     files.main.mkdir()
-    first, *_ = files.problems(None, {"ServerURL": SERVER})
-    assert "main.conf: cannot be read: Is a directory; check its owner and mode" == first
+    assert ["main.conf: cannot be read: Is a directory; check its owner and mode"] == files.problems(None, {})
 
 
 @pytest.mark.parametrize(
@@ -298,6 +299,20 @@ def test_unknown_key_in_an_object(files: Files) -> None:
     assert (
         f"{files.main}: unknown key 'Security.AuthPrivateKeys' is ignored; did you mean 'Security.AuthPrivateKey'?",
     ) == loaded.warnings
+
+
+def test_key_with_a_dot(files: Files) -> None:
+    """A dot stands for an object; a name with a dot in it is unknown, and the right form is told."""
+    loaded = files.load({"ServerURL": SERVER, "HttpsClient.Key": "/k"})
+    advice = '; write it as {"HttpsClient": {"Key": …}}'
+    assert (DEFAULTS, (f"{files.main}: unknown key 'HttpsClient.Key' is ignored{advice}",)) == facts(loaded)
+
+
+@pytest.mark.parametrize("document", ["{,}", "[]", b"\xff", " " * 1_100_000])
+def test_what_an_unreadable_file_may_hold_is_not_missed(files: Files, document: str | bytes) -> None:
+    """When a file can't be read as a whole, nothing is called missing that may stand in it."""
+    (problem,) = files.problems(document, {"HttpsClient": {"Key": "/k"}})
+    assert problem.startswith("main.conf: ")
 
 
 @pytest.mark.parametrize("key", [*ACCEPTED_KEYS, *RETIRED_KEYS])

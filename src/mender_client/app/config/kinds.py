@@ -1,0 +1,150 @@
+"""The kinds of values in ``mender.conf``: how each is checked, and the same as JSON Schema says it.
+
+Check and schema stand side by side so that the parser and ``mender.conf.schema.json`` can't differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+_MAXIMUM_SECONDS = 10 * 365 * 86400
+_PORT = "[0-9]{0,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_HOST = r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._~-]+)?\]"
+_ADDRESS = rf"^[Hh][Tt][Tt][Pp][Ss]?://({_HOST})(:({_PORT}))?(/[!-\"$->@-~]*)?$"
+"""An address without user, query and fragment, in the words that Python and ECMAScript understand alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value.
+
+    Attributes:
+        check: returns the value to use, or raises ValueError that says what the value must be.
+        words: the kind, for people.
+        schema: the same as JSON Schema, draft 2020-12.
+    """
+
+    check: Callable[[Any], Any]
+    words: str
+    schema: Mapping[str, Any]
+
+
+def any_case(word: str) -> str:
+    """A regular expression for an ASCII word in upper and lower case; JSON Schema has no flag for that."""
+    return "".join(f"[{letter.upper()}{letter.lower()}]" if letter.isalpha() else re.escape(letter) for letter in word)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise ValueError("must not hold control characters")
+    return value
+
+
+TEXT = Kind(_text, "text", {"type": "string", "not": {"pattern": r"[\u0000-\u001f\u007f]"}})
+SECRET = Kind(_text, "text that is never shown", {**TEXT.schema, "writeOnly": True})
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+FLAG = Kind(_flag, "true or false", {"type": "boolean"})
+
+
+def whole(smallest: int, largest: int) -> Kind:
+    """A whole number between two bounds, both included."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError("must be a whole number")
+        if not smallest <= value <= largest:
+            raise ValueError(f"must be at least {smallest}" if value < smallest else f"must be at most {largest}")
+        return value
+
+    schema = {"type": "integer", "minimum": smallest, "maximum": largest}
+    return Kind(check, f"whole number from {smallest} to {largest}", schema)
+
+
+SECONDS = whole(1, _MAXIMUM_SECONDS)
+SECONDS_OR_NONE = whole(0, _MAXIMUM_SECONDS)
+BYTES = whole(0, 1 << 50)
+
+
+def _address(value: Any) -> str:
+    text = _text(value)
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and text.isascii() and " " not in text
+        has_more = parts.username is not None or "?" in text or "#" in text
+    except ValueError:
+        is_right = has_more = False
+    if is_right and has_more:
+        raise ValueError("must hold neither user, query nor fragment")
+    if not is_right or not re.match(_ADDRESS, text):
+        raise ValueError("must be an address such as https://mender.example.com")
+    return text.rstrip("/")
+
+
+ADDRESS = Kind(_address, "address", {"anyOf": [{"const": ""}, {"allOf": [TEXT.schema, {"pattern": _ADDRESS}]}]})
+
+
+def _servers(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError('must be a list of objects such as {"ServerURL": "https://mender.example.com"}')
+    urls = []
+    for item in value:
+        given = [inner for name, inner in item.items() if name.lower() == "serverurl"]
+        if len(given) != 1 or not (url := _address(given[0])):
+            raise ValueError('must hold a "ServerURL" in each object')
+        urls.append(url)
+    return tuple(urls)
+
+
+_SERVER_KEY = f"^{any_case('ServerURL')}$"
+SERVERS = Kind(
+    _servers,
+    'list of objects such as {"ServerURL": "https://mender.example.com"}',
+    {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "patternProperties": {_SERVER_KEY: {"allOf": [TEXT.schema, {"pattern": _ADDRESS}]}},
+            "not": {"patternProperties": {_SERVER_KEY: False}},  # at least one
+        },
+    },
+)
+
+
+def _paths(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError("must be a list of texts")
+    paths = tuple(_text(item) for item in value)
+    if not all(paths):
+        raise ValueError("must not hold an empty path")
+    return paths
+
+
+PATHS = Kind(_paths, "list of texts", {"type": "array", "items": {**TEXT.schema, "minLength": 1}})
+
+
+def one_of(*choices: str) -> Kind:
+    """One of some words, in upper or lower case."""
+
+    def check(value: Any) -> str:
+        text = _text(value).lower()
+        if text not in choices:
+            raise ValueError("must be one of " + ", ".join(choices))
+        return text
+
+    pattern = f"^({'|'.join(any_case(choice) for choice in choices)})$"
+    return Kind(check, "one of " + ", ".join(choices), {**TEXT.schema, "pattern": pattern})
