@@ -39,9 +39,11 @@ format: $(DEV_STAMP) ## put the sources into their form
 	"$(BIN)/ruff" check --fix $(SOURCES)
 	"$(BIN)/ruff" format $(SOURCES)
 
-docs: $(DEV_STAMP) ## write the generated reference pages anew
+docs: $(DEV_STAMP) ## write anew what is generated: reference, manual pages, shell completions
 	"$(BIN)/python" tools/reference.py
 	"$(BIN)/python" tools/state_diagram.py
+	"$(BIN)/python" tools/manual.py
+	"$(BIN)/python" tools/completions.py
 
 define make_venv
 	@test -x "$(BIN)/python" || { \

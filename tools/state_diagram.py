@@ -5,10 +5,11 @@ With ``--check`` nothing is written; exit code 1 says that the page is stale.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from fresh import write_all
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "src"))
@@ -127,20 +128,5 @@ def page() -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Write the page, or say whether it is stale."""
-    parser = argparse.ArgumentParser(description="write docs/reference/states.md")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 says that it is stale")
-    arguments = parser.parse_args(argv)
-    if not arguments.check:
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(page(), "utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text("utf-8") == page():
-        return 0
-    print(f"{PAGE.name} is stale: run {COMMAND}", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_all({PAGE: page()}))

@@ -1,0 +1,177 @@
+"""Writes the manual pages in ``support/man`` from the parsers and the table of keys.
+
+    python tools/manual.py            write them
+    python tools/manual.py --check    only say which page is stale; exit code 1 when one is
+
+By hand and not by a library: those take their text from argparse's own help, which differs with the version of Python,
+and none of them knows the keys of ``mender.conf``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from fresh import write_all
+from grammar import common_options, forms, help_text, own_arguments, usage, walk
+
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT / "src"))
+
+from mender_client import __version__  # noqa: E402 - the checkout's own package
+from mender_client.app.cli import PROGRAM, build_parser  # noqa: E402
+from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS  # noqa: E402
+from mender_client.devserver.parser import build_parser as build_devserver_parser  # noqa: E402
+
+CLIENT_FILES = {
+    "/etc/mender/mender.conf": "The configuration, see mender.conf(5).",
+    "/etc/mender/artifact_info": "What is installed: artifact_name=NAME.",
+    "/var/lib/mender": "The data folder: key, journal, downloads, logs; device_type, which says what the device is.",
+    "/usr/share/mender/identity/mender-device-identity": "The script that prints who the device is.",
+    "/usr/share/mender/inventory": "The scripts that print what the device tells about itself.",
+    "/usr/share/mender/install": "The sub-updater, which installs an Artifact.",
+}
+EXAMPLE = """\
+{
+  "ServerURL": "https://mender.example.com",
+  "ServerCertificate": "/etc/mender/server.crt",
+  "UpdatePollIntervalSeconds": 1800
+}
+"""
+
+
+def client_page() -> str:
+    """``mender-python-client(1)``."""
+    parser = build_parser()
+    lines = [
+        *_head(PROGRAM, 1, "a Mender update client"),
+        *_synopsis(PROGRAM, "[OPTIONS] COMMAND [ARGUMENTS]"),
+        *_section("description", [parser.description or ""]),
+        *_section("common options", ["They may stand before and after the command."]),
+        *_arguments(parser, common_options(parser)),
+        *_commands(parser, PROGRAM),
+        *_section("exit status", [(parser.epilog or "").partition(":")[2]]),
+        *_section("files"),
+    ]
+    for file, what in CLIENT_FILES.items():
+        lines += _tagged(_bold(file), what)
+    return _page([*lines, *_section("see also", ["mender.conf(5), mender-devserver(1)"])])
+
+
+def devserver_page() -> str:
+    """``mender-devserver(1)``."""
+    parser = build_devserver_parser()
+    example, _, rest = (parser.epilog or "").partition("\n\n")
+    return _page(
+        [
+            *_head("mender-devserver", 1, "a Mender server for rehearsals and tests"),
+            *_synopsis("mender-devserver", "COMMAND [ARGUMENTS]"),
+            *_section("description", [parser.description or ""]),
+            *_commands(parser, "mender-devserver"),
+            *_section("example"),
+            *_verbatim(example),
+            *_section("notes", [" ".join(rest.split())]),
+            *_section("see also", [f"{PROGRAM}(1)"]),
+        ]
+    )
+
+
+def configuration_page() -> str:
+    """``mender.conf(5)``."""
+    lines = [
+        *_head("mender.conf", 5, "configuration of the Mender update client"),
+        *_section("synopsis", ["/etc/mender/mender.conf"]),
+        ".br",
+        "/var/lib/mender/mender.conf",
+        *_section(
+            "description",
+            [
+                "A JSON object. A key in the first file wins over the same key in the second one. "
+                "A name with a dot is a key of an object inside the object."
+            ],
+        ),
+        *_section("keys"),
+    ]
+    for key in KEYS:
+        default = "" if key.default in ("", ()) else f" (default: {_json(key.default)})"
+        lines += _tagged(f"{_bold(key.name)}: {_text(key.form)}", f"{key.help.rstrip('.')}{default}.")
+    lines += _section("accepted without effect", [", ".join((*ACCEPTED_KEYS, *RETIRED_KEYS)) + "."])
+    lines += [*_section("example"), *_verbatim(EXAMPLE)]
+    return _page([*lines, *_section("see also", [f"{PROGRAM}(1)"])])
+
+
+# -- the parts of a page -------------------------------------------------------------------------------------
+
+
+def _head(name: str, section: int, about: str) -> list[str]:
+    heading = f'.TH "{_text(name.upper())}" {section} "" "{PROGRAM} {__version__}" "Mender"'
+    return [heading, *_section("name"), f"{_text(name)} \\- {_text(about)}"]
+
+
+def _synopsis(program: str, words: str) -> list[str]:
+    return [*_section("synopsis"), f"{_bold(program)} {_text(words)}"]
+
+
+def _section(name: str, paragraphs: Sequence[str] = ()) -> list[str]:
+    return [f'.SH "{name.upper()}"', *(_line(paragraph) for paragraph in paragraphs)]
+
+
+def _commands(parser: argparse.ArgumentParser, program: str) -> Iterator[str]:
+    yield from _section("commands")
+    for path, command, about in walk(parser, (program,)):
+        yield f'.SS "{_text(" ".join(path[1:]))}"'
+        yield _line(usage(path, command))
+        yield ".PP"
+        yield _line(f"{about[:1].upper()}{about[1:].rstrip('.')}.")
+        yield from _arguments(command, own_arguments(command))
+
+
+def _arguments(parser: argparse.ArgumentParser, actions: Iterable[argparse.Action]) -> Iterator[str]:
+    for action in actions:
+        yield from _tagged(", ".join(_bold(form) for form in forms(action)), help_text(parser, action))
+
+
+def _tagged(tag: str, text: str) -> list[str]:
+    return [".TP", tag, _line(text) or "\\&"]
+
+
+def _verbatim(text: str) -> list[str]:
+    return [".nf", *(_line(line) for line in text.rstrip("\n").splitlines()), ".fi"]
+
+
+def _line(text: str) -> str:
+    """Text as one line of its own: what begins with a control character is no request."""
+    escaped = _text(text.strip("\n"))
+    return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
+
+
+def _text(text: str) -> str:
+    """Text that may be copied: a hyphen stays a hyphen, in every encoding."""
+    for given, written in (("\\", "\\e"), ("-", "\\-"), ("…", "..."), ("`", "")):
+        text = text.replace(given, written)
+    return text
+
+
+def _bold(text: str) -> str:
+    return f"\\fB{_text(text)}\\fR"
+
+
+def _json(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _page(lines: Iterable[str]) -> str:
+    comment = '.\\" Made by tools/manual.py: run "make docs" instead of changing it.'
+    return "\n".join([comment, *(line.strip() or ".PP" for line in lines)]) + "\n"
+
+
+PAGES = {
+    "mender-python-client.1": client_page,
+    "mender-devserver.1": devserver_page,
+    "mender.conf.5": configuration_page,
+}
+
+if __name__ == "__main__":
+    sys.exit(write_all({PROJECT / "support/man" / name: make() for name, make in PAGES.items()}))
