@@ -25,6 +25,7 @@ from mender_client.client.outbox import Outbox
 from mender_client.client.pace import PaceLimits
 from mender_client.client.stream import Progress
 from mender_client.client.update import Updater
+from mender_client.core.ports import Device, Installer
 from mender_client.core.schedule import Schedule
 from mender_client.errors import ConfigError
 from mender_client.installers.handover import HandOver, HandOverSettings
@@ -54,15 +55,24 @@ class World:
 
     clock: SystemClock
     transport: HttpTransport
+    session: Session
     inventory: InventorySender
     deployments: Deployments
     journal: JsonJournal
     outbox: Outbox
     log: DeploymentLogFile
     lock: LockFile
-    device: ScriptedDevice
+    device: Device
+    installer: Installer
+    updater: Updater
     client: Client
     verify_keys: VerifyKeys | None
+
+    def close(self) -> None:
+        """Give connections, descriptors and the place in the log back."""
+        self.transport.rest()
+        self.clock.close()
+        logging.getLogger("mender_client").removeHandler(self.log)
 
 
 def device_key(config: Config, paths: Paths) -> DeviceKey:
@@ -103,6 +113,8 @@ def assemble(
     *,
     timeouts: Timeouts | None = None,
     progressed: Callable[[Progress], None] | None = None,
+    device: Device | None = None,
+    installer: Callable[[LockFile], Installer] | None = None,
 ) -> World:
     """Build everything that talks to the server.
 
@@ -111,6 +123,8 @@ def assemble(
         paths: where everything lies.
         timeouts: the time limits of the network; None: the usual ones.
         progressed: shows how far a download is; None writes log lines.
+        device: says what this device is; None: its scripts and files.
+        installer: makes what applies Artifacts, for the lock file; None: the device's sub-updater.
 
     Raises:
         ConfigError: a certificate or key that the configuration names can't be used.
@@ -124,7 +138,7 @@ def assemble(
         user_agent=user_agent,
         timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
     )
-    device = scripted_device(config, paths, clock)
+    device = device or scripted_device(config, paths, clock)
     session = Session(
         transport=transport,
         clock=clock,
@@ -161,7 +175,7 @@ def assemble(
         progressed=progressed,
         new_digest=choose_digest(),
     )
-    installer = _hand_over(config, paths, lock)
+    applied_by = installer(lock) if installer is not None else _hand_over(config, paths, lock)
     updater = Updater(
         clock=clock,
         device=device,
@@ -170,13 +184,13 @@ def assemble(
         deployments=deployments,
         downloader=downloader,
         store=store,
-        installer=installer,
+        installer=applied_by,
         log=log,
     )
     parts = Parts(
         clock=clock,
         transport=transport,
-        installer=installer,
+        installer=applied_by,
         journal=journal,
         session=session,
         inventory=inventory,
@@ -190,7 +204,22 @@ def assemble(
         retry_seconds=config.retry_poll_seconds,
     )
     client = Client(parts, schedule, sub_updater_timeout_seconds=config.sub_updater_timeout_seconds)
-    return World(clock, transport, inventory, deployments, journal, outbox, log, lock, device, client, keys)
+    return World(
+        clock=clock,
+        transport=transport,
+        session=session,
+        inventory=inventory,
+        deployments=deployments,
+        journal=journal,
+        outbox=outbox,
+        log=log,
+        lock=lock,
+        device=device,
+        installer=applied_by,
+        updater=updater,
+        client=client,
+        verify_keys=keys,
+    )
 
 
 def _tls(config: Config, paths: Paths) -> TlsSettings:
