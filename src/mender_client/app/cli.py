@@ -71,6 +71,11 @@ def build_parser(words: Sequence[str] | None = None) -> _Parser:
     status = verb("status", "show what the client is doing and why; disturbs nobody", _status)
     status.add_argument("--json", action="store_true", help="for programs")
 
+    config = verb("config", "check, show and explain the configuration", _no_command)
+    if words is None or "config" in words:
+        from .config.options import add_commands as add_config_commands
+
+        add_config_commands(config, {"epilog": _EPILOG, "parents": [_common_options(is_default=False)]}, _paths)
     artifact = verb("artifact", "look into Artifact files, prove, make and sign them", _no_command)
     if words is None or "artifact" in words:
         from .artifact.options import add_commands
