@@ -39,6 +39,7 @@ from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import DeviceKey, choose_backend
 from mender_client.system.process import SystemProcesses
 from mender_client.system.store import ArtifactFolder
+from mender_client.system.trust import Trust
 
 from .config import Config
 from .paths import Paths
@@ -103,6 +104,7 @@ def scripted_device(config: Config, paths: Paths, clock: SystemClock) -> Scripte
         inventory_folder=paths.inventory_folder,
         device_type_file=paths.below_root(type_file) if type_file else paths.device_type,
         artifact_info_file=paths.artifact_info,
+        find_fault=Trust.below(paths.root).fault,
         is_stopping=lambda: clock.is_stopping,
     )
 
@@ -256,7 +258,7 @@ def _hand_over(config: Config, paths: Paths, lock: LockFile) -> HandOver:
         settings,
         lock=lock,
         processes=SystemProcesses(paths.sub_updater_log),
-        is_executable=lambda path: path.is_file() and os.access(path, os.X_OK),
+        find_fault=Trust.below(paths.root).program_fault,
     )
 
 

@@ -176,16 +176,18 @@ def _start(
     import logging
 
     from .config import load_config
+    from .guard import check_configuration_files, check_files
     from .logs import set_up_logging
 
     paths = _paths(options)
+    check_configuration_files(paths)
     loaded = load_config(paths.config, paths.fallback_config, is_server_needed=is_server_needed)
     set_up_logging(
         level=options.log_level or loaded.config.daemon_log_level,
         file=options.log_file,
         is_syslog_wanted=is_daemon and not options.no_syslog,
     )
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *check_files(loaded.config, paths)):
         logging.getLogger(__name__).warning("%s", warning)
     return loaded.config, paths
 
