@@ -242,7 +242,10 @@ def test_full_disk(device: Device) -> None:
     """On a full disk the deployment fails with a reason, before the download where it can; the daemon lives."""
     files = {path.name: path.read_bytes() for path in device.data.iterdir()}
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "none", str(device.data)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "none", str(device.data)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         pytest.skip(f"a file system can't be mounted here: {done.stderr.strip()}")
