@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .installers.callback import InstallFunction
 
 __version__ = "1.0.0"
+RELEASED = "2026-11-23"
+"""When this version was made; a device whose clock shows an earlier day has a wrong clock."""
 
 __all__ = [
     "ArtifactError",

@@ -30,15 +30,17 @@ from mender_client.core.schedule import Schedule
 from mender_client.errors import ConfigError
 from mender_client.installers.handover import HandOver, HandOverSettings
 from mender_client.system.clock import SystemClock
+from mender_client.system.clockevidence import ClockWitness
 from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice
 from mender_client.system.digest import choose_digest
 from mender_client.system.files import LockFile
-from mender_client.system.http import HttpTransport, Timeouts, TlsSettings
+from mender_client.system.http import HttpTransport, Timeouts
 from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import DeviceKey, choose_backend
 from mender_client.system.process import SystemProcesses
 from mender_client.system.store import ArtifactFolder
+from mender_client.system.tls import TlsSettings
 from mender_client.system.trust import Trust
 
 from .config import Config
@@ -139,6 +141,7 @@ def assemble(
         tls=_tls(config, paths),
         user_agent=user_agent,
         timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
+        witness=ClockWitness([paths.journal, paths.key, paths.artifact_info]),
     )
     device = device or scripted_device(config, paths, clock)
     session = Session(
