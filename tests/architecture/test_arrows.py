@@ -25,6 +25,7 @@ ROOMS = {
     "devserver": {"core", "errors"},
     "app": {"client", "core", "errors", "installers", "system"},
     "embedding": {"app", "client", "core", "errors", "installers", "system"},
+    "testing": {"app", "client", "core", "devserver", "embedding", "errors", "installers", "system"},
     "__main__": {"app"},
     "__init__": {"core", "embedding", "errors", "installers"},
 }
