@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -299,6 +300,28 @@ def test_unknown_key_in_an_object(files: Files) -> None:
     assert (
         f"{files.main}: unknown key 'Security.AuthPrivateKeys' is ignored; did you mean 'Security.AuthPrivateKey'?",
     ) == loaded.warnings
+
+
+def test_many_unknown_keys(files: Files) -> None:
+    """Twenty unknown keys are named and the rest is counted, without looking for what was meant by each."""
+    begin = time.process_time()
+    keys = {f"NobodyKnowsThis{number}": 1 for number in range(5000)} | {"x" * 100_000: 1}
+    warnings = files.load({"ServerURL": SERVER, **keys}).warnings
+    assert (21, f"{files.main}: 4981 more unknown keys are ignored") == (len(warnings), warnings[-1])
+    assert time.process_time() - begin < 2
+
+
+def test_deep_value(files: Files) -> None:
+    """A value that the JSON reader can still take and nobody else is refused."""
+    deep = '{"Servers": ' + "[" * 900 + "]" * 900 + "}"
+    assert ["main.conf: is nested too deeply or holds a number that is too large"] == files.problems(deep)
+
+
+@pytest.mark.parametrize("character", ["\\ud800", "\\u009b", "\\u0000", "\\n"])
+def test_characters_that_no_path_has(files: Files, character: str) -> None:
+    """Halves of characters and control characters are refused, since no file name and no header can hold them."""
+    text = f'{{"ServerURL": "{SERVER}", "DeviceTypeFile": "/a{character}"}}'
+    assert ["main.conf: DeviceTypeFile: must not hold control characters"] == files.problems(text)
 
 
 def test_key_with_a_dot(files: Files) -> None:

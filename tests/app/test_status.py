@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from mender_client.app.paths import Paths
 from mender_client.app.status import look, render
 from mender_client.core.machine import Event, State
-from mender_client.core.model import Deployment, Link, Provides
-from mender_client.core.record import Record
+from mender_client.core.model import Deployment, Link, Provides, Status
+from mender_client.core.record import Outcome, Record
 from mender_client.core.wire import NextForm
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
@@ -124,3 +125,10 @@ def test_states_have_explanations(paths: Paths) -> None:
     from mender_client.core.machine import ENDS
 
     assert set(State) - ENDS == set(_EXPLANATIONS)
+
+
+def test_odd_names_in_the_journal(paths: Paths) -> None:
+    """What stands in the journal can't steer the terminal of whoever asks for the status."""
+    outcome = Outcome("d1", Status.SUCCESS, "now\x1b[2J", "release\u202e\n2")
+    JsonJournal(paths.journal).update(lambda record: replace(record, outcomes=(outcome,)))
+    assert "last outcome   success of release??2 (deployment d1) at now?[2J" in render(look(paths))

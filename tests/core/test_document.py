@@ -59,12 +59,13 @@ def test_there_and_back(record: Record) -> None:
 
 
 TEXT = st.text(max_size=20)
+IDS = st.text("0aZ_-", min_size=1, max_size=9)
 RECORDS = st.builds(
     Record,
     update=st.none()
     | st.builds(
         Update,
-        TEXT,
+        IDS,
         TEXT,
         st.sampled_from([state for state in State if state not in ENDS]),
         TEXT,
@@ -77,12 +78,12 @@ RECORDS = st.builds(
         st.none() | st.builds(Hands, st.integers(0), TEXT, st.integers(0)),
     ),
     outbox=st.lists(
-        st.builds(Message, TEXT, st.just(MessageKind.LOG))
-        | st.builds(Message, TEXT, st.just(MessageKind.STATUS), st.sampled_from(Status)),
+        st.builds(Message, IDS, st.just(MessageKind.LOG))
+        | st.builds(Message, IDS, st.just(MessageKind.STATUS), st.sampled_from(Status)),
         max_size=3,
     ).map(tuple),
     outcomes=st.lists(
-        st.builds(Outcome, TEXT, st.sampled_from([Status.SUCCESS, Status.FAILURE]), TEXT, TEXT), max_size=3
+        st.builds(Outcome, IDS, st.sampled_from([Status.SUCCESS, Status.FAILURE]), TEXT, TEXT), max_size=3
     ).map(tuple),
 )
 
@@ -128,6 +129,9 @@ def test_unknown_fields() -> None:
         update_document(writes="4"),
         update_document(hands={"pid": 1}),
         update_document(deployment_id=None),
+        update_document(deployment_id="../d"),
+        document(outbox=[{"deployment_id": "", "kind": "log", "status": None}]),
+        document(outcomes=[{"deployment_id": "d\n", "status": "success", "at": "", "artifact_name": ""}]),
     ],
 )
 def test_damaged(damaged: object) -> None:

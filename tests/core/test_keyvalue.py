@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,3 +56,10 @@ def test_no_text_is_lost(text: str) -> None:
     parsed = parse_key_values(text)
     lines = [line for line in text.split("\n") if line.rstrip("\r").strip()]
     assert len(lines) == len(parsed.pairs) + len(parsed.malformed)
+
+
+def test_one_key_a_hundred_thousand_times() -> None:
+    """The time that grouping takes grows with the text and not with its square."""
+    begin = time.process_time()
+    assert 100_000 == len(group_by_key([("ip", "1")] * 100_000)["ip"])
+    assert time.process_time() - begin < 2

@@ -157,3 +157,12 @@ def test_nothing_is_spliced(
         assert known == promise
     if verdict is Verdict.COMPLETE:
         assert known.total in (None, offset)
+
+
+@pytest.mark.parametrize("etag", ["x" * 300, '"a\r\n b"', "", "\x1b[2J"])
+@pytest.mark.parametrize("status", [200, 206])
+def test_odd_etags_are_none(etag: str, status: int) -> None:
+    """An ETag that is too long or holds control characters counts as none: it would go into the journal."""
+    offset = 0 if status == 200 else 5
+    headers = {"content-range": "bytes 5-9/10", "content-length": "10", "etag": etag}
+    assert (Verdict.CONTINUE, Promise(10)) == judge(status, headers, offset=offset, known=Promise())

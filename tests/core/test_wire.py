@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -155,7 +156,7 @@ def test_log_keeps_the_tail() -> None:
 
 def test_log_of_one_huge_line() -> None:
     """A single line above the limit is cut, because an empty log would be refused and the cause would be lost."""
-    kept = wire.fit_log([message("before"), message("\0" * 3_000_000)])
+    kept = wire.fit_log([message("before"), message("x" * 3_000_000)])
     assert 2 == len(kept)
     assert len(wire.build_log_request(TOKEN, "id", kept).body) <= wire.MAXIMUM_BODY_BYTES
 
@@ -584,3 +585,19 @@ def test_the_recording_holds_every_kind() -> None:
     """The recording shows each parser at work on acceptance and on refusal."""
     seen = {(_parser_of(exchange), exchange["response"]["status"] < 300) for exchange in EXCHANGES}
     assert {(parser, is_accepted) for parser in PARSERS for is_accepted in (True, False)} == seen
+
+
+def test_log_steers_no_terminal() -> None:
+    """Control characters of a message are replaced before the server shows them to somebody; a tab becomes a space."""
+    sent = [message("a\tb\x1b[2J\u202ec"), message("plain é")]
+    assert ["a b?[2J?c", "plain é"] == [kept.message for kept in wire.fit_log(sent)]
+
+
+def test_log_of_a_million_lines() -> None:
+    """Of a log of very many lines only as many as the server could take are ever held."""
+    tracemalloc.start()
+    kept = wire.fit_log(message("x") for _ in range(100_000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 10_000 < len(kept) < 20_000
+    assert peak < 16 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import subprocess
@@ -323,3 +324,13 @@ def test_daemon_lock_on_a_full_disk(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match=r"cannot write .*daemon\.lock: No space left on device; free"):
             DaemonLock(disk / "daemon.lock").acquire()
         assert None is DaemonLock(disk / "daemon.lock").holder()
+
+
+@pytest.mark.parametrize("content", ["0", "99999999999", "-1", "x", ""])
+def test_holder_that_is_no_process(tmp_path: Path, content: str) -> None:
+    """A lock that is held and names no possible process has no holder; 0 would be signalled as a whole group."""
+    path = tmp_path / "daemon.lock"
+    path.write_text(content)
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert None is DaemonLock(path).holder()

@@ -10,6 +10,7 @@ from typing import Any
 from mender_client import __version__
 from mender_client.core.machine import State
 from mender_client.core.record import Record, Update
+from mender_client.core.wire import printable
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses
@@ -17,6 +18,7 @@ from mender_client.system.process import SystemProcesses
 from .exitcodes import ExitCode
 from .paths import Paths
 
+_LONGEST_LINE = 4000
 _EXPLANATIONS = {
     State.DOWNLOADING: "the Artifact is being fetched and proven",
     State.PROVEN: "the Artifact is proven; the server is asked whether the update is still wanted",
@@ -176,4 +178,4 @@ def render(status: Status) -> list[str]:
     lines += [
         f"set aside      {path}: a damaged journal, for you to look at or remove" for path in status.damaged_journals
     ]
-    return lines
+    return [printable(line, limit=_LONGEST_LINE) for line in lines]

@@ -10,7 +10,7 @@ from .machine import ENDS, State
 from .model import Provides, Status
 from .record import Hands, Message, MessageKind, Outcome, Record, Update
 from .resume import Promise
-from .wire import NextForm, printable
+from .wire import NextForm, is_deployment_id, printable
 
 SCHEMA = 1
 
@@ -97,7 +97,7 @@ def _decode_update(value: Mapping[str, Any]) -> Update:
         raise ValueError("an update that is over is not kept")
     promise = _get(value, "promise", dict)
     return Update(
-        deployment_id=_get(value, "deployment_id", str),
+        deployment_id=_identifier(value),
         artifact_name=_get(value, "artifact_name", str),
         state=state,
         since=_get(value, "since", str),
@@ -131,7 +131,7 @@ def _decode_hands(value: Mapping[str, Any]) -> Hands:
 def _decode_message(value: Mapping[str, Any]) -> Message:
     kind = MessageKind(_get(value, "kind", str))
     status = Status(_get(value, "status", str)) if kind is MessageKind.STATUS else None
-    return Message(_get(value, "deployment_id", str), kind, status)
+    return Message(_identifier(value), kind, status)
 
 
 def _decode_outcome(value: Mapping[str, Any]) -> Outcome:
@@ -139,13 +139,21 @@ def _decode_outcome(value: Mapping[str, Any]) -> Outcome:
     if not status.is_final:
         raise ValueError(f"{status.value} is no outcome")
     name = _get(value, "artifact_name", str)
-    return Outcome(_get(value, "deployment_id", str), status, _get(value, "at", str), name)
+    return Outcome(_identifier(value), status, _get(value, "at", str), name)
 
 
 def _get(container: Mapping[str, Any], key: str, kind: type[_Value]) -> _Value:
     value = container.get(key)
     if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
         raise ValueError(f'"{key}" is missing or of the wrong type')
+    return value
+
+
+def _identifier(container: Mapping[str, Any]) -> str:
+    """A deployment id: it becomes part of addresses and of the sub-updater's environment."""
+    value = _get(container, "deployment_id", str)
+    if not is_deployment_id(value):
+        raise ValueError('"deployment_id" is no deployment id')
     return value
 
 

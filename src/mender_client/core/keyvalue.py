@@ -44,7 +44,7 @@ def parse_key_values(text: str) -> KeyValues:
 
 def group_by_key(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """Gather the values of each key, keys in order of their first appearance."""
-    grouped: dict[str, tuple[str, ...]] = {}
+    grouped: dict[str, list[str]] = {}
     for key, value in pairs:
-        grouped[key] = (*grouped.get(key, ()), value)
-    return grouped
+        grouped.setdefault(key, []).append(value)
+    return {key: tuple(values) for key, values in grouped.items()}

@@ -9,6 +9,8 @@ from enum import Enum
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.ASCII)
 _LENGTH = re.compile(r"\d{1,19}", re.ASCII)
+_ETAG = re.compile(r"[\x20-\x7e\x80-\xff]{1,256}")
+"""One that is longer or holds control characters is none: it goes into the journal, which must not grow by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ def parse_content_length(headers: Mapping[str, str]) -> int | None:
     """The ``Content-Length`` of an answer, or None when it is missing or no plain number."""
     value = headers.get("content-length", "").strip()
     return int(value) if _LENGTH.fullmatch(value) else None
+
+
+def _etag(headers: Mapping[str, str]) -> str | None:
+    value = headers.get("etag", "")
+    return value if _ETAG.fullmatch(value) else None
 
 
 def range_header(offset: int) -> dict[str, str]:
@@ -76,7 +83,7 @@ def judge(status: int, headers: Mapping[str, str], *, offset: int, known: Promis
         The verdict, and what is now known about the object.
     """
     if status == 200:
-        said = Promise(parse_content_length(headers), headers.get("etag"))
+        said = Promise(parse_content_length(headers), _etag(headers))
         return (Verdict.CONTINUE, said) if offset == 0 else (Verdict.RESTART, known)
     if status == 206:
         return _judge_partial(headers, offset, known)
@@ -95,7 +102,7 @@ def _judge_partial(headers: Mapping[str, str], offset: int, known: Promise) -> t
     answer = parse_content_range(headers.get("content-range", ""))
     if answer is None or answer.first != offset or offset == 0:
         return Verdict.RESTART, known
-    etag = headers.get("etag")
+    etag = _etag(headers)
     if known.total is not None and answer.total is not None and answer.total != known.total:
         return Verdict.RESTART, known
     if known.etag is not None and etag is not None and etag != known.etag:

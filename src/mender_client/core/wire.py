@@ -10,6 +10,7 @@ import base64
 import json
 import math
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -33,6 +34,9 @@ MAXIMUM_BODY_BYTES = 1024 * 1024
 """The server's limit for an inventory and for a log; above it answers 400 or 413 and stores nothing."""
 MAXIMUM_LOG_MESSAGE = 64 * 1024
 """The most characters of one log message that are sent; a program that prints no line ends must not use up the log."""
+
+_MOST_MESSAGES = MAXIMUM_BODY_BYTES // 64
+"""No message takes less room than that, however short it is: a million empty lines must not fill the memory."""
 
 _DEPLOYMENT_ID = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
 _FINAL_REFUSALS = {
@@ -95,8 +99,13 @@ def is_deployment_id(text: str) -> bool:
 
 def printable(text: str, *, limit: int = 200) -> str:
     """Text from outside made fit for a log line: one line, nothing that steers a terminal, bounded length."""
-    clean = "".join(character if character.isprintable() else "?" for character in text)
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return cut if cut.isprintable() else "".join(one if one.isprintable() else "?" for one in cut)
+
+
+def has_control(text: str) -> bool:
+    """Whether a text holds control characters, line ends or halves of characters, which no name or path has."""
+    return _CONTROL.search(text) is not None
 
 
 # -- authentication ----------------------------------------------------------------------------------------
@@ -256,12 +265,14 @@ def build_log_request(token: Token, deployment_id: str, messages: Sequence[LogMe
 def fit_log(messages: Iterable[LogMessage]) -> tuple[LogMessage, ...]:
     """The messages that the server will take: none with an empty field, and of the rest the tail that fits.
 
+    What would steer the terminal or the page of whoever reads them is replaced.
+
     One empty field would refuse the whole log, and so would a body above 1 MiB; the end of a log says more about a
     failure than its beginning. A message that is too long is cut.
     """
     room = MAXIMUM_BODY_BYTES - 64
     kept: list[LogMessage] = []
-    for message in reversed([_cut(m) for m in messages if m.level and m.message.strip()]):
+    for message in map(_cut, reversed(deque((m for m in messages if m.level and m.message.strip()), _MOST_MESSAGES))):
         room -= len(_to_json(_log_entry(message))) + 1
         if room < 0:
             break
@@ -270,10 +281,8 @@ def fit_log(messages: Iterable[LogMessage]) -> tuple[LogMessage, ...]:
 
 
 def _cut(message: LogMessage) -> LogMessage:
-    text = message.message.strip()
-    if len(text) <= MAXIMUM_LOG_MESSAGE:
-        return message
-    return replace(message, message=text[: MAXIMUM_LOG_MESSAGE - 1] + "…")
+    text = printable(message.message.strip().replace("\t", " "), limit=MAXIMUM_LOG_MESSAGE)
+    return message if text == message.message else replace(message, message=text)
 
 
 def _log_entry(message: LogMessage) -> dict[str, str]:
@@ -399,6 +408,6 @@ def _text(container: Mapping[str, Any], key: str) -> str:
     value = container.get(key)
     if not isinstance(value, str) or not value:
         raise ValueError(f'"{key}" is missing or no text')
-    if key != "uri" and (_CONTROL.search(value) or len(value) > 1024):
+    if key != "uri" and (has_control(value) or len(value) > 1024):
         raise ValueError(f'"{key}" holds control characters or is too long')
     return value

@@ -99,7 +99,7 @@ def require_json_type(request: Request) -> None:
     if not declared.strip():
         raise ServerError("Invalid value for Content-Type header: mime: no media type", status=400)
     message = Message()
-    message["Content-Type"] = declared
+    message["Content-Type"] = declared.encode("ascii", "replace").decode()  # the parser stumbles over the rest
     charset = message.get_param("charset", "utf-8")
     if message.get_content_type() != "application/json" or str(charset).lower() != "utf-8":
         raise ServerError("Bad Content-Type, expected 'application/json'", status=415)

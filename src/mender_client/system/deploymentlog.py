@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
+import re
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -34,13 +34,11 @@ class DeploymentLogFile(logging.Handler):
         self._path = path
         self._sub_updater_log = sub_updater_log
         self._is_recording = False
-        self._thread = 0
         self._latest = 0.0
 
     def begin(self, deployment_id: str) -> None:
         """Start a new log, or go on with the one of this deployment; a full disk costs the log, not the update."""
         self._is_recording = True
-        self._thread = threading.get_ident()
         if self._recorded_id() == deployment_id:
             self._end_torn_line()
             self._latest = max((message.timestamp.timestamp() for message in self._recorded()), default=0.0)
@@ -68,10 +66,9 @@ class DeploymentLogFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Append a line while a deployment is under way; a full disk must not end the update it tells about.
 
-        Lines stay in order when the clock is set back: none is dated before the one above it. Lines of another thread
-        are those of another client in this process.
+        Lines stay in order when the clock is set back: none is dated before the one above it.
         """
-        if not self._is_recording or record.thread != self._thread:
+        if not self._is_recording:
             return
         self._latest = max(self._latest, record.created)
         try:
@@ -103,13 +100,13 @@ class DeploymentLogFile(logging.Handler):
         for message in self._recorded():
             last = message.timestamp
             yield message
-        for line in _tail(self._sub_updater_log).splitlines():
+        for line in _lines(self._sub_updater_log):
             text = line.decode("utf-8", "replace").strip()
             if text:
                 yield LogMessage(last, "info", text)
 
     def _recorded(self) -> Iterator[LogMessage]:
-        for line in _tail(self._path).splitlines():
+        for line in _lines(self._path):
             message = _parse(line)
             if message is not None:
                 yield message
@@ -150,6 +147,11 @@ def _head(path: Path) -> bytes:
             return file.read(4096)
     except OSError:
         return b""
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines at the end of a file that are not empty, one at a time: all of them at once may be a million."""
+    return (match.group() for match in re.finditer(rb"[^\r\n]+", _tail(path)))
 
 
 def _tail(path: Path) -> bytes:

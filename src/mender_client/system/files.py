@@ -13,6 +13,8 @@ from mender_client.errors import BusyError, StorageError
 
 _LOCK_TRIES = 10
 _LOCK_PAUSE_SECONDS = 0.02
+_LARGEST_PID = 1 << 22
+"""The kernel's own limit."""
 _REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
@@ -230,7 +232,8 @@ class DaemonLock:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             text = os.read(descriptor, 32).strip()
-            return int(text) if text.isdigit() else None
+            # 0 would mean every process of our group to whoever signals it
+            return int(text) if text.isdigit() and 0 < int(text) <= _LARGEST_PID else None
         finally:
             os.close(descriptor)
         return None

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 _MAXIMUM_SECONDS = 10 * 365 * 86400
 _PORT = "[0-9]{0,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_NO_TEXT = r"[\u0000-\u001f\u007f-\u009f\ud800-\udfff]"
+"""Control characters, and halves of characters: no file name and no header can hold them."""
 _HOST = r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._~-]+)?\]"
 _ADDRESS = rf"^[Hh][Tt][Tt][Pp][Ss]?://({_HOST})(:({_PORT}))?(/[!-\"$->@-~]*)?$"
 """An address without user, query and fragment, in the words that Python and ECMAScript understand alike."""
@@ -41,13 +43,13 @@ def any_case(word: str) -> str:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a text")
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+    if re.search(_NO_TEXT, value):
         raise ValueError("must not hold control characters")
     return value
 
 
-TEXT = Kind(_text, "text", {"type": "string", "not": {"pattern": r"[\u0000-\u001f\u007f]"}})
-SECRET = Kind(_text, "text, secret", {**TEXT.schema, "writeOnly": True})
+TEXT = Kind(_text, "text", {"type": "string", "not": {"pattern": _NO_TEXT}})
+SECRET = Kind(_text, "text that is never shown", {**TEXT.schema, "writeOnly": True})
 
 
 def _flag(value: Any) -> bool:
@@ -113,7 +115,7 @@ def _servers(value: Any) -> tuple[str, ...]:
 _SERVER_KEY = f"^{any_case('ServerURL')}$"
 SERVERS = Kind(
     _servers,
-    'list of {"ServerURL": address}',
+    'list of objects such as {"ServerURL": "https://mender.example.com"}',
     {
         "type": "array",
         "items": {
@@ -134,7 +136,7 @@ def _paths(value: Any) -> tuple[str, ...]:
     return paths
 
 
-PATHS = Kind(_paths, "list of paths", {"type": "array", "items": {**TEXT.schema, "minLength": 1}})
+PATHS = Kind(_paths, "list of texts", {"type": "array", "items": {**TEXT.schema, "minLength": 1}})
 
 
 def one_of(*choices: str) -> Kind:
@@ -147,4 +149,4 @@ def one_of(*choices: str) -> Kind:
         return text
 
     pattern = f"^({'|'.join(any_case(choice) for choice in choices)})$"
-    return Kind(check, ", ".join(choices[:-1]) + " or " + choices[-1], {**TEXT.schema, "pattern": pattern})
+    return Kind(check, "one of " + ", ".join(choices), {**TEXT.schema, "pattern": pattern})

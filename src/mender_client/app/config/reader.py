@@ -15,6 +15,10 @@ from .keys import ACCEPTED_KEYS, KEYS, RETIRED_KEYS, Key
 from .settings import Config, build_config
 
 _MAXIMUM_FILE_BYTES = 1024 * 1024
+_UNKNOWN_NAMED = 20
+"""How many unknown keys of a file are named; the rest is counted."""
+_LONGEST_GUESSED = 64
+_TOO_DEEP = "is nested too deeply or holds a number that is too large"
 _GROUPS = frozenset(key.name.partition(".")[0].lower() for key in KEYS if "." in key.name)
 
 
@@ -61,30 +65,6 @@ def load_config(main: Path, fallback: Path, *, is_server_needed: bool = True) ->
         raise ConfigError(findings.problems)
     values = {key.name: findings.values.get(key.name, key.default) for key in KEYS}
     return LoadedConfig(build_config(values), findings.warnings)
-
-
-def check_settings(settings: Mapping[str, object]) -> Config:
-    """Check settings that a program gives instead of a file, by the same keys; an unknown one is a fault here.
-
-    Args:
-        settings: what ``mender.conf`` would hold.
-
-    Raises:
-        ConfigError: every problem at once.
-    """
-    reader = _Reader()
-    label = Path("settings")
-    try:
-        reader.take(label, json.dumps(settings).encode())
-    except (TypeError, ValueError) as error:
-        raise ConfigError([f"{label}: must hold what JSON can hold: {error}"]) from error
-    _check_together(reader, label, label, is_server_needed=False)
-    problems = [*reader.problems, *reader.warnings]
-    if not problems and not reader.values.get("ServerURL") and not reader.values.get("Servers"):
-        problems.append(f"{label}: ServerURL: is missing; set the server's address")
-    if problems:
-        raise ConfigError(problems)
-    return build_config({key.name: reader.values.get(key.name, key.default) for key in KEYS})
 
 
 def examine(
@@ -149,8 +129,16 @@ class _Reader:
         """Take the values of a file's content that no earlier file gave."""
         self.has_found = True
         document = self._parse(path, data)
-        if document is not None:
+        if document is None:
+            return
+        unknown = len(self.warnings)
+        try:
             self._take(path, "", document, given=set())
+        except RecursionError:
+            self._give_up(path, _TOO_DEEP)
+        more = len(self.warnings) - unknown - _UNKNOWN_NAMED
+        if more > 0:
+            self.warnings[unknown + _UNKNOWN_NAMED :] = [f"{path}: {more} more unknown keys are ignored"]
 
     def _give_up(self, path: Path, why: str) -> None:
         self.has_found = self.is_unknown = True
@@ -168,7 +156,7 @@ class _Reader:
             where = f"line {error.lineno}, column {error.colno}"
             self._give_up(path, f"is not valid JSON: {where}: {error.msg.lower()}")
         except (RecursionError, ValueError):
-            self._give_up(path, "is nested too deeply or holds a number that is too large")
+            self._give_up(path, _TOO_DEEP)
         else:
             if isinstance(document, _Pairs):
                 return document
@@ -207,6 +195,8 @@ class _Reader:
             self.origins[key.name] = path
 
     def _advice(self, name: str) -> str:
+        if len(name) > _LONGEST_GUESSED or len(self.warnings) > _UNKNOWN_NAMED:
+            return ""  # to look for what was meant takes time
         close = suggest(name)
         if close.lower() == name.lower():
             group, _, inner = close.partition(".")
