@@ -13,10 +13,8 @@ import argparse
 import random
 import sys
 import time
-import tracemalloc
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -35,16 +33,16 @@ from core.artifact.forge import (
     tar_file,
     type_info,
 )
+from fuzz.mutations import ODD, mutate_bytes
+from fuzz.running import Bounds, Result, run_cases
 from mender_client.core.artifact import Limits, prove
 from mender_client.errors import ArtifactError
 
-SLOWEST_SECONDS = 5.0
-"""A case takes a few milliseconds; on a busy machine one of them may wait for a second."""
-MOST_BYTES = 48 << 20
-"""What Python may have in use for a case: an xz dictionary that a mutation enlarged, and some."""
+BOUNDS = Bounds(seconds=5.0, memory_bytes=48 << 20)
+"""A case takes a few milliseconds; on a busy machine one of them may wait for a second. In memory there may be an xz
+dictionary that a mutation enlarged, and some."""
 LIMITS = Limits(payload_bytes=4 << 20, expansion_free_bytes=4 << 20, window_bytes=16 << 20)
 
-ODD = [b"\0", b"\xff", b"\x80", b"/", b"..", b"\n", b"0", b"7", b"9", b"-1", b"\0" * 512, b"ustar", b'"', b"{", b"["]
 FIELDS = [
     *((0, 100), (100, 8), (108, 8), (116, 8), (124, 12), (136, 12)),  # name to time
     *((148, 8), (156, 1), (157, 100), (257, 8), (345, 155)),  # checksum to prefix
@@ -52,56 +50,10 @@ FIELDS = [
 KINDS = ("none", "gzip", "xz", "zstd")
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of a run.
-
-    Args:
-        cases: how many were tried.
-        outcomes: how often each kind of message came, "accepted" among them.
-        slowest_seconds: the time of the slowest case.
-        failures: what must not have happened.
-    """
-
-    cases: int
-    outcomes: Counter[str]
-    slowest_seconds: float
-    failures: tuple[str, ...]
-
-
 def seeds() -> list[bytes]:
     """Give the Artifacts that mutations start from: the reference tool's, and built ones."""
     real = [(DATA / name).read_bytes() for name in REAL]
     return real + [Forge(compression=compression).build() for compression in KINDS]
-
-
-def mutate_bytes(rng: random.Random, content: bytes) -> bytes:
-    """Change, cut, double, insert or overwrite somewhere."""
-    changed = bytearray(content)
-    for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
-        if not changed:
-            break
-        at = rng.randrange(rng.choice((len(changed), min(len(changed), 6000))))
-        match rng.randrange(7):
-            case 0:
-                changed[at] ^= 1 << rng.randrange(8)
-            case 1:
-                changed[at] = rng.randrange(256)
-            case 2:
-                del changed[at : at + rng.choice((1, 16, 512, len(changed)))]
-            case 3:
-                changed[at:at] = rng.choice(ODD)
-            case 4:
-                odd = rng.choice(ODD)
-                changed[at : at + len(odd)] = odd
-            case 5:
-                block = at // 512 * 512
-                changed[block:block] = changed[block : block + 512 * rng.randrange(1, 4)]
-            case _:
-                size = rng.choice((4, 16, 512))
-                other = rng.randrange(len(changed))
-                changed[at : at + size] = changed[other : other + size]
-    return bytes(changed)
 
 
 def mutate_block(rng: random.Random, content: bytes) -> bytes:
@@ -189,28 +141,14 @@ def run(cases: int, first_seed: int, *, memory: bool = True) -> Result:
         memory: watch the memory of each case; three times slower.
     """
     originals = seeds()
-    outcomes: Counter[str] = Counter()
-    failures: list[str] = []
-    slowest = 0.0
-    for seed in range(first_seed, first_seed + cases):
-        content = make_case(seed, originals)
-        if memory:
-            tracemalloc.start()
-        begin = time.perf_counter()
-        try:
-            outcomes[try_case(content, seed)] += 1
-        except Exception as error:  # noqa: BLE001 - to find these is what a fuzzer is for
-            failures.append(f"seed {seed}: {type(error).__name__}: {error}")
-        seconds = time.perf_counter() - begin
-        slowest = max(slowest, seconds)
-        if seconds > SLOWEST_SECONDS:
-            failures.append(f"seed {seed}: took {seconds:.1f} s")
-        if memory:
-            peak = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
-            if peak > MOST_BYTES:
-                failures.append(f"seed {seed}: took {peak} bytes")
-    return Result(cases, outcomes, slowest, tuple(failures))
+    return run_cases(
+        cases,
+        first_seed,
+        make=lambda seed: make_case(seed, originals),
+        attempt=try_case,
+        bounds=BOUNDS,
+        memory_every=1 if memory else 0,
+    )
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,0 +1,64 @@
+"""What is fuzzed: each parser with good input to start from, and what may come out of it.
+
+An attempt gives a word for what came out. Whatever it raises besides the errors named here is a failure, and so is an
+error whose text would forge a line or steer a terminal.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mender_client.errors import ConfigError
+
+LONGEST_LINE = 2000
+
+
+@dataclass(frozen=True)
+class Parser:
+    """Something that reads what others wrote.
+
+    Args:
+        name: what it reads.
+        make: makes a case.
+        attempt: lets it read the case, and checks what it made of it.
+        errors: what it may raise.
+    """
+
+    name: str
+    make: Callable[[random.Random], Any]
+    attempt: Callable[[Any], str]
+    errors: tuple[type[Exception], ...] = ()
+
+    def try_case(self, case: Any, _: int) -> str:
+        """Let it read; give a word for what came out."""
+        try:
+            return self.attempt(case)
+        except self.errors as error:
+            check_text(error)
+            return type(error).__name__
+
+
+def check_text(error: Exception) -> None:
+    """See that an error's text is fit for a log and a terminal."""
+    lines = error.problems if isinstance(error, ConfigError) else [str(error)]
+    for line in lines:
+        if not line.isprintable():
+            raise AssertionError(f"a message holds control characters: {line[:300]!a}")
+        if len(line) > LONGEST_LINE:
+            raise AssertionError(f"a message has {len(line)} characters: {line[:300]!a}")
+
+
+def all_parsers(folder: Path) -> dict[str, Parser]:
+    """Every parser by its name.
+
+    Args:
+        folder: where files may be written.
+    """
+    from fuzz import files, replies, server, texts
+
+    listed = [*texts.parsers(), *replies.parsers(), *files.parsers(folder), *server.parsers(folder)]
+    return {parser.name: parser for parser in listed}

@@ -1,0 +1,45 @@
+"""A short, seeded run of every fuzzer of a parser; the long one is a command, see its own page."""
+
+from __future__ import annotations
+
+import pytest
+
+from fuzz.fuzz_parsers import run
+from fuzz.parsers import Parser, all_parsers, check_text
+from mender_client.errors import ConfigError, ServerError
+
+CASES = 60
+
+
+@pytest.fixture(scope="module")
+def parsers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Parser]:
+    """All of them."""
+    return all_parsers(tmp_path_factory.mktemp("fuzz"))
+
+
+def test_only_errors_of_our_own_come_out(parsers: dict[str, Parser]) -> None:
+    """Whatever a parser is given, it takes it or refuses it with its own error, in little time and memory."""
+    for name, parser in parsers.items():
+        result = run(parser, CASES, 1_000_000)
+        assert () == result.failures, name
+        assert CASES == sum(result.outcomes.values())
+
+
+def test_cases_reach_behind_the_first_check(parsers: dict[str, Parser]) -> None:
+    """Each fuzzer sees more than one outcome: cases that are all refused at the door would prove nothing."""
+    for name, parser in parsers.items():
+        assert len(run(parser, CASES, 0, memory_every=0).outcomes) > 1, name
+
+
+def test_forged_message_is_found() -> None:
+    """The check of a message's text finds what steers a terminal, and a message without end."""
+    with pytest.raises(AssertionError, match="control"):
+        check_text(ServerError("a\x1b[2J", status=500))
+    with pytest.raises(AssertionError, match="characters"):
+        check_text(ConfigError(["good", "x" * 5000]))
+
+
+def test_foreign_error_is_a_failure() -> None:
+    """An error that is not the parser's own, and a case that takes too long, are reported with their seed."""
+    parser = Parser("broken", lambda rng: rng.random(), lambda case: str(1 / 0))
+    assert ("seed 7: ZeroDivisionError: division by zero",) == run(parser, 1, 7).failures

@@ -1,0 +1,116 @@
+"""Headers, ``key=value`` text and PEM: small texts that a pure function reads."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+from fuzz.mutations import ODD, mutate_bytes, mutate_text
+from fuzz.parsers import Parser
+from mender_client.core.keyvalue import group_by_key, parse_key_values
+from mender_client.core.model import Identity, IdentityFormat
+from mender_client.core.resume import Promise, judge, parse_content_length, parse_content_range
+from mender_client.core.signature import der_forms, parse_public_key, raw_form
+from mender_client.core.wire import parse_link, parse_retry_after
+from mender_client.errors import ScriptError
+
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+MOST_BYTES = 10**19
+
+_DATES = ["Wed, 21 Oct 2026 07:28:00 GMT", "Wednesday, 21-Oct-26 07:28:00 GMT", "Wed Oct 21 07:28:00 2026", "120"]
+_LINK = "https://storage.example.com:9000/bucket/artifact?X-Signature=abc&X-Expires=900#f"
+_KEY_VALUES = "mac=02:00:00:00:00:01\nsn=1\nsn=2\n\nname=a b = c\r\ndevice_type=board\nartifact_name=release-1\n"
+_EC_KEY = (
+    b"-----BEGIN PUBLIC KEY-----\n"
+    b"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE2fR6nVrQSYEk0ZlY5KRMo0k3YtyI\n"
+    b"mMQ6nlkDnVbLVTRc0xiQUiQUGBY4CyDvGtg+dG4lkzOCGbVQFfcGxLVHYA==\n"
+    b"-----END PUBLIC KEY-----\n"
+)
+_DER_SIGNATURE = bytes.fromhex("3044" + "0220" + "11" * 32 + "0220" + "22" * 32)
+_PEM_ODD = [*ODD, b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----", b"-----", b"=", b"MIIB", b"\x30\x84\xff"]
+
+
+def parsers() -> list[Parser]:
+    """The parsers of this page."""
+    return [
+        Parser("retry-after", _text_from(_DATES), _retry_after),
+        Parser("content-length", _text_from(["0", "12345", "9" * 19]), _content_length),
+        Parser("content-range", _text_from(["bytes 5-9/10", "bytes */10", "bytes 5-9/*"]), _content_range),
+        Parser("download-headers", _download_headers, _judge),
+        Parser("link", _text_from([_LINK, "http://[fe80::1]:80/", "https://h"]), _link, (ValueError,)),
+        Parser("key-value", _text_from([_KEY_VALUES]), _key_values, (ScriptError,)),
+        Parser("public-key", lambda rng: mutate_bytes(rng, _EC_KEY, _PEM_ODD), _public_key, (ValueError,)),
+        Parser("signature-form", lambda rng: mutate_bytes(rng, _DER_SIGNATURE), _signature, (ValueError,)),
+    ]
+
+
+def _text_from(originals: list[str]) -> Callable[[random.Random], str]:
+    return lambda rng: mutate_text(rng, rng.choice(originals))
+
+
+def _retry_after(value: str) -> str:
+    seconds = parse_retry_after(value, now=NOW)
+    if seconds is None:
+        return "nothing"
+    assert math.isfinite(seconds), seconds
+    assert 0 <= seconds, seconds
+    return "accepted"
+
+
+def _content_length(value: str) -> str:
+    length = parse_content_length({"content-length": value})
+    assert length is None or 0 <= length < MOST_BYTES
+    return "nothing" if length is None else "accepted"
+
+
+def _content_range(value: str) -> str:
+    parsed = parse_content_range(value)
+    if parsed is None:
+        return "nothing"
+    numbers = (parsed.first, parsed.last, parsed.total)
+    assert all(number is None or 0 <= number < MOST_BYTES for number in numbers)
+    return "accepted"
+
+
+def _download_headers(rng: random.Random) -> tuple[int, dict[str, str], int, Promise]:
+    good = {"content-length": "5", "content-range": "bytes 5-9/10", "etag": '"abc"', "retry-after": "1"}
+    headers = {name: mutate_text(rng, value) if rng.randrange(3) == 0 else value for name, value in good.items()}
+    status = rng.choice((200, 206, 206, 206, 416, 403, 404, 503, rng.randrange(100, 1000)))
+    known = Promise(rng.choice((None, 10)), rng.choice((None, '"abc"')))
+    return status, headers, rng.choice((0, 5, 10)), known
+
+
+def _judge(case: tuple[int, dict[str, str], int, Promise]) -> str:
+    status, headers, offset, known = case
+    verdict, promise = judge(status, headers, offset=offset, known=known)
+    assert promise.total is None or 0 <= promise.total < MOST_BYTES
+    assert promise.etag is None or len(promise.etag) <= 1024, "an ETag fills the journal"
+    return verdict.name
+
+
+def _link(value: str) -> str:
+    assert parse_link(value).isascii()
+    return "accepted"
+
+
+def _key_values(text: str) -> str:
+    parsed = parse_key_values(text)
+    grouped = group_by_key(parsed.pairs)
+    assert len(parsed.pairs) == sum(map(len, grouped.values()))
+    for form in IdentityFormat:
+        assert Identity.from_key_values(parsed, form=form).id_data.isascii()
+    return "accepted"
+
+
+def _public_key(content: bytes) -> str:
+    return parse_public_key(content).kind.value
+
+
+def _signature(content: bytes) -> str:
+    forms: Any = der_forms(content)
+    assert 1 <= len(forms) <= 2
+    assert 64 == len(raw_form(content))
+    return "accepted"
