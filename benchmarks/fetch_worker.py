@@ -17,9 +17,10 @@ from mender_client.core.record import Record
 from mender_client.core.wire import NextForm
 from mender_client.system.clock import SystemClock
 from mender_client.system.digest import choose_digest
-from mender_client.system.http import HttpTransport, TlsSettings
+from mender_client.system.http import HttpTransport
 from mender_client.system.journal import JsonJournal
 from mender_client.system.store import ArtifactFolder
+from mender_client.system.tls import TlsSettings
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Writes the generated parts of the reference pages: the keys of ``mender.conf`` and the command line.
+"""Writes the generated parts of the reference: the keys of ``mender.conf``, their schema, and the command line.
 
     python tools/reference.py            write them
     python tools/reference.py --check    only say which page is stale; exit code 1 when one is
@@ -10,6 +10,7 @@ The prose of a page is written by hand; what stands between the marks ``<!-- gen
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ sys.path.insert(0, str(PROJECT / "src"))
 
 from mender_client.app.cli import PROGRAM, build_parser  # noqa: E402 - the checkout's own package
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS  # noqa: E402
+from mender_client.app.config.schema import build_schema  # noqa: E402
 
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
@@ -90,8 +92,15 @@ _PARTS = {
     "commands": _commands,
 }
 
+SCHEMA = PROJECT / "docs/reference/mender.conf.schema.json"
 PAGES = tuple(PROJECT / "docs/reference" / name for name in ("configuration.md", "command-line.md"))
 
 
+def generated() -> dict[Path, str]:
+    """Every file with generated parts, and what it must hold."""
+    schema = json.dumps(build_schema(), indent=2, ensure_ascii=False) + "\n"
+    return {**{page: render(page.read_text("utf-8")) for page in PAGES}, SCHEMA: schema}
+
+
 if __name__ == "__main__":
-    sys.exit(write_all({page: render(page.read_text("utf-8")) for page in PAGES}))
+    sys.exit(write_all(generated()))

@@ -1,3 +1,72 @@
-"""A Mender client: makes a device known, fetches updates whole and proven, hands them over, reports."""
+"""A Mender client: makes a device known, fetches updates whole and proven, hands them over, reports.
+
+For a program of your own, this is the front door; everything else may change without notice:
+
+    from mender_client import Client, DeviceDescription
+
+    device = DeviceDescription(identity={"serial": "1234"}, device_type="board-1", artifact_name="release-1")
+    with Client({"ServerURL": "https://mender.example.com"}, data="data", device=device) as client:
+        client.authorise()
+        client.send_inventory()
+
+The names are imported when they are first used: the command line asks only for the version, and quickly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .core.model import Deployment
+    from .embedding import Client, DeviceDescription
+    from .errors import (
+        ArtifactError,
+        BusyError,
+        ConfigError,
+        DeviceError,
+        Interrupted,
+        MenderError,
+        NetworkError,
+        NotAcceptedError,
+        ServerError,
+        StorageError,
+    )
+    from .installers.callback import InstallFunction
 
 __version__ = "1.0.0"
+RELEASED = "2026-11-23"
+"""When this version was made; a device whose clock shows an earlier day has a wrong clock."""
+
+__all__ = [
+    "ArtifactError",
+    "BusyError",
+    "Client",
+    "ConfigError",
+    "Deployment",
+    "DeviceDescription",
+    "DeviceError",
+    "InstallFunction",
+    "Interrupted",
+    "MenderError",
+    "NetworkError",
+    "NotAcceptedError",
+    "ServerError",
+    "StorageError",
+    "__version__",
+]
+
+_HOMES = {
+    "Client": "embedding",
+    "DeviceDescription": "embedding",
+    "InstallFunction": "embedding",
+    "Deployment": "core.model",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

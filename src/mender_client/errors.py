@@ -50,7 +50,28 @@ class InstallError(DeviceError):
 
 
 class NetworkError(MenderError):
-    """No answer, or only part of one; trying again later may help."""
+    """No answer, or only part of one; trying again later may help.
+
+    Args:
+        message: who was asked and what happened.
+        kind: the case in a short word, for programs:
+
+            - ``dns``, ``refused``, ``unreachable``, ``reset``, ``timeout``: the way to the server;
+            - ``proxy``: the proxy can't be reached, or doesn't let us through;
+            - ``certificate-unknown`` (its issuer isn't trusted), ``certificate-self-signed``, ``certificate-host``
+              (it is another host's), ``certificate-expired``, ``certificate-early`` (not valid yet),
+              ``certificate`` (any other fault): the server's certificate;
+            - ``clock``: the certificate seems out of date because this device's clock is evidently wrong;
+            - ``client-certificate``: the server refuses the device's certificate, or misses one;
+            - ``tls-version``, ``no-tls`` (plain http where TLS was expected, or the reverse), ``tls``: the handshake;
+            - ``protocol``, ``broken-off``, ``too-large``: the answer;
+            - ``redirect``: it leads where the client doesn't follow;
+            - ``other``: none of these.
+    """
+
+    def __init__(self, message: str, *, kind: str = "other") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class Interrupted(MenderError):

@@ -24,8 +24,10 @@ ROOMS = {
     "system": {"core", "errors"},
     "devserver": {"core", "errors"},
     "app": {"client", "core", "errors", "installers", "system"},
+    "embedding": {"app", "client", "core", "errors", "installers", "system"},
+    "testing": {"app", "client", "core", "devserver", "embedding", "errors", "installers", "system"},
     "__main__": {"app"},
-    "__init__": {"app", "client", "core", "errors", "installers", "system"},
+    "__init__": {"core", "embedding", "errors", "installers"},
 }
 """What each room may import, besides itself."""
 
@@ -135,7 +137,11 @@ def test_only_the_program_speaks(module: str) -> None:
     assert not forbidden & attributes
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if room(module) != "app"])
+CALLS_THE_PROGRAM = "mender_client.installers.callback"
+"""Calls a function of the surrounding program, which may raise anything."""
+
+
+@pytest.mark.parametrize("module", [one for one in MODULES if room(one) != "app" and one != CALLS_THE_PROGRAM])
 def test_no_broad_except(module: str) -> None:
     """Nobody outside the program catches everything, unless to tidy up and raise it again."""
     for node in ast.walk(MODULES[module]):

@@ -55,11 +55,11 @@ def processes() -> Recorder:
     return Recorder()
 
 
-def make(processes: Recorder, *, is_executable: bool = True) -> tuple[HandOver, WorldLock]:
+def make(processes: Recorder, *, fault: str = "") -> tuple[HandOver, WorldLock]:
     """A hand-over and its lock."""
     lock = WorldLock(Disk(Power()))
     settings = HandOverSettings(SCRIPT, {"MENDER_DATA_DIR": "/data"})
-    return HandOver(settings, lock=lock, processes=processes, is_executable=lambda path: is_executable), lock
+    return HandOver(settings, lock=lock, processes=processes, find_fault=lambda _: fault), lock
 
 
 def test_claim_and_release(processes: Recorder) -> None:
@@ -88,7 +88,7 @@ def test_environment(processes: Recorder) -> None:
 
 def test_missing_script(processes: Recorder) -> None:
     """A sub-updater that is missing or not executable is named, and nothing is started."""
-    hand_over, _ = make(processes, is_executable=False)
+    hand_over, _ = make(processes, fault=f"{SCRIPT} is missing")
     with pytest.raises(InstallError, match=r"^cannot install updates: /usr/share/mender/install is missing"):
         hand_over.install(DEPLOYMENT, PurePath("/data/artifact.mender"))
     assert [] == processes.started

@@ -107,7 +107,7 @@ def test_every_variable_of_the_sub_updater_has_its_place(tmp_path: Path) -> None
     assert isinstance(installer, HandOver)
     processes = _Processes()
     settings: HandOverSettings = installer._settings
-    ours = HandOver(settings, lock=world.lock, processes=processes, is_executable=lambda _: True)
+    ours = HandOver(settings, lock=world.lock, processes=processes, find_fault=lambda _: "")
     with pytest.raises(_Spawned):
         ours.install(Deployment("d", "a", (), Link("")), paths.artifact)
     for page in (FILES, PROJECT / "docs/guide/sub-updater.md"):

@@ -186,4 +186,4 @@ def test_untrusted_certificate_is_named(device: Device) -> None:
     done = device.run("check-update")
     assert 1 == done.returncode
     assert "its certificate is not trusted" in done.stderr
-    assert "check ServerCertificate" in done.stderr
+    assert "in ServerCertificate" in done.stderr

@@ -242,7 +242,10 @@ def test_full_disk(device: Device) -> None:
     """On a full disk the deployment fails with a reason, before the download where it can; the daemon lives."""
     files = {path.name: path.read_bytes() for path in device.data.iterdir()}
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(device.data)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "none", str(device.data)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         pytest.skip(f"a file system can't be mounted here: {done.stderr.strip()}")
@@ -289,3 +292,25 @@ def test_skip_verify_is_said_at_every_start(device: Device) -> None:
         daemon = device.daemon()
         daemon.wait_for("SkipVerify is set: every server is trusted")
         daemon.stop()
+
+
+def test_sub_updater_that_another_user_could_have_written(device: Device) -> None:
+    """A sub-updater that another user could have written isn't started: the deployment fails, and the log says why."""
+    script = device.root / "usr/share/mender/install"
+    script.chmod(0o777)
+    deployment = device.deploy("release-2")
+    device.daemon().wait_for(f"everybody can write to {script}; run 'chmod o-w {script}'")
+    device.wait_status(deployment, "failure")
+    assert [] == device.runs
+    assert f"everybody can write to {script}" in device.log_of(deployment)
+
+
+def test_configuration_that_another_user_could_have_written(device: Device) -> None:
+    """Settings that another user could have written are refused, with the command that mends them."""
+    config = device.root / "etc/mender/mender.conf"
+    config.chmod(0o666)
+    done = device.run("check-update")
+    assert 78 == done.returncode
+    assert (
+        f"another user could have written it: everybody can write to {config}; run 'chmod o-w {config}'" in done.stderr
+    )

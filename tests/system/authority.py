@@ -56,13 +56,25 @@ class Authority:
         certificate = builder.add_extension(constraints, critical=True).sign(self._key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM)
 
+    def self_signed(self, name: str) -> Pair:
+        """A certificate for a host that nobody but itself has signed."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = self._builder(_name(name), key, NOW - DAY, NOW + DAY, issuer=_name(name))
+        return self._write(f"{name}-self", builder.sign(key, hashes.SHA256()), key)
+
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, start: datetime.datetime, end: datetime.datetime
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        start: datetime.datetime,
+        end: datetime.datetime,
+        *,
+        issuer: x509.Name | None = None,
     ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
-            .issuer_name(self._name)
+            .issuer_name(issuer or self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(start)
@@ -80,7 +92,10 @@ class Authority:
         certificate = builder.add_extension(x509.SubjectAlternativeName([host]), critical=False).sign(
             self._key, hashes.SHA256()
         )
-        pair = Pair(self._folder / f"{name}-{start:%j%H}-{end:%j%H}.pem", self._folder / f"{name}.key")
+        return self._write(f"{name}-{start:%j%H}-{end:%j%H}", certificate, key)
+
+    def _write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
+        pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         pair.key.write_bytes(
             key.private_bytes(

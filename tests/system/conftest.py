@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mender_client.system.http import HttpTransport, Timeouts, TlsSettings
+from mender_client.system.clockevidence import ClockWitness
+from mender_client.system.http import HttpTransport, Timeouts
+from mender_client.system.tls import TlsSettings
 
 MakeTransport = Callable[..., HttpTransport]
 
@@ -17,10 +19,15 @@ def make_transport() -> Iterator[MakeTransport]:
     made: list[HttpTransport] = []
 
     def make(
-        tls: TlsSettings | None = None, *, connect: float = 2.0, idle: float = 2.0, total: float = 5.0
+        tls: TlsSettings | None = None,
+        *,
+        connect: float = 2.0,
+        idle: float = 2.0,
+        total: float = 5.0,
+        witness: ClockWitness | None = None,
     ) -> HttpTransport:
         timeouts = Timeouts(connect=connect, idle=idle, total=total)
-        transport = HttpTransport(tls=tls or TlsSettings(), user_agent="a-test/1", timeouts=timeouts)
+        transport = HttpTransport(tls=tls or TlsSettings(), user_agent="a-test/1", timeouts=timeouts, witness=witness)
         made.append(transport)
         return transport
 

@@ -24,6 +24,7 @@ class Folder:
         self.inventory.mkdir()
         self.type = path / "device_type"
         self.info = path / "artifact_info"
+        self.faults: dict[Path, str] = {}
 
     def device(self, form: IdentityFormat = IdentityFormat.PLAIN) -> ScriptedDevice:
         """The device as these files describe it."""
@@ -33,6 +34,7 @@ class Folder:
             inventory_folder=self.inventory,
             device_type_file=self.type,
             artifact_info_file=self.info,
+            find_fault=lambda path: self.faults.get(path, ""),
             limits=ScriptLimits(seconds=5, output_bytes=1000),
         )
 
@@ -153,3 +155,24 @@ def test_no_device_type(files: Folder, content: str | None) -> None:
         files.type.write_text(content)
     with pytest.raises(StorageError, match=r"cannot (read|find the device type in) .*device_type"):
         files.device().provides()
+
+
+def test_identity_script_that_another_user_could_have_written(files: Folder) -> None:
+    """An identity script that another user could have written isn't run, and the message says what to do."""
+    script(files.identity, f"touch {files.path}/was-run; echo mac=x")
+    files.faults[files.identity] = "it is his; run 'chown'"
+    with pytest.raises(
+        ScriptError, match=r"^cannot run \S+/identity: another user could have written it: it is his; run"
+    ):
+        files.device().identity()
+    assert not (files.path / "was-run").exists()
+
+
+def test_inventory_script_that_another_user_could_have_written(files: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    """An inventory script that another user could have written is left out with a warning; the others are run."""
+    script(files.inventory / "1-his", f"touch {files.path}/was-run; echo a=1")
+    script(files.inventory / "2-ours", "echo b=2")
+    files.faults[files.inventory / "1-his"] = "it is his"
+    assert [KeyValues((("b", "2"),), ())] == list(files.device().inventory())
+    assert not (files.path / "was-run").exists()
+    assert "1-his: another user could have written it: it is his; its attributes are left out" in caplog.text

@@ -28,9 +28,10 @@ from mender_client.core.model import Deployment, Link, Provides
 from mender_client.core.wire import NextForm
 from mender_client.errors import ArtifactError
 from mender_client.system.clock import SystemClock
-from mender_client.system.http import HttpTransport, TlsSettings
+from mender_client.system.http import HttpTransport
 from mender_client.system.journal import JsonJournal
 from mender_client.system.store import ArtifactFolder
+from mender_client.system.tls import TlsSettings
 
 SIZE = 64 * 1024 * 1024
 MOST_FETCHED = 256 * 1024

@@ -182,7 +182,7 @@ BROKEN: dict[str, tuple[Script, str]] = {
     "closes at once": (raw(b""), f"the connection was reset|{NO_HTTP}"),
     "no HTTP": (raw(b"SSH-2.0-OpenSSH_9\r\n"), NO_HTTP),
     "binary": (raw(bytes(range(256)) * 4), NO_HTTP),
-    "TLS record": (raw(b"\x15\x03\x01\x00\x02\x02\x46"), NO_HTTP),
+    "TLS record": (raw(b"\x15\x03\x01\x00\x02\x02\x46"), "it speaks TLS on this port"),
     "status line only": (raw(b"HTTP/1.1"), NO_HTTP),
     "odd status": (raw(b"HTTP/1.1 abc OK\r\n\r\n"), NO_HTTP),
     "reset in the header": (_reset_in_header, "the connection was reset"),

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 
 from mender_client.core.wire import Request
-from mender_client.errors import ConfigError, NetworkError
-from mender_client.system.http import TlsSettings, tls_context
+from mender_client.errors import Interrupted, NetworkError
+from mender_client.system.http import HttpTransport
+from mender_client.system.tls import TlsSettings, tls_context
 
-from .authority import DAY, NOW, Authority, Pair
+from .authority import Authority
 from .conftest import MakeTransport
 from .rawserver import RawServer, Script, answer, drip, keep_alive, silent
 
@@ -93,42 +93,6 @@ def test_the_server_itself_may_be_named(authority: Authority, make_transport: Ma
         assert b"x" == transport.send(Request("GET", server.url)).body
 
 
-def untrusted(make: MakeTransport, tls: TlsSettings, pair: Pair) -> str:
-    """What the NetworkError says that a server with this certificate leads to."""
-    with RawServer(keep_alive(answer(b"x")), tls=pair.server_context()) as server:
-        with pytest.raises(NetworkError) as caught:
-            make(tls).send(Request("GET", f"{server.url}/?secret", {"Authorization": "secret"}))
-        assert [] == server.requests
-    text = str(caught.value)
-    assert text.startswith(f"cannot reach {server.url}: its certificate is not trusted (")
-    assert text.endswith("check ServerCertificate, the host name and this device's clock")
-    assert "secret" not in text
-    return text
-
-
-def test_unknown_authority(authority: Authority, make_transport: MakeTransport) -> None:
-    """A server of an unknown authority gets no request."""
-    assert "unable to get local issuer certificate" in untrusted(make_transport, TlsSettings(), authority.good)
-
-
-def test_wrong_host(authority: Authority, make_transport: MakeTransport) -> None:
-    """A certificate for another host gets no request."""
-    text = untrusted(make_transport, trusting(authority), authority.issue("other.example"))
-    assert "IP address mismatch" in text
-
-
-def test_expired(authority: Authority, make_transport: MakeTransport) -> None:
-    """An expired certificate gets no request."""
-    pair = authority.issue("127.0.0.1", start=NOW - 3 * DAY, end=NOW - 2 * DAY)
-    assert "certificate has expired" in untrusted(make_transport, trusting(authority), pair)
-
-
-def test_not_yet_valid(authority: Authority, make_transport: MakeTransport) -> None:
-    """A certificate that is not valid yet gets no request: a wrong clock never disables the check."""
-    pair = authority.issue("127.0.0.1", start=NOW + DAY, end=NOW + 2 * DAY)
-    assert "certificate is not yet valid" in untrusted(make_transport, trusting(authority), pair)
-
-
 @pytest.mark.parametrize("name", ["127.0.0.1", "other.example"])
 def test_skip_verify(authority: Authority, make_transport: MakeTransport, name: str) -> None:
     """With SkipVerify any server will do, without a warning for each request."""
@@ -146,29 +110,9 @@ def test_client_certificate(authority: Authority, make_transport: MakeTransport)
         assert b"x" == make_transport(tls).send(Request("GET", server.url)).body
 
 
-def test_client_certificate_missing(authority: Authority, make_transport: MakeTransport) -> None:
-    """A server that demands a client certificate and gets none leads to a NetworkError."""
-    context = authority.good.server_context(client_ca=authority.certificate)
-    with RawServer(keep_alive(answer(b"x")), tls=context) as server:
-        with pytest.raises(NetworkError, match=r"TLS failed|the connection was reset"):
-            make_transport(trusting(authority)).send(Request("GET", server.url))
-        assert [] == server.requests
-
-
 def test_old_tls_is_refused(authority: Authority, make_transport: MakeTransport) -> None:
     """Nothing older than TLS 1.2 is spoken."""
     assert ssl.TLSVersion.TLSv1_2 == tls_context(TlsSettings()).minimum_version
-
-
-def _eager(server: RawServer, connection: socket.socket) -> None:
-    connection.sendall(answer(b"speak plainly", status=400))
-    connection.recv(65536)
-
-
-def test_https_to_a_plain_port(authority: Authority, make_transport: MakeTransport) -> None:
-    """https to a port that speaks plain http is a NetworkError that says that TLS failed."""
-    with RawServer(_eager) as server, pytest.raises(NetworkError, match="TLS failed"):
-        make_transport().send(Request("GET", f"https://127.0.0.1:{server.port}"))
 
 
 def _mute(server: RawServer, connection: socket.socket) -> None:
@@ -181,6 +125,34 @@ def test_handshake_that_stalls(make_transport: MakeTransport) -> None:
     with RawServer(_mute) as server, pytest.raises(NetworkError, match="it did not answer in time"):
         make_transport(connect=0.4).send(Request("GET", f"https://127.0.0.1:{server.port}"))
     assert time.monotonic() - began < 2
+
+
+def _stopped(transport: HttpTransport, url: str) -> float:
+    """Seconds that a request takes which a stop breaks off as soon as it waits."""
+    began = time.monotonic()
+    timer = threading.Timer(0.2, transport.stop)
+    timer.start()
+    with pytest.raises((NetworkError, Interrupted)):
+        transport.send(Request("GET", url))
+    timer.join()
+    return time.monotonic() - began
+
+
+def test_stop_in_the_handshake(make_transport: MakeTransport) -> None:
+    """A stop ends a handshake with a server that says nothing at once."""
+    with RawServer(_mute) as server:
+        assert _stopped(make_transport(connect=20, idle=20, total=20), f"https://127.0.0.1:{server.port}") < 2
+
+
+def test_stop_while_connecting(make_transport: MakeTransport) -> None:
+    """A stop ends a connection that doesn't come about at once."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as waiting:
+        for _ in range(2):  # nobody accepts: the queue is full from here on
+            queued = waiting.enter_context(socket.socket())
+            queued.setblocking(False)
+            queued.connect_ex(listener.getsockname())
+        port = listener.getsockname()[1]
+        assert _stopped(make_transport(connect=20, idle=20, total=20), f"https://127.0.0.1:{port}") < 2
 
 
 @pytest.mark.parametrize(
@@ -231,56 +203,3 @@ def test_truncated_over_tls(authority: Authority, make_transport: MakeTransport)
 
     with RawServer(script, tls=authority.good.server_context()) as server, pytest.raises(NetworkError):
         make_transport(trusting(authority)).send(Request("GET", server.url))
-
-
-def _encrypted(pair: Pair) -> Path:
-    key = serialization.load_pem_private_key(pair.key.read_bytes(), password=None)
-    path = pair.key.with_suffix(".encrypted")
-    scheme = serialization.BestAvailableEncryption(b"a pass phrase")
-    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, scheme))
-    return path
-
-
-def _garbage(path: Path) -> Path:
-    path.write_text("garbage")
-    return path
-
-
-UNUSABLE: dict[str, tuple[str, Callable[[Authority, Path], TlsSettings]]] = {
-    "authority missing": ("ServerCertificate", lambda a, p: TlsSettings(ca_file=p / "no.pem")),
-    "authority garbage": ("ServerCertificate", lambda a, p: TlsSettings(ca_file=_garbage(p / "x.pem"))),
-    "authority empty": ("ServerCertificate", lambda a, p: TlsSettings(ca_file=Path("/dev/null"))),
-    "authority is a key": ("ServerCertificate", lambda a, p: TlsSettings(ca_file=a.good.key)),
-    "certificate missing": (
-        "HttpsClient.Certificate",
-        lambda a, p: TlsSettings(certificate=p / "no.pem", key=a.good.key),
-    ),
-    "certificate garbage": (
-        "HttpsClient.Certificate",
-        lambda a, p: TlsSettings(certificate=_garbage(p / "x.pem"), key=a.good.key),
-    ),
-    "key missing": (
-        "HttpsClient.Certificate",
-        lambda a, p: TlsSettings(certificate=a.good.certificate, key=p / "no.pem"),
-    ),
-    "key garbage": (
-        "HttpsClient.Certificate",
-        lambda a, p: TlsSettings(certificate=a.good.certificate, key=_garbage(p / "x.pem")),
-    ),
-    "key of another": (
-        "HttpsClient.Certificate",
-        lambda a, p: TlsSettings(certificate=a.good.certificate, key=a.issue("other").key),
-    ),
-    "key encrypted": (
-        "HttpsClient.Certificate",
-        lambda a, p: TlsSettings(certificate=a.good.certificate, key=_encrypted(a.good)),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", UNUSABLE)
-def test_unusable_files(authority: Authority, tmp_path: Path, name: str) -> None:
-    """A certificate or key file that can't be used is a ConfigError that names the key of the configuration."""
-    key, settings = UNUSABLE[name]
-    with pytest.raises(ConfigError, match=rf"^{key}: cannot load .*; it must be a readable file in PEM form$"):
-        tls_context(settings(authority, tmp_path))

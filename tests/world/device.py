@@ -434,7 +434,7 @@ class World:
             HandOverSettings(SUB_UPDATER, {"MENDER_DATA_DIR": "/data"}),
             lock=self.lock,
             processes=WorldProcesses(self),
-            is_executable=lambda path: path == SUB_UPDATER and self.options.has_script,
+            find_fault=lambda path: "" if path == SUB_UPDATER and self.options.has_script else f"{path} is missing",
         )
         updater = Updater(
             clock=self.clock,

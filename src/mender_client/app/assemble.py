@@ -25,19 +25,23 @@ from mender_client.client.outbox import Outbox
 from mender_client.client.pace import PaceLimits
 from mender_client.client.stream import Progress
 from mender_client.client.update import Updater
+from mender_client.core.ports import Device, Installer
 from mender_client.core.schedule import Schedule
 from mender_client.errors import ConfigError
 from mender_client.installers.handover import HandOver, HandOverSettings
 from mender_client.system.clock import SystemClock
+from mender_client.system.clockevidence import ClockWitness
 from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice
 from mender_client.system.digest import choose_digest
 from mender_client.system.files import LockFile
-from mender_client.system.http import HttpTransport, Timeouts, TlsSettings
+from mender_client.system.http import HttpTransport, Timeouts
 from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import DeviceKey, choose_backend
 from mender_client.system.process import SystemProcesses
 from mender_client.system.store import ArtifactFolder
+from mender_client.system.tls import TlsSettings
+from mender_client.system.trust import Trust
 
 from .config import Config
 from .paths import Paths
@@ -54,15 +58,24 @@ class World:
 
     clock: SystemClock
     transport: HttpTransport
+    session: Session
     inventory: InventorySender
     deployments: Deployments
     journal: JsonJournal
     outbox: Outbox
     log: DeploymentLogFile
     lock: LockFile
-    device: ScriptedDevice
+    device: Device
+    installer: Installer
+    updater: Updater
     client: Client
     verify_keys: VerifyKeys | None
+
+    def close(self) -> None:
+        """Give connections, descriptors and the place in the log back."""
+        self.transport.rest()
+        self.clock.close()
+        logging.getLogger("mender_client").removeHandler(self.log)
 
 
 def device_key(config: Config, paths: Paths) -> DeviceKey:
@@ -93,6 +106,7 @@ def scripted_device(config: Config, paths: Paths, clock: SystemClock) -> Scripte
         inventory_folder=paths.inventory_folder,
         device_type_file=paths.below_root(type_file) if type_file else paths.device_type,
         artifact_info_file=paths.artifact_info,
+        find_fault=Trust.below(paths.root).fault,
         is_stopping=lambda: clock.is_stopping,
     )
 
@@ -103,6 +117,8 @@ def assemble(
     *,
     timeouts: Timeouts | None = None,
     progressed: Callable[[Progress], None] | None = None,
+    device: Device | None = None,
+    installer: Callable[[LockFile], Installer] | None = None,
 ) -> World:
     """Build everything that talks to the server.
 
@@ -111,6 +127,8 @@ def assemble(
         paths: where everything lies.
         timeouts: the time limits of the network; None: the usual ones.
         progressed: shows how far a download is; None writes log lines.
+        device: says what this device is; None: its scripts and files.
+        installer: makes what applies Artifacts, for the lock file; None: the device's sub-updater.
 
     Raises:
         ConfigError: a certificate or key that the configuration names can't be used.
@@ -123,8 +141,9 @@ def assemble(
         tls=_tls(config, paths),
         user_agent=user_agent,
         timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
+        witness=ClockWitness([paths.journal, paths.key, paths.artifact_info]),
     )
-    device = scripted_device(config, paths, clock)
+    device = device or scripted_device(config, paths, clock)
     session = Session(
         transport=transport,
         clock=clock,
@@ -161,7 +180,7 @@ def assemble(
         progressed=progressed,
         new_digest=choose_digest(),
     )
-    installer = _hand_over(config, paths, lock)
+    applied_by = installer(lock) if installer is not None else _hand_over(config, paths, lock)
     updater = Updater(
         clock=clock,
         device=device,
@@ -170,13 +189,13 @@ def assemble(
         deployments=deployments,
         downloader=downloader,
         store=store,
-        installer=installer,
+        installer=applied_by,
         log=log,
     )
     parts = Parts(
         clock=clock,
         transport=transport,
-        installer=installer,
+        installer=applied_by,
         journal=journal,
         session=session,
         inventory=inventory,
@@ -190,7 +209,22 @@ def assemble(
         retry_seconds=config.retry_poll_seconds,
     )
     client = Client(parts, schedule, sub_updater_timeout_seconds=config.sub_updater_timeout_seconds)
-    return World(clock, transport, inventory, deployments, journal, outbox, log, lock, device, client, keys)
+    return World(
+        clock=clock,
+        transport=transport,
+        session=session,
+        inventory=inventory,
+        deployments=deployments,
+        journal=journal,
+        outbox=outbox,
+        log=log,
+        lock=lock,
+        device=device,
+        installer=applied_by,
+        updater=updater,
+        client=client,
+        verify_keys=keys,
+    )
 
 
 def _tls(config: Config, paths: Paths) -> TlsSettings:
@@ -227,7 +261,7 @@ def _hand_over(config: Config, paths: Paths, lock: LockFile) -> HandOver:
         settings,
         lock=lock,
         processes=SystemProcesses(paths.sub_updater_log),
-        is_executable=lambda path: path.is_file() and os.access(path, os.X_OK),
+        find_fault=Trust.below(paths.root).program_fault,
     )
 
 

@@ -71,6 +71,11 @@ def build_parser(words: Sequence[str] | None = None) -> _Parser:
     status = verb("status", "show what the client is doing and why; disturbs nobody", _status)
     status.add_argument("--json", action="store_true", help="for programs")
 
+    config = verb("config", "check, show and explain the configuration", _no_command)
+    if words is None or "config" in words:
+        from .config.options import add_commands as add_config_commands
+
+        add_config_commands(config, {"epilog": _EPILOG, "parents": [_common_options(is_default=False)]}, _paths)
     artifact = verb("artifact", "look into Artifact files, prove, make and sign them", _no_command)
     if words is None or "artifact" in words:
         from .artifact.options import add_commands
@@ -171,16 +176,18 @@ def _start(
     import logging
 
     from .config import load_config
+    from .guard import check_configuration_files, check_files
     from .logs import set_up_logging
 
     paths = _paths(options)
+    check_configuration_files(paths)
     loaded = load_config(paths.config, paths.fallback_config, is_server_needed=is_server_needed)
     set_up_logging(
         level=options.log_level or loaded.config.daemon_log_level,
         file=options.log_file,
         is_syslog_wanted=is_daemon and not options.no_syslog,
     )
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *check_files(loaded.config, paths)):
         logging.getLogger(__name__).warning("%s", warning)
     return loaded.config, paths
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from mender_client import __version__
 from mender_client.errors import Interrupted
 from mender_client.system.files import DaemonLock, make_folder
+from mender_client.system.trust import Trust
 
 from .assemble import World, assemble, device_key
 from .config import Config
@@ -57,12 +58,13 @@ def run_daemon(config: Config, paths: Paths, *, is_new_key_wanted: bool, is_watc
 
 def _check_scripts(paths: Paths) -> None:
     """Complain at the start, not at three in the morning."""
+    trust = Trust.below(paths.root)
     for script, purpose in (
         (paths.identity_script, "there is no identity"),
         (paths.sub_updater, "no update can be installed"),
     ):
-        if not os.access(script, os.X_OK):
-            _logger.warning("%s is missing or not executable: %s until it is there", script, purpose)
+        if fault := trust.program_fault(script):
+            _logger.warning("%s: %s until this is mended", fault, purpose)
 
 
 def _loop(world: World) -> None:

@@ -39,16 +39,16 @@ class HandOver:
         settings: which program, and what it is told.
         lock: the lock file.
         processes: starts the program, and finds it again.
-        is_executable: whether a path is a program that can be run.
+        find_fault: why a program can't or must not be run, in words; empty when it may.
     """
 
     def __init__(
-        self, settings: HandOverSettings, *, lock: Lock, processes: Processes, is_executable: Callable[[Path], bool]
+        self, settings: HandOverSettings, *, lock: Lock, processes: Processes, find_fault: Callable[[Path], str]
     ) -> None:
         self._settings = settings
         self._lock = lock
         self._processes = processes
-        self._is_executable = is_executable
+        self._find_fault = find_fault
 
     def current_deployment(self) -> str | None:
         """The id in the lock file, or None when there is no lock."""
@@ -72,13 +72,10 @@ class HandOver:
         """Make sure that the sub-updater can be run.
 
         Raises:
-            InstallError: it is missing or not executable.
+            InstallError: it is missing, not executable, or another user could have written it.
         """
-        if not self._is_executable(self._settings.sub_updater):
-            raise InstallError(
-                f"cannot install updates: {self._settings.sub_updater} is missing or not executable; "
-                "put the device's sub-updater there"
-            )
+        if fault := self._find_fault(self._settings.sub_updater):
+            raise InstallError(f"cannot install updates: {fault}")
 
     def claim(self, deployment_id: str) -> None:
         """Write the lock file.

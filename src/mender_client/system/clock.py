@@ -7,10 +7,11 @@ import select
 import time
 from datetime import datetime, timezone
 
+from mender_client import RELEASED
 from mender_client.errors import Interrupted
 
-EARLIEST_PLAUSIBLE_TIME = datetime(2026, 11, 1, tzinfo=timezone.utc)
-"""About when this version was made: a wall clock that shows an earlier time is not set."""
+EARLIEST_PLAUSIBLE_TIME = datetime.fromisoformat(RELEASED).replace(tzinfo=timezone.utc)
+"""When this version was made: a wall clock that shows an earlier time is not set."""
 
 
 class SystemClock:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -34,11 +35,13 @@ class DeploymentLogFile(logging.Handler):
         self._path = path
         self._sub_updater_log = sub_updater_log
         self._is_recording = False
+        self._thread = 0
         self._latest = 0.0
 
     def begin(self, deployment_id: str) -> None:
         """Start a new log, or go on with the one of this deployment; a full disk costs the log, not the update."""
         self._is_recording = True
+        self._thread = threading.get_ident()
         if self._recorded_id() == deployment_id:
             self._end_torn_line()
             self._latest = max((message.timestamp.timestamp() for message in self._recorded()), default=0.0)
@@ -66,9 +69,10 @@ class DeploymentLogFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Append a line while a deployment is under way; a full disk must not end the update it tells about.
 
-        Lines stay in order when the clock is set back: none is dated before the one above it.
+        Lines stay in order when the clock is set back: none is dated before the one above it. Lines of another thread
+        are those of another client in this process.
         """
-        if not self._is_recording:
+        if not self._is_recording or record.thread != self._thread:
             return
         self._latest = max(self._latest, record.created)
         try:

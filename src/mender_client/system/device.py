@@ -27,6 +27,7 @@ class ScriptedDevice:
         inventory_folder: holds the inventory scripts.
         device_type_file: holds ``device_type=…``.
         artifact_info_file: holds ``artifact_name=…`` and further provides.
+        find_fault: why a script must not be run, in words; empty when it may.
         limits: time and output of each script.
         is_stopping: whether the client is to stop; a script that runs then is ended.
     """
@@ -39,6 +40,7 @@ class ScriptedDevice:
         inventory_folder: Path,
         device_type_file: Path,
         artifact_info_file: Path,
+        find_fault: Callable[[Path], str],
         limits: ScriptLimits | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -47,6 +49,7 @@ class ScriptedDevice:
         self._inventory_folder = inventory_folder
         self._device_type_file = device_type_file
         self._artifact_info_file = artifact_info_file
+        self._find_fault = find_fault
         self._limits = limits or ScriptLimits()
         self._is_stopping = is_stopping
         self._is_artifact_info_missed = False
@@ -55,15 +58,20 @@ class ScriptedDevice:
         """Run the identity script.
 
         Raises:
-            ScriptError: it can't be run, failed, printed nothing usable or no UTF-8: a guessed identity would be
-                another device.
+            ScriptError: it can't be run, another user could have written it, it failed, printed nothing usable or no
+                UTF-8: a guessed identity would be another device.
         """
-        output = run_script([str(self._identity_script)], limits=self._limits, is_stopping=self._is_stopping)
+        output = self._run(self._identity_script)
         try:
             text = output.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ScriptError(f"cannot use {self._identity_script}: it printed no UTF-8 text") from error
         return Identity.from_key_values(parse_key_values(text), form=self._identity_format)
+
+    def _run(self, script: Path) -> bytes:
+        if fault := self._find_fault(script):
+            raise ScriptError(f"cannot run {script}: another user could have written it: {fault}")
+        return run_script([str(script)], limits=self._limits, is_stopping=self._is_stopping)
 
     def inventory(self) -> Sequence[KeyValues]:
         """Run every executable file of the inventory folder, by name; what fails is left out, with a warning."""
@@ -79,7 +87,7 @@ class ScriptedDevice:
 
     def _run_inventory(self, script: Path) -> KeyValues | None:
         try:
-            output = run_script([str(script)], limits=self._limits, is_stopping=self._is_stopping)
+            output = self._run(script)
         except ScriptError as error:
             _logger.warning("%s; its attributes are left out", error)
             return None

@@ -49,7 +49,7 @@ def _text(value: Any) -> str:
 
 
 TEXT = Kind(_text, "text", {"type": "string", "not": {"pattern": _NO_TEXT}})
-SECRET = Kind(_text, "text that is never shown", {**TEXT.schema, "writeOnly": True})
+SECRET = Kind(_text, "text, secret", {**TEXT.schema, "writeOnly": True})
 
 
 def _flag(value: Any) -> bool:
@@ -115,7 +115,7 @@ def _servers(value: Any) -> tuple[str, ...]:
 _SERVER_KEY = f"^{any_case('ServerURL')}$"
 SERVERS = Kind(
     _servers,
-    'list of objects such as {"ServerURL": "https://mender.example.com"}',
+    'list of {"ServerURL": address}',
     {
         "type": "array",
         "items": {
@@ -136,7 +136,7 @@ def _paths(value: Any) -> tuple[str, ...]:
     return paths
 
 
-PATHS = Kind(_paths, "list of texts", {"type": "array", "items": {**TEXT.schema, "minLength": 1}})
+PATHS = Kind(_paths, "list of paths", {"type": "array", "items": {**TEXT.schema, "minLength": 1}})
 
 
 def one_of(*choices: str) -> Kind:
@@ -149,4 +149,4 @@ def one_of(*choices: str) -> Kind:
         return text
 
     pattern = f"^({'|'.join(any_case(choice) for choice in choices)})$"
-    return Kind(check, "one of " + ", ".join(choices), {**TEXT.schema, "pattern": pattern})
+    return Kind(check, ", ".join(choices[:-1]) + " or " + choices[-1], {**TEXT.schema, "pattern": pattern})

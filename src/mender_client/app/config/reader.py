@@ -67,6 +67,30 @@ def load_config(main: Path, fallback: Path, *, is_server_needed: bool = True) ->
     return LoadedConfig(build_config(values), findings.warnings)
 
 
+def check_settings(settings: Mapping[str, object]) -> Config:
+    """Check settings that a program gives instead of a file, by the same keys; an unknown one is a fault here.
+
+    Args:
+        settings: what ``mender.conf`` would hold.
+
+    Raises:
+        ConfigError: every problem at once.
+    """
+    reader = _Reader()
+    label = Path("settings")
+    try:
+        reader.take(label, json.dumps(settings).encode())
+    except (TypeError, ValueError) as error:
+        raise ConfigError([f"{label}: must hold what JSON can hold: {error}"]) from error
+    _check_together(reader, label, label, is_server_needed=False)
+    problems = [*reader.problems, *reader.warnings]
+    if not problems and not reader.values.get("ServerURL") and not reader.values.get("Servers"):
+        problems.append(f"{label}: ServerURL: is missing; set the server's address")
+    if problems:
+        raise ConfigError(problems)
+    return build_config({key.name: reader.values.get(key.name, key.default) for key in KEYS})
+
+
 def examine(
     main: Path, fallback: Path, *, is_server_needed: bool = True, instead_of_main: bytes | None = None
 ) -> Findings:

@@ -1,0 +1,151 @@
+"""``config check``, ``show`` and ``explain``: a configuration that explains itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mender_client.app.exitcodes import ExitCode
+from mender_client.app.paths import Paths
+from mender_client.core.wire import printable
+
+from .keys import ACCEPTED_KEYS, EXAMPLES, KEYS, RETIRED_KEYS, Key
+from .reader import Findings, examine, suggest
+
+MASK = "(secret)"
+_PIN = re.compile(r"(pin-value=)[^;&?]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A value of the merged configuration as it may be shown.
+
+    Attributes:
+        value: what holds; a secret is masked.
+        origin: the file, the option of the command line, or ``default``.
+    """
+
+    value: Any
+    origin: str
+
+
+def check(paths: Paths, *, is_json: bool) -> ExitCode:
+    """Print everything that is wrong or odd in the two files.
+
+    Args:
+        paths: where they lie.
+        is_json: for programs.
+
+    Returns:
+        CONFIGURATION when a client would not start with them.
+    """
+    findings = examine(paths.config, paths.fallback_config)
+    if is_json:
+        print(json.dumps({"problems": findings.problems, "warnings": findings.warnings}, indent=1))
+    else:
+        print("\n".join(_report(findings, paths)))
+    return ExitCode.CONFIGURATION if findings.problems else ExitCode.DONE
+
+
+def _report(findings: Findings, paths: Paths) -> Iterator[str]:
+    yield from (f"error: {problem}" for problem in findings.problems)
+    yield from (f"warning: {warning}" for warning in findings.warnings)
+    if findings.ignored:
+        yield f"note: without effect here: {printable(', '.join(findings.ignored))}"
+    errors, warnings = len(findings.problems), len(findings.warnings)
+    names = " and ".join(str(path) for path in dict.fromkeys((paths.config, paths.fallback_config)))
+    yield f"{names}: {errors or 'no'} error{'s' * (errors != 1)}, {warnings or 'no'} warning{'s' * (warnings != 1)}"
+
+
+def show(paths: Paths, *, overrides: Mapping[str, tuple[str, Any]], is_json: bool) -> ExitCode:
+    """Print the merged configuration with the origin of each value; what can't be used is told on standard error.
+
+    Args:
+        paths: where the files lie.
+        overrides: what options of the command line set: the option and the value, by the key.
+        is_json: for programs.
+    """
+    findings = examine(paths.config, paths.fallback_config)
+    values = merged(findings, overrides)
+    if is_json:
+        listed = {name: {"value": shown.value, "origin": shown.origin} for name, shown in values.items()}
+        print(json.dumps(listed, indent=1))
+    else:
+        rows = [(name, printable(_json(shown.value)), shown.origin) for name, shown in values.items()]
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        for name, value, origin in rows:
+            print(f"{name:{widths[0]}}  {value:{min(widths[1], 40)}}  {origin}")
+    for problem in findings.problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return ExitCode.CONFIGURATION if findings.problems else ExitCode.DONE
+
+
+def merged(findings: Findings, overrides: Mapping[str, tuple[str, Any]]) -> dict[str, Shown]:
+    """Every key with the value that holds and its origin; secrets are masked."""
+    shown = {}
+    for key in KEYS:
+        if key.name in overrides:
+            origin, value = overrides[key.name]
+        else:
+            value = findings.values.get(key.name, key.default)
+            origin = str(findings.origins.get(key.name, "default"))
+        shown[key.name] = Shown(masked(key, value), origin)
+    return shown
+
+
+def masked(key: Key, value: Any) -> Any:
+    """The value of a key as it may be shown, in the form in which it is written."""
+    if key.is_secret:
+        return MASK if value else value
+    if key.name == "Servers":
+        return [{"ServerURL": url} for url in value]
+    return _PIN.sub(rf"\1{MASK}", value) if isinstance(value, str) else value
+
+
+def explain(names: Sequence[str]) -> ExitCode:
+    """Print what keys mean.
+
+    Args:
+        names: the keys, in upper or lower case; none for all.
+
+    Returns:
+        USAGE when one of them is unknown.
+    """
+    known = {key.name.lower(): key for key in KEYS}
+    without_effect = {name.lower(): name for name in (*ACCEPTED_KEYS, *RETIRED_KEYS)}
+    parts, unknown = [], []
+    for name in names or [key.name for key in KEYS]:
+        if name.lower() in known:
+            parts.append("\n".join(_explanation(known[name.lower()])))
+        elif name.lower() in without_effect:
+            parts.append(f"{without_effect[name.lower()]}\n  Known from other clients; has no effect here.")
+        else:
+            unknown.append(name)
+    if parts:
+        print("\n\n".join(parts))
+    for name in unknown:
+        close = suggest(name)
+        advice = f"did you mean {close!r}?" if close else "'config explain' lists all keys"
+        print(f"cannot explain {name!r:.80}: there is no such key; {advice}", file=sys.stderr)
+    return ExitCode.USAGE if unknown else ExitCode.DONE
+
+
+def _explanation(key: Key) -> Iterator[str]:
+    yield key.name
+    yield f"  {key.help}"
+    yield "  value    " + ": ".join(dict.fromkeys((key.kind.words, key.form)))
+    yield "  default  " + ("none" if key.default in ("", ()) else _json(key.default))
+    yield "  example  " + _as_written(key.name, EXAMPLES.get(key.name, key.default))
+
+
+def _as_written(name: str, value: Any) -> str:
+    group, _, inner = name.partition(".")
+    return f'"{group}": {{"{inner}": {_json(value)}}}' if inner else f'"{name}": {_json(value)}'
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

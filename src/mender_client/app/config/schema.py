@@ -1,0 +1,66 @@
+"""``mender.conf`` as JSON Schema, draft 2020-12, for editors and for pipelines; made from the table of keys.
+
+It speaks of one file alone. What a schema can't say: that a key is given twice in different case, that a partner or
+the server is missing (the other file may have it), and that ``5.0`` is not written like a whole number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .keys import ACCEPTED_KEYS, EXAMPLES, KEYS, RETIRED_KEYS, Key
+from .kinds import any_case
+
+Schema = dict[str, Any]
+
+
+def build_schema() -> Schema:
+    """The schema as a JSON document."""
+    groups = sorted({name.partition(".")[0] for name in _described() if "." in name})
+    definitions = {**_described(), **{group: _object(_inside(group), group) for group in groups}}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mender.conf",
+        "description": "Configuration of mender-python-client. Keys are the same in upper and lower case.",
+        **_object([name for name in definitions if "." not in name], ""),
+        "allOf": [_not_both("ServerURL", "Servers"), _not_both("ArtifactVerifyKey", "ArtifactVerifyKeys")],
+        "$defs": definitions,
+    }
+
+
+def _described() -> dict[str, Schema]:
+    own = {key.name: _definition(key) for key in KEYS}
+    accepted = {name: {"description": "Known to other clients; has no effect here."} for name in ACCEPTED_KEYS}
+    retired = {name: {"description": "Given up by the field.", "deprecated": True} for name in RETIRED_KEYS}
+    return {**own, **accepted, **retired}
+
+
+def _definition(key: Key) -> Schema:
+    default = list(key.default) if isinstance(key.default, tuple) else key.default
+    shown = {"examples": [EXAMPLES[key.name]]} if key.name in EXAMPLES else {}
+    return {"description": f"{key.help} ({key.form})", "default": default, **shown, **key.kind.schema}
+
+
+def _inside(group: str) -> list[str]:
+    return [name for name in _described() if name.startswith(f"{group}.")]
+
+
+def _object(names: Iterable[str], group: str) -> Schema:
+    """An object with these keys: ``properties`` is what editors offer, ``patternProperties`` also takes other case."""
+    known = {name.removeprefix(f"{group}.") if group else name: {"$ref": f"#/$defs/{name}"} for name in names}
+    return {
+        "type": "object",
+        "properties": known,
+        "patternProperties": {_any_case(name): reference for name, reference in known.items()},
+    }
+
+
+def _any_case(name: str) -> str:
+    return f"^{any_case(name)}$"
+
+
+def _not_both(one: str, other: str) -> Schema:
+    """One of the two is not given, or empty."""
+    empty = {"enum": ["", []]}
+    return {"anyOf": [{"patternProperties": {_any_case(name): empty}} for name in (one, other)]}

@@ -1,0 +1,129 @@
+"""The files that the operator brought, held against the rules: who may write them, who may read them.
+
+The rules stand in ``docs/reference/files.md``. Who can change one of these files decides what this device installs, or
+who it is, so the client refuses to start; who can only read a secret is warned about at each start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mender_client.errors import ConfigError
+from mender_client.system.trust import Trust
+
+from .config import Config
+from .paths import Paths
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is wrong with the files.
+
+    Attributes:
+        problems: another user can change what must not be changed; one sentence each.
+        warnings: another user can read a secret, or change what is only told to the server.
+    """
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def check_configuration_files(paths: Paths) -> None:
+    """Refuse settings that another user could have written, before they are read.
+
+    Raises:
+        ConfigError: names each file, why it is refused, and the command that mends it.
+    """
+    trust = Trust.below(paths.root)
+    files = (paths.config, paths.fallback_config)
+    problems = [
+        f"{file}: another user could have written it: {fault}" for file in files if (fault := trust.fault(file))
+    ]
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+
+
+def look_at_files(config: Config, paths: Paths) -> Findings:
+    """Hold every file that the client relies on against the rules; what is missing is somebody else's to say.
+
+    Args:
+        config: names some of the files.
+        paths: has the others.
+    """
+    trust = Trust.below(paths.root)
+    problems = tuple(
+        f"{name}: another user could change it: {fault}"
+        for name, file in _relied_on(config, paths)
+        if (fault := trust.fault(file))
+    )
+    warnings = [
+        f"{name}: another user can read this secret: {exposure}"
+        for name, file in _secrets(config, paths)
+        if (exposure := trust.exposure(file))
+    ]
+    warnings += [
+        f"{name}: another user could change it: {fault}"
+        for name, file in _told(config, paths)
+        if (fault := trust.fault(file))
+    ]
+    return Findings(problems, tuple(warnings))
+
+
+def check_files(config: Config, paths: Paths) -> tuple[str, ...]:
+    """Refuse what another user could have changed.
+
+    Returns:
+        What is to be warned about.
+
+    Raises:
+        ConfigError: names each file, why it is refused, and the command that mends it.
+    """
+    findings = look_at_files(config, paths)
+    if findings.problems:
+        raise ConfigError(findings.problems)
+    return findings.warnings
+
+
+def _relied_on(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
+    """Who can change one of these, or the data folder, can install what he likes or be this device."""
+    yield "the data folder", paths.data
+    yield from _keys(config, paths)
+    for setting, file in (
+        ("ServerCertificate", config.server_certificate),
+        ("HttpsClient.Certificate", config.client_certificate),
+        *((config.artifact_verify_setting, file) for file in config.artifact_verify_keys),
+    ):
+        if file:
+            yield setting, paths.below_root(file)
+
+
+def _keys(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
+    named = config.auth_private_key
+    if not named:
+        yield "the device key", paths.key
+    elif not named.startswith("pkcs11:"):
+        yield "Security.AuthPrivateKey", paths.below_root(named)
+    if config.client_key and not config.client_key.startswith("pkcs11:"):
+        yield "HttpsClient.Key", paths.below_root(config.client_key)
+
+
+def _secrets(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
+    if config.tenant_token:
+        yield from (("TenantToken", file) for file in (paths.config, paths.fallback_config) if _holds_token(file))
+    yield from _keys(config, paths)
+
+
+def _holds_token(file: Path) -> bool:
+    try:
+        return b"tenanttoken" in file.read_bytes().lower()
+    except OSError:
+        return False
+
+
+def _told(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
+    """What the server is told; who can change it can make updates fail, and no more."""
+    type_file = config.device_type_file
+    yield "the device type", paths.below_root(type_file) if type_file else paths.device_type
+    yield "artifact_info", paths.artifact_info

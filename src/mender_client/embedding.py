@@ -1,0 +1,261 @@
+"""The client as a part of another program: the daemon's parts, joined for a caller instead of a device's scripts.
+
+What a program brings of its own is a description of the device and a function that installs. The journal, the outbox,
+the proof of the Artifact and the download that resumes are the daemon's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+
+from mender_client.app.assemble import World, assemble, device_key
+from mender_client.app.config import check_settings
+from mender_client.app.paths import Paths
+from mender_client.client.deployments import Offer
+from mender_client.core.keyvalue import KeyValues
+from mender_client.core.machine import Event
+from mender_client.core.model import Deployment, Identity, Provides
+from mender_client.errors import BusyError, Interrupted, MenderError
+from mender_client.installers.callback import CallbackInstaller, InstallFunction
+from mender_client.system.files import DaemonLock, make_folder
+from mender_client.system.mark import MarkFile
+
+_logger = logging.getLogger(__name__)
+
+Values = str | Sequence[str]
+"""One value of an attribute, or several."""
+
+
+@dataclass(slots=True)
+class DeviceDescription:
+    """What a device says about itself. The program may change it at any time; it is read anew each time.
+
+    Attributes:
+        identity: what makes this device this device, a serial number for instance; it must never change.
+        device_type: what Artifacts for this device are made for.
+        artifact_name: the software that is installed now; set it anew when an update is installed.
+        provides: further things that Artifacts may depend upon.
+        inventory: what the server shows of the device.
+    """
+
+    identity: Mapping[str, Values]
+    device_type: str
+    artifact_name: str
+    provides: Mapping[str, str] = field(default_factory=dict)
+    inventory: Mapping[str, Values] = field(default_factory=dict)
+
+
+class _Described:
+    """A description as the workflow asks for it; see ``core.ports.Device``."""
+
+    def __init__(self, description: DeviceDescription) -> None:
+        self._description = description
+
+    def identity(self) -> Identity:
+        return Identity.from_key_values(_key_values(self._description.identity))
+
+    def inventory(self) -> Sequence[KeyValues]:
+        return [_key_values(self._description.inventory)]
+
+    def provides(self) -> Provides:
+        described = self._description
+        return Provides(described.device_type, described.artifact_name, MappingProxyType(dict(described.provides)))
+
+
+def _key_values(attributes: Mapping[str, Values]) -> KeyValues:
+    pairs = [
+        (key, value)
+        for key, values in attributes.items()
+        for value in ([values] if isinstance(values, str) else values)
+    ]
+    return KeyValues(tuple(pairs), ())
+
+
+class Client:
+    """A Mender client inside another program.
+
+    Everything that must survive a crash or a power cut is in the data folder: give the same one each time. One client
+    uses it at a time. A client is to be used from one thread; only ``stop`` may be called from anywhere.
+
+    Args:
+        settings: what ``mender.conf`` holds, by the same keys: ``{"ServerURL": "https://mender.example.com"}``.
+        data: the data folder; made if it isn't there.
+        device: what the device says about itself.
+        install: installs Artifacts when ``step`` or ``run`` bring them; None for a program that calls ``download``.
+
+    Raises:
+        ConfigError: a setting is wrong; all of them are named at once.
+        BusyError: another client uses the data folder.
+        StorageError: the data folder can't be used.
+        KeyFileError: there is no usable device key, and none can be made.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, object],
+        *,
+        data: Path | str,
+        device: DeviceDescription,
+        install: InstallFunction | None = None,
+    ) -> None:
+        config = check_settings(settings)
+        paths = Paths.locate(data=str(Path(data).absolute()))
+        make_folder(paths.data)
+        self._lock = DaemonLock(paths.daemon_lock)
+        self._lock.acquire()
+        try:
+            device_key(config, paths).ensure(replace=False)
+            self._install = install
+            self._offer: Offer | None = None
+            self._artifact = paths.artifact
+            self._world: World = assemble(
+                config,
+                paths,
+                device=_Described(device),
+                installer=lambda lock: CallbackInstaller(
+                    install or _keep, concluded=self._conclude, lock=lock, trace=MarkFile(paths.data / "install.trace")
+                ),
+            )
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give connections and the data folder back."""
+        self._world.close()
+        self._lock.release()
+
+    # -- step by step -------------------------------------------------------------------------------------------
+
+    def authorise(self) -> None:
+        """Make the device known to the server, and learn whether it is accepted.
+
+        Raises:
+            NotAcceptedError: nobody has accepted the device yet; ask again later.
+            MenderError: the server can't be asked.
+        """
+        self._world.session.authorise()
+
+    def send_inventory(self) -> None:
+        """Send the inventory.
+
+        Raises:
+            MenderError: the server can't be told; NotAcceptedError as in ``authorise``.
+        """
+        self._world.inventory.send(even_if_unchanged=True)
+
+    def check(self) -> Deployment | None:
+        """Ask for a deployment; None when there is nothing to do.
+
+        A deployment whose download was interrupted comes back here, and ``download`` goes on where it stood. What
+        could not be reported before is reported first.
+
+        Raises:
+            BusyError: a downloaded deployment waits for ``report``.
+            MenderError: the server can't be asked.
+        """
+        self._world.updater.resume()
+        waiting = self._world.installer.current_deployment()
+        if waiting is not None:
+            raise BusyError(f"cannot ask for a deployment: {waiting} waits for its report")
+        self._world.outbox.flush()
+        self._offer = self._world.updater.next_offer()
+        return None if self._offer is None else self._offer.deployment
+
+    def download(self) -> Path | None:
+        """Fetch the Artifact of the deployment that ``check`` found, and prove it.
+
+        Returns:
+            The whole and proven Artifact; it stays there until ``report``. None when the deployment has ended
+            instead: it failed, which the server knows or will hear, or it was aborted there.
+
+        Raises:
+            ValueError: ``check`` has found no deployment, or the client has a function that installs.
+            MenderError: the server can't be reached; ``check`` again later.
+        """
+        if self._offer is None or self._install is not None:
+            raise ValueError("download() follows a check() that found a deployment, in a client without install")
+        offer, self._offer = self._offer, None
+        return self._artifact if self._world.updater.carry_out(offer) else None
+
+    def report(self, *, success: bool, reason: str = "") -> None:
+        """Say how the installation of the deployment under way has ended.
+
+        It is written down first. What can't be sent now is sent by the next ``check`` or ``step``.
+
+        Args:
+            success: whether it is installed.
+            reason: why it is not; goes into the log that the server gets.
+
+        Raises:
+            ValueError: nothing waits for a report.
+            StorageError: it can't be written down.
+        """
+        deployment_id = self._world.installer.current_deployment()
+        if not deployment_id:
+            raise ValueError("report() is for a deployment that was downloaded and waits")
+        if reason and not success:
+            self._world.log.begin(deployment_id)
+            _logger.error("deployment %s failed: %s", deployment_id, reason)
+            self._world.log.end()
+        self._conclude(deployment_id, success)
+        self._world.installer.release()
+        self._world.updater.tidy()
+        try:
+            self._world.outbox.flush()
+        except Interrupted:
+            raise
+        except MenderError as error:
+            _logger.warning("%s; the outcome is kept and sent later", error)
+
+    # -- by itself ----------------------------------------------------------------------------------------------
+
+    def step(self) -> float:
+        """Do what is due: authorise, send the inventory, poll, download, install, report.
+
+        Errors of the network, the server and the device are logged and waited out.
+
+        Returns:
+            Seconds until the next step is due.
+
+        Raises:
+            ValueError: the client has no function that installs.
+            Interrupted: ``stop`` was called.
+        """
+        if self._install is None:
+            raise ValueError("step() and run() need a function that installs: pass install=")
+        return self._world.client.step()
+
+    def run(self) -> None:
+        """Take step after step, waiting between them, until ``stop`` is called."""
+        try:
+            while not self._world.clock.is_stopping:
+                self._world.clock.wait(self.step())
+        except Interrupted:
+            return
+
+    def stop(self) -> None:
+        """End ``run``, breaking off whatever it is doing; may be called from any thread and from signal handlers."""
+        self._world.clock.stop()
+        self._world.transport.stop()
+
+    def _conclude(self, deployment_id: str, is_success: bool) -> None:
+        event = Event.SUCCESS if is_success else Event.FAILURE
+        now = self._world.clock.now().isoformat(timespec="seconds")
+        self._world.journal.update(lambda record: record.concluded(deployment_id, event, now=now))
+
+
+def _keep(artifact: Path, deployment: Deployment) -> None:
+    """Leave it to the program, which reports when it is done."""

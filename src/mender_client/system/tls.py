@@ -1,0 +1,223 @@
+"""The TLS rules: whom the device trusts, how it shows itself, and how both are renewed without a restart."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from mender_client.core.certificate import MAXIMUM_BYTES, Certificate, parse_pem
+from mender_client.core.wire import printable
+from mender_client.errors import ConfigError
+
+_logger = logging.getLogger(__name__)
+_SUFFIXES = (".pem", ".crt", ".cer")
+_SERVER, _CLIENT, _KEY = "ServerCertificate", "HttpsClient.Certificate", "HttpsClient.Key"
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+"""What shows that files have changed: name, inode, time and size of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """How servers are trusted and how the device shows itself to them.
+
+    Attributes:
+        ca_file: certificates that are trusted in addition to the system's: a file, or a folder of such files.
+        verify: False trusts everybody; for a test bench only.
+        certificate: the client certificate (PEM), None for no mTLS.
+        key: its private key (PEM).
+    """
+
+    ca_file: Path | None = None
+    verify: bool = True
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class TlsRules:
+    """The TLS context of new connections; made anew when one of the operator's files has changed.
+
+    Args:
+        settings: the files and the rules.
+        doubt: says why the device's clock is evidently wrong; empty when it isn't.
+
+    Raises:
+        ConfigError: a certificate or key can't be used.
+    """
+
+    def __init__(self, settings: TlsSettings, doubt: Callable[[], str] = lambda: "") -> None:
+        self._settings = settings
+        self._doubt = doubt
+        self._is_wide = False
+        self._stamp = _stamp(settings)
+        self._context = tls_context(settings, doubt)
+
+    def context(self) -> ssl.SSLContext:
+        """The rules for a connection that begins now.
+
+        Files that can't be used any more are complained about once, and what they held before stays in force.
+        """
+        stamp = _stamp(self._settings)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._renew()
+        return self._context
+
+    def _renew(self) -> None:
+        try:
+            context = tls_context(self._settings, self._doubt)
+        except ConfigError as error:
+            _logger.warning("%s; what was loaded before stays in force", error)
+            return
+        if self._is_wide:
+            context.load_default_certs()
+        self._context = context
+        _logger.info("the certificates have changed on disk and were loaded anew")
+
+    def widen(self) -> bool:
+        """TlsRules the bundle of all of the system's authorities too; False when that was done before."""
+        if self._is_wide:
+            return False
+        self._context.load_default_certs()
+        self._is_wide = True
+        return True
+
+
+def tls_context(settings: TlsSettings, doubt: Callable[[], str] = lambda: "") -> ssl.SSLContext:
+    """The TLS rules: version 1.2 or newer, chain and host name verified, the system's CAs and the operator's.
+
+    Of the system's CAs the folder is trusted, in which OpenSSL looks up the one that it needs; the bundle of all of
+    them costs more than a megabyte and is loaded by ``TlsRules.widen`` when the folder did not suffice.
+
+    Args:
+        settings: the files and the rules.
+        doubt: says why the device's clock is evidently wrong: then dates of certificates are no reason to fail.
+
+    Raises:
+        ConfigError: a certificate or key file can't be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    folder = ssl.get_default_verify_paths().capath
+    if folder is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(capath=folder)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The same certificates must work under every Python: 3.13 turned the strict flag on, which refuses many private
+    # CAs in the field, and the partial chain, which lets the operator's file name an intermediate certificate.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if settings.ca_file is not None:
+        _trust(context, settings.ca_file, doubt)
+    if settings.certificate is not None:
+        _show(context, settings.certificate, settings.key, doubt)
+    if not settings.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _trust(context: ssl.SSLContext, path: Path, doubt: Callable[[], str]) -> None:
+    found: list[tuple[Path, Certificate]] = []
+    for file in _files(path):
+        certificates = _read_certificates(_SERVER, file)
+        try:
+            context.load_verify_locations(file)
+        except (OSError, ValueError) as error:
+            raise _unusable(_SERVER, file, error) from error
+        found += [(file, certificate) for certificate in certificates]
+    if not found:
+        raise ConfigError([f"{_SERVER}: cannot load {path}: the folder holds no file named *.pem, *.crt or *.cer"])
+    _check_dates(_SERVER, found, doubt)
+
+
+def _files(path: Path) -> Sequence[Path]:
+    """The file, or those of the folder; hashed links are left out, since they repeat what is there."""
+    if not path.is_dir():
+        return [path]
+    try:
+        return sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+    except OSError as error:
+        raise _unusable(_SERVER, path, error) from error
+
+
+def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, doubt: Callable[[], str]) -> None:
+    found = _read_certificates(_CLIENT, certificate)
+    if key is not None and b"ENCRYPTED" in _read(_KEY, key):
+        problem = f"{_KEY}: cannot load {key}: it is encrypted with a passphrase; give the key without one, mode 0600"
+        raise ConfigError([problem])
+    try:
+        # the password keeps OpenSSL from asking on the terminal when the key is encrypted
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            problem = f"{_KEY}: cannot use {key}: it is not the key of the certificate {certificate}"
+            raise ConfigError([problem]) from error
+        raise _unusable(_KEY, key or certificate, error) from error
+    except (OSError, ValueError) as error:
+        raise _unusable(_CLIENT, certificate, error) from error
+    # the others are those of its authorities, and the server has them too
+    _check_dates(_CLIENT, [(certificate, found[0])], doubt)
+
+
+def _read_certificates(key: str, path: Path) -> Sequence[Certificate]:
+    try:
+        certificates = parse_pem(_read(key, path))
+    except ValueError as error:
+        raise _unusable(key, path, error) from error
+    if not certificates:
+        raise _unusable(key, path, ValueError("it holds no certificate"))
+    return certificates
+
+
+def _read(key: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAXIMUM_BYTES)
+    except (OSError, ValueError) as error:
+        raise _unusable(key, path, error) from error
+
+
+def _unusable(key: str, path: Path, error: Exception) -> ConfigError:
+    reason = getattr(error, "strerror", None) or error
+    return ConfigError([f"{key}: cannot load {path}: {printable(str(reason))}; it must be a readable file in PEM form"])
+
+
+def _check_dates(key: str, found: Sequence[tuple[Path, Certificate]], doubt: Callable[[], str]) -> None:
+    """Refuse what can't be used; where the clock is wrong or another certificate holds, only complain."""
+    now = datetime.now(timezone.utc)
+    faults = [
+        f"{key}: the certificate {printable(certificate.subject)!r} in {path} {fault}"
+        for path, certificate in found
+        if (fault := certificate.fault_at(now))
+    ]
+    if not faults:
+        return
+    if len(faults) == len(found) and not (wrong := doubt()):
+        raise ConfigError([f"{fault}; renew the certificate, or set this device's clock" for fault in faults])
+    for fault in faults:
+        _logger.warning("%s", fault)
+    if len(faults) == len(found):
+        _logger.warning("this device's clock is wrong: %s; the certificate is loaded all the same", wrong)
+
+
+def _stamp(settings: TlsSettings) -> Stamp:
+    stamp: list[tuple[str, int, int, int]] = []
+    for path in _all_files(settings):
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            stamp.append((str(path), status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(stamp)
+
+
+def _all_files(settings: TlsSettings) -> Iterable[Path]:
+    if settings.ca_file is not None:
+        with contextlib.suppress(ConfigError):
+            yield from _files(settings.ca_file)
+    yield from (path for path in (settings.certificate, settings.key) if path is not None)

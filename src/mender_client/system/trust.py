@@ -1,0 +1,134 @@
+"""Who could have changed a file: what decides about updates must not be another user's to write.
+
+The client may run as root and starts programs, reads keys and obeys settings by their path. So a path counts as
+trusted only when everything that decides which file it names (each folder, each symbolic link, and the file) can be
+changed by nobody but root, the user that we run as, and the owner of the root folder.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_MOST_LINKS = 40
+_ACCESS_LIST = "system.posix_acl_access"
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Judges files by their owners and modes, and by those of everything above them.
+
+    Attributes:
+        base: where the look at the folders begins: ``/``, or the folder of ``--root``, which the operator vouches for.
+        owners: the users whose files are trusted; so are the groups of the same number, their private ones.
+    """
+
+    base: Path
+    owners: frozenset[int]
+
+    @classmethod
+    def below(cls, root: Path) -> Trust:
+        """Trust root, the user that we run as, and whoever owns the root folder: he could change everything anyway.
+
+        Args:
+            root: ``/``, or the folder of ``--root``.
+        """
+        try:
+            owner = root.stat().st_uid
+        except OSError:
+            owner = 0
+        return cls(root, frozenset({0, os.geteuid(), owner}))
+
+    def fault(self, path: Path) -> str:
+        """What lets another user change the file, and the command that mends it; empty when nothing does.
+
+        What is missing has no fault: whoever opens it says so.
+        """
+        steps = list(self._steps(path))
+        for number, (step, state) in enumerate(steps, 1):
+            if fault := self._fault_of(step, state, is_last=number == len(steps)):
+                return fault
+        return ""
+
+    def program_fault(self, path: Path) -> str:
+        """Why a program can't or must not be run; empty when it may."""
+        if not path.is_file() or not os.access(path, os.X_OK):
+            return f"{path} is missing or not executable; put the program there, with mode 755"
+        return self.fault(path)
+
+    def exposure(self, path: Path) -> str:
+        """What lets another user read the file, and the command that mends it; empty when nothing does."""
+        last: tuple[Path, os.stat_result] | None = None
+        for last in self._steps(path):
+            step, state = last
+            others = stat.S_IXOTH | (0 if self._is_private_group(step, state) else stat.S_IXGRP)
+            if stat.S_ISDIR(state.st_mode) and not state.st_mode & others:
+                return ""  # nobody else gets further
+        if last is None or not stat.S_ISREG(last[1].st_mode):
+            return ""
+        step, state = last
+        if state.st_mode & stat.S_IROTH:
+            return f"everybody can read {step}; run 'chmod o-r{_quoted(step)}'"
+        is_ours = state.st_gid == os.getegid() or self._is_private_group(step, state)
+        if state.st_mode & stat.S_IRGRP and not is_ours:
+            return f"group {state.st_gid} can read {step}; run 'chmod g-r{_quoted(step)}'"
+        return ""
+
+    def _steps(self, path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+        """Everything that decides which file a path names, from the top down, links and their targets included."""
+        links, left = 0, [path]
+        here = Path("/")
+        while left:
+            part = left.pop()
+            if part.is_absolute():
+                here = self.base if part.is_relative_to(self.base) else Path("/")
+                left += [Path(one) for one in reversed(part.relative_to(here).parts)]
+            else:
+                here = here.parent if str(part) == ".." else here / part
+            try:
+                state = here.lstat()
+                target = Path(os.readlink(here)) if stat.S_ISLNK(state.st_mode) else None
+            except OSError:
+                return
+            yield here, state
+            if target is not None:
+                links += 1
+                if links > _MOST_LINKS:
+                    return
+                here = here.parent
+                left += [target] if target.is_absolute() else [Path(one) for one in reversed(target.parts)]
+
+    def _fault_of(self, path: Path, state: os.stat_result, *, is_last: bool) -> str:
+        is_link = stat.S_ISLNK(state.st_mode)
+        if state.st_uid not in self.owners:
+            return f"{path} belongs to user {state.st_uid}; run 'chown{' -h' if is_link else ''} root{_quoted(path)}'"
+        is_sticky_folder = stat.S_ISDIR(state.st_mode) and state.st_mode & stat.S_ISVTX
+        if is_link or (is_sticky_folder and not is_last):
+            return ""  # a link has no mode; in a sticky folder nobody can replace what belongs to another
+        if state.st_mode & stat.S_IWOTH:
+            return f"everybody can write to {path}; run 'chmod o-w{_quoted(path)}'"
+        if state.st_mode & stat.S_IWGRP and not self._is_private_group(path, state):
+            return f"group {state.st_gid} can write to {path}; run 'chmod g-w{_quoted(path)}'"
+        return ""
+
+    def _is_private_group(self, path: Path, state: os.stat_result) -> bool:
+        """Whether the group's rights give nobody else anything; with an access list they stand for other users'."""
+        return state.st_gid in self.owners and not _has_access_list(path)
+
+
+def _has_access_list(path: Path) -> bool:
+    try:
+        os.getxattr(path, _ACCESS_LIST, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _quoted(path: Path) -> str:
+    """The path as an argument for a shell, with the space before it."""
+    from shlex import quote  # only for a message that is rarely needed
+
+    return f" {quote(str(path))}"

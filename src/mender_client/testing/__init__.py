@@ -1,0 +1,8 @@
+"""The test bench: devices that are not there, for tests and rehearsals.
+
+This room may use everything, and nothing uses it. It needs the extra ``devserver``.
+"""
+
+from mender_client.testing.folder import FolderDevice, Outcome
+
+__all__ = ["FolderDevice", "Outcome"]

@@ -1,0 +1,187 @@
+"""``config check``, ``show`` and ``explain``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mender_client.app.cli import main
+from mender_client.app.config import KEYS
+from mender_client.app.config.commands import MASK
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Device:
+    """A folder that is a device with two files."""
+
+    def __init__(self, root: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.root = root
+        self.main = root / "etc/mender/mender.conf"
+        self.fallback = root / "var/lib/mender/mender.conf"
+        self._capture = capture
+
+    def write(self, main: object = None, fallback: object = None) -> None:
+        """Write the files that are given."""
+        for path, content in ((self.main, main), (self.fallback, fallback)):
+            if content is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+
+    def config(self, *words: str) -> Done:
+        """Run ``config …`` in this process."""
+        code = main(["--root", str(self.root), "config", *words])
+        out, err = self._capture.readouterr()
+        return Done(code, out.replace(f"{self.root}/", "/"), err.replace(f"{self.root}/", "/"))
+
+
+@pytest.fixture
+def device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Device:
+    """No files yet."""
+    return Device(tmp_path, capsys)
+
+
+FILES = "/etc/mender/mender.conf and /var/lib/mender/mender.conf"
+
+
+def test_check_of_a_good_configuration(device: Device) -> None:
+    """A configuration without a fault is exit code 0, and the two files are named."""
+    device.write({"ServerURL": "https://a"}, {"TenantToken": "t"})
+    assert Done(0, f"{FILES}: no errors, no warnings\n", "") == device.config("check")
+
+
+def test_check_tells_all_at_once(device: Device) -> None:
+    """Every fault of both files and every warning is told, and exit code 78 says that a client would not start."""
+    device.write({"ServerURL": 5, "Colour": 1, "DBus": {}}, {"TenantToken": 5})
+    expected = [
+        "error: /etc/mender/mender.conf: ServerURL: must be a text",
+        "error: /var/lib/mender/mender.conf: TenantToken: must be a text",
+        "warning: /etc/mender/mender.conf: unknown key 'Colour' is ignored",
+        "note: without effect here: DBus",
+        f"{FILES}: 2 errors, 1 warning",
+    ]
+    assert Done(78, "\n".join(expected) + "\n", "") == device.config("check")
+
+
+def test_check_for_programs(device: Device) -> None:
+    """``--json`` gives problems and warnings as lists."""
+    device.write({"ServerURL": "https://a", "SkipVerfy": True})
+    done = device.config("check", "--json")
+    warning = "/etc/mender/mender.conf: unknown key 'SkipVerfy' is ignored; did you mean 'SkipVerify'?"
+    assert (0, {"problems": [], "warnings": [warning]}) == (done.code, json.loads(done.out))
+
+
+def test_check_of_a_file_that_is_broken(device: Device) -> None:
+    """A file that is no JSON is one fault: nothing is called missing that may stand in it."""
+    device.write("{,}")
+    done = device.config("check")
+    assert 78 == done.code
+    assert done.out.startswith("error: /etc/mender/mender.conf: is not valid JSON: line 1, column 2: ")
+    assert f"{FILES}: 1 error, no warnings" == done.out.splitlines()[-1]
+
+
+def test_check_of_any_file(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a workstation a file is checked by its path."""
+    device.write({"ServerURL": "https://a", "UpdatePollIntervalSeconds": 0})
+    data = str(device.root / "none")
+    assert 78 == main(["config", "check", "--config", str(device.main), "--data", data])
+    assert f"error: {device.main}: UpdatePollIntervalSeconds: must be at least 1" in capsys.readouterr().out
+
+
+def shown(device: Device, *words: str) -> dict[str, tuple[object, str]]:
+    """What ``show --json`` says, value and origin by key."""
+    done = device.config("show", "--json", *words)
+    return {name: (one["value"], one["origin"]) for name, one in json.loads(done.out).items()}
+
+
+def test_show_tells_values_and_origins(device: Device) -> None:
+    """The merged result is shown with the origin of each value: a file, the default, or an option."""
+    device.write(
+        {"servers": [{"ServerURL": "https://a"}], "HttpsClient": {"Key": "/k"}},
+        {"UpdatePollIntervalSeconds": 5, "HttpsClient": {"Key": "/f", "Certificate": "/c"}},
+    )
+    values = shown(device, "--log-level", "debug")
+    assert [key.name for key in KEYS] == list(values)
+    assert ([{"ServerURL": "https://a"}], "/etc/mender/mender.conf") == values["Servers"]
+    assert ("/k", "/etc/mender/mender.conf") == values["HttpsClient.Key"]
+    assert ("/c", "/var/lib/mender/mender.conf") == values["HttpsClient.Certificate"]
+    assert (5, "/var/lib/mender/mender.conf") == values["UpdatePollIntervalSeconds"]
+    assert (300, "default") == values["RetryPollIntervalSeconds"]
+    assert ("debug", "--log-level") == values["DaemonLogLevel"]
+
+
+def test_show_masks_secrets(device: Device) -> None:
+    """A token and a PIN are never shown, and one can see that they are set."""
+    key = "pkcs11:token=a;object=b?pin-value=9753&x=y"
+    device.write({"ServerURL": "https://a", "TenantToken": "gehei\u006d", "Security": {"AuthPrivateKey": key}})
+    for words in (("show",), ("show", "--json")):
+        done = device.config(*words)
+        assert 0 == done.code
+        assert "geheim" not in done.out
+        assert "9753" not in done.out
+    values = shown(device)
+    assert MASK == values["TenantToken"][0]
+    assert f"pkcs11:token=a;object=b?pin-value={MASK}&x=y" == values["Security.AuthPrivateKey"][0]
+
+
+def test_show_of_a_wrong_configuration(device: Device) -> None:
+    """What can be shown is shown, what is wrong is told on standard error, and the exit code is 78."""
+    device.write({"ServerURL": "https://a", "SkipVerify": "no"})
+    done = device.config("show")
+    assert (78, "error: /etc/mender/mender.conf: SkipVerify: must be true or false\n") == (done.code, done.err)
+    assert "https://a" in done.out
+
+
+def test_show_is_safe_on_a_terminal(device: Device) -> None:
+    """A value that would steer a terminal is made harmless."""
+    device.write({"ServerURL": "https://a", "RootfsPartA": "a\u202eb\u009b31m"})
+    assert device.config("show").out.replace("\n", "").isprintable()
+
+
+def test_explain(device: Device) -> None:
+    """A key is explained with its meaning, value, unit, default and an example, in whatever case it is asked for."""
+    text = """\
+UpdatePollIntervalSeconds
+  Time between two questions for a deployment.
+  value    whole number from 1 to 315360000: seconds
+  default  1800
+  example  "UpdatePollIntervalSeconds": 1800
+
+HttpsClient.Key
+  The private key (PEM) of HttpsClient.Certificate.
+  value    text: path
+  default  none
+  example  "HttpsClient": {"Key": "/etc/mender/client.key"}
+"""
+    assert Done(0, text, "") == device.config("explain", "updatepollintervalseconds", "HttpsClient.Key")
+
+
+def test_explain_all(device: Device) -> None:
+    """Without a key all are explained."""
+    lines = device.config("explain").out.splitlines()
+    assert [key.name for key in KEYS] == [line for line in lines if line and not line.startswith(" ")]
+
+
+def test_explain_what_has_no_effect(device: Device) -> None:
+    """A key of other clients is called what it is."""
+    done = device.config("explain", "dbus")
+    assert Done(0, "DBus\n  Known from other clients; has no effect here.\n", "") == done
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [("ServrURL", "did you mean 'ServerURL'?"), ("Colour", "'config explain' lists all keys")],
+)
+def test_explain_an_unknown_key(device: Device, key: str, advice: str) -> None:
+    """An unknown key is exit code 64 and a suggestion."""
+    assert Done(64, "", f"cannot explain '{key}': there is no such key; {advice}\n") == device.config("explain", key)

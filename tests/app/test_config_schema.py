@@ -1,0 +1,120 @@
+"""The JSON Schema of mender.conf says what the parser says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from mender_client.app.config import ACCEPTED_KEYS, EXAMPLES, KEYS, RETIRED_KEYS, Key, examine
+from mender_client.app.config.schema import build_schema
+
+VALIDATOR = Draft202012Validator(build_schema())
+NOWHERE = Path("/nowhere/mender.conf")
+NAMES = [*(key.name for key in KEYS), *ACCEPTED_KEYS, *RETIRED_KEYS]
+
+
+def problems(document: object) -> list[str]:
+    """What the parser finds wrong in a file that holds the document; a partner may stand in the other file."""
+    findings = examine(NOWHERE, NOWHERE, is_server_needed=False, instead_of_main=json.dumps(document).encode())
+    return [problem for problem in findings.problems if "needs HttpsClient." not in problem]
+
+
+def agree(document: object) -> bool:
+    """Whether schema and parser are of one mind; assert it, and tell whether they accept."""
+    found = problems(document)
+    assert VALIDATOR.is_valid(document) is (found == []), found
+    return found == []
+
+
+def nested(name: str, value: object) -> dict[str, Any]:
+    """A document with this key."""
+    group, _, inner = name.partition(".")
+    return {group: {inner: value}} if inner else {name: value}
+
+
+def test_the_schema_is_one() -> None:
+    """The schema is valid by the rules of its draft."""
+    Draft202012Validator.check_schema(build_schema())
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
+def test_defaults_and_examples(key: Key) -> None:
+    """The default and the example of every key are accepted by both; a key whose default says nothing has one."""
+    assert agree(nested(key.name, list(key.default) if isinstance(key.default, tuple) else key.default))
+    assert key.default not in ("", ()) or key.name in EXAMPLES
+    if key.name in EXAMPLES:
+        assert agree(nested(key.name, EXAMPLES[key.name]))
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
+@pytest.mark.parametrize("change", [str.upper, str.lower], ids=["upper", "lower"])
+def test_other_case(key: Key, change: Any) -> None:
+    """A wrong value is refused by both in whatever case the key is written."""
+    assert not agree(nested(change(key.name), {"not": "a value"}))
+
+
+# numbers such as 5.0 are left out: they are whole numbers to JSON Schema, and not to the parser
+_FRACTIONS = st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: not number.is_integer())
+_WORDS = st.sampled_from(
+    ["", "/a", "debug", "INFO", "List", "plain", "a\nb", "info\n", "http://a", "https://a/\n", "\x7f", "gr\u00fcn"]
+)
+_PART = st.sampled_from(
+    ["http", "HTTPS", "ftp", "://", ":", "/", "a", "a.example", "[::1]", "[", "]", "@", "?", "#", " ", "65535", "65536",
+     "99999", "0", "%41", "\\", "\u00fc", "_", "-", "//", "."]
+)  # fmt: skip
+_ADDRESSES = st.lists(_PART, max_size=6).map("".join) | st.lists(_PART, max_size=4).map(
+    lambda parts: "http://" + "".join(parts)
+)
+_SCALARS = st.none() | st.booleans() | st.integers(-2, 10**16) | _FRACTIONS | st.text(max_size=8) | _WORDS | _ADDRESSES
+_SERVER = st.dictionaries(st.sampled_from(["ServerURL", "serverurl", "x"]), _SCALARS, max_size=1)
+_VALUES = st.recursive(
+    _SCALARS | st.lists(_SERVER, max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+_TOP = st.sampled_from(sorted({name.partition(".")[0] for name in NAMES}))
+_INNER = st.sampled_from([name.partition(".")[2] for name in NAMES if "." in name])
+_CASED = _TOP | _TOP.map(str.upper) | _TOP.map(str.lower)
+
+
+def _is_unique(document: dict[str, Any]) -> bool:
+    # a key that is given twice in different case is a fault that no schema can say
+    return all(
+        len({name.lower() for name in one}) == len(one)
+        for one in (document, *(inner for inner in document.values() if isinstance(inner, dict)))
+    )
+
+
+@settings(max_examples=300)
+@given(
+    st.dictionaries(
+        _CASED | st.text(max_size=5), _VALUES | st.dictionaries(_INNER, _VALUES, max_size=3), max_size=3
+    ).filter(_is_unique)
+)
+@example({"ServerURL": "https://a", "servers": [{"ServerURL": "https://b"}]})
+@example({"ServerURL": "", "servers": [{"ServerURL": "https://b", "x": 5}]})
+@example({"ServerURL": "https://a", "Servers": []})
+@example({"ArtifactVerifyKey": "/a", "ARTIFACTVERIFYKEYS": ["/b"]})
+@example({"Servers": [{"ServerURL": ""}]})
+@example({"Servers": [{}]})
+@example({"ServerURL": "http://[::1%eth0]:8080/a?"})
+@example({"ServerURL": "http://a:65536"})
+@example({"ServerURL": "http://u@a"})
+@example({"HttpsClient": {"key": 5}})
+@example({"HttpsClient.Key": 5})
+@example({"httpsclient": 5})
+def test_schema_and_parser_agree(document: dict[str, Any]) -> None:
+    """What the schema accepts the parser accepts, and the other way round."""
+    agree(document)
+
+
+def test_a_file_is_an_object() -> None:
+    """Anything but an object is refused by both."""
+    documents: list[object] = [[], "x", 5, None]
+    assert not any(agree(document) for document in documents)

@@ -1,0 +1,56 @@
+"""The examples of the guide to embedding are programs that work."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mender_client.devserver import DevServer
+from program.stage import make_artifact
+
+PAGE = Path(__file__).parents[2] / "docs/guide/embed.md"
+HEADINGS = dict(re.findall(r"^## (.+?)\n.*?```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[DevServer]:
+    """A server that accepts everybody and has release-2 for the device type of the examples."""
+    with DevServer(tmp_path / "server", tls=False, auto_accept=True) as server:
+        server.upload(make_artifact(tmp_path / "release-2.mender", "release-2", device_type="board-1"))
+        yield server
+
+
+def program(heading: str, server: DevServer) -> list[str]:
+    """The command that runs an example as it stands, against our server."""
+    return [sys.executable, "-c", HEADINGS[heading].replace("https://mender.example.com", server.url)]
+
+
+def run(heading: str, server: DevServer, folder: Path) -> str:
+    """What an example prints."""
+    done = subprocess.run(program(heading, server), cwd=folder, capture_output=True, text=True, timeout=30)
+    assert (0, "") == (done.returncode, done.stderr)
+    return done.stdout
+
+
+def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
+    """One after the other on one data folder: known, accepted, updated, and updated by a function."""
+    server.auto_accept = False
+    assert "accept this device" in run("Make the device known and send its inventory", server, tmp_path)
+    device_id = server.devices()[0].id
+    server.accept(device_id)
+    assert "" == run("Make the device known and send its inventory", server, tmp_path)
+    assert "north" == server.inventory(device_id)["site"]
+
+    first = server.deploy("release-2")
+    assert "whole and proven" in run("Poll, download, and report", server, tmp_path)
+    assert "success" == server.status(first, device_id)
+
+    second = server.deploy("release-2", force=True)
+    with subprocess.Popen(program("Install with a function", server), cwd=tmp_path) as process:
+        server.wait_until(lambda: server.status(second, device_id) == "success", timeout_seconds=30)
+        process.terminate()

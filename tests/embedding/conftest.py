@@ -1,0 +1,63 @@
+"""A dev server, and a program's folder with a key that is made once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mender_client import Client, DeviceDescription, InstallFunction
+from mender_client.devserver import DevServer
+from mender_client.system.keys import DeviceKey, choose_backend
+from program.stage import make_artifact
+
+Embed = Callable[..., Client]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[DevServer]:
+    """A server that accepts everybody and offers release-2."""
+    with DevServer(tmp_path / "server", tls=False, auto_accept=True) as server:
+        server.upload(make_artifact(tmp_path / "release-2.mender", "release-2"))
+        yield server
+
+
+@pytest.fixture
+def device() -> DeviceDescription:
+    """A device as a program describes it."""
+    return DeviceDescription(
+        identity={"serial": "1234"},
+        device_type="testdev",
+        artifact_name="release-1",
+        inventory={"colour": "blue", "port": ["1", "2"]},
+    )
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A device key."""
+    path = tmp_path_factory.mktemp("key") / "mender-agent.pem"
+    DeviceKey(path, choose_backend()).ensure(replace=False)
+    return path
+
+
+@pytest.fixture
+def embed(server: DevServer, device: DeviceDescription, key: Path, tmp_path: Path) -> Iterator[Embed]:
+    """Start a client in the program's folder; started again, it is the program's next life."""
+    data, clients = tmp_path / "data", list[Client]()
+    data.mkdir(mode=0o700)
+    shutil.copy(key, data)
+
+    def start(install: InstallFunction | None = None) -> Client:
+        if clients:
+            clients.pop().close()
+        settings = {"ServerURL": server.url, "UpdatePollIntervalSeconds": 1, "InventoryPollIntervalSeconds": 1}
+        client = Client(settings, data=data, device=device, install=install)
+        clients.append(client)
+        return client
+
+    yield start
+    for client in clients:
+        client.close()

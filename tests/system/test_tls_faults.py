@@ -1,0 +1,193 @@
+"""The classic faults of TLS over real sockets: each names its case and its remedy, and no server gets a request."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from mender_client.core.wire import Request
+from mender_client.errors import NetworkError
+from mender_client.system.clockevidence import ClockWitness
+from mender_client.system.tls import TlsSettings
+
+from .authority import DAY, NOW, Authority
+from .conftest import MakeTransport
+from .rawserver import RawServer, answer, keep_alive, raw
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """An authority that the operator may or may not trust."""
+    return Authority(tmp_path / "authority")
+
+
+def refused(
+    make: MakeTransport, tls: TlsSettings, context: ssl.SSLContext, *, witness: ClockWitness | None = None
+) -> tuple[str, str]:
+    """Kind and text of the NetworkError that a server with these rules leads to; it gets no request."""
+    with RawServer(keep_alive(answer(b"x")), tls=context) as server:
+        with pytest.raises(NetworkError) as caught:
+            make(tls, witness=witness).send(Request("GET", f"{server.url}/?secret", {"Authorization": "secret"}))
+        assert [] == server.requests
+    text = str(caught.value)
+    assert text.startswith(f"cannot reach {server.url}: ")
+    assert "secret" not in text
+    return caught.value.kind, text.partition(f"{server.url}: ")[2]
+
+
+def trusting(authority: Authority) -> TlsSettings:
+    """The settings of an operator whose ServerCertificate is this authority's."""
+    return TlsSettings(ca_file=authority.certificate)
+
+
+def test_unknown_authority(authority: Authority, make_transport: MakeTransport) -> None:
+    """A certificate of an authority that nobody named leads to ServerCertificate."""
+    assert (
+        "certificate-unknown",
+        "its certificate is not trusted (unable to get local issuer certificate): nobody whom this device trusts has "
+        "issued it; name the authority's certificate in ServerCertificate",
+    ) == refused(make_transport, TlsSettings(), authority.good.server_context())
+
+
+def test_self_signed(authority: Authority, make_transport: MakeTransport) -> None:
+    """A certificate that signed itself is called so."""
+    kind, text = refused(make_transport, TlsSettings(), authority.self_signed("127.0.0.1").server_context())
+    assert "certificate-self-signed" == kind
+    assert text.endswith("it signed itself; if it is the right one, name it in ServerCertificate")
+
+
+def test_wrong_host(authority: Authority, make_transport: MakeTransport) -> None:
+    """A certificate for another host leads to the host name."""
+    kind, text = refused(make_transport, trusting(authority), authority.issue("other.example").server_context())
+    assert "certificate-host" == kind
+    assert "certificate is not valid for '127.0.0.1'" in text
+    assert text.endswith("check the host name in the address, or renew the certificate for it")
+
+
+def test_expired(authority: Authority, make_transport: MakeTransport) -> None:
+    """An expired certificate is to be renewed."""
+    pair = authority.issue("127.0.0.1", start=NOW - 3 * DAY, end=NOW - 2 * DAY)
+    kind, text = refused(make_transport, trusting(authority), pair.server_context())
+    assert "certificate-expired" == kind
+    assert "(certificate has expired): renew the server's certificate, or the authority's" in text
+
+
+def test_not_yet_valid(authority: Authority, make_transport: MakeTransport) -> None:
+    """A certificate that is not valid yet leads to the clock, and is refused all the same."""
+    pair = authority.issue("127.0.0.1", start=NOW + DAY, end=NOW + 2 * DAY)
+    kind, text = refused(make_transport, trusting(authority), pair.server_context())
+    assert "certificate-early" == kind
+    assert "(certificate is not yet valid): check this device's clock, then the server's certificate" in text
+
+
+def test_wrong_clock_by_a_file(authority: Authority, make_transport: MakeTransport, tmp_path: Path) -> None:
+    """Where the client has written a file later than now, the clock is at fault, and the certificate still refused."""
+    pair = authority.issue("127.0.0.1", start=NOW + DAY, end=NOW + 2 * DAY)
+    journal = tmp_path / "journal.json"
+    journal.touch()
+    moment = (NOW + DAY).timestamp()
+    os.utime(journal, (moment, moment))
+    kind, text = refused(
+        make_transport, trusting(authority), pair.server_context(), witness=ClockWitness([tmp_path / "none", journal])
+    )
+    assert "clock" == kind
+    assert f"the client wrote a file at {NOW + DAY:%Y-%m-%d %H:%M} UTC; set the clock" in text
+
+
+def test_wrong_clock_by_the_server(authority: Authority, make_transport: MakeTransport) -> None:
+    """Where a proven answer said another time, the clock is at fault when a certificate expires."""
+    said = datetime.now(timezone.utc) - timedelta(days=3)
+    witness = ClockWitness()
+    date = f"Date: {format_datetime(said, usegmt=True)}"
+    with RawServer(raw(answer(b"x", date)), tls=authority.good.server_context()) as server:
+        make_transport(trusting(authority), witness=witness).send(Request("GET", server.url))
+    pair = authority.issue("127.0.0.1", start=NOW - 3 * DAY, end=NOW - 2 * DAY)
+    kind, text = refused(make_transport, trusting(authority), pair.server_context(), witness=witness)
+    assert "clock" == kind
+    assert f"but the server says that it is {said:%Y-%m-%d %H:%M} UTC; set the clock" in text
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_client_certificate_refused(
+    authority: Authority, make_transport: MakeTransport, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """A server that doesn't trust the device's certificate says so, and so does the client."""
+    context = authority.good.server_context(client_ca=authority.certificate)
+    context.maximum_version = version
+    stranger = Authority(tmp_path / "stranger").issue("device")
+    tls = TlsSettings(ca_file=authority.certificate, certificate=stranger.certificate, key=stranger.key)
+    kind, text = refused(make_transport, tls, context)
+    assert "client-certificate" == kind
+    assert text.startswith("the server refuses this device's client certificate, or misses one (")
+    assert "UNKNOWN_CA" in text
+
+
+def test_client_certificate_missing(authority: Authority, make_transport: MakeTransport) -> None:
+    """A server that demands a client certificate and gets none leads to HttpsClient.Certificate."""
+    context = authority.good.server_context(client_ca=authority.certificate)
+    kind, text = refused(make_transport, trusting(authority), context)
+    assert "client-certificate" == kind
+    assert "check HttpsClient.Certificate" in text
+
+
+def test_client_certificate_missing_before_tls_1_3(authority: Authority, make_transport: MakeTransport) -> None:
+    """TLS 1.2 has no word for a missing client certificate; the client names it among the causes."""
+    context = authority.good.server_context(client_ca=authority.certificate)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    kind, text = refused(make_transport, trusting(authority), context)
+    assert "tls" == kind
+    assert "wants a client certificate (HttpsClient.Certificate)" in text
+
+
+def _eager(server: RawServer, connection: socket.socket) -> None:
+    connection.sendall(answer(b"speak plainly", status=400))
+    connection.recv(65536)
+
+
+def _alert(code: int) -> Callable[[RawServer, socket.socket], None]:
+    def script(server: RawServer, connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(bytes([0x15, 0x03, 0x01, 0x00, 0x02, 0x02, code]))
+        connection.recv(65536)
+
+    return script
+
+
+def _closing(server: RawServer, connection: socket.socket) -> None:
+    connection.recv(65536)
+
+
+HANDSHAKES = {
+    "plain http": (_eager, "no-tls", "does it speak plain http on this port? check scheme and port"),
+    "no common version": (_alert(70), "tls-version", "it speaks neither TLS 1.2 nor newer; update the server's TLS"),
+    "no common cipher": (_alert(40), "tls", "(HttpsClient.Certificate)"),
+    "some other alert": (_alert(80), "tls", "TLS failed ("),
+    "closes": (_closing, "reset", "connection was"),
+}
+
+
+@pytest.mark.parametrize("name", HANDSHAKES)
+def test_handshakes(make_transport: MakeTransport, name: str) -> None:
+    """A handshake that fails names its case."""
+    script, kind, said = HANDSHAKES[name]
+    with RawServer(script) as server, pytest.raises(NetworkError) as caught:
+        make_transport().send(Request("GET", f"https://127.0.0.1:{server.port}"))
+    assert kind == caught.value.kind
+    assert said in str(caught.value)
+
+
+def test_http_to_a_tls_port(authority: Authority, make_transport: MakeTransport) -> None:
+    """Plain http to a port that speaks TLS leads to https."""
+    with (
+        RawServer(raw(b"\x15\x03\x01\x00\x02\x02\x46")) as server,
+        pytest.raises(NetworkError, match="it speaks TLS on this port; write https instead of http") as caught,
+    ):
+        make_transport().send(Request("GET", server.url))
+    assert "no-tls" == caught.value.kind

@@ -1,0 +1,228 @@
+"""Which files are trusted: nobody else could have written them, nor any folder or link on the way to them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mender_client.system.trust import Trust
+
+STRANGER = 54321
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that is root's or ours, and so is all above it."""
+    made = tmp_path / "device"
+    made.mkdir(mode=0o755)
+    return made
+
+
+@pytest.fixture
+def file(folder: Path) -> Path:
+    """A file that nobody else can write."""
+    made = folder / "etc" / "file"
+    made.parent.mkdir(mode=0o755)
+    made.write_text("x")
+    made.chmod(0o644)
+    return made
+
+
+@pytest.fixture
+def trust() -> Trust:
+    """The rules of a real device."""
+    return Trust.below(Path("/"))
+
+
+def test_good(trust: Trust, file: Path) -> None:
+    """A file that only its owner can write, in folders of which the same is true, has no fault."""
+    assert "" == trust.fault(file)
+
+
+def test_missing(trust: Trust, file: Path) -> None:
+    """What is missing has no fault of this kind."""
+    assert "" == trust.fault(file.parent / "missing" / "more")
+
+
+def test_world_writable(trust: Trust, file: Path) -> None:
+    """A file that everybody can write has a fault, and the command that mends it stands with it."""
+    file.chmod(0o646)
+    fault = trust.fault(file)
+    assert f"everybody can write to {file}; run 'chmod o-w {file}'" == fault
+    subprocess.run(fault.partition("'")[2].rstrip("'"), shell=True, check=True)
+    assert "" == trust.fault(file)
+
+
+def test_folder(trust: Trust, file: Path) -> None:
+    """A folder on the way that everybody can write is as bad: a file in it can be replaced."""
+    file.parent.chmod(0o777)
+    assert f"everybody can write to {file.parent}; run 'chmod o-w {file.parent}'" == trust.fault(file)
+
+
+def test_sticky_folder_on_the_way(trust: Trust, file: Path) -> None:
+    """In a sticky folder nobody can replace what belongs to another user."""
+    file.parent.chmod(0o1777)
+    assert "" == trust.fault(file)
+
+
+def test_sticky_folder_itself(trust: Trust, file: Path) -> None:
+    """A sticky folder that is meant itself is refused: others can put files into it."""
+    file.parent.chmod(0o1777)
+    assert trust.fault(file.parent).startswith("everybody can write to")
+
+
+def test_path_with_a_space(trust: Trust, folder: Path) -> None:
+    """The command that is told can be pasted whatever the file is called."""
+    odd = folder / "a 'file'"
+    odd.write_text("x")
+    odd.chmod(0o666)
+    command = trust.fault(odd).partition("run '")[2][:-1]
+    subprocess.run(command, shell=True, check=True)
+    assert "" == trust.fault(odd)
+
+
+@needs_root
+def test_foreign_owner(trust: Trust, file: Path) -> None:
+    """A file of another user has a fault: he can change it whatever its mode."""
+    os.chown(file, STRANGER, 0)
+    assert f"{file} belongs to user {STRANGER}; run 'chown root {file}'" == trust.fault(file)
+
+
+@needs_root
+def test_foreign_folder(trust: Trust, file: Path) -> None:
+    """So has one in a folder of another user."""
+    os.chown(file.parent, STRANGER, 0)
+    assert f"{file.parent} belongs to user {STRANGER}; run 'chown root {file.parent}'" == trust.fault(file)
+
+
+@needs_root
+def test_group(trust: Trust, file: Path) -> None:
+    """A group's right to write is a fault, but for the private group of a trusted user."""
+    file.chmod(0o664)
+    assert "" == trust.fault(file)
+    os.chown(file, 0, STRANGER)
+    assert f"group {STRANGER} can write to {file}; run 'chmod g-w {file}'" == trust.fault(file)
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("setfacl") is None, reason="setfacl is missing")
+def test_access_list(trust: Trust, file: Path) -> None:
+    """With an access list the group's rights may be another user's: then they count as foreign."""
+    if subprocess.run(["setfacl", "-m", f"u:{STRANGER}:rw", str(file)], check=False, capture_output=True).returncode:
+        pytest.skip("this file system has no access lists")
+    assert trust.fault(file).startswith("group 0 can write to")
+
+
+@needs_root
+def test_link_of_another_user(trust: Trust, folder: Path, file: Path) -> None:
+    """A link that another user planted is a fault, even where it leads to a good file."""
+    link = folder / "link"
+    link.symlink_to(file)
+    os.chown(link, STRANGER, 0, follow_symlinks=False)
+    assert f"{link} belongs to user {STRANGER}; run 'chown -h root {link}'" == trust.fault(link)
+
+
+@pytest.mark.parametrize("target", ["{folder}/etc/file", "etc/file", "../device/etc/file", "./etc/../etc/file"])
+def test_link_of_the_operator(trust: Trust, folder: Path, file: Path, target: str) -> None:
+    """A link of the operator's own is fine, and what it leads to is held against the same rules."""
+    link = folder / "link"
+    link.symlink_to(target.format(folder=folder))
+    assert "" == trust.fault(link)
+    file.chmod(0o666)
+    assert f"everybody can write to {file}; run 'chmod o-w {file}'" == trust.fault(link)
+
+
+def test_linked_folder(trust: Trust, folder: Path, file: Path) -> None:
+    """The target of a link to a folder counts, and so does everything above it."""
+    (folder / "short").symlink_to(file.parent)
+    file.parent.chmod(0o777)
+    assert trust.fault(folder / "short" / "file").startswith("everybody can write to")
+
+
+def test_circle(trust: Trust, folder: Path) -> None:
+    """Links in a circle end the look."""
+    (folder / "one").symlink_to("two")
+    (folder / "two").symlink_to("one")
+    assert "" == trust.fault(folder / "one")
+
+
+@needs_root
+def test_root_folder(folder: Path, file: Path) -> None:
+    """With --root the owner of that folder is trusted, and what lies above it isn't looked at."""
+    folder.parent.chmod(0o777)
+    for one in (folder, file.parent, file):
+        os.chown(one, STRANGER, STRANGER)
+    try:
+        assert "" == Trust.below(folder).fault(file)
+        assert "" != Trust.below(Path("/")).fault(file)
+    finally:
+        folder.parent.chmod(0o700)
+
+
+@needs_root
+def test_link_out_of_the_root_folder(folder: Path, file: Path, tmp_path: Path) -> None:
+    """A link that leads out of the root folder is followed by the rules of a real device."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("x")
+    os.chown(outside, STRANGER, 0)
+    (folder / "link").symlink_to(outside / "file")
+    assert f"{outside} belongs to user {STRANGER}; run 'chown root {outside}'" == Trust.below(folder).fault(
+        folder / "link"
+    )
+
+
+def test_root_folder_that_is_missing(tmp_path: Path) -> None:
+    """A root folder that isn't there trusts nobody more."""
+    assert frozenset({0, os.geteuid()}) == Trust.below(tmp_path / "missing").owners
+
+
+def test_program(trust: Trust, file: Path) -> None:
+    """A program must be there, be executable and be nobody else's to change."""
+    assert f"{file} is missing or not executable; put the program there, with mode 755" == trust.program_fault(file)
+    file.chmod(0o755)
+    assert "" == trust.program_fault(file)
+    file.chmod(0o757)
+    assert trust.program_fault(file).startswith("everybody can write")
+
+
+class TestExposure:
+    """Who else can read a secret."""
+
+    @pytest.fixture(autouse=True)
+    def _open(self, tmp_path: Path) -> None:
+        """Let others into the folders that pytest keeps to itself, as far as they are ours alone."""
+        self.opened = Trust(tmp_path, frozenset({0, os.geteuid()}))
+        tmp_path.chmod(0o755)
+
+    def test_private(self, file: Path) -> None:
+        """A private file is no business of anybody's."""
+        file.chmod(0o600)
+        assert "" == self.opened.exposure(file)
+
+    def test_everybody(self, file: Path) -> None:
+        """A file that everybody can read is named with the command that mends it."""
+        assert f"everybody can read {file}; run 'chmod o-r {file}'" == self.opened.exposure(file)
+
+    def test_hidden(self, file: Path) -> None:
+        """A private folder on the way keeps everybody out, whatever the file's own mode."""
+        file.parent.chmod(0o700)
+        assert "" == self.opened.exposure(file)
+
+    @needs_root
+    def test_group(self, file: Path) -> None:
+        """A group that isn't ours is others."""
+        file.chmod(0o640)
+        assert "" == self.opened.exposure(file)
+        os.chown(file, 0, STRANGER)
+        assert f"group {STRANGER} can read {file}; run 'chmod g-r {file}'" == self.opened.exposure(file)
+
+    def test_nothing(self, file: Path) -> None:
+        """What is missing, and what is no file, shows nothing."""
+        assert "" == self.opened.exposure(file.parent / "missing")
+        assert "" == self.opened.exposure(file.parent)

@@ -1,0 +1,70 @@
+"""A program that uses the whole front door, as its author's type checker sees it. Checked, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from typing_extensions import assert_type
+
+import mender_client
+from mender_client import (
+    ArtifactError,
+    BusyError,
+    Client,
+    ConfigError,
+    Deployment,
+    DeviceDescription,
+    DeviceError,
+    InstallFunction,
+    Interrupted,
+    MenderError,
+    NetworkError,
+    NotAcceptedError,
+    ServerError,
+    StorageError,
+)
+
+
+def install(artifact: Path, deployment: Deployment) -> bool | None:
+    """An installing function in its most general form."""
+    assert_type(deployment.id, str)
+    assert_type(deployment.artifact_name, str)
+    assert_type(deployment.device_types, tuple[str, ...])
+    return artifact.exists() or None
+
+
+def install_now(artifact: Path, deployment: Deployment) -> bool:
+    """One that always knows."""
+    return bool(artifact and deployment)
+
+
+def use(settings: Mapping[str, object]) -> None:
+    """Everything that a client can do."""
+    device = DeviceDescription(identity={"mac": "02:00"}, device_type="board", artifact_name="one")
+    device.inventory = {"one": "value", "several": ["a", "b"]}
+    device.provides = {"rootfs-image.version": "one"}
+    functions: list[InstallFunction] = [install, install_now]
+    with Client(settings, data="data", device=device, install=functions[0]) as client:
+        assert_type(client, Client)
+        client.authorise()
+        client.send_inventory()
+        assert_type(client.check(), Deployment | None)
+        assert_type(client.download(), Path | None)
+        client.report(success=False, reason="why")
+        assert_type(client.step(), float)
+        client.run()
+        client.stop()
+    Client({"ServerURL": "https://x"}, data=Path("data"), device=device).close()
+    assert_type(mender_client.__version__, str)
+
+
+def explain(error: MenderError) -> str | int | tuple[str, ...]:
+    """What the errors tell."""
+    if isinstance(error, ConfigError):
+        return assert_type(error.problems, tuple[str, ...])
+    if isinstance(error, ServerError):
+        return assert_type(error.status, int)
+    assert issubclass(NotAcceptedError, ServerError)
+    assert issubclass(StorageError, DeviceError)
+    return str((ArtifactError, BusyError, Interrupted, NetworkError))
