@@ -180,6 +180,7 @@ class _Reading:
             inventory_folder=unused,
             device_type_file=self._paths.device_type,
             artifact_info_file=self._paths.artifact_info,
+            find_fault=lambda _: "",
         )
         provides = device.provides()
         assert provides.device_type
