@@ -10,7 +10,7 @@ DEV_STAMP := $(VENV)/.has-dev
 SOURCES := src tests benchmarks demo tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint format docs
+.PHONY: help venv demo test check lint format docs site
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ test: $(DEV_STAMP) ## run all tests in parallel and print the branch coverage; A
 	@echo "branch coverage of core and client, per cent (at least 95):"
 	@"$(BIN)/coverage" report --include='*/core/*,*/client/*' --format=total --precision=1 --fail-under=95
 
-check: lint test ## all that CI checks: style, types, tests, documents
+check: lint site test ## all that CI checks: style, types, tests, documents
 
 lint: $(DEV_STAMP) ## style and types
 	"$(BIN)/ruff" check $(SOURCES)
@@ -44,6 +44,9 @@ docs: $(DEV_STAMP) ## write anew what is generated: reference, manual pages, she
 	"$(BIN)/python" tools/state_diagram.py
 	"$(BIN)/python" tools/manual.py
 	"$(BIN)/python" tools/completions.py
+
+site: $(DEV_STAMP) ## build the documents as a site into site/, strictly
+	NO_MKDOCS_2_WARNING=1 "$(BIN)/mkdocs" build --strict
 
 define make_venv
 	@test -x "$(BIN)/python" || { \

@@ -1,0 +1,64 @@
+"""A hook of mkdocs: pages that live outside ``docs/``, and links that work both in the tree and on the site.
+
+In the tree a link is relative to the file it stands in, so that it can be followed there. The site has only pages:
+links to them are turned to where they are on the site, links to other files become the file's name.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+PROJECT = Path(__file__).resolve().parent.parent
+ADOPTED = {
+    "README.md": "index.md",
+    "ARCHITECTURE.md": "architecture.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "reporting.md",
+    "demo/README.md": "demo.md",
+}
+"""Pages outside ``docs/``, by their path in the tree, and what they are called on the site."""
+
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+_FENCE = re.compile(r"^\s*(```|~~~)")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the adopted pages."""
+    for source, target in ADOPTED.items():
+        files.append(File.generated(config, target, content=(PROJECT / source).read_text("utf-8")))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Turn the links of a page to where their targets are on the site."""
+    on_site = page.file.src_uri
+    in_tree = next((source for source, target in ADOPTED.items() if target == on_site), f"docs/{on_site}")
+    is_code = False
+    lines = []
+    for line in markdown.split("\n"):
+        is_code ^= bool(_FENCE.match(line))
+        lines.append(line if is_code else _LINK.sub(lambda link: _turned(link, in_tree, on_site), line))
+    return "\n".join(lines)
+
+
+def _turned(link: re.Match[str], in_tree: str, on_site: str) -> str:
+    picture, text, target = link.groups()
+    path, mark, anchor = target.partition("#")
+    if not path or "://" in path or path.startswith("mailto:"):
+        return link[0]
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(in_tree), path))
+    if place in ADOPTED:
+        there = ADOPTED[place]
+    elif place.startswith("docs/") and (picture or place.endswith(".md")):
+        there = place.removeprefix("docs/")
+    elif (PROJECT / place).exists():
+        return f"{text} (`{place}`)" if text.strip("`") != place else f"`{place}`"
+    else:
+        return link[0]  # broken: the strict build says so
+    return f"{picture}[{text}]({posixpath.relpath(there, posixpath.dirname(on_site) or '.')}{mark}{anchor})"
