@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
-from mender_client.app.assemble import World, assemble, device_key
+from mender_client.app.assemble import World, assemble
 from mender_client.app.config import check_settings
+from mender_client.app.devicekey import device_key, prepare_key
 from mender_client.app.paths import Paths
 from mender_client.client.deployments import Offer
 from mender_client.core.keyvalue import KeyValues
@@ -108,13 +109,15 @@ class Client:
         self._lock = DaemonLock(paths.daemon_lock)
         self._lock.acquire()
         try:
-            device_key(config, paths).ensure(replace=False)
+            key = device_key(config, paths)
+            prepare_key(key, paths)
             self._install = install
             self._offer: Offer | None = None
             self._artifact = paths.artifact
             self._world: World = assemble(
                 config,
                 paths,
+                key=key,
                 device=_Described(device),
                 installer=lambda lock: CallbackInstaller(
                     install or _keep, concluded=self._conclude, lock=lock, trace=MarkFile(paths.data / "install.trace")

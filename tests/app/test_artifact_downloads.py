@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from app.artifact_program import P256, RSA, key_pair
 from mender_client.client.download import DownloadPolicy
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
-from mender_client.system.keys import CryptographyBackend, OpensslBackend
+from mender_client.system.cryptolib import CryptographyBackend
+from mender_client.system.openssl import OpensslBackend
 from mender_client.system.signatures import SigningKey, VerifyKeys
 from world import NEW, Answer, Options, Stage, World, at
 

@@ -12,7 +12,7 @@ from mender_client.core.model import Status
 from mender_client.core.record import Message, MessageKind
 from mender_client.errors import StorageError
 from world import NEW, Answer, Options, Refused, Stage, World, at
-from world.stores import JOURNAL, LOCK
+from world.stores import LOCK
 
 from .acting import client_of, kinds_since, run_for, started, with_deployment
 
@@ -230,7 +230,7 @@ def test_no_memory_at_the_start(stage: Stage) -> None:
     client_of(world).step()
     assert "failure" == world.server.status
     assert "no space left" in str(world.server.on_device and world.server.on_device.log)
-    assert None is world.disk.read(JOURNAL)
+    assert None is world.journal.load().update
 
 
 def test_lock_cannot_be_written(stage: Stage) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from mender_client import Client, DeviceDescription, InstallFunction
 from mender_client.devserver import DevServer
-from mender_client.system.keys import DeviceKey, choose_backend
+from mender_client.system.backend import choose_backend
+from mender_client.system.keys import DeviceKey
 from program.stage import make_artifact
 
 Embed = Callable[..., Client]

@@ -16,9 +16,11 @@ from fuzz.mutations import json_case, mutate_bytes, mutate_text
 from fuzz.parsers import Parser
 from mender_client.client.auth import Session
 from mender_client.client.deployments import Deployments
+from mender_client.client.guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
 from mender_client.core.keyvalue import KeyValues
 from mender_client.core.model import Identity, LogMessage, Provides, Status
+from mender_client.core.record import Record
 from mender_client.core.wire import Reply, Request, is_deployment_id
 from mender_client.errors import ServerError
 
@@ -101,6 +103,16 @@ class SmallDevice:
         """What it has."""
         return [KeyValues((("color", "blue"),), ())]
 
+    location = "a test"
+
+    def load(self) -> Record:
+        """Nothing is remembered."""
+        return Record()
+
+    def update(self, change: Callable[[Record], Record]) -> Record:
+        """Nothing is kept."""
+        return change(Record())
+
     def public_key_pem(self) -> str:
         """Its key, which nobody looks at."""
         return "a key"
@@ -179,6 +191,7 @@ def _session(case: Case) -> Session:
         clock=StillClock(),
         device=device,
         keys=device,
+        guard=IdentityGuard(journal=device, keys=device),
         server_urls=["https://mender.example.com"],
     )
 

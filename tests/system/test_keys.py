@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import subprocess
@@ -15,15 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from mender_client.core.devicekey import KeyType, key_type
 from mender_client.errors import KeyFileError, StorageError
-from mender_client.system.keys import (
-    RSA_BITS,
-    Backend,
-    CryptographyBackend,
-    DeviceKey,
-    OpensslBackend,
-    choose_backend,
-)
+from mender_client.system.backend import RSA_BITS, Backend, choose_backend
+from mender_client.system.cryptolib import CryptographyBackend
+from mender_client.system.keys import DeviceKey, Passphrase, load_private_key, no_passphrase
+from mender_client.system.openssl import OpensslBackend
 
 BACKENDS: dict[str, Callable[[], Backend]] = {"cryptography": CryptographyBackend, "openssl": OpensslBackend}
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -41,7 +39,9 @@ KEYS: dict[str, tuple[Private, PrivateFormat]] = {
     "P-384 PKCS#8": (P384, PrivateFormat.PKCS8),
     "Ed25519 PKCS#8": (ED25519, PrivateFormat.PKCS8),
 }
+LOCKED = {f"{name}, encrypted": name for name in KEYS}
 MESSAGE = b'{"id_data":"{}"}'
+SECRET = b"a pass phrase \xc3\xa4"
 
 PATHS = f"import sys; sys.path[:] = {sys.path!r}\n"
 """The head of code for a child process that starts bare, so that nothing of ours but the code at hand runs in it."""
@@ -61,10 +61,17 @@ def path(tmp_path: Path) -> Path:
     return folder / "mender-agent.pem"
 
 
+@functools.cache
 def pem(name: str) -> bytes:
-    """A key in its form."""
-    key, form = KEYS[name]
-    return key.private_bytes(Encoding.PEM, form, NoEncryption())
+    """A key in its form, as it stands or encrypted."""
+    key, form = KEYS[LOCKED.get(name, name)]
+    protection = serialization.BestAvailableEncryption(SECRET) if name in LOCKED else NoEncryption()
+    return key.private_bytes(Encoding.PEM, form, protection)
+
+
+def given() -> bytes:
+    """The passphrase that the operator gives."""
+    return SECRET
 
 
 def public_pem(key: Private) -> bytes:
@@ -86,36 +93,47 @@ def is_signed(key: Private, message: bytes, signature: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("name", [*KEYS, *LOCKED])
 def test_existing_keys(backend: Backend, path: Path, name: str) -> None:
-    """An existing key of every kind and PEM form is used as it is, and signs as the server verifies."""
+    """A key of every type, in every PEM form, encrypted or not, is used as it is, and signs as the server verifies."""
     path.write_bytes(pem(name))
-    key = DeviceKey(path, backend)
+    private = KEYS[LOCKED.get(name, name)][0]
+    key = DeviceKey(path, backend, given)
     assert not key.ensure()
-    assert public_pem(KEYS[name][0]).decode() == key.public_key_pem()
-    assert is_signed(KEYS[name][0], MESSAGE, key.sign(MESSAGE))
+    assert public_pem(private).decode() == key.public_key_pem()
+    assert is_signed(private, MESSAGE, key.sign(MESSAGE))
     assert pem(name) == path.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["RSA PKCS#1", "RSA PKCS#8", "Ed25519 PKCS#8"])
+@pytest.mark.parametrize("name", [name for name in (*KEYS, *LOCKED) if not name.startswith("P-")])
 def test_same_signatures(path: Path, name: str) -> None:
     """Both back ends make the same signatures where they are deterministic."""
     path.write_bytes(pem(name))
-    first, second = (BACKENDS[which]().sign(path, MESSAGE) for which in sorted(BACKENDS))
+    key = load_private_key(path, given)
+    first, second = (BACKENDS[which]().sign(key, MESSAGE) for which in sorted(BACKENDS))
     assert first == second
 
 
 @pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("signer", sorted(BACKENDS))
 @pytest.mark.parametrize("message", [b"\0", b"x" * 50_000], ids=["NUL", "long"])
-def test_verify(backend: Backend, path: Path, name: str, message: bytes) -> None:
-    """A signature is verified for its key and message, and for no other."""
+def test_verify(backend: Backend, signer: str, path: Path, name: str, message: bytes) -> None:
+    """Each back end accepts the signatures of both, for their key and message, and for no other."""
     path.write_bytes(pem(name))
-    signature = CryptographyBackend().sign(path, message)
+    signature = BACKENDS[signer]().sign(load_private_key(path, no_passphrase), message)
     public = public_pem(KEYS[name][0])
     assert backend.verify(public, message, signature)
     assert not backend.verify(public, message + b"x", signature)
     assert not backend.verify(public, message, signature[:-1])
     assert not backend.verify(public, message, b"")
+
+
+def test_key_among_others(backend: Backend, path: Path) -> None:
+    """Curve parameters before the key and a certificate behind it don't matter."""
+    before = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    behind = b"a comment\r\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    path.write_bytes(before + pem("P-256 SEC1").replace(b"\n", b"\r\n") + behind)
+    assert public_pem(P256).decode() == DeviceKey(path, backend).public_key_pem()
 
 
 @pytest.mark.parametrize("public", [b"", b"garbage", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"])
@@ -125,21 +143,64 @@ def test_verify_with_a_broken_key(backend: Backend, public: bytes) -> None:
         backend.verify(public, MESSAGE, b"signature")
 
 
-def test_bootstrap(backend: Backend, path: Path) -> None:
-    """A first start makes an RSA key of 3072 bits, for the owner alone whatever the umask."""
+@pytest.mark.parametrize(
+    ("kind", "passphrase"),
+    [
+        (None, no_passphrase),
+        (KeyType.RSA, given),
+        (KeyType.ECDSA, no_passphrase),
+        (KeyType.ECDSA, given),
+        (KeyType.ED25519, no_passphrase),
+        (KeyType.ED25519, given),
+    ],
+    ids=["default", "RSA encrypted", "ECDSA", "ECDSA encrypted", "Ed25519", "Ed25519 encrypted"],
+)
+def test_bootstrap(backend: Backend, path: Path, kind: KeyType | None, passphrase: Passphrase) -> None:
+    """A first start makes the key that is asked for, RSA of 3072 bits else, for the owner alone whatever the umask."""
     previous = os.umask(0)
     try:
-        key = DeviceKey(path, backend)
-        assert key.ensure()
+        key = DeviceKey(path, backend, passphrase)
+        assert key.ensure(kind=kind)
     finally:
         os.umask(previous)
-    made = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    assert isinstance(made, rsa.RSAPrivateKey)
-    assert (RSA_BITS, 3072) == (made.key_size, RSA_BITS)
+    made = serialization.load_pem_private_key(path.read_bytes(), password=passphrase())
+    assert isinstance(made, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey)
+    if isinstance(made, rsa.RSAPrivateKey):
+        assert (RSA_BITS, 3072) == (made.key_size, RSA_BITS)
+    if isinstance(made, ec.EllipticCurvePrivateKey):
+        assert "secp256r1" == made.curve.name
+    assert (kind or KeyType.RSA) is key_type(key.public_key_pem())
+    assert path.read_bytes().startswith(b"-----BEGIN ENCRYPTED" if passphrase() else b"-----BEGIN PRIVATE KEY")
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
     assert [path] == list(path.parent.iterdir())
     assert is_signed(made, MESSAGE, key.sign(MESSAGE))
-    assert not key.ensure()
+    assert not key.ensure(kind=kind)
+
+
+def test_key_of_another_type(path: Path) -> None:
+    """A key of another type than the wanted one stays, and the way to replace it is said."""
+    path.write_bytes(pem("Ed25519 PKCS#8"))
+    key = DeviceKey(path, CryptographyBackend())
+    with pytest.raises(KeyFileError, match=r"cannot make an ECDSA key: .* is an Ed25519 key, .*--forcebootstrap"):
+        key.ensure(kind=KeyType.ECDSA)
+    assert pem("Ed25519 PKCS#8") == path.read_bytes()
+    assert key.ensure(kind=KeyType.ECDSA, replace=True)
+    assert KeyType.ECDSA is key_type(key.public_key_pem())
+
+
+def test_half_a_key_is_never_used(path: Path) -> None:
+    """What a power cut left of a key that was being made is passed over, and a whole one is made."""
+    path.with_name(f".{path.name}.0123456789abcdef.tmp").write_bytes(pem("RSA PKCS#8")[:300])
+    assert DeviceKey(path, CryptographyBackend()).ensure(kind=KeyType.ED25519)
+
+
+def test_planted_link(path: Path) -> None:
+    """A new key takes the place of a link; what the link leads to is not touched."""
+    victim = path.parent / "victim"
+    victim.write_text("untouched")
+    path.symlink_to(victim)
+    assert DeviceKey(path, CryptographyBackend()).ensure(kind=KeyType.ED25519, replace=True)
+    assert ("untouched", False) == (victim.read_text(), path.is_symlink())
 
 
 def test_replace(path: Path) -> None:
@@ -147,45 +208,101 @@ def test_replace(path: Path) -> None:
     path.write_bytes(pem("Ed25519 PKCS#8"))
     key = DeviceKey(path, CryptographyBackend())
     before = key.public_key_pem()
-    assert key.ensure(replace=True)
+    assert key.ensure(kind=KeyType.ED25519, replace=True)
     assert before != key.public_key_pem()
     path.write_text("garbage")
-    assert key.ensure(replace=True)
+    assert key.ensure(kind=KeyType.ED25519, replace=True)
 
 
-def _encrypted(form: PrivateFormat) -> bytes:
-    scheme = serialization.BestAvailableEncryption(b"a pass phrase")
-    return RSA.private_bytes(Encoding.PEM, form, scheme)
-
-
-BROKEN: dict[str, bytes] = {
-    "empty": b"",
-    "garbage": b"garbage",
-    "binary": bytes(range(256)),
-    "cut off": pem("RSA PKCS#8")[:400],
-    "a public key": public_pem(RSA),
-    "DER": RSA.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())[:-9],
-    "PEM of garbage": b"-----BEGIN PRIVATE KEY-----\nZ2FyYmFnZQ==\n-----END PRIVATE KEY-----\n",
-    "encrypted PKCS#8": _encrypted(PrivateFormat.PKCS8),
-    "encrypted PKCS#1": _encrypted(PrivateFormat.TraditionalOpenSSL),
+BROKEN: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "it is empty"),
+    "zeros": (bytes(512), "it is empty"),
+    "garbage": (b"garbage", "it holds no PEM block; it must hold one private key in PEM form"),
+    "binary": (bytes(range(256)), "it holds no PEM block"),
+    "cut off": (pem("RSA PKCS#8")[:400], "it is cut off: a PEM block has no end"),
+    "two halves": (pem("RSA PKCS#8")[:400] + b"\n" + pem("RSA PKCS#8"), "it is cut off"),
+    "a piece missing": (pem("RSA PKCS#8")[:400] + pem("RSA PKCS#8")[900:], "it is damaged"),
+    "wrong end": (pem("RSA PKCS#8").replace(b"END PRIVATE", b"END RSA PRIVATE"), "it is damaged: the beginning"),
+    "two keys": (pem("RSA PKCS#8") + pem("P-256 SEC1"), "it holds 2 private keys; give each a file of its own"),
+    "a public key": (public_pem(RSA), "it holds a public key and no private key"),
+    "a certificate": (
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "it holds a certificate and no private key",
+    ),
+    "DER": (RSA.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())[:-9], "it holds no PEM block"),
+    "OpenSSH": (
+        ED25519.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
+        "it is in OpenSSH's own form; convert a copy of it with 'ssh-keygen -p -m PKCS8 -f FILE'",
+    ),
+    "a key of a TPM": (
+        b"-----BEGIN TSS2 PRIVATE KEY-----\nAAAA\n-----END TSS2 PRIVATE KEY-----\n",
+        "it is a key inside a TPM; name it by a pkcs11: address",
+    ),
+    "DSA": (
+        b"-----BEGIN DSA PRIVATE KEY-----\nAAAA\n-----END DSA PRIVATE KEY-----\n",
+        "it is neither an RSA, an ECDSA nor an Ed25519 key",
+    ),
+    "PEM of garbage": (
+        b"-----BEGIN PRIVATE KEY-----\nZ2FyYmFnZQ==\n-----END PRIVATE KEY-----\n",
+        "it is damaged, or of a type that no server verifies",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_keys(backend: Backend, path: Path, name: str) -> None:
-    """A key that can't be used is an error that names the file and the ways out, and is never overwritten."""
-    path.write_bytes(BROKEN[name])
+    """A key that can't be used is an error that names the file, the fault and the way out, and is never overwritten."""
+    content, fault = BROKEN[name]
+    path.write_bytes(content)
     key = DeviceKey(path, backend)
     for use in (key.ensure, key.public_key_pem, lambda: key.sign(MESSAGE)):
         with pytest.raises(KeyFileError) as caught:
             use()
-        assert str(path) in str(caught.value)
-        assert str(caught.value).isprintable()
-    with pytest.raises(
-        KeyFileError, match=r"cannot use the device key .*; put back the right file, or replace .*-force"
-    ):
-        key.ensure()
-    assert BROKEN[name] == path.read_bytes()
+        message = str(caught.value)
+        assert message.startswith(f"cannot use the device key {path}: {fault}")
+        assert message.isprintable()
+        assert "; put back the right file, or replace the key with 'mender-python-client bootstrap --force" in message
+    assert content == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_passphrases(backend: Backend, path: Path, name: str) -> None:
+    """A missing and a wrong passphrase are told apart, by messages that don't hold it; nothing is replaced."""
+    path.write_bytes(pem(name))
+    with pytest.raises(KeyFileError, match=r"it is encrypted; give its passphrase with --passphrase-file FILE$"):
+        DeviceKey(path, backend).ensure()
+    with pytest.raises(KeyFileError, match=r"the passphrase is wrong, or the key is damaged; give the right") as caught:
+        DeviceKey(path, backend, lambda: b"Wrong-Passphrase").ensure()
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "Wrong-Passphrase" not in repr(error)
+        error = error.__cause__ or error.__context__
+    assert pem(name) == path.read_bytes()
+
+
+def test_passphrase_is_asked_for_when_needed(backend: Backend, path: Path) -> None:
+    """For a key that isn't encrypted nobody asks for a passphrase, and one that is given doesn't matter."""
+    path.write_bytes(pem("Ed25519 PKCS#8"))
+
+    def refuse() -> bytes:
+        raise AssertionError("asked for")
+
+    assert is_signed(ED25519, MESSAGE, DeviceKey(path, backend, refuse).sign(MESSAGE))
+
+
+def test_openssl_gets_no_secret_on_its_command_line(path: Path, tmp_path: Path) -> None:
+    """Neither key nor passphrase stands in the arguments or the environment of the openssl program."""
+    program, seen = tmp_path / "openssl", tmp_path / "seen"
+    program.write_text(f'#!/bin/sh\n{{ echo "$@"; env; }} >>{seen}\nexec openssl "$@"\n')
+    program.chmod(0o755)
+    key = DeviceKey(path, OpensslBackend(str(program)), lambda: b"The-Passphrase")
+    for kind in (KeyType.ECDSA, KeyType.ED25519):
+        key.ensure(kind=kind, replace=True)
+        key.sign(MESSAGE)
+    told = seen.read_text()
+    assert "-aes-256-cbc" in told
+    assert "The-Passphrase" not in told
+    assert path.read_text().splitlines()[1] not in told
 
 
 def test_key_of_another_kind(backend: Backend, path: Path) -> None:
@@ -207,7 +324,7 @@ def test_missing_key(backend: Backend, path: Path) -> None:
 def test_key_that_is_a_folder(backend: Backend, path: Path) -> None:
     """A key path that can't be read is an error, and nothing is made in its place."""
     path.mkdir()
-    with pytest.raises(KeyFileError, match=r"cannot read the device key .*: Is a directory"):
+    with pytest.raises(KeyFileError, match=r"cannot read the key .*: Is a directory"):
         DeviceKey(path, backend).ensure()
     assert path.is_dir()
 
@@ -235,7 +352,8 @@ def test_unreadable_key(path: Path) -> None:
     code = f"""
 import os, pathlib, sys
 from mender_client.errors import KeyFileError
-from mender_client.system.keys import DeviceKey, OpensslBackend
+from mender_client.system.keys import DeviceKey
+from mender_client.system.openssl import OpensslBackend
 os.setgid(65534); os.setuid(65534)
 try:
     DeviceKey(pathlib.Path({str(path)!r}), OpensslBackend()).ensure()
@@ -253,9 +371,7 @@ except KeyFileError as error:
 def test_openssl_missing(path: Path) -> None:
     """Without the openssl program the error says what to install."""
     backend = OpensslBackend("/no/such/openssl")
-    with pytest.raises(
-        KeyFileError, match=r"cannot make a device key: cannot run /no/such/openssl: No such file .* install"
-    ):
+    with pytest.raises(KeyFileError, match=r"cannot make a key: cannot run /no/such/openssl: No such file .* install"):
         DeviceKey(path, backend).ensure()
     assert not path.exists()
     path.write_bytes(pem("RSA PKCS#8"))
@@ -275,7 +391,7 @@ def test_choice_without_cryptography() -> None:
     code = (
         "import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p or 'mender' in p]\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[2] / 'src')!r})\n"
-        "from mender_client.system.keys import choose_backend; print(type(choose_backend()).__name__)"
+        "from mender_client.system.backend import choose_backend; print(type(choose_backend()).__name__)"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=20, check=True)
     assert "OpensslBackend\n" == done.stdout

@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mender_client.core.artifact import ArtifactReader, prove
 from mender_client.errors import ArtifactError, ConfigError, KeyFileError
-from mender_client.system.keys import Backend, CryptographyBackend, OpensslBackend
+from mender_client.system.backend import Backend
+from mender_client.system.cryptolib import CryptographyBackend
+from mender_client.system.openssl import OpensslBackend
 from mender_client.system.signatures import SigningKey, VerifyKeys
 
 DATA = Path(__file__).parents[1] / "data" / "artifacts"
@@ -190,11 +192,11 @@ def _encrypted(path: Path) -> Path:
         (lambda path: path, "cannot read the key .*: No such file"),
         (
             lambda path: stored(path, RSA, is_public=True),
-            "cannot sign with .*; name a private key in PEM form without a pass phrase$",
+            "cannot sign with .*; name a file that holds one private key in PEM form$",
         ),
         (lambda path: stored(path, P384, is_public=False), "cannot sign with .*neither RSA nor ECDSA P-256"),
         (lambda path: stored(path, ED25519, is_public=False), "cannot sign with .*neither RSA nor ECDSA P-256"),
-        (_encrypted, "cannot sign with .*; name a private key in PEM form without a pass phrase$"),
+        (_encrypted, "cannot sign with .*: it is encrypted; give its passphrase with --passphrase-file FILE$"),
     ],
     ids=["missing", "public", "P-384", "Ed25519", "encrypted"],
 )

@@ -22,6 +22,7 @@ from mender_client.client.auth import Session
 from mender_client.client.client import Client, Parts
 from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader, DownloadPolicy
+from mender_client.client.guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
 from mender_client.client.outbox import Outbox
 from mender_client.client.update import Updater
@@ -125,6 +126,11 @@ class WorldKeys:
         self._key = ed25519.Ed25519PrivateKey.generate()
         encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         self._public = self._key.public_key().public_bytes(encoding, form).decode()
+
+    @property
+    def location(self) -> str:
+        """Where it is."""
+        return "/data/mender-agent.pem"
 
     def public_key_pem(self) -> str:
         """The public key."""
@@ -417,6 +423,7 @@ class World:
             clock=self.clock,
             device=self.device,
             keys=_KEYS,
+            guard=IdentityGuard(journal=self.journal, keys=_KEYS),
             server_urls=self.options.server_urls,
             tenant_token="tenant",
         )

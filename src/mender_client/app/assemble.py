@@ -20,6 +20,7 @@ from mender_client.client.auth import Session
 from mender_client.client.client import Client, Parts
 from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader, DownloadPolicy
+from mender_client.client.guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
 from mender_client.client.outbox import Outbox
 from mender_client.client.pace import PaceLimits
@@ -27,8 +28,8 @@ from mender_client.client.stream import Progress
 from mender_client.client.update import Updater
 from mender_client.core.ports import Device, Installer
 from mender_client.core.schedule import Schedule
-from mender_client.errors import ConfigError
 from mender_client.installers.handover import HandOver, HandOverSettings
+from mender_client.system.backend import choose_backend
 from mender_client.system.clock import SystemClock
 from mender_client.system.clockevidence import ClockWitness
 from mender_client.system.deploymentlog import DeploymentLogFile
@@ -37,16 +38,17 @@ from mender_client.system.digest import choose_digest
 from mender_client.system.files import LockFile
 from mender_client.system.http import HttpTransport, Timeouts
 from mender_client.system.journal import JsonJournal
-from mender_client.system.keys import DeviceKey, choose_backend
 from mender_client.system.process import SystemProcesses
 from mender_client.system.store import ArtifactFolder
 from mender_client.system.tls import TlsSettings
 from mender_client.system.trust import Trust
 
 from .config import Config
+from .devicekey import device_key
 from .paths import Paths
 
 if TYPE_CHECKING:
+    from mender_client.core.ports import KeyStore
     from mender_client.system.signatures import VerifyKeys
 
 _logger = logging.getLogger(__name__)
@@ -78,14 +80,6 @@ class World:
         logging.getLogger("mender_client").removeHandler(self.log)
 
 
-def device_key(config: Config, paths: Paths) -> DeviceKey:
-    """The key store: the generated key, or the one that the configuration names."""
-    named = config.auth_private_key
-    if named.startswith("pkcs11:"):
-        raise ConfigError(["Security.AuthPrivateKey: a pkcs11: address is not supported; name a PEM file"])
-    return DeviceKey(paths.below_root(named) if named else paths.key, choose_backend())
-
-
 def verify_keys(config: Config, paths: Paths) -> VerifyKeys | None:
     """The keys that sign Artifacts, not read yet; None when none is configured and every Artifact is accepted."""
     if not config.artifact_verify_keys:
@@ -115,6 +109,7 @@ def assemble(
     config: Config,
     paths: Paths,
     *,
+    key: KeyStore | None = None,
     timeouts: Timeouts | None = None,
     progressed: Callable[[Progress], None] | None = None,
     device: Device | None = None,
@@ -125,6 +120,7 @@ def assemble(
     Args:
         config: the settings.
         paths: where everything lies.
+        key: the device key; None: the configured one, without a passphrase.
         timeouts: the time limits of the network; None: the usual ones.
         progressed: shows how far a download is; None writes log lines.
         device: says what this device is; None: its scripts and files.
@@ -144,11 +140,14 @@ def assemble(
         witness=ClockWitness([paths.journal, paths.key, paths.artifact_info]),
     )
     device = device or scripted_device(config, paths, clock)
+    journal = JsonJournal(paths.journal)
+    keys = key or device_key(config, paths)
     session = Session(
         transport=transport,
         clock=clock,
         device=device,
-        keys=device_key(config, paths),
+        keys=keys,
+        guard=IdentityGuard(journal=journal, keys=keys),
         server_urls=config.server_urls,
         tenant_token=config.tenant_token,
     )
@@ -157,9 +156,8 @@ def assemble(
     lock = LockFile(paths.update_lock)
     log = _deployment_log(config, paths)
     store = ArtifactFolder(paths.artifact)
-    journal = JsonJournal(paths.journal)
     outbox = Outbox(journal=journal, deployments=deployments, log=log)
-    keys = verify_keys(config, paths)
+    artifact_keys = verify_keys(config, paths)
     downloader = Downloader(
         transport=transport,
         clock=clock,
@@ -174,7 +172,7 @@ def assemble(
                 least_bytes_per_second=config.download_minimum_rate,
                 window_seconds=config.download_stall_seconds,
             ),
-            check_signature=keys,
+            check_signature=artifact_keys,
         ),
         random=random.random,
         progressed=progressed,
@@ -223,7 +221,7 @@ def assemble(
         installer=applied_by,
         updater=updater,
         client=client,
-        verify_keys=keys,
+        verify_keys=artifact_keys,
     )
 
 

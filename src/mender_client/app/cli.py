@@ -14,6 +14,8 @@ from mender_client.errors import ConfigError, Interrupted, MenderError
 from .exitcodes import ExitCode
 
 if TYPE_CHECKING:
+    from mender_client.system.keys import Passphrase
+
     from .config import Config
     from .paths import Paths
 
@@ -54,7 +56,12 @@ def build_parser(words: Sequence[str] | None = None) -> _Parser:
         return sub
 
     verb("daemon", "run the client: authorise, send inventory, poll, download and hand over", _daemon)
-    verb("bootstrap", "make the device key unless there is one, and print its public key", _bootstrap)
+    bootstrap = verb("bootstrap", "make the device key unless there is one, and print its public key", _bootstrap)
+    bootstrap.add_argument(
+        "--key-type",
+        choices=("rsa", "ecdsa", "ed25519"),
+        help="RSA of 3072 bits (default), ECDSA on P-256, or Ed25519; a key of another type is not replaced",
+    )
     verb("show-artifact", "print the name of the installed Artifact", _show_artifact)
     report = verb("report", "report the outcome of the update in progress (for sub-updaters)", _report)
     outcome = report.add_mutually_exclusive_group(required=True)
@@ -97,6 +104,11 @@ def _common_options(*, is_default: bool) -> _Parser:
     suppressed: dict[str, Any] = {} if is_default else {"default": argparse.SUPPRESS}
     add("--no-syslog", action="store_true", help="don't log to syslog (the daemon does by default)", **suppressed)
     add("-F", "--forcebootstrap", action="store_true", help="replace the device key by a new one", **suppressed)
+    add(
+        "--passphrase-file",
+        metavar="FILE",
+        help="holds the key's passphrase, or its token's PIN; - reads standard input",
+    )
     return options
 
 
@@ -192,25 +204,45 @@ def _start(
     return loaded.config, paths
 
 
+def _passphrase(options: argparse.Namespace, paths: Paths) -> Passphrase:
+    from .passphrase import passphrase_of
+
+    return passphrase_of(options.passphrase_file, paths)
+
+
 def _daemon(options: argparse.Namespace) -> ExitCode:
     config, paths = _start(options, is_daemon=True)
     from .daemon import run_daemon
 
     is_watched = options.log_file is None and sys.stderr.isatty()
-    return run_daemon(config, paths, is_new_key_wanted=options.forcebootstrap, is_watched=is_watched)
+    return run_daemon(
+        config,
+        paths,
+        is_new_key_wanted=options.forcebootstrap,
+        is_watched=is_watched,
+        passphrase=_passphrase(options, paths),
+    )
 
 
 def _bootstrap(options: argparse.Namespace) -> ExitCode:
     config, paths = _start(options, is_server_needed=False)
+    from mender_client.core.devicekey import KeyType, fingerprint, key_type
     from mender_client.system.files import DaemonLock, make_folder
 
-    from .assemble import device_key
+    from .devicekey import device_key, prepare_key
 
     make_folder(paths.data)
-    key = device_key(config, paths)
-    is_new = key.ensure(replace=options.forcebootstrap)
-    print(key.public_key_pem(), end="")
-    print(f"{PROGRAM}: {'made a new' if is_new else 'kept the'} device key", file=sys.stderr)
+    key = device_key(config, paths, _passphrase(options, paths))
+    wanted = KeyType(options.key_type) if options.key_type else None
+    is_new = prepare_key(key, paths, replace=options.forcebootstrap, kind=wanted)
+    public = key.public_key_pem()
+    kind = key_type(public)
+    print(public, end="")
+    print(
+        f"{PROGRAM}: {'made a new' if is_new else 'kept the'} device key "
+        f"({kind.title if kind else ''}, SHA-256 {fingerprint(public)})",
+        file=sys.stderr,
+    )
     if is_new and (pid := DaemonLock(paths.daemon_lock).holder()) is not None:
         print(f"{PROGRAM}: restart the daemon (pid {pid}), and accept the new key on the server", file=sys.stderr)
     return ExitCode.DONE
@@ -232,7 +264,14 @@ def _report(options: argparse.Namespace) -> ExitCode:
     config, paths = _start(options)
     from .report import report
 
-    return report(config, paths, is_success=options.success, reason=options.reason, timeout_seconds=options.timeout)
+    return report(
+        config,
+        paths,
+        is_success=options.success,
+        reason=options.reason,
+        timeout_seconds=options.timeout,
+        passphrase=_passphrase(options, paths),
+    )
 
 
 def _status(options: argparse.Namespace) -> ExitCode:
@@ -254,8 +293,9 @@ def _check(options: argparse.Namespace) -> ExitCode:
     if _wake_daemon(paths, signal.SIGUSR1, "polls"):
         return ExitCode.DONE
     from .assemble import assemble
+    from .devicekey import device_key
 
-    world = assemble(config, paths)
+    world = assemble(config, paths, key=device_key(config, paths, _passphrase(options, paths)))
     update = world.journal.load().update
     if update is None:
         offer = world.deployments.next(world.device.provides())
@@ -276,8 +316,10 @@ def _send_inventory(options: argparse.Namespace) -> ExitCode:
     if _wake_daemon(paths, signal.SIGUSR2, "sends the inventory"):
         return ExitCode.DONE
     from .assemble import assemble
+    from .devicekey import device_key
 
-    assemble(config, paths).inventory.send(even_if_unchanged=True)
+    key = device_key(config, paths, _passphrase(options, paths))
+    assemble(config, paths, key=key).inventory.send(even_if_unchanged=True)
     print("inventory sent")
     return ExitCode.DONE
 

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from mender_client import __version__
 from mender_client.errors import Interrupted
 from mender_client.system.files import DaemonLock, make_folder
+from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.trust import Trust
 
-from .assemble import World, assemble, device_key
+from .assemble import World, assemble
 from .config import Config
+from .devicekey import device_key, prepare_key
 from .exitcodes import ExitCode
 from .paths import Paths
 from .progress import ProgressBar
@@ -23,7 +25,14 @@ from .progress import ProgressBar
 _logger = logging.getLogger(__name__)
 
 
-def run_daemon(config: Config, paths: Paths, *, is_new_key_wanted: bool, is_watched: bool = False) -> ExitCode:
+def run_daemon(
+    config: Config,
+    paths: Paths,
+    *,
+    is_new_key_wanted: bool,
+    is_watched: bool = False,
+    passphrase: Passphrase = no_passphrase,
+) -> ExitCode:
     """Be the daemon of this device until a signal ends it or an update is handed over.
 
     Args:
@@ -31,6 +40,7 @@ def run_daemon(config: Config, paths: Paths, *, is_new_key_wanted: bool, is_watc
         paths: where everything lies.
         is_new_key_wanted: replace the device key first.
         is_watched: standard error is a terminal: show downloads as a bar there.
+        passphrase: unlocks the device key.
 
     Raises:
         MenderError: it can't start.
@@ -42,9 +52,10 @@ def run_daemon(config: Config, paths: Paths, *, is_new_key_wanted: bool, is_watc
     lock.acquire()
     try:
         _check_scripts(paths)
-        if device_key(config, paths).ensure(replace=is_new_key_wanted):
-            _logger.info("made a new device key: %s", paths.key)
-        world = assemble(config, paths, progressed=ProgressBar(sys.stderr) if is_watched else None)
+        key = device_key(config, paths, passphrase)
+        if prepare_key(key, paths, replace=is_new_key_wanted):
+            _logger.info("made a new device key: %s", key.location)
+        world = assemble(config, paths, key=key, progressed=ProgressBar(sys.stderr) if is_watched else None)
         if world.verify_keys is not None:
             world.verify_keys.load()
         os.chdir("/")

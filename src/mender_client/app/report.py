@@ -12,9 +12,11 @@ from mender_client.core.model import Status
 from mender_client.core.record import Outcome
 from mender_client.errors import MenderError
 from mender_client.system.http import Timeouts
+from mender_client.system.keys import Passphrase, no_passphrase
 
 from .assemble import World, assemble
 from .config import Config
+from .devicekey import device_key
 from .exitcodes import ExitCode
 from .paths import Paths
 
@@ -23,7 +25,15 @@ _FIRST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 15.0
 
 
-def report(config: Config, paths: Paths, *, is_success: bool, reason: str, timeout_seconds: float) -> ExitCode:
+def report(
+    config: Config,
+    paths: Paths,
+    *,
+    is_success: bool,
+    reason: str,
+    timeout_seconds: float,
+    passphrase: Passphrase = no_passphrase,
+) -> ExitCode:
     """Note the outcome of the update in progress and tell the server.
 
     Args:
@@ -32,6 +42,7 @@ def report(config: Config, paths: Paths, *, is_success: bool, reason: str, timeo
         is_success: how it went.
         reason: why it failed; goes into the deployment log.
         timeout_seconds: how long to try.
+        passphrase: unlocks the device key.
 
     Returns:
         DONE when the server knows it, KEPT when the daemon will tell it later, NOTHING when no update is in progress,
@@ -39,7 +50,7 @@ def report(config: Config, paths: Paths, *, is_success: bool, reason: str, timeo
     """
     patience = max(timeout_seconds, 1.0)
     timeouts = Timeouts(connect=min(15.0, patience), idle=min(60.0, patience), total=min(120.0, patience))
-    world = assemble(config, paths, timeouts=timeouts)
+    world = assemble(config, paths, key=device_key(config, paths, passphrase), timeouts=timeouts)
     deployment_id = world.lock.read()
     if deployment_id is None:
         print(f"nothing to report: no update is in progress (there is no {paths.update_lock})", file=sys.stderr)

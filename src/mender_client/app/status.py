@@ -44,6 +44,7 @@ class Status:
         last_outcome: the last deployment that ended here, None for none.
         damaged_journals: documents that could not be used and were set aside.
         journal_problem: why the present one can't be used; empty when it can.
+        identity_change: how the device asks as something else than what the server accepted; empty when it doesn't.
     """
 
     version: str
@@ -57,6 +58,7 @@ class Status:
     last_outcome: dict[str, str] | None
     damaged_journals: list[str]
     journal_problem: str
+    identity_change: str
 
 
 def show_status(paths: Paths, *, is_json: bool) -> ExitCode:
@@ -115,6 +117,7 @@ def look(paths: Paths) -> Status:
         },
         damaged_journals=[str(path) for path in journal.set_aside()],
         journal_problem=problem,
+        identity_change=record.identity_change,
     )
 
 
@@ -165,6 +168,8 @@ def render(status: Status) -> list[str]:
             )
     if status.journal_problem:
         lines.append(f"journal        can't be used: {status.journal_problem}; the client will set it aside")
+    if status.identity_change:
+        lines.append(f"identity       {status.identity_change}")
     if status.unreported:
         lines.append(f"unreported     {status.unreported} message(s) that the server has not acknowledged")
     if status.last_outcome is not None:

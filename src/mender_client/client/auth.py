@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from mender_client.core.model import Token
+from mender_client.core.model import Identity, Token
 from mender_client.core.ports import Clock, Device, KeyStore, Transport
 from mender_client.core.wire import Reply, Request, build_auth_body, build_auth_request, parse_auth_reply
 from mender_client.errors import NetworkError, NotAcceptedError, ServerError, UnauthorizedError
+
+from .guard import IdentityGuard
 
 _logger = logging.getLogger(__name__)
 
@@ -21,6 +23,7 @@ class Session:
         clock: tells the time that a ``Retry-After`` date is compared with.
         device: says who this device is.
         keys: signs the request.
+        guard: says when the device asks as something else than what the server accepted.
         server_urls: the servers, tried in this order.
         tenant_token: the organisation's token, empty for none.
     """
@@ -32,6 +35,7 @@ class Session:
         clock: Clock,
         device: Device,
         keys: KeyStore,
+        guard: IdentityGuard,
         server_urls: Sequence[str],
         tenant_token: str = "",
     ) -> None:
@@ -39,6 +43,7 @@ class Session:
         self._clock = clock
         self._device = device
         self._keys = keys
+        self._guard = guard
         self._server_urls = tuple(server_urls)
         self._tenant_token = tenant_token
         self._token: Token | None = None
@@ -64,6 +69,12 @@ class Session:
 
     def _ask_servers(self) -> Token:
         identity = self._device.identity()
+        self._guard.check(identity)
+        token = self._ask_each(identity)
+        self._guard.accept(identity)
+        return token
+
+    def _ask_each(self, identity: Identity) -> Token:
         body = build_auth_body(identity, self._keys.public_key_pem(), self._tenant_token)
         signature = self._keys.sign(body)
         *others, last = self._server_urls

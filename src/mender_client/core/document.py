@@ -10,11 +10,12 @@ from .machine import ENDS, State
 from .model import Provides, Status
 from .record import Hands, Message, MessageKind, Outcome, Record, Update
 from .resume import Promise
+from .standing import NewKey, Standing
 from .wire import NextForm, is_deployment_id, printable
 
 SCHEMA = 1
 
-_RECORD_FIELDS = ("schema", "update", "outbox", "outcomes")
+_RECORD_FIELDS = ("schema", "update", "outbox", "outcomes", "accepted", "new_key", "identity_change")
 _UPDATE_FIELDS = (
     "deployment_id", "artifact_name", "state", "since", "provides", "form", "promise", "seen_bytes", "writes",
     "tried", "hands",
@@ -45,7 +46,25 @@ def encode_record(record: Record) -> dict[str, Any]:
             }
             for outcome in record.outcomes
         ],
+        **_encode_standing(record),
     }
+
+
+def _encode_standing(record: Record) -> dict[str, Any]:
+    """As what the server accepted the device; absent until it has."""
+    accepted, new_key = record.accepted, record.new_key
+    fields: dict[str, Any] = {}
+    if accepted is not None:
+        fields["accepted"] = {
+            "identity": accepted.identity,
+            "key": accepted.key,
+            "key_location": accepted.key_location,
+        }
+    if new_key is not None:
+        fields["new_key"] = {"key": new_key.key, "is_forced": new_key.is_forced}
+    if record.identity_change:
+        fields["identity_change"] = record.identity_change
+    return fields
 
 
 def _encode_update(update: Update) -> dict[str, Any]:
@@ -87,6 +106,9 @@ def decode_record(document: object) -> Record:
         update=_optional(document.get("update"), _decode_update),
         outbox=_each(document, "outbox", _decode_message),
         outcomes=_each(document, "outcomes", _decode_outcome),
+        accepted=_optional(document.get("accepted"), _decode_standing),
+        new_key=_optional(document.get("new_key"), _decode_new_key),
+        identity_change=_get(document, "identity_change", str) if "identity_change" in document else "",
         unknown=_unknown(document, _RECORD_FIELDS),
     )
 
@@ -140,6 +162,14 @@ def _decode_outcome(value: Mapping[str, Any]) -> Outcome:
         raise ValueError(f"{status.value} is no outcome")
     name = _get(value, "artifact_name", str)
     return Outcome(_identifier(value), status, _get(value, "at", str), name)
+
+
+def _decode_standing(value: Mapping[str, Any]) -> Standing:
+    return Standing(_get(value, "identity", str), _get(value, "key", str), _get(value, "key_location", str))
+
+
+def _decode_new_key(value: Mapping[str, Any]) -> NewKey:
+    return NewKey(_get(value, "key", str), value.get("is_forced") is True)
 
 
 def _get(container: Mapping[str, Any], key: str, kind: type[_Value]) -> _Value:

@@ -73,6 +73,11 @@ class Identity:
             key: values[0] if len(values) == 1 and form is IdentityFormat.PLAIN else list(values)
             for key, values in group_by_key(parsed.pairs).items()
         }
+        return cls.from_attributes(attributes)
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, str | list[str]]) -> Identity:
+        """Write attributes down in the one form that makes equal identities equal."""
         return cls(json.dumps(attributes, sort_keys=True, separators=(",", ":")))
 
 

@@ -81,6 +81,10 @@ class Clock(Protocol):
 class KeyStore(Protocol):
     """The device key."""
 
+    @property
+    def location(self) -> str:
+        """Where it is, for people; holds no secret."""
+
     def public_key_pem(self) -> str:
         """The public key, PEM SubjectPublicKeyInfo.
 

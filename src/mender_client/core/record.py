@@ -14,6 +14,7 @@ from typing import Any
 from .machine import ENDS, Event, State, advance
 from .model import Deployment, Provides, Status
 from .resume import Promise
+from .standing import NewKey, Standing
 from .wire import NextForm
 
 MAXIMUM_WRITES = 28
@@ -122,12 +123,18 @@ class Record:
         update: the update under way, if any.
         outbox: what the server has not acknowledged yet, oldest first.
         outcomes: how the last deployments ended, oldest first.
+        accepted: as what the server accepted this device last, None when that isn't known.
+        new_key: the key that was made since, if any.
+        identity_change: how the device asks as something else, and why, for people; empty when it doesn't.
         unknown: fields of another version, kept for it.
     """
 
     update: Update | None = None
     outbox: tuple[Message, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    accepted: Standing | None = None
+    new_key: NewKey | None = None
+    identity_change: str = ""
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
     def update_of(self, deployment_id: str) -> Update | None:
@@ -233,6 +240,18 @@ class Record:
     def silenced(self, deployment_id: str) -> Record:
         """The record when the server wants to hear no more of a deployment (409, 404)."""
         return replace(self, outbox=tuple(one for one in self.outbox if one.deployment_id != deployment_id))
+
+    def accepted_as(self, standing: Standing) -> Record:
+        """The record once the server has accepted the device; what was noted of a change is over."""
+        return replace(self, accepted=standing, new_key=None, identity_change="")
+
+    def with_new_key(self, key: str, *, is_forced: bool) -> Record:
+        """The record once the client has made a key, of which this is the fingerprint."""
+        return replace(self, new_key=NewKey(key, is_forced))
+
+    def with_identity_change(self, change: str) -> Record:
+        """The record that knows how the device asks as something else than what was accepted."""
+        return replace(self, identity_change=change)
 
 
 def _entered(update: Update, state: State, now: str) -> Update:

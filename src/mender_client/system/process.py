@@ -43,6 +43,19 @@ class ScriptLimits:
     output_bytes: int = 1024 * 1024
 
 
+class ProgramError(ScriptError):
+    """A program ran and failed.
+
+    Args:
+        message: which, and how.
+        complaint: the end of what it wrote to standard error.
+    """
+
+    def __init__(self, message: str, complaint: str) -> None:
+        super().__init__(message)
+        self.complaint = complaint
+
+
 def run_script(
     argv: Sequence[str],
     *,
@@ -61,7 +74,8 @@ def run_script(
         is_stopping: asked twice a second; true ends the program.
 
     Raises:
-        ScriptError: it can't be started, failed, printed too much or took too long.
+        ProgramError: it failed.
+        ScriptError: it can't be started, printed too much or took too long.
         Interrupted: the client is to stop.
     """
     try:
@@ -89,9 +103,10 @@ def run_script(
         finally:
             _end_group(process)
     if code != 0:
-        said = printable(complaint.decode("utf-8", "replace").strip().rpartition("\n")[2])
+        complaints = complaint.decode("utf-8", "replace").strip()
+        said = printable(complaints.rpartition("\n")[2])
         how = f"failed with exit code {code}" if code > 0 else f"was ended by signal {-code}"
-        raise ScriptError(f"cannot use {argv[0]}: it {how}" + (f" ({said})" if said else ""))
+        raise ProgramError(f"cannot use {argv[0]}: it {how}" + (f" ({said})" if said else ""), complaints)
     return output
 
 

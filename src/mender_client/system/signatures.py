@@ -12,10 +12,8 @@ from pathlib import Path
 from mender_client.core.signature import KeyKind, PublicKey, der_forms, parse_public_key, raw_form
 from mender_client.errors import ArtifactError, ConfigError, KeyFileError
 
-from .files import storage_error
-from .keys import Backend, UnusableKeyError
-
-_LARGEST_FILE_BYTES = 64 * 1024
+from .backend import Backend, UnusableKeyError
+from .keys import Passphrase, load_private_key, no_passphrase, read_key_file
 
 
 class VerifyKeys:
@@ -88,7 +86,7 @@ def load_public_key(file: Path, backend: Backend) -> PublicKey:
         KeyFileError: it can't; the message names the file.
     """
     try:
-        key = parse_public_key(_read(file))
+        key = parse_public_key(read_key_file(file))
     except ValueError as error:
         raise KeyFileError(f"cannot use {file}: {error}") from error
     try:
@@ -102,23 +100,23 @@ class SigningKey:
     """A private key that signs Artifacts.
 
     Args:
-        file: the key, PEM without a pass phrase.
+        file: the key, PEM.
         backend: the crypto back end.
+        passphrase: what the key is encrypted with.
 
     Raises:
         KeyFileError: it can't be read, or is of a kind that doesn't sign Artifacts.
     """
 
-    def __init__(self, file: Path, backend: Backend) -> None:
-        self._file = file.absolute()  # the openssl program runs in another folder
+    def __init__(self, file: Path, backend: Backend, passphrase: Passphrase = no_passphrase) -> None:
+        self._file = file
         self._backend = backend
-        _read(file)
         try:
-            self._public = parse_public_key(backend.public_key_pem(self._file).encode())
+            self._key = load_private_key(file, passphrase)
+            self._public = parse_public_key(backend.public_key_pem(self._key).encode())
         except UnusableKeyError as error:
-            raise KeyFileError(
-                f"cannot sign with {file}: {error.reason}; name a private key in PEM form without a pass phrase"
-            ) from error
+            remedy = error.remedy or "name a file that holds one private key in PEM form"
+            raise KeyFileError(f"cannot sign with {file}: {error.reason}; {remedy}") from error
         except ValueError as error:
             raise KeyFileError(f"cannot sign with {file}: {error}") from error
 
@@ -128,7 +126,7 @@ class SigningKey:
         Raises:
             KeyFileError: the back end can't work.
         """
-        signature = self._backend.sign(self._file, manifest)
+        signature = self._backend.sign(self._key, manifest)
         return raw_form(signature) if self._public.kind is KeyKind.ECDSA_P256 else signature
 
     def check(self, manifest: bytes, signature: bytes) -> None:
@@ -144,14 +142,3 @@ class SigningKey:
 def _is_made_by(key: PublicKey, manifest: bytes, signature: bytes, backend: Backend) -> bool:
     forms = der_forms(signature) if key.kind is KeyKind.ECDSA_P256 else (signature,)
     return any(backend.verify(key.pem, manifest, form) for form in forms)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(_LARGEST_FILE_BYTES + 1)
-    except OSError as error:
-        raise KeyFileError(str(storage_error("read the key", file, error))) from error
-    if len(content) > _LARGEST_FILE_BYTES:
-        raise KeyFileError(f"cannot read the key {file}: no key is larger than {_LARGEST_FILE_BYTES} bytes")
-    return content

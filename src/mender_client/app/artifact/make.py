@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mender_client.app.exitcodes import ExitCode
+from mender_client.app.passphrase import passphrase_of
 from mender_client.core.artifact import (
     ArtifactSpec,
     Compression,
@@ -24,8 +25,9 @@ from mender_client.core.artifact import (
     write_artifact,
 )
 from mender_client.errors import ArtifactError, StorageError
+from mender_client.system.backend import choose_backend
 from mender_client.system.files import read_text
-from mender_client.system.keys import choose_backend
+from mender_client.system.keys import Passphrase
 from mender_client.system.signatures import SigningKey
 
 from .files import FileStream, regular_size, replaced
@@ -104,7 +106,8 @@ def _write(
     sources = [_source(file) for file in options.file]
     output = Path(options.output_path)
     _refuse_overwriting(output, [*options.file, *options.script, options.meta_data, options.key])
-    key = SigningKey(Path(options.key), choose_backend()) if options.key else None
+    passphrase = passphrase_of(options.passphrase_file)
+    key = SigningKey(Path(options.key), choose_backend(), passphrase) if options.key else None
     with replaced(output) as out:
         write_artifact(out, spec, sources, sign=key.sign if key else None)
         _prove(out, key)
@@ -160,7 +163,7 @@ def _refuse_overwriting(output: Path, inputs: Sequence[str | None]) -> None:
         raise StorageError(f"cannot write {output}: it is one of the files to read; name another path")
 
 
-def sign(artifact: str, *, key: str, output: str | None) -> ExitCode:
+def sign(artifact: str, *, key: str, output: str | None, passphrase: Passphrase) -> ExitCode:
     """Sign an Artifact, whose old signature is replaced; nothing else in it changes.
 
     What has been written is proven, and its signature checked, before it gets its name: no broken Artifact becomes
@@ -170,13 +173,14 @@ def sign(artifact: str, *, key: str, output: str | None) -> ExitCode:
         artifact: the Artifact.
         key: the private key, PEM.
         output: where the signed Artifact goes; None: in the place of the old one.
+        passphrase: unlocks the key.
 
     Raises:
         ArtifactError: the Artifact is broken.
         KeyFileError: the key can't sign.
         StorageError: a file can't be read or written; what was there before still is.
     """
-    signing = SigningKey(Path(key), choose_backend())
+    signing = SigningKey(Path(key), choose_backend(), passphrase)
     regular_size(artifact)
     if output is not None:
         _refuse_overwriting(Path(output), [key])

@@ -217,6 +217,9 @@ def _write_bootstrap(options: argparse.Namespace) -> ExitCode:
 
 
 def _sign(options: argparse.Namespace) -> ExitCode:
+    from mender_client.app.passphrase import passphrase_of
+
     from .make import sign
 
-    return sign(options.artifact, key=options.key, output=options.output_path)
+    passphrase = passphrase_of(options.passphrase_file)
+    return sign(options.artifact, key=options.key, output=options.output_path, passphrase=passphrase)

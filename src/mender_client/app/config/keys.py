@@ -48,7 +48,20 @@ KEYS: tuple[Key, ...] = (
     Key("SkipVerify", FLAG, False, "true or false", "Trust every server. For a test bench only."),
     Key("HttpsClient.Certificate", TEXT, "", "path", "Client certificate (PEM) for mutual TLS."),
     Key("HttpsClient.Key", TEXT, "", "path", "The private key (PEM) of HttpsClient.Certificate."),
-    Key("Security.AuthPrivateKey", TEXT, "", "path", "Device key (PEM) that is used instead of a generated one."),
+    Key(
+        "Security.AuthPrivateKey",
+        TEXT,
+        "",
+        "path or pkcs11: address",
+        "Device key (PEM, or in a token) that is used instead of a generated one.",
+    ),
+    Key(
+        "Security.SSLEngine",
+        TEXT,
+        "",
+        "name",
+        "The openssl engine that reaches a pkcs11: key; default: the provider pkcs11 if it is there, else the engine.",
+    ),
     Key("ArtifactVerifyKey", TEXT, "", "path", "Public key (PEM): only Artifacts signed with it are installed."),
     Key("ArtifactVerifyKeys", PATHS, (), "list of paths", "Several such keys. Excludes ArtifactVerifyKey."),
     Key("DeviceTypeFile", TEXT, "", "path", "Holds device_type=TYPE; default: device_type in the data folder."),
@@ -88,6 +101,7 @@ EXAMPLES: dict[str, Any] = {
     "HttpsClient.Certificate": "/etc/mender/client.crt",
     "HttpsClient.Key": "/etc/mender/client.key",
     "Security.AuthPrivateKey": "/var/lib/mender/device.pem",
+    "Security.SSLEngine": "pkcs11",
     "ArtifactVerifyKey": "/etc/mender/artifact-verify.pem",
     "ArtifactVerifyKeys": ["/etc/mender/old.pem", "/etc/mender/new.pem"],
     "DeviceTypeFile": "/etc/mender/device_type",
@@ -105,7 +119,6 @@ ACCEPTED_KEYS: tuple[str, ...] = (
     "StateScriptRetryIntervalSeconds",
     "ModuleTimeoutSeconds",
     "HttpsClient.SSLEngine",
-    "Security.SSLEngine",
 )
 """Keys of the field that are known and have no effect here."""
 

@@ -23,6 +23,7 @@ class Config:
     client_certificate: str
     client_key: str
     auth_private_key: str
+    ssl_engine: str
     artifact_verify_keys: tuple[str, ...]
     artifact_verify_setting: str
     device_type_file: str
@@ -53,6 +54,7 @@ def build_config(values: Mapping[str, Any]) -> Config:
         client_certificate=values["HttpsClient.Certificate"],
         client_key=values["HttpsClient.Key"],
         auth_private_key=values["Security.AuthPrivateKey"],
+        ssl_engine=values["Security.SSLEngine"],
         artifact_verify_keys=(verify_key,) if verify_key else values["ArtifactVerifyKeys"],
         artifact_verify_setting="ArtifactVerifyKey" if verify_key else "ArtifactVerifyKeys",
         device_type_file=values["DeviceTypeFile"],

@@ -1,0 +1,67 @@
+"""The device key as the configuration and the command line name it: in a file or in a token, locked or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mender_client.core.devicekey import KeyType, fingerprint
+from mender_client.errors import ConfigError
+from mender_client.system.backend import choose_backend
+from mender_client.system.journal import JsonJournal
+from mender_client.system.keys import DeviceKey, no_passphrase
+
+from .config import Config
+from .paths import Paths
+
+if TYPE_CHECKING:
+    from mender_client.system.keys import Passphrase
+    from mender_client.system.token import TokenKey
+
+
+def device_key(config: Config, paths: Paths, passphrase: Passphrase = no_passphrase) -> DeviceKey | TokenKey:
+    """The key store: the generated key, or the one that the configuration names.
+
+    Raises:
+        ConfigError: the address of the key can't be used.
+    """
+    named = config.auth_private_key
+    if named.startswith("pkcs11:"):
+        return _token_key(named, config.ssl_engine, passphrase)
+    return DeviceKey(paths.below_root(named) if named else paths.key, choose_backend(), passphrase)
+
+
+def _token_key(address: str, engine: str, passphrase: Passphrase) -> TokenKey:
+    # imported where a token is configured: every other device does without the memory
+    from mender_client.core.tokenuri import parse_token_uri
+    from mender_client.system.token import TokenKey
+
+    try:
+        uri = parse_token_uri(address)
+    except ValueError as error:
+        raise ConfigError([f"Security.AuthPrivateKey: {error}"]) from error
+    return TokenKey(uri, passphrase, engine=engine)
+
+
+def prepare_key(key: DeviceKey | TokenKey, paths: Paths, *, replace: bool = False, kind: KeyType | None = None) -> bool:
+    """Make the device key unless there is one, and note why, so that it can be told when the server is asked.
+
+    Args:
+        key: the key store.
+        paths: where everything lies.
+        replace: make a new one in any case.
+        kind: the type that it must have, None for any.
+
+    Returns:
+        Whether a new key was made.
+
+    Raises:
+        KeyFileError: the key can't be used or made.
+        StorageError: the key can't be written.
+    """
+    is_new = key.ensure(replace=replace, kind=kind)
+    if is_new:
+        made = fingerprint(key.public_key_pem())
+        journal = JsonJournal(paths.journal)
+        if journal.load().accepted is not None:  # before that nobody will ask why it is another one
+            journal.update(lambda record: record.with_new_key(made, is_forced=replace))
+    return is_new

@@ -1,0 +1,54 @@
+"""What ``--passphrase-file`` names: read once, and only when a key is locked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mender_client.system.keys import Passphrase, no_passphrase
+
+from .paths import Paths
+
+_STANDARD_INPUT = "-"
+
+
+class PassphraseSource:
+    """What ``--passphrase-file`` names, read once and only when it is needed.
+
+    Args:
+        source: a file, or ``-`` for standard input.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._secret: bytes | None = None
+
+    def __call__(self) -> bytes:
+        """The passphrase.
+
+        Raises:
+            KeyFileError: it can't be read.
+        """
+        if self._secret is None:
+            from mender_client.system.secretfile import LONGEST_BYTES, check_secret, read_secret
+
+            if self._source == _STANDARD_INPUT:
+                line = sys.stdin.buffer.readline(LONGEST_BYTES + 2) if sys.stdin else b""
+                self._secret = check_secret(line, "passphrase", "standard input")
+            else:
+                self._secret = read_secret(Path(self._source), "passphrase")
+        return self._secret
+
+
+def passphrase_of(source: str | None, paths: Paths | None = None) -> Passphrase:
+    """The passphrase that an option names.
+
+    Args:
+        source: the value of ``--passphrase-file``, None when it isn't given.
+        paths: put the file below the root, like every file of the device; None: take it as it is.
+    """
+    if source is None:
+        return no_passphrase
+    if source != _STANDARD_INPUT and paths is not None:
+        source = str(paths.below_root(source))
+    return PassphraseSource(source)

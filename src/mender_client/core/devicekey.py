@@ -1,0 +1,129 @@
+"""The device key as bytes: its type, its fingerprint, and what stands in a private key file.
+
+A file is understood here before a crypto back end sees it, so that both back ends take and refuse the same files, in
+the same words.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import hashlib
+import re
+from dataclasses import dataclass, field
+
+
+class KeyType(enum.Enum):
+    """The types of device key that a server verifies (protocol: Authentication)."""
+
+    RSA = "rsa"
+    ECDSA = "ecdsa"
+    ED25519 = "ed25519"
+
+    @property
+    def title(self) -> str:
+        """Its name, for people."""
+        return {KeyType.RSA: "RSA", KeyType.ECDSA: "ECDSA", KeyType.ED25519: "Ed25519"}[self]
+
+
+_ALGORITHMS = {
+    bytes.fromhex("06092a864886f70d010101"): KeyType.RSA,
+    bytes.fromhex("06072a8648ce3d0201"): KeyType.ECDSA,
+    bytes.fromhex("06032b6570"): KeyType.ED25519,
+}
+"""The object identifier near the front of a SubjectPublicKeyInfo (RFC 3279, RFC 5480, RFC 8410)."""
+_FRONT_BYTES = 24
+
+_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
+_END = re.compile(rb"-----END ([A-Z0-9 ]+)-----")
+_ENCRYPTED = b"ENCRYPTED PRIVATE KEY"
+_USABLE = (b"PRIVATE KEY", _ENCRYPTED, b"RSA PRIVATE KEY", b"EC PRIVATE KEY")
+_WANTED = "it must hold one private key in PEM form"
+_HINTS = {
+    b"OPENSSH PRIVATE KEY": "it is in OpenSSH's own form; convert a copy of it with 'ssh-keygen -p -m PKCS8 -f FILE'",
+    b"TSS2 PRIVATE KEY": "it is a key inside a TPM; name it by a pkcs11: address",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PrivatePem:
+    """The one private key of a file.
+
+    Attributes:
+        pem: the key's block alone: PKCS#1, SEC1 or PKCS#8.
+        is_encrypted: whether it takes a passphrase to read it.
+    """
+
+    pem: bytes = field(repr=False)
+    is_encrypted: bool
+
+
+def key_type(public_key_pem: str) -> KeyType | None:
+    """The type of a public key (PEM SubjectPublicKeyInfo), or None when no server verifies it."""
+    front = _der(public_key_pem)[:_FRONT_BYTES]
+    return next((kind for identifier, kind in _ALGORITHMS.items() if identifier in front), None)
+
+
+def fingerprint(public_key_pem: str) -> str:
+    """SHA-256 of the key in DER form, in hexadecimal: what ``openssl pkey -pubin -outform DER | sha256sum`` prints."""
+    return hashlib.sha256(_der(public_key_pem)).hexdigest()
+
+
+def parse_private_key(text: bytes) -> PrivatePem:
+    """Find the one private key in a PEM file; certificates and parameters beside it are left out.
+
+    Args:
+        text: the content of the file.
+
+    Returns:
+        The key; whether its numbers make sense is for a back end to find out.
+
+    Raises:
+        ValueError: there is none, there are several, or it is of a form that isn't read; the message says so.
+    """
+    if not text.strip(b"\0 \t\r\n"):
+        raise ValueError("it is empty")
+    blocks = _blocks(text)
+    if not blocks:
+        raise ValueError(f"it holds no PEM block; {_WANTED}")
+    private = [block for block in blocks if block[0].endswith(b"PRIVATE KEY")]
+    if not private:
+        raise ValueError(f"it holds a {blocks[0][0].decode('ascii').lower()} and no private key; {_WANTED}")
+    if len(private) > 1:
+        raise ValueError(f"it holds {len(private)} private keys; give each a file of its own")
+    label, lines = private[0]
+    if label not in _USABLE:
+        raise ValueError(_HINTS.get(label) or "it is neither an RSA, an ECDSA nor an Ed25519 key")
+    is_encrypted = label == _ENCRYPTED or any(line.startswith(b"Proc-Type:") for line in lines)
+    pem = b"\n".join((b"-----BEGIN " + label + b"-----", *lines, b"-----END " + label + b"-----", b""))
+    return PrivatePem(pem, is_encrypted)
+
+
+def _blocks(text: bytes) -> list[tuple[bytes, list[bytes]]]:
+    """The PEM blocks of a file: label and lines."""
+    blocks: list[tuple[bytes, list[bytes]]] = []
+    is_open = False
+    for line in (one.strip() for one in text.splitlines()):
+        if begin := _BEGIN.fullmatch(line):
+            if is_open:
+                break
+            blocks.append((begin[1], []))
+            is_open = True
+        elif end := _END.fullmatch(line):
+            if not is_open or end[1] != blocks[-1][0]:
+                raise ValueError("it is damaged: the beginning and the end of a PEM block don't match")
+            is_open = False
+        elif is_open:
+            blocks[-1][1].append(line)
+    if is_open:
+        raise ValueError("it is cut off: a PEM block has no end")
+    return blocks
+
+
+def _der(pem: str) -> bytes:
+    lines = [line for line in pem.splitlines() if line and not line.startswith("-----")]
+    try:
+        return base64.b64decode("".join(lines), validate=True)
+    except (binascii.Error, ValueError):
+        return b""

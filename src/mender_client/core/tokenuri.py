@@ -1,0 +1,69 @@
+"""``pkcs11:`` addresses (RFC 7512): the PIN is taken out, since the rest goes onto command lines and into messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+SCHEME = "pkcs11:"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUri:
+    """The address of a key in a token.
+
+    Attributes:
+        address: the address without a PIN and without where one is to be found; may be shown.
+        pin: the PIN in it (``pin-value``), None for none; a secret.
+        pin_file: the file that holds the PIN (``pin-source``), empty for none.
+    """
+
+    address: str
+    pin: bytes | None = field(default=None, repr=False)
+    pin_file: str = ""
+
+
+def parse_token_uri(text: str) -> TokenUri:
+    """Take a ``pkcs11:`` address apart.
+
+    Args:
+        text: the address.
+
+    Raises:
+        ValueError: it says nothing about the key, or where its PIN is can't be used; the message never holds a PIN.
+    """
+    if not text.startswith(SCHEME):
+        raise ValueError("it must start with pkcs11:")
+    path, _, query = text[len(SCHEME) :].partition("?")
+    attributes, from_path = _divide(path.split(";"))
+    options, from_query = _divide(query.split("&"))
+    secrets = {**from_path, **from_query}
+    if not attributes:
+        raise ValueError("it names no key; write an address such as pkcs11:token=LABEL;object=LABEL")
+    address = SCHEME + ";".join(attributes) + ("?" + "&".join(options) if options else "")
+    pin, source = secrets.get("pin-value"), secrets.get("pin-source")
+    return TokenUri(
+        address,
+        None if pin is None else unquote_to_bytes(pin),
+        "" if source is None else _file(unquote_to_bytes(source).decode("utf-8", "replace")),
+    )
+
+
+def _divide(attributes: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """What may be shown, and what says the PIN; openssl takes the latter in both parts of an address."""
+    shown, secret = [], {}
+    for attribute in attributes:
+        name, _, value = attribute.partition("=")
+        if name.strip().lower().startswith("pin"):
+            secret[name.strip().lower()] = value
+        elif attribute:
+            shown.append(attribute)
+    return shown, secret
+
+
+def _file(source: str) -> str:
+    path = source.removeprefix("file://").removeprefix("file:")
+    if not path.startswith("/"):
+        raise ValueError("its pin-source must be the full path of a file that holds the PIN")
+    return path

@@ -1,0 +1,95 @@
+"""What the crypto back ends have in common: the protocol that both follow, and which of them is used."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from mender_client.core.devicekey import KeyType
+from mender_client.errors import KeyFileError
+
+RSA_BITS = 3072
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """A private key as a back end takes it.
+
+    Attributes:
+        file: where it comes from, for messages.
+        pem: one PEM block.
+        passphrase: what it is encrypted with, None when it isn't.
+    """
+
+    file: Path
+    pem: bytes = field(repr=False)
+    passphrase: bytes | None = field(default=None, repr=False)
+
+
+class UnusableKeyError(KeyFileError):
+    """A private key that can't be used; whoever knows what the key is for adds what to do.
+
+    Args:
+        key: the key's file.
+        reason: what is wrong with it.
+        remedy: what to do, where it is the same for every key; empty where it depends on what the key is for.
+    """
+
+    def __init__(self, key: Path, reason: str, remedy: str = "") -> None:
+        super().__init__(f"cannot use the key {key}: {reason}" + (f"; {remedy}" if remedy else ""))
+        self.reason = reason
+        self.remedy = remedy
+
+
+class Backend(Protocol):
+    """What a crypto back end can do. Private keys that it can't use are an ``UnusableKeyError``."""
+
+    def generate(self, kind: KeyType, passphrase: bytes | None = None) -> bytes:
+        """A new private key, PEM PKCS#8: RSA of 3072 bits, ECDSA on P-256, or Ed25519.
+
+        Args:
+            kind: its type.
+            passphrase: what to encrypt it with; None: not at all.
+        """
+
+    def public_key_pem(self, key: PrivateKey) -> str:
+        """The public key of a private key, PEM SubjectPublicKeyInfo."""
+
+    def sign(self, key: PrivateKey, message: bytes) -> bytes:
+        """RSA PKCS#1 v1.5 or ECDSA (DER) with SHA-256, or Ed25519, by the type of the key."""
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether the key made the signature (an ECDSA signature in DER).
+
+        Raises:
+            KeyFileError: the public key can't be used.
+        """
+
+
+def choose_backend() -> Backend:
+    """``cryptography`` if it is installed, else the ``openssl`` program."""
+    if importlib.util.find_spec("cryptography"):
+        from .cryptolib import CryptographyBackend
+
+        return CryptographyBackend()
+    from .openssl import OpensslBackend
+
+    return OpensslBackend()
+
+
+def unreadable(key: PrivateKey) -> UnusableKeyError:
+    """A private key that a back end can't read."""
+    if key.passphrase is None:
+        return UnusableKeyError(key.file, "it is damaged, or of a type that no server verifies")
+    return UnusableKeyError(
+        key.file,
+        "the passphrase is wrong, or the key is damaged",
+        "give the right one with --passphrase-file FILE",
+    )
+
+
+def broken_public_key() -> KeyFileError:
+    """A public key that a back end can't read."""
+    return KeyFileError("cannot use the public key: it is no public key in PEM form; put the right file in its place")

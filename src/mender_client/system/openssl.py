@@ -1,0 +1,143 @@
+"""The crypto back end of devices without compiled packages: the ``openssl`` program.
+
+No key, passphrase or PIN stands on its command line or in its environment; what it wants by name gets a file in
+memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from mender_client.core.devicekey import KeyType, key_type
+from mender_client.errors import KeyFileError, ScriptError
+
+from .backend import RSA_BITS, PrivateKey, broken_public_key, unreadable
+from .process import ProgramError, ScriptLimits, run_script
+
+_GENERATE = ScriptLimits(seconds=900.0)  # an RSA key can take minutes on a small processor
+_USE = ScriptLimits(seconds=60.0, output_bytes=65536)
+_ALGORITHMS: dict[KeyType, Sequence[str]] = {
+    KeyType.RSA: ("RSA", "-pkeyopt", f"rsa_keygen_bits:{RSA_BITS}"),
+    KeyType.ECDSA: ("EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:named_curve"),
+    KeyType.ED25519: ("ED25519",),
+}
+
+
+class OpensslCall:
+    """One run of the program: what it reads is in memory, and a secret goes there too, unseen by others.
+
+    Args:
+        program: its name or path.
+        secret: a passphrase or PIN, None for none.
+        option: the option by which the program takes the secret.
+    """
+
+    def __init__(self, program: str, secret: bytes | None = None, option: str = "-passin") -> None:
+        self._program = program
+        self._secret = secret
+        self._option = option
+        self._stack = ExitStack()
+        self._descriptors: list[int] = []
+
+    def __enter__(self) -> OpensslCall:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def file(self, data: bytes) -> str:
+        """Give the program some bytes; returns the name under which it finds them."""
+        descriptor = os.memfd_create("mender", os.MFD_CLOEXEC)
+        self._stack.callback(os.close, descriptor)
+        self._descriptors.append(descriptor)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return f"/proc/self/fd/{descriptor}"
+
+    def run(self, arguments: Sequence[str], action: str, *, limits: ScriptLimits = _USE) -> bytes:
+        """Run the program to its end.
+
+        Args:
+            arguments: the subcommand and its arguments, without the secret.
+            action: what this does, for messages: cannot ACTION.
+            limits: time and output.
+
+        Returns:
+            What it printed.
+
+        Raises:
+            ProgramError: it ran and failed.
+            KeyFileError: it can't be run, or took too long.
+        """
+        subcommand, *others = arguments
+        if self._secret is not None:
+            self.file(self._secret + b"\n")
+            others = [self._option, f"fd:{self._descriptors[-1]}", *others]
+        try:
+            return run_script([self._program, subcommand, *others], limits=limits, pass_descriptors=self._descriptors)
+        except ProgramError:
+            raise
+        except ScriptError as error:
+            raise KeyFileError(f"cannot {action}: {error}") from error
+
+
+class OpensslBackend:
+    """The ``openssl`` program; see ``backend.Backend``.
+
+    Args:
+        program: its name or path.
+    """
+
+    def __init__(self, program: str = "openssl") -> None:
+        self._program = program
+
+    def generate(self, kind: KeyType, passphrase: bytes | None = None) -> bytes:
+        with OpensslCall(self._program, passphrase, "-pass") as call:
+            cipher = [] if passphrase is None else ["-aes-256-cbc"]
+            return call.run(["genpkey", "-algorithm", *_ALGORITHMS[kind], *cipher], "make a key", limits=_GENERATE)
+
+    def public_key_pem(self, key: PrivateKey) -> str:
+        with OpensslCall(self._program, key.passphrase) as call:
+            try:
+                output = call.run(["pkey", "-in", call.file(key.pem), "-pubout"], f"read the key {key.file}")
+            except ProgramError as error:
+                raise unreadable(key) from error
+        return output.decode("ascii", "replace")
+
+    def sign(self, key: PrivateKey, message: bytes) -> bytes:
+        is_ed25519 = key_type(self.public_key_pem(key)) is KeyType.ED25519
+        with OpensslCall(self._program, key.passphrase) as call:
+            private, data = call.file(key.pem), call.file(message)
+            if is_ed25519:
+                arguments = ["pkeyutl", "-sign", "-rawin", "-inkey", private, "-in", data]
+            else:
+                arguments = ["dgst", "-sha256", "-sign", private, data]
+            try:
+                return call.run(arguments, f"sign with {key.file}")
+            except ProgramError as error:
+                raise KeyFileError(f"cannot sign with {key.file}: {error}") from error
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        with OpensslCall(self._program) as call:
+            key, made, data = call.file(public_key), call.file(signature), call.file(message)
+            if key_type(public_key.decode("ascii", "replace")) is KeyType.ED25519:
+                arguments = ["pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", key, "-sigfile", made, "-in", data]
+            else:
+                arguments = ["dgst", "-sha256", "-verify", key, "-signature", made, data]
+            try:
+                call.run(arguments, "verify a signature")
+            except ProgramError:
+                self._check_public(public_key)
+                return False
+            return True
+
+    def _check_public(self, public_key: bytes) -> None:
+        """Tell a wrong signature from a wrong key: openssl fails alike for both."""
+        with OpensslCall(self._program) as call:
+            try:
+                call.run(["pkey", "-pubin", "-in", call.file(public_key), "-noout"], "read a public key")
+            except ProgramError as error:
+                raise broken_public_key() from error

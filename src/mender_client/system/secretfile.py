@@ -1,0 +1,49 @@
+"""A file that holds one secret on its first line: a passphrase or a PIN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mender_client.errors import KeyFileError
+
+from .files import storage_error
+
+LONGEST_BYTES = 1000
+"""The openssl program takes no more."""
+
+
+def read_secret(file: Path, noun: str) -> bytes:
+    """Read a secret.
+
+    Args:
+        file: holds it on its first line.
+        noun: what it is, for messages.
+
+    Raises:
+        KeyFileError: the file can't be read, or there is no usable secret in it; the message never holds it.
+    """
+    try:
+        with file.open("rb") as stream:
+            line = stream.readline(LONGEST_BYTES + 2)
+    except OSError as error:
+        raise KeyFileError(str(storage_error(f"read the {noun} file", file, error))) from error
+    return check_secret(line, noun, str(file))
+
+
+def check_secret(line: bytes, noun: str, source: str) -> bytes:
+    """Make a secret of the first line of its file.
+
+    Args:
+        line: the line, with its end.
+        noun: what it is, for messages.
+        source: where it comes from, for messages.
+
+    Raises:
+        KeyFileError: it is empty, too long or holds a NUL byte.
+    """
+    secret = line.rstrip(b"\r\n")
+    if not secret:
+        raise KeyFileError(f"cannot use the {noun}: the first line of {source} is empty; write it there")
+    if len(secret) > LONGEST_BYTES or b"\0" in secret:
+        raise KeyFileError(f"cannot use the {noun}: {source} holds more than {LONGEST_BYTES} bytes, or a NUL byte")
+    return secret

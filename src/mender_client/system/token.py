@@ -1,0 +1,149 @@
+"""A device key that never leaves its hardware: a ``pkcs11:`` address, reached through the ``openssl`` program.
+
+The program loads a provider or an engine that speaks PKCS#11. The key's address stands on its command line; the PIN
+never does. A token locks itself after a few wrong PINs, so a PIN that it has refused is not tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mender_client.core.devicekey import KeyType, key_type
+from mender_client.core.tokenuri import TokenUri
+from mender_client.errors import KeyFileError
+
+from .keys import Passphrase
+from .openssl import OpensslCall
+from .process import ProgramError
+from .secretfile import read_secret
+
+_DEFAULT = "pkcs11"
+_HOW = "give it with --passphrase-file FILE, or by pin-source=/FILE in the address"
+_CAUSES = (
+    ("PIN incorrect", f"the token refuses the PIN; {_HOW}"),
+    ("PIN invalid", f"the token refuses the PIN; {_HOW}"),
+    ("PIN locked", "the token is locked after wrong PINs; unlock it with its own tools"),
+    ("No PIN code was entered", f"the token wants a PIN; {_HOW}"),
+    ("No matching initialized token", "there is no such token; see that it is plugged in, and its label is right"),
+    ("Unable to load module", "the PKCS#11 module can't be loaded; name the right one in openssl.cnf"),
+    ("Invalid engine", "openssl has no such engine; install it (Debian: libengine-pkcs11-openssl)"),
+    ("private key was not found", "the token has no such private key; see 'pkcs11-tool --list-objects --login'"),
+)
+"""What the engine says, and what that means to the operator."""
+
+
+class TokenKey:
+    """A device key in a token. See ``core.ports.KeyStore``.
+
+    Args:
+        uri: which key.
+        passphrase: gives the PIN; None from it: the PIN is where the address says.
+        engine: the openssl engine that reaches the token; empty: the provider pkcs11 if openssl has it, else the
+            engine pkcs11.
+        program: the openssl program.
+    """
+
+    def __init__(self, uri: TokenUri, passphrase: Passphrase, *, engine: str = "", program: str = "openssl") -> None:
+        self._uri = uri
+        self._passphrase = passphrase
+        self._engine = engine
+        self._program = program
+        self._is_provider: bool | None = False if engine else None
+        self._public_key_pem = ""
+        self._refusal = ""
+
+    @property
+    def location(self) -> str:
+        """Where the key is, for people."""
+        return self._uri.address
+
+    def ensure(self, *, replace: bool = False, kind: KeyType | None = None) -> bool:
+        """See that the key can be used; a key in a token is never made or replaced here.
+
+        Returns:
+            False: no key was made.
+
+        Raises:
+            KeyFileError: the key can't be used, or a new one was wanted.
+        """
+        if replace:
+            raise KeyFileError(
+                f"cannot replace the key {self.location}: it is in a token; make a new one with the token's own tools"
+            )
+        present = key_type(self.public_key_pem())
+        if kind not in (None, present):
+            raise KeyFileError(
+                f"cannot make another key: {self.location} is of another type and in a token; make one with the "
+                "token's own tools"
+            )
+        return False
+
+    def public_key_pem(self) -> str:
+        """The public key, PEM SubjectPublicKeyInfo.
+
+        Raises:
+            KeyFileError: the key can't be used.
+        """
+        if not self._public_key_pem:
+            with OpensslCall(self._program, self._pin()) as call:
+                form = [] if self._has_provider() else ["-inform", "engine"]
+                public = self._run(call, ["pkey", *self._loading(), *form, "-in", self._uri.address, "-pubout"])
+            text = public.decode("ascii", "replace")
+            if key_type(text) is None:
+                raise self._error("it is neither an RSA, an ECDSA nor an Ed25519 key")
+            self._public_key_pem = text
+        return self._public_key_pem
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign a message with the device key.
+
+        Raises:
+            KeyFileError: the key can't be used.
+        """
+        is_ed25519 = key_type(self.public_key_pem()) is KeyType.ED25519
+        form = [] if self._has_provider() else ["-keyform", "engine"]
+        with OpensslCall(self._program, self._pin()) as call:
+            key, data = self._uri.address, call.file(message)
+            if is_ed25519:
+                return self._run(
+                    call, ["pkeyutl", *self._loading(), *form, "-sign", "-rawin", "-inkey", key, "-in", data]
+                )
+            return self._run(call, ["dgst", *self._loading(), *form, "-sha256", "-sign", key, data])
+
+    def _pin(self) -> bytes | None:
+        pin = self._passphrase()
+        if pin is not None:
+            return pin
+        if self._uri.pin is not None:
+            return self._uri.pin
+        return read_secret(Path(self._uri.pin_file), "PIN") if self._uri.pin_file else None
+
+    def _has_provider(self) -> bool:
+        if self._is_provider is None:
+            try:
+                with OpensslCall(self._program) as call:
+                    call.run(["list", "-providers", "-provider", _DEFAULT], f"use the key {self.location}")
+                self._is_provider = True
+            except ProgramError:
+                self._is_provider = False
+        return self._is_provider
+
+    def _loading(self) -> Sequence[str]:
+        if self._has_provider():
+            return ["-provider", "default", "-provider", _DEFAULT]
+        return ["-engine", self._engine or _DEFAULT]
+
+    def _run(self, call: OpensslCall, arguments: Sequence[str]) -> bytes:
+        if self._refusal:
+            raise self._error(self._refusal)
+        try:
+            return call.run(arguments, f"use the key {self.location}")
+        except ProgramError as error:
+            cause = next((meaning for words, meaning in _CAUSES if words in error.complaint), str(error))
+            if cause.startswith("the token refuses"):
+                self._refusal = f"{cause}; it is not tried again before a restart, lest the token lock itself"
+            raise self._error(self._refusal or cause) from error
+
+    def _error(self, reason: str) -> KeyFileError:
+        return KeyFileError(f"cannot use the key {self.location}: {reason}")
