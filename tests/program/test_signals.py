@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from mender_client.devserver import Fault
-from program.stage import LEAVE, Device, wait_until
+from program.stage import LEAVE, MAC, PATIENCE_S, SUCCEED, Device, wait_until
 
 ENDS = (signal.SIGTERM, signal.SIGINT)
+IDENTITY_SCRIPT = "usr/share/mender/identity/mender-device-identity"
 
 
 @pytest.mark.parametrize("number", ENDS)
@@ -92,3 +95,27 @@ def test_hanging_inventory_script_does_not_hold_the_daemon(device: Device) -> No
     wait_until(lambda: (device.root / "pid").exists())
     daemon.send(signal.SIGTERM)
     assert 0 == daemon.wait_exit(within=2.0)
+
+
+def test_inherited_signals(device: Device) -> None:
+    """What the daemon inherited as blocked or ignored is neither for its scripts nor for the sub-updater."""
+    shown = 'grep -E "^Sig(Blk|Ign)" /proc/$$/status >"{}"'
+    seen = {name: device.root / name for name in ("by-script", "by-sub-updater")}
+    device.write_script(IDENTITY_SCRIPT, shown.format(seen["by-script"]) + f"\necho mac={MAC}")
+    device.write("plan", shown.format(seen["by-sub-updater"]) + "\n" + SUCCEED)
+    deployment = device.deploy("release-2")
+    code = (
+        "import os, signal, sys\n"
+        "for name in ('HUP', 'CHLD', 'TERM', 'USR1'): signal.signal(getattr(signal, f'SIG{name}'), signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGALRM))\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(device.program), "--root", str(device.root), "daemon", "--no-syslog"],
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    device.wait_status(deployment, "success")
+    for file in seen.values():
+        blocked, ignored = (int(line.split()[1], 16) for line in file.read_text().splitlines())
+        assert (0, 0) == (blocked, ignored)

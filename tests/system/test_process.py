@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
@@ -303,3 +304,67 @@ def test_output_through_a_planted_link(script: MakeScript, tmp_path: Path) -> No
     with pytest.raises(ScriptError, match=r"cannot open .*output\.log for the output of .*: Too many levels"):
         SystemProcesses(tmp_path / "output.log").spawn([script("true")], {})
     assert not (tmp_path / "victim").exists()
+
+
+def test_parent_killed_before_the_start(script: MakeScript, tmp_path: Path) -> None:
+    """Killed while the child is about to start the program, the parent leaves a child that starts it.
+
+    And a lock that the parent held is nobody's before the trace is there, so that nobody can miss it.
+    """
+    os.mkfifo(tmp_path / "trace")  # opening it keeps the child waiting until somebody reads
+    path = script(f"touch '{tmp_path}/started'")
+    code = (
+        "import fcntl, pathlib; from mender_client.system.process import SystemProcesses\n"
+        f"lock = open({str(tmp_path / 'lock')!r}, 'w'); fcntl.flock(lock, fcntl.LOCK_EX); print('held', flush=True)\n"
+        f"SystemProcesses(pathlib.Path({str(tmp_path / 'trace')!r})).spawn([{path!r}], {{}})"
+    )
+    with (
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent,
+        open(tmp_path / "lock", "w") as lock,
+    ):
+        assert parent.stdout is not None
+        assert b"held\n" == parent.stdout.readline()
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        assert eventually(lambda: bool(children.read_text()))
+        parent.kill()
+        parent.wait()
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert not (tmp_path / "started").exists()
+        with open(tmp_path / "trace", "rb"):
+            assert eventually((tmp_path / "started").exists)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def test_trace_that_cannot_be_left(script: MakeScript, tmp_path: Path) -> None:
+    """Without a trace nothing is started, and the error says why there is none."""
+    processes = SystemProcesses(tmp_path / "no folder" / "output.log")
+    with pytest.raises(ScriptError, match=r"cannot open .*output\.log for the output of .*: No such file or directory"):
+        processes.spawn([script(f"touch '{tmp_path}/started'")], {})
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
+def test_umask(script: MakeScript, tmp_path: Path, umask: int) -> None:
+    """Whatever our umask: a script's is 077, the sub-updater's 022, and its output is private."""
+    log = tmp_path / "output.log"
+    code = (
+        f"import os, pathlib; os.umask({umask}); from mender_client.system.process import *\n"
+        f"print(run_script([{script('umask')!r}], limits=ScriptLimits()).decode())\n"
+        f"os.waitpid(SystemProcesses(pathlib.Path({str(log)!r})).spawn([{script('umask')!r}], {{}}).pid, 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=True)
+    assert ("0077", "0022") == (done.stdout.strip(), log.read_text().strip())
+    assert 0o600 == stat.S_IMODE(log.stat().st_mode)
+
+
+def test_spawned_sees_nothing_of_ours(script: MakeScript, tmp_path: Path) -> None:
+    """The sub-updater runs in /, reads nothing, and inherits no descriptor, not even one that is inheritable."""
+    output = tmp_path / "output.log"
+    with open(tmp_path / "secret", "w") as secret:
+        os.set_inheritable(secret.fileno(), True)
+        body = 'pwd; for f in /proc/$$/fd/[012]; do readlink "$f"; done; readlink /proc/$$/fd/*'
+        os.waitpid(SystemProcesses(output).spawn([script(body)], {}).pid, 0)
+    lines = output.read_text().splitlines()
+    assert ["/", "/dev/null", str(output), str(output)] == lines[:4]
+    assert str(tmp_path / "secret") not in lines

@@ -161,15 +161,27 @@ class WorldProcesses:
         self._world = world
 
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
-        """Start it, its trace first."""
+        """Start it: the child leaves its trace and becomes the sub-updater, whatever happens to the client."""
+        starts = self._world.starts.total()
+        try:
+            return self._spawn(argv[0], dict(variables))
+        except Cut as cut:
+            is_begun = self.has_spawned() and self._world.options.can_spawn
+            if cut.kind is Kind.KILL and is_begun and self._world.starts.total() == starts:
+                self._world.spawn(dict(variables), steps=0)
+            raise
+
+    def _spawn(self, program: str, variables: dict[str, str]) -> Hands:
         if not self.has_spawned():
             try:
                 self._world.disk.write_atomic(SUB_UPDATER_LOG, b"", "leave the trace")
             except StorageError as error:
                 raise ScriptError(str(error)) from error
         if not self._world.options.can_spawn:
-            raise ScriptError(f"cannot run {argv[0]}: exec format error; check its first line")
-        return self._world.power.do("spawn", lambda: self._world.spawn(dict(variables)))
+            raise ScriptError(f"cannot run {program}: exec format error; check its first line")
+        return self._world.power.do(
+            "spawn", lambda: self._world.spawn(variables, steps=self._world.options.eager_steps)
+        )
 
     def has_spawned(self) -> bool:
         """Whether there is a trace."""
@@ -286,14 +298,14 @@ class World:
 
     # -- processes ---------------------------------------------------------------------------------------------
 
-    def spawn(self, variables: dict[str, str]) -> Hands:
-        """Start the sub-updater."""
+    def spawn(self, variables: dict[str, str], *, steps: int) -> Hands:
+        """Start the sub-updater and let it do so many steps."""
         run = SubUpdater(self, variables)
         if run.deployment_id in self._deeds:
             self.doubled.append(run.deployment_id)
         self.starts[run.deployment_id] += 1
         process = self._begin(run, run.hand_over(), is_boot_service=False)
-        for _ in range(self.options.eager_steps):
+        for _ in range(steps):
             if self.process is process:
                 self._step_process()
         return process.hands

@@ -190,9 +190,11 @@ def _start(
     from .config import load_config
     from .guard import check_configuration_files, check_files
     from .logs import set_up_logging
+    from .signals import forget_inherited_signals
 
     paths = _paths(options)
     check_configuration_files(paths)
+    forget_inherited_signals()
     loaded = load_config(paths.config, paths.fallback_config, is_server_needed=is_server_needed)
     set_up_logging(
         level=options.log_level or loaded.config.daemon_log_level,

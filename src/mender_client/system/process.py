@@ -7,6 +7,7 @@ script together with everything that it started.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
@@ -26,6 +27,12 @@ CLEAN_ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
 }
+SCRIPT_UMASK = 0o077
+"""What a script leaves behind is for our user alone."""
+
+SPAWNED_UMASK = 0o022
+"""The sub-updater writes files of the system, artifact_info for one, that others read: what init gives to services."""
+
 _KEPT_OF_STDERR = 4096
 _GRACE_SECONDS = 2.0
 
@@ -86,6 +93,7 @@ def run_script(
             stderr=subprocess.PIPE,
             env=dict(CLEAN_ENVIRONMENT),
             cwd="/",
+            umask=SCRIPT_UMASK,
             start_new_session=True,
             pass_fds=tuple(pass_descriptors),
         )
@@ -173,6 +181,23 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         return
 
 
+def _leave_trace(output: Path, told: int) -> None:
+    """In the child: make both outputs go to the file, and the file durable.
+
+    Args:
+        output: the file.
+        told: where the number of an error goes.
+    """
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        sync_folder(output.parent)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+    except OSError as error:
+        os.write(told, bytes([error.errno or errno.EIO]))
+        raise
+
+
 class SystemProcesses:
     """Starts programs that outlive us and finds them again; see ``core.ports.Processes``.
 
@@ -188,7 +213,9 @@ class SystemProcesses:
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
         """Start a program in a session of its own.
 
-        The file for its output is there, durably, before it starts: after a power cut no file means no start.
+        The child makes the file for its output, durably, and then becomes the program. So without the file nothing was
+        started, also after a power cut; and with it the program starts, even if we are killed meanwhile. A lock that
+        we hold by flock is the child's too until then: nobody can take it who doesn't see the file.
 
         Args:
             argv: the program and its arguments.
@@ -197,26 +224,27 @@ class SystemProcesses:
         Raises:
             ScriptError: it can't be started, or the file for its output can't be opened.
         """
+        reason, told = os.pipe()
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self._output, flags, 0o600)
-        except OSError as error:
-            raise ScriptError(f"cannot open {self._output} for the output of {argv[0]}: {error.strerror}") from error
-        try:
-            sync_folder(self._output.parent)
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # the child runs a few system calls of ours, nothing that takes a lock
                 list(argv),
                 stdin=subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 env={**CLEAN_ENVIRONMENT, **variables},
                 cwd="/",
+                umask=SPAWNED_UMASK,
                 start_new_session=True,
+                preexec_fn=lambda: _leave_trace(self._output, told),
             )
         except OSError as error:
             raise ScriptError(f"cannot run {argv[0]}: {error.strerror}; {_remedy(error)}") from error
+        except subprocess.SubprocessError as error:
+            why = os.strerror(os.read(reason, 1)[0])
+            raise ScriptError(f"cannot open {self._output} for the output of {argv[0]}: {why}") from error
         finally:
-            os.close(descriptor)
+            os.close(reason)
+            os.close(told)
         process.returncode = 0  # not ours to wait for: init adopts it when we exit
         return self._identify(process.pid) or Hands(process.pid, self._boot_id(), 0)
 
