@@ -99,7 +99,7 @@ def test_hanging_inventory_script_does_not_hold_the_daemon(device: Device) -> No
 
 def test_inherited_signals(device: Device) -> None:
     """What the daemon inherited as blocked or ignored is neither for its scripts nor for the sub-updater."""
-    shown = 'grep -E "^Sig(Blk|Ign)" /proc/$$/status >"{}"'
+    shown = 'grep -E "^Sig(Blk|Ign)" /proc/self/status >"{}"'
     seen = {name: device.root / name for name in ("by-script", "by-sub-updater")}
     device.write_script(IDENTITY_SCRIPT, shown.format(seen["by-script"]) + f"\necho mac={MAC}")
     device.write("plan", shown.format(seen["by-sub-updater"]) + "\n" + SUCCEED)
