@@ -7,10 +7,12 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell echo $$(( 2 * $$(nproc) )))
 DEMO_STAMP := $(VENV)/.has-devserver
 DEV_STAMP := $(VENV)/.has-dev
+LOCK = "$(BIN)/uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
 SOURCES := src tests benchmarks demo tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint format docs site
+.PHONY: help venv demo test check lint format docs site dist zipapp lock audit
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +50,20 @@ docs: $(DEV_STAMP) ## write anew what is generated: reference, manual pages, she
 site: $(DEV_STAMP) ## build the documents as a site into site/, strictly
 	NO_MKDOCS_2_WARNING=1 "$(BIN)/mkdocs" build --strict
 
+dist: $(DEV_STAMP) ## wheel, sdist, zipapp, SBOM and SHA256SUMS in dist/: the same bytes every time
+	"$(BIN)/python" tools/dist.py dist
+
+zipapp: $(DEV_STAMP) ## the client and urllib3 in one file, dist/mender-python-client.pyz
+	@mkdir -p dist
+	"$(BIN)/python" tools/zipapp_file.py dist/mender-python-client.pyz
+
+lock: $(DEV_STAMP) ## pin and hash anew what developers and devices install, in requirements/
+	$(LOCK) --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --constraint requirements/dev.txt --output-file requirements/device.txt pyproject.toml
+
+audit: $(DEV_STAMP) ## ask the public advisories about all that is pinned; needs the internet
+	"$(BIN)/pip-audit" --strict --disable-pip --require-hashes --requirement requirements/dev.txt
+
 define make_venv
 	@test -x "$(BIN)/python" || { \
 		"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -56,7 +72,7 @@ define make_venv
 		}; \
 		"$(PYTHON)" -m venv "$(VENV)"; \
 	}
-	@echo 'installing into $(VENV) (once, and when pyproject.toml changes)' >&2
+	@echo 'installing into $(VENV) (once, and when what it needs changes)' >&2
 endef
 
 $(DEMO_STAMP): pyproject.toml
@@ -64,7 +80,8 @@ $(DEMO_STAMP): pyproject.toml
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable '.[devserver]'
 	@touch "$@"
 
-$(DEV_STAMP): pyproject.toml
+$(DEV_STAMP): pyproject.toml requirements/dev.txt
 	$(make_venv)
-	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch "$@" "$(DEMO_STAMP)"

@@ -146,7 +146,9 @@ def _plug_card_in(root: Path) -> None:
     for name, content in (("type", "1"), ("addr_assign_type", "0"), ("address", MAC), ("ifindex", "2")):
         _write(net / CARD / name, content)
     for script in ("identity/mender-device-identity", "inventory/mender-inventory-network"):
-        wrapper = ON_THIS_CARD.format(script=_quoted(SUPPORT / script), net=_quoted(net))
+        # a copy, because a client in a container or chroot sees nothing but the device's folder
+        copied = shutil.copy(SUPPORT / script, root / "usr/bin")
+        wrapper = ON_THIS_CARD.format(script=_quoted(copied), net=_quoted(net))
         _write_script(root / "usr/share/mender" / script, wrapper)
 
 
@@ -159,6 +161,6 @@ def _write_script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def _quoted(path: Path) -> str:
+def _quoted(path: Path | str) -> str:
     """A path as one word of the shell."""
     return "'" + str(path).replace("'", "'\\''") + "'"

@@ -70,13 +70,21 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="deploy this .mender file first; the device is made to fit it (default: one is written)",
     )
     parser.add_argument(
+        "--client",
+        type=Path,
+        metavar="PROGRAM",
+        help="the client to run on the device, such as a zipapp (default: the one that is installed here)",
+    )
+    parser.add_argument(
         "--keep", action="store_true", help="leave server and device running at the end, and say how to play with them"
     )
     return parser.parse_args(arguments)
 
 
 def _play(options: argparse.Namespace, timeline: Timeline, signals: StopSignals) -> int:
-    client = _program("mender-python-client")
+    client = options.client.absolute() if options.client else _program("mender-python-client")
+    if not os.access(client, os.X_OK):
+        raise DeviceError(f"cannot run {client}: name a program")
     adopt_orphans()
     with contextlib.ExitStack() as stack:
         with signals.held_back():

@@ -266,6 +266,11 @@ def _hand_over(config: Config, paths: Paths, lock: LockFile) -> HandOver:
 def _own_program() -> str:
     """The path of this program, for a sub-updater that has to call it back; it may live in a virtual environment."""
     name = "mender-python-client"
+    archive: str | None = getattr(__spec__.loader, "archive", None)
+    if archive is not None:  # the zipapp, whatever it is called
+        if not os.access(archive, os.X_OK):
+            _logger.warning("the sub-updater cannot call %s back: make it executable", archive)
+        return os.path.abspath(archive)
     called = os.path.abspath(sys.argv[0])
     beside = os.path.join(os.path.dirname(sys.executable), name)
     for path in (called, beside):

@@ -1,0 +1,95 @@
+"""The zipapp: one file that updates a device with Python, openssl and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from program.conftest import MakeDevice
+from program.stage import wait_until
+
+PROJECT = Path(__file__).resolve().parents[2]
+ONE_MIB = 1024 * 1024
+
+
+def build(project: Path, target: Path, **how: int) -> Path:
+    """Write the zipapp of a source tree."""
+    command = [sys.executable, str(project / "tools/zipapp_file.py"), str(target)]
+    subprocess.run(command, check=True, timeout=60, **how)  # type: ignore[call-overload]
+    return target
+
+
+@pytest.fixture(scope="module")
+def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The zipapp of this checkout, under a name of somebody's own."""
+    return build(PROJECT, tmp_path_factory.mktemp("zipapp") / "updates.pyz")
+
+
+@pytest.fixture
+def isolated(zipapp: Path, tmp_path: Path) -> Path:
+    """The same, started by this Python without any package that is installed."""
+    program = tmp_path / "client.pyz"
+    program.write_bytes(f"#!{sys.executable} -IS\n".encode() + zipapp.read_bytes().partition(b"\n")[2])
+    program.chmod(0o755)
+    return program
+
+
+def test_it_updates_a_device(make_device: MakeDevice, isolated: Path) -> None:
+    """It makes its key, installs an update over TLS, and is called back by the sub-updater."""
+    device = make_device(program=isolated, is_preauthorized=False)
+    device.server.auto_accept = True
+    assert 0 == device.run("bootstrap").returncode
+    assert 0 == device.run("send-inventory").returncode
+    device.id = device.server.devices()[0].id
+    deployment = device.deploy("release-2")
+    assert 0 == device.daemon().wait_exit()
+    device.wait_status(deployment, "success")
+    wait_until(lambda: not device.lock.exists())
+    assert ["downloading", "installing", "success"] == device.statuses(deployment)
+    assert f"MENDER_CLIENT={isolated}" in (device.root / "environment").read_text().splitlines()
+
+
+def test_it_is_small_and_has_what_it_needs(zipapp: Path) -> None:
+    """It has at most 1 MiB: client, urllib3 and both licences, without the dev server."""
+    assert zipapp.stat().st_size <= ONE_MIB
+    names = zipfile.ZipFile(zipapp).namelist()
+    assert {"__main__.py", "mender_client", "urllib3", "licenses"} == {name.split("/")[0] for name in names}
+    assert 2 == sum(name.startswith("licenses/") for name in names)
+    assert [] == [name for name in names if "devserver" in name]
+
+
+def test_the_same_bytes_twice(zipapp: Path, tmp_path: Path) -> None:
+    """Another folder, other times and another umask give the same file."""
+    copy = tmp_path / "elsewhere"
+    for folder in ("src", "tools"):
+        shutil.copytree(PROJECT / folder, copy / folder, copy_function=shutil.copyfile)
+    shutil.copyfile(PROJECT / "LICENSE", copy / "LICENSE")
+    again = build(copy, tmp_path / "again.pyz", umask=0o077)
+    assert zipapp.read_bytes() == again.read_bytes()
+    assert 0o755 == again.stat().st_mode & 0o777
+
+
+def test_an_old_python_is_refused_plainly(zipapp: Path) -> None:
+    """Python before 3.10 gets one line that says so."""
+    old = sorted(Path.home().glob(".pyenv/versions/3.[6-9].*/bin/python"))
+    if not old:
+        pytest.skip("there is no Python before 3.10 at hand")
+    done = subprocess.run([str(old[-1]), str(zipapp)], capture_output=True, text=True, timeout=30, check=False)
+    version = ".".join(old[-1].parts[-3].split(".")[:2])
+    expected = f"mender-python-client: cannot run on Python {version}; 3.10 or newer is needed\n"
+    assert (1, expected) == (done.returncode, done.stderr)
+
+
+def test_what_cannot_be_called_back_says_so(make_device: MakeDevice, isolated: Path) -> None:
+    """A zipapp that is not executable, run by naming Python, warns that a sub-updater can't call it."""
+    device = make_device()
+    isolated.chmod(0o644)
+    command = [sys.executable, "-IS", str(isolated), "--root", str(device.root), "check-update"]
+    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=60, check=False)
+    assert f"the sub-updater cannot call {isolated} back: make it executable" in done.stderr

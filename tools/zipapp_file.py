@@ -1,0 +1,77 @@
+"""Makes ``mender-python-client.pyz``: client and urllib3 in one file, for devices with Python and openssl alone.
+
+    python tools/zipapp_file.py FILE
+
+The standard library's own ``zipapp`` keeps times, modes and the folder's order, so that two builds differ; here they
+are fixed. urllib3 is the one that is installed beside this Python, which is the pinned one in the project's virtual
+environment.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+PACKAGE = PROJECT / "src/mender_client"
+SHEBANG = b"#!/usr/bin/env python3\n"
+MAIN = """\
+import sys
+
+if sys.version_info < (3, 10):
+    sys.exit("mender-python-client: cannot run on Python %d.%d; 3.10 or newer is needed" % sys.version_info[:2])
+
+from mender_client.app.entry import main
+
+sys.exit(main())
+"""
+# the earliest time that a ZIP file can hold
+_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def write_zipapp(target: Path) -> None:
+    """Write the program; the same sources and the same zlib give the same bytes.
+
+    Args:
+        target: the file; it is replaced, and executable afterwards.
+    """
+    members = {"__main__.py": MAIN.encode(), **dict(_client()), **dict(_urllib3())}
+    with target.open("wb") as file:
+        file.write(SHEBANG)
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            for name in sorted(members):
+                info = zipfile.ZipInfo(name, _TIME)
+                info.external_attr = 0o100644 << 16
+                archive.writestr(info, members[name], zipfile.ZIP_DEFLATED, 9)
+    target.chmod(0o755)
+
+
+def _client() -> Iterator[tuple[str, bytes]]:
+    """The package without the dev server, which no device needs, and the licence."""
+    for path in PACKAGE.rglob("*.py"):
+        inside = path.relative_to(PACKAGE.parent)
+        if inside.parts[1] != "devserver":
+            yield inside.as_posix(), path.read_bytes()
+    yield "licenses/mender-python-client/LICENSE", (PROJECT / "LICENSE").read_bytes()
+
+
+def _urllib3() -> Iterator[tuple[str, bytes]]:
+    """The modules of urllib3, and its licence."""
+    for file in importlib.metadata.files("urllib3") or ():
+        path, name = Path(str(file.locate())), file.as_posix()
+        if name.startswith("urllib3/") and name.endswith(".py"):
+            yield name, path.read_bytes()
+        elif re.search(r"dist-info/(licenses/)?LICENSE", name):
+            yield f"licenses/urllib3/{path.name}", path.read_bytes()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python tools/zipapp_file.py FILE")
+    os.umask(0o022)
+    write_zipapp(Path(sys.argv[1]))
