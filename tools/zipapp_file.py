@@ -52,10 +52,10 @@ def write_zipapp(target: Path) -> None:
 
 
 def _client() -> Iterator[tuple[str, bytes]]:
-    """The package without the dev server, which no device needs, and the licence."""
+    """The package without what no device needs, the dev server and the plugin of pytest, and the licence."""
     for path in PACKAGE.rglob("*.py"):
         inside = path.relative_to(PACKAGE.parent)
-        if inside.parts[1] != "devserver":
+        if inside.parts[1] not in ("devserver", "testing"):
             yield inside.as_posix(), path.read_bytes()
     yield "licenses/mender-python-client/LICENSE", (PROJECT / "LICENSE").read_bytes()
 
