@@ -248,7 +248,7 @@ def _hand_over(config: Config, paths: Paths, lock: LockFile) -> HandOver:
     settings = HandOverSettings(
         sub_updater=paths.sub_updater,
         variables={
-            "MENDER_CLIENT": _own_program(),
+            "MENDER_CLIENT": own_program(),
             "MENDER_DATA_DIR": str(paths.data),
             "MENDER_ROOT": "" if paths.root == Path("/") else str(paths.root),
             "MENDER_ROOTFS_PART_A": config.rootfs_part_a,
@@ -263,7 +263,7 @@ def _hand_over(config: Config, paths: Paths, lock: LockFile) -> HandOver:
     )
 
 
-def _own_program() -> str:
+def own_program() -> str:
     """The path of this program, for a sub-updater that has to call it back; it may live in a virtual environment."""
     name = "mender-python-client"
     archive: str | None = getattr(__spec__.loader, "archive", None)

@@ -78,6 +78,11 @@ def build_parser(words: Sequence[str] | None = None) -> _Parser:
     status = verb("status", "show what the client is doing and why; disturbs nobody", _status)
     status.add_argument("--json", action="store_true", help="for programs")
 
+    setup = verb("setup", "set this device up: configuration, device type, key, and on demand scripts and unit", _setup)
+    if words is None or "setup" in words:
+        from .setup.options import add_options
+
+        add_options(setup)
     config = verb("config", "check, show and explain the configuration", _no_command)
     if words is None or "config" in words:
         from .config.options import add_commands as add_config_commands
@@ -248,6 +253,20 @@ def _bootstrap(options: argparse.Namespace) -> ExitCode:
     if is_new and (pid := DaemonLock(paths.daemon_lock).holder()) is not None:
         print(f"{PROGRAM}: restart the daemon (pid {pid}), and accept the new key on the server", file=sys.stderr)
     return ExitCode.DONE
+
+
+def _setup(options: argparse.Namespace) -> ExitCode:
+    from .setup.options import wishes_of
+    from .setup.run import set_up
+
+    code = set_up(wishes_of(options), _paths(options), is_agreed=options.yes)
+    if code is not ExitCode.DONE:
+        return code
+    options.log_level = options.log_level or "warning"  # the verdict says what matters
+    config, paths = _start(options)
+    from .verdict import give_verdict
+
+    return give_verdict(config, paths)
 
 
 def _show_artifact(options: argparse.Namespace) -> ExitCode:

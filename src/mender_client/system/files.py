@@ -115,8 +115,12 @@ def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
         raise StorageError(f"cannot read {path}: it is not UTF-8 text; write it anew") from error
 
 
-def make_folder(path: Path) -> None:
-    """Make a private folder (0700), with its parents (0755), unless it is there.
+def make_folder(path: Path, *, mode: int = 0o700) -> None:
+    """Make a folder, private unless told otherwise, with its parents (0755), unless it is there.
+
+    Args:
+        path: the folder.
+        mode: its permissions.
 
     Raises:
         StorageError: it can't be made.
@@ -125,7 +129,7 @@ def make_folder(path: Path) -> None:
         for parent in reversed(path.parents):
             if not parent.exists():
                 parent.mkdir(mode=0o755, exist_ok=True)
-        path.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(mode=mode, exist_ok=True)
     except OSError as error:
         raise storage_error("make the folder", path, error) from error
 

@@ -52,6 +52,8 @@ end
 
 set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status config 'config check' 'config show' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
 set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --key --key-type --log-file --log-level --meta-data --output-path --passphrase-file --provides --provides-group --reason --root --script --software-filesystem --software-name --software-version --timeout --type -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
+set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status setup config 'config check' 'config show' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
+set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --from --identity --inventory-poll --key --log-file --log-level --meta-data --output-path --provides --provides-group --reason --retry-poll --root --script --server-cert --server-url --software-filesystem --software-name --software-version --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
 
 complete -c mender-python-client -e
 complete -c mender-python-client -f
@@ -150,6 +152,32 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using status' -
 complete -c mender-python-client -n '_shtab_mender_python_client_using status' -s F -l forcebootstrap -d 'replace the device key by a new one'
 complete -c mender-python-client -n '_shtab_mender_python_client_using status' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
 complete -c mender-python-client -n '_shtab_mender_python_client_using status' -l json -d 'for programs'
+complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a setup -d 'set this device up: configuration, device type, key, and on demand scripts and unit'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -s h -l help -d 'show this help message and exit'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l fallback-config -xka "(__fish_complete_path (commandline -ct))" -d 'fallback configuration (default: mender.conf in the data folder)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -s d -l data -xka "(__fish_complete_directories)" -d 'data folder (default: /var/lib/mender)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l root -xka "(__fish_complete_directories)" -d 'folder that every path lies below; for tests, containers and images'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -s l -l log-level -x -d 'debug, info, warning, error or critical'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -s L -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'log to this file instead of standard error'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l no-syslog -d 'don'"'"'t log to syslog (the daemon does by default)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -s F -l forcebootstrap -d 'replace the device key by a new one'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l yes -d 'ask nothing and write; needed when standard input is no terminal'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l server-url -x -d 'address of the server'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l server-cert -xka "(__fish_complete_path (commandline -ct))" -d 'certificates (PEM) to trust; copied below --root when not there yet'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l tenant-token -x -d 'the organisation'"'"'s token; other users can see it in the process list'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l tenant-token-file -xka "(__fish_complete_path (commandline -ct))" -d 'read it from the first line of a file; - reads standard input'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l device-type -x -d 'for which Artifacts are made'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l artifact-name -x -d 'what is installed (default: as it is, else unknown)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l update-poll -x -d 'time between two questions for a deployment'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l inventory-poll -x -d 'time between two inventories'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l retry-poll -x -d 'the longest wait after a failure'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l demo -d 'short intervals, for a first try: 5, 30 and 5 seconds'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-scripts -d 'install the identity and inventory scripts'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l identity -x -d 'have the identity script print this; may be repeated'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-sub-updater -d 'install the sub-updater for two partitions (A/B)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-unit -d 'install the systemd unit, and that of the sub-updater with it'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l from -xka "archived mender" -d 'take over a device of the archived Python client, or of the Go or C++ client'
 complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a config -d 'check, show and explain the configuration'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config' -s h -l help -d 'show this help message and exit'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'

@@ -1,0 +1,1 @@
+"""``setup``: from nothing, or from another client of the field, to a client that runs."""

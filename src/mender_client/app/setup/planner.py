@@ -1,0 +1,139 @@
+"""Works out what has to be written so that a device is as it is wished."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mender_client.app.config import examine
+from mender_client.core.keyvalue import parse_key_values
+from mender_client.core.model import UNKNOWN_ARTIFACT_NAME
+from mender_client.errors import ConfigError, DeviceError, MenderError
+
+from .device import CLIENT_UNIT, SUB_UPDATER_UNIT, Device, content
+from .document import Document
+from .plan import Plan
+from .support import support_file, support_names
+from .takeover import TakeOver, look
+from .wishes import Wishes
+
+_USUAL_PROGRAM = "/usr/bin/mender-python-client"
+_CERTIFICATE = "/etc/mender/server.crt"
+
+
+def make_plan(wishes: Wishes, device: Device, *, program: str) -> Plan:
+    """Work out what has to be written; nothing is changed yet.
+
+    Args:
+        wishes: how the device shall be.
+        device: how it is.
+        program: the path of this program, for the units.
+
+    Raises:
+        ConfigError: the configuration would have faults; all of them.
+        MenderError: something is missing, or can't be read.
+    """
+    plan = Plan()
+    taken = look(wishes.origin, device, is_name_given=bool(wishes.artifact_name)) if wishes.origin else None
+    settings = dict(wishes.settings)
+    if taken is not None:
+        settings["IdentityFormat"] = taken.identity_format
+        plan.notes += taken.notes
+    if wishes.server_certificate is not None:
+        settings["ServerCertificate"] = _plan_certificate(Path(wishes.server_certificate), device, plan)
+    _plan_configuration(settings, device, plan)
+    _plan_type(wishes, device, plan)
+    _plan_artifact_info(wishes, taken, device, plan)
+    _plan_scripts(wishes, device, plan)
+    _plan_units(wishes, device, plan, program)
+    if device.key is not None and not os.path.lexists(device.key):
+        plan.new_key = device.key
+    return plan
+
+
+def _plan_certificate(file: Path, device: Device, plan: Plan) -> str:
+    """Where the client will find the certificate: where it lies, or below the root, where it is copied to."""
+    data = content(file)
+    if data is None or b"-----BEGIN CERTIFICATE-----" not in data:
+        why = "there is no such file" if data is None else "it holds no certificate in PEM form"
+        raise DeviceError(f"cannot use the server certificate {file}: {why}")
+    absolute = file.absolute()
+    root = device.paths.root
+    if absolute.is_relative_to(root):
+        return f"/{absolute.relative_to(root)}"
+    plan.replace(device.paths.below_root(_CERTIFICATE), data)
+    return _CERTIFICATE
+
+
+def _plan_configuration(settings: dict[str, object], device: Device, plan: Plan) -> None:
+    main, fallback = device.paths.config, device.paths.fallback_config
+    document = Document(content(main))
+    for name, value in settings.items():
+        if device.setting(name) != value:
+            document.set(name, value)
+    data = document.data() if document.lines else content(main) or b"{}"
+    problems = examine(main, fallback, instead_of_main=data).problems
+    if problems:
+        raise ConfigError(problems)
+    if document.lines:
+        plan.replace(main, data, mode=0o600, lines=tuple(document.lines))
+
+
+def _plan_type(wishes: Wishes, device: Device, plan: Plan) -> None:
+    old, new = device.device_type, wishes.device_type
+    if old is None and not new:
+        raise DeviceError(
+            f"cannot set up: there is no device type in {device.device_type_file}; give --device-type, for which the "
+            "server has Artifacts"
+        )
+    if new and new != old:
+        lines = ([] if old is None else [f"- device_type={old}"]) + [f"+ device_type={new}"]
+        plan.replace(device.device_type_file, f"device_type={new}\n".encode(), lines=tuple(lines))
+
+
+def _plan_artifact_info(wishes: Wishes, taken: TakeOver | None, device: Device, plan: Plan) -> None:
+    file = device.paths.artifact_info
+    there = content(file)
+    pairs = parse_key_values((there or b"").decode("utf-8", "replace")).pairs
+    old = {key.strip(): value.strip() for key, value in pairs}
+    new = {**old, **(taken.provides if taken is not None else {})}
+    if wishes.artifact_name:
+        new["artifact_name"] = wishes.artifact_name
+    new.setdefault("artifact_name", UNKNOWN_ARTIFACT_NAME)
+    if old == new:
+        return
+    gone = [f"- {key}={value}" for key, value in old.items() if new[key] != value]
+    come = [f"+ {key}={value}" for key, value in new.items() if old.get(key) != value]
+    plan.replace(file, "".join(f"{key}={value}\n" for key, value in new.items()).encode(), lines=(*gone, *come))
+
+
+def _plan_scripts(wishes: Wishes, device: Device, plan: Plan) -> None:
+    paths = device.paths
+    if wishes.identity:
+        script = "#!/bin/sh\n# Written by setup --identity.\ncat <<'END'\n" + "".join(
+            f"{line}\n" for line in (*wishes.identity, "END")
+        )
+        if content(paths.identity_script) not in (None, script.encode()):
+            raise MenderError(
+                f"cannot change the identity: {paths.identity_script} is there, and the server would see another "
+                "device; remove the script first if that is what you want"
+            )
+        plan.add(paths.identity_script, script.encode(), mode=0o755)
+    elif wishes.is_scripts_wanted:
+        plan.add(paths.identity_script, support_file("identity/mender-device-identity"), mode=0o755)
+    if wishes.is_scripts_wanted:
+        for name in support_names("inventory"):
+            plan.add(paths.inventory_folder / name, support_file(f"inventory/{name}"), mode=0o755)
+    if wishes.is_sub_updater_wanted:
+        plan.add(paths.sub_updater, support_file("install"), mode=0o755)
+
+
+def _plan_units(wishes: Wishes, device: Device, plan: Plan, program: str) -> None:
+    if not wishes.is_unit_wanted:
+        return
+    unit = support_file(f"systemd/{CLIENT_UNIT}")
+    if device.paths.root == Path("/") and not os.path.exists(_USUAL_PROGRAM):
+        unit = unit.replace(_USUAL_PROGRAM.encode(), program.encode())
+    plan.add(device.unit(CLIENT_UNIT), unit, mode=0o644)
+    if wishes.is_sub_updater_wanted:
+        plan.add(device.unit(SUB_UPDATER_UNIT), support_file(f"systemd/{SUB_UPDATER_UNIT}"), mode=0o644)

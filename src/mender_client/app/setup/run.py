@@ -1,0 +1,64 @@
+"""Carries out ``setup``: look, ask, show, write. A second run finds nothing to change."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mender_client.app.assemble import device_key, own_program
+from mender_client.app.config import load_config
+from mender_client.app.exitcodes import ExitCode
+from mender_client.app.paths import Paths
+from mender_client.system.files import DaemonLock, make_folder
+
+from .device import CLIENT_UNIT, Device
+from .plan import Plan
+from .planner import make_plan
+from .wishes import Wishes, agree, ask
+
+
+def set_up(wishes: Wishes, paths: Paths, *, is_agreed: bool) -> ExitCode:
+    """Make the device as it is wished.
+
+    Args:
+        wishes: what the options say.
+        paths: where everything lies.
+        is_agreed: write without a question.
+
+    Returns:
+        DONE when the device is as wished; NOTHING when a person said no; USAGE when nobody can be asked.
+
+    Raises:
+        ConfigError: the configuration has faults, or would have.
+        MenderError: something is missing, or can't be read or written.
+    """
+    is_asking = not is_agreed and sys.stdin.isatty()
+    device = Device(paths)
+    if is_asking:
+        wishes = ask(wishes, device)
+    plan = make_plan(wishes, device, program=own_program())
+    print("\n".join(plan.describe()), flush=True)
+    if plan.is_empty:
+        return ExitCode.DONE
+    if is_asking and not agree("Write this?"):
+        print("nothing was written")
+        return ExitCode.NOTHING
+    if not is_asking and not is_agreed:
+        print("nothing was written: standard input is no terminal; say --yes", file=sys.stderr)
+        return ExitCode.USAGE
+    make_folder(paths.data)
+    plan.write()
+    if plan.new_key is not None:
+        make_folder(plan.new_key.parent)
+        device_key(load_config(paths.config, paths.fallback_config).config, paths).ensure()
+    print("written")
+    _tell_next_steps(plan, device)
+    return ExitCode.DONE
+
+
+def _tell_next_steps(plan: Plan, device: Device) -> None:
+    pid = DaemonLock(device.paths.daemon_lock).holder()
+    if pid is not None:
+        print(f"next: restart the daemon (pid {pid}), which works with the old settings")
+    elif device.paths.root == Path("/") and any(change.path == device.unit(CLIENT_UNIT) for change in plan.changes):
+        print(f"next: systemctl daemon-reload && systemctl enable --now {CLIENT_UNIT}")

@@ -1,0 +1,44 @@
+"""The scripts and units that come with the package."""
+
+from __future__ import annotations
+
+import importlib.resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mender_client.errors import MenderError
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
+_CHECKOUT = Path(__file__).parents[4] / "support"
+
+
+def support_file(path: str) -> bytes:
+    """The content of a file of ``support/``.
+
+    Raises:
+        MenderError: this installation comes without it.
+    """
+    return _find(path).read_bytes()
+
+
+def support_names(folder: str) -> list[str]:
+    """The names of the files in a folder of ``support/``, sorted.
+
+    Raises:
+        MenderError: this installation comes without it.
+    """
+    return sorted(file.name for file in _find(folder).iterdir() if file.is_file())
+
+
+def _find(path: str) -> Traversable:
+    inside = importlib.resources.files("mender_client") / "support"
+    for place in (inside, _CHECKOUT):
+        found = place.joinpath(path)
+        if found.is_file() or found.is_dir():
+            return found
+    raise MenderError(
+        f"cannot find support/{path} in this installation; leave the option that installs it out and take the file "
+        "from the package of your distribution or from the source"
+    )

@@ -1,0 +1,88 @@
+"""Reads an LMDB file: the database in which the Go and C++ clients keep the name of the installed Artifact.
+
+Only what a take-over needs: every entry of the main database, from a file of a little-endian machine with words of 32
+or 64 bits. The form is that of LMDB 0.9, as its ``mdb.c`` describes it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+_MAGIC = 0xBEEFC0DE
+_BRANCH, _LEAF = 0x01, 0x02
+_BIG = 0x01  # the value lies on pages of its own
+_OTHER = 0x06  # a database inside, or several values: not used by the clients
+_DEEPEST = 32
+
+
+def read_entries(data: bytes) -> dict[bytes, bytes]:
+    """Every key with its value.
+
+    Args:
+        data: the content of the file.
+
+    Raises:
+        ValueError: it is no such file, or damaged.
+    """
+    try:
+        tree = _Tree(data)
+        return dict(tree.entries(tree.root, _DEEPEST))
+    except (struct.error, IndexError) as error:
+        raise ValueError("it ends too early") from error
+
+
+class _Tree:
+    """The pages of a file, and where the newest main database begins."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._word = next((word for word in (8, 4) if data[word + 8 : word + 12] == struct.pack("<I", _MAGIC)), 0)
+        if not self._word:
+            raise ValueError("it is no LMDB file")
+        self._header = self._word + 8
+        # magic, version, address, size of the map; then two databases, of which the first tells the page size
+        databases = self._header + 8 + 2 * self._word
+        self._page_size = self._number(databases, 4)
+        if not 256 <= self._page_size <= 65536:
+            raise ValueError("its page size is impossible")
+        self._left = len(data) // self._page_size  # no sound tree has more pages
+        database_size = 8 + 5 * self._word
+        end = databases + 2 * database_size
+        newest = max((0, self._page_size), key=lambda meta: self._number(meta + end + self._word, self._word))
+        self.root = self._number(newest + end - self._word, self._word)
+
+    def _number(self, offset: int, size: int) -> int:
+        if offset + size > len(self._data):
+            raise IndexError
+        return int.from_bytes(self._data[offset : offset + size], "little")
+
+    def entries(self, page: int, depth: int) -> Iterator[tuple[bytes, bytes]]:
+        """The entries at and below a page."""
+        if page == (1 << 8 * self._word) - 1:
+            return  # an empty database
+        self._left -= 1
+        if self._left < 0 or depth == 0:
+            raise ValueError("its pages go round in a circle")
+        start = page * self._page_size
+        flags = self._number(start + self._word + 2, 2)
+        for index in range((self._number(start + self._word + 4, 2) - self._header) // 2):
+            node = start + self._number(start + self._header + 2 * index, 2)
+            if flags & _BRANCH:
+                size = 6 if self._word == 8 else 4
+                yield from self.entries(self._number(node, size), depth - 1)
+            elif flags & _LEAF:
+                yield from self._entry(node)
+            else:
+                raise ValueError("it holds a page of an unknown kind")
+
+    def _entry(self, node: int) -> Iterator[tuple[bytes, bytes]]:
+        size, flags, key_size = struct.unpack_from("<IHH", self._data, node)
+        value = node + 8 + key_size
+        if flags & _OTHER:
+            return
+        if flags & _BIG:
+            value = self._number(value, self._word) * self._page_size + self._header
+        if value + size > len(self._data):
+            raise IndexError
+        yield self._data[node + 8 : node + 8 + key_size], self._data[value : value + size]

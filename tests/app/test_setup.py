@@ -1,0 +1,348 @@
+"""``setup``: from nothing to a device that a server knows."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import select
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mender_client.app.cli import main
+from mender_client.devserver import DevServer
+
+NOBODY = "http://127.0.0.1:9"
+SECRET = "geheimes-token"
+KEY = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Device:
+    """A folder that becomes a device."""
+
+    def __init__(self, root: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.root = root
+        self._capture = capture
+
+    def write(self, path: str, content: str | bytes, *, mode: int = 0o644) -> Path:
+        """Write a file below the root."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        file.chmod(mode)
+        return file
+
+    def text(self, path: str) -> str:
+        """What a file below the root holds."""
+        return (self.root / path).read_text()
+
+    def client(self, *words: str) -> Done:
+        """Run a command in this process."""
+        try:
+            code = main(["--root", str(self.root), *words])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = self._capture.readouterr()
+        return Done(code, out.replace(f"{self.root}/", "/"), err.replace(f"{self.root}/", "/"))
+
+    def setup(self, *words: str) -> Done:
+        """Run ``setup --yes``."""
+        return self.client("setup", "--yes", *words)
+
+    def state(self) -> dict[str, tuple[bytes, int, int]]:
+        """Every file with its content, mode and time."""
+        return {
+            str(file.relative_to(self.root)): (file.read_bytes(), file.stat().st_mode, file.stat().st_mtime_ns)
+            for file in self.root.rglob("*")
+            if file.is_file()
+        }
+
+
+@pytest.fixture
+def device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Device]:
+    """A root folder with nothing but a device key, because to make one takes long; logging is put back afterwards."""
+    logger = logging.getLogger("mender_client")
+    before = logger.handlers, logger.propagate, logger.level, logging.raiseExceptions
+    root = tmp_path / "root"
+    device = Device(root, capsys)
+    device.write("var/lib/mender/mender-agent.pem", KEY, mode=0o600)
+    yield device
+    logger.handlers, logger.propagate, logger.level, logging.raiseExceptions = before
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[DevServer]:
+    """A server with TLS."""
+    with DevServer(directory=tmp_path / "server") as server:
+        yield server
+
+
+def options(server: DevServer) -> list[str]:
+    """What a first setup needs."""
+    return [
+        "--server-url", server.url, "--server-cert", str(server.certificate), "--device-type", "my-board",
+        "--identity", "mac=02:00:00:00:00:01",
+    ]  # fmt: skip
+
+
+def test_from_nothing_to_an_accepted_device(device: Device, server: DevServer) -> None:
+    """From a folder with a key alone setup makes all that a client needs, and the server sees a pending device."""
+    done = device.setup(*options(server), "--demo", "--install-scripts", "--artifact-name", "release-1")
+    assert (0, "") == (done.code, done.err)
+    assert f"waiting: {server.url} has not accepted this device; accept it there\n" in done.out
+    assert {
+        "ServerURL": server.url,
+        "ServerCertificate": "/etc/mender/server.crt",
+        "UpdatePollIntervalSeconds": 5,
+        "InventoryPollIntervalSeconds": 30,
+        "RetryPollIntervalSeconds": 5,
+    } == json.loads(device.text("etc/mender/mender.conf"))
+    assert "device_type=my-board\n" == device.text("var/lib/mender/device_type")
+    assert "artifact_name=release-1\n" == device.text("etc/mender/artifact_info")
+    modes = {path: stat.S_IMODE(mode) for path, (_, mode, _) in device.state().items()}
+    assert (0o600, 0o600) == (modes["etc/mender/mender.conf"], modes["var/lib/mender/mender-agent.pem"])
+    assert {0o755} == {mode for path, mode in modes.items() if path.startswith("usr/share/mender/")}
+    assert ["pending"] == [one.status for one in server.devices()]
+    server.accept(server.devices()[0].id)
+    assert 2 == device.client("check-update").code
+
+
+def test_second_run(device: Device, server: DevServer) -> None:
+    """A second run finds nothing to change, touches no file, and says that the server has accepted the device."""
+    server.auto_accept = True
+    assert 0 == device.setup(*options(server)).code
+    before = device.state()
+    done = device.setup(*options(server))
+    expected = f"nothing to change\ndevice type my-board, Artifact unknown\naccepted by {server.url}\n"
+    assert (Done(0, expected, ""), before) == (done, device.state())
+
+
+def test_what_is_there_stays(device: Device) -> None:
+    """Unknown keys, their order and their spelling stay; what holds already is not written again."""
+    device.write("var/lib/mender/device_type", "device_type=old\n")
+    device.write("etc/mender/artifact_info", "artifact_name=release-7\nrootfs.version=7\n")
+    device.write("var/lib/mender/mender.conf", json.dumps({"InventoryPollIntervalSeconds": 77}))
+    there = {
+        "Own": {"b": 1, "a": [1.5, "\u00e4"]},
+        "serverurl": "https://old",
+        "Last": "x",
+        "RetryPollIntervalSeconds": 9,
+    }
+    device.write("etc/mender/mender.conf", json.dumps(there))
+    done = device.setup("--server-url", NOBODY, "--inventory-poll", "77", "--update-poll", "1800", "--retry-poll", "9")
+    assert 1 == done.code
+    text = device.text("etc/mender/mender.conf")
+    assert {**there, "serverurl": NOBODY} == json.loads(text)
+    assert list(there) == list(json.loads(text))
+    assert "\u00e4" in text
+    assert ("device_type=old\n", "artifact_name=release-7\nrootfs.version=7\n") == (
+        device.text("var/lib/mender/device_type"), device.text("etc/mender/artifact_info"),
+    )  # fmt: skip
+    assert '- "ServerURL": "https://old"\n    + "ServerURL": "http://127.0.0.1:9"\n' in done.out
+
+
+def test_server_that_does_not_answer(device: Device) -> None:
+    """What was asked for is written, and the verdict says what doesn't work yet, with exit code 1."""
+    done = device.setup("--server-url", NOBODY, "--device-type", "x", "--identity", "mac=1")
+    assert 1 == done.code
+    assert "\nwritten\n" in done.out
+    assert "\nnot working yet: cannot " in done.out
+    assert NOBODY == json.loads(device.text("etc/mender/mender.conf"))["ServerURL"]
+
+
+FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
+    "nothing is known": (lambda d: None, [], 78, "mender.conf: ServerURL: is missing"),
+    "a wrong address": (lambda d: None, ["--server-url", "server"], 78, "ServerURL: must be an address such as"),
+    "two servers": (
+        lambda d: d.write("etc/mender/mender.conf", '{"Servers": [{"ServerURL": "https://a"}]}'),
+        ["--server-url", NOBODY], 78, "Servers: can't be used together with ServerURL",
+    ),
+    "an interval of nothing": (
+        lambda d: None, ["--server-url", NOBODY, "--update-poll", "0"], 78, "UpdatePollIntervalSeconds: must be at",
+    ),
+    "a file that is broken": (
+        lambda d: d.write("etc/mender/mender.conf", "{"), ["--server-url", NOBODY], 78, "is not valid JSON: line 1",
+    ),
+    "a file that is wrong": (
+        lambda d: d.write("etc/mender/mender.conf", '{"SkipVerify": 1}'), ["--server-url", NOBODY], 78, "true or false",
+    ),
+    "a file that is a link": (
+        lambda d: (d.write("etc/mender/x", "{}"), (d.root / "etc/mender/mender.conf").symlink_to("x")),
+        ["--server-url", NOBODY, "--device-type", "x"], 1, "symbolic link",
+    ),
+    "no device type": (lambda d: None, ["--server-url", NOBODY], 1, "give --device-type"),
+    "no certificate": (
+        lambda d: None, ["--server-url", NOBODY, "--server-cert", "/no.crt"], 1, "/no.crt: there is no such file",
+    ),
+    "a certificate that is none": (
+        lambda d: None, ["--server-cert", "/dev/null"], 1, "it holds no certificate in PEM form",
+    ),
+    "a token file that is missing": (
+        lambda d: None, ["--tenant-token-file", "/no"], 1, "cannot read the tenant token from /no: No such file",
+    ),
+    "a token file that is empty": (
+        lambda d: None, ["--tenant-token-file", "/dev/null"], 1, "its first line is empty",
+    ),
+    "another identity": (
+        lambda d: d.write("usr/share/mender/identity/mender-device-identity", "#!/bin/sh\necho a=b\n", mode=0o755),
+        ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=c"], 1, "the server would see another device",
+    ),
+    "two tokens": (lambda d: None, ["--tenant-token", "a", "--tenant-token-file", "b"], 64, "not allowed with"),
+    "an identity without a value": (lambda d: None, ["--identity", "mac"], 64, "'mac' is not KEY=VALUE"),
+    "a device type of two lines": (lambda d: None, ["--device-type", "a\nb"], 64, "must be one line of text"),
+    "an interval that is no number": (lambda d: None, ["--update-poll", "soon"], 64, "invalid int value"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults(device: Device, name: str) -> None:
+    """Each fault has its exit code and a message that names it, and nothing is written."""
+    plant, words, code, text = FAULTS[name]
+    plant(device)
+    before = device.state()
+    done = device.setup(*words)
+    assert (code, "") == (done.code, done.out)
+    assert text in done.err.replace("\n", " ")
+    assert before == device.state()
+
+
+def test_without_a_terminal_nothing_is_written_unasked(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ``--yes`` and a terminal, setup shows what it would write, writes nothing, and ends with 64."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    before = device.state()
+    done = device.client("setup", "--server-url", NOBODY, "--device-type", "x")
+    assert (64, "nothing was written: standard input is no terminal; say --yes\n") == (done.code, done.err)
+    assert '+ "ServerURL": "http://127.0.0.1:9"\n' in done.out
+    assert before == device.state()
+
+
+@pytest.mark.parametrize("way", ["option", "file", "input"])
+def test_tenant_token(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """The token comes from an option, a file or standard input, is written, and is never shown."""
+    file = tmp_path / "token"
+    file.write_text(f"{SECRET}\nmore\n")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{SECRET}\n"))
+    words = {"option": ["--tenant-token", SECRET], "file": ["--tenant-token-file", str(file)]}
+    given = words.get(way, ["--tenant-token-file", "-"])
+    done = device.setup("--server-url", NOBODY, "--device-type", "x", "--identity", "a=b", *given)
+    assert SECRET == json.loads(device.text("etc/mender/mender.conf"))["TenantToken"]
+    assert SECRET not in done.out + done.err
+    assert '+ "TenantToken": "(secret)"\n' in done.out
+
+
+def test_scripts_that_were_adapted_stay(device: Device) -> None:
+    """A script that is there stays as it is, and it is told when it differs from ours."""
+    own = "usr/share/mender/identity/mender-device-identity"
+    device.write(own, "#!/bin/sh\necho serial=5\n", mode=0o755)
+    done = device.setup("--server-url", NOBODY, "--device-type", "x", "--install-scripts", "--install-sub-updater")
+    assert "#!/bin/sh\necho serial=5\n" == device.text(own)
+    assert f"note: /{own} is there and stays as it is; it differs from the one of this package\n" in done.out
+    inventory = device.root / "usr/share/mender/inventory"
+    assert "mender-inventory-os" in [file.name for file in inventory.iterdir() if os.access(file, os.X_OK)]
+    assert os.access(device.root / "usr/share/mender/install", os.X_OK)
+
+
+def test_units(device: Device) -> None:
+    """The client's unit is installed on demand, and that of the sub-updater together with the sub-updater."""
+    words = ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=b", "--install-unit"]
+    device.setup(*words)
+    units = device.root / "etc/systemd/system"
+    assert ["mender-python-client.service"] == [unit.name for unit in units.iterdir()]
+    assert "\nExecStart=/usr/bin/mender-python-client daemon\n" in (units / "mender-python-client.service").read_text()
+    device.setup(*words, "--install-sub-updater")
+    assert {"mender-python-client.service", "mender-sub-updater.service"} == {unit.name for unit in units.iterdir()}
+
+
+def test_certificate_below_the_root_stays_where_it_is(device: Device) -> None:
+    """A certificate that lies on the device is named there, and not copied."""
+    file = device.write("etc/ssl/own.pem", "-----BEGIN CERTIFICATE-----\n")
+    device.setup("--server-url", "https://127.0.0.1:9", "--device-type", "x", "--server-cert", str(file))
+    assert "/etc/ssl/own.pem" == json.loads(device.text("etc/mender/mender.conf"))["ServerCertificate"]
+    assert not (device.root / "etc/mender/server.crt").exists()
+
+
+class Terminal:
+    """The program on a terminal of its own, and a person in front of it."""
+
+    def __init__(self, *words: str) -> None:
+        self._ours, theirs = os.openpty()
+        argv = [sys.executable, "-m", "mender_client", *words]
+        self._process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+        os.close(theirs)
+        self.seen = ""
+
+    def answer(self, question: str, answer: str) -> None:
+        """Wait for a question, then type."""
+        self._read_until(lambda: question in self.seen[self._told :])
+        os.write(self._ours, f"{answer}\n".encode())
+        self._told = len(self.seen)
+
+    _told = 0
+
+    def _read_until(self, is_seen: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not is_seen():
+            ready, _, _ = select.select([self._ours], [], [], deadline - time.monotonic())
+            assert ready, self.seen
+            try:
+                piece = os.read(self._ours, 4096)
+            except OSError:  # the other end is closed
+                piece = b""
+            assert piece or is_seen(), self.seen
+            self.seen += piece.decode().replace("\r\n", "\n")
+
+    def end(self) -> int:
+        """Read to the end; the exit code."""
+        while True:
+            try:
+                piece = os.read(self._ours, 4096)
+            except OSError:
+                break
+            if not piece:
+                break
+            self.seen += piece.decode().replace("\r\n", "\n")
+        os.close(self._ours)
+        return self._process.wait(timeout=30)
+
+
+def test_questions_on_a_terminal(device: Device, server: DevServer) -> None:
+    """On a terminal setup asks for what is missing, asks again when an answer can't be right, and hides the token."""
+    (device.root / "etc/systemd/system").mkdir(parents=True)
+    terminal = Terminal("--root", str(device.root), "setup", "--identity", "mac=02:00:00:00:00:02")
+    terminal.answer("Server address: ", "server")
+    terminal.answer("must be an address such as https://mender.example.com\nServer address: ", server.url)
+    terminal.answer("Tenant token, not shown (empty: none): ", SECRET)
+    terminal.answer("Server certificate, a PEM file", str(server.certificate))
+    terminal.answer(f"Device type [{os.uname().nodename}]: ", "my-board")
+    terminal.answer("Install the systemd unit? [Y/n] ", "n")
+    terminal.answer("Write this? [Y/n] ", "")
+    assert 0 == terminal.end()
+    assert f"waiting: {server.url} has not accepted this device; accept it there\n" in terminal.seen
+    assert SECRET not in terminal.seen
+    written = json.loads(device.text("etc/mender/mender.conf"))
+    assert {"ServerURL": server.url, "TenantToken": SECRET, "ServerCertificate": "/etc/mender/server.crt"} == written
+    assert "device_type=my-board\n" == device.text("var/lib/mender/device_type")
+    again = Terminal("--root", str(device.root), "setup")
+    again.answer("Install the systemd unit? [Y/n] ", "y")
+    again.answer("Write this? [Y/n] ", "n")
+    assert 2 == again.end()
+    assert again.seen.endswith("nothing was written\n")

@@ -1,0 +1,92 @@
+"""LMDB files as the Go and C++ clients write them."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from pathlib import Path
+
+import lmdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mender_client.core.lmdb import read_entries
+
+
+def database(folder: Path, *batches: dict[bytes, bytes]) -> bytes:
+    """A database into which the batches were written one after the other, by the real library."""
+    path = folder / "mender-store"
+    with lmdb.open(str(path), subdir=False, map_size=1 << 24) as environment:
+        for batch in batches:
+            with environment.begin(write=True) as transaction:
+                for key, value in batch.items():
+                    transaction.put(key, value)
+    return path.read_bytes()
+
+
+def test_some_entries(tmp_path: Path) -> None:
+    """Every entry is read, and the newest value of each."""
+    data = database(tmp_path, {b"artifact-name": b"release-1", b"x": b""}, {b"artifact-name": b"release-2"})
+    assert {b"artifact-name": b"release-2", b"x": b""} == read_entries(data)
+
+
+def test_many_and_large_entries(tmp_path: Path) -> None:
+    """Entries on many pages and values that are larger than a page are read."""
+    many = {b"key-%05d" % number: b"value %d" % number for number in range(3000)}
+    large = {b"large": bytes(range(256)) * 100}
+    assert {**many, **large} == read_entries(database(tmp_path, many, large))
+
+
+def test_nothing_in_it(tmp_path: Path) -> None:
+    """A database without an entry is read as one."""
+    assert {} == read_entries(database(tmp_path))
+
+
+def narrow(name: bytes) -> bytes:
+    """A database of a machine with 32 bits, one entry on one page: laid out by hand after the description in mdb.c."""
+    size, header = 4096, struct.pack("<IHHHH", 0, 0, 8, 0, 0)
+    free = struct.pack("<IHHIIIII", size, 8, 0, 0, 0, 0, 0, 0xFFFFFFFF)
+    metas = b""
+    for transaction, root in ((4, 0xFFFFFFFF), (5, 2)):
+        tree = struct.pack("<IHHIIIII", 0, 0, 1, 0, 1, 0, 1, root)
+        meta = struct.pack("<IIII", 0xBEEFC0DE, 1, 0, 1 << 20) + free + tree + struct.pack("<II", 2, transaction)
+        metas += (header + meta).ljust(size, b"\0")
+    node = struct.pack("<IHH", len(name), 0, 13) + b"artifact-name" + name
+    leaf = struct.pack("<IHHHH", 2, 0, 2, 14, size - len(node)) + struct.pack("<H", size - len(node))
+    return metas + leaf.ljust(size - len(node), b"\0") + node
+
+
+def test_machine_with_32_bits() -> None:
+    """A file of a machine with 32 bits has shorter numbers, and is read too."""
+    assert {b"artifact-name": b"release-32"} == read_entries(narrow(b"release-32"))
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"\0" * 8192, b"\xff" * 8192])
+def test_what_is_none(data: bytes) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValueError, match="it is no LMDB file"):
+        read_entries(data)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small database of two levels."""
+    folder = tmp_path_factory.mktemp("lmdb")
+    database(folder, {b"key-%03d" % number: b"v" * 50 for number in range(200)})
+    return folder / "mender-store"
+
+
+@settings(max_examples=150)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 1 << 16), st.binary(min_size=1, max_size=4)), max_size=4),
+    share=st.sampled_from([1.0, 0.5, 0.1]),
+)
+def test_damaged(sound: Path, changes: list[tuple[int, bytes]], share: float) -> None:
+    """A damaged file is read or refused, in bounded time; nothing else happens."""
+    data = bytearray(sound.read_bytes())
+    for offset, piece in changes:
+        place = offset % len(data)
+        data[place : place + len(piece)] = piece
+    with contextlib.suppress(ValueError):
+        read_entries(bytes(data[: int(len(data) * share)]))
