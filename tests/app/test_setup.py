@@ -186,7 +186,7 @@ FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
         lambda d: d.write("etc/mender/mender.conf", '{"SkipVerify": 1}'), ["--server-url", NOBODY], 78, "true or false",
     ),
     "a file that is a link": (
-        lambda d: (d.write("etc/mender/x", "{}"), (d.root / "etc/mender/mender.conf").symlink_to("x")),
+        lambda d: os.symlink("x", d.write("etc/mender/x", "{}").with_name("mender.conf")),
         ["--server-url", NOBODY, "--device-type", "x"], 1, "symbolic link",
     ),
     "no device type": (lambda d: None, ["--server-url", NOBODY], 1, "give --device-type"),

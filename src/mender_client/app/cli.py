@@ -259,14 +259,17 @@ def _setup(options: argparse.Namespace) -> ExitCode:
     from .setup.options import wishes_of
     from .setup.run import set_up
 
-    code = set_up(wishes_of(options), _paths(options), is_agreed=options.yes)
+    paths = _paths(options)
+    passphrase = _passphrase(options, paths)
+    code = set_up(wishes_of(options), paths, passphrase, is_agreed=options.yes)
     if code is not ExitCode.DONE:
         return code
     options.log_level = options.log_level or "warning"  # the verdict says what matters
     config, paths = _start(options)
+    from .devicekey import device_key
     from .verdict import give_verdict
 
-    return give_verdict(config, paths)
+    return give_verdict(config, paths, device_key(config, paths, passphrase))
 
 
 def _show_artifact(options: argparse.Namespace) -> ExitCode:

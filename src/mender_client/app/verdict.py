@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mender_client.core.ports import KeyStore
 from mender_client.errors import MenderError, NotAcceptedError
 
 from .assemble import assemble
@@ -11,12 +12,13 @@ from .guard import look_at_files
 from .paths import Paths
 
 
-def give_verdict(config: Config, paths: Paths) -> ExitCode:
+def give_verdict(config: Config, paths: Paths, key: KeyStore) -> ExitCode:
     """Look at what a client needs, ask the server once for access, and say how it stands.
 
     Args:
         config: the settings, which are right.
         paths: where everything lies.
+        key: the device key.
 
     Returns:
         DONE when the server lets the device in, or waits for somebody who accepts it; else FAILED.
@@ -26,7 +28,7 @@ def give_verdict(config: Config, paths: Paths) -> ExitCode:
         problems = look_at_files(config, paths).problems
         if problems:
             raise MenderError("; ".join(problems))
-        world = assemble(config, paths)
+        world = assemble(config, paths, key=key)
         provides = world.device.provides()
         print(f"device type {provides.device_type}, Artifact {provides.artifact_name}")
         server = world.session.authorise().server_url

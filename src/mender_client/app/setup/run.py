@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mender_client.app.assemble import device_key, own_program
+from mender_client.app.assemble import own_program
 from mender_client.app.config import load_config
+from mender_client.app.devicekey import device_key, prepare_key
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
 from mender_client.system.files import DaemonLock, make_folder
+from mender_client.system.keys import Passphrase
 
 from .device import CLIENT_UNIT, Device
 from .plan import Plan
@@ -17,12 +19,13 @@ from .planner import make_plan
 from .wishes import Wishes, agree, ask
 
 
-def set_up(wishes: Wishes, paths: Paths, *, is_agreed: bool) -> ExitCode:
+def set_up(wishes: Wishes, paths: Paths, passphrase: Passphrase, *, is_agreed: bool) -> ExitCode:
     """Make the device as it is wished.
 
     Args:
         wishes: what the options say.
         paths: where everything lies.
+        passphrase: unlocks the device key.
         is_agreed: write without a question.
 
     Returns:
@@ -50,7 +53,8 @@ def set_up(wishes: Wishes, paths: Paths, *, is_agreed: bool) -> ExitCode:
     plan.write()
     if plan.new_key is not None:
         make_folder(plan.new_key.parent)
-        device_key(load_config(paths.config, paths.fallback_config).config, paths).ensure()
+        config = load_config(paths.config, paths.fallback_config).config
+        prepare_key(device_key(config, paths, passphrase), paths)
     print("written")
     _tell_next_steps(plan, device)
     return ExitCode.DONE

@@ -50,10 +50,8 @@ function _shtab_mender_python_client_using
   test "$_shtab_mender_python_client_cmdpath" = "$argv"
 end
 
-set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status config 'config check' 'config show' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
-set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --key --key-type --log-file --log-level --meta-data --output-path --passphrase-file --provides --provides-group --reason --root --script --software-filesystem --software-name --software-version --timeout --type -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
 set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status setup config 'config check' 'config show' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
-set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --from --identity --inventory-poll --key --log-file --log-level --meta-data --output-path --provides --provides-group --reason --retry-poll --root --script --server-cert --server-url --software-filesystem --software-name --software-version --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
+set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --from --identity --inventory-poll --key --key-type --log-file --log-level --meta-data --output-path --passphrase-file --provides --provides-group --reason --retry-poll --root --script --server-cert --server-url --software-filesystem --software-name --software-version --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
 
 complete -c mender-python-client -e
 complete -c mender-python-client -f
@@ -162,6 +160,7 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -s
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -s L -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'log to this file instead of standard error'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l no-syslog -d 'don'"'"'t log to syslog (the daemon does by default)'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -s F -l forcebootstrap -d 'replace the device key by a new one'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l yes -d 'ask nothing and write; needed when standard input is no terminal'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l server-url -x -d 'address of the server'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l server-cert -xka "(__fish_complete_path (commandline -ct))" -d 'certificates (PEM) to trust; copied below --root when not there yet'
