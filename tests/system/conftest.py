@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from mender_client.core.proxies import Proxies
 from mender_client.system.clockevidence import ClockWitness
 from mender_client.system.http import HttpTransport, Timeouts
 from mender_client.system.tls import TlsSettings
@@ -25,9 +26,12 @@ def make_transport() -> Iterator[MakeTransport]:
         idle: float = 2.0,
         total: float = 5.0,
         witness: ClockWitness | None = None,
+        proxies: Proxies | None = None,
     ) -> HttpTransport:
         timeouts = Timeouts(connect=connect, idle=idle, total=total)
-        transport = HttpTransport(tls=tls or TlsSettings(), user_agent="a-test/1", timeouts=timeouts, witness=witness)
+        transport = HttpTransport(
+            tls=tls or TlsSettings(), user_agent="a-test/1", timeouts=timeouts, witness=witness, proxies=proxies
+        )
         made.append(transport)
         return transport
 

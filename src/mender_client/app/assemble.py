@@ -10,7 +10,7 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,7 @@ from .paths import Paths
 
 if TYPE_CHECKING:
     from mender_client.core.ports import KeyStore
+    from mender_client.core.proxies import Proxies
     from mender_client.system.signatures import VerifyKeys
 
 _logger = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def assemble(
         installer: makes what applies Artifacts, for the lock file; None: the device's sub-updater.
 
     Raises:
-        ConfigError: a certificate or key that the configuration names can't be used.
+        ConfigError: a certificate, a key or a proxy that is configured can't be used.
     """
     if config.skip_verify:
         _logger.warning("SkipVerify is set: every server is trusted, and whoever stands between can install anything")
@@ -138,6 +139,7 @@ def assemble(
         user_agent=user_agent,
         timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
         witness=ClockWitness([paths.journal, paths.key, paths.artifact_info]),
+        proxies=_proxies(os.environ),
     )
     device = device or scripted_device(config, paths, clock)
     journal = JsonJournal(paths.journal)
@@ -235,6 +237,19 @@ def _tls(config: Config, paths: Paths) -> TlsSettings:
         certificate=located(config.client_certificate),
         key=located(config.client_key),
     )
+
+
+def _proxies(environment: Mapping[str, str]) -> Proxies | None:
+    if not any(name.lower().endswith("_proxy") for name in environment):
+        return None
+    # imported where a proxy is configured: an idle daemon does without the memory
+    from mender_client.core.proxies import read_proxies
+
+    proxies = read_proxies(environment)
+    for proxy in dict.fromkeys((proxies.https, proxies.http)):
+        if proxy is not None:
+            _logger.info("servers are reached through the proxy %s", proxy)
+    return proxies
 
 
 def _deployment_log(config: Config, paths: Paths) -> DeploymentLogFile:

@@ -14,11 +14,14 @@ import socket
 import ssl
 import time
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mender_client.errors import Interrupted
 
 from .tls import TlsRules
+
+if TYPE_CHECKING:
+    from mender_client.core.proxies import Proxies, Proxy
 
 _LONGEST_LABEL = 63
 
@@ -67,27 +70,54 @@ class Watch:
                 continue
 
 
-def pool_class(pool: Any, connection: Any, watch: Watch, trust: TlsRules | None) -> Any:
+def pool_class(
+    pool: Any, connection: Any, watch: Watch, rules: TlsRules | None = None, proxies: Proxies | None = None
+) -> Any:
     """A urllib3 pool whose connections obey the deadline and can be broken off.
 
     Args:
         pool: urllib3's class of pools for a scheme.
         connection: urllib3's class of connections for it.
         watch: knows the deadline and all sockets.
-        trust: the TLS rules; None for plain http.
+        rules: the TLS rules; None for plain http.
+        proxies: which proxy leads to whom; None for none.
     """
+    scheme = "http" if rules is None else "https"
 
     class WatchedConnection(connection):  # type: ignore[misc]  # the two base classes differ by scheme
         sock: Any
 
         def connect(self) -> None:
             watch.is_connection_new = True  # before it fails: only what is kept alive can have gone stale
-            sock: Any = dial(self._dns_host, self.port, seconds=self.timeout, watch=watch)
-            if trust is not None:
-                sock = _secure(sock, self.host, trust, watch)
+            sock: Any = self._dial()
+            if rules is not None:
+                sock = _secure(sock, self.host, rules, watch)
             self.sock = WatchedSocket(sock, watch)
             # our TLS rules decide; where they trust everybody, urllib3 need not warn about each request
             self.is_verified = True
+
+        def _dial(self) -> socket.socket:
+            if (proxy := self._proxy()) is None:
+                return dial(self._dns_host, self.port, seconds=self.timeout, watch=watch)
+            # imported where there is a proxy: an idle daemon does without the memory
+            from .tunnel import dial_through
+
+            return dial_through(proxy, self.host, self.port, scheme=scheme, seconds=self.timeout, watch=watch)
+
+        def _proxy(self) -> Proxy | None:
+            return None if proxies is None else proxies.choose(scheme, self.host, self.port)
+
+        def putrequest(self, method: str, url: str, *others: Any, **named: Any) -> None:
+            """Begin a request; a proxy for plain http is told the whole address."""
+            proxy = self._proxy() if rules is None else None
+            if proxy is None:
+                super().putrequest(method, url, *others, **named)
+                return
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            port = "" if self.port == self.default_port else f":{self.port}"
+            super().putrequest(method, f"http://{host}{port}{url}", *others, **named)
+            if proxy.authorization:
+                self.putheader("Proxy-Authorization", proxy.authorization)
 
     return type(f"Watched{pool.__name__}", (pool,), {"ConnectionCls": WatchedConnection})
 
@@ -130,11 +160,11 @@ def _resolve(host: str, port: int) -> list[Any]:
     return socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM)
 
 
-def _secure(sock: socket.socket, host: str, trust: TlsRules, watch: Watch) -> ssl.SSLSocket:
+def _secure(sock: socket.socket, host: str, rules: TlsRules, watch: Watch) -> ssl.SSLSocket:
     """Speak TLS from here on; the socket is known before the handshake begins, which may take as long as a connect."""
     name = host.strip("[]").partition("%")[0].rstrip(".").encode("ascii")  # bytes, as in _resolve
     try:
-        secure = trust.context().wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+        secure = rules.context().wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
     except (OSError, ValueError):
         sock.close()
         raise

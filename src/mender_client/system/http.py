@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import IncompleteRead
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -27,9 +27,13 @@ from .connection import Watch, pool_class
 from .netfaults import Doubt, StaleConnectionError, is_issuer_unknown, origin, wrapped
 from .tls import TlsRules, TlsSettings
 
+if TYPE_CHECKING:
+    from mender_client.core.proxies import Proxies
+
 MAXIMUM_REPLY_BYTES = 2 * 1024 * 1024
 MAXIMUM_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
+_PROXY_AUTHENTICATION = 407
 _READ_BYTES = 65536
 _Answer = TypeVar("_Answer")
 _SMALL_READ_BYTES = 8192
@@ -58,6 +62,7 @@ class HttpTransport:
         user_agent: what the client calls itself.
         timeouts: the time limits.
         witness: what is known about the right time; explains certificates that seem out of date.
+        proxies: which proxy leads to whom; None for none.
 
     Raises:
         ConfigError: a certificate or key file can't be used.
@@ -70,24 +75,25 @@ class HttpTransport:
         user_agent: str,
         timeouts: Timeouts | None = None,
         witness: ClockWitness | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._timeouts = timeouts or Timeouts()
         self._user_agent = user_agent
         self._is_verifying = tls.verify
         self._watch = Watch()
         self._witness = witness or ClockWitness()
-        self._trust = TlsRules(tls, self._witness.doubt)
+        self._proxies = proxies
+        self._rules = TlsRules(tls, self._witness.doubt)
         self._pools = urllib3.PoolManager(
             num_pools=4,
             maxsize=1,
             timeout=urllib3.Timeout(connect=self._timeouts.connect, read=self._timeouts.idle),
             retries=False,
         )
+        http, https = urllib3.connection.HTTPConnection, urllib3.connection.HTTPSConnection
         self._pools.pool_classes_by_scheme = {
-            "http": pool_class(urllib3.HTTPConnectionPool, urllib3.connection.HTTPConnection, self._watch, None),
-            "https": pool_class(
-                urllib3.HTTPSConnectionPool, urllib3.connection.HTTPSConnection, self._watch, self._trust
-            ),
+            "http": pool_class(urllib3.HTTPConnectionPool, http, self._watch, None, proxies),
+            "https": pool_class(urllib3.HTTPSConnectionPool, https, self._watch, self._rules, proxies),
         }
 
     def send(self, request: Request) -> Reply:
@@ -116,7 +122,7 @@ class HttpTransport:
         try:
             return exchange()
         except NetworkError as error:
-            if not is_issuer_unknown(error) or not self._trust.widen():
+            if not is_issuer_unknown(error) or not self._rules.widen():
                 raise
             return exchange()
 
@@ -182,7 +188,7 @@ class HttpTransport:
         if self._watch.is_stopped:
             raise Interrupted("the client was asked to stop")
         with wrapped(url, self._witness.doubt, self._is_stale):
-            return self._pools.urlopen(
+            response = self._pools.urlopen(
                 method,
                 url,
                 body=body or None,
@@ -192,6 +198,21 @@ class HttpTransport:
                 decode_content=False,
                 enforce_content_length=True,
             )
+        if response.status == _PROXY_AUTHENTICATION and self._proxies is not None:
+            self._check_proxy(response, url, self._proxies)
+        return response
+
+    def _check_proxy(self, response: Any, url: str, proxies: Proxies) -> None:
+        """A proxy for plain http refuses by the same road on which the server answers."""
+        parts = urlsplit(url)
+        proxy = proxies.choose(parts.scheme, parts.hostname or "", parts.port or 80)
+        if proxy is None or parts.scheme != "http":
+            return
+        from .tunnel import refusal
+
+        response.close()
+        text = f"cannot reach {origin(url)} through the proxy {proxy}: {refusal(response.status, proxy)}"
+        raise NetworkError(text, kind="proxy")
 
     def _is_stale(self) -> bool:
         """Whether a fault may mean no more than that a kept-alive connection had gone; true once for a request."""

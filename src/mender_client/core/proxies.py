@@ -1,0 +1,190 @@
+"""Which proxy the way to a server leads through: the usual variables of the environment, read into a value.
+
+As curl reads them: lower case wins over upper case, an empty variable means none, and ``HTTP_PROXY`` is not believed
+where ``REQUEST_METHOD`` is set, since a web server's visitor could have given it there.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+
+from mender_client.errors import ConfigError
+
+_DEFAULT_PORT = 80
+_NUMERIC = re.compile(r"[0-9.]+(/[0-9]+)?|[0-9a-fA-F.]*:[0-9a-fA-F:.]*(/[0-9]+)?", re.ASCII)
+_WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*):([0-9]{1,5})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """One proxy, spoken to in plain HTTP.
+
+    Attributes:
+        host: its name or address.
+        port: its port.
+        variable: the variable that names it, for messages.
+        authorization: what the header ``Proxy-Authorization`` holds; secret, empty for none.
+    """
+
+    host: str
+    port: int
+    variable: str
+    authorization: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        """What may be said of it: never the user or the password."""
+        return f"http://{authority(self.host, self.port)} ({self.variable})"
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """An entry of ``no_proxy``.
+
+    Attributes:
+        name: a host, whose subdomains count too; ``*`` for all.
+        network: addresses; None where ``name`` holds.
+        port: the only port that it holds for; None for all.
+    """
+
+    name: str
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network | None
+    port: int | None
+
+    def covers(self, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, port: int) -> bool:
+        """Whether a host, or the address that it is, is reached directly."""
+        if self.port not in (None, port):
+            return False
+        if self.network is not None:
+            return address is not None and address.version == self.network.version and address in self.network
+        return self.name in ("*", host) or host.endswith(f".{self.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """The proxies of a device.
+
+    Attributes:
+        http: for http addresses.
+        https: for https addresses.
+        exemptions: what is reached directly.
+    """
+
+    http: Proxy | None = None
+    https: Proxy | None = None
+    exemptions: tuple[Exemption, ...] = ()
+
+    def choose(self, scheme: str, host: str, port: int) -> Proxy | None:
+        """The proxy for a server; None for the direct way, which is always the one to this device itself."""
+        proxy = self.https if scheme == "https" else self.http
+        if proxy is None:
+            return None
+        name = host.strip("[]").partition("%")[0].rstrip(".").lower()
+        address = _address(name)
+        is_this_device = name == "localhost" if address is None else address.is_loopback
+        if is_this_device or any(exemption.covers(name, address, port) for exemption in self.exemptions):
+            return None
+        return proxy
+
+
+def authority(host: str, port: int) -> str:
+    """Host and port as they stand in an address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def read_proxies(environment: Mapping[str, str]) -> Proxies:
+    """Read ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``.
+
+    Raises:
+        ConfigError: a variable can't be used; names the variable, never its value.
+    """
+    problems: list[str] = []
+
+    def proxy(*names: str) -> Proxy | None:
+        for name in names:
+            variable, value = _variable(environment, name)
+            if value:
+                try:
+                    return _proxy(variable, value)
+                except ValueError as error:
+                    problems.append(f"{variable}: cannot use this proxy: {error}")
+                    return None
+        return None
+
+    http, https = proxy("http_proxy", "all_proxy"), proxy("https_proxy", "all_proxy")
+    variable, value = _variable(environment, "no_proxy")
+    exemptions: list[Exemption] = []
+    try:
+        exemptions = [_exemption(entry) for entry in re.split(r"[\s,]+", value) if entry]
+    except ValueError:
+        problems.append(
+            f"{variable}: an entry is neither a host, a domain, an address nor a network such as 10.0.0.0/8"
+        )
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return Proxies(http, https, tuple(exemptions))
+
+
+def _variable(environment: Mapping[str, str], name: str) -> tuple[str, str]:
+    upper = name.upper()
+    if name in environment or (name == "http_proxy" and "REQUEST_METHOD" in environment):
+        return name, environment.get(name, "").strip()
+    return upper, environment.get(upper, "").strip()
+
+
+def _proxy(variable: str, value: str) -> Proxy:
+    parts = _split(value if "://" in value else f"http://{value}")
+    if parts.scheme != "http":
+        raise ValueError("only those are supported whose address begins with http://, for https servers too")
+    user, password = parts.username or "", parts.password or ""
+    authorization = ""
+    if user or password:
+        pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+        authorization = "Basic " + base64.b64encode(pair).decode("ascii")
+    return Proxy(parts.hostname or "", parts.port or _DEFAULT_PORT, variable, authorization)
+
+
+def _split(text: str) -> SplitResult:
+    """Take an address apart; a password with a character that ends it must not become a host or a path."""
+    try:
+        parts = urlsplit(text)
+        is_usable = bool(parts.hostname) and parts.path in ("", "/") and not parts.query and not parts.fragment
+        _ = parts.port
+    except ValueError:
+        is_usable = False
+    if not is_usable or not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ValueError(
+            "it must be an address such as http://proxy.example.com:3128; in http://USER:PASSWORD@HOST:PORT, "
+            "special characters of user and password are percent-encoded"
+        ) from None
+    return parts
+
+
+def _exemption(entry: str) -> Exemption:
+    port = None
+    if match := _WITH_PORT.fullmatch(entry):
+        entry, port = match[1], int(match[2])
+    text = entry.strip("[]")
+    if _NUMERIC.fullmatch(text):
+        return Exemption("", ipaddress.ip_network(text, strict=False), port)
+    if "/" in text or ":" in text:
+        raise ValueError("it is no host")
+    return Exemption(text if text == "*" else _domain(text), None, port)
+
+
+def _domain(text: str) -> str:
+    name = text.lower().removeprefix("*").strip(".")
+    if not name:
+        raise ValueError("it is no host")
+    return name
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

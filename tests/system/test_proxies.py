@@ -1,0 +1,204 @@
+"""The way through a proxy over real sockets, for requests and downloads, with every refusal named."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+import time
+
+import pytest
+
+from mender_client.core.proxies import Proxies, read_proxies
+from mender_client.core.wire import Request
+from mender_client.errors import NetworkError
+from mender_client.system.tls import TlsSettings
+
+from .authority import Authority
+from .conftest import MakeTransport
+from .forwardproxy import ForwardProxy
+from .rawserver import RawServer, answer, drip, keep_alive, silent
+from .test_fetch import read_all
+
+HOST = "updates.example"
+"""A server that only the proxy knows."""
+BASIC = "Basic " + base64.b64encode(b"user:secret").decode()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The operator's authority."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def through(proxy: RawServer | str, *, no_proxy: str = "", user: str = "") -> Proxies:
+    """The variables of an environment with this proxy for everything."""
+    place = proxy if isinstance(proxy, str) else f"127.0.0.1:{proxy.port}"
+    return read_proxies({"all_proxy": f"http://{user}{place}", "no_proxy": no_proxy})
+
+
+def get(scheme: str) -> Request:
+    """A request with secrets to the server that only the proxy knows."""
+    return Request("PUT", f"{scheme}://{HOST}/a?secret", {"Authorization": "Bearer secret"}, b"body")
+
+
+def test_https(authority: Authority, make_transport: MakeTransport) -> None:
+    """https goes through a tunnel: the proxy sees the host alone, and the server's name is proven."""
+    tls = TlsSettings(ca_file=authority.certificate)
+    with RawServer(keep_alive(answer(b"x")), tls=authority.issue(HOST).server_context()) as server:
+        with ForwardProxy(server) as proxy:
+            transport = make_transport(tls, proxies=through(proxy))
+            assert [b"x", b"x"] == [transport.send(get("https")).body for _ in range(2)]
+            transport.rest()
+        assert [f"CONNECT {HOST}:443 HTTP/1.1"] == proxy.asked
+        assert b"secret" not in proxy.requests[0]
+        assert server.requests[0].startswith(f"PUT /a?secret HTTP/1.1\r\nHost: {HOST}\r\n".encode())
+
+
+def test_https_to_another(authority: Authority, make_transport: MakeTransport) -> None:
+    """Behind a proxy, too, a certificate for another name gets no request."""
+    tls = TlsSettings(ca_file=authority.certificate)
+    with RawServer(keep_alive(answer()), tls=authority.issue("other.example").server_context()) as server:
+        with ForwardProxy(server) as proxy, pytest.raises(NetworkError) as caught:
+            make_transport(tls, proxies=through(proxy)).send(get("https"))
+        assert [] == server.requests
+    assert "certificate-host" == caught.value.kind
+
+
+def test_http(make_transport: MakeTransport) -> None:
+    """A proxy for plain http is asked for whole addresses over one connection."""
+    with RawServer(keep_alive(answer(b"x"))) as server, ForwardProxy(server) as proxy:
+        transport = make_transport(proxies=through(proxy))
+        assert b"x" == transport.send(get("http")).body
+        transport.rest()
+    assert [f"PUT http://{HOST}/a?secret HTTP/1.1"] == proxy.asked
+    assert f"\r\nHost: {HOST}\r\n".encode() in proxy.requests[0]
+    assert b"Proxy-Authorization" not in proxy.requests[0]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_password(authority: Authority, make_transport: MakeTransport, scheme: str) -> None:
+    """User and password are shown to the proxy, and to nobody else."""
+    context = authority.issue(HOST).server_context() if scheme == "https" else None
+    with RawServer(keep_alive(answer(b"x")), tls=context) as server:
+        with ForwardProxy(server, authorization=BASIC) as proxy:
+            transport = make_transport(
+                TlsSettings(ca_file=authority.certificate), proxies=through(proxy, user="user:s%65cret@")
+            )
+            assert b"x" == transport.send(get(scheme)).body
+            transport.rest()
+        assert scheme == "http" or b"Proxy-Authorization" not in server.requests[0]
+
+
+@pytest.mark.parametrize("size", [1, 1 << 18])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_download(authority: Authority, make_transport: MakeTransport, scheme: str, size: int) -> None:
+    """Downloads come through the proxy as well."""
+    content = b"z" * size
+    context = authority.issue(HOST).server_context() if scheme == "https" else None
+    with RawServer(keep_alive(answer(content)), tls=context) as server, ForwardProxy(server) as proxy:
+        transport = make_transport(TlsSettings(ca_file=authority.certificate), proxies=through(proxy))
+        assert content == read_all(transport.open(f"{scheme}://{HOST}/a", {}), piece=4096)
+        transport.rest()
+
+
+def test_redirect_to_an_exempt_host(make_transport: MakeTransport) -> None:
+    """Each redirect chooses its own way."""
+    direct = "x" * 64 + ".example"  # no host can have this name, and nobody is asked for it
+    script = keep_alive(answer(b"", f"Location: http://{direct}/", status=302))
+    with RawServer(script) as server, ForwardProxy(server) as proxy:
+        transport = make_transport(proxies=through(proxy, no_proxy=direct))
+        with pytest.raises(NetworkError, match=rf"http://{direct}: its name can't be resolved"):
+            transport.open(f"http://{HOST}/a", {})
+        transport.rest()
+    assert [f"GET http://{HOST}/a HTTP/1.1"] == proxy.asked
+
+
+def test_exempt(make_transport: MakeTransport) -> None:
+    """An exempt server, and this device itself, are reached without the proxy."""
+    with RawServer(keep_alive(answer(b"x"))) as server, ForwardProxy(None) as proxy:
+        assert b"x" == make_transport(proxies=through(proxy)).send(Request("GET", server.url)).body
+        assert [] == proxy.asked
+
+
+REFUSALS = [
+    (407, "", "it wants a user and password (407); set all_proxy to http://USER:PASSWORD@HOST:PORT"),
+    (407, "user:secret@", "it refuses the user and password (407); check those in all_proxy"),
+    (403, "", "it does not let this device through to there (403); ask who runs it"),
+    (502, "", "it can't reach the server (502); check the server's name and port"),
+    (500, "", "it answered 500"),
+]
+
+
+@pytest.mark.parametrize(("status", "user", "said"), REFUSALS)
+def test_refusals(make_transport: MakeTransport, status: int, user: str, said: str) -> None:
+    """What a proxy refuses is said plainly, with its name and without its password."""
+    with ForwardProxy(None, status=status) as proxy, pytest.raises(NetworkError) as caught:
+        make_transport(proxies=through(proxy, user=user)).send(get("https"))
+    place = f"http://127.0.0.1:{proxy.port} (all_proxy)"
+    assert f"cannot reach https://{HOST}:443 through the proxy {place}: {said}" == str(caught.value)
+    assert "proxy" == caught.value.kind
+
+
+def test_password_wanted_for_http(make_transport: MakeTransport) -> None:
+    """A proxy for plain http that wants a password is named too, for requests and downloads."""
+    with ForwardProxy(None, authorization=BASIC) as proxy:
+        transport = make_transport(proxies=through(proxy))
+        for ask in (lambda: transport.send(get("http")), lambda: transport.open(f"http://{HOST}/?secret", {})):
+            with pytest.raises(NetworkError) as caught:
+                ask()
+            assert "proxy" == caught.value.kind
+            assert f"through the proxy http://127.0.0.1:{proxy.port} (all_proxy): it wants a user" in str(caught.value)
+            assert "secret" not in str(caught.value)
+        transport.rest()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_no_proxy_there(make_transport: MakeTransport, scheme: str) -> None:
+    """A proxy that can't be reached is named, not the server."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = f"127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(NetworkError) as caught:
+        make_transport(proxies=through(place)).send(get(scheme))
+    assert f"through the proxy http://{place} (all_proxy): the connection was refused" in str(caught.value)
+    assert "proxy" == caught.value.kind
+
+
+SLOW = {"silent": silent, "drips": drip(b"HTTP/1.1 200 OK\r\nX: ", b"x")}
+BROKEN = {"closes": b"", "no HTTP": b"SSH-2.0-OpenSSH_9\r\n", "endless": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_slow(make_transport: MakeTransport, name: str) -> None:
+    """The total time limit holds for the proxy's answer too."""
+    began = time.monotonic()
+    with RawServer(SLOW[name]) as proxy, pytest.raises(NetworkError, match="it did not answer in time") as caught:
+        make_transport(proxies=through(proxy), connect=0.5, total=0.6).send(get("https"))
+    assert time.monotonic() - began < 2
+    assert "proxy" == caught.value.kind
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken(make_transport: MakeTransport, name: str) -> None:
+    """A proxy that answers nonsense is a NetworkError."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        connection.sendall(BROKEN[name])
+
+    with RawServer(script) as proxy, pytest.raises(NetworkError) as caught:
+        make_transport(proxies=through(proxy)).send(get("https"))
+    assert "proxy" == caught.value.kind
+
+
+def test_stop(make_transport: MakeTransport) -> None:
+    """A stop ends the wait for a proxy at once."""
+    began = time.monotonic()
+    with RawServer(silent) as proxy:
+        transport = make_transport(proxies=through(proxy), connect=20, idle=20, total=20)
+        timer = threading.Timer(0.2, transport.stop)
+        timer.start()
+        with pytest.raises(NetworkError):
+            transport.send(get("https"))
+        timer.join()
+    assert time.monotonic() - began < 2
