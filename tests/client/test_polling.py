@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -108,6 +109,33 @@ def test_several_servers(stage: Stage) -> None:
     client_of(world).request_poll()
     run_for(world, 400)
     assert world.transport.sent[-1].url.startswith("https://first.invalid")
+
+
+def authorised_by(world: World) -> list[str]:
+    """The hosts that were asked for a token, in order."""
+    return [urlsplit(request.url).netloc for request in world.transport.sent if "auth_requests" in request.url]
+
+
+def test_server_in_trouble(stage: Stage) -> None:
+    """A server that gives tokens but answers 5xx is asked last; a token that has run out begins with the first."""
+    world = World(stage, Options(server_urls=("https://first.invalid", URL)))
+    world.transport.rules.append(at("next v2", Answer(503), 1))
+    started(world)
+    run_for(world, 400)
+    assert ["first.invalid", "mender.invalid"] == authorised_by(world)
+    world.server.state.devices.revoke_tokens(world.server.device.id)
+    client_of(world).request_poll()
+    client_of(world).step()
+    assert ["first.invalid"] == authorised_by(world)[2:]
+
+
+def test_one_server_in_trouble(stage: Stage) -> None:
+    """The token of the only server outlives its troubles."""
+    world = World(stage)
+    world.transport.rules.append(at("next v2", Answer(503), 1))
+    started(world)
+    run_for(world, 400)
+    assert ["mender.invalid"] == authorised_by(world)
 
 
 def test_all_servers_down(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""The classic faults of TLS over real sockets: each names its case and its remedy, and no server gets a request."""
+"""The classic faults of TLS over real sockets: each names its case and its remedy, and no server is told anything."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def authority(tmp_path: Path) -> Authority:
 def refused(
     make: MakeTransport, tls: TlsSettings, context: ssl.SSLContext, *, witness: ClockWitness | None = None
 ) -> tuple[str, str]:
-    """Kind and text of the NetworkError that a server with these rules leads to; it gets no request."""
+    """Kind and text of the NetworkError that a server with these rules leads to; it is asked for its time at most."""
     with RawServer(keep_alive(answer(b"x")), tls=context) as server:
         with pytest.raises(NetworkError) as caught:
             make(tls, witness=witness).send(Request("GET", f"{server.url}/?secret", {"Authorization": "secret"}))
-        assert [] == server.requests
+        assert not [request for request in server.requests if not request.startswith(b"HEAD / ")]
     text = str(caught.value)
     assert text.startswith(f"cannot reach {server.url}: ")
     assert "secret" not in text
@@ -112,6 +112,33 @@ def test_wrong_clock_by_the_server(authority: Authority, make_transport: MakeTra
     kind, text = refused(make_transport, trusting(authority), pair.server_context(), witness=witness)
     assert "clock" == kind
     assert f"but the server says that it is {said:%Y-%m-%d %H:%M} UTC; set the clock" in text
+
+
+def test_wrong_clock_by_an_unproven_server(authority: Authority, make_transport: MakeTransport) -> None:
+    """Where nothing else shows the time, the server that seems out of date is asked for it, and told nothing."""
+    said = datetime.now(timezone.utc) - timedelta(days=3)
+    script = keep_alive(answer(b"", f"Date: {format_datetime(said, usegmt=True)}"))
+    pair = authority.issue("127.0.0.1", start=NOW - 4 * DAY, end=NOW - 2 * DAY)
+    tls = TlsSettings(ca_file=authority.certificate)
+    with RawServer(script, tls=pair.server_context()) as server, pytest.raises(NetworkError) as caught:
+        make_transport(tls).send(Request("GET", f"{server.url}/?secret", {"Authorization": "secret"}))
+    assert "clock" == caught.value.kind
+    assert f"but the server says that it is {said:%Y-%m-%d %H:%M} UTC; set the clock" in str(caught.value)
+    head = f"HEAD / HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: close\r\n\r\n"
+    assert [head.encode()] == server.requests
+
+
+def test_look(authority: Authority, make_transport: MakeTransport) -> None:
+    """What a server shows can be looked at, whatever is wrong with it."""
+    pair = authority.issue("other.example", start=NOW - 3 * DAY, end=NOW - 2 * DAY)
+    pair.certificate.write_bytes(pair.certificate.read_bytes() + authority.certificate.read_bytes())
+    with RawServer(keep_alive(answer(b"", "Date: never")), tls=pair.server_context()) as server:
+        glimpse = make_transport().look(f"{server.url}/?secret")
+    assert ["other.example", "The test authority authority"] == [one.subject for one in glimpse.certificates]
+    assert [int((NOW - 2 * DAY).timestamp()), None] == [
+        int(glimpse.certificates[0].not_after.timestamp()),
+        glimpse.date,
+    ]
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

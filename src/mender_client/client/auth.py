@@ -24,7 +24,8 @@ class Session:
         device: says who this device is.
         keys: signs the request.
         guard: says when the device asks as something else than what the server accepted.
-        server_urls: the servers, tried in this order.
+        server_urls: the servers, tried in this order. The first that gives a token is stayed with until the token is
+            no longer good, which begins anew with the first, or until it fails or answers 5xx, which puts it last.
         tenant_token: the organisation's token, empty for none.
     """
 
@@ -47,6 +48,7 @@ class Session:
         self._server_urls = tuple(server_urls)
         self._tenant_token = tenant_token
         self._token: Token | None = None
+        self._failed_url = ""
         self._is_waiting_announced = False
         self.tokens_received = 0
 
@@ -77,7 +79,9 @@ class Session:
     def _ask_each(self, identity: Identity) -> Token:
         body = build_auth_body(identity, self._keys.public_key_pem(), self._tenant_token)
         signature = self._keys.sign(body)
-        *others, last = self._server_urls
+        # the one that failed last is asked last, or a server that gives tokens and nothing else would hold us for ever
+        *others, last = sorted(self._server_urls, key=lambda url: url == self._failed_url)
+        self._failed_url = ""
         for server_url in others:
             try:
                 return self._ask(server_url, body, signature)
@@ -124,8 +128,16 @@ class Session:
     def _send(self, build: Callable[[Token], Request]) -> Reply:
         token = self.authorise()
         try:
-            return self._transport.send(build(token))
+            reply = self._transport.send(build(token))
         except NetworkError:
-            if len(self._server_urls) > 1:
-                self._token = None  # begin with the first server again: this one may be gone
+            self._give_up(token.server_url)
             raise
+        if reply.status >= 500:
+            self._give_up(token.server_url)
+        return reply
+
+    def _give_up(self, server_url: str) -> None:
+        """Ask the other servers first the next time, if there are any."""
+        if len(self._server_urls) > 1:
+            self._token = None
+            self._failed_url = server_url

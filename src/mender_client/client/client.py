@@ -12,6 +12,7 @@ from mender_client.core.schedule import Job, Schedule
 from mender_client.errors import AbortedError, Interrupted, MenderError, NotAcceptedError, ServerError
 
 from .auth import Session
+from .clockwait import ClockWait
 from .inventory import InventorySender
 from .outbox import Outbox
 from .update import Updater
@@ -82,6 +83,7 @@ class Client:
         self._is_inventory_forced = False
         self._tokens_greeted = 0
         self._last_failures: dict[str, str] = {}
+        self._clock_wait = ClockWait(parts.clock)
         self.has_handed_over = False
 
     def step(self) -> float:
@@ -109,6 +111,9 @@ class Client:
             self._log_failure(error)
             return LOCK_CHECK_SECONDS
         self._take_wishes()
+        if self._clock_wait.is_set():
+            self._inventory_again()
+            self._schedule = replace(self._schedule, poll=self._schedule.poll.at_once())
         if self._schedule.seconds_until_due(self._parts.clock.monotonic()) <= 0:
             self._work()
             if self.has_handed_over:
@@ -118,7 +123,7 @@ class Client:
         wait = self._schedule.seconds_until_due(self._parts.clock.monotonic())
         if wait > REST_AFTER_SECONDS:
             self._parts.transport.rest()
-        return wait
+        return self._clock_wait.bounded(wait)
 
     def request_poll(self) -> None:
         """Ask for a deployment in the next step, whatever the schedule says; safe in a signal handler."""
@@ -266,6 +271,7 @@ class Client:
             self._log_failure(error, name)
             return self._failed(job, error, self._parts.random())
         self._last_failures.pop(name, None)
+        self._clock_wait.succeeded()
         return job.after_success(self._parts.clock.monotonic(), random=self._parts.random())
 
     def _failed(self, job: Job, error: MenderError, random: float) -> Job:
@@ -277,6 +283,7 @@ class Client:
 
     def _log_failure(self, error: MenderError, name: str = "") -> None:
         """Say what failed, but not every minute of an outage; that a device waits for acceptance is said elsewhere."""
+        self._clock_wait.failed(error)
         text = str(error)
         is_news = text != self._last_failures.get(name) and not isinstance(error, NotAcceptedError)
         _logger.log(logging.WARNING if is_news else logging.DEBUG, "%s", text)

@@ -30,10 +30,13 @@ from .tls import TlsRules, TlsSettings
 if TYPE_CHECKING:
     from mender_client.core.proxies import Proxies
 
+    from .probe import Glimpse
+
 MAXIMUM_REPLY_BYTES = 2 * 1024 * 1024
 MAXIMUM_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PROXY_AUTHENTICATION = 407
+_LOOK_SECONDS = 5.0
 _READ_BYTES = 65536
 _Answer = TypeVar("_Answer")
 _SMALL_READ_BYTES = 8192
@@ -187,7 +190,7 @@ class HttpTransport:
     def _start(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Any:
         if self._watch.is_stopped:
             raise Interrupted("the client was asked to stop")
-        with wrapped(url, self._witness.doubt, self._is_stale):
+        with wrapped(url, lambda: self._doubt(url), self._is_stale):
             response = self._pools.urlopen(
                 method,
                 url,
@@ -213,6 +216,41 @@ class HttpTransport:
         response.close()
         text = f"cannot reach {origin(url)} through the proxy {proxy}: {refusal(response.status, proxy)}"
         raise NetworkError(text, kind="proxy")
+
+    def _doubt(self, url: str) -> str:
+        """Why the clock is wrong; where nothing here shows it, by the word of the server that seems out of date."""
+        if known := self._witness.doubt():
+            return known
+        try:
+            said = self.look(url).date
+        except (OSError, ValueError, NetworkError, Interrupted):
+            return ""
+        return "" if said is None else self._witness.doubt(unproven=said)
+
+    def look(self, url: str) -> Glimpse:
+        """What an https server shows to everybody: its certificates and its time, neither of them proven.
+
+        Raises:
+            OSError: it can't be reached, or doesn't speak TLS.
+            ValueError: it shows what is no certificate.
+            NetworkError: its proxy doesn't let us through.
+        """
+        # imported when something has to be explained: an idle daemon does without the memory
+        from .probe import look
+
+        parts = urlsplit(url)
+        deadline = self._watch.deadline
+        self._watch.deadline = time.monotonic() + _LOOK_SECONDS
+        try:
+            return look(
+                parts.hostname or "",
+                parts.port or 443,
+                seconds=_LOOK_SECONDS,
+                watch=self._watch,
+                proxies=self._proxies,
+            )
+        finally:
+            self._watch.deadline = deadline
 
     def _is_stale(self) -> bool:
         """Whether a fault may mean no more than that a kept-alive connection had gone; true once for a request."""

@@ -1,0 +1,66 @@
+"""Waits for a wrong clock to be set: where certificates only seem out of date, the server need not be asked again.
+
+Nothing is trusted more easily meanwhile. The clock is looked at instead, which costs next to nothing, and the client
+goes on as soon as somebody sets it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from mender_client.core.clocksense import ClockLook
+from mender_client.core.ports import Clock
+from mender_client.errors import MenderError, NetworkError
+
+_logger = logging.getLogger(__name__)
+_CLOCK = "clock"
+_DATED = (_CLOCK, "certificate-early", "certificate-expired")
+"""Faults that a clock may be the cause of, evidently or not."""
+
+
+class ClockWait:
+    """Watches the clock while certificates seem out of date.
+
+    Args:
+        clock: the clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._look: ClockLook | None = None
+        self._is_announced = False
+
+    def failed(self, error: MenderError) -> None:
+        """Note a fault; if the clock may be its cause, the clock is watched from now on."""
+        if not isinstance(error, NetworkError) or error.kind not in _DATED:
+            return
+        self._look = ClockLook(self._clock.now(), self._clock.monotonic())
+        if error.kind == _CLOCK and not self._is_announced:
+            _logger.warning("waiting until this device's clock is set; no certificate is believed before")
+            self._is_announced = True
+
+    def succeeded(self) -> None:
+        """Note that the server was reached: there is nothing to wait for."""
+        self._look = None
+        if self._is_announced:
+            _logger.info("the certificates are in date again; the wait for the clock is over")
+            self._is_announced = False
+
+    def is_set(self) -> bool:
+        """Whether somebody has set the clock while it was watched, so that it is worth while to ask the server now."""
+        if self._look is None or not self._look.has_been_set(self._clock.now(), self._clock.monotonic()):
+            return False
+        _logger.info("this device's clock was set; asking the server again")
+        self._look = None
+        return True
+
+    def bounded(self, seconds: float) -> float:
+        """How long to wait at most: until the next look at the clock, if it is watched.
+
+        Args:
+            seconds: the wait until there is something else to do.
+        """
+        if self._look is None:
+            return seconds
+        wait, self._look = self._look.wait_seconds, self._look.later()
+        return min(seconds, wait)
