@@ -256,6 +256,7 @@ def test_scripts_that_were_adapted_stay(device: Device) -> None:
     done = device.setup("--server-url", NOBODY, "--device-type", "x", "--install-scripts", "--install-sub-updater")
     assert "#!/bin/sh\necho serial=5\n" == device.text(own)
     assert f"note: /{own} is there and stays as it is; it differs from the one of this package\n" in done.out
+    assert "note: the sub-updater can't work without RootfsPartA and RootfsPartB; see --rootfs-part-a\n" in done.out
     inventory = device.root / "usr/share/mender/inventory"
     assert "mender-inventory-os" in [file.name for file in inventory.iterdir() if os.access(file, os.X_OK)]
     assert os.access(device.root / "usr/share/mender/install", os.X_OK)
@@ -268,7 +269,10 @@ def test_units(device: Device) -> None:
     units = device.root / "etc/systemd/system"
     assert ["mender-python-client.service"] == [unit.name for unit in units.iterdir()]
     assert "\nExecStart=/usr/bin/mender-python-client daemon\n" in (units / "mender-python-client.service").read_text()
-    device.setup(*words, "--install-sub-updater")
+    done = device.setup(*words, "--install-sub-updater", "--rootfs-part-a", "/dev/a", "--rootfs-part-b", "/dev/b")
+    assert "note: " not in done.out
+    written = json.loads(device.text("etc/mender/mender.conf"))
+    assert ("/dev/a", "/dev/b") == (written["RootfsPartA"], written["RootfsPartB"])
     assert {"mender-python-client.service", "mender-sub-updater.service"} == {unit.name for unit in units.iterdir()}
 
 

@@ -64,7 +64,7 @@ def test_commands_parse(page: Path) -> None:
 def test_readme_has_commands_to_parse() -> None:
     """The test above finds what it is for."""
     calls = list(commands(PROJECT / "README.md", "mender-python-client"))
-    assert ["bootstrap"] in calls
+    assert ["status"] in calls
     assert ["check-update"] in calls
 
 

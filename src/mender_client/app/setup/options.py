@@ -46,6 +46,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--identity", metavar="KEY=VALUE", type=_pair, action="append", default=[],
         help="have the identity script print this; may be repeated",
     )  # fmt: skip
+    add("--rootfs-part-a", metavar="DEVICE", type=_line, help="one root file system partition, for the sub-updater")
+    add("--rootfs-part-b", metavar="DEVICE", type=_line, help="the other one")
     add("--install-sub-updater", action="store_true", help="install the sub-updater for two partitions (A/B)")
     add("--install-unit", action="store_true", help="install the systemd unit, and that of the sub-updater with it")
     add(
@@ -81,6 +83,7 @@ def wishes_of(options: argparse.Namespace) -> Wishes:
         token = _first_line(options.tenant_token_file)
     if token is not None:
         settings["TenantToken"] = token
+    settings.update({name: value for name, value in _partitions(options) if value is not None})
     settings.update(_polls(vars(options)))
     return Wishes(
         settings=settings,
@@ -93,6 +96,10 @@ def wishes_of(options: argparse.Namespace) -> Wishes:
         is_unit_wanted=options.install_unit,
         origin=options.origin,
     )
+
+
+def _partitions(options: argparse.Namespace) -> tuple[tuple[str, str | None], ...]:
+    return ("RootfsPartA", options.rootfs_part_a), ("RootfsPartB", options.rootfs_part_b)
 
 
 def _polls(options: Mapping[str, Any]) -> dict[str, int]:

@@ -18,6 +18,7 @@ from .takeover import TakeOver, look
 from .wishes import Wishes
 
 _USUAL_PROGRAM = "/usr/bin/mender-python-client"
+_PARTITIONS = ("RootfsPartA", "RootfsPartB")
 _CERTIFICATE = "/etc/mender/server.crt"
 
 
@@ -126,6 +127,11 @@ def _plan_scripts(wishes: Wishes, device: Device, plan: Plan) -> None:
             plan.add(paths.inventory_folder / name, support_file(f"inventory/{name}"), mode=0o755)
     if wishes.is_sub_updater_wanted:
         plan.add(paths.sub_updater, support_file("install"), mode=0o755)
+        names = [
+            name for name in ("RootfsPartA", "RootfsPartB") if not (wishes.settings.get(name) or device.setting(name))
+        ]
+        if names:
+            plan.notes.append(f"the sub-updater can't work without {' and '.join(names)}; see --rootfs-part-a")
 
 
 def _plan_units(wishes: Wishes, device: Device, plan: Plan, program: str) -> None:

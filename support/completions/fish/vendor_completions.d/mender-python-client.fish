@@ -51,7 +51,7 @@ function _shtab_mender_python_client_using
 end
 
 set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status setup config 'config check' 'config show' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
-set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --from --identity --inventory-poll --key --key-type --log-file --log-level --meta-data --output-path --passphrase-file --provides --provides-group --reason --retry-poll --root --script --server-cert --server-url --software-filesystem --software-name --software-version --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
+set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --from --identity --inventory-poll --key --key-type --log-file --log-level --meta-data --output-path --passphrase-file --provides --provides-group --reason --retry-poll --root --rootfs-part-a --rootfs-part-b --script --server-cert --server-url --software-filesystem --software-name --software-version --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
 
 complete -c mender-python-client -e
 complete -c mender-python-client -f
@@ -174,6 +174,8 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l demo -d 'short intervals, for a first try: 5, 30 and 5 seconds'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-scripts -d 'install the identity and inventory scripts'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l identity -x -d 'have the identity script print this; may be repeated'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l rootfs-part-a -x -d 'one root file system partition, for the sub-updater'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l rootfs-part-b -x -d 'the other one'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-sub-updater -d 'install the sub-updater for two partitions (A/B)'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-unit -d 'install the systemd unit, and that of the sub-updater with it'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l from -xka "archived mender" -d 'take over a device of the archived Python client, or of the Go or C++ client'

@@ -1,0 +1,98 @@
+"""The guide to the first device: its three commands, as they stand there."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .pages import PROJECT, blocks
+
+PAGE = PROJECT / "docs/guide/first-device.md"
+PORT = "8443"
+"""The port on the page; the test takes a free one in its place, because others use this machine."""
+
+
+class Shell:
+    """A folder in which the page's commands are typed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as finder:
+            finder.bind(("127.0.0.1", 0))
+            self._port = str(finder.getsockname()[1])
+        programs = Path(sys.executable).parent
+        self._environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+
+    def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        """Type a line and wait for its end."""
+        return subprocess.run(
+            ["sh", "-c", line.replace(PORT, self._port)],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def start(self, line: str) -> subprocess.Popen[bytes]:
+        """Type a line that ends with ``&``; wait until it has said where it is."""
+        argv = shlex.split(line.rstrip(" &\n").replace(PORT, self._port))
+        process = subprocess.Popen(argv, cwd=self.folder, env=self._environment, stdout=subprocess.PIPE)
+        assert process.stdout
+        said, deadline = b"", time.monotonic() + 30
+        while b"stop with" not in said:
+            ready, _, _ = select.select([process.stdout], [], [], deadline - time.monotonic())
+            piece = os.read(process.stdout.fileno(), 4096) if ready else b""
+            assert piece, said
+            said += piece
+        return process
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """An empty folder."""
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def server(shell: Shell) -> Iterator[subprocess.Popen[bytes]]:
+    """The first command of the page."""
+    process = shell.start(commands()[0])
+    yield process
+    process.terminate()
+    process.wait(timeout=30)
+    assert process.stdout
+    process.stdout.close()
+
+
+def commands() -> list[str]:
+    """What the page says to type on a workstation."""
+    return [block.text for block in blocks(PAGE) if block.language == "sh"][:3]
+
+
+def test_three_commands(shell: Shell, server: subprocess.Popen[bytes]) -> None:
+    """From an empty folder to an accepted device it takes the three commands of the page, and less than a minute."""
+    started = time.monotonic()
+    _, set_up, accept = commands()
+    done = shell.run(set_up)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "has not accepted this device; accept it there\n" in done.stdout
+    assert 0 == shell.run(accept).returncode
+    assert time.monotonic() - started < 60
+    (device,) = json.loads(shell.run("mender-devserver devices --json").stdout)
+    assert ("accepted", {"serial": "0001"}) == (device["status"], device["identity"])
+    then = shell.run("mender-python-client --root device check-update")
+    assert (2, "no update\n") == (then.returncode, then.stdout)
+    assert 0o600 == (shell.folder / "device/var/lib/mender/mender-agent.pem").stat().st_mode & 0o777
