@@ -12,7 +12,7 @@ LOCK = "$(BIN)/uv" pip compile --quiet --universal --python-version 3.10 --gener
 SOURCES := src tests benchmarks demo tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint format docs site dist zipapp lock audit
+.PHONY: help venv demo test check lint format docs site dist zipapp deb deb-check lock audit
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ dist: $(DEV_STAMP) ## wheel, sdist, zipapp, SBOM and SHA256SUMS in dist/: the sa
 zipapp: $(DEV_STAMP) ## the client and urllib3 in one file, dist/mender-python-client.pyz
 	@mkdir -p dist
 	"$(BIN)/python" tools/zipapp_file.py dist/mender-python-client.pyz
+
+deb: $(DEV_STAMP) ## the Debian packages, built by Debian's tools and checked by lintian, in dist/
+	packaging/build-deb "$(BIN)/python" dist
+
+deb-check: $(DEV_STAMP) ## install, use and purge them in a clean root folder; needs root, debootstrap and minutes
+	packaging/check-deb "$(BIN)/python" dist
 
 lock: $(DEV_STAMP) ## pin and hash anew what developers and devices install, in requirements/
 	$(LOCK) --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
