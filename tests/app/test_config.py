@@ -149,6 +149,14 @@ def test_one_file_is_enough(files: Files, which: str) -> None:
     assert (DEFAULTS, ()) == facts(files.load(**documents))  # type: ignore[arg-type]
 
 
+def test_the_same_file_twice(files: Files) -> None:
+    """A file that is named as both is read once: its faults are told once."""
+    files.main.write_text('{"ServerURL": 5}')
+    with pytest.raises(ConfigError) as caught:
+        load_config(files.main, files.main)
+    assert (f"{files.main}: ServerURL: must be a text",) == caught.value.problems
+
+
 def test_byte_order_mark(files: Files) -> None:
     """An editor's byte order mark does no harm."""
     assert (DEFAULTS, ()) == facts(files.load(b"\xef\xbb\xbf" + json.dumps({"ServerURL": SERVER}).encode()))

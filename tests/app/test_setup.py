@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mender_client.app.cli import main
 from mender_client.devserver import DevServer
+from mender_client.system.files import DaemonLock
 
 NOBODY = "http://127.0.0.1:9"
 SECRET = "geheimes-token"
@@ -284,6 +285,23 @@ def test_certificate_below_the_root_stays_where_it_is(device: Device) -> None:
     assert not (device.root / "etc/mender/server.crt").exists()
 
 
+def test_daemon_that_runs(device: Device) -> None:
+    """A daemon that works with the old settings is named."""
+    lock = DaemonLock(device.root / "var/lib/mender/daemon.lock")
+    lock.acquire()
+    done = device.setup("--server-url", NOBODY, "--device-type", "x")
+    lock.release()
+    assert f"\nnext: restart the daemon (pid {os.getpid()}), which works with the old settings\n" in done.out
+
+
+def test_one_file_for_all(device: Device) -> None:
+    """The settings may go into the file in the data folder, which survives an update of the root file system."""
+    words = ["--config", "/var/lib/mender/mender.conf", "--device-type", "x"]
+    for address in ("http://127.0.0.1:9/old", NOBODY):
+        device.setup(*words, "--server-url", address)
+        assert {"ServerURL": address} == json.loads(device.text("var/lib/mender/mender.conf"))
+
+
 class Terminal:
     """The program on a terminal of its own, and a person in front of it."""
 
@@ -336,7 +354,7 @@ def test_questions_on_a_terminal(device: Device, server: DevServer) -> None:
     terminal.answer("must be an address such as https://mender.example.com\nServer address: ", server.url)
     terminal.answer("Tenant token, not shown (empty: none): ", SECRET)
     terminal.answer("Server certificate, a PEM file", str(server.certificate))
-    terminal.answer(f"Device type [{os.uname().nodename}]: ", "my-board")
+    terminal.answer("Device type: ", "my-board")
     terminal.answer("Install the systemd unit? [Y/n] ", "n")
     terminal.answer("Write this? [Y/n] ", "")
     assert 0 == terminal.end()

@@ -193,6 +193,15 @@ def test_no_database(mender: OtherClient) -> None:
     assert "artifact_name=from-the-build\n" == mender.text("etc/mender/artifact_info")
 
 
+@pytest.mark.parametrize("provides", ["[]", "{", '{"a": 5}', "\xff"])
+def test_database_with_other_content(mender: OtherClient, provides: str) -> None:
+    """A database that holds something else than it should is refused with the way out."""
+    mender.store(artifact_provides=provides)
+    done = mender.run("setup", "--from", "mender", "--yes")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "give --artifact-name" in done.stderr
+
+
 REFUSED = {
     "an update in progress": ("var/lib/mender/update.lock", b"x", "an update is in progress"),
     "no key": ("var/lib/mender/mender-agent.pem", None, "there is no device key at "),

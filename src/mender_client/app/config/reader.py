@@ -107,7 +107,8 @@ def examine(
         reader.read(main)
     else:
         reader.take(main, instead_of_main)
-    reader.read(fallback)
+    if fallback != main:
+        reader.read(fallback)
     _check_together(reader, main, fallback, is_server_needed=is_server_needed)
     return Findings(
         reader.values, reader.origins, tuple(reader.problems), tuple(reader.warnings), tuple(reader.ignored)

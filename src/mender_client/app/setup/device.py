@@ -63,6 +63,11 @@ class Device:
         return next((value.strip() for key, value in pairs if key.strip() == "device_type" and value.strip()), None)
 
     @property
+    def host_name(self) -> str:
+        """The name of this machine, when it is the device; empty when the device is a folder."""
+        return os.uname().nodename if self.paths.root == Path("/") else ""
+
+    @property
     def has_identity_script(self) -> bool:
         """Whether something says who the device is."""
         return os.path.lexists(self.paths.identity_script)

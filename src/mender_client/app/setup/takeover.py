@@ -72,14 +72,22 @@ def _stored_provides(store: Path) -> dict[str, str]:
     if data is None:
         return {}
     try:
-        entries = read_entries(data)
-        name, group = (entries.get(key, b"").decode().strip("\0") for key in (b"artifact-name", b"artifact-group"))
-        others = json.loads(entries.get(b"artifact-provides", b"").decode().strip("\0") or "{}")
+        provides = _provides(read_entries(data))
     except ValueError as error:
         raise DeviceError(
             f"cannot read what is installed from {store}: {error}; give --artifact-name, as 'mender-update "
             "show-artifact' prints it"
         ) from error
-    fixed = {"artifact_name": name, "artifact_group": group}
-    texts = {key: value for key, value in {**others, **fixed}.items() if isinstance(value, str) and value}
-    return {key: value for key, value in texts.items() if "\n" not in key + value and "=" not in key}
+    return {key: value for key, value in provides.items() if value and (key + value).isprintable() and "=" not in key}
+
+
+def _provides(entries: dict[bytes, bytes]) -> dict[str, str]:
+    """What is installed, by the entries of the database; a NUL at the end is no part of a value."""
+    name, group, others = (
+        entries.get(key, b"").decode().strip("\0")
+        for key in (b"artifact-name", b"artifact-group", b"artifact-provides")
+    )
+    provides = json.loads(others or "{}")
+    if not isinstance(provides, dict) or not all(isinstance(value, str) for value in provides.values()):
+        raise ValueError("its artifact-provides is no JSON object of texts")
+    return {**provides, "artifact_name": name, "artifact_group": group}

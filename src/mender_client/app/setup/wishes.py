@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -51,7 +50,7 @@ def ask(wishes: Wishes, device: Device) -> Wishes:
     if not device.has_server and "ServerURL" not in wishes.settings:
         wishes = _ask_for_server(wishes)
     if device.device_type is None and wishes.device_type is None:
-        wishes = replace(wishes, device_type=_ask("Device type", default=os.uname().nodename))
+        wishes = replace(wishes, device_type=_ask("Device type", default=device.host_name))
     has_identity = wishes.identity or wishes.is_scripts_wanted or device.has_identity_script
     if not has_identity and agree("Install the identity and inventory scripts?"):
         wishes = replace(wishes, is_scripts_wanted=True)
