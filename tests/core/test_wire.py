@@ -601,3 +601,27 @@ def test_log_of_a_million_lines() -> None:
     tracemalloc.stop()
     assert 10_000 < len(kept) < 20_000
     assert peak < 16 << 20
+
+
+NOT_HERE = {
+    "elsewhere": (
+        reply(308, location="https://new.example/api?secret"),
+        "it redirects to https://new.example, where the token must not go; set ServerURL to the right address",
+    ),
+    "nowhere": (reply(302, location="file:///secret"), "it redirects to elsewhere; set ServerURL to the address that"),
+    "nginx": (
+        reply(400, b"<center>The plain HTTP request was sent to HTTPS port</center>"),
+        "this port speaks TLS; write https instead of http in ServerURL",
+    ),
+    "go": (reply(400, b"Client sent an HTTP request to an HTTPS server.\n"), "this port speaks TLS; write https"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_HERE)
+def test_wrong_address(name: str) -> None:
+    """An answer that only says that the address is wrong leads to the right one, and repeats no query."""
+    answer, said = NOT_HERE[name]
+    with pytest.raises(ServerError) as caught:
+        wire.parse_auth_reply(answer, SERVER, now=NOW)
+    assert f"cannot authorise this device: the server answered {answer.status} ({said}" in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -286,11 +286,12 @@ def test_lock_that_is_taken_by_hand(device: Device) -> None:
 
 
 def test_skip_verify_is_said_at_every_start(device: Device) -> None:
-    """A client that trusts every server says so each time it starts."""
-    device.configure(SkipVerify=True)
-    for _ in range(2):
-        daemon = device.daemon()
+    """A client that trusts every server says so each time it starts, and does trust it."""
+    for start, setting in (([], True), ([], True), (["--skipverify"], None)):
+        device.configure(SkipVerify=setting, ServerCertificate=None)
+        daemon = device.daemon(*start)
         daemon.wait_for("SkipVerify is set: every server is trusted")
+        daemon.wait_for("authorised by")
         daemon.stop()
 
 

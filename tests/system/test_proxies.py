@@ -114,6 +114,26 @@ def test_redirect_to_an_exempt_host(make_transport: MakeTransport) -> None:
     assert [f"GET http://{HOST}/a HTTP/1.1"] == proxy.asked
 
 
+INWARD = ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "0.0.0.0", "[::ffff:127.0.0.1]", "[fe80::1]"]
+INWARD_BY_NAME = "0x7f000001"
+"""No address by the rules of addresses, but the resolver makes 127.0.0.1 of it."""
+
+
+@pytest.mark.parametrize("inward", [*INWARD, INWARD_BY_NAME])
+def test_redirect_into_this_device(make_transport: MakeTransport, inward: str) -> None:
+    """A redirect from outside into this device, or to its link, is refused, by address and by a name for one."""
+    with RawServer(keep_alive(answer(b"secret"))) as inside:
+        script = keep_alive(answer(b"", f"Location: http://{inward}:{inside.port}/?secret", status=302))
+        with RawServer(script) as server, ForwardProxy(server) as proxy:
+            transport = make_transport(proxies=through(proxy, no_proxy=INWARD_BY_NAME))
+            with pytest.raises(NetworkError, match="it leads into this device or to a link-local address") as caught:
+                transport.open(f"http://{HOST}/a", {})
+            transport.rest()
+        assert 0 == inside.connections
+    assert "redirect" == caught.value.kind
+    assert "secret" not in str(caught.value)
+
+
 def test_exempt(make_transport: MakeTransport) -> None:
     """An exempt server, and this device itself, are reached without the proxy."""
     with RawServer(keep_alive(answer(b"x"))) as server, ForwardProxy(None) as proxy:

@@ -6,6 +6,7 @@ import argparse
 import io
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mender_client import __version__
@@ -108,6 +109,7 @@ def _common_options(*, is_default: bool) -> _Parser:
     add("-L", "--log-file", metavar="FILE", help="log to this file instead of standard error")
     suppressed: dict[str, Any] = {} if is_default else {"default": argparse.SUPPRESS}
     add("--no-syslog", action="store_true", help="don't log to syslog (the daemon does by default)", **suppressed)
+    add("--skipverify", action="store_true", help="trust every server; for a test bench only", **suppressed)
     add("-F", "--forcebootstrap", action="store_true", help="replace the device key by a new one", **suppressed)
     add(
         "--passphrase-file",
@@ -208,7 +210,8 @@ def _start(
     )
     for warning in (*loaded.warnings, *check_files(loaded.config, paths)):
         logging.getLogger(__name__).warning("%s", warning)
-    return loaded.config, paths
+    config = replace(loaded.config, skip_verify=True) if options.skipverify else loaded.config
+    return config, paths
 
 
 def _passphrase(options: argparse.Namespace, paths: Paths) -> Passphrase:

@@ -38,6 +38,9 @@ MAXIMUM_LOG_MESSAGE = 64 * 1024
 _MOST_MESSAGES = MAXIMUM_BODY_BYTES // 64
 """No message takes less room than that, however short it is: a million empty lines must not fill the memory."""
 
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PLAIN_HTTP = re.compile(rb"plain HTTP|HTTP request to an HTTPS server")
+"""What nginx, Apache and Go's servers say to a client that speaks http to a port for https."""
 _DEPLOYMENT_ID = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
 _FINAL_REFUSALS = {
     400: "the server calls the request malformed",
@@ -358,11 +361,25 @@ def parse_retry_after(value: str, *, now: datetime) -> float | None:
 
 
 def _refuse(what: str, reply: Reply, *, now: datetime) -> NoReturn:
-    reason = _error_text(reply.body)
+    reason = _redirect_text(reply) or _error_text(reply.body)
     message = f"cannot {what}: the server answered {reply.status}" + (f" ({reason})" if reason else "")
     retry_after = parse_retry_after(reply.headers.get("retry-after", ""), now=now)
     kind = UnauthorizedError if reply.status == 401 else ServerError
     raise kind(message, status=reply.status, retry_after_seconds=retry_after)
+
+
+def _redirect_text(reply: Reply) -> str:
+    """What to do about an answer that only says that the address is the wrong one."""
+    if reply.status in REDIRECTS and (location := reply.headers.get("location", "")):
+        try:
+            parts = urlsplit(parse_link(location))
+        except ValueError:
+            return "it redirects to elsewhere; set ServerURL to the address that answers"
+        target = f"{parts.scheme}://{parts.netloc}"
+        return f"it redirects to {printable(target)}, where the token must not go; set ServerURL to the right address"
+    if reply.status == 400 and _PLAIN_HTTP.search(reply.body):
+        return "this port speaks TLS; write https instead of http in ServerURL"
+    return ""
 
 
 def _error_text(body: bytes) -> str:

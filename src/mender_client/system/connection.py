@@ -16,7 +16,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from mender_client.errors import Interrupted
+from mender_client.errors import Interrupted, NetworkError
 
 from .tls import TlsRules
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mender_client.core.proxies import Proxies, Proxy
 
 _LONGEST_LABEL = 63
+INWARD = "it leads into this device or to a link-local address, and comes from outside"
 
 
 class Watch:
@@ -33,6 +34,7 @@ class Watch:
         self.deadline: float | None = None
         self.is_connection_new = False
         self.is_stopped = False
+        self.is_inward_refused = False
         self.stream: io.BufferedReader | None = None
         self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -98,6 +100,8 @@ def pool_class(
 
         def _dial(self) -> socket.socket:
             if (proxy := self._proxy()) is None:
+                if watch.is_inward_refused:
+                    _refuse_inward(self._dns_host, self.port)
                 return dial(self._dns_host, self.port, seconds=self.timeout, watch=watch)
             # imported where there is a proxy: an idle daemon does without the memory
             from .tunnel import dial_through
@@ -150,6 +154,14 @@ def dial(host: str, port: int, *, seconds: float | None, watch: Watch) -> socket
             return sock
     watch.limit(seconds)
     raise first or socket.gaierror(socket.EAI_NONAME, "no address")
+
+
+def _refuse_inward(host: str, port: int) -> None:
+    """A redirect from outside may not lead into this device by a name either."""
+    from mender_client.core.inward import is_inward
+
+    if any(is_inward(str(address[0])) for *_, address in _resolve(host, port)):
+        raise NetworkError(f"cannot follow the redirect to {host}: {INWARD}", kind="redirect")
 
 
 def _resolve(host: str, port: int) -> list[Any]:

@@ -19,11 +19,11 @@ import urllib3
 import urllib3.connection
 
 from mender_client.core.resume import parse_content_length
-from mender_client.core.wire import Reply, Request, parse_link
+from mender_client.core.wire import REDIRECTS, Reply, Request, parse_link
 from mender_client.errors import Interrupted, NetworkError
 
 from .clockevidence import ClockWitness
-from .connection import Watch, pool_class
+from .connection import INWARD, Watch, pool_class
 from .netfaults import Doubt, StaleConnectionError, is_issuer_unknown, origin, wrapped
 from .tls import TlsRules, TlsSettings
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 MAXIMUM_REPLY_BYTES = 2 * 1024 * 1024
 MAXIMUM_REDIRECTS = 5
-_REDIRECTS = (301, 302, 303, 307, 308)
 _PROXY_AUTHENTICATION = 407
 _LOOK_SECONDS = 5.0
 _READ_BYTES = 65536
@@ -157,7 +156,7 @@ class HttpTransport:
         return bytes(body)
 
     def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
-        """Start a download; follows up to five redirects, never from https to http.
+        """Start a download; follows up to five redirects, never from https to http or into this device.
 
         The total time limit holds for each answer's header, not for the body that the caller then reads.
 
@@ -165,14 +164,30 @@ class HttpTransport:
             NetworkError: no answer, or a redirect that must not be followed.
         """
         asked = {**headers, "Accept-Encoding": "identity"}
-        for _ in range(MAXIMUM_REDIRECTS + 1):
-            response = self._within_total(lambda: self._start("GET", url, asked, b""))  # noqa: B023 - called at once
-            if response.status not in _REDIRECTS:
-                return HttpBody(response, url, self._watch.stream, self._witness.doubt)
-            location = response.headers.get("location", "")
-            response.close()
-            url = _redirected(url, location)
+        self._watch.is_inward_refused = False
+        try:
+            for _ in range(MAXIMUM_REDIRECTS + 1):
+                response = self._within_total(lambda: self._start("GET", url, asked, b""))  # noqa: B023 - called at once
+                if response.status not in REDIRECTS:
+                    return HttpBody(response, url, self._watch.stream, self._witness.doubt)
+                location = response.headers.get("location", "")
+                response.close()
+                url = self._follow(url, location)
+        finally:
+            self._watch.is_inward_refused = False
         raise NetworkError(f"cannot fetch from {origin(url)}: more than {MAXIMUM_REDIRECTS} redirects", kind="redirect")
+
+    def _follow(self, url: str, location: str) -> str:
+        """Where a redirect leads; from outside it may not lead into this device, also not by a name's address."""
+        # imported when a redirect comes: an idle daemon does without the memory
+        from mender_client.core.inward import is_inward
+
+        target = _redirected(url, location)
+        if not is_inward(urlsplit(url).hostname or ""):
+            self._watch.is_inward_refused = True
+            if is_inward(urlsplit(target).hostname or ""):
+                raise NetworkError(f"cannot follow the redirect of {origin(url)}: {INWARD}", kind="redirect")
+        return target
 
     def rest(self) -> None:
         """Close idle connections: nothing is to be sent for a while."""
