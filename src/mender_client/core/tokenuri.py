@@ -42,6 +42,8 @@ def parse_token_uri(text: str) -> TokenUri:
     if not attributes:
         raise ValueError("it names no key; write an address such as pkcs11:token=LABEL;object=LABEL")
     address = SCHEME + ";".join(attributes) + ("?" + "&".join(options) if options else "")
+    if "pin-value" in address.lower() or "pin-source" in address.lower():
+        raise ValueError("its PIN can't be told from the rest; write it behind one ? at the end of the address")
     pin, source = secrets.get("pin-value"), secrets.get("pin-source")
     return TokenUri(
         address,
