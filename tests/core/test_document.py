@@ -15,6 +15,7 @@ from mender_client.core.machine import ENDS, Event, State
 from mender_client.core.model import Provides, Status
 from mender_client.core.record import Hands, Message, MessageKind, Outcome, Record, Update
 from mender_client.core.resume import Promise
+from mender_client.core.standing import NewKey, Standing
 from mender_client.core.wire import NextForm
 
 UPDATE = Update(
@@ -29,7 +30,10 @@ UPDATE = Update(
     writes=4,
     hands=Hands(7, "this-boot", 99),
 )
-FULL = Record(update=UPDATE).concluded("d-0", Event.FAILURE, now="t").telling("d-1", Status.INSTALLING)
+KNOWN = Record(
+    update=UPDATE, accepted=Standing("a", "b", "/key.pem"), new_key=NewKey("c", is_forced=True), identity_change="why"
+)
+FULL = KNOWN.concluded("d-0", Event.FAILURE, now="t").telling("d-1", Status.INSTALLING)
 
 
 def there_and_back(record: Record) -> Record:
@@ -82,6 +86,9 @@ RECORDS = st.builds(
         | st.builds(Message, IDS, st.just(MessageKind.STATUS), st.sampled_from(Status)),
         max_size=3,
     ).map(tuple),
+    accepted=st.none() | st.builds(Standing, TEXT, TEXT, TEXT),
+    new_key=st.none() | st.builds(NewKey, TEXT, st.booleans()),
+    identity_change=TEXT,
     outcomes=st.lists(
         st.builds(Outcome, IDS, st.sampled_from([Status.SUCCESS, Status.FAILURE]), TEXT, TEXT), max_size=3
     ).map(tuple),

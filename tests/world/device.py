@@ -97,6 +97,7 @@ class WorldDevice:
     def __init__(self, world: World) -> None:
         self._world = world
         self.device_type = "board"
+        self.id_data = '{"mac":"1"}'
         self.identity_error: MenderError | None = None
         self.provides_error: MenderError | None = None
         self.attributes: list[tuple[str, str]] = [("kernel", "6.1")]
@@ -105,7 +106,7 @@ class WorldDevice:
         """Who it is."""
         if self.identity_error is not None:
             raise self.identity_error
-        return Identity('{"mac":"1"}')
+        return Identity(self.id_data)
 
     def inventory(self) -> Sequence[KeyValues]:
         """What its scripts print."""

@@ -1,0 +1,128 @@
+"""Nobody becomes another device to the server without being told, by the daemon or by a command."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import pytest
+
+from mender_client.client.guard import IdentityGuard
+from mender_client.core.model import Identity
+from mender_client.core.record import Record
+from world import Stage, World
+
+from .acting import run_for, started
+
+BEFORE = Identity('{"mac":"1"}')
+AFTER = Identity('{"mac":"2"}')
+
+
+class Keys:
+    """A key that can be exchanged."""
+
+    def __init__(self) -> None:
+        self.body = "AAAA"
+        self.location = "/key.pem"
+
+    def public_key_pem(self) -> str:
+        """The public key."""
+        return f"-----BEGIN PUBLIC KEY-----\n{self.body}\n-----END PUBLIC KEY-----\n"
+
+    def sign(self, message: bytes) -> bytes:
+        """Nobody asks for it."""
+        raise AssertionError(message)
+
+
+class Memory:
+    """A journal; see ``core.ports.Journal``."""
+
+    def __init__(self) -> None:
+        self._record = Record()
+
+    def load(self) -> Record:
+        """What is remembered."""
+        return self._record
+
+    def update(self, change: Callable[[Record], Record]) -> Record:
+        """Remember something else."""
+        self._record = change(self._record)
+        return self._record
+
+    def sending(self) -> AbstractContextManager[None]:
+        """Nothing is sent."""
+        return nullcontext()
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was said loudly."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.fixture
+def world(stage: Stage) -> World:
+    """A device that the server has accepted."""
+    return started(World(stage))
+
+
+def test_acceptance_is_remembered(world: World) -> None:
+    """With the first token the journal knows as what the device was accepted; neither key nor identity is in it."""
+    accepted = world.journal.load().accepted
+    assert accepted is not None
+    assert (64, 64, "/data/mender-agent.pem") == (len(accepted.identity), len(accepted.key), accepted.key_location)
+
+
+def test_change_is_told_before_the_server_is_asked(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """In the next life of a device with another identity the warning comes before the request."""
+    world.server.state.devices.auto_accept = False
+    world.device.id_data = AFTER.id_data
+    world.client = world.new_client()
+    said: list[int] = []
+    world.transport.before_request = lambda kind, number: said.append(len(warnings(caplog)))
+    run_for(world, 1)
+    assert 1 == said[0]
+    assert "the identity script prints something else" in warnings(caplog)[0]
+    assert world.journal.load().identity_change == warnings(caplog)[0]
+
+
+def test_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A change is told once in each life, however often the server is asked; another change is told anew."""
+    keys, journal = Keys(), Memory()
+    guard = IdentityGuard(journal=journal, keys=keys)
+    guard.accept(BEFORE)
+    for identity in (BEFORE, AFTER, AFTER, AFTER):
+        guard.check(identity)
+    assert 1 == len(warnings(caplog))
+    keys.body = "BBBB"
+    guard.check(AFTER)
+    assert 2 == len(warnings(caplog))
+    IdentityGuard(journal=journal, keys=keys).check(AFTER)
+    assert 3 == len(warnings(caplog))
+
+
+def test_acceptance_ends_it(caplog: pytest.LogCaptureFixture) -> None:
+    """When the server accepts the changed device, or the device is again what it was, status has nothing to show."""
+    keys, journal = Keys(), Memory()
+    guard = IdentityGuard(journal=journal, keys=keys)
+    guard.accept(BEFORE)
+    guard.check(AFTER)
+    assert journal.load().identity_change
+    guard.check(BEFORE)
+    assert "" == journal.load().identity_change
+    guard.check(AFTER)
+    guard.accept(AFTER)
+    assert "" == journal.load().identity_change
+    guard.check(AFTER)
+    assert 2 == len(warnings(caplog))
+
+
+def test_a_full_disk_keeps_nobody_from_asking(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A journal that can't be written costs the memory and a warning, not the token."""
+    world.disk.refuses = lambda what: what == "write the journal"
+    world.device.id_data = AFTER.id_data
+    world.client = world.new_client()
+    asked = world.transport.counts["auth"]
+    run_for(world, 1)
+    assert asked + 1 == world.transport.counts["auth"]
+    assert any(text.startswith("cannot remember what the server accepted") for text in warnings(caplog))

@@ -1,0 +1,77 @@
+"""As what the device asks: what differs from what was accepted, why, and what to do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mender_client.core.model import Identity
+from mender_client.core.record import Record
+from mender_client.core.standing import NewKey, Standing, explain_change, standing
+
+ONE = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+OTHER = "-----BEGIN PUBLIC KEY-----\nBBBB\n-----END PUBLIC KEY-----\n"
+FILE = "/var/lib/mender/mender-agent.pem"
+PLAIN = Identity('{"mac":"1","port":["1","2"]}')
+LISTED = Identity('{"mac":["1"],"port":["1","2"]}')
+ACCEPTED = standing(PLAIN, ONE, FILE)
+
+
+def explain(identity: Identity, key: str, location: str = FILE, *, new_key: NewKey | None = None) -> str:
+    """What is said of a change from what was accepted."""
+    return explain_change(ACCEPTED, standing(identity, key, location), identity, new_key)
+
+
+def test_nothing_to_say() -> None:
+    """The same identity and key need no word, wherever the key lies now; nor does a device that was never accepted."""
+    assert "" == explain(PLAIN, ONE)
+    assert "" == explain(PLAIN, ONE, "/moved.pem")
+    assert "" == explain_change(None, ACCEPTED, PLAIN, None)
+
+
+def test_what_differs_is_told_with_both_fingerprints() -> None:
+    """Both sides of the change are named, for identity and key."""
+    now = standing(Identity('{"mac":"2"}'), OTHER, FILE)
+    said = explain_change(ACCEPTED, now, Identity('{"mac":"2"}'), None)
+    assert f"the identity differs from the one that the server accepted (SHA-256 {ACCEPTED.identity}, now " in said
+    assert f"the device key differs from the one that the server accepted (SHA-256 {ACCEPTED.key}, now " in said
+    assert now.identity in said
+    assert now.key in said
+
+
+def made(key: str, *, is_forced: bool) -> NewKey:
+    """A note of a key that the client made."""
+    return NewKey(standing(PLAIN, key, FILE).key, is_forced)
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (explain(LISTED, ONE), 'IdentityFormat was changed; .* another device, .*set IdentityFormat to "plain"$'),
+        (explain(Identity('{"mac":"2"}'), ONE), "the identity script prints something else; .*what it printed before$"),
+        (explain(PLAIN, OTHER), f"{FILE} was replaced; .*accept it on the server, or put the former key back$"),
+        (explain(PLAIN, OTHER, "/a.pem"), "names another key, /a.pem in the place of .*, or set Security.AuthPriv"),
+        (explain(PLAIN, OTHER, new_key=made(OTHER, is_forced=True)), "--forcebootstrap made a new one; .*accept it on"),
+        (explain(PLAIN, OTHER, new_key=made(OTHER, is_forced=False)), f"{FILE} was missing, so a new one was made;"),
+        (explain(PLAIN, OTHER, new_key=made(ONE, is_forced=True)), f"{FILE} was replaced;"),
+    ],
+    ids=["format", "script", "file", "configuration", "forced", "missing", "an older note"],
+)
+def test_causes(said: str, cause: str) -> None:
+    """The cause is named when it is known, and what to do about it."""
+    assert re.search(cause, said), said
+
+
+def test_from_list_to_plain() -> None:
+    """A change of IdentityFormat is known in both directions."""
+    accepted = Standing(standing(LISTED, ONE, FILE).identity, ACCEPTED.key, FILE)
+    said = explain_change(accepted, ACCEPTED, PLAIN, None)
+    assert said.endswith('to stay the same device, set IdentityFormat to "list"')
+
+
+def test_acceptance_ends_the_change() -> None:
+    """Once the server accepts what the device is now, nothing is left to be told."""
+    record = Record(accepted=ACCEPTED).with_new_key("f", is_forced=True).with_identity_change("said")
+    now = standing(LISTED, OTHER, FILE)
+    assert Record(accepted=now) == record.accepted_as(now)
