@@ -44,6 +44,10 @@ class Recorder:
         """As the test says."""
         return hands in self.alive
 
+    def age_seconds(self, hands: Hands) -> float:
+        """How long it runs."""
+        return hands.age_seconds("this-boot", 100.0, 100)
+
     def find(self, variable: str, value: str) -> Hands | None:
         """As the test says."""
         return self.by_variable.get((variable, value))
@@ -113,3 +117,12 @@ def test_find_hands(processes: Recorder) -> None:
     processes.alive.add(HANDS)
     assert HANDS == hand_over.find_hands("d-1", HANDS)
     assert None is hand_over.find_hands("d-2", None)
+
+
+def test_seconds_at_work(processes: Recorder) -> None:
+    """The time at work counts from the start of the noted process, else of one that is found, and is 0 without one."""
+    hand_over, _ = make(processes)
+    assert 0.0 == hand_over.seconds_at_work("d-1", None)
+    assert 100.0 - 0.99 == hand_over.seconds_at_work("d-1", HANDS)
+    processes.by_variable["MENDER_DEPLOYMENT_ID", "d-1"] = Hands(8, "this-boot", 5000)
+    assert 50.0 == hand_over.seconds_at_work("d-1", None)

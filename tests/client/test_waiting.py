@@ -102,6 +102,29 @@ def test_sub_updater_timeout(stage: Stage, caplog: pytest.LogCaptureFixture) -> 
     assert "SubUpdaterTimeoutSeconds" in str(log)
 
 
+def test_sub_updater_timeout_of_a_client_that_restarts(stage: Stage) -> None:
+    """A client that is started again and again counts on from the start of the sub-updater, within one boot."""
+    world = handed_over(stage, Options(sub_updater_timeout_seconds=500))
+    for _ in range(11):
+        assert "installing" == world.server.status
+        world.client = None
+        world.start_client()
+        run_for(world, 45)
+    run_for(world, 30)
+    assert ("failure", None) == (world.server.status, world.lock.read())
+
+
+def test_sub_updater_timeout_after_a_boot(stage: Stage) -> None:
+    """A boot gives the sub-updater its whole time again."""
+    world = handed_over(stage, Options(sub_updater_timeout_seconds=500, has_boot_service=False))
+    run_for(world, 400)
+    world.boot_up()
+    run_for(world, 400)
+    assert "installing" == world.server.status
+    run_for(world, 150)
+    assert "failure" == world.server.status
+
+
 def test_wait_for_ever(stage: Stage) -> None:
     """Without SubUpdaterTimeoutSeconds the client waits for ever."""
     world = handed_over(stage, Options(sub_updater_timeout_seconds=0))

@@ -194,3 +194,18 @@ def test_outbox() -> None:
     assert record == record.acknowledged(LOG)
     assert () == record.silenced(ID).outbox
     assert record == record.silenced("another")
+
+
+@pytest.mark.parametrize(
+    ("hands", "age"),
+    [
+        (Hands(7, "this-boot", 2_000), 80.0),
+        (Hands(7, "this-boot", 20_000), 0.0),
+        (Hands(7, "this-boot", 0), 0.0),
+        (Hands(7, "another-boot", 2_000), 0.0),
+    ],
+    ids=["this boot", "in the future", "unknown", "another boot"],
+)
+def test_age(hands: Hands, age: float) -> None:
+    """A process is as old as the boot less its start; of another boot's process nothing is known."""
+    assert age == hands.age_seconds("this-boot", 100.0, 100)

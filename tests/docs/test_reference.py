@@ -93,6 +93,10 @@ class _Processes:
     def is_alive(self, hands: Hands) -> bool:
         return False
 
+    def age_seconds(self, hands: Hands) -> float:
+        """How long it runs."""
+        return hands.age_seconds("this-boot", 100.0, 100)
+
     def find(self, variable: str, value: str) -> Hands | None:
         return None
 

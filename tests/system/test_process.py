@@ -368,3 +368,13 @@ def test_spawned_sees_nothing_of_ours(script: MakeScript, tmp_path: Path) -> Non
     lines = output.read_text().splitlines()
     assert ["/", "/dev/null", str(output), str(output)] == lines[:4]
     assert str(tmp_path / "secret") not in lines
+
+
+def test_age(script: MakeScript, processes: SystemProcesses) -> None:
+    """The age of a spawned program is what the kernel's clocks say, also when it has ended."""
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    hands = processes.spawn([script("exec sleep 60")], {})
+    ended(hands)
+    assert eventually(lambda: processes.age_seconds(hands) > 0.1)
+    assert processes.age_seconds(hands) <= time.clock_gettime(time.CLOCK_BOOTTIME) - before + 0.02
+    assert 0.0 == processes.age_seconds(Hands(hands.pid, "another boot", hands.start_time))

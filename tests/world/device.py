@@ -41,6 +41,7 @@ from .stage import Stage
 from .stores import ARTIFACT, SUB_UPDATER_LOG, WorldJournal, WorldLock, WorldLog, WorldStore
 from .subupdater import BOOT, Steps, SubUpdater
 
+TICKS_PER_SECOND = 100
 SUB_UPDATER = Path("/usr/share/mender/install")
 OLD, NEW = "release-1", "release-2"
 _RESTART_SECONDS, _BOOT_SERVICE_SECONDS, _PATIENCE_SECONDS = 10.0, 300.0, 3600.0
@@ -193,6 +194,10 @@ class WorldProcesses:
         process = self._world.process
         return process is not None and process.hands == hands
 
+    def age_seconds(self, hands: Hands) -> float:
+        """How long ago it was started."""
+        return hands.age_seconds(self._world.boot_id, self._world.clock.monotonic(), TICKS_PER_SECOND)
+
     def find(self, variable: str, value: str) -> Hands | None:
         """The one that works on the deployment."""
         assert variable == "MENDER_DEPLOYMENT_ID"
@@ -297,6 +302,11 @@ class World:
         assert image in (OLD, NEW), f"the boot loader found {image!r}"
         return image != self.options.unbootable
 
+    @property
+    def boot_id(self) -> str:
+        """This boot."""
+        return f"boot-{self._boots}"
+
     # -- processes ---------------------------------------------------------------------------------------------
 
     def spawn(self, variables: dict[str, str], *, steps: int) -> Hands:
@@ -313,7 +323,7 @@ class World:
 
     def _begin(self, run: SubUpdater, steps: Steps, *, is_boot_service: bool) -> Process:
         self._pids += 1
-        hands = Hands(self._pids, f"boot-{self._boots}", self._pids * 7)
+        hands = Hands(self._pids, self.boot_id, max(round(self.clock.monotonic() * TICKS_PER_SECOND), 1))
         self.process = Process(hands, run, steps, is_boot_service)
         return self.process
 

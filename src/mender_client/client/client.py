@@ -174,9 +174,11 @@ class Client:
     def _begin_to_wait(self, deployment_id: str) -> None:
         self._say_what_is_awaited(deployment_id)
         self._parts.transport.rest()
+        update = self._parts.journal.load().update_of(deployment_id)
+        hands = update.hands if update is not None else None
+        self._reminded_after = self._parts.installer.seconds_at_work(deployment_id, hands)
         self._awaited = deployment_id
-        self._awaited_since = self._parts.clock.monotonic()
-        self._reminded_after = 0.0
+        self._awaited_since = self._parts.clock.monotonic() - self._reminded_after
         self._reported_at = None
 
     def _say_what_is_awaited(self, deployment_id: str) -> None:

@@ -262,6 +262,9 @@ class Processes(Protocol):
     def is_alive(self, hands: Hands) -> bool:
         """Whether that very process still runs."""
 
+    def age_seconds(self, hands: Hands) -> float:
+        """How long ago that process was started, whether it still runs or not; 0 when that was in another boot."""
+
     def find(self, variable: str, value: str) -> Hands | None:
         """A process whose environment holds this variable with this value."""
 
@@ -274,6 +277,14 @@ class Installer(Protocol):
 
     def find_hands(self, deployment_id: str, hands: Hands | None) -> Hands | None:
         """The process that is at work on this deployment, or None.
+
+        Args:
+            deployment_id: the deployment.
+            hands: the process that was noted when it started, if it was.
+        """
+
+    def seconds_at_work(self, deployment_id: str, hands: Hands | None) -> float:
+        """How long ago, in this boot, the work on this deployment began; 0 when nobody can tell.
 
         Args:
             deployment_id: the deployment.

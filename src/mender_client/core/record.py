@@ -81,6 +81,18 @@ class Hands:
     boot_id: str
     start_time: int
 
+    def age_seconds(self, boot_id: str, uptime_seconds: float, ticks_per_second: float) -> float:
+        """How long ago the process was started; 0 when that was in another boot, or isn't known.
+
+        Args:
+            boot_id: this boot.
+            uptime_seconds: the time since this boot, sleep included.
+            ticks_per_second: of the kernel.
+        """
+        if boot_id != self.boot_id or self.start_time <= 0:
+            return 0.0
+        return max(uptime_seconds - self.start_time / ticks_per_second, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Update:

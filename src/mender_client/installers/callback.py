@@ -78,6 +78,10 @@ class CallbackInstaller:
         """Nobody: the function doesn't run while the client looks."""
         return None
 
+    def seconds_at_work(self, deployment_id: str, hands: Hands | None) -> float:  # noqa: ARG002 - nobody is named
+        """Nobody can tell."""
+        return 0.0
+
     def has_begun(self) -> bool:
         """Whether the function was ever called for this deployment."""
         return bool(self._trace.read())

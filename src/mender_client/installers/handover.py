@@ -64,6 +64,11 @@ class HandOver:
             return hands
         return self._processes.find(_DEPLOYMENT_ID, deployment_id)
 
+    def seconds_at_work(self, deployment_id: str, hands: Hands | None) -> float:
+        """How long ago the sub-updater was started in this boot, so that a restarted client counts on; 0: unknown."""
+        known = hands or self.find_hands(deployment_id, None)
+        return 0.0 if known is None else self._processes.age_seconds(known)
+
     def has_begun(self) -> bool:
         """Whether the sub-updater was ever started for this deployment, as far as its trace on disk tells."""
         return self._processes.has_spawned()

@@ -262,6 +262,10 @@ class SystemProcesses:
         """Whether that very process runs: same boot, same pid, same start time, and no zombie."""
         return hands.boot_id == self._boot_id() and self._identify(hands.pid) == hands
 
+    def age_seconds(self, hands: Hands) -> float:
+        """How long ago that process was started, whether it still runs or not; 0 when that was in another boot."""
+        return hands.age_seconds(self._boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
+
     def find(self, variable: str, value: str) -> Hands | None:
         """A running process whose environment holds the variable with the value, as far as we may look."""
         wanted = f"{variable}={value}".encode()
