@@ -1,0 +1,94 @@
+"""Secrets are planted everywhere, every command is driven through good and bad days, and nothing may show one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mender_client.devserver import DevServer
+from program.leaks import COMMANDS, DRIVEN_OTHERWISE, LINK, TENANT, Plant, Watcher, all_commands, bad_storage
+from program.stage import FAIL, SUCCEED, Device
+
+SECRETS = (
+    "tenant token",
+    "query of a link",
+    "credentials in an address",
+    "proxy password",
+    "device key",
+    "client key",
+    "signing key",
+    "token",
+)
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory, certificate_folder: Path) -> Iterator[Plant]:
+    """A device that has gone through all of it."""
+    folder = tmp_path_factory.mktemp("leaks")
+    shutil.copytree(certificate_folder, folder / "server")
+    with DevServer(folder / "server") as server:
+        device = Device(folder / "device", server)
+        try:
+            yield driven(Plant(device, folder), folder)
+        finally:
+            device.close()
+
+
+def driven(plant: Plant, folder: Path) -> Plant:
+    """Drive everything through good days and bad ones."""
+    with Watcher() as watcher, bad_storage(folder) as storage:  # the device puts what it deploys there
+        plant.run_commands("good day")
+        plant.daemon_life(storage.url, "release-2", plan=SUCCEED)
+        plant.daemon_life(storage.url, "release-3", plan=FAIL)
+        plant.configure(ServerURL="https://127.0.0.1:1")
+        plant.run_commands("no server")
+        plant.configure(ServerURL=f"https://u:{TENANT}@h/?{LINK}")
+        plant.run_commands("bad configuration")
+    plant.written |= watcher.seen
+    plant.collect()
+    return plant
+
+
+def test_every_command_is_driven() -> None:
+    """A command that nobody drives here could show a secret: add a line to COMMANDS."""
+    assert sorted(all_commands()) == sorted([*COMMANDS, *DRIVEN_OTHERWISE])
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_nothing_shows_a_secret(plant: Plant, secret: str) -> None:
+    """No output, log, file, process listing or message to the server holds the secret."""
+    assert [] == plant.found(secret)
+
+
+def test_all_secrets_are_searched_for(plant: Plant) -> None:
+    """Every planted secret is looked for, and each of them was there to be found."""
+    assert sorted(SECRETS) == sorted(plant.secrets)
+    assert all(plant.secrets.values())
+    homes = "".join(home.read_text() for home in plant.homes())
+    assert all(mark in homes for mark in plant.secrets["device key"] + plant.secrets["client key"])
+
+
+def test_search_finds(plant: Plant) -> None:
+    """The search finds what is there: what a leak would look like is found by the same means."""
+    leaky = Plant.found
+    plant.written["a leak"] = f"GET /release-2?X-Amz-Signature={LINK}"
+    assert ["a leak"] == leaky(plant, "query of a link")
+    del plant.written["a leak"]
+
+
+def test_faults_were_met(plant: Plant) -> None:
+    """The daemons went through every bad answer of the storage, at the finest log level."""
+    said = plant.written["daemon release-2"]
+    for words in ("503", "cannot follow the redirect", "the link no longer works", "cannot use the offered deployment"):
+        assert words in said
+    assert any(name.startswith("log of") and len(text) > 200 for name, text in plant.written.items())
+
+
+def test_processes_were_watched(plant: Plant) -> None:
+    """The daemon's command line and the sub-updater's environment were among what was searched."""
+    lines = [text for name, text in plant.written.items() if name.startswith("command line of ")]
+    assert any("daemon --no-syslog" in line for line in lines)
+    assert "MENDER_DEPLOYMENT_ID=" in plant.written["environment"]
