@@ -6,6 +6,7 @@ A later command is driven by a line in ``COMMANDS``; the test says when one is m
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import io
 import json
@@ -18,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+
 from mender_client.app.cli import build_parser, main
 from mender_client.devserver import Fault
 from program.stage import Device, make_artifact, wait_until
@@ -29,6 +32,7 @@ LINK = "LEAK-link-77ab"
 REDIRECT = "LEAK-redirect-90cd"
 CREDENTIALS = "LEAK-credentials-1e2f"
 PROXY = "LEAK-proxy-33de"
+PASSPHRASE = "LEAK-passphrase-8d1a"
 
 COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "bootstrap": [[]],
@@ -50,6 +54,10 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "artifact write rootfs-image": [["-f", "{key}", "-n", "a", "-t", "b", "-o", "{out}", "-k", "{public}"]],
     "artifact write module-image": [["-T", "m", "-n", "a", "-t", "b", "-o", "{out}", "-m", "{key}", "-k", "{key}"]],
     "artifact write bootstrap-artifact": [["-n", "a", "-t", "b", "-o", "{out}", "-k", "{key}"]],
+    "setup": [
+        ["--yes", "--tenant-token-file", "{tenant}", "--device-type", "testdev"],
+        ["--yes", "--server-url", "https://u:{credentials}@h/?{link}"],
+    ],
     "artifact sign": [["-k", "{key}", "-o", "{out}", "{signed}"], ["-k", "{public}", "{signed}"]],
 }
 """Every command and how it is called: so that it works, and so that it fails near a secret."""
@@ -116,9 +124,17 @@ class Plant:
             "signed": folder / "signed.mender",
             "out": folder / "out.mender",
             "device_key": device.key,
+            "tenant": device.write("etc/mender/tenant", TENANT + "\n"),
         }
+        self._words = {
+            **{name: str(path) for name, path in self._files.items()},
+            "credentials": CREDENTIALS,
+            "link": LINK,
+        }
+        device.write("etc/mender/passphrase", PASSPHRASE + "\n")
+        self._lock_key()
         device.write("etc/mender/client.crt", client.certificate.read_text())
-        device.write("etc/mender/client.key", client.key.read_text()).chmod(0o600)
+        device.write("etc/mender/client.key", client.key.read_text())
         self._settings: dict[str, Any] = {
             "TenantToken": TENANT,
             "HttpsClient": {"Certificate": "/etc/mender/client.crt", "Key": "/etc/mender/client.key"},
@@ -130,12 +146,23 @@ class Plant:
             "tenant token": [TENANT],
             "query of a link": [LINK, REDIRECT],
             "credentials in an address": [CREDENTIALS],
-            "proxy password": [PROXY],
-            "device key": key_lines(device.key),
+            "proxy password": [PROXY, base64.b64encode(f"u:{PROXY}".encode()).decode()],
+            "passphrase": [PASSPHRASE],
+            "device key": key_lines(device.key) + key_lines(device.root / "etc/mender/locked.pem"),
             "client key": key_lines(device.root / "etc/mender/client.key"),
             "signing key": key_lines(self._files["key"]),
             "token": [],
         }
+
+    def _lock_key(self) -> None:
+        """Keep a copy of the device key that a passphrase locks."""
+        key = serialization.load_pem_private_key(self.device.key.read_bytes(), None)
+        locked = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(PASSPHRASE.encode()),
+        )
+        self.device.write("etc/mender/locked.pem", locked.decode())
 
     def _prepare(self, name: str) -> None:
         key, public, plain, signed = (str(self._files[one]) for one in ("key", "public", "artifact", "signed"))
@@ -148,21 +175,22 @@ class Plant:
     def configure(self, **keys: Any) -> None:
         """Write ``mender.conf`` with the secrets in it; others can't read it."""
         self.device.configure(**{**self._settings, **keys})
-        (self.device.root / "etc/mender/mender.conf").chmod(0o600)
+        for home in self.homes():
+            home.chmod(0o600)
 
     # -- what is driven -------------------------------------------------------------------------------------
 
-    def run_commands(self, situation: str) -> None:
+    def run_commands(self, situation: str, *options: str) -> None:
         """Run every command in every way, at the finest log level, into a file and onto the terminal.
 
-        In this process: seventy programs would take long to start.
+        In this process: a hundred programs would take long to start.
         """
         for command, ways in COMMANDS.items():
             for number, way in enumerate(ways):
-                words = [word.format(**{name: str(path) for name, path in self._files.items()}) for word in way]
+                words = [word.format(**self._words) for word in way]
                 log = self.device.root.parent / f"commands-{situation}.log"
                 level = ["-l", "trace", *(["-L", str(log)] if number else [])]
-                said = run_here("--root", str(self.device.root), *command.split(), *level, *words)
+                said = run_here("--root", str(self.device.root), *command.split(), *level, *options, *words)
                 self.written[f"{command} {number}, {situation}"] = said
                 if log.exists():
                     self.written[log.name] = log.read_text("utf-8")
@@ -203,7 +231,8 @@ class Plant:
     def homes(self) -> list[Path]:
         """The files whose business it is to hold secrets; they are private."""
         root = self.device.root
-        return [self.device.key, root / "etc/mender/mender.conf", root / "etc/mender/client.key"]
+        names = ("mender.conf", "client.key", "locked.pem", "passphrase", "tenant")
+        return [self.device.key, *(root / "etc/mender" / name for name in names)]
 
     def found(self, secret: str) -> list[str]:
         """Where a secret was found."""

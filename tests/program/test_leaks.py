@@ -9,19 +9,22 @@ from pathlib import Path
 import pytest
 
 from mender_client.devserver import DevServer
-from program.leaks import COMMANDS, DRIVEN_OTHERWISE, LINK, TENANT, Plant, Watcher, all_commands, bad_storage
+from program.leaks import COMMANDS, DRIVEN_OTHERWISE, LINK, PROXY, TENANT, Plant, Watcher, all_commands, bad_storage
 from program.stage import FAIL, SUCCEED, Device
+from system.rawserver import RawServer, raw
 
 SECRETS = (
     "tenant token",
     "query of a link",
     "credentials in an address",
     "proxy password",
+    "passphrase",
     "device key",
     "client key",
     "signing key",
     "token",
 )
+REFUSAL = b"HTTP/1.1 407 Say who you are\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +46,21 @@ def driven(plant: Plant, folder: Path) -> Plant:
         plant.run_commands("good day")
         plant.daemon_life(storage.url, "release-2", plan=SUCCEED)
         plant.daemon_life(storage.url, "release-3", plan=FAIL)
-        plant.configure(ServerURL="https://127.0.0.1:1")
-        plant.run_commands("no server")
-        plant.configure(ServerURL=f"https://u:{TENANT}@h/?{LINK}")
-        plant.run_commands("bad configuration")
+    plant.configure(Security={"AuthPrivateKey": "/etc/mender/locked.pem"})
+    plant.run_commands("a locked key", "--passphrase-file", "/etc/mender/passphrase")
+    plant.configure(Security={"AuthPrivateKey": "/etc/mender/locked.pem"})
+    plant.run_commands("another passphrase", "--passphrase-file", "/etc/mender/tenant")
+    plant.configure(ServerURL="https://127.0.0.1:1")
+    plant.run_commands("no server")
+    plant.configure(ServerURL=f"https://u:{TENANT}@h/?{LINK}")
+    plant.run_commands("a bad configuration")
+    with RawServer(raw(REFUSAL)) as proxy, pytest.MonkeyPatch.context() as environment:
+        for name in ("no_proxy", "NO_PROXY"):
+            environment.delenv(name, raising=False)
+        for situation, url in (("a proxy that refuses", proxy.url), ("a bad proxy", "ftp://proxy")):
+            environment.setenv("https_proxy", url.replace("://", f"://u:{PROXY}@"))
+            plant.configure(ServerURL="https://mender.test")  # the proxy is asked for it, and never a name server
+            plant.run_commands(situation)
     plant.written |= watcher.seen
     plant.collect()
     return plant
@@ -83,8 +97,11 @@ def test_faults_were_met(plant: Plant) -> None:
     """The daemons went through every bad answer of the storage, at the finest log level."""
     said = plant.written["daemon release-2"]
     for words in ("503", "cannot follow the redirect", "the link no longer works", "cannot use the offered deployment"):
-        assert words in said
+        assert words in said, said
     assert any(name.startswith("log of") and len(text) > 200 for name, text in plant.written.items())
+    said = "".join(text for name, text in plant.written.items() if name.startswith("send-inventory"))
+    for words in ("inventory sent", "127.0.0.1:1", "407", "passphrase", "https_proxy", "ServerURL"):
+        assert words in said, said
 
 
 def test_processes_were_watched(plant: Plant) -> None:
