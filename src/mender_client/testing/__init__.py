@@ -4,5 +4,6 @@ This room may use everything, and nothing uses it. It needs the extra ``devserve
 """
 
 from mender_client.testing.folder import FolderDevice, Outcome
+from mender_client.testing.virtual import VirtualDevice
 
-__all__ = ["FolderDevice", "Outcome"]
+__all__ = ["FolderDevice", "Outcome", "VirtualDevice"]
