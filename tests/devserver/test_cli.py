@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -198,11 +199,22 @@ def test_greeting_for_people(tmp_path: Path) -> None:
     command = [*PROGRAM, "serve", "--directory", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline().split() for _ in range(5)]
+        lines = [process.stdout.readline().split() for _ in range(6)]
         process.terminate()
         process.communicate()
-    assert ["ServerURL", "ServerCertificate", "storage", "directory", "stop"] == [line[0] for line in lines]
+    names = ["ServerURL", "ServerCertificate", "storage", "directory", "'mender-devserver", "stop"]
+    assert names == [line[0] for line in lines]
+    assert ["page", "--directory", f"{tmp_path}'"] == lines[4][1:4]
     assert os.fspath(tmp_path / "authority.pem") == lines[1][1]
+
+
+def test_page_is_found(tmp_path: Path) -> None:
+    """``page`` prints the address that opens the page of the running server."""
+    with serving(tmp_path, "--plain") as (_, told):
+        code, output, complaint = run(tmp_path, "page")
+        assert (0, "") == (code, complaint)
+        assert re.fullmatch(re.escape(told["ServerURL"]) + r"/#[\w-]{43}\n", output)
+        assert {"page": output.strip()} == run_json(tmp_path, "page")
 
 
 @pytest.mark.parametrize("words", [[], ["serve"], ["fault", "add"], ["settings"]])

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import queue
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from mender_client.devserver.contact import Contact, load_contact
-from mender_client.devserver.parser import parse_arguments
+from mender_client.devserver.parser import DEFAULT_DIRECTORY, parse_arguments
 from mender_client.devserver.settings import NAMES
 from mender_client.errors import ConfigError, MenderError, ServerError
 
@@ -92,7 +93,15 @@ def _greeting(contact: Contact, arguments: argparse.Namespace) -> str:
     }
     if arguments.json:
         return json.dumps(told)
-    return table([(name, value) for name, value in told.items() if value]) + "\nstop with Ctrl-C\n"
+    return (
+        table([(name, value) for name, value in told.items() if value])
+        + f"\n{_how_to_watch(arguments)}\nstop with Ctrl-C\n"
+    )
+
+
+def _how_to_watch(arguments: argparse.Namespace) -> str:
+    folder = "" if arguments.directory == DEFAULT_DIRECTORY else f" --directory {shlex.quote(str(arguments.directory))}"
+    return f"'mender-devserver page{folder}' gives the address of its page for a browser"
 
 
 def _event_json(event: Event) -> str:
@@ -111,6 +120,11 @@ def _short(value: object) -> str:
 
 
 # the commands: each returns a JSON value and the text for people
+
+
+def _page(contact: Contact, _: argparse.Namespace) -> tuple[object, str]:
+    contact.call("GET", "/settings")  # a link to a server that has died helps nobody
+    return {"page": contact.page_url}, contact.page_url
 
 
 def _devices(contact: Contact, _: argparse.Namespace) -> tuple[object, str]:
@@ -251,6 +265,7 @@ def _setting(text: str) -> object:
 
 
 COMMANDS: Mapping[str, Callable[[Contact, argparse.Namespace], tuple[object, str]]] = {
+    "page": _page,
     "devices": _devices,
     "accept": _accept,
     "reject": _on_device("reject", "rejected"),

@@ -37,6 +37,11 @@ class Contact:
     certificate: str
     token: str
 
+    @property
+    def page_url(self) -> str:
+        """The page's address, with the token in its fragment, which a browser keeps to itself."""
+        return f"{self.url}/#{self.token}"
+
     def save(self, directory: Path) -> None:
         """Write the file, mode 0600."""
         write_private(directory / FILE_NAME, json.dumps(asdict(self), indent=2).encode() + b"\n")

@@ -16,6 +16,7 @@ from typing import Any
 
 from mender_client.devserver.artifacts import Artifact, Artifacts
 from mender_client.devserver.devices import Emit, find
+from mender_client.devserver.record import Exchange
 from mender_client.errors import ServerError
 
 ACTIVE = frozenset(
@@ -60,6 +61,9 @@ class DeviceDeployment:
         received: every status that the device reported and the server took, repeats included, in order.
         log: the messages of the last log upload, if there was one.
         artifact_id: what was chosen for it.
+        size_bytes: how long that is.
+        first_byte: where its last download began.
+        download: its last download, which counts its bytes.
     """
 
     poll: Poll
@@ -67,6 +71,14 @@ class DeviceDeployment:
     received: list[str] = field(default_factory=list)
     log: list[dict[str, Any]] | None = None
     artifact_id: str = ""
+    size_bytes: int = 0
+    first_byte: int = 0
+    download: Exchange | None = None
+
+    @property
+    def downloaded_bytes(self) -> int:
+        """How far into the Artifact the server has come with sending it to the device."""
+        return self.first_byte + self.download.bytes_sent if self.download else 0
 
 
 @dataclass(slots=True)
@@ -192,7 +204,7 @@ class Deployments:
             return None
         if not known.artifact_id:
             self._emit("offered", deployment_id=deployment.id, device_id=device_id)
-        known.artifact_id = fitting[-1].id
+        known.artifact_id, known.size_bytes = fitting[-1].id, fitting[-1].size_bytes
         return deployment, fitting[-1]
 
     def set_status(self, deployment_id: str, device_id: str, status: str) -> None:
@@ -221,6 +233,13 @@ class Deployments:
             raise ServerError("Deployment not found", status=404)
         known.log = messages
         self._emit("log", deployment_id=deployment_id, device_id=device_id, messages=len(messages))
+
+    def note_download(self, first_byte: int, download: Exchange) -> None:
+        """A device has begun to download, from this byte on; the exchange counts the bytes while they are sent."""
+        deployment = self._oldest_for(download.device_id)
+        if deployment is not None and download.device_id in deployment.devices:
+            known = deployment.devices[download.device_id]
+            known.first_byte, known.download = first_byte, download
 
     # The parts
 

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from mender_client.devserver.browser import Page
 from mender_client.devserver.device_api import DeviceApi, route
 from mender_client.devserver.listener import Connections, Front
 from mender_client.devserver.management import PREFIX, Management
+from mender_client.devserver.messages import Request
 from mender_client.devserver.state import World
 from mender_client.errors import NetworkError
 
@@ -57,7 +59,7 @@ class Place:
 
     Args:
         host: a name or an address.
-        port: for devices and management; 0 takes a free one.
+        port: for devices, management and page; 0 takes a free one.
         storage_port: for the storage; 0 takes a free one.
         context: the server's side of TLS; None for plain HTTP.
     """
@@ -134,8 +136,8 @@ class Host:
                 await server.abort()
 
     def _handlers(self) -> tuple[Handler, Handler]:
-        world, connections = self._world, Connections()
-        device_api, management = DeviceApi(world), Management(world, self._token)
+        world, connections, page = self._world, Connections(), Page()
+        device_api, management = DeviceApi(world), Management(world, self._token, self._place.host)
         devices = Front(
             world,
             connections,
@@ -153,6 +155,8 @@ class Host:
 
         async def main(raw: web.BaseRequest) -> web.StreamResponse:
             try:
+                if (reply := page.answer(Request(raw.method, raw.path))) is not None:
+                    return web.Response(status=reply.status, body=reply.body, headers=dict(reply.headers))
                 return await (management if raw.path.startswith(PREFIX) else devices)(raw)
             except ConnectionError:
                 return web.StreamResponse()  # the client went away in mid-request; there is nobody to answer

@@ -104,7 +104,9 @@ class Front:
 
     async def _send(self, raw: web.BaseRequest, reply: Reply, exchange: Exchange, fault: Fault) -> web.StreamResponse:
         download = isinstance(reply.body, FileSlice)
-        if download:
+        if isinstance(reply.body, FileSlice):
+            with self._world.lock:
+                self._world.deployments.note_download(reply.body.start, exchange)
             self._tell("download", exchange, reply)
         try:
             return await Sender(raw, exchange, fault).send(reply)

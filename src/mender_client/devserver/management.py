@@ -1,7 +1,7 @@
-"""The management API: what the command line (and, later, a page) asks of the server.
+"""The management API: what the command line and the page ask of the server.
 
 It is this server's own, JSON in and out, under ``/api/management/dev``, opened by a token. One table of routes; an
-upload is the one thing that is streamed.
+upload and the feed of a page are the two things that are streamed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from urllib.parse import parse_qs, unquote
 from aiohttp import web
 
 from mender_client.devserver import artifacts, faults
-from mender_client.devserver.deployments import Deployment
-from mender_client.devserver.devices import Device
+from mender_client.devserver.browser import check_browser
 from mender_client.devserver.listener import read_body
+from mender_client.devserver.live import Live
 from mender_client.devserver.messages import BODY_LIMIT_BYTES, Reply, Request, error_reply, json_reply, load_object
 from mender_client.devserver.settings import apply_settings, read_settings
 from mender_client.devserver.state import World
+from mender_client.devserver.views import deployment_json, device_json, event_json
 from mender_client.errors import ServerError
 
 PREFIX = "/api/management/dev/"
@@ -64,11 +65,14 @@ class Management:
     Args:
         world: the server's state.
         token: what opens it.
+        host: the name or address that the server listens on.
     """
 
-    def __init__(self, world: World, token: str) -> None:
+    def __init__(self, world: World, token: str, host: str) -> None:
         self._world = world
         self._token = token
+        self._host = host
+        self._live = Live(world)
 
     async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
         """Answer one request from a socket."""
@@ -77,11 +81,12 @@ class Management:
         request = Request(raw.method, unquote(path), query, headers)
         if raw.method == "PUT" and request.path == f"{PREFIX}artifacts":
             reply = await self._upload(raw, request)
+        elif raw.method == "GET" and request.path == f"{PREFIX}live":
+            return await self._feed(raw, request)
         else:
             body = await read_body(raw, BODY_LIMIT_BYTES)
             reply = self.answer(Request(raw.method, request.path, query, headers, body or b""))
-        content = reply.body if isinstance(reply.body, bytes) else b""
-        return web.Response(status=reply.status, body=content, headers=dict(reply.headers))
+        return _response(reply)
 
     def answer(self, request: Request) -> Reply:
         """Answer one request other than an upload."""
@@ -96,9 +101,17 @@ class Management:
             return error_reply(error.status, str(error))
 
     def _check(self, request: Request) -> None:
+        check_browser(request, self._host)
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
             raise ServerError("cannot open the management: the token is missing or wrong", status=401)
+
+    async def _feed(self, raw: web.BaseRequest, request: Request) -> web.StreamResponse:
+        try:
+            self._check(request)
+        except ServerError as error:
+            return _response(error_reply(error.status, str(error)))
+        return await self._live.send(raw)
 
     async def _upload(self, raw: web.BaseRequest, request: Request) -> Reply:
         """Write the body to a file as it comes; a file of several GiB needs no memory."""
@@ -119,43 +132,9 @@ class Management:
             part.unlink(missing_ok=True)
 
 
-# What it shows
-
-
-def device_json(device: Device) -> dict[str, Any]:
-    """A device as JSON values."""
-    return {
-        "device_id": device.id,
-        "status": device.status,
-        "identity": device.identity,
-        "created": device.created.isoformat(),
-        "last_seen": device.last_seen.isoformat() if device.last_seen else None,
-        "auth_sets": [
-            {"auth_set_id": one.id, "status": one.status, "public_key": one.public_key} for one in device.auth_sets
-        ],
-    }
-
-
-def deployment_json(deployment: Deployment) -> dict[str, Any]:
-    """A deployment as JSON values, with how it stands on each device."""
-    return {
-        "deployment_id": deployment.id,
-        "artifact_name": deployment.artifact_name,
-        "status": deployment.status,
-        "created": deployment.created.isoformat(),
-        "force": deployment.force,
-        "devices": [_on_device(deployment, one) for one in deployment.device_ids],
-    }
-
-
-def _on_device(deployment: Deployment, device_id: str) -> dict[str, Any]:
-    known = deployment.devices.get(device_id)
-    return {
-        "device_id": device_id,
-        "status": deployment.status_of(device_id),
-        "received": list(known.received) if known else [],
-        "has_log": known is not None and known.log is not None,
-    }
+def _response(reply: Reply) -> web.Response:
+    content = reply.body if isinstance(reply.body, bytes) else b""
+    return web.Response(status=reply.status, body=content, headers=dict(reply.headers))
 
 
 # What it does
@@ -207,7 +186,7 @@ def _events(call: Call) -> object:
     after = call.query.get("after", "0")
     if not after.isdecimal():
         raise ServerError("cannot list events after something that is not a number", status=400)
-    return [{**asdict(one), "time": one.time.isoformat()} for one in call.world.record.events(int(after))]
+    return [event_json(one) for one in call.world.record.events(int(after))]
 
 
 def _requests(call: Call) -> object:

@@ -17,6 +17,7 @@ DEFAULT_DIRECTORY = Path("mender-devserver")
 _EPILOG = """\
 a first round:
   mender-devserver serve --auto-accept &         run the server; it says its URL and what to trust
+  mender-devserver page                          everything below, in a browser
   mender-devserver devices                       who has asked for access
   mender-devserver accept --all                  let them in
   mender-devserver upload release-2.mender       offer an Artifact
@@ -47,6 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_serve(commands)
+    page = "print the address of the server's page, for a browser; whoever has it can manage the server"
+    _add(commands, "page", page)
     _add_devices(commands)
     _add_deployments(commands)
     _add_fault(commands)

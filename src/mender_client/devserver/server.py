@@ -118,6 +118,11 @@ class DevServer:
             raise ServerError("cannot name a certificate: the server speaks plain HTTP or has not started", status=404)
         return self._certificate
 
+    @property
+    def page_url(self) -> str:
+        """The page's address for a browser. What stands behind its ``#`` opens the management: keep it to yourself."""
+        return self._contact().page_url
+
     # Devices
 
     def devices(self) -> list[Device]:

@@ -50,7 +50,7 @@ function _shtab_mender_devserver_using
   test "$_shtab_mender_devserver_cmdpath" = "$argv"
 end
 
-set -g _shtab_mender_devserver_commands serve devices accept reject preauthorize decommission inventory upload artifacts deploy deployments status log abort fault 'fault list' 'fault clear' 'fault add' settings
+set -g _shtab_mender_devserver_commands serve page devices accept reject preauthorize decommission inventory upload artifacts deploy deployments status log abort fault 'fault list' 'fault clear' 'fault add' settings
 set -g _shtab_mender_devserver_opts_with_value --after --body --bytes-per-second --content-range --delay-seconds --device --directory --drop-after-bytes --etag --header --host --key --kind --port --stall-after-bytes --stall-seconds --status --storage-port --times
 
 complete -c mender-devserver -e
@@ -67,6 +67,10 @@ complete -c mender-devserver -n '_shtab_mender_devserver_using serve' -l storage
 complete -c mender-devserver -n '_shtab_mender_devserver_using serve' -l plain -d 'plain HTTP; the default is TLS with its own certificate'
 complete -c mender-devserver -n '_shtab_mender_devserver_using serve' -l auto-accept -d 'accept every new device at once'
 complete -c mender-devserver -n '_shtab_mender_devserver_using serve' -l v2 -d 'offer the v2 way to ask for a deployment, which the open-source server does not'
+complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab_mender_devserver_npos -eq 0' -a page -d 'Print the address of the server'"'"'s page, for a browser; whoever has it can manage the server.'
+complete -c mender-devserver -n '_shtab_mender_devserver_using page' -s h -l help -d 'show this help message and exit'
+complete -c mender-devserver -n '_shtab_mender_devserver_using page' -l directory -xka "(__fish_complete_directories)" -d 'the folder of the server (default: mender-devserver)'
+complete -c mender-devserver -n '_shtab_mender_devserver_using page' -l json -d 'print JSON instead of text'
 complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab_mender_devserver_npos -eq 0' -a devices -d 'List the devices and their status.'
 complete -c mender-devserver -n '_shtab_mender_devserver_using devices' -s h -l help -d 'show this help message and exit'
 complete -c mender-devserver -n '_shtab_mender_devserver_using devices' -l directory -xka "(__fish_complete_directories)" -d 'the folder of the server (default: mender-devserver)'

@@ -1,0 +1,99 @@
+// The way to the server. The token comes in the fragment of the page's address, which a browser sends nowhere; it is
+// kept for this tab and goes out in a header, which no other web site can set.
+
+const PREFIX = "/api/management/dev/";
+const KEPT = "mender-devserver-token";
+const AGAIN_MILLISECONDS = 1000;
+const SILENT_MILLISECONDS = 25000;
+
+let token = "";
+
+export function takeToken(text) {
+  const given = text.slice(text.lastIndexOf("#") + 1).trim();
+  if (!given) return;
+  token = given;
+  sessionStorage.setItem(KEPT, token);
+}
+
+export function hasToken() {
+  const fragment = location.hash.slice(1);
+  if (/^[\w-]{43}$/.test(fragment)) {
+    takeToken(fragment);
+    history.replaceState(null, "", location.pathname);
+  }
+  token ||= sessionStorage.getItem(KEPT) || "";
+  return token !== "";
+}
+
+const opened = (more) => ({ Authorization: `Bearer ${token}`, ...more });
+
+async function refusal(response) {
+  try {
+    return (await response.json()).error;
+  } catch {
+    return `the server answered ${response.status}`;
+  }
+}
+
+export async function call(method, path, body) {
+  let response;
+  try {
+    const content = body === undefined ? undefined : JSON.stringify(body);
+    response = await fetch(PREFIX + path, { method, headers: opened({ "Content-Type": "application/json" }), body: content });
+  } catch {
+    throw new Error("cannot reach the dev server; is it still running?");
+  }
+  if (!response.ok) throw new Error(await refusal(response));
+  return response.json();
+}
+
+// fetch can't tell how far an upload is; this can.
+export function upload(file, progressed) {
+  return new Promise((done, failed) => {
+    const request = new XMLHttpRequest();
+    request.open("PUT", `${PREFIX}artifacts`);
+    for (const [name, value] of Object.entries(opened({ "Content-Type": "application/octet-stream" }))) {
+      request.setRequestHeader(name, value);
+    }
+    request.upload.onprogress = (event) => progressed(event.total ? event.loaded / event.total : 1);
+    request.onerror = () => failed(new Error("cannot reach the dev server; is it still running?"));
+    request.onload = () => {
+      let answer = {};
+      try {
+        answer = JSON.parse(request.responseText);
+      } catch { /* no JSON: the status alone tells */ }
+      if (request.status < 400) done(answer);
+      else failed(new Error(answer.error || `the server answered ${request.status}`));
+    };
+    request.send(file);
+  });
+}
+
+// Read the feed for ever, and begin again whenever it breaks. EventSource would do, if it could send a header.
+export async function listen({ onMessage, onLive, onBroken, onRefused }) {
+  for (;;) {
+    const gone = new AbortController();
+    let silence = 0;
+    try {
+      const response = await fetch(`${PREFIX}live`, { headers: opened({}), signal: gone.signal, cache: "no-store" });
+      if (response.status === 401) return onRefused();
+      if (!response.ok) throw new Error(await refusal(response));
+      onLive();
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = ""; ;) {
+        clearTimeout(silence);
+        silence = setTimeout(() => gone.abort(), SILENT_MILLISECONDS);
+        const { value, done } = await reader.read();
+        if (done) break;
+        const messages = (rest + value).split("\n\n");
+        rest = messages.pop();
+        for (const message of messages) {
+          if (message.startsWith("data: ")) onMessage(JSON.parse(message.slice(6)));
+        }
+      }
+    } catch { /* broken: said below, tried again */ }
+    clearTimeout(silence);
+    onBroken();
+    await new Promise((again) => setTimeout(again, AGAIN_MILLISECONDS));
+  }
+}

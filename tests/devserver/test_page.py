@@ -1,0 +1,234 @@
+"""What the page needs of the server: its files, its feed, and that no other web site has a say."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from devserver.caller import Caller, Gadget, make_artifact
+from mender_client.devserver import DevServer, Fault
+from mender_client.devserver.browser import TYPES
+from mender_client.devserver.contact import load_contact
+from mender_client.devserver.settings import NAMES
+
+FOLDER = files("mender_client.devserver") / "page"
+HTML = (FOLDER / "index.html").read_text()
+MANAGEMENT = "/api/management/dev"
+
+
+def token(server: DevServer) -> dict[str, str]:
+    """What opens the management."""
+    return {"Authorization": f"Bearer {load_contact(server.directory).token}"}
+
+
+class Feed:
+    """Reads the feed.
+
+    Args:
+        server: whose feed it is.
+    """
+
+    def __init__(self, server: DevServer) -> None:
+        parts = urlsplit(server.url)
+        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+        self._connection.request("GET", f"{MANAGEMENT}/live", headers=token(server))
+        self.response = self._connection.getresponse()
+
+    def message(self) -> Any:
+        """The next message."""
+        while not (line := self.response.readline()).startswith(b"data: "):
+            assert line, "the feed has ended"
+        return json.loads(line.removeprefix(b"data: "))
+
+    def close(self) -> None:
+        """Listen no more."""
+        self.response.close()
+        self._connection.close()
+
+
+@contextmanager
+def feeding(server: DevServer) -> Iterator[Feed]:
+    """The feed for a while."""
+    feed = Feed(server)
+    try:
+        yield feed
+    finally:
+        feed.close()
+
+
+# The files
+
+
+@pytest.mark.parametrize("name", ["", *(one.name for one in FOLDER.iterdir())])
+def test_files_are_served(server: DevServer, caller: Caller, name: str) -> None:
+    """Every file of the page is there without a token, and allows nothing from elsewhere."""
+    answer = caller.call("GET", f"{server.url}/{name}")
+    assert (FOLDER / (name or "index.html")).read_bytes() == answer.body
+    assert TYPES[(name or "index.html").rpartition(".")[2]] == answer.headers["content-type"]
+    assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
+    assert "nosniff" == answer.headers["x-content-type-options"]
+
+
+@pytest.mark.parametrize("path", ["/page", "/page/page.js", "/../management.py", "/%2e%2e/management.py", "/page.js/"])
+def test_nothing_else_is_served(server: DevServer, caller: Caller, path: str) -> None:
+    """Only the page's own names lead to a file."""
+    assert 401 == caller.call("GET", server.url + path).status
+
+
+def test_page_is_only_read(server: DevServer, caller: Caller) -> None:
+    """The page's address takes GET and HEAD; everything else is a device's request, and needs a token."""
+    answer = caller.call("HEAD", f"{server.url}/")
+    assert (200, b"") == (answer.status, answer.body)
+    assert 401 == caller.call("POST", f"{server.url}/", "{}").status
+
+
+def test_page_holds_no_markup_from_a_script() -> None:
+    """What comes from the server goes into the page as text; no script and no style stands in the markup."""
+    scripts = "".join(one.read_text() for one in FOLDER.iterdir() if one.name.endswith(".js"))
+    assert [] == re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", scripts)
+    assert [] == re.findall(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|https?://", HTML)
+
+
+def test_page_knows_every_knob() -> None:
+    """Every field of a fault and every setting has its field on the page."""
+    named = set(re.findall(r'<(?:input|select|textarea)[^>]* name="(\w+)"', HTML))
+    assert set() == {one.name for one in fields(Fault)} - named
+    assert set() == set(NAMES) - named
+
+
+# Other web sites
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "{url}"}, 200),
+        ({"Host": "localhost:1"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://evil.example", "Host": "evil.example"}, 403),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example:80"}, 403),
+        ({"Host": "[::1"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/devices", "/live"])
+def test_other_sites_are_refused(server: DevServer, path: str, headers: dict[str, str], status: int) -> None:
+    """A request that a page of another site makes is refused even with the token, and so is a foreign name."""
+    parts = urlsplit(server.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    given = {name: value.format(url=server.url) for name, value in headers.items()}
+    connection.request("GET", MANAGEMENT + path, headers={**token(server), **given})
+    response = connection.getresponse()
+    assert status == response.status
+    response.close()
+    connection.close()
+
+
+def test_name_of_the_server_is_its_own(tmp_path: Path) -> None:
+    """A server that listens under a name answers under this name."""
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, 0)
+    except OSError:
+        pytest.skip("this machine can't find its own name")
+    with DevServer(tmp_path, tls=False, host=name) as server:
+        assert [] == load_contact(tmp_path).call("GET", "/devices")
+        assert name in server.url
+
+
+# The feed
+
+
+def test_feed_needs_the_token(server: DevServer, caller: Caller) -> None:
+    """Without the token there is no feed."""
+    assert 401 == caller.call("GET", f"{server.url}{MANAGEMENT}/live").status
+
+
+def test_feed_tells_all_and_then_what_changes(server: DevServer, gadget: Gadget, tmp_path: Path) -> None:
+    """The first message is the whole state, each further one only what has changed; what is gone is null."""
+    gadget.call("PUT", "/api/devices/v1/inventory/device/attributes", [{"name": "kernel", "value": "6.1"}])
+    device_id = server.devices()[0].id
+    with feeding(server) as feed:
+        first = feed.message()
+        assert "text/event-stream; charset=utf-8" == feed.response.headers["Content-Type"]
+        assert (True, {"kernel": "6.1"}) == (first["first"], first["changed"]["devices"][device_id]["inventory"])
+        assert ["device-pending", "device-accepted", "token", "inventory"] == [one["name"] for one in first["events"]]
+        assert {"devices", "faults", "settings"} == set(first["changed"])
+
+        artifact = server.upload(make_artifact(tmp_path / "a.mender", "release-2"))
+        told = feed.message()
+        assert (False, {"artifacts"}) == (told["first"], set(told["changed"]))
+        assert "release-2" == told["changed"]["artifacts"][artifact.id]["artifact_name"]
+
+        server.delete_artifact(artifact.id)
+        assert {"artifacts": {artifact.id: None}} == feed.message()["changed"]
+
+        server.auto_accept = False
+        assert {"settings": {"auto_accept": False}} == feed.message()["changed"]
+
+
+def test_feed_tells_how_far_a_download_is(server: DevServer, gadget: Gadget, release: str) -> None:
+    """While an Artifact is sent, the feed counts its bytes, those of an earlier try too."""
+    server.add_fault(Fault(kind="artifact", stall_after_bytes=5000, stall_seconds=30))
+    link = urlsplit(gadget.link())
+    with feeding(server) as feed, socket.create_connection((link.hostname or "", link.port or 0), timeout=10) as peer:
+        on_device = feed.message()["changed"]["deployments"][release]["devices"][0]
+        assert 0 == on_device["downloaded_bytes"]
+        head = f"GET {link.path}?{link.query} HTTP/1.1\r\nHost: {link.netloc}\r\nRange: bytes=1000-\r\n\r\n"
+        peer.sendall(head.encode())
+        end = time.monotonic() + 10
+        while on_device["downloaded_bytes"] < 6000 and time.monotonic() < end:
+            changed = feed.message()["changed"].get("deployments", {})
+            on_device = changed[release]["devices"][0] if changed else on_device
+    assert 6000 == on_device["downloaded_bytes"]
+    assert server.artifacts()[0].size_bytes == on_device["size_bytes"]
+
+
+def test_bytes_stay_with_their_deployment(server: DevServer, gadget: Gadget, release: str) -> None:
+    """The bytes of one deployment's download are not those of the next one."""
+    gadget.caller.call("GET", gadget.link())
+    gadget.report(release, "failure")
+    second = server.deploy("release-2")
+    gadget.poll()
+    device_id = server.devices()[0].id
+    size = server.artifacts()[0].size_bytes
+    counted = [one.devices[device_id].downloaded_bytes for one in server.deployments()]
+    assert [size, 0] == counted
+    assert second == server.deployments()[1].id
+
+
+def test_server_stops_under_a_feed(tmp_path: Path) -> None:
+    """A page that listens doesn't keep the server from stopping; started again, it is there for the page."""
+    with DevServer(tmp_path, tls=False) as server:
+        feed = Feed(server)
+        feed.message()
+        server.stop()
+        with suppress(http.client.IncompleteRead):
+            feed.response.read()
+        feed.close()
+        server.start()
+        with feeding(server) as again:
+            assert again.message()["first"]
+
+
+# Its address
+
+
+def test_address_of_the_page_opens_it(server: DevServer) -> None:
+    """The address leads to the page and holds the token where a browser keeps it to itself."""
+    address, _, fragment = server.page_url.partition("#")
+    assert (f"{server.url}/", load_contact(server.directory).token) == (address, fragment)
