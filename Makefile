@@ -12,7 +12,7 @@ LOCK = "$(BIN)/uv" pip compile --quiet --universal --python-version 3.10 --gener
 SOURCES := src tests benchmarks demo tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint format docs site dist zipapp deb deb-check lock audit
+.PHONY: help venv demo test check lint format docs screenshots site dist zipapp deb deb-check lock audit
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ lock: $(DEV_STAMP) ## pin and hash anew what developers and devices install, in 
 
 audit: $(DEV_STAMP) ## ask the public advisories about all that is pinned; needs the internet
 	"$(BIN)/pip-audit" --strict --disable-pip --require-hashes --requirement requirements/dev.txt
+
+screenshots: $(DEV_STAMP) ## take the pictures of the dev server's page anew; needs chromium
+	@mkdir -p docs/images
+	PICTURES="$(CURDIR)/docs/images" "$(BIN)/python" -m pytest -q tests/page -k whole_round
 
 define make_venv
 	@test -x "$(BIN)/python" || { \

@@ -1,0 +1,1 @@
+"""Tests of the dev server's page in a real browser."""

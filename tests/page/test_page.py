@@ -1,0 +1,215 @@
+"""The page as people use it: with a mouse, a keyboard, a screen reader, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mender_client.devserver import DevServer, Fault
+from mender_client.testing import VirtualDevice
+from page.conftest import PICTURES, SIZES, install, watching, write_release
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
+
+
+def button(page: Page | Locator, name: str) -> Locator:
+    """A button by the name that a screen reader gives it."""
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def card(page: Page, part: str, text: str) -> Locator:
+    """One thing in a part of the page."""
+    return page.locator(f"#{part} li.card").filter(has_text=text)
+
+
+def check(page: Page, scheme: str) -> None:
+    """No serious fault for people who can't see, and nothing to scroll sideways for, in either scheme."""
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import expect
+
+    for one in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if one == "dark" else "light", reduced_motion="reduce")
+        found = Axe().run(page).response["violations"]
+        assert [] == [
+            (one, fault["id"], [node["html"] for node in fault["nodes"]])
+            for fault in found
+            if fault["impact"] in ("serious", "critical")
+        ]
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(page.locator("#connection")).to_have_text("live")
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a picture for the documents, if somebody wants one."""
+    if PICTURES:
+        page.evaluate("document.activeElement.blur()")
+        page.screenshot(path=f"{PICTURES}/{name}.png")
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark")])
+def test_whole_round(browser: Browser, server: DevServer, tmp_path: Path, size: str, scheme: str) -> None:
+    """Accept a device, upload, deploy, watch it succeed, read the log of a failure: all on the page, live."""
+    from playwright.sync_api import expect
+
+    identity = {"mac": "02:00:5e:00:53:01"}
+    attributes = {"kernel": "6.1.0", "ipv4_eth0": "192.0.2.7/24", "mem_total_kB": "512000"}
+    device = VirtualDevice(
+        server.url, tmp_path / "one", identity=identity, device_type="board-x", inventory=attributes, install=install
+    )
+    with watching(browser, server, size=size, scheme=scheme) as page, device.start():
+        accept = button(page, "Accept mac=02:00:5e:00:53:01")
+        accept.click()
+        expect(accept).to_be_hidden()
+        button(page, "Inventory mac=02:00:5e:00:53:01").click()
+        expect(page.get_by_role("cell", name="192.0.2.7/24")).to_be_visible()
+        check(page, scheme)
+        page.keyboard.press("Escape")
+
+        for name in ("release-2", "release-3"):
+            page.get_by_label("Choose Artifacts").set_input_files(write_release(tmp_path, name))
+            expect(card(page, "artifacts", name)).to_contain_text("for board-x")
+        check(page, scheme)
+
+        server.add_fault(Fault(kind="artifact", bytes_per_second=300_000))
+        button(page, "New deployment").click()
+        page.get_by_role("combobox", name="Artifact").select_option("release-2")
+        page.get_by_label("these devices").check()
+        page.get_by_label("mac=02:00:5e:00:53:01", exact=True).check()
+        check(page, scheme)
+        button(page, "Deploy").click()
+        bar = page.get_by_role("progressbar", name="Download of mac=02:00:5e:00:53:01")
+        expect(bar).to_be_visible()
+        page.wait_for_function("node => node.value > 0.3 && node.value < 1", arg=bar.element_handle())
+        picture(page, f"download-{size}-{scheme}")
+        expect(card(page, "deployments", "release-2")).to_contain_text("success")
+        expect(card(page, "devices", "mac=02:00:5e:00:53:01")).to_contain_text("runs release-2")
+
+        button(page, "Deploy release-3").click()
+        button(page, "Deploy").click()
+        log = button(page, "Log of mac=02:00:5e:00:53:01, release-3")
+        expect(log).to_be_visible()
+        log.click()
+        expect(page.get_by_role("dialog")).to_contain_text("the health check failed: app.service does not start")
+        check(page, scheme)
+        picture(page, f"log-{size}-{scheme}")
+        button(page, "Close").click()
+        expect(log).to_be_focused()
+        check(page, scheme)
+
+
+def test_keyboard_keeps_its_place(browser: Browser, server: DevServer, tmp_path: Path) -> None:
+    """Everything can be done by keyboard; the focus stays where it was when the page changes under it."""
+    from playwright.sync_api import expect
+
+    device = VirtualDevice(server.url, tmp_path / "one", device_type="board-x")
+    with watching(browser, server) as page, device.start():
+        accept = button(page, "Accept name=one")
+        accept.focus()
+        page.keyboard.press("Enter")
+        expect(button(page, "Inventory name=one")).to_be_focused()
+        expect(page.locator("#said")).to_contain_text("name=one is accepted")
+        expect(card(page, "devices", "name=one")).to_contain_text("runs release-1")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog", name="Inventory of name=one")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(button(page, "Inventory name=one")).to_be_focused()
+
+        button(page, "Forget name=one").focus()
+        page.keyboard.press("Enter")
+        expect(button(page, "Cancel")).to_be_focused()
+        check(page, "light")
+        page.keyboard.press("Enter")
+        assert 1 == len(server.devices())
+        page.get_by_label("Choose Artifacts").focus()
+        expect(page.get_by_label("Choose Artifacts")).to_be_focused()
+
+
+def test_faults_and_settings(browser: Browser, server: DevServer, tmp_path: Path) -> None:
+    """A bad day is planned and called off on the page, settings are changed, and a refusal is said."""
+    from playwright.sync_api import expect
+
+    with watching(browser, server, size="phone", complaints=1) as page:  # the browser notes the refused upload
+        page.get_by_label("A bad day").select_option("too many requests")
+        page.get_by_label("How often").fill("")
+        button(page, "Add fault").click()
+        expect(page.locator("#faults li")).to_have_text('kind=any times=always status=429 headers={"Retry-After":"5"}')
+        assert [Fault(times=None, status=429, headers={"Retry-After": "5"})] == server.faults()
+        page.get_by_text("Particulars").click()
+        check(page, "light")
+        button(page, "Remove all").click()
+        expect(page.locator("#faults li")).to_have_count(0)
+
+        page.get_by_label("accept every new device at once").check()
+        page.get_by_label("Requests per device").fill("5/20")
+        button(page, "Save settings").click()
+        server.wait_until(lambda: server.auto_accept and server.rate_limit is not None)
+        server.token_seconds = 77
+        expect(page.get_by_label("Life of a token, seconds")).to_have_value("77")
+
+        page.locator("body").evaluate(
+            """body => {
+                const given = new DataTransfer();
+                given.items.add(new File(["no Artifact"], "broken.mender"));
+                body.dispatchEvent(new DragEvent("drop", { dataTransfer: given, bubbles: true, cancelable: true }));
+            }"""
+        )
+        expect(page.get_by_role("alert").filter(has_text="cannot upload broken.mender")).to_be_visible()
+        button(page, "Close").click()
+        assert [] == server.artifacts()
+
+
+def test_hostile_device_is_text(browser: Browser, server: DevServer, tmp_path: Path) -> None:
+    """What a device says about itself is text on the page, whatever it looks like."""
+    from playwright.sync_api import expect
+
+    server.auto_accept = True
+    device = VirtualDevice(
+        server.url,
+        tmp_path / "one",
+        identity={HOSTILE: HOSTILE},
+        device_type=HOSTILE,
+        artifact_name=HOSTILE,
+        inventory={HOSTILE: HOSTILE},
+    )
+    with watching(browser, server, size="phone") as page, device.start():
+        expect(card(page, "devices", f"{HOSTILE}={HOSTILE}")).to_contain_text(f"runs {HOSTILE}")
+        page.get_by_role("button", name=re.compile("^Inventory")).click()
+        expect(page.get_by_role("cell", name=HOSTILE, exact=True).first).to_be_visible()
+        assert "Mender dev server" == page.title()
+        assert 0 == page.locator("main img, dialog img").count()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_token_is_asked_for(browser: Browser, server: DevServer) -> None:
+    """Without its token the page asks for it; a wrong one is refused, the address that the command prints is taken."""
+    from playwright.sync_api import expect
+
+    width, height = SIZES["phone"]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    try:
+        page.goto(server.url)
+        field = page.get_by_label("Address or token")
+        field.fill("wrong")
+        button(page, "Open").click()
+        expect(page.get_by_role("alert").filter(has_text="The token is missing or wrong")).to_be_visible()
+        field.fill(server.page_url)
+        button(page, "Open").click()
+        expect(page.locator("#connection")).to_have_text("live")
+        check(page, "light")
+        page.reload()
+        expect(page.locator("#connection")).to_have_text("live")
+        assert f"{server.url}/" == page.url
+
+        server.stop()
+        expect(page.locator("#connection")).to_have_text("no connection, trying again")
+        server.start()
+        expect(page.locator("#connection")).to_have_text("live")
+    finally:
+        page.close()
