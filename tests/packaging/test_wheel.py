@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -138,4 +139,16 @@ def test_wheel_holds_the_package_alone(wheel: Path) -> None:
         names = archive.namelist()
     assert "mender_client/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert {"mender_client"} == {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert {"mender_client"} == {name.split("/")[0] for name in names if not re.search(r"\.(dist-info|data)/", name)}
+
+
+def test_wheel_holds_what_setup_installs(wheel: Path) -> None:
+    """Scripts, sub-updater and units are inside, for ``setup``."""
+    support = PROJECT / "support"
+    files = [
+        support / "install",
+        *(file for name in ("identity", "inventory", "systemd") for file in (support / name).iterdir()),
+    ]
+    with zipfile.ZipFile(wheel) as archive:
+        inside = [archive.read(f"mender_client/{file.relative_to(PROJECT)}") for file in files]
+    assert [file.read_bytes() for file in files] == inside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from mender_client.app.config import examine
@@ -22,13 +23,13 @@ _PARTITIONS = ("RootfsPartA", "RootfsPartB")
 _CERTIFICATE = "/etc/mender/server.crt"
 
 
-def make_plan(wishes: Wishes, device: Device, *, program: str) -> Plan:
+def make_plan(wishes: Wishes, device: Device, *, find_program: Callable[[], str]) -> Plan:
     """Work out what has to be written; nothing is changed yet.
 
     Args:
         wishes: how the device shall be.
         device: how it is.
-        program: the path of this program, for the units.
+        find_program: tells the path of this program, for the units.
 
     Raises:
         ConfigError: the configuration would have faults; all of them.
@@ -46,7 +47,7 @@ def make_plan(wishes: Wishes, device: Device, *, program: str) -> Plan:
     _plan_type(wishes, device, plan)
     _plan_artifact_info(wishes, taken, device, plan)
     _plan_scripts(wishes, device, plan)
-    _plan_units(wishes, device, plan, program)
+    _plan_units(wishes, device, plan, find_program)
     if device.key is not None and not os.path.lexists(device.key):
         plan.new_key = device.key
     return plan
@@ -134,12 +135,12 @@ def _plan_scripts(wishes: Wishes, device: Device, plan: Plan) -> None:
             plan.notes.append(f"the sub-updater can't work without {' and '.join(names)}; see --rootfs-part-a")
 
 
-def _plan_units(wishes: Wishes, device: Device, plan: Plan, program: str) -> None:
+def _plan_units(wishes: Wishes, device: Device, plan: Plan, find_program: Callable[[], str]) -> None:
     if not wishes.is_unit_wanted:
         return
     unit = support_file(f"systemd/{CLIENT_UNIT}")
     if device.paths.root == Path("/") and not os.path.exists(_USUAL_PROGRAM):
-        unit = unit.replace(_USUAL_PROGRAM.encode(), program.encode())
+        unit = unit.replace(_USUAL_PROGRAM.encode(), find_program().encode())
     plan.add(device.unit(CLIENT_UNIT), unit, mode=0o644)
     if wishes.is_sub_updater_wanted:
         plan.add(device.unit(SUB_UPDATER_UNIT), support_file(f"systemd/{SUB_UPDATER_UNIT}"), mode=0o644)

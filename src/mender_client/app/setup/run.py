@@ -39,7 +39,7 @@ def set_up(wishes: Wishes, paths: Paths, passphrase: Passphrase, *, is_agreed: b
     device = Device(paths)
     if is_asking:
         wishes = ask(wishes, device)
-    plan = make_plan(wishes, device, program=own_program())
+    plan = make_plan(wishes, device, find_program=own_program)
     print("\n".join(plan.describe()), flush=True)
     if plan.is_empty:
         return ExitCode.DONE
