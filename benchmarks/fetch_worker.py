@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from mender_client.client.download import Downloader, DownloadPolicy
+from mender_client.client.witness import Witness
 from mender_client.core.model import Deployment, Link, Provides
 from mender_client.core.record import Record
 from mender_client.core.wire import NextForm
@@ -37,6 +38,7 @@ def main() -> None:
 
     journal.update(begun)
     downloader = Downloader(
+        witness=Witness(clock),
         transport=HttpTransport(tls=TlsSettings(ca_file=Path(ca) if ca else None), user_agent="bench"),
         clock=clock,
         store=ArtifactFolder(data / "artifact.mender"),

@@ -5,21 +5,39 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
+from mender_client import __version__
+from mender_client.app.exitcodes import ExitCode
+from mender_client.app.history import show_history
 from mender_client.app.paths import Paths
-from mender_client.app.status import look, render
-from mender_client.core.machine import Event, State
+from mender_client.app.status import follow_status, look, render
+from mender_client.core.machine import ENDS, Event, State
 from mender_client.core.model import Deployment, Link, Provides, Status
 from mender_client.core.record import Outcome, Record
+from mender_client.core.situation import (
+    EXPLANATIONS,
+    HANDED_OVER,
+    STOPPED,
+    WAITING,
+    Authorisation,
+    Download,
+    Situation,
+)
 from mender_client.core.wire import NextForm
+from mender_client.errors import NetworkError
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
+from mender_client.system.statusfile import StatusFile
 
 DEPLOYMENT = Deployment("dep-1", "release-2", ("board",), Link("https://storage.example/a?secret"))
+NOW = datetime(2026, 11, 23, 12, 1, tzinfo=timezone.utc)
 SINCE = "2026-11-23T10:00:00+00:00"
 
 
@@ -45,7 +63,7 @@ def begun(paths: Paths, *events: Event) -> None:
 
 def text(paths: Paths) -> str:
     """What a person reads."""
-    return "\n".join(render(look(paths)))
+    return "\n".join(render(look(paths), now=NOW))
 
 
 def test_nothing_has_happened(paths: Paths) -> None:
@@ -121,14 +139,161 @@ def test_lock_without_an_id(paths: Paths) -> None:
 
 def test_states_have_explanations(paths: Paths) -> None:
     """Every state in which an update can be is explained."""
-    from mender_client.app.status import _EXPLANATIONS
-    from mender_client.core.machine import ENDS
-
-    assert set(State) - ENDS == set(_EXPLANATIONS)
+    assert set(State) - ENDS == set(EXPLANATIONS)
 
 
 def test_odd_names_in_the_journal(paths: Paths) -> None:
     """What stands in the journal can't steer the terminal of whoever asks for the status."""
     outcome = Outcome("d1", Status.SUCCESS, "now\x1b[2J", "release\u202e\n2")
     JsonJournal(paths.journal).update(lambda record: replace(record, outcomes=(outcome,)))
-    assert "last outcome   success of release??2 (deployment d1) at now?[2J" in render(look(paths))
+    assert "last outcome   success of release??2 (deployment d1) at now?[2J" in text(paths).splitlines()
+
+
+# -- what the daemon has left ---------------------------------------------------------------------------------
+
+
+AT = "2026-11-23T12:00:00+00:00"
+SITUATION = Situation().begun(AT, version="1.0.0", python="3.11.2").contacted("https://mender.example.com", AT)
+
+
+def leave(paths: Paths, situation: Situation) -> None:
+    """What a daemon leaves."""
+    StatusFile(paths.status).noticed(situation)
+
+
+@contextmanager
+def running(paths: Paths) -> Iterator[None]:
+    """A daemon runs."""
+    lock = DaemonLock(paths.daemon_lock)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def test_what_comes_next(paths: Paths) -> None:
+    """Beside a daemon that waits, status says what comes next and when, who has answered, and what it thinks."""
+    later = "2026-11-23T12:30:00+00:00"
+    waiting = SITUATION.judged(Authorisation.ACCEPTED, AT).does(WAITING, AT)
+    leave(paths, waiting.planned(next_poll=later, next_inventory=later))
+    with running(paths):
+        said = text(paths)
+    assert f"doing          waiting for the next poll, since {AT} (60 s ago)" in said
+    assert f"next           poll at {later} (in 29 min), inventory at {later} (in 29 min)" in said
+    assert f"server         https://mender.example.com, last answer at {AT} (60 s ago)" in said
+    assert f"authorisation  accepted, since {AT}" in said
+    assert "last failure" not in said
+
+
+def test_trouble(paths: Paths) -> None:
+    """While something fails, status says what, how often, since when, and that this is why it waits."""
+    failing = SITUATION.failed("poll", NetworkError("cannot reach it", kind="refused"), SINCE, in_a_row=1)
+    leave(
+        paths, failing.failed("poll", NetworkError("cannot reach it", kind="refused"), AT, in_a_row=2).does(WAITING, AT)
+    )
+    with running(paths):
+        said = text(paths)
+    assert "waiting to try again; poll failed 2 times in a row: cannot reach it, since" in said
+    assert f"last failure   poll, refused, 2 times in a row since {SINCE}, at {AT} (60 s ago): cannot reach it" in said
+
+
+def test_waiting_for_acceptance(paths: Paths) -> None:
+    """A device that nobody has accepted says that it waits for a person, and where."""
+    leave(paths, SITUATION.judged(Authorisation.WAITING, AT).does(WAITING, AT))
+    with running(paths):
+        said = text(paths)
+    assert "waiting until somebody accepts this device on https://mender.example.com" in said
+    assert "authorisation  waiting for acceptance; the server does not say whether it is still to come" in said
+
+
+def test_dead_daemon(paths: Paths) -> None:
+    """A daemon that is gone without a word has died, and what was last known stays to be seen."""
+    leave(paths, SITUATION.does(WAITING, AT))
+    status = look(paths)
+    assert status.has_died
+    assert "not running; it died: it was killed, crashed or lost power after 20" in text(paths)
+    assert "server         https://mender.example.com" in text(paths)
+
+
+@pytest.mark.parametrize(
+    ("doing", "words"), [(STOPPED, "stopped"), (HANDED_OVER, "handed an update over")], ids=["stopped", "handed over"]
+)
+def test_daemon_that_ended(paths: Paths, doing: str, words: str) -> None:
+    """A daemon that ended as it should is not called dead."""
+    leave(paths, SITUATION.does(doing, AT))
+    assert not look(paths).has_died
+    assert f"not running; it {words} at {AT} (60 s ago)" in text(paths)
+
+
+def test_download(paths: Paths) -> None:
+    """A download is shown with what is there, how fast it comes and what was resumed."""
+    begun(paths)
+    downloading = SITUATION.does("downloading", AT, deployment_id="dep-1", artifact_name="release-2")
+    leave(paths, downloading.downloads(Download(3 << 20, 12 << 20, 1 << 20, 2048)))
+    with running(paths):
+        assert "download       3.0 MiB of 12.0 MiB (25 %), 2.0 KiB/s, 1.0 MiB of it resumed" in text(paths)
+
+
+def test_other_version(paths: Paths) -> None:
+    """A daemon of another version than this program is shown as such."""
+    leave(paths, replace(SITUATION, version="0.9"))
+    with running(paths):
+        assert f"0.9 (this program is {__version__}), pid" in text(paths)
+
+
+def test_nothing_steers_the_terminal(paths: Paths) -> None:
+    """What came from outside is printed harmlessly."""
+    leave(paths, SITUATION.failed("poll", NetworkError("a\x1b[2Jb\nc"), AT, in_a_row=0))
+    assert "a?[2Jb?c" in text(paths)
+
+
+def test_follow(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    """Following prints one line of JSON for each change, and nothing while all stays the same, until Ctrl-C."""
+    turns = iter([None, SITUATION, None])
+
+    def sleep(seconds: float) -> None:
+        try:
+            situation = next(turns)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+        if situation is not None:
+            leave(paths, situation)
+
+    assert ExitCode.DONE is follow_status(paths, is_json=True, sleep=sleep)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [None, "https://mender.example.com"] == [line["client"] and line["client"]["server_url"] for line in lines]
+
+
+# -- history --------------------------------------------------------------------------------------------------
+
+
+def test_no_history(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    """A device without deployments says so."""
+    show_history(paths, is_json=False)
+    assert "no deployment has ended here yet\n" == capsys.readouterr().out
+
+
+def test_history(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    """The history tells how each deployment ended, when it began, how long it took, what came and what was resumed."""
+    begun(paths)
+    JsonJournal(paths.journal).update(lambda record: record.fetched("dep-1", received=5 << 20, kept=1 << 20))
+    JsonJournal(paths.journal).update(lambda record: record.concluded("dep-1", Event.FAULT, now=AT))
+    JsonJournal(paths.journal).update(lambda record: record.concluded("dep-0", Event.SUCCESS, now=AT))
+    show_history(paths, is_json=False)
+    first, second = capsys.readouterr().out.splitlines()
+    what = f"release-2  deployment dep-1  began {SINCE}  took 2:00:00  5.0 MiB fetched, 1.0 MiB resumed"
+    assert f"{AT}  failure  {what}" == first
+    assert f"{AT}  success  (unknown Artifact)  deployment dep-0" == second
+    show_history(paths, is_json=True)
+    whole, bare = json.loads(capsys.readouterr().out)["deployments"]
+    assert (7200.0, 5 << 20, 1 << 20) == (whole["duration_seconds"], whole["fetched_bytes"], whole["resumed_bytes"])
+    assert None is bare["duration_seconds"]
+
+
+def test_history_of_a_damaged_journal(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    """A journal that can't be used is told of and left alone."""
+    paths.journal.write_text("{")
+    show_history(paths, is_json=False)
+    assert "the journal can't be used" in capsys.readouterr().out
+    assert paths.journal.exists()

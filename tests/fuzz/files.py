@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import random
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -134,7 +135,7 @@ class _Reading:
         record, problem = journal.peek()
         assert problem.isprintable(), ascii(problem)
         assert len(problem) < 1000
-        for line in render(look(self._paths)):
+        for line in render(look(self._paths), now=datetime.now(timezone.utc)):
             assert line.isprintable(), ascii(line)
         if not problem:
             again = decode_record(json.loads(json.dumps(encode_record(record))))

@@ -18,6 +18,7 @@ from mender_client.client.auth import Session
 from mender_client.client.deployments import Deployments
 from mender_client.client.guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
+from mender_client.client.witness import Witness
 from mender_client.core.keyvalue import KeyValues
 from mender_client.core.model import Identity, LogMessage, Provides, Status
 from mender_client.core.record import Record
@@ -193,6 +194,7 @@ def _session(case: Case) -> Session:
         keys=device,
         guard=IdentityGuard(journal=device, keys=device),
         server_urls=["https://mender.example.com"],
+        witness=Witness(StillClock()),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from mender_client.client.download import Downloader, DownloadPolicy
+from mender_client.client.witness import Witness
 from mender_client.core.artifact import (
     ArtifactSpec,
     Compression,
@@ -120,6 +121,7 @@ def test_refused_after_the_header(tmp_path: Path, case: str) -> None:
         provides = Provides("board", "release-1")
         journal.update(lambda record: record.begun(deployment, provides, NextForm.V1_POST, now=""))
         downloader = Downloader(
+            witness=Witness(SystemClock()),
             transport=HttpTransport(tls=TlsSettings(), user_agent="test"),
             clock=SystemClock(),
             store=store,

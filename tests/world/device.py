@@ -26,8 +26,10 @@ from mender_client.client.guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
 from mender_client.client.outbox import Outbox
 from mender_client.client.update import Updater
+from mender_client.client.witness import Witness
 from mender_client.core.keyvalue import KeyValues
 from mender_client.core.model import Identity, Provides
+from mender_client.core.ports import Observer
 from mender_client.core.record import Hands
 from mender_client.core.schedule import Schedule
 from mender_client.errors import MenderError, ScriptError, StorageError
@@ -234,6 +236,7 @@ class World:
         self.running = "A"
         self.process: Process | None = None
         self.client: Client | None = None
+        self.observers: list[Observer] = []
         self.starts: Counter[str] = Counter()
         self._deeds: set[str] = set()
         self.doubled: list[str] = []
@@ -441,7 +444,9 @@ class World:
 
     def new_parts(self) -> Parts:
         """The client's parts, fresh as in a new process."""
+        witness = Witness(self.clock, self.observers)
         session = Session(
+            witness=witness,
             transport=self.transport,
             clock=self.clock,
             device=self.device,
@@ -459,6 +464,7 @@ class World:
             journal=self.journal,
             policy=self.options.policy,
             random=self.random,
+            witness=witness,
         )
         installer = HandOver(
             HandOverSettings(SUB_UPDATER, {"MENDER_DATA_DIR": "/data"}),
@@ -476,6 +482,7 @@ class World:
             store=self.store,
             installer=installer,
             log=self.log,
+            witness=witness,
         )
         return Parts(
             clock=self.clock,
@@ -486,6 +493,7 @@ class World:
             inventory=InventorySender(session=session, clock=self.clock, device=self.device, version="1.0"),
             outbox=outbox,
             updater=updater,
+            witness=witness,
             random=self.random,
         )
 

@@ -26,6 +26,7 @@ from mender_client.client.outbox import Outbox
 from mender_client.client.pace import PaceLimits
 from mender_client.client.stream import Progress
 from mender_client.client.update import Updater
+from mender_client.client.witness import Witness
 from mender_client.core.ports import Device, Installer
 from mender_client.core.schedule import Schedule
 from mender_client.installers.handover import HandOver, HandOverSettings
@@ -46,6 +47,7 @@ from mender_client.system.trust import Trust
 from .config import Config
 from .devicekey import device_key
 from .paths import Paths
+from .watch import Watch
 
 if TYPE_CHECKING:
     from mender_client.core.ports import KeyStore
@@ -72,6 +74,7 @@ class World:
     installer: Installer
     updater: Updater
     client: Client
+    witness: Witness
     verify_keys: VerifyKeys | None
 
     def close(self) -> None:
@@ -92,8 +95,13 @@ def verify_keys(config: Config, paths: Paths) -> VerifyKeys | None:
     return VerifyKeys(config.artifact_verify_setting, files, choose_backend())
 
 
-def scripted_device(config: Config, paths: Paths, clock: SystemClock) -> ScriptedDevice:
+def scripted_device(config: Config, paths: Paths, clock: SystemClock, watch: Watch) -> ScriptedDevice:
     """The device as its scripts and files describe it."""
+
+    def is_stopping() -> bool:
+        watch.alive()  # a script has a time limit: while one runs nothing hangs
+        return clock.is_stopping
+
     type_file = config.device_type_file
     return ScriptedDevice(
         identity_script=paths.identity_script,
@@ -102,7 +110,7 @@ def scripted_device(config: Config, paths: Paths, clock: SystemClock) -> Scripte
         device_type_file=paths.below_root(type_file) if type_file else paths.device_type,
         artifact_info_file=paths.artifact_info,
         find_fault=Trust.below(paths.root).fault,
-        is_stopping=lambda: clock.is_stopping,
+        is_stopping=is_stopping,
     )
 
 
@@ -115,6 +123,7 @@ def assemble(
     progressed: Callable[[Progress], None] | None = None,
     device: Device | None = None,
     installer: Callable[[LockFile], Installer] | None = None,
+    watch: Watch | None = None,
 ) -> World:
     """Build everything that talks to the server.
 
@@ -126,13 +135,16 @@ def assemble(
         progressed: shows how far a download is; None writes log lines.
         device: says what this device is; None: its scripts and files.
         installer: makes what applies Artifacts, for the lock file; None: the device's sub-updater.
+        watch: who looks on.
 
     Raises:
         ConfigError: a certificate, a key or a proxy that is configured can't be used.
     """
     if config.skip_verify:
         _logger.warning("SkipVerify is set: every server is trusted, and whoever stands between can install anything")
-    clock = SystemClock()
+    watch = watch or Watch()
+    clock = SystemClock(watch.alive, beat_seconds=watch.beat_seconds)
+    witness = Witness(clock, watch.observers, watch.situation)
     user_agent = f"mender-python-client/{__version__}"
     transport = HttpTransport(
         tls=_tls(config, paths),
@@ -141,7 +153,7 @@ def assemble(
         witness=ClockWitness([paths.journal, paths.key, paths.artifact_info]),
         proxies=_proxies(os.environ),
     )
-    device = device or scripted_device(config, paths, clock)
+    device = device or scripted_device(config, paths, clock, watch)
     journal = JsonJournal(paths.journal)
     keys = key or device_key(config, paths)
     session = Session(
@@ -152,6 +164,7 @@ def assemble(
         guard=IdentityGuard(journal=journal, keys=keys),
         server_urls=config.server_urls,
         tenant_token=config.tenant_token,
+        witness=witness,
     )
     inventory = InventorySender(session=session, clock=clock, device=device, version=__version__)
     deployments = Deployments(session=session, clock=clock)
@@ -177,6 +190,7 @@ def assemble(
             check_signature=artifact_keys,
         ),
         random=random.random,
+        witness=witness,
         progressed=progressed,
         new_digest=choose_digest(),
     )
@@ -191,6 +205,7 @@ def assemble(
         store=store,
         installer=applied_by,
         log=log,
+        witness=witness,
     )
     parts = Parts(
         clock=clock,
@@ -201,6 +216,7 @@ def assemble(
         inventory=inventory,
         outbox=outbox,
         updater=updater,
+        witness=witness,
         random=random.random,
     )
     schedule = Schedule.every(
@@ -223,6 +239,7 @@ def assemble(
         installer=applied_by,
         updater=updater,
         client=client,
+        witness=witness,
         verify_keys=artifact_keys,
     )
 
@@ -255,7 +272,10 @@ def _proxies(environment: Mapping[str, str]) -> Proxies | None:
 def _deployment_log(config: Config, paths: Paths) -> DeploymentLogFile:
     folder = paths.below_root(config.update_log_path) if config.update_log_path else paths.data
     log = DeploymentLogFile(folder / "deployment.log", paths.sub_updater_log)
-    logging.getLogger("mender_client").addHandler(log)
+    logger = logging.getLogger("mender_client")
+    for handler in logger.handlers:
+        handler.addFilter(log.tag)
+    logger.addHandler(log)
     return log
 
 

@@ -56,7 +56,8 @@ def build_parser(words: Sequence[str] | None = None) -> _Parser:
         sub.set_defaults(run=run)
         return sub
 
-    verb("daemon", "run the client: authorise, send inventory, poll, download and hand over", _daemon)
+    daemon = verb("daemon", "run the client: authorise, send inventory, poll, download and hand over", _daemon)
+    daemon.add_argument("--metrics-file", metavar="FILE", help="keep figures in this file, in the form of Prometheus")
     bootstrap = verb("bootstrap", "make the device key unless there is one, and print its public key", _bootstrap)
     bootstrap.add_argument(
         "--key-type",
@@ -78,6 +79,9 @@ def build_parser(words: Sequence[str] | None = None) -> _Parser:
     verb("send-inventory", "make the daemon send the inventory now; without a daemon, send it", _send_inventory)
     status = verb("status", "show what the client is doing and why; disturbs nobody", _status)
     status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("-f", "--follow", action="store_true", help="show it again and again, until Ctrl-C")
+    history = verb("history", "show how the last deployments ended", _history)
+    history.add_argument("--json", action="store_true", help="for programs")
 
     setup = verb("setup", "set this device up: configuration, device type, key, and on demand scripts and unit", _setup)
     if words is None or "setup" in words:
@@ -107,6 +111,7 @@ def _common_options(*, is_default: bool) -> _Parser:
     add("--root", metavar="DIR", help="folder that every path lies below; for tests, containers and images")
     add("-l", "--log-level", metavar="LEVEL", type=_log_level, help="debug, info, warning, error or critical")
     add("-L", "--log-file", metavar="FILE", help="log to this file instead of standard error")
+    add("--log-format", metavar="FORMAT", choices=("text", "json"), help="text (default) or json, one object a line")
     suppressed: dict[str, Any] = {} if is_default else {"default": argparse.SUPPRESS}
     add("--no-syslog", action="store_true", help="don't log to syslog (the daemon does by default)", **suppressed)
     add("--skipverify", action="store_true", help="trust every server; for a test bench only", **suppressed)
@@ -192,6 +197,11 @@ def _start(
     options: argparse.Namespace, *, is_server_needed: bool = True, is_daemon: bool = False
 ) -> tuple[Config, Paths]:
     """Load the configuration and set up logging."""
+    paths = _paths(options)
+    return _load(options, paths, is_server_needed=is_server_needed, is_daemon=is_daemon), paths
+
+
+def _load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, is_daemon: bool) -> Config:
     import logging
 
     from .config import load_config
@@ -199,7 +209,6 @@ def _start(
     from .logs import set_up_logging
     from .signals import forget_inherited_signals
 
-    paths = _paths(options)
     check_configuration_files(paths)
     forget_inherited_signals()
     loaded = load_config(paths.config, paths.fallback_config, is_server_needed=is_server_needed)
@@ -207,11 +216,11 @@ def _start(
         level=options.log_level or loaded.config.daemon_log_level,
         file=options.log_file,
         is_syslog_wanted=is_daemon and not options.no_syslog,
+        is_json=options.log_format == "json",
     )
     for warning in (*loaded.warnings, *check_files(loaded.config, paths)):
         logging.getLogger(__name__).warning("%s", warning)
-    config = replace(loaded.config, skip_verify=True) if options.skipverify else loaded.config
-    return config, paths
+    return replace(loaded.config, skip_verify=True) if options.skipverify else loaded.config
 
 
 def _passphrase(options: argparse.Namespace, paths: Paths) -> Passphrase:
@@ -221,15 +230,22 @@ def _passphrase(options: argparse.Namespace, paths: Paths) -> Passphrase:
 
 
 def _daemon(options: argparse.Namespace) -> ExitCode:
+    import os
+
+    for name in ("log_file", "metrics_file"):  # the daemon changes its folder
+        path = getattr(options, name)
+        setattr(options, name, os.path.abspath(path) if path else None)
     config, paths = _start(options, is_daemon=True)
     from .daemon import run_daemon
+    from .watch import make_watch
 
-    is_watched = options.log_file is None and sys.stderr.isatty()
     return run_daemon(
         config,
         paths,
+        load=lambda: _load(options, paths, is_server_needed=True, is_daemon=True),
+        make_watch=lambda: make_watch(paths, os.environ, pid=os.getpid(), metrics_file=options.metrics_file),
         is_new_key_wanted=options.forcebootstrap,
-        is_watched=is_watched,
+        is_watched=options.log_file is None and sys.stderr.isatty(),
         passphrase=_passphrase(options, paths),
     )
 
@@ -302,9 +318,15 @@ def _report(options: argparse.Namespace) -> ExitCode:
 
 
 def _status(options: argparse.Namespace) -> ExitCode:
-    from .status import show_status
+    from .status import follow_status, show_status
 
-    return show_status(_paths(options), is_json=options.json)
+    return (follow_status if options.follow else show_status)(_paths(options), is_json=options.json)
+
+
+def _history(options: argparse.Namespace) -> ExitCode:
+    from .history import show_history
+
+    return show_history(_paths(options), is_json=options.json)
 
 
 def _check(options: argparse.Namespace) -> ExitCode:

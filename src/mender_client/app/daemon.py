@@ -6,11 +6,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mender_client import __version__
-from mender_client.errors import Interrupted
+from mender_client.core.ports import KeyStore
+from mender_client.core.situation import STOPPED, Situation
+from mender_client.errors import ConfigError, Interrupted, MenderError
 from mender_client.system.files import DaemonLock, make_folder
 from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.trust import Trust
@@ -19,8 +21,10 @@ from .assemble import World, assemble
 from .config import Config
 from .devicekey import device_key, prepare_key
 from .exitcodes import ExitCode
+from .logs import kept_on_failure, reopen_log_files
 from .paths import Paths
 from .progress import ProgressBar
+from .watch import Watch
 
 _logger = logging.getLogger(__name__)
 
@@ -29,6 +33,8 @@ def run_daemon(
     config: Config,
     paths: Paths,
     *,
+    load: Callable[[], Config],
+    make_watch: Callable[[], Watch],
     is_new_key_wanted: bool,
     is_watched: bool = False,
     passphrase: Passphrase = no_passphrase,
@@ -38,6 +44,8 @@ def run_daemon(
     Args:
         config: the settings.
         paths: where everything lies.
+        load: reads the settings again, and sets logging up by them.
+        make_watch: makes those who look at this daemon, once it is the only one.
         is_new_key_wanted: replace the device key first.
         is_watched: standard error is a terminal: show downloads as a bar there.
         passphrase: unlocks the device key.
@@ -45,7 +53,7 @@ def run_daemon(
     Raises:
         MenderError: it can't start.
     """
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # whoever sees our lock may signal; all is due at the start anyway
     make_folder(paths.data)
     lock = DaemonLock(paths.daemon_lock)
@@ -55,13 +63,27 @@ def run_daemon(
         key = device_key(config, paths, passphrase)
         if prepare_key(key, paths, replace=is_new_key_wanted):
             _logger.info("made a new device key: %s", key.location)
-        world = assemble(config, paths, key=key, progressed=ProgressBar(sys.stderr) if is_watched else None)
-        if world.verify_keys is not None:
-            world.verify_keys.load()
+        watch = make_watch()
+        progressed = ProgressBar(sys.stderr) if is_watched else None
+
+        def make_world(config: Config, key: KeyStore, situation: Situation) -> World:
+            world = assemble(config, paths, key=key, progressed=progressed, watch=watch.knowing(situation))
+            if world.verify_keys is not None:
+                world.verify_keys.load()
+            return world
+
+        def make_anew(situation: Situation) -> World:
+            config = load()
+            key = device_key(config, paths, passphrase)
+            prepare_key(key, paths, replace=False)
+            return make_world(config, key, situation)
+
+        world = make_world(config, key, watch.situation)
         os.chdir("/")
-        with _signals(world):
+        daemon = _Daemon(world, make_anew, watch)
+        with _signals(daemon):
             _logger.info("mender-python-client %s started, server %s", __version__, config.server_urls[0])
-            _loop(world)
+            daemon.run()
     finally:
         lock.release()
     return ExitCode.DONE
@@ -78,36 +100,100 @@ def _check_scripts(paths: Paths) -> None:
             _logger.warning("%s: %s until this is mended", fault, purpose)
 
 
-def _loop(world: World) -> None:
-    try:
-        while not world.clock.is_stopping:
-            wait = world.client.step()
-            if world.client.has_handed_over:
-                _logger.info("the sub-updater starts the client again when it is done")
-                return
-            world.clock.wait(wait)
-    except Interrupted:
-        pass
-    _logger.info("stopped")
+class _Daemon:
+    """One world after the other: each time the configuration is read again, a new one.
+
+    Args:
+        world: the first.
+        make_anew: makes the next; it goes on from the situation that it is given.
+        watch: who looks on.
+    """
+
+    def __init__(self, world: World, make_anew: Callable[[Situation], World], watch: Watch) -> None:
+        self._world = world
+        self._make_anew = make_anew
+        self._notifier = watch.notifier
+        self._is_stopping = False
+        self._is_reload_wanted = False
+
+    def run(self) -> None:
+        """Go from step to step until a signal or a hand-over."""
+        if self._notifier is not None:
+            self._notifier.ready()
+        try:
+            self._loop()
+        finally:
+            if self._notifier is not None:
+                self._notifier.stopping()
+
+    def _loop(self) -> None:
+        try:
+            while not self._is_stopping:
+                wait = self._world.client.step()
+                if self._world.client.has_handed_over:
+                    _logger.info("the sub-updater starts the client again when it is done")
+                    return
+                if not self._is_reload_wanted:
+                    self._world.clock.wait(wait)
+                if self._is_reload_wanted:
+                    self._reload()
+        except Interrupted:
+            pass
+        self._world.witness.does(STOPPED)
+        _logger.info("stopped")
+
+    def _reload(self) -> None:
+        """Read the configuration again; what is wrong with it is said, and the old one stays."""
+        self._is_reload_wanted = False
+        if self._notifier is not None:
+            self._notifier.reloading()
+        try:
+            with kept_on_failure():
+                world = self._make_anew(self._world.witness.situation)
+        except MenderError as error:
+            reopen_log_files()
+            for problem in error.problems if isinstance(error, ConfigError) else (str(error),):
+                _logger.error("%s", problem)
+            _logger.error("the new configuration is refused; the old one stays in force")
+        else:
+            old, self._world = self._world, world  # first of all: a signal must find one that is open
+            old.close()
+            _logger.info("the configuration is read again; command line and data folder stay as they are")
+        if self._notifier is not None:
+            self._notifier.ready()
+
+    def stop(self, *_: object) -> None:
+        """End soon; what is under way is broken off."""
+        self._is_stopping = True
+        self._world.clock.stop()
+        self._world.transport.stop()
+
+    def poll(self, *_: object) -> None:
+        """Poll now."""
+        self._world.client.request_poll()
+        self._world.clock.wake()
+
+    def send_inventory(self, *_: object) -> None:
+        """Send the inventory now."""
+        self._world.client.request_inventory()
+        self._world.clock.wake()
+
+    def reload(self, *_: object) -> None:
+        """Read the configuration again when the step that is under way is over."""
+        self._is_reload_wanted = True
+        self._world.clock.wake()
 
 
 @contextmanager
-def _signals(world: World) -> Iterator[None]:
-    """TERM and INT end the daemon, USR1 polls now, USR2 sends the inventory now."""
-
-    def stop(*_: object) -> None:
-        world.clock.stop()
-        world.transport.stop()
-
-    def poll(*_: object) -> None:
-        world.client.request_poll()
-        world.clock.wake()
-
-    def inventory(*_: object) -> None:
-        world.client.request_inventory()
-        world.clock.wake()
-
-    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGUSR1: poll, signal.SIGUSR2: inventory}
+def _signals(daemon: _Daemon) -> Iterator[None]:
+    """TERM and INT end the daemon, USR1 polls now, USR2 sends the inventory now, HUP reads the configuration again."""
+    handlers = {
+        signal.SIGTERM: daemon.stop,
+        signal.SIGINT: daemon.stop,
+        signal.SIGUSR1: daemon.poll,
+        signal.SIGUSR2: daemon.send_inventory,
+        signal.SIGHUP: daemon.reload,
+    }
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield

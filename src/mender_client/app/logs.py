@@ -7,9 +7,13 @@ import os
 import sys
 import syslog
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mender_client.errors import ConfigError
+
+_logger = logging.getLogger(__name__)
 
 LEVELS = {
     "trace": logging.DEBUG,
@@ -38,6 +42,7 @@ class _LineFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = _tagged(record)
         return _one_line(super().formatMessage(record))
 
 
@@ -45,14 +50,35 @@ class _JournalFormatter(logging.Formatter):
     """For journald, which stamps lines itself and takes the priority from a prefix."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return f"<{_PRIORITIES.get(record.levelno, 6)}>{_one_line(record.message)}"
+        return f"<{_PRIORITIES.get(record.levelno, 6)}>{_one_line(_tagged(record))}"
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line, for programs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        import json
+
+        entry = {
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        deployment_id = getattr(record, "deployment_id", "")
+        return json.dumps({**entry, "deployment_id": deployment_id} if deployment_id else entry)
+
+
+def _tagged(record: logging.LogRecord) -> str:
+    """The message, with the deployment that is worked on unless it names that itself."""
+    deployment_id, message = getattr(record, "deployment_id", ""), record.getMessage()
+    return message if deployment_id in message else f"deployment {deployment_id}: {message}"
 
 
 def _one_line(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool) -> None:
+def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool, is_json: bool = False) -> None:
     """Send the package's log lines to the file if there is one, else to standard error, and to syslog if wanted.
 
     Args:
@@ -60,12 +86,13 @@ def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool) -> N
         file: a path, or None.
         is_syslog_wanted: whether to log to syslog too; left out where there is no syslog, or where standard error is
             the journal already.
+        is_json: lines for programs, on standard error or in the file.
 
     Raises:
         ConfigError: the log file can't be opened.
     """
     logging.raiseExceptions = False  # a line that can't be written, on a full disk, is lost without a traceback
-    handlers = [_main_handler(file)]
+    handlers = [_main_handler(file, is_json=is_json)]
     if is_syslog_wanted and not _is_journal() and SYSLOG_SOCKET.is_socket():
         handlers.append(_SyslogHandler())
     logger = logging.getLogger("mender_client")
@@ -74,16 +101,52 @@ def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool) -> N
     logger.setLevel(LEVELS[level])
 
 
-def _main_handler(file: str | None) -> logging.Handler:
+@contextmanager
+def kept_on_failure() -> Iterator[None]:
+    """Whatever is set up in here holds when it ends well; when it fails, all is as it was before."""
+    logger = logging.getLogger("mender_client")
+    before, level = logger.handlers, logger.level
+    try:
+        yield
+    except BaseException:
+        rest, logger.handlers = logger.handlers, before
+        logger.setLevel(level)
+        _close(rest, but=before)
+        raise
+    _close(before, but=logger.handlers)
+
+
+def _close(handlers: Sequence[logging.Handler], *, but: Sequence[logging.Handler]) -> None:
+    for handler in handlers:
+        if handler not in but:
+            handler.close()
+
+
+def reopen_log_files() -> None:
+    """Write to the file that has the log's name now: the old one may have been moved away."""
+    for handler in logging.getLogger("mender_client").handlers:
+        if isinstance(handler, logging.FileHandler):
+            try:
+                stream = open(handler.baseFilename, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            except OSError as error:
+                _logger.error("%s: the log file can't be opened: %s", handler.baseFilename, error.strerror)
+                continue
+            old = handler.setStream(stream)
+            if old is not None:
+                old.close()
+
+
+def _main_handler(file: str | None, *, is_json: bool) -> logging.Handler:
+    formatter = _JsonFormatter() if is_json else _LineFormatter()
     if file is None:
         handler: logging.Handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_JournalFormatter() if _is_journal() else _LineFormatter())
+        handler.setFormatter(_JournalFormatter() if _is_journal() and not is_json else formatter)
         return handler
     try:
         handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError([f"{file}: the log file can't be opened: {error.strerror}"]) from error
-    handler.setFormatter(_LineFormatter())
+    handler.setFormatter(formatter)
     return handler
 
 
@@ -95,7 +158,7 @@ class _SyslogHandler(logging.Handler):
         syslog.openlog("mender-python-client", syslog.LOG_PID, syslog.LOG_DAEMON)
 
     def emit(self, record: logging.LogRecord) -> None:
-        syslog.syslog(_PRIORITIES.get(record.levelno, 6), _one_line(record.getMessage()))
+        syslog.syslog(_PRIORITIES.get(record.levelno, 6), _one_line(_tagged(record)))
 
 
 def _is_journal() -> bool:

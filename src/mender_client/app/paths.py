@@ -80,6 +80,11 @@ class Paths:
         return self.data / "journal.json"
 
     @property
+    def status(self) -> Path:
+        """How the daemon stands, for ``status``."""
+        return self.data / "status.json"
+
+    @property
     def sub_updater_log(self) -> Path:
         """What the sub-updater prints."""
         return self.data / "sub-updater.log"

@@ -9,6 +9,8 @@ from typing import TextIO
 
 from mender_client.client.stream import Progress
 
+from .words import amount, clock_time
+
 _DRAWINGS_PER_SECOND = 5
 _BAR_COLUMNS = 30
 
@@ -53,25 +55,11 @@ def render(progress: Progress, *, rate: float) -> str:
         rate: bytes per second.
     """
     done, total, kept = progress.done, progress.total, progress.kept
-    speed = f"{_size(rate)}/s"
+    speed = f"{amount(rate)}/s"
     if not total:
-        return f"{_size(done)}  {speed}"
+        return f"{amount(done)}  {speed}"
     filled = _BAR_COLUMNS * done // total
     bar = "#" * filled + "-" * (_BAR_COLUMNS - filled)
-    left = f"  {_duration((total - done) / rate)} left" if rate > 0 and done < total else ""
+    left = f"  {clock_time((total - done) / rate)} left" if rate > 0 and done < total else ""
     resumed = f"  ({100 * kept // total} % resumed)" if kept else ""
-    return f"[{bar}] {100 * done // total:3d} %  {_size(done)} of {_size(total)}  {speed}{left}{resumed}"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"[{bar}] {100 * done // total:3d} %  {amount(done)} of {amount(total)}  {speed}{left}{resumed}"

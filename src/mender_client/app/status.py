@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from mender_client import __version__
-from mender_client.core.machine import State
 from mender_client.core.record import Record, Update
+from mender_client.core.situation import EXPLANATIONS, HANDED_OVER, STOPPED, WAITING, Authorisation, Situation, headline
 from mender_client.core.wire import printable
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses
+from mender_client.system.statusfile import read_situation
 
 from .exitcodes import ExitCode
 from .paths import Paths
+from .words import ago, amount
 
+_FOLLOW_SECONDS = 1.0
 _LONGEST_LINE = 4000
-_EXPLANATIONS = {
-    State.DOWNLOADING: "the Artifact is being fetched and proven",
-    State.PROVEN: "the Artifact is proven; the server is asked whether the update is still wanted",
-    State.HANDING_OVER: "the Artifact is being handed to the sub-updater",
-    State.IN_HANDS: "the sub-updater has the Artifact; the client waits for its report and for the lock to go",
-    State.SETTLING: "the lock is gone without a report; artifact_info tells how it went",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,9 @@ class Status:
         damaged_journals: documents that could not be used and were set aside.
         journal_problem: why the present one can't be used; empty when it can.
         identity_change: how the device asks as something else than what the server accepted; empty when it doesn't.
+        client: what the daemon itself has left about how it stands, see ``core.situation``; None when there is nothing.
+        client_at: when it left that, RFC 3339.
+        has_died: it left that, does not run, and never said that it stopped.
     """
 
     version: str
@@ -59,6 +62,9 @@ class Status:
     damaged_journals: list[str]
     journal_problem: str
     identity_change: str
+    client: Situation | None
+    client_at: str
+    has_died: bool
 
 
 def show_status(paths: Paths, *, is_json: bool) -> ExitCode:
@@ -72,8 +78,38 @@ def show_status(paths: Paths, *, is_json: bool) -> ExitCode:
         StorageError: the journal can't be read.
     """
     status = look(paths)
-    print(json.dumps(asdict(status), indent=1) if is_json else "\n".join(render(status)))
+    print(json.dumps(asdict(status), indent=1) if is_json else _text(status))
     return ExitCode.DONE
+
+
+def follow_status(paths: Paths, *, is_json: bool, sleep: Callable[[float], None] = time.sleep) -> ExitCode:
+    """Print the status again and again: on a terminal in place, elsewhere whenever it has changed, until Ctrl-C.
+
+    Args:
+        paths: where everything lies.
+        is_json: one line of JSON for each change, for programs.
+        sleep: waits for so many seconds.
+
+    Raises:
+        StorageError: the journal can't be read.
+    """
+    is_terminal = sys.stdout.isatty() and not is_json
+    last: Status | None = None
+    try:
+        while True:
+            status = look(paths)
+            if is_terminal:
+                print(f"\x1b[H\x1b[2J{_text(status)}", flush=True)
+            elif status != last:
+                print(json.dumps(asdict(status)) if is_json else f"{_text(status)}\n", flush=True)
+            last = status
+            sleep(_FOLLOW_SECONDS)
+    except KeyboardInterrupt:
+        return ExitCode.DONE
+
+
+def _text(status: Status) -> str:
+    return "\n".join(render(status, now=datetime.now(timezone.utc)))
 
 
 def look(paths: Paths) -> Status:
@@ -88,7 +124,8 @@ def look(paths: Paths) -> Status:
     update = record.update
     pid = _sub_updater_pid(lock, update)
     daemon = DaemonLock(paths.daemon_lock).holder()
-    activity, since = _activity(record, lock, pid, is_daemon_running=daemon is not None)
+    client, client_at = read_situation(paths.status) or (None, "")
+    activity, since = _activity(record, lock, pid, client, is_daemon_running=daemon is not None)
     last = record.outcomes[-1] if record.outcomes else None
     return Status(
         version=__version__,
@@ -118,6 +155,9 @@ def look(paths: Paths) -> Status:
         damaged_journals=[str(path) for path in journal.set_aside()],
         journal_problem=problem,
         identity_change=record.identity_change,
+        client=client,
+        client_at=client_at,
+        has_died=client is not None and daemon is None and client.doing not in (STOPPED, HANDED_OVER),
     )
 
 
@@ -132,7 +172,9 @@ def _sub_updater_pid(lock: str | None, update: Update | None) -> int | None:
     return None if found is None else found.pid
 
 
-def _activity(record: Record, lock: str | None, pid: int | None, *, is_daemon_running: bool) -> tuple[str, str | None]:
+def _activity(
+    record: Record, lock: str | None, pid: int | None, client: Situation | None, *, is_daemon_running: bool
+) -> tuple[str, str | None]:
     update = record.update
     if lock is not None and record.outcome_of(lock) is not None:
         return "the sub-updater has reported; the server must hear it and the lock must go", None
@@ -144,43 +186,109 @@ def _activity(record: Record, lock: str | None, pid: int | None, *, is_daemon_ru
         return f"waiting for the sub-updater to report and to remove the lock; {hands}", since
     if update is not None:
         stopped = "" if is_daemon_running else "; goes on when the daemon runs"
-        return _EXPLANATIONS[update.state] + stopped, update.since
-    return "waiting for the next poll" if is_daemon_running else "nothing: the daemon does not run", None
+        return EXPLANATIONS[update.state] + stopped, update.since
+    if not is_daemon_running:
+        return "nothing: the daemon does not run", None
+    if client is not None and client.doing == WAITING:
+        return headline(client), client.since
+    return "waiting for the next poll", None
 
 
-def render(status: Status) -> list[str]:
-    """The lines for a person."""
-    lines = [
-        f"client         {status.version}, "
-        + ("not running" if status.daemon_pid is None else f"pid {status.daemon_pid}"),
-        f"doing          {status.activity}" + (f", since {status.since}" if status.since else ""),
-    ]
-    if status.update is not None:
-        lines.append(
-            f"update         {status.update['artifact_name']} (deployment {status.update['deployment_id']}), "
-            f"{status.update['state']}"
-        )
-    if status.lock is not None:
-        lines.append(f"lock           {status.lock or 'update.lock holds no deployment id'}")
-        if status.sub_updater_pid is None:
-            lines.append(
-                "               if nothing will come any more: 'mender-python-client report --failure' ends it"
-            )
+def render(status: Status, *, now: datetime) -> list[str]:
+    """The lines for a person.
+
+    Args:
+        status: what is to be seen.
+        now: the time that others are held against.
+    """
+    lines = [("client", _who(status, now)), ("doing", status.activity + _since(status.since, now))]
+    lines += _of_update(status) + _of_lock(status)
+    if status.client is not None:
+        lines += _of_client(status.client, now, is_running=status.daemon_pid is not None)
     if status.journal_problem:
-        lines.append(f"journal        can't be used: {status.journal_problem}; the client will set it aside")
+        lines.append(("journal", f"can't be used: {status.journal_problem}; the client will set it aside"))
     if status.identity_change:
-        lines.append(f"identity       {status.identity_change}")
+        lines.append(("identity", status.identity_change))
     if status.unreported:
-        lines.append(f"unreported     {status.unreported} message(s) that the server has not acknowledged")
+        lines.append(("unreported", f"{status.unreported} message(s) that the server has not acknowledged"))
     if status.last_outcome is not None:
-        last = status.last_outcome
-        what = (
-            f"{last['artifact_name']} (deployment {last['deployment_id']})"
-            if last["artifact_name"]
-            else last["deployment_id"]
-        )
-        lines.append(f"last outcome   {last['status']} of {what} at {last['at']}")
+        lines.append(("last outcome", _outcome(status.last_outcome)))
     lines += [
-        f"set aside      {path}: a damaged journal, for you to look at or remove" for path in status.damaged_journals
+        ("set aside", f"{path}: a damaged journal, for you to look at or remove") for path in status.damaged_journals
     ]
-    return [printable(line, limit=_LONGEST_LINE) for line in lines]
+    return [f"{word:<15}{printable(text, limit=_LONGEST_LINE)}" for word, text in lines]
+
+
+def _who(status: Status, now: datetime) -> str:
+    client = status.client
+    if status.daemon_pid is not None:
+        running = client.version if client is not None and client.version else status.version
+        other = "" if running == status.version else f" (this program is {status.version})"
+        started = _since(client.started, now) if client is not None else ""
+        return f"{running}{other}, pid {status.daemon_pid}{started}"
+    if client is None:
+        return f"{status.version}, not running"
+    if status.has_died:
+        how = f"it died: it was killed, crashed or lost power after {status.client_at}{ago(status.client_at, now)}"
+        return f"{status.version}, not running; {how}"
+    how = "stopped" if client.doing == STOPPED else "handed an update over"
+    return f"{status.version}, not running; it {how} at {client.since}{ago(client.since, now)}"
+
+
+def _since(moment: str | None, now: datetime) -> str:
+    return f", since {moment}{ago(moment, now)}" if moment else ""
+
+
+def _of_update(status: Status) -> list[tuple[str, str]]:
+    update, client = status.update, status.client
+    if update is None:
+        return []
+    lines = [("update", f"{update['artifact_name']} (deployment {update['deployment_id']}), {update['state']}")]
+    if client is not None and client.deployment_id == update["deployment_id"] and client.download.done:
+        download = client.download
+        total = f" of {amount(download.total)} ({100 * download.done // download.total} %)" if download.total else ""
+        kept = f", {amount(download.kept)} of it resumed" if download.kept else ""
+        rate = f", {amount(download.bytes_per_second)}/s" if download.bytes_per_second else ""
+        lines.append(("download", f"{amount(download.done)}{total}{rate}{kept}"))
+    return lines
+
+
+def _of_lock(status: Status) -> list[tuple[str, str]]:
+    if status.lock is None:
+        return []
+    lines = [("lock", status.lock or "update.lock holds no deployment id")]
+    if status.sub_updater_pid is None:
+        lines.append(("", "if nothing will come any more: 'mender-python-client report --failure' ends it"))
+    return lines
+
+
+def _of_client(client: Situation, now: datetime, *, is_running: bool) -> list[tuple[str, str]]:
+    """What only the daemon knows."""
+    lines = []
+    if is_running and client.next_poll:
+        what = f"poll at {client.next_poll}{ago(client.next_poll, now)}"
+        lines.append(("next", f"{what}, inventory at {client.next_inventory}{ago(client.next_inventory, now)}"))
+    if client.contact:
+        lines.append(("server", f"{client.server_url}, last answer at {client.contact}{ago(client.contact, now)}"))
+    else:
+        lines.append(("server", "has never answered"))
+    lines.append(("authorisation", _OPINIONS[client.authorisation] + _since(client.authorised_since, now)))
+    failure = client.failure
+    if failure.job:
+        often = {0: "over", 1: "once"}.get(failure.in_a_row, f"{failure.in_a_row} times in a row since {failure.since}")
+        when = f"{failure.at}{ago(failure.at, now)}"
+        lines.append(("last failure", f"{failure.job}, {failure.kind}, {often}, at {when}: {failure.text}"))
+    return lines
+
+
+_OPINIONS = {
+    Authorisation.UNKNOWN: "not known yet",
+    Authorisation.ACCEPTED: "accepted",
+    Authorisation.WAITING: "waiting for acceptance; the server does not say whether it is still to come or refused",
+}
+
+
+def _outcome(last: dict[str, str]) -> str:
+    name, deployment = last["artifact_name"], last["deployment_id"]
+    what = f"{name} (deployment {deployment})" if name else deployment
+    return f"{last['status']} of {what} at {last['at']}"

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 
 from mender_client.core.model import Identity, Token
 from mender_client.core.ports import Clock, Device, KeyStore, Transport
+from mender_client.core.situation import Authorisation
 from mender_client.core.wire import Reply, Request, build_auth_body, build_auth_request, parse_auth_reply
 from mender_client.errors import NetworkError, NotAcceptedError, ServerError, UnauthorizedError
 
 from .guard import IdentityGuard
+from .witness import Witness
 
 _logger = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ class Session:
         server_urls: the servers, tried in this order. The first that gives a token is stayed with until the token is
             no longer good, which begins anew with the first, or until it fails or answers 5xx, which puts it last.
         tenant_token: the organisation's token, empty for none.
+        witness: is told what the server thinks of this device.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Session:
         guard: IdentityGuard,
         server_urls: Sequence[str],
         tenant_token: str = "",
+        witness: Witness,
     ) -> None:
         self._transport = transport
         self._clock = clock
@@ -47,6 +51,7 @@ class Session:
         self._guard = guard
         self._server_urls = tuple(server_urls)
         self._tenant_token = tenant_token
+        self._witness = witness
         self._token: Token | None = None
         self._failed_url = ""
         self._is_waiting_announced = False
@@ -66,6 +71,7 @@ class Session:
             self._token = self._ask_servers()
             self.tokens_received += 1
             self._is_waiting_announced = False
+            self._witness.note(lambda one, now: one.judged(Authorisation.ACCEPTED, now))
             _logger.info("authorised by %s", self._token.server_url)
         return self._token
 
@@ -90,7 +96,7 @@ class Session:
         return self._ask(last, body, signature)
 
     def _ask(self, server_url: str, body: bytes, signature: bytes) -> Token:
-        reply = self._transport.send(build_auth_request(server_url, body, signature))
+        reply = self._exchange(server_url, build_auth_request(server_url, body, signature))
         try:
             return parse_auth_reply(reply, server_url, now=self._clock.now())
         except UnauthorizedError as error:
@@ -99,8 +105,15 @@ class Session:
                 str(error), status=error.status, retry_after_seconds=error.retry_after_seconds
             ) from error
 
+    def _exchange(self, server_url: str, request: Request) -> Reply:
+        self._witness.alive()
+        reply = self._transport.send(request)
+        self._witness.note(lambda one, now: one.contacted(server_url, now))
+        return reply
+
     def _announce_waiting(self, server_url: str) -> None:
         """Say once that somebody has to act; a device may wait for days."""
+        self._witness.note(lambda one, now: one.judged(Authorisation.WAITING, now))
         if not self._is_waiting_announced:
             _logger.info("%s has not accepted this device; waiting until somebody accepts it there", server_url)
             self._is_waiting_announced = True
@@ -128,7 +141,7 @@ class Session:
     def _send(self, build: Callable[[Token], Request]) -> Reply:
         token = self.authorise()
         try:
-            reply = self._transport.send(build(token))
+            reply = self._exchange(token.server_url, build(token))
         except NetworkError:
             self._give_up(token.server_url)
             raise

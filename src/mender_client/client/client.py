@@ -6,16 +6,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from mender_client.core.machine import State
 from mender_client.core.ports import Clock, Installer, Journal, Transport
 from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
-from mender_client.errors import AbortedError, Interrupted, MenderError, NotAcceptedError, ServerError
+from mender_client.core.situation import HANDED_OVER, WAITING
+from mender_client.errors import AbortedError, Interrupted, MenderError, NotAcceptedError, ServerError, StorageError
 
 from .auth import Session
 from .clockwait import ClockWait
 from .inventory import InventorySender
 from .outbox import Outbox
 from .update import Updater
+from .witness import Witness
 
 _logger = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class Parts:
         inventory: collects and sends the inventory.
         outbox: tells the server what it has not heard yet.
         updater: carries deployments out.
+        witness: is told how the client stands.
         random: gives numbers in [0, 1) for jitter.
     """
 
@@ -56,6 +60,7 @@ class Parts:
     inventory: InventorySender
     outbox: Outbox
     updater: Updater
+    witness: Witness
     random: Callable[[], float]
 
 
@@ -82,7 +87,7 @@ class Client:
         self._is_inventory_wanted = False
         self._is_inventory_forced = False
         self._tokens_greeted = 0
-        self._last_failures: dict[str, str] = {}
+        self._troubles: dict[str, tuple[str, int]] = {}
         self._clock_wait = ClockWait(parts.clock)
         self.has_handed_over = False
 
@@ -98,6 +103,11 @@ class Client:
         Raises:
             Interrupted: the client was asked to stop in the middle of something long.
         """
+        wait = self._step()
+        self._say_how_it_stands()
+        return wait
+
+    def _step(self) -> float:
         self.has_handed_over = False
         try:
             if not self._has_resumed:
@@ -108,8 +118,9 @@ class Client:
         except Interrupted:
             raise
         except MenderError as error:
-            self._log_failure(error)
+            self._note_failure(error, "update")
             return LOCK_CHECK_SECONDS
+        self._note_success("update")
         self._take_wishes()
         if self._clock_wait.is_set():
             self._inventory_again()
@@ -216,11 +227,11 @@ class Client:
     def _work(self) -> None:
         try:
             self._parts.session.authorise()
-            self._last_failures.pop("", None)
+            self._note_success("authorisation")
         except Interrupted:
             raise
         except MenderError as error:
-            self._log_failure(error)
+            self._note_failure(error, "authorisation")
             self._postpone_everything(error)
             return
         if not self._deliver():
@@ -250,10 +261,10 @@ class Client:
         except Interrupted:
             raise
         except MenderError as error:
-            self._log_failure(error, "outbox")
+            self._note_failure(error, "reports")
             self._postpone_everything(error)
             return False
-        self._last_failures.pop("outbox", None)
+        self._note_success("reports")
         return True
 
     def _postpone_everything(self, error: MenderError) -> None:
@@ -270,9 +281,9 @@ class Client:
         except Interrupted:
             raise
         except MenderError as error:
-            self._log_failure(error, name)
+            self._note_failure(error, name)
             return self._failed(job, error, self._parts.random())
-        self._last_failures.pop(name, None)
+        self._note_success(name)
         self._clock_wait.succeeded()
         return job.after_success(self._parts.clock.monotonic(), random=self._parts.random())
 
@@ -283,13 +294,51 @@ class Client:
             retry_after_seconds=error.retry_after_seconds if isinstance(error, ServerError) else None,
         )
 
-    def _log_failure(self, error: MenderError, name: str = "") -> None:
+    def _note_failure(self, error: MenderError, job: str) -> None:
         """Say what failed, but not every minute of an outage; that a device waits for acceptance is said elsewhere."""
         self._clock_wait.failed(error)
+        if isinstance(error, NotAcceptedError):
+            _logger.debug("%s", error)
+            self._note_success(job)  # the server has answered
+            return
         text = str(error)
-        is_news = text != self._last_failures.get(name) and not isinstance(error, NotAcceptedError)
-        _logger.log(logging.WARNING if is_news else logging.DEBUG, "%s", text)
-        self._last_failures[name] = text
+        last, times = self._troubles.get(job, ("", 0))
+        _logger.log(logging.WARNING if text != last else logging.DEBUG, "%s", text)
+        self._troubles[job] = (text, times + 1)
+        self._parts.witness.note(lambda one, now: one.failed(job, error, now, in_a_row=times + 1))
+
+    def _note_success(self, job: str) -> None:
+        _, times = self._troubles.pop(job, ("", 0))
+        if times:
+            _logger.info("%s: works again after %d failure%s", job, times, "" if times == 1 else "s")
+            self._parts.witness.note(lambda one, _: one.recovered(job))
+
+    def _say_how_it_stands(self) -> None:
+        """A step is over: tell it, and what comes next."""
+        witness = self._parts.witness
+        try:
+            record = self._parts.journal.load()
+        except StorageError:
+            record = Record()  # has been complained about where it matters
+        witness.note(lambda one, _: one.remembering(record))
+        update = record.update
+        name = update.artifact_name if update is not None else ""
+        if self.has_handed_over and update is not None:
+            witness.does(HANDED_OVER, deployment_id=update.deployment_id, artifact_name=name)
+        elif self._awaited is not None:
+            witness.does(State.IN_HANDS.value, deployment_id=self._awaited, artifact_name=name)
+        else:
+            self._say_what_is_next()
+
+    def _say_what_is_next(self) -> None:
+        witness, schedule = self._parts.witness, self._schedule
+        elapsed = self._parts.clock.monotonic()
+        next_poll = witness.time(in_seconds=max(0.0, schedule.poll.due_at - elapsed))
+        next_inventory = witness.time(in_seconds=max(0.0, schedule.inventory.due_at - elapsed))
+        witness.note(
+            lambda one, now: one.does(WAITING, now).planned(next_poll=next_poll, next_inventory=next_inventory)
+        )
+        witness.tell()
 
     def _send_inventory(self) -> None:
         self._parts.inventory.send(even_if_unchanged=self._is_inventory_forced)

@@ -18,6 +18,7 @@ from mender_client.errors import ArtifactError, StorageError
 
 from .pace import PaceLimits
 from .stream import ArtifactStream, Progress, RenewableLink, StartOverError, StreamHooks, Tries
+from .witness import Witness
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import Header, NewDigest, SignatureCheck
@@ -58,6 +59,7 @@ class Downloader:
         journal: remembers which Artifact the bytes belong to.
         policy: the limits.
         random: gives numbers in [0, 1) for jitter.
+        witness: is told how far it is.
         progressed: shows how far it is; None writes log lines.
         new_digest: begins a SHA-256; None hashes in this thread.
     """
@@ -71,6 +73,7 @@ class Downloader:
         journal: Journal,
         policy: DownloadPolicy,
         random: Callable[[], float],
+        witness: Witness,
         progressed: Callable[[Progress], None] | None = None,
         new_digest: NewDigest | None = None,
     ) -> None:
@@ -80,8 +83,16 @@ class Downloader:
         self._journal = journal
         self._policy = policy
         self._random = random
+        self._witness = witness
+        self._deployment_id = ""
+        self._received = 0
+        self._kept = 0
         self._progressed = progressed
         self._new_digest = new_digest
+
+    def taken_of(self, deployment_id: str) -> tuple[int, int]:
+        """What the download of a deployment cost in this life of the client: bytes that came, and that were there."""
+        return (self._received, self._kept) if deployment_id == self._deployment_id else (0, 0)
 
     def fetch(self, deployment: Deployment, provides: Provides, fresh_link: Callable[[], Link]) -> None:
         """Fetch the Artifact of a deployment, prove it and give it its final name.
@@ -99,6 +110,10 @@ class Downloader:
             StorageError: it can't be stored.
             Interrupted: the client is to stop; what has arrived is kept.
         """
+        is_first = deployment.id != self._deployment_id
+        if is_first:
+            self._deployment_id, self._received, self._kept = deployment.id, 0, 0
+        received_before = self._received
         tries = Tries(
             self._clock,
             limit=self._policy.tries_without_progress,
@@ -114,9 +129,12 @@ class Downloader:
             while not self._prove(deployment, provides, self._stream(deployment, link, partial, promise, tries), tries):
                 partial.restart()
                 promise = None
+            self._witness.alive()
             partial.sync()
         finally:
             partial.close()
+            received, kept = self._received - received_before, self._kept if is_first else 0
+            self._witness.note(lambda one, _: one.fetched(received, kept))
         self._store.commit()
 
     def _known_promise(self, deployment: Deployment) -> Promise | None:
@@ -134,6 +152,7 @@ class Downloader:
     ) -> ArtifactStream:
         shown = self._progressed or _ProgressLog()
         checked_at = 0
+        received_before = self._received
 
         def promised(promise: Promise, left: int | None) -> None:
             self._check_room(left or 0)
@@ -144,6 +163,9 @@ class Downloader:
             if progress.total is None and progress.done - checked_at >= _ROOM_CHECK_BYTES:
                 self._check_room(0)
                 checked_at = progress.done
+            self._received = received_before + progress.done - progress.kept
+            self._kept = max(0, progress.kept - received_before)  # the rest came earlier in this life
+            self._witness.downloaded(progress)
             shown(progress)
 
         return ArtifactStream(
@@ -153,7 +175,7 @@ class Downloader:
             partial=partial,
             promise=promise or Promise(),
             tries=tries,
-            hooks=StreamHooks(promised=promised, progressed=progressed),
+            hooks=StreamHooks(promised=promised, progressed=progressed, alive=self._witness.alive),
             pace=self._policy.pace,
         )
 

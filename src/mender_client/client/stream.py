@@ -108,10 +108,12 @@ class StreamHooks:
         promised: called when it is known what the whole object is; may raise to refuse it. Gets the promise and the
             number of bytes that are still to come.
         progressed: called with every piece that comes.
+        alive: called with every piece that is read back from the disk, and before the storage is asked.
     """
 
     promised: Callable[[Promise, int | None], None]
     progressed: Callable[[Progress], None]
+    alive: Callable[[], None]
 
 
 class ArtifactStream:
@@ -177,6 +179,7 @@ class ArtifactStream:
                 self.offset += count
                 self._kept += count
                 self.is_pieced_together = True
+                self._hooks.alive()
                 return count
             self._is_reading_back = False
             self._tries.progressed(self.offset)
@@ -228,6 +231,7 @@ class ArtifactStream:
             raise NetworkError(f"the answer broke off at byte {self.offset} of {self._promise.total}")
 
     def _connect(self) -> None:
+        self._hooks.alive()
         body = self._transport.open(self._link.uri, range_header(self.offset))
         verdict, promise = judge(body.status, body.headers, offset=self.offset, known=self._promise)
         if verdict is Verdict.CONTINUE:

@@ -14,6 +14,7 @@ from mender_client.errors import (
     ArtifactError,
     DownloadError,
     InstallError,
+    MenderError,
     ServerError,
     StorageError,
 )
@@ -21,6 +22,7 @@ from mender_client.errors import (
 from .deployments import Deployments, Offer
 from .download import Downloader
 from .outbox import Outbox
+from .witness import Witness
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Updater:
         store: holds the Artifact.
         installer: takes it over.
         log: records what happens, for the server.
+        witness: is told what the client does.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Updater:
         store: ArtifactStore,
         installer: Installer,
         log: DeploymentLog,
+        witness: Witness,
     ) -> None:
         self._clock = clock
         self._device = device
@@ -67,6 +71,7 @@ class Updater:
         self._store = store
         self._installer = installer
         self._log = log
+        self._witness = witness
 
     def next_offer(self) -> Offer | None:
         """Ask the server for a deployment; one that was under way and is no longer offered ends here.
@@ -88,6 +93,7 @@ class Updater:
             if update is not None and error.status == _CONFLICT:
                 self._drop(update)
             raise
+        self._witness.note(lambda one, now: one.answered(now))
         if update is not None and (offer is None or offer.deployment.id != update.deployment_id):
             self._drop(update)
         if offer is None:
@@ -143,6 +149,7 @@ class Updater:
         }
         deployment_id = offer.deployment.id
         while (update := self._journal.load().update_of(deployment_id)) and update.state in effects:
+            self._witness.does(update.state.value, deployment_id=deployment_id, artifact_name=update.artifact_name)
             try:
                 event, hands = effects[update.state](offer)
             except AbortedError as error:
@@ -151,12 +158,16 @@ class Updater:
             except _FAULTS as error:
                 _logger.error("deployment %s failed: %s", deployment_id, error)
                 event, hands = Event.FAULT, None
+                self._note_fault(error)
                 self._discard()  # first of all: the journal may need the room
             if event is Event.HANDED:
                 self._note_hands(deployment_id, hands)
                 return True
             self._move(deployment_id, event)
         return False
+
+    def _note_fault(self, error: MenderError) -> None:
+        self._witness.note(lambda one, now: one.failed("update", error, now, in_a_row=0))
 
     def _note_hands(self, deployment_id: str, hands: Hands | None) -> None:
         """Note who is at work; what was noted before does in need, and the sub-updater has begun in any case."""
@@ -195,11 +206,14 @@ class Updater:
 
     def _move(self, deployment_id: str, event: Event, hands: Hands | None = None) -> None:
         """Write the next state down; an end tidies up."""
+        received, kept = self._downloader.taken_of(deployment_id)
 
         def change(record: Record) -> Record:
             update = record.update_of(deployment_id)
             if update is None:
                 return record  # the sub-updater was faster: its report has ended it
+            if update.state is State.DOWNLOADING:
+                record = record.fetched(deployment_id, received=received, kept=kept)
             if advance(update.state, event) in ENDS:
                 return record.concluded(deployment_id, event, now=self._now())
             return record.moved(deployment_id, event, now=self._now(), hands=hands)

@@ -15,11 +15,13 @@ from .wire import NextForm, is_deployment_id, printable
 
 SCHEMA = 1
 
-_RECORD_FIELDS = ("schema", "update", "outbox", "outcomes", "accepted", "new_key", "identity_change")
+_RECORD_FIELDS = ("schema", "update", "outbox", "outcomes", "accepted", "new_key", "identity_change", "totals")
 _UPDATE_FIELDS = (
     "deployment_id", "artifact_name", "state", "since", "provides", "form", "promise", "seen_bytes", "writes",
-    "tried", "hands",
+    "tried", "hands", "began", "fetched_bytes", "resumed_bytes",
 )  # fmt: skip
+_ADDED: Mapping[str, Any] = {"began": "", "fetched_bytes": 0, "resumed_bytes": 0}
+"""What the first documents did not have, and what holds then."""
 _Value = TypeVar("_Value")
 
 
@@ -43,10 +45,14 @@ def encode_record(record: Record) -> dict[str, Any]:
                 "status": outcome.status.value,
                 "at": outcome.at,
                 "artifact_name": outcome.artifact_name,
+                "began": outcome.began,
+                "fetched_bytes": outcome.fetched_bytes,
+                "resumed_bytes": outcome.resumed_bytes,
             }
             for outcome in record.outcomes
         ],
         **_encode_standing(record),
+        "totals": dict(record.totals),
     }
 
 
@@ -88,6 +94,9 @@ def _encode_update(update: Update) -> dict[str, Any]:
         "hands": None
         if hands is None
         else {"pid": hands.pid, "boot_id": hands.boot_id, "start_time": hands.start_time},
+        "began": update.began,
+        "fetched_bytes": update.fetched_bytes,
+        "resumed_bytes": update.resumed_bytes,
     }
 
 
@@ -110,6 +119,7 @@ def decode_record(document: object) -> Record:
         new_key=_optional(document.get("new_key"), _decode_new_key),
         identity_change=_get(document, "identity_change", str) if "identity_change" in document else "",
         unknown=_unknown(document, _RECORD_FIELDS),
+        totals=_decode_totals(document.get("totals", {})),
     )
 
 
@@ -118,6 +128,7 @@ def _decode_update(value: Mapping[str, Any]) -> Update:
     if state in ENDS:
         raise ValueError("an update that is over is not kept")
     promise = _get(value, "promise", dict)
+    whole = {**_ADDED, **value}
     return Update(
         deployment_id=_identifier(value),
         artifact_name=_get(value, "artifact_name", str),
@@ -134,6 +145,9 @@ def _decode_update(value: Mapping[str, Any]) -> Update:
         tried=value.get("tried") is True,
         hands=_optional(value.get("hands"), _decode_hands),
         unknown=_unknown(value, _UPDATE_FIELDS),
+        began=_get(whole, "began", str),
+        fetched_bytes=_get(whole, "fetched_bytes", int),
+        resumed_bytes=_get(whole, "resumed_bytes", int),
     )
 
 
@@ -161,7 +175,22 @@ def _decode_outcome(value: Mapping[str, Any]) -> Outcome:
     if not status.is_final:
         raise ValueError(f"{status.value} is no outcome")
     name = _get(value, "artifact_name", str)
-    return Outcome(_identifier(value), status, _get(value, "at", str), name)
+    whole = {**_ADDED, **value}
+    return Outcome(
+        _identifier(value),
+        status,
+        _get(value, "at", str),
+        name,
+        _get(whole, "began", str),
+        _get(whole, "fetched_bytes", int),
+        _get(whole, "resumed_bytes", int),
+    )
+
+
+def _decode_totals(value: object) -> Mapping[str, int]:
+    if not isinstance(value, dict):
+        raise ValueError('"totals" is no object')
+    return MappingProxyType({key: _get(value, key, int) for key in value})
 
 
 def _decode_standing(value: Mapping[str, Any]) -> Standing:

@@ -15,6 +15,7 @@ from typing import Protocol
 from .keyvalue import KeyValues
 from .model import Deployment, Identity, LogMessage, Provides
 from .record import Hands, Record
+from .situation import Situation
 from .wire import Reply, Request
 
 
@@ -59,6 +60,16 @@ class Transport(Protocol):
 
     def rest(self) -> None:
         """Nothing is to be sent for a while: close idle connections."""
+
+
+class Observer(Protocol):
+    """Is told how the client stands; it neither raises nor waits, and nothing depends on it."""
+
+    def noticed(self, situation: Situation) -> None:
+        """The situation is another one now."""
+
+    def alive(self) -> None:
+        """Something long goes on: a piece of a download has come, the next request or script begins."""
 
 
 class Clock(Protocol):

@@ -59,12 +59,18 @@ class Outcome:
         status: success or failure.
         at: when it was noted, RFC 3339; for people.
         artifact_name: what was to be installed, empty when it is not known.
+        began: when it was first offered, RFC 3339; empty when it is not known.
+        fetched_bytes: how much of the Artifact came over the network, in all tries.
+        resumed_bytes: how much of it was on disk already when the client last started, and did not come again.
     """
 
     deployment_id: str
     status: Status
     at: str = ""
     artifact_name: str = ""
+    began: str = ""
+    fetched_bytes: int = 0
+    resumed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,9 @@ class Update:
         tried: the server has heard, in this life of the client, that it is being downloaded.
         hands: the sub-updater's process, once it runs.
         unknown: fields of another version, kept for it.
+        began: when it was first offered, RFC 3339; empty when an older version began it.
+        fetched_bytes: how much of the Artifact has come over the network, as far as is noted.
+        resumed_bytes: how much of it was on disk when the client last started, and did not come again.
     """
 
     deployment_id: str
@@ -125,6 +134,9 @@ class Update:
     tried: bool = False
     hands: Hands | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
+    began: str = ""
+    fetched_bytes: int = 0
+    resumed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +151,7 @@ class Record:
         new_key: the key that was made since, if any.
         identity_change: how the device asks as something else, and why, for people; empty when it doesn't.
         unknown: fields of another version, kept for it.
+        totals: how many deployments have ``succeeded``, ``failed`` or were ``aborted``, those that are forgotten too.
     """
 
     update: Update | None = None
@@ -148,6 +161,7 @@ class Record:
     new_key: NewKey | None = None
     identity_change: str = ""
     unknown: Mapping[str, Any] = field(default_factory=dict)
+    totals: Mapping[str, int] = field(default_factory=dict)
 
     def update_of(self, deployment_id: str) -> Update | None:
         """The update under way if it is that of this deployment."""
@@ -162,7 +176,7 @@ class Record:
         known = self.update_of(deployment.id)
         if known is not None and known.artifact_name == deployment.artifact_name:
             return self
-        update = Update(deployment.id, deployment.artifact_name, State.DOWNLOADING, now, provides, form)
+        update = Update(deployment.id, deployment.artifact_name, State.DOWNLOADING, now, provides, form, began=now)
         return replace(self, update=update)
 
     def promised(self, deployment_id: str, promise: Promise) -> Record:
@@ -188,12 +202,27 @@ class Record:
         if state is update.state and not (state is State.DOWNLOADING and is_tried):
             return self
         if bytes_on_disk > update.seen_bytes:
-            update = replace(update, seen_bytes=bytes_on_disk, writes=0)
+            grown = bytes_on_disk - update.seen_bytes  # what came in a life that could not note it
+            update = replace(update, seen_bytes=bytes_on_disk, writes=0, fetched_bytes=update.fetched_bytes + grown)
         if state is State.DOWNLOADING and update.writes >= MAXIMUM_WRITES:
             raise LoopError(f"its state changed {update.writes} times without progress")
         # what the server has not heard of an attempt that is over, it will hear of the next one
         left = self.silenced(update.deployment_id) if state is State.DOWNLOADING else self
         return replace(left, update=replace(_entered(update, state, now), tried=False))
+
+    def fetched(self, deployment_id: str, *, received: int, kept: int) -> Record:
+        """The record that knows what the download of this life cost.
+
+        Args:
+            deployment_id: which deployment.
+            received: bytes that came over the network.
+            kept: bytes that were on disk already.
+        """
+        update = self.update_of(deployment_id)
+        if update is None or not received + kept:
+            return self
+        update = replace(update, fetched_bytes=update.fetched_bytes + received, resumed_bytes=kept)
+        return replace(self, update=update)
 
     def moved(self, deployment_id: str, event: Event, *, now: str, hands: Hands | None = None) -> Record:
         """The record after an event that does not end the update; unchanged when that update is over already.
@@ -224,11 +253,11 @@ class Record:
         end = advance(update.state if update is not None else State.IN_HANDS, event)
         status = {State.SUCCEEDED: Status.SUCCESS, State.FAILED: Status.FAILURE}.get(end)
         rest = tuple(message for message in self.outbox if message.deployment_id != deployment_id)
-        left = replace(self, update=None if update is not None else self.update, outbox=rest)
+        totals = {**self.totals, end.value: self.totals.get(end.value, 0) + 1}
+        left = replace(self, update=None if update is not None else self.update, outbox=rest, totals=totals)
         if status is None:
             return left
-        name = update.artifact_name if update is not None else ""
-        outcomes = (*self.outcomes, Outcome(deployment_id, status, now, name))[-MAXIMUM_OUTCOMES:]
+        outcomes = (*self.outcomes, _outcome(deployment_id, status, now, update))[-MAXIMUM_OUTCOMES:]
         return replace(left, outcomes=outcomes).telling(deployment_id, status)
 
     def telling(self, deployment_id: str, status: Status) -> Record:
@@ -264,6 +293,14 @@ class Record:
     def with_identity_change(self, change: str) -> Record:
         """The record that knows how the device asks as something else than what was accepted."""
         return replace(self, identity_change=change)
+
+
+def _outcome(deployment_id: str, status: Status, now: str, update: Update | None) -> Outcome:
+    if update is None:
+        return Outcome(deployment_id, status, now)
+    return Outcome(
+        deployment_id, status, now, update.artifact_name, update.began, update.fetched_bytes, update.resumed_bytes
+    )
 
 
 def _entered(update: Update, state: State, now: str) -> Update:

@@ -5,19 +5,30 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 
 from mender_client import RELEASED
 from mender_client.errors import Interrupted
+
+_A_WEEK_SECONDS = 7 * 86400.0
+"""poll takes milliseconds in 31 bits; whoever waits for longer is woken in between."""
 
 EARLIEST_PLAUSIBLE_TIME = datetime.fromisoformat(RELEASED).replace(tzinfo=timezone.utc)
 """When this version was made: a wall clock that shows an earlier time is not set."""
 
 
 class SystemClock:
-    """The machine's clocks, with a wait that costs nothing and ends when somebody calls ``wake`` or ``stop``."""
+    """The machine's clocks, with a wait that costs nothing and ends when somebody calls ``wake`` or ``stop``.
 
-    def __init__(self) -> None:
+    Args:
+        alive: called when a wait begins and every ``beat_seconds`` of it, for a watchdog.
+        beat_seconds: 0 when nobody wants to know.
+    """
+
+    def __init__(self, alive: Callable[[], None] = lambda: None, *, beat_seconds: float = 0.0) -> None:
+        self._alive = alive
+        self._longest_wait_seconds = beat_seconds or _A_WEEK_SECONDS
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._reader, select.POLLIN)
@@ -33,11 +44,15 @@ class SystemClock:
 
     def wait(self, seconds: float) -> None:
         """Wait up to so many seconds; returns early when woken or stopped."""
-        if self.is_stopping:
-            return
-        # poll takes milliseconds in 31 bits; whoever waits for longer simply looks again after a week
-        if self._poll.poll(min(max(seconds, 0.0), 7 * 86400.0) * 1000):
-            os.read(self._reader, 4096)
+        end = self.monotonic() + seconds
+        while not self.is_stopping:
+            self._alive()
+            left = max(end - self.monotonic(), 0.0)
+            if self._poll.poll(min(left, self._longest_wait_seconds) * 1000):
+                os.read(self._reader, 4096)
+                return
+            if left <= self._longest_wait_seconds:
+                return
 
     def sleep(self, seconds: float) -> None:
         """Wait for so many seconds, whatever wakes.

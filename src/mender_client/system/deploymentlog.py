@@ -36,10 +36,12 @@ class DeploymentLogFile(logging.Handler):
         self._sub_updater_log = sub_updater_log
         self._is_recording = False
         self._thread = 0
+        self._deployment_id = ""
         self._latest = 0.0
 
     def begin(self, deployment_id: str) -> None:
         """Start a new log, or go on with the one of this deployment; a full disk costs the log, not the update."""
+        self._deployment_id = deployment_id
         self._is_recording = True
         self._thread = threading.get_ident()
         if self._recorded_id() == deployment_id:
@@ -64,7 +66,14 @@ class DeploymentLogFile(logging.Handler):
 
     def end(self) -> None:
         """Stop recording; what was recorded stays on disk."""
+        self._deployment_id = ""
         self._is_recording = False
+
+    def tag(self, record: logging.LogRecord) -> bool:
+        """Tell other handlers, as their filter, which deployment a line belongs to."""
+        if self._deployment_id and record.thread == self._thread:
+            record.deployment_id = self._deployment_id
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append a line while a deployment is under way; a full disk must not end the update it tells about.

@@ -1,0 +1,81 @@
+"""``history``: how the last deployments ended, from the journal."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from mender_client.core.record import Outcome
+from mender_client.core.wire import printable
+from mender_client.system.journal import JsonJournal
+
+from .exitcodes import ExitCode
+from .paths import Paths
+from .words import amount, clock_time
+
+
+def show_history(paths: Paths, *, is_json: bool) -> ExitCode:
+    """Print the last deployments, oldest first.
+
+    Args:
+        paths: where everything lies.
+        is_json: for programs.
+
+    Raises:
+        StorageError: the journal can't be read.
+    """
+    record, problem = JsonJournal(paths.journal).peek()
+    if is_json:
+        print(
+            json.dumps(
+                {"deployments": [as_document(one) for one in record.outcomes], "journal_problem": problem}, indent=1
+            )
+        )
+        return ExitCode.DONE
+    if problem:
+        print(f"the journal can't be used: {problem}")
+    elif not record.outcomes:
+        print("no deployment has ended here yet")
+    for outcome in record.outcomes:
+        print(printable("  ".join(render(outcome)), limit=2000))
+    return ExitCode.DONE
+
+
+def as_document(outcome: Outcome) -> dict[str, Any]:
+    """An outcome for programs."""
+    return {
+        "deployment_id": outcome.deployment_id,
+        "artifact_name": outcome.artifact_name,
+        "status": outcome.status.value,
+        "began": outcome.began,
+        "ended": outcome.at,
+        "duration_seconds": duration_seconds(outcome),
+        "fetched_bytes": outcome.fetched_bytes,
+        "resumed_bytes": outcome.resumed_bytes,
+    }
+
+
+def duration_seconds(outcome: Outcome) -> float | None:
+    """From the offer to the outcome, by the wall clock; None when that is not known, or the clock went back."""
+    try:
+        seconds = (datetime.fromisoformat(outcome.at) - datetime.fromisoformat(outcome.began)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return seconds if seconds >= 0 else None
+
+
+def render(outcome: Outcome) -> list[str]:
+    """The columns for a person."""
+    seconds = duration_seconds(outcome)
+    resumed = f", {amount(outcome.resumed_bytes)} resumed" if outcome.resumed_bytes else ""
+    columns = [
+        outcome.at,
+        f"{outcome.status.value:<7}",
+        outcome.artifact_name or "(unknown Artifact)",
+        f"deployment {outcome.deployment_id}",
+        f"began {outcome.began}" if outcome.began else "",
+        f"took {clock_time(seconds)}" if seconds is not None else "",
+        f"{amount(outcome.fetched_bytes)} fetched{resumed}" if outcome.fetched_bytes or resumed else "",
+    ]
+    return [column for column in columns if column]

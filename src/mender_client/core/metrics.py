@@ -1,0 +1,76 @@
+"""The situation as figures, in the text format of Prometheus (version 0.0.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from .machine import ENDS, State
+from .situation import HANDED_OVER, STARTING, STOPPED, WAITING, Authorisation, Situation
+
+_STATES = (STARTING, WAITING, *(state.value for state in State if state not in ENDS), HANDED_OVER, STOPPED)
+_Samples = list[tuple[Mapping[str, str], float]]
+
+
+def render_metrics(situation: Situation) -> str:
+    """The whole file."""
+    return "".join(_family(*family) for family in _families(situation))
+
+
+def _families(one: Situation) -> Iterator[tuple[str, str, str, _Samples]]:
+    """Name, type, meaning and samples of each metric."""
+    counts, download = one.counts, one.download
+    versions = {"version": one.version, "python": one.python}
+    yield "info", "gauge", "Versions; always 1.", [(versions, 1)]
+    yield "start_time_seconds", "gauge", "When the client started.", _time(one.started)
+    yield "state", "gauge", "1 for what the client does.", [({"state": word}, one.doing == word) for word in _STATES]
+    opinions: _Samples = [({"state": word.value}, one.authorisation is word) for word in Authorisation]
+    yield "authorisation", "gauge", "1 for what the server thinks of this device.", opinions
+    yield "polls_total", "counter", "Questions for a deployment that were answered.", [({}, counts.polls)]
+    failures: _Samples = [({"kind": kind}, number) for kind, number in sorted(counts.failures.items())]
+    yield "failures_total", "counter", "Failures by kind.", failures
+    ends = {end.value: counts.deployments.get(end.value, 0) for end in ENDS}
+    yield "deployments_total", "counter", "Deployments by how they ended.", _by("outcome", ends)
+    yield "fetched_bytes_total", "counter", "Bytes of Artifacts that came.", [({}, counts.bytes_fetched)]
+    yield "resumed_bytes_total", "counter", "Bytes that did not have to come again.", [({}, counts.bytes_resumed)]
+    yield "last_contact_time_seconds", "gauge", "When a server last answered.", _time(one.contact)
+    yield "last_poll_time_seconds", "gauge", "When the question for a deployment was last answered.", _time(one.polled)
+    yield (
+        "failures_in_a_row",
+        "gauge",
+        "How often the last job that failed did so; 0: fine.",
+        [({}, one.failure.in_a_row)],
+    )
+    yield "unreported_messages", "gauge", "Messages that the server has not acknowledged.", [({}, one.unreported)]
+    yield "download_bytes", "gauge", "How much of the Artifact is on disk.", [({}, download.done)]
+    yield "download_size_bytes", "gauge", "How large the Artifact is; 0 when unknown.", [({}, download.total)]
+
+
+def _by(label: str, numbers: Mapping[str, int]) -> _Samples:
+    return [({label: value}, number) for value, number in sorted(numbers.items())]
+
+
+def _time(text: str) -> _Samples:
+    try:
+        return [({}, datetime.fromisoformat(text).timestamp())]
+    except ValueError:
+        return []  # never
+
+
+def _family(name: str, kind: str, meaning: str, samples: _Samples) -> str:
+    full = f"mender_client_{name}"
+    lines = [f"# HELP {full} {meaning}", f"# TYPE {full} {kind}"]
+    lines += [f"{full}{_labels(labels)} {_number(value)}" for labels, value in samples]
+    return "\n".join(lines) + "\n" if samples else ""
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}" if labels else ""
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)

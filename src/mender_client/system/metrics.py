@@ -1,0 +1,32 @@
+"""The figures of the client as a text file in the form of Prometheus, for node_exporter's textfile collector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mender_client.core.metrics import render_metrics
+from mender_client.core.situation import Situation
+
+from .statusfile import GlassCase
+
+
+class MetricsFile:
+    """Keeps the figures; see ``core.ports.Observer``. The collector runs as another user: everybody may read them.
+
+    Args:
+        path: the file; the collector wants its name to end with ``.prom``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._case = GlassCase(path, mode=0o644)
+        self._written = ""
+
+    def noticed(self, situation: Situation) -> None:
+        """Write the figures when they have changed."""
+        text = render_metrics(situation)
+        if text != self._written:
+            self._written = text
+            self._case.put(text.encode())
+
+    def alive(self) -> None:
+        """Nothing to write."""

@@ -1,0 +1,74 @@
+"""Tells the service manager how the client stands: systemd's notification protocol (sd_notify), in a few lines.
+
+The watchdog is fed only where the work moves on. There is no timer: a client that hangs is really found.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+
+from mender_client.core.situation import Situation, headline
+
+_LONGEST_STATUS = 500
+
+
+class Notifier:
+    """Sends to the service manager's socket; see ``core.ports.Observer``.
+
+    A manager that doesn't listen must not disturb the client: what can't be sent is lost.
+
+    Args:
+        address: NOTIFY_SOCKET; ``@`` in front means an abstract name.
+        watchdog_seconds: within which time the manager wants to hear of the client; 0 when it doesn't.
+        monotonic: tells the time.
+    """
+
+    def __init__(
+        self, address: str, *, watchdog_seconds: float = 0.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        self.beat_seconds = watchdog_seconds / 2
+        self._monotonic = monotonic
+        self._beat_at = -watchdog_seconds
+        self._status = ""
+
+    def ready(self) -> None:
+        """The client works, from the start or again after it has read its configuration."""
+        self._send("READY=1")
+
+    def reloading(self) -> None:
+        """The client reads its configuration; ``ready`` follows."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """The client ends."""
+        self._send("STOPPING=1")
+
+    def noticed(self, situation: Situation) -> None:
+        """Say in one line what the client does, when that is another than before."""
+        line = headline(situation).replace("\n", " ")[:_LONGEST_STATUS]
+        if line != self._status:
+            self._status = line
+            self._send(f"STATUS={line}")
+
+    def alive(self) -> None:
+        """Feed the watchdog, if there is one, and not more often than it takes."""
+        if not self.beat_seconds:
+            return
+        now = self._monotonic()
+        if now - self._beat_at >= self.beat_seconds / 2:
+            self._beat_at = now
+            self._send("WATCHDOG=1")
+
+    def _send(self, text: str) -> None:
+        try:
+            self._socket.sendto(text.encode("utf-8", "replace"), self._address)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._socket.close()

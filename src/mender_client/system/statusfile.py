@@ -1,0 +1,110 @@
+"""What lies there for others to read: the client's situation as JSON, and whatever else is told that way.
+
+Such a file decides nothing. So it is written without fsync, which spares the flash, and when it can't be written the
+client goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from mender_client.core.situation import Situation, decode_situation
+
+from .files import storage_error
+
+_logger = logging.getLogger(__name__)
+_MAXIMUM_BYTES = 64 * 1024
+
+ROUTINE_SECONDS = 60.0
+"""How often what is no news is written, at most."""
+
+
+class GlassCase:
+    """One file that others look into; replaced as a whole, written by one process only.
+
+    Args:
+        path: the file.
+        mode: its permissions, whatever the umask.
+    """
+
+    def __init__(self, path: Path, *, mode: int) -> None:
+        self._path = path
+        self._mode = mode
+        self._complaint = ""
+
+    def put(self, data: bytes) -> None:
+        """Replace the content; that it can't be done is logged once."""
+        temporary = self._path.with_name(f".{self._path.name}.tmp")
+        try:
+            temporary.unlink(missing_ok=True)  # of a life that was killed in between
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(temporary, flags, self._mode), "wb") as file:
+                os.fchmod(file.fileno(), self._mode)
+                file.write(data)
+            os.replace(temporary, self._path)
+        except OSError as error:
+            complaint = str(storage_error("write", self._path, error))
+            _logger.log(logging.WARNING if complaint != self._complaint else logging.DEBUG, "%s", complaint)
+            self._complaint = complaint
+        else:
+            self._complaint = ""
+
+
+class StatusFile:
+    """Keeps the situation where ``status`` finds it; see ``core.ports.Observer``.
+
+    News is written at once. A client with nothing but routine writes once a minute at most.
+
+    Args:
+        path: ``<datadir>/status.json``.
+        monotonic: tells the time.
+    """
+
+    def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._case = GlassCase(path, mode=0o600)
+        self._monotonic = monotonic
+        self._written: Situation | None = None
+        self._written_at = 0.0
+
+    def noticed(self, situation: Situation) -> None:
+        """Write the situation if it is worth it."""
+        now, last = self._monotonic(), self._written
+        if last is not None:
+            is_news = situation.news != last.news
+            if situation == last or (not is_news and now - self._written_at < ROUTINE_SECONDS):
+                return
+        self._written, self._written_at = situation, now
+        self._case.put(json.dumps(asdict(situation), indent=1).encode() + b"\n")
+
+    def alive(self) -> None:
+        """Nothing to write."""
+
+
+def read_situation(path: Path) -> tuple[Situation, str] | None:
+    """What a client, this one or an earlier one, has left: the situation, and when that was written, RFC 3339.
+
+    Args:
+        path: ``<datadir>/status.json``.
+
+    Returns:
+        None when there is none, or none that can be used.
+    """
+    from datetime import datetime, timezone
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAXIMUM_BYTES + 1)
+            written = os.fstat(file.fileno()).st_mtime
+        document = json.loads(data)
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or len(data) > _MAXIMUM_BYTES:
+        return None
+    moment = datetime.fromtimestamp(written, timezone.utc)
+    return decode_situation(document), moment.isoformat(timespec="seconds")
