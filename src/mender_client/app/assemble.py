@@ -63,6 +63,7 @@ class World:
 
     clock: SystemClock
     transport: HttpTransport
+    witness: ClockWitness
     session: Session
     inventory: InventorySender
     deployments: Deployments
@@ -146,11 +147,12 @@ def assemble(
     clock = SystemClock(watch.alive, beat_seconds=watch.beat_seconds)
     witness = Witness(clock, watch.observers, watch.situation)
     user_agent = f"mender-python-client/{__version__}"
+    witness = ClockWitness([paths.journal, paths.key, paths.artifact_info])
     transport = HttpTransport(
         tls=_tls(config, paths),
         user_agent=user_agent,
         timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
-        witness=ClockWitness([paths.journal, paths.key, paths.artifact_info]),
+        witness=witness,
         proxies=_proxies(os.environ),
     )
     device = device or scripted_device(config, paths, clock, watch)
@@ -228,6 +230,7 @@ def assemble(
     return World(
         clock=clock,
         transport=transport,
+        witness=witness,
         session=session,
         inventory=inventory,
         deployments=deployments,

@@ -88,6 +88,9 @@ def build_parser(words: Sequence[str] | None = None) -> _Parser:
         from .setup.options import add_options
 
         add_options(setup)
+    doctor = verb("doctor", "look for what is wrong with this device, and say what to do", _doctor)
+    doctor.add_argument("--json", action="store_true", help="for programs")
+
     config = verb("config", "check, show and explain the configuration", _no_command)
     if words is None or "config" in words:
         from .config.options import add_commands as add_config_commands
@@ -327,6 +330,15 @@ def _history(options: argparse.Namespace) -> ExitCode:
     from .history import show_history
 
     return show_history(_paths(options), is_json=options.json)
+
+
+def _doctor(options: argparse.Namespace) -> ExitCode:
+    from .doctor import run_doctor
+    from .logs import set_up_logging
+
+    paths = _paths(options)
+    set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
+    return run_doctor(paths, passphrase=_passphrase(options, paths), is_json=options.json)
 
 
 def _check(options: argparse.Namespace) -> ExitCode:

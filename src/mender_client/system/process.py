@@ -258,6 +258,10 @@ class SystemProcesses:
             return True
         return True
 
+    def boot_id(self) -> str:
+        """Which boot this is; empty when the kernel doesn't tell."""
+        return self._boot_id()
+
     def is_alive(self, hands: Hands) -> bool:
         """Whether that very process runs: same boot, same pid, same start time, and no zombie."""
         return hands.boot_id == self._boot_id() and self._identify(hands.pid) == hands

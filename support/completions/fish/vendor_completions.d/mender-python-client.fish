@@ -52,6 +52,8 @@ end
 
 set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status history setup config 'config check' 'config show' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
 set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --from --identity --inventory-poll --key --key-type --log-file --log-format --log-level --meta-data --metrics-file --output-path --passphrase-file --provides --provides-group --reason --retry-poll --root --rootfs-part-a --rootfs-part-b --script --server-cert --server-url --software-filesystem --software-name --software-version --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
+set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status setup doctor config 'config check' 'config show' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
+set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --from --identity --inventory-poll --key --key-type --log-file --log-level --meta-data --output-path --passphrase-file --provides --provides-group --reason --retry-poll --root --rootfs-part-a --rootfs-part-b --script --server-cert --server-url --software-filesystem --software-name --software-version --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
 
 complete -c mender-python-client -e
 complete -c mender-python-client -f
@@ -213,6 +215,18 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-sub-updater -d 'install the sub-updater for two partitions (A/B)'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-unit -d 'install the systemd unit, and that of the sub-updater with it'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l from -xka "archived mender" -d 'take over a device of the archived Python client, or of the Go or C++ client'
+complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a doctor -d 'look for what is wrong with this device, and say what to do'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s h -l help -d 'show this help message and exit'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l fallback-config -xka "(__fish_complete_path (commandline -ct))" -d 'fallback configuration (default: mender.conf in the data folder)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s d -l data -xka "(__fish_complete_directories)" -d 'data folder (default: /var/lib/mender)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l root -xka "(__fish_complete_directories)" -d 'folder that every path lies below; for tests, containers and images'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s l -l log-level -x -d 'debug, info, warning, error or critical'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s L -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'log to this file instead of standard error'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l no-syslog -d 'don'"'"'t log to syslog (the daemon does by default)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s F -l forcebootstrap -d 'replace the device key by a new one'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l json -d 'for programs'
 complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a config -d 'check, show and explain the configuration'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config' -s h -l help -d 'show this help message and exit'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'

@@ -1,0 +1,102 @@
+"""The device under examination: what several checks look at, gathered once."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mender_client.app.config import KEYS, Config, examine
+from mender_client.app.config.settings import build_config
+from mender_client.app.paths import Paths
+from mender_client.core.record import Record
+from mender_client.errors import ConfigError, MenderError, StorageError
+from mender_client.system.journal import JsonJournal
+from mender_client.system.trust import Trust
+
+if TYPE_CHECKING:
+    from mender_client.app.assemble import World
+    from mender_client.app.config import Findings
+    from mender_client.core.proxies import Proxy
+    from mender_client.system.keys import Passphrase
+
+PORTS = {"http": 80, "https": 443}
+
+_PATIENCE_SECONDS = 10.0
+
+
+class Patient:
+    """A device that is looked at.
+
+    Args:
+        paths: where everything lies.
+        passphrase: opens the device key when it is locked.
+    """
+
+    def __init__(self, paths: Paths, passphrase: Passphrase) -> None:
+        self.paths = paths
+        self.passphrase = passphrase
+        self.trust = Trust.below(paths.root)
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What the configuration files say."""
+        return examine(self.paths.config, self.paths.fallback_config)
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings as far as they are right; defaults stand in for the others."""
+        return build_config({key.name: self.findings.values.get(key.name, key.default) for key in KEYS})
+
+    @cached_property
+    def record(self) -> Record:
+        """What the client remembers; nothing when that can't be read."""
+        try:
+            return JsonJournal(self.paths.journal).peek()[0]
+        except StorageError:
+            return Record()
+
+    @cached_property
+    def world(self) -> World:
+        """The real objects, with less patience than the daemon's.
+
+        Raises:
+            ConfigError: they can't be made.
+        """
+        from mender_client.app.assemble import assemble
+        from mender_client.app.devicekey import device_key
+        from mender_client.system.http import Timeouts
+
+        key = device_key(self.config, self.paths, self.passphrase)
+        seconds = _PATIENCE_SECONDS
+        return assemble(
+            self.config, self.paths, key=key, timeouts=Timeouts(connect=seconds, idle=seconds, total=2 * seconds)
+        )
+
+    @cached_property
+    def refusal(self) -> MenderError | None:
+        """Why the server doesn't let this device in, asked once as the daemon asks; None when it does."""
+        if not self.config.server_urls:
+            return ConfigError(["no server is configured"])
+        try:
+            self.world.session.authorise()
+        except MenderError as error:
+            return error
+        return None
+
+    def proxy_of(self, url: str) -> Proxy | None:
+        """The proxy that leads to an address, None for none.
+
+        Raises:
+            ConfigError: a variable that names a proxy can't be used.
+        """
+        from mender_client.core.proxies import read_proxies
+
+        parts = urlsplit(url)
+        return read_proxies(os.environ).choose(parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme])
+
+    def close(self) -> None:
+        """Give back what was opened."""
+        if "world" in self.__dict__:
+            self.world.close()

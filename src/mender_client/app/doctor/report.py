@@ -1,0 +1,89 @@
+"""Runs the checks in their order, and prints what they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from mender_client.app.exitcodes import ExitCode
+from mender_client.core.wire import printable
+
+from . import device, files, network
+from .findings import Check, Finding, Verdict
+from .patient import Patient
+
+if TYPE_CHECKING:
+    from mender_client.app.paths import Paths
+    from mender_client.system.keys import Passphrase
+
+CHECKS: Mapping[str, Check] = {
+    "configuration": files.configuration,
+    "permissions": files.permissions,
+    "data folder": files.data_folder,
+    "device type": files.device_type,
+    "artifact info": files.artifact_info,
+    "identity": device.identity,
+    "key": device.key,
+    "clock": device.clock,
+    "DNS": network.names,
+    "connection": network.connection,
+    "proxy": network.proxy,
+    "TLS": network.certificate,
+    "authorisation": network.authorisation,
+    "install script": files.install_script,
+    "partitions": files.partitions,
+    "update": device.update,
+    "journal": files.journal,
+    "daemon": device.daemon,
+    "service": device.service,
+}
+"""Every check by its name, in the order of the report."""
+
+_LONGEST_TEXT = 2000
+
+
+def run_doctor(paths: Paths, *, passphrase: Passphrase, is_json: bool = False) -> ExitCode:
+    """Examine the device and print what was found.
+
+    Args:
+        paths: where everything lies.
+        passphrase: opens the device key when it is locked.
+        is_json: for programs.
+
+    Returns:
+        FAILED when there is a fault.
+    """
+    patient = Patient(paths, passphrase)
+    try:
+        findings = list(examine_patient(patient))
+    finally:
+        patient.close()
+    if is_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        print("\n".join(_lines(findings)))
+    return ExitCode.FAILED if any(one.verdict is Verdict.FAULT for one in findings) else ExitCode.DONE
+
+
+def examine_patient(patient: Patient) -> Iterator[Finding]:
+    """Run every check."""
+    for name, check in CHECKS.items():
+        for verdict, found, remedy in check(patient):
+            yield Finding(name, verdict, printable(found, limit=_LONGEST_TEXT), printable(remedy, limit=_LONGEST_TEXT))
+
+
+def _lines(findings: list[Finding]) -> Iterator[str]:
+    for one in findings:
+        word = one.verdict.value if one.verdict is not Verdict.FAULT else "FAULT"
+        yield f"{word:8} {one.check:15} {one.found}"
+        if one.remedy:
+            yield f"{'':24} -> {one.remedy}"
+    faults = sum(one.verdict is Verdict.FAULT for one in findings)
+    warnings = sum(one.verdict is Verdict.WARNING for one in findings)
+    yield f"{_count(faults, 'fault')}, {_count(warnings, 'warning')}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number or 'no'} {word}{'s' * (number != 1)}"

@@ -1,0 +1,317 @@
+"""The doctor names what is wrong, and its remedy works."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mender_client.app.cli import main
+from mender_client.app.doctor import CHECKS
+from mender_client.core.machine import Event
+from mender_client.core.model import Deployment, Link, Provides
+from mender_client.core.record import Hands, Record
+from mender_client.core.wire import NextForm
+from mender_client.devserver import Fault
+from mender_client.system.journal import JsonJournal
+from mender_client.system.process import SystemProcesses
+from system.authority import DAY, NOW, Authority, Pair
+from system.rawserver import RawServer
+from system.tmpfs import fill, make_read_only, small_disk
+
+from .conftest import Ward
+
+DEPLOYMENT = "d50eda0d-2cea-4de1-8d42-9cd3e7e86701"
+
+
+def test_a_healthy_device(ward: Ward) -> None:
+    """No false alarm: no fault, and no warning but that no daemon runs."""
+    code, findings = ward.examine()
+    assert 0 == code
+    assert ["daemon"] == [one["check"] for one in findings if one["verdict"] in ("warning", "fault")]
+    assert list(CHECKS) == list(dict.fromkeys(one["check"] for one in findings))
+
+
+def test_for_people(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line says what was checked, what was found and what to do, and the last one counts."""
+    ward.root.joinpath("usr/share/mender/install").unlink()
+    assert 1 == main(["--root", str(ward.root), "doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("FAULT    install script"))
+    assert lines[place + 1].lstrip().startswith("-> put the program there")
+    assert "1 fault, 1 warning" == lines[-1]
+
+
+def test_an_empty_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is nothing at all, everything is looked at, nothing is made, and the first steps are named."""
+    assert 1 == main(["--root", str(tmp_path / "nothing"), "doctor", "--json"])
+    findings = json.loads(capsys.readouterr().out)
+    assert set(CHECKS) == {one["check"] for one in findings}
+    assert not (tmp_path / "nothing").exists()
+
+
+# -- faults of the device's files -------------------------------------------------------------------------------
+
+
+def remove(name: str) -> Callable[[Ward], Callable[[], object]]:
+    """A file is missing; the remedy puts it back."""
+
+    def plant(ward: Ward) -> Callable[[], object]:
+        path = ward.root / name
+        kept = shutil.copy(path, ward.root / "kept")
+        path.unlink()
+        return lambda: shutil.copy(kept, path)
+
+    return plant
+
+
+def unreadable_key(ward: Ward) -> Callable[[], object]:
+    """The key is cut off."""
+    key = ward.data / "mender-agent.pem"
+    whole = key.read_text()
+    key.write_text(whole[:90])
+    return lambda: key.write_text(whole)
+
+
+def open_key(ward: Ward) -> Callable[[], object]:
+    """Everybody can read the key."""
+    key = ward.data / "mender-agent.pem"
+    ward.data.chmod(0o755)
+    key.chmod(0o644)
+    return lambda: key.chmod(0o600)
+
+
+def stale_lock(ward: Ward) -> Callable[[], object]:
+    """A lock that nobody knows."""
+    lock = ward.write("var/lib/mender/update.lock", f"{DEPLOYMENT}\n")
+    return lock.unlink
+
+
+def dead_sub_updater(ward: Ward) -> Callable[[], object]:
+    """The sub-updater was started in this boot and is gone."""
+    deployment = Deployment(DEPLOYMENT, "release-2", ("board",), Link("https://x/y"))
+    dead = Hands(2**22 + 1, SystemProcesses(Path(os.devnull)).boot_id(), 1)
+
+    def handed(record: Record) -> Record:
+        now = "2026-01-01T00:00:00+00:00"
+        record = record.begun(deployment, Provides("board", "release-1"), NextForm.V1_POST, now=now)
+        for event, hands in ((Event.FETCHED, None), (Event.WANTED, None), (Event.HANDED, dead)):
+            record = record.moved(DEPLOYMENT, event, now=now, hands=hands)
+        return record
+
+    JsonJournal(ward.data / "journal.json").update(handed)
+    lock = ward.write("var/lib/mender/update.lock", f"{DEPLOYMENT}\n")
+
+    def mend() -> None:
+        main(["--root", str(ward.root), "report", "--failure", "--timeout", "1"])
+        lock.unlink(missing_ok=True)
+        ward.examine()
+
+    return mend
+
+
+def shared_identity(ward: Ward) -> Callable[[], object]:
+    """The identity is what a board says that was never given a number."""
+    name, body = "usr/share/mender/identity/mender-device-identity", "echo mac=00:00:00:00:00:00"
+    ward.script(name, body)
+    return lambda: ward.script(name, "echo serial=0042")
+
+
+def configured(**keys: object) -> Callable[[Ward], Callable[[], object]]:
+    """A key of the configuration is wrong."""
+
+    def plant(ward: Ward) -> Callable[[], object]:
+        ward.configure(**keys)
+        return ward.configure
+
+    return plant
+
+
+def broken_json(ward: Ward) -> Callable[[], object]:
+    """The configuration is no JSON."""
+    ward.write("etc/mender/mender.conf", '{"ServerURL": "https://x",}', 0o600)
+    return ward.configure
+
+
+def lying_clock(ward: Ward) -> Callable[[], object]:
+    """The server has quite another time."""
+    ward.server.clock_offset_seconds = 86400.0
+
+    def mend() -> None:
+        ward.server.clock_offset_seconds = 0.0
+
+    return mend
+
+
+def wrong_authority(ward: Ward) -> Callable[[], object]:
+    """The device trusts somebody else."""
+    authority = Authority(ward.root / "other-ca")
+    return configured(ServerCertificate=str(authority.certificate))(ward)
+
+
+def rejected(ward: Ward) -> Callable[[], object]:
+    """Somebody has rejected the device that was accepted."""
+    (device,) = ward.server.devices()
+    ward.server.reject(device.id)
+    return lambda: ward.server.accept(device.id)
+
+
+def outage(ward: Ward) -> Callable[[], object]:
+    """The server answers with errors."""
+    ward.server.add_fault(Fault(kind="auth", status=503, times=None))
+    return ward.server.clear_faults
+
+
+def closed_port(ward: Ward) -> Callable[[], object]:
+    """Nobody listens there."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return configured(ServerURL=f"https://127.0.0.1:{port}")(ward)
+
+
+PLANTED: dict[str, tuple[Callable[[Ward], Callable[[], object]], str, str]] = {
+    "wrong clock": (lying_clock, "clock", "the server says that it is"),
+    "wrong CA": (wrong_authority, "TLS", "nobody whom this device trusts"),
+    "closed port": (closed_port, "connection", "refused"),
+    "no DNS": (configured(ServerURL="https://no-such-host.invalid"), "DNS", "can't be resolved"),
+    "unreadable key": (unreadable_key, "key", "cannot"),
+    "world-readable key": (open_key, "permissions", "chmod o-r"),
+    "missing script": (remove("usr/share/mender/install"), "install script", "missing or not executable"),
+    "missing identity script": (
+        remove("usr/share/mender/identity/mender-device-identity"),
+        "identity",
+        "missing or not executable",
+    ),
+    "stale lock": (stale_lock, "update", "a stale lock"),
+    "rejected device": (rejected, "authorisation", "no longer accepted"),
+    "duplicate identity": (shared_identity, "identity", "other devices"),
+    "bad JSON": (broken_json, "configuration", "is not valid JSON"),
+    "misspelled key": (configured(UpdatePollIntervalSecond=5), "configuration", "did you mean"),
+    "device type missing": (remove("var/lib/mender/device_type"), "device type", "No such file"),
+    "dead sub-updater": (dead_sub_updater, "update", "has died"),
+    "server outage": (outage, "authorisation", "503"),
+    "missing partition": (configured(RootfsPartA="/dev/a", RootfsPartB="/dev/b"), "partitions", "cannot find"),
+    "SkipVerify": (configured(SkipVerify=True), "TLS", "SkipVerify is set"),
+}
+
+
+@pytest.mark.parametrize("case", PLANTED)
+def test_a_planted_fault(ward: Ward, case: str) -> None:
+    """It is named under its check with a remedy, and when the remedy is applied nothing is left of it."""
+    plant, check, words = PLANTED[case]
+    mend = plant(ward)
+    faults = ward.faults()
+    assert check in faults, faults
+    assert words in faults[check]
+    mend()
+    assert {} == ward.faults()
+
+
+def test_another_device_has_the_identity(ward: Ward) -> None:
+    """A key that the server doesn't know on an identity that it knows: a duplicate is named as what it may be."""
+    ward.make_key()
+    ward.data.joinpath("journal.json").unlink()
+    ward.server.auto_accept = False
+    try:
+        _, findings = ward.examine()
+    finally:
+        ward.server.auto_accept = True
+    (said,) = [one for one in findings if one["check"] == "authorisation"]
+    assert ("warning", True) == (said["verdict"], "duplicate" in said["found"])
+
+
+def test_the_device_asks_as_something_else(ward: Ward) -> None:
+    """A key that was replaced since the server accepted the device is named with its cause."""
+    ward.make_key()
+    ward.server.auto_accept = False
+    try:
+        ward.examine()
+        faults = ward.faults()
+    finally:
+        ward.server.auto_accept = True
+    assert "was replaced" in faults["identity"]
+    assert "asks as something else" in faults["authorisation"]
+
+
+# -- disks ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"), [(fill, "free some space"), (make_read_only, "make the file system writable")]
+)
+def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], words: str) -> None:
+    """A full and a read-only data folder are named for what they are."""
+    disk = ward.root / "disk"
+    with small_disk(disk, kib=32 * 1024):
+        shutil.copytree(ward.data, disk, dirs_exist_ok=True)
+        shutil.rmtree(ward.data)
+        ward.data.symlink_to(disk)
+        assert {} == ward.faults()
+        spoil(disk)
+        assert words in ward.faults()["data folder"]
+
+
+# -- certificates and proxies -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def shown(ward: Ward, pair: Pair, authority: Authority) -> Iterator[None]:
+    """A server that shows this certificate, and a device that trusts its authority."""
+
+    def hang_up(server: RawServer, connection: socket.socket) -> None:
+        connection.close()
+
+    with RawServer(hang_up, tls=pair.server_context()) as server:
+        ward.configure(ServerURL=server.url, ServerCertificate=str(authority.certificate))
+        yield
+
+
+def test_an_expired_certificate(ward: Ward) -> None:
+    """The certificate, whose it is, its date and the remedy are named."""
+    authority = Authority(ward.root / "ca")
+    pair = authority.issue("127.0.0.1", start=NOW - 9 * DAY, end=NOW - DAY)
+    with shown(ward, pair, authority):
+        assert "it has expired -> renew it" in ward.faults()["TLS"]
+
+
+def test_the_certificate_of_another_host(ward: Ward) -> None:
+    """A certificate for another name is told from one that isn't trusted."""
+    authority = Authority(ward.root / "ca")
+    with shown(ward, authority.issue("other.example"), authority):
+        assert "it is another host's" in ward.faults()["TLS"]
+
+
+def test_a_certificate_that_ends_soon(ward: Ward) -> None:
+    """A certificate that ends within two weeks is a warning, in time."""
+    authority = Authority(ward.root / "ca")
+    with shown(ward, authority.issue("127.0.0.1", end=NOW + datetime.timedelta(days=3)), authority):
+        _, findings = ward.examine()
+    assert any(one["check"] == "TLS" and "it ends soon" in one["found"] for one in findings)
+
+
+def test_a_proxy_that_refuses(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that doesn't let the client through is named, without its password."""
+
+    def refuse(server: RawServer, connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+    with RawServer(refuse) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://user:hush@127.0.0.1:{proxy.port}")
+        ward.configure(ServerURL="https://mender.example.com")  # the way to this machine itself is always direct
+        said = ward.faults()["proxy"]
+    assert "407" in said
+    assert "hush" not in said
+
+
+def test_a_proxy_that_is_no_address(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that can't be used is named, and the other checks go on."""
+    monkeypatch.setenv("https_proxy", "gopher://x")
+    assert "https_proxy" in ward.faults()["proxy"]
