@@ -224,6 +224,7 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s l -l log-level -x -d 'debug, info, warning, error or critical'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s L -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'log to this file instead of standard error'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l no-syslog -d 'don'"'"'t log to syslog (the daemon does by default)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l skipverify -d 'trust every server; for a test bench only'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s F -l forcebootstrap -d 'replace the device key by a new one'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l json -d 'for programs'
