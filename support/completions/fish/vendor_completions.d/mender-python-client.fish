@@ -50,10 +50,8 @@ function _shtab_mender_python_client_using
   test "$_shtab_mender_python_client_cmdpath" = "$argv"
 end
 
-set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status history setup config 'config check' 'config show' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
+set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status history setup doctor config 'config check' 'config show' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
 set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --from --identity --inventory-poll --key --key-type --log-file --log-format --log-level --meta-data --metrics-file --output-path --passphrase-file --provides --provides-group --reason --retry-poll --root --rootfs-part-a --rootfs-part-b --script --server-cert --server-url --software-filesystem --software-name --software-version --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
-set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status setup doctor config 'config check' 'config show' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
-set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --from --identity --inventory-poll --key --key-type --log-file --log-level --meta-data --output-path --passphrase-file --provides --provides-group --reason --retry-poll --root --rootfs-part-a --rootfs-part-b --script --server-cert --server-url --software-filesystem --software-name --software-version --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
 
 complete -c mender-python-client -e
 complete -c mender-python-client -f
@@ -223,6 +221,7 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l root -xka "(__fish_complete_directories)" -d 'folder that every path lies below; for tests, containers and images'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s l -l log-level -x -d 'debug, info, warning, error or critical'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s L -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'log to this file instead of standard error'
+complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l log-format -xka "text json" -d 'text (default) or json, one object a line'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l no-syslog -d 'don'"'"'t log to syslog (the daemon does by default)'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l skipverify -d 'trust every server; for a test bench only'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s F -l forcebootstrap -d 'replace the device key by a new one'
