@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     """One server for all of them; making its certificate takes time."""
     with DevServer(tmp_path_factory.mktemp("server"), auto_accept=True) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def kept_logging() -> Iterator[None]:
+    """The program sets up logging for its process; the tests of a process share it."""
+    logger = logging.getLogger("mender_client")
+    before = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 @pytest.fixture

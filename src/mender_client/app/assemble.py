@@ -63,7 +63,7 @@ class World:
 
     clock: SystemClock
     transport: HttpTransport
-    witness: ClockWitness
+    clock_witness: ClockWitness
     session: Session
     inventory: InventorySender
     deployments: Deployments
@@ -147,12 +147,12 @@ def assemble(
     clock = SystemClock(watch.alive, beat_seconds=watch.beat_seconds)
     witness = Witness(clock, watch.observers, watch.situation)
     user_agent = f"mender-python-client/{__version__}"
-    witness = ClockWitness([paths.journal, paths.key, paths.artifact_info])
+    clock_witness = ClockWitness([paths.journal, paths.key, paths.artifact_info])
     transport = HttpTransport(
         tls=_tls(config, paths),
         user_agent=user_agent,
         timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
-        witness=witness,
+        witness=clock_witness,
         proxies=_proxies(os.environ),
     )
     device = device or scripted_device(config, paths, clock, watch)
@@ -230,7 +230,7 @@ def assemble(
     return World(
         clock=clock,
         transport=transport,
-        witness=witness,
+        clock_witness=clock_witness,
         session=session,
         inventory=inventory,
         deployments=deployments,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mender_client.app.assemble import scripted_device
 from mender_client.app.devicekey import device_key
+from mender_client.app.watch import Watch
 from mender_client.core.devicekey import fingerprint, key_type
 from mender_client.core.model import Identity
 from mender_client.errors import MenderError, ScriptError
@@ -33,7 +34,7 @@ def identity(patient: Patient) -> Iterator[Look]:
         yield fault(*parted(problem, f"put the device's identity script at {script}, mode 755"))
         return
     try:
-        said = scripted_device(patient.config, patient.paths, SystemClock()).identity()
+        said = scripted_device(patient.config, patient.paths, SystemClock(), Watch()).identity()
     except MenderError as error:
         yield fault(*parted(str(error), f"correct {script}"))
         return
@@ -83,7 +84,7 @@ def clock(patient: Patient) -> Iterator[Look]:
     shown = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
     try:
         _ = patient.refusal
-        doubt = patient.world.witness.doubt()
+        doubt = patient.world.clock_witness.doubt()
     except MenderError:
         yield skipped(f"it shows {shown}; there is nothing to compare it with")
         return
