@@ -110,7 +110,7 @@ def test_show_tells_values_and_origins(device: Device) -> None:
         {"servers": [{"ServerURL": "https://a"}], "HttpsClient": {"Key": "/k"}},
         {"UpdatePollIntervalSeconds": 5, "HttpsClient": {"Key": "/f", "Certificate": "/c"}},
     )
-    values = shown(device, "--log-level", "debug")
+    values = shown(device, "--log-level", "debug", "--skipverify")
     assert [key.name for key in KEYS] == list(values)
     assert ([{"ServerURL": "https://a"}], "/etc/mender/mender.conf") == values["Servers"]
     assert ("/k", "/etc/mender/mender.conf") == values["HttpsClient.Key"]
@@ -118,6 +118,7 @@ def test_show_tells_values_and_origins(device: Device) -> None:
     assert (5, "/var/lib/mender/mender.conf") == values["UpdatePollIntervalSeconds"]
     assert (300, "default") == values["RetryPollIntervalSeconds"]
     assert ("debug", "--log-level") == values["DaemonLogLevel"]
+    assert (True, "--skipverify") == values["SkipVerify"]
 
 
 def test_show_masks_secrets(device: Device) -> None:

@@ -283,6 +283,9 @@ def test_certificate_below_the_root_stays_where_it_is(device: Device) -> None:
     device.setup("--server-url", "https://127.0.0.1:9", "--device-type", "x", "--server-cert", str(file))
     assert "/etc/ssl/own.pem" == json.loads(device.text("etc/mender/mender.conf"))["ServerCertificate"]
     assert not (device.root / "etc/mender/server.crt").exists()
+    assert "nothing to change\n" in device.setup("--server-cert", "/etc/ssl/own.pem").out
+    device.setup("--server-cert", str(file.parent))
+    assert "/etc/ssl" == json.loads(device.text("etc/mender/mender.conf"))["ServerCertificate"]
 
 
 def test_daemon_that_runs(device: Device) -> None:

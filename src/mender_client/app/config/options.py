@@ -35,8 +35,7 @@ def add_commands(parser: argparse.ArgumentParser, common: dict[str, Any], locate
     def show(options: argparse.Namespace) -> ExitCode:
         from .commands import show
 
-        overrides = {"DaemonLogLevel": ("--log-level", options.log_level)} if options.log_level else {}
-        return show(locate(options), overrides=overrides, is_json=options.json)
+        return show(locate(options), overrides=_overrides(options), is_json=options.json)
 
     def explain(options: argparse.Namespace) -> ExitCode:
         from .commands import explain
@@ -50,3 +49,13 @@ def add_commands(parser: argparse.ArgumentParser, common: dict[str, Any], locate
         one.add_argument("--json", action="store_true", help="print JSON, for programs")
     explained = verb("explain", "print what keys of mender.conf mean: value, unit, default, example", explain)
     explained.add_argument("keys", metavar="KEY", nargs="*", help="the keys (default: all)")
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, tuple[str, Any]]:
+    """What options of the command line set in place of the files: option and value, by key."""
+    overrides: dict[str, tuple[str, Any]] = {}
+    if options.log_level:
+        overrides["DaemonLogLevel"] = ("--log-level", options.log_level)
+    if options.skipverify:
+        overrides["SkipVerify"] = ("--skipverify", True)
+    return overrides

@@ -55,14 +55,15 @@ def make_plan(wishes: Wishes, device: Device, *, find_program: Callable[[], str]
 
 def _plan_certificate(file: Path, device: Device, plan: Plan) -> str:
     """Where the client will find the certificate: where it lies, or below the root, where it is copied to."""
-    data = content(file)
-    if data is None or b"-----BEGIN CERTIFICATE-----" not in data:
-        why = "there is no such file" if data is None else "it holds no certificate in PEM form"
-        raise DeviceError(f"cannot use the server certificate {file}: {why}")
-    absolute = file.absolute()
-    root = device.paths.root
-    if absolute.is_relative_to(root):
-        return f"/{absolute.relative_to(root)}"
+    place = device.paths.below_root(str(file.absolute()))
+    is_there = place.exists()
+    if not place.is_dir():
+        data = content(place if is_there else file)
+        if data is None or b"-----BEGIN CERTIFICATE-----" not in data:
+            why = "there is no such file" if data is None else "it holds no certificate in PEM form"
+            raise DeviceError(f"cannot use the server certificate {file}: {why}")
+    if is_there:
+        return f"/{place.relative_to(device.paths.root)}"
     plan.replace(device.paths.below_root(_CERTIFICATE), data)
     return _CERTIFICATE
 
