@@ -56,14 +56,15 @@ def make_plan(wishes: Wishes, device: Device, *, find_program: Callable[[], str]
 def _plan_certificate(file: Path, device: Device, plan: Plan) -> str:
     """Where the client will find the certificate: where it lies, or below the root, where it is copied to."""
     place = device.paths.below_root(str(file.absolute()))
-    is_there = place.exists()
-    if not place.is_dir():
-        data = content(place if is_there else file)
-        if data is None or b"-----BEGIN CERTIFICATE-----" not in data:
-            why = "there is no such file" if data is None else "it holds no certificate in PEM form"
-            raise DeviceError(f"cannot use the server certificate {file}: {why}")
-    if is_there:
-        return f"/{place.relative_to(device.paths.root)}"
+    named = f"/{place.relative_to(device.paths.root)}"
+    if place.is_dir():
+        return named
+    data = content(place if place.exists() else file)
+    if data is None or b"-----BEGIN CERTIFICATE-----" not in data:
+        why = "there is no such file" if data is None else "it holds no certificate in PEM form"
+        raise DeviceError(f"cannot use the server certificate {file}: {why}")
+    if place.exists():
+        return named
     plan.replace(device.paths.below_root(_CERTIFICATE), data)
     return _CERTIFICATE
 
