@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,9 @@ from mender_client import __version__
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGING = PROJECT / "packaging"
-SCRIPTS = [*PACKAGING.glob("*-deb"), *PACKAGING.glob("debian/*.post*")]
+SCRIPTS = [*PACKAGING.glob("*-deb"), *PACKAGING.glob("debian/*.post*"), *PROJECT.glob("support/init/mender-*")]
+RECIPE = next(PACKAGING.glob("yocto/**/*.bb"))
+BUILDROOT = PACKAGING / "buildroot"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
@@ -40,3 +45,63 @@ def test_purging_knows_every_file_of_the_client() -> None:
     purge = (PACKAGING / "debian/mender-python-client.postrm").read_text()
     removed = set(purge.partition("rm -f ")[2].partition("cd /")[0].replace("\\\n", " ").split())
     assert names == removed
+
+
+def test_the_recipe_is_of_this_version_and_licence() -> None:
+    """The Yocto recipe is named after the version, and knows the licence's digest."""
+    assert f"mender-python-client_{__version__}.bb" == RECIPE.name
+    digest = hashlib.md5((PROJECT / "LICENSE").read_bytes()).hexdigest()
+    assert f'LIC_FILES_CHKSUM = "file://LICENSE;md5={digest}"' in RECIPE.read_text().splitlines()
+    assert re.search(r'^SRC_URI\[sha256sum\] = "[0-9a-f]{64}"$', RECIPE.read_text(), re.MULTILINE)
+
+
+def test_the_linter_of_recipes_finds_nothing() -> None:
+    """oelint-adv has neither errors nor warnings for the layer."""
+    if importlib.util.find_spec("oelint_adv") is None:
+        pytest.skip("oelint-adv is not installed")
+    files = [str(RECIPE), *map(str, PACKAGING.glob("yocto/*/conf/layer.conf"))]
+    command = [sys.executable, "-m", "oelint_adv", "--release", "scarthgap", "--hide", "info", *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert [] == re.findall(r"^.*:(?:error|warning):.*$", done.stdout + done.stderr, re.MULTILINE)
+
+
+def test_make_reads_the_package_of_buildroot() -> None:
+    """Make reads Buildroot's file, and finds this version, its sources and its licence there."""
+    name = "mender-python-client"
+    given = f"""
+        BR2_EXTERNAL_MENDER_PYTHON_CLIENT_PATH = {BUILDROOT}
+        BR2_PACKAGE_MENDER_PYTHON_CLIENT_SUB_UPDATER_AB = y
+        include {BUILDROOT}/external.mk
+        $(info $(MENDER_PYTHON_CLIENT_VERSION))
+        $(info $(realpath $(MENDER_PYTHON_CLIENT_SITE)))
+        all: ;
+    """
+    lines = "\n".join(line.strip() for line in given.splitlines())
+    done = subprocess.run(
+        ["make", "-s", "-f", "-"], input=lines, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ("", [__version__, str(PROJECT)]) == (done.stderr, done.stdout.splitlines())
+    digest = hashlib.sha256((PROJECT / "LICENSE").read_bytes()).hexdigest()
+    assert f"sha256  {digest}  LICENSE" in (BUILDROOT / f"package/{name}/{name}.hash").read_text().splitlines()
+
+
+def test_every_package_has_the_scripts_of_the_device() -> None:
+    """Debian, Yocto and Buildroot install identity, inventory, sub-updater and units from support/."""
+    texts = {
+        "debian": "".join(file.read_text() for file in (PACKAGING / "debian").iterdir() if file.is_file()),
+        "yocto": RECIPE.read_text(),
+        "buildroot": next(BUILDROOT.glob("package/*/*.mk")).read_text(),
+    }
+    wanted = [
+        "support/identity",
+        "support/inventory",
+        "support/install",
+        *(f"support/systemd/{unit}" for unit in units()),
+    ]
+    missing = {name: [one for one in wanted if one not in text] for name, text in texts.items()}
+    assert {"debian": [], "yocto": [], "buildroot": []} == missing
+
+
+def units() -> list[str]:
+    """The units of the device; those in folders are variants that somebody chooses."""
+    return sorted(file.name for file in (PROJECT / "support/systemd").iterdir() if file.suffix == ".service")

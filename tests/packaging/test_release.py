@@ -72,7 +72,7 @@ def test_nothing_runs_at_install(built: dict[str, bytes], tmp_path: Path) -> Non
     assert wheel.name.endswith("-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as zipped, tarfile.open(sdist) as tarred:
         names = [*zipped.namelist(), *tarred.getnames()]
-    assert [] == [name for name in names if name.endswith((".pth", ".so", "setup.py"))]
+    assert [] == [name for name in names if name.endswith((".pth", ".so", "/setup.py"))]
 
 
 def test_uninstalling_leaves_nothing(built: dict[str, bytes], tmp_path: Path) -> None:

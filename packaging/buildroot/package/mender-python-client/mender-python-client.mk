@@ -1,0 +1,64 @@
+################################################################################
+#
+# mender-python-client
+#
+################################################################################
+
+MENDER_PYTHON_CLIENT_VERSION = 1.0.0
+# the checkout or the unpacked sdist that this folder is in
+MENDER_PYTHON_CLIENT_SITE = $(BR2_EXTERNAL_MENDER_PYTHON_CLIENT_PATH)/../..
+MENDER_PYTHON_CLIENT_SITE_METHOD = local
+MENDER_PYTHON_CLIENT_OVERRIDE_SRCDIR_RSYNC_EXCLUSIONS = --exclude .venv --exclude dist
+MENDER_PYTHON_CLIENT_SETUP_TYPE = pep517
+MENDER_PYTHON_CLIENT_LICENSE = Apache-2.0
+MENDER_PYTHON_CLIENT_LICENSE_FILES = LICENSE
+MENDER_PYTHON_CLIENT_DEPENDENCIES = host-python-hatchling
+
+# A device needs no server for rehearsals, nor a plugin of pytest for one.
+define MENDER_PYTHON_CLIENT_REMOVE_DEVSERVER
+	rm -rf $(TARGET_DIR)/usr/lib/python3*/site-packages/mender_client/devserver
+	rm -rf $(TARGET_DIR)/usr/lib/python3*/site-packages/mender_client/testing
+	find $(TARGET_DIR)/usr/bin $(TARGET_DIR)/usr/share -name '*mender-devserver*' -delete
+endef
+MENDER_PYTHON_CLIENT_POST_INSTALL_TARGET_HOOKS += MENDER_PYTHON_CLIENT_REMOVE_DEVSERVER
+
+define MENDER_PYTHON_CLIENT_INSTALL_SCRIPTS
+	mkdir -p $(TARGET_DIR)/usr/share/mender/identity $(TARGET_DIR)/usr/share/mender/inventory
+	$(INSTALL) -m 0755 $(@D)/support/identity/* $(TARGET_DIR)/usr/share/mender/identity
+	$(INSTALL) -m 0755 $(@D)/support/inventory/* $(TARGET_DIR)/usr/share/mender/inventory
+endef
+MENDER_PYTHON_CLIENT_POST_INSTALL_TARGET_HOOKS += MENDER_PYTHON_CLIENT_INSTALL_SCRIPTS
+
+# support/install calls the init script by its own name, BusyBox by the link.
+define MENDER_PYTHON_CLIENT_INSTALL_INIT_SYSV
+	$(INSTALL) -D -m 0755 $(@D)/support/init/mender-python-client \
+		$(TARGET_DIR)/etc/init.d/mender-python-client
+	ln -sf mender-python-client $(TARGET_DIR)/etc/init.d/S80mender-python-client
+	$(MENDER_PYTHON_CLIENT_SUB_UPDATER_INIT_SYSV)
+endef
+
+define MENDER_PYTHON_CLIENT_INSTALL_INIT_SYSTEMD
+	$(INSTALL) -D -m 0644 $(@D)/support/systemd/mender-python-client.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/mender-python-client.service
+	$(MENDER_PYTHON_CLIENT_SUB_UPDATER_INIT_SYSTEMD)
+endef
+
+ifeq ($(BR2_PACKAGE_MENDER_PYTHON_CLIENT_SUB_UPDATER_AB),y)
+define MENDER_PYTHON_CLIENT_INSTALL_SUB_UPDATER
+	$(INSTALL) -m 0755 $(@D)/support/install $(TARGET_DIR)/usr/share/mender/install
+endef
+MENDER_PYTHON_CLIENT_POST_INSTALL_TARGET_HOOKS += MENDER_PYTHON_CLIENT_INSTALL_SUB_UPDATER
+
+define MENDER_PYTHON_CLIENT_SUB_UPDATER_INIT_SYSV
+	$(INSTALL) -D -m 0755 $(@D)/support/init/mender-sub-updater \
+		$(TARGET_DIR)/etc/init.d/mender-sub-updater
+	ln -sf mender-sub-updater $(TARGET_DIR)/etc/init.d/S79mender-sub-updater
+endef
+
+define MENDER_PYTHON_CLIENT_SUB_UPDATER_INIT_SYSTEMD
+	$(INSTALL) -D -m 0644 $(@D)/support/systemd/mender-sub-updater.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/mender-sub-updater.service
+endef
+endif
+
+$(eval $(python-package))

@@ -1,0 +1,83 @@
+# nooelint: oelint.var.mandatoryvar.HOMEPAGE - the project has no page of its own
+SUMMARY = "Mender update client in Python"
+DESCRIPTION = "Brings updates from a Mender server onto a device, proves them and hands them to a sub-updater."
+SECTION = "base"
+LICENSE = "Apache-2.0"
+LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
+
+PYPI_PACKAGE = "mender_python_client"
+
+inherit pypi python_hatchling systemd update-rc.d
+
+# of the sdist, from the release's SHA256SUMS; zeros until there is one
+SRC_URI[sha256sum] = "0000000000000000000000000000000000000000000000000000000000000000"
+
+SYSTEMD_PACKAGES = "${PN} ${PN}-sub-updater-ab"
+SYSTEMD_SERVICE:${PN} = "mender-python-client.service"
+SYSTEMD_SERVICE:${PN}-sub-updater-ab = "mender-sub-updater.service"
+
+INITSCRIPT_PACKAGES = "${PN} ${PN}-sub-updater-ab"
+INITSCRIPT_NAME:${PN} = "mender-python-client"
+INITSCRIPT_PARAMS:${PN} = "defaults 80"
+INITSCRIPT_NAME:${PN}-sub-updater-ab = "mender-sub-updater"
+INITSCRIPT_PARAMS:${PN}-sub-updater-ab = "defaults 79"
+
+do_install:append() {
+    # A device needs no server for rehearsals, nor a plugin of pytest for one.
+    rm -rf ${D}${PYTHON_SITEPACKAGES_DIR}/mender_client/devserver ${D}${PYTHON_SITEPACKAGES_DIR}/mender_client/testing
+    rm -f ${D}${bindir}/mender-devserver
+    find ${D}${datadir} -name '*mender-devserver*' -delete
+    sed -i -e '/^mender-devserver/d' -e '/^\[pytest11\]/,/^$/d' \
+        ${D}${PYTHON_SITEPACKAGES_DIR}/mender_python_client-${PV}.dist-info/entry_points.txt
+
+    install -d ${D}${datadir}/mender/identity ${D}${datadir}/mender/inventory
+    install -m 0755 ${S}/support/identity/* ${D}${datadir}/mender/identity
+    install -m 0755 ${S}/support/inventory/* ${D}${datadir}/mender/inventory
+    install -m 0755 ${S}/support/install ${D}${datadir}/mender/install
+
+    if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
+        install -d ${D}${systemd_system_unitdir}
+        install -m 0644 ${S}/support/systemd/mender-python-client.service ${D}${systemd_system_unitdir}
+        install -m 0644 ${S}/support/systemd/mender-sub-updater.service ${D}${systemd_system_unitdir}
+    fi
+    if ${@bb.utils.contains('DISTRO_FEATURES', 'sysvinit', 'true', 'false', d)}; then
+        install -d ${D}${sysconfdir}/init.d
+        install -m 0755 ${S}/support/init/mender-* ${D}${sysconfdir}/init.d
+    fi
+}
+
+PACKAGES =+ "${PN}-sub-updater-ab ${PN}-completion"
+
+FILES:${PN} += "${datadir}/mender/identity ${datadir}/mender/inventory"
+FILES:${PN}-sub-updater-ab += "\
+    ${datadir}/mender/install \
+    ${sysconfdir}/init.d/mender-sub-updater \
+    ${systemd_system_unitdir}/mender-sub-updater.service \
+"
+FILES:${PN}-completion += "\
+    ${datadir}/bash-completion \
+    ${datadir}/fish \
+    ${datadir}/zsh \
+"
+
+RDEPENDS:${PN} += "\
+    openssl-bin \
+    python3-compression \
+    python3-core \
+    python3-crypt \
+    python3-datetime \
+    python3-difflib \
+    python3-email \
+    python3-fcntl \
+    python3-io \
+    python3-json \
+    python3-logging \
+    python3-math \
+    python3-netclient \
+    python3-shell \
+    python3-syslog \
+    python3-threading \
+    python3-urllib3 \
+"
+RDEPENDS:${PN}-sub-updater-ab += "${PN}"
+RRECOMMENDS:${PN} += "ca-certificates"
