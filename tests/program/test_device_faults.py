@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from program.conftest import MakeDevice
-from program.stage import LEAVE, MAC, Device, wait_until
+from program.stage import LEAVE, MAC, PATIENCE_S, Device, wait_until
 
 IDENTITY = "usr/share/mender/identity/mender-device-identity"
 NOBODY = 65534
@@ -315,3 +315,21 @@ def test_configuration_that_another_user_could_have_written(device: Device) -> N
     assert (
         f"another user could have written it: everybody can write to {config}; run 'chmod o-w {config}'" in done.stderr
     )
+
+
+@pytest.mark.parametrize("umask", ["000", "077"])
+def test_private_files(device: Device, umask: str) -> None:
+    """Whatever the umask: the data folder is 0700, what is in it 0600, and only the lock may be read by all."""
+    device.key.rename(device.root / "etc/mender/key.pem")
+    shutil.rmtree(device.data)
+    device.write("etc/mender/device_type", "device_type=testdev\n")
+    device.configure(Security={"AuthPrivateKey": "/etc/mender/key.pem"}, DeviceTypeFile="/etc/mender/device_type")
+    device.write("plan", LEAVE)
+    device.deploy("release-2")
+    log = device.root / "client.log"
+    command = f'umask {umask}; exec "{device.program}" --root "{device.root}" -L "{log}" daemon --no-syslog'
+    subprocess.run(["/bin/sh", "-c", command], timeout=PATIENCE_S, check=True)
+    modes = {path.name: oct(path.stat().st_mode & 0o7777) for path in (log, device.data, *device.data.iterdir())}
+    assert {"artifact.mender", "journal.json", "sub-updater.log", "deployment.log", "daemon.lock"} <= set(modes)
+    assert ("0o700", "0o644") == (modes.pop("mender"), modes.pop("update.lock"))
+    assert {"0o600"} == set(modes.values())

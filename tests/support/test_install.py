@@ -364,6 +364,19 @@ def test_data_folder_elsewhere(device: Device) -> None:
     assert device.calls[-1] == "report success 0 data "
 
 
+def test_state_folder_elsewhere(device: Device) -> None:
+    """With STATE_DIR the state, and the log of the boot step, lie in a folder of their own."""
+    own = device.root / "own"
+    own.mkdir()
+    device.configure("STATE_DIR=/own")
+    device.hand_over()
+    assert (own / "sub-updater.state").exists()
+    assert not (device.data / "sub-updater.state").exists()
+    device.settle()
+    assert device.reports == ["success"]
+    assert [own / "sub-updater.log"] == list(own.iterdir())
+
+
 def test_client_from_the_state(device: Device) -> None:
     """A client outside the PATH is found again after the reboot, by the path that it gave."""
     device.configure("CLIENT=")

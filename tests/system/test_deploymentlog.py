@@ -207,3 +207,45 @@ def test_clock_that_is_not_set(log: DeploymentLogFile, logger: logging.Logger, t
     stamped(logger, "early", "1970-01-01T00:00:10+00:00")
     stamped(logger, "later", "2050-01-01T00:00:00+00:00")
     assert ["begins", "[this device's clock is not set] early", "later"] == texts(log)
+
+
+LEFT_OUT = "here lines are left out: the log became larger than 1 MiB"
+
+
+def test_bound_of_our_log(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
+    """A log that became too large keeps its beginning and its end, and says that the middle is left out."""
+    log.begin("d1")
+    for number in range(60):
+        logger.info("%d %s", number, "x" * 40_000)
+        assert (tmp_path / "deployment.log").stat().st_size <= 1024 * 1024 + 50_000
+    said = [text.split()[0] if text != LEFT_OUT else text for text in texts(log)]
+    assert ["deployment", "0", LEFT_OUT] == said[:3]
+    assert [str(number) for number in range(int(said[3]), 60)] == said[3:]
+    log.begin("d1")
+    assert said[-1] == texts(log)[-1].split()[0]
+
+
+def test_bound_of_the_sub_updaters_log(log: DeploymentLogFile, tmp_path: Path) -> None:
+    """So does that of a sub-updater that is at work, which goes on writing behind it."""
+    path = tmp_path / "sub-updater.log"
+    log.begin("d1")
+    with path.open("ab", buffering=0) as sub_updater:
+        sub_updater.write(b"first\n" + b"a line of it\n" * 200_000 + b"last\n")
+        log.trim()
+        sub_updater.write(b"and on\n")
+    assert path.stat().st_size < 600_000
+    lines = texts(log)
+    assert (["first"], ["last", "and on"]) == (lines[1:2], lines[-2:])
+    assert 1 == lines.count(LEFT_OUT)
+    before = path.read_bytes()
+    log.trim()
+    assert before == path.read_bytes()
+
+
+def test_bound_of_no_log(log: DeploymentLogFile, tmp_path: Path) -> None:
+    """Without a log of the sub-updater there is nothing to bound, and a planted link isn't followed."""
+    log.trim()
+    (tmp_path / "victim").write_bytes(b"x\n" * 1024 * 1024)
+    (tmp_path / "sub-updater.log").symlink_to(tmp_path / "victim")
+    log.trim()
+    assert 2 * 1024 * 1024 == (tmp_path / "victim").stat().st_size

@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from mender_client.errors import BusyError, StorageError
-from mender_client.system.files import DaemonLock, LockFile, make_folder, read_text, remove_file, write_atomic
+from mender_client.system.files import (
+    DaemonLock,
+    LockFile,
+    make_folder,
+    read_text,
+    remove_file,
+    remove_stale_files,
+    write_atomic,
+)
 
 from .tmpfs import fill, make_read_only, small_disk
 
@@ -334,3 +342,55 @@ def test_holder_that_is_no_process(tmp_path: Path, content: str) -> None:
     with path.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert None is DaemonLock(path).holder()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_folders_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """A folder of ours is private and its parents are open, whatever the umask."""
+    before = os.umask(umask)
+    try:
+        make_folder(tmp_path / "var" / "lib" / "mender")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("var", "var/lib", "var/lib/mender")]
+    assert [0o755, 0o755, 0o700] == modes
+
+
+def test_folder_that_is_there(tmp_path: Path) -> None:
+    """A folder that is there keeps its mode."""
+    tmp_path.chmod(0o751)
+    make_folder(tmp_path)
+    assert 0o751 == stat.S_IMODE(tmp_path.stat().st_mode)
+
+
+def test_stale_files(tmp_path: Path) -> None:
+    """What a power cut left behind is removed when it is old; nothing else is."""
+    name = ".journal.json.0123456789abcdef.tmp"
+    old, young, other = tmp_path / name, tmp_path / name.replace("0", "a"), tmp_path / ".journal.json.tmp"
+    link = tmp_path / name.replace("0", "b")
+    for path in (old, young, other):
+        path.write_text("x")
+    link.symlink_to(other)
+    for path in (old, other):
+        os.utime(path, (1, 1))
+    remove_stale_files(tmp_path)
+    assert sorted([young, other, link]) == sorted(tmp_path.iterdir())
+
+
+def test_stale_files_of_no_folder(tmp_path: Path) -> None:
+    """A folder that can't be read is an error that names it."""
+    with pytest.raises(StorageError, match=r"cannot read .*missing"):
+        remove_stale_files(tmp_path / "missing")
+
+
+def test_lock_through_a_planted_link(tmp_path: Path) -> None:
+    """A lock that is a link is not followed; it still says that something is in progress."""
+    (tmp_path / "victim").write_text("0-1\n")
+    (tmp_path / "update.lock").symlink_to(tmp_path / "victim")
+    assert "" == LockFile(tmp_path / "update.lock").read()
+
+
+def test_own_file_that_is_a_pipe(tmp_path: Path) -> None:
+    """A pipe in the place of a file of ours keeps nobody waiting."""
+    os.mkfifo(tmp_path / "update.lock")
+    assert "" == LockFile(tmp_path / "update.lock").read()

@@ -132,3 +132,11 @@ def test_unwritable_folder(tmp_path: Path) -> None:
     """Where nothing can be written, a change raises and names the file."""
     with pytest.raises(StorageError, match=r"cannot open .*journal\.json\.lock"):
         JsonJournal(tmp_path / "missing" / "journal.json").update(lambda _: FULL)
+
+
+def test_planted_link(tmp_path: Path) -> None:
+    """A journal that is a link is not followed, and the message says so."""
+    (tmp_path / "victim").write_text("{}")
+    (tmp_path / "journal.json").symlink_to(tmp_path / "victim")
+    with pytest.raises(StorageError, match=r"cannot read .*journal\.json: .*; it must not be a symbolic link"):
+        JsonJournal(tmp_path / "journal.json").load()

@@ -171,6 +171,9 @@ class WorldLog(logging.Handler):
         """Stop recording."""
         self._is_recording = False
 
+    def trim(self) -> None:
+        """There is room enough."""
+
     def emit(self, record: logging.LogRecord) -> None:
         """Record a line."""
         if self._is_recording:

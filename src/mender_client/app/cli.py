@@ -209,11 +209,11 @@ def _load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, 
 
     from .config import load_config
     from .guard import check_configuration_files, check_files
+    from .inheritance import shed_inheritance
     from .logs import set_up_logging
-    from .signals import forget_inherited_signals
 
     check_configuration_files(paths)
-    forget_inherited_signals()
+    shed_inheritance()
     loaded = load_config(paths.config, paths.fallback_config, is_server_needed=is_server_needed)
     set_up_logging(
         level=options.log_level or loaded.config.daemon_log_level,

@@ -13,7 +13,7 @@ from mender_client import __version__
 from mender_client.core.ports import KeyStore
 from mender_client.core.situation import STOPPED, Situation
 from mender_client.errors import ConfigError, Interrupted, MenderError
-from mender_client.system.files import DaemonLock, make_folder
+from mender_client.system.files import DaemonLock, make_folder, remove_stale_files
 from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.trust import Trust
 
@@ -59,6 +59,7 @@ def run_daemon(
     lock = DaemonLock(paths.daemon_lock)
     lock.acquire()
     try:
+        remove_stale_files(paths.data)
         _check_scripts(paths)
         key = device_key(config, paths, passphrase)
         if prepare_key(key, paths, replace=is_new_key_wanted):

@@ -167,6 +167,7 @@ class Client:
             return False
         if current != self._awaited:
             self._begin_to_wait(current)
+        self._parts.updater.trim_log()
         record = self._parts.journal.load()
         if record.outcome_of(current) is not None:
             return not self._is_done_with(current, record)

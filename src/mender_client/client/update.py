@@ -224,6 +224,10 @@ class Updater:
             if self._installer.current_deployment() == deployment_id:
                 self._installer.release()
 
+    def trim_log(self) -> None:
+        """See that a sub-updater that never stops writing doesn't fill the disk."""
+        self._log.trim()
+
     def tidy(self) -> None:
         """Remove an Artifact that nobody needs any more: it only takes room."""
         if self._journal.load().update is None and self._installer.current_deployment() is None:

@@ -141,6 +141,9 @@ class DeploymentLog(Protocol):
     def end(self) -> None:
         """Stop recording."""
 
+    def trim(self) -> None:
+        """Keep what the sub-updater writes within bounds; asked for now and then while it is at work."""
+
     def messages(self, deployment_id: str) -> Iterable[LogMessage]:
         """What was recorded of this deployment, the sub-updater's log merged in; nothing of another deployment."""
 

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -16,10 +17,14 @@ from mender_client.core.model import LogMessage
 from mender_client.errors import StorageError
 
 from .clock import EARLIEST_PLAUSIBLE_TIME
-from .files import remove_file, storage_error
+from .files import open_own, remove_file, storage_error
 
 _logger = logging.getLogger(__name__)
 _MAXIMUM_READ_BYTES = 2 * 1024 * 1024
+_LARGEST_LOG_BYTES = 1024 * 1024
+_KEPT_HEAD_BYTES = 64 * 1024
+_KEPT_TAIL_BYTES = 512 * 1024
+_LEFT_OUT = "here lines are left out: the log became larger than 1 MiB"
 
 
 class DeploymentLogFile(logging.Handler):
@@ -55,6 +60,11 @@ class DeploymentLogFile(logging.Handler):
             remove_file(self._sub_updater_log)
         except StorageError as error:
             self._stop(error)
+
+    def trim(self) -> None:
+        """Keep the sub-updater's log within bounds while it is at work; what it writes in that instant may be lost."""
+        with suppress(OSError):  # a log must not hinder an update
+            _keep_ends(self._sub_updater_log, f"{_LEFT_OUT}\n".encode())
 
     def _end_torn_line(self) -> None:
         """Give a line that a power cut has torn its end, so that it doesn't swallow the next one."""
@@ -102,6 +112,9 @@ class DeploymentLogFile(logging.Handler):
             descriptor = os.open(self._path, flags, 0o600)
             with open(descriptor, "wb", buffering=0) as file:
                 file.write(data)
+                size = file.tell()
+            if size > _LARGEST_LOG_BYTES:
+                _keep_ends(self._path, json.dumps(_entry(self._latest, "info", _LEFT_OUT)).encode() + b"\n")
         except OSError as error:
             raise storage_error("write", self._path, error) from error
 
@@ -154,9 +167,30 @@ def _parse(line: bytes) -> LogMessage | None:
     return LogMessage(moment, level, message)
 
 
+def _keep_ends(path: Path, gap: bytes) -> None:
+    """Leave out the middle of a log that became too large. In place: the sub-updater has the file open to append.
+
+    Raises:
+        OSError: it isn't there, or can't be written.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size <= _LARGEST_LOG_BYTES:
+            return
+        # where lines were left out before, the same gap becomes larger
+        head = os.pread(descriptor, _KEPT_HEAD_BYTES, 0).partition(_LEFT_OUT.encode())[0].rpartition(b"\n")
+        tail = os.pread(descriptor, _KEPT_TAIL_BYTES, size - _KEPT_TAIL_BYTES).partition(b"\n")
+        kept = head[0] + head[1] + gap + tail[2]
+        os.pwrite(descriptor, kept, 0)
+        os.ftruncate(descriptor, len(kept))
+    finally:
+        os.close(descriptor)
+
+
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_own(path) as file:
             return file.read(4096)
     except OSError:
         return b""
@@ -169,7 +203,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def _tail(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_own(path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _MAXIMUM_READ_BYTES))
             return file.read(_MAXIMUM_READ_BYTES)
     except OSError:

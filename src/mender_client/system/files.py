@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from mender_client.core.wire import is_deployment_id
 from mender_client.errors import BusyError, StorageError
@@ -115,6 +118,36 @@ def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
         raise StorageError(f"cannot read {path}: it is not UTF-8 text; write it anew") from error
 
 
+def open_own(path: Path) -> BinaryIO:
+    """Open a file of the client's own for reading; a link that somebody has planted is not followed.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK))
+
+
+_TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+_STALE_SECONDS = 3600.0
+
+
+def remove_stale_files(folder: Path) -> None:
+    """Remove temporary files that a power cut left behind; young ones may be another process's at work.
+
+    Raises:
+        StorageError: the folder can't be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _TEMPORARY_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    with suppress(OSError):  # it only takes room
+                        if abs(time.time() - entry.stat(follow_symlinks=False).st_mtime) > _STALE_SECONDS:
+                            os.unlink(entry.path)
+    except OSError as error:
+        raise storage_error("read", folder, error) from error
+
+
 def make_folder(path: Path, *, mode: int = 0o700) -> None:
     """Make a folder, private unless told otherwise, with its parents (0755), unless it is there.
 
@@ -128,10 +161,18 @@ def make_folder(path: Path, *, mode: int = 0o700) -> None:
     try:
         for parent in reversed(path.parents):
             if not parent.exists():
-                parent.mkdir(mode=0o755, exist_ok=True)
-        path.mkdir(mode=mode, exist_ok=True)
+                _make_folder(parent, 0o755)
+        if not path.is_dir():
+            _make_folder(path, mode)
     except OSError as error:
         raise storage_error("make the folder", path, error) from error
+
+
+def _make_folder(path: Path, mode: int) -> None:
+    """Private at first, whatever the umask, and opened to others only where that is wanted."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    if mode != 0o700:
+        path.chmod(mode)
 
 
 class LockFile:
@@ -150,7 +191,7 @@ class LockFile:
         Empty when it holds no id or can't be read: it still says that an update may be in progress.
         """
         try:
-            with self._path.open("rb") as file:
+            with open_own(self._path) as file:
                 content = file.read(1024).decode("utf-8", "replace").strip()
         except FileNotFoundError:
             return None

@@ -14,7 +14,7 @@ from mender_client.core.document import decode_record, encode_record
 from mender_client.core.record import Record
 from mender_client.errors import BusyError
 
-from .files import storage_error, write_atomic
+from .files import open_own, storage_error, write_atomic
 
 _logger = logging.getLogger(__name__)
 _MAXIMUM_BYTES = 1024 * 1024
@@ -60,7 +60,7 @@ class JsonJournal:
     def _read(self) -> Record:
         """Read the document; whatever is wrong with its content is a ValueError."""
         try:
-            with self._path.open("rb") as file:
+            with open_own(self._path) as file:
                 data = file.read(_MAXIMUM_BYTES + 1)
         except FileNotFoundError:
             return Record()
