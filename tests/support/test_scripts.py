@@ -158,8 +158,12 @@ def test_units() -> None:
     """The client's end leaves the sub-updater alone, and the boot step comes before the client."""
     client = read_unit("mender-python-client.service")
     assert dict(client["Service"]) == {
-        "Type": "simple",
+        "Type": "notify",
+        "NotifyAccess": "main",
+        "TimeoutStartSec": "10min",
+        "WatchdogSec": "5min",
         "ExecStart": "/usr/bin/mender-python-client daemon",
+        "ExecReload": "/bin/kill -HUP $MAINPID",
         "KillMode": "process",
         "Restart": "on-failure",
         "RestartSec": "10",
