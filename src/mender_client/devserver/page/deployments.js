@@ -73,7 +73,8 @@ function fill(state, act, card, deployment) {
   slot(card, "region").setAttribute("aria-label", `Devices of ${name}`);
   slot(card, "abort").setAttribute("aria-label", `Abort ${name}`);
   show(slot(card, "abort"), status !== "finished");
-  const rows = devices.map((one) => [one.device_id, one]);
+  const isBad = (one) => mood(one.status) === "bad";
+  const rows = [...devices.filter(isBad), ...devices.filter((one) => !isBad(one))].map((one) => [one.device_id, one]);
   match(slot(card, "devices"), rows, "deployment-row", (row, id) => {
     slot(row, "log").onclick = () => act(() => showLog(state, deployment.deployment_id, id));
   }, (row, one) => fillRow(state, row, one, name));
@@ -100,7 +101,7 @@ function fillRow(state, row, one, deployment) {
   const isLoading = one.status === "downloading";
   say(slot(row, "name"), name);
   badge(slot(row, "status"), word(one.status), mood(one.status));
-  row.title = one.received.map(word).join(" → ");
+  slot(row, "status").title = one.received.map(word).join(" → ");
   show(slot(row, "log"), one.has_log);
   slot(row, "log").setAttribute("aria-label", `Log of ${name}, ${deployment}`);
   show(slot(row, "load"), isLoading);

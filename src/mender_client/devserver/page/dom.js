@@ -47,7 +47,11 @@ export function match(list, things, template, begin, fill) {
       begin(node, key);
     }
     if (node === place) place = place.nextElementSibling;
-    else list.insertBefore(node, place);
+    else {
+      const focused = node.contains(document.activeElement) && document.activeElement;
+      list.insertBefore(node, place);
+      if (focused) focused.focus();
+    }
     fill(node, thing);
   }
 }
