@@ -315,10 +315,10 @@ class Terminal:
         os.close(theirs)
         self.seen = ""
 
-    def answer(self, question: str, answer: str) -> None:
+    def answer(self, question: str, answer: str, *, end: str = "\n") -> None:
         """Wait for a question, then type."""
         self._read_until(lambda: question in self.seen[self._told :])
-        os.write(self._ours, f"{answer}\n".encode())
+        os.write(self._ours, f"{answer}{end}".encode())
         self._told = len(self.seen)
 
     _told = 0
@@ -371,3 +371,13 @@ def test_questions_on_a_terminal(device: Device, server: DevServer) -> None:
     again.answer("Write this? [Y/n] ", "n")
     assert 2 == again.end()
     assert again.seen.endswith("nothing was written\n")
+
+
+def test_answers_that_end(device: Device) -> None:
+    """Ctrl-D at a question ends setup; nothing is written."""
+    before = device.state()
+    terminal = Terminal("--root", str(device.root), "setup")
+    terminal.answer("Server address: ", "", end="\x04")
+    assert 1 == terminal.end()
+    assert terminal.seen.endswith("mender-python-client: cannot set up: the answers ended; nothing was written\n")
+    assert before == device.state()
