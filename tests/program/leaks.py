@@ -306,14 +306,15 @@ class Watcher:
                     self._note(f"environment of {pid}", environment)
 
     def _note(self, name: str, data: bytes) -> None:
-        self.seen[name] = data.replace(b"\0", b" ").decode("utf-8", "replace")
+        if data:  # else it has ended
+            self.seen[name] = data.replace(b"\0", b" ").decode("utf-8", "replace")
 
 
 def _read(pid: int, name: str) -> bytes:
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
-        return b""  # it has ended
+        return b""
 
 
 def _children(pid: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mender_client.core.model import IdentityFormat
@@ -17,7 +17,7 @@ class Config:
     """
 
     server_urls: tuple[str, ...]
-    tenant_token: str
+    tenant_token: str = field(repr=False)
     server_certificate: str
     skip_verify: bool
     client_certificate: str

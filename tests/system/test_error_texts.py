@@ -1,0 +1,195 @@
+"""No secret in what an error says, nor in the traceback of it with all its causes, nor in how a value prints itself.
+
+Whoever embeds the client may log an error with its traceback, and the causes that it wraps are foreign texts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mender_client.app.config import load_config
+from mender_client.core.model import Deployment, Link, Token
+from mender_client.core.proxies import read_proxies
+from mender_client.core.signature import parse_public_key
+from mender_client.core.wire import Reply, Request, parse_auth_reply, parse_link, parse_next_reply
+from mender_client.errors import MenderError
+from mender_client.system.cryptolib import CryptographyBackend
+from mender_client.system.http import HttpBody
+from mender_client.system.keys import DeviceKey
+from mender_client.system.openssl import OpensslBackend
+from mender_client.system.signatures import SigningKey, load_public_key
+
+from .conftest import MakeTransport
+from .rawserver import RawServer, answer, raw
+
+MARK = "LEAKED" + "0123456789abcdef"
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+ANSWERS: Mapping[str, bytes] = {
+    "nothing": b"",
+    "no HTTP": b"what is this\r\n\r\n",
+    "no status": b"HTTP/1.1 fine OK\r\n\r\n",
+    "an endless line": b"HTTP/1.1 200 OK\r\nX: " + MARK.encode() * 5000,
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+    "a cut body": answer(MARK.encode() * 10)[:-5],
+    "a bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhow long\r\n",
+    "a redirect to a file": answer(b"", f"Location: file:///{MARK}", status=302),
+    "a redirect with a password": answer(b"", f"Location: http://u:{MARK}@h/", status=302),
+    "a redirect to nowhere": answer(b"", f"Location: http://127.0.0.1:1/?{MARK}", status=302),
+    "a redirect to a bad port": answer(b"", f"Location: http://h:{MARK}/", status=302),
+    "a redirect to a bad name": answer(b"", f"Location: http://{'x' * 80}/?{MARK}", status=302),
+}
+
+
+def whole_text(action: Callable[[], object]) -> str:
+    """The traceback of the error of our own that an action ends with, all causes included."""
+    with pytest.raises((MenderError, ValueError)) as caught:
+        action()
+    assert isinstance(caught.value, MenderError | ValueError)
+    return "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_network(make_transport: MakeTransport, name: str) -> None:
+    """Neither the query of a link, nor the token, nor what a bad answer holds stands in an error of the network."""
+    with RawServer(raw(ANSWERS[name])) as server:
+        url = f"{server.url}/a?X-Amz-Signature={MARK}"
+        transport = make_transport()
+        text = whole_text(lambda: _download(transport.open(url, {})))
+    assert MARK not in text
+
+
+def _download(body: HttpBody) -> None:
+    with contextlib.closing(body):
+        while body.readinto(memoryview(bytearray(65536))):
+            pass
+
+
+def test_request_that_can_not_be_sent(make_transport: MakeTransport) -> None:
+    """A refused connection and an address that can't be used show nothing of the request."""
+    requests = [
+        Request("GET", f"http://127.0.0.1:1/?{MARK}", {"Authorization": f"Bearer {MARK}"}),
+        Request("GET", "http://127.0.0.1:1/", {"Authorization": f"Bearer {MARK}"}, MARK.encode()),
+        Request("GET", f"http://{'x' * 80}/?{MARK}", {}),
+    ]
+    for request in requests:
+        assert MARK not in whole_text(lambda one=request: make_transport().send(one))  # type: ignore[misc]
+        assert MARK not in repr(request)
+
+
+LINKS = [f"ftp://h/?{MARK}", f"http://u:{MARK}@h/", f"http://h:{MARK}/", f"http://[{MARK}/", f"http://h/ {MARK}"]
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_offer(link: str) -> None:
+    """A link that can't be used is not repeated, alone or in an offer."""
+    artifact = {"artifact_name": "a", "source": {"uri": link}, "device_types_compatible": ["t"]}
+    body = json.dumps({"id": "d1", "artifact": artifact}).encode()
+    assert MARK not in whole_text(lambda: parse_link(link))
+    assert MARK not in whole_text(lambda: parse_next_reply(Reply(200, {}, body), now=NOW))
+
+
+def test_token() -> None:
+    """An answer that is no token may be half of one: it is not repeated."""
+    assert MARK not in whole_text(lambda: parse_auth_reply(Reply(200, {}, f"{MARK} x".encode()), "https://h", now=NOW))
+
+
+CONFIGURATIONS = [
+    {"TenantToken": [MARK]},
+    {"TenantToken": f"{MARK}\n"},
+    {"ServerURL": f"https://u:{MARK}@h"},
+    {"ServerURL": f"https://h?{MARK}"},
+    {"ServerURL": f"https://h:{MARK}"},
+    {"Servers": [{"ServerURL": f"ftp://u:{MARK}@h"}]},
+    {"HttpsClient": {"Key": [MARK]}},
+    f'{{"TenantToken": "{MARK}" oops',
+    f'{{"TenantToken": {MARK}',
+    f'{{"TenantToken": "{MARK}\\q"}}',
+]
+
+
+@pytest.mark.parametrize("content", CONFIGURATIONS)
+def test_configuration(tmp_path: Path, content: object) -> None:
+    """A configuration that is wrong is explained without the values that may be secret."""
+    path = tmp_path / "mender.conf"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    assert MARK not in whole_text(lambda: load_config(path, tmp_path / "none"))
+
+
+@pytest.mark.parametrize("url", [f"ftp://u:{MARK}@h", f"http://u:{MARK}@h:x", f"http://u:{MARK}@[h", f"{MARK}@"])
+def test_proxy(url: str) -> None:
+    """A proxy that can't be used is explained without its password."""
+    assert MARK not in whole_text(lambda: read_proxies({"https_proxy": url}))
+
+
+def _pem(body: str) -> str:
+    return f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("backend", [OpensslBackend(), CryptographyBackend()], ids=["openssl", "cryptography"])
+def test_damaged_keys(tmp_path: Path, backend: OpensslBackend | CryptographyBackend) -> None:
+    """A private key that can't be used, or that stands where a public one belongs, is not repeated."""
+    path = tmp_path / "key.pem"
+    path.write_text(_pem(MARK))
+    path.chmod(0o600)
+    for action in (
+        lambda: DeviceKey(path, backend).public_key_pem(),
+        lambda: DeviceKey(path, backend).sign(b"x"),
+        lambda: SigningKey(path, backend),
+        lambda: load_public_key(path, backend),
+        lambda: parse_public_key(path.read_bytes()),
+    ):
+        assert MARK not in whole_text(action)
+
+
+def test_values_hide_their_secrets(tmp_path: Path) -> None:
+    """Token, link, offer, reply and configuration print themselves without what is secret in them."""
+    path = tmp_path / "mender.conf"
+    path.write_text(json.dumps({"ServerURL": "https://h", "TenantToken": MARK}))
+    link = Link(f"https://h/?{MARK}")
+    values = [
+        Token(MARK, "https://h"),
+        link,
+        Deployment("d1", "a", ("t",), link),
+        Request("GET", f"https://h/?{MARK}", {"Authorization": MARK}, MARK.encode()),
+        Reply(200, {}, MARK.encode()),
+        load_config(path, tmp_path / "none").config,
+        read_proxies({"https_proxy": f"http://u:{MARK}@h:1"}),
+    ]
+    assert [] == [value for value in values if MARK in f"{value!r} {value}"]
+
+
+def test_openssl_gets_no_secret(tmp_path: Path) -> None:
+    """The openssl program finds no key, passphrase or message on its command line or in its environment."""
+    seen = tmp_path / "seen"
+    spy = tmp_path / "openssl"
+    spy.write_text(
+        f"#!/bin/sh\ntr '\\0' '\\n' </proc/$$/cmdline >>{seen}\ntr '\\0' '\\n' </proc/$$/environ >>{seen}\n"
+        'exec openssl "$@"\n'
+    )
+    spy.chmod(0o755)
+    key = ec.generate_private_key(ec.SECP256R1())
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(MARK.encode()),
+    )
+    path = tmp_path / "key.pem"
+    path.write_bytes(locked)
+    path.chmod(0o600)
+    device_key = DeviceKey(path, OpensslBackend(str(spy)), passphrase=lambda: MARK.encode())
+    assert device_key.sign(b"the message " + MARK.encode())
+    text = seen.read_text()
+    assert "pkey" in text or "dgst" in text
+    assert "PATH=" in text
+    body = [line for line in locked.decode().splitlines() if "-----" not in line]
+    assert [] == [secret for secret in (MARK, *body) if secret in text]
