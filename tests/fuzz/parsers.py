@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mender_client.errors import ConfigError
+from mender_client.errors import ConfigError, MenderError
 
 LONGEST_LINE = 2000
 
@@ -38,6 +38,8 @@ class Parser:
         try:
             return self.attempt(case)
         except self.errors as error:
+            if not isinstance(error, MenderError) and type(error) not in self.errors:
+                raise  # a foreign error that happens to be of the same family
             check_text(error)
             return type(error).__name__
 

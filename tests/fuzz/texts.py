@@ -10,12 +10,18 @@ from typing import Any
 
 from fuzz.mutations import ODD, mutate_bytes, mutate_text
 from fuzz.parsers import Parser
+from mender_client.core.clocksense import ClockEvidence, doubt_clock
+from mender_client.core.devicekey import parse_private_key
 from mender_client.core.keyvalue import group_by_key, parse_key_values
 from mender_client.core.model import Identity, IdentityFormat
+from mender_client.core.proxies import read_proxies
 from mender_client.core.resume import Promise, judge, parse_content_length, parse_content_range
 from mender_client.core.signature import der_forms, parse_public_key, raw_form
+from mender_client.core.tokenuri import parse_token_uri
 from mender_client.core.wire import parse_link, parse_retry_after
-from mender_client.errors import ScriptError
+from mender_client.errors import ConfigError, NetworkError, ScriptError
+from mender_client.system.clockevidence import parse_date
+from mender_client.system.http import _redirected
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 MOST_BYTES = 10**19
@@ -29,6 +35,15 @@ _EC_KEY = (
     b"mMQ6nlkDnVbLVTRc0xiQUiQUGBY4CyDvGtg+dG4lkzOCGbVQFfcGxLVHYA==\n"
     b"-----END PUBLIC KEY-----\n"
 )
+_TOKEN_URI = "pkcs11:token=a%20token;object=key;type=private?pin-source=file:/etc/pin&module-name=softhsm2"
+_PRIVATE_KEYS = [
+    b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    b"-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIA==\n-----END EC PRIVATE KEY-----\n",
+    b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nMIIB\n"
+    b"-----END RSA PRIVATE KEY-----\n",
+    b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n",
+    b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGbMFcG\n-----END ENCRYPTED PRIVATE KEY-----\n",
+]
 _DER_SIGNATURE = bytes.fromhex("3044" + "0220" + "11" * 32 + "0220" + "22" * 32)
 _PEM_ODD = [*ODD, b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----", b"-----", b"=", b"MIIB", b"\x30\x84\xff"]
 
@@ -43,6 +58,11 @@ def parsers() -> list[Parser]:
         Parser("link", _text_from([_LINK, "http://[fe80::1]:80/", "https://h"]), _link, (ValueError,)),
         Parser("key-value", _text_from([_KEY_VALUES]), _key_values, (ScriptError,)),
         Parser("public-key", lambda rng: mutate_bytes(rng, _EC_KEY, _PEM_ODD), _public_key, (ValueError,)),
+        Parser("private-key", lambda rng: mutate_bytes(rng, rng.choice(_PRIVATE_KEYS), _PEM_ODD), _key, (ValueError,)),
+        Parser("token-uri", _token_text, _token_uri, (ValueError,)),
+        Parser("proxies", _environment, _proxies, (ConfigError,)),
+        Parser("date", _text_from(_DATES), _date),
+        Parser("location", _text_from([_LINK, "/b", "//h/b", "?x=1", "http://127.0.0.1/"]), _location, (NetworkError,)),
         Parser("signature-form", lambda rng: mutate_bytes(rng, _DER_SIGNATURE), _signature, (ValueError,)),
     ]
 
@@ -107,6 +127,61 @@ def _key_values(text: str) -> str:
 
 def _public_key(content: bytes) -> str:
     return parse_public_key(content).kind.value
+
+
+def _token_text(rng: random.Random) -> str:
+    # the configuration lets no half characters through
+    return mutate_text(rng, _TOKEN_URI).encode("utf-8", "replace").decode()
+
+
+def _key(content: bytes) -> str:
+    return "locked" if parse_private_key(content).is_encrypted else "accepted"
+
+
+def _token_uri(text: str) -> str:
+    assert "LEAK" not in repr(parse_token_uri(text))
+    return "accepted"
+
+
+def _environment(rng: random.Random) -> dict[str, str]:
+    good = {
+        "http_proxy": "http://user:pass@proxy.example.com:3128",
+        "HTTPS_PROXY": "http://10.0.0.1:8080/",
+        "no_proxy": "localhost,.example.com,10.0.0.0/8,[::1]:443,*.local,fe80::/10",
+    }
+    # no variable holds a NUL
+    return {
+        name: mutate_text(rng, value).replace("\0", "") if rng.randrange(2) else value for name, value in good.items()
+    }
+
+
+def _proxies(environment: dict[str, str]) -> str:
+    proxies = read_proxies(environment)
+    for scheme in ("http", "https"):
+        for host in ("mender.example.com", "10.1.2.3", "::1", "h"):
+            proxy = proxies.choose(scheme, host, 443)
+            if proxy is not None:
+                assert str(proxy).isprintable()
+                assert 0 < proxy.port < 65536
+                assert proxy.authorization.isascii()
+                assert proxy.authorization.isprintable() or not proxy.authorization
+    return "accepted"
+
+
+def _date(value: str) -> str:
+    said = parse_date(value)
+    if said is None:
+        return "nothing"
+    doubt_clock(NOW, ClockEvidence(NOW, server=said))
+    return "accepted"
+
+
+def _location(value: str) -> str:
+    target = _redirected("https://storage.example.com/a?secret", value)
+    assert target.startswith("https://")
+    assert target.isascii()
+    assert target.isprintable()
+    return "accepted"
 
 
 def _signature(content: bytes) -> str:
