@@ -41,6 +41,8 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "check-update": [[]],
     "send-inventory": [[]],
     "status": [[], ["--json"]],
+    "history": [[], ["--json"]],
+    "doctor": [[], ["--json"]],
     "config check": [[]],
     "config show": [[], ["--json"]],
     "config explain": [["TenantToken"]],
