@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 
 import pytest
@@ -187,3 +188,25 @@ def test_untrusted_certificate_is_named(device: Device) -> None:
     assert 1 == done.returncode
     assert "its certificate is not trusted" in done.stderr
     assert "in ServerCertificate" in done.stderr
+
+
+def test_proxy_variable_that_cannot_be_used(device: Device) -> None:
+    """A proxy variable that can't be used is a fault of the configuration, named without what it holds."""
+    process = device.start("check-update", environment={"https_proxy": "socks5://user:secret@proxy"})
+    assert 78 == process.wait_exit()
+    assert "https_proxy: cannot use this proxy: only those are supported whose address begins" in process.text
+    assert "secret" not in process.text
+
+
+def test_proxy_that_is_not_there(device: Device) -> None:
+    """A proxy that can't be reached is named, not the server, and its password isn't."""
+    device.configure(ServerURL="https://mender.invalid")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = f"127.0.0.1:{listener.getsockname()[1]}"
+    process = device.start("check-update", environment={"https_proxy": f"http://user:secret@{place}", "no_proxy": ""})
+    assert 1 == process.wait_exit()
+    through = (
+        f"cannot reach https://mender.invalid:443 through the proxy http://{place} (https_proxy): the connection was"
+    )
+    assert through in process.text
+    assert "secret" not in process.text

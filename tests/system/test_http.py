@@ -285,7 +285,8 @@ def _by_thread(interrupt: Callable[[], None]) -> Callable[[], None]:
     return timer.join
 
 
-def _by_signal(interrupt: Callable[[], None]) -> Callable[[], None]:
+def by_signal(interrupt: Callable[[], None]) -> Callable[[], None]:
+    """Let a signal handler interrupt in a moment; what is returned undoes that."""
     previous = signal.signal(signal.SIGALRM, lambda *_: interrupt())
     signal.setitimer(signal.ITIMER_REAL, 0.2)
 
@@ -296,7 +297,7 @@ def _by_signal(interrupt: Callable[[], None]) -> Callable[[], None]:
     return undo
 
 
-@pytest.mark.parametrize("by", [_by_thread, _by_signal])
+@pytest.mark.parametrize("by", [_by_thread, by_signal])
 @pytest.mark.parametrize(
     "script",
     [silent, drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"", seconds=9)],

@@ -20,6 +20,7 @@ from mender_client.system.tls import TlsSettings, tls_context
 from .authority import Authority
 from .conftest import MakeTransport
 from .rawserver import RawServer, Script, answer, drip, keep_alive, silent
+from .test_http import by_signal
 
 
 @pytest.fixture
@@ -128,13 +129,12 @@ def test_handshake_that_stalls(make_transport: MakeTransport) -> None:
 
 
 def _stopped(transport: HttpTransport, url: str) -> float:
-    """Seconds that a request takes which a stop breaks off as soon as it waits."""
+    """Seconds that a request takes which a stop, from a signal handler, breaks off while it waits."""
     began = time.monotonic()
-    timer = threading.Timer(0.2, transport.stop)
-    timer.start()
+    undo = by_signal(transport.stop)
     with pytest.raises((NetworkError, Interrupted)):
         transport.send(Request("GET", url))
-    timer.join()
+    undo()
     return time.monotonic() - began
 
 
