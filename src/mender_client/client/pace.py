@@ -70,6 +70,7 @@ class Pace:
         if rate < self._limits.least_bytes_per_second:
             raise NetworkError(
                 f"the transfer is too slow: {rate:.0f} bytes per second over {seconds:.0f} s, "
-                f"and the least is {self._limits.least_bytes_per_second} (DownloadMinimumRate)"
+                f"and the least is {self._limits.least_bytes_per_second} (DownloadMinimumRate)",
+                kind="timeout",
             )
         self._window_began, self._window_bytes = self._clock.monotonic(), 0

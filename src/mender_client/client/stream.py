@@ -228,7 +228,9 @@ class ArtifactStream:
         if self._promise.total is None:
             self._is_complete = True  # an answer without a length ends where it ends; the proof finds what is missing
         elif self.offset < self._promise.total:
-            raise NetworkError(f"the answer broke off at byte {self.offset} of {self._promise.total}")
+            raise NetworkError(
+                f"the answer broke off at byte {self.offset} of {self._promise.total}", kind="broken-off"
+            )
 
     def _connect(self) -> None:
         self._hooks.alive()

@@ -46,8 +46,8 @@ class Timeouts:
     """Time limits of the network, in seconds.
 
     Attributes:
-        connect: for the TCP connection to one address.
-        idle: between two pieces of an answer, and for a TLS handshake's steps.
+        connect: for the TCP connection to one address, and for the TLS handshake.
+        idle: between two pieces of an answer.
         total: for a whole request of the device API, from its first byte to the last of its answer.
     """
 
