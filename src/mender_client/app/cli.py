@@ -263,7 +263,7 @@ def _bootstrap(options: argparse.Namespace) -> ExitCode:
     make_folder(paths.data)
     key = device_key(config, paths, _passphrase(options, paths))
     wanted = KeyType(options.key_type) if options.key_type else None
-    is_new = prepare_key(key, paths, replace=options.forcebootstrap, kind=wanted)
+    is_new = prepare_key(key, paths, is_forced=options.forcebootstrap, kind=wanted)
     public = key.public_key_pem()
     kind = key_type(public)
     print(public, end="")

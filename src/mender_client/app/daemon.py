@@ -62,7 +62,7 @@ def run_daemon(
         remove_stale_files(paths.data)
         _check_scripts(paths)
         key = device_key(config, paths, passphrase)
-        if prepare_key(key, paths, replace=is_new_key_wanted):
+        if prepare_key(key, paths, is_forced=is_new_key_wanted):
             _logger.info("made a new device key: %s", key.location)
         watch = make_watch()
         progressed = ProgressBar(sys.stderr) if is_watched else None

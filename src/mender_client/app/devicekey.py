@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mender_client.core.devicekey import KeyType, fingerprint
@@ -26,29 +28,36 @@ def device_key(config: Config, paths: Paths, passphrase: Passphrase = no_passphr
     """
     named = config.auth_private_key
     if named.startswith("pkcs11:"):
-        return _token_key(named, config.ssl_engine, passphrase)
+        return _token_key(config, paths, passphrase)
     return DeviceKey(paths.below_root(named) if named else paths.key, choose_backend(), passphrase)
 
 
-def _token_key(address: str, engine: str, passphrase: Passphrase) -> TokenKey:
+def _token_key(config: Config, paths: Paths, passphrase: Passphrase) -> TokenKey:
     # imported where a token is configured: every other device does without the memory
     from mender_client.core.tokenuri import parse_token_uri
     from mender_client.system.token import TokenKey
 
+    from .passphrase import check_secret_file
+
     try:
-        uri = parse_token_uri(address)
+        uri = parse_token_uri(config.auth_private_key)
     except ValueError as error:
         raise ConfigError([f"Security.AuthPrivateKey: {error}"]) from error
-    return TokenKey(uri, passphrase, engine=engine)
+    if uri.pin_file:
+        uri = replace(uri, pin_file=str(paths.below_root(uri.pin_file)))
+        check_secret_file("Security.AuthPrivateKey (pin-source)", Path(uri.pin_file), paths)
+    return TokenKey(uri, passphrase, engine=config.ssl_engine)
 
 
-def prepare_key(key: DeviceKey | TokenKey, paths: Paths, *, replace: bool = False, kind: KeyType | None = None) -> bool:
+def prepare_key(
+    key: DeviceKey | TokenKey, paths: Paths, *, is_forced: bool = False, kind: KeyType | None = None
+) -> bool:
     """Make the device key unless there is one, and note why, so that it can be told when the server is asked.
 
     Args:
         key: the key store.
         paths: where everything lies.
-        replace: make a new one in any case.
+        is_forced: make a new one in any case.
         kind: the type that it must have, None for any.
 
     Returns:
@@ -58,10 +67,10 @@ def prepare_key(key: DeviceKey | TokenKey, paths: Paths, *, replace: bool = Fals
         KeyFileError: the key can't be used or made.
         StorageError: the key can't be written.
     """
-    is_new = key.ensure(replace=replace, kind=kind)
+    is_new = key.ensure(replace=is_forced, kind=kind)
     if is_new:
         made = fingerprint(key.public_key_pem())
         journal = JsonJournal(paths.journal)
         if journal.load().accepted is not None:  # before that nobody will ask why it is another one
-            journal.update(lambda record: record.with_new_key(made, is_forced=replace))
+            journal.update(lambda record: record.with_new_key(made, is_forced=is_forced))
     return is_new

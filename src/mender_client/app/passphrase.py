@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
+from mender_client.errors import ConfigError
 from mender_client.system.keys import Passphrase, no_passphrase
+from mender_client.system.trust import Trust
 
 from .paths import Paths
 
+_logger = logging.getLogger(__name__)
 _STANDARD_INPUT = "-"
 
 
@@ -46,9 +50,32 @@ def passphrase_of(source: str | None, paths: Paths | None = None) -> Passphrase:
     Args:
         source: the value of ``--passphrase-file``, None when it isn't given.
         paths: put the file below the root, like every file of the device; None: take it as it is.
+
+    Raises:
+        ConfigError: another user could have written the file.
     """
     if source is None:
         return no_passphrase
     if source != _STANDARD_INPUT and paths is not None:
-        source = str(paths.below_root(source))
+        file = paths.below_root(source)
+        check_secret_file("--passphrase-file", file, paths)
+        source = str(file)
     return PassphraseSource(source)
+
+
+def check_secret_file(name: str, file: Path, paths: Paths) -> None:
+    """Refuse a file that another user could have written, and warn about one that he can read.
+
+    Args:
+        name: what named the file.
+        file: holds a secret.
+        paths: has the root.
+
+    Raises:
+        ConfigError: another user could have written it.
+    """
+    trust = Trust.below(paths.root)
+    if fault := trust.fault(file):
+        raise ConfigError([f"{name}: another user could change it: {fault}"])
+    if exposure := trust.exposure(file):
+        _logger.warning("%s: another user can read this secret: %s", name, exposure)

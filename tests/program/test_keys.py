@@ -1,0 +1,144 @@
+"""The device key and the device's identity, by the installed program against a server that verifies signatures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from mender_client.devserver import DevServer
+from program.conftest import MakeDevice
+from program.stage import MAC, PROGRAM, Device
+
+PASSPHRASE = "The-Passphrase"
+TITLES = {"rsa": "RSA", "ecdsa": "ECDSA", "ed25519": "Ed25519"}
+
+
+@pytest.fixture
+def newborn(make_device: MakeDevice, tmp_path: Path) -> Device:
+    """A device that has no key yet; its standard input holds a passphrase."""
+    wrapper = tmp_path / "mender-python-client"
+    wrapper.write_text(f'#!/bin/sh\nexec {PROGRAM} "$@" <<END\n{PASSPHRASE}\nEND\n')
+    wrapper.chmod(0o755)
+    return make_device("newborn", is_preauthorized=False, program=wrapper)
+
+
+@pytest.mark.parametrize("kind", TITLES)
+def test_each_type_of_key(newborn: Device, server: DevServer, kind: str) -> None:
+    """A key of each type is made, encrypted, and signs as the server verifies; the passphrase comes from stdin."""
+    made = newborn.run("bootstrap", "--key-type", kind, "--passphrase-file", "-")
+    assert 0 == made.returncode, made.stderr
+    assert f"made a new device key ({TITLES[kind]}, SHA-256 " in made.stderr
+    assert newborn.key.read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
+    server.preauthorize({"mac": MAC}, made.stdout)
+    done = newborn.run("check-update", "--passphrase-file", "-", "--log-level", "debug")
+    assert (2, "no update\n") == (done.returncode, done.stdout)
+    assert PASSPHRASE not in done.stderr
+
+
+def test_daemon_with_a_passphrase(newborn: Device, server: DevServer) -> None:
+    """A daemon reads its passphrase from standard input once, and uses it whenever it has to sign."""
+    made = newborn.run("bootstrap", "--key-type", "ecdsa", "--passphrase-file", "-")
+    device = server.preauthorize({"mac": MAC}, made.stdout)
+    daemon = newborn.daemon("--passphrase-file", "-")
+    daemon.wait_for("inventory sent")
+    server.revoke_tokens(device.id)
+    daemon.wait_for("authorised by", count=2)
+    assert PASSPHRASE not in newborn.said
+
+
+def test_no_passphrase(newborn: Device) -> None:
+    """Without its passphrase, with a wrong one or with an empty file for it, a key says what is missing."""
+    newborn.run("bootstrap", "--key-type", "ed25519", "--passphrase-file", "-")
+    key = newborn.key
+    newborn.write("wrong", "another\n").chmod(0o600)
+    newborn.write("empty", "\n").chmod(0o600)
+    for arguments, said in (
+        ((), f"cannot use the device key {key}: it is encrypted; give its passphrase with --passphrase-file FILE\n"),
+        (("--passphrase-file", "/wrong"), f"cannot use the device key {key}: the passphrase is wrong, or the key is "),
+        (
+            ("--passphrase-file", "/empty"),
+            f"cannot use the passphrase: the first line of {newborn.root}/empty is empty",
+        ),
+        (("--passphrase-file", "/none"), f"cannot read the passphrase file {newborn.root}/none: No such file"),
+    ):
+        for verb in ("daemon", "bootstrap"):
+            done = newborn.run(verb, *arguments)
+            assert 1 == done.returncode
+            assert said in done.stderr
+
+
+def test_another_type_is_not_made(newborn: Device) -> None:
+    """``--key-type`` never replaces a key of another type; only ``--forcebootstrap`` does."""
+    first = newborn.run("bootstrap", "--key-type", "ed25519")
+    same = newborn.run("bootstrap", "--key-type", "ed25519")
+    assert (0, first.stdout) == (same.returncode, same.stdout)
+    other = newborn.run("bootstrap", "--key-type", "ecdsa")
+    assert (1, "") == (other.returncode, other.stdout)
+    assert f"cannot make an ECDSA key: {newborn.key} is an Ed25519 key, and a key is replaced only with" in other.stderr
+    forced = newborn.run("bootstrap", "--key-type", "ecdsa", "--forcebootstrap")
+    assert (0, True) == (forced.returncode, forced.stdout != first.stdout)
+
+
+def test_a_pin_in_the_configuration_is_shown_nowhere(device: Device) -> None:
+    """A token that can't be reached is named without the PIN that stands in its address."""
+    device.configure(Security={"AuthPrivateKey": "pkcs11:token=none;object=none?pin-value=4711-0815"})
+    for arguments in (("bootstrap",), ("check-update", "--log-level", "debug"), ("daemon",), ("bootstrap", "-F")):
+        done = device.run(*arguments)
+        assert 1 == done.returncode
+        assert "the key pkcs11:token=none;object=none" in done.stderr
+        assert "4711-0815" not in done.stdout + done.stderr
+
+
+def test_forced_key_is_told_before_the_server_is_asked(device: Device, server: DevServer) -> None:
+    """After a forced bootstrap whoever asks the server next says so first, with the cause; status shows it."""
+    assert 2 == device.run("check-update").returncode
+    assert "identity_change" not in device.journal
+    assert 0 == device.run("bootstrap", "--forcebootstrap", "--key-type", "ed25519").returncode
+    done = device.run("check-update")
+    change, refusal = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
+    assert "the device key differs from the one that the server accepted (SHA-256 " in change
+    assert "--forcebootstrap made a new one; the device waits until somebody accepts the new key" in change
+    assert "unauthorized" in refusal
+    assert "--forcebootstrap made a new one" in device.run("status").stdout
+    assert "--forcebootstrap made a new one" in json.loads(device.run("status", "--json").stdout)["identity_change"]
+    server.accept(device.id)
+    assert 2 == device.run("check-update").returncode
+    assert "" == json.loads(device.run("status", "--json").stdout)["identity_change"]
+
+
+def test_changes_of_the_configuration_are_told(device: Device) -> None:
+    """Another IdentityFormat and another key file are named as the cause, each by its setting."""
+    assert 2 == device.run("check-update").returncode
+    other = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    device.write("other.pem", other.decode()).chmod(0o600)
+    device.configure(IdentityFormat="list")
+    assert "IdentityFormat was changed; the server takes this for another device" in device.run("check-update").stderr
+    device.configure(Security={"AuthPrivateKey": "/other.pem"})
+    assert f"names another key, {device.root}/other.pem in the place of" in device.run("send-inventory").stderr
+    device.configure()
+    assert "differs" not in device.run("check-update").stderr
+
+
+def test_a_secret_that_others_can_read(newborn: Device) -> None:
+    """A passphrase file that others can read is warned about, one that others can write is refused; so is a PIN's."""
+    secret = newborn.write("secret", PASSPHRASE)
+    secret.chmod(0o644)
+    token = {"AuthPrivateKey": "pkcs11:token=none;object=none?pin-source=file:/secret"}
+    read = "another user can read this secret: everybody can read"
+    assert (
+        f"--passphrase-file: {read}"
+        in newborn.run("bootstrap", "--key-type", "ecdsa", "--passphrase-file", "/secret").stderr
+    )
+    newborn.configure(Security=token)
+    assert f"Security.AuthPrivateKey (pin-source): {read}" in newborn.run("bootstrap").stderr
+    secret.chmod(0o602)
+    done = newborn.run("bootstrap")
+    assert (78, True) == (done.returncode, "(pin-source): another user could change it: everybody can" in done.stderr)
+    done = newborn.run("bootstrap", "--passphrase-file", "/secret")
+    assert (78, True) == (done.returncode, "--passphrase-file: another user could change it: everyb" in done.stderr)
