@@ -76,7 +76,7 @@ def run_daemon(
         def make_anew(situation: Situation) -> World:
             config = load()
             key = device_key(config, paths, passphrase)
-            prepare_key(key, paths, replace=False)
+            prepare_key(key, paths)
             return make_world(config, key, situation)
 
         world = make_world(config, key, watch.situation)
