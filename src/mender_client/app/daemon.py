@@ -14,6 +14,7 @@ from mender_client.core.ports import KeyStore
 from mender_client.core.situation import STOPPED, Situation
 from mender_client.errors import ConfigError, Interrupted, MenderError
 from mender_client.system.files import DaemonLock, make_folder, remove_stale_files
+from mender_client.system.http import Timeouts
 from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.trust import Trust
 
@@ -65,6 +66,7 @@ def run_daemon(
         if prepare_key(key, paths, is_forced=is_new_key_wanted):
             _logger.info("made a new device key: %s", key.location)
         watch = make_watch()
+        _check_watchdog(watch, config)
         progressed = ProgressBar(sys.stderr) if is_watched else None
 
         def make_world(config: Config, key: KeyStore, situation: Situation) -> World:
@@ -99,6 +101,18 @@ def _check_scripts(paths: Paths) -> None:
     ):
         if fault := trust.program_fault(script):
             _logger.warning("%s: %s until this is mended", fault, purpose)
+
+
+def _check_watchdog(watch: Watch, config: Config) -> None:
+    """A service manager that is less patient than we are would take a slow server for a hang."""
+    longest = max(Timeouts().total, config.download_stall_seconds)
+    if 0 < 2 * watch.beat_seconds <= longest:
+        _logger.warning(
+            "the service manager restarts this client when it hears nothing for %g s, but a request may take %g s: "
+            "set WatchdogSec= to more than that",
+            2 * watch.beat_seconds,
+            longest,
+        )
 
 
 class _Daemon:

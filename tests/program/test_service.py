@@ -1,0 +1,255 @@
+"""The daemon beside a service manager: notifications, a watchdog that finds a hang, and a configuration read again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mender_client.devserver import Fault
+from program.stage import Device, Process, wait_until
+
+WATCHDOG_SECONDS = 0.6
+
+
+class Manager:
+    """A service manager's end of the notifications."""
+
+    def __init__(self) -> None:
+        self.address = f"@mender-manager-{os.getpid()}-{id(self)}"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("\0" + self.address[1:])
+        self.heard: list[str] = []
+
+    def listen(self, seconds: float = 0.0) -> list[str]:
+        """What comes within so many seconds, and what has come before."""
+        before, end = len(self.heard), time.monotonic() + seconds
+        try:
+            while True:
+                self.socket.settimeout(max(end - time.monotonic(), 0.001))
+                self.heard.append(self.socket.recv(4096).decode())
+                if seconds and time.monotonic() >= end:
+                    break
+        except TimeoutError:
+            pass
+        return self.heard[before:]
+
+    def wait(self, words: str) -> None:
+        """Wait until somebody has said this."""
+        wait_until(lambda: self.listen() is not None and any(words in one for one in self.heard), what=words)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What a service finds."""
+        return {"NOTIFY_SOCKET": self.address, **more}
+
+    @property
+    def watchdog(self) -> dict[str, str]:
+        """What a service finds that is watched."""
+        return self.environment(WATCHDOG_USEC=str(int(WATCHDOG_SECONDS * 1e6)))
+
+
+@pytest.fixture
+def manager() -> Iterator[Manager]:
+    """A service manager."""
+    manager = Manager()
+    yield manager
+    manager.socket.close()
+
+
+def started(device: Device, environment: dict[str, str]) -> Process:
+    """A daemon with this environment."""
+    return device.start("daemon", "--no-syslog", environment=environment)
+
+
+def test_notifications(device: Device, manager: Manager) -> None:
+    """The manager hears when the client is ready, what it does, and that it stops; without a watchdog nothing else."""
+    daemon = started(device, manager.environment())
+    manager.wait("STATUS=waiting for the next poll")
+    assert 0 == daemon.stop()
+    manager.wait("STOPPING=1")
+    assert ["READY=1", "STATUS=waiting for the next poll", "STATUS=stopped", "STOPPING=1"] == manager.heard
+
+
+def test_not_ready_without_a_configuration(device: Device, manager: Manager) -> None:
+    """A client that can't start never says that it is ready."""
+    device.write("etc/mender/mender.conf", "{")
+    assert 78 == started(device, manager.environment()).wait_exit()
+    assert [] == manager.listen()
+
+
+def test_watchdog_of_an_idle_client(device: Device, manager: Manager) -> None:
+    """A client that waits on purpose feeds the watchdog in time."""
+    device.configure(UpdatePollIntervalSeconds=3600)
+    started(device, manager.watchdog)
+    manager.wait("waiting for the next poll")
+    for _ in range(3):
+        assert "WATCHDOG=1" in manager.listen(WATCHDOG_SECONDS)
+
+
+def test_watchdog_finds_a_hang(device: Device, manager: Manager) -> None:
+    """A client that hangs in an answer which never comes doesn't feed the watchdog, so the manager finds it."""
+    device.server.add_fault(Fault(kind="next", delay_seconds=60, times=None))
+    started(device, manager.watchdog)
+    wait_until(lambda: any(one.kind == "next" for one in device.server.requests))
+    manager.listen()
+    assert [] == manager.listen(2 * WATCHDOG_SECONDS)
+    device.server.clear_faults()
+
+
+def test_watchdog_during_a_script(device: Device, manager: Manager) -> None:
+    """A script that runs within its limit is no hang."""
+    device.write_script("usr/share/mender/inventory/mender-inventory-slow", f'echo >"{device.root}/slow"; sleep 30')
+    started(device, manager.watchdog)
+    wait_until((device.root / "slow").exists)
+    manager.listen()
+    for _ in range(2):
+        assert "WATCHDOG=1" in manager.listen(2 * WATCHDOG_SECONDS)
+
+
+def test_watchdog_of_another_process(device: Device, manager: Manager) -> None:
+    """A watchdog that is meant for another process is left alone."""
+    started(device, manager.watchdog | {"WATCHDOG_PID": "1"})
+    manager.wait("waiting for the next poll")
+    assert not [one for one in [*manager.heard, *manager.listen(WATCHDOG_SECONDS)] if "WATCHDOG" in one]
+
+
+def test_watchdog_that_is_too_short(device: Device, manager: Manager) -> None:
+    """A watchdog that would take a slow server for a hang is warned about."""
+    daemon = started(device, manager.watchdog)
+    daemon.wait_for("WatchdogSec")
+    assert "a request may take 120 s" in daemon.text
+
+
+def test_sub_updater_is_not_the_managers(device: Device, manager: Manager) -> None:
+    """The sub-updater is given neither the socket nor the watchdog, and the hand-over is told."""
+    device.deploy("release-2")
+    assert 0 == started(device, manager.watchdog).wait_exit()
+    manager.wait("STOPPING=1")
+    assert "STATUS=the update is handed over; the sub-updater starts the client again" in manager.heard
+    wait_until((device.root / "environment").exists)
+    environment = (device.root / "environment").read_text()
+    assert "NOTIFY_SOCKET" not in environment
+    assert "WATCHDOG" not in environment
+
+
+# -- the configuration read again ------------------------------------------------------------------------------
+
+
+def test_reload(device: Device, manager: Manager) -> None:
+    """SIGHUP reads the configuration again, and the manager is told; the counters go on."""
+    device.configure(UpdatePollIntervalSeconds=3600)
+    daemon = started(device, manager.environment())
+    daemon.wait_for("inventory sent")
+    manager.wait("waiting for the next poll")
+    device.configure(UpdatePollIntervalSeconds=3600, DaemonLogLevel="debug")
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("the configuration is read again")
+    daemon.wait_for("DEBUG")
+    manager.wait("RELOADING=1\nMONOTONIC_USEC=")
+    assert "READY=1" == manager.heard[-1]
+    assert 0 == daemon.stop()
+    status = json.loads((device.data / "status.json").read_text())
+    assert 2 == status["counts"]["polls"]
+
+
+def test_bad_configuration_is_refused(device: Device) -> None:
+    """A bad configuration is refused with all its problems, and the old one stays in force."""
+    device.configure(UpdatePollIntervalSeconds=3600)
+    daemon = device.daemon()
+    daemon.wait_for("inventory sent")
+    device.write("etc/mender/mender.conf", '{"ServerURL": 1, "UpdatePollIntervalSeconds": 0}')
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("the new configuration is refused; the old one stays in force")
+    assert "ServerURL: must be" in daemon.text
+    assert "UpdatePollIntervalSeconds: must be" in daemon.text
+    daemon.send(signal.SIGUSR1)
+    wait_until(lambda: 2 == [one.status for one in device.server.requests].count(204))
+    assert 0 == daemon.stop()
+
+
+def test_reload_in_a_download(device: Device) -> None:
+    """SIGHUP in the middle of a download loses nothing: the download comes to its end first."""
+    device.configure(DownloadSpeedLimit=30000)
+    deployment = device.deploy("release-2", payload=b"image" * 8000)
+    daemon = device.daemon()
+    part = device.data / "artifact.mender.part"
+    wait_until(lambda: part.exists() and part.stat().st_size > 5000)
+    daemon.send(signal.SIGHUP)
+    assert 0 == daemon.wait_exit()
+    device.wait_status(deployment, "success")
+    assert [deployment] == device.runs
+    assert "interrupted" not in daemon.text
+
+
+def test_log_file_is_opened_anew(device: Device, tmp_path: Path) -> None:
+    """After SIGHUP lines go to the file that has the log's name now, also when the configuration is bad by then."""
+    log = tmp_path / "mender.log"
+    daemon = device.daemon("--log-file", str(log))
+    wait_until(lambda: log.exists() and "inventory sent" in log.read_text())
+    log.rename(tmp_path / "mender.log.1")
+    daemon.send(signal.SIGHUP)
+    wait_until(lambda: log.exists() and "the configuration is read again" in log.read_text())
+    device.write("etc/mender/mender.conf", "{")
+    log.rename(tmp_path / "mender.log.2")
+    daemon.send(signal.SIGHUP)
+    wait_until(lambda: log.exists() and "the old one stays in force" in log.read_text())
+    assert 0 == daemon.stop()
+    assert "refused" not in (tmp_path / "mender.log.2").read_text()
+
+
+def test_json_lines_name_the_deployment(device: Device) -> None:
+    """With --log-format json each line is an object, and each line of a deployment names it."""
+    deployment = device.deploy("release-2")
+    daemon = device.daemon("--log-format", "json")
+    assert 0 == daemon.wait_exit()
+    lines = [json.loads(line) for line in daemon.text.splitlines()]
+    about = [line for line in lines if "whole and proven" in line["message"]]
+    assert [(deployment, "info")] == [(line["deployment_id"], line["level"]) for line in about]
+    assert "deployment_id" not in lines[0]
+
+
+def test_text_lines_name_the_deployment_once(device: Device) -> None:
+    """In the text form a line of a deployment names it, and once only."""
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    assert 0 == daemon.wait_exit()
+    assert f"deployment {deployment}: the Artifact release-2 is whole and proven" in daemon.text
+    assert {1} == {line.count(deployment) for line in daemon.text.splitlines() if deployment in line}
+
+
+def test_metrics_file(device: Device, tmp_path: Path) -> None:
+    """The daemon keeps its figures in the file that it is given."""
+    file = tmp_path / "mender.prom"
+    daemon = device.daemon("--metrics-file", str(file))
+    wait_until(lambda: file.exists() and "mender_client_polls_total 1" in file.read_text())
+    assert 0 == daemon.stop()
+    assert 'mender_client_state{state="stopped"} 1' in file.read_text()
+
+
+def test_status_of_a_killed_daemon(device: Device) -> None:
+    """After a daemon was killed, status says so, and what was known last; the next one goes on with the counters."""
+    daemon = device.daemon()
+    daemon.wait_for("inventory sent")
+    wait_until((device.data / "status.json").exists)
+    daemon.kill()
+    done = device.run("status")
+    assert "not running; it died" in done.stdout
+    assert f"{device.server.url}, last answer at" in done.stdout
+    again = device.daemon()
+    wait_until(lambda: '"polls": 2' in (device.data / "status.json").read_text())
+    assert f"pid {again.pid}, since" in device.run("status").stdout
+
+
+def test_follow_ends_with_ctrl_c(device: Device) -> None:
+    """Following the status ends with Ctrl-C, without a word of complaint."""
+    follower = device.start("status", "--follow")
+    follower.wait_for("the daemon does not run")
+    follower.send(signal.SIGINT)
+    assert 0 == follower.wait_exit()
+    assert "Traceback" not in follower.text
