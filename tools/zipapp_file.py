@@ -19,6 +19,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = PROJECT / "src/mender_client"
+# what "setup" installs; the wheel has it in the same place
+SUPPORT = ("support/identity", "support/inventory", "support/systemd")
 SHEBANG = b"#!/usr/bin/env python3\n"
 MAIN = """\
 import sys
@@ -57,6 +59,8 @@ def _client() -> Iterator[tuple[str, bytes]]:
         inside = path.relative_to(PACKAGE.parent)
         if inside.parts[1] not in ("devserver", "testing"):
             yield inside.as_posix(), path.read_bytes()
+    for path in (PROJECT / "support/install", *(file for name in SUPPORT for file in (PROJECT / name).iterdir())):
+        yield f"mender_client/{path.relative_to(PROJECT).as_posix()}", path.read_bytes()
     yield "licenses/mender-python-client/LICENSE", (PROJECT / "LICENSE").read_bytes()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,13 +20,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from mender_client import __version__
+
 PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((PROJECT / "requirements").iterdir())
 _PINNED = re.compile(r"^([\w.-]+)==([\w.]+)", re.MULTILINE)
-
-needs_cyclonedx = pytest.mark.skipif(
-    importlib.util.find_spec("cyclonedx_py") is None, reason="cyclonedx-bom is not installed: run make venv"
-)
 
 
 def checkout(target: Path) -> Path:
@@ -41,44 +41,53 @@ def checkout(target: Path) -> Path:
     return target
 
 
-def build(project: Path, target: Path, umask: int) -> dict[str, bytes]:
-    """The sdist, and the wheel that is made from it."""
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(target), str(project)]
-    done = subprocess.run(command, umask=umask, capture_output=True, text=True, timeout=120, check=False)
+def run(*words: str, umask: int) -> None:
+    """Run this Python, as somebody with another umask would."""
+    done = subprocess.run(
+        [sys.executable, *words], umask=umask, capture_output=True, text=True, timeout=180, check=False
+    )
     assert 0 == done.returncode, done.stderr
-    return {file.name: file.read_bytes() for file in sorted(target.iterdir())}
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Sdist and wheel of a copy of this checkout."""
-    folder = tmp_path_factory.mktemp("release")
-    return build(checkout(folder / "here"), folder / "dist", 0o022)
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a release that is made of a copy of this checkout, once for all workers."""
+    if importlib.util.find_spec("cyclonedx_py") is None:
+        pytest.skip("cyclonedx-bom is not installed: run make venv")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "release-of-the-project"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "dist/SHA256SUMS").exists():
+            run(str(checkout(folder / "here") / "tools/dist.py"), str(folder / "dist"), umask=0o022)
+    return folder / "dist"
 
 
-def test_the_same_bytes_twice(built: dict[str, bytes], tmp_path: Path) -> None:
+def test_the_same_bytes_twice(release: Path, tmp_path: Path) -> None:
     """Sdist and wheel are the same bytes in another folder, at another time, under another umask."""
-    again = build(checkout(tmp_path / "some where else"), tmp_path / "dist", 0o077)
-    digests = [{name: hashlib.sha256(content).hexdigest() for name, content in one.items()} for one in (built, again)]
-    assert digests[0] == digests[1]
-    assert 2 == len(digests[0])
+    copy, again = checkout(tmp_path / "some where else"), tmp_path / "dist"
+    run("-m", "build", "--no-isolation", "--outdir", str(again), str(copy), umask=0o077)
+    names = sorted(file.name for file in again.iterdir())
+    assert [
+        f"mender_python_client-{__version__}-py3-none-any.whl",
+        f"mender_python_client-{__version__}.tar.gz",
+    ] == names
+    for name in names:
+        assert (release / name).read_bytes() == (again / name).read_bytes()
 
 
-def test_nothing_runs_at_install(built: dict[str, bytes], tmp_path: Path) -> None:
+def test_nothing_runs_at_install(release: Path) -> None:
     """The wheel is pure, and the sdist has no setup.py: its build backend is the only code that runs."""
-    for name, content in built.items():
-        (tmp_path / name).write_bytes(content)
-    wheel, sdist = (next(tmp_path.glob(pattern)) for pattern in ("*.whl", "*.tar.gz"))
-    assert wheel.name.endswith("-py3-none-any.whl")
+    wheel, sdist = (next(release.glob(pattern)) for pattern in ("*.whl", "*.tar.gz"))
     with zipfile.ZipFile(wheel) as zipped, tarfile.open(sdist) as tarred:
         names = [*zipped.namelist(), *tarred.getnames()]
     assert [] == [name for name in names if name.endswith((".pth", ".so", "/setup.py"))]
 
 
-def test_uninstalling_leaves_nothing(built: dict[str, bytes], tmp_path: Path) -> None:
+def test_uninstalling_leaves_nothing(release: Path, tmp_path: Path) -> None:
     """A virtual environment is the same after the wheel was installed, used, and removed."""
-    wheel = tmp_path / next(name for name in built if name.endswith(".whl"))
-    wheel.write_bytes(built[wheel.name])
+    (wheel,) = release.glob("*.whl")
     environment = tmp_path / "environment"
     venv.create(environment)
     before = files(environment)
@@ -96,22 +105,31 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
 
 
-@needs_cyclonedx
-def test_the_release_lists_what_it_consists_of(tmp_path: Path) -> None:
-    """The SBOM, which cyclonedx-py holds against its schema, names the client and the pinned urllib3 and no more."""
-    command = [sys.executable, str(PROJECT / "tools/dist.py"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-    assert 0 == done.returncode, done.stderr
-    lines = (tmp_path / "SHA256SUMS").read_text().splitlines()
-    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
-    made = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in tmp_path.iterdir()}
-    assert made == {**sums, "SHA256SUMS": made["SHA256SUMS"]}
-    assert 4 == len(sums)
-    bom = json.loads((tmp_path / "mender-python-client.cdx.json").read_text())
+def test_the_digests_are_those_of_the_files(release: Path) -> None:
+    """SHA256SUMS has wheel, sdist, zipapp and SBOM."""
+    lines = (release / "SHA256SUMS").read_text().splitlines()
+    made = [file for file in sorted(release.iterdir()) if file.name != "SHA256SUMS"]
+    assert [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in made] == lines
+    assert 4 == len(lines)
+
+
+def test_the_release_lists_what_it_consists_of(release: Path) -> None:
+    """The SBOM keeps to its schema, and names the client and the pinned urllib3 and no more."""
+    text = (release / "mender-python-client.cdx.json").read_text()
+    assert is_valid(text)
+    bom = json.loads(text)
     assert "mender-python-client" == bom["metadata"]["component"]["name"]
     pinned = dict(_PINNED.findall((PROJECT / "requirements/device.txt").read_text()))
     assert pinned == {one["name"]: one["version"] for one in bom["components"]}
     assert "timestamp" not in bom["metadata"]
+
+
+def is_valid(text: str) -> bool:
+    """Whether the schema of CycloneDX 1.6 has nothing to complain about."""
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    return JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
 
 
 # -- what is pinned ------------------------------------------------------------------------------------------

@@ -55,8 +55,23 @@ def test_it_updates_a_device(make_device: MakeDevice, isolated: Path) -> None:
     assert f"MENDER_CLIENT={isolated}" in (device.root / "environment").read_text().splitlines()
 
 
+def test_it_sets_a_device_up(isolated: Path, tmp_path: Path) -> None:
+    """Scripts, sub-updater and units that setup installs are inside."""
+    root = tmp_path / "root"
+    root.mkdir()
+    parts = ["--rootfs-part-a", "/dev/a", "--rootfs-part-b", "/dev/b"]
+    wanted = ["--install-scripts", "--install-sub-updater", "--install-unit", *parts]
+    server = ["--server-url", "http://127.0.0.1:9", "--device-type", "board"]
+    command = [str(isolated), "setup", "--yes", "--root", str(root), *server, *wanted]
+    subprocess.run(command, capture_output=True, timeout=60, check=False)
+    for folder, installed in (("identity", "usr/share/mender/identity"), ("systemd", "etc/systemd/system")):
+        for file in (PROJECT / "support" / folder).iterdir():
+            assert file.read_bytes() == (root / installed / file.name).read_bytes()
+    assert (PROJECT / "support/install").read_bytes() == (root / "usr/share/mender/install").read_bytes()
+
+
 def test_it_is_small_and_has_what_it_needs(zipapp: Path) -> None:
-    """It has at most 1 MiB: client, urllib3 and both licences, without the dev server."""
+    """It has at most 1 MiB: client, urllib3 and both licences, without dev server and pytest plugin."""
     assert zipapp.stat().st_size <= ONE_MIB
     names = zipfile.ZipFile(zipapp).namelist()
     assert {"__main__.py", "mender_client", "urllib3", "licenses"} == {name.split("/")[0] for name in names}
@@ -67,7 +82,7 @@ def test_it_is_small_and_has_what_it_needs(zipapp: Path) -> None:
 def test_the_same_bytes_twice(zipapp: Path, tmp_path: Path) -> None:
     """Another folder, other times and another umask give the same file."""
     copy = tmp_path / "elsewhere"
-    for folder in ("src", "tools"):
+    for folder in ("src", "support", "tools"):
         shutil.copytree(PROJECT / folder, copy / folder, copy_function=shutil.copyfile)
     shutil.copyfile(PROJECT / "LICENSE", copy / "LICENSE")
     again = build(copy, tmp_path / "again.pyz", umask=0o077)
