@@ -170,15 +170,21 @@ def test_server_that_does_not_answer(device: Device) -> None:
     assert NOBODY == json.loads(device.text("etc/mender/mender.conf"))["ServerURL"]
 
 
+NEEDED = ["--server-url", NOBODY, "--device-type", "x"]
+NO_SERVER = "mender.conf: no server is configured; give --server-url"
 FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
-    "nothing is known": (lambda d: None, [], 78, "mender.conf: ServerURL: is missing"),
-    "a wrong address": (lambda d: None, ["--server-url", "server"], 78, "ServerURL: must be an address such as"),
+    "nothing is known": (
+        lambda d: None, [], 78,
+        f"{NO_SERVER} mender-python-client: /var/lib/mender/device_type: holds no device type; give --device-type",
+    ),
+    "no server": (lambda d: None, ["--device-type", "x"], 78, NO_SERVER),
+    "a wrong address": (lambda d: None, [*NEEDED, "--server-url", "server"], 78, "ServerURL: must be an address"),
     "two servers": (
         lambda d: d.write("etc/mender/mender.conf", '{"Servers": [{"ServerURL": "https://a"}]}'),
-        ["--server-url", NOBODY], 78, "Servers: can't be used together with ServerURL",
+        NEEDED, 78, "Servers: can't be used together with ServerURL",
     ),
     "an interval of nothing": (
-        lambda d: None, ["--server-url", NOBODY, "--update-poll", "0"], 78, "UpdatePollIntervalSeconds: must be at",
+        lambda d: None, [*NEEDED, "--update-poll", "0"], 78, "UpdatePollIntervalSeconds: must be at",
     ),
     "a file that is broken": (
         lambda d: d.write("etc/mender/mender.conf", "{"), ["--server-url", NOBODY], 78, "is not valid JSON: line 1",
@@ -188,14 +194,14 @@ FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
     ),
     "a file that is a link": (
         lambda d: os.symlink("x", d.write("etc/mender/x", "{}").with_name("mender.conf")),
-        ["--server-url", NOBODY, "--device-type", "x"], 1, "symbolic link",
+        NEEDED, 1, "symbolic link",
     ),
-    "no device type": (lambda d: None, ["--server-url", NOBODY], 1, "give --device-type"),
+    "no device type": (lambda d: None, ["--server-url", NOBODY], 78, "device_type: holds no device type; give"),
     "no certificate": (
-        lambda d: None, ["--server-url", NOBODY, "--server-cert", "/no.crt"], 1, "/no.crt: there is no such file",
+        lambda d: None, [*NEEDED, "--server-cert", "/no.crt"], 1, "/no.crt: there is no such file",
     ),
     "a certificate that is none": (
-        lambda d: None, ["--server-cert", "/dev/null"], 1, "it holds no certificate in PEM form",
+        lambda d: None, [*NEEDED, "--server-cert", "/dev/null"], 1, "it holds no certificate in PEM form",
     ),
     "a token file that is missing": (
         lambda d: None, ["--tenant-token-file", "/no"], 1, "cannot read the tenant token from /no: No such file",
@@ -205,7 +211,7 @@ FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
     ),
     "another identity": (
         lambda d: d.write("usr/share/mender/identity/mender-device-identity", "#!/bin/sh\necho a=b\n", mode=0o755),
-        ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=c"], 1, "the server would see another device",
+        [*NEEDED, "--identity", "a=c"], 1, "the server would see another device",
     ),
     "two tokens": (lambda d: None, ["--tenant-token", "a", "--tenant-token-file", "b"], 64, "not allowed with"),
     "an identity without a value": (lambda d: None, ["--identity", "mac"], 64, "'mac' is not KEY=VALUE"),

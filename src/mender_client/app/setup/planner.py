@@ -41,6 +41,7 @@ def make_plan(wishes: Wishes, device: Device, *, find_program: Callable[[], str]
     if taken is not None:
         settings["IdentityFormat"] = taken.identity_format
         plan.notes += taken.notes
+    _check_needed(wishes, device)
     if wishes.server_certificate is not None:
         settings["ServerCertificate"] = _plan_certificate(Path(wishes.server_certificate), device, plan)
     _plan_configuration(settings, device, plan)
@@ -51,6 +52,17 @@ def make_plan(wishes: Wishes, device: Device, *, find_program: Callable[[], str]
     if device.key is not None and not os.path.lexists(device.key):
         plan.new_key = device.key
     return plan
+
+
+def _check_needed(wishes: Wishes, device: Device) -> None:
+    """Say everything that is missing at once."""
+    problems = []
+    if not device.has_server and not wishes.settings.get("ServerURL"):
+        problems.append(f"{device.paths.config}: no server is configured; give --server-url")
+    if device.device_type is None and not wishes.device_type:
+        problems.append(f"{device.device_type_file}: holds no device type; give --device-type, as Artifacts name it")
+    if problems:
+        raise ConfigError(problems)
 
 
 def _plan_certificate(file: Path, device: Device, plan: Plan) -> str:
@@ -85,11 +97,6 @@ def _plan_configuration(settings: dict[str, object], device: Device, plan: Plan)
 
 def _plan_type(wishes: Wishes, device: Device, plan: Plan) -> None:
     old, new = device.device_type, wishes.device_type
-    if old is None and not new:
-        raise DeviceError(
-            f"cannot set up: there is no device type in {device.device_type_file}; give --device-type, for which the "
-            "server has Artifacts"
-        )
     if new and new != old:
         lines = ([] if old is None else [f"- device_type={old}"]) + [f"+ device_type={new}"]
         plan.replace(device.device_type_file, f"device_type={new}\n".encode(), lines=tuple(lines))
