@@ -176,3 +176,27 @@ def test_what_is_told(files: Files, name: str) -> None:
     assert [f"everybody can write to {path}; run 'chmod o-w {path}'"] == [
         warning.partition("change it: ")[2] for warning in warnings
     ]
+
+
+def test_passphrase_file(files: Files) -> None:
+    """A passphrase file is refused when others can change it, and warned about when they can read it."""
+    loaded = load_config(files.paths.config, files.paths.fallback_config)
+    path = files.paths.root / "etc/mender/passphrase"
+    path.write_text("x")
+    for mode, problems, warnings in ((0o600, 0, 0), (0o604, 0, 1), (0o602, 1, 0)):
+        path.chmod(mode)
+        findings = look_at_files(loaded.config, files.paths, "/etc/mender/passphrase")
+        assert (problems, warnings) == (len(findings.problems), len(findings.warnings))
+    assert () == look_at_files(loaded.config, files.paths, "-").problems
+
+
+def test_folder_of_certificates(files: Files) -> None:
+    """In a folder of certificates each of them counts."""
+    folder = files.paths.root / "etc/mender/ca"
+    folder.mkdir(mode=0o755)
+    (folder / "one.pem").write_text("x")
+    (folder / "one.pem").chmod(0o646)
+    files.configure(ServerCertificate="/etc/mender/ca")
+    assert [f"everybody can write to {folder}/one.pem; run 'chmod o-w {folder}/one.pem'"] == [
+        problem.partition("change it: ")[2] for problem in files.findings()[0]
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -226,3 +227,21 @@ class TestExposure:
         """What is missing, and what is no file, shows nothing."""
         assert "" == self.opened.exposure(file.parent / "missing")
         assert "" == self.opened.exposure(file.parent)
+
+
+@needs_root
+def test_program_out_of_reach(folder: Path) -> None:
+    """A program behind a folder that we may not enter is missing for us; nothing worse happens."""
+    code = (
+        "import os, pathlib, sys; from mender_client.system.trust import Trust\n"
+        "import mender_client.app.guard, shlex\n"
+        f"os.setgid({STRANGER}); os.setuid({STRANGER})\n"
+        "trust = Trust.below(pathlib.Path('/')); path = pathlib.Path(sys.argv[1])\n"
+        "print(trust.program_fault(path), trust.fault(path), trust.exposure(path), sep='|')"
+    )
+    folder.chmod(0o700)
+    script = folder / "program"
+    script.write_text("")
+    script.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", code, str(script)], capture_output=True, text=True, check=True)
+    assert f"{script} is missing or not executable; put the program there, with mode 755||\n" == done.stdout

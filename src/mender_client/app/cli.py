@@ -221,7 +221,7 @@ def _load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, 
         is_syslog_wanted=is_daemon and not options.no_syslog,
         is_json=options.log_format == "json",
     )
-    for warning in (*loaded.warnings, *check_files(loaded.config, paths)):
+    for warning in (*loaded.warnings, *check_files(loaded.config, paths, options.passphrase_file)):
         logging.getLogger(__name__).warning("%s", warning)
     return replace(loaded.config, skip_verify=True) if options.skipverify else loaded.config
 

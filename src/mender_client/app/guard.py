@@ -6,6 +6,7 @@ who it is, so the client refuses to start; who can only read a secret is warned 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,22 +46,24 @@ def check_configuration_files(paths: Paths) -> None:
         raise ConfigError(list(dict.fromkeys(problems)))
 
 
-def look_at_files(config: Config, paths: Paths) -> Findings:
+def look_at_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> Findings:
     """Hold every file that the client relies on against the rules; what is missing is somebody else's to say.
 
     Args:
         config: names some of the files.
         paths: has the others.
+        passphrase_file: what ``--passphrase-file`` says.
     """
     trust = Trust.below(paths.root)
+    secrets = [*_keys(config, paths), *_passphrase(passphrase_file, paths)]
     problems = tuple(
         f"{name}: another user could change it: {fault}"
-        for name, file in _relied_on(config, paths)
+        for name, file in (*_relied_on(config, paths), *secrets)
         if (fault := trust.fault(file))
     )
     warnings = [
         f"{name}: another user can read this secret: {exposure}"
-        for name, file in _secrets(config, paths)
+        for name, file in (*_configurations_with_a_secret(config, paths), *secrets)
         if (exposure := trust.exposure(file))
     ]
     warnings += [
@@ -71,8 +74,8 @@ def look_at_files(config: Config, paths: Paths) -> Findings:
     return Findings(problems, tuple(warnings))
 
 
-def check_files(config: Config, paths: Paths) -> tuple[str, ...]:
-    """Refuse what another user could have changed.
+def check_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> tuple[str, ...]:
+    """Refuse what another user could have changed; arguments as of ``look_at_files``.
 
     Returns:
         What is to be warned about.
@@ -80,7 +83,7 @@ def check_files(config: Config, paths: Paths) -> tuple[str, ...]:
     Raises:
         ConfigError: names each file, why it is refused, and the command that mends it.
     """
-    findings = look_at_files(config, paths)
+    findings = look_at_files(config, paths, passphrase_file)
     if findings.problems:
         raise ConfigError(findings.problems)
     return findings.warnings
@@ -89,14 +92,15 @@ def check_files(config: Config, paths: Paths) -> tuple[str, ...]:
 def _relied_on(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
     """Who can change one of these, or the data folder, can install what he likes or be this device."""
     yield "the data folder", paths.data
-    yield from _keys(config, paths)
     for setting, file in (
         ("ServerCertificate", config.server_certificate),
         ("HttpsClient.Certificate", config.client_certificate),
         *((config.artifact_verify_setting, file) for file in config.artifact_verify_keys),
     ):
         if file:
-            yield setting, paths.below_root(file)
+            path = paths.below_root(file)
+            yield setting, path
+            yield from ((setting, path / name) for name in _names(path))
 
 
 def _keys(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
@@ -109,10 +113,22 @@ def _keys(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
         yield "HttpsClient.Key", paths.below_root(config.client_key)
 
 
-def _secrets(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
+def _passphrase(source: str | None, paths: Paths) -> Iterator[tuple[str, Path]]:
+    if source is not None and source != "-":
+        yield "--passphrase-file", paths.below_root(source)
+
+
+def _configurations_with_a_secret(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
     if config.tenant_token:
         yield from (("TenantToken", file) for file in (paths.config, paths.fallback_config) if _holds_token(file))
-    yield from _keys(config, paths)
+
+
+def _names(folder: Path) -> list[str]:
+    """What lies in a folder, as ServerCertificate may be one; nothing where it is a file."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def _holds_token(file: Path) -> bool:

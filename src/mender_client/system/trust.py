@@ -55,7 +55,7 @@ class Trust:
 
     def program_fault(self, path: Path) -> str:
         """Why a program can't or must not be run; empty when it may."""
-        if not path.is_file() or not os.access(path, os.X_OK):
+        if not os.path.isfile(path) or not os.access(path, os.X_OK):
             return f"{path} is missing or not executable; put the program there, with mode 755"
         return self.fault(path)
 
