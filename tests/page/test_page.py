@@ -124,7 +124,26 @@ def test_keyboard_keeps_its_place(browser: Browser, server: DevServer, tmp_path:
         page.keyboard.press("Enter")
         assert 1 == len(server.devices())
         page.get_by_label("Choose Artifacts").focus()
-        expect(page.get_by_label("Choose Artifacts")).to_be_focused()
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press("Space")
+        chooser.value.set_files(write_release(tmp_path, "release-2"))
+        expect(card(page, "artifacts", "release-2")).to_be_visible()
+
+
+def test_new_key_is_accepted(browser: Browser, server: DevServer) -> None:
+    """An accepted device that asks with a new key says so, and can be accepted anew."""
+    from playwright.sync_api import expect
+
+    with calling() as caller, watching(browser, server) as page:
+        Gadget(caller, server.url).authorize()
+        button(page, "Accept mac=02:00:00:00:00:01").click()
+        expect(page.locator("#devices .badge")).to_have_text("accepted")
+        expect(page.locator("#devices .card .meta")).to_be_empty()
+        Gadget(caller, server.url).authorize()
+        expect(page.locator("#devices .card .meta")).to_have_text("asks for access with a new key")
+        button(page, "Accept mac=02:00:00:00:00:01").click()
+        expect(button(page, "Accept mac=02:00:00:00:00:01")).to_be_hidden()
+        assert ["rejected", "accepted"] == [one.status for one in server.devices()[0].auth_sets]
 
 
 def test_failures_come_first(browser: Browser, server: DevServer, tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ function fill(card, device) {
   const name = pairs(device.identity) || "no identity";
   say(slot(card, "name"), name);
   badge(slot(card, "status"), word(device.status), mood(device.status));
-  say(slot(card, "meta"), [inventory.device_type && shown(inventory.device_type), runs, seen].filter(Boolean).join(" · ") || "asks for access");
+  const asks = isWaiting(device) && (device.auth_sets.length > 1 ? "asks for access with a new key" : "asks for access");
+  say(slot(card, "meta"), [inventory.device_type && shown(inventory.device_type), runs, seen, asks].filter(Boolean).join(" · "));
   show(slot(card, "accept"), isWaiting(device) || device.status !== "accepted");
   show(slot(card, "reject"), device.status !== "rejected");
   for (const button of card.querySelectorAll("button")) button.setAttribute("aria-label", `${button.textContent} ${name}`);

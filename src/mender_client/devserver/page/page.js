@@ -58,6 +58,7 @@ function showEvents(events, first) {
 
 function ask(text) {
   const dialog = find("enter");
+  badge(find("connection"), "closed", "wait");
   say(slot(dialog, "wrong"), text);
   dialog.oncancel = (event) => event.preventDefault();
   slot(dialog, "form").onsubmit = (event) => {
@@ -76,10 +77,7 @@ function follow() {
     onMessage: take,
     onLive: () => badge(connection, "live", "good"),
     onBroken: () => badge(connection, "no connection, trying again", "bad"),
-    onRefused: () => {
-      badge(connection, "closed", "wait");
-      ask("The token is missing or wrong; a server that was started anew has a new one.");
-    },
+    onRefused: () => ask("The token is missing or wrong; a server that was started anew has a new one."),
   });
 }
 
