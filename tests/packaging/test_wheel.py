@@ -137,7 +137,7 @@ def test_wheel_holds_the_package_alone(wheel: Path) -> None:
     """The wheel holds the package with its type marker and its licence, and nothing of the tests."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert "mender_client/py.typed" in names
+    assert {"mender_client/py.typed", "mender_client/devserver/page/index.html"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {"mender_client"} == {name.split("/")[0] for name in names if not re.search(r"\.(dist-info|data)/", name)}
 
