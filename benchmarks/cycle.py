@@ -1,7 +1,7 @@
 """What single commands and a single cycle cost: ``python -m benchmarks.cycle``.
 
-``--version`` beside ``python -c pass``; ``report`` against a local server; and one poll on the wire, over plain HTTP
-and TLS, with a token as long as a real server's. In an environment without ``cryptography``.
+``--version`` beside ``python -c pass``; ``status``; ``report`` against a local server; and one poll on the wire, over
+plain HTTP and TLS, with a token as long as a real server's. In an environment without ``cryptography``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mender_client.core.machine import Event
+from mender_client.core.record import Record
+from mender_client.core.situation import Situation
 from mender_client.devserver import DevServer
+from mender_client.system.journal import JsonJournal
+from mender_client.system.statusfile import StatusFile
 
 from .bench import CountingProxy, lean_environment, machine, make_device
 
@@ -53,6 +58,22 @@ def report(binaries: Path) -> None:
             (root / "var/lib/mender/update.lock").write_text(f"bench-{number}\n")
             times.append(cpu_ms([*program, "report", "--success"]))
         print(f"report --success over TLS: {statistics.median(times):.0f} ms of CPU, openssl included (bar 500)")
+
+
+def status(binaries: Path) -> None:
+    """``status`` and ``history`` of a device that has updated a hundred times."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "device"
+        make_device(root, server_url="https://127.0.0.1:1", certificate=None, settings={})
+        record = Record()
+        for number in range(100):
+            record = record.concluded(f"bench-{number}", Event.SUCCESS, now="2026-01-01T00:00:00+00:00")
+        JsonJournal(root / "var/lib/mender/journal.json").update(lambda _: record)
+        StatusFile(root / "var/lib/mender/status.json").noticed(Situation())
+        for verb in ("status", "history"):
+            argv = [str(binaries / "mender-python-client"), "--root", str(root), verb]
+            times = [cpu_ms(argv) for _ in range(_RUNS)]
+            print(f"{verb}: {statistics.median(times):.0f} ms of CPU (bar 150)")
 
 
 def poll(binaries: Path, *, is_tls: bool) -> None:
@@ -96,6 +117,7 @@ def main() -> None:
     with lean_environment() as binaries:
         version(binaries)
         report(binaries)
+        status(binaries)
         poll(binaries, is_tls=False)
         poll(binaries, is_tls=True)
 

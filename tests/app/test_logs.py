@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
-from mender_client.app.logs import set_up_logging
+from mender_client.app.logs import kept_on_failure, reopen_log_files, set_up_logging
 from mender_client.errors import ConfigError
 
 logger = logging.getLogger("mender_client")
@@ -66,3 +68,69 @@ def test_full_disk_behind_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging(level="info", file="/dev/full", is_syslog_wanted=False)
     logger.info("lost")
     assert "" == capsys.readouterr().err
+
+
+class Tag(logging.Filter):
+    """Says that lines belong to a deployment."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say it."""
+        record.deployment_id = "dep-1"
+        return True
+
+
+def test_deployment(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line of a deployment names it, once."""
+    set_up_logging(level="info", file=None, is_syslog_wanted=False)
+    logger.handlers[0].addFilter(Tag())
+    logger.info("one")
+    logger.info("deployment dep-1 failed")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("INFO    deployment dep-1: one")
+    assert second.endswith("INFO    deployment dep-1 failed")
+
+
+def test_json(tmp_path: Path) -> None:
+    """JSON lines hold time, level, message and deployment, whatever the message holds."""
+    set_up_logging(level="info", file=str(tmp_path / "log"), is_syslog_wanted=False, is_json=True)
+    logger.warning("a\nb \ud800")
+    logger.handlers[0].addFilter(Tag())
+    logger.info("two")
+    first, second = (json.loads(line) for line in (tmp_path / "log").read_text("ascii").splitlines())
+    at = datetime.fromisoformat(first.pop("time").replace("Z", "+00:00"))
+    assert abs(datetime.now(timezone.utc) - at) < timedelta(hours=1)
+    assert {"level": "warning", "message": "a\nb \ud800"} == first
+    assert ("two", "dep-1") == (second["message"], second["deployment_id"])
+
+
+def test_moved_log_file(tmp_path: Path) -> None:
+    """A log file that was moved away is opened anew; one that can't be opened is kept, and that is said."""
+    folder = tmp_path / "log"
+    folder.mkdir()
+    set_up_logging(level="info", file=str(folder / "log"), is_syslog_wanted=False)
+    (folder / "log").rename(folder / "old")
+    reopen_log_files()
+    logger.info("one")
+    assert "one" in (folder / "log").read_text()
+    folder.rename(tmp_path / "gone")
+    reopen_log_files()
+    assert "the log file can't be opened: No such file" in (tmp_path / "gone" / "log").read_text()
+
+
+def test_kept_on_failure(tmp_path: Path) -> None:
+    """Logging that was set up for something that then failed is as it was before."""
+    set_up_logging(level="info", file=str(tmp_path / "old"), is_syslog_wanted=False)
+
+    @kept_on_failure()
+    def fail() -> None:
+        set_up_logging(level="error", file=str(tmp_path / "new"), is_syslog_wanted=False)
+        raise ConfigError(["a problem"])
+
+    with pytest.raises(ConfigError):
+        fail()
+    logger.info("one")
+    assert "one" in (tmp_path / "old").read_text()
+    with kept_on_failure():
+        set_up_logging(level="info", file=str(tmp_path / "new"), is_syslog_wanted=False)
+    logger.info("two")
+    assert "two" in (tmp_path / "new").read_text()
