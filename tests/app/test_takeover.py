@@ -179,6 +179,17 @@ def test_mender_client(mender: OtherClient, server: DevServer) -> None:
     } == info
 
 
+def test_key_of_another_name(mender: OtherClient, server: DevServer) -> None:
+    """A key that ``Security.AuthPrivateKey`` names is used, and none is made beside it."""
+    mender.get_accepted()
+    usual = mender.root / "var/lib/mender/mender-agent.pem"
+    usual.rename(mender.root / "etc/mender/own.pem")
+    conf = {"ServerURL": server.url, "Security": {"AuthPrivateKey": "/etc/mender/own.pem"}}
+    mender.write("etc/mender/mender.conf", json.dumps(conf))
+    assert mender.run("setup", "--from", "mender", "--yes").stdout.endswith(f"accepted by {server.url}\n")
+    assert ([("accepted", {"mac": MAC}, 1)], False) == (seen_by(server), usual.exists())
+
+
 def test_artifact_name_that_is_given(mender: OtherClient) -> None:
     """``--artifact-name`` wins over the database, which need not be readable then."""
     mender.write("var/lib/mender/mender-store", b"damaged")
