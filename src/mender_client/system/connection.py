@@ -100,9 +100,13 @@ def pool_class(
 
         def _dial(self) -> socket.socket:
             if (proxy := self._proxy()) is None:
-                if watch.is_inward_refused:
-                    _refuse_inward(self._dns_host, self.port)
-                return dial(self._dns_host, self.port, seconds=self.timeout, watch=watch)
+                return dial(
+                    self._dns_host,
+                    self.port,
+                    seconds=self.timeout,
+                    watch=watch,
+                    is_inward_refused=watch.is_inward_refused,
+                )
             # imported where there is a proxy: an idle daemon does without the memory
             from .tunnel import dial_through
 
@@ -126,7 +130,9 @@ def pool_class(
     return type(f"Watched{pool.__name__}", (pool,), {"ConnectionCls": WatchedConnection})
 
 
-def dial(host: str, port: int, *, seconds: float | None, watch: Watch) -> socket.socket:
+def dial(
+    host: str, port: int, *, seconds: float | None, watch: Watch, is_inward_refused: bool = False
+) -> socket.socket:
     """Connect to the first address of a host that answers.
 
     Args:
@@ -134,12 +140,17 @@ def dial(host: str, port: int, *, seconds: float | None, watch: Watch) -> socket
         port: the port.
         seconds: the time limit for each address.
         watch: bounds the whole.
+        is_inward_refused: a redirect from outside leads there, so it may not be an address of this device.
 
     Raises:
         OSError: no address answers; what the first one said.
+        NetworkError: it leads into this device.
     """
     first: OSError | None = None
-    for family, kind, protocol, _, address in _resolve(host, port):
+    places = _resolve(host, port)
+    if is_inward_refused:
+        _refuse_inward(host, [str(address[0]) for *_, address in places])
+    for family, kind, protocol, _, address in places:
         limit = watch.limit(seconds)
         sock = socket.socket(family, kind, protocol)
         watch.add(sock)
@@ -156,11 +167,12 @@ def dial(host: str, port: int, *, seconds: float | None, watch: Watch) -> socket
     raise first or socket.gaierror(socket.EAI_NONAME, "no address")
 
 
-def _refuse_inward(host: str, port: int) -> None:
+def _refuse_inward(host: str, addresses: list[str]) -> None:
     """A redirect from outside may not lead into this device by a name either."""
+    # imported when a redirect comes: an idle daemon does without the memory
     from mender_client.core.inward import is_inward
 
-    if any(is_inward(str(address[0])) for *_, address in _resolve(host, port)):
+    if any(is_inward(address) for address in addresses):
         raise NetworkError(f"cannot follow the redirect to {host}: {INWARD}", kind="redirect")
 
 
