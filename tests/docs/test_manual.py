@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
@@ -92,6 +94,41 @@ def test_fish_completes(typed: str, offered: str, tmp_path: Path) -> None:
     script = 'source "$FILE"; complete --do-complete "mender-python-client $TYPED"'
     done = _run(_needs("fish"), "--no-config", "-c", script, FILE=str(file), TYPED=typed, HOME=str(tmp_path))
     assert offered in [line.split("\t")[0] for line in done.stdout.splitlines()], done.stderr
+
+
+@pytest.mark.parametrize(("typed", "offered"), {"chec": "check-update", "artifact ver": "verify"}.items())
+def test_zsh_completes(typed: str, offered: str, tmp_path: Path) -> None:
+    """zsh completes commands and commands of commands, at the terminal."""
+    setup = (
+        f"fpath=({COMPLETIONS}/zsh/site-functions $fpath); autoload -Uz compinit; compinit -u -D; PS1='ready'\"> \"\n"
+    )
+    environment = {"PATH": os.environ["PATH"], "TERM": "dumb", "HOME": str(tmp_path)}
+    ours, theirs = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [_needs("zsh"), "-f", "-i"],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment,
+            start_new_session=True,
+        ) as zsh:
+            os.write(ours, setup.encode())
+            _read_until(ours, "ready> ")
+            os.write(ours, f"mender-python-client {typed}\t".encode())
+            _read_until(ours, offered)
+            zsh.kill()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def _read_until(terminal: int, words: str) -> None:
+    """Read what a terminal shows until the words are there."""
+    shown = ""
+    while words not in shown:
+        assert select.select([terminal], [], [], 20.0)[0], f"{words!r} was not shown: {shown!r}"
+        shown += os.read(terminal, 4096).decode("utf-8", "replace")
 
 
 @pytest.mark.parametrize("program", ["mender-python-client", "mender-devserver"])

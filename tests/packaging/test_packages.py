@@ -17,7 +17,8 @@ from mender_client import __version__
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGING = PROJECT / "packaging"
 SCRIPTS = [*PACKAGING.glob("*-deb"), *PACKAGING.glob("debian/*.post*"), *PROJECT.glob("support/init/mender-*")]
-RECIPE = next(PACKAGING.glob("yocto/**/*.bb"))
+# none in an unpacked sdist, whose digest is in there
+RECIPES = [*PACKAGING.glob("yocto/**/*.bb")]
 BUILDROOT = PACKAGING / "buildroot"
 
 
@@ -47,19 +48,21 @@ def test_purging_knows_every_file_of_the_client() -> None:
     assert names == removed
 
 
-def test_the_recipe_is_of_this_version_and_licence() -> None:
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_the_recipe_is_of_this_version_and_licence(recipe: Path) -> None:
     """The Yocto recipe is named after the version, and knows the licence's digest."""
-    assert f"mender-python-client_{__version__}.bb" == RECIPE.name
+    assert f"mender-python-client_{__version__}.bb" == recipe.name
     digest = hashlib.md5((PROJECT / "LICENSE").read_bytes()).hexdigest()
-    assert f'LIC_FILES_CHKSUM = "file://LICENSE;md5={digest}"' in RECIPE.read_text().splitlines()
-    assert re.search(r'^SRC_URI\[sha256sum\] = "[0-9a-f]{64}"$', RECIPE.read_text(), re.MULTILINE)
+    assert f'LIC_FILES_CHKSUM = "file://LICENSE;md5={digest}"' in recipe.read_text().splitlines()
+    assert re.search(r'^SRC_URI\[sha256sum\] = "[0-9a-f]{64}"$', recipe.read_text(), re.MULTILINE)
 
 
-def test_the_linter_of_recipes_finds_nothing() -> None:
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_the_linter_of_recipes_finds_nothing(recipe: Path) -> None:
     """oelint-adv has neither errors nor warnings for the layer."""
     if importlib.util.find_spec("oelint_adv") is None:
         pytest.skip("oelint-adv is not installed")
-    files = [str(RECIPE), *map(str, PACKAGING.glob("yocto/*/conf/layer.conf"))]
+    files = [str(recipe), *map(str, PACKAGING.glob("yocto/*/conf/layer.conf"))]
     command = [sys.executable, "-m", "oelint_adv", "--release", "scarthgap", "--hide", "info", *files]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert [] == re.findall(r"^.*:(?:error|warning):.*$", done.stdout + done.stderr, re.MULTILINE)
@@ -89,8 +92,8 @@ def test_every_package_has_the_scripts_of_the_device() -> None:
     """Debian, Yocto and Buildroot install identity, inventory, sub-updater and units from support/."""
     texts = {
         "debian": "".join(file.read_text() for file in (PACKAGING / "debian").iterdir() if file.is_file()),
-        "yocto": RECIPE.read_text(),
         "buildroot": next(BUILDROOT.glob("package/*/*.mk")).read_text(),
+        **{recipe.name: recipe.read_text() for recipe in RECIPES},
     }
     wanted = [
         "support/identity",
@@ -99,7 +102,7 @@ def test_every_package_has_the_scripts_of_the_device() -> None:
         *(f"support/systemd/{unit}" for unit in units()),
     ]
     missing = {name: [one for one in wanted if one not in text] for name, text in texts.items()}
-    assert {"debian": [], "yocto": [], "buildroot": []} == missing
+    assert {name: [] for name in texts} == missing
 
 
 def units() -> list[str]:
