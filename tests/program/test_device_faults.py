@@ -128,7 +128,7 @@ WRONG_CONFIGURATIONS = {
     "number as text": ('{"ServerURL":"http://a","TenantToken":7}', "TenantToken: must be a text"),
     "no group": ('{"ServerURL":"http://a","HttpsClient":7}', "HttpsClient: must be an object"),
     "no certificate": ('{"ServerURL":"https://a","ServerCertificate":"/none"}', "ServerCertificate: cannot load"),
-    "pkcs11": ('{"ServerURL":"http://a","Security":{"AuthPrivateKey":"pkcs11:x"}}', "is not supported"),
+    "pkcs11": ('{"ServerURL":"http://a","Security":{"AuthPrivateKey":"pkcs11:"}}', "AuthPrivateKey: it names no key"),
 }
 
 
