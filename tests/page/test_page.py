@@ -73,7 +73,7 @@ def test_whole_round(browser: Browser, server: DevServer, tmp_path: Path, size: 
             page.get_by_label("Choose Artifacts").set_input_files(write_release(tmp_path, name))
             expect(card(page, "artifacts", name)).to_contain_text("for board-x")
 
-        server.add_fault(Fault(kind="artifact", bytes_per_second=300_000))
+        server.add_fault(Fault(kind="artifact", bytes_per_second=200_000))
         button(page, "New deployment").click()
         page.get_by_role("combobox", name="Artifact").select_option("release-2")
         page.get_by_label("these devices").check()
