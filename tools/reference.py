@@ -22,7 +22,8 @@ from grammar import common_options, forms, help_text, own_arguments, usage, walk
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "src"))
 
-from mender_client.app.cli import PROGRAM, build_parser  # noqa: E402 - the checkout's own package
+from mender_client.app.cli import build_parser  # noqa: E402
+from mender_client.app.commands import PROGRAM  # noqa: E402 - the checkout's own package
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS  # noqa: E402
 from mender_client.app.config.schema import build_schema  # noqa: E402
 
