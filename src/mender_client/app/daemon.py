@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -173,6 +174,8 @@ class _Daemon:
         else:
             old, self._world = self._world, world  # first of all: a signal must find one that is open
             old.close()
+            del old
+            gc.collect()  # the old world's parts hold each other; at rest nothing else would look for them
             _logger.info("the configuration is read again; command line and data folder stay as they are")
         if self._notifier is not None:
             self._notifier.ready()
