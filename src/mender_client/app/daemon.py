@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from mender_client import __version__
 from mender_client.core.ports import KeyStore
@@ -25,8 +26,10 @@ from .devicekey import device_key, prepare_key
 from .exitcodes import ExitCode
 from .logs import kept_on_failure, reopen_log_files
 from .paths import Paths
-from .progress import ProgressBar
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from .progress import ProgressBar
 
 _logger = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ def run_daemon(
             _logger.info("made a new device key: %s", key.location)
         watch = make_watch()
         _check_watchdog(watch, config)
-        progressed = ProgressBar(sys.stderr) if is_watched else None
+        progressed = _progress_bar() if is_watched else None
 
         def make_world(config: Config, key: KeyStore, situation: Situation) -> World:
             world = assemble(config, paths, key=key, progressed=progressed, watch=watch.knowing(situation))
@@ -91,6 +94,12 @@ def run_daemon(
     finally:
         lock.release()
     return ExitCode.DONE
+
+
+def _progress_bar() -> ProgressBar:
+    from .progress import ProgressBar  # a daemon that nobody watches does without the memory
+
+    return ProgressBar(sys.stderr)
 
 
 def _check_scripts(paths: Paths) -> None:
