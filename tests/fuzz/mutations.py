@@ -106,7 +106,7 @@ def mutate_value(rng: random.Random, value: Any) -> Any:
             case 0:
                 del changed[at]
             case 1:
-                changed = changed * rng.choice((2, 200))
+                changed = changed * (rng.choice((2, 200)) if len(changed) < 1000 else 1)
             case _:
                 changed[at] = mutate_value(rng, changed[at])
         return changed

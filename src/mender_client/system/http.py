@@ -7,7 +7,6 @@ what may be repeated, and where the token may go, is decided by us.
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -169,7 +168,7 @@ class HttpTransport:
             for _ in range(MAXIMUM_REDIRECTS + 1):
                 response = self._within_total(lambda: self._start("GET", url, asked, b""))  # noqa: B023 - called at once
                 if response.status not in REDIRECTS:
-                    return HttpBody(response, url, self._watch.stream, self._witness.doubt)
+                    return HttpBody(response, url, self._watch, self._witness.doubt, piece_seconds=self._timeouts.total)
                 location = response.headers.get("location", "")
                 response.close()
                 url = self._follow(url, location)
@@ -281,14 +280,16 @@ class HttpBody:
     of a gigabyte that saves more than half of the processor's work. Any other one takes the long way.
     """
 
-    def __init__(self, response: Any, url: str, stream: io.BufferedReader | None, doubt: Doubt) -> None:
+    def __init__(self, response: Any, url: str, watch: Watch, doubt: Doubt, *, piece_seconds: float) -> None:
         self._response = response
         self._url = url
+        self._watch = watch
+        self._piece_seconds = piece_seconds
         self._doubt = doubt
         self.status: int = response.status
         self.headers: Mapping[str, str] = _lower(response.headers)
         self._left = None if "transfer-encoding" in self.headers else parse_content_length(self.headers)
-        self._stream = stream if self._left is not None else None
+        self._stream = watch.stream if self._left is not None else None
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer as far as bytes are there, without waiting for it to be full; 0 at the end.
@@ -306,6 +307,14 @@ class HttpBody:
             return count
 
     def _read_the_long_way(self, buffer: memoryview) -> int:
+        # what stands between two pieces and behind the last one, sizes and trailers, could go on for ever
+        self._watch.deadline = time.monotonic() + self._piece_seconds
+        try:
+            return self._read_piece(buffer)
+        finally:
+            self._watch.deadline = None
+
+    def _read_piece(self, buffer: memoryview) -> int:
         if hasattr(self._response, "read1"):
             chunk = self._response.read1(len(buffer))
         else:  # urllib3 1.26 waits for all that it is asked for, and what a broken connection takes would be lost
