@@ -102,7 +102,7 @@ def test_faults_and_settings_by_command_line(tmp_path: Path) -> None:
         )
         assert "no fault is left\n" == run(tmp_path, "fault", "clear")[1]
         assert 204 == gadget.poll().status
-        settings = run_json(tmp_path, "settings", "v2=true", "rate_limit=1/60", "clock_offset_seconds=-5")
+        settings = run_json(tmp_path, "settings", "v2=true", "rate-limit=1/60", "clock_offset_seconds=-5")
         assert (True, "1/60", -5.0) == (settings["v2"], settings["rate_limit"], settings["clock_offset_seconds"])
         assert [204, 429] == [gadget.poll().status for _ in range(2)]
         assert run_json(tmp_path, "settings", "rate_limit=null")["rate_limit"] is None

@@ -168,6 +168,23 @@ def test_answers_are_copies(server: DevServer, gadget: Gadget) -> None:
     assert {"mac": "02:00:00:00:00:01"} == server.devices()[0].identity
 
 
+def test_types_without_a_name(server: DevServer, tmp_path: Path) -> None:
+    """Device types are given together with a name, or they would be ignored in silence."""
+    with pytest.raises(ServerError, match="cannot use device_types without artifact_name"):
+        server.upload(tmp_path / "any", device_types=["board"])
+
+
+def test_given_names_survive_a_stop(server: DevServer, tmp_path: Path) -> None:
+    """A server that is stopped and started again still offers a file under the name that it was given."""
+    path = tmp_path / "real.mender"
+    path.write_bytes(b"no Artifact")
+    server.upload(path, artifact_name="given", device_types=["board"])
+    before = server.artifacts()
+    server.stop()
+    server.start()
+    assert before == server.artifacts()
+
+
 @pytest.mark.parametrize("content", [b"", b"x" * 5000])
 def test_broken_artifact_is_refused_at_upload(server: DevServer, tmp_path: Path, content: bytes) -> None:
     """What has no Artifact's header isn't offered by mistake …"""

@@ -140,3 +140,10 @@ def test_planted_link(tmp_path: Path) -> None:
     (tmp_path / "journal.json").symlink_to(tmp_path / "victim")
     with pytest.raises(StorageError, match=r"cannot read .*journal\.json: .*; it must not be a symbolic link"):
         JsonJournal(tmp_path / "journal.json").load()
+
+
+def test_long_word_in_the_document(tmp_path: Path) -> None:
+    """What is wrong with a document is said in one line, whatever stands in it."""
+    path = tmp_path / "journal.json"
+    path.write_text('{"schema": 1, "outbox": [], "outcomes": [], "update": {"state": "' + "x" * 70_000 + '"}}')
+    assert len(JsonJournal(path).peek()[1]) <= 200

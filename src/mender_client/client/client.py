@@ -197,7 +197,12 @@ class Client:
         update = self._parts.journal.load().update_of(deployment_id)
         since = f" since {update.since}" if update is not None else ""
         which = f"deployment {deployment_id}" if deployment_id else "an unknown deployment (the lock holds no id)"
-        _logger.info("%s is in the sub-updater's hands%s; waiting until the lock is gone", which, since)
+        _logger.info(
+            "%s is in the sub-updater's hands%s; waiting until the lock is gone (update.lock in the data folder; where "
+            "nothing will come any more, 'mender-python-client report --failure' ends it)",
+            which,
+            since,
+        )
 
     def _is_done_with(self, deployment_id: str, record: Record) -> bool:
         """The sub-updater has said how it went: see that the server hears it and that the lock goes."""

@@ -104,6 +104,8 @@ class Artifacts:
         for path in self.folder.glob("*.part"):
             path.unlink()
         for path in sorted(self.folder.glob("*.mender"), key=lambda one: one.stat().st_mtime):
+            if path.stem in self._artifacts:
+                continue  # this server was stopped and starts again: it may be offered under a given name
             try:
                 self._artifacts[path.stem] = describe(path, read_names(path))
             except ServerError:

@@ -252,7 +252,8 @@ def _fault_fields(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _settings(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str]:
-    wanted = {name: _setting(value) for name, value in (_split(one, "=") for one in arguments.settings)}
+    given = (_split(one, "=") for one in arguments.settings)
+    wanted = {name.replace("-", "_"): _setting(value) for name, value in given}
     settings = contact.call("PATCH", "/settings", wanted) if wanted else contact.call("GET", "/settings")
     return settings, table([(name, _value(value), NAMES[name]) for name, value in settings.items()])
 

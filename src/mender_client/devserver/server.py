@@ -177,8 +177,10 @@ class DevServer:
             device_types: with ``artifact_name``: what it is for.
 
         Raises:
-            ServerError: 400 when the file can't be read or isn't an Artifact.
+            ServerError: 400 when the file can't be read or isn't an Artifact, or for types without a name.
         """
+        if device_types and not artifact_name:
+            raise ServerError("cannot use device_types without artifact_name: the Artifact says them", status=400)
         names = Names(artifact_name, tuple(device_types)) if artifact_name else None
         part = self._world.artifacts.new_part()
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mender_client.core.document import decode_record, encode_record
 from mender_client.core.record import Record
+from mender_client.core.wire import printable
 from mender_client.errors import BusyError
 
 from .files import open_own, storage_error, write_atomic
@@ -55,7 +56,7 @@ class JsonJournal:
         try:
             return self._read(), ""
         except ValueError as error:
-            return Record(), str(error)
+            return Record(), printable(str(error))
 
     def _read(self) -> Record:
         """Read the document; whatever is wrong with its content is a ValueError."""
@@ -96,7 +97,7 @@ class JsonJournal:
             try:
                 old = self._read()
             except ValueError as error:
-                self._set_aside(str(error))
+                self._set_aside(printable(str(error)))
                 old = Record()
             new = change(old)
             if new != old:
