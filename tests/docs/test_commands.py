@@ -81,7 +81,7 @@ def test_named_files_are_there(page: Path) -> None:
     """Every file of the project that a document names in code is there."""
     roots = ("src/", "support/", "demo/", "tests/", "benchmarks/", "tools/", "docs/", "core/", "client/", "system/")
     named = {
-        word.rstrip("/")
+        word.partition("::")[0].rstrip("/")
         for line in typed(page)
         for word in line.split()
         if word.startswith((*roots, "app/", "installers/")) and "*" not in word
