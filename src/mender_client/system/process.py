@@ -246,7 +246,7 @@ class SystemProcesses:
             os.close(reason)
             os.close(told)
         process.returncode = 0  # not ours to wait for: init adopts it when we exit
-        return self._identify(process.pid) or Hands(process.pid, self._boot_id(), 0)
+        return self._identify(process.pid) or Hands(process.pid, self.boot_id(), 0)
 
     def has_spawned(self) -> bool:
         """Whether the file for a program's output is there; when in doubt it is."""
@@ -258,17 +258,13 @@ class SystemProcesses:
             return True
         return True
 
-    def boot_id(self) -> str:
-        """Which boot this is; empty when the kernel doesn't tell."""
-        return self._boot_id()
-
     def is_alive(self, hands: Hands) -> bool:
         """Whether that very process runs: same boot, same pid, same start time, and no zombie."""
-        return hands.boot_id == self._boot_id() and self._identify(hands.pid) == hands
+        return hands.boot_id == self.boot_id() and self._identify(hands.pid) == hands
 
     def age_seconds(self, hands: Hands) -> float:
         """How long ago that process was started, whether it still runs or not; 0 when that was in another boot."""
-        return hands.age_seconds(self._boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
+        return hands.age_seconds(self.boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
 
     def find(self, variable: str, value: str) -> Hands | None:
         """A running process whose environment holds the variable with the value, as far as we may look."""
@@ -292,9 +288,10 @@ class SystemProcesses:
         except OSError:
             return None
         state, start_time = fields[0], fields[19]
-        return None if state in "ZX" else Hands(pid, self._boot_id(), int(start_time))
+        return None if state in "ZX" else Hands(pid, self.boot_id(), int(start_time))
 
-    def _boot_id(self) -> str:
+    def boot_id(self) -> str:
+        """Which boot this is; empty when the kernel doesn't tell."""
         try:
             return (self._proc / "sys/kernel/random/boot_id").read_text("ascii").strip()
         except OSError:
