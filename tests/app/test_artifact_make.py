@@ -268,7 +268,7 @@ WRONG: dict[str, tuple[int, str]] = {
     f"{WRITE_ROOTFS} -f fifo": (1, "cannot read fifo: it isn't a regular file"),
     f"{WRITE_ROOTFS} -f rootfs.img -k key.pub": (1, "cannot sign with key.pub"),
     f"{WRITE_ROOTFS} -f rootfs.img -k gone.pem": (1, "cannot read the key gone.pem: No such file"),
-    f"{WRITE_MODULE} -f rootfs.img sub/rootfs.img": (1, "'rootfs.img' twice"),
+    f"{WRITE_MODULE} -f rootfs.img sub/rootfs.img": (1, "two files named rootfs.img"),
     f"{WRITE_MODULE} -s ArtifactInstall_Enter_10 sub/ArtifactInstall_Enter_10": (1, "two scripts named"),
     f"{WRITE_MODULE} -s sub/ArtifactInstall_Enter_99": (1, "cannot read sub/ArtifactInstall_Enter_99: No such file"),
     f"{WRITE_MODULE} -m gone.json": (1, "cannot read gone.json: No such file"),

@@ -103,7 +103,7 @@ def _write(
         compression=Compression(options.compression),
         checksum_key=checksum_key,
     )
-    sources = [_source(file) for file in options.file]
+    sources = _sources(options.file)
     output = Path(options.output_path)
     _refuse_overwriting(output, [*options.file, *options.script, options.meta_data, options.key])
     passphrase = passphrase_of(options.passphrase_file)
@@ -152,6 +152,16 @@ def _scripts(files: Sequence[str]) -> dict[str, bytes]:
         except OSError as error:
             raise StorageError(f"cannot read {file}: {error.strerror}; check its owner and mode") from error
     return scripts
+
+
+def _sources(files: Sequence[str]) -> list[PayloadSource]:
+    sources = [_source(file) for file in files]
+    names = [source.name for source in sources]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ArtifactError(
+            f"cannot write the Artifact: there are two files named {twice}, and a payload keeps names only; rename one"
+        )
+    return sources
 
 
 def _source(file: str) -> PayloadSource:

@@ -33,7 +33,7 @@ from .manifest import (
     parse_manifest,
 )
 from .names import NameSet, check_file_name
-from .refusal import refusal, shown
+from .refusal import no_artifact, refusal, shown
 from .stream import Readable
 from .tar import Member, TarReader
 from .values import FORMAT_VERSION, File, Header
@@ -231,7 +231,11 @@ class ArtifactReader:
         return replace(header, payload=replace(header.payload, files=files))
 
     def _prove_header(self) -> Header:
-        version = self._read_small(self._expect(VERSION), _SMALL_FILE_BYTES)
+        try:
+            first = self._expect(VERSION)
+        except ArtifactError as error:
+            raise no_artifact(error) from error
+        version = self._read_small(first, _SMALL_FILE_BYTES)
         check_format(version)
         content = self._read_small(self._expect(MANIFEST), self._limits.manifest_bytes)
         member = self._tar.next_member()

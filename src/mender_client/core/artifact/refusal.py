@@ -8,6 +8,7 @@ from __future__ import annotations
 from mender_client.errors import ArtifactError
 
 _SHOWN_CHARACTERS = 80
+_PREFIX = "cannot accept the Artifact: "
 
 
 def refusal(reason: str, *, remedy: str = "build it anew and upload it again") -> ArtifactError:
@@ -20,7 +21,19 @@ def refusal(reason: str, *, remedy: str = "build it anew and upload it again") -
     Returns:
         The error, ready to be raised.
     """
-    return ArtifactError(f"cannot accept the Artifact: {reason}; {remedy}")
+    return ArtifactError(f"{_PREFIX}{reason}; {remedy}")
+
+
+def no_artifact(error: ArtifactError) -> ArtifactError:
+    """Build the error for a file that doesn't even begin as an Artifact: most likely it is another file.
+
+    Args:
+        error: what was found wrong with its first member.
+    """
+    reason = str(error).removeprefix(_PREFIX).rpartition("; ")[0]
+    return refusal(
+        f"this is no Mender Artifact, or a damaged one: {reason}", remedy="check that the right file was uploaded"
+    )
 
 
 def shown(name: str) -> str:
