@@ -135,6 +135,21 @@ def test_torn_line(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Pat
     assert ["deployment d1 begins", "after the restart"] == texts(log)
 
 
+def test_what_report_says_stands_once(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
+    """The reason of a failure is recorded, and the same line in the sub-updater's output is left out."""
+    log.begin("d1")
+    logger.error("the sub-updater reports failure: no room on B")
+    log.end()
+    output = (
+        "2026-11-23T10:00:00Z ERROR   deployment d1: the sub-updater reports failure: no room on B\n"
+        "2026-11-23T10:00:00Z WARNING another line of the client\n"
+        "it said: no room on B\n"
+    )
+    (tmp_path / "sub-updater.log").write_text(output)
+    assert [*texts(log)[:2], *output.splitlines()[1:]] == texts(log)
+    assert 4 == len(texts(log))
+
+
 def test_zones(log: DeploymentLogFile, tmp_path: Path) -> None:
     """Time stamps of any zone are understood."""
     log.begin("d1")

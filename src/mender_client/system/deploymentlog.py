@@ -8,6 +8,7 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -20,6 +21,9 @@ from .clock import EARLIEST_PLAUSIBLE_TIME
 from .files import open_own, remove_file, storage_error
 
 _logger = logging.getLogger(__name__)
+_LAST_LINES = 20
+_CLIENT_LINE = re.compile(r"\S+Z (INFO|WARNING|ERROR) ")
+"""How a line of ours begins on a program's standard error."""
 _MAXIMUM_READ_BYTES = 2 * 1024 * 1024
 _LARGEST_LOG_BYTES = 1024 * 1024
 _KEPT_HEAD_BYTES = 64 * 1024
@@ -119,16 +123,22 @@ class DeploymentLogFile(logging.Handler):
             raise storage_error("write", self._path, error) from error
 
     def messages(self, deployment_id: str) -> Iterator[LogMessage]:
-        """What was recorded of this deployment, then what the sub-updater wrote, each line as a message of its own."""
+        """What was recorded of this deployment, then what the sub-updater wrote, each line as a message of its own.
+
+        What ``report`` says is recorded, and stands in the sub-updater's output as well: once is enough.
+        """
         if self._recorded_id() not in (deployment_id, None):
             return
         last = datetime.now(timezone.utc)
+        said: deque[str] = deque(maxlen=_LAST_LINES)
         for message in self._recorded():
             last = message.timestamp
+            said.append(message.message)
             yield message
         for line in _lines(self._sub_updater_log):
             text = line.decode("utf-8", "replace").strip()
-            if text:
+            is_ours = _CLIENT_LINE.match(text) and any(text.endswith(one) for one in said)
+            if text and not is_ours:
                 yield LogMessage(last, "info", text)
 
     def _recorded(self) -> Iterator[LogMessage]:
