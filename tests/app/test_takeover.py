@@ -142,7 +142,7 @@ def test_archived_client(archived: OtherClient, server: DevServer) -> None:
     key = archived.text("var/lib/mender/mender-agent.pem")
     done = archived.run("setup", "--from", "archived", "--yes")
     assert (0, "") == (done.returncode, done.stderr)
-    assert done.stdout.endswith(f"written\ndevice type board, Artifact release-3\naccepted by {server.url}\n")
+    assert f"\nok       authorisation   accepted by {server.url}\n" in done.stdout
     assert 2 == archived.run("check-update").returncode
     assert [("accepted", {"mac": [MAC]}, 1)] == [
         (one.status, one.identity, len(one.auth_sets)) for one in server.devices()
@@ -186,7 +186,8 @@ def test_key_of_another_name(mender: OtherClient, server: DevServer) -> None:
     usual.rename(mender.root / "etc/mender/own.pem")
     conf = {"ServerURL": server.url, "Security": {"AuthPrivateKey": "/etc/mender/own.pem"}}
     mender.write("etc/mender/mender.conf", json.dumps(conf))
-    assert mender.run("setup", "--from", "mender", "--yes").stdout.endswith(f"accepted by {server.url}\n")
+    done = mender.run("setup", "--from", "mender", "--yes")
+    assert f"\nok       authorisation   accepted by {server.url}\n" in done.stdout
     assert ([("accepted", {"mac": MAC}, 1)], False) == (seen_by(server), usual.exists())
 
 

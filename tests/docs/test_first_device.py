@@ -88,7 +88,7 @@ def test_three_commands(shell: Shell, server: subprocess.Popen[bytes]) -> None:
     _, set_up, accept = commands()
     done = shell.run(set_up)
     assert (0, "") == (done.returncode, done.stderr)
-    assert "has not accepted this device; accept it there\n" in done.stdout
+    assert "\nwarning  authorisation   not accepted: pending" in done.stdout
     assert 0 == shell.run(accept).returncode
     assert time.monotonic() - started < 60
     (device,) = json.loads(shell.run("mender-devserver devices --json").stdout)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ class Ward:
         """The data folder."""
         return self.root / "var/lib/mender"
 
+    def files(self) -> dict[Path, tuple[bytes, int]]:
+        """Every file with its content and its time."""
+        found = (path for path in self.root.rglob("*") if path.is_file())
+        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
+
     def write(self, name: str, text: str, mode: int = 0o644) -> Path:
         """Write a file of the device."""
         path = self.root / name
@@ -70,6 +76,19 @@ class Ward:
         given = {name: value for name, value in {**usual, **keys}.items() if value is not None}
         self.write("etc/mender/mender.conf", json.dumps(given), 0o600)
 
+    @contextmanager
+    def nobody_accepts(self) -> Iterator[None]:
+        """While in here a new key or identity waits for acceptance."""
+        self.server.auto_accept = False
+        yield
+        self.server.auto_accept = True
+
+    def client(self, *words: str) -> int:
+        """Call the client: the exit code; what it prints is dropped."""
+        code = main(["--root", str(self.root), *words])
+        self._capsys.readouterr()
+        return code
+
     def examine(self) -> tuple[int, list[dict[str, str]]]:
         """Call the doctor: the exit code and the findings."""
         code = main(["--root", str(self.root), "doctor", "--json"])
@@ -92,11 +111,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 
 @pytest.fixture(autouse=True)
-def kept_logging() -> Iterator[None]:
-    """The program sets up logging for its process; the tests of a process share it."""
+def kept_process() -> Iterator[None]:
+    """The program sets up logging and the umask of its process; the tests of a process share them."""
     logger = logging.getLogger("mender_client")
     before = logger.handlers, logger.level, logger.propagate
+    umask = os.umask(0o022)
+    os.umask(umask)
     yield
+    os.umask(umask)
     logger.handlers, logger.propagate = before[0], before[2]
     logger.setLevel(before[1])
 
@@ -109,7 +131,7 @@ def ward(
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     ward = Ward(tmp_path / "device", served, capsys)
-    ward.examine()
+    ward.client("check-update")
     yield ward
     served.clear_faults()
     served.clock_offset_seconds = 0.0

@@ -24,7 +24,7 @@ from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses
 from system.authority import DAY, NOW, Authority, Pair
 from system.rawserver import RawServer
-from system.tmpfs import fill, make_read_only, small_disk
+from system.tmpfs import empty, fill, make_read_only, make_writable, small_disk
 
 from .conftest import Ward
 
@@ -37,6 +37,20 @@ def test_a_healthy_device(ward: Ward) -> None:
     assert 0 == code
     assert ["daemon"] == [one["check"] for one in findings if one["verdict"] in ("warning", "fault")]
     assert list(CHECKS) == list(dict.fromkeys(one["check"] for one in findings))
+
+
+def test_it_only_looks(ward: Ward) -> None:
+    """Nothing on the device changes, also where the daemon would note who was accepted, or who is asking now."""
+    ward.data.joinpath("journal.json").unlink()
+    before = ward.files()
+    ward.examine()
+    assert before == ward.files()
+    ward.client("check-update")
+    with ward.nobody_accepts():
+        ward.make_key()
+        before = ward.files()
+        assert "identity" in ward.faults()
+    assert before == ward.files()
 
 
 def test_for_people(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,9 +124,8 @@ def dead_sub_updater(ward: Ward) -> Callable[[], object]:
     lock = ward.write("var/lib/mender/update.lock", f"{DEPLOYMENT}\n")
 
     def mend() -> None:
-        main(["--root", str(ward.root), "report", "--failure", "--timeout", "1"])
+        ward.client("report", "--failure", "--timeout", "1")
         lock.unlink(missing_ok=True)
-        ward.examine()
 
     return mend
 
@@ -218,11 +231,8 @@ def test_another_device_has_the_identity(ward: Ward) -> None:
     """A key that the server doesn't know on an identity that it knows: a duplicate is named as what it may be."""
     ward.make_key()
     ward.data.joinpath("journal.json").unlink()
-    ward.server.auto_accept = False
-    try:
+    with ward.nobody_accepts():
         _, findings = ward.examine()
-    finally:
-        ward.server.auto_accept = True
     (said,) = [one for one in findings if one["check"] == "authorisation"]
     assert ("warning", True) == (said["verdict"], "duplicate" in said["found"])
 
@@ -230,24 +240,35 @@ def test_another_device_has_the_identity(ward: Ward) -> None:
 def test_the_device_asks_as_something_else(ward: Ward) -> None:
     """A key that was replaced since the server accepted the device is named with its cause."""
     ward.make_key()
-    ward.server.auto_accept = False
-    try:
-        ward.examine()
+    with ward.nobody_accepts():
         faults = ward.faults()
-    finally:
-        ward.server.auto_accept = True
     assert "was replaced" in faults["identity"]
     assert "asks as something else" in faults["authorisation"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_looks_at_the_device_of_another_user(ward: Ward) -> None:
+    """Where the data folder belongs to another user, root is told to look as that user before anything is changed."""
+    os.chown(ward.data, 4321, 4321)
+    said = ward.faults()["permissions"]
+    assert "belongs to user 4321 -> if the client runs as that user" in said
+    assert f"chown -R root {ward.data}" in said
+    os.chown(ward.data, 0, 0)
+    assert {} == ward.faults()
 
 
 # -- disks ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"), [(fill, "free some space"), (make_read_only, "make the file system writable")]
+    ("spoil", "mend", "words"),
+    [
+        (fill, empty, "free some space"),
+        (make_read_only, make_writable, "make the file system writable"),
+    ],
 )
-def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], words: str) -> None:
-    """A full and a read-only data folder are named for what they are."""
+def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], mend: Callable[[Path], None], words: str) -> None:
+    """A full and a read-only data folder are named for what they are, and the remedy works."""
     disk = ward.root / "disk"
     with small_disk(disk, kib=32 * 1024):
         shutil.copytree(ward.data, disk, dirs_exist_ok=True)
@@ -256,6 +277,8 @@ def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], words: str) -> No
         assert {} == ward.faults()
         spoil(disk)
         assert words in ward.faults()["data folder"]
+        mend(disk)
+        assert {} == ward.faults()
 
 
 # -- certificates and proxies -----------------------------------------------------------------------------------
@@ -274,11 +297,13 @@ def shown(ward: Ward, pair: Pair, authority: Authority) -> Iterator[None]:
 
 
 def test_an_expired_certificate(ward: Ward) -> None:
-    """The certificate, whose it is, its date and the remedy are named."""
+    """The certificate, whose it is, its date and the remedy are named; it is gone when the certificate is renewed."""
     authority = Authority(ward.root / "ca")
     pair = authority.issue("127.0.0.1", start=NOW - 9 * DAY, end=NOW - DAY)
     with shown(ward, pair, authority):
         assert "it has expired -> renew it" in ward.faults()["TLS"]
+    with shown(ward, authority.issue("127.0.0.1"), authority):
+        assert "TLS" not in ward.faults()
 
 
 def test_the_certificate_of_another_host(ward: Ward) -> None:
@@ -309,6 +334,9 @@ def test_a_proxy_that_refuses(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> No
         said = ward.faults()["proxy"]
     assert "407" in said
     assert "hush" not in said
+    monkeypatch.delenv("https_proxy")
+    ward.configure()
+    assert {} == ward.faults()
 
 
 def test_a_proxy_that_is_no_address(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:

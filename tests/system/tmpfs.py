@@ -32,6 +32,16 @@ def fill(folder: Path) -> None:
             pass
 
 
+def empty(folder: Path) -> None:
+    """Give the bytes back that ``fill`` has used."""
+    (folder / "ballast").unlink()
+
+
 def make_read_only(folder: Path) -> None:
     """Remount the disk read-only."""
     subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True, capture_output=True)
+
+
+def make_writable(folder: Path) -> None:
+    """Remount the disk for reading and writing."""
+    subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True, capture_output=True)

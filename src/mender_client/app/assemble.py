@@ -120,6 +120,7 @@ def assemble(
     paths: Paths,
     *,
     key: KeyStore | None = None,
+    journal: JsonJournal | None = None,
     timeouts: Timeouts | None = None,
     progressed: Callable[[Progress], None] | None = None,
     device: Device | None = None,
@@ -132,6 +133,7 @@ def assemble(
         config: the settings.
         paths: where everything lies.
         key: the device key; None: the configured one, without a passphrase.
+        journal: the client's memory; None: the one on disk.
         timeouts: the time limits of the network; None: the usual ones.
         progressed: shows how far a download is; None writes log lines.
         device: says what this device is; None: its scripts and files.
@@ -156,7 +158,7 @@ def assemble(
         proxies=_proxies(os.environ),
     )
     device = device or scripted_device(config, paths, clock, watch)
-    journal = JsonJournal(paths.journal)
+    journal = journal or JsonJournal(paths.journal)
     keys = key or device_key(config, paths)
     session = Session(
         transport=transport,

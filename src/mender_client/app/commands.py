@@ -192,20 +192,18 @@ def _bootstrap(options: argparse.Namespace) -> ExitCode:
 
 
 def _setup(options: argparse.Namespace) -> ExitCode:
+    from .doctor import give_verdict
+    from .logs import set_up_logging
     from .setup.options import wishes_of
     from .setup.run import set_up
 
     paths = _paths(options)
     passphrase = _passphrase(options, paths)
     code = set_up(wishes_of(options), paths, passphrase, is_agreed=options.yes)
-    if code is not ExitCode.DONE:
-        return code
-    options.log_level = options.log_level or "warning"  # the verdict says what matters
-    config, paths = _start(options)
-    from .devicekey import device_key
-    from .verdict import give_verdict
-
-    return give_verdict(config, paths, device_key(config, paths, passphrase))
+    if code is ExitCode.DONE:  # whatever the verdict says: what was asked for is written
+        set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
+        give_verdict(paths, passphrase=passphrase)
+    return code
 
 
 def _show_artifact(options: argparse.Namespace) -> ExitCode:

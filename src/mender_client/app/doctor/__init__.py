@@ -5,6 +5,6 @@ of the tables; ``docs/guide/troubleshooting.md`` has an entry for each of them.
 """
 
 from .findings import Finding, Verdict
-from .report import CHECKS, run_doctor
+from .report import CHECKS, give_verdict, run_doctor
 
-__all__ = ["CHECKS", "Finding", "Verdict", "run_doctor"]
+__all__ = ["CHECKS", "Finding", "Verdict", "give_verdict", "run_doctor"]

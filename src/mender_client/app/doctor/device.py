@@ -22,6 +22,7 @@ from .findings import Look, fault, ok, parted, skipped, warning
 from .patient import Patient
 
 UNIT = "mender-python-client.service"
+_START, _DAEMON = f"'systemctl start {UNIT}'", "'mender-python-client daemon', or the script of your init system"
 _LONG_SECONDS = 3600.0
 _NOBODYS = frozenset({"unknown", "none", "null", "default", "default string", "to be filled by o.e.m.", "serial"})
 """What boards say that nobody has given a number of their own."""
@@ -39,6 +40,7 @@ def identity(patient: Patient) -> Iterator[Look]:
         yield fault(*parted(str(error), f"correct {script}"))
         return
     shared = _shared_values(said)
+    _ = patient.refusal  # the guard compares when the server is asked
     if shared:
         yield fault(
             f"{said.id_data}: {shared} is what other devices may say as well; devices of the same identity are one "
@@ -142,12 +144,16 @@ def daemon(patient: Patient) -> Iterator[Look]:
     elif LockFile(patient.paths.update_lock).read() is not None:
         yield ok("does not run while the sub-updater is at work; it is started again at the end")
     else:
-        yield warning("does not run", f"start it: 'systemctl start {UNIT}', or 'mender-python-client daemon'")
+        yield warning("does not run", f"start it: {_START if _has_systemd(patient) else _DAEMON}")
+
+
+def _has_systemd(patient: Patient) -> bool:
+    return patient.paths.root == Path("/") and Path("/run/systemd/system").is_dir()
 
 
 def service(patient: Patient) -> Iterator[Look]:
     """The service manager starts the client at boot."""
-    if patient.paths.root != Path("/") or not Path("/run/systemd/system").is_dir():
+    if not _has_systemd(patient):
         yield skipped("no systemd here")
         return
     remedy = f"install it with 'mender-python-client setup', and 'systemctl enable {UNIT}'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,14 @@ def configuration(patient: Patient) -> Iterator[Look]:
 
 def permissions(patient: Patient) -> Iterator[Look]:
     """Nobody else can change what decides about updates, or read a secret."""
+    if stranger := _owner_of_another_client(patient):
+        folder = patient.paths.data
+        yield fault(
+            f"{folder} belongs to user {stranger}",
+            f"if the client runs as that user, look as that user: 'runuser -u {stranger} -- mender-python-client "
+            f"doctor'; if it runs as root: 'chown -R root {folder}'",
+        )
+        return
     problems: list[str] = []
     warnings: list[str] = []
     try:
@@ -51,6 +60,20 @@ def permissions(patient: Patient) -> Iterator[Look]:
     yield from (warning(*parted(line)) for line in warnings)
     if not problems and not warnings:
         yield ok("nobody else can change or read what is private")
+
+
+def _owner_of_another_client(patient: Patient) -> str:
+    """Whom the data folder belongs to when root looks and it isn't root's; for that user all may be as it should."""
+    try:
+        owner = patient.paths.data.stat().st_uid
+    except OSError:
+        return ""
+    if os.geteuid() != 0 or owner in patient.trust.owners:
+        return ""
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        return str(owner)
 
 
 def data_folder(patient: Patient) -> Iterator[Look]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from mender_client.system.journal import JsonJournal
 from mender_client.system.trust import Trust
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mender_client.app.assemble import World
     from mender_client.app.config import Findings
     from mender_client.core.proxies import Proxy
@@ -24,6 +27,31 @@ if TYPE_CHECKING:
 PORTS = {"http": 80, "https": 443}
 
 _PATIENCE_SECONDS = 10.0
+
+
+class Memory(JsonJournal):
+    """The journal as it is on disk, with what would be written to it only in mind.
+
+    Looking changes nothing. A doctor that runs as root would also take the file away from a client that doesn't.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._record: Record | None = None
+
+    def load(self) -> Record:
+        """What the client remembers; nothing when that can't be read."""
+        if self._record is None:
+            try:
+                self._record = self.peek()[0]
+            except StorageError:
+                self._record = Record()
+        return self._record
+
+    def update(self, change: Callable[[Record], Record]) -> Record:
+        """Keep a change in mind."""
+        self._record = change(self.load())
+        return self._record
 
 
 class Patient:
@@ -38,6 +66,7 @@ class Patient:
         self.paths = paths
         self.passphrase = passphrase
         self.trust = Trust.below(paths.root)
+        self._memory = Memory(paths.journal)
 
     @cached_property
     def findings(self) -> Findings:
@@ -49,13 +78,10 @@ class Patient:
         """The settings as far as they are right; defaults stand in for the others."""
         return build_config({key.name: self.findings.values.get(key.name, key.default) for key in KEYS})
 
-    @cached_property
+    @property
     def record(self) -> Record:
-        """What the client remembers; nothing when that can't be read."""
-        try:
-            return JsonJournal(self.paths.journal).peek()[0]
-        except StorageError:
-            return Record()
+        """What the client remembers, and what this look at it has shown."""
+        return self._memory.load()
 
     @cached_property
     def world(self) -> World:
@@ -70,9 +96,8 @@ class Patient:
 
         key = device_key(self.config, self.paths, self.passphrase)
         seconds = _PATIENCE_SECONDS
-        return assemble(
-            self.config, self.paths, key=key, timeouts=Timeouts(connect=seconds, idle=seconds, total=2 * seconds)
-        )
+        timeouts = Timeouts(connect=seconds, idle=seconds, total=2 * seconds)
+        return assemble(self.config, self.paths, key=key, journal=self._memory, timeouts=timeouts)
 
     @cached_property
     def refusal(self) -> MenderError | None:

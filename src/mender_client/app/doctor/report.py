@@ -55,23 +55,40 @@ def run_doctor(paths: Paths, *, passphrase: Passphrase, is_json: bool = False) -
     Returns:
         FAILED when there is a fault.
     """
-    patient = Patient(paths, passphrase)
-    try:
-        findings = list(examine_patient(patient))
-    finally:
-        patient.close()
+    findings = _examine(paths, passphrase)
     if is_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        print("\n".join(_lines(findings)))
+        print("\n".join([*_lines(findings), _summary(findings)]))
     return ExitCode.FAILED if any(one.verdict is Verdict.FAULT for one in findings) else ExitCode.DONE
 
 
-def examine_patient(patient: Patient) -> Iterator[Finding]:
+def give_verdict(paths: Paths, *, passphrase: Passphrase) -> None:
+    """Examine the device and print in short how it stands: what needs somebody's attention, and what the server says.
+
+    Args:
+        paths: where everything lies.
+        passphrase: opens the device key when it is locked.
+    """
+    findings = _examine(paths, passphrase)
+    said = [one for one in findings if one.verdict in _NOTEWORTHY or one.check == "authorisation"]
+    print("\n".join(["doctor:", *_lines(said), f"{_summary(findings)}; 'mender-python-client doctor' tells all"]))
+
+
+_NOTEWORTHY = (Verdict.WARNING, Verdict.FAULT)
+
+
+def _examine(paths: Paths, passphrase: Passphrase) -> list[Finding]:
     """Run every check."""
-    for name, check in CHECKS.items():
-        for verdict, found, remedy in check(patient):
-            yield Finding(name, verdict, printable(found, limit=_LONGEST_TEXT), printable(remedy, limit=_LONGEST_TEXT))
+    patient = Patient(paths, passphrase)
+    try:
+        return [
+            Finding(name, verdict, printable(found, limit=_LONGEST_TEXT), printable(remedy, limit=_LONGEST_TEXT))
+            for name, check in CHECKS.items()
+            for verdict, found, remedy in check(patient)
+        ]
+    finally:
+        patient.close()
 
 
 def _lines(findings: list[Finding]) -> Iterator[str]:
@@ -80,9 +97,12 @@ def _lines(findings: list[Finding]) -> Iterator[str]:
         yield f"{word:8} {one.check:15} {one.found}"
         if one.remedy:
             yield f"{'':24} -> {one.remedy}"
+
+
+def _summary(findings: list[Finding]) -> str:
     faults = sum(one.verdict is Verdict.FAULT for one in findings)
     warnings = sum(one.verdict is Verdict.WARNING for one in findings)
-    yield f"{_count(faults, 'fault')}, {_count(warnings, 'warning')}"
+    return f"{_count(faults, 'fault')}, {_count(warnings, 'warning')}"
 
 
 def _count(number: int, word: str) -> str:
