@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -61,6 +62,24 @@ def test_file_that_cannot_be_opened(tmp_path: Path) -> None:
     """A log file that can't be opened is a fault of the configuration."""
     with pytest.raises(ConfigError, match="the log file can't be opened: Is a directory"):
         set_up_logging(level="info", file=str(tmp_path), is_syslog_wanted=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")
+def test_planted_link(tmp_path: Path) -> None:
+    """The log never goes through a link that another user has made; the operator's own links are followed."""
+    victim, link = tmp_path / "victim", tmp_path / "log"
+    link.symlink_to(victim)
+    set_up_logging(level="info", file=str(link), is_syslog_wanted=False)
+    logger.info("one")
+    assert victim.read_text().endswith("one\n")
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    reopen_log_files()
+    logger.info("two")  # still to the file that is open, with what was wrong
+    assert ["one", "by another user", "two"] == [
+        words for words in ("one", "by another user", "two") if words in victim.read_text()
+    ]
+    with pytest.raises(ConfigError, match="it is a symbolic link made by another user"):
+        set_up_logging(level="info", file=str(link), is_syslog_wanted=False)
 
 
 def test_full_disk_behind_the_log(capsys: pytest.CaptureFixture[str]) -> None:

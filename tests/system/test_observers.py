@@ -78,14 +78,23 @@ def test_status_file_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCa
     assert ["cannot write"] == [one.message[:12] for one in caplog.records if one.levelno >= logging.WARNING]
 
 
-def test_leftover_of_a_killed_life(tmp_path: Path) -> None:
-    """What a client left that was killed while it wrote is replaced, and a link there is not followed."""
+def test_planted_link(tmp_path: Path) -> None:
+    """A link at the file's place is replaced and never followed, neither by who writes nor by who reads."""
     target = tmp_path / "target"
-    target.write_text("mine")
-    (tmp_path / ".status.json.tmp").symlink_to(target)
-    StatusFile(tmp_path / "status.json").noticed(SITUATION)
-    assert "mine" == target.read_text()
+    StatusFile(target).noticed(SITUATION)
+    written = target.read_bytes()
+    (tmp_path / "status.json").symlink_to(target)
+    assert None is read_situation(tmp_path / "status.json")
+    StatusFile(tmp_path / "status.json").noticed(SITUATION.does("b", AT))
+    assert written == target.read_bytes()
     assert {"status.json", "target"} == set(os.listdir(tmp_path))
+
+
+def test_temporary_name_that_somebody_took(tmp_path: Path) -> None:
+    """Where others can write too, nobody keeps the figures back by taking a temporary file's name."""
+    (tmp_path / ".mender.prom.tmp").mkdir()
+    MetricsFile(tmp_path / "mender.prom").noticed(SITUATION)
+    assert (tmp_path / "mender.prom").is_file()
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100000, b'{"a": "' + b"x" * 70000 + b'"}'])

@@ -9,9 +9,11 @@ import syslog
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 from mender_client.errors import ConfigError
+from mender_client.system.files import open_named
 
 _logger = logging.getLogger(__name__)
 
@@ -127,13 +129,24 @@ def reopen_log_files() -> None:
     for handler in logging.getLogger("mender_client").handlers:
         if isinstance(handler, logging.FileHandler):
             try:
-                stream = open(handler.baseFilename, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+                stream = _open_log(handler.baseFilename)
             except OSError as error:
                 _logger.error("%s: the log file can't be opened: %s", handler.baseFilename, error.strerror)
                 continue
             old = handler.setStream(stream)
             if old is not None:
                 old.close()
+
+
+class _LogFile(logging.FileHandler):
+    """Appends to a file, and never through a link that another user has planted."""
+
+    def _open(self) -> TextIOWrapper:
+        return _open_log(self.baseFilename)
+
+
+def _open_log(file: str) -> TextIOWrapper:
+    return open(file, "a", encoding="utf-8", errors="backslashreplace", opener=open_named)
 
 
 def _main_handler(file: str | None, *, is_json: bool) -> logging.Handler:
@@ -143,7 +156,7 @@ def _main_handler(file: str | None, *, is_json: bool) -> logging.Handler:
         handler.setFormatter(_JournalFormatter() if _is_journal() and not is_json else formatter)
         return handler
     try:
-        handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
+        handler = _LogFile(file)
     except OSError as error:
         raise ConfigError([f"{file}: the log file can't be opened: {error.strerror}"]) from error
     handler.setFormatter(formatter)

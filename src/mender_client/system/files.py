@@ -35,7 +35,7 @@ def storage_error(action: str, path: Path, error: OSError) -> StorageError:
     return StorageError(f"cannot {action} {path}: {error.strerror or error}" + (f"; {remedy}" if remedy else ""))
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool = True) -> None:
     """Replace a file by new content, so that after a power cut there is the old or the new one, never a mix.
 
     Temporary file in the same folder, fsync, rename, fsync of the folder.
@@ -44,6 +44,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         path: the file.
         data: its new content.
         mode: its permissions, whatever the umask.
+        is_durable: False spares the flash: after a power cut there may be neither.
 
     Raises:
         StorageError: it could not be written; the old content stands.
@@ -55,12 +56,14 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             with open(descriptor, "wb", buffering=0) as file:
                 os.fchmod(descriptor, mode)  # the umask may have taken bits away
                 _write_all(file.fileno(), data)
-                os.fsync(descriptor)
+                if is_durable:
+                    os.fsync(descriptor)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        if is_durable:
+            sync_folder(path.parent)
     except OSError as error:
         raise storage_error("write", path, error) from error
 
@@ -125,6 +128,24 @@ def open_own(path: Path) -> BinaryIO:
         OSError: it can't be opened.
     """
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK))
+
+
+def open_named(name: str, flags: int) -> int:
+    """An opener, as of ``open()``, for a file that the operator names: it need not be the client's own.
+
+    The operator's links are followed, such as ``/dev/stderr``; one that another user has planted is not.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    try:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    if os.lstat(name).st_uid not in (0, os.geteuid()):
+        raise OSError(errno.ELOOP, "it is a symbolic link made by another user")
+    return os.open(name, flags, 0o600)
 
 
 _TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")

@@ -15,8 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mender_client.core.situation import Situation, decode_situation
+from mender_client.errors import StorageError
 
-from .files import storage_error
+from .files import open_own, write_atomic
 
 _logger = logging.getLogger(__name__)
 _MAXIMUM_BYTES = 64 * 1024
@@ -40,16 +41,10 @@ class GlassCase:
 
     def put(self, data: bytes) -> None:
         """Replace the content; that it can't be done is logged once."""
-        temporary = self._path.with_name(f".{self._path.name}.tmp")
         try:
-            temporary.unlink(missing_ok=True)  # of a life that was killed in between
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(temporary, flags, self._mode), "wb") as file:
-                os.fchmod(file.fileno(), self._mode)
-                file.write(data)
-            os.replace(temporary, self._path)
-        except OSError as error:
-            complaint = str(storage_error("write", self._path, error))
+            write_atomic(self._path, data, mode=self._mode, is_durable=False)
+        except StorageError as error:
+            complaint = str(error)
             _logger.log(logging.WARNING if complaint != self._complaint else logging.DEBUG, "%s", complaint)
             self._complaint = complaint
         else:
@@ -98,7 +93,7 @@ def read_situation(path: Path) -> tuple[Situation, str] | None:
     from datetime import datetime, timezone
 
     try:
-        with path.open("rb") as file:
+        with open_own(path) as file:
             data = file.read(_MAXIMUM_BYTES + 1)
             written = os.fstat(file.fileno()).st_mtime
         document = json.loads(data)
