@@ -160,6 +160,23 @@ def test_secret(files: Files, name: str, what: str) -> None:
     assert ((), (sentence,)) == files.findings()
 
 
+def test_pin_in_the_configuration(files: Files) -> None:
+    """A configuration with the PIN of a token is a secret as one with a tenant token is."""
+    files.configure(TenantToken="", Security={"AuthPrivateKey": "pkcs11:object=device?pin-value=1234"})
+    path = files.chmod("etc/mender/mender.conf", 0o644)
+    sentence = "Security.AuthPrivateKey (pin-value): another user can read this secret: "
+    assert ((), (f"{sentence}everybody can read {path}; run 'chmod o-r {path}'",)) == files.findings()
+
+
+def test_log_folder_of_others(files: Files) -> None:
+    """A folder for deployment logs where others can write is a warning."""
+    files.configure(UpdateLogPath="/var/log")
+    (files.paths.root / "var/log").mkdir()
+    path = files.chmod("var/log", 0o777)
+    sentence = f"UpdateLogPath: another user could change it: everybody can write to {path}; run 'chmod o-w {path}'"
+    assert ((), (sentence,)) == files.findings()
+
+
 def test_configuration_without_a_secret(files: Files) -> None:
     """A configuration without a tenant token may be read by everybody."""
     files.configure(TenantToken="")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -169,12 +170,37 @@ def test_tail(log: DeploymentLogFile, tmp_path: Path) -> None:
     assert 2000 < len(texts(log)) < 2200
 
 
-def test_planted_link(log: DeploymentLogFile, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The log never goes through a symbolic link that somebody has planted, and the update goes on without it."""
-    (tmp_path / "deployment.log").symlink_to(tmp_path / "victim")
+@pytest.mark.parametrize("plant", [Path.symlink_to, Path.hardlink_to])
+def test_planted_link(log: DeploymentLogFile, tmp_path: Path, plant: Callable[[Path, Path], None]) -> None:
+    """Another name of another file that somebody has planted at the log's place costs that file nothing."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    plant(tmp_path / "deployment.log", victim)
     log.begin("d1")
+    assert ("mine", ["deployment d1 begins"]) == (victim.read_text(), texts(log))
+
+
+def test_link_planted_later(
+    log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log never goes through a symbolic link that somebody has planted, and the update goes on without it."""
+    log.begin("d1")
+    (tmp_path / "deployment.log").unlink()
+    (tmp_path / "deployment.log").symlink_to(tmp_path / "victim")
+    logger.info("one")
     assert "it must not be a symbolic link; the rest of this deployment is not recorded" in caplog.text
     assert not (tmp_path / "victim").exists()
+
+
+def test_planted_pipe(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
+    """A pipe at the log's place, which nobody reads, holds nobody up."""
+    os.mkfifo(tmp_path / "deployment.log")
+    log.begin("d1")
+    assert ["deployment d1 begins"] == texts(log)
+    (tmp_path / "deployment.log").unlink()
+    os.mkfifo(tmp_path / "deployment.log")
+    logger.info("one")
+    assert [] == texts(log)
 
 
 def test_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

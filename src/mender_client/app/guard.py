@@ -119,8 +119,11 @@ def _passphrase(source: str | None, paths: Paths) -> Iterator[tuple[str, Path]]:
 
 
 def _configurations_with_a_secret(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
-    if config.tenant_token:
-        yield from (("TenantToken", file) for file in (paths.config, paths.fallback_config) if _holds_token(file))
+    marks = {"TenantToken": b"tenanttoken"} if config.tenant_token else {}
+    if "pin-value" in config.auth_private_key.lower():
+        marks["Security.AuthPrivateKey (pin-value)"] = b"pin-value"
+    for name, mark in marks.items():
+        yield from ((name, file) for file in (paths.config, paths.fallback_config) if _holds(file, mark))
 
 
 def _names(folder: Path) -> list[str]:
@@ -131,15 +134,17 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _holds_token(file: Path) -> bool:
+def _holds(file: Path, mark: bytes) -> bool:
     try:
-        return b"tenanttoken" in file.read_bytes().lower()
+        return mark in file.read_bytes().lower()
     except OSError:
         return False
 
 
 def _told(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
-    """What the server is told; who can change it can make updates fail, and no more."""
+    """What the server is told, or asks for; who can change it can make updates fail or lose their log, and no more."""
+    if config.update_log_path:
+        yield "UpdateLogPath", paths.below_root(config.update_log_path)
     type_file = config.device_type_file
     yield "the device type", paths.below_root(type_file) if type_file else paths.device_type
     yield "artifact_info", paths.artifact_info

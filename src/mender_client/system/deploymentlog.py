@@ -60,7 +60,8 @@ class DeploymentLogFile(logging.Handler):
         self._latest = time.time()
         first = _entry(self._latest, "info", f"deployment {deployment_id} begins")
         try:
-            self._write(os.O_TRUNC, {**first, "deployment_id": deployment_id})
+            remove_file(self._path)  # not emptied: where others can write, it may be a name of another file
+            self._write(os.O_EXCL, {**first, "deployment_id": deployment_id})
             remove_file(self._sub_updater_log)
         except StorageError as error:
             self._stop(error)
@@ -111,7 +112,7 @@ class DeploymentLogFile(logging.Handler):
         self._append(flag, json.dumps(entry).encode() + b"\n")
 
     def _append(self, flag: int, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flag
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | flag
         try:
             descriptor = os.open(self._path, flags, 0o600)
             with open(descriptor, "wb", buffering=0) as file:
