@@ -315,6 +315,19 @@ def test_lock_without_a_state(device: Device) -> None:
     assert "deployment deployment-1 was cut off before its first step" in device.log
 
 
+def test_lock_that_is_a_link(device: Device) -> None:
+    """What a lock leads to that holds no deployment's id gets no further: neither into the log nor to the client."""
+    device.write("shadow", "root:$6$secret:1::\n")
+    lock = device.data / "update.lock"
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(device.root / "shadow")
+    device.boot()
+    check_failure(device)
+    assert "deployment  was cut off before its first step" in device.log
+    assert "secret" not in device.log + "".join(device.calls)
+    assert device.lines("shadow") == ["root:$6$secret:1::"]
+
+
 def test_boot_loader_that_never_goes_back(device: Device) -> None:
     """A boot loader that ignores the way back is asked three times, then the failure is reported."""
     device.configure("HEALTH_CHECK=false")
