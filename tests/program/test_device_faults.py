@@ -295,6 +295,19 @@ def test_skip_verify_is_said_at_every_start(device: Device) -> None:
         daemon.stop()
 
 
+def test_plain_http_is_said_at_the_start(device: Device) -> None:
+    """A client that reaches a server outside of this device without TLS says so; inside of it that is fine."""
+    device.configure(ServerURL="http://mender.test")  # asked of the proxy, and never of a name server
+    daemon = device.start("daemon", "--no-syslog", environment={"http_proxy": "http://127.0.0.1:9"})
+    daemon.wait_for("http://mender.test is reached without TLS: whoever stands between can read the token")
+    daemon.stop()
+    device.configure(ServerURL="http://127.0.0.1:9")
+    daemon = device.daemon()
+    daemon.wait_for("the connection was refused")
+    daemon.stop()
+    assert "without TLS" not in daemon.text
+
+
 def test_sub_updater_that_another_user_could_have_written(device: Device) -> None:
     """A sub-updater that another user could have written isn't started: the deployment fails, and the log says why."""
     script = device.root / "usr/share/mender/install"

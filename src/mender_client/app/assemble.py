@@ -10,10 +10,11 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mender_client import __version__
 from mender_client.client.auth import Session
@@ -55,6 +56,21 @@ if TYPE_CHECKING:
     from mender_client.system.signatures import VerifyKeys
 
 _logger = logging.getLogger(__name__)
+
+
+def _warn_of_plain_http(server_urls: Sequence[str]) -> None:
+    for url in server_urls:
+        if not url.startswith("http:"):
+            continue
+        # imported where there is no TLS: every other device does without the memory
+        from mender_client.core.inward import is_inward
+
+        if not is_inward(urlsplit(url).hostname or ""):
+            _logger.warning(
+                "%s is reached without TLS: whoever stands between can read the token and answer as the server; "
+                "use an https address",
+                url,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +161,7 @@ def assemble(
     """
     if config.skip_verify:
         _logger.warning("SkipVerify is set: every server is trusted, and whoever stands between can install anything")
+    _warn_of_plain_http(config.server_urls)
     watch = watch or Watch()
     clock = SystemClock(watch.alive, beat_seconds=watch.beat_seconds)
     witness = Witness(clock, watch.observers, watch.situation)
