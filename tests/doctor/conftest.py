@@ -63,11 +63,12 @@ class Ward:
         """Write a script of the device."""
         return self.write(name, f"#!/bin/sh\n{body}\n", 0o755)
 
-    def make_key(self) -> None:
+    def make_key(self, passphrase: bytes = b"") -> None:
         """Give the device another key."""
         key = ec.generate_private_key(ec.SECP256R1())
         pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        text = key.private_bytes(pem, form, serialization.NoEncryption()).decode()
+        lock = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+        text = key.private_bytes(pem, form, lock).decode()
         self.write("var/lib/mender/mender-agent.pem", text, 0o600)
 
     def configure(self, **keys: Any) -> None:
@@ -89,14 +90,14 @@ class Ward:
         self._capsys.readouterr()
         return code
 
-    def examine(self) -> tuple[int, list[dict[str, str]]]:
+    def examine(self, *options: str) -> tuple[int, list[dict[str, str]]]:
         """Call the doctor: the exit code and the findings."""
-        code = main(["--root", str(self.root), "doctor", "--json"])
+        code = main(["--root", str(self.root), "doctor", "--json", *options])
         return code, json.loads(self._capsys.readouterr().out)
 
-    def faults(self) -> dict[str, str]:
+    def faults(self, *options: str) -> dict[str, str]:
         """What the doctor calls a fault, by the check, with the remedy."""
-        code, findings = self.examine()
+        code, findings = self.examine(*options)
         found = {one["check"]: f"{one['found']} -> {one['remedy']}" for one in findings if one["verdict"] == "fault"}
         assert (1 if found else 0) == code
         assert all(" -> " in text and not text.endswith("-> ") for text in found.values()), found

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +19,14 @@ from mender_client.app.doctor import CHECKS
 from mender_client.core.machine import Event
 from mender_client.core.model import Deployment, Link, Provides
 from mender_client.core.record import Hands, Record
+from mender_client.core.situation import Situation
 from mender_client.core.wire import NextForm
 from mender_client.devserver import Fault
+from mender_client.errors import NetworkError
+from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses
+from mender_client.system.statusfile import StatusFile
 from system.authority import DAY, NOW, Authority, Pair
 from system.rawserver import RawServer
 from system.tmpfs import empty, fill, make_read_only, make_writable, small_disk
@@ -255,6 +260,60 @@ def test_root_looks_at_the_device_of_another_user(ward: Ward) -> None:
     assert f"chown -R root {ward.data}" in said
     os.chown(ward.data, 0, 0)
     assert {} == ward.faults()
+
+
+# -- beside a daemon, and with other keys -------------------------------------------------------------------------
+
+
+@contextmanager
+def running(ward: Ward) -> Iterator[None]:
+    """A daemon that holds its lock."""
+    lock = DaemonLock(ward.data / "daemon.lock")
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def worries(ward: Ward) -> dict[str, str]:
+    """What is no fault and not right, by the check."""
+    _, findings = ward.examine()
+    return {one["check"]: one["found"] for one in findings if one["verdict"] == "warning"}
+
+
+def test_a_healthy_device_with_a_daemon(ward: Ward) -> None:
+    """Beside a daemon whose last failure is over there is nothing to say at all."""
+    now = "2026-11-23T12:00:00+00:00"
+    failed = Situation().begun(now, version="1", python="3").failed("poll", NetworkError("gone"), now, in_a_row=3)
+    status = StatusFile(ward.data / "status.json")
+    with running(ward):
+        status.noticed(failed.recovered("poll"))
+        assert ({}, {}) == (ward.faults(), worries(ward))
+        status.noticed(failed)
+        assert "poll has failed 3 times since 2026-11-23T12:00:00+00:00 (other): gone" in worries(ward)["daemon"]
+        assert {} == ward.faults()
+
+
+def test_a_locked_key(ward: Ward) -> None:
+    """A key whose passphrase is not given is a fault unless a daemon has opened it; the rest is looked at anyway."""
+    ward.make_key(b"hush")
+    ward.configure(ServerCertificate=str(Authority(ward.root / "other-ca").certificate))
+    assert {"key", "TLS"} == set(ward.faults())
+    ward.configure()
+    assert "--passphrase-file" in ward.faults()["key"]
+    with running(ward):
+        assert {} == ward.faults()
+    ward.write("pass", "hush\n", 0o600)
+    assert {} == ward.faults("--passphrase-file", "/pass")
+
+
+def test_a_sub_updater_at_work(ward: Ward) -> None:
+    """While the sub-updater works and no daemon runs, all is as it should be."""
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, "MENDER_DEPLOYMENT_ID": DEPLOYMENT}) as worker:
+        ward.write("var/lib/mender/update.lock", f"{DEPLOYMENT}\n")
+        assert ({}, {}) == (ward.faults(), worries(ward))
+        worker.kill()
 
 
 # -- disks ------------------------------------------------------------------------------------------------------

@@ -13,10 +13,12 @@ from mender_client.app.devicekey import device_key
 from mender_client.app.watch import Watch
 from mender_client.core.devicekey import fingerprint, key_type
 from mender_client.core.model import Identity
+from mender_client.core.situation import Failure, Situation
 from mender_client.errors import MenderError, ScriptError
 from mender_client.system.clock import SystemClock
-from mender_client.system.files import DaemonLock, LockFile
+from mender_client.system.files import LockFile
 from mender_client.system.process import ScriptLimits, SystemProcesses, run_script
+from mender_client.system.statusfile import read_situation
 
 from .findings import Look, fault, ok, parted, skipped, warning
 from .patient import Patient
@@ -75,7 +77,11 @@ def key(patient: Patient) -> Iterator[Look]:
             return
         public = store.public_key_pem()
     except MenderError as error:
-        yield fault(*parted(str(error)))
+        found, remedy = parted(str(error), "check its path, owner and mode")
+        if "--passphrase-file" in remedy and patient.daemon_pid is not None:
+            yield skipped(f"{found}, and the daemon has opened it; {remedy} to look at it here")
+        else:
+            yield fault(found, remedy)
         return
     kind = key_type(public)
     yield ok(f"{kind.value if kind else 'unknown type'}, SHA-256 {fingerprint(public)[:16]}…, {store.location}")
@@ -85,7 +91,7 @@ def clock(patient: Patient) -> Iterator[Look]:
     """Nothing speaks against the time that this device believes it is."""
     shown = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
     try:
-        _ = patient.refusal
+        _ = patient.obstacle
         doubt = patient.world.clock_witness.doubt()
     except MenderError:
         yield skipped(f"it shows {shown}; there is nothing to compare it with")
@@ -100,7 +106,9 @@ def update(patient: Patient) -> Iterator[Look]:
     deployment_id = LockFile(lock).read()
     if deployment_id is None:
         under_way = patient.record.update
-        yield ok("none" if under_way is None else f"{under_way.artifact_name}: {under_way.state.value}")
+        last = patient.record.outcomes[-1] if patient.record.outcomes else None
+        before = f"; the last one: {last.artifact_name or last.deployment_id}, {last.status.value}" if last else ""
+        yield ok(f"none{before}" if under_way is None else f"{under_way.artifact_name}: {under_way.state.value}")
         return
     try:
         age = max(0.0, time.time() - lock.stat().st_mtime)
@@ -137,14 +145,29 @@ def _duration(seconds: float) -> str:
 
 
 def daemon(patient: Patient) -> Iterator[Look]:
-    """The daemon runs."""
-    pid = DaemonLock(patient.paths.daemon_lock).holder()
+    """The daemon runs, and what it does succeeds."""
+    pid = patient.daemon_pid
     if pid is not None:
-        yield ok(f"runs, pid {pid}")
+        failure = _failure_in_a_row(patient)
+        yield (
+            warning(
+                f"runs, pid {pid}, but {failure.job} has failed {failure.in_a_row} times since {failure.since} "
+                f"({failure.kind}): {failure.text}",
+                "it tries again by itself; if no other line has the cause, look at its log",
+            )
+            if failure
+            else ok(f"runs, pid {pid}")
+        )
     elif LockFile(patient.paths.update_lock).read() is not None:
         yield ok("does not run while the sub-updater is at work; it is started again at the end")
     else:
         yield warning("does not run", f"start it: {_START if _has_systemd(patient) else _DAEMON}")
+
+
+def _failure_in_a_row(patient: Patient) -> Failure | None:
+    """What fails again and again, as far as the daemon has left it."""
+    situation, _ = read_situation(patient.paths.status) or (Situation(), "")
+    return situation.failure if situation.failure.in_a_row > 1 else None
 
 
 def _has_systemd(patient: Patient) -> bool:

@@ -25,7 +25,7 @@ def configuration(patient: Patient) -> Iterator[Look]:
     """Both files can be read, and every key is known and right."""
     findings = patient.findings
     for problem in findings.problems:
-        yield fault(problem, "correct it; 'config explain KEY' tells what a key may be")
+        yield fault(*parted(problem, "correct it; 'config explain KEY' tells what a key may be"))
     for odd in findings.warnings:
         found, remedy = parted(odd, "remove it, or look for the right name with 'config explain'")
         # a name that is nearly right is a setting that doesn't hold, which somebody believes to hold

@@ -74,9 +74,9 @@ def proxy(patient: Patient) -> Iterator[Look]:
     if not used:
         yield skipped("none")
         return
-    refusal = patient.refusal
-    if isinstance(refusal, NetworkError) and refusal.kind == "proxy":
-        yield fault(*parted(str(refusal)))
+    obstacle = patient.obstacle
+    if isinstance(obstacle, NetworkError) and obstacle.kind == "proxy":
+        yield fault(*parted(str(obstacle)))
         return
     for url, found in used.items():
         yield ok(f"{url} is reached through {found}")
@@ -84,18 +84,21 @@ def proxy(patient: Patient) -> Iterator[Look]:
 
 def certificate(patient: Patient) -> Iterator[Look]:
     """The server proves who it is, and the device proves itself where that is asked for."""
+    if not patient.config.server_urls:
+        yield skipped("no server is configured")
+        return
     if not any(url.startswith("https") for url in patient.config.server_urls):
         yield warning(
             "the server is reached without TLS", "use an https address: anybody on the way can read and change"
         )
         return
-    refusal = patient.refusal
-    if isinstance(refusal, ConfigError):
-        yield from (fault(*parted(problem, "correct it, then look again")) for problem in refusal.problems)
+    obstacle = patient.obstacle
+    if isinstance(obstacle, ConfigError):
+        yield from (fault(*parted(problem, "correct it, then look again")) for problem in obstacle.problems)
         return
-    if isinstance(refusal, NetworkError):
-        is_about_it = refusal.kind.startswith(("certificate", "client-certificate", "tls", "no-tls", "clock"))
-        yield fault(*parted(str(refusal))) if is_about_it else skipped("the server can't be reached")
+    if isinstance(obstacle, NetworkError):
+        is_about_it = obstacle.kind.startswith(("certificate", "client-certificate", "tls", "no-tls", "clock"))
+        yield fault(*parted(str(obstacle))) if is_about_it else skipped("the server can't be reached")
     elif patient.config.skip_verify:
         yield fault("SkipVerify is set: the server's certificate is not checked", "remove SkipVerify")
     else:

@@ -12,7 +12,9 @@ from mender_client.app.config import KEYS, Config, examine
 from mender_client.app.config.settings import build_config
 from mender_client.app.paths import Paths
 from mender_client.core.record import Record
-from mender_client.errors import ConfigError, MenderError, StorageError
+from mender_client.core.wire import Request
+from mender_client.errors import ConfigError, DeviceError, MenderError, StorageError
+from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal
 from mender_client.system.trust import Trust
 
@@ -78,6 +80,11 @@ class Patient:
         """The settings as far as they are right; defaults stand in for the others."""
         return build_config({key.name: self.findings.values.get(key.name, key.default) for key in KEYS})
 
+    @cached_property
+    def daemon_pid(self) -> int | None:
+        """The daemon that runs, None when none does."""
+        return DaemonLock(self.paths.daemon_lock).holder()
+
     @property
     def record(self) -> Record:
         """What the client remembers, and what this look at it has shown."""
@@ -106,6 +113,17 @@ class Patient:
             return ConfigError(["no server is configured"])
         try:
             self.world.session.authorise()
+        except MenderError as error:
+            return error
+        return None
+
+    @cached_property
+    def obstacle(self) -> MenderError | None:
+        """What keeps this device from speaking with the server, also where it has nothing to sign its request with."""
+        if not isinstance(self.refusal, DeviceError):
+            return self.refusal
+        try:
+            self.world.transport.send(Request("GET", self.config.server_urls[0]))
         except MenderError as error:
             return error
         return None
