@@ -20,6 +20,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "src"))
 
 from mender_client.app.cli import build_parser  # noqa: E402 - the checkout's own package
+from mender_client.app.config import KEYS  # noqa: E402
 from mender_client.devserver.parser import build_parser as build_devserver_parser  # noqa: E402
 
 # the places where the shells look, below a prefix
@@ -30,22 +31,25 @@ PLACES = {
 }
 _FILES = frozenset({"FILE", "ARTIFACT", "OUT"})
 _FOLDERS = frozenset({"DIR"})
+_WORDS = {"keys": [key.name for key in KEYS], "log_level": ["debug", "info", "warning", "error", "critical"]}
+"""Words that a parser checks itself, because its message says more than that of a choice."""
 
 
 def complete(parser: argparse.ArgumentParser, shell: str) -> str:
     """The completion of one program for one shell."""
-    _say_what_is_a_path(parser)
+    _say_what_words_are(parser)
     text: str = shtab.complete(parser, shell=shell)
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-def _say_what_is_a_path(parser: argparse.ArgumentParser) -> None:
+def _say_what_words_are(parser: argparse.ArgumentParser) -> None:
     for action in parser._actions:
         if action.metavar in _FILES or action.metavar in _FOLDERS:
             action.complete = shtab.FILE if action.metavar in _FILES else shtab.DIRECTORY  # type: ignore[attr-defined]
+        action.choices = _WORDS.get(action.dest, action.choices)
     commands = children(parser)
     for child in commands.choices.values() if commands else ():
-        _say_what_is_a_path(child)
+        _say_what_words_are(child)
 
 
 def _files() -> dict[Path, str]:

@@ -20,7 +20,16 @@ from .pages import PROJECT
 
 PAGES = sorted((PROJECT / "support/man").iterdir())
 COMPLETIONS = PROJECT / "support/completions"
-TYPED = {"": "check-update", "art": "artifact", "artifact ver": "verify", "report --fail": "--failure"}
+TYPED = {
+    "": "check-update",
+    "art": "artifact",
+    "artifact ver": "verify",
+    "report --fail": "--failure",
+    "setup --fr": "--from",
+    "doctor --j": "--json",
+    "config explain UpdatePoll": "UpdatePollIntervalSeconds",
+    "--log-level war": "warning",
+}
 
 
 def _run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -96,7 +105,14 @@ def test_fish_completes(typed: str, offered: str, tmp_path: Path) -> None:
     assert offered in [line.split("\t")[0] for line in done.stdout.splitlines()], done.stderr
 
 
-@pytest.mark.parametrize(("typed", "offered"), {"chec": "check-update", "artifact ver": "verify"}.items())
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    {
+        "chec": "check-update",
+        "artifact ver": "verify",
+        "config explain InventoryP": "InventoryPollIntervalSeconds",
+    }.items(),
+)
 def test_zsh_completes(typed: str, offered: str, tmp_path: Path) -> None:
     """zsh completes commands and commands of commands, at the terminal."""
     setup = (
