@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import coverage
@@ -48,3 +49,11 @@ def measuring(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     coverage_of_this.stop()
     yield
     coverage_of_this.start()
+
+
+@pytest.fixture(autouse=True)
+def usual_umask() -> Iterator[None]:
+    """The same umask for every test; the program, called in this process, makes its own."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)

@@ -97,6 +97,10 @@ def test_hanging_inventory_script_does_not_hold_the_daemon(device: Device) -> No
     assert 0 == daemon.wait_exit(within=2.0)
 
 
+THE_C_LIBRARYS = 0b11 << 31
+"""Signals 32 and 33, which no program can set; make's way to start programs leaves them ignored."""
+
+
 def test_inherited_signals(device: Device) -> None:
     """What the daemon inherited as blocked or ignored is neither for its scripts nor for the sub-updater."""
     shown = 'grep -E "^Sig(Blk|Ign)" /proc/self/status >"{}"'
@@ -118,4 +122,4 @@ def test_inherited_signals(device: Device) -> None:
     device.wait_status(deployment, "success")
     for file in seen.values():
         blocked, ignored = (int(line.split()[1], 16) for line in file.read_text().splitlines())
-        assert (0, 0) == (blocked, ignored)
+        assert (0, 0) == (blocked & ~THE_C_LIBRARYS, ignored & ~THE_C_LIBRARYS)
