@@ -70,9 +70,10 @@ def give_verdict(paths: Paths, *, passphrase: Passphrase) -> None:
         paths: where everything lies.
         passphrase: opens the device key when it is locked.
     """
+    print("doctor:", flush=True)  # a server that doesn't answer takes its time
     findings = _examine(paths, passphrase)
     said = [one for one in findings if one.verdict in _NOTEWORTHY or one.check == "authorisation"]
-    print("\n".join(["doctor:", *_lines(said), f"{_summary(findings)}; 'mender-python-client doctor' tells all"]))
+    print("\n".join([*_lines(said), f"{_summary(findings)}; 'mender-python-client doctor' tells all"]))
 
 
 _NOTEWORTHY = (Verdict.WARNING, Verdict.FAULT)

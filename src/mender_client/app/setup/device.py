@@ -72,6 +72,10 @@ class Device:
         """Whether something says who the device is."""
         return os.path.lexists(self.paths.identity_script)
 
+    def has_file(self, path: str) -> bool:
+        """Whether there is such a file or folder, below the root or on this machine."""
+        return self.paths.below_root(os.path.abspath(path)).exists() or os.path.exists(path)
+
     @property
     def has_systemd(self) -> bool:
         """Whether units have a place."""

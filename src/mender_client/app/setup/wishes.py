@@ -48,7 +48,7 @@ def ask(wishes: Wishes, device: Device) -> Wishes:
         device: what is there already.
     """
     if not device.has_server and "ServerURL" not in wishes.settings:
-        wishes = _ask_for_server(wishes)
+        wishes = _ask_for_server(wishes, device)
     if device.device_type is None and wishes.device_type is None:
         wishes = replace(wishes, device_type=_ask("Device type", default=device.host_name))
     has_identity = wishes.identity or wishes.is_scripts_wanted or device.has_identity_script
@@ -60,7 +60,7 @@ def ask(wishes: Wishes, device: Device) -> Wishes:
     return wishes
 
 
-def _ask_for_server(wishes: Wishes) -> Wishes:
+def _ask_for_server(wishes: Wishes, device: Device) -> Wishes:
     settings = dict(wishes.settings)
     address = next(key for key in KEYS if key.name == "ServerURL").kind.check
     settings["ServerURL"] = _ask("Server address", check=address)
@@ -73,7 +73,8 @@ def _ask_for_server(wishes: Wishes) -> Wishes:
     certificate = wishes.server_certificate
     if certificate is None:
         text = "Server certificate, a PEM file (empty: the server's is signed by a public CA): "
-        certificate = _answer(lambda: input(text)).strip() or None
+        while (certificate := _answer(lambda: input(text)).strip() or None) and not device.has_file(certificate):
+            print("  there is no such file")
     return replace(wishes, settings=settings, server_certificate=certificate)
 
 
