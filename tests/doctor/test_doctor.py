@@ -295,6 +295,15 @@ def test_a_healthy_device_with_a_daemon(ward: Ward) -> None:
         assert {} == ward.faults()
 
 
+def test_the_proxy_of_the_daemon(ward: Ward) -> None:
+    """Beside a daemon its proxy counts, not that of the shell from which the doctor was called."""
+    environment = {**os.environ, "https_proxy": "gopher://x"}
+    with subprocess.Popen(["sleep", "60"], env=environment) as daemon, running(ward):
+        ward.write("var/lib/mender/daemon.lock", f"{daemon.pid}\n")
+        assert "https_proxy" in ward.faults()["proxy"]
+        daemon.kill()
+
+
 def test_a_locked_key(ward: Ward) -> None:
     """A key whose passphrase is not given is a fault unless a daemon has opened it; the rest is looked at anyway."""
     ward.make_key(b"hush")

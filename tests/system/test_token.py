@@ -139,7 +139,7 @@ def test_faults_of_a_token(make_key: MakeKey) -> None:
     for text, secret, engine, fault in (
         ("pkcs11:token=other;object=rsa", PIN, "pkcs11", "there is no such token"),
         ("pkcs11:token=device;object=other", PIN, "pkcs11", "the token has no such private key"),
-        ("pkcs11:token=device;object=rsa", b"271828", "pkcs11", "the token refuses the PIN; give it with --passphrase"),
+        ("pkcs11:token=device;object=rsa", b"271828", "pkcs11", "the token refuses the PIN, which is not tried"),
         ("pkcs11:token=device;object=rsa", None, "pkcs11", "the token wants a PIN; give it with --passphrase-file"),
         ("pkcs11:token=device;object=rsa", PIN, "nothing", "openssl has no such engine"),
     ):

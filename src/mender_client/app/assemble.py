@@ -142,6 +142,7 @@ def assemble(
     device: Device | None = None,
     installer: Callable[[LockFile], Installer] | None = None,
     watch: Watch | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> World:
     """Build everything that talks to the server.
 
@@ -155,6 +156,7 @@ def assemble(
         device: says what this device is; None: its scripts and files.
         installer: makes what applies Artifacts, for the lock file; None: the device's sub-updater.
         watch: who looks on.
+        environment: has the variables that name proxies.
 
     Raises:
         ConfigError: a certificate, a key or a proxy that is configured can't be used.
@@ -172,7 +174,7 @@ def assemble(
         user_agent=user_agent,
         timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
         witness=clock_witness,
-        proxies=_proxies(os.environ),
+        proxies=_proxies(environment),
     )
     device = device or scripted_device(config, paths, clock, watch)
     journal = journal or JsonJournal(paths.journal)

@@ -20,9 +20,10 @@ from .secretfile import read_secret
 
 _DEFAULT = "pkcs11"
 _HOW = "give it with --passphrase-file FILE, or by pin-source=/FILE in the address"
+_REFUSED = f"the token refuses the PIN, which is not tried again before a restart, lest the token lock itself; {_HOW}"
 _CAUSES = (
-    ("PIN incorrect", f"the token refuses the PIN; {_HOW}"),
-    ("PIN invalid", f"the token refuses the PIN; {_HOW}"),
+    ("PIN incorrect", _REFUSED),
+    ("PIN invalid", _REFUSED),
     ("PIN locked", "the token is locked after wrong PINs; unlock it with its own tools"),
     ("No PIN code was entered", f"the token wants a PIN; {_HOW}"),
     ("No matching initialized token", "there is no such token; see that it is plugged in, and its label is right"),
@@ -141,8 +142,8 @@ class TokenKey:
             return call.run(arguments, f"use the key {self.location}")
         except ProgramError as error:
             cause = next((meaning for words, meaning in _CAUSES if words in error.complaint), str(error))
-            if cause.startswith("the token refuses"):
-                self._refusal = f"{cause}; it is not tried again before a restart, lest the token lock itself"
+            if cause == _REFUSED:
+                self._refusal = cause
             raise self._error(self._refusal or cause) from error
 
     def _error(self, reason: str) -> KeyFileError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,8 +20,6 @@ from mender_client.system.journal import JsonJournal
 from mender_client.system.trust import Trust
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mender_client.app.assemble import World
     from mender_client.app.config import Findings
     from mender_client.core.proxies import Proxy
@@ -85,6 +84,16 @@ class Patient:
         """The daemon that runs, None when none does."""
         return DaemonLock(self.paths.daemon_lock).holder()
 
+    @cached_property
+    def environment(self) -> Mapping[str, str]:
+        """The variables that the client runs with: those of the daemon, where it runs and we may look; else ours."""
+        try:
+            data = Path(f"/proc/{self.daemon_pid}/environ").read_bytes() if self.daemon_pid else b""
+        except OSError:
+            data = b""
+        pairs = (entry.partition("=") for entry in os.fsdecode(data).split("\0"))
+        return {name: value for name, _, value in pairs if name} or os.environ
+
     @property
     def record(self) -> Record:
         """What the client remembers, and what this look at it has shown."""
@@ -104,7 +113,14 @@ class Patient:
         key = device_key(self.config, self.paths, self.passphrase)
         seconds = _PATIENCE_SECONDS
         timeouts = Timeouts(connect=seconds, idle=seconds, total=2 * seconds)
-        return assemble(self.config, self.paths, key=key, journal=self._memory, timeouts=timeouts)
+        return assemble(
+            self.config,
+            self.paths,
+            key=key,
+            journal=self._memory,
+            timeouts=timeouts,
+            environment=self.environment,
+        )
 
     @cached_property
     def refusal(self) -> MenderError | None:
@@ -137,7 +153,9 @@ class Patient:
         from mender_client.core.proxies import read_proxies
 
         parts = urlsplit(url)
-        return read_proxies(os.environ).choose(parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme])
+        return read_proxies(self.environment).choose(
+            parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
+        )
 
     def close(self) -> None:
         """Give back what was opened."""
