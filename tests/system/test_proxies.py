@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import socket
 import threading
 import time
@@ -139,6 +140,48 @@ def test_exempt(make_transport: MakeTransport) -> None:
     with RawServer(keep_alive(answer(b"x"))) as server, ForwardProxy(None) as proxy:
         assert b"x" == make_transport(proxies=through(proxy)).send(Request("GET", server.url)).body
         assert [] == proxy.asked
+
+
+VARIABLES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_variables(make_transport: MakeTransport, variable: str) -> None:
+    """Each variable, in lower and upper case, leads its scheme's requests to the proxy."""
+    scheme = "https" if variable.lower() == "https_proxy" else "http"
+    with ForwardProxy(None) as proxy:
+        transport = make_transport(proxies=read_proxies({variable: proxy.url}))
+        with contextlib.suppress(NetworkError):
+            transport.send(get(scheme))
+        transport.rest()
+    asked = f"CONNECT {HOST}:443 HTTP/1.1" if scheme == "https" else f"PUT http://{HOST}/a?secret HTTP/1.1"
+    assert [asked] == proxy.asked
+
+
+@pytest.mark.parametrize(
+    ("host", "no_proxy"),
+    [
+        ("0x7f000001", "*"),
+        ("0x7f000001", "other.example, 0x7f000001"),
+        ("0x7f000001", "0x7f000001:{port}"),
+        ("127.0x1", ".0x1"),
+        ("127.0x1", "0x1"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("0.0.0.0", "0.0.0.0/8"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["no_proxy", "NO_PROXY"])
+def test_each_form_of_no_proxy(make_transport: MakeTransport, variable: str, host: str, no_proxy: str) -> None:
+    """Whom ``no_proxy`` names, by ``*``, host, port, suffix, address or network, is reached directly; others aren't.
+
+    The hosts are other names of 127.0.0.1, which nobody takes for this device itself.
+    """
+    with RawServer(keep_alive(answer(b"direct"))) as server, ForwardProxy(None, status=403) as proxy:
+        environment = {"http_proxy": proxy.url, variable: no_proxy.format(port=server.port)}
+        for variables, said in ((environment, b"direct"), ({"http_proxy": proxy.url}, b"no")):
+            transport = make_transport(proxies=read_proxies(variables))
+            assert said == transport.send(Request("GET", f"http://{host}:{server.port}/")).body
+            transport.rest()
 
 
 REFUSALS = [
