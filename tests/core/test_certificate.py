@@ -91,6 +91,12 @@ def test_damaged(at: int, byte: int, length: int) -> None:
             assert isinstance(parse_der(damaged), Certificate)
 
 
+def test_broken_base64() -> None:
+    """A text that is no base64 is the same fault as a certificate that is none."""
+    with pytest.raises(ValueError, match="a certificate in it can't be read"):
+        parse_pem(b"-----BEGIN CERTIFICATE-----\nMIIBA\n-----END CERTIFICATE-----\n")
+
+
 @given(st.binary(max_size=60))
 def test_garbage(data: bytes) -> None:
     """Garbage is a ValueError, in PEM too."""

@@ -69,6 +69,17 @@ def test_what_is_none(data: bytes) -> None:
         read_entries(data)
 
 
+def test_entries_on_each_other() -> None:
+    """A file whose entries hold more than the file, since all of them lie on the same bytes, is refused."""
+    data = bytearray(narrow(b"release-32") + bytes(1 << 20))
+    page = 2 * 4096
+    data[page + 8 : page + 10] = struct.pack("<H", 4096)  # two thousand entries, each of which begins ...
+    data[page + 12 : page + 4096] = struct.pack("<H", 16) * 2042  # ... here: 4 bytes behind the head
+    struct.pack_into("<IHH", data, page + 16, 1 << 20, 0, 4)
+    with pytest.raises(ValueError, match="its entries lie on each other"):
+        read_entries(bytes(data))
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small database of two levels."""

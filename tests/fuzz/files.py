@@ -6,10 +6,13 @@ import fcntl
 import json
 import os
 import random
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import lmdb
 
 from fuzz.mutations import json_case, mutate_bytes, mutate_text
 from fuzz.parsers import Parser
@@ -17,13 +20,17 @@ from mender_client.app.config import KEYS, load_config
 from mender_client.app.paths import Paths
 from mender_client.app.status import look, render
 from mender_client.core.document import decode_record, encode_record
+from mender_client.core.lmdb import read_entries
+from mender_client.core.metrics import render_metrics
 from mender_client.core.model import IdentityFormat
+from mender_client.core.situation import Download, Situation
 from mender_client.core.wire import fit_log, is_deployment_id
-from mender_client.errors import ConfigError, StorageError
+from mender_client.errors import ConfigError, NetworkError, StorageError
 from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
+from mender_client.system.statusfile import read_situation
 
 _CONFIGURATION = {
     "ServerURL": "https://mender.example.com",
@@ -69,6 +76,15 @@ _LOG_LINES = [
 ]
 
 
+_STATUS = asdict(
+    Situation()
+    .begun("2026-01-01T00:00:00+00:00", version="1.0", python="3.11")
+    .failed("poll", NetworkError("cannot reach it", kind="refused"), "2026-01-01T00:00:00+00:00", in_a_row=1)
+    .does("downloading", "2026-01-01T00:00:00+00:00", deployment_id="d", artifact_name="release-2")
+    .downloads(Download(1, 2, 3, 4))
+)
+
+
 def parsers(folder: Path) -> list[Parser]:
     """The parsers of this page."""
     read = _Reading(folder)
@@ -79,6 +95,8 @@ def parsers(folder: Path) -> list[Parser]:
         Parser("journal", lambda rng: json_case(rng, [_JOURNAL]), read.journal),
         Parser("lock-file", lambda rng: mutate_bytes(rng, rng.choice(lock)), read.lock),
         Parser("deployment-log", _deployment_log, read.deployment_log),
+        Parser("status-file", lambda rng: json_case(rng, [_STATUS]), read.status),
+        Parser("old-database", read.make_database, read.database, (ValueError,)),
         Parser("device-files", lambda rng: mutate_text(rng, rng.choice(info)), read.device_files, (StorageError,)),
     ]
 
@@ -99,6 +117,13 @@ def _deployment_log(rng: random.Random) -> tuple[bytes, bytes]:
     return rng.choice((b"\n", b"\n", b"\r")).join([*lines, b""]), free
 
 
+def _make_database(path: Path) -> bytes:
+    with lmdb.open(str(path), subdir=False, map_size=1 << 20) as store, store.begin(write=True) as transaction:
+        for number in range(200):
+            transaction.put(b"artifact-%03d" % number, b"v" * 50)
+    return path.read_bytes()[: 8 * 4096]  # the rest is empty
+
+
 class _Reading:
     """Writes each case into a file and lets the program read it.
 
@@ -111,6 +136,7 @@ class _Reading:
         self._paths = Paths.locate(root=str(folder))
         self._paths.data.mkdir(parents=True)
         self._paths.artifact_info.parent.mkdir(parents=True)
+        self._database = _make_database(folder / "mender-store")
 
     def configuration(self, case: tuple[bytes, bytes]) -> str:
         main, fallback = self._folder / "main.conf", self._folder / "fallback.conf"
@@ -128,6 +154,24 @@ class _Reading:
         assert all(os.fsencode(path).count(b"\0") == 0 for path in (*paths, config.device_type_file))
         assert 1 <= config.update_poll_seconds < 10**9
         return "accepted"
+
+    def status(self, content: bytes) -> str:
+        self._paths.status.write_bytes(content)
+        found = read_situation(self._paths.status)
+        if found is None:
+            return "none"
+        render_metrics(found[0])
+        for line in render(look(self._paths), now=datetime.now(timezone.utc)):
+            assert line.isprintable(), ascii(line)
+        self._paths.status.unlink()
+        return "read"
+
+    def make_database(self, rng: random.Random) -> bytes:
+        return mutate_bytes(rng, self._database)
+
+    def database(self, content: bytes) -> str:
+        assert sum(map(len, read_entries(content).values())) <= len(content)
+        return "read"
 
     def journal(self, content: bytes) -> str:
         self._paths.journal.write_bytes(content)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import random
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from fuzz.mutations import ODD, mutate_bytes, mutate_text
 from fuzz.parsers import Parser
+from mender_client.core.certificate import parse_pem
 from mender_client.core.clocksense import ClockEvidence, doubt_clock
 from mender_client.core.devicekey import parse_private_key
 from mender_client.core.keyvalue import group_by_key, parse_key_values
@@ -63,6 +71,7 @@ def parsers() -> list[Parser]:
         Parser("proxies", _environment, _proxies, (ConfigError,)),
         Parser("date", _text_from(_DATES), _date),
         Parser("location", _text_from([_LINK, "/b", "//h/b", "?x=1", "http://127.0.0.1/"]), _location, (NetworkError,)),
+        Parser("certificate", _certificate_case, _certificate, (ValueError,)),
         Parser("signature-form", lambda rng: mutate_bytes(rng, _DER_SIGNATURE), _signature, (ValueError,)),
     ]
 
@@ -182,6 +191,34 @@ def _location(value: str) -> str:
     assert target.isascii()
     assert target.isprintable()
     return "accepted"
+
+
+def _make_certificate() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Ours"), x509.NameAttribute(NameOID.COMMON_NAME, "h")]
+    )
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(7).not_valid_before(NOW).not_valid_after(NOW + timedelta(days=9999))
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+_CERTIFICATE = _make_certificate()
+
+
+def _certificate_case(rng: random.Random) -> bytes:
+    pem = b"-----BEGIN CERTIFICATE-----\n%b-----END CERTIFICATE-----\n"
+    der = mutate_bytes(rng, _CERTIFICATE, _PEM_ODD) if rng.randrange(4) else _CERTIFICATE
+    text = pem % base64.encodebytes(der) * rng.choice((1, 1, 2, 300))
+    return text if rng.randrange(4) else mutate_bytes(rng, text, _PEM_ODD)
+
+
+def _certificate(content: bytes) -> str:
+    found = parse_pem(content)
+    for certificate in found:
+        certificate.fault_at(NOW)
+        assert certificate.not_after.tzinfo is not None
+    return "accepted" if found else "none"
 
 
 def _signature(content: bytes) -> str:

@@ -47,6 +47,7 @@ class _Tree:
         if not 256 <= self._page_size <= 65536:
             raise ValueError("its page size is impossible")
         self._left = len(data) // self._page_size  # no sound tree has more pages
+        self._left_bytes = len(data)  # nor do its entries hold more
         database_size = 8 + 5 * self._word
         end = databases + 2 * database_size
         newest = max((0, self._page_size), key=lambda meta: self._number(meta + end + self._word, self._word))
@@ -85,4 +86,7 @@ class _Tree:
             value = self._number(value, self._word) * self._page_size + self._header
         if value + size > len(self._data):
             raise IndexError
+        self._left_bytes -= key_size + size
+        if self._left_bytes < 0:
+            raise ValueError("its entries lie on each other")
         yield self._data[node + 8 : node + 8 + key_size], self._data[value : value + size]
