@@ -17,7 +17,6 @@ MAXIMUM_BYTES = 4 * 1024 * 1024
 
 _PEM = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END ")
 _SEQUENCE, _OBJECT_ID, _UTC_TIME, _GENERALIZED_TIME, _BMP_STRING, _VERSION = 0x30, 0x06, 0x17, 0x18, 0x1E, 0xA0
-_UNREADABLE = "a certificate in it can't be read"
 _COMMON_NAME = b"\x55\x04\x03"
 
 
@@ -59,7 +58,7 @@ def parse_pem(data: bytes) -> tuple[Certificate, ...]:
     try:
         bodies = [base64.b64decode(body) for body in _PEM.findall(data)]
     except ValueError as error:
-        raise ValueError(_UNREADABLE) from error
+        raise ValueError("a certificate in it can't be read") from error
     return tuple(parse_der(body) for body in bodies)
 
 
@@ -77,7 +76,7 @@ def parse_der(data: bytes) -> Certificate:
         (first, start), (last, end) = _children(validity)[:2]
         return Certificate(_name(subject), _name(issuer), _time(first, start), _time(last, end))
     except (IndexError, ValueError, OverflowError) as error:
-        raise ValueError(_UNREADABLE) from error
+        raise ValueError("a certificate in it can't be read") from error
 
 
 def _element(data: bytes, at: int) -> tuple[int, bytes, int]:
