@@ -102,6 +102,16 @@ def test_inventory_that_fails_in_part(files: Folder, caplog: pytest.LogCaptureFi
     assert second.endswith("inventory/b printed 1 line(s) that are not key=value, the first is 'oops'")
 
 
+def test_inventory_that_fails_again(files: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    """What failed the same way the time before is not said again, until it has worked in between."""
+    device = files.device()
+    for body in ("exit 1", "exit 1", "exit 2", "echo a=1", "exit 2"):
+        script(files.inventory / "a", body)
+        with caplog.at_level(logging.WARNING):
+            device.inventory()
+    assert [1, 2, 2] == [int(record.getMessage().split("exit code ")[1][0]) for record in caplog.records]
+
+
 def test_inventory_folder_missing(files: Folder, caplog: pytest.LogCaptureFixture) -> None:
     """A device without an inventory folder has an empty inventory, and says why."""
     files.inventory.rmdir()

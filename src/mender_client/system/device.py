@@ -53,6 +53,7 @@ class ScriptedDevice:
         self._limits = limits or ScriptLimits()
         self._is_stopping = is_stopping
         self._is_artifact_info_missed = False
+        self._warnings: list[str] = []
 
     def identity(self) -> Identity:
         """Run the identity script.
@@ -74,27 +75,36 @@ class ScriptedDevice:
         return run_script([str(script)], limits=self._limits, is_stopping=self._is_stopping)
 
     def inventory(self) -> Sequence[KeyValues]:
-        """Run every executable file of the inventory folder, by name; what fails is left out, with a warning."""
-        return [output for script in self._inventory_scripts() if (output := self._run_inventory(script))]
+        """Run every executable file of the inventory folder, by name; what fails is left out.
 
-    def _inventory_scripts(self) -> list[Path]:
+        A warning says so when it is news: an inventory that fails as the one before has nothing to say.
+        """
+        warnings: list[str] = []
+        found = [one for script in self._inventory_scripts(warnings) if (one := self._run_inventory(script, warnings))]
+        for warning in warnings:
+            if warning not in self._warnings:
+                _logger.warning("%s", warning)
+        self._warnings = warnings
+        return found
+
+    def _inventory_scripts(self, warnings: list[str]) -> list[Path]:
         try:
             entries = sorted(self._inventory_folder.iterdir())
         except OSError as error:
-            _logger.warning("cannot read the inventory folder %s: %s", self._inventory_folder, error.strerror)
+            warnings.append(f"cannot read the inventory folder {self._inventory_folder}: {error.strerror}")
             return []
         return [entry for entry in entries if os.path.isfile(entry) and os.access(entry, os.X_OK)]
 
-    def _run_inventory(self, script: Path) -> KeyValues | None:
+    def _run_inventory(self, script: Path, warnings: list[str]) -> KeyValues | None:
         try:
             output = self._run(script)
         except ScriptError as error:
-            _logger.warning("%s; its attributes are left out", error)
+            warnings.append(f"{error}; its attributes are left out")
             return None
         parsed = parse_key_values(output.decode("utf-8", "replace"))
         if parsed.malformed:
             count, first = len(parsed.malformed), parsed.malformed[0][:80]
-            _logger.warning("%s printed %d line(s) that are not key=value, the first is %r", script, count, first)
+            warnings.append(f"{script} printed {count} line(s) that are not key=value, the first is {first!r}")
         return parsed
 
     def provides(self) -> Provides:

@@ -148,11 +148,10 @@ def daemon(patient: Patient) -> Iterator[Look]:
     """The daemon runs, and what it does succeeds."""
     pid = patient.daemon_pid
     if pid is not None:
-        failure = _failure_in_a_row(patient)
+        failure = _last_failure(patient)
         yield (
             warning(
-                f"runs, pid {pid}, but {failure.job} has failed {failure.in_a_row} times since {failure.since} "
-                f"({failure.kind}): {failure.text}",
+                f"runs, pid {pid}, but {failure.job} has failed {_often(failure)}({failure.kind}): {failure.text}",
                 "it tries again by itself; if no other line has the cause, look at its log",
             )
             if failure
@@ -164,10 +163,14 @@ def daemon(patient: Patient) -> Iterator[Look]:
         yield warning("does not run", f"start it: {_START if _has_systemd(patient) else _DAEMON}")
 
 
-def _failure_in_a_row(patient: Patient) -> Failure | None:
-    """What fails again and again, as far as the daemon has left it."""
+def _last_failure(patient: Patient) -> Failure | None:
+    """What has failed and not succeeded since, as far as the daemon has left it: it may be a minute behind."""
     situation, _ = read_situation(patient.paths.status) or (Situation(), "")
-    return situation.failure if situation.failure.in_a_row > 1 else None
+    return situation.failure if situation.failure.in_a_row else None
+
+
+def _often(failure: Failure) -> str:
+    return f"at {failure.at} " if failure.in_a_row == 1 else f"{failure.in_a_row} times since {failure.since} "
 
 
 def _has_systemd(patient: Patient) -> bool:
