@@ -37,7 +37,25 @@ def name(page: Path) -> str:
 def blocks(page: Path) -> Iterator[Block]:
     """The fenced blocks of a page."""
     for indent, language, text in _FENCE.findall(page.read_text("utf-8")):
-        yield Block(language, "".join(line.removeprefix(indent) for line in text.splitlines(keepends=True)))
+        yield Block(language, _without_indent(text, indent))
+
+
+def _without_indent(text: str, indent: str) -> str:
+    return "".join(line.removeprefix(indent) for line in text.splitlines(keepends=True))
+
+
+def examples(page: Path) -> Iterator[tuple[str, Block]]:
+    """The fenced blocks of a page, each with the heading that it stands below."""
+    text = page.read_text("utf-8")
+    places = [(found.start(), Block(found[2], _without_indent(found[3], found[1]))) for found in _FENCE.finditer(text)]
+    inside = [range(*found.span()) for found in _FENCE.finditer(text)]
+    headings = [
+        (found.start(), found[1])
+        for found in _HEADING.finditer(text)
+        if not any(found.start() in span for span in inside)
+    ]
+    for place, block in places:
+        yield [title for start, title in headings if start < place][-1], block
 
 
 def prose(page: Path) -> str:

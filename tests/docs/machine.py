@@ -1,0 +1,72 @@
+"""A machine that isn't there, for the commands of the documents: its files lie in a folder, some programs stand in."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .pages import PROJECT
+
+STANDINS = ("systemctl", "journalctl", "useradd", "chown", "apt")
+"""What would change the machine that the tests run on: it is noted and succeeds."""
+
+_PATH = re.compile(r"(?<![\w./:@\"])/(etc|var|usr|run|root|opt)(?=/)")
+_CLIENT = """#!/bin/sh
+case $1 in setup) set -- "$@" --yes --server-url {url} --device-type testdev ;; esac
+exec {programs}/mender-python-client --root {root} "$@"
+"""
+"""The client of that machine; a person's answers to what ``setup`` asks are options here."""
+
+
+class Machine:
+    """A machine with the installed client, a server, and nothing set up.
+
+    Args:
+        folder: an empty one.
+        server_url: what ``setup`` is answered.
+    """
+
+    def __init__(self, folder: Path, server_url: str) -> None:
+        self.root, self._bin = folder / "root", folder / "bin"
+        self._calls = folder / "calls"
+        self._calls.touch()
+        self._bin.mkdir()
+        for name in ("root", "etc/init.d", "usr/bin", "usr/share/mender/identity", "etc/systemd/system", "run/keys"):
+            (self.root / name).mkdir(parents=True)
+        self.write("usr/share/mender/identity/mender-device-identity", "#!/bin/sh\necho mac=02:00:5e:00:53:07\n", 0o755)
+        programs = Path(sys.executable).parent
+        self._program("mender-python-client", _CLIENT.format(url=server_url, programs=programs, root=self.root))
+        for name in STANDINS:
+            self._program(name, f'#!/bin/sh\necho "{name} $*" >>{self._calls}\n')
+
+    @property
+    def calls(self) -> list[str]:
+        """What the stand-ins were told."""
+        return self._calls.read_text().splitlines()
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Write a file of the machine."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+
+    def type(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Run a block as it stands on a page; its absolute paths lie below the machine's folder."""
+        return subprocess.run(
+            ["sh", "-u", "-c", _PATH.sub(rf"{self.root}/\1", text)],
+            cwd=PROJECT,
+            env={**os.environ, "PATH": f"{self._bin}:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def _program(self, name: str, text: str) -> None:
+        (self._bin / name).write_text(text)
+        (self._bin / name).chmod(0o755)
