@@ -374,6 +374,13 @@ def test_an_expired_certificate(ward: Ward) -> None:
         assert "TLS" not in ward.faults()
 
 
+def test_a_server_that_gives_no_answer(ward: Ward) -> None:
+    """A server that takes the connection and gives no answer is a fault, however right its certificate is."""
+    authority = Authority(ward.root / "ca")
+    with shown(ward, authority.issue("127.0.0.1"), authority):
+        assert ["authorisation"] == list(ward.faults())
+
+
 def test_the_certificate_of_another_host(ward: Ward) -> None:
     """A certificate for another name is told from one that isn't trusted."""
     authority = Authority(ward.root / "ca")

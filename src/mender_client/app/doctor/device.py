@@ -76,6 +76,7 @@ def key(patient: Patient) -> Iterator[Look]:
             yield warning("there is none yet", "the daemon makes one, or 'mender-python-client bootstrap'")
             return
         public = store.public_key_pem()
+        store.sign(b"can it be used?")
     except MenderError as error:
         found, remedy = parted(str(error), "check its path, owner and mode")
         if "--passphrase-file" in remedy and patient.daemon_pid is not None:

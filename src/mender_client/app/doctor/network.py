@@ -15,6 +15,9 @@ from .patient import PORTS, Patient
 
 _PATIENCE_SECONDS = 10.0
 _SOON = timedelta(days=14)
+_KINDS_OF_TLS = ("certificate", "client-certificate", "tls", "no-tls", "clock")
+_SAID_ELSEWHERE = (*_KINDS_OF_TLS, "proxy", "dns", "refused", "unreachable")
+"""Kinds of faults of the network that the lines of name, connection, proxy and TLS name."""
 
 
 def _servers(patient: Patient) -> Iterator[tuple[str, str, int]]:
@@ -87,17 +90,17 @@ def certificate(patient: Patient) -> Iterator[Look]:
     if not patient.config.server_urls:
         yield skipped("no server is configured")
         return
+    obstacle = patient.obstacle
+    if isinstance(obstacle, ConfigError):
+        yield from (fault(*parted(problem, "correct it, then look again")) for problem in obstacle.problems)
+        return
     if not any(url.startswith("https") for url in patient.config.server_urls):
         yield warning(
             "the server is reached without TLS", "use an https address: anybody on the way can read and change"
         )
         return
-    obstacle = patient.obstacle
-    if isinstance(obstacle, ConfigError):
-        yield from (fault(*parted(problem, "correct it, then look again")) for problem in obstacle.problems)
-        return
     if isinstance(obstacle, NetworkError):
-        is_about_it = obstacle.kind.startswith(("certificate", "client-certificate", "tls", "no-tls", "clock"))
+        is_about_it = obstacle.kind.startswith(_KINDS_OF_TLS)
         yield fault(*parted(str(obstacle))) if is_about_it else skipped("the server can't be reached")
     elif patient.config.skip_verify:
         yield fault("SkipVerify is set: the server's certificate is not checked", "remove SkipVerify")
@@ -141,6 +144,8 @@ def authorisation(patient: Patient) -> Iterator[Look]:
         yield _not_accepted(patient)
     elif isinstance(refusal, ServerError):
         yield fault(f"the server is in trouble: {refusal}", "see the server's log; the client asks again by itself")
+    elif isinstance(refusal, NetworkError) and not refusal.kind.startswith(_SAID_ELSEWHERE):
+        yield fault(*parted(str(refusal), "see the server's log, and what stands between: firewall, proxy"))
     elif isinstance(refusal, NetworkError | ConfigError | DeviceError):
         yield skipped("the server could not be asked: see the other lines")
     else:
