@@ -79,6 +79,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     },
     "docs/guide/first-device.md": {
         "On your workstation: three commands": [By("tests/docs/test_first_device.py")] * 4,
+        "A first update": [By("tests/docs/test_first_device.py")] * 3,
         "On a device": [HERE, HERE],
     },
     "docs/guide/from-the-archived-client.md": {

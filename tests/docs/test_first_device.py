@@ -96,3 +96,18 @@ def test_three_commands(shell: Shell, server: subprocess.Popen[bytes]) -> None:
     then = shell.run("mender-python-client --root device check-update")
     assert (2, "no update\n") == (then.returncode, then.stdout)
     assert 0o600 == (shell.folder / "device/var/lib/mender/mender-agent.pem").stat().st_mode & 0o777
+
+
+def test_first_update(shell: Shell, server: subprocess.Popen[bytes]) -> None:
+    """The two commands that follow bring an update onto that device, in less than a minute."""
+    started = time.monotonic()
+    for line in commands()[1:]:
+        assert 0 == shell.run(line).returncode
+    update = [block.text for block in blocks(PAGE) if block.language == "sh"][3:5]
+    for line in update:
+        done = shell.run(line)
+        assert 0 == done.returncode, done.stderr
+    while "success" not in shell.run("mender-devserver status").stdout:
+        assert time.monotonic() - started < 60
+    assert "app-2\n" == shell.run("mender-python-client --root device show-artifact").stdout
+    assert 'print("hello")\n' == (shell.folder / "device/app.py").read_text()
