@@ -80,7 +80,7 @@ class Client:
     """A Mender client inside another program.
 
     Everything that must survive a crash or a power cut is in the data folder: give the same one each time. One client
-    uses it at a time. A client is to be used from one thread; only ``stop`` may be called from anywhere.
+    uses it at a time. A client is to be used from one thread; only ``poll_now`` and ``stop`` may be called from anywhere.
 
     Args:
         settings: what ``mender.conf`` holds, by the same keys: ``{"ServerURL": "https://mender.example.com"}``.
@@ -248,6 +248,14 @@ class Client:
                 self._world.clock.wait(self.step())
         except Interrupted:
             return
+
+    def poll_now(self) -> None:
+        """Let the next step ask for a deployment, whatever the schedule says; ``run`` takes that step at once.
+
+        May be called from any thread and from signal handlers.
+        """
+        self._world.client.request_poll()
+        self._world.clock.wake()
 
     def stop(self) -> None:
         """End ``run``, breaking off whatever it is doing; may be called from any thread and from signal handlers."""

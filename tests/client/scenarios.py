@@ -117,6 +117,18 @@ SCENARIOS = (
     Scenario("unbootable", "failure", Options(unbootable=NEW)),
     Scenario("dies", "failure", Options(dies=True, has_boot_service=False, sub_updater_timeout_seconds=_SOON)),
     Scenario(
+        "silent-at-once",
+        "failure",
+        Options(
+            is_silent=True,
+            silent_fails=True,
+            eager_steps=99,
+            has_boot_service=False,
+            sub_updater_timeout_seconds=_SOON,
+        ),
+        only_client=True,
+    ),
+    Scenario(
         "silent-success",
         "success",
         Options(is_silent=True, has_boot_service=False, sub_updater_timeout_seconds=_SOON),

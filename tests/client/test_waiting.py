@@ -74,6 +74,15 @@ def test_no_report_at_all(stage: Stage, installed: str, status: str) -> None:
     assert status == world.server.status
 
 
+@pytest.mark.parametrize(("fails", "status"), [(False, "success"), (True, "failure")])
+def test_no_report_at_once(stage: Stage, fails: bool, status: str) -> None:
+    """A sub-updater that is done without a report before the client looks is settled then, not at a restart."""
+    world = with_deployment(World(stage, Options(is_silent=True, silent_fails=fails, eager_steps=99)))
+    client_of(world).request_poll()
+    client_of(world).step()
+    assert (False, status) == (client_of(world).has_handed_over, world.server.status)
+
+
 def test_nobody_can_tell(stage: Stage) -> None:
     """As long as nobody can tell what is installed, no outcome is made up."""
     world = handed_over(stage)

@@ -51,10 +51,14 @@ def embed(server: DevServer, device: DeviceDescription, key: Path, tmp_path: Pat
     data.mkdir(mode=0o700)
     shutil.copy(key, data)
 
-    def start(install: InstallFunction | None = None) -> Client:
+    def start(install: InstallFunction | None = None, *, poll_seconds: int = 1) -> Client:
         if clients:
             clients.pop().close()
-        settings = {"ServerURL": server.url, "UpdatePollIntervalSeconds": 1, "InventoryPollIntervalSeconds": 1}
+        settings = {
+            "ServerURL": server.url,
+            "UpdatePollIntervalSeconds": poll_seconds,
+            "InventoryPollIntervalSeconds": poll_seconds,
+        }
         client = Client(settings, data=data, device=device, install=install)
         clients.append(client)
         return client

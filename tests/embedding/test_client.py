@@ -147,6 +147,21 @@ def test_a_function_installs(server: DevServer, embed: Embed, device: DeviceDesc
     assert [(deployment_id, True)] == seen
 
 
+def test_a_program_polls_when_it_likes(server: DevServer, embed: Embed, device: DeviceDescription) -> None:
+    """poll_now() from another thread ends the wait of run(), however long it is."""
+
+    def install(artifact: Path, deployment: Deployment) -> bool:
+        device.artifact_name = deployment.artifact_name
+        return True
+
+    client = embed(install, poll_seconds=3600)
+    client.step()
+    deployment_id = server.deploy("release-2")
+    assert client.step() > 60
+    client.poll_now()
+    assert "success" == run(client, server, deployment_id)
+
+
 def test_a_function_that_raises_has_failed(server: DevServer, embed: Embed) -> None:
     """The exception's text is in the log that the server gets, and the client lives."""
 

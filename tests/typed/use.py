@@ -54,6 +54,7 @@ def use(settings: Mapping[str, object]) -> None:
         client.report(success=False, reason="why")
         assert_type(client.step(), float)
         client.run()
+        client.poll_now()
         client.stop()
     Client({"ServerURL": "https://x"}, data=Path("data"), device=device).close()
     assert_type(mender_client.__version__, str)

@@ -121,9 +121,10 @@ class Updater:
             self._outbox.tell(deployment.id, known.status)
             return False
         with _recording(self._log, deployment.id):
-            if self._begin(offer) and self._walk(offer):
-                # a sub-updater that is done already found this client running, and will not start it again
-                return self._is_in_hands(deployment.id)
+            if self._begin(offer) and self._walk(offer) and self._is_in_hands(deployment.id):
+                return True
+        if self._journal.load().update_of(deployment.id) is not None:
+            self.resume()  # the sub-updater is done already; it found this client running, and won't start it again
         self._outbox.flush()
         return False
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +25,13 @@ from mender_client.errors import DeviceError
 from mender_client.system.files import LockFile
 from mender_client.system.process import SystemProcesses
 
+from .keys import provide_key
+
 _ENDS = ("success", "failure", "aborted", "noartifact", "already-installed")
 _LOOK_SECONDS = 0.05
 _GRACE_SECONDS = 2.0
 _STOP_SECONDS = 15.0
+_KILL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class FolderDevice:
         self.write("etc/mender/artifact_info", f"artifact_name={artifact_name}\n")
         self.write_script("usr/share/mender/identity/mender-device-identity", f"echo 'serial={root}'")
         self.configure()
-        self.run_client("bootstrap")
+        provide_key(root / "var/lib/mender/mender-agent.pem")
         self.id = self._make_known()
 
     # -- its files ----------------------------------------------------------------------------------------------
@@ -179,9 +183,11 @@ class FolderDevice:
             self._daemon.kill()
             self._daemon.wait()
             self._daemon = None
-        while (worker := self._sub_updater()) is not None:
-            os.kill(worker, signal.SIGKILL)
-            _wait_until(lambda: self._sub_updater() is None, _STOP_SECONDS)
+        end = time.monotonic() + _STOP_SECONDS
+        while (worker := self._sub_updater()) is not None and time.monotonic() < end:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)  # one after the other: it may have started others
+            time.sleep(_KILL_SECONDS)
 
     def _client(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "mender_client", "--root", str(self.root), *arguments]

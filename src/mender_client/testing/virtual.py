@@ -8,11 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from mender_client import Client, Deployment, DeviceDescription, InstallFunction
-from mender_client.system.files import write_atomic
+
+from .keys import provide_key
 
 LONGEST_NAP_SECONDS = 0.05
 
@@ -68,7 +66,7 @@ class VirtualDevice:
             inventory=dict(inventory or {}),
         )
         self.install = install
-        _provide_key(folder / "mender-agent.pem")
+        provide_key(folder / "mender-agent.pem")
         self.client = Client(settings, data=folder, device=self.description, install=self._install)
         self._thread: threading.Thread | None = None
 
@@ -107,6 +105,10 @@ class VirtualDevice:
                 raise TimeoutError(f"cannot wait longer than {timeout_seconds:g} s for the condition")
             time.sleep(min(self.step(), LONGEST_NAP_SECONDS))
 
+    def poll_now(self) -> None:
+        """Ask for a deployment at once; from any thread."""
+        self.client.poll_now()
+
     def close(self) -> None:
         """Stop, and give connections and the folder back."""
         if self._thread is not None:
@@ -119,12 +121,3 @@ class VirtualDevice:
         if is_installed:
             self.description.artifact_name = deployment.artifact_name
         return is_installed
-
-
-def _provide_key(path: Path) -> None:
-    """Put a key into the folder unless there is one; on a curve, since a fleet of RSA keys takes minutes to make."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        key = ec.generate_private_key(ec.SECP256R1())
-        write_atomic(path, key.private_bytes(serialization.Encoding.PEM, form, plain), mode=0o600)
