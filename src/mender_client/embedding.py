@@ -80,7 +80,9 @@ class Client:
     """A Mender client inside another program.
 
     Everything that must survive a crash or a power cut is in the data folder: give the same one each time. One client
-    uses it at a time. A client is to be used from one thread; only ``poll_now`` and ``stop`` may be called from anywhere.
+    uses it at a time. A client is to be used from one thread; ``poll_now`` and ``stop`` may be called from anywhere.
+
+    The log that the server gets of a failure holds what the logger ``mender_client`` lets through: set it to INFO.
 
     Args:
         settings: what ``mender.conf`` holds, by the same keys: ``{"ServerURL": "https://mender.example.com"}``.
