@@ -320,9 +320,13 @@ def test_many_unknown_keys(files: Files) -> None:
 
 
 def test_deep_value(files: Files) -> None:
-    """A value that the JSON reader can still take and nobody else is refused."""
+    """A value that the JSON reader can just take is refused, by one problem; from Python 3.12 on, others take it too."""
     deep = '{"Servers": ' + "[" * 900 + "]" * 900 + "}"
-    assert ["main.conf: is nested too deeply or holds a number that is too large"] == files.problems(deep)
+    (problem,) = files.problems(deep)
+    assert problem in (
+        "main.conf: is nested too deeply or holds a number that is too large",
+        'main.conf: Servers: must be a list of objects such as {"ServerURL": "https://mender.example.com"}',
+    )
 
 
 @pytest.mark.parametrize("character", ["\\ud800", "\\u009b", "\\u0000", "\\n"])
