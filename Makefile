@@ -22,6 +22,8 @@ venv: $(DEV_STAMP) ## make the virtual environment (VENV=.venv) from PYTHON=pyth
 demo: $(DEMO_STAMP) ## update a simulated device, twice; ARGS="--help" tells more
 	@"$(BIN)/python" demo/demo.py $(ARGS)
 
+# hundreds of processes start in the tests: none is to compile again what is compiled
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV_STAMP) ## run all tests in parallel and print the branch coverage; ARGS are given to pytest
 	@"$(BIN)/coverage" erase
 	"$(BIN)/coverage" run -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
