@@ -76,6 +76,13 @@ def test_an_empty_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert not (tmp_path / "nothing").exists()
 
 
+def test_what_cannot_be_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A path at which the system refuses every look is a fault of its check, and the others go on."""
+    assert 1 == main(["--root", str(tmp_path / ("n" * 300)), "doctor", "--json"])
+    findings = json.loads(capsys.readouterr().out)
+    assert set(CHECKS) == {one["check"] for one in findings}
+
+
 # -- faults of the device's files -------------------------------------------------------------------------------
 
 

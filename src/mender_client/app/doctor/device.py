@@ -113,7 +113,7 @@ def update(patient: Patient) -> Iterator[Look]:
         return
     try:
         age = max(0.0, time.time() - lock.stat().st_mtime)
-    except OSError:
+    except FileNotFoundError:
         age = 0.0
     processes, under_way = SystemProcesses(Path("/dev/null")), patient.record.update_of(deployment_id)
     hands = under_way.hands if under_way is not None else None
@@ -158,10 +158,18 @@ def daemon(patient: Patient) -> Iterator[Look]:
             if failure
             else ok(f"runs, pid {pid}")
         )
-    elif LockFile(patient.paths.update_lock).read() is not None:
+    elif _is_there(patient.paths.update_lock):
         yield ok("does not run while the sub-updater is at work; it is started again at the end")
     else:
         yield warning("does not run", f"start it: {_START if _has_systemd(patient) else _DAEMON}")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _last_failure(patient: Patient) -> Failure | None:

@@ -11,7 +11,7 @@ from mender_client.app.exitcodes import ExitCode
 from mender_client.core.wire import printable
 
 from . import device, files, network
-from .findings import Check, Finding, Verdict
+from .findings import Check, Finding, Look, Verdict, fault
 from .patient import Patient
 
 if TYPE_CHECKING:
@@ -86,10 +86,21 @@ def _examine(paths: Paths, passphrase: Passphrase) -> list[Finding]:
         return [
             Finding(name, verdict, printable(found, limit=_LONGEST_TEXT), printable(remedy, limit=_LONGEST_TEXT))
             for name, check in CHECKS.items()
-            for verdict, found, remedy in check(patient)
+            for verdict, found, remedy in _looks(check, patient)
         ]
     finally:
         patient.close()
+
+
+def _looks(check: Check, patient: Patient) -> Iterator[Look]:
+    """What a check says; one that isn't allowed to look says that."""
+    try:
+        yield from check(patient)
+    except OSError as error:
+        what = error.filename or "it"
+        yield fault(
+            f"cannot look at {what}: {error.strerror}", "run this as the user that the client runs as, or as root"
+        )
 
 
 def _lines(findings: list[Finding]) -> Iterator[str]:
