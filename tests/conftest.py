@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import coverage
 import hypothesis
@@ -30,7 +30,6 @@ UNMEASURED = (
     "tests/program/test_kill.py",
     "tests/program/test_leaks.py",
     "tests/program/test_soak.py",
-    "tests/support/",
     "tests/testing/test_guide.py",
     "tests/typed/",
 )
@@ -38,17 +37,20 @@ UNMEASURED = (
 their time, and tells nothing that the other tests don't."""
 
 
-@pytest.fixture(autouse=True)
-def measuring(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Measures no coverage in the tests above, nor in the processes that they start."""
-    coverage_of_this = coverage.Coverage.current()
-    if coverage_of_this is None or not request.node.nodeid.startswith(UNMEASURED):
-        yield
-        return
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-    coverage_of_this.stop()
-    yield
-    coverage_of_this.start()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure no coverage in the tests above with all their fixtures, nor in the processes that they start."""
+    measuring = coverage.Coverage.current()
+    if measuring is None or not item.nodeid.startswith(UNMEASURED):
+        return (yield)
+    for_processes = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    measuring.stop()
+    try:
+        return (yield)
+    finally:
+        measuring.start()
+        if for_processes is not None:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = for_processes
 
 
 @pytest.fixture(autouse=True)

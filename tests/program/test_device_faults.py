@@ -257,6 +257,7 @@ def test_full_disk(device: Device) -> None:
         daemon = device.daemon()
         device.wait_status(deployment, "failure")
         assert "cannot store the Artifact: it needs" in device.log_of(deployment)
+        wait_until(lambda: not device.journal.get("outbox"), what="the journal without the status that was sent")
         assert daemon.is_alive
         (device.data / "filler").write_bytes(bytes(1024 * 900))
         with (device.data / "rest").open("ab", buffering=0) as rest, suppress(OSError):
