@@ -71,6 +71,7 @@ class Updater:
         self._store = store
         self._installer = installer
         self._log = log
+        self._is_unsettled = False
         self._witness = witness
 
     def next_offer(self) -> Offer | None:
@@ -82,6 +83,7 @@ class Updater:
         Raises:
             MenderError: the server can't be asked or answers with an error.
         """
+        self._settle_at_once()
         update = self._journal.load().update
         try:
             if update is None:
@@ -121,12 +123,19 @@ class Updater:
             self._outbox.tell(deployment.id, known.status)
             return False
         with _recording(self._log, deployment.id):
-            if self._begin(offer) and self._walk(offer) and self._is_in_hands(deployment.id):
+            is_handed = self._begin(offer) and self._walk(offer)
+            if is_handed and self._is_in_hands(deployment.id):
                 return True
-        if self._journal.load().update_of(deployment.id) is not None:
-            self.resume()  # the sub-updater is done already; it found this client running, and won't start it again
+        self._is_unsettled = is_handed and self._journal.load().update_of(deployment.id) is not None
+        self._settle_at_once()
         self._outbox.flush()
         return False
+
+    def _settle_at_once(self) -> None:
+        """A sub-updater that was done in an instant found this client running and won't start it again: go on here."""
+        if self._is_unsettled:
+            self.resume()
+            self._is_unsettled = False  # not before that has succeeded
 
     def _begin(self, offer: Offer) -> bool:
         """Note the new update; without a memory it can't be carried out safely, and the server is told so at once."""
