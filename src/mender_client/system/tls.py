@@ -81,7 +81,7 @@ class TlsRules:
         _logger.info("the certificates have changed on disk and were loaded anew")
 
     def widen(self) -> bool:
-        """TlsRules the bundle of all of the system's authorities too; False when that was done before."""
+        """Trust the bundle of all of the system's authorities too; False when that was done before."""
         if self._is_wide:
             return False
         self._context.load_default_certs()
