@@ -62,7 +62,7 @@ zipapp: $(DEV_STAMP) ## the client and urllib3 in one file, dist/mender-python-c
 deb: $(DEV_STAMP) ## the Debian packages, built by Debian's tools and checked by lintian, in dist/
 	packaging/build-deb "$(BIN)/python" dist
 
-deb-check: $(DEV_STAMP) ## install, use and purge them in a clean root folder; needs root, debootstrap and minutes
+deb-check: $(DEV_STAMP) ## install, use and purge them in a clean root directory; needs root, debootstrap and minutes
 	packaging/check-deb "$(BIN)/python" dist
 
 lock: $(DEV_STAMP) ## pin and hash anew what developers and devices install, in requirements/

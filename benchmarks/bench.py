@@ -1,4 +1,4 @@
-"""What the benchmarks share: a lean environment, a device folder, a counting proxy, a look at a process."""
+"""What the benchmarks share: a lean environment, a device directory, a counting proxy, a look at a process."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 @contextmanager
 def lean_environment(*extras: str) -> Iterator[Path]:
-    """A virtual environment with this client, urllib3 and the named extras only; yields its ``bin`` folder."""
-    with tempfile.TemporaryDirectory(prefix="mender-bench-") as folder:
-        venv.create(folder, with_pip=True)
-        python = Path(folder) / "bin" / "python"
+    """A virtual environment with this client, urllib3 and the named extras only; yields its ``bin`` directory."""
+    with tempfile.TemporaryDirectory(prefix="mender-bench-") as directory:
+        venv.create(directory, with_pip=True)
+        python = Path(directory) / "bin" / "python"
         wanted = f"[{','.join(extras)}]" if extras else ""
         subprocess.run([str(python), "-m", "pip", "install", "-q", f"{PROJECT}{wanted}"], check=True)
         yield python.parent
 
 
 def make_device(root: Path, *, server_url: str, certificate: Path | None, settings: dict[str, object]) -> None:
-    """Make a device folder for ``--root``."""
-    for folder in ("etc/mender", "var/lib/mender", "usr/share/mender/identity", "usr/share/mender/inventory"):
-        (root / folder).mkdir(parents=True)
+    """Make a device directory for ``--root``."""
+    for directory in ("etc/mender", "var/lib/mender", "usr/share/mender/identity", "usr/share/mender/inventory"):
+        (root / directory).mkdir(parents=True)
     (root / "var/lib/mender/device_type").write_text("device_type=bench\n")
     (root / "etc/mender/artifact_info").write_text("artifact_name=bench-1\n")
     config: dict[str, object] = {"ServerURL": server_url, **settings}

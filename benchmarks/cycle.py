@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mender_client.core.client_status import ClientStatus
 from mender_client.core.machine import Event
 from mender_client.core.record import Record
-from mender_client.core.situation import Situation
-from mender_client.devserver import DevServer
 from mender_client.system.journal import JsonJournal
 from mender_client.system.statusfile import StatusFile
+from mender_devserver import DevServer
 
 from .bench import CountingProxy, lean_environment, machine, make_device
 
@@ -47,9 +47,9 @@ def version(binaries: Path) -> None:
 
 def report(binaries: Path) -> None:
     """``report --success`` against a local server over TLS, key and signature by the openssl program."""
-    with tempfile.TemporaryDirectory() as folder, DevServer(directory=Path(folder) / "server") as server:
+    with tempfile.TemporaryDirectory() as directory, DevServer(directory=Path(directory) / "server") as server:
         server.auto_accept = True
-        root = Path(folder) / "device"
+        root = Path(directory) / "device"
         make_device(root, server_url=server.url, certificate=server.certificate, settings={})
         program = [str(binaries / "mender-python-client"), "--root", str(root)]
         cpu_ms([*program, "bootstrap"])
@@ -62,14 +62,14 @@ def report(binaries: Path) -> None:
 
 def status(binaries: Path) -> None:
     """``status`` and ``history`` of a device that has updated a hundred times."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "device"
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory) / "device"
         make_device(root, server_url="https://127.0.0.1:1", certificate=None, settings={})
         record = Record()
         for number in range(100):
             record = record.concluded(f"bench-{number}", Event.SUCCESS, now="2026-01-01T00:00:00+00:00")
         JsonJournal(root / "var/lib/mender/journal.json").update(lambda _: record)
-        StatusFile(root / "var/lib/mender/status.json").noticed(Situation())
+        StatusFile(root / "var/lib/mender/status.json").noticed(ClientStatus())
         for verb in ("status", "history"):
             argv = [str(binaries / "mender-python-client"), "--root", str(root), verb]
             times = [cpu_ms(argv) for _ in range(_RUNS)]
@@ -78,11 +78,14 @@ def status(binaries: Path) -> None:
 
 def poll(binaries: Path, *, is_tls: bool) -> None:
     """Bytes and connections of one poll."""
-    with tempfile.TemporaryDirectory() as folder, DevServer(directory=Path(folder) / "server", tls=is_tls) as server:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        DevServer(directory=Path(directory) / "server", tls=is_tls) as server,
+    ):
         server.auto_accept = True
         parts = urlsplit(server.url)
         proxy = CountingProxy(parts.port or 0)
-        root = Path(folder) / "device"
+        root = Path(directory) / "device"
         make_device(
             root,
             server_url=f"{parts.scheme}://127.0.0.1:{proxy.port}",

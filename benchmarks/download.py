@@ -1,4 +1,4 @@
-"""Download, prove and store, beside the tools of the trade: ``python -m benchmarks.download [PART …]``.
+"""Download, verify and store, beside the tools of the trade: ``python -m benchmarks.download [PART …]``.
 
 Parts: ``speed`` (1 GiB, beside ``curl -o`` and ``openssl dgst -sha256``), ``gzip`` and ``zstd`` (beside
 ``gzip -dc | openssl dgst -sha256`` and the like), ``memory`` (peak at three sizes). Over https from nginx on loopback;
@@ -71,13 +71,13 @@ def run_command(argv: list[str]) -> Cost:
     return Cost(wall, cpu, after.ru_maxrss / 1024)
 
 
-def run_client(python: Path, server: FileServer, name: str, folder: Path, *, is_plain: bool = False) -> Cost:
+def run_client(python: Path, server: FileServer, name: str, directory: Path, *, is_plain: bool = False) -> Cost:
     """Fetch with the client's own parts in the lean environment."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
     url = f"{server.plain_url if is_plain else server.url}/{name}"
     output = subprocess.run(
-        [str(python), str(_WORKER), url, str(server.certificate), str(folder), "bench-1", "bench"],
+        [str(python), str(_WORKER), url, str(server.certificate), str(directory), "bench-1", "bench"],
         check=True,
         capture_output=True,
         text=True,
@@ -88,10 +88,10 @@ def run_client(python: Path, server: FileServer, name: str, folder: Path, *, is_
 
 @contextmanager
 def served_artifact(mib: int, compression: Compression) -> Iterator[tuple[FileServer, Path]]:
-    """An Artifact on a running file server, and a folder to fetch it into."""
-    with tempfile.TemporaryDirectory(prefix="mender-bench-") as folder, nginx(Path(folder) / "nginx") as server:
+    """An Artifact on a running file server, and a directory to fetch it into."""
+    with tempfile.TemporaryDirectory(prefix="mender-bench-") as directory, nginx(Path(directory) / "nginx") as server:
         make_artifact(server.files / "bench.mender", mib=mib, compression=compression)
-        yield server, Path(folder)
+        yield server, Path(directory)
 
 
 def in_turn(runs: Mapping[str, Callable[[], Cost]], times: int) -> dict[str, Cost]:
@@ -109,14 +109,14 @@ def in_turn(runs: Mapping[str, Callable[[], Cost]], times: int) -> dict[str, Cos
 def speed(python: Path, times: int) -> None:
     """One GiB, uncompressed."""
     print("1 GiB, uncompressed")
-    with served_artifact(1024, Compression.NONE) as (server, folder):
-        target = folder / "curl.mender"
+    with served_artifact(1024, Compression.NONE) as (server, directory):
+        target = directory / "curl.mender"
         curl = ["curl", "-sf", "--cacert", str(server.certificate), "-o", str(target), f"{server.url}/bench.mender"]
         costs = in_turn(
             {
                 "curl -o": lambda: run_command(curl),
                 "openssl dgst -sha256": lambda: run_command(["openssl", "dgst", "-sha256", str(target)]),
-                "fetch, prove, store": lambda: run_client(python, server, "bench.mender", folder / "device"),
+                "fetch, verify, store": lambda: run_client(python, server, "bench.mender", directory / "device"),
             },
             times,
         )
@@ -131,20 +131,22 @@ def speed(python: Path, times: int) -> None:
 def compressed(python: Path, times: int, compression: Compression, tool: str) -> None:
     """512 MiB of payload, compressed."""
     print(f"512 MiB of payload, {compression.value}")
-    with served_artifact(512, compression) as (server, folder):
+    with served_artifact(512, compression) as (server, directory):
         member = f"data/0000.tar{compression.suffix}"
-        with (folder / "payload").open("wb") as payload:
+        with (directory / "payload").open("wb") as payload:
             subprocess.run(["tar", "-xOf", str(server.files / "bench.mender"), member], stdout=payload, check=True)
-        pipeline = f"{tool} -dc < {folder / 'payload'} | openssl dgst -sha256"
+        pipeline = f"{tool} -dc < {directory / 'payload'} | openssl dgst -sha256"
         verify = [str(python.parent / "mender-python-client"), "artifact", "verify", str(server.files / "bench.mender")]
         costs = in_turn(
             {
                 f"{tool} -dc | openssl dgst": lambda: run_command(["sh", "-c", pipeline]),
-                "prove a file (artifact verify)": lambda: run_command(verify),
-                "fetch over http, prove, store": lambda: run_client(
-                    python, server, "bench.mender", folder / "device", is_plain=True
+                "verify a file (artifact verify)": lambda: run_command(verify),
+                "fetch over http, verify, store": lambda: run_client(
+                    python, server, "bench.mender", directory / "device", is_plain=True
                 ),
-                "fetch over https, prove, store": lambda: run_client(python, server, "bench.mender", folder / "device"),
+                "fetch over https, verify, store": lambda: run_client(
+                    python, server, "bench.mender", directory / "device"
+                ),
             },
             times,
         )
@@ -162,8 +164,8 @@ def memory(python: Path) -> None:
     print("peak memory (bar: 32 MiB, and within 4 MiB of each other)")
     peaks = []
     for mib in (16, 256, 2048):
-        with served_artifact(mib, Compression.NONE) as (server, folder):
-            cost = run_client(python, server, "bench.mender", folder / "device")
+        with served_artifact(mib, Compression.NONE) as (server, directory):
+            cost = run_client(python, server, "bench.mender", directory / "device")
         peaks.append(cost.peak_mib)
         print(f"  {mib:5} MiB: {cost.peak_mib:.1f} MiB")
     print(f"  largest difference: {max(peaks) - min(peaks):.1f} MiB")

@@ -1,4 +1,4 @@
-"""Fetches, proves and stores one Artifact with the client's own parts, and prints what it cost as JSON.
+"""Fetches, verifies and stores one Artifact with the client's own parts, and prints what it cost as JSON.
 
 Run by the download benchmarks in the lean environment: ``fetch_worker.py URL CA FOLDER NAME DEVICE_TYPE [SPEED]``.
 """
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from mender_client.client.download import Downloader, DownloadPolicy
-from mender_client.client.witness import Witness
+from mender_client.client.status_tracker import StatusTracker
 from mender_client.core.model import Deployment, Link, Provides
 from mender_client.core.record import Record
 from mender_client.core.wire import NextForm
@@ -20,14 +20,14 @@ from mender_client.system.clock import SystemClock
 from mender_client.system.digest import choose_digest
 from mender_client.system.http import HttpTransport
 from mender_client.system.journal import JsonJournal
-from mender_client.system.store import ArtifactFolder
+from mender_client.system.store import ArtifactDirectory
 from mender_client.system.tls import TlsSettings
 
 
 def main() -> None:
     """Fetch it."""
-    url, ca, folder, name, device_type = sys.argv[1:6]
-    data = Path(folder)
+    url, ca, directory, name, device_type = sys.argv[1:6]
+    data = Path(directory)
     clock = SystemClock()
     journal = JsonJournal(data / "journal.json")
     deployment = Deployment("bench", name, (device_type,), Link(url))
@@ -38,10 +38,10 @@ def main() -> None:
 
     journal.update(begun)
     downloader = Downloader(
-        witness=Witness(clock),
+        tracker=StatusTracker(clock),
         transport=HttpTransport(tls=TlsSettings(ca_file=Path(ca) if ca else None), user_agent="bench"),
         clock=clock,
-        store=ArtifactFolder(data / "artifact.mender"),
+        store=ArtifactDirectory(data / "artifact.mender"),
         journal=journal,
         policy=DownloadPolicy(),
         random=lambda: 0.5,

@@ -14,21 +14,21 @@ from pathlib import Path
 _CONFIG = """
 worker_processes 1;
 user root root;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
 daemon off;
 events {{ worker_connections 64; }}
 http {{
   access_log off;
   sendfile on;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
   server {{
     listen 127.0.0.1:{port} ssl;
     listen 127.0.0.1:{plain_port};
-    ssl_certificate {folder}/server.crt;
-    ssl_certificate_key {folder}/server.key;
-    root {folder}/files;
+    ssl_certificate {directory}/server.crt;
+    ssl_certificate_key {directory}/server.key;
+    root {directory}/files;
   }}
 }}
 """
@@ -45,27 +45,27 @@ class FileServer:
 
 
 @contextmanager
-def nginx(folder: Path) -> Iterator[FileServer]:
+def nginx(directory: Path) -> Iterator[FileServer]:
     """Run nginx over TLS for as long as the context lasts."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if program is None:
         raise SystemExit("cannot find nginx: install the distribution's nginx package (nginx-light will do)")
-    files = folder / "files"
+    files = directory / "files"
     files.mkdir(parents=True)
-    folder.chmod(0o755)
+    directory.chmod(0o755)
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         port, plain_port = one.getsockname()[1], other.getsockname()[1]
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
          "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", str(folder / "server.key"), "-out", str(folder / "server.crt")],
+         "-keyout", str(directory / "server.key"), "-out", str(directory / "server.crt")],
         check=True, capture_output=True,
     )  # fmt: skip
-    (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=port, plain_port=plain_port))
-    process = subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
+    (directory / "nginx.conf").write_text(_CONFIG.format(directory=directory, port=port, plain_port=plain_port))
+    process = subprocess.Popen([program, "-c", str(directory / "nginx.conf"), "-e", str(directory / "error.log")])
     try:
         _wait_for(port)
-        yield FileServer(f"https://127.0.0.1:{port}", f"http://127.0.0.1:{plain_port}", folder / "server.crt", files)
+        yield FileServer(f"https://127.0.0.1:{port}", f"http://127.0.0.1:{plain_port}", directory / "server.crt", files)
     finally:
         process.terminate()
         process.wait()

@@ -25,8 +25,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
-from mender_client.devserver.contact import Contact, load_contact
-from mender_client.testing import VirtualDevice
+from mender_devserver.contact import Contact, load_contact
+from mender_devserver.testing import VirtualDevice
 
 from .bench import ProcessState, machine
 
@@ -38,16 +38,16 @@ _PATIENCE_SECONDS = 300.0
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[Contact, int]]:
+def serving(directory: Path) -> Iterator[tuple[Contact, int]]:
     """A dev server in a process of its own that accepts everybody; yields how to talk to it, and its pid."""
-    command = [sys.executable, "-m", "mender_client.devserver.cli", "serve", "--plain", "--auto-accept", "--json"]
-    with subprocess.Popen([*command, "--directory", str(folder)], stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-m", "mender_devserver.cli", "serve", "--plain", "--auto-accept", "--json"]
+    with subprocess.Popen([*command, "--directory", str(directory)], stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             process.stdout.readline()
             drain = threading.Thread(target=process.stdout.read, daemon=True)
             drain.start()
-            yield load_contact(folder), process.pid
+            yield load_contact(directory), process.pid
         finally:
             process.terminate()
 
@@ -154,14 +154,14 @@ def write_release(path: Path, image_bytes: int) -> Path:
     return path
 
 
-def measure(folder: Path, *, devices: int, threads: int, image_bytes: int) -> bool:
+def measure(directory: Path, *, devices: int, threads: int, image_bytes: int) -> bool:
     """Update a fleet and print the figures; returns whether they are within the bars."""
     with ExitStack() as stack:
-        contact, pid = stack.enter_context(serving(folder / "server"))
-        with write_release(folder / "release-2.mender", image_bytes).open("rb") as file:
+        contact, pid = stack.enter_context(serving(directory / "server"))
+        with write_release(directory / "release-2.mender", image_bytes).open("rb") as file:
             contact.upload(file)
         onlooker = Onlooker(contact)
-        made = [VirtualDevice(contact.url, folder / f"device-{number:02}") for number in range(1, devices + 1)]
+        made = [VirtualDevice(contact.url, directory / f"device-{number:02}") for number in range(1, devices + 1)]
         for device in made:
             stack.callback(device.close)
         fleet = Fleet(made, threads)
@@ -198,9 +198,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--image-bytes", type=int, default=4 * 1024 * 1024)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="mender-fleet-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mender-fleet-") as directory:
         is_good = measure(
-            Path(folder),
+            Path(directory),
             devices=arguments.devices,
             threads=arguments.threads,
             image_bytes=arguments.image_bytes,

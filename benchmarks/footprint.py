@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 
 from .bench import CountingProxy, ProcessState, lean_environment, machine, make_device, make_script, precise_cpu_seconds
 
@@ -85,11 +85,11 @@ def measure(argv: list[str], server: DevServer, proxy: CountingProxy, seconds: f
 
 def run(binaries: Path, *, tls: bool, seconds: float, with_inventory: bool) -> tuple[Idle, Idle]:
     """Measure the client, then the peer, against one server."""
-    with tempfile.TemporaryDirectory() as folder, DevServer(directory=Path(folder) / "server", tls=tls) as server:
+    with tempfile.TemporaryDirectory() as directory, DevServer(directory=Path(directory) / "server", tls=tls) as server:
         server.auto_accept = True
         parts = urlsplit(server.url)
         proxy = CountingProxy(parts.port or 0)
-        root = Path(folder) / "device"
+        root = Path(directory) / "device"
         make_device(
             root,
             server_url=f"{parts.scheme}://127.0.0.1:{proxy.port}",

@@ -106,14 +106,14 @@ def _old(path: Path) -> str:
 
 def kills(python: Path, *, mib: int, times: int, seed: int) -> None:
     """Kill the download again and again, and let the last one end."""
-    with served_artifact(mib, Compression.NONE) as (server, folder):
+    with served_artifact(mib, Compression.NONE) as (server, directory):
         original = server.files / "bench.mender"
         size = original.stat().st_size
         points = sorted(random.Random(seed).sample(range(size // 50, size), times))
         for name in ("this client", "curl -C -"):
             link = Link(urlsplit(server.url).port or 0, bytes_per_second=64e6)
             url = f"https://127.0.0.1:{link.port}/bench.mender"
-            data = folder / "data"
+            data = directory / "data"
             shutil.rmtree(data, ignore_errors=True)
             data.mkdir()
             if name == "this client":
@@ -139,11 +139,11 @@ def kills(python: Path, *, mib: int, times: int, seed: int) -> None:
 
 def cuts(python: Path, *, mib: int, is_tls: bool) -> None:
     """Download over a link that is cut after every MiB."""
-    with served_artifact(mib, Compression.NONE) as (server, folder):
+    with served_artifact(mib, Compression.NONE) as (server, directory):
         original = server.files / "bench.mender"
         port = urlsplit(server.url if is_tls else server.plain_url).port or 0
         link = Link(port, bytes_per_second=64e6, cut_after_bytes=1024 * 1024)
-        data = folder / "data"
+        data = directory / "data"
         data.mkdir()
         url = f"{'https' if is_tls else 'http'}://127.0.0.1:{link.port}/bench.mender"
         began = time.monotonic()

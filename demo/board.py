@@ -1,4 +1,4 @@
-"""The device as a folder: everything that a Mender device has on its disks, below one root.
+"""The device as a directory: everything that a Mender device has on its disks, below one root.
 
 The scripts are those of ``support/``, copied as a system image would have them. What only a simulated device needs is
 written here: a network card, the boot loader's variables, and a health check.
@@ -51,14 +51,14 @@ class Board:
     """The files of one device.
 
     Args:
-        root: the folder, which is the client's ``--root``.
+        root: the directory, which is the client's ``--root``.
     """
 
     root: Path
 
     @property
     def data(self) -> Path:
-        """The client's data folder."""
+        """The client's data directory."""
         return self.root / "var/lib/mender"
 
     @property
@@ -91,7 +91,7 @@ class Board:
 def build_board(
     root: Path, *, client: Path, server_url: str, certificate: Path, device_type: str, provides: Mapping[str, str]
 ) -> Board:
-    """Make the folder of a device that has never been switched on.
+    """Make the directory of a device that has never been switched on.
 
     Args:
         root: where; it isn't there yet.
@@ -102,8 +102,8 @@ def build_board(
         provides: what is installed: artifact_name and whatever else.
     """
     board = Board(root)
-    for folder in ("boot", "dev", "etc/mender", "run", "usr/bin", "usr/share/mender/identity", "var/lib/mender"):
-        (root / folder).mkdir(parents=True)
+    for directory in ("boot", "dev", "etc/mender", "run", "usr/bin", "usr/share/mender/identity", "var/lib/mender"):
+        (root / directory).mkdir(parents=True)
     shutil.copytree(SUPPORT / "inventory", root / "usr/share/mender/inventory")
     shutil.copy(SUPPORT / "install", root / "usr/share/mender/install")
     shutil.copy(SUPPORT / "demo/boot-loader", root / "boot/boot-loader")
@@ -146,7 +146,7 @@ def _plug_card_in(root: Path) -> None:
     for name, content in (("type", "1"), ("addr_assign_type", "0"), ("address", MAC), ("ifindex", "2")):
         _write(net / CARD / name, content)
     for script in ("identity/mender-device-identity", "inventory/mender-inventory-network"):
-        # a copy, because a client in a container or chroot sees nothing but the device's folder
+        # a copy, because a client in a container or chroot sees nothing but the device's directory
         copied = shutil.copy(SUPPORT / script, root / "usr/bin")
         wrapper = ON_THIS_CARD.format(script=_quoted(copied), net=_quoted(net))
         _write_script(root / "usr/share/mender" / script, wrapper)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Shows a whole update, twice, on one machine: ``make demo``.
 
-A Mender server (the dev server, over TLS), a device that is a folder, and on it the real client and the real
-sub-updater as processes. Nothing is left when it has ended, nothing is written outside one temporary folder, and no
+A Mender server (the dev server, over TLS), a device that is a directory, and on it the real client and the real
+sub-updater as processes. Nothing is left when it has ended, nothing is written outside one temporary directory, and no
 port is fixed.
 
 Exit code: 0 when the server saw exactly the statuses that it should have, and the device runs what it should; else 1;
@@ -28,14 +28,14 @@ from releases import IMAGE_BYTES, Release, make_image, read_release, write_relea
 from story import Stage, Story
 from timeline import BOLD, DIM, RED, Style, Timeline
 
-from mender_client.devserver import DevServer
 from mender_client.errors import DeviceError, MenderError
+from mender_devserver import DevServer
 
 DEVICE_TYPE = "demo-board"
 WELCOME = """\
 A Mender server and a device, both on this machine. The client (mender-python-client daemon) and the sub-updater \
-(support/install) are the real ones and run as processes of their own; the device is a folder, its two partitions are \
-files in it, and a "reboot" is a simulated boot loader that runs again."""
+(support/install) are the real ones and run as processes of their own; the device is a directory, its two partitions \
+are files in it, and a "reboot" is a simulated boot loader that runs again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,16 +88,16 @@ def _play(options: argparse.Namespace, timeline: Timeline, signals: StopSignals)
     adopt_orphans()
     with contextlib.ExitStack() as stack:
         with signals.held_back():
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mender-demo-"))).resolve()
-        good = _first_release(options.artifact, folder)
-        bad = write_release(folder, _other_name("release-3", good), good.device_type, is_healthy=False)
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mender-demo-"))).resolve()
+        good = _first_release(options.artifact, directory)
+        bad = write_release(directory, _other_name("release-3", good), good.device_type, is_healthy=False)
         with signals.held_back():
-            server = stack.enter_context(DevServer(folder / "server"))
-        device = _make_device(folder, client, server, good)
+            server = stack.enter_context(DevServer(directory / "server"))
+        device = _make_device(directory, client, server, good)
         stack.callback(device.close)
         # last in, first out: signals are passed over from here, before anything is taken apart
         stack.callback(signals.pass_over)
-        _greet(timeline, folder, good, is_given=options.artifact is not None)
+        _greet(timeline, directory, good, is_given=options.artifact is not None)
         stage = Stage(server, device, timeline)
         story = Story(stage, good, bad)
         story.tell()
@@ -105,7 +105,7 @@ def _play(options: argparse.Namespace, timeline: Timeline, signals: StopSignals)
         timeline.text()
         timeline.text(_conclusion(timeline, is_good=is_good), BOLD)
         if options.keep:
-            _keep(stage, folder, good, bad)
+            _keep(stage, directory, good, bad)
         return 0 if is_good else 1
 
 
@@ -116,9 +116,9 @@ def _program(name: str) -> Path:
     return path
 
 
-def _first_release(artifact: Path | None, folder: Path) -> Release:
+def _first_release(artifact: Path | None, directory: Path) -> Release:
     if artifact is None:
-        return write_release(folder, "release-2", DEVICE_TYPE, is_healthy=True)
+        return write_release(directory, "release-2", DEVICE_TYPE, is_healthy=True)
     return read_release(artifact.resolve())
 
 
@@ -126,11 +126,11 @@ def _other_name(name: str, release: Release) -> str:
     return name if name != release.name else f"{name}-demo"
 
 
-def _make_device(folder: Path, client: Path, server: DevServer, release: Release) -> Device:
+def _make_device(directory: Path, client: Path, server: DevServer, release: Release) -> Device:
     """A device that fits the release: its type, and whatever else it depends on."""
     installed = {"artifact_name": _other_name("release-1", release), **release.needs}
     board = build_board(
-        folder / "device",
+        directory / "device",
         client=client,
         server_url=server.url,
         certificate=server.certificate,
@@ -142,9 +142,9 @@ def _make_device(folder: Path, client: Path, server: DevServer, release: Release
     return Device(board, client)
 
 
-def _greet(timeline: Timeline, folder: Path, release: Release, *, is_given: bool) -> None:
+def _greet(timeline: Timeline, directory: Path, release: Release, *, is_given: bool) -> None:
     timeline.text(WELCOME)
-    timeline.text(f"Everything is in {folder}, which is removed at the end.", DIM)
+    timeline.text(f"Everything is in {directory}, which is removed at the end.", DIM)
     if is_given:
         timeline.text(f"The first update is {release.path}: {release.name} for {release.device_type}.")
         if release.payload_type != "rootfs-image":
@@ -160,12 +160,12 @@ def _conclusion(timeline: Timeline, *, is_good: bool) -> str:
     return "Not as it should be: see the lines with NOT."
 
 
-def _keep(stage: Stage, folder: Path, good: Release, bad: Release) -> None:
+def _keep(stage: Stage, directory: Path, good: Release, bad: Release) -> None:
     """Leave everything running until Ctrl-C."""
-    more = write_release(folder, _other_name("release-4", good), good.device_type, is_healthy=True)
+    more = write_release(directory, _other_name("release-4", good), good.device_type, is_healthy=True)
     stage.timeline.text()
     stage.timeline.text("Server and device go on running; Ctrl-C here ends and removes all. In another terminal:", BOLD)
-    stage.timeline.verbatim(_hints(stage, folder, more, bad))
+    stage.timeline.verbatim(_hints(stage, directory, more, bad))
     stage.timeline.chapter("4. Yours", "What you do shows up here.")
     with contextlib.suppress(KeyboardInterrupt):
         while True:
@@ -176,12 +176,12 @@ def _keep(stage: Stage, folder: Path, good: Release, bad: Release) -> None:
     stage.timeline.text("\nStopped; server and device are removed.")
 
 
-def _hints(stage: Stage, folder: Path, more: Release, bad: Release) -> str:
+def _hints(stage: Stage, directory: Path, more: Release, bad: Release) -> str:
     """What to try, as commands that can be copied."""
-    program, directory = str(_program("mender-devserver")), str(folder / "server")
+    program, server_directory = str(_program("mender-devserver")), str(directory / "server")
 
     def devserver(*words: str) -> str:
-        return shlex.join([program, *words, "--directory", directory])
+        return shlex.join([program, *words, "--directory", server_directory])
 
     device = stage.device
     hints = {

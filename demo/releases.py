@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mender_client.core.artifact import Header, PayloadSource, prove, rootfs_image, write_artifact
+from mender_client.core.artifact import Header, PayloadSource, rootfs_image, verify_artifact, write_artifact
 from mender_client.errors import ArtifactError
 
 IMAGE_BYTES = 4 * 1024 * 1024
@@ -39,14 +39,14 @@ class Release:
 
 
 def read_release(path: Path) -> Release:
-    """Prove an Artifact and say what a device must be like to take it.
+    """Verify an Artifact and say what a device must be like to take it.
 
     Raises:
         ArtifactError: it can't be read, is broken, or holds something that no partition can take.
     """
     try:
         with path.open("rb") as stream:
-            header = prove(stream)
+            header = verify_artifact(stream)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}; check the path") from error
     except ArtifactError as error:
@@ -87,10 +87,10 @@ def make_image(name: str, *, is_healthy: bool) -> bytes:
     return head + random.Random(name).randbytes(IMAGE_BYTES - len(head))  # noqa: S311 - no secret is made of it
 
 
-def write_release(folder: Path, name: str, device_type: str, *, is_healthy: bool) -> Release:
+def write_release(directory: Path, name: str, device_type: str, *, is_healthy: bool) -> Release:
     """Write an Artifact with a root file system of a few MiB."""
     image = make_image(name, is_healthy=is_healthy)
-    path = folder / f"{name}.mender"
+    path = directory / f"{name}.mender"
     source = PayloadSource("rootfs.img", len(image), functools.partial(io.BytesIO, image))
     with path.open("wb") as out:
         write_artifact(out, rootfs_image(name, [device_type]), [source])

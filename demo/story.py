@@ -14,8 +14,8 @@ from device import Device, Said
 from releases import Release
 from timeline import BOLD, GREEN, RED, YELLOW, Timeline, size
 
-from mender_client.devserver import DevServer, Event, Fault
 from mender_client.errors import MenderError
+from mender_devserver import DevServer, Event, Fault
 
 TICK_SECONDS = 0.002
 """Short: what a server and a device say to each other is to be printed in its order."""
@@ -192,8 +192,8 @@ class Story:
         self._update(
             self._good,
             f"2. An update that works: {self._good.name}",
-            "The client downloads the Artifact, proves it, and hands it over to the sub-updater, which writes the "
-            "image to the partition that is not running and reboots into it. Only a system that proves healthy is "
+            "The client downloads the Artifact, verifies it, and hands it over to the sub-updater, which writes the "
+            "image to the partition that is not running and reboots into it. Only a system that verifies healthy is "
             "kept.",
             "success",
         )

@@ -21,7 +21,7 @@ sys.path.insert(0, str(PROJECT / "src"))
 
 from mender_client.app.cli import build_parser  # noqa: E402 - the checkout's own package
 from mender_client.app.config import KEYS  # noqa: E402
-from mender_client.devserver.parser import build_parser as build_devserver_parser  # noqa: E402
+from mender_devserver.parser import build_parser as build_devserver_parser  # noqa: E402
 
 # the places where the shells look, below a prefix
 PLACES = {
@@ -30,7 +30,7 @@ PLACES = {
     "fish": "fish/vendor_completions.d/{program}.fish",
 }
 _FILES = frozenset({"FILE", "ARTIFACT", "OUT"})
-_FOLDERS = frozenset({"DIR"})
+_DIRECTORYS = frozenset({"DIR"})
 _WORDS = {"keys": [key.name for key in KEYS], "log_level": ["debug", "info", "warning", "error", "critical"]}
 """Words that a parser checks itself, because its message says more than that of a choice."""
 
@@ -44,7 +44,7 @@ def complete(parser: argparse.ArgumentParser, shell: str) -> str:
 
 def _say_what_words_are(parser: argparse.ArgumentParser) -> None:
     for action in parser._actions:
-        if action.metavar in _FILES or action.metavar in _FOLDERS:
+        if action.metavar in _FILES or action.metavar in _DIRECTORYS:
             action.complete = shtab.FILE if action.metavar in _FILES else shtab.DIRECTORY  # type: ignore[attr-defined]
         action.choices = _WORDS.get(action.dest, action.choices)
     commands = children(parser)

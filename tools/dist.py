@@ -26,23 +26,23 @@ from mender_client import __version__  # noqa: E402 - the checkout's own package
 SBOM = "mender-python-client.cdx.json"
 
 
-def make_release(folder: Path) -> None:
+def make_release(directory: Path) -> None:
     """Make all files of a release.
 
     Args:
-        folder: where they go; what it holds of an earlier release is removed.
+        directory: where they go; what it holds of an earlier release is removed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     for pattern in ("*.whl", "*.tar.gz", "*.pyz", "*.cdx.json", "SHA256SUMS"):
-        for old in folder.glob(pattern):
+        for old in directory.glob(pattern):
             old.unlink()
-    _run("-m", "build", "--no-isolation", "--outdir", str(folder), str(PROJECT))
-    write_zipapp(folder / "mender-python-client.pyz")
-    (wheel,) = folder.glob("*.whl")
-    write_sbom(wheel, folder / SBOM)
-    made = sorted(file for file in folder.iterdir() if file.suffix in {".whl", ".gz", ".pyz", ".json"})
+    _run("-m", "build", "--no-isolation", "--outdir", str(directory), str(PROJECT))
+    write_zipapp(directory / "mender-python-client.pyz")
+    (wheel,) = directory.glob("*.whl")
+    write_sbom(wheel, directory / SBOM)
+    made = sorted(file for file in directory.iterdir() if file.suffix in {".whl", ".gz", ".pyz", ".json"})
     sums = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in made)
-    (folder / "SHA256SUMS").write_text(sums)
+    (directory / "SHA256SUMS").write_text(sums)
     print(sums, end="")
 
 

@@ -24,12 +24,12 @@ from mender_client import __version__  # noqa: E402 - the checkout's own package
 from mender_client.app.cli import build_parser  # noqa: E402
 from mender_client.app.commands import PROGRAM  # noqa: E402
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS  # noqa: E402
-from mender_client.devserver.parser import build_parser as build_devserver_parser  # noqa: E402
+from mender_devserver.parser import build_parser as build_devserver_parser  # noqa: E402
 
 CLIENT_FILES = {
     "/etc/mender/mender.conf": "The configuration, see mender.conf(5).",
     "/etc/mender/artifact_info": "What is installed: artifact_name=NAME.",
-    "/var/lib/mender": "The data folder: key, journal, downloads, logs; device_type, which says what the device is.",
+    "/var/lib/mender": "The data directory: key, journal, downloads, logs; device_type, which says what the device is.",
     "/usr/share/mender/identity/mender-device-identity": "The script that prints who the device is.",
     "/usr/share/mender/inventory": "The scripts that print what the device tells about itself.",
     "/usr/share/mender/install": "The sub-updater, which installs an Artifact.",

@@ -14,27 +14,27 @@ from fresh import write_all
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "src"))
 
-from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, Event, Sight, State  # noqa: E402 - the checkout's own package
+from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, Event, InstallerState, State  # noqa: E402 - the checkout's own package
 
 PAGE = PROJECT / "docs" / "reference" / "states.md"
 COMMAND = "python tools/state_diagram.py"
 
 MEANINGS = {
-    State.DOWNLOADING: "The Artifact is fetched and proven in one pass; what an earlier life left is proven again.",
-    State.PROVEN: "It is whole and proven. The server is asked once more, then the lock file is written.",
+    State.DOWNLOADING: "The Artifact is fetched and verified in one pass; what an earlier life left is verified again.",
+    State.VERIFIED: "It is verified. The server is asked once more, then the lock file is written.",
     State.HANDING_OVER: "The lock is there, and the sub-updater may have been started.",
-    State.IN_HANDS: "The sub-updater has been started, and its process is noted. The client waits for the lock to go.",
-    State.SETTLING: "The lock has gone without a report: artifact_info says how it went.",
+    State.INSTALLING: "The sub-updater runs, and its process is recorded. The client waits for update.lock to go.",
+    State.RECONCILING: "The lock has gone without a report: artifact_info says how it went.",
     State.SUCCEEDED: "The outcome is noted and on its way to the server: success.",
     State.FAILED: "The outcome is noted and on its way to the server, behind the log: failure.",
     State.ABORTED: "The server wants it no more. Nothing is told, and nothing is remembered.",
 }
 
 _SHORT = {
-    Sight.NOT_BEGUN: "no trace of a start",
-    Sight.NO_LOCK: "no lock",
-    Sight.LOCK_ALONE: "the lock alone",
-    Sight.AT_WORK: "lock and sub-updater",
+    InstallerState.NOT_BEGUN: "no trace of a start",
+    InstallerState.NO_LOCK: "no lock",
+    InstallerState.LOCK_ALONE: "the lock alone",
+    InstallerState.AT_WORK: "lock and sub-updater",
 }
 
 _HEAD = f"""# The states of an update
@@ -49,7 +49,7 @@ _RESTART = """
 ## Where a restarted client goes on
 
 Two things decide: the last state on disk, and what is to be seen of the sub-updater. Before the hand-over everything
-begins again: the bytes on disk are proven by reading them, the server is asked whether it still wants the update.
+begins again: the bytes on disk are verified by reading them, the server is asked whether it still wants the update.
 Behind it nothing is ever started a second time. A deployment that begins again too often without a new byte fails.
 """
 
@@ -105,8 +105,10 @@ def events() -> str:
 
 def restarts() -> str:
     """Every state by every sight."""
-    rows = [(f"`{state.name}`", *(_cell(sights[sight]) for sight in Sight)) for state, sights in RESUME.items()]
-    return table(("last state", *(sight.value for sight in Sight)), rows)
+    rows = [
+        (f"`{state.name}`", *(_cell(sights[sight]) for sight in InstallerState)) for state, sights in RESUME.items()
+    ]
+    return table(("last state", *(sight.value for sight in InstallerState)), rows)
 
 
 def _cell(state: State | None) -> str:

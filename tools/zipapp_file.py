@@ -2,7 +2,7 @@
 
     python tools/zipapp_file.py FILE
 
-The standard library's own ``zipapp`` keeps times, modes and the folder's order, so that two builds differ; here they
+The standard library's own ``zipapp`` keeps times, modes and the directory's order, so that two builds differ; here they
 are fixed. urllib3 is the one that is installed beside this Python, which is the pinned one in the project's virtual
 environment.
 """

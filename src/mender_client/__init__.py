@@ -1,4 +1,4 @@
-"""A Mender client: makes a device known, fetches updates whole and proven, hands them over, reports.
+"""A Mender client: makes a device known, fetches updates verified, hands them over, reports.
 
 For a program of your own, this is the front door; everything else may change without notice:
 

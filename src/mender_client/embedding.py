@@ -22,8 +22,8 @@ from mender_client.core.machine import Event
 from mender_client.core.model import Deployment, Identity, Provides
 from mender_client.errors import BusyError, Interrupted, MenderError
 from mender_client.installers.callback import CallbackInstaller, InstallFunction
-from mender_client.system.files import DaemonLock, make_folder
-from mender_client.system.mark import MarkFile
+from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.marker_file import MarkerFile
 
 _logger = logging.getLogger(__name__)
 
@@ -79,21 +79,21 @@ def _key_values(attributes: Mapping[str, Values]) -> KeyValues:
 class Client:
     """A Mender client inside another program.
 
-    Everything that must survive a crash or a power cut is in the data folder: give the same one each time. One client
-    uses it at a time. A client is to be used from one thread; ``poll_now`` and ``stop`` may be called from anywhere.
+    Everything that must survive a crash or a power cut is in the data directory: pass the same one each time. One
+    client uses it at a time. Use a client from one thread; ``poll_now`` and ``stop`` may be called from any.
 
     The log that the server gets of a failure holds what the logger ``mender_client`` lets through: set it to INFO.
 
     Args:
         settings: what ``mender.conf`` holds, by the same keys: ``{"ServerURL": "https://mender.example.com"}``.
-        data: the data folder; made if it isn't there.
+        data: the data directory; made if it isn't there.
         device: what the device says about itself.
         install: installs Artifacts when ``step`` or ``run`` bring them; None for a program that calls ``download``.
 
     Raises:
         ConfigError: a setting is wrong; all of them are named at once.
-        BusyError: another client uses the data folder.
-        StorageError: the data folder can't be used.
+        BusyError: another client uses the data directory.
+        StorageError: the data directory can't be used.
         KeyFileError: there is no usable device key, and none can be made.
     """
 
@@ -107,7 +107,7 @@ class Client:
     ) -> None:
         config = check_settings(settings)
         paths = Paths.locate(data=str(Path(data).absolute()))
-        make_folder(paths.data)
+        make_directory(paths.data)
         self._lock = DaemonLock(paths.daemon_lock)
         self._lock.acquire()
         try:
@@ -122,7 +122,10 @@ class Client:
                 key=key,
                 device=_Described(device),
                 installer=lambda lock: CallbackInstaller(
-                    install or _keep, concluded=self._conclude, lock=lock, trace=MarkFile(paths.data / "install.trace")
+                    install or _keep,
+                    concluded=self._conclude,
+                    lock=lock,
+                    trace=MarkerFile(paths.data / "install.trace"),
                 ),
             )
         except BaseException:
@@ -138,7 +141,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Give connections and the data folder back."""
+        """Give connections and the data directory back."""
         self._world.close()
         self._lock.release()
 
@@ -171,19 +174,19 @@ class Client:
             BusyError: a downloaded deployment waits for ``report``.
             MenderError: the server can't be asked.
         """
-        self._world.updater.resume()
+        self._world.engine.resume()
         waiting = self._world.installer.current_deployment()
         if waiting is not None:
             raise BusyError(f"cannot ask for a deployment: {waiting} waits for its report")
         self._world.outbox.flush()
-        self._offer = self._world.updater.next_offer()
+        self._offer = self._world.engine.next_offer()
         return None if self._offer is None else self._offer.deployment
 
     def download(self) -> Path | None:
-        """Fetch the Artifact of the deployment that ``check`` found, and prove it.
+        """Fetch the Artifact of the deployment that ``check`` found, and verify it.
 
         Returns:
-            The whole and proven Artifact; it stays there until ``report``. None when the deployment has ended
+            The verified Artifact; it stays there until ``report``. None when the deployment has ended
             instead: it failed, which the server knows or will hear, or it was aborted there.
 
         Raises:
@@ -193,7 +196,7 @@ class Client:
         if self._offer is None or self._install is not None:
             raise ValueError("download() follows a check() that found a deployment, in a client without install")
         offer, self._offer = self._offer, None
-        return self._artifact if self._world.updater.carry_out(offer) else None
+        return self._artifact if self._world.engine.carry_out(offer) else None
 
     def report(self, *, success: bool, reason: str = "") -> None:
         """Say how the installation of the deployment under way has ended.
@@ -217,7 +220,7 @@ class Client:
             self._world.log.end()
         self._conclude(deployment_id, success)
         self._world.installer.release()
-        self._world.updater.tidy()
+        self._world.engine.tidy()
         try:
             self._world.outbox.flush()
         except Interrupted:

@@ -1,28 +1,135 @@
 """One tree of errors; each class says whose fault it is and whether trying again can help.
 
-Messages are lower-case, name the file, URL or key, and say what to do next. They never contain a token, a key
-or the query of a link: whoever raises takes care of that, because everybody who catches may log.
+A message has three parts: a code, which is stable and unique, a text, and a remedy. The text is lower-case and names
+the file, URL or key; the remedy says what to do next. ``docs/guide/troubleshooting.md`` is generated from the calls
+that make messages, so the code is always a literal there. No part ever contains a token, a key or the query of a link:
+whoever raises takes care of that, because everybody who catches may log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ErrorKind(str, Enum):
+    """The kinds of failures, for programs: ``status --json``, metrics and ``NetworkError.kind`` use these words."""
+
+    # the connection to the server
+    DNS = "dns"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+    PROXY = "proxy"
+    # the server's certificate
+    CERTIFICATE_UNKNOWN = "certificate-unknown"
+    CERTIFICATE_SELF_SIGNED = "certificate-self-signed"
+    CERTIFICATE_HOST = "certificate-host"
+    CERTIFICATE_EXPIRED = "certificate-expired"
+    CERTIFICATE_EARLY = "certificate-early"
+    CERTIFICATE = "certificate"
+    CLOCK = "clock"
+    """The certificate seems out of date because this device's clock is evidently wrong."""
+    # the handshake
+    CLIENT_CERTIFICATE = "client-certificate"
+    TLS_VERSION = "tls-version"
+    NO_TLS = "no-tls"
+    TLS = "tls"
+    # the answer
+    PROTOCOL = "protocol"
+    BROKEN_OFF = "broken-off"
+    TOO_LARGE = "too-large"
+    REDIRECT = "redirect"
+    NOT_ACCEPTED = "not-accepted"
+    UNAUTHORISED = "unauthorised"
+    SERVER_4XX = "server-4xx"
+    SERVER_5XX = "server-5xx"
+    SERVER = "server"
+    # this device
+    CONFIGURATION = "configuration"
+    KEY = "key"
+    SCRIPT = "script"
+    STORAGE = "storage"
+    BUSY = "busy"
+    # the update
+    ARTIFACT = "artifact"
+    DOWNLOAD = "download"
+    INSTALL = "install"
+    ABORTED = "aborted"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """A message for the operator.
+
+    Attributes:
+        code: three letters for the subject and two digits, for instance ``STO01``.
+        text: what happened, to what, and why.
+        remedy: what to do; empty where there is nothing to do or the text says it.
+    """
+
+    code: str
+    text: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        said = f"{self.text}; {self.remedy}" if self.remedy else self.text
+        return f"{said} [{self.code}]" if self.code else said
+
+
+class Interrupted(Exception):
+    """A long operation ended early because the client was asked to stop."""
 
 
 class MenderError(Exception):
-    """Root of everything this package raises on purpose."""
+    """Root of everything this package raises on purpose.
+
+    Args:
+        code: of the message.
+        text: what could not be done, to what, and why.
+        remedy: what to do next.
+
+    Attributes:
+        diagnostic: the message in its parts.
+        kind: what went wrong, in a word of the closed set.
+    """
+
+    kind = ErrorKind.OTHER
+
+    def __init__(self, code: str, text: str = "", *, remedy: str = "") -> None:
+        # transition: a single argument is a text without a code
+        self.diagnostic = Diagnostic(code, text, remedy) if text else Diagnostic("", code, remedy)
+        super().__init__(str(self.diagnostic))
+
+    @property
+    def text(self) -> str:
+        """The message without remedy and code, to be part of another message."""
+        return self.diagnostic.text
+
+    @property
+    def remedy(self) -> str:
+        """What to do next; empty where there is nothing to do."""
+        return self.diagnostic.remedy
 
 
 class ConfigError(MenderError):
     """The operator's settings are wrong; trying again does not help until they change.
 
     Args:
-        problems: one sentence for each fault found, all of them at once.
+        problems: one message for each fault found, all of them at once.
     """
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+    kind = ErrorKind.CONFIGURATION
+
+    def __init__(self, problems: Sequence[Diagnostic | str]) -> None:
+        # transition: a problem may be a text without a code
+        self.problems = tuple(one if isinstance(one, Diagnostic) else Diagnostic("", one) for one in problems)
+        first = self.problems[0]
+        super().__init__(first.code, first.text, remedy=first.remedy)
+        self.args = ("\n".join(map(str, self.problems)),)
 
 
 class DeviceError(MenderError):
@@ -32,82 +139,94 @@ class DeviceError(MenderError):
 class KeyFileError(DeviceError):
     """The device key can't be read, made or used."""
 
+    kind = ErrorKind.KEY
+
 
 class ScriptError(DeviceError):
-    """A script of the device (identity, inventory) can't be run or says nothing usable."""
+    """A script of the device (identity, inventory) can't be run or prints nothing usable."""
+
+    kind = ErrorKind.SCRIPT
 
 
 class StorageError(DeviceError):
     """A file of the client can't be read or written: full, read-only or broken disk, wrong permissions."""
 
+    kind = ErrorKind.STORAGE
+
 
 class BusyError(DeviceError):
-    """Somebody else holds what is needed: another daemon runs, or an update is in the sub-updater's hands."""
+    """Another process holds what is needed: another daemon runs, or an update is being installed."""
+
+    kind = ErrorKind.BUSY
 
 
 class InstallError(DeviceError):
-    """The sub-updater can't be started; the deployment has failed."""
+    """The installation can't be started; the deployment has failed."""
+
+    kind = ErrorKind.INSTALL
 
 
 class NetworkError(MenderError):
     """No answer, or only part of one; trying again later may help.
 
     Args:
-        message: who was asked and what happened.
-        kind: the case in a short word, for programs:
-
-            - ``dns``, ``refused``, ``unreachable``, ``reset``, ``timeout``: the way to the server;
-            - ``proxy``: the proxy can't be reached, or doesn't let us through;
-            - ``certificate-unknown`` (its issuer isn't trusted), ``certificate-self-signed``, ``certificate-host``
-              (it is another host's), ``certificate-expired``, ``certificate-early`` (not valid yet),
-              ``certificate`` (any other fault): the server's certificate;
-            - ``clock``: the certificate seems out of date because this device's clock is evidently wrong;
-            - ``client-certificate``: the server refuses the device's certificate, or misses one;
-            - ``tls-version``, ``no-tls`` (plain http where TLS was expected, or the reverse), ``tls``: the handshake;
-            - ``protocol``, ``broken-off``, ``too-large``: the answer;
-            - ``redirect``: it leads where the client doesn't follow;
-            - ``other``: none of these.
+        code: of the message.
+        text: who was asked and what happened.
+        remedy: what to do next.
+        kind: the case.
     """
 
-    def __init__(self, message: str, *, kind: str = "other") -> None:
-        super().__init__(message)
+    def __init__(self, code: str, text: str = "", *, remedy: str = "", kind: ErrorKind = ErrorKind.OTHER) -> None:
+        super().__init__(code, text, remedy=remedy)
         self.kind = kind
-
-
-class Interrupted(MenderError):
-    """A long operation ended early because the client was asked to stop."""
 
 
 class ServerError(MenderError):
     """The server answered, but not with what was asked for.
 
     Args:
-        message: what was asked and what came back.
+        code: of the message.
+        text: what was asked and what came back.
+        remedy: what to do next.
         status: the HTTP status code.
         retry_after_seconds: what the server asked to wait (``Retry-After``), if it did.
     """
 
-    def __init__(self, message: str, *, status: int, retry_after_seconds: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, code: str, text: str = "", *, remedy: str = "", status: int, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(code, text, remedy=remedy)
         self.status = status
         self.retry_after_seconds = retry_after_seconds
+        classes = {4: ErrorKind.SERVER_4XX, 5: ErrorKind.SERVER_5XX}
+        self.kind = self.kind if self.kind is not ErrorKind.OTHER else classes.get(status // 100, ErrorKind.SERVER)
 
 
 class UnauthorizedError(ServerError):
     """401: not accepted (yet), or the token is no longer good. Never final: ask again later."""
 
+    kind = ErrorKind.UNAUTHORISED
+
 
 class NotAcceptedError(UnauthorizedError):
-    """401 to the authorisation itself: nobody has accepted this device, or somebody has rejected it. A normal wait."""
+    """401 to the authorisation itself: the device is pending acceptance, or was rejected. A normal wait."""
+
+    kind = ErrorKind.NOT_ACCEPTED
 
 
 class AbortedError(ServerError):
     """409 or 404 to a status: the deployment is over on the server; stop working on it."""
 
+    kind = ErrorKind.ABORTED
+
 
 class ArtifactError(MenderError):
     """The Artifact is broken, hostile, unsigned or not for this device. Fetching it again won't help."""
 
+    kind = ErrorKind.ARTIFACT
+
 
 class DownloadError(MenderError):
     """The Artifact can't be fetched within the permitted number of tries; the deployment has failed."""
+
+    kind = ErrorKind.DOWNLOAD

@@ -54,19 +54,19 @@ def described(run: Run, artifact: Path) -> dict[str, Any]:
     return result
 
 
-def payload_of(run: Run, artifact: Path, folder: Path) -> Sequence[Path]:
+def payload_of(run: Run, artifact: Path, directory: Path) -> Sequence[Path]:
     """Take the payload files out of an Artifact."""
     paths = []
     for file in described(run, artifact)["payloads"][0]["files"]:
-        path = folder / file["name"]
+        path = directory / file["name"]
         path.write_bytes(run("cat", artifact, file["name"]).out)
         paths.append(path)
     return paths
 
 
-def key_pair(folder: Path, name: str, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:
+def key_pair(directory: Path, name: str, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:
     """Write a private and a public key."""
-    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+    private, public = directory / f"{name}.pem", directory / f"{name}.pub"
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return private, public

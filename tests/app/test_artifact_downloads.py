@@ -19,13 +19,13 @@ from world import NEW, Answer, Options, Stage, World, at
 BACKENDS = {"cryptography": CryptographyBackend, "openssl": OpensslBackend}
 
 
-def deployed(folder: Path, policy: DownloadPolicy, *, signing_key: Path | None = None) -> World:
+def deployed(directory: Path, policy: DownloadPolicy, *, signing_key: Path | None = None) -> World:
     """A device that is offered the release."""
     out = io.BytesIO()
     source = PayloadSource("rootfs.img", 200_000, lambda: io.BytesIO(b"i" * 200_000))
     sign = SigningKey(signing_key, CryptographyBackend()).sign if signing_key else None
     write_artifact(out, rootfs_image(NEW, ["board"], compression=Compression.NONE), [source], sign=sign)
-    stage = Stage(folder)
+    stage = Stage(directory)
     world = World(stage, Options(policy=policy))
     world.server.offer(stage.add(NEW, out.getvalue()), NEW)
     while not list(world.server.state.devices):

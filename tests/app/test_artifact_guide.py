@@ -26,7 +26,7 @@ STEPS = [
 
 
 def test_the_commands_run_and_print_what_the_guide_shows(tmp_path: Path) -> None:
-    """Step by step in an empty folder, from the first image to the changed key."""
+    """Step by step in an empty directory, from the first image to the changed key."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for commands, expected in STEPS:
         done = subprocess.run(

@@ -14,7 +14,7 @@ import pytest
 from mender_client.app.assemble import assemble
 from mender_client.app.config import load_config
 from mender_client.app.paths import Paths
-from mender_client.core.artifact import prove
+from mender_client.core.artifact import verify_artifact
 from mender_client.errors import ArtifactError, ConfigError
 
 DATA = Path(__file__).parents[1] / "data" / "artifacts"
@@ -46,10 +46,10 @@ def test_configured_keys_lie_below_the_root_and_are_used(tmp_path: Path, setting
     for name, reason in (("signed-rsa", ""), ("signed-ecdsa", "none of the keys"), ("rootfs-none", "sig is missing")):
         stream = io.BytesIO((DATA / f"{name}.mender").read_bytes())
         if not reason:
-            assert prove(stream, check_signature=keys).signed
+            assert verify_artifact(stream, check_signature=keys).signed
             continue
         with pytest.raises(ArtifactError, match=reason):
-            prove(stream, check_signature=keys)
+            verify_artifact(stream, check_signature=keys)
 
 
 def test_without_keys_there_is_no_check(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.artifact_program import DATA, Run, described, make_run
-from mender_client.core.artifact import PayloadSource, module_image, prove, write_artifact
+from mender_client.core.artifact import PayloadSource, module_image, verify_artifact, write_artifact
 
 REAL = sorted(path.name for path in DATA.glob("*.mender"))
 
@@ -28,7 +28,7 @@ def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
 def test_show_json_says_everything(run: Run, name: str) -> None:
     """The JSON is the header's description, with the sizes of all files."""
     with (DATA / name).open("rb") as stream:
-        expected = prove(stream, accept_augmented=True).describe()
+        expected = verify_artifact(stream, accept_augmented=True).describe()
     assert json.loads(json.dumps(expected)) == described(run, DATA / name)
 
 
@@ -89,24 +89,24 @@ def test_no_text_of_a_stranger_acts_on_the_terminal(run: Run, tmp_path: Path) ->
         assert 0 == done.code
         assert text.isprintable()
         assert "evil\\u202ename" in text
-    assert "evil\\u202ename: whole and proven" in run("verify", tmp_path / "evil.mender").out.decode()
+    assert "evil\\u202ename: verified" in run("verify", tmp_path / "evil.mender").out.decode()
 
 
 @pytest.mark.parametrize(
     ("name", "words", "said"),
     [
-        ("rootfs-gzip", (), "rootfs-gzip: whole and proven; not signed"),
-        ("signed-rsa", (), "signed-rsa: whole and proven; signed, but no key was given to check that"),
-        ("signed-rsa", ("-k", "rsa3072.pub"), "signed-rsa: whole and proven; signed with the key of rsa3072.pub"),
+        ("rootfs-gzip", (), "rootfs-gzip: verified; not signed"),
+        ("signed-rsa", (), "signed-rsa: verified; signed, but no key was given to check that"),
+        ("signed-rsa", ("-k", "rsa3072.pub"), "signed-rsa: verified; signed with the key of rsa3072.pub"),
         ("signed-ecdsa", ("-k", "other.pub", "--key", "ecdsa.pub"), "signed with the key of ecdsa.pub"),
-        ("signed-rsa", ("-t", "raspberrypi4"), "signed-rsa: whole and proven"),
-        ("depends-provides", ("--device-type", "qemux86-64"), "depends-provides: whole and proven"),
+        ("signed-rsa", ("-t", "raspberrypi4"), "signed-rsa: verified"),
+        ("depends-provides", ("--device-type", "qemux86-64"), "depends-provides: verified"),
     ],
 )
 def test_verify_accepts(
     run: Run, monkeypatch: pytest.MonkeyPatch, name: str, words: tuple[str, ...], said: str
 ) -> None:
-    """One line says that the Artifact is proven, and by whom it is signed."""
+    """One line says that the Artifact is verified, and by whom it is signed."""
     monkeypatch.chdir(DATA)
     done = run("verify", f"{name}.mender", *words)
     assert (0, "", 1) == (done.code, done.err, done.out.count(b"\n"))
@@ -191,7 +191,7 @@ def test_a_pipe_will_do(run: Run, words: tuple[str, ...]) -> None:
     ("stdin", "said"), [(b"", "truncated"), ((DATA / "rootfs-gzip.mender").read_bytes()[:-1], "truncated")]
 )
 def test_a_pipe_that_ends_early_is_refused(stdin: bytes, said: str) -> None:
-    """What comes through a pipe is proven like a file."""
+    """What comes through a pipe is verified like a file."""
     program = [sys.executable, "-m", "mender_client", "artifact", "verify", "-"]
     done = subprocess.run(program, input=stdin, capture_output=True, timeout=60, check=False)
     assert (1, b"") == (done.returncode, done.stdout)

@@ -178,18 +178,18 @@ def test_what_a_device_would_refuse_isn_t_written(run: Run, tmp_path: Path) -> N
 
 
 def test_sign_keeps_links_and_modes(run: Run, tmp_path: Path) -> None:
-    """In place means the file that a link leads to, with its permissions; nothing else is left in the folder."""
+    """In place means the file that a link leads to, with its permissions; nothing else is left in the directory."""
     key, public = key_pair(tmp_path, "key", P256)
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    target = folder / "release.mender"
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    target = directory / "release.mender"
     target.write_bytes((DATA / "rootfs-none.mender").read_bytes())
     target.chmod(0o640)
     (tmp_path / "link").symlink_to(target)
     assert 0 == run("sign", tmp_path / "link", "-k", key).code
     assert (tmp_path / "link").is_symlink()
     assert 0o640 == stat.S_IMODE(target.stat().st_mode)
-    assert [target] == list(folder.iterdir())
+    assert [target] == list(directory.iterdir())
     assert 0 == run("verify", target, "-k", public).code
 
 
@@ -202,25 +202,25 @@ def test_augmented_artifacts_can_be_signed(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", [600, 3000, -2000, None], ids=["version", "header", "payload", "truncated"])
 def test_no_broken_artifact_is_signed(run: Run, tmp_path: Path, where: int | None) -> None:
-    """What can't be proven stays as it is, and no other file is left."""
+    """What can't be verified stays as it is, and no other file is left."""
     key, _ = key_pair(tmp_path, "key", P256)
     content = bytearray((DATA / "rootfs-none.mender").read_bytes())
     if where is None:
         del content[-700:]
     else:
         content[where] ^= 1
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    artifact = folder / "broken.mender"
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    artifact = directory / "broken.mender"
     artifact.write_bytes(content)
     done = run("sign", artifact, "-k", key)
     assert 1 == done.code
     assert done.err.startswith("mender-python-client: cannot ")
     assert bytes(content) == artifact.read_bytes()
-    assert [artifact] == list(folder.iterdir())
+    assert [artifact] == list(directory.iterdir())
 
 
-def planted(folder: Path) -> None:
+def planted(directory: Path) -> None:
     """The files that the wrong inputs speak of."""
     for name, content in {
         "rootfs.img": "image",
@@ -232,13 +232,13 @@ def planted(folder: Path) -> None:
         "deep.json": "[" * 100_000,
         "there": "what is there already",
     }.items():
-        (folder / name).write_text(content)
-    (folder / "huge.json").write_text(json.dumps({"a": "x" * 300_000}))
-    (folder / "sub").mkdir()
-    (folder / "sub" / "rootfs.img").write_text("another")
-    (folder / "sub" / "ArtifactInstall_Enter_10").write_text("#!/bin/sh\n")
-    os.mkfifo(folder / "fifo")
-    key_pair(folder, "key", P256)
+        (directory / name).write_text(content)
+    (directory / "huge.json").write_text(json.dumps({"a": "x" * 300_000}))
+    (directory / "sub").mkdir()
+    (directory / "sub" / "rootfs.img").write_text("another")
+    (directory / "sub" / "ArtifactInstall_Enter_10").write_text("#!/bin/sh\n")
+    os.mkfifo(directory / "fifo")
+    key_pair(directory, "key", P256)
 
 
 WRITE_ROOTFS = "write rootfs-image -n n -t b -o out"
@@ -280,7 +280,7 @@ WRONG: dict[str, tuple[int, str]] = {
     "write rootfs-image -n n -t b -f rootfs.img -o rootfs.img": (1, "it is one of the files to read; name another"),
     "write rootfs-image -n n -t b -f rootfs.img -o sub": (1, "isn't a regular file; name another path"),
     "write rootfs-image -n n -t b -f rootfs.img -o /dev/null": (1, "isn't a regular file; name another path"),
-    "write rootfs-image -n n -t b -f rootfs.img -o no/folder": (1, "cannot write no/folder: No such file"),
+    "write rootfs-image -n n -t b -f rootfs.img -o no/directory": (1, "cannot write no/directory: No such file"),
     "sign there -k key.pem": (1, "cannot "),
     "sign gone -k key.pem": (1, "cannot read gone: No such file"),
     "sign fifo -k key.pem": (1, "cannot read fifo: it isn't a regular file"),

@@ -19,7 +19,7 @@ NOBODY = "http://127.0.0.1:9"
 
 
 class Device:
-    """A folder that is a whole device to the program."""
+    """A directory that is a whole device to the program."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -196,7 +196,7 @@ FAULTS: dict[str, tuple[Plant, tuple[str, ...], int, str]] = {
     "invalid JSON": (
         lambda d: d.write("etc/mender/mender.conf", "{,}"), ("check-update",), 78, "line 1, column 2",
     ),
-    "configuration is a folder": (
+    "configuration is a directory": (
         lambda d: None, ("check-update", "-c", "/var/lib/mender"), 78, "cannot be read: Is a directory",
     ),
     "server certificate missing": (
@@ -209,7 +209,7 @@ FAULTS: dict[str, tuple[Plant, tuple[str, ...], int, str]] = {
         ),
         ("check-update",), 78, "Security.AuthPrivateKey: it names no key; write an address such as pkcs11:",
     ),
-    "log file in no folder": (lambda d: None, ("check-update", "-L", "/no/such/log"), 78, "log file can't be opened"),
+    "log file in no directory": (lambda d: None, ("check-update", "-L", "/no/such/log"), 78, "can't be opened"),
     "log file on a full disk": (lambda d: None, ("send-inventory", "-L", "/dev/full", "-l", "debug"), 1, "cannot"),
     "server down": (lambda d: d.run("bootstrap"), ("check-update",), 1, "the connection was refused; check the port"),
     "no key": (lambda d: None, ("check-update",), 1, "cannot find the device key"),
@@ -240,14 +240,14 @@ FAULTS: dict[str, tuple[Plant, tuple[str, ...], int, str]] = {
     "artifact info without a name": (
         lambda d: d.write("etc/mender/artifact_info", "x=y"), ("show-artifact",), 1, "has no line artifact_name=NAME",
     ),
-    "data folder is a file": (
+    "data directory is a file": (
         lambda d: d.write("a-file", ""), ("bootstrap", "-d", "/a-file"), 78, "cannot be read: Not a directory",
     ),
     "nothing to report": (lambda d: None, ("report", "--success"), 2, "nothing to report"),
     "artifact that is none": (
         lambda d: d.write("x", "garbage"), ("artifact", "cat", "/etc/hostname"), 1, "cannot",
     ),
-    "artifact that is a folder": (lambda d: None, ("artifact", "cat", "/"), 1, "cannot read /: Is a directory"),
+    "artifact that is a directory": (lambda d: None, ("artifact", "cat", "/"), 1, "cannot read /: Is a directory"),
     "journal that is garbage": (
         lambda d: (d.run("bootstrap"), d.write("var/lib/mender/journal.json", "[" * 100_000)),
         ("check-update",), 1, "cannot",

@@ -20,9 +20,9 @@ SERVER = "https://server.example"
 class Files:
     """The two files, by default absent."""
 
-    def __init__(self, folder: Path) -> None:
-        self.main = folder / "main.conf"
-        self.fallback = folder / "fallback.conf"
+    def __init__(self, directory: Path) -> None:
+        self.main = directory / "main.conf"
+        self.fallback = directory / "fallback.conf"
 
     def load(self, main: object = None, fallback: object = None, *, is_server_needed: bool = True) -> LoadedConfig:
         """Write what is given (text and bytes as they are) and load it."""
@@ -34,10 +34,10 @@ class Files:
         return load_config(self.main, self.fallback, is_server_needed=is_server_needed)
 
     def problems(self, main: object = None, fallback: object = None) -> list[str]:
-        """What is wrong, the folder left out of the paths."""
+        """What is wrong, the directory left out of the paths."""
         with pytest.raises(ConfigError) as caught:
             self.load(main, fallback)
-        return [problem.replace(f"{self.main.parent}/", "") for problem in caught.value.problems]
+        return [str(problem).replace(f"{self.main.parent}/", "") for problem in caught.value.problems]
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_the_same_file_twice(files: Files) -> None:
     files.main.write_text('{"ServerURL": 5}')
     with pytest.raises(ConfigError) as caught:
         load_config(files.main, files.main)
-    assert (f"{files.main}: ServerURL: must be a text",) == caught.value.problems
+    assert (f"{files.main}: ServerURL: must be a text",) == tuple(map(str, caught.value.problems))
 
 
 def test_byte_order_mark(files: Files) -> None:
@@ -376,7 +376,7 @@ def test_anything(tmp_path_factory: pytest.TempPathFactory, main: object) -> Non
     except ConfigError as error:
         loaded = error
     for line in loaded.problems if isinstance(loaded, ConfigError) else loaded.warnings:
-        assert line.isprintable()
+        assert str(line).isprintable()
 
 
 def test_keys_are_explained() -> None:

@@ -23,7 +23,7 @@ class Done:
 
 
 class Device:
-    """A folder that is a device with two files."""
+    """A directory that is a device with two files."""
 
     def __init__(self, root: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.root = root

@@ -124,14 +124,14 @@ def test_json(tmp_path: Path) -> None:
 
 def test_moved_log_file(tmp_path: Path) -> None:
     """A log file that was moved away is opened anew; one that can't be opened is kept, and that is said."""
-    folder = tmp_path / "log"
-    folder.mkdir()
-    set_up_logging(level="info", file=str(folder / "log"), is_syslog_wanted=False)
-    (folder / "log").rename(folder / "old")
+    directory = tmp_path / "log"
+    directory.mkdir()
+    set_up_logging(level="info", file=str(directory / "log"), is_syslog_wanted=False)
+    (directory / "log").rename(directory / "old")
     reopen_log_files()
     logger.info("one")
-    assert "one" in (folder / "log").read_text()
-    folder.rename(tmp_path / "gone")
+    assert "one" in (directory / "log").read_text()
+    directory.rename(tmp_path / "gone")
     reopen_log_files()
     assert "the log file can't be opened: No such file" in (tmp_path / "gone" / "log").read_text()
 

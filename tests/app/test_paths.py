@@ -20,7 +20,7 @@ DEVICE = {
     "sub_updater_log": "/var/lib/mender/sub-updater.log",
     "artifact_info": "/etc/mender/artifact_info",
     "identity_script": "/usr/share/mender/identity/mender-device-identity",
-    "inventory_folder": "/usr/share/mender/inventory",
+    "inventory_directory": "/usr/share/mender/inventory",
     "sub_updater": "/usr/share/mender/install",
 }
 
@@ -33,7 +33,7 @@ def test_defaults(name: str) -> None:
 
 
 def test_data_moves_the_fallback() -> None:
-    """The fallback configuration lies in the data folder, wherever that is."""
+    """The fallback configuration lies in the data directory, wherever that is."""
     assert Path("/data/mender.conf") == Paths.locate(data="/data").fallback_config
     assert Path("/f") == Paths.locate(data="/data", fallback_config="/f").fallback_config
 

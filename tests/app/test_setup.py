@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mender_client.app.cli import main
-from mender_client.devserver import DevServer
 from mender_client.system.files import DaemonLock
+from mender_devserver import DevServer
 
 NOBODY = "http://127.0.0.1:9"
 SECRET = "geheimes-token"
@@ -38,7 +38,7 @@ class Done:
 
 
 class Device:
-    """A folder that becomes a device."""
+    """A directory that becomes a device."""
 
     def __init__(self, root: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.root = root
@@ -80,7 +80,7 @@ class Device:
 
 @pytest.fixture
 def device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Device]:
-    """A root folder with nothing but a device key, because to make one takes long; logging is put back afterwards."""
+    """A root directory with nothing but a device key, which takes long to make; logging is put back afterwards."""
     logger = logging.getLogger("mender_client")
     before = logger.handlers, logger.propagate, logger.level, logging.raiseExceptions
     root = tmp_path / "root"
@@ -106,7 +106,7 @@ def options(server: DevServer) -> list[str]:
 
 
 def test_from_nothing_to_an_accepted_device(device: Device, server: DevServer) -> None:
-    """From a folder with a key alone setup makes all that a client needs, and the server sees a pending device."""
+    """From a directory with a key alone setup makes all that a client needs, and the server sees a pending device."""
     done = device.setup(*options(server), "--demo", "--install-scripts", "--artifact-name", "release-1")
     assert (0, "") == (done.code, done.err)
     assert "\nwarning  authorisation   not accepted: pending" in done.out
@@ -307,7 +307,7 @@ def test_daemon_that_runs(device: Device) -> None:
 
 
 def test_one_file_for_all(device: Device) -> None:
-    """The settings may go into the file in the data folder, which survives an update of the root file system."""
+    """The settings may go into the file in the data directory, which survives an update of the root file system."""
     words = ["--config", "/var/lib/mender/mender.conf", "--device-type", "x"]
     for address in ("http://127.0.0.1:9/old", NOBODY):
         device.setup(*words, "--server-url", address)

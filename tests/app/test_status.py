@@ -18,20 +18,20 @@ from mender_client.app.exitcodes import ExitCode
 from mender_client.app.history import show_history
 from mender_client.app.paths import Paths
 from mender_client.app.status import follow_status, look, render
-from mender_client.core.machine import ENDS, Event, State
-from mender_client.core.model import Deployment, Link, Provides, Status
-from mender_client.core.record import Outcome, Record
-from mender_client.core.situation import (
+from mender_client.core.client_status import (
     EXPLANATIONS,
     HANDED_OVER,
     STOPPED,
     WAITING,
     Authorisation,
+    ClientStatus,
     Download,
-    Situation,
 )
+from mender_client.core.machine import ENDS, Event, State
+from mender_client.core.model import Deployment, Link, Provides, Status
+from mender_client.core.record import Outcome, Record
 from mender_client.core.wire import NextForm
-from mender_client.errors import NetworkError
+from mender_client.errors import ErrorKind, NetworkError
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
 from mender_client.system.statusfile import StatusFile
@@ -43,7 +43,7 @@ SINCE = "2026-11-23T10:00:00+00:00"
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
-    """A data folder of its own."""
+    """A data directory of its own."""
     found = Paths.locate(root=str(tmp_path))
     found.data.mkdir(parents=True)
     return found
@@ -87,13 +87,13 @@ def test_idle_daemon(paths: Paths) -> None:
 def test_download_of_a_dead_daemon(paths: Paths) -> None:
     """After the daemon has died, status says what was under way, since when, and what it takes to go on."""
     begun(paths)
-    assert f"being fetched and proven; goes on when the daemon runs, since {SINCE}" in text(paths)
+    assert f"being fetched and verified; goes on when the daemon runs, since {SINCE}" in text(paths)
     assert "release-2 (deployment dep-1), downloading" in text(paths)
 
 
 def test_dead_sub_updater(paths: Paths) -> None:
     """A lock without a living sub-updater is called by its name, with the time since when."""
-    begun(paths, Event.FETCHED, Event.WANTED, Event.HANDED)
+    begun(paths, Event.FETCHED, Event.CONFIRMED, Event.STARTED)
     LockFile(paths.update_lock).write("dep-1")
     status = look(paths)
     assert status.sub_updater_pid is None
@@ -103,7 +103,7 @@ def test_dead_sub_updater(paths: Paths) -> None:
 
 def test_sub_updater_at_work(paths: Paths) -> None:
     """A sub-updater at work is found by its environment, also when its pid was never noted."""
-    begun(paths, Event.FETCHED, Event.WANTED)
+    begun(paths, Event.FETCHED, Event.CONFIRMED)
     LockFile(paths.update_lock).write("dep-1")
     with subprocess.Popen(["sleep", "60"], env={"PATH": "/bin:/usr/bin", "MENDER_DEPLOYMENT_ID": "dep-1"}) as process:
         try:
@@ -114,7 +114,7 @@ def test_sub_updater_at_work(paths: Paths) -> None:
 
 def test_kept_report(paths: Paths) -> None:
     """A report that the server has not heard yet is counted, and the outcome is shown."""
-    begun(paths, Event.FETCHED, Event.WANTED, Event.HANDED)
+    begun(paths, Event.FETCHED, Event.CONFIRMED, Event.STARTED)
     LockFile(paths.update_lock).write("dep-1")
     JsonJournal(paths.journal).update(lambda record: record.concluded("dep-1", Event.SUCCESS, now=SINCE))
     assert "the sub-updater has reported; the server must hear it and the lock must go" in text(paths)
@@ -153,12 +153,12 @@ def test_odd_names_in_the_journal(paths: Paths) -> None:
 
 
 AT = "2026-11-23T12:00:00+00:00"
-SITUATION = Situation().begun(AT, version="1.0.0", python="3.11.2").contacted("https://mender.example.com", AT)
+SITUATION = ClientStatus().begun(AT, version="1.0.0", python="3.11.2").contacted("https://mender.example.com", AT)
 
 
-def leave(paths: Paths, situation: Situation) -> None:
+def leave(paths: Paths, client_status: ClientStatus) -> None:
     """What a daemon leaves."""
-    StatusFile(paths.status).noticed(situation)
+    StatusFile(paths.status).noticed(client_status)
 
 
 @contextmanager
@@ -188,9 +188,12 @@ def test_what_comes_next(paths: Paths) -> None:
 
 def test_trouble(paths: Paths) -> None:
     """While something fails, status says what, how often, since when, and that this is why it waits."""
-    failing = SITUATION.failed("poll", NetworkError("cannot reach it", kind="refused"), SINCE, in_a_row=1)
+    failing = SITUATION.failed("poll", NetworkError("cannot reach it", kind=ErrorKind.REFUSED), SINCE, in_a_row=1)
     leave(
-        paths, failing.failed("poll", NetworkError("cannot reach it", kind="refused"), AT, in_a_row=2).does(WAITING, AT)
+        paths,
+        failing.failed("poll", NetworkError("cannot reach it", kind=ErrorKind.REFUSED), AT, in_a_row=2).does(
+            WAITING, AT
+        ),
     )
     with running(paths):
         said = text(paths)
@@ -254,11 +257,11 @@ def test_follow(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
 
     def sleep(seconds: float) -> None:
         try:
-            situation = next(turns)
+            client_status = next(turns)
         except StopIteration:
             raise KeyboardInterrupt from None
-        if situation is not None:
-            leave(paths, situation)
+        if client_status is not None:
+            leave(paths, client_status)
 
     assert ExitCode.DONE is follow_status(paths, is_json=True, sleep=sleep)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mender_client.client.client import Client
+from mender_client.client.agent import Agent
 from world import NEW, World
 
 
-def client_of(world: World) -> Client:
+def client_of(world: World) -> Agent:
     """The client that runs."""
     assert world.client is not None
     return world.client

@@ -156,7 +156,7 @@ SCENARIOS = (
     Scenario("damaged", "failure", artifact="damaged"),
     Scenario("aborted-early", "aborted", Options(), _abort_at("status downloading")),
     Scenario("aborted-in-download", "aborted", Options(), _abort_at("download")),
-    Scenario("aborted-in-hands", "aborted", Options(), _abort_at("status success")),
+    Scenario("aborted-installing", "aborted", Options(), _abort_at("status success")),
     Scenario("token-revoked", "success", Options(), _revoke_at(5, 8, 10, 13)),
     Scenario("undeliverable", "success", Options(), _answers(("status success", "refused", tuple(range(1, 20))))),
     Scenario(
@@ -199,9 +199,9 @@ def prepare_stage(stage: Stage) -> Stage:
     return stage
 
 
-def new_stage(folder: Path) -> Stage:
+def new_stage(directory: Path) -> Stage:
     """A stage with all Artifacts."""
-    return prepare_stage(make_stage(folder))
+    return prepare_stage(make_stage(directory))
 
 
 def begin(stage: Stage, scenario: Scenario, blows: Mapping[int, Blow], *, seed: int = 1) -> World:

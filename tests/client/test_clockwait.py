@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from mender_client.errors import NetworkError
+from mender_client.errors import ErrorKind, NetworkError
 from world import Stage, World
 
 from .acting import client_of, started
@@ -21,7 +21,7 @@ def doubting(world: World, kind: str) -> None:
 
     def refuse(_: str, __: int) -> None:
         if world.clock.wall_error:
-            raise NetworkError("cannot reach the server: its certificate is not trusted", kind=kind)
+            raise NetworkError("cannot reach the server: its certificate is not trusted", kind=ErrorKind(kind))
 
     world.clock.wall_error = -timedelta(days=9)
     world.transport.before_request = refuse

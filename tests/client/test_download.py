@@ -120,7 +120,7 @@ def interrupted_after(world: World, kept: int) -> World:
 
 
 def test_across_a_restart(stage: Stage) -> None:
-    """Bytes of an earlier life are read again to prove them, and never fetched again."""
+    """Bytes of an earlier life are read again to verify them, and never fetched again."""
     world = interrupted_after(with_deployment(World(stage)), 2500)
     poll(world)
     assert ["", "bytes=2500-"] == world.transport.ranges

@@ -8,16 +8,16 @@ from pathlib import Path, PurePath
 import pytest
 
 from mender_client.core.model import Deployment, Link
-from mender_client.core.record import Hands
+from mender_client.core.record import ProcessRef
 from mender_client.errors import InstallError, ScriptError
-from mender_client.installers.handover import HandOver, HandOverSettings
+from mender_client.installers.sub_updater import HandOver, HandOverSettings
 from world.disk import Disk
 from world.power import Power
 from world.stores import WorldLock
 
 SCRIPT = Path("/usr/share/mender/install")
 DEPLOYMENT = Deployment("d-1", "release-2", ("board",), Link("https://storage.invalid/x"))
-HANDS = Hands(7, "this-boot", 99)
+HANDS = ProcessRef(7, "this-boot", 99)
 
 
 class Recorder:
@@ -25,11 +25,11 @@ class Recorder:
 
     def __init__(self) -> None:
         self.started: list[tuple[list[str], dict[str, str]]] = []
-        self.alive: set[Hands] = set()
-        self.by_variable: dict[tuple[str, str], Hands] = {}
+        self.alive: set[ProcessRef] = set()
+        self.by_variable: dict[tuple[str, str], ProcessRef] = {}
         self.can_spawn = True
 
-    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
+    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
         """Note it."""
         if not self.can_spawn:
             raise ScriptError("cannot run it: exec format error; check its first line")
@@ -40,15 +40,15 @@ class Recorder:
         """Whether one was noted."""
         return bool(self.started)
 
-    def is_alive(self, hands: Hands) -> bool:
+    def is_alive(self, process: ProcessRef) -> bool:
         """As the test says."""
-        return hands in self.alive
+        return process in self.alive
 
-    def age_seconds(self, hands: Hands) -> float:
+    def age_seconds(self, process: ProcessRef) -> float:
         """How long it runs."""
-        return hands.age_seconds("this-boot", 100.0, 100)
+        return process.age_seconds("this-boot", 100.0, 100)
 
-    def find(self, variable: str, value: str) -> Hands | None:
+    def find(self, variable: str, value: str) -> ProcessRef | None:
         """As the test says."""
         return self.by_variable.get((variable, value))
 
@@ -63,7 +63,7 @@ def make(processes: Recorder, *, fault: str = "") -> tuple[HandOver, WorldLock]:
     """A hand-over and its lock."""
     lock = WorldLock(Disk(Power()))
     settings = HandOverSettings(SCRIPT, {"MENDER_DATA_DIR": "/data"})
-    return HandOver(settings, lock=lock, processes=processes, find_fault=lambda _: fault), lock
+    return HandOver(settings, lock=lock, processes=processes, find_problem=lambda _: fault), lock
 
 
 def test_claim_and_release(processes: Recorder) -> None:
@@ -109,14 +109,14 @@ def test_cannot_start(processes: Recorder) -> None:
 def test_find_hands(processes: Recorder) -> None:
     """The noted process counts while it lives; else one that works on this very deployment."""
     hand_over, _ = make(processes)
-    other = Hands(8, "this-boot", 100)
-    assert None is hand_over.find_hands("d-1", HANDS)
-    assert None is hand_over.find_hands("d-1", None)
+    other = ProcessRef(8, "this-boot", 100)
+    assert None is hand_over.find_process("d-1", HANDS)
+    assert None is hand_over.find_process("d-1", None)
     processes.by_variable["MENDER_DEPLOYMENT_ID", "d-1"] = other
-    assert other == hand_over.find_hands("d-1", HANDS)
+    assert other == hand_over.find_process("d-1", HANDS)
     processes.alive.add(HANDS)
-    assert HANDS == hand_over.find_hands("d-1", HANDS)
-    assert None is hand_over.find_hands("d-2", None)
+    assert HANDS == hand_over.find_process("d-1", HANDS)
+    assert None is hand_over.find_process("d-2", None)
 
 
 def test_seconds_at_work(processes: Recorder) -> None:
@@ -124,5 +124,5 @@ def test_seconds_at_work(processes: Recorder) -> None:
     hand_over, _ = make(processes)
     assert 0.0 == hand_over.seconds_at_work("d-1", None)
     assert 100.0 - 0.99 == hand_over.seconds_at_work("d-1", HANDS)
-    processes.by_variable["MENDER_DEPLOYMENT_ID", "d-1"] = Hands(8, "this-boot", 5000)
+    processes.by_variable["MENDER_DEPLOYMENT_ID", "d-1"] = ProcessRef(8, "this-boot", 5000)
     assert 50.0 == hand_over.seconds_at_work("d-1", None)

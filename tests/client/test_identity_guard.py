@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from mender_client.client.guard import IdentityGuard
+from mender_client.client.identity_guard import IdentityGuard
 from mender_client.core.model import Identity
 from mender_client.core.record import Record
 from world import Stage, World

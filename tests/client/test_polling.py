@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mender_client.devserver.deployments import Poll
 from mender_client.errors import Interrupted, KeyFileError, ScriptError
+from mender_devserver.deployments import Poll
 from world import URL, Answer, Lost, Options, Refused, Stage, World, at
 
 from .acting import client_of, kinds_since, next_requests, run_for, started, with_deployment

@@ -1,4 +1,4 @@
-"""An update in the sub-updater's hands: the client waits, notices, delivers, remembers."""
+"""An update being installed by the sub-updater: the client waits, notices, delivers, remembers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from mender_client.client.client import LOCK_CHECK_SECONDS, LOCK_GRACE_SECONDS
+from mender_client.client.agent import LOCK_CHECK_SECONDS, LOCK_GRACE_SECONDS
 from mender_client.core.machine import Event
 from mender_client.core.model import Status
 from mender_client.core.record import Message, MessageKind
@@ -34,7 +34,7 @@ def test_wait_while_locked(stage: Stage, caplog: pytest.LogCaptureFixture) -> No
     before = len(world.transport.requests)
     run_for(world, 600)
     assert [] == kinds_since(world, before)
-    assert 1 == caplog.text.count("is in the sub-updater's hands since 2026-01-01T")
+    assert 1 == caplog.text.count("is being installed by the sub-updater since 2026-01-01T")
     assert LOCK_CHECK_SECONDS <= 5.0
 
 

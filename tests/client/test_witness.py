@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
+from mender_client.client.status_tracker import StatusTracker
 from mender_client.client.stream import Progress
-from mender_client.client.witness import Witness
-from mender_client.core.situation import HANDED_OVER, WAITING, Authorisation, Download, Situation
+from mender_client.core.client_status import HANDED_OVER, WAITING, Authorisation, ClientStatus, Download
 from world import NEW, Options, Stage, World
 from world.clock import WorldClock
 
@@ -21,19 +21,19 @@ class Onlooker:
     """Keeps what it is told; see ``core.ports.Observer``."""
 
     def __init__(self) -> None:
-        self.told: list[Situation] = []
+        self.told: list[ClientStatus] = []
         self.beats = 0
 
-    def noticed(self, situation: Situation) -> None:
+    def noticed(self, client_status: ClientStatus) -> None:
         """Keep it."""
-        self.told.append(situation)
+        self.told.append(client_status)
 
     def alive(self) -> None:
         """Count it."""
         self.beats += 1
 
     @property
-    def last(self) -> Situation:
+    def last(self) -> ClientStatus:
         """How the client stands now."""
         return self.told[-1]
 
@@ -110,7 +110,7 @@ def test_update(stage: Stage) -> None:
     client_of(world).request_poll()
     client_of(world).step()
     doings = list(dict.fromkeys(one.doing for one in onlooker.told if one.deployment_id))
-    assert ["downloading", "proven", "handing-over", HANDED_OVER] == doings
+    assert ["downloading", "verified", "handing-over", HANDED_OVER] == doings
     size = len(stage.content(NEW))
     assert (size, 0) == (onlooker.last.counts.bytes_fetched, onlooker.last.counts.bytes_resumed)
     assert Download(size, size, 0, 0) == onlooker.last.download
@@ -124,9 +124,9 @@ def test_update(stage: Stage) -> None:
 def test_download_is_told_now_and_then(stage: Stage) -> None:
     """A download is told at its beginning, every five seconds, and at its end; each piece is a sign of life."""
     clock, onlooker = WorldClock(), Onlooker()
-    witness = Witness(clock, [onlooker])
+    tracker = StatusTracker(clock, [onlooker])
     for done in range(1, 101):
-        witness.downloaded(Progress(done * 1000, 100000, 0))
+        tracker.downloaded(Progress(done * 1000, 100000, 0))
         clock.seconds += 0.125
     assert [1000, 41000, 81000, 100000] == [one.download.done for one in onlooker.told]
     assert 8000 == onlooker.told[1].download.bytes_per_second

@@ -7,7 +7,7 @@ from typing import Any
 
 from contract.stage import MAIN, Stage
 from devserver.caller import public_pem
-from mender_client.devserver import Fault, RateLimit
+from mender_devserver import Fault, RateLimit
 
 FIRST = {"mac": "02:00:00:fbb01c", "sn": "1"}
 GONE = {"mac": "dec:fbb01c"}

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from devserver.caller import Answer, Caller, Gadget, PrivateKey, make_artifact, new_key, public_pem, sign
-from mender_client.devserver import Device, DevServer
-from mender_client.devserver.signatures import is_signed
+from mender_devserver import Device, DevServer
+from mender_devserver.signatures import is_signed
 
 ARTIFACT_BYTES = 305152
 """The size of the recorded Artifact; ours has the same, so that ranges can be compared as they are."""
@@ -35,15 +35,15 @@ class Stage:
     Args:
         server: a fresh one.
         caller: sends the requests.
-        folder: for the Artifacts.
+        directory: for the Artifacts.
         lines: the whole recording.
     """
 
-    def __init__(self, server: DevServer, caller: Caller, folder: Path, lines: Sequence[Line]) -> None:
+    def __init__(self, server: DevServer, caller: Caller, directory: Path, lines: Sequence[Line]) -> None:
         self.lines = lines
         self.server = server
         self.caller = caller
-        self.folder = folder
+        self.directory = directory
         self.ids: dict[str, str] = {}
         self.links: dict[str, str] = {}
         self.keys: dict[str, PrivateKey] = {}
@@ -101,7 +101,7 @@ class Stage:
     def upload(self, name: str, *device_types: str) -> None:
         """Offer an Artifact of the recorded size."""
         types = device_types or ("testdev",)
-        path = self.folder / "made.mender"
+        path = self.directory / "made.mender"
         for payload_bytes in range(ARTIFACT_BYTES - 16 * 1024, ARTIFACT_BYTES, 512):
             make_artifact(path, name, types, b"\0" * payload_bytes)
             if path.stat().st_size == ARTIFACT_BYTES:

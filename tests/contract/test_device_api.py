@@ -15,7 +15,7 @@ import pytest
 from contract.scenes import AFTER, BEFORE, scene_of
 from contract.stage import Line, Stage
 from devserver.caller import Answer, calling
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 
 RECORDING = Path(__file__).with_name("device-api.jsonl")
 
@@ -60,10 +60,10 @@ class Played:
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     """The whole recording, played once."""
     lines: list[Line] = [json.loads(text) for text in RECORDING.read_text().splitlines()]
-    folder = tmp_path_factory.mktemp("contract")
+    directory = tmp_path_factory.mktemp("contract")
     result = Played()
-    with DevServer(folder) as server, calling(server.certificate) as caller:
-        stage = Stage(server, caller, folder, lines)
+    with DevServer(directory) as server, calling(server.certificate) as caller:
+        stage = Stage(server, caller, directory, lines)
         for line in lines:
             _play(stage, line, result)
     return result

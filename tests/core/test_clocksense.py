@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 import pytest
 
 import mender_client
-from mender_client.core.clocksense import LONGEST_LOOK_SECONDS, ClockEvidence, ClockLook, doubt_clock
+from mender_client.core.clocksense import LONGEST_LOOK_SECONDS, ClockEvidence, ClockLook, find_clock_problem
 
 MADE = datetime(2026, 11, 20, tzinfo=timezone.utc)
 LATER = MADE + timedelta(days=100)
@@ -58,14 +58,14 @@ WRONG = {
 @pytest.mark.parametrize("name", RIGHT)
 def test_right(name: str) -> None:
     """A clock is not doubted without evidence."""
-    assert "" == doubt_clock(*RIGHT[name])
+    assert "" == find_clock_problem(*RIGHT[name])
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong(name: str) -> None:
     """A clock that contradicts the release, a file or the server is doubted with both times."""
     now, evidence, said = WRONG[name]
-    assert said == doubt_clock(now, evidence)
+    assert said == find_clock_problem(now, evidence)
 
 
 @pytest.mark.parametrize(

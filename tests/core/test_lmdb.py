@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from mender_client.core.lmdb import read_entries
 
 
-def database(folder: Path, *batches: dict[bytes, bytes]) -> bytes:
+def database(directory: Path, *batches: dict[bytes, bytes]) -> bytes:
     """A database into which the batches were written one after the other, by the real library."""
-    path = folder / "mender-store"
+    path = directory / "mender-store"
     with lmdb.open(str(path), subdir=False, map_size=1 << 24) as environment:
         for batch in batches:
             with environment.begin(write=True) as transaction:
@@ -83,9 +83,9 @@ def test_entries_on_each_other() -> None:
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small database of two levels."""
-    folder = tmp_path_factory.mktemp("lmdb")
-    database(folder, {b"key-%03d" % number: b"v" * 50 for number in range(200)})
-    return folder / "mender-store"
+    directory = tmp_path_factory.mktemp("lmdb")
+    database(directory, {b"key-%03d" % number: b"v" * 50 for number in range(200)})
+    return directory / "mender-store"
 
 
 @settings(max_examples=150)

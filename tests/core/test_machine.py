@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, Event, Sight, State, advance
+from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, Event, InstallerState, State, advance
 
 UNDER_WAY = [state for state in State if state not in ENDS]
 
@@ -17,7 +17,7 @@ def test_tables_are_total() -> None:
     """Every state has its transitions, and every state that is no end says where a restart goes on by every sight."""
     assert set(State) == set(TRANSITIONS)
     assert set(UNDER_WAY) == set(RESUME)
-    assert all(set(Sight) == set(RESUME[state]) for state in UNDER_WAY)
+    assert all(set(InstallerState) == set(RESUME[state]) for state in UNDER_WAY)
 
 
 def test_ends_are_ends() -> None:
@@ -56,11 +56,11 @@ def test_unexpected_events_are_loud(state: State, event: Event) -> None:
             advance(state, event)
 
 
-@pytest.mark.parametrize("sight", [sight for sight in Sight if sight is not Sight.NOT_BEGUN])
-def test_nothing_begins_again_behind_the_hand_over(sight: Sight) -> None:
+@pytest.mark.parametrize("sight", [sight for sight in InstallerState if sight is not InstallerState.NOT_BEGUN])
+def test_nothing_begins_again_behind_the_hand_over(sight: InstallerState) -> None:
     """Where a trace says that a sub-updater may have begun, no restart leads back to where it would begin anew."""
-    for state in (State.HANDING_OVER, State.IN_HANDS, State.SETTLING):
-        assert RESUME[state][sight] in (State.IN_HANDS, State.SETTLING)
+    for state in (State.HANDING_OVER, State.INSTALLING, State.RECONCILING):
+        assert RESUME[state][sight] in (State.INSTALLING, State.RECONCILING)
 
 
 def test_only_what_is_wanted_is_handed_over() -> None:
@@ -71,12 +71,12 @@ def test_only_what_is_wanted_is_handed_over() -> None:
         for event, after in events.items()
         if after is State.HANDING_OVER
     ]
-    assert [(State.PROVEN, Event.WANTED)] == ways
+    assert [(State.VERIFIED, Event.CONFIRMED)] == ways
     assert [(State.DOWNLOADING, Event.FETCHED)] == [
         (state, event)
         for state, events in TRANSITIONS.items()
         for event, after in events.items()
-        if after is State.PROVEN
+        if after is State.VERIFIED
     ]
 
 

@@ -141,7 +141,7 @@ def test_all_faults_at_once() -> None:
     """Every malformed variable is named."""
     with pytest.raises(ConfigError) as caught:
         read_proxies({"http_proxy": "x://", "https_proxy": "x://", "no_proxy": "/"})
-    assert ["http_proxy", "https_proxy", "no_proxy"] == [text.partition(":")[0] for text in caught.value.problems]
+    assert ["http_proxy", "https_proxy", "no_proxy"] == [str(text).partition(":")[0] for text in caught.value.problems]
 
 
 @given(st.text(max_size=30), st.text(max_size=30))

@@ -11,20 +11,20 @@ from mender_client.core.model import Deployment, Link, Provides, Status
 from mender_client.core.record import (
     MAXIMUM_OUTCOMES,
     MAXIMUM_WRITES,
-    Hands,
     LoopError,
     Message,
     MessageKind,
+    ProcessRef,
     Record,
     Update,
 )
-from mender_client.core.resume import Promise
+from mender_client.core.resume import RemoteObject
 from mender_client.core.wire import NextForm
 
 ID = "d-1"
 DEPLOYMENT = Deployment(ID, "release-2", ("board",), Link("https://storage.invalid/x"))
 PROVIDES = Provides("board", "release-1")
-HANDS = Hands(7, "this-boot", 99)
+HANDS = ProcessRef(7, "this-boot", 99)
 BEGUN = Record().begun(DEPLOYMENT, PROVIDES, NextForm.V1_POST, now="t0")
 LOG, FAILURE = Message(ID, MessageKind.LOG), Message(ID, MessageKind.STATUS, Status.FAILURE)
 
@@ -60,26 +60,26 @@ def test_begun() -> None:
 
 def test_begun_again() -> None:
     """The same deployment again keeps what is known of it; with another Artifact it begins anew."""
-    known = BEGUN.promised(ID, Promise(10, "e"))
+    known = BEGUN.described(ID, RemoteObject(10, "e"))
     assert known == known.begun(DEPLOYMENT, Provides("board", "another"), NextForm.V1_GET, now="t1")
     changed = known.begun(replace(DEPLOYMENT, artifact_name="release-3"), PROVIDES, NextForm.V1_POST, now="t1")
-    assert (Promise(), "release-3") == (update_in(changed).promise, update_in(changed).artifact_name)
+    assert (RemoteObject(), "release-3") == (update_in(changed).remote_object, update_in(changed).artifact_name)
 
 
 def test_promised() -> None:
     """The promise of the deployment under way is kept, that of another is nobody's."""
-    known = BEGUN.promised(ID, Promise(10, "e"))
-    assert Promise(10, "e") == update_in(known).promise
-    assert known is known.promised(ID, Promise(10, "e"))
-    assert known is known.promised("another", Promise(11, "f"))
+    known = BEGUN.described(ID, RemoteObject(10, "e"))
+    assert RemoteObject(10, "e") == update_in(known).remote_object
+    assert known is known.described(ID, RemoteObject(10, "e"))
+    assert known is known.described("another", RemoteObject(11, "f"))
 
 
 def test_moved() -> None:
     """An event moves the update on, and its sub-updater is noted."""
-    moved = in_state(State.HANDING_OVER).moved(ID, Event.HANDED, now="t2", hands=HANDS)
-    assert (State.IN_HANDS, HANDS, "t2", 1) == (
+    moved = in_state(State.HANDING_OVER).moved(ID, Event.STARTED, now="t2", process=HANDS)
+    assert (State.INSTALLING, HANDS, "t2", 1) == (
         update_in(moved).state,
-        update_in(moved).hands,
+        update_in(moved).process,
         update_in(moved).since,
         update_in(moved).writes,
     )
@@ -87,10 +87,10 @@ def test_moved() -> None:
 
 def test_moved_too_late() -> None:
     """An event of an update that is over changes nothing."""
-    assert Record() == Record().moved(ID, Event.HANDED, now="t2")
+    assert Record() == Record().moved(ID, Event.STARTED, now="t2")
 
 
-@pytest.mark.parametrize("event", [Event.FAULT, Event.HANDED])
+@pytest.mark.parametrize("event", [Event.FAULT, Event.STARTED])
 def test_moved_wrongly(event: Event) -> None:
     """An event that is not expected, or that ends the update, is refused."""
     with pytest.raises(ValueError, match=r"does not expect|ends the update"):
@@ -100,7 +100,8 @@ def test_moved_wrongly(event: Event) -> None:
 def test_resumed() -> None:
     """A restart enters its state; without an update there is nothing to do."""
     assert (
-        State.DOWNLOADING is update_in(in_state(State.PROVEN).resumed(State.DOWNLOADING, bytes_on_disk=0, now="")).state
+        State.DOWNLOADING
+        is update_in(in_state(State.VERIFIED).resumed(State.DOWNLOADING, bytes_on_disk=0, now="")).state
     )
     assert Record() == Record().resumed(State.DOWNLOADING, bytes_on_disk=0, now="")
 
@@ -131,12 +132,14 @@ def test_what_an_attempt_left_unsaid_is_said_by_the_next() -> None:
 
 def test_the_first_word_counts() -> None:
     """Once an outcome is known no other one takes its place, whoever comes with it, and nothing more is sent."""
-    known = BEGUN.moved(ID, Event.FETCHED, now="").moved(ID, Event.WANTED, now="").concluded(ID, Event.SUCCESS, now="")
+    known = (
+        BEGUN.moved(ID, Event.FETCHED, now="").moved(ID, Event.CONFIRMED, now="").concluded(ID, Event.SUCCESS, now="")
+    )
     assert known is known.concluded(ID, Event.FAILURE, now="")
     assert known is known.concluded(ID, Event.FAULT, now="")
 
 
-@pytest.mark.parametrize("state", [State.IN_HANDS, State.SETTLING])
+@pytest.mark.parametrize("state", [State.INSTALLING, State.RECONCILING])
 def test_waiting_is_no_loop(state: State) -> None:
     """Who waits for the sub-updater may be restarted as often as it likes."""
     record = in_state(state)
@@ -153,7 +156,7 @@ def test_waiting_is_no_loop(state: State) -> None:
 )
 def test_concluded(event: Event, status: Status, messages: tuple[Message, ...]) -> None:
     """The end, its outcome and the messages that tell it enter in one change; the log goes before the failure."""
-    waiting = in_state(State.IN_HANDS).telling(ID, Status.INSTALLING).telling("another", Status.DOWNLOADING)
+    waiting = in_state(State.INSTALLING).telling(ID, Status.INSTALLING).telling("another", Status.DOWNLOADING)
     record = waiting.concluded(ID, event, now="t9")
     outcome = record.outcome_of(ID)
     assert outcome is not None
@@ -198,15 +201,15 @@ def test_outbox() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hands", "age"),
+    ("process", "age"),
     [
-        (Hands(7, "this-boot", 2_000), 80.0),
-        (Hands(7, "this-boot", 20_000), 0.0),
-        (Hands(7, "this-boot", 0), 0.0),
-        (Hands(7, "another-boot", 2_000), 0.0),
+        (ProcessRef(7, "this-boot", 2_000), 80.0),
+        (ProcessRef(7, "this-boot", 20_000), 0.0),
+        (ProcessRef(7, "this-boot", 0), 0.0),
+        (ProcessRef(7, "another-boot", 2_000), 0.0),
     ],
     ids=["this boot", "in the future", "unknown", "another boot"],
 )
-def test_age(hands: Hands, age: float) -> None:
+def test_age(process: ProcessRef, age: float) -> None:
     """A process is as old as the boot less its start; of another boot's process nothing is known."""
-    assert age == hands.age_seconds("this-boot", 100.0, 100)
+    assert age == process.age_seconds("this-boot", 100.0, 100)

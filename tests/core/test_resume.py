@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from mender_client.core.resume import (
     ContentRange,
-    Promise,
-    Verdict,
+    Continuation,
+    RemoteObject,
     judge,
     parse_content_length,
     parse_content_range,
@@ -74,47 +74,71 @@ def test_range_header() -> None:
     assert {"Range": "bytes=7-"} == range_header(7)
 
 
-NOTHING = Promise()
-KNOWN = Promise(100, '"a"')
+NOTHING = RemoteObject()
+KNOWN = RemoteObject(100, '"a"')
 RIGHT = {"content-range": "bytes 40-99/100", "etag": '"a"'}
 
-VERDICTS: list[tuple[str, int, dict[str, str], int, Promise, Verdict, Promise]] = [
-    ("the whole", 200, {"content-length": "100", "etag": '"a"'}, 0, NOTHING, Verdict.CONTINUE, KNOWN),
-    ("the whole, unknown length", 200, {}, 0, NOTHING, Verdict.CONTINUE, NOTHING),
-    ("from zero again, another object", 200, {"content-length": "7"}, 0, KNOWN, Verdict.CONTINUE, Promise(7, None)),
-    ("Range ignored", 200, {"content-length": "100", "etag": '"a"'}, 40, KNOWN, Verdict.RESTART, KNOWN),
-    ("the rest", 206, RIGHT, 40, KNOWN, Verdict.CONTINUE, KNOWN),
-    ("the rest, promise learnt", 206, RIGHT, 40, NOTHING, Verdict.CONTINUE, KNOWN),
-    ("the rest, total unsaid", 206, {"content-range": "bytes 40-99/*"}, 40, KNOWN, Verdict.CONTINUE, KNOWN),
-    ("a part of the rest", 206, {"content-range": "bytes 40-50/100"}, 40, KNOWN, Verdict.CONTINUE, KNOWN),
-    ("starts earlier", 206, {"content-range": "bytes 39-99/100"}, 40, KNOWN, Verdict.RESTART, KNOWN),
-    ("starts later", 206, {"content-range": "bytes 41-99/100"}, 40, KNOWN, Verdict.RESTART, KNOWN),
-    ("another total", 206, {"content-range": "bytes 40-98/99"}, 40, KNOWN, Verdict.RESTART, KNOWN),
-    ("another ETag", 206, {**RIGHT, "etag": '"b"'}, 40, KNOWN, Verdict.RESTART, KNOWN),
-    ("no Content-Range", 206, {"etag": '"a"'}, 40, KNOWN, Verdict.RESTART, KNOWN),
-    ("broken Content-Range", 206, {"content-range": "bytes 40-"}, 40, KNOWN, Verdict.RESTART, KNOWN),
-    ("part although all was asked for", 206, {"content-range": "bytes 0-99/100"}, 0, NOTHING, Verdict.RESTART, NOTHING),
-    ("416 at the end", 416, {"content-range": "bytes */100"}, 100, KNOWN, Verdict.COMPLETE, KNOWN),
-    ("416 at the end, total unknown", 416, {"content-range": "bytes */100"}, 100, NOTHING, Verdict.COMPLETE, NOTHING),
-    ("416, the object shrank", 416, {"content-range": "bytes */90"}, 100, KNOWN, Verdict.RESTART, KNOWN),
-    ("416, another promise", 416, {"content-range": "bytes */40"}, 40, KNOWN, Verdict.RESTART, KNOWN),
-    ("416 without a range", 416, {}, 100, KNOWN, Verdict.RESTART, KNOWN),
-    ("link expired", 403, {}, 40, KNOWN, Verdict.NEW_LINK, KNOWN),
-    ("link refused", 401, {}, 40, KNOWN, Verdict.NEW_LINK, KNOWN),
-    ("object deleted", 404, {}, 40, KNOWN, Verdict.GONE, KNOWN),
-    ("object gone", 410, {}, 40, KNOWN, Verdict.GONE, KNOWN),
-    ("too many requests", 429, {}, 40, KNOWN, Verdict.RETRY, KNOWN),
-    ("storage in trouble", 500, {}, 40, KNOWN, Verdict.RETRY, KNOWN),
-    ("gateway in trouble", 502, {}, 0, NOTHING, Verdict.RETRY, NOTHING),
-    ("no content", 204, {}, 0, NOTHING, Verdict.RETRY, NOTHING),
+VERDICTS: list[tuple[str, int, dict[str, str], int, RemoteObject, Continuation, RemoteObject]] = [
+    ("the whole", 200, {"content-length": "100", "etag": '"a"'}, 0, NOTHING, Continuation.CONTINUE, KNOWN),
+    ("the whole, unknown length", 200, {}, 0, NOTHING, Continuation.CONTINUE, NOTHING),
+    (
+        "from zero again, another object",
+        200,
+        {"content-length": "7"},
+        0,
+        KNOWN,
+        Continuation.CONTINUE,
+        RemoteObject(7, None),
+    ),
+    ("Range ignored", 200, {"content-length": "100", "etag": '"a"'}, 40, KNOWN, Continuation.RESTART, KNOWN),
+    ("the rest", 206, RIGHT, 40, KNOWN, Continuation.CONTINUE, KNOWN),
+    ("the rest, promise learnt", 206, RIGHT, 40, NOTHING, Continuation.CONTINUE, KNOWN),
+    ("the rest, total unsaid", 206, {"content-range": "bytes 40-99/*"}, 40, KNOWN, Continuation.CONTINUE, KNOWN),
+    ("a part of the rest", 206, {"content-range": "bytes 40-50/100"}, 40, KNOWN, Continuation.CONTINUE, KNOWN),
+    ("starts earlier", 206, {"content-range": "bytes 39-99/100"}, 40, KNOWN, Continuation.RESTART, KNOWN),
+    ("starts later", 206, {"content-range": "bytes 41-99/100"}, 40, KNOWN, Continuation.RESTART, KNOWN),
+    ("another total", 206, {"content-range": "bytes 40-98/99"}, 40, KNOWN, Continuation.RESTART, KNOWN),
+    ("another ETag", 206, {**RIGHT, "etag": '"b"'}, 40, KNOWN, Continuation.RESTART, KNOWN),
+    ("no Content-Range", 206, {"etag": '"a"'}, 40, KNOWN, Continuation.RESTART, KNOWN),
+    ("broken Content-Range", 206, {"content-range": "bytes 40-"}, 40, KNOWN, Continuation.RESTART, KNOWN),
+    (
+        "part although all was asked for",
+        206,
+        {"content-range": "bytes 0-99/100"},
+        0,
+        NOTHING,
+        Continuation.RESTART,
+        NOTHING,
+    ),
+    ("416 at the end", 416, {"content-range": "bytes */100"}, 100, KNOWN, Continuation.COMPLETE, KNOWN),
+    (
+        "416 at the end, total unknown",
+        416,
+        {"content-range": "bytes */100"},
+        100,
+        NOTHING,
+        Continuation.COMPLETE,
+        NOTHING,
+    ),
+    ("416, the object shrank", 416, {"content-range": "bytes */90"}, 100, KNOWN, Continuation.RESTART, KNOWN),
+    ("416, another promise", 416, {"content-range": "bytes */40"}, 40, KNOWN, Continuation.RESTART, KNOWN),
+    ("416 without a range", 416, {}, 100, KNOWN, Continuation.RESTART, KNOWN),
+    ("link expired", 403, {}, 40, KNOWN, Continuation.NEW_LINK, KNOWN),
+    ("link refused", 401, {}, 40, KNOWN, Continuation.NEW_LINK, KNOWN),
+    ("object deleted", 404, {}, 40, KNOWN, Continuation.GONE, KNOWN),
+    ("object gone", 410, {}, 40, KNOWN, Continuation.GONE, KNOWN),
+    ("too many requests", 429, {}, 40, KNOWN, Continuation.RETRY, KNOWN),
+    ("storage in trouble", 500, {}, 40, KNOWN, Continuation.RETRY, KNOWN),
+    ("gateway in trouble", 502, {}, 0, NOTHING, Continuation.RETRY, NOTHING),
+    ("no content", 204, {}, 0, NOTHING, Continuation.RETRY, NOTHING),
 ]
 
 
 @pytest.mark.parametrize("case", VERDICTS, ids=lambda case: case[0])
-def test_verdicts(case: tuple[str, int, dict[str, str], int, Promise, Verdict, Promise]) -> None:
+def test_verdicts(case: tuple[str, int, dict[str, str], int, RemoteObject, Continuation, RemoteObject]) -> None:
     """Each answer of a storage has its rule: go on, start over, done, a fresh link, gone, or later."""
-    _, status, headers, offset, known, verdict, promise = case
-    assert (verdict, promise) == judge(status, headers, offset=offset, known=known)
+    _, status, headers, offset, known, continuation, remote_object = case
+    assert (continuation, remote_object) == judge(status, headers, offset=offset, known=known)
 
 
 _NUMBERS = st.integers(0, 6)
@@ -133,29 +157,29 @@ _RANGES = st.one_of(
     etag=_ETAGS,
     length=st.none() | _NUMBERS,
     offset=_NUMBERS,
-    known=st.builds(Promise, st.none() | _NUMBERS, _ETAGS),
+    known=st.builds(RemoteObject, st.none() | _NUMBERS, _ETAGS),
 )
 def test_nothing_is_spliced(
-    status: int, content_range: str | None, etag: str | None, length: int | None, offset: int, known: Promise
+    status: int, content_range: str | None, etag: str | None, length: int | None, offset: int, known: RemoteObject
 ) -> None:
     """Bytes are never appended to those of an object with another total, another ETag, or at another place."""
     headers = {"content-range": content_range, "etag": etag, "content-length": None if length is None else str(length)}
     present = {name: value for name, value in headers.items() if value is not None}
-    verdict, promise = judge(status, present, offset=offset, known=known)
+    continuation, remote_object = judge(status, present, offset=offset, known=known)
     answer = parse_content_range(content_range or "")
-    if verdict is Verdict.CONTINUE and offset > 0:
+    if continuation is Continuation.CONTINUE and offset > 0:
         assert 206 == status
         assert answer is not None
         assert offset == answer.first
         assert None in (known.total, answer.total) or known.total == answer.total
         assert None in (known.etag, etag) or known.etag == etag
-        assert promise.total == (known.total if known.total is not None else answer.total)
-        assert promise.etag == (known.etag if known.etag is not None else etag)
-    elif verdict is Verdict.CONTINUE:
+        assert remote_object.total == (known.total if known.total is not None else answer.total)
+        assert remote_object.etag == (known.etag if known.etag is not None else etag)
+    elif continuation is Continuation.CONTINUE:
         assert 200 == status
     else:
-        assert known == promise
-    if verdict is Verdict.COMPLETE:
+        assert known == remote_object
+    if continuation is Continuation.COMPLETE:
         assert known.total in (None, offset)
 
 
@@ -165,4 +189,4 @@ def test_odd_etags_are_none(etag: str, status: int) -> None:
     """An ETag that is too long or holds control characters counts as none: it would go into the journal."""
     offset = 0 if status == 200 else 5
     headers = {"content-range": "bytes 5-9/10", "content-length": "10", "etag": etag}
-    assert (Verdict.CONTINUE, Promise(10)) == judge(status, headers, offset=offset, known=Promise())
+    assert (Continuation.CONTINUE, RemoteObject(10)) == judge(status, headers, offset=offset, known=RemoteObject())

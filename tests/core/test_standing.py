@@ -6,21 +6,21 @@ import re
 
 import pytest
 
+from mender_client.core.accepted_identity import AcceptedIdentity, NewKey, accepted_identity, explain_change
 from mender_client.core.model import Identity
 from mender_client.core.record import Record
-from mender_client.core.standing import NewKey, Standing, explain_change, standing
 
 ONE = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
 OTHER = "-----BEGIN PUBLIC KEY-----\nBBBB\n-----END PUBLIC KEY-----\n"
 FILE = "/var/lib/mender/mender-agent.pem"
 PLAIN = Identity('{"mac":"1","port":["1","2"]}')
 LISTED = Identity('{"mac":["1"],"port":["1","2"]}')
-ACCEPTED = standing(PLAIN, ONE, FILE)
+ACCEPTED = accepted_identity(PLAIN, ONE, FILE)
 
 
 def explain(identity: Identity, key: str, location: str = FILE, *, new_key: NewKey | None = None) -> str:
     """What is said of a change from what was accepted."""
-    return explain_change(ACCEPTED, standing(identity, key, location), identity, new_key)
+    return explain_change(ACCEPTED, accepted_identity(identity, key, location), identity, new_key)
 
 
 def test_nothing_to_say() -> None:
@@ -32,7 +32,7 @@ def test_nothing_to_say() -> None:
 
 def test_what_differs_is_told_with_both_fingerprints() -> None:
     """Both sides of the change are named, for identity and key."""
-    now = standing(Identity('{"mac":"2"}'), OTHER, FILE)
+    now = accepted_identity(Identity('{"mac":"2"}'), OTHER, FILE)
     said = explain_change(ACCEPTED, now, Identity('{"mac":"2"}'), None)
     assert f"the identity differs from the one that the server accepted (SHA-256 {ACCEPTED.identity}, now " in said
     assert f"the device key differs from the one that the server accepted (SHA-256 {ACCEPTED.key}, now " in said
@@ -42,7 +42,7 @@ def test_what_differs_is_told_with_both_fingerprints() -> None:
 
 def made(key: str, *, is_forced: bool) -> NewKey:
     """A note of a key that the client made."""
-    return NewKey(standing(PLAIN, key, FILE).key, is_forced)
+    return NewKey(accepted_identity(PLAIN, key, FILE).key, is_forced)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_causes(said: str, cause: str) -> None:
 
 def test_from_list_to_plain() -> None:
     """A change of IdentityFormat is known in both directions."""
-    accepted = Standing(standing(LISTED, ONE, FILE).identity, ACCEPTED.key, FILE)
+    accepted = AcceptedIdentity(accepted_identity(LISTED, ONE, FILE).identity, ACCEPTED.key, FILE)
     said = explain_change(accepted, ACCEPTED, PLAIN, None)
     assert said.endswith('to stay the same device, set IdentityFormat to "list"')
 
@@ -73,5 +73,5 @@ def test_from_list_to_plain() -> None:
 def test_acceptance_ends_the_change() -> None:
     """Once the server accepts what the device is now, nothing is left to be told."""
     record = Record(accepted=ACCEPTED).with_new_key("f", is_forced=True).with_identity_change("said")
-    now = standing(LISTED, OTHER, FILE)
+    now = accepted_identity(LISTED, OTHER, FILE)
     assert Record(accepted=now) == record.accepted_as(now)

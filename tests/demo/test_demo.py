@@ -20,7 +20,7 @@ LONGEST_RUN_S = 120.0
 
 
 def start_demo(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Starts the demo with a temporary folder of its own, its output in a pipe."""
+    """Starts the demo with a temporary directory of its own, its output in a pipe."""
     return subprocess.Popen(
         [sys.executable, str(DEMO), *arguments],
         env={**os.environ, "TMPDIR": str(temporary), "PYTHONIOENCODING": "utf-8"},
@@ -38,15 +38,15 @@ def run_demo(temporary: Path, *arguments: str) -> tuple[int, str, str]:
     return demo.returncode, out, err
 
 
-def processes_below(folder: Path) -> list[str]:
-    """The command lines of all processes that name something below the folder."""
+def processes_below(directory: Path) -> list[str]:
+    """The command lines of all processes that name something below the directory."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = file.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
         except OSError:
             continue  # it has ended meanwhile
-        if str(folder) in command:
+        if str(directory) in command:
             found.append(command)
     return found
 
@@ -149,7 +149,7 @@ def test_what_no_partition_can_take_is_refused_at_once(tmp_path: Path, name: str
     ],
 )
 def test_a_signal_at_any_time_cleans_up(tmp_path: Path, moment: str, number: signal.Signals) -> None:
-    """Ctrl-C ends every process that the demo started and removes its folder, also when it comes twice."""
+    """Ctrl-C ends every process that the demo started and removes its directory, also when it comes twice."""
     with start_demo(tmp_path) as demo:
         assert demo.stdout is not None
         while (line := demo.stdout.readline()) and moment not in line:

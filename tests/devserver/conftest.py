@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devserver.caller import Caller, Gadget, calling, make_artifact
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 
 from devserver.caller import ATTRIBUTES, AUTH, DEPLOYMENTS, Gadget, calling, make_artifact, new_key, public_pem
 
-PROGRAM = [sys.executable, "-W", "error", "-m", "mender_client.devserver.cli"]
+PROGRAM = [sys.executable, "-W", "error", "-m", "mender_devserver.cli"]
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def test_complaint_is_one_line_and_a_code(shared: Path, words: list[str], code: 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a server that only gets requests which it refuses."""
+    """The directory of a server that only gets requests which it refuses."""
     directory = tmp_path_factory.mktemp("server")
     with serving(directory, "--plain"):
         yield directory
@@ -227,7 +227,7 @@ def test_help_explains(words: list[str]) -> None:
 
 def test_missing_extra_is_said(tmp_path: Path) -> None:
     """Without aiohttp the server says what to install; the other commands don't need it."""
-    code = "import sys; sys.modules['aiohttp'] = None; from mender_client.devserver.cli import main; sys.exit(main())"
+    code = "import sys; sys.modules['aiohttp'] = None; from mender_devserver.cli import main; sys.exit(main())"
     for word, said in (("serve", "install 'mender-python-client[devserver]'"), ("devices", "cannot find a running")):
         command = [sys.executable, "-c", code, word, "--directory", str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

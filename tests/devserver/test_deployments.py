@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from devserver.caller import make_artifact
-from mender_client.devserver.deployments import Deployment, Poll
-from mender_client.devserver.state import World
 from mender_client.errors import ServerError
+from mender_devserver.deployments import Deployment, Poll
+from mender_devserver.state import World
 
 OLD = Poll("old", "testdev")
 DEVICE = "device-1"
@@ -166,11 +166,11 @@ def test_deleted_artifact_ends_the_deployment(world: World, deploy: Deploy) -> N
 
 
 def test_artifacts_outlive_the_server(world: World) -> None:
-    """A new server in the same folder offers the same Artifacts; half uploads are removed, other files left alone."""
+    """A new server in the same directory offers the same Artifacts; half uploads are removed, other files stay."""
     world.artifacts.new_part().write_bytes(b"half")
-    stranger = world.artifacts.folder / "stranger.mender"
+    stranger = world.artifacts.directory / "stranger.mender"
     stranger.write_bytes(b"not an Artifact")
-    again = World(world.artifacts.folder)
+    again = World(world.artifacts.directory)
     again.artifacts.load()
     assert sorted(one.name for one in world.artifacts) == sorted(one.name for one in again.artifacts)
-    assert ([], True) == (list(again.artifacts.folder.glob("*.part")), stranger.exists())
+    assert ([], True) == (list(again.artifacts.directory.glob("*.part")), stranger.exists())

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from devserver.caller import ATTRIBUTES, AUTH, DEPLOYMENTS, NEXT_V2, Caller, Gadget
-from mender_client.devserver import DevServer, RateLimit
+from mender_devserver import DevServer, RateLimit
 
 
 def test_v2_is_offered_when_switched_on(server: DevServer, gadget: Gadget, release: str) -> None:

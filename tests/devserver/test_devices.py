@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from devserver.caller import PrivateKey, auth_request, new_key, public_pem
-from mender_client.devserver.devices import Device
-from mender_client.devserver.messages import Request
-from mender_client.devserver.state import World
 from mender_client.errors import ServerError, UnauthorizedError
+from mender_devserver.devices import Device
+from mender_devserver.messages import Request
+from mender_devserver.state import World
 
 IDENTITY = {"mac": "02:00:00:00:00:01"}
 

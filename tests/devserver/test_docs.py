@@ -10,10 +10,10 @@ from typing import get_args
 import pytest
 
 from contract.test_device_api import NOT_REPRODUCED, RECORDING, WORDS
-from mender_client.devserver import Fault
-from mender_client.devserver.cli import COMMANDS
-from mender_client.devserver.faults import Kind
-from mender_client.devserver.settings import NAMES
+from mender_devserver import Fault
+from mender_devserver.cli import COMMANDS
+from mender_devserver.faults import Kind
+from mender_devserver.settings import NAMES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/devserver.md").read_text()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from devserver.caller import ATTRIBUTES, Answer, Gadget
-from mender_client.devserver import DevServer, Fault
-from mender_client.devserver.faults import Faults, as_json, from_json
 from mender_client.errors import ServerError
+from mender_devserver import DevServer, Fault
+from mender_devserver.faults import Faults, as_json, from_json
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from devserver.caller import Gadget, make_artifact, new_key, public_pem
-from mender_client.devserver import DevServer, RateLimit
-from mender_client.devserver.contact import load_contact
 from mender_client.errors import ServerError
+from mender_devserver import DevServer, RateLimit
+from mender_devserver.contact import load_contact
 
 
 def ask(server: DevServer, method: str, path: str, body: object = None) -> Any:

@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from devserver.caller import Caller, Gadget, make_artifact
-from mender_client.devserver import DevServer, Fault
-from mender_client.devserver.browser import TYPES
-from mender_client.devserver.contact import load_contact
-from mender_client.devserver.settings import NAMES
+from mender_devserver import DevServer, Fault
+from mender_devserver.browser import TYPES
+from mender_devserver.contact import load_contact
+from mender_devserver.settings import NAMES
 
-FOLDER = files("mender_client.devserver") / "page"
-HTML = (FOLDER / "index.html").read_text()
+DIRECTORY = files("mender_devserver") / "page"
+HTML = (DIRECTORY / "index.html").read_text()
 MANAGEMENT = "/api/management/dev"
 
 
@@ -71,11 +71,11 @@ def feeding(server: DevServer) -> Iterator[Feed]:
 # The files
 
 
-@pytest.mark.parametrize("name", ["", *(one.name for one in FOLDER.iterdir())])
+@pytest.mark.parametrize("name", ["", *(one.name for one in DIRECTORY.iterdir())])
 def test_files_are_served(server: DevServer, caller: Caller, name: str) -> None:
     """Every file of the page is there without a token, and allows nothing from elsewhere."""
     answer = caller.call("GET", f"{server.url}/{name}")
-    assert (FOLDER / (name or "index.html")).read_bytes() == answer.body
+    assert (DIRECTORY / (name or "index.html")).read_bytes() == answer.body
     assert TYPES[(name or "index.html").rpartition(".")[2]] == answer.headers["content-type"]
     assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
     assert "nosniff" == answer.headers["x-content-type-options"]
@@ -96,7 +96,7 @@ def test_page_is_only_read(server: DevServer, caller: Caller) -> None:
 
 def test_page_holds_no_markup_from_a_script() -> None:
     """What comes from the server goes into the page as text; no script and no style stands in the markup."""
-    scripts = "".join(one.read_text() for one in FOLDER.iterdir() if one.name.endswith(".js"))
+    scripts = "".join(one.read_text() for one in DIRECTORY.iterdir() if one.name.endswith(".js"))
     assert [] == re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", scripts)
     assert [] == re.findall(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|https?://", HTML)
 

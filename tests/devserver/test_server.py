@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from devserver.caller import ATTRIBUTES, Caller, Gadget, calling, make_artifact
-from mender_client.devserver import DevServer, Event, Fault
-from mender_client.devserver.certificate import provide_certificate
 from mender_client.errors import NetworkError, ServerError
+from mender_devserver import DevServer, Event, Fault
+from mender_devserver.certificate import provide_certificate
 
 
 def test_tls_is_verified_by_default_rules(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from devserver.caller import Caller, Gadget, make_artifact
-from mender_client.devserver import DevServer
-from mender_client.devserver.storage import read_range
+from mender_devserver import DevServer
+from mender_devserver.storage import read_range
 
 
 @pytest.mark.parametrize(

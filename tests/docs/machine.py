@@ -1,4 +1,4 @@
-"""A machine that isn't there, for the commands of the documents: its files lie in a folder, some programs stand in."""
+"""A simulated machine for the commands of the documents: its files are in a directory, some programs are stand-ins."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Machine:
     """A machine with the installed client, a server, and nothing set up.
 
     Args:
-        folder: an empty one.
+        directory: an empty one.
         server_url: what ``setup`` is answered.
     """
 
-    def __init__(self, folder: Path, server_url: str) -> None:
-        self.root, self._bin = folder / "root", folder / "bin"
-        self._calls = folder / "calls"
+    def __init__(self, directory: Path, server_url: str) -> None:
+        self.root, self._bin = directory / "root", directory / "bin"
+        self._calls = directory / "calls"
         self._calls.touch()
         self._bin.mkdir()
         for name in ("root", "etc/init.d", "usr/bin", "usr/share/mender/identity", "etc/systemd/system", "run/keys"):
@@ -55,7 +55,7 @@ class Machine:
         file.chmod(mode)
 
     def type(self, text: str) -> subprocess.CompletedProcess[str]:
-        """Run a block as it stands on a page; its absolute paths lie below the machine's folder."""
+        """Run a block as it stands on a page; its absolute paths lie below the machine's directory."""
         return subprocess.run(
             ["sh", "-u", "-c", _PATH.sub(rf"{self.root}/\1", text)],
             cwd=PROJECT,

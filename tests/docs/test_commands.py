@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mender_client.app.cli import build_parser
-from mender_client.devserver.parser import build_parser as build_devserver_parser
+from mender_devserver.parser import build_parser as build_devserver_parser
 
 from .pages import PAGES, PROJECT, blocks, name, prose
 

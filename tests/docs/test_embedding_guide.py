@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 from program.stage import make_artifact
 
 PAGE = Path(__file__).parents[2] / "docs/guide/embed.md"
@@ -30,15 +30,15 @@ def program(heading: str, server: DevServer) -> list[str]:
     return [sys.executable, "-c", HEADINGS[heading].replace("https://mender.example.com", server.url)]
 
 
-def run(heading: str, server: DevServer, folder: Path) -> str:
+def run(heading: str, server: DevServer, directory: Path) -> str:
     """What an example prints."""
-    done = subprocess.run(program(heading, server), cwd=folder, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(program(heading, server), cwd=directory, capture_output=True, text=True, timeout=30)
     assert (0, "") == (done.returncode, done.stderr)
     return done.stdout
 
 
 def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
-    """One after the other on one data folder: known, accepted, updated, and updated by a function."""
+    """One after the other on one data directory: known, accepted, updated, and updated by a function."""
     server.auto_accept = False
     assert "accept this device" in run("Make the device known and send its inventory", server, tmp_path)
     device_id = server.devices()[0].id
@@ -47,7 +47,7 @@ def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
     assert "north" == server.inventory(device_id)["site"]
 
     first = server.deploy("release-2")
-    assert "whole and proven" in run("Poll, download, and report", server, tmp_path)
+    assert "verified" in run("Poll, download, and report", server, tmp_path)
     assert "success" == server.status(first, device_id)
 
     second = server.deploy("release-2", force=True)

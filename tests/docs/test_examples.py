@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from mender_client.app.config import load_config
-from mender_client.devserver import DevServer
-from mender_client.testing import VirtualDevice
+from mender_devserver import DevServer
+from mender_devserver.testing import VirtualDevice
 from program.stage import make_artifact
 
 from .machine import Machine
@@ -325,9 +325,9 @@ def test_files_for_a_machine(machine: Machine) -> None:
 
 def test_the_smallest_sub_updater(mender_device: object, tmp_path: Path) -> None:
     """It installs, and reports."""
-    from mender_client.testing import FolderDevice
+    from mender_devserver.testing import DirectoryDevice
 
-    assert isinstance(mender_device, FolderDevice)
+    assert isinstance(mender_device, DirectoryDevice)
     program = tmp_path / "install"
     program.write_text(example("docs/guide/sub-updater.md", "The smallest one"))
     mender_device.install_sub_updater(program)
@@ -358,7 +358,7 @@ def devserver(tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_first_round_with_the_dev_server(devserver: str, tmp_path: Path) -> None:
-    """From an empty folder to a deployment, with the commands of the page."""
+    """From an empty directory to a deployment, with the commands of the page."""
 
     def say(command: str, *, code: int = 0) -> str:
         done = subprocess.run(

@@ -23,10 +23,10 @@ PORT = "8443"
 
 
 class Shell:
-    """A folder in which the page's commands are typed."""
+    """A directory in which the page's commands are typed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         with socket.socket() as finder:
             finder.bind(("127.0.0.1", 0))
             self._port = str(finder.getsockname()[1])
@@ -37,7 +37,7 @@ class Shell:
         """Type a line and wait for its end."""
         return subprocess.run(
             ["sh", "-c", line.replace(PORT, self._port)],
-            cwd=self.folder,
+            cwd=self.directory,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -49,7 +49,7 @@ class Shell:
     def start(self, line: str) -> subprocess.Popen[bytes]:
         """Type a line that ends with ``&``; wait until it has said where it is."""
         argv = shlex.split(line.rstrip(" &\n").replace(PORT, self._port))
-        process = subprocess.Popen(argv, cwd=self.folder, env=self._environment, stdout=subprocess.PIPE)
+        process = subprocess.Popen(argv, cwd=self.directory, env=self._environment, stdout=subprocess.PIPE)
         assert process.stdout
         said, deadline = b"", time.monotonic() + 30
         while b"stop with" not in said:
@@ -62,7 +62,7 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
-    """An empty folder."""
+    """An empty directory."""
     return Shell(tmp_path)
 
 
@@ -83,7 +83,7 @@ def commands() -> list[str]:
 
 
 def test_three_commands(shell: Shell, server: subprocess.Popen[bytes]) -> None:
-    """From an empty folder to an accepted device it takes the three commands of the page, and less than a minute."""
+    """From an empty directory to an accepted device it takes the three commands of the page, and less than a minute."""
     started = time.monotonic()
     _, set_up, accept = commands()
     done = shell.run(set_up)
@@ -95,7 +95,7 @@ def test_three_commands(shell: Shell, server: subprocess.Popen[bytes]) -> None:
     assert ("accepted", {"serial": "0001"}) == (device["status"], device["identity"])
     then = shell.run("mender-python-client --root device check-update")
     assert (2, "no update\n") == (then.returncode, then.stdout)
-    assert 0o600 == (shell.folder / "device/var/lib/mender/mender-agent.pem").stat().st_mode & 0o777
+    assert 0o600 == (shell.directory / "device/var/lib/mender/mender-agent.pem").stat().st_mode & 0o777
 
 
 def test_first_update(shell: Shell, server: subprocess.Popen[bytes]) -> None:
@@ -110,4 +110,4 @@ def test_first_update(shell: Shell, server: subprocess.Popen[bytes]) -> None:
     while "success" not in shell.run("mender-devserver status").stdout:
         assert time.monotonic() - started < 60
     assert "app-2\n" == shell.run("mender-python-client --root device show-artifact").stdout
-    assert 'print("hello")\n' == (shell.folder / "device/app.py").read_text()
+    assert 'print("hello")\n' == (shell.directory / "device/app.py").read_text()

@@ -151,11 +151,11 @@ def _read_until(terminal: int, words: str) -> None:
 def test_zsh_takes_the_completion(program: str, tmp_path: Path) -> None:
     """zsh finds the completion in its place, registers it for the program, and can load it."""
     script = """
-        fpath=("$FOLDER" $fpath)
+        fpath=("$DIRECTORY" $fpath)
         autoload -Uz compinit && compinit -u -d "$HOME/dump"
         print -- "$_comps[$PROGRAM]"
         autoload +X "_$PROGRAM" && print loaded
     """
-    folder = COMPLETIONS / "zsh/site-functions"
-    done = _run(_needs("zsh"), "-f", "-c", script, FOLDER=str(folder), PROGRAM=program, HOME=str(tmp_path))
+    directory = COMPLETIONS / "zsh/site-functions"
+    done = _run(_needs("zsh"), "-f", "-c", script, DIRECTORY=str(directory), PROGRAM=program, HOME=str(tmp_path))
     assert ("", [f"_{program}", "loaded"]) == (done.stderr, done.stdout.split())

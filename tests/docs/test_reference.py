@@ -14,10 +14,10 @@ from mender_client.app.assemble import assemble
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS, load_config
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
-from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, Sight, State
+from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, InstallerState, State
 from mender_client.core.model import Deployment, Link
-from mender_client.core.record import Hands
-from mender_client.installers.handover import HandOver, HandOverSettings
+from mender_client.core.record import ProcessRef
+from mender_client.installers.sub_updater import HandOver, HandOverSettings
 
 from .pages import PROJECT, prose, row
 
@@ -83,21 +83,21 @@ class _Processes:
     def __init__(self) -> None:
         self.variables: Mapping[str, str] = {}
 
-    def spawn(self, argv: object, variables: Mapping[str, str]) -> Hands:
+    def spawn(self, argv: object, variables: Mapping[str, str]) -> ProcessRef:
         self.variables = variables
         raise _Spawned
 
     def has_spawned(self) -> bool:
         return False
 
-    def is_alive(self, hands: Hands) -> bool:
+    def is_alive(self, process: ProcessRef) -> bool:
         return False
 
-    def age_seconds(self, hands: Hands) -> float:
+    def age_seconds(self, process: ProcessRef) -> float:
         """How long it runs."""
-        return hands.age_seconds("this-boot", 100.0, 100)
+        return process.age_seconds("this-boot", 100.0, 100)
 
-    def find(self, variable: str, value: str) -> Hands | None:
+    def find(self, variable: str, value: str) -> ProcessRef | None:
         return None
 
 
@@ -111,7 +111,7 @@ def test_every_variable_of_the_sub_updater_has_its_place(tmp_path: Path) -> None
     assert isinstance(installer, HandOver)
     processes = _Processes()
     settings: HandOverSettings = installer._settings
-    ours = HandOver(settings, lock=world.lock, processes=processes, find_fault=lambda _: "")
+    ours = HandOver(settings, lock=world.lock, processes=processes, find_problem=lambda _: "")
     with pytest.raises(_Spawned):
         ours.install(Deployment("d", "a", (), Link("")), paths.artifact)
     for page in (FILES, PROJECT / "docs/guide/sub-updater.md"):
@@ -132,7 +132,7 @@ def test_architecture_tells_where_a_restarted_client_goes_on() -> None:
     table = prose(PROJECT / "ARCHITECTURE.md").partition("| last state |")[2].partition("\n\n")[0]
     rows = [[cell.strip(" |`") for cell in line.split(" | ")] for line in table.splitlines()[2:]]
     told = {first: [cell.split("`")[0] for cell in rest] for first, *rest in rows}
-    assert {state.value: [there[sight].value for sight in Sight] for state, there in RESUME.items()} == told
+    assert {state.value: [there[sight].value for sight in InstallerState] for state, there in RESUME.items()} == told
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in ENDS], ids=lambda state: state.value)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mender_client.core.artifact import ArtifactReader
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 
 ARTIFACT = Path(__file__).parents[1] / "data/artifacts/rootfs-none.mender"
 

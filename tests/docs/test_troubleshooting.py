@@ -48,7 +48,7 @@ def test_each_check_has_its_section() -> None:
         ('def f():\n    """Say; nothing."""\n    return f"{path} is wide; run chmod"', ["… is wide; run chmod"]),
         ('raise ValueError("must be a text")', ["must be a text"]),
         ("raise ConfigError([f'{key}: is empty'])", ["…: is empty"]),
-        ('raise storage_error("make the folder", path, error) from error', ["cannot make the folder …: …"]),
+        ('raise storage_error("make the directory", path, error) from error', ["cannot make the directory …: …"]),
         ('raise KeyError(f"{left}{right}")', []),
         ('raise AssertionError("we are wrong")', []),
         ('logger.warning("%s: lost %d bytes", name, count)', ["…: lost … bytes"]),

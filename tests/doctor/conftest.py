@@ -1,4 +1,4 @@
-"""A healthy device below a folder, and the server that has accepted it."""
+"""A healthy device below a directory, and the server that has accepted it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mender_client.app.cli import main
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 
 
 class Ward:
@@ -43,7 +43,7 @@ class Ward:
 
     @property
     def data(self) -> Path:
-        """The data folder."""
+        """The data directory."""
         return self.root / "var/lib/mender"
 
     def files(self) -> dict[Path, tuple[bytes, int]]:

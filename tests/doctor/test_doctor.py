@@ -16,17 +16,17 @@ import pytest
 
 from mender_client.app.cli import main
 from mender_client.app.doctor import CHECKS
+from mender_client.core.client_status import ClientStatus
 from mender_client.core.machine import Event
 from mender_client.core.model import Deployment, Link, Provides
-from mender_client.core.record import Hands, Record
-from mender_client.core.situation import Situation
+from mender_client.core.record import ProcessRef, Record
 from mender_client.core.wire import NextForm
-from mender_client.devserver import Fault
 from mender_client.errors import NetworkError
 from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses
 from mender_client.system.statusfile import StatusFile
+from mender_devserver import Fault
 from system.authority import DAY, NOW, Authority, Pair
 from system.rawserver import RawServer
 from system.tmpfs import empty, fill, make_read_only, make_writable, small_disk
@@ -123,13 +123,13 @@ def stale_lock(ward: Ward) -> Callable[[], object]:
 def dead_sub_updater(ward: Ward) -> Callable[[], object]:
     """The sub-updater was started in this boot and is gone."""
     deployment = Deployment(DEPLOYMENT, "release-2", ("board",), Link("https://x/y"))
-    dead = Hands(2**22 + 1, SystemProcesses(Path(os.devnull)).boot_id(), 1)
+    dead = ProcessRef(2**22 + 1, SystemProcesses(Path(os.devnull)).boot_id(), 1)
 
     def handed(record: Record) -> Record:
         now = "2026-01-01T00:00:00+00:00"
         record = record.begun(deployment, Provides("board", "release-1"), NextForm.V1_POST, now=now)
-        for event, hands in ((Event.FETCHED, None), (Event.WANTED, None), (Event.HANDED, dead)):
-            record = record.moved(DEPLOYMENT, event, now=now, hands=hands)
+        for event, process in ((Event.FETCHED, None), (Event.CONFIRMED, None), (Event.STARTED, dead)):
+            record = record.moved(DEPLOYMENT, event, now=now, process=process)
         return record
 
     JsonJournal(ward.data / "journal.json").update(handed)
@@ -260,7 +260,7 @@ def test_the_device_asks_as_something_else(ward: Ward) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_root_looks_at_the_device_of_another_user(ward: Ward) -> None:
-    """Where the data folder belongs to another user, root is told to look as that user before anything is changed."""
+    """Where the data directory belongs to another user, root is told to look as that user before changing anything."""
     os.chown(ward.data, 4321, 4321)
     said = ward.faults()["permissions"]
     assert "belongs to user 4321 -> if the client runs as that user" in said
@@ -292,7 +292,7 @@ def worries(ward: Ward) -> dict[str, str]:
 def test_a_healthy_device_with_a_daemon(ward: Ward) -> None:
     """Beside a daemon whose last failure is over there is nothing to say at all."""
     now = "2026-11-23T12:00:00+00:00"
-    failed = Situation().begun(now, version="1", python="3").failed("poll", NetworkError("gone"), now, in_a_row=3)
+    failed = ClientStatus().begun(now, version="1", python="3").failed("poll", NetworkError("gone"), now, in_a_row=3)
     status = StatusFile(ward.data / "status.json")
     with running(ward):
         status.noticed(failed.recovered("poll"))
@@ -343,7 +343,7 @@ def test_a_sub_updater_at_work(ward: Ward) -> None:
     ],
 )
 def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], mend: Callable[[Path], None], words: str) -> None:
-    """A full and a read-only data folder are named for what they are, and the remedy works."""
+    """A full and a read-only data directory are named for what they are, and the remedy works."""
     disk = ward.root / "disk"
     with small_disk(disk, kib=32 * 1024):
         shutil.copytree(ward.data, disk, dirs_exist_ok=True)
@@ -351,7 +351,7 @@ def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], mend: Callable[[P
         ward.data.symlink_to(disk)
         assert {} == ward.faults()
         spoil(disk)
-        assert words in ward.faults()["data folder"]
+        assert words in ward.faults()["data directory"]
         mend(disk)
         assert {} == ward.faults()
 

@@ -1,4 +1,4 @@
-"""A dev server, and a program's folder with a key that is made once."""
+"""A dev server, and a program's directory with a key that is made once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mender_client import Client, DeviceDescription, InstallFunction
-from mender_client.devserver import DevServer
 from mender_client.system.backend import choose_backend
 from mender_client.system.keys import DeviceKey
+from mender_devserver import DevServer
 from program.stage import make_artifact
 
 Embed = Callable[..., Client]
@@ -46,7 +46,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def embed(server: DevServer, device: DeviceDescription, key: Path, tmp_path: Path) -> Iterator[Embed]:
-    """Start a client in the program's folder; started again, it is the program's next life."""
+    """Start a client in the program's directory; started again, it is the program's next life."""
     data, clients = tmp_path / "data", list[Client]()
     data.mkdir(mode=0o700)
     shutil.copy(key, data)

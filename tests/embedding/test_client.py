@@ -17,7 +17,7 @@ from mender_client import (
     NetworkError,
     NotAcceptedError,
 )
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 
 from .conftest import Embed
 
@@ -197,10 +197,10 @@ def test_a_program_that_dies_while_it_installs(
     assert [deployment_id] == calls
 
 
-def test_the_data_folder_is_for_one_client(
+def test_the_data_directory_is_for_one_client(
     server: DevServer, embed: Embed, device: DeviceDescription, tmp_path: Path
 ) -> None:
-    """A second client on the same folder is refused, and the first one goes on."""
+    """A second client on the same directory is refused, and the first one goes on."""
     client = embed()
     with pytest.raises(BusyError, match="already uses"):
         Client({"ServerURL": server.url}, data=tmp_path / "data", device=device)

@@ -19,18 +19,18 @@ from fuzz.parsers import Parser
 from mender_client.app.config import KEYS, load_config
 from mender_client.app.paths import Paths
 from mender_client.app.status import look, render
-from mender_client.core.document import decode_record, encode_record
+from mender_client.core.client_status import ClientStatus, Download
 from mender_client.core.lmdb import read_entries
 from mender_client.core.metrics import render_metrics
 from mender_client.core.model import IdentityFormat
-from mender_client.core.situation import Download, Situation
+from mender_client.core.state_document import decode_record, encode_record
 from mender_client.core.wire import fit_log, is_deployment_id
-from mender_client.errors import ConfigError, NetworkError, StorageError
+from mender_client.errors import ConfigError, ErrorKind, NetworkError, StorageError
 from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
-from mender_client.system.statusfile import read_situation
+from mender_client.system.statusfile import read_client_status
 
 _CONFIGURATION = {
     "ServerURL": "https://mender.example.com",
@@ -77,17 +77,17 @@ _LOG_LINES = [
 
 
 _STATUS = asdict(
-    Situation()
+    ClientStatus()
     .begun("2026-01-01T00:00:00+00:00", version="1.0", python="3.11")
-    .failed("poll", NetworkError("cannot reach it", kind="refused"), "2026-01-01T00:00:00+00:00", in_a_row=1)
+    .failed("poll", NetworkError("cannot reach it", kind=ErrorKind.REFUSED), "2026-01-01T00:00:00+00:00", in_a_row=1)
     .does("downloading", "2026-01-01T00:00:00+00:00", deployment_id="d", artifact_name="release-2")
     .downloads(Download(1, 2, 3, 4))
 )
 
 
-def parsers(folder: Path) -> list[Parser]:
+def parsers(directory: Path) -> list[Parser]:
     """The parsers of this page."""
-    read = _Reading(folder)
+    read = _Reading(directory)
     lock = [b"d1\n", b"4242\n", b"b8ee7aee-51b0-4a9c-a8a3-2f1a5a3d8f0e\n"]
     info = ["device_type=board\n", "artifact_name=release-1\nrootfs-image.version=2\n"]
     return [
@@ -128,18 +128,18 @@ class _Reading:
     """Writes each case into a file and lets the program read it.
 
     Args:
-        folder: where the files go.
+        directory: where the files go.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._paths = Paths.locate(root=str(folder))
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._paths = Paths.locate(root=str(directory))
         self._paths.data.mkdir(parents=True)
         self._paths.artifact_info.parent.mkdir(parents=True)
-        self._database = _make_database(folder / "mender-store")
+        self._database = _make_database(directory / "mender-store")
 
     def configuration(self, case: tuple[bytes, bytes]) -> str:
-        main, fallback = self._folder / "main.conf", self._folder / "fallback.conf"
+        main, fallback = self._directory / "main.conf", self._directory / "fallback.conf"
         main.write_bytes(case[0])
         fallback.write_bytes(case[1])
         loaded = load_config(main, fallback)
@@ -157,7 +157,7 @@ class _Reading:
 
     def status(self, content: bytes) -> str:
         self._paths.status.write_bytes(content)
-        found = read_situation(self._paths.status)
+        found = read_client_status(self._paths.status)
         if found is None:
             return "none"
         render_metrics(found[0])
@@ -201,7 +201,7 @@ class _Reading:
         return "an id" if held else "no id"
 
     def deployment_log(self, case: tuple[bytes, bytes]) -> str:
-        path, other = self._folder / "deployment.log", self._folder / "sub-updater.log"
+        path, other = self._directory / "deployment.log", self._directory / "sub-updater.log"
         path.write_bytes(case[0])
         other.write_bytes(case[1])
         log = DeploymentLogFile(path, other)
@@ -218,14 +218,14 @@ class _Reading:
         data = text.encode("utf-8", "surrogatepass")
         self._paths.device_type.write_bytes(data)
         self._paths.artifact_info.write_bytes(data)
-        unused: Any = self._folder / "none"
+        unused: Any = self._directory / "none"
         device = ScriptedDevice(
             identity_script=unused,
             identity_format=IdentityFormat.PLAIN,
-            inventory_folder=unused,
+            inventory_directory=unused,
             device_type_file=self._paths.device_type,
             artifact_info_file=self._paths.artifact_info,
-            find_fault=lambda _: "",
+            find_problem=lambda _: "",
         )
         provides = device.provides()
         assert provides.device_type

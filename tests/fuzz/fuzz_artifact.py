@@ -4,7 +4,7 @@
 
 Each case is made from a real or a built Artifact by a few mutations, and is told by its seed alone: a failure
 prints the command that repeats it. Blind changes seldom get past a digest or a checksum, so half of the cases
-repair what proves the part that was changed.
+repair what verifies the part that was changed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from core.artifact.forge import (
 )
 from fuzz.mutations import ODD, mutate_bytes
 from fuzz.running import Bounds, Result, run_cases
-from mender_client.core.artifact import Limits, prove
+from mender_client.core.artifact import Limits, verify_artifact
 from mender_client.errors import ArtifactError
 
 BOUNDS = Bounds(seconds=5.0, memory_bytes=48 << 20)
@@ -123,10 +123,10 @@ def make_case(seed: int, originals: Sequence[bytes]) -> bytes:
 
 
 def try_case(content: bytes, seed: int) -> str:
-    """Prove a case; give the message of the refusal without its particulars."""
+    """Verify a case; give the message of the refusal without its particulars."""
     piece = random.Random(seed).choice((1 << 20, 4096, 7))
     try:
-        prove(Trickle(content, piece), limits=LIMITS, accept_augmented=seed % 2 == 0)
+        verify_artifact(Trickle(content, piece), limits=LIMITS, accept_augmented=seed % 2 == 0)
     except ArtifactError as error:
         return " ".join(word for word in str(error).split(";")[0].split()[3:] if word.isalpha())
     return "accepted"

@@ -45,8 +45,8 @@ def run(parser: Parser, cases: int, first_seed: int, *, memory_every: int = 10) 
 def main(arguments: Sequence[str]) -> int:
     """Run from the command line; 1 when something came out that must not."""
     logging.getLogger("mender_client").addHandler(logging.NullHandler())  # else warnings go to standard error
-    with tempfile.TemporaryDirectory() as folder:
-        parsers = all_parsers(Path(folder))
+    with tempfile.TemporaryDirectory() as directory:
+        parsers = all_parsers(Path(directory))
         options = argparse.ArgumentParser(description="Throw broken input at every parser.")
         options.add_argument("--parser", action="append", choices=list(parsers), help="only this one; may be repeated")
         options.add_argument("--cases", type=int, default=100_000, help="how many for each parser")

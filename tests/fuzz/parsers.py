@@ -46,7 +46,7 @@ class Parser:
 
 def check_text(error: Exception) -> None:
     """See that an error's text is fit for a log and a terminal."""
-    lines = error.problems if isinstance(error, ConfigError) else [str(error)]
+    lines = [str(one) for one in error.problems] if isinstance(error, ConfigError) else [str(error)]
     for line in lines:
         if not line.isprintable():
             raise AssertionError(f"a message holds control characters: {line[:300]!a}")
@@ -54,13 +54,13 @@ def check_text(error: Exception) -> None:
             raise AssertionError(f"a message has {len(line)} characters: {line[:300]!a}")
 
 
-def all_parsers(folder: Path) -> dict[str, Parser]:
+def all_parsers(directory: Path) -> dict[str, Parser]:
     """Every parser by its name.
 
     Args:
-        folder: where files may be written.
+        directory: where files may be written.
     """
     from fuzz import files, replies, server, texts
 
-    listed = [*texts.parsers(), *replies.parsers(), *files.parsers(folder), *server.parsers(folder)]
+    listed = [*texts.parsers(), *replies.parsers(), *files.parsers(directory), *server.parsers(directory)]
     return {parser.name: parser for parser in listed}

@@ -16,9 +16,9 @@ from fuzz.mutations import json_case, mutate_bytes, mutate_text
 from fuzz.parsers import Parser
 from mender_client.client.auth import Session
 from mender_client.client.deployments import Deployments
-from mender_client.client.guard import IdentityGuard
+from mender_client.client.identity_guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
-from mender_client.client.witness import Witness
+from mender_client.client.status_tracker import StatusTracker
 from mender_client.core.keyvalue import KeyValues
 from mender_client.core.model import Identity, LogMessage, Provides, Status
 from mender_client.core.record import Record
@@ -194,7 +194,7 @@ def _session(case: Case) -> Session:
         keys=device,
         guard=IdentityGuard(journal=device, keys=device),
         server_urls=["https://mender.example.com"],
-        witness=Witness(StillClock()),
+        tracker=StatusTracker(StillClock()),
     )
 
 

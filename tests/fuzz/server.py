@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fuzz.mutations import json_case, mutate_text
 from fuzz.parsers import Parser
-from mender_client.devserver.device_api import DeviceApi
-from mender_client.devserver.messages import BODY_LIMIT_BYTES, Request
-from mender_client.devserver.state import World
+from mender_devserver.device_api import DeviceApi
+from mender_devserver.messages import BODY_LIMIT_BYTES, Request
+from mender_devserver.state import World
 
 _TOKEN = "THE-TOKEN"
 _PATHS = {
@@ -34,9 +34,9 @@ _BODIES: dict[str, Any] = {
 }
 
 
-def parsers(folder: Path) -> list[Parser]:
+def parsers(directory: Path) -> list[Parser]:
     """The parsers of this page."""
-    asked = _Asked(folder)
+    asked = _Asked(directory)
     return [Parser("dev-server", asked.make, asked.answer)]
 
 
@@ -44,11 +44,11 @@ class _Asked:
     """A server that knows one device.
 
     Args:
-        folder: where its Artifacts would be.
+        directory: where its Artifacts would be.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "artifacts"
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "artifacts"
         key = ec.generate_private_key(ec.SECP256R1()).public_key()
         self._pem = key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -76,7 +76,7 @@ class _Asked:
 
     def answer(self, request: Request) -> str:
         """Let the server answer; each request meets a server that nobody has asked before."""
-        world = World(self._folder)
+        world = World(self._directory)
         world.v2 = True
         devices: Any = world.devices
         device = devices.preauthorize({"mac": "1"}, self._pem)

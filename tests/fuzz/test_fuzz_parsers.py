@@ -26,7 +26,7 @@ def test_only_errors_of_our_own_come_out(parsers: dict[str, Parser]) -> None:
 
 
 def test_cases_reach_behind_the_first_check(parsers: dict[str, Parser]) -> None:
-    """Each fuzzer sees more than one outcome: cases that are all refused at the door would prove nothing."""
+    """Each fuzzer sees more than one outcome: cases that are all refused at the door would verify nothing."""
     for name, parser in parsers.items():
         assert len(run(parser, CASES, 0, memory_every=0).outcomes) > 1, name
 

@@ -18,12 +18,12 @@ from cryptography.x509.oid import NameOID
 from fuzz.mutations import ODD, mutate_bytes, mutate_text
 from fuzz.parsers import Parser
 from mender_client.core.certificate import parse_pem
-from mender_client.core.clocksense import ClockEvidence, doubt_clock
+from mender_client.core.clocksense import ClockEvidence, find_clock_problem
 from mender_client.core.devicekey import parse_private_key
 from mender_client.core.keyvalue import group_by_key, parse_key_values
 from mender_client.core.model import Identity, IdentityFormat
 from mender_client.core.proxies import read_proxies
-from mender_client.core.resume import Promise, judge, parse_content_length, parse_content_range
+from mender_client.core.resume import RemoteObject, judge, parse_content_length, parse_content_range
 from mender_client.core.signature import der_forms, parse_public_key, raw_form
 from mender_client.core.tokenuri import parse_token_uri
 from mender_client.core.wire import parse_link, parse_retry_after
@@ -104,19 +104,19 @@ def _content_range(value: str) -> str:
     return "accepted"
 
 
-def _download_headers(rng: random.Random) -> tuple[int, dict[str, str], int, Promise]:
+def _download_headers(rng: random.Random) -> tuple[int, dict[str, str], int, RemoteObject]:
     good = {"content-length": "5", "content-range": "bytes 5-9/10", "etag": '"abc"', "retry-after": "1"}
     headers = {name: mutate_text(rng, value) if rng.randrange(3) == 0 else value for name, value in good.items()}
     status = rng.choice((200, 206, 206, 206, 416, 403, 404, 503, rng.randrange(100, 1000)))
-    known = Promise(rng.choice((None, 10)), rng.choice((None, '"abc"')))
+    known = RemoteObject(rng.choice((None, 10)), rng.choice((None, '"abc"')))
     return status, headers, rng.choice((0, 5, 10)), known
 
 
-def _judge(case: tuple[int, dict[str, str], int, Promise]) -> str:
+def _judge(case: tuple[int, dict[str, str], int, RemoteObject]) -> str:
     status, headers, offset, known = case
-    verdict, promise = judge(status, headers, offset=offset, known=known)
-    assert promise.total is None or 0 <= promise.total < MOST_BYTES
-    assert promise.etag is None or len(promise.etag) <= 1024, "an ETag fills the journal"
+    verdict, remote_object = judge(status, headers, offset=offset, known=known)
+    assert remote_object.total is None or 0 <= remote_object.total < MOST_BYTES
+    assert remote_object.etag is None or len(remote_object.etag) <= 1024, "an ETag fills the journal"
     return verdict.name
 
 
@@ -181,7 +181,7 @@ def _date(value: str) -> str:
     said = parse_date(value)
     if said is None:
         return "nothing"
-    doubt_clock(NOW, ClockEvidence(NOW, server=said))
+    find_clock_problem(NOW, ClockEvidence(NOW, server=said))
     return "accepted"
 
 

@@ -28,8 +28,8 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.getLogger("mender_client").setLevel(logging.CRITICAL)
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        verdicts = judge_all(new_stage(Path(folder)), most_judges=arguments.judges, processes=os.cpu_count() or 1)
+    with tempfile.TemporaryDirectory() as directory:
+        verdicts = judge_all(new_stage(Path(directory)), most_judges=arguments.judges, processes=os.cpu_count() or 1)
     return report(verdicts, seconds=time.monotonic() - begin, is_quiet=arguments.quiet)
 
 

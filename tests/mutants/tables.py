@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from client.scenarios import BY_NAME, effects, live, random_blows, single_blows
-from mender_client.core.machine import RESUME, TRANSITIONS, Event, Sight, State
+from mender_client.core.machine import RESUME, TRANSITIONS, Event, InstallerState, State
 from world import Blow, Kind, Stage
 
 ROADS = (
@@ -42,7 +42,7 @@ _TELL_LITTLE = ("append", "auth", "inventory", "next")
 """Effects that happen in one state often enough without a blow at each of them."""
 _PAIRS = 6
 
-Key = Event | Sight
+Key = Event | InstallerState
 Entry = tuple[str, State, Key]
 Case = tuple[str, tuple[tuple[int, Blow], ...]]
 _TABLES: Mapping[str, Mapping[State, Mapping[Any, State]]] = {"TRANSITIONS": TRANSITIONS, "RESUME": RESUME}

@@ -1,8 +1,8 @@
 """The server of the program's tests serves the installed program as well.
 
-This folder is no package on purpose: as one it would hide the distribution ``packaging`` that pytest itself uses.
+This directory is no package on purpose: as one it would hide the distribution ``packaging`` that pytest itself uses.
 """
 
-from program.conftest import certificate_folder, make_device, server
+from program.conftest import certificate_directory, make_device, server
 
-__all__ = ["certificate_folder", "make_device", "server"]
+__all__ = ["certificate_directory", "make_device", "server"]

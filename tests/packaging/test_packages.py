@@ -38,7 +38,7 @@ def test_debian_packages_this_version() -> None:
 
 
 def test_purging_knows_every_file_of_the_client() -> None:
-    """Whatever the reference says that the client writes into its data folder is removed by the purge, and no more."""
+    """The purge removes what the reference says that the client writes into its data directory, and no more."""
     page = (PROJECT / "docs/reference/files.md").read_text()
     written = page.partition("## What the client writes")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in written.splitlines() if line.startswith("| `<datadir>/")]
@@ -106,5 +106,5 @@ def test_every_package_has_the_scripts_of_the_device() -> None:
 
 
 def units() -> list[str]:
-    """The units of the device; those in folders are variants that somebody chooses."""
+    """The units of the device; those in directories are variants that somebody chooses."""
     return sorted(file.name for file in (PROJECT / "support/systemd").iterdir() if file.suffix == ".service")

@@ -51,21 +51,21 @@ def run(*words: str, umask: int) -> None:
 
 @pytest.fixture(scope="session")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a release that is made of a copy of this checkout, once for all workers."""
+    """The directory of a release that is made of a copy of this checkout, once for all workers."""
     if importlib.util.find_spec("cyclonedx_py") is None:
         pytest.skip("cyclonedx-bom is not installed: run make venv")
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "release-of-the-project"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "release-of-the-project"
+    directory.mkdir(exist_ok=True)
+    with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "dist/SHA256SUMS").exists():
-            run(str(checkout(folder / "here") / "tools/dist.py"), str(folder / "dist"), umask=0o022)
-    return folder / "dist"
+        if not (directory / "dist/SHA256SUMS").exists():
+            run(str(checkout(directory / "here") / "tools/dist.py"), str(directory / "dist"), umask=0o022)
+    return directory / "dist"
 
 
 def test_the_same_bytes_twice(release: Path, tmp_path: Path) -> None:
-    """Sdist and wheel are the same bytes in another folder, at another time, under another umask."""
+    """Sdist and wheel are the same bytes in another directory, at another time, under another umask."""
     copy, again = checkout(tmp_path / "some where else"), tmp_path / "dist"
     run("-m", "build", "--no-isolation", "--outdir", str(again), str(copy), umask=0o077)
     names = sorted(file.name for file in again.iterdir())
@@ -100,9 +100,9 @@ def test_uninstalling_leaves_nothing(release: Path, tmp_path: Path) -> None:
     assert set() == files(environment) - before
 
 
-def files(folder: Path) -> set[str]:
-    """The files below a folder."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+def files(directory: Path) -> set[str]:
+    """The files below a directory."""
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
 
 
 def test_the_digests_are_those_of_the_files(release: Path) -> None:

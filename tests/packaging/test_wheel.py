@@ -60,14 +60,14 @@ def pythons() -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's wheel, built once for all workers."""
-    folder = tmp_path_factory.getbasetemp().parent / "wheel-of-the-project"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    directory = tmp_path_factory.getbasetemp().parent / "wheel-of-the-project"
+    directory.mkdir(exist_ok=True)
+    with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not list(folder.glob("*.whl")):
+        if not list(directory.glob("*.whl")):
             isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
-            _pip("wheel", "--no-deps", *isolation, "--wheel-dir", str(folder), str(PROJECT))
-    (built,) = folder.glob("*.whl")
+            _pip("wheel", "--no-deps", *isolation, "--wheel-dir", str(directory), str(PROJECT))
+    (built,) = directory.glob("*.whl")
     return built
 
 
@@ -84,10 +84,10 @@ def environment(request: pytest.FixtureRequest, pythons: dict[str, Path], wheel:
     age, generation = request.param
     if age == "newest" and pythons["oldest"] == pythons["newest"]:
         pytest.skip("there is only one Python at hand")
-    folder = tmp_path / "environment"
-    subprocess.run([str(pythons[age]), "-m", "venv", "--without-pip", str(folder)], check=True, timeout=60)
-    _pip("--python", str(folder / "bin/python"), "install", str(wheel), URLLIB3[generation])
-    return folder
+    directory = tmp_path / "environment"
+    subprocess.run([str(pythons[age]), "-m", "venv", "--without-pip", str(directory)], check=True, timeout=60)
+    _pip("--python", str(directory / "bin/python"), "install", str(wheel), URLLIB3[generation])
+    return directory
 
 
 def _evaluate(environment: Path, expression: str) -> str:

@@ -64,8 +64,8 @@ def test_it_sets_a_device_up(isolated: Path, tmp_path: Path) -> None:
     server = ["--server-url", "http://127.0.0.1:9", "--device-type", "board"]
     command = [str(isolated), "setup", "--yes", "--root", str(root), *server, *wanted]
     subprocess.run(command, capture_output=True, timeout=60, check=False)
-    for folder, installed in (("identity", "usr/share/mender/identity"), ("systemd", "etc/systemd/system")):
-        for file in (PROJECT / "support" / folder).iterdir():
+    for directory, installed in (("identity", "usr/share/mender/identity"), ("systemd", "etc/systemd/system")):
+        for file in (PROJECT / "support" / directory).iterdir():
             assert file.read_bytes() == (root / installed / file.name).read_bytes()
     assert (PROJECT / "support/install").read_bytes() == (root / "usr/share/mender/install").read_bytes()
 
@@ -80,10 +80,10 @@ def test_it_is_small_and_has_what_it_needs(zipapp: Path) -> None:
 
 
 def test_the_same_bytes_twice(zipapp: Path, tmp_path: Path) -> None:
-    """Another folder, other times and another umask give the same file."""
+    """Another directory, other times and another umask give the same file."""
     copy = tmp_path / "elsewhere"
-    for folder in ("src", "support", "tools"):
-        shutil.copytree(PROJECT / folder, copy / folder, copy_function=shutil.copyfile)
+    for directory in ("src", "support", "tools"):
+        shutil.copytree(PROJECT / directory, copy / directory, copy_function=shutil.copyfile)
     shutil.copyfile(PROJECT / "LICENSE", copy / "LICENSE")
     again = build(copy, tmp_path / "again.pyz", umask=0o077)
     assert zipapp.read_bytes() == again.read_bytes()

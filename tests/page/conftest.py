@@ -16,7 +16,7 @@ import pytest
 
 from mender_client import Deployment
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
@@ -33,7 +33,7 @@ FLAGS = [
 SIZES = {"desktop": (1280, 800), "phone": (360, 740)}
 TIMEOUT_MILLISECONDS = 20_000
 PICTURES = os.environ.get("PICTURES", "")
-"""A folder for pictures of the page; ``make screenshots`` names one."""
+"""A directory for pictures of the page; ``make screenshots`` names one."""
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +102,10 @@ def watching(
         context.close()
 
 
-def write_release(folder: Path, name: str, *, image_bytes: int = 400_000) -> Path:
+def write_release(directory: Path, name: str, *, image_bytes: int = 400_000) -> Path:
     """An Artifact for the device type ``board-x``."""
     image = bytes(image_bytes)
-    path = folder / f"{name}.mender"
+    path = directory / f"{name}.mender"
     with path.open("wb") as file:
         source = PayloadSource("rootfs.img", image_bytes, lambda: io.BytesIO(image))
         write_artifact(file, rootfs_image(name, ["board-x"], compression=Compression.NONE), [source])

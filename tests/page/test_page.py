@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from devserver.caller import DEPLOYMENTS, Gadget, calling
-from mender_client.devserver import DevServer, Fault
-from mender_client.testing import VirtualDevice
+from mender_devserver import DevServer, Fault
+from mender_devserver.testing import VirtualDevice
 from page.conftest import PICTURES, SIZES, install, watching, write_release
 
 if TYPE_CHECKING:

@@ -8,27 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 from program.stage import Device
 
 MakeDevice = Callable[..., Device]
 
 
 @pytest.fixture(scope="session")
-def certificate_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A server's folder with nothing in it but its certificate, which takes a while to make."""
-    folder = tmp_path_factory.mktemp("certificate")
-    with DevServer(folder):
+def certificate_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A server's directory with nothing in it but its certificate, which takes a while to make."""
+    directory = tmp_path_factory.mktemp("certificate")
+    with DevServer(directory):
         pass
-    return folder
+    return directory
 
 
 @pytest.fixture
-def server(tmp_path: Path, certificate_folder: Path) -> Iterator[DevServer]:
+def server(tmp_path: Path, certificate_directory: Path) -> Iterator[DevServer]:
     """A server that speaks TLS."""
-    folder = tmp_path / "server"
-    shutil.copytree(certificate_folder, folder)
-    with DevServer(folder) as running:
+    directory = tmp_path / "server"
+    shutil.copytree(certificate_directory, directory)
+    with DevServer(directory) as running:
         yield running
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 from program.stage import Device, Process, wait_until
 
 _LIFE_S = 14.0
@@ -195,8 +195,8 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200, help="kills at random instants")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="for the instants")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, DevServer(Path(folder) / "server") as server:
-        device = Device(Path(folder) / "device", server)
+    with tempfile.TemporaryDirectory() as directory, DevServer(Path(directory) / "server") as server:
+        device = Device(Path(directory) / "device", server)
         reaper = Reaper(device, random.Random(options.seed))
         changes = every_change(reaper)
         at_changes = reaper.tally.kills

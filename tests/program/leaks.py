@@ -22,7 +22,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 
 from mender_client.app.cli import build_parser, main
-from mender_client.devserver import Fault
+from mender_devserver import Fault
 from program.stage import Device, make_artifact, wait_until
 from system.authority import Authority
 from system.rawserver import RawServer, answer, reset
@@ -111,20 +111,20 @@ class Plant:
 
     Args:
         device: the device.
-        folder: for files that are none of the device's.
+        directory: for files that are none of the device's.
     """
 
-    def __init__(self, device: Device, folder: Path) -> None:
+    def __init__(self, device: Device, directory: Path) -> None:
         self.device = device
         self.written: dict[str, str] = {}
-        authority = Authority(folder / "authority")
+        authority = Authority(directory / "authority")
         client = authority.issue("client")
         self._files = {
             "key": authority.issue("signer").key,
-            "public": folder / "signer.pub",
-            "artifact": make_artifact(folder / "plain.mender", "plain"),
-            "signed": folder / "signed.mender",
-            "out": folder / "out.mender",
+            "public": directory / "signer.pub",
+            "artifact": make_artifact(directory / "plain.mender", "plain"),
+            "signed": directory / "signed.mender",
+            "out": directory / "out.mender",
             "device_key": device.key,
             "tenant": device.write("etc/mender/tenant", TENANT + "\n"),
         }
@@ -182,7 +182,7 @@ class Plant:
 
     # -- what is driven -------------------------------------------------------------------------------------
 
-    def run_commands(self, situation: str, *options: str) -> None:
+    def run_commands(self, client_status: str, *options: str) -> None:
         """Run every command in every way, at the finest log level, into a file and onto the terminal.
 
         In this process: a hundred programs would take long to start.
@@ -190,10 +190,10 @@ class Plant:
         for command, ways in COMMANDS.items():
             for number, way in enumerate(ways):
                 words = [word.format(**self._words) for word in way]
-                log = self.device.root.parent / f"commands-{situation}.log"
+                log = self.device.root.parent / f"commands-{client_status}.log"
                 level = ["-l", "trace", *(["-L", str(log)] if number else [])]
                 said = run_here("--root", str(self.device.root), *command.split(), *level, *options, *words)
-                self.written[f"{command} {number}, {situation}"] = said
+                self.written[f"{command} {number}, {client_status}"] = said
                 if log.exists():
                     self.written[log.name] = log.read_text("utf-8")
 
@@ -249,7 +249,7 @@ def offer(deployment: str, link: str, name: str) -> str:
     return json.dumps({"id": deployment, "artifact": artifact})
 
 
-def bad_storage(folder: Path) -> RawServer:
+def bad_storage(directory: Path) -> RawServer:
     """A storage that fails in many ways, each with a link at hand, before it hands the Artifact over."""
     ways = [
         b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n",
@@ -267,7 +267,7 @@ def bad_storage(folder: Path) -> RawServer:
             way = next(turn, None)
             if way is None:
                 name = request.partition(b"?")[0].rpartition(b"/")[2].decode()
-                connection.sendall(answer((folder / f"{name}.mender").read_bytes()))
+                connection.sendall(answer((directory / f"{name}.mender").read_bytes()))
                 continue
             connection.sendall(way)
             reset(connection)

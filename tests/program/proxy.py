@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Literal
 from urllib.parse import urlsplit
 
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 
 Kind = Literal["auth", "inventory", "next", "status", "log", "artifact"]
 Action = Literal["cut", "stall", "reset"]

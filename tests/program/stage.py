@@ -1,4 +1,4 @@
-"""A device that is a folder, and the real program running in it as processes.
+"""A device that is a directory, and the real program running in it as processes.
 
 The device's scripts are tiny and told what to do by files, so that a test reads as a story: what the device is, what
 goes wrong, what must be seen on both sides.
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 
 PROGRAM = Path(sys.executable).with_name("mender-python-client")
 MAC = "02:00:00:00:00:01"
@@ -149,7 +149,7 @@ class Device:
     """One device below ``root``, known to the server by a key made here.
 
     Args:
-        root: its folder.
+        root: its directory.
         server: the server that it talks to.
         program: the installed program.
         is_preauthorized: let the server trust its key from the start; False leaves the device without a key.
@@ -162,8 +162,8 @@ class Device:
         self.server = server
         self.program = program
         self.processes: list[Process] = []
-        for folder in ("etc/mender", "var/lib/mender", "usr/share/mender/identity", "usr/share/mender/inventory"):
-            (root / folder).mkdir(parents=True)
+        for directory in ("etc/mender", "var/lib/mender", "usr/share/mender/identity", "usr/share/mender/inventory"):
+            (root / directory).mkdir(parents=True)
         self.write_script("usr/share/mender/identity/mender-device-identity", IDENTITY)
         self.write_script("usr/share/mender/inventory/mender-inventory-test", INVENTORY)
         self.write_script("usr/share/mender/install", SUB_UPDATER)
@@ -189,7 +189,7 @@ class Device:
 
     @property
     def data(self) -> Path:
-        """The data folder."""
+        """The data directory."""
         return self.root / "var/lib/mender"
 
     @property

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from mender_client import __version__
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 from program.conftest import MakeDevice
 from program.stage import HOLD, LEAVE, Device, wait_until
 
@@ -96,7 +96,7 @@ def test_broken_key_is_never_overwritten(device: Device, verb: str) -> None:
 
 
 def test_options_before_and_after_the_verb(device: Device) -> None:
-    """Common options mean the same before and after the verb, and the data folder moves below the root."""
+    """Common options mean the same before and after the verb, and the data directory moves below the root."""
     (device.root / "other").mkdir()
     for number, arguments in enumerate((("-d", "/other", "bootstrap"), ("bootstrap", "--data", "/other"))):
         assert 0 == device.run(*arguments).returncode
@@ -131,7 +131,7 @@ def test_check_update_while_one_is_in_progress(device: Device) -> None:
     requests = len(device.server.requests)
     done = device.run("check-update")
     assert 2 == done.returncode
-    assert f"deployment {deployment} is in the sub-updater's hands" in done.stdout
+    assert f"deployment {deployment} is being installed by the sub-updater" in done.stdout
     assert requests == len(device.server.requests)
 
 
@@ -156,7 +156,7 @@ def test_send_inventory_beside_a_daemon(device: Device) -> None:
 
 
 def test_second_daemon_is_refused(device: Device) -> None:
-    """A second daemon on the same data folder ends with 1 and names the first; the first goes on."""
+    """A second daemon on the same data directory ends with 1 and names the first; the first goes on."""
     first = device.daemon()
     first.wait_for("started")
     second = device.run("daemon", "--no-syslog")
@@ -170,7 +170,7 @@ def test_next_daemon_beside_the_sub_updater(device: Device) -> None:
     device.write("plan", HOLD)
     device.deploy("release-2")
     device.daemon().wait_exit()
-    device.daemon().wait_for("is in the sub-updater's hands")
+    device.daemon().wait_for("is being installed by the sub-updater")
 
 
 def test_no_network_is_named(device: Device, server: DevServer) -> None:

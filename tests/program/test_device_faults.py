@@ -182,7 +182,7 @@ def test_stale_lock_never_silences(device: Device, content: str) -> None:
     """A daemon that finds a lock says for what it waits, and goes on when the lock is gone."""
     device.lock.write_text(content)
     daemon = device.daemon()
-    daemon.wait_for("is in the sub-updater's hands")
+    daemon.wait_for("is being installed by the sub-updater")
     assert ("an-old-deployment" if "old" in content else "an unknown deployment") in daemon.text
     if content:
         return
@@ -214,8 +214,8 @@ def nobody(make_device: MakeDevice) -> Device:
     return device
 
 
-def test_read_only_data_folder(nobody: Device) -> None:
-    """A data folder that can't be written ends the daemon with a message that names the file and what to check."""
+def test_read_only_data_directory(nobody: Device) -> None:
+    """A data directory that can't be written ends the daemon with a message that names the file and what to check."""
     nobody.data.chmod(0o500)
     done = nobody.run("daemon", "--no-syslog")
     nobody.data.chmod(0o700)
@@ -223,8 +223,8 @@ def test_read_only_data_folder(nobody: Device) -> None:
     assert f"cannot open {nobody.data}/daemon.lock: Permission denied; check its owner and mode" in done.stderr
 
 
-def test_data_folder_becomes_read_only(nobody: Device) -> None:
-    """A data folder that becomes read-only fails a deployment on the server, who learns why; the daemon lives."""
+def test_data_directory_becomes_read_only(nobody: Device) -> None:
+    """A data directory that becomes read-only fails a deployment on the server, who learns why; the daemon lives."""
     daemon = nobody.daemon()
     daemon.wait_for("inventory sent")
     nobody.data.chmod(0o500)
@@ -278,7 +278,7 @@ def test_lock_that_is_taken_by_hand(device: Device) -> None:
     daemon = device.daemon()
     daemon.wait_for("inventory sent")
     device.lock.write_text("by-hand\n")
-    daemon.wait_for("deployment by-hand is in the sub-updater's hands")
+    daemon.wait_for("deployment by-hand is being installed by the sub-updater")
     polls = sum(one.kind == "next" for one in device.server.requests)
     daemon.send(signal.SIGUSR1)
     device.lock.unlink()
@@ -333,7 +333,7 @@ def test_configuration_that_another_user_could_have_written(device: Device) -> N
 
 @pytest.mark.parametrize("umask", ["000", "077"])
 def test_private_files(device: Device, umask: str) -> None:
-    """Whatever the umask: the data folder is 0700, what is in it 0600, and only the lock may be read by all."""
+    """Whatever the umask: the data directory is 0700, what is in it 0600, and only the lock may be read by all."""
     device.key.rename(device.root / "etc/mender/key.pem")
     shutil.rmtree(device.data)
     device.write("etc/mender/device_type", "device_type=testdev\n")

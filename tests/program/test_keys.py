@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 from program.conftest import MakeDevice
 from program.stage import MAC, PROGRAM, Device
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 from program.leaks import COMMANDS, DRIVEN_OTHERWISE, LINK, PROXY, TENANT, Plant, Watcher, all_commands, bad_storage
 from program.stage import FAIL, SUCCEED, Device
 from system.rawserver import RawServer, raw
@@ -28,21 +28,21 @@ REFUSAL = b"HTTP/1.1 407 Say who you are\r\nProxy-Authenticate: Basic realm=x\r\
 
 
 @pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory, certificate_folder: Path) -> Iterator[Plant]:
+def plant(tmp_path_factory: pytest.TempPathFactory, certificate_directory: Path) -> Iterator[Plant]:
     """A device that has gone through all of it."""
-    folder = tmp_path_factory.mktemp("leaks")
-    shutil.copytree(certificate_folder, folder / "server")
-    with DevServer(folder / "server") as server:
-        device = Device(folder / "device", server)
+    directory = tmp_path_factory.mktemp("leaks")
+    shutil.copytree(certificate_directory, directory / "server")
+    with DevServer(directory / "server") as server:
+        device = Device(directory / "device", server)
         try:
-            yield driven(Plant(device, folder), folder)
+            yield driven(Plant(device, directory), directory)
         finally:
             device.close()
 
 
-def driven(plant: Plant, folder: Path) -> Plant:
+def driven(plant: Plant, directory: Path) -> Plant:
     """Drive everything through good days and bad ones."""
-    with Watcher() as watcher, bad_storage(folder) as storage:  # the device puts what it deploys there
+    with Watcher() as watcher, bad_storage(directory) as storage:  # the device puts what it deploys there
         plant.run_commands("good day")
         plant.daemon_life(storage.url, "release-2", plan=SUCCEED)
         plant.daemon_life(storage.url, "release-3", plan=FAIL)
@@ -57,10 +57,10 @@ def driven(plant: Plant, folder: Path) -> Plant:
     with RawServer(raw(REFUSAL)) as proxy, pytest.MonkeyPatch.context() as environment:
         for name in ("no_proxy", "NO_PROXY"):
             environment.delenv(name, raising=False)
-        for situation, url in (("a proxy that refuses", proxy.url), ("a bad proxy", "ftp://proxy")):
+        for client_status, url in (("a proxy that refuses", proxy.url), ("a bad proxy", "ftp://proxy")):
             environment.setenv("https_proxy", url.replace("://", f"://u:{PROXY}@"))
             plant.configure(ServerURL="https://mender.test")  # the proxy is asked for it, and never a name server
-            plant.run_commands(situation)
+            plant.run_commands(client_status)
     plant.written |= watcher.seen
     plant.collect()
     return plant

@@ -12,8 +12,8 @@ import pytest
 from mender_client.app.assemble import World, assemble
 from mender_client.app.config import load_config
 from mender_client.app.paths import Paths
-from mender_client.devserver import DevServer
 from mender_client.system.http import Timeouts
+from mender_devserver import DevServer
 from program.proxy import ACTIONS, KINDS, POINTS, Action, FaultProxy, Kind
 from program.stage import LEAVE, Device, wait_until
 

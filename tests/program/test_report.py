@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mender_client.devserver import Fault
+from mender_devserver import Fault
 from program.stage import LEAVE, Device, wait_until
 
 
@@ -55,7 +55,7 @@ def test_report_while_the_server_is_down(device: Device, handed: str) -> None:
     assert time.monotonic() - start < 4.0
     assert "the outcome is kept, the daemon will report it" in done.stderr
     daemon = device.daemon()
-    daemon.wait_for("is in the sub-updater's hands")
+    daemon.wait_for("is being installed by the sub-updater")
     device.server.start()
     device.wait_status(handed, "failure")
     wait_until(lambda: not device.lock.exists())
@@ -68,7 +68,7 @@ def test_report_while_the_server_is_down(device: Device, handed: str) -> None:
 def test_report_beside_a_daemon(device: Device, handed: str) -> None:
     """``report`` beside a waiting daemon is heard once, and the daemon goes on when the lock is gone."""
     daemon = device.daemon()
-    daemon.wait_for("is in the sub-updater's hands")
+    daemon.wait_for("is being installed by the sub-updater")
     device.write("etc/mender/artifact_info", "artifact_name=release-2\n")
     assert 0 == device.run("report", "--success").returncode
     device.lock.unlink()

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from mender_client import __version__
-from mender_client.devserver import Fault
+from mender_devserver import Fault
 from program.stage import DEVICE_TYPE, FAIL, HOLD, LEAVE, MAC, SUCCEED, Device, wait_until
 
 SUB_UPDATER_VARIABLES = {
@@ -56,7 +56,7 @@ def test_second_update_after_the_first(device: Device) -> None:
     device.daemon().wait_exit()
     second = device.deploy("release-3")
     daemon = device.daemon()
-    daemon.wait_for("is in the sub-updater's hands")
+    daemon.wait_for("is being installed by the sub-updater")
     (device.root / "go").touch()
     wait_until(lambda: not device.lock.exists())
     assert daemon.wait_for("the lock is gone", within=5.5) <= 5.0
@@ -87,15 +87,15 @@ def test_environment_of_the_sub_updater(device: Device, monkeypatch: pytest.Monk
 
 
 def test_session_of_the_sub_updater(device: Device) -> None:
-    """The sub-updater leads a session of its own, stands in the root folder, and gets the Artifact's path."""
+    """The sub-updater leads a session of its own, stands in the root directory, and gets the Artifact's path."""
     device.write("plan", LEAVE)
     device.deploy("release-2")
     device.daemon().wait_exit()
     wait_until(lambda: (device.root / "process").exists() and (device.root / "process").read_text().endswith("\n"))
-    pid, session, argument, folder = (device.root / "process").read_text().split()
+    pid, session, argument, directory = (device.root / "process").read_text().split()
     assert pid == session
     assert str(device.data / "artifact.mender") == argument
-    assert "/" == folder
+    assert "/" == directory
 
 
 def test_sub_updater_outlives_the_daemon(device: Device) -> None:
@@ -118,7 +118,7 @@ def test_output_of_the_sub_updater_is_kept(device: Device) -> None:
     device.wait_status(deployment, "failure")
     assert ["downloading", "installing", "failure"] == device.statuses(deployment)
     log = device.log_of(deployment)
-    for words in ("update to release-2", "whole and proven", "installing release-2", "to standard error", "no \ufffd"):
+    for words in ("update to release-2", "verified", "installing release-2", "to standard error", "no \ufffd"):
         assert words in log
     assert "the sub-updater reports failure: no room on B" in log
     assert "release-1" == device.run("show-artifact").stdout.strip()
@@ -230,7 +230,7 @@ def test_known_outcome_is_not_installed_twice(device: Device) -> None:
 
 
 def test_half_a_download_survives_a_kill(device: Device) -> None:
-    """Bytes that arrived before a kill are proven from the disk, never fetched again."""
+    """Bytes that arrived before a kill are verified from the disk, never fetched again."""
     device.server.add_fault(Fault(kind="artifact", stall_after_bytes=9000))
     deployment = device.deploy("release-2")
     daemon = device.daemon()

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from mender_client.devserver import Fault
+from mender_devserver import Fault
 from program.stage import Device, Process, make_artifact, wait_until
 
 REFUSALS = (*range(402, 404), 400, *range(405, 409), *range(410, 419), 421, 422, 423, 425, 426, 428, 431, 451)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.devserver import Fault
+from mender_devserver import Fault
 from program.stage import Device, Process, wait_until
 
 WATCHDOG_SECONDS = 0.6
@@ -209,7 +209,7 @@ def test_json_lines_name_the_deployment(device: Device) -> None:
     daemon = device.daemon("--log-format", "json")
     assert 0 == daemon.wait_exit()
     lines = [json.loads(line) for line in daemon.text.splitlines()]
-    about = [line for line in lines if "whole and proven" in line["message"]]
+    about = [line for line in lines if "verified" in line["message"]]
     assert [(deployment, "info")] == [(line["deployment_id"], line["level"]) for line in about]
     assert "deployment_id" not in lines[0]
 
@@ -219,7 +219,7 @@ def test_text_lines_name_the_deployment_once(device: Device) -> None:
     deployment = device.deploy("release-2")
     daemon = device.daemon()
     assert 0 == daemon.wait_exit()
-    assert f"deployment {deployment}: the Artifact release-2 is whole and proven" in daemon.text
+    assert f"deployment {deployment}: the Artifact release-2 is verified" in daemon.text
     assert {1} == {line.count(deployment) for line in daemon.text.splitlines() if deployment in line}
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from mender_client.devserver import Fault
+from mender_devserver import Fault
 from program.stage import LEAVE, MAC, PATIENCE_S, SUCCEED, Device, wait_until
 
 ENDS = (signal.SIGTERM, signal.SIGINT)
@@ -60,7 +60,7 @@ def test_daemon_ends_while_it_waits_for_the_lock(device: Device) -> None:
     device.deploy("release-2")
     device.daemon().wait_exit()
     daemon = device.daemon()
-    daemon.wait_for("is in the sub-updater's hands")
+    daemon.wait_for("is being installed by the sub-updater")
     daemon.send(signal.SIGTERM)
     assert 0 == daemon.wait_exit(within=2.0)
     assert device.lock.exists()

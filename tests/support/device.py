@@ -1,4 +1,4 @@
-"""A device that is a folder: the scripts of support/ run in it as real processes.
+"""A device that is a directory: the scripts of support/ run in it as real processes.
 
 Only what stands around them is made up: the client (a few lines of shell that note their calls), the two
 partitions (plain files) and the power supply (commands that end the whole process group when their turn comes).
@@ -72,26 +72,26 @@ class Shell:
     is_busybox: bool = False
 
 
-def find_dash(folder: Path) -> Shell | None:
+def find_dash(directory: Path) -> Shell | None:
     """Finds dash with this machine's usual commands; `sh` is dash too."""
     dash = shutil.which("dash")
     if dash is None:
         return None
-    folder.mkdir()
-    (folder / "sh").symlink_to(dash)
-    return Shell(dash, f"{folder}:/usr/sbin:/usr/bin:/sbin:/bin")
+    directory.mkdir()
+    (directory / "sh").symlink_to(dash)
+    return Shell(dash, f"{directory}:/usr/sbin:/usr/bin:/sbin:/bin")
 
 
-def find_busybox(folder: Path) -> Shell | None:
+def find_busybox(directory: Path) -> Shell | None:
     """Finds busybox with nothing but its own commands in the PATH."""
     busybox = shutil.which("busybox")
     if busybox is None:
         return None
-    folder.mkdir()
+    directory.mkdir()
     applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
     for applet in applets:
-        (folder / applet).symlink_to(busybox)
-    return Shell(str(folder / "sh"), str(folder), is_busybox=True)
+        (directory / applet).symlink_to(busybox)
+    return Shell(str(directory / "sh"), str(directory), is_busybox=True)
 
 
 @dataclass(slots=True)
@@ -103,8 +103,8 @@ class Device:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for folder in ("etc/mender", "var/lib/mender", "usr/share/mender", "usr/bin", "dev", "fake"):
-            (self.root / folder).mkdir(parents=True)
+        for directory in ("etc/mender", "var/lib/mender", "usr/share/mender", "usr/bin", "dev", "fake"):
+            (self.root / directory).mkdir(parents=True)
         self.install_script(SUPPORT / "install", "usr/share/mender/install")
         self.install_script(SUPPORT / "demo/boot-loader", "usr/share/mender/boot-loader")
         self.write_script("usr/bin/mender-python-client", FAKE_CLIENT)
@@ -132,7 +132,7 @@ class Device:
 
     @property
     def data(self) -> Path:
-        """The client's data folder."""
+        """The client's data directory."""
         return self.root / "var/lib/mender"
 
     def write(self, name: str, content: str) -> None:
@@ -199,10 +199,10 @@ class Device:
 
     def wrap(self, command: str, before: str, *, real: bool = True) -> None:
         """Puts lines of shell before a command of the PATH, or in its place when not `real`."""
-        folder = self.root.parent / "wrapped"
-        folder.mkdir(exist_ok=True)
-        self.environment["PATH"] = f"{folder}:{self.shell.path}"
-        script = folder / command
+        directory = self.root.parent / "wrapped"
+        directory.mkdir(exist_ok=True)
+        self.environment["PATH"] = f"{directory}:{self.shell.path}"
+        script = directory / command
         program = shutil.which(command, path=self.shell.path)
         call = f'exec {program} "$@"' if real else ""
         script.write_text(f"#!{self.shell.interpreter}\n{before}\n{call}\n")

@@ -169,7 +169,7 @@ def test_tool_that_does_not_write(board: Device, code: str) -> None:
 def test_variables_that_cannot_be_set_back(board: Device, tmp_path: Path) -> None:
     """A boot loader that can't be set back keeps the update open, since a boot may still start the new system."""
     board.configure(
-        f"BOOT_TOOL={board.lines('etc/mender/sub-updater.conf')[-1].split('=')[1]}",
+        f"BOOT_TOOL={board.lines('etc/mender/sub-engine.conf')[-1].split('=')[1]}",
         f"""REBOOT_COMMAND='for tool in {tmp_path}/wrapped/*set*; do echo "exit 1" >"$tool"; done; exit 1'""",
     )
     assert board.hand_over() == 75

@@ -118,7 +118,7 @@ def test_image_that_carries_its_name(device: Device) -> None:
 
 
 def test_wrong_digest(device: Device) -> None:
-    """An image that the client couldn't prove to its end is never booted."""
+    """An image that the client couldn't verify to its end is never booted."""
     device.write("fake/cat-code", "1\n")
     assert device.hand_over() == 1
     check_failure(device)
@@ -364,8 +364,8 @@ def test_boot_beside_a_running_update(device: Device) -> None:
     check_success(device)
 
 
-def test_data_folder_elsewhere(device: Device) -> None:
-    """DATA_DIR in sub-updater.conf tells the boot step of a data folder in another place."""
+def test_data_directory_elsewhere(device: Device) -> None:
+    """DATA_DIR in sub-updater.conf tells the boot step of a data directory in another place."""
     elsewhere = device.root / "data"
     elsewhere.mkdir()
     (device.data / "update.lock").rename(elsewhere / "update.lock")
@@ -377,8 +377,8 @@ def test_data_folder_elsewhere(device: Device) -> None:
     assert device.calls[-1] == "report success 0 data "
 
 
-def test_state_folder_elsewhere(device: Device) -> None:
-    """With STATE_DIR the state, and the log of the boot step, lie in a folder of their own."""
+def test_state_directory_elsewhere(device: Device) -> None:
+    """With STATE_DIR the state, and the log of the boot step, lie in a directory of their own."""
     own = device.root / "own"
     own.mkdir()
     device.configure("STATE_DIR=/own")

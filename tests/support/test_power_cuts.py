@@ -13,18 +13,18 @@ from support.device import NEW, OLD, Device, Shell, find_dash
 BOOTS = 12
 """More boots than any update needs, with a power cut in between."""
 
-SCENARIOS = ("healthy", "moody", "unhealthy", "panic", "unproven")
+SCENARIOS = ("healthy", "moody", "unhealthy", "panic", "unverified")
 """Moody: the health check passes once and fails ever after; it must not be asked again after the commit."""
 
 
-def make_device(folder: Path, shell: Shell, scenario: str) -> Device:
+def make_device(directory: Path, shell: Shell, scenario: str) -> Device:
     """Builds a device to which one of the SCENARIOS will happen."""
-    device = Device(folder / "a device", shell)
+    device = Device(directory / "a device", shell)
     if scenario == "unhealthy":
         device.configure("HEALTH_CHECK=false")
     if scenario == "moody":
         device.configure("""HEALTH_CHECK='mkdir "$MENDER_ROOT/fake/checked"'""")
-    if scenario == "unproven":
+    if scenario == "unverified":
         device.write("fake/cat-code", "1\n")
     return device
 

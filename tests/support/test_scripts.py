@@ -43,13 +43,13 @@ def run(shell: Shell, script: str, *arguments: str) -> subprocess.CompletedProce
 
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
-    """A folder like /sys/class/net, with all kinds of interfaces."""
-    folder = tmp_path / "class net"
+    """A directory like /sys/class/net, with all kinds of interfaces."""
+    directory = tmp_path / "class net"
     for name, files in NET.items():
-        (folder / name).mkdir(parents=True)
+        (directory / name).mkdir(parents=True)
         for file, content in files.items():
-            (folder / name / file).write_text(f"{content}\n")
-    return folder
+            (directory / name / file).write_text(f"{content}\n")
+    return directory
 
 
 def test_identity(shell: Shell, net: Path) -> None:
@@ -76,7 +76,7 @@ def test_inventory_of_this_machine(shell: Shell, script: str) -> None:
 
 @pytest.mark.parametrize("script", INVENTORY)
 def test_inventory_without_files(shell: Shell, script: str, tmp_path: Path) -> None:
-    """A file or folder that is missing is no error."""
+    """A file or directory that is missing is no error."""
     done = run(shell, script, str(tmp_path / "missing"))
     assert (done.stderr, done.returncode) == ("", 0)
 

@@ -21,8 +21,8 @@ EXPOSURE_BAR = 2.0
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A device on which the kit is installed, with a sub-updater that shows how it was called."""
-    for folder in ("run/mender-hand-over", "usr/lib/mender", "var/lib/mender"):
-        (tmp_path / folder).mkdir(parents=True)
+    for directory in ("run/mender-hand-over", "usr/lib/mender", "var/lib/mender"):
+        (tmp_path / directory).mkdir(parents=True)
     sub_updater = tmp_path / "usr/lib/mender/sub-updater"
     sub_updater.write_text('#!/bin/sh\necho "argument=$1"; env | grep ^MENDER_ | sort\n')
     sub_updater.chmod(0o755)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.devserver import DevServer, Fault
-from mender_client.testing import FolderDevice
+from mender_devserver import DevServer, Fault
+from mender_devserver.testing import DirectoryDevice
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
 SETTINGS = """
@@ -23,7 +23,7 @@ IMAGE_BYTES = 65536
 
 
 @pytest.fixture
-def board(mender_device: FolderDevice) -> FolderDevice:
+def board(mender_device: DirectoryDevice) -> DirectoryDevice:
     """A device with two partitions and a boot loader; A runs."""
     mender_device.install_sub_updater(SUPPORT / "install")
     loader = shutil.copy(SUPPORT / "demo/boot-loader", mender_device.root / "boot-loader")
@@ -39,7 +39,7 @@ def board(mender_device: FolderDevice) -> FolderDevice:
     return mender_device
 
 
-def test_a_healthy_image_is_committed(board: FolderDevice) -> None:
+def test_a_healthy_image_is_committed(board: DirectoryDevice) -> None:
     """The image is on B, B runs, and the server knows it."""
     outcome = board.update("release-2", b"healthy".ljust(IMAGE_BYTES, b"!"))
     assert "success" == outcome.status, outcome
@@ -47,7 +47,7 @@ def test_a_healthy_image_is_committed(board: FolderDevice) -> None:
     assert "running=B" in board.read("boot.env").splitlines()
 
 
-def test_a_sick_image_is_rolled_back(board: FolderDevice, mender_server: DevServer) -> None:
+def test_a_sick_image_is_rolled_back(board: DirectoryDevice, mender_server: DevServer) -> None:
     """A runs again, over a link that breaks on the way too."""
     mender_server.add_fault(Fault(kind="artifact", drop_after_bytes=20000))
     outcome = board.update("release-2", b"sick".ljust(IMAGE_BYTES, b"!"))
@@ -56,7 +56,7 @@ def test_a_sick_image_is_rolled_back(board: FolderDevice, mender_server: DevServ
     assert "running=A" in board.read("boot.env").splitlines()
 
 
-def test_a_sub_updater_that_dies(mender_device: FolderDevice) -> None:
+def test_a_sub_updater_that_dies(mender_device: DirectoryDevice) -> None:
     """A sub-updater that ends without a word is seen, and not waited for until the time is out."""
     mender_device.write_script("usr/share/mender/install", "echo nothing to say")
     outcome = mender_device.update("release-2")

@@ -39,15 +39,15 @@ class Authority:
     """A root certificate and what it signs.
 
     Args:
-        folder: where the files go.
+        directory: where the files go.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(exist_ok=True)
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name(f"The test authority {folder.name}")
-        self.certificate = folder / "ca.pem"
+        self._name = _name(f"The test authority {directory.name}")
+        self.certificate = directory / "ca.pem"
         self.certificate.write_bytes(self._root())
 
     def _root(self) -> bytes:
@@ -95,7 +95,7 @@ class Authority:
         return self._write(f"{name}-{start:%j%H}-{end:%j%H}", certificate, key)
 
     def _write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
-        pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        pair = Pair(self._directory / f"{name}.pem", self._directory / f"{name}.key")
         pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         pair.key.write_bytes(
             key.private_bytes(

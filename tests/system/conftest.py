@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mender_client.core.proxies import Proxies
-from mender_client.system.clockevidence import ClockWitness
+from mender_client.system.clockevidence import ClockCheck
 from mender_client.system.http import HttpTransport, Timeouts
 from mender_client.system.tls import TlsSettings
 
@@ -25,12 +25,12 @@ def make_transport() -> Iterator[MakeTransport]:
         connect: float = 2.0,
         idle: float = 2.0,
         total: float = 5.0,
-        witness: ClockWitness | None = None,
+        clock_check: ClockCheck | None = None,
         proxies: Proxies | None = None,
     ) -> HttpTransport:
         timeouts = Timeouts(connect=connect, idle=idle, total=total)
         transport = HttpTransport(
-            tls=tls or TlsSettings(), user_agent="a-test/1", timeouts=timeouts, witness=witness, proxies=proxies
+            tls=tls or TlsSettings(), user_agent="a-test/1", timeouts=timeouts, clock_check=clock_check, proxies=proxies
         )
         made.append(transport)
         return transport

@@ -20,7 +20,7 @@ from .tmpfs import fill, small_disk
 
 @pytest.fixture
 def log(tmp_path: Path) -> DeploymentLogFile:
-    """A log in an empty folder."""
+    """A log in an empty directory."""
     return DeploymentLogFile(tmp_path / "deployment.log", tmp_path / "sub-updater.log")
 
 

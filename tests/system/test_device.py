@@ -14,7 +14,7 @@ from mender_client.system.device import ScriptedDevice
 from mender_client.system.process import ScriptLimits
 
 
-class Folder:
+class Directory:
     """A device's files."""
 
     def __init__(self, path: Path) -> None:
@@ -31,18 +31,18 @@ class Folder:
         return ScriptedDevice(
             identity_script=self.identity,
             identity_format=form,
-            inventory_folder=self.inventory,
+            inventory_directory=self.inventory,
             device_type_file=self.type,
             artifact_info_file=self.info,
-            find_fault=lambda path: self.faults.get(path, ""),
+            find_problem=lambda path: self.faults.get(path, ""),
             limits=ScriptLimits(seconds=5, output_bytes=1000),
         )
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Folder:
+def files(tmp_path: Path) -> Directory:
     """An empty device."""
-    return Folder(tmp_path)
+    return Directory(tmp_path)
 
 
 def script(path: Path, body: str, *, mode: int = 0o755) -> None:
@@ -51,7 +51,7 @@ def script(path: Path, body: str, *, mode: int = 0o755) -> None:
     path.chmod(mode)
 
 
-def test_identity(files: Folder) -> None:
+def test_identity(files: Directory) -> None:
     """The identity is what the script prints, in the format that the operator chose."""
     script(files.identity, "echo mac=x; echo noise >&2")
     assert '{"mac":"x"}' == files.device().identity().id_data
@@ -68,20 +68,20 @@ def test_identity(files: Folder) -> None:
         ("yes mac=x", "it printed more than 1000 bytes"),
     ],
 )
-def test_no_identity(files: Folder, body: str, reason: str) -> None:
+def test_no_identity(files: Directory, body: str, reason: str) -> None:
     """A script that fails or prints anything doubtful gives no identity: a guessed one would be another device."""
     script(files.identity, body)
     with pytest.raises(ScriptError, match=reason):
         files.device().identity()
 
 
-def test_identity_script_missing(files: Folder) -> None:
+def test_identity_script_missing(files: Directory) -> None:
     """A missing identity script is an error that names it."""
     with pytest.raises(ScriptError, match=r"cannot run .*identity: No such file"):
         files.device().identity()
 
 
-def test_inventory(files: Folder) -> None:
+def test_inventory(files: Directory) -> None:
     """Every executable file is run, by name; the others are left alone."""
     script(files.inventory / "b", "echo b=1")
     script(files.inventory / "a", "echo a=1; echo a=2")
@@ -91,7 +91,7 @@ def test_inventory(files: Folder) -> None:
     assert [KeyValues((("a", "1"), ("a", "2")), ()), KeyValues((("b", "1"),), ())] == list(files.device().inventory())
 
 
-def test_inventory_that_fails_in_part(files: Folder, caplog: pytest.LogCaptureFixture) -> None:
+def test_inventory_that_fails_in_part(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
     """A script that fails is left out with a warning, and the others count."""
     script(files.inventory / "a", "echo a=1; exit 1")
     script(files.inventory / "b", "printf 'oops\\nb=\\377\\n'")
@@ -102,7 +102,7 @@ def test_inventory_that_fails_in_part(files: Folder, caplog: pytest.LogCaptureFi
     assert second.endswith("inventory/b printed 1 line(s) that are not key=value, the first is 'oops'")
 
 
-def test_inventory_that_fails_again(files: Folder, caplog: pytest.LogCaptureFixture) -> None:
+def test_inventory_that_fails_again(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
     """What failed the same way the time before is not said again, until it has worked in between."""
     device = files.device()
     for body in ("exit 1", "exit 1", "exit 2", "echo a=1", "exit 2"):
@@ -112,15 +112,15 @@ def test_inventory_that_fails_again(files: Folder, caplog: pytest.LogCaptureFixt
     assert [1, 2, 2] == [int(record.getMessage().split("exit code ")[1][0]) for record in caplog.records]
 
 
-def test_inventory_folder_missing(files: Folder, caplog: pytest.LogCaptureFixture) -> None:
-    """A device without an inventory folder has an empty inventory, and says why."""
+def test_inventory_directory_missing(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
+    """A device without an inventory directory has an empty inventory, and says why."""
     files.inventory.rmdir()
     with caplog.at_level(logging.WARNING):
         assert [] == list(files.device().inventory())
-    assert "cannot read the inventory folder" in caplog.text
+    assert "cannot read the inventory directory" in caplog.text
 
 
-def test_provides(files: Folder) -> None:
+def test_provides(files: Directory) -> None:
     """Device type, artifact name and all further keys of artifact_info are what the device provides."""
     files.type.write_text("device_type= qemu \n")
     files.info.write_text("artifact_name=release-1\nrootfs-image.version=1\nartifact_group=g\n")
@@ -131,7 +131,7 @@ def test_provides(files: Folder) -> None:
     )
 
 
-def test_stray_device_type(files: Folder) -> None:
+def test_stray_device_type(files: Directory) -> None:
     """A device_type in artifact_info doesn't contradict the device's own."""
     files.type.write_text("device_type=qemu\n")
     files.info.write_text("artifact_name=a\ndevice_type=other\n")
@@ -140,7 +140,7 @@ def test_stray_device_type(files: Folder) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "artifact_name=\n", "nonsense\n"])
-def test_unknown_artifact(files: Folder, content: str | None) -> None:
+def test_unknown_artifact(files: Directory, content: str | None) -> None:
     """A device that doesn't know what is installed calls it unknown."""
     files.type.write_text("device_type=qemu\n")
     if content is not None:
@@ -148,7 +148,7 @@ def test_unknown_artifact(files: Folder, content: str | None) -> None:
     assert "unknown" == files.device().provides().artifact_name
 
 
-def test_missing_artifact_info_is_said_once(files: Folder, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_artifact_info_is_said_once(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
     """That artifact_info is missing is said once, not at every poll."""
     files.type.write_text("device_type=qemu\n")
     device = files.device()
@@ -159,7 +159,7 @@ def test_missing_artifact_info_is_said_once(files: Folder, caplog: pytest.LogCap
 
 
 @pytest.mark.parametrize("content", [None, "", "device_type=\n", "type=qemu\n"])
-def test_no_device_type(files: Folder, content: str | None) -> None:
+def test_no_device_type(files: Directory, content: str | None) -> None:
     """Without a device type nothing is asked: a wrong one would end deployments."""
     if content is not None:
         files.type.write_text(content)
@@ -167,7 +167,7 @@ def test_no_device_type(files: Folder, content: str | None) -> None:
         files.device().provides()
 
 
-def test_identity_script_that_another_user_could_have_written(files: Folder) -> None:
+def test_identity_script_that_another_user_could_have_written(files: Directory) -> None:
     """An identity script that another user could have written isn't run, and the message says what to do."""
     script(files.identity, f"touch {files.path}/was-run; echo mac=x")
     files.faults[files.identity] = "it is his; run 'chown'"
@@ -178,7 +178,9 @@ def test_identity_script_that_another_user_could_have_written(files: Folder) -> 
     assert not (files.path / "was-run").exists()
 
 
-def test_inventory_script_that_another_user_could_have_written(files: Folder, caplog: pytest.LogCaptureFixture) -> None:
+def test_inventory_script_that_another_user_could_have_written(
+    files: Directory, caplog: pytest.LogCaptureFixture
+) -> None:
     """An inventory script that another user could have written is left out with a warning; the others are run."""
     script(files.inventory / "1-his", f"touch {files.path}/was-run; echo a=1")
     script(files.inventory / "2-ours", "echo b=2")

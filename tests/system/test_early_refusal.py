@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mender_client.client.download import Downloader, DownloadPolicy
-from mender_client.client.witness import Witness
+from mender_client.client.status_tracker import StatusTracker
 from mender_client.core.artifact import (
     ArtifactSpec,
     Compression,
@@ -31,7 +31,7 @@ from mender_client.errors import ArtifactError
 from mender_client.system.clock import SystemClock
 from mender_client.system.http import HttpTransport
 from mender_client.system.journal import JsonJournal
-from mender_client.system.store import ArtifactFolder
+from mender_client.system.store import ArtifactDirectory
 from mender_client.system.tls import TlsSettings
 
 SIZE = 64 * 1024 * 1024
@@ -86,9 +86,9 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The folder over plain HTTP."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+def served(directory: Path) -> Iterator[str]:
+    """The directory over plain HTTP."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(directory))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -115,13 +115,13 @@ def test_refused_after_the_header(tmp_path: Path, case: str) -> None:
     write(artifact, spec, is_signed=is_signed, is_lying=case == "lying manifest")
     with served(tmp_path) as base:
         link = f"{base}/{artifact.name}"
-        store = ArtifactFolder(tmp_path / "artifact.mender")
+        store = ArtifactDirectory(tmp_path / "artifact.mender")
         journal = JsonJournal(tmp_path / "journal.json")
         deployment = Deployment("dep-1", "release-2", ("board",), Link(link))
         provides = Provides("board", "release-1")
         journal.update(lambda record: record.begun(deployment, provides, NextForm.V1_POST, now=""))
         downloader = Downloader(
-            witness=Witness(SystemClock()),
+            tracker=StatusTracker(SystemClock()),
             transport=HttpTransport(tls=TlsSettings(), user_agent="test"),
             clock=SystemClock(),
             store=store,

@@ -16,7 +16,7 @@ from mender_client.errors import BusyError, StorageError
 from mender_client.system.files import (
     DaemonLock,
     LockFile,
-    make_folder,
+    make_directory,
     read_text,
     remove_file,
     remove_stale_files,
@@ -34,9 +34,9 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def names(folder: Path) -> list[str]:
-    """What lies in a folder."""
-    return sorted(entry.name for entry in folder.iterdir())
+def names(directory: Path) -> list[str]:
+    """What lies in a directory."""
+    return sorted(entry.name for entry in directory.iterdir())
 
 
 # -- atomic writing ----------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def names(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("content", [b"", b"new", b"x" * 3_000_000])
 def test_write(tmp_path: Path, content: bytes) -> None:
-    """A file gets its new content whole, and nothing else is left in the folder."""
+    """A file gets its new content whole, and nothing else is left in the directory."""
     path = tmp_path / "state.json"
     for before in (None, b"old and longer"):
         if before is not None:
@@ -94,14 +94,14 @@ def test_write_is_never_half_seen(tmp_path: Path) -> None:
     assert seen <= contents
 
 
-def test_write_without_a_folder(tmp_path: Path) -> None:
-    """A folder that is missing is an error that names the file."""
+def test_write_without_a_directory(tmp_path: Path) -> None:
+    """A directory that is missing is an error that names the file."""
     with pytest.raises(StorageError, match=r"^cannot write .*/no/state: No such file or directory$"):
         write_atomic(tmp_path / "no" / "state", b"x")
 
 
-def test_write_over_a_folder(tmp_path: Path) -> None:
-    """A folder in the place of the file is an error, and no temporary file is left."""
+def test_write_over_a_directory(tmp_path: Path) -> None:
+    """A directory in the place of the file is an error, and no temporary file is left."""
     (tmp_path / "state").mkdir()
     with pytest.raises(StorageError, match=r"cannot write .*state: Is a directory"):
         write_atomic(tmp_path / "state", b"x")
@@ -131,7 +131,7 @@ def test_write_to_a_read_only_disk(tmp_path: Path) -> None:
 
 
 def test_write_without_permission(tmp_path: Path) -> None:
-    """A folder of somebody else is an error that says what to check, for the client of an unprivileged user."""
+    """A directory of somebody else is an error that says what to check, for the client of an unprivileged user."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
     tmp_path.chmod(0o755)
@@ -139,7 +139,7 @@ def test_write_without_permission(tmp_path: Path) -> None:
         "import os, pathlib; from mender_client.errors import StorageError\n"
         "from mender_client.system.files import *\n"
         f"os.chdir({str(tmp_path)!r}); os.setgid(65534); os.setuid(65534)\n"
-        "for action in (lambda p: write_atomic(p, b''), lambda p: make_folder(p), lambda p: DaemonLock(p).acquire()):\n"
+        "for action in (lambda p: write_atomic(p, b''), make_directory, lambda p: DaemonLock(p).acquire()):\n"
         "    try: action(pathlib.Path('x'))\n"
         "    except StorageError as error: print(error)\n"
     )
@@ -152,7 +152,7 @@ def test_write_without_permission(tmp_path: Path) -> None:
 
 
 def test_remove(tmp_path: Path) -> None:
-    """Removing a file that is gone, or whose folder is, is fine."""
+    """Removing a file that is gone, or whose directory is, is fine."""
     (tmp_path / "state").write_text("x")
     remove_file(tmp_path / "state")
     remove_file(tmp_path / "state")
@@ -160,7 +160,7 @@ def test_remove(tmp_path: Path) -> None:
     assert [] == names(tmp_path)
 
 
-def test_remove_a_folder(tmp_path: Path) -> None:
+def test_remove_a_directory(tmp_path: Path) -> None:
     """What is there and can't be removed is an error."""
     (tmp_path / "state").mkdir()
     with pytest.raises(StorageError, match=r"cannot remove .*state: "):
@@ -193,33 +193,33 @@ def test_unreadable(tmp_path: Path, content: bytes | None, reason: str) -> None:
     assert f"cannot read {tmp_path / 'a'}: {reason}" == str(caught.value)
 
 
-def test_read_a_folder(tmp_path: Path) -> None:
-    """A folder in the place of a file is an error."""
+def test_read_a_directory(tmp_path: Path) -> None:
+    """A directory in the place of a file is an error."""
     with pytest.raises(StorageError, match="Is a directory"):
         read_text(tmp_path)
 
 
-# -- folders -----------------------------------------------------------------------------------------------
+# -- directories -----------------------------------------------------------------------------------------------
 
 
-def test_folder(tmp_path: Path) -> None:
-    """A data folder is made private with its parents, which nobody else may write to whatever the umask."""
+def test_directory(tmp_path: Path) -> None:
+    """A data directory is made private with its parents, which nobody else may write to whatever the umask."""
     previous = os.umask(0)
     try:
-        make_folder(tmp_path / "var" / "lib" / "mender")
-        make_folder(tmp_path / "var" / "lib" / "mender")
+        make_directory(tmp_path / "var" / "lib" / "mender")
+        make_directory(tmp_path / "var" / "lib" / "mender")
     finally:
         os.umask(previous)
     assert 0o700 == mode(tmp_path / "var" / "lib" / "mender")
     assert (0o755, 0o755) == (mode(tmp_path / "var"), mode(tmp_path / "var" / "lib"))
 
 
-def test_folder_that_is_a_file(tmp_path: Path) -> None:
-    """A file in the place of the data folder, or of one of its parents, is an error."""
+def test_directory_that_is_a_file(tmp_path: Path) -> None:
+    """A file in the place of the data directory, or of one of its parents, is an error."""
     (tmp_path / "a").write_text("x")
     for path in (tmp_path / "a", tmp_path / "a" / "b"):
-        with pytest.raises(StorageError, match="cannot make the folder"):
-            make_folder(path)
+        with pytest.raises(StorageError, match="cannot make the directory"):
+            make_directory(path)
 
 
 # -- the lock file of the contract -------------------------------------------------------------------------
@@ -345,21 +345,21 @@ def test_holder_that_is_no_process(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_folders_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    """A folder of ours is private and its parents are open, whatever the umask."""
+def test_directories_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """A directory of ours is private and its parents are open, whatever the umask."""
     before = os.umask(umask)
     try:
-        make_folder(tmp_path / "var" / "lib" / "mender")
+        make_directory(tmp_path / "var" / "lib" / "mender")
     finally:
         os.umask(before)
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("var", "var/lib", "var/lib/mender")]
     assert [0o755, 0o755, 0o700] == modes
 
 
-def test_folder_that_is_there(tmp_path: Path) -> None:
-    """A folder that is there keeps its mode."""
+def test_directory_that_is_there(tmp_path: Path) -> None:
+    """A directory that is there keeps its mode."""
     tmp_path.chmod(0o751)
-    make_folder(tmp_path)
+    make_directory(tmp_path)
     assert 0o751 == stat.S_IMODE(tmp_path.stat().st_mode)
 
 
@@ -377,8 +377,8 @@ def test_stale_files(tmp_path: Path) -> None:
     assert sorted([young, other, link]) == sorted(tmp_path.iterdir())
 
 
-def test_stale_files_of_no_folder(tmp_path: Path) -> None:
-    """A folder that can't be read is an error that names it."""
+def test_stale_files_of_no_directory(tmp_path: Path) -> None:
+    """A directory that can't be read is an error that names it."""
     with pytest.raises(StorageError, match=r"cannot read .*missing"):
         remove_stale_files(tmp_path / "missing")
 

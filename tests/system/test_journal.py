@@ -128,7 +128,7 @@ def test_one_sender(path: Path) -> None:
     assert len(failures) == 1
 
 
-def test_unwritable_folder(tmp_path: Path) -> None:
+def test_unwritable_directory(tmp_path: Path) -> None:
     """Where nothing can be written, a change raises and names the file."""
     with pytest.raises(StorageError, match=r"cannot open .*journal\.json\.lock"):
         JsonJournal(tmp_path / "missing" / "journal.json").update(lambda _: FULL)

@@ -56,9 +56,9 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where the key goes; the path has a space."""
-    folder = tmp_path / "a device"
-    folder.mkdir()
-    return folder / "mender-agent.pem"
+    directory = tmp_path / "a device"
+    directory.mkdir()
+    return directory / "mender-agent.pem"
 
 
 @functools.cache
@@ -321,7 +321,7 @@ def test_missing_key(backend: Backend, path: Path) -> None:
         DeviceKey(path, backend).sign(MESSAGE)
 
 
-def test_key_that_is_a_folder(backend: Backend, path: Path) -> None:
+def test_key_that_is_a_directory(backend: Backend, path: Path) -> None:
     """A key path that can't be read is an error, and nothing is made in its place."""
     path.mkdir()
     with pytest.raises(KeyFileError, match=r"cannot read the key .*: Is a directory"):
@@ -337,10 +337,10 @@ def test_dangling_link(backend: Backend, path: Path) -> None:
     assert path.is_symlink()
 
 
-def test_no_folder(path: Path) -> None:
+def test_no_directory(path: Path) -> None:
     """A key that can't be written is a StorageError."""
     with pytest.raises(StorageError, match=r"cannot write .*: No such file or directory"):
-        DeviceKey(path / "no" / "folder.pem", CryptographyBackend()).ensure()
+        DeviceKey(path / "no" / "directory.pem", CryptographyBackend()).ensure()
 
 
 def test_unreadable_key(path: Path) -> None:

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from mender_client.core.client_status import WAITING, Authorisation, ClientStatus, Download
 from mender_client.core.record import Record
-from mender_client.core.situation import WAITING, Authorisation, Download, Situation
-from mender_client.errors import NetworkError
+from mender_client.errors import ErrorKind, NetworkError
 from mender_client.system.clock import SystemClock
 from mender_client.system.metrics import MetricsFile
 from mender_client.system.notify import Notifier
-from mender_client.system.statusfile import StatusFile, read_situation
+from mender_client.system.statusfile import StatusFile, read_client_status
 
 AT = "2026-11-23T12:00:00+00:00"
-SITUATION = Situation().begun(AT, version="1.0", python="3.11.2").does(WAITING, AT)
+SITUATION = ClientStatus().begun(AT, version="1.0", python="3.11.2").does(WAITING, AT)
 
 
 class Seconds:
@@ -37,13 +37,13 @@ class Seconds:
 
 
 def test_status_file(tmp_path: Path) -> None:
-    """The situation is left where only its owner may read it, whatever the umask, and nothing else beside it."""
+    """The client status is left where only its owner may read it, whatever the umask, and nothing else beside it."""
     before = os.umask(0)
     try:
         StatusFile(tmp_path / "status.json").noticed(SITUATION)
     finally:
         os.umask(before)
-    found = read_situation(tmp_path / "status.json")
+    found = read_client_status(tmp_path / "status.json")
     assert found is not None
     assert SITUATION == found[0]
     assert 0o600 == (tmp_path / "status.json").stat().st_mode & 0o777
@@ -55,9 +55,9 @@ def test_flash_is_spared(tmp_path: Path) -> None:
     path, seconds = tmp_path / "status.json", Seconds()
     file = StatusFile(path, seconds)
 
-    def is_written(situation: Situation) -> bool:
+    def is_written(client_status: ClientStatus) -> bool:
         path.unlink(missing_ok=True)
-        file.noticed(situation)
+        file.noticed(client_status)
         return path.exists()
 
     assert is_written(SITUATION)
@@ -84,7 +84,7 @@ def test_planted_link(tmp_path: Path) -> None:
     StatusFile(target).noticed(SITUATION)
     written = target.read_bytes()
     (tmp_path / "status.json").symlink_to(target)
-    assert None is read_situation(tmp_path / "status.json")
+    assert None is read_client_status(tmp_path / "status.json")
     StatusFile(tmp_path / "status.json").noticed(SITUATION.does("b", AT))
     assert written == target.read_bytes()
     assert {"status.json", "target"} == set(os.listdir(tmp_path))
@@ -101,7 +101,7 @@ def test_temporary_name_that_somebody_took(tmp_path: Path) -> None:
 def test_unusable_status_file(tmp_path: Path, content: bytes) -> None:
     """A file that holds something else counts as none."""
     (tmp_path / "status.json").write_bytes(content)
-    assert None is read_situation(tmp_path / "status.json")
+    assert None is read_client_status(tmp_path / "status.json")
 
 
 # -- the service manager --------------------------------------------------------------------------------------
@@ -212,10 +212,10 @@ def figures(path: Path) -> dict[str, float]:
 
 def test_metrics(tmp_path: Path) -> None:
     """The file is what the parser of Prometheus takes, everybody may read it, and it holds the figures."""
-    situation = SITUATION.answered(AT).contacted("https://x", AT).fetched(100, 7).judged(Authorisation.ACCEPTED, AT)
-    situation = situation.failed("poll", NetworkError('a "quoted" \\ text', kind="dns"), AT, in_a_row=3)
-    situation = situation.remembering(Record(totals={"succeeded": 2, "aborted": 1})).downloads(Download(5, 10))
-    MetricsFile(tmp_path / "mender.prom").noticed(situation)
+    client_status = SITUATION.answered(AT).contacted("https://x", AT).fetched(100, 7).judged(Authorisation.ACCEPTED, AT)
+    client_status = client_status.failed("poll", NetworkError('a "quoted" \\ text', kind=ErrorKind.DNS), AT, in_a_row=3)
+    client_status = client_status.remembering(Record(totals={"succeeded": 2, "aborted": 1})).downloads(Download(5, 10))
+    MetricsFile(tmp_path / "mender.prom").noticed(client_status)
     found = figures(tmp_path / "mender.prom")
     assert {
         "mender_client_info python=3.11.2 version=1.0": 1,
@@ -241,13 +241,13 @@ def test_metrics(tmp_path: Path) -> None:
 
 def test_metrics_of_a_new_client(tmp_path: Path) -> None:
     """What never happened has no time."""
-    MetricsFile(tmp_path / "mender.prom").noticed(Situation())
+    MetricsFile(tmp_path / "mender.prom").noticed(ClientStatus())
     assert "mender_client_last_contact_time_seconds" not in figures(tmp_path / "mender.prom")
 
 
 def test_metrics_label(tmp_path: Path) -> None:
     """A label may hold anything."""
-    strange = Situation().begun(AT, version='1 "\\\n', python="")
+    strange = ClientStatus().begun(AT, version='1 "\\\n', python="")
     MetricsFile(tmp_path / "mender.prom").noticed(strange)
     assert 'mender_client_info python= version=1 "\\\n' in figures(tmp_path / "mender.prom")
 

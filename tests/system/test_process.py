@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.core.record import Hands
+from mender_client.core.record import ProcessRef
 from mender_client.errors import ScriptError
 from mender_client.system.process import CLEAN_ENVIRONMENT, ScriptLimits, SystemProcesses, run_script
 
@@ -84,7 +84,7 @@ def test_no_input(script: MakeScript) -> None:
 
 
 def test_clean_environment(script: MakeScript) -> None:
-    """A script gets a clean environment and / as its folder, whatever we were started with."""
+    """A script gets a clean environment and / as its directory, whatever we were started with."""
     code = (
         "from mender_client.system.process import *\n"
         f"print(run_script([{script('env | sort; pwd')!r}], limits=ScriptLimits()).decode())"
@@ -221,10 +221,10 @@ def processes(tmp_path: Path) -> SystemProcesses:
     return SystemProcesses(tmp_path / "output.log")
 
 
-def ended(hands: Hands) -> None:
+def ended(process: ProcessRef) -> None:
     """End a spawned process and its group, and reap it."""
-    os.killpg(hands.pid, signal.SIGKILL)
-    os.waitpid(hands.pid, 0)
+    os.killpg(process.pid, signal.SIGKILL)
+    os.waitpid(process.pid, 0)
 
 
 def test_spawned_outlives_us(script: MakeScript, tmp_path: Path) -> None:
@@ -245,9 +245,9 @@ def test_spawned_outlives_us(script: MakeScript, tmp_path: Path) -> None:
 
 def test_spawned_environment(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
     """A spawned program gets the clean environment and what it is told, nothing else of ours."""
-    hands = processes.spawn([script("env; echo end")], {"MENDER_A": "x"})
+    process = processes.spawn([script("env; echo end")], {"MENDER_A": "x"})
     assert eventually(lambda: (tmp_path / "output.log").read_text().endswith("end\n"))
-    os.waitpid(hands.pid, 0)
+    os.waitpid(process.pid, 0)
     names = {line.partition("=")[0] for line in (tmp_path / "output.log").read_text().splitlines()[:-1]}
     assert {*CLEAN_ENVIRONMENT, "MENDER_A"} == names - {"PWD", "_", "SHLVL", "OLDPWD"}
 
@@ -260,15 +260,15 @@ def test_spawned_output_is_private(script: MakeScript, processes: SystemProcesse
 
 def test_spawned_is_recognised(script: MakeScript, processes: SystemProcesses) -> None:
     """A spawned program is known by pid, start time and boot, and by its environment, until it has ended."""
-    hands = processes.spawn([script("exec sleep 60")], {"MENDER_DEPLOYMENT_ID": "an-id-of-this-test"})
-    assert processes.is_alive(hands)
-    assert eventually(lambda: processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this-test") == hands)
+    process = processes.spawn([script("exec sleep 60")], {"MENDER_DEPLOYMENT_ID": "an-id-of-this-test"})
+    assert processes.is_alive(process)
+    assert eventually(lambda: processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this-test") == process)
     assert None is processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this")
-    os.kill(hands.pid, signal.SIGKILL)
-    assert eventually(lambda: not processes.is_alive(hands))  # a zombie is dead
+    os.kill(process.pid, signal.SIGKILL)
+    assert eventually(lambda: not processes.is_alive(process))  # a zombie is dead
     assert None is processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this-test")
-    os.waitpid(hands.pid, 0)
-    assert not processes.is_alive(hands)
+    os.waitpid(process.pid, 0)
+    assert not processes.is_alive(process)
 
 
 @pytest.mark.parametrize("other", [{"boot_id": "another"}, {"start_time": 1}])
@@ -276,10 +276,15 @@ def test_same_pid_is_not_the_same_process(
     script: MakeScript, processes: SystemProcesses, other: dict[str, object]
 ) -> None:
     """A process with the pid of another boot, or of another start time, is not taken for the sub-updater."""
-    hands = processes.spawn([script("exec sleep 60")], {})
-    facts: dict[str, object] = {"pid": hands.pid, "boot_id": hands.boot_id, "start_time": hands.start_time, **other}
-    assert not processes.is_alive(Hands(**facts))  # type: ignore[arg-type]  # the table mixes types
-    ended(hands)
+    process = processes.spawn([script("exec sleep 60")], {})
+    facts: dict[str, object] = {
+        "pid": process.pid,
+        "boot_id": process.boot_id,
+        "start_time": process.start_time,
+        **other,
+    }
+    assert not processes.is_alive(ProcessRef(**facts))  # type: ignore[arg-type]  # the table mixes types
+    ended(process)
 
 
 def test_no_proc(tmp_path: Path) -> None:
@@ -287,9 +292,9 @@ def test_no_proc(tmp_path: Path) -> None:
     nothing = tmp_path / "proc"
     nothing.mkdir()
     processes = SystemProcesses(tmp_path / "output.log", nothing)
-    hands = processes.spawn(["/bin/true"], {})
-    assert (False, None) == (processes.is_alive(hands), processes.find("A", "b"))
-    os.waitpid(hands.pid, 0)
+    process = processes.spawn(["/bin/true"], {})
+    assert (False, None) == (processes.is_alive(process), processes.find("A", "b"))
+    os.waitpid(process.pid, 0)
 
 
 def test_spawn_missing(processes: SystemProcesses) -> None:
@@ -338,7 +343,7 @@ def test_parent_killed_before_the_start(script: MakeScript, tmp_path: Path) -> N
 
 def test_trace_that_cannot_be_left(script: MakeScript, tmp_path: Path) -> None:
     """Without a trace nothing is started, and the error says why there is none."""
-    processes = SystemProcesses(tmp_path / "no folder" / "output.log")
+    processes = SystemProcesses(tmp_path / "no directory" / "output.log")
     with pytest.raises(ScriptError, match=r"cannot open .*output\.log for the output of .*: No such file or directory"):
         processes.spawn([script(f"touch '{tmp_path}/started'")], {})
     assert not (tmp_path / "started").exists()
@@ -373,8 +378,8 @@ def test_spawned_sees_nothing_of_ours(script: MakeScript, tmp_path: Path) -> Non
 def test_age(script: MakeScript, processes: SystemProcesses) -> None:
     """The age of a spawned program is what the kernel's clocks say, also when it has ended."""
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
-    hands = processes.spawn([script("exec sleep 60")], {})
-    ended(hands)
-    assert eventually(lambda: processes.age_seconds(hands) > 0.1)
-    assert processes.age_seconds(hands) <= time.clock_gettime(time.CLOCK_BOOTTIME) - before + 0.02
-    assert 0.0 == processes.age_seconds(Hands(hands.pid, "another boot", hands.start_time))
+    process = processes.spawn([script("exec sleep 60")], {})
+    ended(process)
+    assert eventually(lambda: processes.age_seconds(process) > 0.1)
+    assert processes.age_seconds(process) <= time.clock_gettime(time.CLOCK_BOOTTIME) - before + 0.02
+    assert 0.0 == processes.age_seconds(ProcessRef(process.pid, "another boot", process.start_time))

@@ -44,7 +44,7 @@ def get(scheme: str) -> Request:
 
 
 def test_https(authority: Authority, make_transport: MakeTransport) -> None:
-    """https goes through a tunnel: the proxy sees the host alone, and the server's name is proven."""
+    """https goes through a tunnel: the proxy sees the host alone, and the server's name is verified."""
     tls = TlsSettings(ca_file=authority.certificate)
     with RawServer(keep_alive(answer(b"x")), tls=authority.issue(HOST).server_context()) as server:
         with ForwardProxy(server) as proxy:
@@ -115,12 +115,12 @@ def test_redirect_to_an_exempt_host(make_transport: MakeTransport) -> None:
     assert [f"GET http://{HOST}/a HTTP/1.1"] == proxy.asked
 
 
-INWARD = ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "0.0.0.0", "[::ffff:127.0.0.1]", "[fe80::1]"]
+INTERNAL = ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "0.0.0.0", "[::ffff:127.0.0.1]", "[fe80::1]"]
 INWARD_BY_NAME = "0x7f000001"
 """No address by the rules of addresses, but the resolver makes 127.0.0.1 of it."""
 
 
-@pytest.mark.parametrize("inward", [*INWARD, INWARD_BY_NAME])
+@pytest.mark.parametrize("inward", [*INTERNAL, INWARD_BY_NAME])
 def test_redirect_into_this_device(make_transport: MakeTransport, inward: str) -> None:
     """A redirect from outside into this device, or to its link, is refused, by address and by a name for one."""
     with RawServer(keep_alive(answer(b"secret"))) as inside:

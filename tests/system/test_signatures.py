@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from mender_client.core.artifact import ArtifactReader, prove
+from mender_client.core.artifact import ArtifactReader, verify_artifact
 from mender_client.errors import ArtifactError, ConfigError, KeyFileError
 from mender_client.system.backend import Backend
 from mender_client.system.cryptolib import CryptographyBackend
@@ -41,7 +41,7 @@ def keys(backend: Backend, *names: str) -> VerifyKeys:
 def check(name: str, check_signature: VerifyKeys) -> str:
     """Say why a reference file is refused; empty when it isn't."""
     try:
-        prove(io.BytesIO((DATA / f"{name}.mender").read_bytes()), check_signature=check_signature)
+        verify_artifact(io.BytesIO((DATA / f"{name}.mender").read_bytes()), check_signature=check_signature)
     except ArtifactError as error:
         return str(error)
     return ""
@@ -131,7 +131,7 @@ def test_a_key_that_can_t_be_used_is_named_at_the_start(backend: Backend, tmp_pa
 
 
 def test_every_key_that_can_t_be_used_is_named(backend: Backend, tmp_path: Path) -> None:
-    """A missing file, a folder, a private key and a key of another kind are four problems of one error."""
+    """A missing file, a directory, a private key and a key of another kind are four problems of one error."""
     files = [
         tmp_path / "missing",
         tmp_path,
@@ -141,9 +141,9 @@ def test_every_key_that_can_t_be_used_is_named(backend: Backend, tmp_path: Path)
     ]
     with pytest.raises(ConfigError) as caught:
         VerifyKeys("ArtifactVerifyKeys", files, backend).load()
-    missing, folder, private, p384 = caught.value.problems
+    missing, directory, private, p384 = map(str, caught.value.problems)
     assert f"ArtifactVerifyKeys: cannot read the key {files[0]}: No such file or directory" == missing
-    assert f"ArtifactVerifyKeys: cannot read the key {files[1]}: Is a directory" == folder
+    assert f"ArtifactVerifyKeys: cannot read the key {files[1]}: Is a directory" == directory
     assert private.startswith(f"ArtifactVerifyKeys: cannot use {files[2]}: it holds a private key; name a file")
     assert p384.startswith(f"ArtifactVerifyKeys: cannot use {files[3]}: the key is neither RSA nor ECDSA P-256;")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from mender_client.errors import StorageError
-from mender_client.system.store import ArtifactFolder, PartialArtifact
+from mender_client.system.store import ArtifactDirectory, PartialArtifact
 
 from .tmpfs import fill, small_disk
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ArtifactFolder:
-    """A store in an empty folder."""
-    return ArtifactFolder(tmp_path / "artifact.mender")
+def store(tmp_path: Path) -> ArtifactDirectory:
+    """A store in an empty directory."""
+    return ArtifactDirectory(tmp_path / "artifact.mender")
 
 
 def read_all(partial: PartialArtifact) -> bytes:
@@ -27,7 +27,7 @@ def read_all(partial: PartialArtifact) -> bytes:
     return data
 
 
-def test_arrival(store: ArtifactFolder, tmp_path: Path) -> None:
+def test_arrival(store: ArtifactDirectory, tmp_path: Path) -> None:
     """Bytes arrive in a private partial file, which becomes the Artifact only when it is said to be whole."""
     partial = store.open_partial()
     partial.write(memoryview(b"hello "))
@@ -41,8 +41,8 @@ def test_arrival(store: ArtifactFolder, tmp_path: Path) -> None:
     assert b"hello world" == (tmp_path / "artifact.mender").read_bytes()
 
 
-def test_whole_but_not_handed_over(store: ArtifactFolder, tmp_path: Path) -> None:
-    """An Artifact that was whole when the power went is read again from its beginning, to be proven anew."""
+def test_whole_but_not_handed_over(store: ArtifactDirectory, tmp_path: Path) -> None:
+    """An Artifact that was whole when the power went is read again from its beginning, to be verified anew."""
     (tmp_path / "artifact.mender").write_bytes(b"hello world")
     assert 11 == store.partial_size()
     partial = store.open_partial()
@@ -51,7 +51,7 @@ def test_whole_but_not_handed_over(store: ArtifactFolder, tmp_path: Path) -> Non
     assert ["artifact.mender.part"] == [entry.name for entry in tmp_path.iterdir()]
 
 
-def test_going_on_after_a_restart(store: ArtifactFolder, tmp_path: Path) -> None:
+def test_going_on_after_a_restart(store: ArtifactDirectory, tmp_path: Path) -> None:
     """After a restart the bytes on disk are read again, and what comes is appended behind them."""
     (tmp_path / "artifact.mender.part").write_bytes(b"hello ")
     partial = store.open_partial()
@@ -61,7 +61,7 @@ def test_going_on_after_a_restart(store: ArtifactFolder, tmp_path: Path) -> None
     assert b"hello world" == (tmp_path / "artifact.mender.part").read_bytes()
 
 
-def test_starting_over(store: ArtifactFolder, tmp_path: Path) -> None:
+def test_starting_over(store: ArtifactDirectory, tmp_path: Path) -> None:
     """A restart from zero forgets every byte."""
     partial = store.open_partial()
     partial.write(memoryview(b"of another object"))
@@ -71,7 +71,7 @@ def test_starting_over(store: ArtifactFolder, tmp_path: Path) -> None:
     assert b"new" == (tmp_path / "artifact.mender.part").read_bytes()
 
 
-def test_discard(store: ArtifactFolder, tmp_path: Path) -> None:
+def test_discard(store: ArtifactDirectory, tmp_path: Path) -> None:
     """Discarding removes the partial and the whole Artifact, and is fine when there is neither."""
     (tmp_path / "artifact.mender").touch()
     (tmp_path / "artifact.mender.part").touch()
@@ -80,13 +80,13 @@ def test_discard(store: ArtifactFolder, tmp_path: Path) -> None:
     assert [] == list(tmp_path.iterdir())
 
 
-def test_nothing_to_commit(store: ArtifactFolder) -> None:
+def test_nothing_to_commit(store: ArtifactDirectory) -> None:
     """Without a partial Artifact there is nothing to make whole."""
     with pytest.raises(StorageError, match=r"cannot rename the downloaded Artifact to .*: No such file"):
         store.commit()
 
 
-def test_planted_link(store: ArtifactFolder, tmp_path: Path) -> None:
+def test_planted_link(store: ArtifactDirectory, tmp_path: Path) -> None:
     """Bytes never go through a symbolic link that somebody has planted."""
     (tmp_path / "victim").write_text("mine")
     (tmp_path / "artifact.mender.part").symlink_to(tmp_path / "victim")
@@ -96,8 +96,8 @@ def test_planted_link(store: ArtifactFolder, tmp_path: Path) -> None:
     assert "mine" == (tmp_path / "victim").read_text()
 
 
-def test_folder_in_the_way(store: ArtifactFolder, tmp_path: Path) -> None:
-    """A folder in the place of the partial Artifact is an error."""
+def test_directory_in_the_way(store: ArtifactDirectory, tmp_path: Path) -> None:
+    """A directory in the place of the partial Artifact is an error."""
     (tmp_path / "artifact.mender.part").mkdir()
     with pytest.raises(StorageError, match="Is a directory"):
         store.open_partial()
@@ -108,7 +108,7 @@ def test_folder_in_the_way(store: ArtifactFolder, tmp_path: Path) -> None:
 def test_full_disk(tmp_path: Path) -> None:
     """A disk that fills up is a StorageError with a remedy; what fitted is kept, and discarding frees it."""
     with small_disk(tmp_path / "disk") as disk:
-        store = ArtifactFolder(disk / "artifact.mender")
+        store = ArtifactDirectory(disk / "artifact.mender")
         free = store.free_bytes()
         assert 0 < free <= 64 * 1024
         partial = store.open_partial()
@@ -123,12 +123,12 @@ def test_full_disk(tmp_path: Path) -> None:
 
 
 def test_free_space_of_nowhere(tmp_path: Path) -> None:
-    """Free space that can't be told is an error that names the folder."""
+    """Free space that can't be told is an error that names the directory."""
     with pytest.raises(StorageError, match="cannot look at the free space of"):
-        ArtifactFolder(tmp_path / "no" / "artifact.mender").free_bytes()
+        ArtifactDirectory(tmp_path / "no" / "artifact.mender").free_bytes()
 
 
-def test_closed(store: ArtifactFolder) -> None:
+def test_closed(store: ArtifactDirectory) -> None:
     """An input or output error of the disk is a StorageError, whatever was being done."""
     partial = store.open_partial()
     partial.close()

@@ -48,10 +48,10 @@ def other(tmp_path: Path) -> Authority:
     return Authority(tmp_path / "other")
 
 
-def of_the_system(monkeypatch: pytest.MonkeyPatch, *, bundle: Path, folder: Path) -> None:
+def of_the_system(monkeypatch: pytest.MonkeyPatch, *, bundle: Path, directory: Path) -> None:
     """Let these be the system's authorities, for OpenSSL."""
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+    monkeypatch.setenv("SSL_CERT_DIR", str(directory))
 
 
 def test_system_authority_in_the_bundle(
@@ -62,7 +62,7 @@ def test_system_authority_in_the_bundle(
     tmp_path: Path,
 ) -> None:
     """An authority that only the system's bundle has is trusted besides the operator's; the bundle is loaded once."""
-    of_the_system(monkeypatch, bundle=other.certificate, folder=tmp_path)
+    of_the_system(monkeypatch, bundle=other.certificate, directory=tmp_path)
     transport = make_transport(trusting(authority))
     with RawServer(keep_alive(answer(b"x")), tls=other.good.server_context()) as server:
         assert b"x" == transport.send(Request("GET", server.url)).body
@@ -73,15 +73,15 @@ def test_system_authority_in_the_bundle(
             assert 1 == server.connections
 
 
-def test_system_authority_in_the_folder(
+def test_system_authority_in_the_directory(
     other: Authority, make_transport: MakeTransport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """An authority in the system's folder is found there at once, without the bundle."""
-    folder = tmp_path / "certs"
-    folder.mkdir()
-    (folder / "other.pem").write_bytes(other.certificate.read_bytes())
-    subprocess.run(["openssl", "rehash", str(folder)], check=True)
-    of_the_system(monkeypatch, bundle=tmp_path / "none", folder=folder)
+    """An authority in the system's directory is found there at once, without the bundle."""
+    directory = tmp_path / "certs"
+    directory.mkdir()
+    (directory / "other.pem").write_bytes(other.certificate.read_bytes())
+    subprocess.run(["openssl", "rehash", str(directory)], check=True)
+    of_the_system(monkeypatch, bundle=tmp_path / "none", directory=directory)
     with RawServer(keep_alive(answer(b"x")), tls=other.good.server_context()) as server:
         assert b"x" == make_transport(TlsSettings()).send(Request("GET", server.url)).body
         assert 1 == server.connections

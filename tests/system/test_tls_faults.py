@@ -14,7 +14,7 @@ import pytest
 
 from mender_client.core.wire import Request
 from mender_client.errors import NetworkError
-from mender_client.system.clockevidence import ClockWitness
+from mender_client.system.clockevidence import ClockCheck
 from mender_client.system.tls import TlsSettings
 
 from .authority import DAY, NOW, Authority
@@ -29,12 +29,14 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def refused(
-    make: MakeTransport, tls: TlsSettings, context: ssl.SSLContext, *, witness: ClockWitness | None = None
+    make: MakeTransport, tls: TlsSettings, context: ssl.SSLContext, *, clock_check: ClockCheck | None = None
 ) -> tuple[str, str]:
     """Kind and text of the NetworkError that a server with these rules leads to; it is asked for its time at most."""
     with RawServer(keep_alive(answer(b"x")), tls=context) as server:
         with pytest.raises(NetworkError) as caught:
-            make(tls, witness=witness).send(Request("GET", f"{server.url}/?secret", {"Authorization": "secret"}))
+            make(tls, clock_check=clock_check).send(
+                Request("GET", f"{server.url}/?secret", {"Authorization": "secret"})
+            )
         assert not [request for request in server.requests if not request.startswith(b"HEAD / ")]
     text = str(caught.value)
     assert text.startswith(f"cannot reach {server.url}: ")
@@ -95,21 +97,21 @@ def test_wrong_clock_by_a_file(authority: Authority, make_transport: MakeTranspo
     moment = (NOW + DAY).timestamp()
     os.utime(journal, (moment, moment))
     kind, text = refused(
-        make_transport, trusting(authority), pair.server_context(), witness=ClockWitness([tmp_path / "none", journal])
+        make_transport, trusting(authority), pair.server_context(), clock_check=ClockCheck([tmp_path / "none", journal])
     )
     assert "clock" == kind
     assert f"the client wrote a file at {NOW + DAY:%Y-%m-%d %H:%M} UTC; set the clock" in text
 
 
 def test_wrong_clock_by_the_server(authority: Authority, make_transport: MakeTransport) -> None:
-    """Where a proven answer said another time, the clock is at fault when a certificate expires."""
+    """Where a verified answer said another time, the clock is at fault when a certificate expires."""
     said = datetime.now(timezone.utc) - timedelta(days=3)
-    witness = ClockWitness()
+    clock_check = ClockCheck()
     date = f"Date: {format_datetime(said, usegmt=True)}"
     with RawServer(raw(answer(b"x", date)), tls=authority.good.server_context()) as server:
-        make_transport(trusting(authority), witness=witness).send(Request("GET", server.url))
+        make_transport(trusting(authority), clock_check=clock_check).send(Request("GET", server.url))
     pair = authority.issue("127.0.0.1", start=NOW - 3 * DAY, end=NOW - 2 * DAY)
-    kind, text = refused(make_transport, trusting(authority), pair.server_context(), witness=witness)
+    kind, text = refused(make_transport, trusting(authority), pair.server_context(), clock_check=clock_check)
     assert "clock" == kind
     assert f"but the server says that it is {said:%Y-%m-%d %H:%M} UTC; set the clock" in text
 

@@ -1,4 +1,4 @@
-"""The operator's certificates: files and folders, faults at the start, renewal without a restart."""
+"""The operator's certificates: files and directories, faults at the start, renewal without a restart."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_several_in_a_file(
     assert [True, True] == [is_trusted(transport, one) for one in (authority, other)]
 
 
-def test_folder(authority: Authority, other: Authority, make_transport: MakeTransport, tmp_path: Path) -> None:
-    """Of a folder every file *.pem, *.crt and *.cer is trusted, without hashed names; others are left alone."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "a.pem").write_bytes(authority.certificate.read_bytes())
-    (folder / "b.CRT").write_bytes(other.certificate.read_bytes())
-    (folder / "README").write_text("no certificate")
-    transport = make_transport(TlsSettings(ca_file=folder))
+def test_directory(authority: Authority, other: Authority, make_transport: MakeTransport, tmp_path: Path) -> None:
+    """Of a directory every file *.pem, *.crt and *.cer is trusted, without hashed names; others are left alone."""
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    (directory / "a.pem").write_bytes(authority.certificate.read_bytes())
+    (directory / "b.CRT").write_bytes(other.certificate.read_bytes())
+    (directory / "README").write_text("no certificate")
+    transport = make_transport(TlsSettings(ca_file=directory))
     assert [True, True] == [is_trusted(transport, one) for one in (authority, other)]
 
 
@@ -180,7 +180,7 @@ def _damaged(authority: Authority, path: Path) -> Path:
     return path
 
 
-def _folder(path: Path) -> Path:
+def _directory(path: Path) -> Path:
     path.mkdir()
     return path
 
@@ -192,10 +192,10 @@ UNUSABLE: dict[str, tuple[str, str, Callable[[Authority, Path], TlsSettings]]] =
     "authority damaged": ("ServerCertificate", _PEM, lambda a, p: TlsSettings(ca_file=_damaged(a, p / "x.pem"))),
     "authority empty": ("ServerCertificate", _PEM, lambda a, p: TlsSettings(ca_file=Path("/dev/null"))),
     "authority is a key": ("ServerCertificate", _PEM, lambda a, p: TlsSettings(ca_file=a.good.key)),
-    "folder empty": (
+    "directory empty": (
         "ServerCertificate",
-        "the folder holds no file named",
-        lambda a, p: TlsSettings(ca_file=_folder(p / "folder")),
+        "the directory holds no file named",
+        lambda a, p: TlsSettings(ca_file=_directory(p / "directory")),
     ),
     "certificate missing": (
         "HttpsClient.Certificate",

@@ -56,10 +56,10 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> SoftToken:
     engine = subprocess.run(["openssl", "engine", "pkcs11"], capture_output=True, timeout=60, check=False)
     if engine.returncode != 0:
         pytest.skip("openssl has no engine pkcs11 (Debian: libengine-pkcs11-openssl)")
-    folder = tmp_path_factory.mktemp("token")
-    (folder / "tokens").mkdir()
-    settings = folder / "softhsm2.conf"
-    settings.write_text(f"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\n")
+    directory = tmp_path_factory.mktemp("token")
+    (directory / "tokens").mkdir()
+    settings = directory / "softhsm2.conf"
+    settings.write_text(f"directories.tokendir = {directory}/tokens\nobjectstore.backend = file\n")
     environment = {"SOFTHSM2_CONF": str(settings), "PATH": "/usr/bin:/bin"}
     pin = PIN.decode()
     run(
@@ -68,7 +68,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> SoftToken:
     )
     keys: dict[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey] = {"rsa": RSA, "ec": P256}
     for number, (label, key) in enumerate(keys.items(), 1):
-        file = folder / f"{label}.pem"
+        file = directory / f"{label}.pem"
         file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         run(
             *("softhsm2-util", "--import", str(file), "--token", "device", "--label", label),
@@ -76,7 +76,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> SoftToken:
             environment=environment,
         )
         file.unlink()
-    program, calls = folder / "openssl", folder / "calls"
+    program, calls = directory / "openssl", directory / "calls"
     program.write_text(
         f'#!/bin/sh\n{{ echo "$@"; env; }} >>{calls}\n'
         f'SOFTHSM2_CONF={settings} PKCS11_MODULE_PATH={modules[0]} exec openssl "$@"\n'

@@ -1,4 +1,4 @@
-"""Which files are trusted: nobody else could have written them, nor any folder or link on the way to them."""
+"""Which files are trusted: nobody else could have written them, nor any directory or link on the way to them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a 
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder that is root's or ours, and so is all above it."""
+def directory(tmp_path: Path) -> Path:
+    """A directory that is root's or ours, and so is all above it."""
     made = tmp_path / "device"
     made.mkdir(mode=0o755)
     return made
 
 
 @pytest.fixture
-def file(folder: Path) -> Path:
+def file(directory: Path) -> Path:
     """A file that nobody else can write."""
-    made = folder / "etc" / "file"
+    made = directory / "etc" / "file"
     made.parent.mkdir(mode=0o755)
     made.write_text("x")
     made.chmod(0o644)
@@ -41,73 +41,73 @@ def trust() -> Trust:
 
 
 def test_good(trust: Trust, file: Path) -> None:
-    """A file that only its owner can write, in folders of which the same is true, has no fault."""
-    assert "" == trust.fault(file)
+    """A file that only its owner can write, in directories of which the same is true, has no fault."""
+    assert "" == trust.permission_problem(file)
 
 
 def test_missing(trust: Trust, file: Path) -> None:
     """What is missing has no fault of this kind."""
-    assert "" == trust.fault(file.parent / "missing" / "more")
+    assert "" == trust.permission_problem(file.parent / "missing" / "more")
 
 
 def test_world_writable(trust: Trust, file: Path) -> None:
     """A file that everybody can write has a fault, and the command that mends it stands with it."""
     file.chmod(0o646)
-    fault = trust.fault(file)
+    fault = trust.permission_problem(file)
     assert f"everybody can write to {file}; run 'chmod o-w {file}'" == fault
     subprocess.run(fault.partition("'")[2].rstrip("'"), shell=True, check=True)
-    assert "" == trust.fault(file)
+    assert "" == trust.permission_problem(file)
 
 
-def test_folder(trust: Trust, file: Path) -> None:
-    """A folder on the way that everybody can write is as bad: a file in it can be replaced."""
+def test_directory(trust: Trust, file: Path) -> None:
+    """A directory on the way that everybody can write is as bad: a file in it can be replaced."""
     file.parent.chmod(0o777)
-    assert f"everybody can write to {file.parent}; run 'chmod o-w {file.parent}'" == trust.fault(file)
+    assert f"everybody can write to {file.parent}; run 'chmod o-w {file.parent}'" == trust.permission_problem(file)
 
 
-def test_sticky_folder_on_the_way(trust: Trust, file: Path) -> None:
-    """In a sticky folder nobody can replace what belongs to another user."""
+def test_sticky_directory_on_the_way(trust: Trust, file: Path) -> None:
+    """In a sticky directory nobody can replace what belongs to another user."""
     file.parent.chmod(0o1777)
-    assert "" == trust.fault(file)
+    assert "" == trust.permission_problem(file)
 
 
-def test_sticky_folder_itself(trust: Trust, file: Path) -> None:
-    """A sticky folder that is meant itself is refused: others can put files into it."""
+def test_sticky_directory_itself(trust: Trust, file: Path) -> None:
+    """A sticky directory that is meant itself is refused: others can put files into it."""
     file.parent.chmod(0o1777)
-    assert trust.fault(file.parent).startswith("everybody can write to")
+    assert trust.permission_problem(file.parent).startswith("everybody can write to")
 
 
-def test_path_with_a_space(trust: Trust, folder: Path) -> None:
+def test_path_with_a_space(trust: Trust, directory: Path) -> None:
     """The command that is told can be pasted whatever the file is called."""
-    odd = folder / "a 'file'"
+    odd = directory / "a 'file'"
     odd.write_text("x")
     odd.chmod(0o666)
-    command = trust.fault(odd).partition("run '")[2][:-1]
+    command = trust.permission_problem(odd).partition("run '")[2][:-1]
     subprocess.run(command, shell=True, check=True)
-    assert "" == trust.fault(odd)
+    assert "" == trust.permission_problem(odd)
 
 
 @needs_root
 def test_foreign_owner(trust: Trust, file: Path) -> None:
     """A file of another user has a fault: he can change it whatever its mode."""
     os.chown(file, STRANGER, 0)
-    assert f"{file} belongs to user {STRANGER}; run 'chown root {file}'" == trust.fault(file)
+    assert f"{file} belongs to user {STRANGER}; run 'chown root {file}'" == trust.permission_problem(file)
 
 
 @needs_root
-def test_foreign_folder(trust: Trust, file: Path) -> None:
-    """So has one in a folder of another user."""
+def test_foreign_directory(trust: Trust, file: Path) -> None:
+    """So has one in a directory of another user."""
     os.chown(file.parent, STRANGER, 0)
-    assert f"{file.parent} belongs to user {STRANGER}; run 'chown root {file.parent}'" == trust.fault(file)
+    assert f"{file.parent} belongs to user {STRANGER}; run 'chown root {file.parent}'" == trust.permission_problem(file)
 
 
 @needs_root
 def test_group(trust: Trust, file: Path) -> None:
     """A group's right to write is a fault, but for the private group of a trusted user."""
     file.chmod(0o664)
-    assert "" == trust.fault(file)
+    assert "" == trust.permission_problem(file)
     os.chown(file, 0, STRANGER)
-    assert f"group {STRANGER} can write to {file}; run 'chmod g-w {file}'" == trust.fault(file)
+    assert f"group {STRANGER} can write to {file}; run 'chmod g-w {file}'" == trust.permission_problem(file)
 
 
 @needs_root
@@ -116,80 +116,80 @@ def test_access_list(trust: Trust, file: Path) -> None:
     """With an access list the group's rights may be another user's: then they count as foreign."""
     if subprocess.run(["setfacl", "-m", f"u:{STRANGER}:rw", str(file)], check=False, capture_output=True).returncode:
         pytest.skip("this file system has no access lists")
-    assert trust.fault(file).startswith("group 0 can write to")
+    assert trust.permission_problem(file).startswith("group 0 can write to")
 
 
 @needs_root
-def test_link_of_another_user(trust: Trust, folder: Path, file: Path) -> None:
+def test_link_of_another_user(trust: Trust, directory: Path, file: Path) -> None:
     """A link that another user planted is a fault, even where it leads to a good file."""
-    link = folder / "link"
+    link = directory / "link"
     link.symlink_to(file)
     os.chown(link, STRANGER, 0, follow_symlinks=False)
-    assert f"{link} belongs to user {STRANGER}; run 'chown -h root {link}'" == trust.fault(link)
+    assert f"{link} belongs to user {STRANGER}; run 'chown -h root {link}'" == trust.permission_problem(link)
 
 
-@pytest.mark.parametrize("target", ["{folder}/etc/file", "etc/file", "../device/etc/file", "./etc/../etc/file"])
-def test_link_of_the_operator(trust: Trust, folder: Path, file: Path, target: str) -> None:
+@pytest.mark.parametrize("target", ["{directory}/etc/file", "etc/file", "../device/etc/file", "./etc/../etc/file"])
+def test_link_of_the_operator(trust: Trust, directory: Path, file: Path, target: str) -> None:
     """A link of the operator's own is fine, and what it leads to is held against the same rules."""
-    link = folder / "link"
-    link.symlink_to(target.format(folder=folder))
-    assert "" == trust.fault(link)
+    link = directory / "link"
+    link.symlink_to(target.format(directory=directory))
+    assert "" == trust.permission_problem(link)
     file.chmod(0o666)
-    assert f"everybody can write to {file}; run 'chmod o-w {file}'" == trust.fault(link)
+    assert f"everybody can write to {file}; run 'chmod o-w {file}'" == trust.permission_problem(link)
 
 
-def test_linked_folder(trust: Trust, folder: Path, file: Path) -> None:
-    """The target of a link to a folder counts, and so does everything above it."""
-    (folder / "short").symlink_to(file.parent)
+def test_linked_directory(trust: Trust, directory: Path, file: Path) -> None:
+    """The target of a link to a directory counts, and so does everything above it."""
+    (directory / "short").symlink_to(file.parent)
     file.parent.chmod(0o777)
-    assert trust.fault(folder / "short" / "file").startswith("everybody can write to")
+    assert trust.permission_problem(directory / "short" / "file").startswith("everybody can write to")
 
 
-def test_circle(trust: Trust, folder: Path) -> None:
+def test_circle(trust: Trust, directory: Path) -> None:
     """Links in a circle end the look."""
-    (folder / "one").symlink_to("two")
-    (folder / "two").symlink_to("one")
-    assert "" == trust.fault(folder / "one")
+    (directory / "one").symlink_to("two")
+    (directory / "two").symlink_to("one")
+    assert "" == trust.permission_problem(directory / "one")
 
 
 @needs_root
-def test_root_folder(folder: Path, file: Path) -> None:
-    """With --root the owner of that folder is trusted, and what lies above it isn't looked at."""
-    folder.parent.chmod(0o777)
-    for one in (folder, file.parent, file):
+def test_root_directory(directory: Path, file: Path) -> None:
+    """With --root the owner of that directory is trusted, and what lies above it isn't looked at."""
+    directory.parent.chmod(0o777)
+    for one in (directory, file.parent, file):
         os.chown(one, STRANGER, STRANGER)
     try:
-        assert "" == Trust.below(folder).fault(file)
-        assert "" != Trust.below(Path("/")).fault(file)
+        assert "" == Trust.below(directory).permission_problem(file)
+        assert "" != Trust.below(Path("/")).permission_problem(file)
     finally:
-        folder.parent.chmod(0o700)
+        directory.parent.chmod(0o700)
 
 
 @needs_root
-def test_link_out_of_the_root_folder(folder: Path, file: Path, tmp_path: Path) -> None:
-    """A link that leads out of the root folder is followed by the rules of a real device."""
+def test_link_out_of_the_root_directory(directory: Path, file: Path, tmp_path: Path) -> None:
+    """A link that leads out of the root directory is followed by the rules of a real device."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "file").write_text("x")
     os.chown(outside, STRANGER, 0)
-    (folder / "link").symlink_to(outside / "file")
-    assert f"{outside} belongs to user {STRANGER}; run 'chown root {outside}'" == Trust.below(folder).fault(
-        folder / "link"
-    )
+    (directory / "link").symlink_to(outside / "file")
+    assert f"{outside} belongs to user {STRANGER}; run 'chown root {outside}'" == Trust.below(
+        directory
+    ).permission_problem(directory / "link")
 
 
-def test_root_folder_that_is_missing(tmp_path: Path) -> None:
-    """A root folder that isn't there trusts nobody more."""
+def test_root_directory_that_is_missing(tmp_path: Path) -> None:
+    """A root directory that isn't there trusts nobody more."""
     assert frozenset({0, os.geteuid()}) == Trust.below(tmp_path / "missing").owners
 
 
 def test_program(trust: Trust, file: Path) -> None:
     """A program must be there, be executable and be nobody else's to change."""
-    assert f"{file} is missing or not executable; put the program there, with mode 755" == trust.program_fault(file)
+    assert f"{file} is missing or not executable; put the program there, with mode 755" == trust.program_problem(file)
     file.chmod(0o755)
-    assert "" == trust.program_fault(file)
+    assert "" == trust.program_problem(file)
     file.chmod(0o757)
-    assert trust.program_fault(file).startswith("everybody can write")
+    assert trust.program_problem(file).startswith("everybody can write")
 
 
 class TestExposure:
@@ -197,7 +197,7 @@ class TestExposure:
 
     @pytest.fixture(autouse=True)
     def _open(self, tmp_path: Path) -> None:
-        """Let others into the folders that pytest keeps to itself, as far as they are ours alone."""
+        """Let others into the directories that pytest keeps to itself, as far as they are ours alone."""
         self.opened = Trust(tmp_path, frozenset({0, os.geteuid()}))
         tmp_path.chmod(0o755)
 
@@ -211,7 +211,7 @@ class TestExposure:
         assert f"everybody can read {file}; run 'chmod o-r {file}'" == self.opened.exposure(file)
 
     def test_hidden(self, file: Path) -> None:
-        """A private folder on the way keeps everybody out, whatever the file's own mode."""
+        """A private directory on the way keeps everybody out, whatever the file's own mode."""
         file.parent.chmod(0o700)
         assert "" == self.opened.exposure(file)
 
@@ -230,17 +230,17 @@ class TestExposure:
 
 
 @needs_root
-def test_program_out_of_reach(folder: Path) -> None:
-    """A program behind a folder that we may not enter is missing for us; nothing worse happens."""
+def test_program_out_of_reach(directory: Path) -> None:
+    """A program behind a directory that we may not enter is missing for us; nothing worse happens."""
     code = (
         "import os, pathlib, sys; from mender_client.system.trust import Trust\n"
-        "import mender_client.app.guard, shlex\n"
+        "import mender_client.app.file_checks, shlex\n"
         f"os.setgid({STRANGER}); os.setuid({STRANGER})\n"
         "trust = Trust.below(pathlib.Path('/')); path = pathlib.Path(sys.argv[1])\n"
-        "print(trust.program_fault(path), trust.fault(path), trust.exposure(path), sep='|')"
+        "print(trust.program_problem(path), trust.permission_problem(path), trust.exposure(path), sep='|')"
     )
-    folder.chmod(0o700)
-    script = folder / "program"
+    directory.chmod(0o700)
+    script = directory / "program"
     script.write_text("")
     script.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", code, str(script)], capture_output=True, text=True, check=True)

@@ -12,36 +12,36 @@ import pytest
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, *, kib: int = 64) -> Iterator[Path]:
-    """Mount a tmpfs of so many KiB at the folder; skips the test where mounting isn't allowed."""
-    folder.mkdir()
-    argv = ["mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=0700", "tmpfs", str(folder)]
+def small_disk(directory: Path, *, kib: int = 64) -> Iterator[Path]:
+    """Mount a tmpfs of so many KiB at the directory; skips the test where mounting isn't allowed."""
+    directory.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=0700", "tmpfs", str(directory)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False) if os.geteuid() == 0 else None
     if done is None or done.returncode != 0:
         pytest.skip("mounting a tmpfs isn't allowed here")
     try:
-        yield folder
+        yield directory
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
-def fill(folder: Path) -> None:
+def fill(directory: Path) -> None:
     """Use up every byte of the disk."""
-    with open(folder / "ballast", "wb", buffering=0) as file, contextlib.suppress(OSError):
+    with open(directory / "ballast", "wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(b"x" * 4096):
             pass
 
 
-def empty(folder: Path) -> None:
+def empty(directory: Path) -> None:
     """Give the bytes back that ``fill`` has used."""
-    (folder / "ballast").unlink()
+    (directory / "ballast").unlink()
 
 
-def make_read_only(folder: Path) -> None:
+def make_read_only(directory: Path) -> None:
     """Remount the disk read-only."""
-    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "remount,ro", str(directory)], check=True, capture_output=True)
 
 
-def make_writable(folder: Path) -> None:
+def make_writable(directory: Path) -> None:
     """Remount the disk for reading and writing."""
-    subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "remount,rw", str(directory)], check=True, capture_output=True)

@@ -11,8 +11,8 @@ import pytest
 
 from mender_client import Deployment
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
-from mender_client.devserver import DevServer
-from mender_client.testing import VirtualDevice
+from mender_devserver import DevServer
+from mender_devserver.testing import VirtualDevice
 
 IMAGE = b"image" * 1000
 
@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[DevServer]:
 
 
 def test_device_updates(server: DevServer, tmp_path: Path) -> None:
-    """A device is known by its folder's name, tells its inventory, updates, and says what it runs then."""
+    """A device is known by its directory's name, tells its inventory, updates, and says what it runs then."""
     with VirtualDevice(server.url, tmp_path / "one", inventory={"kernel": "6.1"}) as device:
         device.run_until(lambda: bool(server.devices() and server.devices()[0].inventory))
         assert {"name": "one"} == server.devices()[0].identity
@@ -78,7 +78,7 @@ def test_devices_live_side_by_side(server: DevServer, tmp_path: Path, caplog: py
 
 
 def test_device_comes_back(server: DevServer, tmp_path: Path) -> None:
-    """A second device on the same folder is the same device to the server."""
+    """A second device on the same directory is the same device to the server."""
     for _ in range(2):
         with VirtualDevice(server.url, tmp_path / "one") as device:
             device.run_until(lambda: bool(server.devices() and server.devices()[0].inventory))

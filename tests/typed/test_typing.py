@@ -15,10 +15,10 @@ USE = Path(__file__).with_name("use.py")
 BIN = Path(sys.executable).parent
 
 
-def check(argv: list[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
+def check(argv: list[str | Path], directory: Path) -> subprocess.CompletedProcess[str]:
     """Run a type checker on a copy of the program, as on somebody else's."""
-    shutil.copy(USE, folder)
-    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=240)
+    shutil.copy(USE, directory)
+    return subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=240)
 
 
 def test_mypy(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from mender_client import (
     ServerError,
     StorageError,
 )
+from mender_client.errors import Diagnostic
 
 
 def install(artifact: Path, deployment: Deployment) -> bool | None:
@@ -60,10 +61,10 @@ def use(settings: Mapping[str, object]) -> None:
     assert_type(mender_client.__version__, str)
 
 
-def explain(error: MenderError) -> str | int | tuple[str, ...]:
+def explain(error: MenderError) -> str | int | tuple[Diagnostic, ...]:
     """What the errors tell."""
     if isinstance(error, ConfigError):
-        return assert_type(error.problems, tuple[str, ...])
+        return assert_type(error.problems, tuple[Diagnostic, ...])
     if isinstance(error, ServerError):
         return assert_type(error.status, int)
     assert issubclass(NotAcceptedError, ServerError)

@@ -18,22 +18,22 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from mender_client.client.agent import Agent, Parts
 from mender_client.client.auth import Session
-from mender_client.client.client import Client, Parts
 from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader, DownloadPolicy
-from mender_client.client.guard import IdentityGuard
+from mender_client.client.engine import Engine
+from mender_client.client.identity_guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
 from mender_client.client.outbox import Outbox
-from mender_client.client.update import Updater
-from mender_client.client.witness import Witness
+from mender_client.client.status_tracker import StatusTracker
 from mender_client.core.keyvalue import KeyValues
 from mender_client.core.model import Identity, Provides
 from mender_client.core.ports import Observer
-from mender_client.core.record import Hands
+from mender_client.core.record import ProcessRef
 from mender_client.core.schedule import Schedule
 from mender_client.errors import MenderError, ScriptError, StorageError
-from mender_client.installers.handover import HandOver, HandOverSettings
+from mender_client.installers.sub_updater import HandOver, HandOverSettings
 
 from .clock import WorldClock
 from .disk import Disk
@@ -152,7 +152,7 @@ _KEYS = WorldKeys()
 class Process:
     """A running sub-updater."""
 
-    hands: Hands
+    process: ProcessRef
     run: SubUpdater
     steps: Steps
     is_boot_service: bool
@@ -164,7 +164,7 @@ class WorldProcesses:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
+    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
         """Start it: the child leaves its trace and becomes the sub-updater, whatever happens to the client."""
         starts = self._world.starts.total()
         try:
@@ -175,7 +175,7 @@ class WorldProcesses:
                 self._world.spawn(dict(variables), steps=0)
             raise
 
-    def _spawn(self, program: str, variables: dict[str, str]) -> Hands:
+    def _spawn(self, program: str, variables: dict[str, str]) -> ProcessRef:
         if not self.has_spawned():
             try:
                 self._world.disk.write_atomic(SUB_UPDATER_LOG, b"", "leave the trace")
@@ -191,20 +191,20 @@ class WorldProcesses:
         """Whether there is a trace."""
         return self._world.disk.read(SUB_UPDATER_LOG) is not None
 
-    def is_alive(self, hands: Hands) -> bool:
+    def is_alive(self, process: ProcessRef) -> bool:
         """Whether it runs."""
-        process = self._world.process
-        return process is not None and process.hands == hands
+        running = self._world.process
+        return running is not None and running.process == process
 
-    def age_seconds(self, hands: Hands) -> float:
+    def age_seconds(self, process: ProcessRef) -> float:
         """How long ago it was started."""
-        return hands.age_seconds(self._world.boot_id, self._world.clock.monotonic(), TICKS_PER_SECOND)
+        return process.age_seconds(self._world.boot_id, self._world.clock.monotonic(), TICKS_PER_SECOND)
 
-    def find(self, variable: str, value: str) -> Hands | None:
+    def find(self, variable: str, value: str) -> ProcessRef | None:
         """The one that works on the deployment."""
         assert variable == "MENDER_DEPLOYMENT_ID"
         process = self._world.process
-        return process.hands if process is not None and process.run.deployment_id == value else None
+        return process.process if process is not None and process.run.deployment_id == value else None
 
 
 class World:
@@ -225,7 +225,7 @@ class World:
         self.power = Power(plan)
         self.disk = Disk(self.power)
         self.clock = WorldClock()
-        self.server = Server(stage.folder, self.clock)
+        self.server = Server(stage.directory, self.clock)
         self.transport = WorldTransport(self.server, self.power, self.clock)
         self.journal = WorldJournal(self.disk)
         self.lock = WorldLock(self.disk)
@@ -235,7 +235,7 @@ class World:
         self.random = random.Random(seed).random
         self.running = "A"
         self.process: Process | None = None
-        self.client: Client | None = None
+        self.client: Agent | None = None
         self.observers: list[Observer] = []
         self.starts: Counter[str] = Counter()
         self._deeds: set[str] = set()
@@ -312,7 +312,7 @@ class World:
 
     # -- processes ---------------------------------------------------------------------------------------------
 
-    def spawn(self, variables: dict[str, str], *, steps: int) -> Hands:
+    def spawn(self, variables: dict[str, str], *, steps: int) -> ProcessRef:
         """Start the sub-updater and let it do so many steps."""
         run = SubUpdater(self, variables)
         if run.deployment_id in self._deeds:
@@ -322,12 +322,12 @@ class World:
         for _ in range(steps):
             if self.process is process:
                 self._step_process()
-        return process.hands
+        return process.process
 
     def _begin(self, run: SubUpdater, steps: Steps, *, is_boot_service: bool) -> Process:
         self._pids += 1
-        hands = Hands(self._pids, self.boot_id, max(round(self.clock.monotonic() * TICKS_PER_SECOND), 1))
-        self.process = Process(hands, run, steps, is_boot_service)
+        process = ProcessRef(self._pids, self.boot_id, max(round(self.clock.monotonic() * TICKS_PER_SECOND), 1))
+        self.process = Process(process, run, steps, is_boot_service)
         return self.process
 
     def note_deed(self, deployment_id: str) -> None:
@@ -444,9 +444,9 @@ class World:
 
     def new_parts(self) -> Parts:
         """The client's parts, fresh as in a new process."""
-        witness = Witness(self.clock, self.observers)
+        tracker = StatusTracker(self.clock, self.observers)
         session = Session(
-            witness=witness,
+            tracker=tracker,
             transport=self.transport,
             clock=self.clock,
             device=self.device,
@@ -464,15 +464,15 @@ class World:
             journal=self.journal,
             policy=self.options.policy,
             random=self.random,
-            witness=witness,
+            tracker=tracker,
         )
         installer = HandOver(
             HandOverSettings(SUB_UPDATER, {"MENDER_DATA_DIR": "/data"}),
             lock=self.lock,
             processes=WorldProcesses(self),
-            find_fault=lambda path: "" if path == SUB_UPDATER and self.options.has_script else f"{path} is missing",
+            find_problem=lambda path: "" if path == SUB_UPDATER and self.options.has_script else f"{path} is missing",
         )
-        updater = Updater(
+        engine = Engine(
             clock=self.clock,
             device=self.device,
             journal=self.journal,
@@ -482,7 +482,7 @@ class World:
             store=self.store,
             installer=installer,
             log=self.log,
-            witness=witness,
+            tracker=tracker,
         )
         return Parts(
             clock=self.clock,
@@ -492,13 +492,13 @@ class World:
             session=session,
             inventory=InventorySender(session=session, clock=self.clock, device=self.device, version="1.0"),
             outbox=outbox,
-            updater=updater,
-            witness=witness,
+            engine=engine,
+            tracker=tracker,
             random=self.random,
         )
 
-    def new_client(self) -> Client:
+    def new_client(self) -> Agent:
         """A client in a new process."""
         schedule = Schedule.every(inventory_seconds=28800, poll_seconds=1800, retry_seconds=300)
         timeout = self.options.sub_updater_timeout_seconds
-        return Client(self.new_parts(), schedule, sub_updater_timeout_seconds=timeout)
+        return Agent(self.new_parts(), schedule, sub_updater_timeout_seconds=timeout)

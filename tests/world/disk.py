@@ -31,7 +31,7 @@ class Disk:
     """Files by name.
 
     Names and contents become durable separately, as on a real file system: ``replace`` and ``remove`` by a sync of
-    the folder, bytes by a sync of the file.
+    the directory, bytes by a sync of the file.
 
     Args:
         power: counts the effects.

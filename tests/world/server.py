@@ -13,14 +13,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mender_client.core.wire import Reply, Request
-from mender_client.devserver import messages
-from mender_client.devserver.artifacts import Artifact
-from mender_client.devserver.deployments import ACTIVE, Deployment, DeviceDeployment
-from mender_client.devserver.device_api import DeviceApi, route
-from mender_client.devserver.devices import Device
-from mender_client.devserver.messages import FileSlice
-from mender_client.devserver.state import World as ServerState
 from mender_client.errors import NetworkError
+from mender_devserver import messages
+from mender_devserver.artifacts import Artifact
+from mender_devserver.deployments import ACTIVE, Deployment, DeviceDeployment
+from mender_devserver.device_api import DeviceApi, route
+from mender_devserver.devices import Device
+from mender_devserver.messages import FileSlice
+from mender_devserver.state import World as ServerState
 
 from .clock import START, WorldClock
 from .power import Power
@@ -63,12 +63,12 @@ class Server:
     """The server's state and what a test wants to do with it.
 
     Args:
-        folder: for the dev server's state; Artifacts may lie elsewhere.
+        directory: for the dev server's state; Artifacts may lie elsewhere.
         clock: true time.
     """
 
-    def __init__(self, folder: Path, clock: WorldClock) -> None:
-        self.state = ServerState(folder, clock.true_time)
+    def __init__(self, directory: Path, clock: WorldClock) -> None:
+        self.state = ServerState(directory, clock.true_time)
         self.state.devices.auto_accept = True
         self.state.storage_url = STORAGE
         self.api = DeviceApi(self.state)

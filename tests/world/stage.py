@@ -20,27 +20,27 @@ def build_artifact(spec: ArtifactSpec, payload: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A folder of Artifacts, each named after its release."""
+    """A directory of Artifacts, each named after its release."""
 
-    folder: Path
+    directory: Path
 
     def add(self, name: str, content: bytes) -> Path:
         """Put an Artifact there."""
-        path = self.folder / f"{name}.mender"
+        path = self.directory / f"{name}.mender"
         path.write_bytes(content)
         return path
 
     def path(self, name: str) -> Path:
         """Where a release's Artifact is."""
-        return self.folder / f"{name}.mender"
+        return self.directory / f"{name}.mender"
 
     def content(self, name: str) -> bytes:
         """A release's Artifact."""
         return self.path(name).read_bytes()
 
 
-def make_stage(folder: Path) -> Stage:
+def make_stage(directory: Path) -> Stage:
     """A stage with the release that most worlds install."""
-    stage = Stage(folder)
+    stage = Stage(directory)
     stage.add("release-2", build_artifact(rootfs_image("release-2", ("board",)), b"an image " * 100))
     return stage

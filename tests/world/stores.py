@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import PurePath
 
-from mender_client.core.document import decode_record, encode_record
 from mender_client.core.model import LogMessage
 from mender_client.core.record import Record
+from mender_client.core.state_document import decode_record, encode_record
 from mender_client.errors import BusyError
 
 from .clock import WorldClock

@@ -3,8 +3,8 @@
     python tools/soak                                   30 minutes or 500 deployments, whatever comes first
     python tools/soak --minutes 2 --seed 7
 
-The devices are folders, the client is the installed program, the server is the dev server over TLS on 127.0.0.1. Exit
-code 1: something was lost, doubled, stuck, showed a traceback or can't be explained; its logs are kept.
+The devices are directories, the client is the installed program, the server is the dev server over TLS on 127.0.0.1.
+Exit code 1: something was lost, doubled, stuck, showed a traceback or can't be explained; its logs are kept.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun = time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)  # whichever ends it, the devices are switched off
-    with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
-        kinds, missing = _possible_kinds(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as directory:
+        kinds, missing = _possible_kinds(Path(directory))
         lanes = [
-            Lane(Path(folder) / str(number), number=number, seed=options.seed, kinds=kinds, keep=options.keep)
+            Lane(Path(directory) / str(number), number=number, seed=options.seed, kinds=kinds, keep=options.keep)
             for number in range(options.devices)
         ]
         try:
@@ -73,10 +73,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _possible_kinds(folder: Path) -> tuple[dict[str, int], dict[str, str]]:
+def _possible_kinds(directory: Path) -> tuple[dict[str, int], dict[str, str]]:
     """The faults that can be made here with their weights, and the others with the reason."""
     missing: dict[str, str] = {}
-    probe = folder / "probe"
+    probe = directory / "probe"
     probe.mkdir(mode=0o700)
     try:
         set_unwritable(probe, is_unwritable=True)

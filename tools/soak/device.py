@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mender_client.devserver import DevServer
+from mender_devserver import DevServer
 from program.stage import PROGRAM, Device
 
 DISK_KIB = 4096
@@ -46,18 +46,18 @@ class System:
 
 
 class SoakDevice:
-    """A device below a folder, whose programs are looked after by ``tick``.
+    """A device below a directory, whose programs are looked after by ``tick``.
 
     Args:
-        folder: where it lies, with its logs beside it.
+        directory: where it lies, with its logs beside it.
         server: the server that it talks to.
-        is_small_disk: let its data folder be a small file system of its own, which can be full.
+        is_small_disk: let its data directory be a small file system of its own, which can be full.
     """
 
-    def __init__(self, folder: Path, server: DevServer, *, is_small_disk: bool) -> None:
-        self.device = Device(folder / "device", server)
+    def __init__(self, directory: Path, server: DevServer, *, is_small_disk: bool) -> None:
+        self.device = Device(directory / "device", server)
         self.root, self.data = self.device.root, self.device.data
-        self.log = folder / "device.log"
+        self.log = directory / "device.log"
         self.exits: list[int] = []
         self._is_mounted = False
         self._daemon: subprocess.Popen[bytes] | None = None
@@ -207,7 +207,7 @@ class SoakDevice:
         (self.root / "reboot").unlink(missing_ok=True)
 
     def _processes(self) -> list[int]:
-        """Whatever runs for this device: its folder is in the arguments or in the environment."""
+        """Whatever runs for this device: its directory is in the arguments or in the environment."""
         root = str(self.root).encode()
         pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid())
         texts = ((pid, _of(pid, "cmdline") + _of(pid, "environ")) for pid in pids)
@@ -232,12 +232,12 @@ class SoakDevice:
         """Take the ballast away."""
         (self.data / "ballast").unlink(missing_ok=True)
 
-    def lock_folder(self) -> None:
-        """Let nothing be made, renamed or removed in the data folder."""
+    def lock_directory(self) -> None:
+        """Let nothing be made, renamed or removed in the data directory."""
         set_unwritable(self.data, is_unwritable=True)
 
-    def unlock_folder(self) -> None:
-        """Let the data folder be written again."""
+    def unlock_directory(self) -> None:
+        """Let the data directory be written again."""
         set_unwritable(self.data, is_unwritable=False)
 
     # -- ends -------------------------------------------------------------------------------------------------
@@ -265,29 +265,29 @@ def _of(pid: int, what: str) -> bytes:
         return b""  # it has ended, or isn't ours
 
 
-def mount_small_disk(folder: Path) -> None:
+def mount_small_disk(directory: Path) -> None:
     """Mount a small file system in memory.
 
     Raises:
         OSError: that isn't allowed here.
     """
-    argv = ["mount", "-t", "tmpfs", "-o", f"size={DISK_KIB}k,mode=0700", "tmpfs", str(folder)]
+    argv = ["mount", "-t", "tmpfs", "-o", f"size={DISK_KIB}k,mode=0700", "tmpfs", str(directory)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise OSError(done.stderr.strip())
 
 
-def set_unwritable(folder: Path, *, is_unwritable: bool) -> None:
-    """Forbid changes of a folder to everybody, root too where the file system can.
+def set_unwritable(directory: Path, *, is_unwritable: bool) -> None:
+    """Forbid changes of a directory to everybody, root too where the file system can.
 
     Raises:
         OSError: it can't be done here.
     """
     if os.geteuid() != 0:
-        folder.chmod(0o500 if is_unwritable else 0o700)
+        directory.chmod(0o500 if is_unwritable else 0o700)
         return
     if not shutil.which("chattr"):
         raise OSError("there is no chattr")
-    done = subprocess.run(["chattr", "+i" if is_unwritable else "-i", str(folder)], capture_output=True, check=False)
+    done = subprocess.run(["chattr", "+i" if is_unwritable else "-i", str(directory)], capture_output=True, check=False)
     if done.returncode != 0:
         raise OSError(done.stderr.decode().strip())

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
-from mender_client.devserver import Fault
-from mender_client.devserver.faults import Kind
+from mender_devserver import Fault
+from mender_devserver.faults import Kind
 
 MARK = "X-Soak"
 """The header by which an answer's fault is counted under its name when it happens."""
@@ -32,7 +32,7 @@ OUTAGES = "server: away for some seconds"
 KILLS = "device: client killed (SIGKILL)"
 POWER = "device: power cut (SIGKILL of everything)"
 FULL = "device: disk full for a moment"
-UNWRITABLE = "device: data folder unwritable for a moment"
+UNWRITABLE = "device: data directory unwritable for a moment"
 GARBAGE = "device: journal replaced by garbage"
 
 WEIGHTS = {

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mender_client.devserver import DevServer, Event
+from mender_devserver import DevServer, Event
 from program.stage import DEVICE_TYPE, make_artifact
 from soak.device import SoakDevice
 from soak.faults import (
@@ -81,22 +81,22 @@ class Lane:
     """Carries deployments out, one after the other.
 
     Args:
-        folder: for the server, the device and its logs.
+        directory: for the server, the device and its logs.
         number: which lane it is; with the seed it decides what is drawn.
         seed: of the whole soak.
         kinds: the faults that can happen here, with their weights.
         keep: where the files of a deployment go that can't be explained.
     """
 
-    def __init__(self, folder: Path, *, number: int, seed: int, kinds: dict[str, int], keep: Path) -> None:
+    def __init__(self, directory: Path, *, number: int, seed: int, kinds: dict[str, int], keep: Path) -> None:
         self.tally = Tally()
-        self._folder, self._number, self._seed, self._kinds, self._keep = folder, number, seed, kinds, keep
+        self._directory, self._number, self._seed, self._kinds, self._keep = directory, number, seed, kinds, keep
         self._rng = random.Random(f"{seed}/{number}")
-        folder.mkdir(parents=True)
-        self._server = DevServer(folder / "server")
+        directory.mkdir(parents=True)
+        self._server = DevServer(directory / "server")
         self._server.start()
         self._server.subscribe(self._hear)
-        self._device = SoakDevice(folder, self._server, is_small_disk=FULL in kinds)
+        self._device = SoakDevice(directory, self._server, is_small_disk=FULL in kinds)
         self._bytes = self._upload()
         self._ends: dict[str, str] = {}
         self._heard: dict[str, list[str]] = {}
@@ -111,7 +111,7 @@ class Lane:
         for name, size in zip(names, sizes, strict=True):
             device_type = "another" if name in ("other", "posing") else DEVICE_TYPE
             payload = f"{name}\n".encode() + self._rng.randbytes(size)
-            path = make_artifact(self._folder / f"{name}.mender", name, device_type=device_type, payload=payload)
+            path = make_artifact(self._directory / f"{name}.mender", name, device_type=device_type, payload=payload)
             if name == "broken":
                 content = bytearray(path.read_bytes())
                 content[len(content) // 2] ^= 1
@@ -234,7 +234,7 @@ class Lane:
             begin, end = {
                 OUTAGES: (self._server.stop, self._server.start),
                 FULL: (device.fill_disk, device.free_disk),
-                UNWRITABLE: (device.lock_folder, device.unlock_folder),
+                UNWRITABLE: (device.lock_directory, device.unlock_directory),
             }[blow.kind]
             begin()
             self._until.append((now + blow.for_s, end))
@@ -268,11 +268,11 @@ class Lane:
         return self._device.log.stat().st_size if self._device.log.exists() else 0
 
     def _said(self, start: int) -> str:
-        hands = self._device.data / "sub-updater.log"
+        process = self._device.data / "sub-updater.log"
         with self._device.log.open("rb") as file:
             file.seek(start)
             said = file.read()
-        return (said + (hands.read_bytes() if hands.exists() else b"")).decode("utf-8", "replace")
+        return (said + (process.read_bytes() if process.exists() else b"")).decode("utf-8", "replace")
 
     def _count(self, deployment: str, case: Case, took: float) -> None:
         tally = self.tally
@@ -292,8 +292,8 @@ class Lane:
 
     def _keep_evidence(self, deployment: str, case: Case, found: list[tuple[str, str]]) -> str:
         where = f"seed {self._seed}, device {self._number}, deployment {self.tally.deployments} ({deployment})"
-        folder = self._keep / f"{self._seed}-{self._number}-{self.tally.deployments}"
-        shutil.copytree(self._device.root, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.mender*"))
+        directory = self._keep / f"{self._seed}-{self._number}-{self.tally.deployments}"
+        shutil.copytree(self._device.root, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.mender*"))
         story = [
             where,
             *(f"{kind}: {text}" for kind, text in found),
@@ -305,7 +305,7 @@ class Lane:
             f"journal: {json.dumps(self._device.journal)}",
             case.said,
         ]
-        (folder / "story.txt").write_text("\n".join(story) + "\n")
+        (directory / "story.txt").write_text("\n".join(story) + "\n")
         return f"{where}: " + "; ".join(f"{kind}: {text}" for kind, text in found)
 
     def last_look(self) -> list[str]:

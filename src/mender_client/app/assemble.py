@@ -17,23 +17,23 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mender_client import __version__
+from mender_client.client.agent import Agent, Parts
 from mender_client.client.auth import Session
-from mender_client.client.client import Client, Parts
 from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader, DownloadPolicy
-from mender_client.client.guard import IdentityGuard
+from mender_client.client.engine import Engine
+from mender_client.client.identity_guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
 from mender_client.client.outbox import Outbox
 from mender_client.client.pace import PaceLimits
+from mender_client.client.status_tracker import StatusTracker
 from mender_client.client.stream import Progress
-from mender_client.client.update import Updater
-from mender_client.client.witness import Witness
 from mender_client.core.ports import Device, Installer
 from mender_client.core.schedule import Schedule
-from mender_client.installers.handover import HandOver, HandOverSettings
+from mender_client.installers.sub_updater import HandOver, HandOverSettings
 from mender_client.system.backend import choose_backend
 from mender_client.system.clock import SystemClock
-from mender_client.system.clockevidence import ClockWitness
+from mender_client.system.clockevidence import ClockCheck
 from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice
 from mender_client.system.digest import choose_digest
@@ -41,14 +41,14 @@ from mender_client.system.files import LockFile
 from mender_client.system.http import HttpTransport, Timeouts
 from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses
-from mender_client.system.store import ArtifactFolder
+from mender_client.system.store import ArtifactDirectory
 from mender_client.system.tls import TlsSettings
 from mender_client.system.trust import Trust
 
 from .config import Config
 from .devicekey import device_key
+from .observers import Observers
 from .paths import Paths
-from .watch import Watch
 
 if TYPE_CHECKING:
     from mender_client.core.ports import KeyStore
@@ -63,9 +63,9 @@ def _warn_of_plain_http(server_urls: Sequence[str]) -> None:
         if not url.startswith("http:"):
             continue
         # imported where there is no TLS: every other device does without the memory
-        from mender_client.core.inward import is_inward
+        from mender_client.core.internal_address import is_internal_address
 
-        if not is_inward(urlsplit(url).hostname or ""):
+        if not is_internal_address(urlsplit(url).hostname or ""):
             _logger.warning(
                 "%s is reached without TLS: whoever stands between can read the token and answer as the server; "
                 "use an https address",
@@ -79,7 +79,7 @@ class World:
 
     clock: SystemClock
     transport: HttpTransport
-    clock_witness: ClockWitness
+    clock_check: ClockCheck
     session: Session
     inventory: InventorySender
     deployments: Deployments
@@ -89,9 +89,9 @@ class World:
     lock: LockFile
     device: Device
     installer: Installer
-    updater: Updater
-    client: Client
-    witness: Witness
+    engine: Engine
+    client: Agent
+    tracker: StatusTracker
     verify_keys: VerifyKeys | None
 
     def close(self) -> None:
@@ -112,21 +112,21 @@ def verify_keys(config: Config, paths: Paths) -> VerifyKeys | None:
     return VerifyKeys(config.artifact_verify_setting, files, choose_backend())
 
 
-def scripted_device(config: Config, paths: Paths, clock: SystemClock, watch: Watch) -> ScriptedDevice:
+def scripted_device(config: Config, paths: Paths, clock: SystemClock, observers: Observers) -> ScriptedDevice:
     """The device as its scripts and files describe it."""
 
     def is_stopping() -> bool:
-        watch.alive()  # a script has a time limit: while one runs nothing hangs
+        observers.alive()  # a script has a time limit: while one runs nothing hangs
         return clock.is_stopping
 
     type_file = config.device_type_file
     return ScriptedDevice(
         identity_script=paths.identity_script,
         identity_format=config.identity_format,
-        inventory_folder=paths.inventory_folder,
+        inventory_directory=paths.inventory_directory,
         device_type_file=paths.below_root(type_file) if type_file else paths.device_type,
         artifact_info_file=paths.artifact_info,
-        find_fault=Trust.below(paths.root).fault,
+        find_problem=Trust.below(paths.root).permission_problem,
         is_stopping=is_stopping,
     )
 
@@ -141,7 +141,7 @@ def assemble(
     progressed: Callable[[Progress], None] | None = None,
     device: Device | None = None,
     installer: Callable[[LockFile], Installer] | None = None,
-    watch: Watch | None = None,
+    observers: Observers | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> World:
     """Build everything that talks to the server.
@@ -164,19 +164,19 @@ def assemble(
     if config.skip_verify:
         _logger.warning("SkipVerify is set: every server is trusted, and whoever stands between can install anything")
     _warn_of_plain_http(config.server_urls)
-    watch = watch or Watch()
-    clock = SystemClock(watch.alive, beat_seconds=watch.beat_seconds)
-    witness = Witness(clock, watch.observers, watch.situation)
+    observers = observers or Observers()
+    clock = SystemClock(observers.alive, beat_seconds=observers.beat_seconds)
+    tracker = StatusTracker(clock, observers.members, observers.client_status)
     user_agent = f"mender-python-client/{__version__}"
-    clock_witness = ClockWitness([paths.journal, paths.key, paths.artifact_info])
+    clock_check = ClockCheck([paths.journal, paths.key, paths.artifact_info])
     transport = HttpTransport(
         tls=_tls(config, paths),
         user_agent=user_agent,
         timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
-        witness=clock_witness,
+        clock_check=clock_check,
         proxies=_proxies(environment),
     )
-    device = device or scripted_device(config, paths, clock, watch)
+    device = device or scripted_device(config, paths, clock, observers)
     journal = journal or JsonJournal(paths.journal)
     keys = key or device_key(config, paths)
     session = Session(
@@ -187,13 +187,13 @@ def assemble(
         guard=IdentityGuard(journal=journal, keys=keys),
         server_urls=config.server_urls,
         tenant_token=config.tenant_token,
-        witness=witness,
+        tracker=tracker,
     )
     inventory = InventorySender(session=session, clock=clock, device=device, version=__version__)
     deployments = Deployments(session=session, clock=clock)
     lock = LockFile(paths.update_lock)
     log = _deployment_log(config, paths)
-    store = ArtifactFolder(paths.artifact)
+    store = ArtifactDirectory(paths.artifact)
     outbox = Outbox(journal=journal, deployments=deployments, log=log)
     artifact_keys = verify_keys(config, paths)
     downloader = Downloader(
@@ -213,12 +213,12 @@ def assemble(
             check_signature=artifact_keys,
         ),
         random=random.random,
-        witness=witness,
+        tracker=tracker,
         progressed=progressed,
         new_digest=choose_digest(),
     )
     applied_by = installer(lock) if installer is not None else _hand_over(config, paths, lock)
-    updater = Updater(
+    engine = Engine(
         clock=clock,
         device=device,
         journal=journal,
@@ -228,7 +228,7 @@ def assemble(
         store=store,
         installer=applied_by,
         log=log,
-        witness=witness,
+        tracker=tracker,
     )
     parts = Parts(
         clock=clock,
@@ -238,8 +238,8 @@ def assemble(
         session=session,
         inventory=inventory,
         outbox=outbox,
-        updater=updater,
-        witness=witness,
+        engine=engine,
+        tracker=tracker,
         random=random.random,
     )
     schedule = Schedule.every(
@@ -247,11 +247,11 @@ def assemble(
         poll_seconds=config.update_poll_seconds,
         retry_seconds=config.retry_poll_seconds,
     )
-    client = Client(parts, schedule, sub_updater_timeout_seconds=config.sub_updater_timeout_seconds)
+    client = Agent(parts, schedule, sub_updater_timeout_seconds=config.sub_updater_timeout_seconds)
     return World(
         clock=clock,
         transport=transport,
-        clock_witness=clock_witness,
+        clock_check=clock_check,
         session=session,
         inventory=inventory,
         deployments=deployments,
@@ -261,9 +261,9 @@ def assemble(
         lock=lock,
         device=device,
         installer=applied_by,
-        updater=updater,
+        engine=engine,
         client=client,
-        witness=witness,
+        tracker=tracker,
         verify_keys=artifact_keys,
     )
 
@@ -294,8 +294,8 @@ def _proxies(environment: Mapping[str, str]) -> Proxies | None:
 
 
 def _deployment_log(config: Config, paths: Paths) -> DeploymentLogFile:
-    folder = paths.below_root(config.update_log_path) if config.update_log_path else paths.data
-    log = DeploymentLogFile(folder / "deployment.log", paths.sub_updater_log)
+    directory = paths.below_root(config.update_log_path) if config.update_log_path else paths.data
+    log = DeploymentLogFile(directory / "deployment.log", paths.sub_updater_log)
     logger = logging.getLogger("mender_client")
     for handler in logger.handlers:
         handler.addFilter(log.tag)
@@ -318,7 +318,7 @@ def _hand_over(config: Config, paths: Paths, lock: LockFile) -> HandOver:
         settings,
         lock=lock,
         processes=SystemProcesses(paths.sub_updater_log),
-        find_fault=Trust.below(paths.root).program_fault,
+        find_problem=Trust.below(paths.root).program_problem,
     )
 
 

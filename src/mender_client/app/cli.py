@@ -57,9 +57,9 @@ def _common_options(*, is_default: bool) -> _Parser:
     options = _Parser(add_help=False, argument_default=None if is_default else argparse.SUPPRESS)
     add = options.add_argument_group("common options").add_argument
     add("-c", "--config", metavar="FILE", help="main configuration (default: /etc/mender/mender.conf)")
-    add("--fallback-config", metavar="FILE", help="fallback configuration (default: mender.conf in the data folder)")
-    add("-d", "--data", metavar="DIR", help="data folder (default: /var/lib/mender)")
-    add("--root", metavar="DIR", help="folder that every path lies below; for tests, containers and images")
+    add("--fallback-config", metavar="FILE", help="fallback configuration (default: mender.conf in the data directory)")
+    add("-d", "--data", metavar="DIR", help="data directory (default: /var/lib/mender)")
+    add("--root", metavar="DIR", help="directory that every path lies below; for tests, containers and images")
     add("-l", "--log-level", metavar="LEVEL", type=_log_level, help="debug, info, warning, error or critical")
     add("-L", "--log-file", metavar="FILE", help="log to this file instead of standard error")
     add("--log-format", metavar="FORMAT", choices=("text", "json"), help="text (default) or json, one object a line")

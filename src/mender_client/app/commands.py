@@ -120,14 +120,14 @@ def _load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, 
     import logging
 
     from .config import load_config
-    from .guard import check_configuration_files, check_files
-    from .inheritance import shed_inheritance
+    from .file_checks import check_configuration_files, check_files
     from .lean import load_urllib3
     from .logs import set_up_logging
+    from .startup import reset_inherited_state
 
     load_urllib3()  # before anything imports it
     check_configuration_files(paths)
-    shed_inheritance()
+    reset_inherited_state()
     loaded = load_config(paths.config, paths.fallback_config, is_server_needed=is_server_needed)
     set_up_logging(
         level=options.log_level or loaded.config.daemon_log_level,
@@ -149,18 +149,18 @@ def _passphrase(options: argparse.Namespace, paths: Paths) -> Passphrase:
 def _daemon(options: argparse.Namespace) -> ExitCode:
     import os
 
-    for name in ("log_file", "metrics_file"):  # the daemon changes its folder
+    for name in ("log_file", "metrics_file"):  # the daemon changes its directory
         path = getattr(options, name)
         setattr(options, name, os.path.abspath(path) if path else None)
     config, paths = _start(options, is_daemon=True)
     from .daemon import run_daemon
-    from .watch import make_watch
+    from .observers import make_observers
 
     return run_daemon(
         config,
         paths,
         load=lambda: _load(options, paths, is_server_needed=True, is_daemon=True),
-        make_watch=lambda: make_watch(paths, os.environ, pid=os.getpid(), metrics_file=options.metrics_file),
+        make_observers=lambda: make_observers(paths, os.environ, pid=os.getpid(), metrics_file=options.metrics_file),
         is_new_key_wanted=options.forcebootstrap,
         is_watched=options.log_file is None and sys.stderr.isatty(),
         passphrase=_passphrase(options, paths),
@@ -170,11 +170,11 @@ def _daemon(options: argparse.Namespace) -> ExitCode:
 def _bootstrap(options: argparse.Namespace) -> ExitCode:
     config, paths = _start(options, is_server_needed=False)
     from mender_client.core.devicekey import KeyType, fingerprint, key_type
-    from mender_client.system.files import DaemonLock, make_folder
+    from mender_client.system.files import DaemonLock, make_directory
 
     from .devicekey import device_key, prepare_key
 
-    make_folder(paths.data)
+    make_directory(paths.data)
     key = device_key(config, paths, _passphrase(options, paths))
     wanted = KeyType(options.key_type) if options.key_type else None
     is_new = prepare_key(key, paths, is_forced=options.forcebootstrap, kind=wanted)
@@ -194,12 +194,12 @@ def _bootstrap(options: argparse.Namespace) -> ExitCode:
 def _setup(options: argparse.Namespace) -> ExitCode:
     from .doctor import give_verdict
     from .logs import set_up_logging
-    from .setup.options import wishes_of
+    from .setup.options import setup_options_of
     from .setup.run import set_up
 
     paths = _paths(options)
     passphrase = _passphrase(options, paths)
-    code = set_up(wishes_of(options), paths, passphrase, is_agreed=options.yes)
+    code = set_up(setup_options_of(options), paths, passphrase, is_agreed=options.yes)
     if code is ExitCode.DONE:  # whatever the verdict says: what was asked for is written
         set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
         give_verdict(paths, passphrase=passphrase)
@@ -261,7 +261,7 @@ def _check(options: argparse.Namespace) -> ExitCode:
 
     current = LockFile(paths.update_lock).read()
     if current is not None:
-        print(f"deployment {current or '(unknown)'} is in the sub-updater's hands; nothing is asked before it is over")
+        print(f"deployment {current or '(unknown)'} is being installed by the sub-updater; no poll until it ends")
         return ExitCode.NOTHING
     if _wake_daemon(paths, signal.SIGUSR1, "polls"):
         return ExitCode.DONE
@@ -341,6 +341,6 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb("doctor", "look for what is wrong with this device, and say what to do", _doctor, _json_option),
     Verb("config", "check, show and explain the configuration", _no_command, _config_commands),
-    Verb("artifact", "look into Artifact files, prove, make and sign them", _no_command, _artifact_commands),
+    Verb("artifact", "look into Artifact files, verify, make and sign them", _no_command, _artifact_commands),
 )
 """Every command, in the order of the help."""

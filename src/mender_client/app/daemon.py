@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mender_client import __version__
+from mender_client.core.client_status import STOPPED, ClientStatus
 from mender_client.core.ports import KeyStore
-from mender_client.core.situation import STOPPED, Situation
 from mender_client.errors import ConfigError, Interrupted, MenderError
-from mender_client.system.files import DaemonLock, make_folder, remove_stale_files
+from mender_client.system.files import DaemonLock, make_directory, remove_stale_files
 from mender_client.system.http import Timeouts
 from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.trust import Trust
@@ -25,8 +25,8 @@ from .config import Config
 from .devicekey import device_key, prepare_key
 from .exitcodes import ExitCode
 from .logs import kept_on_failure, reopen_log_files
+from .observers import Observers
 from .paths import Paths
-from .watch import Watch
 
 if TYPE_CHECKING:
     from .progress import ProgressBar
@@ -39,7 +39,7 @@ def run_daemon(
     paths: Paths,
     *,
     load: Callable[[], Config],
-    make_watch: Callable[[], Watch],
+    make_observers: Callable[[], Observers],
     is_new_key_wanted: bool,
     is_watched: bool = False,
     passphrase: Passphrase = no_passphrase,
@@ -60,7 +60,7 @@ def run_daemon(
     """
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # whoever sees our lock may signal; all is due at the start anyway
-    make_folder(paths.data)
+    make_directory(paths.data)
     lock = DaemonLock(paths.daemon_lock)
     lock.acquire()
     try:
@@ -69,25 +69,25 @@ def run_daemon(
         key = device_key(config, paths, passphrase)
         if prepare_key(key, paths, is_forced=is_new_key_wanted):
             _logger.info("made a new device key: %s", key.location)
-        watch = make_watch()
-        _check_watchdog(watch, config)
+        observers = make_observers()
+        _check_watchdog(observers, config)
         progressed = _progress_bar() if is_watched else None
 
-        def make_world(config: Config, key: KeyStore, situation: Situation) -> World:
-            world = assemble(config, paths, key=key, progressed=progressed, watch=watch.knowing(situation))
+        def make_world(config: Config, key: KeyStore, client_status: ClientStatus) -> World:
+            world = assemble(config, paths, key=key, progressed=progressed, observers=observers.knowing(client_status))
             if world.verify_keys is not None:
                 world.verify_keys.load()
             return world
 
-        def make_anew(situation: Situation) -> World:
+        def make_anew(client_status: ClientStatus) -> World:
             config = load()
             key = device_key(config, paths, passphrase)
             prepare_key(key, paths)
-            return make_world(config, key, situation)
+            return make_world(config, key, client_status)
 
-        world = make_world(config, key, watch.situation)
+        world = make_world(config, key, observers.client_status)
         os.chdir("/")
-        daemon = _Daemon(world, make_anew, watch)
+        daemon = _Daemon(world, make_anew, observers)
         with _signals(daemon):
             _logger.info("mender-python-client %s started, server %s", __version__, config.server_urls[0])
             daemon.run()
@@ -109,18 +109,18 @@ def _check_scripts(paths: Paths) -> None:
         (paths.identity_script, "there is no identity"),
         (paths.sub_updater, "no update can be installed"),
     ):
-        if fault := trust.program_fault(script):
+        if fault := trust.program_problem(script):
             _logger.warning("%s: %s until this is mended", fault, purpose)
 
 
-def _check_watchdog(watch: Watch, config: Config) -> None:
+def _check_watchdog(observers: Observers, config: Config) -> None:
     """A service manager that is less patient than we are would take a slow server for a hang."""
     longest = max(Timeouts().total, config.download_stall_seconds)
-    if 0 < 2 * watch.beat_seconds <= longest:
+    if 0 < 2 * observers.beat_seconds <= longest:
         _logger.warning(
             "the service manager restarts this client when it hears nothing for %g s, but a request may take %g s: "
             "set WatchdogSec= to more than that",
-            2 * watch.beat_seconds,
+            2 * observers.beat_seconds,
             longest,
         )
 
@@ -130,14 +130,14 @@ class _Daemon:
 
     Args:
         world: the first.
-        make_anew: makes the next; it goes on from the situation that it is given.
+        make_anew: makes the next; it goes on from the client status that it is given.
         watch: who looks on.
     """
 
-    def __init__(self, world: World, make_anew: Callable[[Situation], World], watch: Watch) -> None:
+    def __init__(self, world: World, make_anew: Callable[[ClientStatus], World], observers: Observers) -> None:
         self._world = world
         self._make_anew = make_anew
-        self._notifier = watch.notifier
+        self._notifier = observers.notifier
         self._is_stopping = False
         self._is_reload_wanted = False
 
@@ -164,7 +164,7 @@ class _Daemon:
                     self._reload()
         except Interrupted:
             pass
-        self._world.witness.does(STOPPED)
+        self._world.tracker.does(STOPPED)
         _logger.info("stopped")
 
     def _reload(self) -> None:
@@ -174,7 +174,7 @@ class _Daemon:
             self._notifier.reloading()
         try:
             with kept_on_failure():
-                world = self._make_anew(self._world.witness.situation)
+                world = self._make_anew(self._world.tracker.client_status)
         except MenderError as error:
             reopen_log_files()
             for problem in error.problems if isinstance(error, ConfigError) else (str(error),):
@@ -185,7 +185,7 @@ class _Daemon:
             old.close()
             del old
             gc.collect()  # the old world's parts hold each other; at rest nothing else would look for them
-            _logger.info("the configuration is read again; command line and data folder stay as they are")
+            _logger.info("the configuration is read again; command line and data directory stay as they are")
         if self._notifier is not None:
             self._notifier.ready()
 

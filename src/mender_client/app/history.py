@@ -11,8 +11,8 @@ from mender_client.core.wire import printable
 from mender_client.system.journal import JsonJournal
 
 from .exitcodes import ExitCode
+from .formatting import amount, clock_time
 from .paths import Paths
-from .words import amount, clock_time
 
 
 def show_history(paths: Paths, *, is_json: bool) -> ExitCode:

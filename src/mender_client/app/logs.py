@@ -29,7 +29,7 @@ LEVELS = {
     "panic": logging.CRITICAL,
     "critical": logging.CRITICAL,
 }
-"""The level names of the field's clients, and what they mean here."""
+"""The level names of other Mender clients, and what they mean here."""
 
 SYSLOG_SOCKET = Path("/dev/log")
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}

@@ -75,7 +75,7 @@ def check_secret_file(name: str, file: Path, paths: Paths) -> None:
         ConfigError: another user could have written it.
     """
     trust = Trust.below(paths.root)
-    if fault := trust.fault(file):
+    if fault := trust.permission_problem(file):
         raise ConfigError([f"{name}: another user could change it: {fault}"])
     if exposure := trust.exposure(file):
         _logger.warning("%s: another user can read this secret: %s", name, exposure)

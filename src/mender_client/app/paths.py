@@ -9,13 +9,13 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The files and folders of the contract; see ``docs/reference/files.md``.
+    """The files and directories of the contract; see ``docs/reference/files.md``.
 
     Args:
         root: what stands in front of every path; ``/`` on a device.
         config: the main configuration file.
         fallback_config: the fallback configuration file.
-        data: the data folder; it must survive a root file system update.
+        data: the data directory; it must survive a root file system update.
     """
 
     root: Path
@@ -37,12 +37,12 @@ class Paths:
         Every path moves below the root, a given one too, unless it already lies there.
         """
         base = Path("/" + os.path.abspath(root or "/").lstrip("/"))  # POSIX lets two slashes be another root
-        data_folder = _below(base, data or "/var/lib/mender")
+        data_directory = _below(base, data or "/var/lib/mender")
         return cls(
             root=base,
             config=_below(base, config or "/etc/mender/mender.conf"),
-            fallback_config=_below(base, fallback_config) if fallback_config else data_folder / "mender.conf",
-            data=data_folder,
+            fallback_config=_below(base, fallback_config) if fallback_config else data_directory / "mender.conf",
+            data=data_directory,
         )
 
     def below_root(self, path: str) -> Path:
@@ -100,7 +100,7 @@ class Paths:
         return self.below_root("/usr/share/mender/identity/mender-device-identity")
 
     @property
-    def inventory_folder(self) -> Path:
+    def inventory_directory(self) -> Path:
         """Holds the inventory scripts."""
         return self.below_root("/usr/share/mender/inventory")
 

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from mender_client.client.stream import Progress
 
-from .words import amount, clock_time
+from .formatting import amount, clock_time
 
 _DRAWINGS_PER_SECOND = 5
 _BAR_COLUMNS = 30

@@ -12,17 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from mender_client import __version__
+from mender_client.core.client_status import (
+    EXPLANATIONS,
+    HANDED_OVER,
+    STOPPED,
+    WAITING,
+    Authorisation,
+    ClientStatus,
+    headline,
+)
 from mender_client.core.record import Record, Update
-from mender_client.core.situation import EXPLANATIONS, HANDED_OVER, STOPPED, WAITING, Authorisation, Situation, headline
 from mender_client.core.wire import printable
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses
-from mender_client.system.statusfile import read_situation
+from mender_client.system.statusfile import read_client_status
 
 from .exitcodes import ExitCode
+from .formatting import ago, amount
 from .paths import Paths
-from .words import ago, amount
 
 _FOLLOW_SECONDS = 1.0
 _LONGEST_LINE = 4000
@@ -45,7 +53,7 @@ class Status:
         damaged_journals: documents that could not be used and were set aside.
         journal_problem: why the present one can't be used; empty when it can.
         identity_change: how the device asks as something else than what the server accepted; empty when it doesn't.
-        client: what the daemon itself has left about how it stands, see ``core.situation``; None when there is nothing.
+        client: the client status that the daemon wrote last, see ``core.client_status``; None when there is none.
         client_at: when it left that, RFC 3339.
         has_died: it left that, does not run, and never said that it stopped.
     """
@@ -62,7 +70,7 @@ class Status:
     damaged_journals: list[str]
     journal_problem: str
     identity_change: str
-    client: Situation | None
+    client: ClientStatus | None
     client_at: str
     has_died: bool
 
@@ -124,7 +132,7 @@ def look(paths: Paths) -> Status:
     update = record.update
     pid = _sub_updater_pid(lock, update)
     daemon = DaemonLock(paths.daemon_lock).holder()
-    client, client_at = read_situation(paths.status) or (None, "")
+    client, client_at = read_client_status(paths.status) or (None, "")
     activity, since = _activity(record, lock, pid, client, is_daemon_running=daemon is not None)
     last = record.outcomes[-1] if record.outcomes else None
     return Status(
@@ -139,7 +147,7 @@ def look(paths: Paths) -> Status:
             "artifact_name": update.artifact_name,
             "state": update.state.value,
             "since": update.since,
-            "total_bytes": update.promise.total,
+            "total_bytes": update.remote_object.total,
         },
         lock=lock,
         sub_updater_pid=pid,
@@ -165,7 +173,7 @@ def _sub_updater_pid(lock: str | None, update: Update | None) -> int | None:
     if not lock:
         return None
     processes = SystemProcesses(Path("/dev/null"))
-    noted = update.hands if update is not None and update.deployment_id == lock else None
+    noted = update.process if update is not None and update.deployment_id == lock else None
     if noted is not None and processes.is_alive(noted):
         return noted.pid
     found = processes.find("MENDER_DEPLOYMENT_ID", lock)
@@ -173,17 +181,17 @@ def _sub_updater_pid(lock: str | None, update: Update | None) -> int | None:
 
 
 def _activity(
-    record: Record, lock: str | None, pid: int | None, client: Situation | None, *, is_daemon_running: bool
+    record: Record, lock: str | None, pid: int | None, client: ClientStatus | None, *, is_daemon_running: bool
 ) -> tuple[str, str | None]:
     update = record.update
     if lock is not None and record.outcome_of(lock) is not None:
         return "the sub-updater has reported; the server must hear it and the lock must go", None
     if lock is not None:
-        hands = (
+        process = (
             f"it runs (pid {pid})" if pid is not None else "no process of it is to be seen: between two boots, or dead"
         )
         since = update.since if update is not None and update.deployment_id == lock else None
-        return f"waiting for the sub-updater to report and to remove the lock; {hands}", since
+        return f"waiting for the sub-updater to report and to remove the lock; {process}", since
     if update is not None:
         stopped = "" if is_daemon_running else "; goes on when the daemon runs"
         return EXPLANATIONS[update.state] + stopped, update.since
@@ -262,7 +270,7 @@ def _of_lock(status: Status) -> list[tuple[str, str]]:
     return lines
 
 
-def _of_client(client: Situation, now: datetime, *, is_running: bool) -> list[tuple[str, str]]:
+def _of_client(client: ClientStatus, now: datetime, *, is_running: bool) -> list[tuple[str, str]]:
     """What only the daemon knows."""
     lines = []
     if is_running and client.next_poll:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from mender_client.core.client_status import Authorisation
 from mender_client.core.model import Identity, Token
 from mender_client.core.ports import Clock, Device, KeyStore, Transport
-from mender_client.core.situation import Authorisation
 from mender_client.core.wire import Reply, Request, build_auth_body, build_auth_request, parse_auth_reply
 from mender_client.errors import NetworkError, NotAcceptedError, ServerError, UnauthorizedError
 
-from .guard import IdentityGuard
-from .witness import Witness
+from .identity_guard import IdentityGuard
+from .status_tracker import StatusTracker
 
 _logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Session:
         guard: IdentityGuard,
         server_urls: Sequence[str],
         tenant_token: str = "",
-        witness: Witness,
+        tracker: StatusTracker,
     ) -> None:
         self._transport = transport
         self._clock = clock
@@ -51,7 +51,7 @@ class Session:
         self._guard = guard
         self._server_urls = tuple(server_urls)
         self._tenant_token = tenant_token
-        self._witness = witness
+        self._tracker = tracker
         self._token: Token | None = None
         self._failed_url = ""
         self._is_waiting_announced = False
@@ -71,7 +71,7 @@ class Session:
             self._token = self._ask_servers()
             self.tokens_received += 1
             self._is_waiting_announced = False
-            self._witness.note(lambda one, now: one.judged(Authorisation.ACCEPTED, now))
+            self._tracker.note(lambda one, now: one.judged(Authorisation.ACCEPTED, now))
             _logger.info("authorised by %s", self._token.server_url)
         return self._token
 
@@ -106,14 +106,14 @@ class Session:
             ) from error
 
     def _exchange(self, server_url: str, request: Request) -> Reply:
-        self._witness.alive()
+        self._tracker.alive()
         reply = self._transport.send(request)
-        self._witness.note(lambda one, now: one.contacted(server_url, now))
+        self._tracker.note(lambda one, now: one.contacted(server_url, now))
         return reply
 
     def _announce_waiting(self, server_url: str) -> None:
         """Say once that somebody has to act; a device may wait for days."""
-        self._witness.note(lambda one, now: one.judged(Authorisation.WAITING, now))
+        self._tracker.note(lambda one, now: one.judged(Authorisation.WAITING, now))
         if not self._is_waiting_announced:
             _logger.info("%s has not accepted this device; waiting until somebody accepts it there", server_url)
             self._is_waiting_announced = True

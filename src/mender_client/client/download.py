@@ -1,7 +1,7 @@
-"""Download and prove in one pass: the Artifact reader pulls the bytes through while they go to disk.
+"""Download and verify in one pass: the Artifact reader pulls the bytes through while they go to disk.
 
 So a wrong device type, a missing signature or a bad manifest is refused after the header, before the gigabyte. After
-a restart the bytes on disk are read again, to prove them, and never fetched again.
+a restart the bytes on disk are read again, to verify them, and never fetched again.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from mender_client.core.model import Deployment, Link, Provides
 from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile, Transport
-from mender_client.core.resume import Promise
+from mender_client.core.resume import RemoteObject
 from mender_client.errors import ArtifactError, StorageError
 
 from .pace import PaceLimits
-from .stream import ArtifactStream, Progress, RenewableLink, StartOverError, StreamHooks, Tries
-from .witness import Witness
+from .status_tracker import StatusTracker
+from .stream import ArtifactStream, Progress, RenewableLink, RetryBudget, StartOverError, StreamHooks
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import Header, NewDigest, SignatureCheck
@@ -50,7 +50,7 @@ class DownloadPolicy:
 
 
 class Downloader:
-    """Brings Artifacts onto the device, whole and proven.
+    """Brings Artifacts onto the device, verified.
 
     Args:
         transport: fetches.
@@ -73,7 +73,7 @@ class Downloader:
         journal: Journal,
         policy: DownloadPolicy,
         random: Callable[[], float],
-        witness: Witness,
+        tracker: StatusTracker,
         progressed: Callable[[Progress], None] | None = None,
         new_digest: NewDigest | None = None,
     ) -> None:
@@ -83,7 +83,7 @@ class Downloader:
         self._journal = journal
         self._policy = policy
         self._random = random
-        self._witness = witness
+        self._tracker = tracker
         self._deployment_id = ""
         self._received = 0
         self._kept = 0
@@ -95,14 +95,14 @@ class Downloader:
         return (self._received, self._kept) if deployment_id == self._deployment_id else (0, 0)
 
     def fetch(self, deployment: Deployment, provides: Provides, fresh_link: Callable[[], Link]) -> None:
-        """Fetch the Artifact of a deployment, prove it and give it its final name.
+        """Fetch the Artifact of a deployment, verify it and give it its final name.
 
         Args:
             deployment: what to fetch.
             provides: what the Artifact's depends are held against.
             fresh_link: asks the server for a link that works again.
 
-        Afterwards ``ArtifactStore.artifact`` is whole, proven and durable.
+        Afterwards ``ArtifactStore.artifact`` is whole, verified and durable.
 
         Raises:
             ArtifactError: the Artifact is broken, not for this device or not signed as it must be.
@@ -114,7 +114,7 @@ class Downloader:
         if is_first:
             self._deployment_id, self._received, self._kept = deployment.id, 0, 0
         received_before = self._received
-        tries = Tries(
+        retries = RetryBudget(
             self._clock,
             limit=self._policy.tries_without_progress,
             longest_wait_seconds=self._policy.longest_wait_seconds,
@@ -123,40 +123,42 @@ class Downloader:
         link = RenewableLink(deployment.link, fresh_link)
         partial = self._store.open_partial()
         try:
-            promise = self._known_promise(deployment)
-            if promise is None:
+            remote_object = self._known_object(deployment)
+            if remote_object is None:
                 partial.restart()
-            while not self._prove(deployment, provides, self._stream(deployment, link, partial, promise, tries), tries):
+            while not self._verify(
+                deployment, provides, self._stream(deployment, link, partial, remote_object, retries), retries
+            ):
                 partial.restart()
-                promise = None
-            self._witness.alive()
+                remote_object = None
+            self._tracker.alive()
             partial.sync()
         finally:
             partial.close()
             received, kept = self._received - received_before, self._kept if is_first else 0
-            self._witness.note(lambda one, _: one.fetched(received, kept))
+            self._tracker.note(lambda one, _: one.fetched(received, kept))
         self._store.commit()
 
-    def _known_promise(self, deployment: Deployment) -> Promise | None:
+    def _known_object(self, deployment: Deployment) -> RemoteObject | None:
         """What is known about the object whose bytes are on disk; None when nothing was promised for this one yet."""
         update = self._journal.load().update_of(deployment.id)
-        return None if update is None or update.promise == Promise() else update.promise
+        return None if update is None or update.remote_object == RemoteObject() else update.remote_object
 
     def _stream(
         self,
         deployment: Deployment,
         link: RenewableLink,
         partial: PartialFile,
-        promise: Promise | None,
-        tries: Tries,
+        remote_object: RemoteObject | None,
+        retries: RetryBudget,
     ) -> ArtifactStream:
         shown = self._progressed or _ProgressLog()
         checked_at = 0
         received_before = self._received
 
-        def promised(promise: Promise, left: int | None) -> None:
+        def described(remote_object: RemoteObject, left: int | None) -> None:
             self._check_room(left or 0)
-            self._journal.update(lambda record: record.promised(deployment.id, promise))
+            self._journal.update(lambda record: record.described(deployment.id, remote_object))
 
         def progressed(progress: Progress) -> None:
             nonlocal checked_at
@@ -165,7 +167,7 @@ class Downloader:
                 checked_at = progress.done
             self._received = received_before + progress.done - progress.kept
             self._kept = max(0, progress.kept - received_before)  # the rest came earlier in this life
-            self._witness.downloaded(progress)
+            self._tracker.downloaded(progress)
             shown(progress)
 
         return ArtifactStream(
@@ -173,9 +175,9 @@ class Downloader:
             self._clock,
             link=link,
             partial=partial,
-            promise=promise or Promise(),
-            tries=tries,
-            hooks=StreamHooks(promised=promised, progressed=progressed, alive=self._witness.alive),
+            remote_object=remote_object or RemoteObject(),
+            retries=retries,
+            hooks=StreamHooks(described=described, progressed=progressed, alive=self._tracker.alive),
             pace=self._policy.pace,
         )
 
@@ -184,25 +186,25 @@ class Downloader:
         if free < needed:
             raise StorageError(
                 f"cannot store the Artifact: it needs {needed} bytes ({left} still to come and a reserve of "
-                f"{self._policy.reserve_bytes}), but {free} are free; free some space in the data folder"
+                f"{self._policy.reserve_bytes}), but {free} are free; free some space in the data directory"
             )
 
-    def _prove(self, deployment: Deployment, provides: Provides, stream: ArtifactStream, tries: Tries) -> bool:
+    def _verify(self, deployment: Deployment, provides: Provides, stream: ArtifactStream, retries: RetryBudget) -> bool:
         """Read the Artifact once through; False when the download must begin from zero."""
         try:
             header = self._read(stream, deployment, provides)
         except StartOverError as reason:
-            tries.failed(f"{reason}; it begins from zero")
+            retries.failed(f"{reason}; it begins from zero")
             return False
         except ArtifactError as error:
             if not stream.is_pieced_together:
                 raise
             # the fault may lie in the joint: an earlier life's bytes after a power cut, an object that changed
-            tries.failed(f"{error}; it was put together from pieces and begins from zero")
+            retries.failed(f"{error}; it was put together from pieces and begins from zero")
             return False
         finally:
             stream.close()
-        _logger.info("the Artifact %s is whole and proven (%d bytes)", header.artifact_name, stream.offset)
+        _logger.info("the Artifact %s is verified (%d bytes)", header.artifact_name, stream.offset)
         if self._policy.check_signature is None:
             what = "its signature was not checked" if header.signed else "it is not signed"
             _logger.info("the Artifact is accepted without a signature check: %s, no ArtifactVerifyKey is set", what)

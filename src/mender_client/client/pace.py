@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mender_client.core.ports import Clock
-from mender_client.errors import NetworkError
+from mender_client.errors import ErrorKind, NetworkError
 
 _ANY_SIZE = 1 << 30
 
@@ -71,6 +71,6 @@ class Pace:
             raise NetworkError(
                 f"the transfer is too slow: {rate:.0f} bytes per second over {seconds:.0f} s, "
                 f"and the least is {self._limits.least_bytes_per_second} (DownloadMinimumRate)",
-                kind="timeout",
+                kind=ErrorKind.TIMEOUT,
             )
         self._window_began, self._window_bytes = self._clock.monotonic(), 0

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from mender_client.core.backoff import Backoff
 from mender_client.core.model import Link
 from mender_client.core.ports import Body, Clock, PartialFile, Transport
-from mender_client.core.resume import Promise, Verdict, judge, range_header
+from mender_client.core.resume import Continuation, RemoteObject, judge, range_header
 from mender_client.core.wire import parse_retry_after
-from mender_client.errors import DownloadError, MenderError, NetworkError
+from mender_client.errors import DownloadError, ErrorKind, MenderError, NetworkError
 
 from .pace import Pace, PaceLimits
 
@@ -24,7 +24,7 @@ class StartOverError(MenderError):
     """What the storage offers does not continue the bytes that we have: begin from zero."""
 
 
-class Tries:
+class RetryBudget:
     """Counts failures in a row without a new byte, and waits between tries: about a second first, then longer.
 
     A slow link that moves forward never gives up.
@@ -111,7 +111,7 @@ class StreamHooks:
         alive: called with every piece that is read back from the disk, and before the storage is asked.
     """
 
-    promised: Callable[[Promise, int | None], None]
+    described: Callable[[RemoteObject, int | None], None]
     progressed: Callable[[Progress], None]
     alive: Callable[[], None]
 
@@ -139,8 +139,8 @@ class ArtifactStream:
         *,
         link: RenewableLink,
         partial: PartialFile,
-        promise: Promise,
-        tries: Tries,
+        remote_object: RemoteObject,
+        retries: RetryBudget,
         hooks: StreamHooks,
         pace: PaceLimits,
     ) -> None:
@@ -148,8 +148,8 @@ class ArtifactStream:
         self._clock = clock
         self._link = link
         self._partial = partial
-        self._promise = promise
-        self._tries = tries
+        self._remote_object = remote_object
+        self._retries = retries
         self._hooks = hooks
         self._pace_limits = pace
         self._pace = Pace(clock, pace)
@@ -182,7 +182,7 @@ class ArtifactStream:
                 self._hooks.alive()
                 return count
             self._is_reading_back = False
-            self._tries.progressed(self.offset)
+            self._retries.progressed(self.offset)
         while not self._has_all():
             count = self._receive(buffer)
             if count:
@@ -190,7 +190,7 @@ class ArtifactStream:
         return 0
 
     def _has_all(self) -> bool:
-        return self._is_complete or (self._promise.total is not None and self.offset >= self._promise.total)
+        return self._is_complete or (self._remote_object.total is not None and self.offset >= self._remote_object.total)
 
     def _receive(self, buffer: memoryview) -> int:
         """One piece from the network, or 0 when something was in the way and has been dealt with."""
@@ -204,7 +204,7 @@ class ArtifactStream:
                 return 0
         except NetworkError as error:
             self._give_up_body()
-            self._tries.failed(str(error))
+            self._retries.failed(str(error))
             return 0
         self._store(buffer[:count])
         try:
@@ -215,60 +215,60 @@ class ArtifactStream:
         return count
 
     def _store(self, data: memoryview) -> None:
-        if self._promise.total is not None and self.offset + len(data) > self._promise.total:
+        if self._remote_object.total is not None and self.offset + len(data) > self._remote_object.total:
             raise StartOverError("the storage sent more bytes than it promised")
         self._partial.write(data)
         self.offset += len(data)
         self._was_gone = False
-        self._tries.progressed(self.offset)
-        self._hooks.progressed(Progress(self.offset, self._promise.total, self._kept))
+        self._retries.progressed(self.offset)
+        self._hooks.progressed(Progress(self.offset, self._remote_object.total, self._kept))
 
     def _end_body(self) -> None:
         self._give_up_body()
-        if self._promise.total is None:
+        if self._remote_object.total is None:
             self._is_complete = True  # an answer without a length ends where it ends; the proof finds what is missing
-        elif self.offset < self._promise.total:
+        elif self.offset < self._remote_object.total:
             raise NetworkError(
-                f"the answer broke off at byte {self.offset} of {self._promise.total}", kind="broken-off"
+                f"the answer broke off at byte {self.offset} of {self._remote_object.total}", kind=ErrorKind.BROKEN_OFF
             )
 
     def _connect(self) -> None:
         self._hooks.alive()
         body = self._transport.open(self._link.uri, range_header(self.offset))
-        verdict, promise = judge(body.status, body.headers, offset=self.offset, known=self._promise)
-        if verdict is Verdict.CONTINUE:
+        continuation, remote_object = judge(body.status, body.headers, offset=self.offset, known=self._remote_object)
+        if continuation is Continuation.CONTINUE:
             self._body = body
             self._pace = Pace(self._clock, self._pace_limits)
-            self._accept(promise)
+            self._accept(remote_object)
             return
         status, headers = body.status, body.headers
         body.close()
-        self._react(verdict, status, headers.get("retry-after", ""))
+        self._react(continuation, status, headers.get("retry-after", ""))
 
-    def _accept(self, promise: Promise) -> None:
+    def _accept(self, remote_object: RemoteObject) -> None:
         if self.offset:
             self.is_pieced_together = True
             _logger.info("download goes on at byte %d", self.offset)
-        self._promise = promise
-        left = None if promise.total is None else promise.total - self.offset
-        self._hooks.promised(promise, left)
+        self._remote_object = remote_object
+        left = None if remote_object.total is None else remote_object.total - self.offset
+        self._hooks.described(remote_object, left)
 
-    def _react(self, verdict: Verdict, status: int, retry_after: str) -> None:
+    def _react(self, continuation: Continuation, status: int, retry_after: str) -> None:
         """Deal with an answer that brings no bytes."""
-        if verdict is Verdict.COMPLETE:
+        if continuation is Continuation.COMPLETE:
             self._is_complete = True
             return
-        if verdict is Verdict.RESTART:
+        if continuation is Continuation.RESTART:
             raise StartOverError(f"the storage's answer ({status}) does not continue the {self.offset} bytes on disk")
-        if verdict is Verdict.RETRY:
+        if continuation is Continuation.RETRY:
             seconds = parse_retry_after(retry_after, now=self._clock.now())
-            self._tries.failed(f"the storage answered {status}", retry_after_seconds=seconds)
+            self._retries.failed(f"the storage answered {status}", retry_after_seconds=seconds)
             return
-        if verdict is Verdict.GONE:
+        if continuation is Continuation.GONE:
             if self._was_gone:
                 raise DownloadError(f"cannot fetch the Artifact: the storage answered {status}, also with a fresh link")
             self._was_gone = True
-        self._tries.failed(f"the link no longer works (the storage answered {status})")
+        self._retries.failed(f"the link no longer works (the storage answered {status})")
         self._link.refresh()
 
     def _give_up_body(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 TRIES_PER_INTERVAL = 3
-"""The field's clients try each interval three times before they double it."""
+"""other Mender clients try each interval three times before they double it."""
 
 MINIMUM_RETRY_AFTER_SECONDS = 1.0
 MAXIMUM_RETRY_AFTER_SECONDS = 24 * 3600.0

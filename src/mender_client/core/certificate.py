@@ -22,7 +22,7 @@ _COMMON_NAME = b"\x55\x04\x03"
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a certificate says of itself; nothing here is proven.
+    """What a certificate says of itself; nothing here is verified.
 
     Attributes:
         subject: its common name, or all that its name holds.

@@ -37,7 +37,7 @@ class ClockEvidence:
     server: datetime | None = None
 
 
-def doubt_clock(now: datetime, evidence: ClockEvidence) -> str:
+def find_clock_problem(now: datetime, evidence: ClockEvidence) -> str:
     """Why the clock is evidently wrong, as words behind "it shows"; empty when nothing speaks against it.
 
     Args:

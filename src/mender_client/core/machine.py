@@ -3,7 +3,7 @@
 An update walks through ``TRANSITIONS`` from ``DOWNLOADING`` to one of the ends. Each state is written to disk before
 its effect happens, so after a power cut ``RESUME`` tells, from the last state written and from what is to be seen of
 the sub-updater, in which state to go on. Both tables are total: an event that a state does not expect is a fault of
-ours and is loud. An installer of our own would add its states behind ``PROVEN``; nothing before changes by that.
+ours and is loud. An installer of our own would add its states behind ``VERIFIED``; nothing before changes by that.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ class State(str, Enum):
     """Where an update stands."""
 
     DOWNLOADING = "downloading"
-    PROVEN = "proven"
+    VERIFIED = "verified"
     HANDING_OVER = "handing-over"
-    IN_HANDS = "in-hands"
-    SETTLING = "settling"
+    INSTALLING = "installing"
+    RECONCILING = "reconciling"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     ABORTED = "aborted"
@@ -28,16 +28,16 @@ class State(str, Enum):
 class Event(str, Enum):
     """What happens to an update."""
 
-    FETCHED = "the Artifact is whole, proven and on disk"
-    WANTED = "the server still wants it"
-    HANDED = "the sub-updater has been started"
+    FETCHED = "the Artifact is whole, verified and on disk"
+    CONFIRMED = "the server still wants it"
+    STARTED = "the sub-updater has been started"
     SUCCESS = "the sub-updater reports success, or artifact_info shows it"
     FAILURE = "the sub-updater reports failure, or artifact_info shows it"
     FAULT = "something failed, took too long or went in circles"
     ABORT = "the server wants it no more"
 
 
-class Sight(str, Enum):
+class InstallerState(str, Enum):
     """What a restarted client sees of the sub-updater."""
 
     NOT_BEGUN = "no trace that the sub-updater was ever started"
@@ -51,28 +51,28 @@ ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.ABORTED})
 
 TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
     State.DOWNLOADING: {
-        Event.FETCHED: State.PROVEN,
+        Event.FETCHED: State.VERIFIED,
         Event.FAULT: State.FAILED,
         Event.ABORT: State.ABORTED,
     },
-    State.PROVEN: {
-        Event.WANTED: State.HANDING_OVER,
+    State.VERIFIED: {
+        Event.CONFIRMED: State.HANDING_OVER,
         Event.FAILURE: State.FAILED,  # power went behind the lock: at boot a sub-updater finds work that never began
         Event.FAULT: State.FAILED,
         Event.ABORT: State.ABORTED,
     },
     State.HANDING_OVER: {
-        Event.HANDED: State.IN_HANDS,
+        Event.STARTED: State.INSTALLING,
         Event.SUCCESS: State.SUCCEEDED,  # a sub-updater may be done before we have noted that it began
         Event.FAILURE: State.FAILED,
         Event.FAULT: State.FAILED,
     },
-    State.IN_HANDS: {
+    State.INSTALLING: {
         Event.SUCCESS: State.SUCCEEDED,
         Event.FAILURE: State.FAILED,
         Event.FAULT: State.FAILED,
     },
-    State.SETTLING: {
+    State.RECONCILING: {
         Event.SUCCESS: State.SUCCEEDED,
         Event.FAILURE: State.FAILED,
         Event.FAULT: State.FAILED,
@@ -82,30 +82,30 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
     State.ABORTED: {},
 }
 
-RESUME: Mapping[State, Mapping[Sight, State]] = {
-    # what is on disk is proven again by reading it, and the server is asked again whether it wants the update
-    State.DOWNLOADING: dict.fromkeys(Sight, State.DOWNLOADING),
-    State.PROVEN: {
-        Sight.NOT_BEGUN: State.DOWNLOADING,
+RESUME: Mapping[State, Mapping[InstallerState, State]] = {
+    # what is on disk is verified again by reading it, and the server is asked again whether it wants the update
+    State.DOWNLOADING: dict.fromkeys(InstallerState, State.DOWNLOADING),
+    State.VERIFIED: {
+        InstallerState.NOT_BEGUN: State.DOWNLOADING,
         # the lock is written in this state, and the sub-updater is not started before the next one is on disk
-        Sight.NO_LOCK: State.DOWNLOADING,
-        Sight.LOCK_ALONE: State.DOWNLOADING,
-        Sight.AT_WORK: State.IN_HANDS,
+        InstallerState.NO_LOCK: State.DOWNLOADING,
+        InstallerState.LOCK_ALONE: State.DOWNLOADING,
+        InstallerState.AT_WORK: State.INSTALLING,
     },
     State.HANDING_OVER: {
-        Sight.NOT_BEGUN: State.DOWNLOADING,  # its trace is on disk before it starts
+        InstallerState.NOT_BEGUN: State.DOWNLOADING,  # its trace is on disk before it starts
         # it may have begun, and nobody can tell: starting it once more could write over the only good system
-        Sight.NO_LOCK: State.SETTLING,
-        Sight.LOCK_ALONE: State.IN_HANDS,
-        Sight.AT_WORK: State.IN_HANDS,
+        InstallerState.NO_LOCK: State.RECONCILING,
+        InstallerState.LOCK_ALONE: State.INSTALLING,
+        InstallerState.AT_WORK: State.INSTALLING,
     },
-    State.IN_HANDS: {
-        Sight.NOT_BEGUN: State.SETTLING,  # somebody has removed the traces; what is installed tells
-        Sight.NO_LOCK: State.SETTLING,  # it is done, but has reported nothing
-        Sight.LOCK_ALONE: State.IN_HANDS,  # it may be between two boots; its time limit is the operator's to set
-        Sight.AT_WORK: State.IN_HANDS,
+    State.INSTALLING: {
+        InstallerState.NOT_BEGUN: State.RECONCILING,  # somebody has removed the traces; what is installed tells
+        InstallerState.NO_LOCK: State.RECONCILING,  # it is done, but has reported nothing
+        InstallerState.LOCK_ALONE: State.INSTALLING,  # it may be between two boots; the operator sets its time limit
+        InstallerState.AT_WORK: State.INSTALLING,
     },
-    State.SETTLING: dict.fromkeys(Sight, State.SETTLING),
+    State.RECONCILING: dict.fromkeys(InstallerState, State.RECONCILING),
 }
 
 

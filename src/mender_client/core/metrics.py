@@ -1,23 +1,23 @@
-"""The situation as figures, in the text format of Prometheus (version 0.0.4)."""
+"""The client status as figures, in the text format of Prometheus (version 0.0.4)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from .client_status import HANDED_OVER, STARTING, STOPPED, WAITING, Authorisation, ClientStatus
 from .machine import ENDS, State
-from .situation import HANDED_OVER, STARTING, STOPPED, WAITING, Authorisation, Situation
 
 _STATES = (STARTING, WAITING, *(state.value for state in State if state not in ENDS), HANDED_OVER, STOPPED)
 _Samples = list[tuple[Mapping[str, str], float]]
 
 
-def render_metrics(situation: Situation) -> str:
+def render_metrics(client_status: ClientStatus) -> str:
     """The whole file."""
-    return "".join(_family(*family) for family in _families(situation))
+    return "".join(_family(*family) for family in _families(client_status))
 
 
-def _families(one: Situation) -> Iterator[tuple[str, str, str, _Samples]]:
+def _families(one: ClientStatus) -> Iterator[tuple[str, str, str, _Samples]]:
     """Name, type, meaning and samples of each metric."""
     counts, download = one.counts, one.download
     versions = {"version": one.version, "python": one.python}

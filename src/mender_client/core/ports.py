@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Protocol
 
+from .client_status import ClientStatus
 from .keyvalue import KeyValues
 from .model import Deployment, Identity, LogMessage, Provides
-from .record import Hands, Record
-from .situation import Situation
+from .record import ProcessRef, Record
 from .wire import Reply, Request
 
 
@@ -65,8 +65,8 @@ class Transport(Protocol):
 class Observer(Protocol):
     """Is told how the client stands; it neither raises nor waits, and nothing depends on it."""
 
-    def noticed(self, situation: Situation) -> None:
-        """The situation is another one now."""
+    def noticed(self, client_status: ClientStatus) -> None:
+        """The client status is another one now."""
 
     def alive(self) -> None:
         """Something long goes on: a piece of a download has come, the next request or script begins."""
@@ -182,7 +182,7 @@ class ArtifactStore(Protocol):
         """Bytes of the Artifact on disk, whole or not."""
 
     def open_partial(self) -> PartialFile:
-        """Open the partial Artifact, making it if there is none; a whole one becomes partial again, to be proven.
+        """Open the partial Artifact, making it if there is none; a whole one becomes partial again, to be verified.
 
         Raises:
             StorageError: it can't be opened.
@@ -193,7 +193,7 @@ class ArtifactStore(Protocol):
         """The path of the whole Artifact."""
 
     def commit(self) -> None:
-        """Make the partial file the whole, proven Artifact, durably.
+        """Make the partial file the whole, verified Artifact, durably.
 
         Raises:
             StorageError: it can't be done.
@@ -261,7 +261,7 @@ class Lock(Protocol):
 class Processes(Protocol):
     """The processes of the device, as far as the hand-over needs them."""
 
-    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
+    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
         """Start a program that outlives us, with these variables in a clean environment.
 
         A trace of it is on disk before it starts, until the log of the next deployment begins.
@@ -273,13 +273,13 @@ class Processes(Protocol):
     def has_spawned(self) -> bool:
         """Whether there is a trace of a program that was started; without one, none was."""
 
-    def is_alive(self, hands: Hands) -> bool:
+    def is_alive(self, process: ProcessRef) -> bool:
         """Whether that very process still runs."""
 
-    def age_seconds(self, hands: Hands) -> float:
+    def age_seconds(self, process: ProcessRef) -> float:
         """How long ago that process was started, whether it still runs or not; 0 when that was in another boot."""
 
-    def find(self, variable: str, value: str) -> Hands | None:
+    def find(self, variable: str, value: str) -> ProcessRef | None:
         """A process whose environment holds this variable with this value."""
 
 
@@ -289,7 +289,7 @@ class Installer(Protocol):
     def current_deployment(self) -> str | None:
         """The id of the deployment that is being installed, or None: nothing is in progress."""
 
-    def find_hands(self, deployment_id: str, hands: Hands | None) -> Hands | None:
+    def find_process(self, deployment_id: str, process: ProcessRef | None) -> ProcessRef | None:
         """The process that is at work on this deployment, or None.
 
         Args:
@@ -297,7 +297,7 @@ class Installer(Protocol):
             hands: the process that was noted when it started, if it was.
         """
 
-    def seconds_at_work(self, deployment_id: str, hands: Hands | None) -> float:
+    def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:
         """How long ago, in this boot, the work on this deployment began; 0 when nobody can tell.
 
         Args:
@@ -322,8 +322,8 @@ class Installer(Protocol):
             StorageError: the lock can't be written.
         """
 
-    def install(self, deployment: Deployment, artifact: PurePath) -> Hands:
-        """Take the proven Artifact of the claimed deployment over.
+    def install(self, deployment: Deployment, artifact: PurePath) -> ProcessRef:
+        """Take the verified Artifact of the claimed deployment over.
 
         Raises:
             InstallError: it could not be started.

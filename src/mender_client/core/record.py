@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from .accepted_identity import AcceptedIdentity, NewKey
 from .machine import ENDS, Event, State, advance
 from .model import Deployment, Provides, Status
-from .resume import Promise
-from .standing import NewKey, Standing
+from .resume import RemoteObject
 from .wire import NextForm
 
 MAXIMUM_WRITES = 28
-"""A deployment that changed its state so often is not begun again: it fails (the field's clients count to the same)."""
+"""A deployment whose state changed this often without progress fails; other Mender clients use the same number."""
 
 MAXIMUM_OUTCOMES = 100
 """How many outcomes are remembered."""
@@ -74,7 +74,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Hands:
+class ProcessRef:
     """Which process the sub-updater is, so that a later one with the same pid is not taken for it.
 
     Attributes:
@@ -128,11 +128,11 @@ class Update:
     since: str
     provides: Provides
     form: NextForm
-    promise: Promise = field(default_factory=Promise)
+    remote_object: RemoteObject = field(default_factory=RemoteObject)
     seen_bytes: int = 0
     writes: int = 0
     tried: bool = False
-    hands: Hands | None = None
+    process: ProcessRef | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
     began: str = ""
     fetched_bytes: int = 0
@@ -157,7 +157,7 @@ class Record:
     update: Update | None = None
     outbox: tuple[Message, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
-    accepted: Standing | None = None
+    accepted: AcceptedIdentity | None = None
     new_key: NewKey | None = None
     identity_change: str = ""
     unknown: Mapping[str, Any] = field(default_factory=dict)
@@ -179,12 +179,12 @@ class Record:
         update = Update(deployment.id, deployment.artifact_name, State.DOWNLOADING, now, provides, form, began=now)
         return replace(self, update=update)
 
-    def promised(self, deployment_id: str, promise: Promise) -> Record:
+    def described(self, deployment_id: str, remote_object: RemoteObject) -> Record:
         """The record that knows what the storage said about the object."""
         update = self.update_of(deployment_id)
-        if update is None or update.promise == promise:
+        if update is None or update.remote_object == remote_object:
             return self
-        return replace(self, update=replace(update, promise=promise))
+        return replace(self, update=replace(update, remote_object=remote_object))
 
     def resumed(self, state: State, *, bytes_on_disk: int, now: str) -> Record:
         """The record after a restart.
@@ -224,7 +224,7 @@ class Record:
         update = replace(update, fetched_bytes=update.fetched_bytes + received, resumed_bytes=kept)
         return replace(self, update=update)
 
-    def moved(self, deployment_id: str, event: Event, *, now: str, hands: Hands | None = None) -> Record:
+    def moved(self, deployment_id: str, event: Event, *, now: str, process: ProcessRef | None = None) -> Record:
         """The record after an event that does not end the update; unchanged when that update is over already.
 
         Raises:
@@ -236,7 +236,7 @@ class Record:
         state = advance(update.state, event)
         if state in ENDS:
             raise ValueError(f"{event.value}: this ends the update and needs its outcome")
-        return replace(self, update=replace(_entered(update, state, now), hands=hands or update.hands))
+        return replace(self, update=replace(_entered(update, state, now), process=process or update.process))
 
     def concluded(self, deployment_id: str, event: Event, *, now: str) -> Record:
         """The record after an event that ends a deployment: outcome, messages and end in one change.
@@ -250,7 +250,7 @@ class Record:
         if self.outcome_of(deployment_id) is not None:
             return self
         update = self.update_of(deployment_id)
-        end = advance(update.state if update is not None else State.IN_HANDS, event)
+        end = advance(update.state if update is not None else State.INSTALLING, event)
         status = {State.SUCCEEDED: Status.SUCCESS, State.FAILED: Status.FAILURE}.get(end)
         rest = tuple(message for message in self.outbox if message.deployment_id != deployment_id)
         totals = {**self.totals, end.value: self.totals.get(end.value, 0) + 1}
@@ -282,9 +282,9 @@ class Record:
         """The record when the server wants to hear no more of a deployment (409, 404)."""
         return replace(self, outbox=tuple(one for one in self.outbox if one.deployment_id != deployment_id))
 
-    def accepted_as(self, standing: Standing) -> Record:
+    def accepted_as(self, accepted_identity: AcceptedIdentity) -> Record:
         """The record once the server has accepted the device; what was noted of a change is over."""
-        return replace(self, accepted=standing, new_key=None, identity_change="")
+        return replace(self, accepted=accepted_identity, new_key=None, identity_change="")
 
     def with_new_key(self, key: str, *, is_forced: bool) -> Record:
         """The record once the client has made a key, of which this is the fingerprint."""

@@ -50,14 +50,14 @@ def range_header(offset: int) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class RemoteObject:
     """What the server said about the whole object: its length in bytes and its ETag, each None when unsaid."""
 
     total: int | None = None
     etag: str | None = None
 
 
-class Verdict(Enum):
+class Continuation(Enum):
     """What an answer to a download request means for the bytes that we have."""
 
     CONTINUE = "its body goes on where our bytes end"
@@ -68,7 +68,9 @@ class Verdict(Enum):
     RETRY = "the storage is in trouble: try again later"
 
 
-def judge(status: int, headers: Mapping[str, str], *, offset: int, known: Promise) -> tuple[Verdict, Promise]:
+def judge(
+    status: int, headers: Mapping[str, str], *, offset: int, known: RemoteObject
+) -> tuple[Continuation, RemoteObject]:
     """Decide whether an answer continues a download; a file is never spliced from two objects.
 
     Object stores may ignore ``If-Range``, so ETag and total are compared here (protocol: Range rules).
@@ -83,31 +85,31 @@ def judge(status: int, headers: Mapping[str, str], *, offset: int, known: Promis
         The verdict, and what is now known about the object.
     """
     if status == 200:
-        said = Promise(parse_content_length(headers), _etag(headers))
-        return (Verdict.CONTINUE, said) if offset == 0 else (Verdict.RESTART, known)
+        said = RemoteObject(parse_content_length(headers), _etag(headers))
+        return (Continuation.CONTINUE, said) if offset == 0 else (Continuation.RESTART, known)
     if status == 206:
         return _judge_partial(headers, offset, known)
     if status == 416:
         answer = parse_content_range(headers.get("content-range", ""))
         is_complete = answer is not None and answer.total == offset and known.total in (None, offset)
-        return (Verdict.COMPLETE if is_complete else Verdict.RESTART), known
+        return (Continuation.COMPLETE if is_complete else Continuation.RESTART), known
     if status in (401, 403):
-        return Verdict.NEW_LINK, known
+        return Continuation.NEW_LINK, known
     if status in (404, 410):
-        return Verdict.GONE, known
-    return Verdict.RETRY, known
+        return Continuation.GONE, known
+    return Continuation.RETRY, known
 
 
-def _judge_partial(headers: Mapping[str, str], offset: int, known: Promise) -> tuple[Verdict, Promise]:
+def _judge_partial(headers: Mapping[str, str], offset: int, known: RemoteObject) -> tuple[Continuation, RemoteObject]:
     answer = parse_content_range(headers.get("content-range", ""))
     if answer is None or answer.first != offset or offset == 0:
-        return Verdict.RESTART, known
+        return Continuation.RESTART, known
     etag = _etag(headers)
     if known.total is not None and answer.total is not None and answer.total != known.total:
-        return Verdict.RESTART, known
+        return Continuation.RESTART, known
     if known.etag is not None and etag is not None and etag != known.etag:
-        return Verdict.RESTART, known
-    return Verdict.CONTINUE, Promise(
+        return Continuation.RESTART, known
+    return Continuation.CONTINUE, RemoteObject(
         total=known.total if known.total is not None else answer.total,
         etag=known.etag if known.etag is not None else etag,
     )

@@ -14,11 +14,11 @@ from typing import Protocol
 
 from mender_client.core.model import Deployment
 from mender_client.core.ports import Lock
-from mender_client.core.record import Hands
+from mender_client.core.record import ProcessRef
 from mender_client.errors import InstallError
 
 InstallFunction = Callable[[Path, Deployment], "bool | None"]
-"""Installs a proven Artifact. Returns True when it is installed, False when it could not be, None when that shows
+"""Installs a verified Artifact. Returns True when it is installed, False when it could not be, None when that shows
 later, after a reboot for instance, and will be reported then. An exception means False; its text goes to the server."""
 
 
@@ -45,7 +45,7 @@ class Trace(Protocol):
 
 _BEGUN = "begun"
 _LATER = "later"
-_OURS = Hands(0, "", 0)
+_OURS = ProcessRef(0, "", 0)
 
 
 class CallbackInstaller:
@@ -74,11 +74,11 @@ class CallbackInstaller:
         self._is_fresh = False
         return self._lock.read()
 
-    def find_hands(self, deployment_id: str, hands: Hands | None) -> Hands | None:  # noqa: ARG002 - nobody is named
+    def find_process(self, deployment_id: str, process: ProcessRef | None) -> ProcessRef | None:  # noqa: ARG002 - nobody is named
         """Nobody: the function doesn't run while the client looks."""
         return None
 
-    def seconds_at_work(self, deployment_id: str, hands: Hands | None) -> float:  # noqa: ARG002 - nobody is named
+    def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:  # noqa: ARG002 - nobody is named
         """Nobody can tell."""
         return 0.0
 
@@ -98,7 +98,7 @@ class CallbackInstaller:
         self._trace.remove()
         self._lock.write(deployment_id)
 
-    def install(self, deployment: Deployment, artifact: PurePath) -> Hands:
+    def install(self, deployment: Deployment, artifact: PurePath) -> ProcessRef:
         """Call the function and note what it says.
 
         Raises:

@@ -38,9 +38,8 @@ class UnusableKeyError(KeyFileError):
     """
 
     def __init__(self, key: Path, reason: str, remedy: str = "") -> None:
-        super().__init__(f"cannot use the key {key}: {reason}" + (f"; {remedy}" if remedy else ""))
+        super().__init__(f"cannot use the key {key}: {reason}", remedy=remedy)
         self.reason = reason
-        self.remedy = remedy
 
 
 class Backend(Protocol):

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from mender_client.core.clocksense import ClockEvidence, doubt_clock
+from mender_client.core.clocksense import ClockEvidence, find_clock_problem
 
 from .clock import EARLIEST_PLAUSIBLE_TIME
 
 
-class ClockWitness:
+class ClockCheck:
     """Knows when this program was made, what it wrote last, and what time the server had.
 
     Args:
@@ -29,20 +29,20 @@ class ClockWitness:
         """Note the ``Date`` header of an answer; read only when the time is in doubt.
 
         Args:
-            date: the header's text, from a server that was proven to be the right one.
+            date: the header's text, from a server that was verified to be the right one.
         """
         self._heard = date
         self._heard_at = time.monotonic()
 
-    def doubt(self, *, unproven: datetime | None = None) -> str:
+    def clock_problem(self, *, unverified: datetime | None = None) -> str:
         """Why the device's clock is evidently wrong; empty when nothing speaks against it.
 
         Args:
-            unproven: what a server says the time is that was not proven to be the right one; counts only where
-                no proven one was heard.
+            unverified: what a server says the time is that was not verified to be the right one; counts only where
+                no verified one was heard.
         """
-        evidence = ClockEvidence(EARLIEST_PLAUSIBLE_TIME, self._newest_file(), self._server_time() or unproven)
-        return doubt_clock(datetime.now(timezone.utc), evidence)
+        evidence = ClockEvidence(EARLIEST_PLAUSIBLE_TIME, self._newest_file(), self._server_time() or unverified)
+        return find_clock_problem(datetime.now(timezone.utc), evidence)
 
     def _newest_file(self) -> datetime | None:
         times = []

@@ -16,7 +16,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from mender_client.errors import Interrupted, NetworkError
+from mender_client.errors import ErrorKind, Interrupted, NetworkError
 
 from .tls import TlsRules
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from mender_client.core.proxies import Proxies, Proxy
 
 _LONGEST_LABEL = 63
-INWARD = "it leads into this device or to a link-local address, and comes from outside"
+INTERNAL = "it leads into this device or to a link-local address, and comes from outside"
 
 
-class Watch:
+class ConnectionGuard:
     """What the connections of one transport share: the deadline of the request under way, and who is connected."""
 
     def __init__(self) -> None:
         self.deadline: float | None = None
         self.is_connection_new = False
         self.is_stopped = False
-        self.is_inward_refused = False
+        self.is_internal_refused = False
         self.stream: io.BufferedReader | None = None
         self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -73,7 +73,7 @@ class Watch:
 
 
 def pool_class(
-    pool: Any, connection: Any, watch: Watch, rules: TlsRules | None = None, proxies: Proxies | None = None
+    pool: Any, connection: Any, guard: ConnectionGuard, rules: TlsRules | None = None, proxies: Proxies | None = None
 ) -> Any:
     """A urllib3 pool whose connections obey the deadline and can be broken off.
 
@@ -90,11 +90,11 @@ def pool_class(
         sock: Any
 
         def connect(self) -> None:
-            watch.is_connection_new = True  # before it fails: only what is kept alive can have gone stale
+            guard.is_connection_new = True  # before it fails: only what is kept alive can have gone stale
             sock: Any = self._dial()
             if rules is not None:
-                sock = _secure(sock, self.host, rules, watch)
-            self.sock = WatchedSocket(sock, watch)
+                sock = _secure(sock, self.host, rules, guard)
+            self.sock = GuardedSocket(sock, guard)
             # our TLS rules decide; where they trust everybody, urllib3 need not warn about each request
             self.is_verified = True
 
@@ -104,13 +104,13 @@ def pool_class(
                     self._dns_host,
                     self.port,
                     seconds=self.timeout,
-                    watch=watch,
-                    is_inward_refused=watch.is_inward_refused,
+                    guard=guard,
+                    is_internal_refused=guard.is_internal_refused,
                 )
             # imported where there is a proxy: an idle daemon does without the memory
             from .tunnel import dial_through
 
-            return dial_through(proxy, self.host, self.port, scheme=scheme, seconds=self.timeout, watch=watch)
+            return dial_through(proxy, self.host, self.port, scheme=scheme, seconds=self.timeout, guard=guard)
 
         def _proxy(self) -> Proxy | None:
             return None if proxies is None else proxies.choose(scheme, self.host, self.port)
@@ -131,7 +131,7 @@ def pool_class(
 
 
 def dial(
-    host: str, port: int, *, seconds: float | None, watch: Watch, is_inward_refused: bool = False
+    host: str, port: int, *, seconds: float | None, guard: ConnectionGuard, is_internal_refused: bool = False
 ) -> socket.socket:
     """Connect to the first address of a host that answers.
 
@@ -148,12 +148,12 @@ def dial(
     """
     first: OSError | None = None
     places = _resolve(host, port)
-    if is_inward_refused:
-        _refuse_inward(host, [str(address[0]) for *_, address in places])
+    if is_internal_refused:
+        _refuse_internal(host, [str(address[0]) for *_, address in places])
     for family, kind, protocol, _, address in places:
-        limit = watch.limit(seconds)
+        limit = guard.limit(seconds)
         sock = socket.socket(family, kind, protocol)
-        watch.add(sock)
+        guard.add(sock)
         try:
             sock.settimeout(limit)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -163,17 +163,17 @@ def dial(
             first = first or error
         else:
             return sock
-    watch.limit(seconds)
+    guard.limit(seconds)
     raise first or socket.gaierror(socket.EAI_NONAME, "no address")
 
 
-def _refuse_inward(host: str, addresses: list[str]) -> None:
+def _refuse_internal(host: str, addresses: list[str]) -> None:
     """A redirect from outside may not lead into this device by a name either."""
     # imported when a redirect comes: an idle daemon does without the memory
-    from mender_client.core.inward import is_inward
+    from mender_client.core.internal_address import is_internal_address
 
-    if any(is_inward(address) for address in addresses):
-        raise NetworkError(f"cannot follow the redirect to {host}: {INWARD}", kind="redirect")
+    if any(is_internal_address(address) for address in addresses):
+        raise NetworkError(f"cannot follow the redirect to {host}: {INTERNAL}", kind=ErrorKind.REDIRECT)
 
 
 def _resolve(host: str, port: int) -> list[Any]:
@@ -184,7 +184,7 @@ def _resolve(host: str, port: int) -> list[Any]:
     return socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM)
 
 
-def _secure(sock: socket.socket, host: str, rules: TlsRules, watch: Watch) -> ssl.SSLSocket:
+def _secure(sock: socket.socket, host: str, rules: TlsRules, guard: ConnectionGuard) -> ssl.SSLSocket:
     """Speak TLS from here on; the socket is known before the handshake begins, which may take as long as a connect."""
     name = host.strip("[]").partition("%")[0].rstrip(".").encode("ascii")  # bytes, as in _resolve
     try:
@@ -192,7 +192,7 @@ def _secure(sock: socket.socket, host: str, rules: TlsRules, watch: Watch) -> ss
     except (OSError, ValueError):
         sock.close()
         raise
-    watch.add(secure)
+    guard.add(secure)
     try:
         secure.do_handshake()
     except (OSError, ValueError):
@@ -201,12 +201,12 @@ def _secure(sock: socket.socket, host: str, rules: TlsRules, watch: Watch) -> ss
     return secure
 
 
-class WatchedSocket:
+class GuardedSocket:
     """A socket whose answer is read under the deadline: a server that sends a byte a second doesn't hold us."""
 
-    def __init__(self, sock: Any, watch: Watch) -> None:
+    def __init__(self, sock: Any, guard: ConnectionGuard) -> None:
         self._sock = sock
-        self._watch = watch
+        self._guard = guard
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -224,23 +224,23 @@ class WatchedSocket:
 
     def makefile(self, mode: str, *_: Any, **__: Any) -> io.BufferedReader:
         """What http.client reads an answer from."""
-        raw = _WatchedReader(self._sock, self._sock.makefile(mode, buffering=0), self._watch)
-        self._watch.stream = io.BufferedReader(raw)
-        return self._watch.stream
+        raw = _WatchedReader(self._sock, self._sock.makefile(mode, buffering=0), self._guard)
+        self._guard.stream = io.BufferedReader(raw)
+        return self._guard.stream
 
 
 class _WatchedReader(io.RawIOBase):
-    def __init__(self, sock: Any, raw: io.RawIOBase, watch: Watch) -> None:
+    def __init__(self, sock: Any, raw: io.RawIOBase, guard: ConnectionGuard) -> None:
         self._sock = sock
         self._raw = raw
-        self._watch = watch
+        self._guard = guard
         self._idle_seconds: float | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:
-        left = self._watch.seconds_left()
+        left = self._guard.seconds_left()
         if left is None:
             return self._fill(memoryview(buffer))
         idle = self._sock.gettimeout()

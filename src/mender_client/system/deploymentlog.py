@@ -159,8 +159,8 @@ class DeploymentLogFile(logging.Handler):
 
 def _entry(seconds: float, level: str, message: str) -> dict[str, str]:
     moment = datetime.fromtimestamp(seconds, timezone.utc)
-    doubt = "" if moment >= EARLIEST_PLAUSIBLE_TIME else "[this device's clock is not set] "
-    return {"timestamp": moment.isoformat(timespec="milliseconds"), "level": level, "message": doubt + message}
+    clock_problem = "" if moment >= EARLIEST_PLAUSIBLE_TIME else "[this device's clock is not set] "
+    return {"timestamp": moment.isoformat(timespec="milliseconds"), "level": level, "message": clock_problem + message}
 
 
 def _parse(line: bytes) -> LogMessage | None:

@@ -24,7 +24,7 @@ class ScriptedDevice:
     Args:
         identity_script: prints the identity.
         identity_format: how single identity values are written.
-        inventory_folder: holds the inventory scripts.
+        inventory_directory: holds the inventory scripts.
         device_type_file: holds ``device_type=…``.
         artifact_info_file: holds ``artifact_name=…`` and further provides.
         find_fault: why a script must not be run, in words; empty when it may.
@@ -37,19 +37,19 @@ class ScriptedDevice:
         *,
         identity_script: Path,
         identity_format: IdentityFormat,
-        inventory_folder: Path,
+        inventory_directory: Path,
         device_type_file: Path,
         artifact_info_file: Path,
-        find_fault: Callable[[Path], str],
+        find_problem: Callable[[Path], str],
         limits: ScriptLimits | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._identity_script = identity_script
         self._identity_format = identity_format
-        self._inventory_folder = inventory_folder
+        self._inventory_directory = inventory_directory
         self._device_type_file = device_type_file
         self._artifact_info_file = artifact_info_file
-        self._find_fault = find_fault
+        self._find_problem = find_problem
         self._limits = limits or ScriptLimits()
         self._is_stopping = is_stopping
         self._is_artifact_info_missed = False
@@ -70,12 +70,12 @@ class ScriptedDevice:
         return Identity.from_key_values(parse_key_values(text), form=self._identity_format)
 
     def _run(self, script: Path) -> bytes:
-        if fault := self._find_fault(script):
+        if fault := self._find_problem(script):
             raise ScriptError(f"cannot run {script}: another user could have written it: {fault}")
         return run_script([str(script)], limits=self._limits, is_stopping=self._is_stopping)
 
     def inventory(self) -> Sequence[KeyValues]:
-        """Run every executable file of the inventory folder, by name; what fails is left out.
+        """Run every executable file of the inventory directory, by name; what fails is left out.
 
         A warning says so when it is news: an inventory that fails as the one before has nothing to say.
         """
@@ -89,9 +89,9 @@ class ScriptedDevice:
 
     def _inventory_scripts(self, warnings: list[str]) -> list[Path]:
         try:
-            entries = sorted(self._inventory_folder.iterdir())
+            entries = sorted(self._inventory_directory.iterdir())
         except OSError as error:
-            warnings.append(f"cannot read the inventory folder {self._inventory_folder}: {error.strerror}")
+            warnings.append(f"cannot read the inventory directory {self._inventory_directory}: {error.strerror}")
             return []
         return [entry for entry in entries if os.path.isfile(entry) and os.access(entry, os.X_OK)]
 

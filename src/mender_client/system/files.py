@@ -38,7 +38,7 @@ def storage_error(action: str, path: Path, error: OSError) -> StorageError:
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool = True) -> None:
     """Replace a file by new content, so that after a power cut there is the old or the new one, never a mix.
 
-    Temporary file in the same folder, fsync, rename, fsync of the folder.
+    Temporary file in the same directory, fsync, rename, fsync of the directory.
 
     Args:
         path: the file.
@@ -63,7 +63,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool
             temporary.unlink(missing_ok=True)
             raise
         if is_durable:
-            sync_folder(path.parent)
+            sync_directory(path.parent)
     except OSError as error:
         raise storage_error("write", path, error) from error
 
@@ -74,9 +74,9 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename or an unlink in this folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync_directory(directory: Path) -> None:
+    """Make a rename or an unlink in this directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
@@ -91,7 +91,7 @@ def remove_file(path: Path) -> None:
     """
     try:
         path.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        sync_directory(path.parent)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -152,28 +152,28 @@ _TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 _STALE_SECONDS = 3600.0
 
 
-def remove_stale_files(folder: Path) -> None:
+def remove_stale_files(directory: Path) -> None:
     """Remove temporary files that a power cut left behind; young ones may be another process's at work.
 
     Raises:
-        StorageError: the folder can't be read.
+        StorageError: the directory can't be read.
     """
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(directory) as entries:
             for entry in entries:
                 if _TEMPORARY_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     with suppress(OSError):  # it only takes room
                         if abs(time.time() - entry.stat(follow_symlinks=False).st_mtime) > _STALE_SECONDS:
                             os.unlink(entry.path)
     except OSError as error:
-        raise storage_error("read", folder, error) from error
+        raise storage_error("read", directory, error) from error
 
 
-def make_folder(path: Path, *, mode: int = 0o700) -> None:
-    """Make a folder, private unless told otherwise, with its parents (0755), unless it is there.
+def make_directory(path: Path, *, mode: int = 0o700) -> None:
+    """Make a directory, private unless told otherwise, with its parents (0755), unless it is there.
 
     Args:
-        path: the folder.
+        path: the directory.
         mode: its permissions.
 
     Raises:
@@ -182,14 +182,14 @@ def make_folder(path: Path, *, mode: int = 0o700) -> None:
     try:
         for parent in reversed(path.parents):
             if not parent.exists():
-                _make_folder(parent, 0o755)
+                _make_directory(parent, 0o755)
         if not path.is_dir():
-            _make_folder(path, mode)
+            _make_directory(path, mode)
     except OSError as error:
-        raise storage_error("make the folder", path, error) from error
+        raise storage_error("make the directory", path, error) from error
 
 
-def _make_folder(path: Path, mode: int) -> None:
+def _make_directory(path: Path, mode: int) -> None:
     """Private at first, whatever the umask, and opened to others only where that is wanted."""
     path.mkdir(mode=0o700, exist_ok=True)
     if mode != 0o700:
@@ -238,7 +238,7 @@ class LockFile:
 
 
 class DaemonLock:
-    """Keeps a second daemon away from the same data folder; the kernel frees it when the holder dies.
+    """Keeps a second daemon away from the same data directory; the kernel frees it when the holder dies.
 
     Args:
         path: the lock's file; it holds the pid of the daemon.
@@ -249,7 +249,7 @@ class DaemonLock:
         self._descriptor = -1
 
     def acquire(self) -> None:
-        """Become the one daemon of this data folder, for as long as this object lives.
+        """Become the one daemon of this data directory, for as long as this object lives.
 
         Raises:
             BusyError: another daemon is.

@@ -19,17 +19,17 @@ import urllib3.connection
 
 from mender_client.core.resume import parse_content_length
 from mender_client.core.wire import REDIRECTS, Reply, Request, parse_link
-from mender_client.errors import Interrupted, NetworkError
+from mender_client.errors import ErrorKind, Interrupted, NetworkError
 
-from .clockevidence import ClockWitness
-from .connection import INWARD, Watch, pool_class
-from .netfaults import Doubt, StaleConnectionError, is_issuer_unknown, origin, wrapped
+from .clockevidence import ClockCheck
+from .connection import INTERNAL, ConnectionGuard, pool_class
+from .netfaults import ClockProblem, StaleConnectionError, is_issuer_unknown, origin, translate_errors
 from .tls import TlsRules, TlsSettings
 
 if TYPE_CHECKING:
     from mender_client.core.proxies import Proxies
 
-    from .probe import Glimpse
+    from .probe import PeerInfo
 
 MAXIMUM_REPLY_BYTES = 2 * 1024 * 1024
 MAXIMUM_REDIRECTS = 5
@@ -75,16 +75,16 @@ class HttpTransport:
         tls: TlsSettings,
         user_agent: str,
         timeouts: Timeouts | None = None,
-        witness: ClockWitness | None = None,
+        clock_check: ClockCheck | None = None,
         proxies: Proxies | None = None,
     ) -> None:
         self._timeouts = timeouts or Timeouts()
         self._user_agent = user_agent
         self._is_verifying = tls.verify
-        self._watch = Watch()
-        self._witness = witness or ClockWitness()
+        self._guard = ConnectionGuard()
+        self._clock_check = clock_check or ClockCheck()
         self._proxies = proxies
-        self._rules = TlsRules(tls, self._witness.doubt)
+        self._rules = TlsRules(tls, self._clock_check.clock_problem)
         self._pools = urllib3.PoolManager(
             num_pools=4,
             maxsize=1,
@@ -93,8 +93,8 @@ class HttpTransport:
         )
         http, https = urllib3.connection.HTTPConnection, urllib3.connection.HTTPSConnection
         self._pools.pool_classes_by_scheme = {
-            "http": pool_class(urllib3.HTTPConnectionPool, http, self._watch, None, proxies),
-            "https": pool_class(urllib3.HTTPSConnectionPool, https, self._watch, self._rules, proxies),
+            "http": pool_class(urllib3.HTTPConnectionPool, http, self._guard, None, proxies),
+            "https": pool_class(urllib3.HTTPSConnectionPool, https, self._guard, self._rules, proxies),
         }
 
     def send(self, request: Request) -> Reply:
@@ -110,14 +110,14 @@ class HttpTransport:
         return self._within_total(lambda: self._exchange(request))
 
     def _within_total(self, exchange: Callable[[], _Answer]) -> _Answer:
-        self._watch.deadline = time.monotonic() + self._timeouts.total
-        self._watch.is_connection_new = False
+        self._guard.deadline = time.monotonic() + self._timeouts.total
+        self._guard.is_connection_new = False
         try:
             return self._with_wider_trust(exchange)
         except StaleConnectionError:
             return self._with_wider_trust(exchange)
         finally:
-            self._watch.deadline = None
+            self._guard.deadline = None
 
     def _with_wider_trust(self, exchange: Callable[[], _Answer]) -> _Answer:
         try:
@@ -137,12 +137,12 @@ class HttpTransport:
         response.release_conn()
         headers = _lower(response.headers)
         if self._is_verifying and request.url.startswith("https:"):
-            self._witness.heard(headers.get("date", ""))
+            self._clock_check.heard(headers.get("date", ""))
         return Reply(response.status, headers, body)
 
     def _read_all(self, response: Any, url: str) -> bytes:
         body = bytearray()
-        with wrapped(url, self._witness.doubt):
+        with translate_errors(url, self._clock_check.clock_problem):
             while chunk := response.read(_READ_BYTES):
                 body.extend(chunk)
                 if len(body) > MAXIMUM_REPLY_BYTES:
@@ -150,7 +150,7 @@ class HttpTransport:
         if len(body) > MAXIMUM_REPLY_BYTES:
             raise NetworkError(
                 f"cannot use the answer of {origin(url)}: it is larger than {MAXIMUM_REPLY_BYTES} bytes",
-                kind="too-large",
+                kind=ErrorKind.TOO_LARGE,
             )
         return bytes(body)
 
@@ -163,29 +163,33 @@ class HttpTransport:
             NetworkError: no answer, or a redirect that must not be followed.
         """
         asked = {**headers, "Accept-Encoding": "identity"}
-        self._watch.is_inward_refused = False
+        self._guard.is_internal_refused = False
         try:
             for _ in range(MAXIMUM_REDIRECTS + 1):
                 response = self._within_total(lambda: self._start("GET", url, asked, b""))  # noqa: B023 - called at once
                 if response.status not in REDIRECTS:
-                    return HttpBody(response, url, self._watch, self._witness.doubt, piece_seconds=self._timeouts.total)
+                    return HttpBody(
+                        response, url, self._guard, self._clock_check.clock_problem, piece_seconds=self._timeouts.total
+                    )
                 location = response.headers.get("location", "")
                 response.close()
                 url = self._follow(url, location)
         finally:
-            self._watch.is_inward_refused = False
-        raise NetworkError(f"cannot fetch from {origin(url)}: more than {MAXIMUM_REDIRECTS} redirects", kind="redirect")
+            self._guard.is_internal_refused = False
+        raise NetworkError(
+            f"cannot fetch from {origin(url)}: more than {MAXIMUM_REDIRECTS} redirects", kind=ErrorKind.REDIRECT
+        )
 
     def _follow(self, url: str, location: str) -> str:
         """Where a redirect leads; from outside it may not lead into this device, also not by a name's address."""
         # imported when a redirect comes: an idle daemon does without the memory
-        from mender_client.core.inward import is_inward
+        from mender_client.core.internal_address import is_internal_address
 
         target = _redirected(url, location)
-        if not is_inward(urlsplit(url).hostname or ""):
-            self._watch.is_inward_refused = True
-            if is_inward(urlsplit(target).hostname or ""):
-                raise NetworkError(f"cannot follow the redirect of {origin(url)}: {INWARD}", kind="redirect")
+        if not is_internal_address(urlsplit(url).hostname or ""):
+            self._guard.is_internal_refused = True
+            if is_internal_address(urlsplit(target).hostname or ""):
+                raise NetworkError(f"cannot follow the redirect of {origin(url)}: {INTERNAL}", kind=ErrorKind.REDIRECT)
         return target
 
     def rest(self) -> None:
@@ -194,17 +198,17 @@ class HttpTransport:
 
     def interrupt(self) -> None:
         """Break off whatever is being sent or received; safe in a signal handler."""
-        self._watch.interrupt()
+        self._guard.interrupt()
 
     def stop(self) -> None:
         """Break off, and refuse whatever would be sent from now on; safe in a signal handler."""
-        self._watch.is_stopped = True
-        self._watch.interrupt()
+        self._guard.is_stopped = True
+        self._guard.interrupt()
 
     def _start(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Any:
-        if self._watch.is_stopped:
+        if self._guard.is_stopped:
             raise Interrupted("the client was asked to stop")
-        with wrapped(url, lambda: self._doubt(url), self._is_stale):
+        with translate_errors(url, lambda: self._clock_problem(url), self._is_stale):
             response = self._pools.urlopen(
                 method,
                 url,
@@ -229,20 +233,20 @@ class HttpTransport:
 
         response.close()
         text = f"cannot reach {origin(url)} through the proxy {proxy}: {refusal(response.status, proxy)}"
-        raise NetworkError(text, kind="proxy")
+        raise NetworkError(text, kind=ErrorKind.PROXY)
 
-    def _doubt(self, url: str) -> str:
+    def _clock_problem(self, url: str) -> str:
         """Why the clock is wrong; where nothing here shows it, by the word of the server that seems out of date."""
-        if known := self._witness.doubt():
+        if known := self._clock_check.clock_problem():
             return known
         try:
             said = self.look(url).date
         except (OSError, ValueError, NetworkError, Interrupted):
             return ""
-        return "" if said is None else self._witness.doubt(unproven=said)
+        return "" if said is None else self._clock_check.clock_problem(unverified=said)
 
-    def look(self, url: str) -> Glimpse:
-        """What an https server shows to everybody: its certificates and its time, neither of them proven.
+    def look(self, url: str) -> PeerInfo:
+        """What an https server shows to everybody: its certificates and its time, neither of them verified.
 
         Raises:
             OSError: it can't be reached, or doesn't speak TLS.
@@ -253,23 +257,23 @@ class HttpTransport:
         from .probe import look
 
         parts = urlsplit(url)
-        deadline = self._watch.deadline
-        self._watch.deadline = time.monotonic() + _LOOK_SECONDS
+        deadline = self._guard.deadline
+        self._guard.deadline = time.monotonic() + _LOOK_SECONDS
         try:
             return look(
                 parts.hostname or "",
                 parts.port or 443,
                 seconds=_LOOK_SECONDS,
-                watch=self._watch,
+                guard=self._guard,
                 proxies=self._proxies,
             )
         finally:
-            self._watch.deadline = deadline
+            self._guard.deadline = deadline
 
     def _is_stale(self) -> bool:
         """Whether a fault may mean no more than that a kept-alive connection had gone; true once for a request."""
-        is_stale = not self._watch.is_connection_new
-        self._watch.is_connection_new = True
+        is_stale = not self._guard.is_connection_new
+        self._guard.is_connection_new = True
         return is_stale
 
 
@@ -280,16 +284,18 @@ class HttpBody:
     of a gigabyte that saves more than half of the processor's work. Any other one takes the long way.
     """
 
-    def __init__(self, response: Any, url: str, watch: Watch, doubt: Doubt, *, piece_seconds: float) -> None:
+    def __init__(
+        self, response: Any, url: str, guard: ConnectionGuard, clock_problem: ClockProblem, *, piece_seconds: float
+    ) -> None:
         self._response = response
         self._url = url
-        self._watch = watch
+        self._guard = guard
         self._piece_seconds = piece_seconds
-        self._doubt = doubt
+        self._clock_problem = clock_problem
         self.status: int = response.status
         self.headers: Mapping[str, str] = _lower(response.headers)
         self._left = None if "transfer-encoding" in self.headers else parse_content_length(self.headers)
-        self._stream = watch.stream if self._left is not None else None
+        self._stream = guard.stream if self._left is not None else None
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer as far as bytes are there, without waiting for it to be full; 0 at the end.
@@ -297,7 +303,7 @@ class HttpBody:
         Raises:
             NetworkError: the connection broke or stalled.
         """
-        with wrapped(self._url, self._doubt):
+        with translate_errors(self._url, self._clock_problem):
             if self._stream is None or self._left is None:
                 return self._read_the_long_way(buffer)
             count = self._stream.readinto1(buffer[: self._left]) if self._left else 0
@@ -308,11 +314,11 @@ class HttpBody:
 
     def _read_the_long_way(self, buffer: memoryview) -> int:
         # what stands between two pieces and behind the last one, sizes and trailers, could go on for ever
-        self._watch.deadline = time.monotonic() + self._piece_seconds
+        self._guard.deadline = time.monotonic() + self._piece_seconds
         try:
             return self._read_piece(buffer)
         finally:
-            self._watch.deadline = None
+            self._guard.deadline = None
 
     def _read_piece(self, buffer: memoryview) -> int:
         if hasattr(self._response, "read1"):
@@ -329,7 +335,7 @@ class HttpBody:
 
 def _redirected(url: str, location: str) -> str:
     def refusal(reason: str) -> NetworkError:
-        return NetworkError(f"cannot follow the redirect of {origin(url)}: {reason}", kind="redirect")
+        return NetworkError(f"cannot follow the redirect of {origin(url)}: {reason}", kind=ErrorKind.REDIRECT)
 
     if not location:
         raise refusal("it names no address")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mender_client.core.document import decode_record, encode_record
 from mender_client.core.record import Record
+from mender_client.core.state_document import decode_record, encode_record
 from mender_client.core.wire import printable
 from mender_client.errors import BusyError
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mender_client.core.client_status import ClientStatus
 from mender_client.core.metrics import render_metrics
-from mender_client.core.situation import Situation
 
-from .statusfile import GlassCase
+from .statusfile import PublishedFile
 
 
 class MetricsFile:
@@ -18,12 +18,12 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._case = GlassCase(path, mode=0o644)
+        self._case = PublishedFile(path, mode=0o644)
         self._written = ""
 
-    def noticed(self, situation: Situation) -> None:
+    def noticed(self, client_status: ClientStatus) -> None:
         """Write the figures when they have changed."""
-        text = render_metrics(situation)
+        text = render_metrics(client_status)
         if text != self._written:
             self._written = text
             self._case.put(text.encode())

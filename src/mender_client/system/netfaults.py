@@ -17,16 +17,16 @@ from urllib.parse import urlsplit
 import urllib3.exceptions
 
 from mender_client.core.wire import printable
-from mender_client.errors import NetworkError
+from mender_client.errors import ErrorKind, NetworkError
 
-Doubt = Callable[[], str]
+ClockProblem = Callable[[], str]
 """Says why the device's clock is evidently wrong; empty when it isn't."""
 
 
 class Fault(NamedTuple):
     """A case: the short word of ``NetworkError.kind``, and what to tell people."""
 
-    kind: str
+    kind: ErrorKind
     text: str
 
 
@@ -40,7 +40,7 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-class wrapped:
+class translate_errors:
     """Turns what urllib3 and http.client raise into a NetworkError that names the host and the case.
 
     Args:
@@ -49,9 +49,9 @@ class wrapped:
         is_stale: told about a fault: whether it only means that a kept-alive connection had gone meanwhile.
     """
 
-    def __init__(self, url: str, doubt: Doubt, is_stale: Callable[[], bool] | None = None) -> None:
+    def __init__(self, url: str, clock_problem: ClockProblem, is_stale: Callable[[], bool] | None = None) -> None:
         self._url = url
-        self._doubt = doubt
+        self._clock_problem = clock_problem
         self._is_stale = is_stale
 
     def __enter__(self) -> None:
@@ -62,7 +62,7 @@ class wrapped:
             return
         if self._is_stale is not None and _may_be_stale(error) and self._is_stale():
             raise StaleConnectionError(f"cannot reach {origin(self._url)}: the connection was closed") from error
-        fault = describe(error, self._doubt)
+        fault = describe(error, self._clock_problem)
         raise NetworkError(f"cannot reach {origin(self._url)}: {fault.text}", kind=fault.kind) from error
 
 
@@ -84,7 +84,7 @@ def _may_be_stale(error: BaseException) -> bool:
     return isinstance(error, urllib3.exceptions.ProtocolError | ssl.SSLError | urllib3.exceptions.SSLError)
 
 
-def describe(error: BaseException, doubt: Doubt) -> Fault:
+def describe(error: BaseException, clock_problem: ClockProblem) -> Fault:
     """Say what happened, in words of our own where the case is known.
 
     Args:
@@ -94,43 +94,44 @@ def describe(error: BaseException, doubt: Doubt) -> Fault:
     chain = list(_causes(error))
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return _describe_certificate(cause, doubt)
+            return _describe_certificate(cause, clock_problem)
     for kind, case in _CASES:
         for cause in chain:
             if isinstance(cause, kind) and (fault := case(cause)):
                 return fault
-    return Fault("protocol", f"the answer is no HTTP, or broke off ({type(chain[-1]).__name__})")
+    return Fault(ErrorKind.PROTOCOL, f"the answer is no HTTP, or broke off ({type(chain[-1]).__name__})")
 
 
-def _describe_certificate(error: ssl.SSLCertVerificationError, doubt: Doubt) -> Fault:
+def _describe_certificate(error: ssl.SSLCertVerificationError, clock_problem: ClockProblem) -> Fault:
     code, said = error.verify_code, f"its certificate is not trusted ({printable(error.verify_message)})"
     if code in (_EARLY, _EXPIRED):
-        return _describe_date(code, said, doubt())
+        return _describe_date(code, said, clock_problem())
     if code == _SELF_SIGNED:
         return Fault(
-            "certificate-self-signed", f"{said}: it signed itself; if it is the right one, name it in ServerCertificate"
+            ErrorKind.CERTIFICATE_SELF_SIGNED,
+            f"{said}: it signed itself; if it is the right one, name it in ServerCertificate",
         )
     if code in _UNKNOWN_ISSUER:
         return Fault(
-            "certificate-unknown",
+            ErrorKind.CERTIFICATE_UNKNOWN,
             f"{said}: nobody whom this device trusts has issued it; name the authority's certificate in "
             "ServerCertificate",
         )
     if code in _WRONG_HOST:
         return Fault(
-            "certificate-host",
+            ErrorKind.CERTIFICATE_HOST,
             f"{said}: it is another host's; check the host name in the address, or renew the certificate for it",
         )
-    return Fault("certificate", f"{said}; check the server's certificate and ServerCertificate")
+    return Fault(ErrorKind.CERTIFICATE, f"{said}; check the server's certificate and ServerCertificate")
 
 
-def _describe_date(code: int, said: str, doubt: str) -> Fault:
-    if doubt:
-        return Fault("clock", f"{said}: this device's clock is wrong: {doubt}; set the clock")
+def _describe_date(code: int, said: str, clock_problem: str) -> Fault:
+    if clock_problem:
+        return Fault(ErrorKind.CLOCK, f"{said}: this device's clock is wrong: {clock_problem}; set the clock")
     if code == _EARLY:
-        return Fault("certificate-early", f"{said}: check this device's clock, then the server's certificate")
+        return Fault(ErrorKind.CERTIFICATE_EARLY, f"{said}: check this device's clock, then the server's certificate")
     return Fault(
-        "certificate-expired",
+        ErrorKind.CERTIFICATE_EXPIRED,
         f"{said}: renew the server's certificate, or the authority's in ServerCertificate; check this device's clock",
     )
 
@@ -155,47 +156,48 @@ def _describe_tls(error: ssl.SSLError) -> Fault | None:
     said = f"TLS failed ({printable(reason)})"
     if any(part in reason for part in _REFUSED_CERTIFICATE):
         return Fault(
-            "client-certificate",
+            ErrorKind.CLIENT_CERTIFICATE,
             f"the server refuses this device's client certificate, or misses one ({printable(reason)}); check "
             "HttpsClient.Certificate: that it is set, has not expired, and is of an authority that the server trusts",
         )
     if any(part in reason for part in _OTHER_VERSION):
-        return Fault("tls-version", f"{said}: it speaks neither TLS 1.2 nor newer; update the server's TLS")
+        return Fault(ErrorKind.TLS_VERSION, f"{said}: it speaks neither TLS 1.2 nor newer; update the server's TLS")
     if any(part in reason for part in _NO_TLS):
-        return Fault("no-tls", f"{said}: does it speak plain http on this port? check scheme and port")
+        return Fault(ErrorKind.NO_TLS, f"{said}: does it speak plain http on this port? check scheme and port")
     if "HANDSHAKE_FAILURE" in reason:
         return Fault(
-            "tls", f"{said}: the server found no common cipher, or wants a client certificate (HttpsClient.Certificate)"
+            ErrorKind.TLS,
+            f"{said}: the server found no common cipher, or wants a client certificate (HttpsClient.Certificate)",
         )
     if isinstance(error, ssl.SSLEOFError):
-        return Fault("reset", f"{said}: the connection was closed")
-    return Fault("tls", said)
+        return Fault(ErrorKind.RESET, f"{said}: the connection was closed")
+    return Fault(ErrorKind.TLS, said)
 
 
 def _describe_os(error: OSError) -> Fault | None:
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL):
-        return Fault("unreachable", f"{error.strerror}; check the network")
-    return Fault("other", error.strerror) if error.strerror else None
+        return Fault(ErrorKind.UNREACHABLE, f"{error.strerror}; check the network")
+    return Fault(ErrorKind.OTHER, error.strerror) if error.strerror else None
 
 
 def _describe_status_line(error: BadStatusLine) -> Fault | None:
     if str(error).startswith("\x15\x03"):  # a TLS alert
-        return Fault("no-tls", "it speaks TLS on this port; write https instead of http")
+        return Fault(ErrorKind.NO_TLS, "it speaks TLS on this port; write https instead of http")
     return None
 
 
-_TIMEOUT = Fault("timeout", "it did not answer in time")
-_RESET = Fault("reset", "the connection was reset")
-_BROKEN_OFF = Fault("broken-off", "the answer broke off")
+_TIMEOUT = Fault(ErrorKind.TIMEOUT, "it did not answer in time")
+_RESET = Fault(ErrorKind.RESET, "the connection was reset")
+_BROKEN_OFF = Fault(ErrorKind.BROKEN_OFF, "the answer broke off")
 
 _CASES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Callable[[Any], Fault | None]], ...] = (
     (
         (socket.gaierror, UnicodeError, urllib3.exceptions.LocationParseError),
-        lambda _: Fault("dns", "its name can't be resolved; check the name and DNS"),
+        lambda _: Fault(ErrorKind.DNS, "its name can't be resolved; check the name and DNS"),
     ),
     (
         ConnectionRefusedError,
-        lambda _: Fault("refused", "the connection was refused; check the port, and that the server runs"),
+        lambda _: Fault(ErrorKind.REFUSED, "the connection was refused; check the port, and that the server runs"),
     ),
     ((ConnectionResetError, BrokenPipeError), lambda _: _RESET),
     (ssl.SSLError, _describe_tls),

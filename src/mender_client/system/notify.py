@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from mender_client.core.situation import Situation, headline
+from mender_client.core.client_status import ClientStatus, headline
 
 _LONGEST_STATUS = 500
 
@@ -47,9 +47,9 @@ class Notifier:
         """The client ends."""
         self._send("STOPPING=1")
 
-    def noticed(self, situation: Situation) -> None:
+    def noticed(self, client_status: ClientStatus) -> None:
         """Say in one line what the client does, when that is another than before."""
-        line = headline(situation).replace("\n", " ")[:_LONGEST_STATUS]
+        line = headline(client_status).replace("\n", " ")[:_LONGEST_STATUS]
         if line != self._status:
             self._status = line
             self._send(f"STATUS={line}")

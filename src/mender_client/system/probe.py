@@ -1,4 +1,4 @@
-"""A look at a server that proves nothing and tells nothing: whose certificates it shows, and what time it has.
+"""A look at a server that verifies nothing and tells nothing: whose certificates it shows, and what time it has.
 
 Only to explain a fault. Nothing is verified, so nothing is believed; no token, no certificate of this device and no
 path of an address is shown.
@@ -16,7 +16,7 @@ from mender_client.core.certificate import Certificate, parse_der
 from mender_client.core.proxies import authority
 
 from .clockevidence import parse_date
-from .connection import Watch, WatchedSocket, dial
+from .connection import ConnectionGuard, GuardedSocket, dial
 
 if TYPE_CHECKING:
     from mender_client.core.proxies import Proxies
@@ -26,8 +26,8 @@ _DER = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Glimpse:
-    """What a server shows, unproven.
+class PeerInfo:
+    """What a server shows, unverified.
 
     Attributes:
         certificates: its chain as it sends it, its own certificate first.
@@ -38,7 +38,7 @@ class Glimpse:
     date: datetime | None
 
 
-def look(host: str, port: int, *, seconds: float, watch: Watch, proxies: Proxies | None) -> Glimpse:
+def look(host: str, port: int, *, seconds: float, guard: ConnectionGuard, proxies: Proxies | None) -> PeerInfo:
     """Look at an https server.
 
     Args:
@@ -55,18 +55,18 @@ def look(host: str, port: int, *, seconds: float, watch: Watch, proxies: Proxies
     """
     proxy = None if proxies is None else proxies.choose("https", host, port)
     if proxy is None:
-        sock = dial(host, port, seconds=seconds, watch=watch)
+        sock = dial(host, port, seconds=seconds, guard=guard)
     else:
         from .tunnel import dial_through
 
-        sock = dial_through(proxy, host, port, scheme="https", seconds=seconds, watch=watch)
+        sock = dial_through(proxy, host, port, scheme="https", seconds=seconds, guard=guard)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with context.wrap_socket(sock, server_hostname=host.encode("ascii"), do_handshake_on_connect=False) as secure:
-        watch.add(secure)
+        guard.add(secure)
         secure.do_handshake()
-        return Glimpse(_chain(secure), _date(WatchedSocket(secure, watch), authority(host, port)))
+        return PeerInfo(_chain(secure), _date(GuardedSocket(secure, guard), authority(host, port)))
 
 
 def _chain(secure: Any) -> tuple[Certificate, ...]:
@@ -84,7 +84,7 @@ def _chain(secure: Any) -> tuple[Certificate, ...]:
     return tuple(found)
 
 
-def _date(sock: WatchedSocket, host: str) -> datetime | None:
+def _date(sock: GuardedSocket, host: str) -> datetime | None:
     try:
         sock.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii"))
         response = HTTPResponse(sock, method="HEAD")  # type: ignore[arg-type]  # it needs makefile alone

@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mender_client.core.record import Hands
+from mender_client.core.record import ProcessRef
 from mender_client.core.wire import printable
 from mender_client.errors import Interrupted, ScriptError
 
-from .files import sync_folder
+from .files import sync_directory
 
 CLEAN_ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -190,7 +190,7 @@ def _leave_trace(output: Path, told: int) -> None:
     """
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        sync_folder(output.parent)
+        sync_directory(output.parent)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
     except OSError as error:
@@ -210,7 +210,7 @@ class SystemProcesses:
         self._output = output
         self._proc = proc
 
-    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> Hands:
+    def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
         """Start a program in a session of its own.
 
         The child makes the file for its output, durably, and then becomes the program. So without the file nothing was
@@ -246,7 +246,7 @@ class SystemProcesses:
             os.close(reason)
             os.close(told)
         process.returncode = 0  # not ours to wait for: init adopts it when we exit
-        return self._identify(process.pid) or Hands(process.pid, self.boot_id(), 0)
+        return self._identify(process.pid) or ProcessRef(process.pid, self.boot_id(), 0)
 
     def has_spawned(self) -> bool:
         """Whether the file for a program's output is there; when in doubt it is."""
@@ -258,15 +258,15 @@ class SystemProcesses:
             return True
         return True
 
-    def is_alive(self, hands: Hands) -> bool:
+    def is_alive(self, process: ProcessRef) -> bool:
         """Whether that very process runs: same boot, same pid, same start time, and no zombie."""
-        return hands.boot_id == self.boot_id() and self._identify(hands.pid) == hands
+        return process.boot_id == self.boot_id() and self._identify(process.pid) == process
 
-    def age_seconds(self, hands: Hands) -> float:
+    def age_seconds(self, process: ProcessRef) -> float:
         """How long ago that process was started, whether it still runs or not; 0 when that was in another boot."""
-        return hands.age_seconds(self.boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
+        return process.age_seconds(self.boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
 
-    def find(self, variable: str, value: str) -> Hands | None:
+    def find(self, variable: str, value: str) -> ProcessRef | None:
         """A running process whose environment holds the variable with the value, as far as we may look."""
         wanted = f"{variable}={value}".encode()
         own = str(os.getpid())
@@ -281,14 +281,14 @@ class SystemProcesses:
                 return self._identify(int(entry.name))
         return None
 
-    def _identify(self, pid: int) -> Hands | None:
+    def _identify(self, pid: int) -> ProcessRef | None:
         try:
             # the name in parentheses may hold anything; the fields behind it are plain
             fields = (self._proc / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         except OSError:
             return None
         state, start_time = fields[0], fields[19]
-        return None if state in "ZX" else Hands(pid, self.boot_id(), int(start_time))
+        return None if state in "ZX" else ProcessRef(pid, self.boot_id(), int(start_time))
 
     def boot_id(self) -> str:
         """Which boot this is; empty when the kernel doesn't tell."""

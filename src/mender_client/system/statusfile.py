@@ -1,4 +1,4 @@
-"""What lies there for others to read: the client's situation as JSON, and whatever else is told that way.
+"""What lies there for others to read: the client's status as JSON, and whatever else is told that way.
 
 Such a file decides nothing. So it is written without fsync, which spares the flash, and when it can't be written the
 client goes on.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from mender_client.core.situation import Situation, decode_situation
+from mender_client.core.client_status import ClientStatus, decode_client_status
 from mender_client.errors import StorageError
 
 from .files import open_own, write_atomic
@@ -26,7 +26,7 @@ ROUTINE_SECONDS = 60.0
 """How often what is no news is written, at most."""
 
 
-class GlassCase:
+class PublishedFile:
     """One file that others look into; replaced as a whole, written by one process only.
 
     Args:
@@ -52,7 +52,7 @@ class GlassCase:
 
 
 class StatusFile:
-    """Keeps the situation where ``status`` finds it; see ``core.ports.Observer``.
+    """Keeps the client status where ``status`` finds it; see ``core.ports.Observer``.
 
     News is written at once. A client with nothing but routine writes once a minute at most.
 
@@ -62,27 +62,27 @@ class StatusFile:
     """
 
     def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._case = GlassCase(path, mode=0o600)
+        self._case = PublishedFile(path, mode=0o600)
         self._monotonic = monotonic
-        self._written: Situation | None = None
+        self._written: ClientStatus | None = None
         self._written_at = 0.0
 
-    def noticed(self, situation: Situation) -> None:
-        """Write the situation if it is worth it."""
+    def noticed(self, client_status: ClientStatus) -> None:
+        """Write the client status if it is worth it."""
         now, last = self._monotonic(), self._written
         if last is not None:
-            is_news = situation.news != last.news
-            if situation == last or (not is_news and now - self._written_at < ROUTINE_SECONDS):
+            is_news = client_status.news != last.news
+            if client_status == last or (not is_news and now - self._written_at < ROUTINE_SECONDS):
                 return
-        self._written, self._written_at = situation, now
-        self._case.put(json.dumps(asdict(situation), indent=1).encode() + b"\n")
+        self._written, self._written_at = client_status, now
+        self._case.put(json.dumps(asdict(client_status), indent=1).encode() + b"\n")
 
     def alive(self) -> None:
         """Nothing to write."""
 
 
-def read_situation(path: Path) -> tuple[Situation, str] | None:
-    """What a client, this one or an earlier one, has left: the situation, and when that was written, RFC 3339.
+def read_client_status(path: Path) -> tuple[ClientStatus, str] | None:
+    """What a client, this one or an earlier one, has left: the client status, and when that was written, RFC 3339.
 
     Args:
         path: ``<datadir>/status.json``.
@@ -102,4 +102,4 @@ def read_situation(path: Path) -> tuple[Situation, str] | None:
     if not isinstance(document, dict) or len(data) > _MAXIMUM_BYTES:
         return None
     moment = datetime.fromtimestamp(written, timezone.utc)
-    return decode_situation(document), moment.isoformat(timespec="seconds")
+    return decode_client_status(document), moment.isoformat(timespec="seconds")

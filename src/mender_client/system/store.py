@@ -1,4 +1,4 @@
-"""The place on disk for one Artifact: ``artifact.mender.part`` while it arrives, ``artifact.mender`` when proven."""
+"""The place on disk for one Artifact: ``artifact.mender.part`` while it arrives, ``artifact.mender`` when verified."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from .files import remove_file, storage_error, sync_folder
+from .files import remove_file, storage_error, sync_directory
 
 
-class ArtifactFolder:
-    """Keeps the Artifact in the data folder; see ``core.ports.ArtifactStore``.
+class ArtifactDirectory:
+    """Keeps the Artifact in the data directory; see ``core.ports.ArtifactStore``.
 
     Args:
         artifact: the path of the whole Artifact.
@@ -35,7 +35,7 @@ class ArtifactFolder:
     def open_partial(self) -> PartialArtifact:
         """Open the partial Artifact, making it if there is none.
 
-        A whole one that was not handed over becomes partial again: it is proven anew before anybody gets it.
+        A whole one that was not handed over becomes partial again: it is verified anew before anybody gets it.
 
         Raises:
             StorageError: it can't be opened.
@@ -55,7 +55,7 @@ class ArtifactFolder:
         """
         try:
             os.replace(self._partial, self._artifact)
-            sync_folder(self._artifact.parent)
+            sync_directory(self._artifact.parent)
         except OSError as error:
             raise storage_error("rename the downloaded Artifact to", self._artifact, error) from error
 

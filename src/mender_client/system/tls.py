@@ -28,7 +28,7 @@ class TlsSettings:
     """How servers are trusted and how the device shows itself to them.
 
     Attributes:
-        ca_file: certificates that are trusted in addition to the system's: a file, or a folder of such files.
+        ca_file: certificates that are trusted in addition to the system's: a file, or a directory of such files.
         verify: False trusts everybody; for a test bench only.
         certificate: the client certificate (PEM), None for no mTLS.
         key: its private key (PEM).
@@ -51,12 +51,12 @@ class TlsRules:
         ConfigError: a certificate or key can't be used.
     """
 
-    def __init__(self, settings: TlsSettings, doubt: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, settings: TlsSettings, clock_problem: Callable[[], str] = lambda: "") -> None:
         self._settings = settings
-        self._doubt = doubt
+        self._clock_problem = clock_problem
         self._is_wide = False
         self._stamp = _stamp(settings)
-        self._context = tls_context(settings, doubt)
+        self._context = tls_context(settings, clock_problem)
 
     def context(self) -> ssl.SSLContext:
         """The rules for a connection that begins now.
@@ -71,7 +71,7 @@ class TlsRules:
 
     def _renew(self) -> None:
         try:
-            context = tls_context(self._settings, self._doubt)
+            context = tls_context(self._settings, self._clock_problem)
         except ConfigError as error:
             _logger.warning("%s; what was loaded before stays in force", error)
             return
@@ -89,11 +89,11 @@ class TlsRules:
         return True
 
 
-def tls_context(settings: TlsSettings, doubt: Callable[[], str] = lambda: "") -> ssl.SSLContext:
+def tls_context(settings: TlsSettings, clock_problem: Callable[[], str] = lambda: "") -> ssl.SSLContext:
     """The TLS rules: version 1.2 or newer, chain and host name verified, the system's CAs and the operator's.
 
-    Of the system's CAs the folder is trusted, in which OpenSSL looks up the one that it needs; the bundle of all of
-    them costs more than a megabyte and is loaded by ``TlsRules.widen`` when the folder did not suffice.
+    Of the system's CAs the directory is trusted, in which OpenSSL looks up the one that it needs; the bundle of all of
+    them costs more than a megabyte and is loaded by ``TlsRules.widen`` when the directory did not suffice.
 
     Args:
         settings: the files and the rules.
@@ -103,27 +103,27 @@ def tls_context(settings: TlsSettings, doubt: Callable[[], str] = lambda: "") ->
         ConfigError: a certificate or key file can't be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    folder = ssl.get_default_verify_paths().capath
-    if folder is None:
+    directory = ssl.get_default_verify_paths().capath
+    if directory is None:
         context.load_default_certs()
     else:
-        context.load_verify_locations(capath=folder)
+        context.load_verify_locations(capath=directory)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # The same certificates must work under every Python: 3.13 turned the strict flag on, which refuses many private
     # CAs in the field, and the partial chain, which lets the operator's file name an intermediate certificate.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if settings.ca_file is not None:
-        _trust(context, settings.ca_file, doubt)
+        _trust(context, settings.ca_file, clock_problem)
     if settings.certificate is not None:
-        _show(context, settings.certificate, settings.key, doubt)
+        _show(context, settings.certificate, settings.key, clock_problem)
     if not settings.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def _trust(context: ssl.SSLContext, path: Path, doubt: Callable[[], str]) -> None:
+def _trust(context: ssl.SSLContext, path: Path, clock_problem: Callable[[], str]) -> None:
     found: list[tuple[Path, Certificate]] = []
     for file in _files(path):
         certificates = _read_certificates(_SERVER, file)
@@ -133,12 +133,12 @@ def _trust(context: ssl.SSLContext, path: Path, doubt: Callable[[], str]) -> Non
             raise _unusable(_SERVER, file, error) from error
         found += [(file, certificate) for certificate in certificates]
     if not found:
-        raise ConfigError([f"{_SERVER}: cannot load {path}: the folder holds no file named *.pem, *.crt or *.cer"])
-    _check_dates(_SERVER, found, doubt)
+        raise ConfigError([f"{_SERVER}: cannot load {path}: the directory holds no file named *.pem, *.crt or *.cer"])
+    _check_dates(_SERVER, found, clock_problem)
 
 
 def _files(path: Path) -> Sequence[Path]:
-    """The file, or those of the folder; hashed links are left out, since they repeat what is there."""
+    """The file, or those of the directory; hashed links are left out, since they repeat what is there."""
     if not path.is_dir():
         return [path]
     try:
@@ -147,7 +147,7 @@ def _files(path: Path) -> Sequence[Path]:
         raise _unusable(_SERVER, path, error) from error
 
 
-def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, doubt: Callable[[], str]) -> None:
+def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, clock_problem: Callable[[], str]) -> None:
     found = _read_certificates(_CLIENT, certificate)
     if key is not None and b"ENCRYPTED" in _read(_KEY, key):
         problem = f"{_KEY}: cannot load {key}: it is encrypted with a passphrase; give the key without one, mode 0600"
@@ -163,7 +163,7 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, doubt: C
     except (OSError, ValueError) as error:
         raise _unusable(_CLIENT, certificate, error) from error
     # the others are those of its authorities, and the server has them too
-    _check_dates(_CLIENT, [(certificate, found[0])], doubt)
+    _check_dates(_CLIENT, [(certificate, found[0])], clock_problem)
 
 
 def _read_certificates(key: str, path: Path) -> Sequence[Certificate]:
@@ -189,7 +189,7 @@ def _unusable(key: str, path: Path, error: Exception) -> ConfigError:
     return ConfigError([f"{key}: cannot load {path}: {printable(str(reason))}; it must be a readable file in PEM form"])
 
 
-def _check_dates(key: str, found: Sequence[tuple[Path, Certificate]], doubt: Callable[[], str]) -> None:
+def _check_dates(key: str, found: Sequence[tuple[Path, Certificate]], clock_problem: Callable[[], str]) -> None:
     """Refuse what can't be used; where the clock is wrong or another certificate holds, only complain."""
     now = datetime.now(timezone.utc)
     faults = [
@@ -199,7 +199,7 @@ def _check_dates(key: str, found: Sequence[tuple[Path, Certificate]], doubt: Cal
     ]
     if not faults:
         return
-    if len(faults) == len(found) and not (wrong := doubt()):
+    if len(faults) == len(found) and not (wrong := clock_problem()):
         raise ConfigError([f"{fault}; renew the certificate, or set this device's clock" for fault in faults])
     for fault in faults:
         _logger.warning("%s", fault)

@@ -1,8 +1,8 @@
 """Who could have changed a file: what decides about updates must not be another user's to write.
 
 The client may run as root and starts programs, reads keys and obeys settings by their path. So a path counts as
-trusted only when everything that decides which file it names (each folder, each symbolic link, and the file) can be
-changed by nobody but root, the user that we run as, and the owner of the root folder.
+trusted only when everything that decides which file it names (each directory, each symbolic link, and the file) can be
+changed by nobody but root, the user that we run as, and the owner of the root directory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Trust:
     """Judges files by their owners and modes, and by those of everything above them.
 
     Attributes:
-        base: where the look at the folders begins: ``/``, or the folder of ``--root``, which the operator vouches for.
+        base: where the check of the directories begins: ``/``, or the directory of ``--root``, which is taken as given.
         owners: the users whose files are trusted; so are the groups of the same number, their private ones.
     """
 
@@ -31,10 +31,10 @@ class Trust:
 
     @classmethod
     def below(cls, root: Path) -> Trust:
-        """Trust root, the user that we run as, and whoever owns the root folder: he could change everything anyway.
+        """Trust root, the user that we run as, and whoever owns the root directory: he could change everything anyway.
 
         Args:
-            root: ``/``, or the folder of ``--root``.
+            root: ``/``, or the directory of ``--root``.
         """
         try:
             owner = root.stat().st_uid
@@ -42,7 +42,7 @@ class Trust:
             owner = 0
         return cls(root, frozenset({0, os.geteuid(), owner}))
 
-    def fault(self, path: Path) -> str:
+    def permission_problem(self, path: Path) -> str:
         """What lets another user change the file, and the command that mends it; empty when nothing does.
 
         What is missing has no fault: whoever opens it says so.
@@ -53,11 +53,11 @@ class Trust:
                 return fault
         return ""
 
-    def program_fault(self, path: Path) -> str:
+    def program_problem(self, path: Path) -> str:
         """Why a program can't or must not be run; empty when it may."""
         if not os.path.isfile(path) or not os.access(path, os.X_OK):
             return f"{path} is missing or not executable; put the program there, with mode 755"
-        return self.fault(path)
+        return self.permission_problem(path)
 
     def exposure(self, path: Path) -> str:
         """What lets another user read the file, and the command that mends it; empty when nothing does."""
@@ -105,9 +105,9 @@ class Trust:
         is_link = stat.S_ISLNK(state.st_mode)
         if state.st_uid not in self.owners:
             return f"{path} belongs to user {state.st_uid}; run 'chown{' -h' if is_link else ''} root{_quoted(path)}'"
-        is_sticky_folder = stat.S_ISDIR(state.st_mode) and state.st_mode & stat.S_ISVTX
-        if is_link or (is_sticky_folder and not is_last):
-            return ""  # a link has no mode; in a sticky folder nobody can replace what belongs to another
+        is_sticky_directory = stat.S_ISDIR(state.st_mode) and state.st_mode & stat.S_ISVTX
+        if is_link or (is_sticky_directory and not is_last):
+            return ""  # a link has no mode; in a sticky directory nobody can replace what belongs to another
         if state.st_mode & stat.S_IWOTH:
             return f"everybody can write to {path}; run 'chmod o-w{_quoted(path)}'"
         if state.st_mode & stat.S_IWGRP and not self._is_private_group(path, state):

@@ -6,14 +6,14 @@ import socket
 from http.client import HTTPException, HTTPResponse
 
 from mender_client.core.proxies import Proxy, authority
-from mender_client.errors import NetworkError
+from mender_client.errors import ErrorKind, NetworkError
 
-from .connection import Watch, WatchedSocket, dial
+from .connection import ConnectionGuard, GuardedSocket, dial
 from .netfaults import describe
 
 
 def dial_through(
-    proxy: Proxy, host: str, port: int, *, scheme: str, seconds: float | None, watch: Watch
+    proxy: Proxy, host: str, port: int, *, scheme: str, seconds: float | None, guard: ConnectionGuard
 ) -> socket.socket:
     """Connect to a proxy, and for https through it to the server.
 
@@ -31,23 +31,23 @@ def dial_through(
     target = authority(host, port)
     prefix = f"cannot reach {scheme}://{target} through the proxy {proxy}"
     try:
-        sock = dial(proxy.host, proxy.port, seconds=seconds, watch=watch)
+        sock = dial(proxy.host, proxy.port, seconds=seconds, guard=guard)
     except (OSError, ValueError) as error:
-        raise NetworkError(f"{prefix}: {describe(error, _no_doubt).text}", kind="proxy") from error
+        raise NetworkError(f"{prefix}: {describe(error, _no_clock_problem).text}", kind=ErrorKind.PROXY) from error
     if scheme == "http":
         return sock
     try:
-        status = _connect(WatchedSocket(sock, watch), target, proxy.authorization)
+        status = _connect(GuardedSocket(sock, guard), target, proxy.authorization)
     except (OSError, ValueError, HTTPException) as error:
         sock.close()
-        raise NetworkError(f"{prefix}: {describe(error, _no_doubt).text}", kind="proxy") from error
+        raise NetworkError(f"{prefix}: {describe(error, _no_clock_problem).text}", kind=ErrorKind.PROXY) from error
     if not 200 <= status < 300:
         sock.close()
-        raise NetworkError(f"{prefix}: {refusal(status, proxy)}", kind="proxy")
+        raise NetworkError(f"{prefix}: {refusal(status, proxy)}", kind=ErrorKind.PROXY)
     return sock
 
 
-def _connect(sock: WatchedSocket, target: str, authorization: str) -> int:
+def _connect(sock: GuardedSocket, target: str, authorization: str) -> int:
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if authorization:
         lines.append(f"Proxy-Authorization: {authorization}")
@@ -78,5 +78,5 @@ def refusal(status: int, proxy: Proxy) -> str:
     return f"it answered {status}"
 
 
-def _no_doubt() -> str:
+def _no_clock_problem() -> str:
     return ""

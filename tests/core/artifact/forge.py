@@ -14,7 +14,7 @@ from typing import Any
 
 import zstandard
 
-from mender_client.core.artifact import Header, Limits, prove
+from mender_client.core.artifact import Header, Limits, verify_artifact
 from mender_client.errors import ArtifactError
 
 DATA = Path(__file__).parents[2] / "data" / "artifacts"
@@ -227,8 +227,8 @@ class Trickle:
 
 
 def outcome(content: bytes, *, piece: int = 1 << 20, limits: Limits | None = None, **options: Any) -> Header | str:
-    """Prove an Artifact; give the header, or the message of the refusal."""
+    """Verify an Artifact; give the header, or the message of the refusal."""
     try:
-        return prove(Trickle(content, piece), limits=limits or Limits(), **options)
+        return verify_artifact(Trickle(content, piece), limits=limits or Limits(), **options)
     except ArtifactError as error:
         return str(error)

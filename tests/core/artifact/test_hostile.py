@@ -158,15 +158,15 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     # Names
     "a path": (lambda: named("a/b"), "plain name"),
     "an absolute name": (lambda: named("/a"), "plain name"),
-    "the parent folder": (lambda: named(".."), "plain name"),
-    "this folder": (lambda: named("."), "plain name"),
+    "the parent directory": (lambda: named(".."), "plain name"),
+    "this directory": (lambda: named("."), "plain name"),
     "a name with a line end": (lambda: forge(payload_members=[tar_file("a\nb", b"")]), "control character"),
     "a name with a terminal sequence": (lambda: named("a\x1b[2J"), r"'a\x1b[2J', a name with a control"),
     "a name over 255 bytes": (lambda: named("ü" * 128), "more than 255 bytes"),
     "a name with a NUL": (lambda: forge(payload_members=[tar_file(b"a\0b", b"")]), "NUL in its name"),
     "a name of other bytes": (lambda: forge(payload_members=[tar_file(b"\xff", b"")]), "isn't UTF-8"),
     "an empty name": (lambda: forge(payload_members=[tar_file("", b"")]), "plain name"),
-    "a prefix": (lambda: one_file(tar_block("file", 7, rest=b"folder")), "plain name"),
+    "a prefix": (lambda: one_file(tar_block("file", 7, rest=b"directory")), "plain name"),
     "names that differ in Unicode form": (lambda: named("\u00fc", "u\u0308"), "which look the same"),
     "names that differ in compatibility": (lambda: named("\ufb01", "fi"), "which look the same"),
     "names that differ in case": (lambda: named("File", "file"), "which look the same"),
@@ -179,7 +179,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a symbolic link": (lambda: one_file(tar_block("file", kind=b"2", link=b"/"), b""), "tar type '2'"),
     "a character device": (lambda: one_file(tar_block("file", kind=b"3"), b""), "tar type '3'"),
     "a block device": (lambda: one_file(tar_block("file", kind=b"4"), b""), "tar type '4'"),
-    "a folder": (lambda: one_file(tar_block("file", kind=b"5"), b""), "tar type '5'"),
+    "a directory": (lambda: one_file(tar_block("file", kind=b"5"), b""), "tar type '5'"),
     "a FIFO": (lambda: one_file(tar_block("file", kind=b"6"), b""), "tar type '6'"),
     "a contiguous file": (lambda: one_file(tar_block("file", kind=b"7"), b""), "tar type '7'"),
     "a global header": (lambda: one_file(tar_block("file", 7, kind=b"g")), "tar type 'g'"),
@@ -441,7 +441,7 @@ def test_a_bomb_in_the_payload_ends_at_the_bound(compression: str) -> None:
 
 
 def measured(content: bytes, limits: Limits) -> tuple[str, int]:
-    """Prove an Artifact; give the message and the most memory that Python had in use."""
+    """Verify an Artifact; give the message and the most memory that Python had in use."""
     stream = Trickle(content, 1 << 20)
     tracemalloc.start()
     try:
@@ -529,7 +529,7 @@ def test_what_was_refused_stays_refused() -> None:
 
 
 def test_a_header_that_lies_is_not_looked_into() -> None:
-    """The digest is proven before the content is parsed: a broken header with a wrong digest is a wrong digest."""
+    """The digest is verified before the content is parsed: a broken header with a wrong digest is a wrong digest."""
     message = str(outcome(outer([*MEMBERS[:2], ("header.tar", b"no tar"), MEMBERS[3]])))
     assert "isn't what the manifest says" in message
 
@@ -548,7 +548,7 @@ def test_the_signature_is_checked_before_anything_is_parsed() -> None:
 
 
 def augmented(**parts: Any) -> str | Header:
-    """Prove an Artifact with a header-augment, augmented parts accepted."""
+    """Verify an Artifact with a header-augment, augmented parts accepted."""
     header = tar(tar_file("header-info", info()), tar_file("headers/0000/type-info", type_info()))
     header = parts.pop("augment_header", header)
     lines = parts.pop("lines", None)

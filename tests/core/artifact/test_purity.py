@@ -11,11 +11,11 @@ import pytest
 
 import mender_client.core.artifact
 
-FOLDER = Path(mender_client.core.artifact.__file__).parent
+DIRECTORY = Path(mender_client.core.artifact.__file__).parent
 IMPURE = {"os", "socket", "time", "subprocess", "logging", "pathlib", "threading", "tempfile", "shutil", "select"}
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.py")), ids=lambda path: path.name)
 def test_nothing_impure_is_imported_or_opened(path: Path) -> None:
     """Lazy imports count, too; and nobody calls ``open`` or ``print``."""
     tree = ast.parse(path.read_text())

@@ -15,7 +15,7 @@ from mender_client.core.artifact import (
     Header,
     PayloadSource,
     module_image,
-    prove,
+    verify_artifact,
     write_artifact,
 )
 
@@ -103,7 +103,7 @@ def test_it_writes_what_it_reads() -> None:
     out = io.BytesIO()
     file = PayloadSource("file", 7, lambda: io.BytesIO(b"content"))
     write_artifact(out, module_image("name", ["board"], "app", compression=Compression.ZSTD), [file])
-    assert prove(io.BytesIO(out.getvalue())).artifact_name == "name"
+    assert verify_artifact(io.BytesIO(out.getvalue())).artifact_name == "name"
 
 
 def test_broken_frames_are_refused() -> None:

@@ -23,9 +23,9 @@ from mender_client.core.artifact import (
     PayloadSource,
     Readable,
     module_image,
-    prove,
     rootfs_image,
     sign_artifact,
+    verify_artifact,
     write_artifact,
 )
 from mender_client.errors import ArtifactError
@@ -112,9 +112,9 @@ def payload_of(name: str) -> list[PayloadSource]:
 def test_ours_read_the_same_as_the_reference_tool_s(name: str, spec: ArtifactSpec) -> None:
     """The same input through both writers gives the same description, digests included."""
     with (DATA / f"{name}.mender").open("rb") as stream:
-        expected = prove(stream).describe()
+        expected = verify_artifact(stream).describe()
     ours = written(spec, *payload_of(f"{name}.mender"))
-    assert expected == prove(io.BytesIO(ours)).describe()
+    assert expected == verify_artifact(io.BytesIO(ours)).describe()
 
 
 @pytest.mark.parametrize("compression", Compression)
@@ -132,7 +132,7 @@ def test_the_same_input_gives_the_same_bytes(compression: Compression) -> None:
 def test_usual_fields_give_way_to_given_ones() -> None:
     """What the caller says wins over what is usual."""
     spec = module_image("name", ["board"], "app", provides={"a": "b"}, clears=None, depends={"k": ["1", "2"]})
-    header = prove(io.BytesIO(written(spec)))
+    header = verify_artifact(io.BytesIO(written(spec)))
     assert ({"a": "b"}, None) == (header.payload.provides, header.payload.clears)
     assert {"k": ("1", "2")} == header.payload.depends
 
@@ -141,7 +141,7 @@ def test_long_and_foreign_names_are_written_and_read() -> None:
     """A name that ustar can't hold travels in an extended header."""
     names = ["x" * 150, "übergrößenträger", "z" * 100]
     content = written(module_image("name", ["board"], "app"), *(source(name, b"content") for name in names))
-    assert names == [file.name for file in prove(io.BytesIO(content)).payload.files]
+    assert names == [file.name for file in verify_artifact(io.BytesIO(content)).payload.files]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_signing_what_is_no_artifact_is_an_error() -> None:
 
 
 def test_signing_an_artifact_that_ends_after_the_manifest_copies_it() -> None:
-    """What is signed is the manifest; to prove the rest is the caller's."""
+    """What is signed is the manifest; to verify the rest is the caller's."""
     cut = forge()[:2048]
     assert b"".join(outer_members(cut + bytes(1024))) == cut
     assert signed(cut + bytes(1024), sign_rsa).endswith(bytes(1024))

@@ -5,7 +5,7 @@
 ################################################################################
 
 MENDER_PYTHON_CLIENT_VERSION = 1.0.0
-# the checkout or the unpacked sdist that this folder is in
+# the checkout or the unpacked sdist that this directory is in
 MENDER_PYTHON_CLIENT_SITE = $(BR2_EXTERNAL_MENDER_PYTHON_CLIENT_PATH)/../..
 MENDER_PYTHON_CLIENT_SITE_METHOD = local
 MENDER_PYTHON_CLIENT_OVERRIDE_SRCDIR_RSYNC_EXCLUSIONS = --exclude .venv --exclude dist

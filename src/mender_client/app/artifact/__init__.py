@@ -1,4 +1,4 @@
-"""``artifact …``: look into Artifact files, prove, make and sign them, without a server.
+"""``artifact …``: look into Artifact files, verify, make and sign them, without a server.
 
-Nothing in this folder is loaded unless one of these commands is given.
+Nothing in this directory is loaded unless one of these commands is given.
 """

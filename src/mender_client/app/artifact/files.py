@@ -11,7 +11,7 @@ from io import BufferedRandom, FileIO
 from pathlib import Path
 
 from mender_client.errors import StorageError
-from mender_client.system.files import storage_error, sync_folder
+from mender_client.system.files import storage_error, sync_directory
 
 STANDARD_INPUT = "-"
 
@@ -56,7 +56,7 @@ def regular_size(path: str) -> int:
     """Give the size in bytes of a regular file: one that can be read twice.
 
     Raises:
-        StorageError: it isn't there, or it is a folder, a pipe or a device.
+        StorageError: it isn't there, or it is a directory, a pipe or a device.
     """
     try:
         status = os.stat(path)
@@ -95,7 +95,7 @@ def replaced(path: Path) -> Iterator[BufferedRandom]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(target.parent)
+        sync_directory(target.parent)
     except OSError as error:
         raise storage_error("write", path, error) from error
 

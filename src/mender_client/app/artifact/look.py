@@ -1,4 +1,4 @@
-"""``artifact show``, ``verify`` and ``cat``: each proves the whole Artifact, in one pass, from a file or a pipe."""
+"""``artifact show``, ``verify`` and ``cat``: each verifies the whole Artifact, in one pass, from a file or a pipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mender_client.app.exitcodes import ExitCode
-from mender_client.core.artifact import ArtifactReader, Header, PayloadFile, check_depends, prove
+from mender_client.core.artifact import ArtifactReader, Header, PayloadFile, check_depends, verify_artifact
 from mender_client.errors import ArtifactError, ConfigError, KeyFileError
 from mender_client.system.digest import choose_digest
 
@@ -19,7 +19,7 @@ _PIECE_BYTES = 256 * 1024
 
 
 def show(artifact: str, *, is_json_wanted: bool) -> ExitCode:
-    """Print what an Artifact says, after proving it; augmented ones, too, which a device refuses.
+    """Print what an Artifact says, after verifying it; augmented ones, too, which a device refuses.
 
     Args:
         artifact: the path of the Artifact, or ``-``.
@@ -30,14 +30,14 @@ def show(artifact: str, *, is_json_wanted: bool) -> ExitCode:
         StorageError: it can't be read.
     """
     with FileStream(artifact) as stream:
-        header = prove(stream, accept_augmented=True, new_digest=choose_digest())
+        header = verify_artifact(stream, accept_augmented=True, new_digest=choose_digest())
     text = json.dumps(header.describe(), indent=2) if is_json_wanted else as_text(header)
     emit(text.encode() + b"\n")
     return ExitCode.DONE
 
 
 def verify(artifact: str, *, keys: Sequence[str], device_type: str | None) -> ExitCode:
-    """Prove an Artifact as a device does, and say so in one line.
+    """Verify an Artifact as a device does, and say so in one line.
 
     Args:
         artifact: the path of the Artifact, or ``-``.
@@ -60,7 +60,7 @@ def verify(artifact: str, *, keys: Sequence[str], device_type: str | None) -> Ex
         signature = f"signed with the key of {check.signer}"
     else:
         signature = "signed, but no key was given to check that" if header.signed else "not signed"
-    emit(safe(f"{header.artifact_name}: whole and proven; {signature}\n").encode())
+    emit(safe(f"{header.artifact_name}: verified; {signature}\n").encode())
     return ExitCode.DONE
 
 
@@ -90,9 +90,9 @@ def _check_device_type(header: Header, device_type: str) -> None:
 
 
 def cat(artifact: str, name: str | None) -> ExitCode:
-    """Write one payload file to standard output and prove the whole Artifact on the way.
+    """Write one payload file to standard output and verify the whole Artifact on the way.
 
-    Bytes are written before the last of them is proven, because nothing is held back in memory: only when the exit
+    Bytes are written before the last of them is verified, because nothing is held back in memory: only when the exit
     code is 0 may they be used.
 
     Args:

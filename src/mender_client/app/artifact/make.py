@@ -1,6 +1,6 @@
 """``artifact write`` and ``artifact sign``: the same bytes for the same input, and never half an Artifact.
 
-What was written is read again and proven before it gets its name, so that no file is left that a device refuses.
+What was written is read again and verified before it gets its name, so that no file is left that a device refuses.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from mender_client.core.artifact import (
     Compression,
     Limits,
     PayloadSource,
-    prove,
     sign_artifact,
+    verify_artifact,
     write_artifact,
 )
 from mender_client.errors import ArtifactError, StorageError
@@ -110,7 +110,7 @@ def _write(
     key = SigningKey(Path(options.key), choose_backend(), passphrase) if options.key else None
     with replaced(output) as out:
         write_artifact(out, spec, sources, sign=key.sign if key else None)
-        _prove(out, key)
+        _verify(out, key)
     return ExitCode.DONE
 
 
@@ -176,7 +176,7 @@ def _refuse_overwriting(output: Path, inputs: Sequence[str | None]) -> None:
 def sign(artifact: str, *, key: str, output: str | None, passphrase: Passphrase) -> ExitCode:
     """Sign an Artifact, whose old signature is replaced; nothing else in it changes.
 
-    What has been written is proven, and its signature checked, before it gets its name: no broken Artifact becomes
+    What has been written is verified, and its signature checked, before it gets its name: no broken Artifact becomes
     a signed one.
 
     Args:
@@ -196,11 +196,11 @@ def sign(artifact: str, *, key: str, output: str | None, passphrase: Passphrase)
         _refuse_overwriting(Path(output), [key])
     with FileStream(artifact) as source, replaced(Path(output or artifact)) as out:
         sign_artifact(source, out, signing.sign)
-        _prove(out, signing, accept_augmented=True)
+        _verify(out, signing, accept_augmented=True)
     return ExitCode.DONE
 
 
-def _prove(out: BufferedRandom, key: SigningKey | None, *, accept_augmented: bool = False) -> None:
+def _verify(out: BufferedRandom, key: SigningKey | None, *, accept_augmented: bool = False) -> None:
     """Read what was written as a device does: what a device would refuse, its bounds included, is refused here."""
     out.seek(0)
-    prove(out, check_signature=key.check if key else None, accept_augmented=accept_augmented)
+    verify_artifact(out, check_signature=key.check if key else None, accept_augmented=accept_augmented)

@@ -56,13 +56,13 @@ def add_commands(parser: argparse.ArgumentParser, common: dict[str, Any]) -> Non
 
 
 def _add_show(commands: _Commands) -> None:
-    parser = commands.add("show", "prove an Artifact and print what it says", _show)
+    parser = commands.add("show", "verify an Artifact and print what it says", _show)
     parser.add_argument("artifact", metavar="FILE", help=_FILE)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
 def _add_verify(commands: _Commands) -> None:
-    parser = commands.add("verify", "prove an Artifact as a device does, and check its signature", _verify)
+    parser = commands.add("verify", "verify an Artifact as a device does, and check its signature", _verify)
     parser.add_argument("artifact", metavar="FILE", help=_FILE)
     parser.add_argument(
         "-k", "--key", metavar="FILE", action="append", default=[], help="public key (PEM); one of several must fit"
@@ -71,7 +71,7 @@ def _add_verify(commands: _Commands) -> None:
 
 
 def _add_cat(commands: _Commands) -> None:
-    parser = commands.add("cat", "write one payload file to standard output, proven", _cat)
+    parser = commands.add("cat", "write one payload file to standard output, verified", _cat)
     parser.add_argument("artifact", metavar="ARTIFACT", help=_FILE)
     parser.add_argument(
         "file", metavar="FILE", nargs="?", help="the payload file; may be left out when there is only one"

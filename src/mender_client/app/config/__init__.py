@@ -1,7 +1,7 @@
 """``mender.conf``: the table of its keys, the reader of its files, and the settings that come out."""
 
 from .keys import ACCEPTED_KEYS, EXAMPLES, KEYS, LOG_LEVELS, RETIRED_KEYS, Key
-from .reader import Findings, LoadedConfig, check_settings, examine, load_config, suggest
+from .reader import ConfigFindings, LoadedConfig, check_settings, examine, load_config, suggest
 from .settings import Config
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "LOG_LEVELS",
     "RETIRED_KEYS",
     "Config",
-    "Findings",
+    "ConfigFindings",
     "Key",
     "LoadedConfig",
     "check_settings",

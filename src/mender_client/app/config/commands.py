@@ -14,7 +14,7 @@ from mender_client.app.paths import Paths
 from mender_client.core.wire import printable
 
 from .keys import ACCEPTED_KEYS, EXAMPLES, KEYS, RETIRED_KEYS, Key
-from .reader import Findings, examine, suggest
+from .reader import ConfigFindings, examine, suggest
 
 MASK = "(secret)"
 _PIN = re.compile(r"(pin-value=)[^;&?]*", re.IGNORECASE)
@@ -51,7 +51,7 @@ def check(paths: Paths, *, is_json: bool) -> ExitCode:
     return ExitCode.CONFIGURATION if findings.problems else ExitCode.DONE
 
 
-def _report(findings: Findings, paths: Paths) -> Iterator[str]:
+def _report(findings: ConfigFindings, paths: Paths) -> Iterator[str]:
     yield from (f"error: {problem}" for problem in findings.problems)
     yield from (f"warning: {warning}" for warning in findings.warnings)
     if findings.ignored:
@@ -84,7 +84,7 @@ def show(paths: Paths, *, overrides: Mapping[str, tuple[str, Any]], is_json: boo
     return ExitCode.CONFIGURATION if findings.problems else ExitCode.DONE
 
 
-def merged(findings: Findings, overrides: Mapping[str, tuple[str, Any]]) -> dict[str, Shown]:
+def merged(findings: ConfigFindings, overrides: Mapping[str, tuple[str, Any]]) -> dict[str, Shown]:
     """Every key with the value that holds and its origin; secrets are masked."""
     shown = {}
     for key in KEYS:

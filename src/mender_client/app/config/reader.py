@@ -31,7 +31,7 @@ class LoadedConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class ConfigFindings:
     """Everything that the files say, right or wrong.
 
     Attributes:
@@ -93,7 +93,7 @@ def check_settings(settings: Mapping[str, object]) -> Config:
 
 def examine(
     main: Path, fallback: Path, *, is_server_needed: bool = True, instead_of_main: bytes | None = None
-) -> Findings:
+) -> ConfigFindings:
     """Read, merge and check the two configuration files, and tell all that was found.
 
     Args:
@@ -110,7 +110,7 @@ def examine(
     if fallback != main:
         reader.read(fallback)
     _check_together(reader, main, fallback, is_server_needed=is_server_needed)
-    return Findings(
+    return ConfigFindings(
         reader.values, reader.origins, tuple(reader.problems), tuple(reader.warnings), tuple(reader.ignored)
     )
 

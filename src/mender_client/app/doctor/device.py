@@ -1,4 +1,4 @@
-"""Checks of the device itself: who it is, its key, its clock, the update in the sub-updater's hands, its service."""
+"""Checks of the device itself: identity, key, clock, the update that is being installed, service."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 from mender_client.app.assemble import scripted_device
 from mender_client.app.devicekey import device_key
-from mender_client.app.watch import Watch
+from mender_client.app.observers import Observers
+from mender_client.core.client_status import ClientStatus, Failure
 from mender_client.core.devicekey import fingerprint, key_type
 from mender_client.core.model import Identity
-from mender_client.core.situation import Failure, Situation
 from mender_client.errors import MenderError, ScriptError
 from mender_client.system.clock import SystemClock
 from mender_client.system.files import LockFile
 from mender_client.system.process import ScriptLimits, SystemProcesses, run_script
-from mender_client.system.statusfile import read_situation
+from mender_client.system.statusfile import read_client_status
 
-from .findings import Look, fault, ok, parted, skipped, warning
-from .patient import Patient
+from .context import DiagnosticContext
+from .findings import CheckResult, fault, ok, parted, skipped, warning
 
 UNIT = "mender-python-client.service"
 _START, _DAEMON = f"'systemctl start {UNIT}'", "'mender-python-client daemon', or the script of your init system"
@@ -30,27 +30,27 @@ _NOBODYS = frozenset({"unknown", "none", "null", "default", "default string", "t
 """What boards say that nobody has given a number of their own."""
 
 
-def identity(patient: Patient) -> Iterator[Look]:
+def identity(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The identity script works, and says what the server knows this device by."""
-    script = patient.paths.identity_script
-    if problem := patient.trust.program_fault(script):
+    script = context.paths.identity_script
+    if problem := context.trust.program_problem(script):
         yield fault(*parted(problem, f"put the device's identity script at {script}, mode 755"))
         return
     try:
-        said = scripted_device(patient.config, patient.paths, SystemClock(), Watch()).identity()
+        said = scripted_device(context.config, context.paths, SystemClock(), Observers()).identity()
     except MenderError as error:
         yield fault(*parted(str(error), f"correct {script}"))
         return
     shared = _shared_values(said)
-    _ = patient.refusal  # the guard compares when the server is asked
+    _ = context.refusal  # the guard compares when the server is asked
     if shared:
         yield fault(
             f"{said.id_data}: {shared} is what other devices may say as well; devices of the same identity are one "
             "device to the server",
             f"make {script} print something that only this device has",
         )
-    elif patient.record.identity_change:
-        yield fault(*parted(patient.record.identity_change))
+    elif context.record.identity_change:
+        yield fault(*parted(context.record.identity_change))
     else:
         yield ok(said.id_data)
 
@@ -68,18 +68,18 @@ def _is_shared(value: str) -> bool:
     return plain in _NOBODYS or len(set(plain) - set(":-. ")) < 2
 
 
-def key(patient: Patient) -> Iterator[Look]:
+def key(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The device key can be read and used."""
     try:
-        store = device_key(patient.config, patient.paths, patient.passphrase)
-        if not patient.config.auth_private_key and not patient.paths.key.exists():
+        store = device_key(context.config, context.paths, context.passphrase)
+        if not context.config.auth_private_key and not context.paths.key.exists():
             yield warning("there is none yet", "the daemon makes one, or 'mender-python-client bootstrap'")
             return
         public = store.public_key_pem()
         store.sign(b"can it be used?")
     except MenderError as error:
         found, remedy = parted(str(error), "check its path, owner and mode")
-        if "--passphrase-file" in remedy and patient.daemon_pid is not None:
+        if "--passphrase-file" in remedy and context.daemon_pid is not None:
             yield skipped(f"{found}, and the daemon has opened it; {remedy} to look at it here")
         else:
             yield fault(found, remedy)
@@ -88,26 +88,26 @@ def key(patient: Patient) -> Iterator[Look]:
     yield ok(f"{kind.value if kind else 'unknown type'}, SHA-256 {fingerprint(public)[:16]}…, {store.location}")
 
 
-def clock(patient: Patient) -> Iterator[Look]:
+def clock(context: DiagnosticContext) -> Iterator[CheckResult]:
     """Nothing speaks against the time that this device believes it is."""
     shown = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
     try:
-        _ = patient.obstacle
-        doubt = patient.world.clock_witness.doubt()
+        _ = context.obstacle
+        clock_problem = context.world.clock_check.clock_problem()
     except MenderError:
         yield skipped(f"it shows {shown}; there is nothing to compare it with")
         return
     remedy = "set it: NTP, a battery, or 'date -s'; until then certificates can't be believed, and the client waits"
-    yield fault(f"the clock is wrong: {doubt}", remedy) if doubt else ok(shown)
+    yield fault(f"the clock is wrong: {clock_problem}", remedy) if clock_problem else ok(shown)
 
 
-def update(patient: Patient) -> Iterator[Look]:
-    """If an update is in the sub-updater's hands, somebody is at work on it."""
-    lock = patient.paths.update_lock
+def update(context: DiagnosticContext) -> Iterator[CheckResult]:
+    """If an update is being installed by the sub-updater, somebody is at work on it."""
+    lock = context.paths.update_lock
     deployment_id = LockFile(lock).read()
     if deployment_id is None:
-        under_way = patient.record.update
-        last = patient.record.outcomes[-1] if patient.record.outcomes else None
+        under_way = context.record.update
+        last = context.record.outcomes[-1] if context.record.outcomes else None
         before = f"; the last one: {last.artifact_name or last.deployment_id}, {last.status.value}" if last else ""
         yield ok(f"none{before}" if under_way is None else f"{under_way.artifact_name}: {under_way.state.value}")
         return
@@ -115,20 +115,20 @@ def update(patient: Patient) -> Iterator[Look]:
         age = max(0.0, time.time() - lock.stat().st_mtime)
     except FileNotFoundError:
         age = 0.0
-    processes, under_way = SystemProcesses(Path("/dev/null")), patient.record.update_of(deployment_id)
-    hands = under_way.hands if under_way is not None else None
-    worker = hands if hands is not None and processes.is_alive(hands) else None
+    processes, under_way = SystemProcesses(Path("/dev/null")), context.record.update_of(deployment_id)
+    process = under_way.process if under_way is not None else None
+    worker = process if process is not None and processes.is_alive(process) else None
     worker = worker or (processes.find("MENDER_DEPLOYMENT_ID", deployment_id) if deployment_id else None)
     said = f"{lock} names deployment {deployment_id or '(none)'} for {_duration(age)}"
     if worker is not None:
         at_work = f"{said}; the sub-updater is at work on it (pid {worker.pid})"
         yield ok(at_work) if age < _LONG_SECONDS else warning(at_work, "see what it does in sub-updater.log")
-    elif under_way is None and patient.record.outcome_of(deployment_id) is None:
+    elif under_way is None and context.record.outcome_of(deployment_id) is None:
         yield fault(
             f"{said}, of which the client knows nothing: a stale lock",
             f"if no update is being installed, remove it: rm {lock}",
         )
-    elif hands is not None and hands.boot_id == processes.boot_id():
+    elif process is not None and process.boot_id == processes.boot_id():
         yield fault(
             f"{said}, but the sub-updater has died",
             "see sub-updater.log; then end it: 'mender-python-client report --failure', and remove the lock",
@@ -145,11 +145,11 @@ def _duration(seconds: float) -> str:
     return f"{int(seconds)} s" if minutes < 2 else f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
 
 
-def daemon(patient: Patient) -> Iterator[Look]:
+def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The daemon runs, and what it does succeeds."""
-    pid = patient.daemon_pid
+    pid = context.daemon_pid
     if pid is not None:
-        failure = _last_failure(patient)
+        failure = _last_failure(context)
         yield (
             warning(
                 f"runs, pid {pid}, but {failure.job} has failed {_often(failure)}({failure.kind}): {failure.text}",
@@ -158,10 +158,10 @@ def daemon(patient: Patient) -> Iterator[Look]:
             if failure
             else ok(f"runs, pid {pid}")
         )
-    elif _is_there(patient.paths.update_lock):
+    elif _is_there(context.paths.update_lock):
         yield ok("does not run while the sub-updater is at work; it is started again at the end")
     else:
-        yield warning("does not run", f"start it: {_START if _has_systemd(patient) else _DAEMON}")
+        yield warning("does not run", f"start it: {_START if _has_systemd(context) else _DAEMON}")
 
 
 def _is_there(path: Path) -> bool:
@@ -172,23 +172,23 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _last_failure(patient: Patient) -> Failure | None:
+def _last_failure(context: DiagnosticContext) -> Failure | None:
     """What has failed and not succeeded since, as far as the daemon has left it: it may be a minute behind."""
-    situation, _ = read_situation(patient.paths.status) or (Situation(), "")
-    return situation.failure if situation.failure.in_a_row else None
+    client_status, _ = read_client_status(context.paths.status) or (ClientStatus(), "")
+    return client_status.failure if client_status.failure.in_a_row else None
 
 
 def _often(failure: Failure) -> str:
     return f"at {failure.at} " if failure.in_a_row == 1 else f"{failure.in_a_row} times since {failure.since} "
 
 
-def _has_systemd(patient: Patient) -> bool:
-    return patient.paths.root == Path("/") and Path("/run/systemd/system").is_dir()
+def _has_systemd(context: DiagnosticContext) -> bool:
+    return context.paths.root == Path("/") and Path("/run/systemd/system").is_dir()
 
 
-def service(patient: Patient) -> Iterator[Look]:
+def service(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The service manager starts the client at boot."""
-    if not _has_systemd(patient):
+    if not _has_systemd(context):
         yield skipped("no systemd here")
         return
     remedy = f"install it with 'mender-python-client setup', and 'systemctl enable {UNIT}'"

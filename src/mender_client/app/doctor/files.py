@@ -1,4 +1,4 @@
-"""Checks of files and folders: the configuration, who may write and read what, and room."""
+"""Checks of files and directories: the configuration, who may write and read what, and room."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from mender_client.app.guard import check_configuration_files, look_at_files
+from mender_client.app.file_checks import check_configuration_files, look_at_files
 from mender_client.core.keyvalue import parse_key_values
 from mender_client.errors import ConfigError, MenderError
 from mender_client.system.files import read_text
 from mender_client.system.journal import JsonJournal
 
-from .findings import Look, fault, ok, parted, skipped, warning
-from .patient import Patient
+from .context import DiagnosticContext
+from .findings import CheckResult, fault, ok, parted, skipped, warning
 
 _MIB = 1024 * 1024
 
 
-def configuration(patient: Patient) -> Iterator[Look]:
+def configuration(context: DiagnosticContext) -> Iterator[CheckResult]:
     """Both files can be read, and every key is known and right."""
-    findings = patient.findings
+    findings = context.findings
     for problem in findings.problems:
         yield fault(*parted(problem, "correct it; 'config explain KEY' tells what a key may be"))
     for odd in findings.warnings:
@@ -31,27 +31,27 @@ def configuration(patient: Patient) -> Iterator[Look]:
         # a name that is nearly right is a setting that doesn't hold, which somebody believes to hold
         yield (fault if "did you mean" in remedy else warning)(found, remedy)
     if not findings.problems and not findings.warnings:
-        servers = ", ".join(patient.config.server_urls)
-        yield ok(f"{patient.paths.config} and {patient.paths.fallback_config}: no errors; server {servers}")
+        servers = ", ".join(context.config.server_urls)
+        yield ok(f"{context.paths.config} and {context.paths.fallback_config}: no errors; server {servers}")
 
 
-def permissions(patient: Patient) -> Iterator[Look]:
+def permissions(context: DiagnosticContext) -> Iterator[CheckResult]:
     """Nobody else can change what decides about updates, or read a secret."""
-    if stranger := _owner_of_another_client(patient):
-        folder = patient.paths.data
+    if stranger := _owner_of_another_client(context):
+        directory = context.paths.data
         yield fault(
-            f"{folder} belongs to user {stranger}",
+            f"{directory} belongs to user {stranger}",
             f"if the client runs as that user, look as that user: 'runuser -u {stranger} -- mender-python-client "
-            f"doctor'; if it runs as root: 'chown -R root {folder}'",
+            f"doctor'; if it runs as root: 'chown -R root {directory}'",
         )
         return
     problems: list[str] = []
     warnings: list[str] = []
     try:
-        check_configuration_files(patient.paths)
+        check_configuration_files(context.paths)
     except ConfigError as error:
-        problems += error.problems
-    found = look_at_files(patient.config, patient.paths)
+        problems += map(str, error.problems)
+    found = look_at_files(context.config, context.paths)
     problems += found.problems
     for line in found.warnings:
         # a key that others can read may be in two places already
@@ -62,13 +62,13 @@ def permissions(patient: Patient) -> Iterator[Look]:
         yield ok("nobody else can change or read what is private")
 
 
-def _owner_of_another_client(patient: Patient) -> str:
-    """Whom the data folder belongs to when root looks and it isn't root's; for that user all may be as it should."""
+def _owner_of_another_client(context: DiagnosticContext) -> str:
+    """Whom the data directory belongs to when root looks and it isn't root's; for that user all may be as it should."""
     try:
-        owner = patient.paths.data.stat().st_uid
+        owner = context.paths.data.stat().st_uid
     except OSError:
         return ""
-    if os.geteuid() != 0 or owner in patient.trust.owners:
+    if os.geteuid() != 0 or owner in context.trust.owners:
         return ""
     try:
         return pwd.getpwuid(owner).pw_name
@@ -76,22 +76,24 @@ def _owner_of_another_client(patient: Patient) -> str:
         return str(owner)
 
 
-def data_folder(patient: Patient) -> Iterator[Look]:
+def data_directory(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The client can write its memory, and an Artifact has room."""
-    folder = patient.paths.data
-    if not folder.is_dir():
-        yield fault(f"{folder} is missing", "run 'mender-python-client setup', or start the daemon, which makes it")
+    directory = context.paths.data
+    if not directory.is_dir():
+        yield fault(f"{directory} is missing", "run 'mender-python-client setup', or start the daemon, which makes it")
         return
     try:
-        _try_to_write(folder)
+        _try_to_write(directory)
     except OSError as error:
-        yield fault(f"cannot write to {folder}: {error.strerror}", _WRITE_REMEDIES.get(error.errno or 0, _ANY_REMEDY))
+        yield fault(
+            f"cannot write to {directory}: {error.strerror}", _WRITE_REMEDIES.get(error.errno or 0, _ANY_REMEDY)
+        )
         return
-    state = os.statvfs(folder)
-    free, reserve = state.f_bavail * state.f_frsize, patient.config.download_reserve_bytes
-    said = f"{free // _MIB} MiB are free in {folder}"
+    state = os.statvfs(directory)
+    free, reserve = state.f_bavail * state.f_frsize, context.config.download_reserve_bytes
+    said = f"{free // _MIB} MiB are free in {directory}"
     if state.f_files and not state.f_favail:
-        yield fault(f"no file can be made in {folder}: it has no inodes left", "remove some files there")
+        yield fault(f"no file can be made in {directory}: it has no inodes left", "remove some files there")
     elif free <= reserve:
         yield fault(
             f"{said}, and {reserve // _MIB} MiB must stay free (DownloadReserveBytes): no Artifact has room",
@@ -110,14 +112,14 @@ _WRITE_REMEDIES = {
 }
 
 
-def _try_to_write(folder: Path) -> None:
+def _try_to_write(directory: Path) -> None:
     """Write a block to a file without a name, which is gone when it is closed."""
     try:
-        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
             raise
-        name = folder / f".doctor.{os.urandom(8).hex()}.tmp"
+        name = directory / f".doctor.{os.urandom(8).hex()}.tmp"
         descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         name.unlink()
     try:
@@ -127,10 +129,10 @@ def _try_to_write(folder: Path) -> None:
         os.close(descriptor)
 
 
-def device_type(patient: Patient) -> Iterator[Look]:
+def device_type(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The device knows what it is."""
-    path = patient.config.device_type_file
-    file = patient.paths.below_root(path) if path else patient.paths.device_type
+    path = context.config.device_type_file
+    file = context.paths.below_root(path) if path else context.paths.device_type
     remedy = f"write a line device_type=TYPE into {file}"
     try:
         pairs = parse_key_values(read_text(file)).pairs
@@ -141,9 +143,9 @@ def device_type(patient: Patient) -> Iterator[Look]:
     yield ok(found) if found else fault(f"{file} has no line device_type=TYPE", remedy)
 
 
-def artifact_info(patient: Patient) -> Iterator[Look]:
+def artifact_info(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The device knows what it runs."""
-    file = patient.paths.artifact_info
+    file = context.paths.artifact_info
     remedy = f"write a line artifact_name=NAME into {file}; the sub-updater does that after each update"
     try:
         pairs = parse_key_values(read_text(file)).pairs
@@ -156,44 +158,44 @@ def artifact_info(patient: Patient) -> Iterator[Look]:
     )
 
 
-def install_script(patient: Patient) -> Iterator[Look]:
+def install_script(context: DiagnosticContext) -> Iterator[CheckResult]:
     """There is a sub-updater, and it may be run."""
-    program = patient.paths.sub_updater
-    problem = patient.trust.program_fault(program)
+    program = context.paths.sub_updater
+    problem = context.trust.program_problem(program)
     yield (
         fault(*parted(problem, f"put the device's sub-updater at {program}, mode 755")) if problem else ok(str(program))
     )
 
 
-def partitions(patient: Patient) -> Iterator[Look]:
+def partitions(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The two root partitions are there, where they are configured."""
-    config = patient.config
+    config = context.config
     named = [("RootfsPartA", config.rootfs_part_a), ("RootfsPartB", config.rootfs_part_b)]
     if not config.rootfs_part_a and not config.rootfs_part_b:
         yield skipped("RootfsPartA and RootfsPartB are not set: the sub-updater must know its way")
         return
     problems = [f"{key} is not set, and the other one is" for key, path in named if not path]
-    problems += [f"{key}: {why}" for key, path in named if path and (why := _partition_fault(patient, path))]
+    problems += [f"{key}: {why}" for key, path in named if path and (why := _partition_fault(context, path))]
     if not problems and config.rootfs_part_a == config.rootfs_part_b:
         problems = ["RootfsPartA and RootfsPartB are the same: an update would write over the running system"]
-    yield from (fault(problem, f"correct it in {patient.paths.config}") for problem in problems)
+    yield from (fault(problem, f"correct it in {context.paths.config}") for problem in problems)
     if not problems:
         yield ok(f"A is {config.rootfs_part_a}, B is {config.rootfs_part_b}")
 
 
-def _partition_fault(patient: Patient, path: str) -> str:
-    file = patient.paths.below_root(path)
+def _partition_fault(context: DiagnosticContext, path: str) -> str:
+    file = context.paths.below_root(path)
     try:
         mode = file.stat().st_mode
     except OSError as error:
         return f"cannot find {file}: {error.strerror}"
-    is_rehearsal = patient.paths.root != Path("/") and stat.S_ISREG(mode)
+    is_rehearsal = context.paths.root != Path("/") and stat.S_ISREG(mode)
     return "" if stat.S_ISBLK(mode) or is_rehearsal else f"{file} is no block device"
 
 
-def journal(patient: Patient) -> Iterator[Look]:
+def journal(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The client's memory can be used, and the server has heard everything in it."""
-    memory = JsonJournal(patient.paths.journal)
+    memory = JsonJournal(context.paths.journal)
     try:
         record, problem = memory.peek()
     except MenderError as error:
@@ -201,7 +203,7 @@ def journal(patient: Patient) -> Iterator[Look]:
         return
     if problem:
         yield fault(
-            f"cannot use {patient.paths.journal}: {problem}",
+            f"cannot use {context.paths.journal}: {problem}",
             "start the daemon, which sets it aside; then look on the server whether an update was under way",
         )
     elif record.outbox:

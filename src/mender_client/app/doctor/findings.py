@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .patient import Patient
+    from .context import DiagnosticContext
 
 
 class Verdict(str, Enum):
@@ -37,29 +37,29 @@ class Finding:
     remedy: str = ""
 
 
-Look = tuple[Verdict, str, str]
+CheckResult = tuple[Verdict, str, str]
 """A verdict, what was found, and what to do."""
 
-Check = Callable[["Patient"], Iterator[Look]]
+Check = Callable[["DiagnosticContext"], Iterator[CheckResult]]
 """Looks at one thing; gives at least one result."""
 
 
-def ok(found: str) -> Look:
+def ok(found: str) -> CheckResult:
     """Nothing to do."""
     return Verdict.OK, found, ""
 
 
-def warning(found: str, remedy: str = "") -> Look:
+def warning(found: str, remedy: str = "") -> CheckResult:
     """Updates work, but something should be known."""
     return Verdict.WARNING, found, remedy
 
 
-def fault(found: str, remedy: str = "") -> Look:
+def fault(found: str, remedy: str = "") -> CheckResult:
     """Updates don't work, or are in danger, until this is mended."""
     return Verdict.FAULT, found, remedy
 
 
-def skipped(found: str) -> Look:
+def skipped(found: str) -> CheckResult:
     """It could not be looked at, because of another fault or because there is nothing."""
     return Verdict.SKIPPED, found, ""
 

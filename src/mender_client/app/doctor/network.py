@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from mender_client.core.certificate import Certificate
 from mender_client.errors import ConfigError, DeviceError, NetworkError, NotAcceptedError, ServerError
 
-from .findings import Look, fault, ok, parted, skipped, warning
-from .patient import PORTS, Patient
+from .context import PORTS, DiagnosticContext
+from .findings import CheckResult, fault, ok, parted, skipped, warning
 
 _PATIENCE_SECONDS = 10.0
 _SOON = timedelta(days=14)
@@ -20,21 +20,21 @@ _SAID_ELSEWHERE = (*_KINDS_OF_TLS, "proxy", "dns", "refused", "unreachable")
 """Kinds of faults of the network that the lines of name, connection, proxy and TLS name."""
 
 
-def _servers(patient: Patient) -> Iterator[tuple[str, str, int]]:
+def _servers(context: DiagnosticContext) -> Iterator[tuple[str, str, int]]:
     """Each server that is reached directly: its address, its host and its port."""
-    for url in patient.config.server_urls:
+    for url in context.config.server_urls:
         parts = urlsplit(url)
         try:
-            is_direct = patient.proxy_of(url) is None
+            is_direct = context.proxy_of(url) is None
         except ConfigError:
             is_direct = False  # the line of the proxy says what is wrong with it
         if is_direct:
             yield url, parts.hostname or "", parts.port or PORTS[parts.scheme]
 
 
-def names(patient: Patient) -> Iterator[Look]:
+def names(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server's name leads to an address."""
-    hosts = [host for _, host, _ in _servers(patient)]
+    hosts = [host for _, host, _ in _servers(context)]
     if not hosts:
         yield skipped("the server is reached through a proxy, or not configured")
     for host in dict.fromkeys(hosts):
@@ -47,9 +47,9 @@ def names(patient: Patient) -> Iterator[Look]:
             yield ok(f"{host} is {', '.join(sorted(found))}")
 
 
-def connection(patient: Patient) -> Iterator[Look]:
+def connection(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server's port takes a connection."""
-    servers = list(_servers(patient))
+    servers = list(_servers(context))
     if not servers:
         yield skipped("the server is reached through a proxy, or not configured")
     for url, host, port in servers:
@@ -67,17 +67,17 @@ def connection(patient: Patient) -> Iterator[Look]:
             yield ok(f"{host} port {port} answers")
 
 
-def proxy(patient: Patient) -> Iterator[Look]:
+def proxy(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The proxy lets the client through, where there is one."""
     try:
-        used = {url: found for url in patient.config.server_urls if (found := patient.proxy_of(url)) is not None}
+        used = {url: found for url in context.config.server_urls if (found := context.proxy_of(url)) is not None}
     except ConfigError as error:
         yield fault(*parted(str(error), "correct that variable of the environment"))
         return
     if not used:
         yield skipped("none")
         return
-    obstacle = patient.obstacle
+    obstacle = context.obstacle
     if isinstance(obstacle, NetworkError) and obstacle.kind == "proxy":
         yield fault(*parted(str(obstacle)))
         return
@@ -85,16 +85,16 @@ def proxy(patient: Patient) -> Iterator[Look]:
         yield ok(f"{url} is reached through {found}")
 
 
-def certificate(patient: Patient) -> Iterator[Look]:
-    """The server proves who it is, and the device proves itself where that is asked for."""
-    if not patient.config.server_urls:
+def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
+    """The server verifies who it is, and the device verifies itself where that is asked for."""
+    if not context.config.server_urls:
         yield skipped("no server is configured")
         return
-    obstacle = patient.obstacle
+    obstacle = context.obstacle
     if isinstance(obstacle, ConfigError):
-        yield from (fault(*parted(problem, "correct it, then look again")) for problem in obstacle.problems)
+        yield from (fault(*parted(str(problem), "correct it, then look again")) for problem in obstacle.problems)
         return
-    if not any(url.startswith("https") for url in patient.config.server_urls):
+    if not any(url.startswith("https") for url in context.config.server_urls):
         yield warning(
             "the server is reached without TLS", "use an https address: anybody on the way can read and change"
         )
@@ -102,18 +102,18 @@ def certificate(patient: Patient) -> Iterator[Look]:
     if isinstance(obstacle, NetworkError):
         is_about_it = obstacle.kind.startswith(_KINDS_OF_TLS)
         yield fault(*parted(str(obstacle))) if is_about_it else skipped("the server can't be reached")
-    elif patient.config.skip_verify:
+    elif context.config.skip_verify:
         yield fault("SkipVerify is set: the server's certificate is not checked", "remove SkipVerify")
     else:
         yield ok("the server's certificate is good")
-    for url in patient.config.server_urls:
+    for url in context.config.server_urls:
         if url.startswith("https"):
-            yield from _dates(patient, url)
+            yield from _dates(context, url)
 
 
-def _dates(patient: Patient, url: str) -> Iterator[Look]:
+def _dates(context: DiagnosticContext, url: str) -> Iterator[CheckResult]:
     try:
-        shown = patient.world.transport.look(url).certificates
+        shown = context.world.transport.look(url).certificates
     except (OSError, ValueError, NetworkError):
         return  # why it can't be asked stands in another line
     now = datetime.now(timezone.utc)
@@ -134,16 +134,16 @@ def _described(one: Certificate, *, is_first: bool) -> str:
     )
 
 
-def authorisation(patient: Patient) -> Iterator[Look]:
+def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server accepts this device."""
-    if not patient.config.server_urls:
+    if not context.config.server_urls:
         yield skipped("no server is configured")
         return
-    refusal = patient.refusal
+    refusal = context.refusal
     if refusal is None:
-        yield ok(f"accepted by {patient.world.session.authorise().server_url}")
+        yield ok(f"accepted by {context.world.session.authorise().server_url}")
     elif isinstance(refusal, NotAcceptedError):
-        yield _not_accepted(patient)
+        yield _not_accepted(context)
     elif isinstance(refusal, ServerError):
         yield fault(f"the server is in trouble: {refusal}", "see the server's log; the client asks again by itself")
     elif isinstance(refusal, NetworkError) and not refusal.kind.startswith(_SAID_ELSEWHERE):
@@ -154,9 +154,9 @@ def authorisation(patient: Patient) -> Iterator[Look]:
         yield fault(*parted(str(refusal)))
 
 
-def _not_accepted(patient: Patient) -> Look:
+def _not_accepted(context: DiagnosticContext) -> CheckResult:
     """The server doesn't say why; what the client remembers narrows it down."""
-    record = patient.record
+    record = context.record
     if record.identity_change:
         return fault("not accepted: the device asks as something else than before", "see the line 'identity'")
     if record.accepted is not None:

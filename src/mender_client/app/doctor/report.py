@@ -11,8 +11,8 @@ from mender_client.app.exitcodes import ExitCode
 from mender_client.core.wire import printable
 
 from . import device, files, network
-from .findings import Check, Finding, Look, Verdict, fault
-from .patient import Patient
+from .context import DiagnosticContext
+from .findings import Check, CheckResult, Finding, Verdict, fault
 
 if TYPE_CHECKING:
     from mender_client.app.paths import Paths
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CHECKS: Mapping[str, Check] = {
     "configuration": files.configuration,
     "permissions": files.permissions,
-    "data folder": files.data_folder,
+    "data directory": files.data_directory,
     "device type": files.device_type,
     "artifact info": files.artifact_info,
     "identity": device.identity,
@@ -81,21 +81,21 @@ _NOTEWORTHY = (Verdict.WARNING, Verdict.FAULT)
 
 def _examine(paths: Paths, passphrase: Passphrase) -> list[Finding]:
     """Run every check."""
-    patient = Patient(paths, passphrase)
+    context = DiagnosticContext(paths, passphrase)
     try:
         return [
             Finding(name, verdict, printable(found, limit=_LONGEST_TEXT), printable(remedy, limit=_LONGEST_TEXT))
             for name, check in CHECKS.items()
-            for verdict, found, remedy in _looks(check, patient)
+            for verdict, found, remedy in _looks(check, context)
         ]
     finally:
-        patient.close()
+        context.close()
 
 
-def _looks(check: Check, patient: Patient) -> Iterator[Look]:
+def _looks(check: Check, context: DiagnosticContext) -> Iterator[CheckResult]:
     """What a check says; one that isn't allowed to look says that."""
     try:
-        yield from check(patient)
+        yield from check(context)
     except OSError as error:
         what = error.filename or "it"
         yield fault(

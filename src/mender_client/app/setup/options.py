@@ -10,7 +10,7 @@ from typing import Any
 
 from mender_client.errors import MenderError
 
-from .wishes import Wishes
+from .setup_options import SetupOptions
 
 _POLLS = {
     "update_poll": "UpdatePollIntervalSeconds",
@@ -69,7 +69,7 @@ def _pair(text: str) -> str:
     return text
 
 
-def wishes_of(options: argparse.Namespace) -> Wishes:
+def setup_options_of(options: argparse.Namespace) -> SetupOptions:
     """What the options say.
 
     Raises:
@@ -85,7 +85,7 @@ def wishes_of(options: argparse.Namespace) -> Wishes:
         settings["TenantToken"] = token
     settings.update({name: value for name, value in _partitions(options) if value is not None})
     settings.update(_polls(vars(options)))
-    return Wishes(
+    return SetupOptions(
         settings=settings,
         server_certificate=options.server_cert,
         device_type=options.device_type,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from mender_client.core.wire import printable
 from mender_client.errors import StorageError
-from mender_client.system.files import make_folder, write_atomic
+from mender_client.system.files import make_directory, write_atomic
 
-from .device import content
+from .existing_device import content
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,5 +91,5 @@ class Plan:
             StorageError: one can't be written; those before it are, and the next run goes on from there.
         """
         for change in self.changes:
-            make_folder(change.path.parent, mode=0o755)
+            make_directory(change.path.parent, mode=0o755)
             write_atomic(change.path, change.data, mode=change.mode)

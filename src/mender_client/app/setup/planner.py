@@ -11,19 +11,19 @@ from mender_client.core.keyvalue import parse_key_values
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME
 from mender_client.errors import ConfigError, DeviceError, MenderError
 
-from .device import CLIENT_UNIT, SUB_UPDATER_UNIT, Device, content
-from .document import Document
+from .config_file import ConfigFile
+from .existing_device import CLIENT_UNIT, SUB_UPDATER_UNIT, ExistingDevice, content
+from .migration import Migration, look
 from .plan import Plan
+from .setup_options import SetupOptions
 from .support import support_file, support_names
-from .takeover import TakeOver, look
-from .wishes import Wishes
 
 _USUAL_PROGRAM = "/usr/bin/mender-python-client"
 _PARTITIONS = ("RootfsPartA", "RootfsPartB")
 _CERTIFICATE = "/etc/mender/server.crt"
 
 
-def make_plan(wishes: Wishes, device: Device, *, find_program: Callable[[], str]) -> Plan:
+def make_plan(wanted: SetupOptions, device: ExistingDevice, *, find_program: Callable[[], str]) -> Plan:
     """Work out what has to be written; nothing is changed yet.
 
     Args:
@@ -36,36 +36,36 @@ def make_plan(wishes: Wishes, device: Device, *, find_program: Callable[[], str]
         MenderError: something is missing, or can't be read.
     """
     plan = Plan()
-    taken = look(wishes.origin, device, is_name_given=bool(wishes.artifact_name)) if wishes.origin else None
-    settings = dict(wishes.settings)
+    taken = look(wanted.origin, device, is_name_given=bool(wanted.artifact_name)) if wanted.origin else None
+    settings = dict(wanted.settings)
     if taken is not None:
         settings["IdentityFormat"] = taken.identity_format
         plan.notes += taken.notes
-    _check_needed(wishes, device)
-    if wishes.server_certificate is not None:
-        settings["ServerCertificate"] = _plan_certificate(Path(wishes.server_certificate), device, plan)
+    _check_needed(wanted, device)
+    if wanted.server_certificate is not None:
+        settings["ServerCertificate"] = _plan_certificate(Path(wanted.server_certificate), device, plan)
     _plan_configuration(settings, device, plan)
-    _plan_type(wishes, device, plan)
-    _plan_artifact_info(wishes, taken, device, plan)
-    _plan_scripts(wishes, device, plan)
-    _plan_units(wishes, device, plan, find_program)
+    _plan_type(wanted, device, plan)
+    _plan_artifact_info(wanted, taken, device, plan)
+    _plan_scripts(wanted, device, plan)
+    _plan_units(wanted, device, plan, find_program)
     if device.key is not None and not os.path.lexists(device.key):
         plan.new_key = device.key
     return plan
 
 
-def _check_needed(wishes: Wishes, device: Device) -> None:
+def _check_needed(wanted: SetupOptions, device: ExistingDevice) -> None:
     """Say everything that is missing at once."""
     problems = []
-    if not device.has_server and not wishes.settings.get("ServerURL"):
+    if not device.has_server and not wanted.settings.get("ServerURL"):
         problems.append(f"{device.paths.config}: no server is configured; give --server-url")
-    if device.device_type is None and not wishes.device_type:
+    if device.device_type is None and not wanted.device_type:
         problems.append(f"{device.device_type_file}: holds no device type; give --device-type, as Artifacts name it")
     if problems:
         raise ConfigError(problems)
 
 
-def _plan_certificate(file: Path, device: Device, plan: Plan) -> str:
+def _plan_certificate(file: Path, device: ExistingDevice, plan: Plan) -> str:
     """Where the client will find the certificate: where it lies, or below the root, where it is copied to."""
     place = device.paths.below_root(str(file.absolute()))
     named = f"/{place.relative_to(device.paths.root)}"
@@ -81,9 +81,9 @@ def _plan_certificate(file: Path, device: Device, plan: Plan) -> str:
     return _CERTIFICATE
 
 
-def _plan_configuration(settings: dict[str, object], device: Device, plan: Plan) -> None:
+def _plan_configuration(settings: dict[str, object], device: ExistingDevice, plan: Plan) -> None:
     main, fallback = device.paths.config, device.paths.fallback_config
-    document = Document(content(main))
+    document = ConfigFile(content(main))
     for name, value in settings.items():
         if device.setting(name) != value:
             document.set(name, value)
@@ -95,21 +95,21 @@ def _plan_configuration(settings: dict[str, object], device: Device, plan: Plan)
         plan.replace(main, data, mode=0o600, lines=tuple(document.lines))
 
 
-def _plan_type(wishes: Wishes, device: Device, plan: Plan) -> None:
-    old, new = device.device_type, wishes.device_type
+def _plan_type(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None:
+    old, new = device.device_type, wanted.device_type
     if new and new != old:
         lines = ([] if old is None else [f"- device_type={old}"]) + [f"+ device_type={new}"]
         plan.replace(device.device_type_file, f"device_type={new}\n".encode(), lines=tuple(lines))
 
 
-def _plan_artifact_info(wishes: Wishes, taken: TakeOver | None, device: Device, plan: Plan) -> None:
+def _plan_artifact_info(wanted: SetupOptions, taken: Migration | None, device: ExistingDevice, plan: Plan) -> None:
     file = device.paths.artifact_info
     there = content(file)
     pairs = parse_key_values((there or b"").decode("utf-8", "replace")).pairs
     old = {key.strip(): value.strip() for key, value in pairs}
     new = {**old, **(taken.provides if taken is not None else {})}
-    if wishes.artifact_name:
-        new["artifact_name"] = wishes.artifact_name
+    if wanted.artifact_name:
+        new["artifact_name"] = wanted.artifact_name
     new.setdefault("artifact_name", UNKNOWN_ARTIFACT_NAME)
     if old == new:
         return
@@ -118,11 +118,11 @@ def _plan_artifact_info(wishes: Wishes, taken: TakeOver | None, device: Device, 
     plan.replace(file, "".join(f"{key}={value}\n" for key, value in new.items()).encode(), lines=(*gone, *come))
 
 
-def _plan_scripts(wishes: Wishes, device: Device, plan: Plan) -> None:
+def _plan_scripts(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None:
     paths = device.paths
-    if wishes.identity:
+    if wanted.identity:
         script = "#!/bin/sh\n# Written by setup --identity.\ncat <<'END'\n" + "".join(
-            f"{line}\n" for line in (*wishes.identity, "END")
+            f"{line}\n" for line in (*wanted.identity, "END")
         )
         if content(paths.identity_script) not in (None, script.encode()):
             raise MenderError(
@@ -130,26 +130,26 @@ def _plan_scripts(wishes: Wishes, device: Device, plan: Plan) -> None:
                 "device; remove the script first if that is what you want"
             )
         plan.add(paths.identity_script, script.encode(), mode=0o755)
-    elif wishes.is_scripts_wanted:
+    elif wanted.is_scripts_wanted:
         plan.add(paths.identity_script, support_file("identity/mender-device-identity"), mode=0o755)
-    if wishes.is_scripts_wanted:
+    if wanted.is_scripts_wanted:
         for name in support_names("inventory"):
-            plan.add(paths.inventory_folder / name, support_file(f"inventory/{name}"), mode=0o755)
-    if wishes.is_sub_updater_wanted:
+            plan.add(paths.inventory_directory / name, support_file(f"inventory/{name}"), mode=0o755)
+    if wanted.is_sub_updater_wanted:
         plan.add(paths.sub_updater, support_file("install"), mode=0o755)
         names = [
-            name for name in ("RootfsPartA", "RootfsPartB") if not (wishes.settings.get(name) or device.setting(name))
+            name for name in ("RootfsPartA", "RootfsPartB") if not (wanted.settings.get(name) or device.setting(name))
         ]
         if names:
             plan.notes.append(f"the sub-updater can't work without {' and '.join(names)}; see --rootfs-part-a")
 
 
-def _plan_units(wishes: Wishes, device: Device, plan: Plan, find_program: Callable[[], str]) -> None:
-    if not wishes.is_unit_wanted:
+def _plan_units(wanted: SetupOptions, device: ExistingDevice, plan: Plan, find_program: Callable[[], str]) -> None:
+    if not wanted.is_unit_wanted:
         return
     unit = support_file(f"systemd/{CLIENT_UNIT}")
     if device.paths.root == Path("/") and not os.path.exists(_USUAL_PROGRAM):
         unit = unit.replace(_USUAL_PROGRAM.encode(), find_program().encode())
     plan.add(device.unit(CLIENT_UNIT), unit, mode=0o644)
-    if wishes.is_sub_updater_wanted:
+    if wanted.is_sub_updater_wanted:
         plan.add(device.unit(SUB_UPDATER_UNIT), support_file(f"systemd/{SUB_UPDATER_UNIT}"), mode=0o644)

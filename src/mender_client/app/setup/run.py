@@ -10,16 +10,16 @@ from mender_client.app.config import load_config
 from mender_client.app.devicekey import device_key, prepare_key
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
-from mender_client.system.files import DaemonLock, make_folder
+from mender_client.system.files import DaemonLock, make_directory
 from mender_client.system.keys import Passphrase
 
-from .device import CLIENT_UNIT, Device
+from .existing_device import CLIENT_UNIT, ExistingDevice
 from .plan import Plan
 from .planner import make_plan
-from .wishes import Wishes, agree, ask
+from .setup_options import SetupOptions, agree, ask
 
 
-def set_up(wishes: Wishes, paths: Paths, passphrase: Passphrase, *, is_agreed: bool) -> ExitCode:
+def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agreed: bool) -> ExitCode:
     """Make the device as it is wished.
 
     Args:
@@ -36,10 +36,10 @@ def set_up(wishes: Wishes, paths: Paths, passphrase: Passphrase, *, is_agreed: b
         MenderError: something is missing, or can't be read or written.
     """
     is_asking = not is_agreed and sys.stdin.isatty()
-    device = Device(paths)
+    device = ExistingDevice(paths)
     if is_asking:
-        wishes = ask(wishes, device)
-    plan = make_plan(wishes, device, find_program=own_program)
+        wanted = ask(wanted, device)
+    plan = make_plan(wanted, device, find_program=own_program)
     print("\n".join(plan.describe()), flush=True)
     if plan.is_empty:
         return ExitCode.DONE
@@ -49,10 +49,10 @@ def set_up(wishes: Wishes, paths: Paths, passphrase: Passphrase, *, is_agreed: b
     if not is_asking and not is_agreed:
         print("nothing was written: standard input is no terminal; say --yes", file=sys.stderr)
         return ExitCode.USAGE
-    make_folder(paths.data)
+    make_directory(paths.data)
     plan.write()
     if plan.new_key is not None:
-        make_folder(plan.new_key.parent)
+        make_directory(plan.new_key.parent)
         config = load_config(paths.config, paths.fallback_config).config
         prepare_key(device_key(config, paths, passphrase), paths)
     print("written")
@@ -60,7 +60,7 @@ def set_up(wishes: Wishes, paths: Paths, passphrase: Passphrase, *, is_agreed: b
     return ExitCode.DONE
 
 
-def _tell_next_steps(plan: Plan, device: Device) -> None:
+def _tell_next_steps(plan: Plan, device: ExistingDevice) -> None:
     pid = DaemonLock(device.paths.daemon_lock).holder()
     if pid is not None:
         print(f"next: restart the daemon (pid {pid}), which works with the old settings")

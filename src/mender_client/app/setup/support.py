@@ -23,13 +23,13 @@ def support_file(path: str) -> bytes:
     return _find(path).read_bytes()
 
 
-def support_names(folder: str) -> list[str]:
-    """The names of the files in a folder of ``support/``, sorted.
+def support_names(directory: str) -> list[str]:
+    """The names of the files in a directory of ``support/``, sorted.
 
     Raises:
         MenderError: this installation comes without it.
     """
-    return sorted(file.name for file in _find(folder).iterdir() if file.is_file())
+    return sorted(file.name for file in _find(directory).iterdir() if file.is_file())
 
 
 def _find(path: str) -> Traversable:

@@ -1,14 +1,14 @@
-"""The ``.mender`` container: read as a stream, proven in one pass, and written.
+"""The ``.mender`` container: read as a stream, verified in one pass, and written.
 
 Pure, like all of the core: bytes come from a readable object and go to a writable one. Every Artifact is a stranger's
-until it is proven; the reader's rules are those of the protocol (Artifact format, version 3), its bounds are
+until it is verified; the reader's rules are those of the protocol (Artifact format, version 3), its bounds are
 ``Limits``, and its only complaint is ``ArtifactError``.
 """
 
 from .codec import Compression
 from .depends import check_depends, provides_after
 from .limits import Limits
-from .reader import ArtifactReader, Digest, NewDigest, PayloadFile, SignatureCheck, prove
+from .reader import ArtifactReader, Digest, NewDigest, PayloadFile, SignatureCheck, verify_artifact
 from .stream import Readable
 from .values import File, Header, Payload, Script
 from .writer import (
@@ -43,9 +43,9 @@ __all__ = [
     "Writable",
     "check_depends",
     "module_image",
-    "prove",
     "provides_after",
     "rootfs_image",
     "sign_artifact",
+    "verify_artifact",
     "write_artifact",
 ]

@@ -83,7 +83,7 @@ def open_decoder(source: Readable, compression: Compression, title: str, *, budg
         limits: gives the memory that a decoder may take.
 
     Returns:
-        A readable of the expanded bytes. It gives 0 only after the compressed stream has been proven to be whole
+        A readable of the expanded bytes. It gives 0 only after the compressed stream has been verified to be whole
         and to fill the source to its end.
 
     Raises:
@@ -213,7 +213,7 @@ class EngineReader:
         self._input = memoryview(bytearray(_INPUT_BYTES))
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Read expanded bytes; 0 when the stream is proven to be whole and alone in its source.
+        """Read expanded bytes; 0 when the stream is verified to be whole and alone in its source.
 
         Raises:
             ArtifactError: it is broken, truncated, followed by something, or over the memory bound.

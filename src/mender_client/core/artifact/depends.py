@@ -22,7 +22,7 @@ def check_depends(header: Header, *, device_type: str, artifact_name: str, provi
     The server checks name and device type only, so the rest is for the client.
 
     Args:
-        header: the proven header.
+        header: the verified header.
         device_type: what the device is.
         artifact_name: the name of the installed Artifact.
         provides: what else the device provides, ``artifact_group`` included.

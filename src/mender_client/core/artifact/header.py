@@ -1,4 +1,4 @@
-"""``header.tar``: what the Artifact is, what it asks for and what it leaves, read after its digest is proven."""
+"""``header.tar``: what the Artifact is, what it asks for and what it leaves, read after its digest is verified."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from .codec import Compression, expansion_budget, open_decoder
-from .document import Document, parse_document
+from .json_fields import Document, parse_document
 from .limits import Limits
 from .names import NameSet, check_file_name
 from .refusal import refusal, shown
@@ -17,7 +17,7 @@ from .tar import TarReader
 from .values import Header, Payload, Script
 
 INFO = "header-info"
-SCRIPTS_FOLDER = "scripts/"
+SCRIPTS_DIRECTORY = "scripts/"
 TYPE_INFO = "headers/0000/type-info"
 META_DATA = "headers/0000/meta-data"
 
@@ -36,7 +36,7 @@ class _Parts:
 
 
 def parse_header(stored: bytes, name: str, compression: Compression, limits: Limits) -> Header:
-    """Parse a header; the caller has proven its digest.
+    """Parse a header; the caller has verified its digest.
 
     Args:
         stored: the member's bytes.
@@ -80,8 +80,8 @@ def apply_augment(header: Header, stored: bytes, name: str, compression: Compres
     """Add what ``header-augment`` says; it may add keys, and change or clear nothing that the header says.
 
     Args:
-        header: the proven header.
-        stored: the bytes of header-augment, its digest proven by manifest-augment.
+        header: the verified header.
+        stored: the bytes of header-augment, its digest verified by manifest-augment.
         name: the member's name, for messages.
         compression: how it is stored.
         limits: the bounds.
@@ -119,8 +119,8 @@ def _read_parts(stored: bytes, name: str, compression: Compression, limits: Limi
     contents: dict[str, bytes] = {}
     scripts: list[Script] = []
     for member, content in _read_members(stored, name, compression, limits):
-        if member.startswith(SCRIPTS_FOLDER):
-            script = member[len(SCRIPTS_FOLDER) :]
+        if member.startswith(SCRIPTS_DIRECTORY):
+            script = member[len(SCRIPTS_DIRECTORY) :]
             check_file_name(script, name)
             scripts.append(Script(script, content, hashlib.sha256(content).hexdigest()))
         else:
@@ -153,12 +153,12 @@ def _read_members(stored: bytes, name: str, compression: Compression, limits: Li
         last = rank
         if len(names) > limits.header_members:
             raise refusal(f"{name} holds more than the limit of {limits.header_members} files")
-        most = limits.header_bytes if member.name.startswith(SCRIPTS_FOLDER) else limits.json_bytes
+        most = limits.header_bytes if member.name.startswith(SCRIPTS_DIRECTORY) else limits.json_bytes
         yield member.name, tar.read_member(member, most)
 
 
 def _rank(member: str, title: str) -> int:
-    if member.startswith(SCRIPTS_FOLDER):
+    if member.startswith(SCRIPTS_DIRECTORY):
         return 1
     try:
         return {INFO: 0, TYPE_INFO: 2, META_DATA: 3}[member]

@@ -1,5 +1,5 @@
 """The manifest: which files the Artifact holds, and the digest of each. What a signature covers is this, so every
-other part must be proven by it."""
+other part must be verified by it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AUGMENT = "manifest-augment"
 HEADER = "header.tar"
 HEADER_AUGMENT = "header-augment.tar"
 PAYLOAD = "data/0000.tar"
-PAYLOAD_FOLDER = "data/0000/"
+PAYLOAD_DIRECTORY = "data/0000/"
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
 
@@ -41,8 +41,8 @@ class Manifest:
     @property
     def files(self) -> tuple[str, ...]:
         """The names of the payload's files."""
-        prefix = len(PAYLOAD_FOLDER)
-        return tuple(entry[prefix:] for entry in self.digests if entry.startswith(PAYLOAD_FOLDER))
+        prefix = len(PAYLOAD_DIRECTORY)
+        return tuple(entry[prefix:] for entry in self.digests if entry.startswith(PAYLOAD_DIRECTORY))
 
 
 def parse_manifest(content: bytes, limits: Limits) -> Manifest:
@@ -111,10 +111,10 @@ def _parse_lines(content: bytes, title: str, limits: Limits) -> dict[str, str]:
 
 
 def _check_payload_entry(entry: str, title: str) -> None:
-    folder, name = entry[: len(PAYLOAD_FOLDER)], entry[len(PAYLOAD_FOLDER) :]
-    if re.fullmatch(r"data/[0-9]{4}/", folder) is None:
+    directory, name = entry[: len(PAYLOAD_DIRECTORY)], entry[len(PAYLOAD_DIRECTORY) :]
+    if re.fullmatch(r"data/[0-9]{4}/", directory) is None:
         raise refusal(f"{title} lists {shown(entry)}, which has no place in an Artifact")
-    if folder != PAYLOAD_FOLDER:
+    if directory != PAYLOAD_DIRECTORY:
         raise refusal(f"{title} lists {shown(entry)}, a second payload, and this client takes one")
     check_file_name(name, title)
 

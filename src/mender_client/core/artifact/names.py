@@ -1,4 +1,4 @@
-"""Which names a file in an Artifact may have, so that writing it can never leave a folder or hit another file."""
+"""Which names a file in an Artifact may have, so that writing it can never leave a directory or hit another file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _LONGEST_FILE_NAME_BYTES = 255
 
 
 def check_file_name(name: str, where: str) -> None:
-    """Refuse a name that is not simply a file in a folder.
+    """Refuse a name that is not simply a file in a directory.
 
     Args:
-        name: the name, without the folder that the format puts in front of it.
+        name: the name, without the directory that the format puts in front of it.
         where: what it was found in, for the message.
 
     Raises:

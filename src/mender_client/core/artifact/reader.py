@@ -1,7 +1,7 @@
-"""Reads an Artifact once, from front to back, and believes nothing that it hasn't proven.
+"""Reads an Artifact once, from front to back, and believes nothing that it hasn't verified.
 
 The chain of proof: the signature covers the manifest; the manifest covers version, header and each payload file by
-their SHA-256. So the order is: prove, then parse. What can be refused early is refused before a payload byte has
+their SHA-256. So the order is: verify, then parse. What can be refused early is refused before a payload byte has
 been asked for. Memory doesn't grow with the Artifact: bytes pass through the caller's buffer, or through one of ours.
 """
 
@@ -16,8 +16,8 @@ from typing import Protocol
 from mender_client.errors import ArtifactError
 
 from .codec import Compression, compression_of, expansion_budget, open_decoder
-from .document import parse_document
 from .header import apply_augment, parse_header
+from .json_fields import parse_document
 from .limits import Limits
 from .manifest import (
     AUGMENT,
@@ -25,7 +25,7 @@ from .manifest import (
     HEADER_AUGMENT,
     MANIFEST,
     PAYLOAD,
-    PAYLOAD_FOLDER,
+    PAYLOAD_DIRECTORY,
     SIGNATURE,
     VERSION,
     Manifest,
@@ -95,7 +95,7 @@ _REBUILD = "build it anew and upload it again"
 class PayloadFile:
     """A file of the payload, to be read while the reader stands at it; a readable.
 
-    The last piece is given only after the whole has been proven by the manifest's digest.
+    The last piece is given only after the whole has been verified by the manifest's digest.
 
     Attributes:
         payload: the index of the payload, 0.
@@ -127,11 +127,11 @@ class PayloadFile:
         self._digest.update(buffer[:count])
         self._left -= count
         if self._left == 0:
-            self._prove()
+            self._verify()
         return count
 
     def drain(self) -> None:
-        """Read what is left, to prove it.
+        """Read what is left, to verify it.
 
         Raises:
             ArtifactError: as ``readinto``.
@@ -140,11 +140,11 @@ class PayloadFile:
             count = self._tar.readinto(self._digest.room())
             self._digest.advance(count)
             self._left -= count
-        self._prove()
+        self._verify()
 
-    def _prove(self) -> None:
+    def _verify(self) -> None:
         if not self._is_proven:
-            check_digest(self._digest.hexdigest(), self._expected, PAYLOAD_FOLDER + self.name)
+            check_digest(self._digest.hexdigest(), self._expected, PAYLOAD_DIRECTORY + self.name)
             self._is_proven = True
 
 
@@ -159,7 +159,7 @@ def check_digest(actual: str, expected: str, name: str) -> None:
 
 
 class ArtifactReader:
-    """Reads and proves one Artifact.
+    """Reads and verifies one Artifact.
 
     Args:
         stream: the Artifact's bytes; read once, never ahead of what is needed.
@@ -190,7 +190,7 @@ class ArtifactReader:
         self._files = self._walk()
 
     def read_header(self) -> Header:
-        """Prove and parse everything in front of the payload; no byte of the payload is asked for.
+        """Verify and parse everything in front of the payload; no byte of the payload is asked for.
 
         Returns:
             The header; sizes of payload files aren't known yet. A second call gives the same.
@@ -206,7 +206,7 @@ class ArtifactReader:
         return self._header
 
     def payload_files(self) -> Iterator[PayloadFile]:
-        """Give the payload's files in order; what isn't read of one is read and proven on the way to the next.
+        """Give the payload's files in order; what isn't read of one is read and verified on the way to the next.
 
         Raises:
             ArtifactError: broken, or not what the manifest says.
@@ -214,7 +214,7 @@ class ArtifactReader:
         return self._files
 
     def finish(self) -> Header:
-        """Read and prove all that is left, to the end of the stream.
+        """Read and verify all that is left, to the end of the stream.
 
         Returns:
             The header, with the sizes of all payload files.
@@ -256,10 +256,10 @@ class ArtifactReader:
 
     def _complete_header(self, header: Header, manifest: Manifest, augment: Manifest | None, *, signed: bool) -> Header:
         """Add what isn't in the header: files, signature, and what the augmented parts say."""
-        files = [File(name, manifest.digests[PAYLOAD_FOLDER + name]) for name in manifest.files]
+        files = [File(name, manifest.digests[PAYLOAD_DIRECTORY + name]) for name in manifest.files]
         if augment is not None:
             digests = augment.digests
-            files += [File(name, digests[PAYLOAD_FOLDER + name], augmented=True) for name in augment.files]
+            files += [File(name, digests[PAYLOAD_DIRECTORY + name], augmented=True) for name in augment.files]
             if augment.header is not None:
                 base = header
 
@@ -301,7 +301,7 @@ class ArtifactReader:
         stem: str,
         parse: Callable[[bytes, str, Compression, Limits], Header],
     ) -> Header:
-        """Read a header whole, prove it by its manifest, and only then look into it."""
+        """Read a header whole, verify it by its manifest, and only then look into it."""
         if member is None or member.name != manifest.header or manifest.compression is None:
             raise refusal(f"{manifest.header or stem} is missing; {_found(member)}")
         stored = self._read_small(member, self._limits.header_stored_bytes)
@@ -320,7 +320,7 @@ class ArtifactReader:
             raise refusal(f"{shown(member.name)} follows the payload, and nothing may")
         for file in header.payload.files:
             if file.name not in self._sizes:
-                raise refusal(f"{shown(PAYLOAD_FOLDER + file.name)} is in the manifest and never arrives")
+                raise refusal(f"{shown(PAYLOAD_DIRECTORY + file.name)} is in the manifest and never arrives")
         self._complete = True
 
     def _walk_payload(self, member: Member, header: Header) -> Iterator[PayloadFile]:
@@ -331,7 +331,7 @@ class ArtifactReader:
             check_file_name(inner.name, member.name)
             names.add(inner.name)
             if inner.name not in expected:
-                raise refusal(f"{shown(PAYLOAD_FOLDER + inner.name)} isn't in the manifest")
+                raise refusal(f"{shown(PAYLOAD_DIRECTORY + inner.name)} isn't in the manifest")
             file = PayloadFile(tar, inner, expected[inner.name], self._new_digest())
             yield file
             file.drain()
@@ -368,7 +368,7 @@ def check_format(content: bytes) -> None:
         )
 
 
-def prove(
+def verify_artifact(
     stream: Readable,
     *,
     limits: Limits = Limits(),  # noqa: B008 - frozen
@@ -376,7 +376,7 @@ def prove(
     accept_augmented: bool = False,
     new_digest: NewDigest | None = None,
 ) -> Header:
-    """Read an Artifact whole and prove it; arguments as for ``ArtifactReader``.
+    """Read an Artifact whole and verify it; arguments as for ``ArtifactReader``.
 
     Returns:
         The header, with the sizes of all payload files.
@@ -399,4 +399,4 @@ def _found(member: Member | None) -> str:
 
 
 def _refused_before() -> ArtifactError:
-    return refusal("it was refused before, and what follows isn't proven")
+    return refusal("it was refused before, and what follows isn't verified")

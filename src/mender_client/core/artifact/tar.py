@@ -107,7 +107,7 @@ class TarReader:
         """Read to the end of the current member's last block.
 
         Raises:
-            ArtifactError: truncated, or the padding holds something: bytes there are proven by no digest.
+            ArtifactError: truncated, or the padding holds something: bytes there are verified by no digest.
         """
         if self._left:
             scratch = memoryview(bytearray(len(_ZEROS)))

@@ -66,7 +66,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """Everything that is known of an Artifact once its header is proven.
+    """Everything that is known of an Artifact once its header is verified.
 
     Args:
         artifact_name: the name that the device has after the update.

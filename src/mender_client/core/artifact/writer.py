@@ -20,9 +20,9 @@ from typing import Any, Protocol
 from mender_client.errors import ArtifactError
 
 from .codec import Compression, Encoder, open_encoder
-from .header import INFO, META_DATA, SCRIPTS_FOLDER, TYPE_INFO, parse_header
+from .header import INFO, META_DATA, SCRIPTS_DIRECTORY, TYPE_INFO, parse_header
 from .limits import Limits
-from .manifest import HEADER, MANIFEST, PAYLOAD, PAYLOAD_FOLDER, SIGNATURE, VERSION
+from .manifest import HEADER, MANIFEST, PAYLOAD, PAYLOAD_DIRECTORY, SIGNATURE, VERSION
 from .names import NameSet, check_file_name
 from .refusal import shown
 from .stream import Readable
@@ -170,7 +170,7 @@ def write_artifact(
     parse_header(header, header_name, spec.compression, Limits())
     version = json.dumps({"format": "mender", "version": FORMAT_VERSION}, separators=(",", ":")).encode()
     lines = [
-        *((PAYLOAD_FOLDER + source.name, digest) for source, digest in zip(payload, digests, strict=True)),
+        *((PAYLOAD_DIRECTORY + source.name, digest) for source, digest in zip(payload, digests, strict=True)),
         (header_name, hashlib.sha256(header).hexdigest()),
         (VERSION, hashlib.sha256(version).hexdigest()),
     ]
@@ -187,7 +187,7 @@ def write_artifact(
 def sign_artifact(source: Readable, out: Writable, sign: Sign) -> None:
     """Copy an Artifact byte for byte, with a new signature in the place of the old one or of none.
 
-    What is signed is the manifest as it is: prove the Artifact before, so that no broken one gets a signature.
+    What is signed is the manifest as it is: verify the Artifact before, so that no broken one gets a signature.
 
     Args:
         source: the Artifact.
@@ -281,7 +281,7 @@ def _build_header(spec: ArtifactSpec, digests: Sequence[str]) -> bytes:
     out = io.BytesIO()
     _write_member(out, INFO, _json(_header_info(spec)))
     for name, content in spec.scripts.items():
-        _write_member(out, SCRIPTS_FOLDER + name, content, mode=_SCRIPT_MODE)
+        _write_member(out, SCRIPTS_DIRECTORY + name, content, mode=_SCRIPT_MODE)
     _write_member(out, TYPE_INFO, _json(_type_info(spec, digests)))
     if spec.meta_data is not None:
         _write_member(out, META_DATA, _json(spec.meta_data))

@@ -1,6 +1,6 @@
 # nooelint: oelint.var.mandatoryvar.HOMEPAGE - the project has no page of its own
 SUMMARY = "Mender update client in Python"
-DESCRIPTION = "Brings updates from a Mender server onto a device, proves them and hands them to a sub-updater."
+DESCRIPTION = "Brings updates from a Mender server onto a device, verifies them and hands them to a sub-updater."
 SECTION = "base"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"

@@ -1,0 +1,152 @@
+"""The files that the operator brought, held against the rules: who may write them, who may read them.
+
+The rules stand in ``docs/reference/files.md``. Who can change one of these files decides what this device installs, or
+who it is, so the client refuses to start; who can only read a secret is warned about at each start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mender_client.errors import ConfigError
+from mender_client.system.trust import Trust
+
+from .config import Config
+from .paths import Paths
+
+
+@dataclass(frozen=True, slots=True)
+class FileFindings:
+    """What is wrong with the files.
+
+    Attributes:
+        problems: another user can change what must not be changed; one sentence each.
+        warnings: another user can read a secret, or change what is only told to the server.
+    """
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def check_configuration_files(paths: Paths) -> None:
+    """Refuse settings that another user could have written, before they are read.
+
+    Raises:
+        ConfigError: names each file, why it is refused, and the command that mends it.
+    """
+    trust = Trust.below(paths.root)
+    files = (paths.config, paths.fallback_config)
+    problems = [
+        f"{file}: another user could have written it: {fault}"
+        for file in files
+        if (fault := trust.permission_problem(file))
+    ]
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+
+
+def look_at_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> FileFindings:
+    """Hold every file that the client relies on against the rules; what is missing is somebody else's to say.
+
+    Args:
+        config: names some of the files.
+        paths: has the others.
+        passphrase_file: what ``--passphrase-file`` says.
+    """
+    trust = Trust.below(paths.root)
+    secrets = [*_keys(config, paths), *_passphrase(passphrase_file, paths)]
+    problems = tuple(
+        f"{name}: another user could change it: {fault}"
+        for name, file in (*_relied_on(config, paths), *secrets)
+        if (fault := trust.permission_problem(file))
+    )
+    warnings = [
+        f"{name}: another user can read this secret: {exposure}"
+        for name, file in (*_configurations_with_a_secret(config, paths), *secrets)
+        if (exposure := trust.exposure(file))
+    ]
+    warnings += [
+        f"{name}: another user could change it: {fault}"
+        for name, file in _told(config, paths)
+        if (fault := trust.permission_problem(file))
+    ]
+    return FileFindings(problems, tuple(warnings))
+
+
+def check_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> tuple[str, ...]:
+    """Refuse what another user could have changed; arguments as of ``look_at_files``.
+
+    Returns:
+        What is to be warned about.
+
+    Raises:
+        ConfigError: names each file, why it is refused, and the command that mends it.
+    """
+    findings = look_at_files(config, paths, passphrase_file)
+    if findings.problems:
+        raise ConfigError(findings.problems)
+    return findings.warnings
+
+
+def _relied_on(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
+    """Who can change one of these, or the data directory, can install what he likes or be this device."""
+    yield "the data directory", paths.data
+    for setting, file in (
+        ("ServerCertificate", config.server_certificate),
+        ("HttpsClient.Certificate", config.client_certificate),
+        *((config.artifact_verify_setting, file) for file in config.artifact_verify_keys),
+    ):
+        if file:
+            path = paths.below_root(file)
+            yield setting, path
+            yield from ((setting, path / name) for name in _names(path))
+
+
+def _keys(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
+    named = config.auth_private_key
+    if not named:
+        yield "the device key", paths.key
+    elif not named.startswith("pkcs11:"):
+        yield "Security.AuthPrivateKey", paths.below_root(named)
+    if config.client_key and not config.client_key.startswith("pkcs11:"):
+        yield "HttpsClient.Key", paths.below_root(config.client_key)
+
+
+def _passphrase(source: str | None, paths: Paths) -> Iterator[tuple[str, Path]]:
+    if source is not None and source != "-":
+        yield "--passphrase-file", paths.below_root(source)
+
+
+def _configurations_with_a_secret(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
+    marks = {"TenantToken": b"tenanttoken"} if config.tenant_token else {}
+    if "pin-value" in config.auth_private_key.lower():
+        marks["Security.AuthPrivateKey (pin-value)"] = b"pin-value"
+    for name, mark in marks.items():
+        yield from ((name, file) for file in (paths.config, paths.fallback_config) if _holds(file, mark))
+
+
+def _names(directory: Path) -> list[str]:
+    """What lies in a directory, as ServerCertificate may be one; nothing where it is a file."""
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def _holds(file: Path, mark: bytes) -> bool:
+    try:
+        return mark in file.read_bytes().lower()
+    except OSError:
+        return False
+
+
+def _told(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
+    """What the server is told, or asks for; who can change it can make updates fail or lose their log, and no more."""
+    if config.update_log_path:
+        yield "UpdateLogPath", paths.below_root(config.update_log_path)
+    type_file = config.device_type_file
+    yield "the device type", paths.below_root(type_file) if type_file else paths.device_type
+    yield "artifact_info", paths.artifact_info

@@ -1,0 +1,84 @@
+"""Who looks at the daemon: the file for ``status``, the service manager, the file for metrics; as they are wanted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mender_client import __version__
+from mender_client.core.client_status import ClientStatus
+from mender_client.core.ports import Observer
+from mender_client.system.statusfile import StatusFile, read_client_status
+
+from .paths import Paths
+
+if TYPE_CHECKING:
+    from mender_client.system.notify import Notifier
+
+
+@dataclass(frozen=True, slots=True)
+class Observers:
+    """The onlookers of a daemon.
+
+    Attributes:
+        members: all of them.
+        notifier: the one among them that speaks with the service manager, if there is one.
+        status: what they know already.
+    """
+
+    members: tuple[Observer, ...] = ()
+    notifier: Notifier | None = None
+    client_status: ClientStatus = field(default_factory=ClientStatus)
+
+    @property
+    def beat_seconds(self) -> float:
+        """How often the service manager wants a sign of life; 0 for never."""
+        return self.notifier.beat_seconds if self.notifier is not None else 0.0
+
+    def alive(self) -> None:
+        """Tell all that something goes on."""
+        for observer in self.members:
+            observer.alive()
+
+    def knowing(self, client_status: ClientStatus) -> Observers:
+        """The same onlookers, who know more by now."""
+        return replace(self, client_status=client_status)
+
+
+def make_observers(paths: Paths, environment: Mapping[str, str], *, pid: int, metrics_file: str | None) -> Observers:
+    """The onlookers that this daemon has.
+
+    Args:
+        paths: where everything lies.
+        environment: says whether a service manager listens.
+        pid: of this process.
+        metrics_file: where the metrics go, if they are wanted.
+    """
+    known = read_client_status(paths.status)
+    client_status = known[0] if known is not None else ClientStatus()
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    observers: list[Observer] = [StatusFile(paths.status)]
+    notifier = _notifier(environment, pid)
+    if notifier is not None:
+        observers.append(notifier)
+    if metrics_file is not None:
+        from mender_client.system.metrics import MetricsFile
+
+        observers.append(MetricsFile(Path(metrics_file)))
+    return Observers(tuple(observers), notifier, client_status.begun(now, version=__version__, python=python))
+
+
+def _notifier(environment: Mapping[str, str], pid: int) -> Notifier | None:
+    address = environment.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return None
+    from mender_client.system.notify import Notifier
+
+    wanted, watched_pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", str(pid))
+    is_for_us = wanted.isdigit() and watched_pid == str(pid)
+    return Notifier(address, watchdog_seconds=int(wanted) / 1e6 if is_for_us else 0.0)

@@ -1,0 +1,39 @@
+"""A ``mender.conf`` that is changed: keys are set, whatever else stands in it is kept."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mender_client.app.config import KEYS
+from mender_client.app.config.commands import masked
+
+
+class ConfigFile:
+    """The main configuration file, as it will be.
+
+    Args:
+        content: what it holds, without a fault; None when it isn't there.
+    """
+
+    def __init__(self, content: bytes | None) -> None:
+        self._pairs: dict[str, Any] = {} if content is None else json.loads(content.decode("utf-8-sig"))
+        self._keys = {key.name: key for key in KEYS}
+        self.lines: list[str] = []
+
+    def set(self, name: str, value: Any) -> None:
+        """Set a key that is in no object; it keeps its place and its spelling."""
+        spelling = next((one for one in self._pairs if one.lower() == name.lower()), name)
+        if spelling in self._pairs:
+            self.lines.append("- " + self._line(name, self._pairs[spelling]))
+        self.lines.append("+ " + self._line(name, value))
+        self._pairs[spelling] = value
+
+    def _line(self, name: str, value: Any) -> str:
+        shown = masked(self._keys[name], value)
+        return f'"{name}": {json.dumps(shown, ensure_ascii=False)}'
+
+    def data(self) -> bytes:
+        """The new content."""
+        text = json.dumps(self._pairs, indent=2, ensure_ascii=False) + "\n"
+        return text.encode("utf-8", "backslashreplace")  # half a surrogate is written as JSON escapes it

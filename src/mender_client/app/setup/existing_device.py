@@ -1,0 +1,110 @@
+"""What is on the device already."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mender_client.app.config import KEYS, ConfigFindings, examine
+from mender_client.app.paths import Paths
+from mender_client.core.keyvalue import parse_key_values
+from mender_client.errors import ConfigError, StorageError
+
+UNITS = "/etc/systemd/system"
+CLIENT_UNIT = "mender-python-client.service"
+SUB_UPDATER_UNIT = "mender-sub-updater.service"
+
+
+class ExistingDevice:
+    """A device before it is set up.
+
+    Args:
+        paths: where everything lies.
+
+    Raises:
+        ConfigError: its configuration has faults; nothing could be built on it.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        self.paths = paths
+        self.findings: ConfigFindings = examine(paths.config, paths.fallback_config, is_server_needed=False)
+        if self.findings.problems:
+            raise ConfigError(self.findings.problems)
+        self._defaults = {key.name: key.default for key in KEYS}
+
+    def setting(self, name: str) -> Any:
+        """The value that holds for a key of ``mender.conf``."""
+        return self.findings.values.get(name, self._defaults[name])
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a server is configured."""
+        return bool(self.setting("ServerURL") or self.setting("Servers"))
+
+    @property
+    def key(self) -> Path | None:
+        """The file of the device key, there or not; None when the key is no file."""
+        named: str = self.setting("Security.AuthPrivateKey")
+        if named.startswith("pkcs11:"):
+            return None
+        return self.paths.below_root(named) if named else self.paths.key
+
+    @property
+    def device_type_file(self) -> Path:
+        """Where the device type is."""
+        named: str = self.setting("DeviceTypeFile")
+        return self.paths.below_root(named) if named else self.paths.device_type
+
+    @property
+    def device_type(self) -> str | None:
+        """The device type, None when there is none."""
+        pairs = parse_key_values((content(self.device_type_file) or b"").decode("utf-8", "replace")).pairs
+        return next((value.strip() for key, value in pairs if key.strip() == "device_type" and value.strip()), None)
+
+    @property
+    def host_name(self) -> str:
+        """The name of this machine, when it is the device; empty when the device is a directory."""
+        return os.uname().nodename if self.paths.root == Path("/") else ""
+
+    @property
+    def has_identity_script(self) -> bool:
+        """Whether something says who the device is."""
+        return os.path.lexists(self.paths.identity_script)
+
+    def has_file(self, path: str) -> bool:
+        """Whether there is such a file or directory, below the root or on this machine."""
+        return self.paths.below_root(os.path.abspath(path)).exists() or os.path.exists(path)
+
+    @property
+    def has_systemd(self) -> bool:
+        """Whether units have a place."""
+        return self.unit(CLIENT_UNIT).parent.is_dir()
+
+    @property
+    def has_unit(self) -> bool:
+        """Whether the client's unit is installed, by us or by a package."""
+        packaged = ("/lib/systemd/system", "/usr/lib/systemd/system")
+        places = [
+            self.unit(CLIENT_UNIT),
+            *(self.paths.below_root(f"{directory}/{CLIENT_UNIT}") for directory in packaged),
+        ]
+        return any(os.path.lexists(place) for place in places)
+
+    def unit(self, name: str) -> Path:
+        """Where a unit goes."""
+        return self.paths.below_root(f"{UNITS}/{name}")
+
+
+def content(path: Path) -> bytes | None:
+    """What a file holds, None when it isn't there.
+
+    Raises:
+        StorageError: it can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}; check its owner and mode") from error

@@ -1,0 +1,78 @@
+"""The status tracker: keeps how the client stands, and tells those who look on; the workflow does not depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from mender_client.core.client_status import ClientStatus, Download
+from mender_client.core.ports import Clock, Observer
+
+from .stream import Progress
+
+DOWNLOAD_SECONDS = 5.0
+"""How often the progress of a download is told: whoever looks on may write to flash."""
+
+
+class StatusTracker:
+    """Keeps the client status.
+
+    What changes is noted at once and told when a step of the work is done, so that one poll is told once.
+
+    Args:
+        clock: dates what happens.
+        observers: who is told.
+        status: how the client stands at first.
+    """
+
+    def __init__(
+        self, clock: Clock, observers: Sequence[Observer] = (), client_status: ClientStatus | None = None
+    ) -> None:
+        self._clock = clock
+        self._observers = tuple(observers)
+        self._download_told_at: float | None = None
+        self._download_told = 0
+        self.client_status = client_status or ClientStatus()
+
+    def note(self, change: Callable[[ClientStatus, str], ClientStatus]) -> None:
+        """Change the client status.
+
+        Args:
+            change: makes the new one of the last one and the time, RFC 3339.
+        """
+        self.client_status = change(self.client_status, self.time())
+        self.alive()
+
+    def tell(self) -> None:
+        """Tell everybody how the client stands now."""
+        for observer in self._observers:
+            observer.noticed(self.client_status)
+
+    def does(self, doing: str, *, deployment_id: str = "", artifact_name: str = "") -> None:
+        """Note and tell what the client does now."""
+        self.note(lambda one, now: one.does(doing, now, deployment_id=deployment_id, artifact_name=artifact_name))
+        self.tell()
+
+    def downloaded(self, progress: Progress) -> None:
+        """A piece of a download has come; told every few seconds and at its end."""
+        self.alive()
+        now, last = self._clock.monotonic(), self._download_told_at
+        is_done = progress.done == progress.total
+        is_new = last is None or progress.done < self._download_told
+        if not is_new and not is_done and now - (last or 0.0) < DOWNLOAD_SECONDS:
+            return
+        seconds = 0.0 if is_new else now - (last or 0.0)
+        rate = round((progress.done - self._download_told) / seconds) if seconds > 0 else 0
+        self._download_told_at, self._download_told = (None if is_done else now), progress.done
+        download = Download(progress.done, progress.total or 0, progress.kept, rate)
+        self.note(lambda one, _: one.downloads(download))
+        self.tell()
+
+    def alive(self) -> None:
+        """Something goes on."""
+        for observer in self._observers:
+            observer.alive()
+
+    def time(self, *, in_seconds: float = 0.0) -> str:
+        """The wall clock, now or so many seconds later."""
+        return (self._clock.now() + timedelta(seconds=in_seconds)).isoformat(timespec="seconds")

@@ -1,0 +1,283 @@
+"""How the client stands, for people and machines that look at it: what it does, since when, why, and what comes next.
+
+A value that pure functions change. Nothing is decided by it: that is what the record is for, so this one may be lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import Enum
+from typing import Any, TypeVar
+
+from mender_client.errors import MenderError
+
+from .machine import State
+from .record import Record
+
+STARTING, WAITING, STOPPED, HANDED_OVER = "starting", "waiting", "stopped", "handed-over"
+"""What the client does when it does not work on an update; then it is the name of a ``State``."""
+
+EXPLANATIONS = {
+    State.DOWNLOADING: "the Artifact is being fetched and verified",
+    State.VERIFIED: "the Artifact is verified; the server is asked whether the update is still wanted",
+    State.HANDING_OVER: "the Artifact is being handed to the sub-updater",
+    State.INSTALLING: "the sub-updater has the Artifact; the client waits for its report and for the lock to go",
+    State.RECONCILING: "the lock is gone without a report; artifact_info tells how it went",
+}
+
+
+class Authorisation(str, Enum):
+    """What is known of the server's opinion about this device."""
+
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    WAITING = "waiting"
+    """Nobody has accepted the device yet, or somebody has rejected it: the server does not say which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last failure.
+
+    Attributes:
+        job: what failed: ``authorisation``, ``reports``, ``inventory``, ``poll`` or ``update``; empty when nothing
+            ever did.
+        kind: a short word for the cause.
+        text: what was said about it.
+        at: when, RFC 3339.
+        since: when the first of those in a row was.
+        in_a_row: how often the job has failed since it last succeeded; 0 when it has succeeded since.
+    """
+
+    job: str = ""
+    kind: str = ""
+    text: str = ""
+    at: str = ""
+    since: str = ""
+    in_a_row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """How far the download is.
+
+    Attributes:
+        done: bytes on disk.
+        total: bytes of the whole; 0 when the storage doesn't say.
+        kept: how many of those on disk came in an earlier life of the client.
+        bytes_per_second: how fast they came since the last look.
+    """
+
+    done: int = 0
+    total: int = 0
+    kept: int = 0
+    bytes_per_second: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Totals that only grow, over restarts too.
+
+    Attributes:
+        polls: questions for a deployment that the server has answered.
+        failures: failures by kind.
+        bytes_fetched: bytes of Artifacts that came over the network.
+        bytes_resumed: bytes of Artifacts that did not have to be fetched again.
+        deployments: deployments by how they ended.
+    """
+
+    polls: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
+    bytes_fetched: int = 0
+    bytes_resumed: int = 0
+    deployments: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatus:
+    """How the client stands; times are RFC 3339, empty for never.
+
+    Attributes:
+        version: of the client that runs.
+        python: the interpreter's version.
+        started: when it started.
+        doing: ``STARTING``, ``WAITING``, ``STOPPED``, ``HANDED_OVER`` or the name of the update's ``State``.
+        since: since when it does that.
+        deployment_id: the deployment that it works on, empty for none.
+        artifact_name: the Artifact of that.
+        download: how far its download is.
+        server_url: the server that answered last.
+        authorisation: what the server thinks of this device.
+        authorised_since: since when that is known.
+        contact: when a server last answered.
+        polled: when the server last answered the question for a deployment.
+        failure: the last failure.
+        next_poll: when the server is asked again.
+        next_inventory: when the inventory is sent again.
+        unreported: messages that the server has not acknowledged.
+        counts: totals.
+    """
+
+    version: str = ""
+    python: str = ""
+    started: str = ""
+    doing: str = STARTING
+    since: str = ""
+    deployment_id: str = ""
+    artifact_name: str = ""
+    download: Download = Download()
+    server_url: str = ""
+    authorisation: Authorisation = Authorisation.UNKNOWN
+    authorised_since: str = ""
+    contact: str = ""
+    polled: str = ""
+    failure: Failure = Failure()
+    next_poll: str = ""
+    next_inventory: str = ""
+    unreported: int = 0
+    counts: Counts = Counts()
+
+    @property
+    def news(self) -> tuple[object, ...]:
+        """What somebody who looks wants to hear of at once; the rest is routine."""
+        failure = self.failure
+        trouble = (failure.job, failure.kind, failure.text) if failure.in_a_row else ()
+        return self.started, self.doing, self.deployment_id, self.download, self.authorisation, trouble, self.unreported
+
+    def begun(self, now: str, *, version: str, python: str) -> ClientStatus:
+        """The client status of a client that starts: of its earlier life it keeps totals and what was last."""
+        return ClientStatus(
+            version=version,
+            python=python,
+            started=now,
+            since=now,
+            server_url=self.server_url,
+            contact=self.contact,
+            polled=self.polled,
+            failure=replace(self.failure, in_a_row=0),
+            counts=self.counts,
+        )
+
+    def does(self, doing: str, now: str, *, deployment_id: str = "", artifact_name: str = "") -> ClientStatus:
+        """It does this now."""
+        if (doing, deployment_id) == (self.doing, self.deployment_id):
+            return self
+        is_same = bool(deployment_id) and deployment_id == self.deployment_id
+        return replace(
+            self,
+            doing=doing,
+            since=now,
+            deployment_id=deployment_id,
+            artifact_name=artifact_name,
+            download=self.download if is_same else Download(),
+            next_poll="",
+            next_inventory="",
+        )
+
+    def downloads(self, download: Download) -> ClientStatus:
+        """The download is so far."""
+        return replace(self, download=download)
+
+    def planned(self, *, next_poll: str, next_inventory: str) -> ClientStatus:
+        """These come next."""
+        return replace(self, next_poll=next_poll, next_inventory=next_inventory)
+
+    def contacted(self, server_url: str, now: str) -> ClientStatus:
+        """A server has answered, whatever it said."""
+        return replace(self, server_url=server_url, contact=now)
+
+    def judged(self, authorisation: Authorisation, now: str) -> ClientStatus:
+        """The server has said what it thinks of this device."""
+        if authorisation is self.authorisation:
+            return self
+        return replace(self, authorisation=authorisation, authorised_since=now)
+
+    def failed(self, job: str, error: MenderError, now: str, *, in_a_row: int) -> ClientStatus:
+        """A job has failed, for so many times in a row."""
+        kind = error.kind.value
+        since = self.failure.since if in_a_row > 1 and job == self.failure.job else now
+        failures = {**self.counts.failures, kind: self.counts.failures.get(kind, 0) + 1}
+        return replace(
+            self,
+            failure=Failure(job, kind, str(error), now, since, in_a_row),
+            counts=replace(self.counts, failures=failures),
+        )
+
+    def recovered(self, job: str) -> ClientStatus:
+        """A job has succeeded."""
+        if job != self.failure.job or not self.failure.in_a_row:
+            return self
+        return replace(self, failure=replace(self.failure, in_a_row=0))
+
+    def answered(self, now: str) -> ClientStatus:
+        """The server has answered the question for a deployment."""
+        return replace(self, polled=now, counts=replace(self.counts, polls=self.counts.polls + 1))
+
+    def fetched(self, received: int, kept: int) -> ClientStatus:
+        """So many bytes of an Artifact came, and so many more need not come again."""
+        counts = self.counts
+        new = replace(counts, bytes_fetched=counts.bytes_fetched + received, bytes_resumed=counts.bytes_resumed + kept)
+        return replace(self, counts=new)
+
+    def remembering(self, record: Record) -> ClientStatus:
+        """What the record tells of deployments."""
+        counts = replace(self.counts, deployments=dict(record.totals))
+        return replace(self, unreported=len(record.outbox), counts=counts)
+
+
+def headline(client_status: ClientStatus) -> str:
+    """What the client does and why, in one line."""
+    what = client_status.doing
+    if what == WAITING:
+        return _why_it_waits(client_status)
+    if what not in (state.value for state in EXPLANATIONS):
+        return {
+            STOPPED: "stopped",
+            HANDED_OVER: "the update is handed over; the sub-updater starts the client again",
+        }.get(what, "starting")
+    name = client_status.artifact_name or "an update"
+    which = f"{name} (deployment {client_status.deployment_id or 'unknown'})"
+    download = client_status.download
+    if what == State.DOWNLOADING.value and download.total:
+        return f"downloading {which}: {100 * download.done // download.total} %"
+    return f"{which}: {EXPLANATIONS[State(what)]}"
+
+
+def _why_it_waits(client_status: ClientStatus) -> str:
+    if client_status.failure.in_a_row:
+        failure = client_status.failure
+        times = "once" if failure.in_a_row == 1 else f"{failure.in_a_row} times in a row"
+        return f"waiting to try again; {failure.job} failed {times}: {failure.text}"
+    if client_status.authorisation is Authorisation.WAITING:
+        return f"waiting until somebody accepts this device on {client_status.server_url}"
+    return "waiting for the next poll"
+
+
+_Value = TypeVar("_Value")
+
+
+def decode_client_status(document: object) -> ClientStatus:
+    """Read a status from JSON; what is missing or of the wrong type is as in a new one."""
+    return _filled(ClientStatus(), document)
+
+
+def _filled(default: _Value, document: object) -> _Value:
+    if not isinstance(document, dict):
+        return default
+    found = {one.name: _like(getattr(default, one.name), document.get(one.name)) for one in fields(default)}  # type: ignore[arg-type]  # a dataclass
+    return type(default)(**found)
+
+
+def _like(default: Any, value: object) -> Any:
+    """The value when it is of the default's kind, else the default."""
+    if is_dataclass(default):
+        return _filled(default, value)
+    if isinstance(default, Authorisation):
+        return next((one for one in Authorisation if one.value == value), default)
+    if isinstance(default, Mapping):
+        pairs = value.items() if isinstance(value, dict) else ()
+        return {str(key): number for key, number in pairs if type(number) is int and number >= 0}
+    if type(value) is not type(default) or (isinstance(value, int) and value < 0):
+        return default
+    return value

@@ -1,0 +1,169 @@
+"""The Artifacts that the server offers: files in one directory, described by their own headers.
+
+Only the header is verified here. A broken payload is the device's to find out, and offering one is a fine test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mender_client.core.artifact import ArtifactReader
+from mender_client.errors import ArtifactError, ServerError
+from mender_devserver.devices import Emit, find
+
+CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an Artifact is called and what it is for.
+
+    Args:
+        artifact_name: several Artifacts may share it, each for other device types.
+        device_types: the device types that it is for.
+    """
+
+    artifact_name: str
+    device_types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One Artifact on the server.
+
+    Args:
+        id: the server's name for it, also its name in the storage.
+        name: the Artifact's name.
+        device_types: the device types that it is for.
+        size_bytes: of the whole file.
+        etag: changes with the content.
+        modified: when it was uploaded.
+        path: the file.
+    """
+
+    id: str
+    name: str
+    device_types: tuple[str, ...]
+    size_bytes: int
+    etag: str
+    modified: datetime
+    path: Path
+
+
+def read_names(path: Path) -> Names:
+    """Read a file's header.
+
+    Raises:
+        ServerError: 400 when the file is not an Artifact.
+    """
+    try:
+        with path.open("rb") as file:
+            header = ArtifactReader(file, accept_augmented=True).read_header()
+    except ArtifactError as error:
+        raise ServerError(str(error), status=400) from error
+    return Names(header.artifact_name, header.device_types)
+
+
+def describe(path: Path, names: Names) -> Artifact:
+    """Make an Artifact of a file; the stem of its name becomes the id. Reads it once, in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    status = path.stat()
+    modified = datetime.fromtimestamp(status.st_mtime, timezone.utc)
+    etag = digest.hexdigest()[:32]
+    return Artifact(path.stem, names.artifact_name, names.device_types, status.st_size, etag, modified, path)
+
+
+class Artifacts:
+    """The collection, kept in a directory that outlives the server.
+
+    Args:
+        directory: where the files are; made if it isn't there.
+        emit: where events go.
+    """
+
+    def __init__(self, directory: Path, emit: Emit) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self._emit = emit
+        self._artifacts: dict[str, Artifact] = {}
+
+    def __iter__(self) -> Iterator[Artifact]:
+        return iter(tuple(self._artifacts.values()))
+
+    def load(self) -> None:
+        """Take in what an earlier server left in the directory, and remove its half uploads."""
+        for path in self.directory.glob("*.part"):
+            path.unlink()
+        for path in sorted(self.directory.glob("*.mender"), key=lambda one: one.stat().st_mtime):
+            if path.stem in self._artifacts:
+                continue  # this server was stopped and starts again: it may be offered under a given name
+            try:
+                self._artifacts[path.stem] = describe(path, read_names(path))
+            except ServerError:
+                continue  # offered under a given name; nobody knows it any more
+
+    def new_part(self) -> Path:
+        """A file in the directory for an upload; ``keep`` makes an Artifact of it."""
+        return self.directory / f"{uuid.uuid4()}.part"
+
+    def keep(self, part: Path, names: Names | None = None) -> Artifact:
+        """Look at an uploaded file and give it its lasting name. Slow for a large file, so not under a lock.
+
+        Args:
+            part: the file.
+            names: what it is to be called; ``None`` reads it from its header.
+
+        Raises:
+            ServerError: 400 when it isn't an Artifact.
+        """
+        described = describe(part, names or read_names(part))
+        return replace(described, path=part.rename(part.with_suffix(".mender")))
+
+    def add(self, artifact: Artifact) -> Artifact:
+        """Offer an Artifact that ``keep`` has made."""
+        self._artifacts[artifact.id] = artifact
+        self._emit("artifact", **as_json(artifact))
+        return artifact
+
+    def get(self, artifact_id: str) -> Artifact:
+        """The Artifact with this id or its only prefix.
+
+        Raises:
+            ServerError: 404, 409.
+        """
+        return find("Artifact", self._artifacts, artifact_id)
+
+    def exact(self, artifact_id: str) -> Artifact | None:
+        """The Artifact with exactly this id, for the storage."""
+        return self._artifacts.get(artifact_id)
+
+    def named(self, name: str) -> list[Artifact]:
+        """All Artifacts of this name."""
+        return [one for one in self._artifacts.values() if one.name == name]
+
+    def delete(self, artifact_id: str) -> Artifact:
+        """Remove an Artifact and its file; links to it end in 404."""
+        artifact = self.get(artifact_id)
+        del self._artifacts[artifact.id]
+        artifact.path.unlink(missing_ok=True)
+        self._emit("artifact-deleted", artifact_id=artifact.id, artifact_name=artifact.name)
+        return artifact
+
+
+def as_json(artifact: Artifact) -> dict[str, Any]:
+    """The Artifact as JSON values, without the place on disk."""
+    return {
+        "artifact_id": artifact.id,
+        "artifact_name": artifact.name,
+        "device_types": list(artifact.device_types),
+        "size_bytes": artifact.size_bytes,
+    }

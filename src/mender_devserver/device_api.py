@@ -1,0 +1,168 @@
+"""The device API: which URL means what, and the shape of every answer.
+
+One table of routes, one small method for each. In front of them stands what the real server's gateway does: the
+token is checked before anything else, twice the same slash counts once, and a large JSON body is compressed for who
+can read it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import uuid
+from collections.abc import Callable, Mapping
+
+from mender_client.errors import ServerError, UnauthorizedError
+from mender_devserver.deployments import Poll
+from mender_devserver.devices import Device
+from mender_devserver.inventory import merge_attributes, read_attributes
+from mender_devserver.messages import (
+    Reply,
+    Request,
+    collapse_slashes,
+    error_reply,
+    json_reply,
+    require_json_type,
+)
+from mender_devserver.reports import read_log, read_poll_query, read_poll_v1, read_poll_v2, read_status
+from mender_devserver.state import World
+
+PREFIX = "/api/devices/"
+GZIP_FROM_BYTES = 1024
+
+_DEVICE = "/api/devices/v1/deployments/device/deployments"
+_PATTERNS = {
+    "auth": re.compile("/api/devices/v1/authentication/auth_requests"),
+    "inventory": re.compile("/api/devices/v1/inventory/.*"),
+    "next": re.compile(f"{_DEVICE}/next"),
+    "next v2": re.compile(_DEVICE.replace("v1", "v2") + "/next"),
+    "status": re.compile(f"{_DEVICE}/(?P<id>[^/]+)/status"),
+    "log": re.compile(f"{_DEVICE}/(?P<id>[^/]+)/log"),
+}
+
+
+def route(path: str) -> tuple[str, str]:
+    """Return what a path is for (``auth``, ``inventory``, ``next``, ``next v2``, ``status``, ``log``, ``other``) and
+    the deployment id in it, if there is one.
+    """
+    for name, pattern in _PATTERNS.items():
+        if match := pattern.fullmatch(collapse_slashes(path)):
+            return name, match.groupdict().get("id", "")
+    return "other", ""
+
+
+class DeviceApi:
+    """Answers every request of a device.
+
+    Args:
+        world: the server's state.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._handlers: Mapping[str, Mapping[str, Callable[[Request, Device, str], Reply]]] = {
+            "inventory": {"PUT": self._inventory, "PATCH": self._inventory},
+            "next": {"GET": self._next_get, "POST": self._next_post},
+            "next v2": {"POST": self._next_v2},
+            "status": {"PUT": self._status},
+            "log": {"PUT": self._log},
+        }
+
+    def answer(self, request: Request) -> Reply:
+        """Answer one request."""
+        request_id = request.headers.get("x-men-requestid") or str(uuid.uuid4())
+        try:
+            reply = self._answer(request, request_id)
+        except ServerError as error:
+            reply = error_reply(error.status, str(error), request_id)
+        reply = _compress(reply, request.headers.get("accept-encoding", ""))
+        return Reply(reply.status, reply.body, {**reply.headers, "X-Men-Requestid": request_id})
+
+    def device_of(self, request: Request) -> str:
+        """The id of the device whose good token the request carries; empty without one."""
+        try:
+            return self._world.devices.authenticate(request.headers.get("authorization", "")).id
+        except UnauthorizedError:
+            return ""
+
+    def _answer(self, request: Request, request_id: str) -> Reply:
+        name, deployment_id = route(request.path)
+        if name == "auth":
+            return self._auth(request)
+        try:
+            device = self._world.devices.authenticate(request.headers.get("authorization", ""))
+        except UnauthorizedError as error:
+            return _unauthorized(str(error), request_id)
+        if wait := self._world.seconds_to_wait(device.id):
+            return error_reply(429, "too many requests", request_id, {"Retry-After": str(wait)})
+        if name == "next v2" and not self._world.v2:
+            return error_reply(404, "not found")
+        if name == "other":
+            return Reply(404, b"404 page not found\n", {"Content-Type": "text/plain; charset=utf-8"})
+        handler = self._handlers[name].get(request.method)
+        if handler is None:
+            return error_reply(405, "method not allowed", request_id if name == "inventory" else "")
+        require_json_type(request)
+        return handler(request, device, deployment_id)
+
+    def _auth(self, request: Request) -> Reply:
+        if request.method != "POST":
+            raise ServerError("method not allowed", status=405)
+        require_json_type(request)
+        token = self._world.devices.authorize(request)
+        return Reply(200, token.encode(), {"Content-Type": "application/jwt"})
+
+    def _inventory(self, request: Request, device: Device, _: str) -> Reply:
+        sent = read_attributes(request.body)
+        device.inventory = merge_attributes(device.inventory, sent, replace=request.method == "PUT")
+        self._world.record.emit("inventory", device_id=device.id, attributes=len(device.inventory))
+        return Reply(200)
+
+    def _next_get(self, request: Request, device: Device, _: str) -> Reply:
+        return self._next(device, read_poll_query(request.query))
+
+    def _next_post(self, request: Request, device: Device, _: str) -> Reply:
+        return self._next(device, read_poll_v1(request.body))
+
+    def _next_v2(self, request: Request, device: Device, _: str) -> Reply:
+        return self._next(device, read_poll_v2(request.body))
+
+    def _next(self, device: Device, poll: Poll) -> Reply:
+        found = self._world.deployments.next_for(device.id, poll)
+        if found is None:
+            return Reply(204)
+        deployment, artifact = found
+        link = self._world.storage.link(artifact, self._world.storage_url, device.id)
+        source = {"uri": link.uri, "expire": f"{link.expires:%Y-%m-%dT%H:%M:%S.%f}Z", "method": "GET"}
+        described = {
+            "id": artifact.id,
+            "artifact_name": artifact.name,
+            "source": source,
+            "device_types_compatible": list(artifact.device_types),
+        }
+        return json_reply({"id": deployment.id, "artifact": described})
+
+    def _status(self, request: Request, device: Device, deployment_id: str) -> Reply:
+        self._world.deployments.set_status(deployment_id, device.id, read_status(request.body))
+        return Reply(204)
+
+    def _log(self, request: Request, device: Device, deployment_id: str) -> Reply:
+        self._world.deployments.set_log(deployment_id, device.id, read_log(request.body))
+        return Reply(204)
+
+
+def _unauthorized(message: str, request_id: str) -> Reply:
+    """A bad header is explained; a token that is over, revoked or unknown gets an empty body."""
+    if not message:
+        return Reply(401)
+    return error_reply(401, message, request_id, {"Www-Authenticate": 'Bearer realm="ManagementJWT"'})
+
+
+def _compress(reply: Reply, accepted: str) -> Reply:
+    is_json = reply.headers.get("Content-Type", "").startswith("application/json")
+    if not is_json or "gzip" not in accepted.lower() or not isinstance(reply.body, bytes):
+        return reply
+    if len(reply.body) < GZIP_FROM_BYTES:
+        return reply
+    headers = {**reply.headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    return Reply(reply.status, gzip.compress(reply.body), headers)

@@ -1,0 +1,316 @@
+"""Devices, their keys and their tokens: who may talk to the server.
+
+A device is its identity; each key that it shows makes an *auth set* of it. What counts is the state of the auth
+set: accepting one key of a device rejects the key accepted before. A token belongs to one auth set, several tokens
+of one set are good at the same time, and all end when the set is rejected or the device is decommissioned.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+from mender_client.errors import ServerError, UnauthorizedError
+from mender_devserver.messages import Request, load_json, load_object
+from mender_devserver.signatures import is_signed, parse_public_key
+
+AuthStatus = Literal["pending", "accepted", "rejected", "preauthorized"]
+Emit = Callable[..., None]
+Thing = TypeVar("Thing")
+
+UNAUTHORIZED = "dev auth: unauthorized"
+"""What an unknown, pending, rejected or decommissioned device is told: it can't tell one from another."""
+
+
+@dataclass(slots=True)
+class AuthSet:
+    """One key of one device, and whether it is trusted."""
+
+    id: str
+    public_key: str
+    status: AuthStatus
+    created: datetime
+
+
+@dataclass(slots=True)
+class Device:
+    """A device as the server knows it.
+
+    Args:
+        id: the server's name for it.
+        identity: what the device says it is.
+        created: when the server first heard of it.
+        auth_sets: its keys, the oldest first.
+        inventory: its attributes by name.
+        last_seen: when it last used a token.
+    """
+
+    id: str
+    identity: dict[str, Any]
+    created: datetime
+    auth_sets: list[AuthSet] = field(default_factory=list)
+    inventory: dict[str, Any] = field(default_factory=dict)
+    last_seen: datetime | None = None
+
+    @property
+    def status(self) -> AuthStatus:
+        """The best state among its keys."""
+        states = {one.status for one in self.auth_sets}
+        order: tuple[AuthStatus, ...] = ("accepted", "preauthorized", "pending")
+        return next((status for status in order if status in states), "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token stands for."""
+
+    device_id: str
+    auth_set_id: str
+    expires: datetime
+
+
+class Devices:
+    """All devices of the server.
+
+    Args:
+        now: the server's clock.
+        emit: where events go.
+    """
+
+    def __init__(self, now: Callable[[], datetime], emit: Emit) -> None:
+        self.auto_accept = False
+        self.token_seconds = 7 * 24 * 3600.0
+        self._now = now
+        self._emit = emit
+        self._devices: dict[str, Device] = {}
+        self._grants: dict[str, Grant] = {}
+
+    def __iter__(self) -> Iterator[Device]:
+        return iter(tuple(self._devices.values()))
+
+    def get(self, device_id: str) -> Device:
+        """The device with this id, or with the only id that starts so.
+
+        Raises:
+            ServerError: 404 when there is none, 409 when there are several.
+        """
+        return find("device", self._devices, device_id)
+
+    # What devices ask for
+
+    def authorize(self, request: Request) -> str:
+        """Answer an authorisation request with a token.
+
+        Raises:
+            ServerError: 400 malformed; 401 not accepted (yet) or wrongly signed.
+        """
+        signature = request.headers.get("x-men-signature", "")
+        if not signature:
+            raise ServerError("missing request signature header", status=400)
+        identity, public_key = read_auth_request(request.body)
+        device = self._device_of(identity) or self._add(identity)
+        auth_set = self._auth_set_of(device, public_key) or self._add_key(device, public_key, "pending")
+        if self.auto_accept and auth_set.status == "pending":
+            self._accept(device, auth_set)
+        if auth_set.status not in ("accepted", "preauthorized"):
+            raise UnauthorizedError(UNAUTHORIZED, status=401)
+        if not is_signed(public_key, request.body, signature):
+            raise UnauthorizedError("signature verification failed", status=401)
+        if auth_set.status == "preauthorized":
+            self._accept(device, auth_set)
+        return self._grant(device, auth_set)
+
+    def authenticate(self, authorization: str) -> Device:
+        """Return the device whose token this header holds.
+
+        Args:
+            authorization: the header's value, empty if there was none.
+
+        Raises:
+            UnauthorizedError: 401; with an **empty** message for a token that was good once or looks as if, which
+                the real server answers with an empty body.
+        """
+        if not authorization:
+            raise UnauthorizedError("Authorization not present in header", status=401)
+        scheme, _, token = authorization.strip().partition(" ")
+        if scheme.lower() != "bearer":
+            raise UnauthorizedError(f"unknown Authorization method {scheme}", status=401)
+        if token.count(".") != 2:
+            raise UnauthorizedError("identity: incorrect token format", status=401)
+        grant = self._grants.get(token.strip())
+        if grant is None or grant.expires <= self._now():
+            raise UnauthorizedError("", status=401)
+        device = self._devices[grant.device_id]
+        device.last_seen = self._now()
+        return device
+
+    # What the operator decides
+
+    def accept(self, device_id: str, auth_set_id: str | None = None) -> Device:
+        """Trust a key of a device: the one named, else the newest that is not yet trusted, else the newest."""
+        device = self.get(device_id)
+        self._accept(device, self._choose(device, auth_set_id))
+        return device
+
+    def reject(self, device_id: str, auth_set_id: str | None = None) -> Device:
+        """Trust a key of a device no longer (without ``auth_set_id``: none of its keys); its tokens end."""
+        device = self.get(device_id)
+        chosen = device.auth_sets if auth_set_id is None else [self._choose(device, auth_set_id)]
+        for one in chosen:
+            self._set_status(one, "rejected")
+        self._emit("device-rejected", device_id=device.id, identity=device.identity)
+        return device
+
+    def preauthorize(self, identity: dict[str, Any], public_key_pem: str) -> Device:
+        """Trust a device before it has ever asked.
+
+        Raises:
+            ServerError: 400 for a key that isn't one, 409 when the server knows the identity already.
+        """
+        public_key = parse_public_key(public_key_pem)
+        if self._device_of(identity) is not None:
+            raise ServerError("cannot preauthorize: this identity is known; accept it instead", status=409)
+        device = self._add(identity, quiet=True)
+        self._add_key(device, public_key, "preauthorized")
+        self._emit("device-preauthorized", device_id=device.id, identity=device.identity)
+        return device
+
+    def decommission(self, device_id: str) -> Device:
+        """Forget a device; its tokens end, and when it asks again it is a new one."""
+        device = self.get(device_id)
+        for one in device.auth_sets:
+            self._set_status(one, "rejected")
+        del self._devices[device.id]
+        self._emit("device-decommissioned", device_id=device.id, identity=device.identity)
+        return device
+
+    def revoke_tokens(self, device_id: str) -> None:
+        """End all tokens of a device, as if their life were over; it stays accepted."""
+        device = self.get(device_id)
+        self._grants = {token: one for token, one in self._grants.items() if one.device_id != device.id}
+
+    # The parts
+
+    def _device_of(self, identity: dict[str, Any]) -> Device | None:
+        wanted = identity_hash(identity)
+        return next((one for one in self._devices.values() if identity_hash(one.identity) == wanted), None)
+
+    def _add(self, identity: dict[str, Any], *, quiet: bool = False) -> Device:
+        device = Device(str(uuid.uuid4()), identity, self._now())
+        self._devices[device.id] = device
+        if not quiet:
+            self._emit("device-pending", device_id=device.id, identity=identity)
+        return device
+
+    @staticmethod
+    def _auth_set_of(device: Device, public_key: str) -> AuthSet | None:
+        return next((one for one in device.auth_sets if one.public_key == public_key), None)
+
+    def _add_key(self, device: Device, public_key: str, status: AuthStatus) -> AuthSet:
+        auth_set = AuthSet(str(uuid.uuid4()), public_key, status, self._now())
+        if device.auth_sets:
+            self._emit("device-pending", device_id=device.id, identity=device.identity, new_key=True)
+        device.auth_sets.append(auth_set)
+        return auth_set
+
+    @staticmethod
+    def _choose(device: Device, auth_set_id: str | None) -> AuthSet:
+        if auth_set_id is not None:
+            return find("auth set", {one.id: one for one in device.auth_sets}, auth_set_id)
+        waiting = [one for one in device.auth_sets if one.status in ("pending", "preauthorized")]
+        return (waiting or device.auth_sets)[-1]
+
+    def _accept(self, device: Device, auth_set: AuthSet) -> None:
+        if auth_set.status == "accepted":
+            return
+        for other in device.auth_sets:
+            if other.status == "accepted":
+                self._set_status(other, "rejected")
+        self._set_status(auth_set, "accepted")
+        self._emit("device-accepted", device_id=device.id, identity=device.identity)
+
+    def _set_status(self, auth_set: AuthSet, status: AuthStatus) -> None:
+        auth_set.status = status
+        if status != "accepted":
+            self._grants = {t: one for t, one in self._grants.items() if one.auth_set_id != auth_set.id}
+
+    def _grant(self, device: Device, auth_set: AuthSet) -> str:
+        now = self._now()
+        self._grants = {token: one for token, one in self._grants.items() if one.expires > now}
+        expires = now + timedelta(seconds=self.token_seconds)
+        token = make_token(device.id, now, expires)
+        self._grants[token] = Grant(device.id, auth_set.id, expires)
+        self._emit("token", device_id=device.id)
+        return token
+
+
+def find(noun: str, things: Mapping[str, Thing], name: str) -> Thing:
+    """Look up a thing by its id or by the only id that starts with ``name``.
+
+    Raises:
+        ServerError: 404 when there is none, 409 when there are several.
+    """
+    if name in things:
+        return things[name]
+    matching = [thing for key, thing in things.items() if name and key.startswith(name)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise ServerError(f"cannot tell which {noun} '{name}' means: give more of its id", status=409)
+    raise ServerError(f"cannot find {noun} '{name}'", status=404)
+
+
+def read_auth_request(body: bytes) -> tuple[dict[str, Any], str]:
+    """Return the identity and the public key (PEM) of an authorisation request.
+
+    Raises:
+        ServerError: 400, with what is wrong.
+    """
+    decoder, checker = "failed to decode auth request: ", "invalid auth request: "
+    fields = load_object(body, decoder)
+    for name in ("id_data", "pubkey", "tenant_token"):
+        if fields.get(name) is not None and not isinstance(fields[name], str):
+            raise ServerError(f"{decoder}json: cannot unmarshal field {name}: it is not a string", status=400)
+    for name in ("id_data", "pubkey"):
+        if not fields.get(name):
+            raise ServerError(f"{checker}{name} must be provided", status=400)
+    identity = load_json(fields["id_data"].encode("utf-8", "replace"), checker)
+    if not isinstance(identity, dict):
+        raise ServerError(f"{checker}json: cannot unmarshal id_data into an object", status=400)
+    return identity, parse_public_key(fields["pubkey"], checker)
+
+
+def identity_hash(identity: dict[str, Any]) -> str:
+    """What makes a device one and the same: order and white space don't count, the kind of a value does."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_token(device_id: str, now: datetime, expires: datetime) -> str:
+    """Make a token that looks like the real server's, in three parts and about 1024 characters long.
+
+    The third part is random: the server keeps a table of the tokens that it gave, and a device has no business to
+    look inside. The year 1 in ``nbf`` is what the real server writes.
+    """
+    claims = {
+        "jti": str(uuid.uuid4()),
+        "sub": device_id,
+        "iss": "Mender",
+        "exp": int(expires.timestamp()),
+        "iat": int(now.timestamp()),
+        "nbf": -62135596800,
+        "mender.device": True,
+        "mender.plan": "enterprise",
+        "mender.trial": False,
+        "mender.addons": [{"name": name, "enabled": True} for name in ("configure", "troubleshoot", "monitor")],
+    }
+    payload = json.dumps(claims, separators=(",", ":")).encode()
+    parts = (b'{"alg":"RS256","typ":"JWT"}', payload, secrets.token_bytes(384))
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)

@@ -1,0 +1,175 @@
+"""Faults on demand: what a server, a gateway or a network does to a client on a bad day.
+
+A fault is a value: which requests it meets, how often, and what it does to them. It may do several things at once.
+The first fault in the list that fits a request is used up on it; no other one touches that request.
+
+=================  =========================================================================================
+on a bad day       as a fault
+=================  =========================================================================================
+gateway down       ``Fault(status=502, body="Bad Gateway")``
+too many requests  ``Fault(status=429, headers={"Retry-After": "2"})``
+redirect           ``Fault(kind=ErrorKind.ARTIFACT, status=302, headers={"Location": "https://…"})``
+broken JSON        ``Fault(kind=ErrorKind.NEXT, body="{")``, an empty answer ``Fault(kind=ErrorKind.NEXT, body="")``
+cut download       ``Fault(kind=ErrorKind.ARTIFACT, drop_after_bytes=5000)``; with ``reset=True`` by a TCP reset
+lost answer        ``Fault(kind=ErrorKind.STATUS, drop_after_bytes=0)``: the server has taken it, the device can't know
+stalled download   ``Fault(kind=ErrorKind.ARTIFACT, stall_after_bytes=5000, stall_seconds=60)``
+slow download      ``Fault(kind=ErrorKind.ARTIFACT, bytes_per_second=2000, times=None)``
+other object       ``Fault(kind=ErrorKind.ARTIFACT, etag='"other"')``
+=================  =========================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from mender_client.errors import ServerError
+
+Kind = Literal["any", "auth", "inventory", "next", "status", "log", "artifact", "other"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault.
+
+    Args:
+        kind: the kind of request that it meets; ``any`` meets all but those of the management.
+        times: on how many requests; ``None`` on all from now on.
+        after: how many fitting requests it lets pass first.
+        delay_seconds: wait so long before the answer.
+        status: answer with this status; the request is **not** carried out, as if a gateway had answered.
+        headers: headers put into the answer, in place of the server's own of the same names.
+        body: the answer's body; without ``status`` the request is carried out and only the answer is spoilt.
+        drop_after_bytes: close the connection after so many body bytes; the request is carried out. 0 closes it
+            before the status line.
+        reset: close by a TCP reset instead (alone: before the status line).
+        stall_after_bytes: fall silent after so many body bytes …
+        stall_seconds: … for so long, then go on.
+        bytes_per_second: send the body no faster than this.
+        ignore_range: answer a Range request with 200 and the whole object.
+        etag: the ETag to claim.
+        content_range: the Content-Range to claim in a 206.
+        expired: answer as if the link were over.
+    """
+
+    kind: Kind = "any"
+    times: int | None = 1
+    after: int = 0
+    delay_seconds: float = 0.0
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | str | None = None
+    drop_after_bytes: int | None = None
+    reset: bool = False
+    stall_after_bytes: int | None = None
+    stall_seconds: float = 3600.0
+    bytes_per_second: float | None = None
+    ignore_range: bool = False
+    etag: str | None = None
+    content_range: str | None = None
+    expired: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a kind that no request has: such a fault would wait for ever."""
+        if self.kind not in get_args(Kind):
+            choice = ", ".join(get_args(Kind))
+            raise ServerError(f"cannot use fault kind '{self.kind}': choose from {choice}", status=400)
+
+    @property
+    def body_bytes(self) -> bytes | None:
+        """The body as bytes, if the fault has one."""
+        return self.body.encode() if isinstance(self.body, str) else self.body
+
+
+class Faults:
+    """The faults at work, in the order in which they were added.
+
+    Args:
+        emit: where events go.
+    """
+
+    def __init__(self, emit: Callable[..., None]) -> None:
+        self._faults: list[Fault] = []
+        self._emit = emit
+
+    def add(self, fault: Fault) -> None:
+        """Put a fault at the end of the list."""
+        self._faults.append(fault)
+
+    def clear(self) -> None:
+        """Let everything work again."""
+        self._faults.clear()
+
+    def listed(self) -> list[Fault]:
+        """What is still to come; ``times`` and ``after`` count down."""
+        return list(self._faults)
+
+    def take(self, kind: str) -> Fault | None:
+        """The fault for a request of this kind, one use of it spent; ``None`` when all is well."""
+        for place, fault in enumerate(self._faults):
+            if fault.kind not in (kind, "any"):
+                continue
+            if fault.after:
+                self._faults[place] = replace(fault, after=fault.after - 1)
+                continue
+            if fault.times is not None:
+                self._spend(place, fault)
+            self._emit("fault", kind=kind, fault=as_json(fault))
+            return fault
+        return None
+
+    def _spend(self, place: int, fault: Fault) -> None:
+        left = (fault.times or 0) - 1
+        if left > 0:
+            self._faults[place] = replace(fault, times=left)
+        else:
+            del self._faults[place]
+
+
+def as_json(fault: Fault) -> dict[str, Any]:
+    """The fields of a fault that say something, as JSON values."""
+    shown = {}
+    for one in fields(fault):
+        value = getattr(fault, one.name)
+        if one.name == "kind" or value != _PLAIN[one.name]:
+            shown[one.name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return shown
+
+
+def from_json(given: Mapping[str, Any]) -> Fault:
+    """Make a fault from JSON values.
+
+    Raises:
+        ServerError: 400, naming what can't be.
+    """
+    for name, value in given.items():
+        kinds = _KINDS_OF_VALUES.get(name)
+        if kinds is None:
+            choice = ", ".join(_KINDS_OF_VALUES)
+            raise ServerError(f"cannot use fault field '{name}': choose from {choice}", status=400)
+        if not isinstance(value, kinds) or isinstance(value, bool) is not (bool in kinds):
+            raise ServerError(f"cannot use {value!r} for fault field '{name}'", status=400)
+    return Fault(**given)
+
+
+_PLAIN = {one.name: getattr(Fault(), one.name) for one in fields(Fault)}
+_NONE = type(None)
+_KINDS_OF_VALUES: dict[str, tuple[type, ...]] = {
+    "kind": (str,),
+    "times": (int, _NONE),
+    "after": (int,),
+    "delay_seconds": (int, float),
+    "status": (int, _NONE),
+    "headers": (dict,),
+    "body": (str, _NONE),
+    "drop_after_bytes": (int, _NONE),
+    "reset": (bool,),
+    "stall_after_bytes": (int, _NONE),
+    "stall_seconds": (int, float),
+    "bytes_per_second": (int, float, _NONE),
+    "ignore_range": (bool,),
+    "etag": (str, _NONE),
+    "content_range": (str, _NONE),
+    "expired": (bool,),
+}

@@ -1,0 +1,257 @@
+"""Between the sockets and the values: reads a request, has it answered, and sends the reply, with its fault.
+
+The only file but ``management`` and ``host`` that knows aiohttp. Every byte of a body passes through ``Sender``,
+which counts it and may cut, stall or slow the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator
+from email.utils import format_datetime
+from urllib.parse import unquote
+from weakref import WeakKeyDictionary
+
+from aiohttp import web
+
+from mender_devserver.faults import Fault
+from mender_devserver.messages import BODY_LIMIT_BYTES, FileSlice, Reply, Request, error_reply
+from mender_devserver.record import Exchange
+from mender_devserver.state import World
+
+CHUNK_BYTES = 256 * 1024
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_PLAIN = Fault()
+
+
+class Connections:
+    """Numbers the connections in the order of their first request."""
+
+    def __init__(self) -> None:
+        self._numbers: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
+        self._next = itertools.count(1)
+
+    def number(self, transport: asyncio.BaseTransport | None) -> int:
+        """The number of this connection; 0 when it is gone already."""
+        if transport is None:
+            return 0
+        if transport not in self._numbers:
+            self._numbers[transport] = next(self._next)
+        return self._numbers[transport]
+
+
+class Front:
+    """Answers what arrives at one listener.
+
+    Args:
+        world: the server's state.
+        connections: shared by all listeners.
+        kind_of: the kind of request that a path is for.
+        answer: makes the reply.
+        device_of: whose request it is.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        connections: Connections,
+        *,
+        kind_of: Callable[[str], str],
+        answer: Callable[[Request], Reply],
+        device_of: Callable[[Request], str],
+    ) -> None:
+        self._world = world
+        self._connections = connections
+        self._kind_of = kind_of
+        self._answer = answer
+        self._device_of = device_of
+
+    async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        path, _, query = raw.raw_path.partition("?")
+        headers = {name.lower(): value for name, value in raw.headers.items()}
+        with self._world.lock:
+            exchange = self._open(raw, unquote(path), headers)
+            fault = self._world.faults.take(exchange.kind) or _PLAIN
+            exchange.fault = fault is not _PLAIN
+        body = await read_body(raw, BODY_LIMIT_BYTES)
+        await asyncio.sleep(fault.delay_seconds)
+        request = Request(raw.method, unquote(path), query, headers, body or b"")
+        with self._world.lock:
+            exchange.bytes_received = len(request.body)
+            exchange.device_id = self._device_of(request)
+            reply = error_reply(413, "request body too large") if body is None else self._reply(request, fault)
+            date = format_datetime(self._world.now(), usegmt=True)
+        reply = Reply(reply.status, reply.body, {**reply.headers, "Date": date})
+        return await self._send(raw, reply, exchange, fault)
+
+    def _open(self, raw: web.BaseRequest, path: str, headers: dict[str, str]) -> Exchange:
+        number = self._connections.number(raw.transport)
+        return self._world.record.open(number, raw.method, path, self._kind_of(path), headers)
+
+    def _reply(self, request: Request, fault: Fault) -> Reply:
+        if fault.status is not None:
+            return spoil(Reply(fault.status), fault)
+        if fault.expired:
+            return self._world.storage.expired(request)
+        if fault.ignore_range:
+            headers = {name: value for name, value in request.headers.items() if name != "range"}
+            request = Request(request.method, request.path, request.query, headers, request.body)
+        return spoil(self._answer(request), fault)
+
+    async def _send(self, raw: web.BaseRequest, reply: Reply, exchange: Exchange, fault: Fault) -> web.StreamResponse:
+        download = isinstance(reply.body, FileSlice)
+        if isinstance(reply.body, FileSlice):
+            with self._world.lock:
+                self._world.deployments.note_download(reply.body.start, exchange)
+            self._tell("download", exchange, reply)
+        try:
+            return await Sender(raw, exchange, fault).send(reply)
+        finally:
+            if download:
+                self._tell("download-end", exchange, reply)
+
+    def _tell(self, name: str, exchange: Exchange, reply: Reply) -> None:
+        start = reply.body.start if isinstance(reply.body, FileSlice) else 0
+        with self._world.lock:
+            self._world.record.emit(
+                name,
+                device_id=exchange.device_id,
+                path=exchange.path,
+                first_byte=start,
+                bytes_sent=exchange.bytes_sent,
+                bytes_promised=reply.length,
+            )
+
+
+async def read_body(raw: web.BaseRequest, limit_bytes: int) -> bytes | None:
+    """The body of a request, or ``None`` when it is longer than the limit."""
+    body = bytearray()
+    async for chunk in raw.content.iter_any():
+        body += chunk
+        if len(body) > limit_bytes:
+            return None
+    return bytes(body)
+
+
+def spoil(reply: Reply, fault: Fault) -> Reply:
+    """Change what a fault changes in a reply before it is sent."""
+    changed = dict(fault.headers)
+    if fault.etag is not None:
+        changed["Etag"] = fault.etag
+    if fault.content_range is not None and reply.status == 206:
+        changed["Content-Range"] = fault.content_range
+    replaced = {name.lower() for name in changed}
+    headers = {name: value for name, value in reply.headers.items() if name.lower() not in replaced}
+    body, status = fault.body_bytes, reply.status
+    if body is not None and status == 204 and fault.status is None:
+        status = 200
+    return Reply(status, reply.body if body is None else body, {**headers, **changed})
+
+
+class Sender:
+    """Sends one reply, as well as its fault allows.
+
+    Args:
+        raw: what is answered.
+        exchange: where the bytes are counted; before they are sent, so that whoever has read the last one finds it
+            counted.
+        fault: what to do to the connection.
+    """
+
+    def __init__(self, raw: web.BaseRequest, exchange: Exchange, fault: Fault) -> None:
+        self._raw = raw
+        self._exchange = exchange
+        self._fault = fault
+
+    async def send(self, reply: Reply) -> web.StreamResponse:
+        """Send the reply, or the part of it that the fault lets through."""
+        response = web.StreamResponse(status=reply.status, headers=dict(reply.headers))
+        fault = self._fault
+        if fault.drop_after_bytes == 0 or (fault.reset and fault.drop_after_bytes is None):
+            self._cut()
+            return response
+        self._exchange.status = reply.status
+        if reply.status != 204:
+            response.content_length = reply.length
+        if reply.status == 413:
+            response.force_close()
+        try:
+            await response.prepare(self._raw)
+            if self._raw.method != "HEAD":
+                await self._send_body(response, reply)
+        except ConnectionError:
+            pass  # the client has gone away; aiohttp ends the connection when it sees the same
+        return response
+
+    async def _send_body(self, response: web.StreamResponse, reply: Reply) -> None:
+        rate = self._fault.bytes_per_second
+        async for piece in self._pieces(reply):
+            self._exchange.bytes_sent += len(piece)
+            await response.write(piece)
+            if rate:
+                await asyncio.sleep(len(piece) / rate)
+
+    async def _pieces(self, reply: Reply) -> AsyncIterator[bytes]:
+        """The body in pieces that end exactly where something is to happen."""
+        fault = self._fault
+        piece_bytes = CHUNK_BYTES
+        if fault.bytes_per_second:
+            piece_bytes = max(1, min(CHUNK_BYTES, int(fault.bytes_per_second / 10)))
+        stops = {fault.drop_after_bytes, fault.stall_after_bytes} - {None}
+        sent = 0
+        if sent == fault.stall_after_bytes:
+            await self._stall()
+        for piece in read_pieces(reply.body, piece_bytes, sorted(stop for stop in stops if stop)):
+            yield piece
+            sent += len(piece)
+            if sent == fault.stall_after_bytes:
+                await self._stall()
+            if sent == fault.drop_after_bytes:
+                self._cut()
+                return
+
+    async def _stall(self) -> None:
+        """Say nothing for a while, but no longer than the client listens."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._fault.stall_seconds
+        while loop.time() < end and self._raw.transport is not None and not self._raw.transport.is_closing():
+            await asyncio.sleep(min(0.05, self._fault.stall_seconds))
+
+    def _cut(self) -> None:
+        transport = self._raw.transport
+        if transport is None:
+            return
+        if not self._fault.reset:
+            transport.close()
+            return
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        transport.abort()
+
+
+def read_pieces(body: bytes | FileSlice, piece_bytes: int, stops: list[int]) -> Iterator[bytes]:
+    """Cut a body into pieces of at most ``piece_bytes``, none of which reaches across a stop.
+
+    Args:
+        body: bytes, or a part of a file, which is read as it goes.
+        piece_bytes: the longest piece.
+        stops: positions in the body, ascending.
+    """
+    total = body.length if isinstance(body, FileSlice) else len(body)
+    sent = 0
+    while sent < total:
+        stop = next((one for one in stops if one > sent), total)
+        size = min(piece_bytes, stop - sent, total - sent)
+        if isinstance(body, FileSlice):
+            with body.path.open("rb") as file:
+                file.seek(body.start + sent)
+                piece = file.read(size)
+        else:
+            piece = body[sent : sent + size]
+        if not piece:
+            return
+        yield piece
+        sent += len(piece)

@@ -1,0 +1,162 @@
+"""The object store: pre-signed links to Artifacts, ranges, and errors in XML.
+
+A link carries its own permission: a signature over the method, the path, the ``Host`` and the query, and an end.
+Nothing else is looked at, no token, no cookie; and it can't be changed: not the host, not the method.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from urllib.parse import parse_qs, quote, urlencode
+from xml.sax.saxutils import escape
+
+from mender_devserver.artifacts import Artifact
+from mender_devserver.messages import FileSlice, Reply, Request
+
+BUCKET = "/mender/"
+_STAMP = "%Y%m%dT%H%M%SZ"
+_RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A pre-signed link and the time of its end."""
+
+    uri: str
+    expires: datetime
+
+
+class Storage:
+    """Makes links and answers them.
+
+    Args:
+        find: looks an Artifact up by its id.
+        now: the server's clock.
+    """
+
+    def __init__(self, find: Callable[[str], Artifact | None], now: Callable[[], datetime]) -> None:
+        self.link_seconds = 24 * 3600.0
+        self._find = find
+        self._now = now
+        self._secret = secrets.token_bytes(32)
+
+    def link(self, artifact: Artifact, base_url: str, device_id: str) -> Link:
+        """Make a link to an Artifact.
+
+        Args:
+            artifact: what it leads to.
+            base_url: of the storage, as devices reach it, without a slash at the end.
+            device_id: whom it is for; this server's own addition, so that its record can tell who downloads.
+        """
+        now = self._now()
+        query = urlencode(
+            {
+                "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+                "X-Amz-Credential": f"mender/{now:%Y%m%d}/us-east-1/s3/aws4_request",
+                "X-Amz-Date": now.strftime(_STAMP),
+                "X-Amz-Expires": f"{self.link_seconds:g}",
+                "X-Amz-SignedHeaders": "host",
+                "response-content-disposition": f'attachment; filename="{artifact.name}.mender"',
+                "response-content-type": "application/vnd.mender-artifact",
+                "x-id": "GetObject",
+                "x-device-id": device_id,
+            },
+            quote_via=quote,
+        )
+        path = BUCKET + artifact.id
+        signature = self._sign("GET", base_url.partition("//")[2], path, query)
+        uri = f"{base_url}{path}?{query}&X-Amz-Signature={signature}"
+        return Link(uri, now + timedelta(seconds=self.link_seconds))
+
+    def answer(self, request: Request) -> Reply:
+        """Answer any request to the storage."""
+        query, _, signature = request.query.rpartition("&X-Amz-Signature=")
+        if not signature:
+            return _refuse(request, 403, "AccessDenied", "Access Denied.")
+        expected = self._sign(request.method, request.headers.get("host", ""), request.path, query)
+        if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
+            return _refuse(request, 403, "SignatureDoesNotMatch", _MISMATCH)
+        if self._is_over(query):
+            return self.expired(request)
+        artifact = self._find(request.path.removeprefix(BUCKET))
+        if artifact is None or not artifact.path.exists():
+            return _refuse(request, 404, "NoSuchKey", "The specified key does not exist.")
+        return _send(request, artifact)
+
+    def device_of(self, request: Request) -> str:
+        """The id of the device that the link was made for; empty if there is none in it."""
+        return parse_qs(request.query).get("x-device-id", [""])[0]
+
+    def expired(self, request: Request) -> Reply:
+        """What a link gets that is over."""
+        return _refuse(request, 403, "AccessDenied", "Request has expired")
+
+    def _sign(self, method: str, host: str, path: str, query: str) -> str:
+        text = "\n".join((method, host.lower(), path, query))
+        return hmac.new(self._secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+    def _is_over(self, query: str) -> bool:
+        fields = parse_qs(query)
+        made = datetime.strptime(fields["X-Amz-Date"][0], _STAMP).replace(tzinfo=timezone.utc)
+        return self._now() >= made + timedelta(seconds=float(fields["X-Amz-Expires"][0]))
+
+
+_MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+)
+
+
+def _send(request: Request, artifact: Artifact) -> Reply:
+    total = artifact.size_bytes
+    wanted = request.headers.get("range", "")
+    span = read_range(wanted, total)
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": f'attachment; filename="{artifact.name}.mender"',
+        "Content-Type": "application/vnd.mender-artifact",
+        "Etag": f'"{artifact.etag}"',
+        "Last-Modified": format_datetime(artifact.modified.replace(microsecond=0), usegmt=True),
+    }
+    if span is None:
+        return Reply(200, FileSlice(artifact.path, 0, total), headers)
+    first, last = span
+    if first >= total:
+        out_of_range = _refuse(request, 416, "InvalidRange", "The requested range is not satisfiable")
+        return Reply(416, out_of_range.body, {**out_of_range.headers, "Content-Range": f"bytes */{total}"})
+    headers["Content-Range"] = f"bytes {first}-{last}/{total}"
+    return Reply(206, FileSlice(artifact.path, first, last - first + 1), headers)
+
+
+def read_range(wanted: str, total: int) -> tuple[int, int] | None:
+    """The first and the last byte asked for, or ``None`` for the whole object.
+
+    Two ranges, another unit or nonsense get the whole object; a first byte at or past ``total`` is for the caller
+    to refuse.
+    """
+    match = _RANGE.fullmatch(wanted.strip())
+    if match is None:
+        return None
+    first, last, suffix = match.groups()
+    if suffix is not None:
+        return (max(0, total - int(suffix)), total - 1) if int(suffix) else (total, total)
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(int(last), total - 1) if last else total - 1
+
+
+def _refuse(request: Request, status: int, code: str, message: str) -> Reply:
+    key = escape(request.path.removeprefix(BUCKET))
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f"<Error><Code>{code}</Code><Message>{message}</Message><Resource>{escape(request.path)}</Resource>"
+        f"<RequestId>{secrets.token_hex(12).upper()}</RequestId><Key>{key}</Key>"
+        "<BucketName>mender</BucketName></Error>"
+    )
+    return Reply(status, body.encode(), {"Accept-Ranges": "bytes", "Content-Type": "application/xml"})

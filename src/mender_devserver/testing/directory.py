@@ -1,0 +1,258 @@
+"""A device that is a directory: the real client and the sub-updater under test run in it as processes.
+
+What is made up is the board. The agreed sign for a reboot is the file ``run/reboot`` below the root: a sub-updater that
+is rehearsed touches it where it would call ``reboot``, and the device then does what its ``boot`` says.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
+from mender_client.errors import DeviceError
+from mender_client.system.files import LockFile
+from mender_client.system.process import SystemProcesses
+from mender_devserver import DevServer
+
+from .keys import provide_key
+
+_ENDS = ("success", "failure", "aborted", "noartifact", "already-installed")
+_LOOK_SECONDS = 0.05
+_GRACE_SECONDS = 2.0
+_STOP_SECONDS = 15.0
+_KILL_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an update ended.
+
+    Attributes:
+        status: what the server knows in the end; "stuck" when the sub-updater is gone, has left the lock and reported
+            nothing, "unfinished" when the time ran out.
+        statuses: every status that the server has heard, in order.
+        log: what the server got as the deployment's log, which is sent with failures only.
+        sub_updater_log: what the sub-updater has printed.
+        client_log: what the client has printed.
+    """
+
+    status: str
+    statuses: tuple[str, ...]
+    log: str
+    sub_updater_log: str
+    client_log: str
+
+
+class DirectoryDevice:
+    """A device for tests of sub-updaters.
+
+    Args:
+        root: its root file system, an empty directory.
+        server: the server that it talks to; the device is accepted there from the start.
+        device_type: what it is.
+        artifact_name: the software that it runs at first.
+
+    Attributes:
+        root: its root file system.
+        boot: what happens between power-on and the start of the client, such as the boot step of a sub-updater.
+    """
+
+    def __init__(
+        self, root: Path, server: DevServer, *, device_type: str = "test-device", artifact_name: str = "release-1"
+    ) -> None:
+        self.root = root
+        self.device_type = device_type
+        self.boot: Callable[[], object] = lambda: None
+        self._server = server
+        self._log = root / "run/client.log"
+        self._daemon: subprocess.Popen[bytes] | None = None
+        for directory in ("etc/mender", "run", "usr/bin", "usr/share/mender/identity", "usr/share/mender/inventory"):
+            (root / directory).mkdir(parents=True, exist_ok=True)
+        (root / "var/lib/mender").mkdir(mode=0o700, parents=True)
+        self.write("var/lib/mender/device_type", f"device_type={device_type}\n")
+        self.write("etc/mender/artifact_info", f"artifact_name={artifact_name}\n")
+        self.write_script("usr/share/mender/identity/mender-device-identity", f"echo 'serial={root}'")
+        self.configure()
+        provide_key(root / "var/lib/mender/mender-agent.pem")
+        self.id = self._make_known()
+
+    # -- its files ----------------------------------------------------------------------------------------------
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file below the root, with its directories."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def write_script(self, name: str, body: str) -> Path:
+        """Write an executable shell script below the root."""
+        path = self.write(name, f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+        return path
+
+    def read(self, name: str) -> str:
+        """The text of a file below the root; empty when there is none."""
+        path = self.root / name
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def install_sub_updater(self, program: Path | str) -> Path:
+        """Put the sub-updater under test where the client looks for it."""
+        target = self.root / "usr/share/mender/install"
+        shutil.copy(program, target)
+        target.chmod(0o755)
+        return target
+
+    def configure(self, **keys: object) -> None:
+        """Write ``mender.conf``: these keys, and what a device in a test needs."""
+        usual: dict[str, object] = {
+            "ServerURL": self._server.url,
+            "UpdatePollIntervalSeconds": 1,
+            "RetryPollIntervalSeconds": 1,
+        }
+        if self._server.url.startswith("https"):
+            self.write("etc/mender/server.crt", self._server.certificate.read_bytes())
+            usual["ServerCertificate"] = "/etc/mender/server.crt"
+        self.write("etc/mender/mender.conf", json.dumps({**usual, **keys}))
+        (self.root / "etc/mender/mender.conf").chmod(0o600)
+
+    @property
+    def artifact_name(self) -> str:
+        """The software that the device says it runs."""
+        lines = self.read("etc/mender/artifact_info").splitlines()
+        return next((line.partition("=")[2] for line in lines if line.startswith("artifact_name=")), "")
+
+    # -- its life -----------------------------------------------------------------------------------------------
+
+    def update(
+        self,
+        artifact_name: str,
+        payload: bytes | Mapping[str, bytes] = b"payload",
+        *,
+        artifact: Path | None = None,
+        timeout_seconds: float = 60.0,
+    ) -> Outcome:
+        """Deploy an Artifact and see how it ends: the client runs, and the sub-updater under test installs.
+
+        Args:
+            artifact_name: the name of the new software.
+            payload: the Artifact's only file, or one file under the name that is given.
+            artifact: deploy this Artifact instead of one that is made here.
+            timeout_seconds: how long to wait.
+        """
+        self._server.upload(artifact or self._make_artifact(artifact_name, payload))
+        deployment_id = self._server.deploy(artifact_name, [self.id], force=True)
+        status = self._live_until_it_ends(deployment_id, time.monotonic() + timeout_seconds)
+        self.power_off()
+        return self._outcome(deployment_id, status)
+
+    def run_client(self, *arguments: str) -> str:
+        """Run a command of the client to its end, and return what it printed.
+
+        Raises:
+            DeviceError: it failed.
+        """
+        done = subprocess.run(self._client(*arguments), capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode != 0:
+            raise DeviceError(f"cannot run the client's {arguments[0]}: {done.stderr.strip()}")
+        return done.stdout
+
+    def power_on(self) -> None:
+        """Boot, and start the client."""
+        self.boot()
+        if self._daemon is None or self._daemon.poll() is not None:
+            with self._log.open("ab") as log:
+                self._daemon = subprocess.Popen(
+                    self._client("daemon", "--no-syslog"), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
+
+    def power_off(self) -> None:
+        """End the client, and the sub-updater if it still runs; the processes get no time to tidy up."""
+        if self._daemon is not None:
+            self._daemon.kill()
+            self._daemon.wait()
+            self._daemon = None
+        end = time.monotonic() + _STOP_SECONDS
+        while (worker := self._sub_updater()) is not None and time.monotonic() < end:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)  # one after the other: it may have started others
+            time.sleep(_KILL_SECONDS)
+
+    def _client(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "mender_client", "--root", str(self.root), *arguments]
+
+    def _make_known(self) -> str:
+        before = {device.id for device in self._server.devices()}
+        was_open, self._server.auto_accept = self._server.auto_accept, True
+        try:
+            self.run_client("send-inventory")
+        finally:
+            self._server.auto_accept = was_open
+        return next(device.id for device in self._server.devices() if device.id not in before)
+
+    def _make_artifact(self, name: str, payload: bytes | Mapping[str, bytes]) -> Path:
+        ((file_name, content),) = ({"payload": payload} if isinstance(payload, bytes) else payload).items()
+        path = self.root / f"run/{name}.mender"
+        source = PayloadSource(file_name, len(content), lambda: io.BytesIO(content))
+        with path.open("wb") as file:
+            write_artifact(file, rootfs_image(name, [self.device_type], compression=Compression.NONE), [source])
+        return path
+
+    def _live_until_it_ends(self, deployment_id: str, end: float) -> str:
+        lonely_since: float | None = None
+        self.power_on()
+        while time.monotonic() < end:
+            status = self._server.status(deployment_id, self.id)
+            if status in _ENDS:
+                # a sub-updater that reports has a lock to remove, and may want a reboot
+                _wait_until(lambda: self._sub_updater() is None, min(_STOP_SECONDS, end - time.monotonic()))
+                return status
+            if (self.root / "run/reboot").exists() and self._sub_updater() is None:
+                (self.root / "run/reboot").unlink()
+                self.power_off()
+                self.power_on()
+            elif self._daemon is not None and self._daemon.poll() is not None and self._sub_updater() is None:
+                if self._lock() is None:
+                    self.power_on()  # as the sub-updater or a service manager would
+                lonely_since = lonely_since or time.monotonic()
+                if time.monotonic() - lonely_since > _GRACE_SECONDS:
+                    return "stuck"
+            else:
+                lonely_since = None
+            time.sleep(_LOOK_SECONDS)
+        return "unfinished"
+
+    def _outcome(self, deployment_id: str, status: str) -> Outcome:
+        log = self._server.log(deployment_id, self.id) or []
+        return Outcome(
+            status,
+            tuple(self._server.statuses(deployment_id, self.id)),
+            "\n".join(str(entry["message"]) for entry in log),
+            self.read("var/lib/mender/sub-updater.log"),
+            self.read("run/client.log"),
+        )
+
+    def _lock(self) -> str | None:
+        return LockFile(self.root / "var/lib/mender/update.lock").read()
+
+    def _sub_updater(self) -> int | None:
+        """The process that works on the deployment of the lock, or of any other one that ran here."""
+        found = SystemProcesses(Path(os.devnull)).find("MENDER_ROOT", str(self.root))
+        return None if found is None else found.pid
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(_LOOK_SECONDS)

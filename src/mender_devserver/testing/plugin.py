@@ -1,0 +1,36 @@
+"""The pytest plugin: a Mender server and a device for tests of sub-updaters, as two fixtures.
+
+pytest finds it by itself where this package is installed. Nothing is imported before a test asks for a fixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from mender_devserver import DevServer
+
+    from .directory import DirectoryDevice
+
+
+@pytest.fixture
+def mender_server(tmp_path: Path) -> Iterator[DevServer]:
+    """A Mender server of the test's own, on loopback."""
+    from mender_devserver import DevServer
+
+    with DevServer(tmp_path / "mender-server", tls=False) as server:
+        yield server
+
+
+@pytest.fixture
+def mender_device(mender_server: DevServer, tmp_path: Path) -> Iterator[DirectoryDevice]:
+    """A device that is a directory, known to the server: give it a sub-updater, then an update."""
+    from .directory import DirectoryDevice
+
+    device = DirectoryDevice(tmp_path / "mender-device", mender_server)
+    yield device
+    device.power_off()

@@ -1,0 +1,53 @@
+"""What the management shows, as JSON values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from mender_devserver.deployments import Deployment
+from mender_devserver.devices import Device
+from mender_devserver.record import Event
+
+
+def device_json(device: Device) -> dict[str, Any]:
+    """A device as JSON values."""
+    return {
+        "device_id": device.id,
+        "status": device.status,
+        "identity": device.identity,
+        "created": device.created.isoformat(),
+        "last_seen": device.last_seen.isoformat() if device.last_seen else None,
+        "auth_sets": [
+            {"auth_set_id": one.id, "status": one.status, "public_key": one.public_key} for one in device.auth_sets
+        ],
+    }
+
+
+def deployment_json(deployment: Deployment) -> dict[str, Any]:
+    """A deployment as JSON values, with how it stands on each device."""
+    return {
+        "deployment_id": deployment.id,
+        "artifact_name": deployment.artifact_name,
+        "status": deployment.status,
+        "created": deployment.created.isoformat(),
+        "force": deployment.force,
+        "devices": [_on_device(deployment, one) for one in deployment.device_ids],
+    }
+
+
+def _on_device(deployment: Deployment, device_id: str) -> dict[str, Any]:
+    known = deployment.devices.get(device_id)
+    return {
+        "device_id": device_id,
+        "status": deployment.status_of(device_id),
+        "received": list(known.received) if known else [],
+        "has_log": known is not None and known.log is not None,
+        "size_bytes": known.size_bytes if known else 0,
+        "downloaded_bytes": known.downloaded_bytes if known else 0,
+    }
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """An event as JSON values."""
+    return {**asdict(event), "time": event.time.isoformat()}

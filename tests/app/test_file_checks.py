@@ -1,0 +1,219 @@
+"""The operator's files are held against the rules before anything relies on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mender_client.app.config import load_config
+from mender_client.app.file_checks import check_configuration_files, check_files, look_at_files
+from mender_client.app.paths import Paths
+from mender_client.errors import ConfigError
+
+SETTINGS = {
+    "ServerURL": "https://server.example",
+    "ServerCertificate": "/etc/mender/ca.crt",
+    "HttpsClient": {"Certificate": "/etc/mender/client.crt", "Key": "/etc/mender/client.key"},
+    "ArtifactVerifyKeys": ["/etc/mender/one.pub", "/etc/mender/two.pub"],
+    "TenantToken": "secret",
+}
+
+
+class Files:
+    """A device whose files all exist, private ones private.
+
+    Args:
+        root: its directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.paths = Paths.locate(root=str(root))
+        for name, mode in {
+            "etc/mender/mender.conf": 0o600,
+            "var/lib/mender/mender.conf": 0o644,
+            "etc/mender/ca.crt": 0o644,
+            "etc/mender/client.crt": 0o644,
+            "etc/mender/client.key": 0o600,
+            "etc/mender/one.pub": 0o644,
+            "etc/mender/two.pub": 0o644,
+            "etc/mender/artifact_info": 0o644,
+            "etc/mender/device.key": 0o600,
+            "var/lib/mender/mender-agent.pem": 0o600,
+            "var/lib/mender/device_type": 0o644,
+        }.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("{}")
+            path.chmod(mode)
+        for directory in (root, *(one for one in root.rglob("*") if one.is_dir())):
+            directory.chmod(0o755)
+        self.configure()
+
+    def configure(self, **further: object) -> None:
+        """Write the main configuration."""
+        self.paths.config.write_text(json.dumps({**SETTINGS, **further}))
+
+    def chmod(self, name: str, mode: int) -> str:
+        """Change a mode; returns the path."""
+        path = self.paths.root / name
+        path.chmod(mode)
+        return str(path)
+
+    def findings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Problems and warnings."""
+        loaded = load_config(self.paths.config, self.paths.fallback_config)
+        findings = look_at_files(loaded.config, self.paths)
+        return findings.problems, findings.warnings
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """A device."""
+    return Files(tmp_path / "device")
+
+
+def test_in_order(files: Files) -> None:
+    """With everything in order nothing is said."""
+    assert ((), ()) == files.findings()
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("var/lib/mender/mender-agent.pem", "the device key"),
+        ("etc/mender/ca.crt", "ServerCertificate"),
+        ("etc/mender/client.crt", "HttpsClient.Certificate"),
+        ("etc/mender/client.key", "HttpsClient.Key"),
+        ("etc/mender/one.pub", "ArtifactVerifyKeys"),
+        ("etc/mender/two.pub", "ArtifactVerifyKeys"),
+    ],
+)
+def test_refused(files: Files, name: str, setting: str) -> None:
+    """What decides about trust is refused when another user could change it; the setting and the remedy are named."""
+    path = files.chmod(name, 0o602)
+    sentence = f"{setting}: another user could change it: everybody can write to {path}; run 'chmod o-w {path}'"
+    assert (sentence,) == files.findings()[0]
+    loaded = load_config(files.paths.config, files.paths.fallback_config)
+    with pytest.raises(ConfigError):
+        check_files(loaded.config, files.paths)
+
+
+def test_named_device_key(files: Files) -> None:
+    """The key that the configuration names is held against the same rules, and the generated one is left alone."""
+    files.configure(Security={"AuthPrivateKey": "/etc/mender/device.key"})
+    files.chmod("var/lib/mender/mender-agent.pem", 0o666)
+    path = files.chmod("etc/mender/device.key", 0o602)
+    assert [f"everybody can write to {path}; run 'chmod o-w {path}'"] == [
+        problem.partition("change it: ")[2] for problem in files.findings()[0]
+    ]
+
+
+def test_key_in_a_token(files: Files) -> None:
+    """A key that is no file is no matter of modes."""
+    loaded = load_config(files.paths.config, files.paths.fallback_config)
+    files.configure(Security={"AuthPrivateKey": "pkcs11:object=device"})
+    loaded = load_config(files.paths.config, files.paths.fallback_config)
+    assert () == check_files(loaded.config, files.paths)
+
+
+def test_data_directory(files: Files) -> None:
+    """A data directory in which others can write is refused, sticky or not: the verified Artifact lies in it."""
+    path = files.chmod("var/lib/mender", 0o1777)
+    assert (
+        f"the data directory: another user could change it: everybody can write to {path}; run 'chmod o-w {path}'"
+        in (files.findings()[0])
+    )
+
+
+@pytest.mark.parametrize("name", ["etc/mender/mender.conf", "var/lib/mender/mender.conf", "etc/mender"])
+def test_configuration(files: Files, name: str) -> None:
+    """A configuration that another user could have written isn't even read."""
+    path = files.chmod(name, 0o777)
+    with pytest.raises(ConfigError, match="another user could have written it: everybody can write to") as caught:
+        check_configuration_files(files.paths)
+    assert 1 == len(caught.value.problems)
+    assert f"run 'chmod o-w {path}'" in str(caught.value.problems[0])
+
+
+def test_configuration_in_order(files: Files) -> None:
+    """One that only its owner can write is read, and so is one behind a link of the operator's own."""
+    aside = files.paths.data / "real.conf"
+    files.paths.config.rename(aside)
+    files.paths.config.symlink_to(aside)
+    check_configuration_files(files.paths)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("etc/mender/mender.conf", "TenantToken"),
+        ("etc/mender/client.key", "HttpsClient.Key"),
+        ("var/lib/mender/mender-agent.pem", "the device key"),
+    ],
+)
+def test_secret(files: Files, name: str, what: str) -> None:
+    """A secret that others can read is a warning with its remedy; archived devices must go on working."""
+    path = files.chmod(name, 0o604)
+    sentence = f"{what}: another user can read this secret: everybody can read {path}; run 'chmod o-r {path}'"
+    assert ((), (sentence,)) == files.findings()
+
+
+def test_pin_in_the_configuration(files: Files) -> None:
+    """A configuration with the PIN of a token is a secret as one with a tenant token is."""
+    files.configure(TenantToken="", Security={"AuthPrivateKey": "pkcs11:object=device?pin-value=1234"})
+    path = files.chmod("etc/mender/mender.conf", 0o644)
+    sentence = "Security.AuthPrivateKey (pin-value): another user can read this secret: "
+    assert ((), (f"{sentence}everybody can read {path}; run 'chmod o-r {path}'",)) == files.findings()
+
+
+def test_log_directory_of_others(files: Files) -> None:
+    """A directory for deployment logs where others can write is a warning."""
+    files.configure(UpdateLogPath="/var/log")
+    (files.paths.root / "var/log").mkdir()
+    path = files.chmod("var/log", 0o777)
+    sentence = f"UpdateLogPath: another user could change it: everybody can write to {path}; run 'chmod o-w {path}'"
+    assert ((), (sentence,)) == files.findings()
+
+
+def test_configuration_without_a_secret(files: Files) -> None:
+    """A configuration without a tenant token may be read by everybody."""
+    files.configure(TenantToken="")
+    files.chmod("etc/mender/mender.conf", 0o644)
+    assert ((), ()) == files.findings()
+
+
+@pytest.mark.parametrize("name", ["var/lib/mender/device_type", "etc/mender/artifact_info"])
+def test_what_is_told(files: Files, name: str) -> None:
+    """What is only told to the server is a warning when another user could change it."""
+    path = files.chmod(name, 0o646)
+    problems, warnings = files.findings()
+    assert () == problems
+    assert [f"everybody can write to {path}; run 'chmod o-w {path}'"] == [
+        warning.partition("change it: ")[2] for warning in warnings
+    ]
+
+
+def test_passphrase_file(files: Files) -> None:
+    """A passphrase file is refused when others can change it, and warned about when they can read it."""
+    loaded = load_config(files.paths.config, files.paths.fallback_config)
+    path = files.paths.root / "etc/mender/passphrase"
+    path.write_text("x")
+    for mode, problems, warnings in ((0o600, 0, 0), (0o604, 0, 1), (0o602, 1, 0)):
+        path.chmod(mode)
+        findings = look_at_files(loaded.config, files.paths, "/etc/mender/passphrase")
+        assert (problems, warnings) == (len(findings.problems), len(findings.warnings))
+    assert () == look_at_files(loaded.config, files.paths, "-").problems
+
+
+def test_directory_of_certificates(files: Files) -> None:
+    """In a directory of certificates each of them counts."""
+    directory = files.paths.root / "etc/mender/ca"
+    directory.mkdir(mode=0o755)
+    (directory / "one.pem").write_text("x")
+    (directory / "one.pem").chmod(0o646)
+    files.configure(ServerCertificate="/etc/mender/ca")
+    assert [f"everybody can write to {directory}/one.pem; run 'chmod o-w {directory}/one.pem'"] == [
+        problem.partition("change it: ")[2] for problem in files.findings()[0]
+    ]
