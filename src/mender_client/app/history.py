@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from mender_client.core.record import Outcome
-from mender_client.core.wire import printable
+from mender_client.core.text import printable
 from mender_client.system.journal import JsonJournal
 
 from .exitcodes import ExitCode

@@ -22,7 +22,7 @@ from mender_client.core.client_status import (
     headline,
 )
 from mender_client.core.record import Record, Update
-from mender_client.core.wire import printable
+from mender_client.core.text import printable
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses

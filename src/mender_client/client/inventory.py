@@ -7,7 +7,8 @@ import logging
 from mender_client.core.keyvalue import group_by_key
 from mender_client.core.model import Attribute
 from mender_client.core.ports import Clock, Device
-from mender_client.core.wire import build_inventory_request, fit_inventory, parse_inventory_reply, printable
+from mender_client.core.text import printable
+from mender_client.core.wire import build_inventory_request, fit_inventory, parse_inventory_reply
 
 from .auth import Session
 

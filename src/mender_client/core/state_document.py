@@ -11,7 +11,8 @@ from .machine import ENDS, State
 from .model import Provides, Status
 from .record import Message, MessageKind, Outcome, ProcessRef, Record, Update
 from .resume import RemoteObject
-from .wire import NextForm, is_deployment_id, printable
+from .text import printable
+from .wire import NextForm, is_deployment_id
 
 SCHEMA = 1
 

@@ -22,6 +22,7 @@ from urllib.parse import urlencode, urlsplit
 from mender_client.errors import AbortedError, ServerError, UnauthorizedError
 
 from .model import Attribute, Deployment, Identity, Link, LogMessage, Provides, Status, Token
+from .text import has_control, printable
 
 AUTH_PATH = "/api/devices/v1/authentication/auth_requests"
 INVENTORY_PATH = "/api/devices/v1/inventory/device/attributes"
@@ -50,7 +51,6 @@ _FINAL_REFUSALS = {
     413: "the server calls the request too large",
     415: "the server doesn't take this form of request",
 }
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -98,17 +98,6 @@ class NextForm(Enum):
 def is_deployment_id(text: str) -> bool:
     """Whether a text can be a deployment's id: safe as part of a path, of an address and of a log line."""
     return _DEPLOYMENT_ID.fullmatch(text) is not None
-
-
-def printable(text: str, *, limit: int = 200) -> str:
-    """Text from outside made fit for a log line: one line, nothing that steers a terminal, bounded length."""
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return cut if cut.isprintable() else "".join(one if one.isprintable() else "?" for one in cut)
-
-
-def has_control(text: str) -> bool:
-    """Whether a text holds control characters, line ends or halves of characters, which no name or path has."""
-    return _CONTROL.search(text) is not None
 
 
 # -- authentication ----------------------------------------------------------------------------------------

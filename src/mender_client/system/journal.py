@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mender_client.core.record import Record
 from mender_client.core.state_document import decode_record, encode_record
-from mender_client.core.wire import printable
+from mender_client.core.text import printable
 from mender_client.errors import BusyError
 
 from .files import open_own, storage_error, write_atomic

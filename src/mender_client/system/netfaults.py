@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import urllib3.exceptions
 
-from mender_client.core.wire import printable
+from mender_client.core.text import printable
 from mender_client.errors import ErrorKind, NetworkError
 
 ClockProblem = Callable[[], str]

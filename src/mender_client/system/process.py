@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mender_client.core.record import ProcessRef
-from mender_client.core.wire import printable
+from mender_client.core.text import printable
 from mender_client.errors import Interrupted, ScriptError
 
 from .files import sync_directory

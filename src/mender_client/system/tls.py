@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mender_client.core.certificate import MAXIMUM_BYTES, Certificate, parse_pem
-from mender_client.core.wire import printable
+from mender_client.core.text import printable
 from mender_client.errors import ConfigError
 
 _logger = logging.getLogger(__name__)

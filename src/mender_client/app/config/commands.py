@@ -11,7 +11,7 @@ from typing import Any
 
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
-from mender_client.core.wire import printable
+from mender_client.core.text import printable
 
 from .keys import ACCEPTED_KEYS, EXAMPLES, KEYS, RETIRED_KEYS, Key
 from .reader import ConfigFindings, examine, suggest

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mender_client.core.wire import printable
+from mender_client.core.text import printable
 from mender_client.errors import ConfigError
 
 from .keys import ACCEPTED_KEYS, KEYS, RETIRED_KEYS, Key

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from mender_client.app.exitcodes import ExitCode
-from mender_client.core.wire import printable
+from mender_client.core.text import printable
 
 from . import device, files, network
 from .context import DiagnosticContext

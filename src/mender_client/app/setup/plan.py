@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mender_client.core.wire import printable
+from mender_client.core.text import printable
 from mender_client.errors import StorageError
 from mender_client.system.files import make_directory, write_atomic
 
