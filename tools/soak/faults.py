@@ -11,15 +11,15 @@ from mender_devserver import Fault
 from mender_devserver.faults import Kind
 
 MARK = "X-Soak"
-"""The header by which an answer's fault is counted under its name when it happens."""
+"""The header that names a fault in the reply, so that it is counted when it happens."""
 
 SPAN_S = 2.5
-"""A fault of the device or of the server's life comes within so many seconds: a deployment takes about two."""
+"""A fault of the device or an outage of the server happens within this many seconds: a deployment takes about two."""
 
 ANSWERS = "server: 500, 502, 503 or 429"
-DROPS = "network: connection closed before the answer, the work was done"
+DROPS = "network: connection closed before the reply, request processed"
 RESETS = "network: connection reset"
-SLOW = "network: a slow answer"
+SLOW = "network: slow reply"
 CUTS = "network: download cut"
 STALLS = "network: download stalled"
 RANGES = "storage: Range ignored after a cut"
@@ -28,12 +28,12 @@ LINKS = "storage: link expired"
 TOKENS = "server: token revoked"
 DECOMMISSIONED = "server: device decommissioned, accepted again"
 ABORTED = "server: deployment aborted"
-OUTAGES = "server: away for some seconds"
+OUTAGES = "server: down for some seconds"
 KILLS = "device: client killed (SIGKILL)"
 POWER = "device: power cut (SIGKILL of everything)"
 FULL = "device: disk full for a moment"
 UNWRITABLE = "device: data directory unwritable for a moment"
-GARBAGE = "device: journal replaced by garbage"
+GARBAGE = "device: state file replaced by garbage"
 
 WEIGHTS = {
     ANSWERS: 4,

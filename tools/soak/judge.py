@@ -1,4 +1,4 @@
-"""What may truthfully be expected of a deployment, held against what is seen on both sides."""
+"""The outcome that a deployment may have, compared with what happened on device and server."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from soak.device import System
 from soak.faults import ABORTED, DECOMMISSIONED, FULL, GARBAGE, KILLS, POWER, UNWRITABLE, Draw
 
 MAY_FAIL = {POWER, FULL, UNWRITABLE, GARBAGE}
-"""Faults after which a good update may truthfully have failed before the sub-updater began; no other excuses it."""
+"""Faults that may fail a good update before the sub-updater begins; no other fault may."""
 
-LOST, DOUBLED, STUCK, TRACEBACK, ODD = "lost", "doubled", "stuck", "traceback", "not explained"
+LOST, DOUBLED, STUCK, TRACEBACK, ODD = "lost", "done twice", "stuck", "traceback", "inconsistent"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One deployment as it went.
+    """The course of one deployment.
 
     Attributes:
         draw: what was drawn.
-        met: which faults it really met.
+        met: the faults that really hit it.
         name: the Artifact's name.
         before: what ran before.
         after: what runs now.
-        end: the server's word.
-        heard: every status that the server took, in order.
-        history: the sub-updater's own notes.
-        exits: with what the client ended.
-        said: what the device's programs said meanwhile.
-        is_settled: whether both sides came to rest in time.
+        end: the last status on the server.
+        heard: every status that the server received, in order.
+        history: the steps that the sub-updater recorded.
+        exits: the exit codes of the client.
+        said: the output of the programs on the device.
+        is_settled: whether both sides became idle in time.
     """
 
     draw: Draw
@@ -57,13 +57,13 @@ class Case:
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether the outcome differs because the client's memory was replaced by garbage."""
+        """Whether the outcome differs because the state file was replaced by garbage."""
         return bool(self.met[GARBAGE]) and bool(untruths(self))
 
 
 def judge(case: Case) -> list[tuple[str, str]]:
-    """What is wrong with a deployment, each with its kind; empty when all is well."""
-    found = [(STUCK, "it is still open, or the device did not come to rest")] if not case.is_settled else []
+    """The errors of a deployment, each with its kind; empty if there are none."""
+    found = [(STUCK, "it is still open, or the device is not idle")] if not case.is_settled else []
     found += [(DOUBLED, text) for text in _doublings(case)]
     if case.is_settled and not case.met[GARBAGE]:
         found += [(LOST, text) for text in untruths(case)]
@@ -80,20 +80,20 @@ def _doublings(case: Case) -> list[str]:
         found.append(f"it was installed {case.installs} times")
     finals = {status for status in case.heard if status in ("success", "failure")}
     if len(finals) > 1:
-        found.append(f"the server took two different final statuses: {list(case.heard)}")
+        found.append(f"the server received two different final statuses: {list(case.heard)}")
     return found
 
 
 def untruths(case: Case) -> list[str]:
-    """In what the server's word differs from what happened on the device."""
+    """Where the status on the server differs from what happened on the device."""
     allowed = expected_ends(case)
     if case.end in allowed:
         return []
-    return [f"the server has {case.end!r}, but the truth is {' or '.join(sorted(allowed))}"]
+    return [f"the server has {case.end!r} instead of {' or '.join(sorted(allowed))}"]
 
 
 def expected_ends(case: Case) -> set[str]:
-    """The words that the server may truthfully have."""
+    """The statuses that the server may have."""
     ends = {end for kind, end in ((ABORTED, "aborted"), (DECOMMISSIONED, "decommissioned")) if case.met[kind]}
     if case.is_committed:
         return ends | {"success"}
@@ -110,13 +110,13 @@ def _may_fail(case: Case) -> bool:
     """Whether a good Artifact that was not committed may have failed, for a reason that is known."""
     if case.installs:
         return case.draw.plan != "succeed" or bool(case.met[POWER])
-    # killed between the durable trace of the start and the start itself: nobody can tell, so the time limit decides
+    # killed between the sync of sub-updater.log and the start: nobody can tell, so the time limit decides
     is_given_up = bool(case.met[KILLS]) and "(SubUpdaterTimeoutSeconds)" in case.said
     return is_given_up or any(case.met[kind] for kind in MAY_FAIL)
 
 
 def _differences(case: Case) -> list[str]:
-    """In what the device differs from what its sub-updater decided."""
+    """Where the device differs from what its sub-updater decided."""
     found = []
     expected = case.name if case.is_committed else case.before.running
     if case.after.running != expected:

@@ -28,7 +28,7 @@ def make_table(
         *((kind, tally.met[kind]) for kind in sorted(kinds)),
         *((kind, f"left out here: {reason}") for kind, reason in missing.items()),
         *((f"**{kind}**", f"**{tally.wrong[kind]}**") for kind in (LOST, DOUBLED, STUCK, TRACEBACK, ODD)),
-        ("outcome lost with a journal that was replaced by garbage", tally.forgotten),
+        ("outcomes lost with a state file replaced by garbage", tally.forgotten),
         ("longest time that a deployment was open", f"{tally.longest_s:.0f} s"),
         ("devices, seed, time", f"{devices}, {seed}, {took_s / 60:.1f} min"),
     ]
