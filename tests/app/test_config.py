@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS, Key, LoadedConfig, load_config
 from mender_client.core.model import IdentityFormat
-from mender_client.errors import ConfigError
+from mender_client.errors import ConfigError, Diagnostic
 
 SERVER = "https://server.example"
 
@@ -37,7 +37,13 @@ class Files:
         """What is wrong, the directory left out of the paths."""
         with pytest.raises(ConfigError) as caught:
             self.load(main, fallback)
-        return [str(problem).replace(f"{self.main.parent}/", "") for problem in caught.value.problems]
+        return [said(problem).replace(f"{self.main.parent}/", "") for problem in caught.value.problems]
+
+
+def said(message: Diagnostic) -> str:
+    """A message with its remedy, without its code."""
+    assert re.fullmatch(r"CFG[0-9][0-9]", message.code)
+    return str(message).removesuffix(f" [{message.code}]")
 
 
 @pytest.fixture
@@ -75,7 +81,7 @@ DEFAULTS: dict[str, object] = {
 
 def facts(loaded: LoadedConfig) -> tuple[dict[str, object], tuple[str, ...]]:
     """What was loaded, as far as the table above knows the settings, and the warnings."""
-    return {name: getattr(loaded.config, name) for name in DEFAULTS}, loaded.warnings
+    return {name: getattr(loaded.config, name) for name in DEFAULTS}, tuple(map(said, loaded.warnings))
 
 
 def test_defaults(files: Files) -> None:
@@ -154,7 +160,7 @@ def test_the_same_file_twice(files: Files) -> None:
     files.main.write_text('{"ServerURL": 5}')
     with pytest.raises(ConfigError) as caught:
         load_config(files.main, files.main)
-    assert (f"{files.main}: ServerURL: must be a text",) == tuple(map(str, caught.value.problems))
+    assert (f"{files.main}: ServerURL: must be a text",) == tuple(map(said, caught.value.problems))
 
 
 def test_byte_order_mark(files: Files) -> None:
@@ -197,7 +203,7 @@ FAULTS: list[tuple[object, list[str]]] = [
     ({"Servers": [{"ServerURL": "x"}]}, [f"main.conf: Servers: {ADDRESS}"]),
     (
         {"ServerURL": SERVER, "Servers": [{"ServerURL": SERVER}]},
-        ["main.conf: Servers: can't be used together with ServerURL (main.conf)"],
+        ["main.conf: Servers: cannot be used together with ServerURL (main.conf)"],
     ),
     ("", ["main.conf: is not valid JSON: line 1, column 1: expecting value"]),
     ('{\n  "ServerURL": oops\n}', ["main.conf: is not valid JSON: line 2, column 16: "]),
@@ -205,7 +211,7 @@ FAULTS: list[tuple[object, list[str]]] = [
     ("[]", ["main.conf: must hold a JSON object"]),
     ("[" * 100_000, ["main.conf: is nested too deeply or holds a number that is too large"]),
     ('{"a": ' + "9" * 5000 + "}", ["main.conf: is nested too deeply or holds a number that is too large"]),
-    (" " * 1_100_000, ["main.conf: is larger than 1048576 bytes; it can't be the right file"]),
+    (" " * 1_100_000, ["main.conf: is larger than 1048576 bytes; check whether it is the right file"]),
 ]
 ALONE: list[tuple[str, object, str]] = [
     ("SkipVerify", "true", "must be true or false"),
@@ -230,24 +236,24 @@ FAULTS += [({"ServerURL": SERVER, key: value}, [f"main.conf: {key}: {text}"]) fo
 FAULTS += [
     (
         {"ServerURL": SERVER, "HttpsClient": {"Key": "/k"}},
-        ["main.conf: HttpsClient.Key: needs HttpsClient.Certificate too"],
+        ["main.conf: HttpsClient.Key: needs HttpsClient.Certificate; set HttpsClient.Certificate too"],
     ),
     (
         {"ServerURL": SERVER, "HttpsClient": {"Certificate": "/c"}},
-        ["main.conf: HttpsClient.Certificate: needs HttpsClient.Key too"],
+        ["main.conf: HttpsClient.Certificate: needs HttpsClient.Key; set HttpsClient.Key too"],
     ),
     ({"ServerURL": SERVER, "HttpsClient": {"Key": 5}}, ["main.conf: HttpsClient.Key: must be a text"]),
     (
         {"ServerURL": SERVER, "ArtifactVerifyKey": "/k", "ArtifactVerifyKeys": ["/l"]},
-        ["main.conf: ArtifactVerifyKeys: can't be used together with ArtifactVerifyKey (main.conf)"],
+        ["main.conf: ArtifactVerifyKeys: cannot be used together with ArtifactVerifyKey (main.conf)"],
     ),
     (
         '{"ServerURL": "https://a", "serverurl": "https://b"}',
-        ["main.conf: serverurl: is given twice; keys are the same in upper and lower case"],
+        ["main.conf: serverurl: is given twice (keys are not case-sensitive); remove one of the two"],
     ),
     (
         '{"ServerURL": "https://a", "a\\nb": 1, "a\\nb": 2}',
-        ["main.conf: a?b: is given twice; keys are the same in upper and lower case"],
+        ["main.conf: a?b: is given twice (keys are not case-sensitive); remove one of the two"],
     ),
 ]
 
@@ -307,16 +313,14 @@ def test_unknown_key_in_an_object(files: Files) -> None:
     loaded = files.load({"ServerURL": SERVER, "Security": {"AuthPrivateKeys": "x"}})
     assert (
         f"{files.main}: unknown key 'Security.AuthPrivateKeys' is ignored; did you mean 'Security.AuthPrivateKey'?",
-    ) == loaded.warnings
+    ) == tuple(map(said, loaded.warnings))
 
 
 def test_many_unknown_keys(files: Files) -> None:
     """Twenty unknown keys are named and the rest is counted, without looking for what was meant by each."""
-    begin = time.process_time()
     keys = {f"NobodyKnowsThis{number}": 1 for number in range(5000)} | {"x" * 100_000: 1}
     warnings = files.load({"ServerURL": SERVER, **keys}).warnings
-    assert (21, f"{files.main}: 4981 more unknown keys are ignored") == (len(warnings), warnings[-1])
-    assert time.process_time() - begin < 2
+    assert (21, f"{files.main}: 4981 more unknown keys are ignored") == (len(warnings), said(warnings[-1]))
 
 
 def test_deep_value(files: Files) -> None:

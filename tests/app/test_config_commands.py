@@ -64,10 +64,10 @@ def test_check_tells_all_at_once(device: Device) -> None:
     """Every fault of both files and every warning is told, and exit code 78 says that a client would not start."""
     device.write({"ServerURL": 5, "Colour": 1, "DBus": {}}, {"TenantToken": 5})
     expected = [
-        "error: /etc/mender/mender.conf: ServerURL: must be a text",
-        "error: /var/lib/mender/mender.conf: TenantToken: must be a text",
-        "warning: /etc/mender/mender.conf: unknown key 'Colour' is ignored",
-        "note: without effect here: DBus",
+        "error: /etc/mender/mender.conf: ServerURL: must be a text [CFG12]",
+        "error: /var/lib/mender/mender.conf: TenantToken: must be a text [CFG12]",
+        "warning: /etc/mender/mender.conf: unknown key 'Colour' is ignored [CFG11]",
+        "note: accepted without effect: DBus",
         f"{FILES}: 2 errors, 1 warning",
     ]
     assert Done(78, "\n".join(expected) + "\n", "") == device.config("check")
@@ -77,7 +77,7 @@ def test_check_for_programs(device: Device) -> None:
     """``--json`` gives problems and warnings as lists."""
     device.write({"ServerURL": "https://a", "SkipVerfy": True})
     done = device.config("check", "--json")
-    warning = "/etc/mender/mender.conf: unknown key 'SkipVerfy' is ignored; did you mean 'SkipVerify'?"
+    warning = "/etc/mender/mender.conf: unknown key 'SkipVerfy' is ignored; did you mean 'SkipVerify'? [CFG11]"
     assert (0, {"problems": [], "warnings": [warning]}) == (done.code, json.loads(done.out))
 
 
@@ -139,7 +139,7 @@ def test_show_of_a_wrong_configuration(device: Device) -> None:
     """What can be shown is shown, what is wrong is told on standard error, and the exit code is 78."""
     device.write({"ServerURL": "https://a", "SkipVerify": "no"})
     done = device.config("show")
-    assert (78, "error: /etc/mender/mender.conf: SkipVerify: must be true or false\n") == (done.code, done.err)
+    assert (78, "error: /etc/mender/mender.conf: SkipVerify: must be true or false [CFG12]\n") == (done.code, done.err)
     assert "https://a" in done.out
 
 
@@ -153,7 +153,7 @@ def test_explain(device: Device) -> None:
     """A key is explained with its meaning, value, unit, default and an example, in whatever case it is asked for."""
     text = """\
 UpdatePollIntervalSeconds
-  Time between two questions for a deployment.
+  Time between two update polls.
   value    whole number from 1 to 315360000: seconds
   default  1800
   example  "UpdatePollIntervalSeconds": 1800
@@ -176,13 +176,14 @@ def test_explain_all(device: Device) -> None:
 def test_explain_what_has_no_effect(device: Device) -> None:
     """A key of other clients is called what it is."""
     done = device.config("explain", "dbus")
-    assert Done(0, "DBus\n  Known from other clients; has no effect here.\n", "") == done
+    assert Done(0, "DBus\n  Used by other Mender clients; has no effect here.\n", "") == done
 
 
 @pytest.mark.parametrize(
     ("key", "advice"),
-    [("ServrURL", "did you mean 'ServerURL'?"), ("Colour", "'config explain' lists all keys")],
+    [("ServrURL", "did you mean 'ServerURL'?"), ("Colour", "list all keys with 'config explain'")],
 )
 def test_explain_an_unknown_key(device: Device, key: str, advice: str) -> None:
     """An unknown key is exit code 64 and a suggestion."""
-    assert Done(64, "", f"cannot explain '{key}': there is no such key; {advice}\n") == device.config("explain", key)
+    message = f"cannot explain '{key}': there is no such key; {advice} [USE01]\n"
+    assert Done(64, "", message) == device.config("explain", key)

@@ -143,7 +143,7 @@ class _Reading:
         main.write_bytes(case[0])
         fallback.write_bytes(case[1])
         loaded = load_config(main, fallback)
-        assert all(line.isprintable() and len(line) < 2000 for line in loaded.warnings), loaded.warnings
+        assert all(str(line).isprintable() and len(str(line)) < 2000 for line in loaded.warnings), loaded.warnings
         assert len(loaded.warnings) < 200
         config = loaded.config
         for url in config.server_urls:

@@ -28,6 +28,7 @@ from mender_client.client.outbox import Outbox
 from mender_client.client.pace import PaceLimits
 from mender_client.client.status_tracker import StatusTracker
 from mender_client.client.stream import Progress
+from mender_client.core.model import IdentityFormat
 from mender_client.core.ports import Device, Installer
 from mender_client.core.schedule import Schedule
 from mender_client.installers.sub_updater import HandOver, HandOverSettings
@@ -122,7 +123,7 @@ def scripted_device(config: Config, paths: Paths, clock: SystemClock, observers:
     type_file = config.device_type_file
     return ScriptedDevice(
         identity_script=paths.identity_script,
-        identity_format=config.identity_format,
+        identity_format=IdentityFormat(config.identity_format),
         inventory_directory=paths.inventory_directory,
         device_type_file=paths.below_root(type_file) if type_file else paths.device_type,
         artifact_info_file=paths.artifact_info,

@@ -1,12 +1,11 @@
-"""``mender.conf``: the table of its keys, the reader of its files, and the settings that come out."""
+"""``mender.conf``: its keys, the reader of its files, and the settings that it yields."""
 
-from .keys import ACCEPTED_KEYS, EXAMPLES, KEYS, LOG_LEVELS, RETIRED_KEYS, Key
+from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
 from .reader import ConfigFindings, LoadedConfig, check_settings, examine, load_config, suggest
-from .settings import Config
+from .settings import KEYS, LOG_LEVELS, Config
 
 __all__ = [
     "ACCEPTED_KEYS",
-    "EXAMPLES",
     "KEYS",
     "LOG_LEVELS",
     "RETIRED_KEYS",

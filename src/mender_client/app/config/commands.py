@@ -12,9 +12,11 @@ from typing import Any
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
 from mender_client.core.text import printable
+from mender_client.errors import Diagnostic
 
-from .keys import ACCEPTED_KEYS, EXAMPLES, KEYS, RETIRED_KEYS, Key
+from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
 from .reader import ConfigFindings, examine, suggest
+from .settings import KEYS
 
 MASK = "(secret)"
 _PIN = re.compile(r"(pin-value=)[^;&?]*", re.IGNORECASE)
@@ -25,7 +27,7 @@ class Shown:
     """A value of the merged configuration as it may be shown.
 
     Attributes:
-        value: what holds; a secret is masked.
+        value: the one in effect; a secret is masked.
         origin: the file, the option of the command line, or ``default``.
     """
 
@@ -34,7 +36,7 @@ class Shown:
 
 
 def check(paths: Paths, *, is_json: bool) -> ExitCode:
-    """Print everything that is wrong or odd in the two files.
+    """Print the errors and warnings of the two files.
 
     Args:
         paths: where they lie.
@@ -45,7 +47,8 @@ def check(paths: Paths, *, is_json: bool) -> ExitCode:
     """
     findings = examine(paths.config, paths.fallback_config)
     if is_json:
-        print(json.dumps({"problems": findings.problems, "warnings": findings.warnings}, indent=1))
+        problems, warnings = map(str, findings.problems), map(str, findings.warnings)
+        print(json.dumps({"problems": [*problems], "warnings": [*warnings]}, indent=1))
     else:
         print("\n".join(_report(findings, paths)))
     return ExitCode.CONFIGURATION if findings.problems else ExitCode.DONE
@@ -55,18 +58,18 @@ def _report(findings: ConfigFindings, paths: Paths) -> Iterator[str]:
     yield from (f"error: {problem}" for problem in findings.problems)
     yield from (f"warning: {warning}" for warning in findings.warnings)
     if findings.ignored:
-        yield f"note: without effect here: {printable(', '.join(findings.ignored))}"
+        yield f"note: accepted without effect: {printable(', '.join(findings.ignored))}"
     errors, warnings = len(findings.problems), len(findings.warnings)
     names = " and ".join(str(path) for path in dict.fromkeys((paths.config, paths.fallback_config)))
     yield f"{names}: {errors or 'no'} error{'s' * (errors != 1)}, {warnings or 'no'} warning{'s' * (warnings != 1)}"
 
 
 def show(paths: Paths, *, overrides: Mapping[str, tuple[str, Any]], is_json: bool) -> ExitCode:
-    """Print the merged configuration with the origin of each value; what can't be used is told on standard error.
+    """Print the merged configuration with the origin of each value; errors go to standard error.
 
     Args:
         paths: where the files lie.
-        overrides: what options of the command line set: the option and the value, by the key.
+        overrides: what the command line sets: option and value, by key.
         is_json: for programs.
     """
     findings = examine(paths.config, paths.fallback_config)
@@ -85,7 +88,7 @@ def show(paths: Paths, *, overrides: Mapping[str, tuple[str, Any]], is_json: boo
 
 
 def merged(findings: ConfigFindings, overrides: Mapping[str, tuple[str, Any]]) -> dict[str, Shown]:
-    """Every key with the value that holds and its origin; secrets are masked."""
+    """Every key with the value in effect and its origin; secrets are masked."""
     shown = {}
     for key in KEYS:
         if key.name in overrides:
@@ -117,20 +120,20 @@ def explain(names: Sequence[str]) -> ExitCode:
     """
     known = {key.name.lower(): key for key in KEYS}
     without_effect = {name.lower(): name for name in (*ACCEPTED_KEYS, *RETIRED_KEYS)}
-    parts, unknown = [], []
+    parts, unknown = [], list[Diagnostic]()
     for name in names or [key.name for key in KEYS]:
         if name.lower() in known:
             parts.append("\n".join(_explanation(known[name.lower()])))
         elif name.lower() in without_effect:
-            parts.append(f"{without_effect[name.lower()]}\n  Known from other clients; has no effect here.")
+            parts.append(f"{without_effect[name.lower()]}\n  Used by other Mender clients; has no effect here.")
         else:
-            unknown.append(name)
+            close = suggest(name)
+            remedy = f"did you mean {close!r}?" if close else "list all keys with 'config explain'"
+            unknown.append(Diagnostic("USE01", f"cannot explain {name!r:.80}: there is no such key", remedy))
     if parts:
         print("\n\n".join(parts))
-    for name in unknown:
-        close = suggest(name)
-        advice = f"did you mean {close!r}?" if close else "'config explain' lists all keys"
-        print(f"cannot explain {name!r:.80}: there is no such key; {advice}", file=sys.stderr)
+    for message in unknown:
+        print(message, file=sys.stderr)
     return ExitCode.USAGE if unknown else ExitCode.DONE
 
 
@@ -139,7 +142,7 @@ def _explanation(key: Key) -> Iterator[str]:
     yield f"  {key.help}"
     yield "  value    " + ": ".join(dict.fromkeys((key.kind.words, key.form)))
     yield "  default  " + ("none" if key.default in ("", ()) else _json(key.default))
-    yield "  example  " + _as_written(key.name, EXAMPLES.get(key.name, key.default))
+    yield "  example  " + _as_written(key.name, key.default if key.example is None else key.example)
 
 
 def _as_written(name: str, value: Any) -> str:

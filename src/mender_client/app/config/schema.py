@@ -1,4 +1,4 @@
-"""``mender.conf`` as JSON Schema, draft 2020-12, for editors and for pipelines; made from the table of keys.
+"""``mender.conf`` as JSON Schema, draft 2020-12, for editors and for pipelines; made from the declared keys.
 
 It speaks of one file alone. What a schema can't say: that a key is given twice in different case, that a partner or
 the server is missing (the other file may have it), and that ``5.0`` is not written like a whole number.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .keys import ACCEPTED_KEYS, EXAMPLES, KEYS, RETIRED_KEYS, Key
+from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
 from .kinds import any_case
+from .settings import KEYS
 
 Schema = dict[str, Any]
 
@@ -31,14 +32,16 @@ def build_schema() -> Schema:
 
 def _described() -> dict[str, Schema]:
     own = {key.name: _definition(key) for key in KEYS}
-    accepted = {name: {"description": "Known to other clients; has no effect here."} for name in ACCEPTED_KEYS}
-    retired = {name: {"description": "Given up by the field.", "deprecated": True} for name in RETIRED_KEYS}
+    accepted = {name: {"description": "Used by other Mender clients; has no effect here."} for name in ACCEPTED_KEYS}
+    retired = {
+        name: {"description": "No longer used by other Mender clients.", "deprecated": True} for name in RETIRED_KEYS
+    }
     return {**own, **accepted, **retired}
 
 
 def _definition(key: Key) -> Schema:
     default = list(key.default) if isinstance(key.default, tuple) else key.default
-    shown = {"examples": [EXAMPLES[key.name]]} if key.name in EXAMPLES else {}
+    shown = {"examples": [key.example]} if key.example is not None else {}
     return {"description": f"{key.help} ({key.form})", "default": default, **shown, **key.kind.schema}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mender_client.app.config import KEYS, Config, examine
+from mender_client.app.config import Config, examine
 from mender_client.app.config.settings import build_config
 from mender_client.app.paths import Paths
 from mender_client.core.record import Record
@@ -77,7 +77,7 @@ class DiagnosticContext:
     @cached_property
     def config(self) -> Config:
         """The settings as far as they are right; defaults stand in for the others."""
-        return build_config({key.name: self.findings.values.get(key.name, key.default) for key in KEYS})
+        return build_config(self.findings.values)
 
     @cached_property
     def daemon_pid(self) -> int | None:

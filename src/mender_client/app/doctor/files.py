@@ -25,11 +25,11 @@ def configuration(context: DiagnosticContext) -> Iterator[CheckResult]:
     """Both files can be read, and every key is known and right."""
     findings = context.findings
     for problem in findings.problems:
-        yield fault(*parted(problem, "correct it; 'config explain KEY' tells what a key may be"))
+        yield fault(problem.text, problem.remedy or "correct it; 'config explain KEY' lists the valid values")
     for odd in findings.warnings:
-        found, remedy = parted(odd, "remove it, or look for the right name with 'config explain'")
-        # a name that is nearly right is a setting that doesn't hold, which somebody believes to hold
-        yield (fault if "did you mean" in remedy else warning)(found, remedy)
+        remedy = odd.remedy or "remove it, or look for the right name with 'config explain'"
+        # a misspelt name is a setting that has no effect although somebody relies on it
+        yield (fault if "did you mean" in remedy else warning)(odd.text, remedy)
     if not findings.problems and not findings.warnings:
         servers = ", ".join(context.config.server_urls)
         yield ok(f"{context.paths.config} and {context.paths.fallback_config}: no errors; server {servers}")
