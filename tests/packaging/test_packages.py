@@ -40,7 +40,7 @@ def test_debian_packages_this_version() -> None:
 def test_purging_knows_every_file_of_the_client() -> None:
     """The purge removes what the reference says that the client writes into its data directory, and no more."""
     page = (PROJECT / "docs/reference/files.md").read_text()
-    written = page.partition("## What the client writes")[2].partition("\n## ")[0]
+    written = page.partition("## Files that the client writes")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in written.splitlines() if line.startswith("| `<datadir>/")]
     names = {name for row in rows for name in re.findall(r"`(?:<datadir>/)?([^`]+)`", row)} - {"<datadir>/", ""}
     purge = (PACKAGING / "debian/mender-python-client.postrm").read_text()
