@@ -40,10 +40,10 @@ def run(heading: str, server: DevServer, directory: Path) -> str:
 def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
     """One after the other on one data directory: known, accepted, updated, and updated by a function."""
     server.auto_accept = False
-    assert "accept this device" in run("Make the device known and send its inventory", server, tmp_path)
+    assert "accept this device" in run("Register the device and send its inventory", server, tmp_path)
     device_id = server.devices()[0].id
     server.accept(device_id)
-    assert "" == run("Make the device known and send its inventory", server, tmp_path)
+    assert "" == run("Register the device and send its inventory", server, tmp_path)
     assert "north" == server.inventory(device_id)["site"]
 
     first = server.deploy("release-2")

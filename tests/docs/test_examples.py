@@ -59,21 +59,21 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "First steps on a device": [HERE, HERE, HERE, HERE],
     },
     "docs/guide/ab.md": {
-        "What you need": [CONFIG],
+        "Requirements": [CONFIG],
         "GRUB": [By("tests/docs/test_ab.py"), By("tests/docs/test_ab.py")],
     },
     "docs/guide/artifacts.md": {
-        "Make one": [By("tests/app/test_artifact_guide.py")] * 2,
-        "Look at it": [By("tests/app/test_artifact_guide.py")] * 2,
+        "Write": [By("tests/app/test_artifact_guide.py")] * 2,
+        "Inspect": [By("tests/app/test_artifact_guide.py")] * 2,
         "Sign": [By("tests/app/test_artifact_guide.py")] * 3,
-        "Change keys": [By("tests/app/test_artifact_guide.py")] * 3,
+        "Rotate keys": [By("tests/app/test_artifact_guide.py")] * 3,
     },
     "docs/guide/devserver-page.md": {
         "The dev server in a browser": [HERE],
         "Without a board": [By("tests/testing/test_guide.py")],
     },
     "docs/guide/embed.md": {
-        "Make the device known and send its inventory": [By("tests/docs/test_embedding_guide.py")],
+        "Register the device and send its inventory": [By("tests/docs/test_embedding_guide.py")],
         "Poll, download, and report": [By("tests/docs/test_embedding_guide.py")],
         "Install with a function": [By("tests/docs/test_embedding_guide.py")],
     },
@@ -83,7 +83,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "On a device": [HERE, HERE],
     },
     "docs/guide/from-the-archived-client.md": {
-        "Take over one device": [HERE, HERE, HERE, Not(_INSTALLS), HERE, HERE, HERE],
+        "Migrate one device": [HERE, HERE, HERE, Not(_INSTALLS), HERE, HERE, HERE],
         "Go back": [HERE, HERE, HERE],
         "From the Go or C++ client": [HERE],
     },
@@ -95,16 +95,16 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     },
     "docs/guide/keys.md": {
         "The device key": [HERE, HERE],
-        "A key of your own": [CONFIG],
+        "Use your own key": [CONFIG],
         "Encrypted keys": [Not("runs until it is stopped; tests/program/test_keys.py does that")],
         "Keys in hardware": [CONFIG],
     },
     "docs/guide/operate.md": {
-        "See what it does": [Not("--follow runs until it is stopped; tests/app/test_status.py does that")],
-        "See what was": [HERE],
+        "Status": [Not("--follow runs until it is stopped; tests/app/test_status.py does that")],
+        "History": [HERE],
         "Metrics": [Not("runs until it is stopped; tests/program/test_service.py does that")],
     },
-    "docs/guide/proxy.md": {"Behind a proxy": [HERE, HERE, HERE]},
+    "docs/guide/proxy.md": {"Proxies": [HERE, HERE, HERE]},
     "docs/guide/release.md": {"Make": [Not(_MAKES), Not("changes the tree")], "Check": [Not(_MAKES)]},
     "docs/guide/sub-updater.md": {"The smallest one": [HERE]},
     "docs/guide/test-your-sub-updater.md": {
@@ -112,15 +112,15 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Reboots": [Not("a line for a script of the reader"), Not("a line for a test of the reader")],
     },
     "docs/guide/tls-and-keys.md": {
-        "A private authority": [CONFIG],
+        "Private CA": [CONFIG],
         "Mutual TLS": [CONFIG],
-        "What the log says": [Not("needs a server on the internet")],
+        "Network errors": [Not("needs a server on the internet")],
         "Several servers": [CONFIG],
     },
     "docs/guide/troubleshooting.md": {"Troubleshooting": [HERE]},
     "docs/guide/unprivileged.md": {
         "Set it up": [HERE],
-        "What it is worth": [Not("two lines for a script of the reader")],
+        "What it protects": [Not("two lines for a script of the reader")],
     },
     "docs/reference/configuration.md": {"Configuration": [CONFIG], "Ask the program": [HERE]},
     "docs/reference/devserver.md": {
@@ -224,9 +224,7 @@ def test_first_steps(machine: Machine) -> None:
     said = typed(machine, page, heading, 3, codes=(0, 1))
     assert "ok       authorisation" in said
     assert "ok       authorisation" in typed(machine, "docs/guide/troubleshooting.md", "Troubleshooting", codes=(0, 1))
-    assert "" == typed(machine, "docs/guide/operate.md", "See what was").replace(
-        "no deployment has ended here yet\n", ""
-    )
+    assert "" == typed(machine, "docs/guide/operate.md", "History").replace("no deployment has ended here yet\n", "")
 
 
 def test_first_device_on_a_device(machine: Machine) -> None:
@@ -247,7 +245,7 @@ def test_take_over_and_go_back(machine: Machine) -> None:
     subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key],
                    check=True, capture_output=True)  # fmt: skip
     key.chmod(0o600)
-    page, forth, back = "docs/guide/from-the-archived-client.md", "Take over one device", "Go back"
+    page, forth, back = "docs/guide/from-the-archived-client.md", "Migrate one device", "Go back"
     assert "No such file" in typed(machine, page, forth, 0)
     typed(machine, page, forth, 1)
     typed(machine, page, forth, 2)
@@ -295,7 +293,7 @@ def test_ask_the_program(machine: Machine, server: DevServer) -> None:
 
 def test_behind_a_proxy(machine: Machine, server: DevServer, tmp_path: Path) -> None:
     """systemd takes the drop-in, and doctor speaks of the proxy that the environment names."""
-    page, heading = "docs/guide/proxy.md", "Behind a proxy"
+    page, heading = "docs/guide/proxy.md", "Proxies"
     drop_in = example(page, heading, 0)
     if shutil.which("systemd-analyze"):
         unit = tmp_path / "proxied.service"
