@@ -8,7 +8,7 @@ WORKERS ?= $(shell echo $$(( 2 * $$(nproc) )))
 DEMO_STAMP := $(VENV)/.has-devserver
 DEV_STAMP := $(VENV)/.has-dev
 LOCK = "$(BIN)/uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
-	--no-emit-index-url --no-emit-find-links
+	--no-emit-index-url --no-emit-find-links --no-emit-package mender-python-client --no-emit-package mender-devserver
 SOURCES := src tests benchmarks demo tools
 
 .DEFAULT_GOAL := help
@@ -52,7 +52,7 @@ docs: $(DEV_STAMP) ## write anew what is generated: reference, manual pages, she
 site: $(DEV_STAMP) ## build the documents as a site into site/, strictly
 	NO_MKDOCS_2_WARNING=1 "$(BIN)/mkdocs" build --strict
 
-dist: $(DEV_STAMP) ## wheel, sdist, zipapp, SBOM and SHA256SUMS in dist/: the same bytes every time
+dist: $(DEV_STAMP) ## both distributions, zipapp, SBOM and SHA256SUMS in dist/, reproducibly
 	"$(BIN)/python" tools/dist.py dist
 
 zipapp: $(DEV_STAMP) ## the client and urllib3 in one file, dist/mender-python-client.pyz
@@ -66,7 +66,7 @@ deb-check: $(DEV_STAMP) ## install, use and purge them in a clean root directory
 	packaging/check-deb "$(BIN)/python" dist
 
 lock: $(DEV_STAMP) ## pin and hash anew what developers and devices install, in requirements/
-	$(LOCK) --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --upgrade --output-file requirements/dev.txt requirements/dev.in
 	$(LOCK) --constraint requirements/dev.txt --output-file requirements/device.txt pyproject.toml
 
 audit: $(DEV_STAMP) ## ask the public advisories about all that is pinned; needs the internet
@@ -87,13 +87,17 @@ define make_venv
 	@echo 'installing into $(VENV) (once, and when what it needs changes)' >&2
 endef
 
-$(DEMO_STAMP): pyproject.toml
+# both distributions, from this tree
+PACKAGES := --editable . --editable devserver
+PACKAGED := pyproject.toml devserver/pyproject.toml
+
+$(DEMO_STAMP): $(PACKAGED)
 	$(make_venv)
-	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable '.[devserver]'
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check $(PACKAGES)
 	@touch "$@"
 
-$(DEV_STAMP): pyproject.toml requirements/dev.txt
+$(DEV_STAMP): $(PACKAGED) requirements/dev.txt
 	$(make_venv)
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
-	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES)
 	@touch "$@" "$(DEMO_STAMP)"

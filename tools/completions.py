@@ -1,4 +1,4 @@
-"""Writes the completions of bash, zsh and fish in ``support/completions`` from the parsers.
+"""Writes the completions of bash, zsh and fish of both programs from their parsers.
 
     python tools/completions.py            write them
     python tools/completions.py --check    only say which file is stale; exit code 1 when one is
@@ -54,8 +54,11 @@ def _say_what_words_are(parser: argparse.ArgumentParser) -> None:
 
 def _files() -> dict[Path, str]:
     return {
-        PROJECT / "support/completions" / place.format(program=parser.prog): complete(parser, shell)
-        for parser in (build_parser(), build_devserver_parser())
+        PROJECT / directory / place.format(program=parser.prog): complete(parser, shell)
+        for directory, parser in (
+            ("support/completions", build_parser()),
+            ("devserver/completions", build_devserver_parser()),
+        )
         for shell, place in PLACES.items()
     }
 

@@ -1,4 +1,4 @@
-"""Writes the manual pages in ``support/man`` from the parsers and the table of keys.
+"""Writes the manual pages of both distributions from the parsers and the table of keys.
 
     python tools/manual.py            write them
     python tools/manual.py --check    only say which page is stale; exit code 1 when one is
@@ -67,7 +67,7 @@ def devserver_page() -> str:
     example, _, rest = (parser.epilog or "").partition("\n\n")
     return _page(
         [
-            *_head("mender-devserver", 1, "a Mender server for rehearsals and tests"),
+            *_head("mender-devserver", 1, "a Mender server for demos and tests"),
             *_synopsis("mender-devserver", "COMMAND [ARGUMENTS]"),
             *_section("description", [parser.description or ""]),
             *_commands(parser, "mender-devserver"),
@@ -169,10 +169,10 @@ def _page(lines: Iterable[str]) -> str:
 
 
 PAGES = {
-    "mender-python-client.1": client_page,
-    "mender-devserver.1": devserver_page,
-    "mender.conf.5": configuration_page,
+    PROJECT / "support/man/mender-python-client.1": client_page,
+    PROJECT / "support/man/mender.conf.5": configuration_page,
+    PROJECT / "devserver/man/mender-devserver.1": devserver_page,
 }
 
 if __name__ == "__main__":
-    sys.exit(write_all({PROJECT / "support/man" / name: make() for name, make in PAGES.items()}))
+    sys.exit(write_all({file: make() for file, make in PAGES.items()}))

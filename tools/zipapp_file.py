@@ -54,11 +54,9 @@ def write_zipapp(target: Path) -> None:
 
 
 def _client() -> Iterator[tuple[str, bytes]]:
-    """The package without what no device needs, the dev server and the plugin of pytest, and the licence."""
+    """The package, what ``setup`` installs, and the licence."""
     for path in PACKAGE.rglob("*.py"):
-        inside = path.relative_to(PACKAGE.parent)
-        if inside.parts[1] not in ("devserver", "testing"):
-            yield inside.as_posix(), path.read_bytes()
+        yield path.relative_to(PACKAGE.parent).as_posix(), path.read_bytes()
     for path in (PROJECT / "support/install", *(file for name in SUPPORT for file in (PROJECT / name).iterdir())):
         yield f"mender_client/{path.relative_to(PROJECT).as_posix()}", path.read_bytes()
     yield "licenses/mender-python-client/LICENSE", (PROJECT / "LICENSE").read_bytes()

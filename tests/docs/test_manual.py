@@ -18,7 +18,7 @@ from mender_client.app.config import KEYS
 
 from .pages import PROJECT
 
-PAGES = sorted((PROJECT / "support/man").iterdir())
+PAGES = sorted(PROJECT.glob("*/man/*"))
 COMPLETIONS = PROJECT / "support/completions"
 TYPED = {
     "": "check-update",
@@ -147,8 +147,11 @@ def _read_until(terminal: int, words: str) -> None:
         shown += os.read(terminal, 4096).decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize("program", ["mender-python-client", "mender-devserver"])
-def test_zsh_takes_the_completion(program: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "completions"),
+    [("mender-python-client", COMPLETIONS), ("mender-devserver", PROJECT / "devserver/completions")],
+)
+def test_zsh_takes_the_completion(program: str, completions: Path, tmp_path: Path) -> None:
     """zsh finds the completion in its place, registers it for the program, and can load it."""
     script = """
         fpath=("$DIRECTORY" $fpath)
@@ -156,6 +159,6 @@ def test_zsh_takes_the_completion(program: str, tmp_path: Path) -> None:
         print -- "$_comps[$PROGRAM]"
         autoload +X "_$PROGRAM" && print loaded
     """
-    directory = COMPLETIONS / "zsh/site-functions"
+    directory = completions / "zsh/site-functions"
     done = _run(_needs("zsh"), "-f", "-c", script, DIRECTORY=str(directory), PROGRAM=program, HOME=str(tmp_path))
     assert ("", [f"_{program}", "loaded"]) == (done.stderr, done.stdout.split())

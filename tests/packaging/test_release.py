@@ -1,4 +1,4 @@
-"""What a release consists of: the same bytes wherever it is made, from what is pinned, without leftovers."""
+"""The release: two distributions of one version, built reproducibly from pinned tools, that uninstall cleanly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from packaging.utils import canonicalize_name
 from mender_client import __version__
 
 PROJECT = Path(__file__).resolve().parents[2]
-LOCKS = sorted((PROJECT / "requirements").iterdir())
+LOCKS = sorted((PROJECT / "requirements").glob("*.txt"))
+DISTRIBUTIONS = {"mender-python-client": PROJECT, "mender-devserver": PROJECT / "devserver"}
 _PINNED = re.compile(r"^([\w.-]+)==([\w.]+)", re.MULTILINE)
 
 
@@ -35,9 +36,12 @@ def checkout(target: Path) -> Path:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("this is no git checkout")
     for name in filter(None, listed.split("\0")):
-        if (source := PROJECT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (target / name).write_bytes(source.read_bytes())
+        source, copy = PROJECT / name, target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_symlink():
+            copy.symlink_to(source.readlink())
+        elif source.is_file():
+            copy.write_bytes(source.read_bytes())
     return target
 
 
@@ -65,11 +69,15 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_bytes_twice(release: Path, tmp_path: Path) -> None:
-    """Sdist and wheel are the same bytes in another directory, at another time, under another umask."""
+    """Sdists and wheels are the same bytes when built in another directory, at another time, under another umask."""
     copy, again = checkout(tmp_path / "some where else"), tmp_path / "dist"
-    run("-m", "build", "--no-isolation", "--outdir", str(again), str(copy), umask=0o077)
+    for directory in DISTRIBUTIONS.values():
+        place = copy / directory.relative_to(PROJECT)
+        run("-m", "build", "--no-isolation", "--outdir", str(again), str(place), umask=0o077)
     names = sorted(file.name for file in again.iterdir())
     assert [
+        f"mender_devserver-{__version__}-py3-none-any.whl",
+        f"mender_devserver-{__version__}.tar.gz",
         f"mender_python_client-{__version__}-py3-none-any.whl",
         f"mender_python_client-{__version__}.tar.gz",
     ] == names
@@ -78,25 +86,32 @@ def test_the_same_bytes_twice(release: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_runs_at_install(release: Path) -> None:
-    """The wheel is pure, and the sdist has no setup.py: its build backend is the only code that runs."""
-    wheel, sdist = (next(release.glob(pattern)) for pattern in ("*.whl", "*.tar.gz"))
-    with zipfile.ZipFile(wheel) as zipped, tarfile.open(sdist) as tarred:
-        names = [*zipped.namelist(), *tarred.getnames()]
+    """The wheels are pure, and the sdists have no setup.py: the build backend is the only code that runs."""
+    names: list[str] = []
+    for file in release.iterdir():
+        if file.suffix == ".whl":
+            with zipfile.ZipFile(file) as zipped:
+                names += zipped.namelist()
+        elif file.suffix == ".gz":
+            with tarfile.open(file) as tarred:
+                names += tarred.getnames()
+    assert len(names) > 100
     assert [] == [name for name in names if name.endswith((".pth", ".so", "/setup.py"))]
 
 
 def test_uninstalling_leaves_nothing(release: Path, tmp_path: Path) -> None:
-    """A virtual environment is the same after the wheel was installed, used, and removed."""
-    (wheel,) = release.glob("*.whl")
+    """A virtual environment is the same after both wheels were installed, used, and uninstalled."""
     environment = tmp_path / "environment"
     venv.create(environment)
     before = files(environment)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(environment / "bin/python")]
-    subprocess.run([*pip, "install", "--quiet", "--no-deps", str(wheel)], check=True, timeout=120)
-    assert {"share/man/man5/mender.conf.5", "bin/mender-python-client"} <= files(environment) - before
+    wheels = [str(wheel) for wheel in release.glob("*.whl")]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", *wheels], check=True, timeout=120)
+    installed = {"share/man/man5/mender.conf.5", "bin/mender-python-client", "share/man/man1/mender-devserver.1"}
+    assert installed <= files(environment) - before
     used = [str(environment / "bin/mender-python-client"), "--root", str(tmp_path / "root"), "status"]
     assert 0 == subprocess.run(used, capture_output=True, timeout=60, check=False).returncode
-    subprocess.run([*pip, "uninstall", "--quiet", "--yes", "mender-python-client"], check=True, timeout=120)
+    subprocess.run([*pip, "uninstall", "--quiet", "--yes", *DISTRIBUTIONS], check=True, timeout=120)
     assert set() == files(environment) - before
 
 
@@ -106,11 +121,11 @@ def files(directory: Path) -> set[str]:
 
 
 def test_the_digests_are_those_of_the_files(release: Path) -> None:
-    """SHA256SUMS has wheel, sdist, zipapp and SBOM."""
+    """SHA256SUMS lists both wheels, both sdists, the zipapp and the SBOM."""
     lines = (release / "SHA256SUMS").read_text().splitlines()
     made = [file for file in sorted(release.iterdir()) if file.name != "SHA256SUMS"]
     assert [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in made] == lines
-    assert 4 == len(lines)
+    assert 6 == len(lines)
 
 
 def test_the_release_lists_what_it_consists_of(release: Path) -> None:
@@ -125,7 +140,7 @@ def test_the_release_lists_what_it_consists_of(release: Path) -> None:
 
 
 def is_valid(text: str) -> bool:
-    """Whether the schema of CycloneDX 1.6 has nothing to complain about."""
+    """Whether it is valid by the schema of CycloneDX 1.6."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -142,18 +157,32 @@ def test_everything_pinned_has_a_hash(lock: Path) -> None:
     assert [] == [entry for entry in entries if not re.fullmatch(r"\S+==\S+.*?( +--hash=sha256:[0-9a-f]{64})+", entry)]
 
 
-def test_what_is_asked_for_is_pinned() -> None:
-    """Whatever pyproject.toml asks for is pinned, in its range, for each Python: else run ``make lock``."""
+def requirements() -> list[Requirement]:
+    """What both distributions and developers ask for, extras included, without the distributions themselves."""
+    texts = [text for name in DISTRIBUTIONS for text in importlib.metadata.requires(name) or ()]
+    lines = (PROJECT / "requirements/dev.in").read_text().splitlines()
+    texts += [line for line in lines if not line.startswith(("#", "-e "))]
+    return [one for one in map(Requirement, texts) if canonicalize_name(one.name) not in DISTRIBUTIONS]
+
+
+def test_everything_required_is_pinned() -> None:
+    """Each requirement is pinned, within its range, for each Python: else run ``make lock``."""
     pins: dict[str, list[str]] = {}
     for name, version in _PINNED.findall((PROJECT / "requirements/dev.txt").read_text()):
         pins.setdefault(canonicalize_name(name), []).append(version)
-    wanted = [Requirement(text) for text in importlib.metadata.requires("mender-python-client") or ()]
-    wanted = [one for one in wanted if canonicalize_name(one.name) != "mender-python-client"]
-    assert len(wanted) > 10
-    missing = [str(one) for one in wanted if not pins.get(canonicalize_name(one.name))]
-    assert [] == missing
-    wrong = [str(one) for one in wanted for pin in pins[canonicalize_name(one.name)] if not one.specifier.contains(pin)]
+    required = requirements()
+    assert len(required) > 10
+    assert [] == [str(one) for one in required if not pins.get(canonicalize_name(one.name))]
+    wrong = [
+        str(one) for one in required for pin in pins[canonicalize_name(one.name)] if not one.specifier.contains(pin)
+    ]
     assert [] == wrong
+
+
+def test_the_dev_server_needs_the_client_of_its_version() -> None:
+    """The dev server depends on the client of exactly the same version, and has the same licence."""
+    assert f'"mender-python-client=={__version__}"' in (PROJECT / "devserver/pyproject.toml").read_text()
+    assert (PROJECT / "LICENSE").read_text() == (PROJECT / "devserver/LICENSE").read_text()
 
 
 def test_devices_get_what_developers_test() -> None:

@@ -22,6 +22,7 @@ from program.conftest import MakeDevice
 from program.stage import FAIL, Device, wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
+DEVSERVER = PROJECT / "devserver"
 OLDEST = (3, 10)
 URLLIB3 = {"urllib3 2": "urllib3>=2,<3", "urllib3 1.26": "urllib3==1.26.20"}
 
@@ -57,18 +58,31 @@ def pythons() -> dict[str, Path]:
     return {"oldest": found[min(found)], "newest": found[max(found)]}
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's wheel, built once for all workers."""
-    directory = tmp_path_factory.getbasetemp().parent / "wheel-of-the-project"
+def _build(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of a distribution, built once for all workers."""
+    directory = tmp_path_factory.getbasetemp().parent / f"wheel-of-{project.name}"
     directory.mkdir(exist_ok=True)
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not list(directory.glob("*.whl")):
             isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
-            _pip("wheel", "--no-deps", *isolation, "--wheel-dir", str(directory), str(PROJECT))
+            _pip("wheel", "--no-deps", *isolation, "--wheel-dir", str(directory), str(project))
     (built,) = directory.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The client's wheel."""
+    return _build(PROJECT, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def devserver_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dev server's wheel."""
+    if not (DEVSERVER / "src/mender_devserver").exists():
+        pytest.skip("the sdist of the client has the dev server's sources, but not its link to them")
+    return _build(DEVSERVER, tmp_path_factory)
 
 
 def _pip(*arguments: str) -> None:
@@ -91,7 +105,7 @@ def environment(request: pytest.FixtureRequest, pythons: dict[str, Path], wheel:
 
 
 def _evaluate(environment: Path, expression: str) -> str:
-    code = f"import importlib.util, mender_client, sys; print({expression})"
+    code = f"import importlib.metadata, importlib.util, mender_client, sys; print({expression})"
     command = [str(environment / "bin/python"), "-I", "-c", code]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
 
@@ -130,12 +144,56 @@ def test_installed_program_updates_a_device(device: Device, environment: Path) -
 
 
 def test_wheel_holds_the_package_alone(wheel: Path) -> None:
-    """The wheel holds the package with its type marker and its licence, and nothing of the tests."""
+    """The client's wheel holds its package with type marker and licence, one program, and no plugin of pytest."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {"mender_client/py.typed", "mender_client/devserver/page/index.html"} <= set(names)
+        (entry_points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
+    assert "mender_client/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert {"mender_client"} == {name.split("/")[0] for name in names if not re.search(r"\.(dist-info|data)/", name)}
+    assert {"mender_client"} == _packages(names)
+    assert [] == [name for name in names if "devserver" in name or "testing" in name]
+    assert "[console_scripts]\nmender-python-client = mender_client.app.entry:main\n" == entry_points
+
+
+def test_devserver_wheel_holds_its_package_alone(devserver_wheel: Path) -> None:
+    """The dev server's wheel holds its package with type marker, page, manual page and licence."""
+    with zipfile.ZipFile(devserver_wheel) as archive:
+        names = archive.namelist()
+    assert {"mender_devserver/py.typed", "mender_devserver/page/index.html"} <= set(names)
+    assert any(name.endswith("/man1/mender-devserver.1") for name in names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {"mender_devserver"} == _packages(names)
+
+
+def _packages(names: list[str]) -> set[str]:
+    return {name.split("/")[0] for name in names if not re.search(r"\.(dist-info|data)/", name)}
+
+
+def test_a_device_gets_the_client_alone(wheel: Path, devserver_wheel: Path, tmp_path: Path) -> None:
+    """The client pulls nothing else and is no plugin of pytest; the dev server, installed beside it, is one."""
+    directory = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(directory)], check=True, timeout=60)
+    into = ("--python", str(directory / "bin/python"), "install")
+    _pip(*into, str(wheel))
+    installed = "sorted(one.name for one in importlib.metadata.distributions())"
+    assert "['mender-python-client', 'urllib3']" == _evaluate(directory, installed)
+    _pip(*into, "pytest")
+    assert "mender" not in _pytest(directory, tmp_path, "--trace-config", "--collect-only", expected=5)
+    _pip(*into, str(devserver_wheel))
+    assert "mender-devserver" in _pytest(directory, tmp_path, "--trace-config", "--collect-only", expected=5)
+    (tmp_path / "test_it.py").write_text("def test_device(mender_device):\n    assert mender_device.id\n")
+    _pytest(directory, tmp_path, "test_it.py", expected=0)
+    done = subprocess.run(
+        [str(directory / "bin/mender-devserver"), "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("usage: mender-devserver")
+
+
+def _pytest(environment: Path, directory: Path, *arguments: str, expected: int) -> str:
+    command = [str(environment / "bin/python"), "-I", "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+    assert expected == done.returncode, done.stdout
+    return done.stdout.replace(str(directory), "")
 
 
 def test_wheel_holds_what_setup_installs(wheel: Path) -> None:

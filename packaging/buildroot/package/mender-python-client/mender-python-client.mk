@@ -14,14 +14,6 @@ MENDER_PYTHON_CLIENT_LICENSE = Apache-2.0
 MENDER_PYTHON_CLIENT_LICENSE_FILES = LICENSE
 MENDER_PYTHON_CLIENT_DEPENDENCIES = host-python-hatchling
 
-# A device needs no server for rehearsals, nor a plugin of pytest for one.
-define MENDER_PYTHON_CLIENT_REMOVE_DEVSERVER
-	rm -rf $(TARGET_DIR)/usr/lib/python3*/site-packages/mender_client/devserver
-	rm -rf $(TARGET_DIR)/usr/lib/python3*/site-packages/mender_client/testing
-	find $(TARGET_DIR)/usr/bin $(TARGET_DIR)/usr/share -name '*mender-devserver*' -delete
-endef
-MENDER_PYTHON_CLIENT_POST_INSTALL_TARGET_HOOKS += MENDER_PYTHON_CLIENT_REMOVE_DEVSERVER
-
 define MENDER_PYTHON_CLIENT_INSTALL_SCRIPTS
 	mkdir -p $(TARGET_DIR)/usr/share/mender/identity $(TARGET_DIR)/usr/share/mender/inventory
 	$(INSTALL) -m 0755 $(@D)/support/identity/* $(TARGET_DIR)/usr/share/mender/identity

@@ -1,6 +1,6 @@
 # nooelint: oelint.var.mandatoryvar.HOMEPAGE - the project has no page of its own
 SUMMARY = "Mender update client in Python"
-DESCRIPTION = "Brings updates from a Mender server onto a device, verifies them and hands them to a sub-updater."
+DESCRIPTION = "Downloads updates from a Mender server, verifies them and passes them to a sub-updater that installs them."
 SECTION = "base"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
@@ -23,13 +23,6 @@ INITSCRIPT_NAME:${PN}-sub-updater-ab = "mender-sub-updater"
 INITSCRIPT_PARAMS:${PN}-sub-updater-ab = "defaults 79"
 
 do_install:append() {
-    # A device needs no server for rehearsals, nor a plugin of pytest for one.
-    rm -rf ${D}${PYTHON_SITEPACKAGES_DIR}/mender_client/devserver ${D}${PYTHON_SITEPACKAGES_DIR}/mender_client/testing
-    rm -f ${D}${bindir}/mender-devserver
-    find ${D}${datadir} -name '*mender-devserver*' -delete
-    sed -i -e '/^mender-devserver/d' -e '/^\[pytest11\]/,/^$/d' \
-        ${D}${PYTHON_SITEPACKAGES_DIR}/mender_python_client-${PV}.dist-info/entry_points.txt
-
     install -d ${D}${datadir}/mender/identity ${D}${datadir}/mender/inventory
     install -m 0755 ${S}/support/identity/* ${D}${datadir}/mender/identity
     install -m 0755 ${S}/support/inventory/* ${D}${datadir}/mender/inventory
