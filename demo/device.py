@@ -25,7 +25,7 @@ REBOOT_SECONDS = 0.6
 
 _ID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _DEPLOYMENT = re.compile(r"^deployment [0-9a-f]{8}: ")
-_NO_NEWS = re.compile(r"download: \d+ %|\d records (in|out)$|sub-updater: an update is under way: see")
+_NO_NEWS = re.compile(r"download: \d+ %|\d records (in|out)$|sub-updater: an update is in progress: see")
 """The first is shown as a bar; the second is dd's; the third says where the lines are that follow it here."""
 _CLIENT_LINE = re.compile(r"\S+Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) +(.*)")
 _SUB_UPDATER_LINE = re.compile(r"\S+Z sub-updater: (.*)")

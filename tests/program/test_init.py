@@ -42,12 +42,12 @@ def polls(device: Device) -> int:
 def test_script_for_init(device: Device, init: Init) -> None:
     """The script starts one daemon, finds it, makes it read its configuration again, and ends it."""
     device.configure(UpdatePollIntervalSeconds=3600)
-    assert (3, "mender-python-client does not run\n") == (init("status").returncode, init("status").stdout)
+    assert (3, "mender-python-client is not running\n") == (init("status").returncode, init("status").stdout)
     assert (0, "", "") == ((done := init("start")).returncode, done.stdout, done.stderr)
     try:
         wait_until(lambda: polls(device) == 1)
-        assert "runs (pid" in init("status").stdout
-        assert "runs already" in init("start").stdout
+        assert "is running (pid" in init("status").stdout
+        assert "already running" in init("start").stdout
         pid = (device.data / "daemon.lock").read_text().strip()
         assert b"MENDER_DEPLOYMENT_ID" not in Path(f"/proc/{pid}/environ").read_bytes()
         assert 0 == init("reload").returncode
@@ -61,5 +61,5 @@ def test_script_for_init(device: Device, init: Init) -> None:
 
 def test_script_without_a_daemon(init: Init) -> None:
     """What needs a daemon says that there is none, and an unknown word is answered with those that are known."""
-    assert (1, "mender-python-client does not run\n") == (init("reload").returncode, init("reload").stderr)
+    assert (1, "mender-python-client is not running\n") == (init("reload").returncode, init("reload").stderr)
     assert 2 == init("sing").returncode

@@ -145,7 +145,7 @@ def test_same_number_on_two_disks(board: Device) -> None:
     (board.root / "dev/sda2").write_bytes(b"")
     board.environment["MENDER_ROOTFS_PART_B"] = "/dev/sda2"
     assert board.hand_over() == 1
-    assert "their names must end in two numbers" in board.log
+    assert "their names must end in different numbers" in board.log
 
 
 def test_mounted_target(board: Device) -> None:
@@ -169,7 +169,7 @@ def test_tool_that_does_not_write(board: Device, code: str) -> None:
 def test_variables_that_cannot_be_set_back(board: Device, tmp_path: Path) -> None:
     """A boot loader that can't be set back keeps the update open, since a boot may still start the new system."""
     board.configure(
-        f"BOOT_TOOL={board.lines('etc/mender/sub-engine.conf')[-1].split('=')[1]}",
+        f"BOOT_TOOL={board.lines('etc/mender/sub-updater.conf')[-1].split('=')[1]}",
         f"""REBOOT_COMMAND='for tool in {tmp_path}/wrapped/*set*; do echo "exit 1" >"$tool"; done; exit 1'""",
     )
     assert board.hand_over() == 75
