@@ -72,8 +72,8 @@ class Config:
         "Security.AuthPrivateKey",
         TEXT,
         "",
-        "path or pkcs11: address",
-        "Device key (PEM, or in a token) that is used instead of a generated one.",
+        "path or pkcs11: URI",
+        "Device key (PEM, or in a token) to use instead of a generated one.",
         example="/var/lib/mender/device.pem",
     )
     ssl_engine: str = key(
@@ -105,7 +105,7 @@ class Config:
         TEXT,
         "",
         "path",
-        "Holds device_type=TYPE; default: device_type in the data directory.",
+        "File with device_type=TYPE; default: device_type in the data directory.",
         example="/etc/mender/device_type",
     )
     update_log_path: str = key(
@@ -113,11 +113,11 @@ class Config:
         TEXT,
         "",
         "directory",
-        "Where the deployment log is written; default: the data directory.",
+        "Directory of the deployment log; default: the data directory.",
         example="/data/log",
     )
     daemon_log_level: str = key(
-        "DaemonLogLevel", one_of(*LOG_LEVELS), "info", "level", "How much the client logs; --log-level wins."
+        "DaemonLogLevel", one_of(*LOG_LEVELS), "info", "level", "Log level; --log-level takes precedence."
     )
     update_poll_seconds: int = key(
         "UpdatePollIntervalSeconds", SECONDS, 1800, "seconds", "Time between two update polls."
@@ -129,7 +129,7 @@ class Config:
         "RetryPollIntervalSeconds", SECONDS, 300, "seconds", "The longest wait after a failure."
     )
     retry_download_count: int = key(
-        "RetryDownloadCount", whole(1, 1000000), 10, "tries", "Attempts without a new byte before a download fails."
+        "RetryDownloadCount", whole(1, 1000000), 10, "attempts", "Attempts without a new byte before a download fails."
     )
     download_stall_seconds: int = key(
         "DownloadStallSeconds", SECONDS, 60, "seconds", "A download that receives nothing for this long is resumed."
@@ -139,17 +139,17 @@ class Config:
         BYTES,
         0,
         "bytes per second",
-        "A download slower than this is broken off and resumed; 0 for no minimum.",
+        "A download slower than this is interrupted and resumed; 0 for no minimum.",
     )
     download_speed_limit: int = key(
-        "DownloadSpeedLimit", BYTES, 0, "bytes per second", "The most that a download uses; 0 for no limit."
+        "DownloadSpeedLimit", BYTES, 0, "bytes per second", "Maximum rate of a download; 0 for no limit."
     )
     download_reserve_bytes: int = key(
         "DownloadReserveBytes",
         BYTES,
         16777216,
         "bytes",
-        "Free space that a download leaves in the data directory.",
+        "Space that a download leaves free in the data directory.",
     )
     sub_updater_timeout_seconds: int = key(
         "SubUpdaterTimeoutSeconds",
