@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 COMMON = "common options"
+"""The heading of the options that every command takes, see ``mender_client.commandline``."""
 _LONGEST_USAGE = 120
 
 

@@ -29,9 +29,9 @@ from mender_devserver.parser import build_parser as build_devserver_parser  # no
 CLIENT_FILES = {
     "/etc/mender/mender.conf": "The configuration, see mender.conf(5).",
     "/etc/mender/artifact_info": "What is installed: artifact_name=NAME.",
-    "/var/lib/mender": "The data directory: key, journal, downloads, logs; device_type, which says what the device is.",
-    "/usr/share/mender/identity/mender-device-identity": "The script that prints who the device is.",
-    "/usr/share/mender/inventory": "The scripts that print what the device tells about itself.",
+    "/var/lib/mender": "The data directory: key, state file, downloads, logs, device_type.",
+    "/usr/share/mender/identity/mender-device-identity": "The script that prints the identity of the device.",
+    "/usr/share/mender/inventory": "The scripts that print the inventory.",
     "/usr/share/mender/install": "The sub-updater, which installs an Artifact.",
 }
 EXAMPLE = """\
@@ -50,8 +50,7 @@ def client_page() -> str:
         *_head(PROGRAM, 1, "a Mender update client"),
         *_synopsis(PROGRAM, "[OPTIONS] COMMAND [ARGUMENTS]"),
         *_section("description", [parser.description or ""]),
-        *_section("common options", ["They may stand before and after the command."]),
-        *_arguments(parser, common_options(parser)),
+        *_common_options(parser),
         *_commands(parser, PROGRAM),
         *_section("exit status", [(parser.epilog or "").partition(":")[2]]),
         *_section("files"),
@@ -68,8 +67,9 @@ def devserver_page() -> str:
     return _page(
         [
             *_head("mender-devserver", 1, "a Mender server for demos and tests"),
-            *_synopsis("mender-devserver", "COMMAND [ARGUMENTS]"),
+            *_synopsis("mender-devserver", "[OPTIONS] COMMAND [ARGUMENTS]"),
             *_section("description", [parser.description or ""]),
+            *_common_options(parser),
             *_commands(parser, "mender-devserver"),
             *_section("example"),
             *_verbatim(example),
@@ -117,6 +117,11 @@ def _synopsis(program: str, words: str) -> list[str]:
 
 def _section(name: str, paragraphs: Sequence[str] = ()) -> list[str]:
     return [f'.SH "{name.upper()}"', *(_line(paragraph) for paragraph in paragraphs)]
+
+
+def _common_options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    yield from _section("common options", ["They are accepted before and after the command."])
+    yield from _arguments(parser, common_options(parser))
 
 
 def _commands(parser: argparse.ArgumentParser, program: str) -> Iterator[str]:

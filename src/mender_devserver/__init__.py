@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from mender_devserver.deployments import Deployment, DeviceDeployment
     from mender_devserver.devices import AuthSet, Device
     from mender_devserver.faults import Fault
+    from mender_devserver.ratelimit import RateLimit
     from mender_devserver.record import Event, Exchange
     from mender_devserver.server import DevServer
-    from mender_devserver.settings import RateLimit
 
 __all__ = [
     "Artifact",

@@ -23,8 +23,8 @@ from mender_devserver.deployments import Deployment
 from mender_devserver.devices import Device
 from mender_devserver.faults import Fault
 from mender_devserver.host import Host, Place
+from mender_devserver.ratelimit import RateLimit
 from mender_devserver.record import Event, Exchange
-from mender_devserver.settings import RateLimit
 from mender_devserver.state import World
 
 

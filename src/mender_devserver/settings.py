@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mender_client.errors import ServerError
+from mender_devserver.ratelimit import RateLimit
 
 if TYPE_CHECKING:
     from mender_devserver.state import World
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """At most so many requests of one device in a window; authorisation requests don't count."""
-
-    requests: int
-    window_seconds: float
 
 
 NAMES = {

@@ -14,8 +14,8 @@ from mender_devserver.artifacts import Artifacts
 from mender_devserver.deployments import Deployment, Deployments
 from mender_devserver.devices import Device, Devices
 from mender_devserver.faults import Faults
+from mender_devserver.ratelimit import RateLimit
 from mender_devserver.record import Record
-from mender_devserver.settings import RateLimit
 from mender_devserver.storage import Storage
 
 

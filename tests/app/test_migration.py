@@ -140,7 +140,7 @@ def test_archived_client(archived: OtherClient, server: DevServer) -> None:
     """A device that the archived client got accepted is still accepted, and the server sees no second device."""
     archived.get_accepted()
     key = archived.text("var/lib/mender/mender-agent.pem")
-    done = archived.run("setup", "--from", "archived", "--yes")
+    done = archived.run("setup", "--migrate-from", "python", "--yes")
     assert (0, "") == (done.returncode, done.stderr)
     assert f"\nok       authorisation   accepted by {server.url}\n" in done.stdout
     assert 2 == archived.run("check-update").returncode
@@ -148,7 +148,7 @@ def test_archived_client(archived: OtherClient, server: DevServer) -> None:
         (one.status, one.identity, len(one.auth_sets)) for one in server.devices()
     ]
     assert key == archived.text("var/lib/mender/mender-agent.pem")
-    assert "nothing to change\n" in archived.run("setup", "--from", "archived", "--yes").stdout
+    assert "nothing to change\n" in archived.run("setup", "--migrate-from", "python", "--yes").stdout
 
 
 def test_without_from_the_archived_device_would_be_another_one(archived: OtherClient, server: DevServer) -> None:
@@ -163,7 +163,7 @@ def test_mender_client(mender: OtherClient, server: DevServer) -> None:
     mender.get_accepted()
     conf = {"Servers": [{"ServerURL": server.url}], "IdentityFormat": "list", "ModuleTimeoutSeconds": 5}
     mender.write("etc/mender/mender.conf", json.dumps(conf))
-    done = mender.run("setup", "--from", "mender", "--yes")
+    done = mender.run("setup", "--migrate-from", "mender", "--yes")
     assert (0, "") == (done.returncode, done.stderr)
     assert "note: ModuleTimeoutSeconds: has no effect in this client\n" in done.stdout
     assert {**conf, "IdentityFormat": "plain"} == json.loads(mender.text("etc/mender/mender.conf"))
@@ -186,7 +186,7 @@ def test_key_of_another_name(mender: OtherClient, server: DevServer) -> None:
     usual.rename(mender.root / "etc/mender/own.pem")
     conf = {"ServerURL": server.url, "Security": {"AuthPrivateKey": "/etc/mender/own.pem"}}
     mender.write("etc/mender/mender.conf", json.dumps(conf))
-    done = mender.run("setup", "--from", "mender", "--yes")
+    done = mender.run("setup", "--migrate-from", "mender", "--yes")
     assert f"\nok       authorisation   accepted by {server.url}\n" in done.stdout
     assert ([("accepted", {"mac": MAC}, 1)], False) == (seen_by(server), usual.exists())
 
@@ -194,14 +194,14 @@ def test_key_of_another_name(mender: OtherClient, server: DevServer) -> None:
 def test_artifact_name_that_is_given(mender: OtherClient) -> None:
     """``--artifact-name`` wins over the database, which need not be readable then."""
     mender.write("var/lib/mender/mender-store", b"damaged")
-    mender.run("setup", "--from", "mender", "--yes", "--artifact-name", "mine")
+    mender.run("setup", "--migrate-from", "mender", "--yes", "--artifact-name", "mine")
     assert "artifact_name=mine\n" in mender.text("etc/mender/artifact_info")
 
 
 def test_no_database(mender: OtherClient) -> None:
     """Without a database artifact_info says what is installed, as it did to the Go client."""
     (mender.root / "var/lib/mender/mender-store").unlink()
-    mender.run("setup", "--from", "mender", "--yes")
+    mender.run("setup", "--migrate-from", "mender", "--yes")
     assert "artifact_name=from-the-build\n" == mender.text("etc/mender/artifact_info")
 
 
@@ -209,7 +209,7 @@ def test_no_database(mender: OtherClient) -> None:
 def test_database_with_other_content(mender: OtherClient, provides: str) -> None:
     """A database that holds something else than it should is refused with the way out."""
     mender.store(artifact_provides=provides)
-    done = mender.run("setup", "--from", "mender", "--yes")
+    done = mender.run("setup", "--migrate-from", "mender", "--yes")
     assert (1, "") == (done.returncode, done.stdout)
     assert "give --artifact-name" in done.stderr
 
@@ -230,7 +230,7 @@ def test_refused(mender: OtherClient, server: DevServer, name: str) -> None:
     if content is not None:
         mender.write(path, content)
     before = mender.text("etc/mender/mender.conf")
-    done = mender.run("setup", "--from", "mender", "--yes", "--device-type", "board")
+    done = mender.run("setup", "--migrate-from", "mender", "--yes", "--device-type", "board")
     assert (1, "") == (done.returncode, done.stdout)
     assert text in done.stderr
     assert (before, []) == (mender.text("etc/mender/mender.conf"), server.devices())

@@ -11,7 +11,7 @@ import pytest
 
 from contract.test_device_api import NOT_REPRODUCED, RECORDING, WORDS
 from mender_devserver import Fault
-from mender_devserver.cli import COMMANDS
+from mender_devserver.commands import COMMANDS
 from mender_devserver.faults import Kind
 from mender_devserver.settings import NAMES
 
@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/devserver.md").read_text()
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "serve", *NAMES, *get_args(Kind), *(one.name for one in fields(Fault))])
+@pytest.mark.parametrize(
+    "name", [*(one.name for one in COMMANDS), *NAMES, *get_args(Kind), *(one.name for one in fields(Fault))]
+)
 def test_page_names_it(name: str) -> None:
     """Every command, setting, kind of request and field of a fault has its place."""
     assert re.search(rf"`{name}\b", PAGE)
@@ -27,7 +29,7 @@ def test_page_names_it(name: str) -> None:
 
 def test_page_names_every_event() -> None:
     """The list of events is the list of what the code emits."""
-    sources = "".join(path.read_text() for path in (ROOT / "src/mender_client/devserver").glob("*.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "src/mender_devserver").glob("*.py"))
     emitted = set(re.findall(r'(?:emit|_tell)\(\s*"([a-z-]+)"', sources))
     listed = PAGE.partition("## Events")[2].partition("## ")[0]
     assert emitted == set(re.findall(r"`([a-z-]+)`", listed))

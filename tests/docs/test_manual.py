@@ -25,7 +25,7 @@ TYPED = {
     "art": "artifact",
     "artifact ver": "verify",
     "report --fail": "--failure",
-    "setup --fr": "--from",
+    "setup --mi": "--migrate-from",
     "doctor --j": "--json",
     "config explain UpdatePoll": "UpdatePollIntervalSeconds",
     "--log-level war": "warning",

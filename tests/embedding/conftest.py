@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mender_client import Client, DeviceDescription, InstallFunction
-from mender_client.system.backend import choose_backend
+from mender_client.system.crypto import choose_backend
 from mender_client.system.keys import DeviceKey
 from mender_devserver import DevServer
 from program.stage import make_artifact

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mender_client.core.devicekey import KeyType, key_type
 from mender_client.errors import KeyFileError, StorageError
-from mender_client.system.backend import RSA_BITS, Backend, choose_backend
+from mender_client.system.backend import RSA_BITS, Backend
+from mender_client.system.crypto import choose_backend
 from mender_client.system.cryptolib import CryptographyBackend
 from mender_client.system.keys import DeviceKey, Passphrase, load_private_key, no_passphrase
 from mender_client.system.openssl import OpensslBackend
@@ -391,7 +392,7 @@ def test_choice_without_cryptography() -> None:
     code = (
         "import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p or 'mender' in p]\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[2] / 'src')!r})\n"
-        "from mender_client.system.backend import choose_backend; print(type(choose_backend()).__name__)"
+        "from mender_client.system.crypto import choose_backend; print(type(choose_backend()).__name__)"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=20, check=True)
     assert "OpensslBackend\n" == done.stdout

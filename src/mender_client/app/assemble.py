@@ -32,9 +32,9 @@ from mender_client.core.model import IdentityFormat
 from mender_client.core.ports import Device, Installer
 from mender_client.core.schedule import Schedule
 from mender_client.installers.sub_updater import HandOver, HandOverSettings
-from mender_client.system.backend import choose_backend
 from mender_client.system.clock import SystemClock
 from mender_client.system.clockevidence import ClockCheck
+from mender_client.system.crypto import choose_backend
 from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice
 from mender_client.system.digest import choose_digest

@@ -1,118 +1,33 @@
-"""The commands of ``mender-python-client``: each with its options, and what it does. Each imports what it needs."""
+"""The commands of ``mender-python-client``, and how each is carried out. Each imports what it needs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from mender_client import __version__
+from mender_client.commandline import Argument, Command, OneOf, Part, Program
 from mender_client.errors import MenderError
 
 from .exitcodes import ExitCode
+from .paths import Paths, paths_of
 
 if TYPE_CHECKING:
     from mender_client.system.keys import Passphrase
 
     from .config import Config
-    from .paths import Paths
 
 PROGRAM = "mender-python-client"
-
-AddOptions = Callable[[argparse.ArgumentParser, dict[str, Any]], None]
-"""Adds options to a command's parser; also gets what the parsers of its own commands must be made with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """A command.
-
-    Attributes:
-        name: as it is typed.
-        help: what it does.
-        run: does it.
-        add_options: gives its parser the options.
-    """
-
-    name: str
-    help: str
-    run: Callable[[argparse.Namespace], ExitCode]
-    add_options: AddOptions = lambda parser, common: None  # noqa: ARG005
-
-
-def _daemon_options(parser: argparse.ArgumentParser, _: dict[str, Any]) -> None:
-    parser.add_argument("--metrics-file", metavar="FILE", help="keep figures in this file, in the form of Prometheus")
-
-
-def _bootstrap_options(parser: argparse.ArgumentParser, _: dict[str, Any]) -> None:
-    parser.add_argument(
-        "--key-type",
-        choices=("rsa", "ecdsa", "ed25519"),
-        help="RSA of 3072 bits (default), ECDSA on P-256, or Ed25519; a key of another type is not replaced",
-    )
-
-
-def _report_options(parser: argparse.ArgumentParser, _: dict[str, Any]) -> None:
-    outcome = parser.add_mutually_exclusive_group(required=True)
-    outcome.add_argument("--success", action="store_true", help="the update is installed and committed")
-    outcome.add_argument("--failure", action="store_true", help="the update failed; sends the deployment log too")
-    parser.add_argument("--reason", metavar="TEXT", default="", help="why it failed; goes into the deployment log")
-    parser.add_argument(
-        "--timeout", metavar="SECONDS", type=_seconds, default=60.0, help="how long to try (default: 60)"
-    )
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0 and 86400")
-    return seconds
-
-
-def _json_option(parser: argparse.ArgumentParser, _: dict[str, Any]) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
-
-
-def _status_options(parser: argparse.ArgumentParser, common: dict[str, Any]) -> None:
-    _json_option(parser, common)
-    parser.add_argument("-f", "--follow", action="store_true", help="show it again and again, until Ctrl-C")
-
-
-def _setup_options(parser: argparse.ArgumentParser, _: dict[str, Any]) -> None:
-    from .setup.options import add_options
-
-    add_options(parser)
-
-
-def _config_commands(parser: argparse.ArgumentParser, common: dict[str, Any]) -> None:
-    from .config.options import add_commands
-
-    add_commands(parser, common, _paths)
-
-
-def _artifact_commands(parser: argparse.ArgumentParser, common: dict[str, Any]) -> None:
-    from .artifact.options import add_commands
-
-    add_commands(parser, common)
-
-
-def _paths(options: argparse.Namespace) -> Paths:
-    from .paths import Paths
-
-    return Paths.locate(
-        root=options.root, config=options.config, fallback_config=options.fallback_config, data=options.data
-    )
 
 
 def _start(
     options: argparse.Namespace, *, is_server_needed: bool = True, is_daemon: bool = False
 ) -> tuple[Config, Paths]:
     """Load the configuration and set up logging."""
-    paths = _paths(options)
+    paths = paths_of(options)
     return _load(options, paths, is_server_needed=is_server_needed, is_daemon=is_daemon), paths
 
 
@@ -197,7 +112,7 @@ def _setup(options: argparse.Namespace) -> ExitCode:
     from .setup.options import setup_options_of
     from .setup.run import set_up
 
-    paths = _paths(options)
+    paths = paths_of(options)
     passphrase = _passphrase(options, paths)
     code = set_up(setup_options_of(options), paths, passphrase, is_agreed=options.yes)
     if code is ExitCode.DONE:  # whatever the verdict says: what was asked for is written
@@ -210,7 +125,7 @@ def _show_artifact(options: argparse.Namespace) -> ExitCode:
     from mender_client.core.keyvalue import parse_key_values
     from mender_client.system.files import read_text
 
-    path = _paths(options).artifact_info
+    path = paths_of(options).artifact_info
     for key, value in parse_key_values(read_text(path)).pairs:
         if key.strip() == "artifact_name" and value.strip():
             print(value.strip())
@@ -235,25 +150,25 @@ def _report(options: argparse.Namespace) -> ExitCode:
 def _status(options: argparse.Namespace) -> ExitCode:
     from .status import follow_status, show_status
 
-    return (follow_status if options.follow else show_status)(_paths(options), is_json=options.json)
+    return (follow_status if options.follow else show_status)(paths_of(options), is_json=options.json)
 
 
 def _history(options: argparse.Namespace) -> ExitCode:
     from .history import show_history
 
-    return show_history(_paths(options), is_json=options.json)
+    return show_history(paths_of(options), is_json=options.json)
 
 
 def _doctor(options: argparse.Namespace) -> ExitCode:
     from .doctor import run_doctor
     from .logs import set_up_logging
 
-    paths = _paths(options)
+    paths = paths_of(options)
     set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
     return run_doctor(paths, passphrase=_passphrase(options, paths), is_json=options.json)
 
 
-def _check(options: argparse.Namespace) -> ExitCode:
+def _check_update(options: argparse.Namespace) -> ExitCode:
     import signal
 
     config, paths = _start(options)
@@ -313,34 +228,138 @@ def _wake_daemon(paths: Paths, number: int, what: str) -> bool:
     return True
 
 
-def _no_command(_: argparse.Namespace) -> ExitCode:
-    raise AssertionError("argparse demands a command")
+def _setup_arguments() -> Sequence[Part]:
+    from .setup.options import ARGUMENTS
+
+    return ARGUMENTS
 
 
-VERBS: tuple[Verb, ...] = (
-    Verb("daemon", "run the client: authorise, send inventory, poll, download and hand over", _daemon, _daemon_options),
-    Verb(
+def _config_commands() -> Sequence[Part]:
+    from .config.options import COMMANDS
+
+    return COMMANDS
+
+
+def _artifact_commands() -> Sequence[Part]:
+    from .artifact.options import COMMANDS
+
+    return COMMANDS
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0 and 86400")
+    return seconds
+
+
+_JSON = Argument("--json", action="store_true", help="print JSON, for programs")
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "daemon",
+        "run the client: authenticate, send the inventory, poll, download and install",
+        _daemon,
+        (Argument("--metrics-file", metavar="FILE", help="keep metrics in this file, in the Prometheus text format"),),
+    ),
+    Command(
         "bootstrap",
         "make the device key unless there is one, and print its public key",
         _bootstrap,
-        _bootstrap_options,
+        (
+            Argument(
+                "--key-type",
+                choices=("rsa", "ecdsa", "ed25519"),
+                help="RSA of 3072 bits (default), ECDSA on P-256, or Ed25519; a key of another type is not replaced",
+            ),
+        ),
     ),
-    Verb("show-artifact", "print the name of the installed Artifact", _show_artifact),
-    Verb("report", "report the outcome of the update in progress (for sub-updaters)", _report, _report_options),
-    Verb(
-        "check-update", "make the daemon poll now; without a daemon, ask the server whether there is an update", _check
+    Command("show-artifact", "print the name of the installed Artifact", _show_artifact),
+    Command(
+        "report",
+        "report the outcome of the update in progress (for sub-updaters)",
+        _report,
+        (
+            OneOf(
+                Argument("--success", action="store_true", help="the update is installed and committed"),
+                Argument("--failure", action="store_true", help="the update failed; sends the deployment log too"),
+                is_required=True,
+            ),
+            Argument("--reason", metavar="TEXT", default="", help="why it failed; goes into the deployment log"),
+            Argument("--timeout", metavar="SECONDS", type=_seconds, default=60.0, help="how long to try (default: 60)"),
+        ),
     ),
-    Verb("send-inventory", "make the daemon send the inventory now; without a daemon, send it", _send_inventory),
-    Verb("status", "show what the client is doing and why; disturbs nobody", _status, _status_options),
-    Verb("history", "show how the last deployments ended", _history, _json_option),
-    Verb(
+    Command(
+        "check-update",
+        "make the daemon poll now; without a daemon, ask the server whether there is an update",
+        _check_update,
+    ),
+    Command("send-inventory", "make the daemon send the inventory now; without a daemon, send it", _send_inventory),
+    Command(
+        "status",
+        "show what the client is doing and why",
+        _status,
+        (
+            _JSON,
+            Argument("-f", "--follow", action="store_true", help="show it again and again, until Ctrl-C"),
+        ),
+    ),
+    Command("history", "show how the last deployments ended", _history, (_JSON,)),
+    Command(
         "setup",
-        "set this device up: configuration, device type, key, and on demand scripts and unit",
+        "set this device up: configuration, device type, key, and optionally scripts and units",
         _setup,
-        _setup_options,
+        _setup_arguments,
     ),
-    Verb("doctor", "look for what is wrong with this device, and say what to do", _doctor, _json_option),
-    Verb("config", "check, show and explain the configuration", _no_command, _config_commands),
-    Verb("artifact", "look into Artifact files, verify, make and sign them", _no_command, _artifact_commands),
+    Command("doctor", "find out what is wrong with this device, and how to fix it", _doctor, (_JSON,)),
+    Command("config", "check, show and explain the configuration", parts=_config_commands),
+    Command("artifact", "show, verify, make and sign Artifact files", parts=_artifact_commands),
 )
 """Every command, in the order of the help."""
+
+
+def _log_level(text: str) -> str:
+    from .logs import LEVELS
+
+    if text.lower() not in LEVELS:
+        raise argparse.ArgumentTypeError(f"unknown log level {text!r}; choose debug, info, warning, error or critical")
+    return text.lower()
+
+
+COMMON = (
+    Argument("-c", "--config", metavar="FILE", help="main configuration (default: /etc/mender/mender.conf)"),
+    Argument(
+        "--fallback-config",
+        metavar="FILE",
+        help="fallback configuration (default: mender.conf in the data directory)",
+    ),
+    Argument("-d", "--data", metavar="DIR", help="data directory (default: /var/lib/mender)"),
+    Argument("--root", metavar="DIR", help="directory that all paths are below; for tests, containers and images"),
+    Argument("-l", "--log-level", metavar="LEVEL", type=_log_level, help="debug, info, warning, error or critical"),
+    Argument("-L", "--log-file", metavar="FILE", help="log to this file instead of standard error"),
+    Argument(
+        "--log-format", metavar="FORMAT", choices=("text", "json"), help="text (default), or json: one object a line"
+    ),
+    Argument("--no-syslog", action="store_true", help="don't log to syslog (the daemon does by default)"),
+    Argument("--skipverify", action="store_true", help="trust every server; for a test bench only"),
+    Argument("-F", "--forcebootstrap", action="store_true", help="replace the device key by a new one"),
+    Argument(
+        "--passphrase-file",
+        metavar="FILE",
+        help="holds the key's passphrase, or its token's PIN; - reads standard input",
+    ),
+)
+"""The options of every command."""
+
+CLIENT = Program(
+    name=PROGRAM,
+    description="Keeps a device up to date from a Mender server.",
+    commands=COMMANDS,
+    common=COMMON,
+    epilog="exit codes: 0 done; 1 failed; 2 nothing to do, or nothing in progress; 64 wrong usage;\n"
+    "75 kept for later (report); 78 wrong configuration",
+    version=__version__,
+)

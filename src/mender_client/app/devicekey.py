@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mender_client.core.devicekey import KeyType, fingerprint
 from mender_client.errors import ConfigError
-from mender_client.system.backend import choose_backend
+from mender_client.system.crypto import choose_backend
 from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import DeviceKey, no_passphrase
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,13 @@ class Paths:
     def sub_updater(self) -> Path:
         """Installs Artifacts."""
         return self.below_root("/usr/share/mender/install")
+
+
+def paths_of(options: argparse.Namespace) -> Paths:
+    """The paths that the common options of the command line say."""
+    return Paths.locate(
+        root=options.root, config=options.config, fallback_config=options.fallback_config, data=options.data
+    )
 
 
 def _below(root: Path, path: str) -> Path:

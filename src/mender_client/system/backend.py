@@ -1,8 +1,7 @@
-"""What the crypto back ends have in common: the protocol that both follow, and which of them is used."""
+"""What the crypto back ends have in common."""
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -65,17 +64,6 @@ class Backend(Protocol):
         Raises:
             KeyFileError: the public key can't be used.
         """
-
-
-def choose_backend() -> Backend:
-    """``cryptography`` if it is installed, else the ``openssl`` program."""
-    if importlib.util.find_spec("cryptography"):
-        from .cryptolib import CryptographyBackend
-
-        return CryptographyBackend()
-    from .openssl import OpensslBackend
-
-    return OpensslBackend()
 
 
 def unreadable(key: PrivateKey) -> UnusableKeyError:

@@ -68,7 +68,7 @@ class _SignerNote:
     """Checks a signature, and notes which key made it."""
 
     def __init__(self, files: Sequence[str]) -> None:
-        from mender_client.system.backend import choose_backend
+        from mender_client.system.crypto import choose_backend
         from mender_client.system.signatures import VerifyKeys
 
         self._keys = VerifyKeys("--key", [Path(file) for file in files], choose_backend())

@@ -25,7 +25,7 @@ from mender_client.core.artifact import (
     write_artifact,
 )
 from mender_client.errors import ArtifactError, StorageError
-from mender_client.system.backend import choose_backend
+from mender_client.system.crypto import choose_backend
 from mender_client.system.files import read_text
 from mender_client.system.keys import Passphrase
 from mender_client.system.signatures import SigningKey

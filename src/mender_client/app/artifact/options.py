@@ -1,114 +1,19 @@
-"""The command line of ``artifact …``; what does the work is imported when a command is run.
-
-Names of options are those that the field's tool for Artifacts uses, where it has them.
-"""
+"""The commands of ``artifact``. Options have the names that mender-artifact uses, where it has them."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from collections.abc import Callable
-from typing import Any
 
 from mender_client.app.exitcodes import ExitCode
+from mender_client.commandline import Argument, Command
 
 _FILE = "the Artifact file; - reads standard input"
 _COMPRESSIONS = ("none", "gzip", "xz", "zstd")
 _SCRIPT = re.compile(
     r"Artifact(Install|Reboot|Commit|Rollback|RollbackReboot|Failure)_(Enter|Leave|Error)_[0-9]{2}(_.+)?"
 )
-
-
-class _Commands:
-    """Where commands go, and what all of them have."""
-
-    def __init__(self, parser: argparse.ArgumentParser, common: dict[str, Any]) -> None:
-        self._verbs = parser.add_subparsers(
-            title="commands", metavar="COMMAND", required=True, parser_class=type(parser)
-        )
-        self._common = common
-
-    def add(
-        self, name: str, text: str, run: Callable[[argparse.Namespace], ExitCode] | None
-    ) -> argparse.ArgumentParser:
-        parser = self._verbs.add_parser(name, help=text, description=text, **self._common)
-        parser.set_defaults(run=run)
-        return parser
-
-    def below(self, parser: argparse.ArgumentParser) -> _Commands:
-        """Commands of a command."""
-        return _Commands(parser, self._common)
-
-
-def add_commands(parser: argparse.ArgumentParser, common: dict[str, Any]) -> None:
-    """Add the commands to ``artifact``.
-
-    Args:
-        parser: the parser of ``artifact``.
-        common: further arguments for each command's parser: the common options.
-    """
-    commands = _Commands(parser, common)
-    _add_show(commands)
-    _add_verify(commands)
-    _add_cat(commands)
-    _add_write(commands)
-    _add_sign(commands)
-
-
-def _add_show(commands: _Commands) -> None:
-    parser = commands.add("show", "verify an Artifact and print what it says", _show)
-    parser.add_argument("artifact", metavar="FILE", help=_FILE)
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-
-
-def _add_verify(commands: _Commands) -> None:
-    parser = commands.add("verify", "verify an Artifact as a device does, and check its signature", _verify)
-    parser.add_argument("artifact", metavar="FILE", help=_FILE)
-    parser.add_argument(
-        "-k", "--key", metavar="FILE", action="append", default=[], help="public key (PEM); one of several must fit"
-    )
-    parser.add_argument("-t", "--device-type", metavar="TYPE", help="it must be made for this type of device")
-
-
-def _add_cat(commands: _Commands) -> None:
-    parser = commands.add("cat", "write one payload file to standard output, verified", _cat)
-    parser.add_argument("artifact", metavar="ARTIFACT", help=_FILE)
-    parser.add_argument(
-        "file", metavar="FILE", nargs="?", help="the payload file; may be left out when there is only one"
-    )
-
-
-def _add_sign(commands: _Commands) -> None:
-    parser = commands.add("sign", "sign an Artifact, or replace its signature", _sign)
-    parser.add_argument("artifact", metavar="FILE", type=_path, help="the Artifact file")
-    parser.add_argument("-k", "--key", metavar="FILE", required=True, help="private key (PEM)")
-    parser.add_argument(
-        "-o", "--output-path", metavar="OUT", type=_path, help="where the signed Artifact goes (default: FILE)"
-    )
-
-
-def _add_write(commands: _Commands) -> None:
-    kinds = commands.below(commands.add("write", "make an Artifact", None))
-    rootfs = kinds.add("rootfs-image", "make an Artifact of a root file system image", _write_rootfs)
-    rootfs.add_argument(
-        "-f", "--file", metavar="FILE", type=_path, action=_Once, required=True, default=[], help="the image"
-    )
-    _add_common(rootfs)
-    _add_software(rootfs)
-    rootfs.add_argument("--no-checksum-provide", action="store_true", help="don't provide the image's checksum")
-    module = kinds.add("module-image", "make an Artifact for an update module", _write_module)
-    module.add_argument("-T", "--type", dest="payload_type", metavar="TYPE", type=_line, required=True, help="module")
-    module.add_argument(
-        "-f", "--file", metavar="FILE", type=_path, nargs="+", action="extend", default=[], help="payload files"
-    )
-    module.add_argument("-m", "--meta-data", metavar="FILE", type=_path, help="a JSON object for the update module")
-    _add_common(module)
-    _add_software(module)
-    bootstrap = kinds.add("bootstrap-artifact", "make an Artifact without payload", _write_bootstrap)
-    _add_common(bootstrap)
-    bootstrap.set_defaults(file=[])
-    for parser in (rootfs, bootstrap):
-        parser.set_defaults(meta_data=None)
 
 
 class _Once(argparse.Action):
@@ -120,36 +25,6 @@ class _Once(argparse.Action):
         if getattr(namespace, self.dest):
             parser.error(f"argument {option}: give it once")
         setattr(namespace, self.dest, [values])
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("-n", "--artifact-name", metavar="NAME", type=_line, required=True, help="the Artifact's name")
-    add("-t", "--device-type", metavar="TYPE", type=_line, action="append", required=True, help="may be repeated")
-    add("-o", "--output-path", metavar="OUT", type=_path, required=True, help="where the Artifact goes")
-    add("--compression", choices=_COMPRESSIONS, default="gzip", help="default: gzip")
-    add("-k", "--key", metavar="FILE", help="private key (PEM) that signs it")
-    for_scripts = {"nargs": "+", "action": "extend", "default": []}
-    add("-s", "--script", metavar="FILE", type=_script, help="state scripts", **for_scripts)  # type: ignore[arg-type]
-
-    def many(*names: str, metavar: str, kind: Callable[[str], object], text: str) -> None:
-        add(*names, metavar=metavar, type=kind, action="append", default=[], help=text)
-
-    many("-p", "--provides", metavar="K:V", kind=_pair, text="what the device provides after the update")
-    many("--depends", metavar="K:V", kind=_pair, text="what the device must provide before; of one key any value")
-    many("--clears-provides", metavar="GLOB", kind=_line, text="provides that the update drops")
-    many("-N", "--artifact-name-depends", metavar="NAME", kind=_line, text="one of these must be installed")
-    many("-G", "--depends-groups", metavar="GROUP", kind=_line, text="the device must be in one of these")
-    add("-g", "--provides-group", metavar="GROUP", type=_line, help="the group that the device is in then")
-
-
-def _add_software(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--software-filesystem", metavar="NAME", type=_line, help="first part of the version's key (rootfs-image)")
-    add("--software-name", metavar="NAME", type=_line, help="second part of it (update modules: their type)")
-    add("--software-version", metavar="TEXT", type=_line, help="the version (default: the Artifact's name)")
-    add("--no-default-software-version", action="store_true", help="don't provide a version")
-    add("--no-default-clears-provides", action="store_true", help="don't clear the provides of an older one")
 
 
 def _path(text: str) -> str:
@@ -223,3 +98,135 @@ def _sign(options: argparse.Namespace) -> ExitCode:
 
     passphrase = passphrase_of(options.passphrase_file)
     return sign(options.artifact, key=options.key, output=options.output_path, passphrase=passphrase)
+
+
+def _many(*names: str, metavar: str, kind: Callable[[str], object], text: str) -> Argument:
+    return Argument(*names, metavar=metavar, type=kind, action="append", default=[], help=text)
+
+
+_OF_EVERY_ARTIFACT = (
+    Argument("-n", "--artifact-name", metavar="NAME", type=_line, required=True, help="the Artifact's name"),
+    Argument("-t", "--device-type", metavar="TYPE", type=_line, action="append", required=True, help="may be repeated"),
+    Argument("-o", "--output-path", metavar="OUT", type=_path, required=True, help="where to write the Artifact"),
+    Argument("--compression", choices=_COMPRESSIONS, default="gzip", help="default: gzip"),
+    Argument("-k", "--key", metavar="FILE", help="private key (PEM) to sign with"),
+    Argument(
+        "-s", "--script", metavar="FILE", type=_script, nargs="+", action="extend", default=[], help="state scripts"
+    ),
+    _many("-p", "--provides", metavar="K:V", kind=_pair, text="what the device provides after the update"),
+    _many("--depends", metavar="K:V", kind=_pair, text="what the device must provide; of one key, any value"),
+    _many("--clears-provides", metavar="GLOB", kind=_line, text="provides that the update drops"),
+    _many("-N", "--artifact-name-depends", metavar="NAME", kind=_line, text="one of these must be installed"),
+    _many("-G", "--depends-groups", metavar="GROUP", kind=_line, text="the device must be in one of these"),
+    Argument("-g", "--provides-group", metavar="GROUP", type=_line, help="the group of the device after the update"),
+)
+
+_SOFTWARE_VERSION = (
+    Argument(
+        "--software-filesystem", metavar="NAME", type=_line, help="first part of the version's key (rootfs-image)"
+    ),
+    Argument("--software-name", metavar="NAME", type=_line, help="second part of it (update modules: their type)"),
+    Argument("--software-version", metavar="TEXT", type=_line, help="the version (default: the Artifact's name)"),
+    Argument("--no-default-software-version", action="store_true", help="don't provide a version"),
+    Argument("--no-default-clears-provides", action="store_true", help="don't clear the provides of an older one"),
+)
+
+_WRITE = (
+    Command(
+        "rootfs-image",
+        "make an Artifact from a root file system image",
+        _write_rootfs,
+        (
+            Argument(
+                "-f", "--file", metavar="FILE", type=_path, action=_Once, required=True, default=[], help="the image"
+            ),
+            *_OF_EVERY_ARTIFACT,
+            *_SOFTWARE_VERSION,
+            Argument("--no-checksum-provide", action="store_true", help="don't provide the image's checksum"),
+        ),
+        defaults={"meta_data": None},
+    ),
+    Command(
+        "module-image",
+        "make an Artifact for an update module",
+        _write_module,
+        (
+            Argument("-T", "--type", dest="payload_type", metavar="TYPE", type=_line, required=True, help="module"),
+            Argument(
+                "-f",
+                "--file",
+                metavar="FILE",
+                type=_path,
+                nargs="+",
+                action="extend",
+                default=[],
+                help="payload files",
+            ),
+            Argument("-m", "--meta-data", metavar="FILE", type=_path, help="a JSON object for the update module"),
+            *_OF_EVERY_ARTIFACT,
+            *_SOFTWARE_VERSION,
+        ),
+    ),
+    Command(
+        "bootstrap-artifact",
+        "make an Artifact without payload",
+        _write_bootstrap,
+        _OF_EVERY_ARTIFACT,
+        defaults={"file": [], "meta_data": None},
+    ),
+)
+
+COMMANDS = (
+    Command(
+        "show",
+        "verify an Artifact and print its contents",
+        _show,
+        (
+            Argument("artifact", metavar="FILE", help=_FILE),
+            Argument("--json", action="store_true", help="print JSON, for programs"),
+        ),
+    ),
+    Command(
+        "verify",
+        "verify an Artifact as a device does, and check its signature",
+        _verify,
+        (
+            Argument("artifact", metavar="FILE", help=_FILE),
+            Argument(
+                "-k",
+                "--key",
+                metavar="FILE",
+                action="append",
+                default=[],
+                help="public key (PEM); one of several must match",
+            ),
+            Argument("-t", "--device-type", metavar="TYPE", help="device type that it must be made for"),
+        ),
+    ),
+    Command(
+        "cat",
+        "write one payload file to standard output, verified",
+        _cat,
+        (
+            Argument("artifact", metavar="ARTIFACT", help=_FILE),
+            Argument("file", metavar="FILE", nargs="?", help="the payload file; optional when there is only one"),
+        ),
+    ),
+    Command("write", "make an Artifact", parts=_WRITE),
+    Command(
+        "sign",
+        "sign an Artifact, or replace its signature",
+        _sign,
+        (
+            Argument("artifact", metavar="FILE", type=_path, help="the Artifact file"),
+            Argument("-k", "--key", metavar="FILE", required=True, help="private key (PEM)"),
+            Argument(
+                "-o",
+                "--output-path",
+                metavar="OUT",
+                type=_path,
+                help="where to write the result (default: FILE)",
+            ),
+        ),
+    ),
+)

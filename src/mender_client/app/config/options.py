@@ -1,61 +1,52 @@
-"""The command line of ``config …``; what does the work is imported when a command is run."""
+"""The commands of ``config``."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
 from mender_client.app.exitcodes import ExitCode
-from mender_client.app.paths import Paths
+from mender_client.app.paths import paths_of
+from mender_client.commandline import Argument, Command
 
-Locate = Callable[[argparse.Namespace], Paths]
+
+def _check(options: argparse.Namespace) -> ExitCode:
+    from .commands import check
+
+    return check(paths_of(options), is_json=options.json)
 
 
-def add_commands(parser: argparse.ArgumentParser, common: dict[str, Any], locate: Locate) -> None:
-    """Add the commands to ``config``.
+def _show(options: argparse.Namespace) -> ExitCode:
+    from .commands import show
 
-    Args:
-        parser: the parser of ``config``.
-        common: further arguments for each command's parser: the common options.
-        locate: finds the files that the common options name.
-    """
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=type(parser))
-
-    def verb(name: str, text: str, run: Callable[[argparse.Namespace], ExitCode]) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text, **common)
-        sub.set_defaults(run=run)
-        return sub
-
-    def check(options: argparse.Namespace) -> ExitCode:
-        from .commands import check
-
-        return check(locate(options), is_json=options.json)
-
-    def show(options: argparse.Namespace) -> ExitCode:
-        from .commands import show
-
-        return show(locate(options), overrides=_overrides(options), is_json=options.json)
-
-    def explain(options: argparse.Namespace) -> ExitCode:
-        from .commands import explain
-
-        return explain(options.keys)
-
-    for one in (
-        verb("check", "tell everything that is wrong or odd in mender.conf, both files at once", check),
-        verb("show", "print the merged configuration and where each value comes from; secrets are masked", show),
-    ):
-        one.add_argument("--json", action="store_true", help="print JSON, for programs")
-    explained = verb("explain", "print what keys of mender.conf mean: value, unit, default, example", explain)
-    explained.add_argument("keys", metavar="KEY", nargs="*", help="the keys (default: all)")
+    return show(paths_of(options), overrides=_overrides(options), is_json=options.json)
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, tuple[str, Any]]:
-    """What options of the command line set in place of the files: option and value, by key."""
+    """What the command line sets in place of the files: option and value, by key."""
     overrides: dict[str, tuple[str, Any]] = {}
     if options.log_level:
         overrides["DaemonLogLevel"] = ("--log-level", options.log_level)
     if options.skipverify:
         overrides["SkipVerify"] = ("--skipverify", True)
     return overrides
+
+
+def _explain(options: argparse.Namespace) -> ExitCode:
+    from .commands import explain
+
+    return explain(options.keys)
+
+
+_JSON = Argument("--json", action="store_true", help="print JSON, for programs")
+
+COMMANDS = (
+    Command("check", "report all errors and warnings in mender.conf, in both files at once", _check, (_JSON,)),
+    Command("show", "print the merged configuration and the origin of each value; secrets are masked", _show, (_JSON,)),
+    Command(
+        "explain",
+        "print what keys of mender.conf mean: value, unit, default, example",
+        _explain,
+        (Argument("keys", metavar="KEY", nargs="*", help="the keys (default: all)"),),
+    ),
+)

@@ -17,7 +17,7 @@ from mender_client.system.files import LockFile
 
 from .existing_device import ExistingDevice, content
 
-IDENTITY_FORMATS = {"archived": "list", "mender": "plain"}
+IDENTITY_FORMATS = {"python": "list", "mender": "plain"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def look(origin: str, device: ExistingDevice, *, is_name_given: bool) -> Migrati
     """See what is there to be taken over.
 
     Args:
-        origin: ``archived`` or ``mender``.
+        origin: ``python`` or ``mender``.
         device: the device of the other client.
         is_name_given: the artifact name is known; what a database says is not asked for.
 

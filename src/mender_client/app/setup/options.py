@@ -1,4 +1,4 @@
-"""The command line of ``setup``. Names of options are those of the field's client, where it has them."""
+"""The command line of ``setup``. Options have the names that other Mender clients use, where those have them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mender_client.commandline import Argument, OneOf
 from mender_client.errors import MenderError
 
 from .setup_options import SetupOptions
@@ -21,41 +22,6 @@ _DEMO = {"update_poll": 5, "inventory_poll": 30, "retry_poll": 5}
 _MOST_TOKEN_BYTES = 65536
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options to ``setup``."""
-    add = parser.add_argument
-    add("--yes", action="store_true", help="ask nothing and write; needed when standard input is no terminal")
-    add("--server-url", metavar="URL", help="address of the server")
-    add("--server-cert", metavar="FILE", help="certificates (PEM) to trust; copied below --root when not there yet")
-    token = parser.add_mutually_exclusive_group()
-    token.add_argument(
-        "--tenant-token", metavar="TOKEN", help="the organisation's token; other users can see it in the process list"
-    )
-    token.add_argument(
-        "--tenant-token-file", metavar="FILE", help="read it from the first line of a file; - reads standard input"
-    )
-    add("--device-type", metavar="TYPE", type=_line, help="for which Artifacts are made")
-    add("--artifact-name", metavar="NAME", type=_line, help="what is installed (default: as it is, else unknown)")
-    add("--update-poll", metavar="SECONDS", type=int, help="time between two questions for a deployment")
-    add("--inventory-poll", metavar="SECONDS", type=int, help="time between two inventories")
-    add("--retry-poll", metavar="SECONDS", type=int, help="the longest wait after a failure")
-    add("--demo", action="store_true", help="short intervals, for a first try: {update_poll}, {inventory_poll} and "
-        "{retry_poll} seconds".format(**_DEMO))  # fmt: skip
-    add("--install-scripts", action="store_true", help="install the identity and inventory scripts")
-    add(
-        "--identity", metavar="KEY=VALUE", type=_pair, action="append", default=[],
-        help="have the identity script print this; may be repeated",
-    )  # fmt: skip
-    add("--rootfs-part-a", metavar="DEVICE", type=_line, help="one root file system partition, for the sub-updater")
-    add("--rootfs-part-b", metavar="DEVICE", type=_line, help="the other one")
-    add("--install-sub-updater", action="store_true", help="install the sub-updater for two partitions (A/B)")
-    add("--install-unit", action="store_true", help="install the systemd unit, and that of the sub-updater with it")
-    add(
-        "--from", dest="origin", choices=("archived", "mender"),
-        help="take over a device of the archived Python client, or of the Go or C++ client",
-    )  # fmt: skip
-
-
 def _line(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise argparse.ArgumentTypeError("must be one line of text")
@@ -67,6 +33,49 @@ def _pair(text: str) -> str:
     if not key.strip() or not separator or not text.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return text
+
+
+ARGUMENTS = (
+    Argument("--yes", action="store_true", help="write without asking; required when standard input is no terminal"),
+    Argument("--server-url", metavar="URL", help="address of the server"),
+    Argument("--server-cert", metavar="FILE", help="certificates (PEM) to trust; copied below --root if not there yet"),
+    OneOf(
+        Argument("--tenant-token", metavar="TOKEN", help="the organisation's token; other users can see it with ps"),
+        Argument(
+            "--tenant-token-file", metavar="FILE", help="read it from the first line of a file; - reads standard input"
+        ),
+    ),
+    Argument("--device-type", metavar="TYPE", type=_line, help="the device type, which Artifacts must be made for"),
+    Argument("--artifact-name", metavar="NAME", type=_line, help="what is installed (default: unchanged, or unknown)"),
+    Argument("--update-poll", metavar="SECONDS", type=int, help="time between two update polls"),
+    Argument("--inventory-poll", metavar="SECONDS", type=int, help="time between two inventory updates"),
+    Argument("--retry-poll", metavar="SECONDS", type=int, help="the longest wait after a failure"),
+    Argument(
+        "--demo",
+        action="store_true",
+        help=f"short intervals for a first try: {', '.join(map(str, _DEMO.values()))} seconds",
+    ),
+    Argument("--install-scripts", action="store_true", help="install the identity and inventory scripts"),
+    Argument(
+        "--identity",
+        metavar="KEY=VALUE",
+        type=_pair,
+        action="append",
+        default=[],
+        help="make the identity script print this; may be repeated",
+    ),
+    Argument(
+        "--rootfs-part-a", metavar="DEVICE", type=_line, help="one root file system partition, for the sub-updater"
+    ),
+    Argument("--rootfs-part-b", metavar="DEVICE", type=_line, help="the other one"),
+    Argument("--install-sub-updater", action="store_true", help="install the sub-updater for two partitions (A/B)"),
+    Argument("--install-unit", action="store_true", help="install the systemd units of the client and the sub-updater"),
+    Argument(
+        "--migrate-from",
+        choices=("python", "mender"),
+        help="migrate a device from the archived Python client, or from the Go or C++ client",
+    ),
+)
 
 
 def setup_options_of(options: argparse.Namespace) -> SetupOptions:
@@ -94,7 +103,7 @@ def setup_options_of(options: argparse.Namespace) -> SetupOptions:
         is_scripts_wanted=options.install_scripts,
         is_sub_updater_wanted=options.install_sub_updater,
         is_unit_wanted=options.install_unit,
-        origin=options.origin,
+        origin=options.migrate_from,
     )
 
 

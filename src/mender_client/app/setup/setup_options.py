@@ -26,7 +26,7 @@ class SetupOptions:
         is_scripts_wanted: install the identity and inventory scripts.
         is_sub_updater_wanted: install the A/B sub-updater.
         is_unit_wanted: install the systemd units.
-        origin: whose device is taken over, ``archived`` or ``mender``.
+        origin: whose device is taken over, ``python`` or ``mender``.
     """
 
     settings: dict[str, Any]

@@ -1,0 +1,158 @@
+"""How the programs declare their commands: as data, from which parsers, manual pages, completions and pages are made.
+
+A program is a tree of ``Command`` values. Each names its arguments and the function that runs it; that function
+imports the implementation, so that a command loads only what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from mender_client.errors import Diagnostic
+
+USAGE_EXIT_CODE = 64
+COMMON = "common options"
+
+
+class Argument:
+    """An option, or a positional argument.
+
+    Args:
+        names: the option's names, or the one name of a positional argument.
+        settings: as for ``argparse.ArgumentParser.add_argument``.
+    """
+
+    def __init__(self, *names: str, **settings: Any) -> None:
+        self.names = names
+        self.settings = settings
+
+
+class OneOf:
+    """Options that exclude each other.
+
+    Args:
+        arguments: the options.
+        is_required: whether one of them must be given.
+    """
+
+    def __init__(self, *arguments: Argument, is_required: bool = False) -> None:
+        self.arguments = arguments
+        self.is_required = is_required
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command.
+
+    Attributes:
+        name: as it is typed.
+        help: what it does, lower-case and without a full stop.
+        run: runs it; None for a command that only has commands of its own.
+        parts: its arguments and its own commands, or a function that imports them.
+        defaults: values of arguments that it does not have but its implementation reads.
+    """
+
+    name: str
+    help: str
+    run: Callable[..., Any] | None = None
+    parts: Sequence[Part] | Callable[[], Sequence[Part]] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+Part = Argument | OneOf | Command
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program.
+
+    Attributes:
+        name: as it is called.
+        description: what it is for.
+        commands: its commands, in the order of the help.
+        common: options that every command takes, before and after its name.
+        epilog: ends the help of each command.
+        example: ends the help of the program, before the epilog.
+        version: printed by ``--version``; empty for a program without that option.
+    """
+
+    name: str
+    description: str
+    commands: Sequence[Command]
+    common: Sequence[Argument]
+    epilog: str
+    example: str = ""
+    version: str = ""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        problem = Diagnostic("USE02", message, f"see '{self.prog} --help'")
+        self.exit(USAGE_EXIT_CODE, f"{self.prog}: {problem}\n")
+
+
+def build_parser(program: Program, words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The parser of a program.
+
+    Args:
+        program: what it declares.
+        words: what is to be parsed; what it can't need is left out. None leaves nothing out.
+    """
+    parser = _Parser(
+        prog=program.name,
+        description=program.description,
+        epilog="\n\n".join(filter(None, (program.example, program.epilog))),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_common_options(program.common, is_default=True)],
+    )
+    if program.version:
+        parser.add_argument("--version", action="version", version=f"{program.name} {program.version}")
+    _add_parts(parser, program.commands, program, words)
+    return parser
+
+
+def _common_options(arguments: Sequence[Argument], *, is_default: bool) -> _Parser:
+    """The options of every command; after its name, one that is not given leaves alone what stood before it."""
+    options = _Parser(add_help=False)
+    group = options.add_argument_group(COMMON)
+    for argument in arguments:
+        settings = argument.settings if is_default else {**argument.settings, "default": argparse.SUPPRESS}
+        group.add_argument(*argument.names, **settings)
+    return options
+
+
+def _add_parts(
+    parser: argparse.ArgumentParser, parts: Sequence[Part], program: Program, words: Sequence[str] | None
+) -> None:
+    commands = [part for part in parts if isinstance(part, Command)]
+    for part in parts:
+        if isinstance(part, Argument):
+            parser.add_argument(*part.names, **part.settings)
+        elif isinstance(part, OneOf):
+            group = parser.add_mutually_exclusive_group(required=part.is_required)
+            for argument in part.arguments:
+                group.add_argument(*argument.names, **argument.settings)
+    if commands:
+        below = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+        for command in commands:
+            if words is not None and command.name not in words:
+                below.add_parser(command.name, help=command.help)
+            else:
+                _add_command(below, command, program, words)
+
+
+def _add_command(below: Any, command: Command, program: Program, words: Sequence[str] | None) -> None:
+    parser: argparse.ArgumentParser = below.add_parser(
+        command.name,
+        help=command.help,
+        description=f"{command.help[:1].upper()}{command.help[1:]}.",
+        epilog=program.epilog,
+        parents=[_common_options(program.common, is_default=False)],
+    )
+    parser.set_defaults(run=command.run, **command.defaults)
+    _add_parts(parser, command.parts() if callable(command.parts) else command.parts, program, words)
