@@ -36,7 +36,8 @@ def main() -> None:
     def begun(record: Record) -> Record:
         return record.begun(deployment, provides, NextForm.V1_POST, now="")
 
-    journal.update(begun)
+    update = journal.update(begun).update
+    assert update is not None
     downloader = Downloader(
         tracker=StatusTracker(clock),
         transport=HttpTransport(tls=TlsSettings(ca_file=Path(ca) if ca else None), user_agent="bench"),
@@ -48,7 +49,7 @@ def main() -> None:
         new_digest=choose_digest(),
     )
     start = time.monotonic()
-    downloader.fetch(deployment, provides, lambda: Link(url))
+    downloader.fetch(update, lambda: Link(url))
     wall = time.monotonic() - start
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(

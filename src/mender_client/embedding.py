@@ -20,7 +20,7 @@ from mender_client.client.deployments import Offer
 from mender_client.core.keyvalue import KeyValues
 from mender_client.core.machine import Event
 from mender_client.core.model import Deployment, Identity, Provides
-from mender_client.errors import BusyError, Interrupted, MenderError
+from mender_client.errors import BusyError, Diagnostic, Interrupted, MenderError
 from mender_client.installers.callback import CallbackInstaller, InstallFunction
 from mender_client.system.files import DaemonLock, make_directory
 from mender_client.system.marker_file import MarkerFile
@@ -51,7 +51,7 @@ class DeviceDescription:
 
 
 class _Described:
-    """A description as the workflow asks for it; see ``core.ports.Device``."""
+    """A description as the workflow asks for it; see ``core.ports.DeviceData``."""
 
     def __init__(self, description: DeviceDescription) -> None:
         self._description = description
@@ -121,9 +121,11 @@ class Client:
                 paths,
                 key=key,
                 device=_Described(device),
-                installer=lambda lock: CallbackInstaller(
+                installer=lambda lock, outcomes: CallbackInstaller(
                     install or _keep,
-                    concluded=self._conclude,
+                    conclude=lambda deployment_id, is_installed: outcomes.conclude(
+                        deployment_id, Event.SUCCESS if is_installed else Event.FAILURE
+                    ),
                     lock=lock,
                     trace=MarkerFile(paths.data / "install.trace"),
                 ),
@@ -175,11 +177,12 @@ class Client:
             MenderError: the server can't be asked.
         """
         self._world.engine.resume()
-        waiting = self._world.installer.current_deployment()
+        waiting = self._world.lock.read()
         if waiting is not None:
-            raise BusyError(f"cannot ask for a deployment: {waiting} waits for its report")
+            text = f"cannot ask for a deployment: {waiting or 'another one'} waits for its report"
+            raise BusyError("API01", text, remedy="call report() first")
         self._world.outbox.flush()
-        self._offer = self._world.engine.next_offer()
+        self._offer = self._world.engine.ask()
         return None if self._offer is None else self._offer.deployment
 
     def download(self) -> Path | None:
@@ -196,7 +199,8 @@ class Client:
         if self._offer is None or self._install is not None:
             raise ValueError("download() follows a check() that found a deployment, in a client without install")
         offer, self._offer = self._offer, None
-        return self._artifact if self._world.engine.carry_out(offer) else None
+        engine = self._world.engine
+        return self._artifact if engine.begin(offer) and engine.run() is not None else None
 
     def report(self, *, success: bool, reason: str = "") -> None:
         """Say how the installation of the deployment under way has ended.
@@ -211,22 +215,16 @@ class Client:
             ValueError: nothing waits for a report.
             StorageError: it can't be written down.
         """
-        deployment_id = self._world.installer.current_deployment()
+        deployment_id = self._world.lock.read()
         if not deployment_id:
             raise ValueError("report() is for a deployment that was downloaded and waits")
-        if reason and not success:
-            self._world.log.begin(deployment_id)
-            _logger.error("deployment %s failed: %s", deployment_id, reason)
-            self._world.log.end()
-        self._conclude(deployment_id, success)
-        self._world.installer.release()
-        self._world.engine.tidy()
+        self._world.outcomes.report(deployment_id, is_success=success, reporter="the program", reason=reason)
+        self._world.outcomes.free(deployment_id)
         try:
             self._world.outbox.flush()
-        except Interrupted:
-            raise
         except MenderError as error:
-            _logger.warning("%s; the outcome is kept and sent later", error)
+            text = f"{error.text}; the outcome is stored and sent later"
+            _logger.warning("%s", Diagnostic("API02", text, remedy=error.remedy))
 
     # -- by itself ----------------------------------------------------------------------------------------------
 
@@ -266,11 +264,6 @@ class Client:
         """End ``run``, breaking off whatever it is doing; may be called from any thread and from signal handlers."""
         self._world.clock.stop()
         self._world.transport.stop()
-
-    def _conclude(self, deployment_id: str, is_success: bool) -> None:
-        event = Event.SUCCESS if is_success else Event.FAILURE
-        now = self._world.clock.now().isoformat(timespec="seconds")
-        self._world.journal.update(lambda record: record.concluded(deployment_id, event, now=now))
 
 
 def _keep(artifact: Path, deployment: Deployment) -> None:

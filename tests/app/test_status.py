@@ -19,15 +19,13 @@ from mender_client.app.history import show_history
 from mender_client.app.paths import Paths
 from mender_client.app.status import follow_status, look, render
 from mender_client.core.client_status import (
-    EXPLANATIONS,
-    HANDED_OVER,
     STOPPED,
     WAITING,
     Authorisation,
     ClientStatus,
     Download,
 )
-from mender_client.core.machine import ENDS, Event, State
+from mender_client.core.machine import EXPLANATIONS, Event, State
 from mender_client.core.model import Deployment, Link, Provides, Status
 from mender_client.core.record import Outcome, Record
 from mender_client.core.wire import NextForm
@@ -87,7 +85,7 @@ def test_idle_daemon(paths: Paths) -> None:
 def test_download_of_a_dead_daemon(paths: Paths) -> None:
     """After the daemon has died, status says what was under way, since when, and what it takes to go on."""
     begun(paths)
-    assert f"being fetched and verified; goes on when the daemon runs, since {SINCE}" in text(paths)
+    assert f"being downloaded and verified; goes on when the daemon runs, since {SINCE}" in text(paths)
     assert "release-2 (deployment dep-1), downloading" in text(paths)
 
 
@@ -139,7 +137,7 @@ def test_lock_without_an_id(paths: Paths) -> None:
 
 def test_states_have_explanations(paths: Paths) -> None:
     """Every state in which an update can be is explained."""
-    assert set(State) - ENDS == set(EXPLANATIONS)
+    assert set(State) == set(EXPLANATIONS)
 
 
 def test_odd_names_in_the_journal(paths: Paths) -> None:
@@ -206,7 +204,7 @@ def test_waiting_for_acceptance(paths: Paths) -> None:
     leave(paths, SITUATION.judged(Authorisation.WAITING, AT).does(WAITING, AT))
     with running(paths):
         said = text(paths)
-    assert "waiting until somebody accepts this device on https://mender.example.com" in said
+    assert "pending acceptance on https://mender.example.com" in said
     assert "authorisation  waiting for acceptance; the server does not say whether it is still to come" in said
 
 
@@ -220,7 +218,9 @@ def test_dead_daemon(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize(
-    ("doing", "words"), [(STOPPED, "stopped"), (HANDED_OVER, "handed an update over")], ids=["stopped", "handed over"]
+    ("doing", "words"),
+    [(STOPPED, "stopped"), ("installing", "started the sub-updater")],
+    ids=["stopped", "handed over"],
 )
 def test_daemon_that_ended(paths: Paths, doing: str, words: str) -> None:
     """A daemon that ended as it should is not called dead."""
@@ -280,8 +280,10 @@ def test_no_history(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
 def test_history(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     """The history tells how each deployment ended, when it began, how long it took, what came and what was resumed."""
     begun(paths)
-    JsonJournal(paths.journal).update(lambda record: record.fetched("dep-1", received=5 << 20, kept=1 << 20))
-    JsonJournal(paths.journal).update(lambda record: record.concluded("dep-1", Event.FAULT, now=AT))
+    cost = {"received": 5 << 20, "kept": 1 << 20}
+    JsonJournal(paths.journal).update(
+        lambda record: record.concluded("dep-1", Event.FAULT, now=AT, note=lambda update: update.fetched(**cost))
+    )
     JsonJournal(paths.journal).update(lambda record: record.concluded("dep-0", Event.SUCCESS, now=AT))
     show_history(paths, is_json=False)
     first, second = capsys.readouterr().out.splitlines()

@@ -11,9 +11,12 @@ from world import Stage, World
 
 from .acting import client_of, started
 
-ANNOUNCED = "waiting until this device's clock is set; no certificate is believed before"
-SET = "this device's clock was set; asking the server again"
-OVER = "the certificates are in date again; the wait for the clock is over"
+ANNOUNCED = (
+    "waiting until this device's clock is set; no certificate is accepted before; set the clock, for instance by NTP "
+    "[AUT05]"
+)
+SET = "the clock was set; asking the server again"
+OVER = "certificates are valid again; no longer waiting for the clock"
 
 
 def doubting(world: World, kind: str) -> None:

@@ -83,7 +83,7 @@ def test_change_is_told_before_the_server_is_asked(world: World, caplog: pytest.
     run_for(world, 1)
     assert 1 == said[0]
     assert "the identity script prints something else" in warnings(caplog)[0]
-    assert world.journal.load().identity_change == warnings(caplog)[0]
+    assert f"{world.journal.load().identity_change} [AUT04]" == warnings(caplog)[0]
 
 
 def test_told_once(caplog: pytest.LogCaptureFixture) -> None:

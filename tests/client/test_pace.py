@@ -54,7 +54,7 @@ def test_floor_breaks_a_slow_transfer_off() -> None:
     clock.time += 9
     pace.received(10)
     clock.time += 1
-    with pytest.raises(NetworkError, match=r"too slow: 2 bytes per second over 10 s, and the least is 100"):
+    with pytest.raises(NetworkError, match=r"too slow: 2 bytes per second over 10 s, and DownloadMinimumRate is 100"):
         pace.received(10)
 
 

@@ -81,7 +81,7 @@ def test_waiting_for_acceptance(stage: Stage, caplog: pytest.LogCaptureFixture) 
     started(world)
     run_for(world, 2 * HOUR)
     assert {"auth"} == set(kinds_since(world, 0))
-    assert 1 == caplog.text.count("has not accepted this device")
+    assert 1 == caplog.text.count("pending acceptance")
     world.server.state.devices.accept(world.server.device.id)
     run_for(world, 400)
     assert {"auth", "inventory", "next v2", "next"} == set(kinds_since(world, 0))
@@ -238,9 +238,9 @@ def test_poll_on_request(stage: Stage) -> None:
 
 
 def test_conflict(stage: Stage) -> None:
-    """After a 409 to a poll the deployment under way is over on this device, and the client polls on."""
+    """After a 409 to the request for a fresh link the deployment is over on this device, and the client polls on."""
     world = with_deployment(World(stage))
-    world.transport.rules.append(at("status downloading", Answer(500), 1))
+    world.transport.rules += [at("status downloading", Answer(500), 1), at("download", Answer(403), 1)]
     client_of(world).request_poll()
     client_of(world).step()
     assert world.journal.load().update is not None
@@ -248,7 +248,7 @@ def test_conflict(stage: Stage) -> None:
     world.server.on_device.poll = Poll("what-this-device-never-said", "board")
     before = len(world.transport.requests)
     run_for(world, 120)
-    assert ["status downloading", "next", "next"] == kinds_since(world, before)
+    assert ["status downloading", "status downloading", "download", "next", "next"] == kinds_since(world, before)
     assert (None, (), "failure") == (
         world.journal.load().update,
         world.journal.load().outbox,

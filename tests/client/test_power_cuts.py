@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mender_client.client.agent import LOCK_CHECK_SECONDS
+from mender_client.client.handover import LOCK_CHECK_SECONDS
 from mender_client.core.record import MAXIMUM_WRITES
 from world import Blow, Kind, Stage
 

@@ -8,7 +8,7 @@ import pytest
 
 from mender_client.client.status_tracker import StatusTracker
 from mender_client.client.stream import Progress
-from mender_client.core.client_status import HANDED_OVER, WAITING, Authorisation, ClientStatus, Download
+from mender_client.core.client_status import WAITING, Authorisation, ClientStatus, Download
 from world import NEW, Options, Stage, World
 from world.clock import WorldClock
 
@@ -110,7 +110,7 @@ def test_update(stage: Stage) -> None:
     client_of(world).request_poll()
     client_of(world).step()
     doings = list(dict.fromkeys(one.doing for one in onlooker.told if one.deployment_id))
-    assert ["downloading", "verified", "handing-over", HANDED_OVER] == doings
+    assert ["downloading", "verified", "handing-over", "installing"] == doings
     size = len(stage.content(NEW))
     assert (size, 0) == (onlooker.last.counts.bytes_fetched, onlooker.last.counts.bytes_resumed)
     assert Download(size, size, 0, 0) == onlooker.last.download

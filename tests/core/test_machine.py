@@ -8,76 +8,106 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, Event, InstallerState, State, advance
+from mender_client.core.machine import (
+    ENDS,
+    EXPLANATIONS,
+    IRREVOCABLE,
+    RESUME,
+    TRANSITIONS,
+    Event,
+    Flow,
+    InstallerState,
+    State,
+    advance,
+)
 
-UNDER_WAY = [state for state in State if state not in ENDS]
+CASES = [(flow, state) for flow in Flow for state in TRANSITIONS[flow]]
+UNDER_WAY = [(flow, state) for flow, state in CASES if state not in ENDS]
 
 
 def test_tables_are_total() -> None:
-    """Every state has its transitions, and every state that is no end says where a restart goes on by every sight."""
-    assert set(State) == set(TRANSITIONS)
-    assert set(UNDER_WAY) == set(RESUME)
-    assert all(set(InstallerState) == set(RESUME[state]) for state in UNDER_WAY)
+    """Every flow has its transitions, and every state that is no end says where to resume, whatever is to be seen."""
+    assert set(Flow) == set(TRANSITIONS) == set(RESUME) == set(IRREVOCABLE)
+    assert set(State) == set(EXPLANATIONS) == {state for _, state in CASES}
+    assert set(UNDER_WAY) == {(flow, state) for flow in Flow for state in RESUME[flow]}
+    assert all(set(InstallerState) == set(RESUME[flow][state]) for flow, state in UNDER_WAY)
 
 
 def test_ends_are_ends() -> None:
     """Nothing leads out of an end, and nothing resumes in one."""
-    assert all(not TRANSITIONS[state] for state in ENDS)
-    assert not {state for sights in RESUME.values() for state in sights.values()} & ENDS
+    assert all(not TRANSITIONS[flow][state] for flow, state in CASES if state in ENDS)
+    assert not {state for flow in Flow for sights in RESUME[flow].values() for state in sights.values()} & ENDS
 
 
-@pytest.mark.parametrize("state", UNDER_WAY)
-def test_every_road_ends(state: State) -> None:
-    """From every state an end can be reached, and a fault always leads to failure."""
-    reached, new = {state}, {state}
+def after(flow: Flow, state: State) -> set[State]:
+    """The states that can follow a state."""
+    return {*TRANSITIONS[flow][state].values(), *RESUME[flow].get(state, {}).values()}
+
+
+def reachable(flow: Flow, state: State) -> set[State]:
+    """The states that can follow it, sooner or later."""
+    reached, new = set[State](), {state}
     while new:
-        new = {after for one in new for after in TRANSITIONS[one].values()} - reached
+        new = {one for known in new for one in after(flow, known)} - reached
         reached |= new
-    assert reached & ENDS
-    assert State.FAILED is advance(state, Event.FAULT)
+    return reached
 
 
-def test_no_way_back() -> None:
+@pytest.mark.parametrize(("flow", "state"), UNDER_WAY)
+def test_every_road_ends(flow: Flow, state: State) -> None:
+    """From every state an end can be reached, and a fault always leads to failure."""
+    assert reachable(flow, state) & ENDS
+    assert State.FAILED is advance(flow, state, Event.FAULT)
+
+
+@pytest.mark.parametrize("flow", list(Flow))
+def test_every_loop_is_bounded(flow: Flow) -> None:
+    """The loop guard bounds every loop: the states that it leaves alone are in none, but for staying where they are."""
+    for state in IRREVOCABLE[flow]:
+        assert state not in {one for other in after(flow, state) - {state} for one in reachable(flow, other)}
+
+
+@pytest.mark.parametrize("flow", list(Flow))
+def test_no_way_back(flow: Flow) -> None:
     """No transition leads back: only a restart may begin again."""
-    order = list(State)
+    order = list(TRANSITIONS[flow])
     assert all(
-        order.index(after) > order.index(state) for state, events in TRANSITIONS.items() for after in events.values()
+        order.index(after) > order.index(state)
+        for state, events in TRANSITIONS[flow].items()
+        for after in events.values()
     )
 
 
-@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize(("flow", "state"), CASES)
 @pytest.mark.parametrize("event", list(Event))
-def test_unexpected_events_are_loud(state: State, event: Event) -> None:
-    """An event that a state does not expect is a fault of ours, and says so."""
-    if event in TRANSITIONS[state]:
-        assert TRANSITIONS[state][event] is advance(state, event)
+def test_unexpected_events_are_loud(flow: Flow, state: State, event: Event) -> None:
+    """An event that a state does not expect is a bug, and says so."""
+    if event in TRANSITIONS[flow][state]:
+        assert TRANSITIONS[flow][state][event] is advance(flow, state, event)
     else:
         with pytest.raises(ValueError, match=f"an update that is {state.value} does not expect: {event.value}"):
-            advance(state, event)
+            advance(flow, state, event)
+
+
+HANDOVER = TRANSITIONS[Flow.HANDOVER]
 
 
 @pytest.mark.parametrize("sight", [sight for sight in InstallerState if sight is not InstallerState.NOT_BEGUN])
-def test_nothing_begins_again_behind_the_hand_over(sight: InstallerState) -> None:
-    """Where a trace says that a sub-updater may have begun, no restart leads back to where it would begin anew."""
+def test_nothing_begins_again_after_the_hand_over(sight: InstallerState) -> None:
+    """Where a trace says that a sub-updater may have begun, no restart leads back to where it would begin again."""
     for state in (State.HANDING_OVER, State.INSTALLING, State.RECONCILING):
-        assert RESUME[state][sight] in (State.INSTALLING, State.RECONCILING)
+        assert RESUME[Flow.HANDOVER][state][sight] in (State.INSTALLING, State.RECONCILING)
+
+
+def ways_to(state: State) -> list[tuple[State, Event]]:
+    """What leads to a state."""
+    return [(one, event) for one, events in HANDOVER.items() for event, after in events.items() if after is state]
 
 
 def test_only_what_is_wanted_is_handed_over() -> None:
-    """The only way to the hand-over leads through the proof and the server's word."""
-    ways = [
-        (state, event)
-        for state, events in TRANSITIONS.items()
-        for event, after in events.items()
-        if after is State.HANDING_OVER
-    ]
-    assert [(State.VERIFIED, Event.CONFIRMED)] == ways
-    assert [(State.DOWNLOADING, Event.FETCHED)] == [
-        (state, event)
-        for state, events in TRANSITIONS.items()
-        for event, after in events.items()
-        if after is State.VERIFIED
-    ]
+    """The only way to the hand-over leads through the verification and the server's consent."""
+    assert [(State.VERIFIED, Event.CONFIRMED)] == ways_to(State.HANDING_OVER)
+    assert [(State.DOWNLOADING, Event.FETCHED)] == ways_to(State.VERIFIED)
 
 
 def test_the_page_of_the_states_is_fresh() -> None:

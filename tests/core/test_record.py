@@ -16,6 +16,7 @@ from mender_client.core.record import (
     MessageKind,
     ProcessRef,
     Record,
+    Unread,
     Update,
 )
 from mender_client.core.resume import RemoteObject
@@ -70,13 +71,15 @@ def test_promised() -> None:
     """The promise of the deployment under way is kept, that of another is nobody's."""
     known = BEGUN.described(ID, RemoteObject(10, "e"))
     assert RemoteObject(10, "e") == update_in(known).remote_object
-    assert known is known.described(ID, RemoteObject(10, "e"))
+    assert known == known.described(ID, RemoteObject(10, "e"))
     assert known is known.described("another", RemoteObject(11, "f"))
 
 
 def test_moved() -> None:
     """An event moves the update on, and its sub-updater is noted."""
-    moved = in_state(State.HANDING_OVER).moved(ID, Event.STARTED, now="t2", process=HANDS)
+    moved = in_state(State.HANDING_OVER).moved(
+        ID, Event.STARTED, now="t2", note=lambda update: replace(update, process=HANDS)
+    )
     assert (State.INSTALLING, HANDS, "t2", 1) == (
         update_in(moved).state,
         update_in(moved).process,
@@ -116,6 +119,25 @@ def test_loop() -> None:
     assert 1 == update_in(record.resumed(State.DOWNLOADING, bytes_on_disk=1, now="")).writes
 
 
+@pytest.mark.parametrize(
+    ("state", "event"), [(State.DOWNLOADING, Event.FETCHED), (State.VERIFIED, Event.CONFIRMED)], ids=["verify", "start"]
+)
+def test_loop_in_any_state(state: State, event: Event) -> None:
+    """The guard stands where states are written, so that no state can be entered for ever."""
+    record = in_state(state)
+    looped = replace(record, update=replace(update_in(record), writes=MAXIMUM_WRITES))
+    with pytest.raises(LoopError, match=f"changed {MAXIMUM_WRITES} times"):
+        looped.moved(ID, event, now="")
+
+
+def test_what_has_begun_to_install_is_no_loop() -> None:
+    """An update whose sub-updater has been started is not ended, however often its state has changed before."""
+    record = in_state(State.HANDING_OVER)
+    late = replace(record, update=replace(update_in(record), writes=MAXIMUM_WRITES + 3))
+    assert State.INSTALLING is update_in(late.moved(ID, Event.STARTED, now="")).state
+    assert State.RECONCILING is update_in(late.resumed(State.RECONCILING, bytes_on_disk=0, now="")).state
+
+
 def test_starts_without_a_try_are_no_loop() -> None:
     """A device that is switched on again and again where no server can be reached has not tried, and goes on."""
     record = tried(BEGUN)
@@ -130,7 +152,7 @@ def test_what_an_attempt_left_unsaid_is_said_by_the_next() -> None:
     assert () == record.outbox
 
 
-def test_the_first_word_counts() -> None:
+def test_the_first_report_is_final() -> None:
     """Once an outcome is known no other one takes its place, whoever comes with it, and nothing more is sent."""
     known = (
         BEGUN.moved(ID, Event.FETCHED, now="").moved(ID, Event.CONFIRMED, now="").concluded(ID, Event.SUCCESS, now="")
@@ -177,6 +199,26 @@ def test_concluded_by_somebody_else() -> None:
     outcome = record.outcome_of("another")
     assert outcome is not None
     assert "" == outcome.artifact_name
+
+
+def test_update_that_cannot_be_read() -> None:
+    """The update of another version ends by its deployment's id; what else that version wrote stays."""
+    unread = Unread({"deployment_id": ID, "state": "cleanup", "artifact_name": "release-2"}, ("a song",))
+    record = Record(unread=unread).concluded(ID, Event.FAULT, now="t9")
+    assert ((LOG, FAILURE), Unread(outbox=("a song",))) == (record.outbox, record.unread)
+    assert ["release-2"] == [one.artifact_name for one in record.outcomes]
+
+
+def test_update_that_cannot_be_read_and_whose_outcome_is_known() -> None:
+    """An outcome that another version has stored already stands; only the update goes."""
+    known = Record().concluded(ID, Event.SUCCESS, now="t1")
+    record = replace(known, unread=Unread({"deployment_id": ID, "state": "cleanup"}))
+    assert known == record.concluded(ID, Event.FAULT, now="t9")
+
+
+def test_new_update_in_place_of_one_that_cannot_be_read() -> None:
+    """An update that names no deployment goes when another one begins."""
+    assert BEGUN == Record(unread=Unread({"state": "x"})).begun(DEPLOYMENT, PROVIDES, NextForm.V1_POST, now="t0")
 
 
 def test_outcomes_are_bounded() -> None:

@@ -1,8 +1,9 @@
-"""The record as a JSON document: whole, or refused; kind to other versions."""
+"""The record as a JSON document, kind to what other versions write."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mender_client.core.accepted_identity import AcceptedIdentity, NewKey
-from mender_client.core.machine import ENDS, Event, State
-from mender_client.core.model import Provides, Status
+from mender_client.core.machine import ENDS, Event, Flow, State
+from mender_client.core.model import Link, Provides, Status
 from mender_client.core.record import Message, MessageKind, Outcome, ProcessRef, Record, Update
 from mender_client.core.resume import RemoteObject
 from mender_client.core.state_document import SCHEMA, decode_record, encode_record
@@ -78,6 +79,9 @@ RECORDS = st.builds(
         TEXT,
         st.builds(Provides, TEXT, TEXT, st.dictionaries(TEXT, TEXT, max_size=3)),
         st.sampled_from(NextForm),
+        st.sampled_from(Flow),
+        st.lists(TEXT, max_size=2).map(tuple),
+        st.just(Link("")) | st.builds(Link, st.just("https://storage.invalid/x?secret"), TEXT),
         st.builds(RemoteObject, st.none() | st.integers(0), st.none() | TEXT),
         st.integers(0),
         st.integers(0),
@@ -110,41 +114,157 @@ def test_unknown_fields() -> None:
     assert newer == json.loads(json.dumps(encode_record(decode_record(newer))))
 
 
+@pytest.mark.parametrize("foreign", [None, [], "text", 7])
+def test_no_object(foreign: object) -> None:
+    """Only what is no JSON object at all is refused."""
+    with pytest.raises(ValueError, match="no JSON object"):
+        decode_record(foreign)
+
+
+def is_kept(changed: Mapping[str, Any]) -> bool:
+    """Whether everything in a document is written back, but for the number of the schema."""
+    return bool({**changed, "schema": SCHEMA} == json.loads(json.dumps(encode_record(decode_record(changed)))))
+
+
 @pytest.mark.parametrize(
-    "damaged",
+    "update",
     [
-        None,
+        *(update_document(state=state.value)["update"] for state in ENDS),
+        update_document(state="unheard-of")["update"],
+        update_document(flow="modules")["update"],
+        update_document(flow=None)["update"],
+        update_document(form="v9")["update"],
+        update_document(promise=None)["update"],
+        update_document(promise={"total": -1})["update"],
+        update_document(promise={"total": 1, "etag": 5})["update"],
+        update_document(provides={"device_type": "b", "artifact_name": "a", "others": {"k": 1}})["update"],
+        update_document(seen_bytes=True)["update"],
+        update_document(writes="4")["update"],
+        update_document(hands={"pid": 1})["update"],
+        update_document(device_types=[1])["update"],
+        update_document(deployment_id=None)["update"],
+        update_document(deployment_id="../d")["update"],
         [],
-        "text",
         {},
-        document(schema=SCHEMA + 1),
-        document(schema=None),
-        document(outbox=None),
-        document(outbox=["text"]),
-        document(outbox=[{}]),
-        document(outbox=[{"deployment_id": "d", "kind": "status", "status": "unheard-of"}]),
-        document(outbox=[{"deployment_id": "d", "kind": "song"}]),
-        document(outcomes=[{"deployment_id": "d", "status": "installing", "at": "", "artifact_name": ""}]),
-        document(outcomes=[{"deployment_id": "d", "status": "success", "at": "", "artifact_name": 3}]),
-        document(update=[]),
-        document(update={}),
-        *(update_document(state=state.value) for state in ENDS),
-        update_document(state="unheard-of"),
-        update_document(form="v9"),
-        update_document(promise=None),
-        update_document(promise={"total": -1}),
-        update_document(promise={"total": 1, "etag": 5}),
-        update_document(provides={"device_type": "b", "artifact_name": "a", "others": {"k": 1}}),
-        update_document(seen_bytes=True),
-        update_document(writes="4"),
-        update_document(hands={"pid": 1}),
-        update_document(deployment_id=None),
-        update_document(deployment_id="../d"),
-        document(outbox=[{"deployment_id": "", "kind": "log", "status": None}]),
-        document(outcomes=[{"deployment_id": "d\n", "status": "success", "at": "", "artifact_name": ""}]),
+        "text",
     ],
 )
-def test_damaged(damaged: object) -> None:
-    """A document that is damaged or foreign is refused, never half believed."""
-    with pytest.raises(ValueError, match=r"."):
-        decode_record(damaged)
+def test_update_of_another_version(update: object) -> None:
+    """An update that is not understood in all its fields is not continued, and kept verbatim; the rest is as it was."""
+    changed = document(update=update)
+    record = decode_record(changed)
+    assert (None, update, FULL.outbox, FULL.outcomes) == (
+        record.update, record.unread.update, record.outbox, record.outcomes
+    )  # fmt: skip
+    assert is_kept(changed)
+    assert "the update under way" in record.unread.summary
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "text",
+        {},
+        {"deployment_id": "d", "kind": "status", "status": "unheard-of"},
+        {"deployment_id": "d", "kind": "song"},
+        {"deployment_id": "", "kind": "log", "status": None},
+    ],
+    ids=str,
+)
+def test_message_of_another_version(entry: object) -> None:
+    """A message that can't be understood is kept verbatim, before those that can."""
+    changed = document(outbox=[entry, *document()["outbox"]])
+    record = decode_record(changed)
+    assert (FULL.outbox, (entry,), FULL.update) == (record.outbox, record.unread.outbox, record.update)
+    assert is_kept(changed)
+    assert "1 pending report" == record.unread.summary
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        {"deployment_id": "d", "status": "installing", "at": "", "artifact_name": ""},
+        {"deployment_id": "d", "status": "skipped", "at": "", "artifact_name": ""},
+        {"deployment_id": "d\n", "status": "success", "at": "", "artifact_name": ""},
+    ],
+    ids=str,
+)
+def test_outcome_of_another_version(entry: object) -> None:
+    """An outcome that can't be understood is kept verbatim, before those that can."""
+    changed = document(outcomes=[entry, entry, *document()["outcomes"]])
+    record = decode_record(changed)
+    assert (FULL.outcomes, (entry, entry)) == (record.outcomes, record.unread.outcomes)
+    assert is_kept(changed)
+    assert "2 outcomes" == record.unread.summary
+
+
+def test_outcome_with_an_odd_field() -> None:
+    """An outcome counts by its deployment and its status; what only people look at may be missing."""
+    record = decode_record({"outcomes": [{"deployment_id": "d", "status": "success", "artifact_name": 3, "began": []}]})
+    assert (Outcome("d", Status.SUCCESS),) == record.outcomes
+
+
+@pytest.mark.parametrize(
+    "odd", [{"outbox": {}}, {"outcomes": 7}, {"accepted": {"key": 1}}, {"new_key": []}, {"totals": {"a": "b"}},
+            {"identity_change": 3}], ids=str
+)  # fmt: skip
+def test_field_of_another_version(odd: Mapping[str, object]) -> None:
+    """A field of a shape that this version does not know stays until there is something to put in its place."""
+    changed = {**document(), **odd}
+    record = decode_record(changed)
+    assert FULL.update == record.update
+    assert is_kept(changed)
+    (key,) = odd
+    assert key == record.unread.summary
+    filled = encode_record(record.concluded("d-7", Event.FAILURE, now="").with_identity_change("y"))
+    assert (filled[key] != odd[key]) is (key not in ("accepted", "new_key"))
+
+
+@pytest.mark.parametrize("schema", [SCHEMA + 1, "2", None])
+def test_another_schema(schema: object) -> None:
+    """A document with another number is read as far as it is understood."""
+    assert FULL == decode_record(document(schema=schema))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda children: st.lists(children, max_size=2) | st.dictionaries(st.text(max_size=5), children, max_size=2),
+    max_leaves=5,
+)
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in a JSON value."""
+    yield path
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in entries:
+        yield from places(child, (*path, key))
+
+
+def mutated(value: Any, path: tuple[str | int, ...], new: object) -> Any:
+    """The value with something else in one place; an ellipsis removes what was there."""
+    copied = json.loads(json.dumps(value))
+    holder = copied
+    for key in path[:-1]:
+        holder = holder[key]
+    if new is ...:
+        del holder[path[-1]]
+    else:
+        holder[path[-1]] = new
+    return copied
+
+
+MANY = FULL.concluded("d-2", Event.SUCCESS, now="t").telling("d-3", Status.DOWNLOADING)
+WHOLE = json.loads(json.dumps(encode_record(MANY)))
+
+
+@given(st.sampled_from([path for path in places(WHOLE) if path]), st.just(...) | JSON)
+def test_whatever_another_version_changes(path: tuple[str | int, ...], new: object) -> None:
+    """Whatever stands in one place of a document, every message and every outcome elsewhere is read, in its order."""
+    record = decode_record(mutated(WHOLE, path, new))
+    for key, found, whole in (("outbox", record.outbox, MANY.outbox), ("outcomes", record.outcomes, MANY.outcomes)):
+        spoilt = path[1] if path[0] == key and len(path) > 1 else None
+        rest = iter(found)
+        assert path == (key,) or all(one in rest for number, one in enumerate(whole) if number != spoilt)
+    assert record == there_and_back(record)

@@ -14,10 +14,10 @@ from mender_client.app.assemble import assemble
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS, load_config
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
-from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, InstallerState, State
+from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, Flow, InstallerState, State
 from mender_client.core.model import Deployment, Link
 from mender_client.core.record import ProcessRef
-from mender_client.installers.sub_updater import HandOver, HandOverSettings
+from mender_client.installers.sub_updater import SubUpdaterInstaller, SubUpdaterSettings
 
 from .pages import PROJECT, prose, row
 
@@ -107,11 +107,11 @@ def test_every_variable_of_the_sub_updater_has_its_place(tmp_path: Path) -> None
     (tmp_path / "etc/mender/mender.conf").write_text('{"ServerURL": "http://127.0.0.1"}')
     paths = Paths.locate(root=str(tmp_path))
     world = assemble(load_config(paths.config, paths.fallback_config).config, paths)
-    installer = world.client._parts.installer
-    assert isinstance(installer, HandOver)
+    installer = world.installer
+    assert isinstance(installer, SubUpdaterInstaller)
     processes = _Processes()
-    settings: HandOverSettings = installer._settings
-    ours = HandOver(settings, lock=world.lock, processes=processes, find_problem=lambda _: "")
+    settings: SubUpdaterSettings = installer._settings
+    ours = SubUpdaterInstaller(settings, lock=world.lock, processes=processes, find_problem=lambda _: "")
     with pytest.raises(_Spawned):
         ours.install(Deployment("d", "a", (), Link("")), paths.artifact)
     for page in (FILES, PROJECT / "docs/guide/sub-updater.md"):
@@ -132,7 +132,9 @@ def test_architecture_tells_where_a_restarted_client_goes_on() -> None:
     table = prose(PROJECT / "ARCHITECTURE.md").partition("| last state |")[2].partition("\n\n")[0]
     rows = [[cell.strip(" |`") for cell in line.split(" | ")] for line in table.splitlines()[2:]]
     told = {first: [cell.split("`")[0] for cell in rest] for first, *rest in rows}
-    assert {state.value: [there[sight].value for sight in InstallerState] for state, there in RESUME.items()} == told
+    assert {
+        state.value: [there[sight].value for sight in InstallerState] for state, there in RESUME[Flow.HANDOVER].items()
+    } == told
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in ENDS], ids=lambda state: state.value)
@@ -140,4 +142,4 @@ def test_architecture_tells_what_leads_out_of_a_state(state: State) -> None:
     """The table of states in ARCHITECTURE.md names every state that one can lead to, and no other."""
     cell = row(PROJECT / "ARCHITECTURE.md", f"`{state.value}`")[-1]
     named = {one for one in State if f"`{one.value}`" in cell}
-    assert set(TRANSITIONS[state].values()) == named
+    assert set(TRANSITIONS[Flow.HANDOVER][state].values()) == named

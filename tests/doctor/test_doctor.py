@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,9 +129,9 @@ def dead_sub_updater(ward: Ward) -> Callable[[], object]:
     def handed(record: Record) -> Record:
         now = "2026-01-01T00:00:00+00:00"
         record = record.begun(deployment, Provides("board", "release-1"), NextForm.V1_POST, now=now)
-        for event, process in ((Event.FETCHED, None), (Event.CONFIRMED, None), (Event.STARTED, dead)):
-            record = record.moved(DEPLOYMENT, event, now=now, process=process)
-        return record
+        for event in (Event.FETCHED, Event.CONFIRMED):
+            record = record.moved(DEPLOYMENT, event, now=now)
+        return record.moved(DEPLOYMENT, Event.STARTED, now=now, note=lambda update: replace(update, process=dead))
 
     JsonJournal(ward.data / "journal.json").update(handed)
     lock = ward.write("var/lib/mender/update.lock", f"{DEPLOYMENT}\n")

@@ -1,4 +1,4 @@
-"""Mutants of TRANSITIONS and RESUME: each entry leads to every other state, or is missing.
+"""Mutants of TRANSITIONS and RESUME of the flow HANDOVER: each entry leads to every other state, or is missing.
 
 This is the one place where the client's own code is changed on purpose, and only in a child process: the tables are
 dictionaries, a mutant is one changed entry, and the updates of the in-memory world are the judges.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from client.scenarios import BY_NAME, effects, live, random_blows, single_blows
-from mender_client.core.machine import RESUME, TRANSITIONS, Event, InstallerState, State
+from mender_client.core.machine import RESUME, TRANSITIONS, Event, Flow, InstallerState, State
 from world import Blow, Kind, Stage
 
 ROADS = (
@@ -45,7 +45,10 @@ _PAIRS = 6
 Key = Event | InstallerState
 Entry = tuple[str, State, Key]
 Case = tuple[str, tuple[tuple[int, Blow], ...]]
-_TABLES: Mapping[str, Mapping[State, Mapping[Any, State]]] = {"TRANSITIONS": TRANSITIONS, "RESUME": RESUME}
+_TABLES: Mapping[str, Mapping[State, Mapping[Any, State]]] = {
+    "TRANSITIONS": TRANSITIONS[Flow.HANDOVER],
+    "RESUME": RESUME[Flow.HANDOVER],
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def test_report_while_the_server_is_down(device: Device, handed: str) -> None:
     done = device.run("report", "--failure", "--reason", "no room", "--timeout", "1")
     assert 75 == done.returncode
     assert time.monotonic() - start < 4.0
-    assert "the outcome is kept, the daemon will report it" in done.stderr
+    assert "the outcome is stored, and the daemon will report it" in done.stderr
     daemon = device.daemon()
     daemon.wait_for("is being installed by the sub-updater")
     device.server.start()
@@ -108,7 +108,10 @@ def test_sub_updater_that_says_nothing(device: Device, handed: str) -> None:
     device.lock.unlink()
     device.daemon()
     device.wait_status(handed, "failure")
-    assert "removed the lock without a report; artifact_info says 'release-1', so it failed" in device.log_of(handed)
+    assert (
+        "failed: the sub-updater removed the lock without a report, and artifact_info says 'release-1'"
+        in device.log_of(handed)
+    )
 
 
 def test_dead_sub_updater_is_given_up(device: Device) -> None:

@@ -188,7 +188,8 @@ def test_link_planted_later(
     (tmp_path / "deployment.log").unlink()
     (tmp_path / "deployment.log").symlink_to(tmp_path / "victim")
     logger.info("one")
-    assert "it must not be a symbolic link; the rest of this deployment is not recorded" in caplog.text
+    assert "the rest of this deployment is not recorded: cannot write" in caplog.text
+    assert "it must not be a symbolic link [STO14]" in caplog.text
     assert not (tmp_path / "victim").exists()
 
 

@@ -119,7 +119,8 @@ def test_refused_after_the_header(tmp_path: Path, case: str) -> None:
         journal = JsonJournal(tmp_path / "journal.json")
         deployment = Deployment("dep-1", "release-2", ("board",), Link(link))
         provides = Provides("board", "release-1")
-        journal.update(lambda record: record.begun(deployment, provides, NextForm.V1_POST, now=""))
+        update = journal.update(lambda record: record.begun(deployment, provides, NextForm.V1_POST, now="")).update
+        assert update is not None
         downloader = Downloader(
             tracker=StatusTracker(SystemClock()),
             transport=HttpTransport(tls=TlsSettings(), user_agent="test"),
@@ -130,5 +131,5 @@ def test_refused_after_the_header(tmp_path: Path, case: str) -> None:
             random=lambda: 0.0,
         )
         with pytest.raises(ArtifactError, match=words):
-            downloader.fetch(deployment, provides, lambda: Link(link))
+            downloader.fetch(update, lambda: Link(link))
     assert 0 < store.partial_size() < MOST_FETCHED

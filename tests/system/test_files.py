@@ -96,7 +96,7 @@ def test_write_is_never_half_seen(tmp_path: Path) -> None:
 
 def test_write_without_a_directory(tmp_path: Path) -> None:
     """A directory that is missing is an error that names the file."""
-    with pytest.raises(StorageError, match=r"^cannot write .*/no/state: No such file or directory$"):
+    with pytest.raises(StorageError, match=r"^cannot write .*/no/state: No such file or directory \[STO10\]$"):
         write_atomic(tmp_path / "no" / "state", b"x")
 
 
@@ -148,7 +148,7 @@ def test_write_without_permission(tmp_path: Path) -> None:
     )
     assert "" == done.stderr
     ends = [line.partition(": ")[2] for line in done.stdout.splitlines()]
-    assert ["Permission denied; check its owner and mode"] * 3 == ends
+    assert ["Permission denied; check its owner and mode [STO10]"] * 3 == ends
 
 
 def test_remove(tmp_path: Path) -> None:
@@ -179,9 +179,9 @@ def test_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "No such file or directory"),
-        (b"x" * 11, "it is larger than 10 bytes; it can't be the right file"),
-        (b"\xff\xfe", "it is not UTF-8 text; write it anew"),
+        (None, "No such file or directory [STO10]"),
+        (b"x" * 11, "it is larger than 10 bytes; check that it is the right file [STO11]"),
+        (b"\xff\xfe", "it is not UTF-8 text; write it anew [STO12]"),
     ],
 )
 def test_unreadable(tmp_path: Path, content: bytes | None, reason: str) -> None:
@@ -277,7 +277,7 @@ def test_second_daemon(tmp_path: Path) -> None:
         assert b"held\n" == holder.stdout.readline()
         with pytest.raises(BusyError) as caught:
             DaemonLock(path).acquire()
-        assert f"cannot start: a daemon (pid {holder.pid}) already uses {tmp_path}" == str(caught.value)
+        assert f"cannot start: a daemon (pid {holder.pid}) already uses {tmp_path}" == caught.value.text
         assert holder.pid == DaemonLock(path).holder()
         holder.kill()
     assert None is DaemonLock(path).holder()

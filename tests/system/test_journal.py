@@ -78,11 +78,9 @@ def test_truncated_at_each_byte(path: Path) -> None:
     assert FULL == journal.update(lambda _: FULL)
 
 
-@pytest.mark.parametrize(
-    "content", [b"\xff\xfe", b"[]", b"[" * 100_000, b'{"schema": 2}', b"7", b"{}", b'{"schema": "1"}']
-)
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[]", b"[" * 100_000, b"7"])
 def test_foreign(path: Path, content: bytes) -> None:
-    """A document that is not ours, or of another schema, is set aside."""
+    """A file that is no JSON object is set aside."""
     path.write_bytes(content)
     journal = JsonJournal(path)
     assert journal.load() == Record()

@@ -124,7 +124,7 @@ def test_full_disk(tmp_path: Path) -> None:
 
 def test_free_space_of_nowhere(tmp_path: Path) -> None:
     """Free space that can't be told is an error that names the directory."""
-    with pytest.raises(StorageError, match="cannot look at the free space of"):
+    with pytest.raises(StorageError, match="cannot determine the free space of"):
         ArtifactDirectory(tmp_path / "no" / "artifact.mender").free_bytes()
 
 

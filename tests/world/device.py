@@ -23,17 +23,20 @@ from mender_client.client.auth import Session
 from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader, DownloadPolicy
 from mender_client.client.engine import Engine
+from mender_client.client.handover import HandOver
 from mender_client.client.identity_guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
 from mender_client.client.outbox import Outbox
+from mender_client.client.outcome import Outcomes
 from mender_client.client.status_tracker import StatusTracker
 from mender_client.core.keyvalue import KeyValues
+from mender_client.core.machine import Flow
 from mender_client.core.model import Identity, Provides
 from mender_client.core.ports import Observer
 from mender_client.core.record import ProcessRef
 from mender_client.core.schedule import Schedule
 from mender_client.errors import MenderError, ScriptError, StorageError
-from mender_client.installers.sub_updater import HandOver, HandOverSettings
+from mender_client.installers.sub_updater import SubUpdaterInstaller, SubUpdaterSettings
 
 from .clock import WorldClock
 from .disk import Disk
@@ -95,7 +98,7 @@ class Options:
 
 
 class WorldDevice:
-    """What the device says about itself; see ``core.ports.Device``."""
+    """What the device says about itself; see ``core.ports.DeviceData``."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -466,11 +469,22 @@ class World:
             random=self.random,
             tracker=tracker,
         )
-        installer = HandOver(
-            HandOverSettings(SUB_UPDATER, {"MENDER_DATA_DIR": "/data"}),
+        sub_updater = SubUpdaterInstaller(
+            SubUpdaterSettings(SUB_UPDATER, {"MENDER_DATA_DIR": "/data"}),
             lock=self.lock,
             processes=WorldProcesses(self),
             find_problem=lambda path: "" if path == SUB_UPDATER and self.options.has_script else f"{path} is missing",
+        )
+        hand_over = HandOver(
+            outbox=outbox,
+            deployments=deployments,
+            downloader=downloader,
+            store=self.store,
+            device=self.device,
+            lock=self.lock,
+            installer=sub_updater,
+            sub_updater=sub_updater,
+            tracker=tracker,
         )
         engine = Engine(
             clock=self.clock,
@@ -478,16 +492,19 @@ class World:
             journal=self.journal,
             outbox=outbox,
             deployments=deployments,
-            downloader=downloader,
             store=self.store,
-            installer=installer,
+            lock=self.lock,
             log=self.log,
+            outcomes=self.new_outcomes(),
+            flows={Flow.HANDOVER: hand_over},
             tracker=tracker,
         )
         return Parts(
             clock=self.clock,
             transport=self.transport,
-            installer=installer,
+            lock=self.lock,
+            sub_updater=sub_updater,
+            log=self.log,
             journal=self.journal,
             session=session,
             inventory=InventorySender(session=session, clock=self.clock, device=self.device, version="1.0"),
@@ -496,6 +513,10 @@ class World:
             tracker=tracker,
             random=self.random,
         )
+
+    def new_outcomes(self) -> Outcomes:
+        """What concludes deployments, in a new process."""
+        return Outcomes(clock=self.clock, journal=self.journal, log=self.log, lock=self.lock, store=self.store)
 
     def new_client(self) -> Agent:
         """A client in a new process."""

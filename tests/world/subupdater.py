@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mender_client.core.backoff import Backoff
-from mender_client.core.machine import Event
 from mender_client.core.model import Status
 from mender_client.errors import MenderError
 
@@ -228,10 +227,7 @@ class SubUpdater:
             if known is not None and known.status is not outcome:
                 return 1
             if known is None:
-                event, now = Event.SUCCESS if is_success else Event.FAILURE, world.clock.now().isoformat()
-                world.log.begin(deployment_id)
-                world.log.end()
-                world.journal.update(lambda record: record.concluded(deployment_id, event, now=now))
+                world.new_outcomes().report(deployment_id, is_success=is_success, reporter="the sub-updater")
             yield
         except MenderError:
             return 1

@@ -22,16 +22,19 @@ from mender_client.client.auth import Session
 from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader, DownloadPolicy
 from mender_client.client.engine import Engine
+from mender_client.client.handover import HandOver
 from mender_client.client.identity_guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
 from mender_client.client.outbox import Outbox
+from mender_client.client.outcome import Outcomes
 from mender_client.client.pace import PaceLimits
 from mender_client.client.status_tracker import StatusTracker
 from mender_client.client.stream import Progress
+from mender_client.core.machine import Flow
 from mender_client.core.model import IdentityFormat
-from mender_client.core.ports import Device, Installer
+from mender_client.core.ports import DeviceData, Installer
 from mender_client.core.schedule import Schedule
-from mender_client.installers.sub_updater import HandOver, HandOverSettings
+from mender_client.installers.sub_updater import SubUpdaterInstaller, SubUpdaterSettings
 from mender_client.system.clock import SystemClock
 from mender_client.system.clockevidence import ClockCheck
 from mender_client.system.crypto import choose_backend
@@ -88,8 +91,9 @@ class World:
     outbox: Outbox
     log: DeploymentLogFile
     lock: LockFile
-    device: Device
+    device: DeviceData
     installer: Installer
+    outcomes: Outcomes
     engine: Engine
     client: Agent
     tracker: StatusTracker
@@ -140,8 +144,8 @@ def assemble(
     journal: JsonJournal | None = None,
     timeouts: Timeouts | None = None,
     progressed: Callable[[Progress], None] | None = None,
-    device: Device | None = None,
-    installer: Callable[[LockFile], Installer] | None = None,
+    device: DeviceData | None = None,
+    installer: Callable[[LockFile, Outcomes], Installer] | None = None,
     observers: Observers | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> World:
@@ -155,7 +159,8 @@ def assemble(
         timeouts: the time limits of the network; None: the usual ones.
         progressed: shows how far a download is; None writes log lines.
         device: says what this device is; None: its scripts and files.
-        installer: makes what applies Artifacts, for the lock file; None: the device's sub-updater.
+        installer: makes what installs Artifacts, and gets the lock file and what concludes deployments; None: the
+            device's sub-updater does.
         watch: who looks on.
         environment: has the variables that name proxies.
 
@@ -218,23 +223,43 @@ def assemble(
         progressed=progressed,
         new_digest=choose_digest(),
     )
-    applied_by = installer(lock) if installer is not None else _hand_over(config, paths, lock)
+    outcomes = Outcomes(clock=clock, journal=journal, log=log, lock=lock, store=store)
+    applied_by: Installer
+    sub_updater: SubUpdaterInstaller | None = None
+    if installer is not None:
+        applied_by = installer(lock, outcomes)
+    else:
+        applied_by = sub_updater = _sub_updater(config, paths, lock)
+    hand_over = HandOver(
+        outbox=outbox,
+        deployments=deployments,
+        downloader=downloader,
+        store=store,
+        device=device,
+        lock=lock,
+        installer=applied_by,
+        sub_updater=sub_updater,
+        tracker=tracker,
+    )
     engine = Engine(
         clock=clock,
         device=device,
         journal=journal,
         outbox=outbox,
         deployments=deployments,
-        downloader=downloader,
         store=store,
-        installer=applied_by,
+        lock=lock,
         log=log,
+        outcomes=outcomes,
+        flows={Flow.HANDOVER: hand_over},
         tracker=tracker,
     )
     parts = Parts(
         clock=clock,
         transport=transport,
-        installer=applied_by,
+        lock=lock,
+        sub_updater=sub_updater,
+        log=log,
         journal=journal,
         session=session,
         inventory=inventory,
@@ -262,6 +287,7 @@ def assemble(
         lock=lock,
         device=device,
         installer=applied_by,
+        outcomes=outcomes,
         engine=engine,
         client=client,
         tracker=tracker,
@@ -304,9 +330,9 @@ def _deployment_log(config: Config, paths: Paths) -> DeploymentLogFile:
     return log
 
 
-def _hand_over(config: Config, paths: Paths, lock: LockFile) -> HandOver:
-    settings = HandOverSettings(
-        sub_updater=paths.sub_updater,
+def _sub_updater(config: Config, paths: Paths, lock: LockFile) -> SubUpdaterInstaller:
+    settings = SubUpdaterSettings(
+        program=paths.sub_updater,
         variables={
             "MENDER_CLIENT": own_program(),
             "MENDER_DATA_DIR": str(paths.data),
@@ -315,7 +341,7 @@ def _hand_over(config: Config, paths: Paths, lock: LockFile) -> HandOver:
             "MENDER_ROOTFS_PART_B": config.rootfs_part_b,
         },
     )
-    return HandOver(
+    return SubUpdaterInstaller(
         settings,
         lock=lock,
         processes=SystemProcesses(paths.sub_updater_log),

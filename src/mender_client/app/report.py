@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import sys
 
 from mender_client.core.backoff import Backoff
-from mender_client.core.machine import Event
 from mender_client.core.model import Status
 from mender_client.core.record import Outcome
-from mender_client.errors import MenderError
+from mender_client.errors import Diagnostic, MenderError
 from mender_client.system.http import Timeouts
 from mender_client.system.keys import Passphrase, no_passphrase
 
@@ -20,7 +18,6 @@ from .devicekey import device_key
 from .exitcodes import ExitCode
 from .paths import Paths
 
-_logger = logging.getLogger(__name__)
 _FIRST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 15.0
 
@@ -57,7 +54,9 @@ def report(
         return ExitCode.NOTHING
     if not deployment_id:
         raise MenderError(
-            f"cannot report: {paths.update_lock} holds no deployment id; write it back, or remove the file"
+            "REP02",
+            f"cannot report: {paths.update_lock} names no deployment",
+            remedy="write the deployment's id back, or remove the file",
         )
     outcome = Status.SUCCESS if is_success else Status.FAILURE
     known = world.journal.load().outcome_of(deployment_id)
@@ -65,8 +64,8 @@ def report(
         known = _note(world, deployment_id, is_success=is_success, reason=reason)
     if known is not None and known.status is not outcome:
         print(
-            f"cannot report {outcome.value}: deployment {deployment_id} was reported as {known.status.value} before, "
-            "and the first word counts",
+            f"cannot report {outcome.value}: deployment {deployment_id} was reported as {known.status.value} before; "
+            "the first report is final",
             file=sys.stderr,
         )
         return ExitCode.FAILED
@@ -80,22 +79,10 @@ def report(
 
 def _note(world: World, deployment_id: str, *, is_success: bool, reason: str) -> Outcome | None:
     """Write the outcome down; returns the one that stands, which may be another's."""
-    event = Event.SUCCESS if is_success else Event.FAILURE
-    world.log.begin(deployment_id)
-    if is_success:
-        _logger.info("deployment %s: the sub-updater reports success", deployment_id)
-    else:
-        _logger.error(
-            "deployment %s: the sub-updater reports failure%s", deployment_id, f": {reason}" if reason else ""
-        )
-    world.log.end()
-    now = world.clock.now().isoformat(timespec="seconds")
     try:
-        return world.journal.update(lambda record: record.concluded(deployment_id, event, now=now)).outcome_of(
-            deployment_id
-        )
+        return world.outcomes.report(deployment_id, is_success=is_success, reporter="the sub-updater", reason=reason)
     except ValueError as error:
-        raise MenderError(f"cannot report: {error}") from error
+        raise MenderError("REP03", f"cannot report: {error}", remedy="report after the update has begun") from error
 
 
 def _send(world: World, timeout_seconds: float) -> ExitCode:
@@ -108,7 +95,8 @@ def _send(world: World, timeout_seconds: float) -> ExitCode:
             backoff = backoff.after_failure()
             wait = backoff.delay_seconds(random=random.random())  # noqa: S311 - jitter is no secret
             if world.clock.monotonic() + wait > end:
-                print(f"{error}; the outcome is kept, the daemon will report it", file=sys.stderr)
+                text = f"{error.text}; the outcome is stored, and the daemon will report it"
+                print(Diagnostic("REP04", text, error.remedy), file=sys.stderr)
                 return ExitCode.KEPT
             world.clock.sleep(wait)
         else:

@@ -13,14 +13,13 @@ from typing import Any
 
 from mender_client import __version__
 from mender_client.core.client_status import (
-    EXPLANATIONS,
-    HANDED_OVER,
     STOPPED,
     WAITING,
     Authorisation,
     ClientStatus,
     headline,
 )
+from mender_client.core.machine import EXPLANATIONS, State
 from mender_client.core.record import Record, Update
 from mender_client.core.text import printable
 from mender_client.system.files import DaemonLock, LockFile
@@ -165,7 +164,7 @@ def look(paths: Paths) -> Status:
         identity_change=record.identity_change,
         client=client,
         client_at=client_at,
-        has_died=client is not None and daemon is None and client.doing not in (STOPPED, HANDED_OVER),
+        has_died=client is not None and daemon is None and client.doing not in (STOPPED, State.INSTALLING.value),
     )
 
 
@@ -239,7 +238,7 @@ def _who(status: Status, now: datetime) -> str:
     if status.has_died:
         how = f"it died: it was killed, crashed or lost power after {status.client_at}{ago(status.client_at, now)}"
         return f"{status.version}, not running; {how}"
-    how = "stopped" if client.doing == STOPPED else "handed an update over"
+    how = "stopped" if client.doing == STOPPED else "started the sub-updater"
     return f"{status.version}, not running; it {how} at {client.since}{ago(client.since, now)}"
 
 

@@ -1,5 +1,5 @@
-"""Workflow: who calls whom, in which order. Speaks to the ports of ``core`` only, so it runs in any world.
+"""Workflow: what is asked of the server and done on the device, in which order. Uses only the ports of ``core``.
 
-Nothing here sleeps between steps, starts threads or knows a file name: ``Client.step`` does what is due and says how
+Nothing here sleeps between steps, starts threads or knows a file name: ``Agent.step`` does what is due and returns how
 long to wait.
 """

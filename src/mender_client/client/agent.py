@@ -1,4 +1,4 @@
-"""The client: does what is due and says how long to wait. It never sleeps between steps, so it fits into any loop."""
+"""The agent: does what is due and says how long to wait. It never sleeps between steps, so it fits into any loop."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mender_client.core.client_status import HANDED_OVER, WAITING
+from mender_client.core.client_status import WAITING
 from mender_client.core.machine import State
-from mender_client.core.ports import Clock, Installer, Journal, Transport
+from mender_client.core.ports import Clock, DeploymentLog, Journal, Lock, SubUpdater, Transport
 from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
-from mender_client.errors import AbortedError, Interrupted, MenderError, NotAcceptedError, ServerError, StorageError
+from mender_client.errors import AbortedError, MenderError, NotAcceptedError, ServerError, StorageError
 
 from .auth import Session
 from .clockwait import ClockWait
-from .engine import Engine
+from .engine import Engine, Wait
+from .handover import LOCK_CHECK_SECONDS
 from .inventory import InventorySender
 from .outbox import Outbox
 from .status_tracker import StatusTracker
 
 _logger = logging.getLogger(__name__)
-
-LOCK_CHECK_SECONDS = 4.0
-"""How often the lock file is looked at while an update is being installed by the sub-updater."""
 
 LOCK_GRACE_SECONDS = 60.0
 """How long a sub-updater may take to remove the lock once the server has its report."""
@@ -32,29 +30,33 @@ REMINDER_SECONDS = 3600.0
 """How often the log says again that, and since when, the client waits for the sub-updater."""
 
 REST_AFTER_SECONDS = 60.0
-"""A wait longer than this gives the connection up: a fleet that waits must not hold a server's memory."""
+"""A wait longer than this closes the connection: a fleet that waits must not hold a server's memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts that a client is made of; ``app.assemble`` shows how they are joined.
+    """The parts that an agent is made of; ``app.assemble`` shows how they are joined.
 
     Attributes:
         clock: tells the time.
-        transport: told when it may rest.
-        installer: says whether an update is in progress.
+        transport: told when it may close its connections.
+        lock: says whether an update is being installed.
+        sub_updater: says for how long; None when this process installs.
+        log: kept within bounds meanwhile.
         journal: remembers.
-        session: the standing with the server.
+        session: authorises.
         inventory: collects and sends the inventory.
-        outbox: tells the server what it has not heard yet.
-        updater: carries deployments out.
-        witness: is told how the client stands.
+        outbox: sends the pending reports.
+        engine: carries deployments out.
+        tracker: is told the client status.
         random: gives numbers in [0, 1) for jitter.
     """
 
     clock: Clock
     transport: Transport
-    installer: Installer
+    lock: Lock
+    sub_updater: SubUpdater | None
+    log: DeploymentLog
     journal: Journal
     session: Session
     inventory: InventorySender
@@ -86,10 +88,15 @@ class Agent:
         self._is_poll_wanted = False
         self._is_inventory_wanted = False
         self._is_inventory_forced = False
-        self._tokens_greeted = 0
-        self._troubles: dict[str, tuple[str, int]] = {}
+        self._tokens_seen = 0
+        self._failures: dict[str, tuple[str, int]] = {}
         self._clock_wait = ClockWait(parts.clock)
-        self.has_handed_over = False
+        self._wait: Wait | None = None
+
+    @property
+    def has_handed_over(self) -> bool:
+        """Whether the last step has started an installation; a daemon that the sub-updater starts again should end."""
+        return self._wait is not None
 
     def step(self) -> float:
         """Do what is due.
@@ -97,40 +104,37 @@ class Agent:
         Errors of the network, the server and the device are logged and waited out by the back-off.
 
         Returns:
-            Seconds until the next step is due. When ``has_handed_over`` is set, an update is in the sub-updater's
-            hands and a daemon that lives by that contract should end.
+            Seconds until the next step is due.
 
         Raises:
             Interrupted: the client was asked to stop in the middle of something long.
         """
         wait = self._step()
-        self._say_how_it_stands()
+        self._tell_status()
         return wait
 
     def _step(self) -> float:
-        self.has_handed_over = False
+        self._wait = None
         try:
             if not self._has_resumed:
                 self._parts.engine.resume()
                 self._has_resumed = True
             if self._is_update_in_progress():
                 return LOCK_CHECK_SECONDS
-        except Interrupted:
-            raise
         except MenderError as error:
             self._note_failure(error, "update")
             return LOCK_CHECK_SECONDS
         self._note_success("update")
-        self._take_wishes()
+        self._take_requests()
         if self._clock_wait.is_set():
             self._inventory_again()
             self._schedule = replace(self._schedule, poll=self._schedule.poll.at_once())
         if self._schedule.seconds_until_due(self._parts.clock.monotonic()) <= 0:
             self._work()
-            if self.has_handed_over:
-                return 0.0
+            if self._wait is not None:
+                return self._wait.seconds
         if self._is_poll_wanted or self._is_inventory_wanted:
-            return 0.0  # asked for while we were at work
+            return 0.0  # requested during this step
         wait = self._schedule.seconds_until_due(self._parts.clock.monotonic())
         if wait > REST_AFTER_SECONDS:
             self._parts.transport.rest()
@@ -144,8 +148,8 @@ class Agent:
         """Send the inventory in the next step, also when it has not changed; safe in a signal handler."""
         self._is_inventory_wanted = True
 
-    def _take_wishes(self) -> None:
-        """What was asked for becomes due; a wish that comes from now on is for the step after this one."""
+    def _take_requests(self) -> None:
+        """What was requested becomes due; a request that comes from now on is for the step after this one."""
         if self._is_poll_wanted:
             self._is_poll_wanted = False
             self._schedule = replace(self._schedule, poll=self._schedule.poll.at_once())
@@ -160,14 +164,14 @@ class Agent:
     # -- an update that is being installed --------------------------------------------------------------------------
 
     def _is_update_in_progress(self) -> bool:
-        current = self._parts.installer.current_deployment()
+        current = self._parts.lock.read()
         if current is None:
             if self._awaited is not None:
-                self._lock_has_gone()
+                self._lock_removed()
             return False
         if current != self._awaited:
             self._begin_to_wait(current)
-        self._parts.engine.trim_log()
+        self._parts.log.trim()
         record = self._parts.journal.load()
         if record.outcome_of(current) is not None:
             return not self._is_done_with(current, record)
@@ -175,37 +179,37 @@ class Agent:
         if 0 < self._sub_updater_timeout_seconds <= waited:
             reason = f"the sub-updater has not reported for {waited:.0f} s (SubUpdaterTimeoutSeconds)"
             self._parts.engine.give_up(current, reason)
-            self._parts.installer.release()
-            self._lock_has_gone()
+            self._lock_removed()
             return False
         if waited >= self._reminded_after + REMINDER_SECONDS:
             self._reminded_after = waited
-            self._say_what_is_awaited(current)
+            self._log_wait(current)
         return True
 
     def _begin_to_wait(self, deployment_id: str) -> None:
-        self._say_what_is_awaited(deployment_id)
+        self._log_wait(deployment_id)
         self._parts.transport.rest()
         update = self._parts.journal.load().update_of(deployment_id)
         process = update.process if update is not None else None
-        self._reminded_after = self._parts.installer.seconds_at_work(deployment_id, process)
+        sub_updater = self._parts.sub_updater
+        self._reminded_after = 0.0 if sub_updater is None else sub_updater.seconds_at_work(deployment_id, process)
         self._awaited = deployment_id
         self._awaited_since = self._parts.clock.monotonic() - self._reminded_after
         self._reported_at = None
 
-    def _say_what_is_awaited(self, deployment_id: str) -> None:
+    def _log_wait(self, deployment_id: str) -> None:
         update = self._parts.journal.load().update_of(deployment_id)
         since = f" since {update.since}" if update is not None else ""
-        which = f"deployment {deployment_id}" if deployment_id else "an unknown deployment (the lock holds no id)"
+        which = f"deployment {deployment_id}" if deployment_id else "an unknown deployment (update.lock names none)"
         _logger.info(
             "%s is being installed by the sub-updater%s; waiting until update.lock is removed ('mender-python-client "
-            "report --failure' ends the deployment if the sub-updater will not)",
+            "report --failure' ends the deployment if the sub-updater cannot)",
             which,
             since,
         )
 
     def _is_done_with(self, deployment_id: str, record: Record) -> bool:
-        """The sub-updater has said how it went: see that the server hears it and that the lock goes."""
+        """The sub-updater has reported: see that the server gets the report and that the lock is removed."""
         is_ours_to_tell = any(message.deployment_id == deployment_id for message in record.outbox)
         now = self._parts.clock.monotonic()
         if is_ours_to_tell:
@@ -216,13 +220,13 @@ class Agent:
             return False
         elif now - self._reported_at < LOCK_GRACE_SECONDS:
             return False
-        _logger.info("deployment %s is done; the lock is removed for the sub-updater", deployment_id)
-        self._parts.installer.release()
-        self._lock_has_gone()
+        _logger.info("deployment %s: reported; removing update.lock for the sub-updater", deployment_id)
+        self._parts.lock.remove()
+        self._lock_removed()
         return True
 
-    def _lock_has_gone(self) -> None:
-        _logger.info("the lock is gone; the client goes on")
+    def _lock_removed(self) -> None:
+        _logger.info("update.lock removed, resuming")
         self._parts.engine.resume()
         self._awaited = None  # not before that has succeeded
         self._inventory_again()
@@ -234,15 +238,13 @@ class Agent:
         try:
             self._parts.session.authorise()
             self._note_success("authorisation")
-        except Interrupted:
-            raise
         except MenderError as error:
             self._note_failure(error, "authorisation")
             self._postpone_everything(error)
             return
         if not self._deliver():
             return
-        self._greet_again()
+        self._inventory_for_new_token()
         now = self._parts.clock.monotonic()
         if self._schedule.inventory.is_due(now):
             job = self._run("inventory", self._schedule.inventory, self._send_inventory)
@@ -251,21 +253,19 @@ class Agent:
             job = self._run("poll", self._schedule.poll, self._poll)
             self._schedule = replace(self._schedule, poll=job)
 
-    def _greet_again(self) -> None:
-        """A new token may mean that the device was forgotten and accepted anew: the server has no inventory of it."""
+    def _inventory_for_new_token(self) -> None:
+        """A new token may mean that the device was accepted again: the server has no inventory of it then."""
         tokens = self._parts.session.tokens_received
-        if tokens != self._tokens_greeted:
-            self._tokens_greeted = tokens
+        if tokens != self._tokens_seen:
+            self._tokens_seen = tokens
             self._inventory_again()
 
     def _deliver(self) -> bool:
-        """Tell the server what it has not heard yet, before anything else is said; False when it can't be told."""
+        """Send the pending reports before anything else; False when they can't be sent."""
         try:
             self._parts.outbox.flush()
         except AbortedError as error:
-            _logger.warning("%s", error)  # the next poll finds out that the deployment is no longer offered
-        except Interrupted:
-            raise
+            _logger.warning("%s", error)  # the update itself finds out when it goes on
         except MenderError as error:
             self._note_failure(error, "reports")
             self._postpone_everything(error)
@@ -274,7 +274,7 @@ class Agent:
         return True
 
     def _postpone_everything(self, error: MenderError) -> None:
-        """Nothing can be done now; the jobs wait together, so that the server is asked once."""
+        """Nothing can be done now; the jobs wait together, so that the server is contacted once."""
         random = self._parts.random()
         self._schedule = Schedule(
             inventory=self._failed(self._schedule.inventory, error, random),
@@ -284,8 +284,6 @@ class Agent:
     def _run(self, name: str, job: Job, action: Callable[[], None]) -> Job:
         try:
             action()
-        except Interrupted:
-            raise
         except MenderError as error:
             self._note_failure(error, name)
             return self._failed(job, error, self._parts.random())
@@ -301,42 +299,41 @@ class Agent:
         )
 
     def _note_failure(self, error: MenderError, job: str) -> None:
-        """Say what failed, but not every minute of an outage; that a device waits for acceptance is said elsewhere."""
+        """Log what failed, but not every minute of an outage; pending acceptance is logged elsewhere."""
         self._clock_wait.failed(error)
         if isinstance(error, NotAcceptedError):
             _logger.debug("%s", error)
             self._note_success(job)  # the server has answered
             return
         text = str(error)
-        last, times = self._troubles.get(job, ("", 0))
+        last, times = self._failures.get(job, ("", 0))
         _logger.log(logging.WARNING if text != last else logging.DEBUG, "%s", text)
-        self._troubles[job] = (text, times + 1)
+        self._failures[job] = (text, times + 1)
         self._parts.tracker.note(lambda one, now: one.failed(job, error, now, in_a_row=times + 1))
 
     def _note_success(self, job: str) -> None:
-        _, times = self._troubles.pop(job, ("", 0))
+        _, times = self._failures.pop(job, ("", 0))
         if times:
             _logger.info("%s: works again after %d failure%s", job, times, "" if times == 1 else "s")
             self._parts.tracker.note(lambda one, _: one.recovered(job))
 
-    def _say_how_it_stands(self) -> None:
-        """A step is over: tell it, and what comes next."""
+    def _tell_status(self) -> None:
+        """A step is over: tell what the client does now, and what comes next."""
         tracker = self._parts.tracker
         try:
             record = self._parts.journal.load()
         except StorageError:
-            record = Record()  # has been complained about where it matters
+            record = Record()  # has been logged where it matters
         tracker.note(lambda one, _: one.remembering(record))
         update = record.update
-        name = update.artifact_name if update is not None else ""
-        if self.has_handed_over and update is not None:
-            tracker.does(HANDED_OVER, deployment_id=update.deployment_id, artifact_name=name)
-        elif self._awaited is not None:
-            tracker.does(State.INSTALLING.value, deployment_id=self._awaited, artifact_name=name)
+        installing = update.deployment_id if self._wait is not None and update is not None else self._awaited
+        if installing is not None:
+            name = update.artifact_name if update is not None else ""
+            tracker.does(State.INSTALLING.value, deployment_id=installing, artifact_name=name)
         else:
-            self._say_what_is_next()
+            self._tell_plan()
 
-    def _say_what_is_next(self) -> None:
+    def _tell_plan(self) -> None:
         tracker, schedule = self._parts.tracker, self._schedule
         elapsed = self._parts.clock.monotonic()
         next_poll = tracker.time(in_seconds=max(0.0, schedule.poll.due_at - elapsed))
@@ -351,10 +348,15 @@ class Agent:
         self._is_inventory_forced = False
 
     def _poll(self) -> None:
-        offer = self._parts.engine.next_offer()
-        if offer is None:
-            return
-        self.has_handed_over = self._parts.engine.carry_out(offer)
-        if self.has_handed_over:
-            self._has_resumed = False  # whoever steps on finds the sub-updater, or what it left, as after a restart
+        engine = self._parts.engine
+        is_continued = engine.is_under_way
+        if not is_continued:
+            offer = engine.ask()
+            if offer is None or not engine.begin(offer):
+                return
+        self._wait = engine.run()
+        if self._wait is not None:
+            self._has_resumed = False  # the next step finds the sub-updater, or what it left, as after a restart
+        elif is_continued:
+            self.request_poll()  # the server was not asked for a deployment yet
         self._inventory_again()

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from mender_client.core.client_status import Authorisation
 from mender_client.core.model import Identity, Token
-from mender_client.core.ports import Clock, Device, KeyStore, Transport
+from mender_client.core.ports import Clock, DeviceData, KeyStore, Transport
 from mender_client.core.wire import Reply, Request, build_auth_body, build_auth_request, parse_auth_reply
-from mender_client.errors import NetworkError, NotAcceptedError, ServerError, UnauthorizedError
+from mender_client.errors import Diagnostic, NetworkError, NotAcceptedError, ServerError, UnauthorizedError
 
 from .identity_guard import IdentityGuard
 from .status_tracker import StatusTracker
@@ -18,18 +18,18 @@ _logger = logging.getLogger(__name__)
 
 
 class Session:
-    """The device's standing with the server.
+    """The device's authorisation by the server.
 
     Args:
         transport: brings requests to the server.
         clock: tells the time that a ``Retry-After`` date is compared with.
         device: says who this device is.
         keys: signs the request.
-        guard: says when the device asks as something else than what the server accepted.
+        guard: warns when the device asks with another identity or key than the server accepted.
         server_urls: the servers, tried in this order. The first that gives a token is stayed with until the token is
             no longer good, which begins anew with the first, or until it fails or answers 5xx, which puts it last.
         tenant_token: the organisation's token, empty for none.
-        witness: is told what the server thinks of this device.
+        tracker: is told whether the device is accepted.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Session:
         *,
         transport: Transport,
         clock: Clock,
-        device: Device,
+        device: DeviceData,
         keys: KeyStore,
         guard: IdentityGuard,
         server_urls: Sequence[str],
@@ -85,14 +85,14 @@ class Session:
     def _ask_each(self, identity: Identity) -> Token:
         body = build_auth_body(identity, self._keys.public_key_pem(), self._tenant_token)
         signature = self._keys.sign(body)
-        # the one that failed last is asked last, or a server that gives tokens and nothing else would hold us for ever
+        # the one that failed last is asked last, or a server that only issues tokens would keep this client for ever
         *others, last = sorted(self._server_urls, key=lambda url: url == self._failed_url)
         self._failed_url = ""
         for server_url in others:
             try:
                 return self._ask(server_url, body, signature)
             except (NetworkError, ServerError) as error:
-                _logger.warning("%s; trying the next server", error)
+                _logger.warning("%s", Diagnostic("AUT02", f"{error.text}; trying the next server", remedy=error.remedy))
         return self._ask(last, body, signature)
 
     def _ask(self, server_url: str, body: bytes, signature: bytes) -> Token:
@@ -102,7 +102,11 @@ class Session:
         except UnauthorizedError as error:
             self._announce_waiting(server_url)
             raise NotAcceptedError(
-                str(error), status=error.status, retry_after_seconds=error.retry_after_seconds
+                "AUT01",
+                error.text,
+                remedy=error.remedy,
+                status=error.status,
+                retry_after_seconds=error.retry_after_seconds,
             ) from error
 
     def _exchange(self, server_url: str, request: Request) -> Reply:
@@ -112,10 +116,10 @@ class Session:
         return reply
 
     def _announce_waiting(self, server_url: str) -> None:
-        """Say once that somebody has to act; a device may wait for days."""
+        """Log once that somebody has to accept the device; it may wait for days."""
         self._tracker.note(lambda one, now: one.judged(Authorisation.WAITING, now))
         if not self._is_waiting_announced:
-            _logger.info("%s has not accepted this device; waiting until somebody accepts it there", server_url)
+            _logger.info("pending acceptance on %s: accept the device there", server_url)
             self._is_waiting_announced = True
 
     def call(self, build: Callable[[Token], Request]) -> Reply:

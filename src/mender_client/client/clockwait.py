@@ -1,7 +1,7 @@
-"""Waits for a wrong clock to be set: where certificates only seem out of date, the server need not be asked again.
+"""Waits for a wrong clock to be set: while certificates only seem out of date, the server need not be asked again.
 
-Nothing is trusted more easily meanwhile. The clock is looked at instead, which costs next to nothing, and the client
-goes on as soon as somebody sets it.
+Nothing is trusted more easily meanwhile. The clock is checked instead, which costs next to nothing, and the client
+resumes as soon as it is set.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import logging
 
 from mender_client.core.clocksense import ClockLook
 from mender_client.core.ports import Clock
-from mender_client.errors import MenderError, NetworkError
+from mender_client.errors import Diagnostic, ErrorKind, MenderError, NetworkError
 
 _logger = logging.getLogger(__name__)
-_CLOCK = "clock"
-_DATED = (_CLOCK, "certificate-early", "certificate-expired")
-"""Faults that a clock may be the cause of, evidently or not."""
+_DATED = (ErrorKind.CLOCK, ErrorKind.CERTIFICATE_EARLY, ErrorKind.CERTIFICATE_EXPIRED)
+"""Errors that a wrong clock may cause, evidently or not."""
 
 
 class ClockWait:
@@ -31,26 +30,27 @@ class ClockWait:
         self._is_announced = False
 
     def failed(self, error: MenderError) -> None:
-        """Note a fault; if the clock may be its cause, the clock is watched from now on."""
+        """Note an error; if the clock may be its cause, the clock is watched from now on."""
         if not isinstance(error, NetworkError) or error.kind not in _DATED:
             return
         self._look = ClockLook(self._clock.now(), self._clock.monotonic())
-        if error.kind == _CLOCK and not self._is_announced:
-            _logger.warning("waiting until this device's clock is set; no certificate is believed before")
+        if error.kind is ErrorKind.CLOCK and not self._is_announced:
+            text = "waiting until this device's clock is set; no certificate is accepted before"
+            _logger.warning("%s", Diagnostic("AUT05", text, remedy="set the clock, for instance by NTP"))
             self._is_announced = True
 
     def succeeded(self) -> None:
         """Note that the server was reached: there is nothing to wait for."""
         self._look = None
         if self._is_announced:
-            _logger.info("the certificates are in date again; the wait for the clock is over")
+            _logger.info("certificates are valid again; no longer waiting for the clock")
             self._is_announced = False
 
     def is_set(self) -> bool:
         """Whether somebody has set the clock while it was watched, so that it is worth while to ask the server now."""
         if self._look is None or not self._look.has_been_set(self._clock.now(), self._clock.monotonic()):
             return False
-        _logger.info("this device's clock was set; asking the server again")
+        _logger.info("the clock was set; asking the server again")
         self._look = None
         return True
 

@@ -1,4 +1,4 @@
-"""The deployments API: ask for the next one, say how it goes, send its log."""
+"""The deployments API: ask for the next deployment, report its status, send its log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A deployment together with what the device said when it got it, and must say again until its end."""
+    """A deployment together with what the device said when it was offered, and must say again until its end."""
 
     deployment: Deployment
     provides: Provides
@@ -35,7 +35,7 @@ class Offer:
 
 
 class Deployments:
-    """What a device says to the deployments service.
+    """The deployments service, as a device uses it.
 
     Args:
         session: authorises.
@@ -50,7 +50,7 @@ class Deployments:
     def next(self, provides: Provides, form: NextForm | None = None) -> Offer | None:
         """Ask for a deployment; None when there is nothing to do.
 
-        The newest form of the request is tried first; what a server answered is remembered for it.
+        The newest form of the request is tried first; the one that a server answered is remembered.
 
         Args:
             provides: what the device says of itself.
@@ -81,7 +81,7 @@ class Deployments:
         """
         reply = self._session.call(lambda token: build_status_request(token, deployment_id, status))
         parse_status_reply(reply, status, now=self._clock.now())
-        _logger.info("deployment %s: the server knows that its status is %s", deployment_id, status.value)
+        _logger.info("deployment %s: reported status %s", deployment_id, status.value)
 
     def send_log(self, deployment_id: str, messages: Iterable[LogMessage]) -> None:
         """Send a deployment's log, as much of its end as the server takes.
@@ -98,6 +98,8 @@ class Deployments:
         if reply.status in (200, 204):
             return
         if reply.status in (400, 404, 409, 413, 415):
-            _logger.warning("the server refused the log of deployment %s with %d", deployment_id, reply.status)
+            _logger.warning("deployment %s: the server refused the log with %d", deployment_id, reply.status)
             return
-        raise ServerError(f"cannot send the deployment log: the server answered {reply.status}", status=reply.status)
+        raise ServerError(
+            "DEP02", f"cannot send the deployment log: the server answered {reply.status}", status=reply.status
+        )

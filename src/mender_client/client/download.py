@@ -1,4 +1,4 @@
-"""Download and verify in one pass: the Artifact reader pulls the bytes through while they go to disk.
+"""Download and verify in one pass: the Artifact reader pulls the bytes through while they are written to disk.
 
 So a wrong device type, a missing signature or a bad manifest is refused after the header, before the gigabyte. After
 a restart the bytes on disk are read again, to verify them, and never fetched again.
@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mender_client.core.model import Deployment, Link, Provides
+from mender_client.core.model import Link
 from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile, Transport
+from mender_client.core.record import Update
 from mender_client.core.resume import RemoteObject
 from mender_client.errors import ArtifactError, StorageError
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _PROGRESS_STEP_PERCENT = 5
 _ROOM_CHECK_BYTES = 4 * 1024 * 1024
-"""How often the free space is looked at where the storage doesn't say how much will come."""
+"""How often the free space is checked where the storage doesn't say how much will come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Downloader:
         journal: remembers which Artifact the bytes belong to.
         policy: the limits.
         random: gives numbers in [0, 1) for jitter.
-        witness: is told how far it is.
+        tracker: is told how far it is.
         progressed: shows how far it is; None writes log lines.
         new_digest: begins a SHA-256; None hashes in this thread.
     """
@@ -91,18 +92,17 @@ class Downloader:
         self._new_digest = new_digest
 
     def taken_of(self, deployment_id: str) -> tuple[int, int]:
-        """What the download of a deployment cost in this life of the client: bytes that came, and that were there."""
+        """What the download of a deployment has cost since the client started: bytes received, and bytes kept."""
         return (self._received, self._kept) if deployment_id == self._deployment_id else (0, 0)
 
-    def fetch(self, deployment: Deployment, provides: Provides, fresh_link: Callable[[], Link]) -> None:
-        """Fetch the Artifact of a deployment, verify it and give it its final name.
-
-        Args:
-            deployment: what to fetch.
-            provides: what the Artifact's depends are held against.
-            fresh_link: asks the server for a link that works again.
+    def fetch(self, update: Update, fresh_link: Callable[[], Link]) -> None:
+        """Fetch the Artifact of an update, verify it and give it its final name.
 
         Afterwards ``ArtifactStore.artifact`` is whole, verified and durable.
+
+        Args:
+            update: what to fetch, and what the Artifact's depends are held against.
+            fresh_link: asks the server for a link that works again.
 
         Raises:
             ArtifactError: the Artifact is broken, not for this device or not signed as it must be.
@@ -110,9 +110,9 @@ class Downloader:
             StorageError: it can't be stored.
             Interrupted: the client is to stop; what has arrived is kept.
         """
-        is_first = deployment.id != self._deployment_id
+        is_first = update.deployment_id != self._deployment_id
         if is_first:
-            self._deployment_id, self._received, self._kept = deployment.id, 0, 0
+            self._deployment_id, self._received, self._kept = update.deployment_id, 0, 0
         received_before = self._received
         retries = RetryBudget(
             self._clock,
@@ -120,17 +120,15 @@ class Downloader:
             longest_wait_seconds=self._policy.longest_wait_seconds,
             random=self._random,
         )
-        link = RenewableLink(deployment.link, fresh_link)
+        link = RenewableLink(update.link, self._storing(update.deployment_id, fresh_link))
         partial = self._store.open_partial()
         try:
-            remote_object = self._known_object(deployment)
-            if remote_object is None:
+            remote_object = update.remote_object
+            if remote_object == RemoteObject():  # nothing is known of the object whose bytes are on disk
                 partial.restart()
-            while not self._verify(
-                deployment, provides, self._stream(deployment, link, partial, remote_object, retries), retries
-            ):
+            while not self._verify(update, self._stream(update, link, partial, remote_object, retries), retries):
                 partial.restart()
-                remote_object = None
+                remote_object = RemoteObject()
             self._tracker.alive()
             partial.sync()
         finally:
@@ -139,17 +137,20 @@ class Downloader:
             self._tracker.note(lambda one, _: one.fetched(received, kept))
         self._store.commit()
 
-    def _known_object(self, deployment: Deployment) -> RemoteObject | None:
-        """What is known about the object whose bytes are on disk; None when nothing was promised for this one yet."""
-        update = self._journal.load().update_of(deployment.id)
-        return None if update is None or update.remote_object == RemoteObject() else update.remote_object
+    def _storing(self, deployment_id: str, fresh_link: Callable[[], Link]) -> Callable[[], Link]:
+        def renew() -> Link:
+            link = fresh_link()
+            self._journal.update(lambda record: record.linked(deployment_id, link))
+            return link
+
+        return renew
 
     def _stream(
         self,
-        deployment: Deployment,
+        update: Update,
         link: RenewableLink,
         partial: PartialFile,
-        remote_object: RemoteObject | None,
+        remote_object: RemoteObject,
         retries: RetryBudget,
     ) -> ArtifactStream:
         shown = self._progressed or _ProgressLog()
@@ -158,7 +159,7 @@ class Downloader:
 
         def described(remote_object: RemoteObject, left: int | None) -> None:
             self._check_room(left or 0)
-            self._journal.update(lambda record: record.described(deployment.id, remote_object))
+            self._journal.update(lambda record: record.described(update.deployment_id, remote_object))
 
         def progressed(progress: Progress) -> None:
             nonlocal checked_at
@@ -175,7 +176,7 @@ class Downloader:
             self._clock,
             link=link,
             partial=partial,
-            remote_object=remote_object or RemoteObject(),
+            remote_object=remote_object,
             retries=retries,
             hooks=StreamHooks(described=described, progressed=progressed, alive=self._tracker.alive),
             pace=self._policy.pace,
@@ -185,42 +186,47 @@ class Downloader:
         needed, free = left + self._policy.reserve_bytes, self._store.free_bytes()
         if free < needed:
             raise StorageError(
+                "DWN01",
                 f"cannot store the Artifact: it needs {needed} bytes ({left} still to come and a reserve of "
-                f"{self._policy.reserve_bytes}), but {free} are free; free some space in the data directory"
+                f"{self._policy.reserve_bytes}), but {free} are free",
+                remedy="free some space in the data directory",
             )
 
-    def _verify(self, deployment: Deployment, provides: Provides, stream: ArtifactStream, retries: RetryBudget) -> bool:
-        """Read the Artifact once through; False when the download must begin from zero."""
+    def _verify(self, update: Update, stream: ArtifactStream, retries: RetryBudget) -> bool:
+        """Read the Artifact once through; False when the download must start from the beginning."""
         try:
-            header = self._read(stream, deployment, provides)
+            header = self._read(stream, update)
         except StartOverError as reason:
-            retries.failed(f"{reason}; it begins from zero")
+            retries.failed(f"{reason.text}; starting from the beginning")
             return False
         except ArtifactError as error:
             if not stream.is_pieced_together:
                 raise
-            # the fault may lie in the joint: an earlier life's bytes after a power cut, an object that changed
-            retries.failed(f"{error}; it was put together from pieces and begins from zero")
+            # the fault may lie where the pieces meet: bytes from before a power cut, an object that changed
+            retries.failed(f"{error.text}; it was downloaded in pieces, starting from the beginning")
             return False
         finally:
             stream.close()
-        _logger.info("the Artifact %s is verified (%d bytes)", header.artifact_name, stream.offset)
+        _logger.info("Artifact %s verified (%d bytes)", header.artifact_name, stream.offset)
         if self._policy.check_signature is None:
             what = "its signature was not checked" if header.signed else "it is not signed"
-            _logger.info("the Artifact is accepted without a signature check: %s, no ArtifactVerifyKey is set", what)
+            _logger.info("Artifact accepted without a signature check: %s, no ArtifactVerifyKey is set", what)
         return True
 
-    def _read(self, stream: ArtifactStream, deployment: Deployment, provides: Provides) -> Header:
+    def _read(self, stream: ArtifactStream, update: Update) -> Header:
         # imported when an Artifact comes: an idle daemon does without the memory
         from mender_client.core.artifact import ArtifactReader, check_depends
 
         reader = ArtifactReader(stream, check_signature=self._policy.check_signature, new_digest=self._new_digest)
         header = reader.read_header()
-        if header.artifact_name != deployment.artifact_name:
+        if header.artifact_name != update.artifact_name:
             raise ArtifactError(
-                f"cannot install the Artifact: the server announced {deployment.artifact_name!r}, "
-                f"but it is {header.artifact_name!r}"
+                "DWN02",
+                f"cannot install the Artifact: the server announced {update.artifact_name!r}, "
+                f"but it is {header.artifact_name!r}",
+                remedy="upload the Artifact again and deploy it anew",
             )
+        provides = update.provides
         check_depends(
             header,
             device_type=provides.device_type,

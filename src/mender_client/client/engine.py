@@ -1,35 +1,58 @@
-"""One deployment from the offer to its end: a walk through the states, each written down before its effect."""
+"""The write-ahead driver: takes an update from state to state, each stored before its effect happens.
+
+Effects take the update as it is stored, so a restarted client continues without asking the server for anything that it
+knows. Every effect may run twice; where that would do harm, ``RESUME`` leads around it.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
-from mender_client.core.machine import ENDS, RESUME, Event, InstallerState, State, advance
-from mender_client.core.model import Link, LogMessage, Status
-from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, Device, Installer, Journal
-from mender_client.core.record import LoopError, ProcessRef, Record, Update
-from mender_client.errors import (
-    AbortedError,
-    ArtifactError,
-    DownloadError,
-    InstallError,
-    MenderError,
-    ServerError,
-    StorageError,
-)
+from mender_client.core.machine import ENDS, RESUME, Event, Flow, InstallerState, State, advance
+from mender_client.core.model import LogMessage, Status
+from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, DeviceData, Journal, Lock
+from mender_client.core.record import LoopError, Record, Update
+from mender_client.errors import Diagnostic, ServerError, StorageError
 
 from .deployments import Deployments, Offer
-from .download import Downloader
 from .outbox import Outbox
+from .outcome import Outcomes, recording
 from .status_tracker import StatusTracker
 
 _logger = logging.getLogger(__name__)
 
 _CONFLICT = 409
 
-_FAULTS = (ArtifactError, DownloadError, InstallError, StorageError)
-"""Errors that fail a deployment; every other one is waited out, and the deployment goes on where it stood."""
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do for so many seconds."""
+
+    seconds: float
+
+
+AT_ONCE = Wait(0.0)
+_SOON = Wait(1.0)
+
+Effect = Callable[[Update], "Event | Wait"]
+"""Does what belongs to a state and says what happened; may run twice for the same update."""
+
+
+class Effects(Protocol):
+    """The effects of one flow."""
+
+    @property
+    def effects(self) -> Mapping[State, Effect]:
+        """By the state that they belong to."""
+
+    def look(self, update: Update) -> InstallerState:
+        """What is to be seen of the installer."""
+
+    def note(self, update: Update) -> Update:
+        """The update with what became known in its state; stored together with the next one."""
 
 
 class Engine:
@@ -40,26 +63,28 @@ class Engine:
         device: says what is installed.
         journal: remembers where the update stands.
         outbox: tells the server.
-        deployments: asks the server for a fresh link.
-        downloader: brings Artifacts onto the device.
+        deployments: asks the server.
         store: holds the Artifact.
-        installer: takes it over.
+        lock: the lock file.
         log: records what happens, for the server.
-        witness: is told what the client does.
+        outcomes: concludes deployments.
+        flows: the effects of each flow.
+        tracker: is told what the client does.
     """
 
     def __init__(
         self,
         *,
         clock: Clock,
-        device: Device,
+        device: DeviceData,
         journal: Journal,
         outbox: Outbox,
         deployments: Deployments,
-        downloader: Downloader,
         store: ArtifactStore,
-        installer: Installer,
+        lock: Lock,
         log: DeploymentLog,
+        outcomes: Outcomes,
+        flows: Mapping[Flow, Effects],
         tracker: StatusTracker,
     ) -> None:
         self._clock = clock
@@ -67,14 +92,22 @@ class Engine:
         self._journal = journal
         self._outbox = outbox
         self._deployments = deployments
-        self._downloader = downloader
         self._store = store
-        self._installer = installer
+        self._lock = lock
         self._log = log
-        self._is_unreconciled = False
+        self._outcomes = outcomes
+        self._flows = flows
         self._tracker = tracker
+        self._is_tidy = False
 
-    def next_offer(self) -> Offer | None:
+    # -- a new deployment ---------------------------------------------------------------------------------------
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether there is an update to continue."""
+        return self._journal.load().update is not None
+
+    def ask(self) -> Offer | None:
         """Ask the server for a deployment; one that was under way and is no longer offered ends here.
 
         Returns:
@@ -83,7 +116,6 @@ class Engine:
         Raises:
             MenderError: the server can't be asked or answers with an error.
         """
-        self._reconcile_at_once()
         update = self._journal.load().update
         try:
             if update is None:
@@ -100,20 +132,25 @@ class Engine:
             self._drop(update)
         if offer is None:
             _logger.debug("no deployment")
-            self.tidy()
+            self._is_tidy = self._is_tidy or self._outcomes.tidy()
         return offer
 
-    def carry_out(self, offer: Offer) -> bool:
-        """Download, verify and hand over.
+    def _drop(self, update: Update) -> None:
+        _logger.warning("deployment %s: the server no longer offers it: aborted by the server", update.deployment_id)
+        self._end(update, Event.ABORT)
 
-        A deployment whose outcome is known is answered from memory and never installed twice.
+    def begin(self, offer: Offer) -> bool:
+        """Store an offered deployment as the update under way.
+
+        One whose outcome is known is answered from memory and never installed twice.
 
         Returns:
-            Whether it was handed over.
+            Whether there is an update to continue now.
 
         Raises:
-            MenderError: the server can't be reached now; the update goes on when it is offered again.
+            MenderError: the server can't be told why not.
         """
+        self._is_tidy = False
         deployment = offer.deployment
         known = self._journal.load().outcome_of(deployment.id)
         if known is not None:
@@ -122,227 +159,174 @@ class Engine:
             )
             self._outbox.tell(deployment.id, known.status)
             return False
-        with _recording(self._log, deployment.id):
-            is_handed = self._begin(offer) and self._walk(offer)
-            if is_handed and self._is_installing(deployment.id):
-                return True
-        self._is_unreconciled = is_handed and self._journal.load().update_of(deployment.id) is not None
-        self._reconcile_at_once()
-        self._outbox.flush()
-        return False
-
-    def _reconcile_at_once(self) -> None:
-        """A sub-updater that was done in an instant found this client running and won't start it again: go on here."""
-        if self._is_unreconciled:
-            self.resume()
-            self._is_unreconciled = False  # not before that has succeeded
-
-    def _begin(self, offer: Offer) -> bool:
-        """Note the new update; without a memory it can't be carried out safely, and the server is told so at once."""
-        deployment = offer.deployment
-        _logger.info("deployment %s: update to %s", deployment.id, deployment.artifact_name)
-        try:
-            self._journal.update(lambda record: record.begun(deployment, offer.provides, offer.form, now=self._now()))
-        except StorageError as error:
-            _logger.error("deployment %s failed: %s", deployment.id, error)
-            self._deployments.send_log(deployment.id, [LogMessage(self._clock.now(), "error", str(error))])
-            self._deployments.send_status(deployment.id, Status.FAILURE)
-            return False
+        with recording(self._log, deployment.id):
+            _logger.info("deployment %s: update to %s", deployment.id, deployment.artifact_name)
+            try:
+                self._journal.update(
+                    lambda record: record.begun(deployment, offer.provides, offer.form, now=self._now())
+                )
+            except StorageError as error:
+                _logger.error("deployment %s failed: %s", deployment.id, error)
+                self._refuse(deployment.id, error)
+                return False
         return True
 
-    def _walk(self, offer: Offer) -> bool:
-        """Go from state to state; returns whether the walk ended being installed by the sub-updater."""
-        effects: dict[State, Callable[[Offer], tuple[Event, ProcessRef | None]]] = {
-            State.DOWNLOADING: self._fetch,
-            State.VERIFIED: self._ask_once_more,
-            State.HANDING_OVER: self._hand_over,
-        }
-        deployment_id = offer.deployment.id
-        while (update := self._journal.load().update_of(deployment_id)) and update.state in effects:
-            self._tracker.does(update.state.value, deployment_id=deployment_id, artifact_name=update.artifact_name)
-            try:
-                event, process = effects[update.state](offer)
-            except AbortedError as error:
-                _logger.warning("deployment %s: %s", deployment_id, error)
-                event, process = Event.ABORT, None
-            except _FAULTS as error:
-                _logger.error("deployment %s failed: %s", deployment_id, error)
-                event, process = Event.FAULT, None
-                self._note_fault(error)
-                self._discard()  # first of all: the journal may need the room
-            if event is Event.STARTED:
-                self._note_process(deployment_id, process)
-                return True
-            self._move(deployment_id, event)
-        return False
-
-    def _note_fault(self, error: MenderError) -> None:
-        self._tracker.note(lambda one, now: one.failed("update", error, now, in_a_row=0))
-
-    def _note_process(self, deployment_id: str, process: ProcessRef | None) -> None:
-        """Note who is at work; what was noted before does in need, and the sub-updater has begun in any case."""
+    def _refuse(self, deployment_id: str, error: StorageError) -> None:
+        """Fail a deployment that can't be stored: without a memory it can't be carried out safely."""
         try:
-            self._move(deployment_id, Event.STARTED, process)
-        except StorageError as error:
-            _logger.warning("deployment %s: the sub-updater's process is not noted: %s", deployment_id, error)
+            self._outcomes.conclude(deployment_id, Event.FAULT)
+        except StorageError:
+            self._deployments.send_log(deployment_id, [LogMessage(self._clock.now(), "error", str(error))])
+            self._deployments.send_status(deployment_id, Status.FAILURE)
+        else:
+            self._outbox.flush()
 
-    def _is_installing(self, deployment_id: str) -> bool:
-        is_known = self._journal.load().outcome_of(deployment_id) is not None
-        return self._installer.current_deployment() == deployment_id and not is_known
+    # -- from state to state ------------------------------------------------------------------------------------
 
-    def _fetch(self, offer: Offer) -> tuple[Event, None]:
-        self._outbox.tell(offer.deployment.id, Status.DOWNLOADING)
-        self._installer.check()  # before the gigabyte, not after it
-        self._downloader.fetch(offer.deployment, offer.provides, lambda: self._fresh_link(offer))
-        return Event.FETCHED, None
+    def run(self) -> Wait | None:
+        """Continue the update until there is nothing to do for a while, or until it is over.
 
-    def _fresh_link(self, offer: Offer) -> Link:
-        again = self._deployments.next(offer.provides, offer.form)
-        if again is None or again.deployment.id != offer.deployment.id:
-            raise AbortedError("cannot go on with the deployment: the server no longer offers it", status=204)
-        return again.deployment.link
+        Returns:
+            How long to wait before the next call; None when no update is under way any more.
 
-    def _ask_once_more(self, offer: Offer) -> tuple[Event, None]:
-        """Say that it is being installed, which also asks whether it is still wanted; then claim the device."""
-        self._outbox.tell(offer.deployment.id, Status.INSTALLING)
-        self._installer.claim(offer.deployment.id)
-        return Event.CONFIRMED, None
+        Raises:
+            MenderError: the server can't be reached or the disk can't be written now; try again later.
+        """
+        update = self._journal.load().update
+        if update is None:
+            return None
+        with recording(self._log, update.deployment_id):
+            while (wait := self.step()) == AT_ONCE:
+                pass
+        if wait is None:
+            self._outbox.flush()
+        return wait
 
-    def _hand_over(self, offer: Offer) -> tuple[Event, ProcessRef]:
-        deployment = offer.deployment
-        process = self._installer.install(deployment, self._store.artifact)
-        _logger.info("deployment %s: %s is handed over to the sub-updater", deployment.id, self._store.artifact)
-        return Event.STARTED, process
+    def step(self) -> Wait | None:
+        """Do the effect of the update's state and store the state that follows.
 
-    def _move(self, deployment_id: str, event: Event, process: ProcessRef | None = None) -> None:
-        """Write the next state down; an end tidies up."""
-        received, kept = self._downloader.taken_of(deployment_id)
+        Returns:
+            How long to wait before the next step; None when no update is under way any more.
 
-        def change(record: Record) -> Record:
-            update = record.update_of(deployment_id)
-            if update is None:
-                return record  # the sub-updater was faster: its report has ended it
-            if update.state is State.DOWNLOADING:
-                record = record.fetched(deployment_id, received=received, kept=kept)
-            if advance(update.state, event) in ENDS:
-                return record.concluded(deployment_id, event, now=self._now())
-            return record.moved(deployment_id, event, now=self._now(), process=process)
+        Raises:
+            MenderError: as ``run``.
+        """
+        update = self._journal.load().update
+        if update is None:
+            return None
+        effects = self._flows[update.flow]
+        self._tracker.does(update.state.value, deployment_id=update.deployment_id, artifact_name=update.artifact_name)
+        result = effects.effects[update.state](update)
+        if isinstance(result, Wait):
+            return self._waited(update, result)
+        return self._move(update, result)
 
-        record = self._journal.update(change)
-        if record.update_of(deployment_id) is None and event is not Event.STARTED:
-            self._discard()
-            if self._installer.current_deployment() == deployment_id:
-                self._installer.release()
+    def _waited(self, update: Update, wait: Wait) -> Wait:
+        """What a state waits for may have happened already: then it goes on as after a restart."""
+        state = RESUME[update.flow][update.state][self._look(update)]
+        if state is update.state:
+            return wait
+        self._enter(update, state)
+        return AT_ONCE
 
-    def trim_log(self) -> None:
-        """See that a sub-updater that never stops writing doesn't fill the disk."""
-        self._log.trim()
-
-    def tidy(self) -> None:
-        """Remove an Artifact that nobody needs any more: it only takes room."""
-        if self._journal.load().update is None and self._installer.current_deployment() is None:
-            self._discard()
-
-    def _discard(self) -> None:
+    def _move(self, update: Update, event: Event) -> Wait | None:
+        deployment_id, note = update.deployment_id, self._flows[update.flow].note
+        if advance(update.flow, update.state, event) in ENDS:
+            self._end(update, event)
+            return AT_ONCE
         try:
-            self._store.discard()
+            self._store_state(update, lambda record: record.moved(deployment_id, event, now=self._now(), note=note))
         except StorageError as error:
-            _logger.error("%s", error)
+            if event is not Event.STARTED or self._look(update) is InstallerState.NO_LOCK:
+                raise
+            # the installer has begun in any case; what was stored before is enough to find that out
+            text = f"cannot store that deployment {deployment_id} is being installed: {error.text}"
+            _logger.warning("%s", Diagnostic("UPD05", text, remedy=error.remedy))
+            return _SOON
+        return AT_ONCE
+
+    def _store_state(self, update: Update, change: Callable[[Record], Record]) -> None:
+        try:
+            self._journal.update(change)
+        except LoopError as error:
+            text = f"deployment {update.deployment_id} failed: state loop detected: {error}"
+            _logger.error("%s", Diagnostic("UPD06", text, remedy="look in the log for what ended the client each time"))
+            self._end(update, Event.FAULT)
+
+    def _end(self, update: Update, event: Event) -> None:
+        self._outcomes.conclude(update.deployment_id, event, note=self._flows[update.flow].note)
+
+    def _look(self, update: Update) -> InstallerState:
+        return self._flows[update.flow].look(update)
+
+    def _now(self) -> str:
+        return self._clock.now().isoformat(timespec="seconds")
+
+    def give_up(self, deployment_id: str, reason: str) -> None:
+        """Fail a deployment whose sub-updater does not come back, and free the device.
+
+        Args:
+            deployment_id: what the lock file names; empty when it names none.
+            reason: why, for the log.
+
+        Raises:
+            StorageError: the journal or the lock can't be written.
+        """
+        if deployment_id:
+            with recording(self._log, deployment_id):
+                _logger.error("%s", Diagnostic("UPD08", f"deployment {deployment_id} failed: {reason}"))
+            self._outcomes.conclude(deployment_id, Event.FAULT)
+        else:
+            _logger.error("%s", Diagnostic("UPD09", f"update.lock names no deployment and is removed: {reason}"))
+        self._lock.remove()
+
+    # -- after a restart ----------------------------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Find out, after a restart or when the lock has gone, in which state the update goes on.
+        """Find out, after a restart or when the lock was removed, in which state the update goes on.
 
         Raises:
             StorageError: the journal can't be written, or nobody can tell what is installed.
         """
-        update = self._journal.load().update
+        self._is_tidy = False
+        record = self._journal.load()
+        self._end_unread(record)
+        update = record.update
         if update is None:
-            self.tidy()
+            self._is_tidy = self._outcomes.tidy()
             return
         sight = self._look(update)
-        state = RESUME[update.state][sight]
+        state = RESUME[update.flow][update.state][sight]
         _logger.info(
-            "deployment %s: found %s with %s; goes on %s",
+            "deployment %s: resuming: was %s, found %s, now %s",
             update.deployment_id,
             update.state.value,
             sight.value,
             state.value,
         )
-        is_ours = self._installer.current_deployment() == update.deployment_id
+        is_ours = self._lock.read() == update.deployment_id
         if is_ours and sight is not InstallerState.AT_WORK and state is State.DOWNLOADING:
-            self._installer.release()
-        with _recording(self._log, update.deployment_id):
+            self._lock.remove()
+        with recording(self._log, update.deployment_id):
             self._enter(update, state)
-        if state is State.RECONCILING:
-            self._reconcile(update)
-
-    def _look(self, update: Update) -> InstallerState:
-        if update.process is None and not self._installer.has_begun():
-            return InstallerState.NOT_BEGUN
-        # a lock that names nobody may well be this deployment's; only no lock, or another's, says that it is done
-        if self._installer.current_deployment() not in (update.deployment_id, ""):
-            return InstallerState.NO_LOCK
-        if self._installer.find_process(update.deployment_id, update.process) is not None:
-            return InstallerState.AT_WORK
-        return InstallerState.LOCK_ALONE
+            if state is State.RECONCILING:  # what is installed is known without the server
+                self.step()
 
     def _enter(self, update: Update, state: State) -> None:
         bytes_on_disk = self._store.partial_size()
-        try:
-            self._journal.update(lambda record: record.resumed(state, bytes_on_disk=bytes_on_disk, now=self._now()))
-        except LoopError as error:
-            _logger.error("deployment %s failed: it goes in circles: %s", update.deployment_id, error)
-            self._move(update.deployment_id, Event.FAULT)
+        self._store_state(update, lambda record: record.resumed(state, bytes_on_disk=bytes_on_disk, now=self._now()))
 
-    def _reconcile(self, update: Update) -> None:
-        """The lock is gone and nobody reported: what is installed tells how it went."""
-        with _recording(self._log, update.deployment_id):
-            installed = self._device.provides().artifact_name
-            is_installed = installed == update.artifact_name
-            _logger.warning(
-                "deployment %s: the sub-updater removed the lock without a report; artifact_info says %r, so it %s",
-                update.deployment_id,
-                installed,
-                "succeeded" if is_installed else "failed",
-            )
-            self._move(update.deployment_id, Event.SUCCESS if is_installed else Event.FAILURE)
+    def _end_unread(self, record: Record) -> None:
+        """Fail an update that another version began and this one can't read, unless it is still being installed.
 
-    def _drop(self, update: Update) -> None:
-        """The server no longer offers the update under way: it is over.
-
-        Raises:
-            StorageError: the journal can't be written.
+        The sub-updater may report its outcome as long as the lock is there; without a lock nobody is at work on it,
+        and nothing else would ever end the deployment.
         """
-        _logger.warning("deployment %s: the server no longer offers it; it ends here", update.deployment_id)
-        self._move(update.deployment_id, Event.ABORT)
-
-    def give_up(self, deployment_id: str, reason: str) -> None:
-        """Fail a deployment whose sub-updater does not come back, and free the device.
-
-        Raises:
-            StorageError: the journal or the lock can't be written.
-        """
-        if not deployment_id:
-            _logger.error("the lock of an unknown deployment is removed: %s", reason)
+        deployment_id = record.unread.deployment_id
+        if not deployment_id or self._lock.read() in (deployment_id, ""):
             return
-        with _recording(self._log, deployment_id):
-            _logger.error("deployment %s failed: %s", deployment_id, reason)
-            self._journal.update(lambda record: record.concluded(deployment_id, Event.FAULT, now=self._now()))
-        self._discard()
-
-    def _now(self) -> str:
-        return self._clock.now().isoformat(timespec="seconds")
-
-
-class _recording:
-    """Records log lines for the server while the deployment is worked on."""
-
-    def __init__(self, log: DeploymentLog, deployment_id: str) -> None:
-        self._log = log
-        self._deployment_id = deployment_id
-
-    def __enter__(self) -> None:
-        self._log.begin(self._deployment_id)
-
-    def __exit__(self, *_: object) -> None:
-        self._log.end()
+        with recording(self._log, deployment_id):
+            text = f"deployment {deployment_id} failed: another version of the client began it, and this one cannot "
+            text += f"continue {record.unread.summary}"
+            _logger.error("%s", Diagnostic("UPD07", text, remedy="deploy again"))
+        self._outcomes.conclude(deployment_id, Event.FAULT)

@@ -1,4 +1,4 @@
-"""Guards the device's identity: nobody becomes another device to the server without being told."""
+"""Guards the device's identity: it never becomes another device to the server without a warning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mender_client.core.accepted_identity import AcceptedIdentity, accepted_iden
 from mender_client.core.model import Identity
 from mender_client.core.ports import Journal, KeyStore
 from mender_client.core.record import Record
-from mender_client.errors import StorageError
+from mender_client.errors import Diagnostic, StorageError
 
 _logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 class IdentityGuard:
     """Compares what the device is about to ask as with what the server accepted last.
 
-    It warns and never forbids: the change may be wanted. Nor does a disk that is full keep the device from asking.
+    It only warns: the change may be wanted. A full disk doesn't keep the device from asking either.
 
     Args:
         journal: remembers what was accepted, and what differs, for ``status``.
@@ -30,7 +30,7 @@ class IdentityGuard:
         self._said: str | None = None
 
     def check(self, identity: Identity) -> None:
-        """Say what has changed, before the server is asked; once for each change.
+        """Warn of what has changed, before the server is asked; once for each change.
 
         Args:
             identity: what the request will hold.
@@ -49,7 +49,7 @@ class IdentityGuard:
             return
         self._said = change
         if change:
-            _logger.warning("%s", change)
+            _logger.warning("%s", Diagnostic("AUT04", change))
         if change != record.identity_change:
             self._note(lambda current: current.with_identity_change(change))
 
@@ -72,4 +72,5 @@ class IdentityGuard:
         try:
             self._journal.update(change)
         except StorageError as error:
-            _logger.warning("cannot remember what the server accepted: %s", error)
+            text = f"cannot remember what the server accepted: {error.text}"
+            _logger.warning("%s", Diagnostic("AUT03", text, remedy=error.remedy))

@@ -1,4 +1,4 @@
-"""Inventory: what the device tells about itself, kept within the server's limits before it is sent."""
+"""Inventory: the device's attributes, kept within the server's limits before they are sent."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import logging
 
 from mender_client.core.keyvalue import group_by_key
 from mender_client.core.model import Attribute
-from mender_client.core.ports import Clock, Device
+from mender_client.core.ports import Clock, DeviceData
 from mender_client.core.text import printable
 from mender_client.core.wire import build_inventory_request, fit_inventory, parse_inventory_reply
+from mender_client.errors import Diagnostic
 
 from .auth import Session
 
@@ -26,7 +27,7 @@ class InventorySender:
         version: the version of this client, sent as ``mender_client_version``.
     """
 
-    def __init__(self, *, session: Session, clock: Clock, device: Device, version: str) -> None:
+    def __init__(self, *, session: Session, clock: Clock, device: DeviceData, version: str) -> None:
         self._session = session
         self._clock = clock
         self._device = device
@@ -38,7 +39,7 @@ class InventorySender:
         """Send the inventory.
 
         An inventory that the server has accepted under the same token is not sent again; a new token may mean that
-        the device was decommissioned and accepted anew, so it forgets that.
+        the device was decommissioned and accepted again, so it is sent again.
 
         Args:
             even_if_unchanged: send it in any case.
@@ -78,10 +79,9 @@ class InventorySender:
         if left_out and left_out != self._reported_left_out:
             names = ", ".join(printable(name, limit=60) for name in left_out[:_NAMED_OF_LEFT_OUT])
             more = len(left_out) - _NAMED_OF_LEFT_OUT
-            _logger.warning(
+            text = (
                 "inventory: left out what the server would refuse (over 100 attributes, 1 MiB, or a name over 1024 "
-                "characters): %s%s",
-                names,
-                f" and {more} more" if more > 0 else "",
+                f"characters): {names}{f' and {more} more' if more > 0 else ''}"
             )
+            _logger.warning("%s", Diagnostic("INV01", text, remedy="let the inventory scripts print less"))
         self._reported_left_out = left_out

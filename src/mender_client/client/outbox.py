@@ -1,4 +1,4 @@
-"""The outbox: what the server must hear is on disk before it is sent, stays in order, and goes when acknowledged."""
+"""The pending reports: on disk before they are sent, kept in order, and removed when the server has them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import logging
 from mender_client.core.model import Status
 from mender_client.core.ports import DeploymentLog, Journal
 from mender_client.core.record import Message, MessageKind
-from mender_client.errors import AbortedError, ServerError, UnauthorizedError
+from mender_client.errors import AbortedError, Diagnostic, ServerError, UnauthorizedError
 
 from .deployments import Deployments
 
 _logger = logging.getLogger(__name__)
 
 LOG_TRIES = 5
-"""How often a server may answer a log with an error before the outcome goes without it."""
+"""How often a server may answer a log with an error before the outcome is reported without it."""
 
 
 class Outbox:
@@ -38,11 +38,11 @@ class Outbox:
         return not self._journal.load().outbox
 
     def tell(self, deployment_id: str, status: Status) -> None:
-        """Put a status into the outbox and send everything in it.
+        """Store a status and send everything that is pending.
 
         Raises:
             AbortedError: the deployment is over on the server.
-            MenderError: the server can't be told now; the status stays in the outbox.
+            MenderError: the server can't be told now; the status stays pending.
         """
         self._journal.update(lambda record: record.telling(deployment_id, status))
         self.flush()
@@ -51,8 +51,8 @@ class Outbox:
         """Send everything, oldest first.
 
         Raises:
-            AbortedError: a deployment that was under way is over on the server; what was left of it is dropped.
-            MenderError: the server can't be told now; what is left stays in the outbox.
+            AbortedError: a deployment that was under way is over on the server; its other messages are dropped.
+            MenderError: the server can't be told now; the rest stays pending.
         """
         if self.is_empty:
             return
@@ -78,12 +78,13 @@ class Outbox:
             self._deployments.send_status(message.deployment_id, message.status)
 
     def _send_log(self, deployment_id: str) -> None:
-        """Send the log; a server that can't take it again and again must not keep the outcome from being told."""
+        """Send the log; a server that refuses it again and again must not keep the outcome from being reported."""
         try:
             self._deployments.send_log(deployment_id, self._log.messages(deployment_id))
         except ServerError as error:
             self._log_refusals += 1
             if isinstance(error, UnauthorizedError) or self._log_refusals < LOG_TRIES:
                 raise
-            _logger.warning("deployment %s: %s; the outcome is reported without its log", deployment_id, error)
+            text = f"deployment {deployment_id}: the outcome is reported without its log: {error.text}"
+            _logger.warning("%s", Diagnostic("REP01", text, remedy=error.remedy))
         self._log_refusals = 0

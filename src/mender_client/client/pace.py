@@ -1,4 +1,4 @@
-"""How fast a download may and must be: a limit for the sake of others, and a floor below which it is broken off."""
+"""How fast a download may and must be: a rate limit, and a minimum below which the connection is given up."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _ANY_SIZE = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class PaceLimits:
-    """The bounds of a transfer's speed.
+    """The bounds of a download's rate.
 
     Attributes:
         most_bytes_per_second: the limit (DownloadSpeedLimit); 0 for none.
-        least_bytes_per_second: the floor (DownloadMinimumRate); 0 for none.
-        window_seconds: over which time the floor is measured (DownloadStallSeconds).
+        least_bytes_per_second: the minimum (DownloadMinimumRate); 0 for none.
+        window_seconds: over which time the minimum is measured (DownloadStallSeconds).
     """
 
     most_bytes_per_second: int = 0
@@ -26,7 +26,7 @@ class PaceLimits:
 
 
 class Pace:
-    """Watches one connection's speed.
+    """Measures and limits one connection's rate.
 
     Args:
         clock: measures and waits.
@@ -49,7 +49,7 @@ class Pace:
         """Note so many bytes; waits when they came too fast.
 
         Raises:
-            NetworkError: the connection is slower than the floor: another one may be better.
+            NetworkError: the connection is slower than the minimum: another one may be faster.
             Interrupted: the client is to stop.
         """
         limits = self._limits
@@ -69,8 +69,9 @@ class Pace:
         rate = self._window_bytes / seconds
         if rate < self._limits.least_bytes_per_second:
             raise NetworkError(
-                f"the transfer is too slow: {rate:.0f} bytes per second over {seconds:.0f} s, "
-                f"and the least is {self._limits.least_bytes_per_second} (DownloadMinimumRate)",
+                "DWN08",
+                f"the download is too slow: {rate:.0f} bytes per second over {seconds:.0f} s, "
+                f"and DownloadMinimumRate is {self._limits.least_bytes_per_second}",
                 kind=ErrorKind.TIMEOUT,
             )
         self._window_began, self._window_bytes = self._clock.monotonic(), 0

@@ -1,4 +1,4 @@
-"""The status tracker: keeps how the client stands, and tells those who look on; the workflow does not depend on it."""
+"""Keeps the client status and tells the observers; the workflow does not depend on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mender_client.core.ports import Clock, Observer
 from .stream import Progress
 
 DOWNLOAD_SECONDS = 5.0
-"""How often the progress of a download is told: whoever looks on may write to flash."""
+"""How often the progress of a download is told: an observer may write to flash."""
 
 
 class StatusTracker:
@@ -22,7 +22,7 @@ class StatusTracker:
     Args:
         clock: dates what happens.
         observers: who is told.
-        status: how the client stands at first.
+        client_status: the first one.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class StatusTracker:
         self.alive()
 
     def tell(self) -> None:
-        """Tell everybody how the client stands now."""
+        """Tell the observers the client status as it is now."""
         for observer in self._observers:
             observer.noticed(self.client_status)
 

@@ -21,13 +21,13 @@ FIRST_RETRY_SECONDS = 1.0
 
 
 class StartOverError(MenderError):
-    """What the storage offers does not continue the bytes that we have: begin from zero."""
+    """What the storage offers does not continue the bytes on disk: start from the beginning."""
 
 
 class RetryBudget:
     """Counts failures in a row without a new byte, and waits between tries: about a second first, then longer.
 
-    A slow link that moves forward never gives up.
+    A download on a slow link that makes progress never ends by it.
 
     Args:
         clock: waits.
@@ -58,23 +58,38 @@ class RetryBudget:
         """
         self._backoff = self._backoff.after_failure()
         if self._backoff.failures > self._limit:
-            raise DownloadError(f"cannot fetch the Artifact: {reason}; gave up after {self._limit} tries in a row")
+            raise DownloadError(
+                "DWN03",
+                f"cannot download the Artifact: {reason}; gave up after {self._limit} failed tries in a row",
+                remedy="check the storage and the network, then deploy again",
+            )
         delay = self._backoff.delay_seconds(random=self._random(), retry_after_seconds=retry_after_seconds)
         _logger.info("download interrupted: %s; next try in %.1f s", reason, delay)
         self._clock.sleep(delay)
 
 
 class RenewableLink:
-    """A pre-signed link, and the way to a fresh one when it no longer works.
+    """A pre-signed link, and the way to a fresh one when there is none or it no longer works.
 
     Args:
-        link: the link that came with the deployment.
+        link: the link that came with the deployment; without an address when it isn't known.
         renew: asks the server for a fresh one.
     """
 
     def __init__(self, link: Link, renew: Callable[[], Link]) -> None:
-        self.uri = link.uri
+        self._link = link
         self._renew = renew
+        self._is_fresh = False
+
+    def uri(self) -> str:
+        """The address.
+
+        Raises:
+            MenderError: there is none, and the server gives none.
+        """
+        if not self._link.uri:
+            self.refresh()
+        return self._link.uri
 
     def refresh(self) -> None:
         """Replace the link.
@@ -82,7 +97,13 @@ class RenewableLink:
         Raises:
             MenderError: the server gives none.
         """
-        self.uri = self._renew().uri
+        self._link = self._renew()
+        self._is_fresh = True
+
+    def unreachable(self) -> None:
+        """Note that nobody answers there: one that was stored long ago is replaced before the next try."""
+        if not self._is_fresh:
+            self._link = Link("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +113,7 @@ class Progress:
     Attributes:
         done: the bytes on disk.
         total: the bytes of the whole; None when the storage doesn't say.
-        kept: how many of those on disk came in an earlier life of the client.
+        kept: how many of those on disk came before the client was last started.
     """
 
     done: int
@@ -102,11 +123,11 @@ class Progress:
 
 @dataclass(slots=True)
 class StreamHooks:
-    """What the owner of a stream wants to know while it is read.
+    """Called while a stream is read.
 
     Attributes:
-        promised: called when it is known what the whole object is; may raise to refuse it. Gets the promise and the
-            number of bytes that are still to come.
+        described: called when it is known what the whole object is; may raise to refuse it. Gets that and the number
+            of bytes that are still to come.
         progressed: called with every piece that comes.
         alive: called with every piece that is read back from the disk, and before the storage is asked.
     """
@@ -126,9 +147,9 @@ class ArtifactStream:
         clock: tells the time that a ``Retry-After`` date is compared with.
         link: where the Artifact is.
         partial: the bytes on disk, positioned at their beginning.
-        promise: what is known about the whole object from an earlier try.
-        tries: counts and waits.
-        hooks: who wants to know.
+        remote_object: what is known about the whole object from an earlier try.
+        retries: counts failures and waits.
+        hooks: called while it is read.
         pace: how fast it may and must be.
     """
 
@@ -165,7 +186,7 @@ class ArtifactStream:
         """Fill the buffer as far as bytes are there, waiting and asking again as long as the policy allows.
 
         Returns:
-            The number of bytes; 0 only when every promised byte has been read.
+            The number of bytes; 0 only when every announced byte has been read.
 
         Raises:
             StartOverError: the storage's answer does not continue what we have.
@@ -204,19 +225,19 @@ class ArtifactStream:
                 return 0
         except NetworkError as error:
             self._give_up_body()
-            self._retries.failed(str(error))
+            self._retries.failed(error.text)
             return 0
         self._store(buffer[:count])
         try:
             self._pace.received(count)
         except NetworkError as error:
-            _logger.info("download interrupted: %s", error)
+            _logger.info("download interrupted: %s", error.text)
             self._give_up_body()
         return count
 
     def _store(self, data: memoryview) -> None:
         if self._remote_object.total is not None and self.offset + len(data) > self._remote_object.total:
-            raise StartOverError("the storage sent more bytes than it promised")
+            raise StartOverError("DWN04", "the storage sent more bytes than it announced")
         self._partial.write(data)
         self.offset += len(data)
         self._was_gone = False
@@ -226,15 +247,21 @@ class ArtifactStream:
     def _end_body(self) -> None:
         self._give_up_body()
         if self._remote_object.total is None:
-            self._is_complete = True  # an answer without a length ends where it ends; the proof finds what is missing
-        elif self.offset < self._remote_object.total:
-            raise NetworkError(
-                f"the answer broke off at byte {self.offset} of {self._remote_object.total}", kind=ErrorKind.BROKEN_OFF
+            self._is_complete = (
+                True  # an answer without a length ends where it ends; verification finds what is missing
             )
+        elif self.offset < self._remote_object.total:
+            text = f"the download broke off at byte {self.offset} of {self._remote_object.total}"
+            raise NetworkError("DWN05", text, kind=ErrorKind.BROKEN_OFF)
 
     def _connect(self) -> None:
         self._hooks.alive()
-        body = self._transport.open(self._link.uri, range_header(self.offset))
+        uri = self._link.uri()
+        try:
+            body = self._transport.open(uri, range_header(self.offset))
+        except NetworkError:
+            self._link.unreachable()
+            raise
         continuation, remote_object = judge(body.status, body.headers, offset=self.offset, known=self._remote_object)
         if continuation is Continuation.CONTINUE:
             self._body = body
@@ -248,7 +275,7 @@ class ArtifactStream:
     def _accept(self, remote_object: RemoteObject) -> None:
         if self.offset:
             self.is_pieced_together = True
-            _logger.info("download goes on at byte %d", self.offset)
+            _logger.info("download resumed at byte %d", self.offset)
         self._remote_object = remote_object
         left = None if remote_object.total is None else remote_object.total - self.offset
         self._hooks.described(remote_object, left)
@@ -259,16 +286,18 @@ class ArtifactStream:
             self._is_complete = True
             return
         if continuation is Continuation.RESTART:
-            raise StartOverError(f"the storage's answer ({status}) does not continue the {self.offset} bytes on disk")
+            text = f"the storage's answer ({status}) does not continue the {self.offset} bytes on disk"
+            raise StartOverError("DWN06", text)
         if continuation is Continuation.RETRY:
             seconds = parse_retry_after(retry_after, now=self._clock.now())
             self._retries.failed(f"the storage answered {status}", retry_after_seconds=seconds)
             return
         if continuation is Continuation.GONE:
             if self._was_gone:
-                raise DownloadError(f"cannot fetch the Artifact: the storage answered {status}, also with a fresh link")
+                text = f"cannot download the Artifact: the storage answered {status}, also with a fresh link"
+                raise DownloadError("DWN07", text, remedy="upload the Artifact again and deploy it anew")
             self._was_gone = True
-        self._retries.failed(f"the link no longer works (the storage answered {status})")
+        self._retries.failed(f"link expired (the storage answered {status})")
         self._link.refresh()
 
     def _give_up_body(self) -> None:

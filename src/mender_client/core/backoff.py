@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 TRIES_PER_INTERVAL = 3
-"""other Mender clients try each interval three times before they double it."""
+"""Other Mender clients try each interval three times before they double it."""
 
 MINIMUM_RETRY_AFTER_SECONDS = 1.0
 MAXIMUM_RETRY_AFTER_SECONDS = 24 * 3600.0
-"""A server may ask for patience, but neither silence a device for good nor, by asking for none, make it storm."""
+"""A server may ask to wait, but neither silence a device for good nor make it send requests without a pause."""
 
 
 @dataclass(frozen=True, slots=True)

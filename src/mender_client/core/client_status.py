@@ -1,4 +1,4 @@
-"""How the client stands, for people and machines that look at it: what it does, since when, why, and what comes next.
+"""The client status, for people and programs: what the client does, since when, why, and what comes next.
 
 A value that pure functions change. Nothing is decided by it: that is what the record is for, so this one may be lost.
 """
@@ -12,19 +12,19 @@ from typing import Any, TypeVar
 
 from mender_client.errors import MenderError
 
-from .machine import State
+from .machine import ENDS, EXPLANATIONS, State
 from .record import Record
 
-STARTING, WAITING, STOPPED, HANDED_OVER = "starting", "waiting", "stopped", "handed-over"
+STARTING, WAITING, STOPPED = "starting", "waiting", "stopped"
 """What the client does when it does not work on an update; then it is the name of a ``State``."""
 
-EXPLANATIONS = {
-    State.DOWNLOADING: "the Artifact is being fetched and verified",
-    State.VERIFIED: "the Artifact is verified; the server is asked whether the update is still wanted",
-    State.HANDING_OVER: "the Artifact is being handed to the sub-updater",
-    State.INSTALLING: "the sub-updater has the Artifact; the client waits for its report and for the lock to go",
-    State.RECONCILING: "the lock is gone without a report; artifact_info tells how it went",
+_FORMER_WORDS = {
+    "handed-over": State.INSTALLING.value,
+    "in-hands": State.INSTALLING.value,
+    "proven": State.VERIFIED.value,
+    "settling": State.RECONCILING.value,
 }
+"""What version 1.0.0 left in the status file, in the words of this one."""
 
 
 class Authorisation(str, Enum):
@@ -33,7 +33,7 @@ class Authorisation(str, Enum):
     UNKNOWN = "unknown"
     ACCEPTED = "accepted"
     WAITING = "waiting"
-    """Nobody has accepted the device yet, or somebody has rejected it: the server does not say which."""
+    """Pending acceptance, or rejected: the server does not say which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Failure:
         job: what failed: ``authorisation``, ``reports``, ``inventory``, ``poll`` or ``update``; empty when nothing
             ever did.
         kind: a short word for the cause.
-        text: what was said about it.
+        text: the message.
         at: when, RFC 3339.
         since: when the first of those in a row was.
         in_a_row: how often the job has failed since it last succeeded; 0 when it has succeeded since.
@@ -65,7 +65,7 @@ class Download:
     Attributes:
         done: bytes on disk.
         total: bytes of the whole; 0 when the storage doesn't say.
-        kept: how many of those on disk came in an earlier life of the client.
+        kept: how many of those on disk came before the client was last started.
         bytes_per_second: how fast they came since the last look.
     """
 
@@ -80,7 +80,7 @@ class Counts:
     """Totals that only grow, over restarts too.
 
     Attributes:
-        polls: questions for a deployment that the server has answered.
+        polls: update polls that the server has answered.
         failures: failures by kind.
         bytes_fetched: bytes of Artifacts that came over the network.
         bytes_resumed: bytes of Artifacts that did not have to be fetched again.
@@ -96,14 +96,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class ClientStatus:
-    """How the client stands; times are RFC 3339, empty for never.
+    """The client status; times are RFC 3339, empty for never.
 
     Attributes:
         version: of the client that runs.
         python: the interpreter's version.
         started: when it started.
-        doing: ``STARTING``, ``WAITING``, ``STOPPED``, ``HANDED_OVER`` or the name of the update's ``State``.
-        since: since when it does that.
+        doing: ``STARTING``, ``WAITING``, ``STOPPED`` or the name of the update's ``State``.
+        since: since when.
         deployment_id: the deployment that it works on, empty for none.
         artifact_name: the Artifact of that.
         download: how far its download is.
@@ -111,7 +111,7 @@ class ClientStatus:
         authorisation: what the server thinks of this device.
         authorised_since: since when that is known.
         contact: when a server last answered.
-        polled: when the server last answered the question for a deployment.
+        polled: when the server last answered an update poll.
         failure: the last failure.
         next_poll: when the server is asked again.
         next_inventory: when the inventory is sent again.
@@ -140,13 +140,13 @@ class ClientStatus:
 
     @property
     def news(self) -> tuple[object, ...]:
-        """What somebody who looks wants to hear of at once; the rest is routine."""
+        """What an observer is told at once; the rest is routine."""
         failure = self.failure
         trouble = (failure.job, failure.kind, failure.text) if failure.in_a_row else ()
         return self.started, self.doing, self.deployment_id, self.download, self.authorisation, trouble, self.unreported
 
     def begun(self, now: str, *, version: str, python: str) -> ClientStatus:
-        """The client status of a client that starts: of its earlier life it keeps totals and what was last."""
+        """The status of a client that starts: from before it keeps the totals and what was last."""
         return ClientStatus(
             version=version,
             python=python,
@@ -160,7 +160,7 @@ class ClientStatus:
         )
 
     def does(self, doing: str, now: str, *, deployment_id: str = "", artifact_name: str = "") -> ClientStatus:
-        """It does this now."""
+        """The status once the client does this."""
         if (doing, deployment_id) == (self.doing, self.deployment_id):
             return self
         is_same = bool(deployment_id) and deployment_id == self.deployment_id
@@ -176,11 +176,11 @@ class ClientStatus:
         )
 
     def downloads(self, download: Download) -> ClientStatus:
-        """The download is so far."""
+        """The status with the progress of the download."""
         return replace(self, download=download)
 
     def planned(self, *, next_poll: str, next_inventory: str) -> ClientStatus:
-        """These come next."""
+        """The status with what comes next."""
         return replace(self, next_poll=next_poll, next_inventory=next_inventory)
 
     def contacted(self, server_url: str, now: str) -> ClientStatus:
@@ -211,7 +211,7 @@ class ClientStatus:
         return replace(self, failure=replace(self.failure, in_a_row=0))
 
     def answered(self, now: str) -> ClientStatus:
-        """The server has answered the question for a deployment."""
+        """The server has answered an update poll."""
         return replace(self, polled=now, counts=replace(self.counts, polls=self.counts.polls + 1))
 
     def fetched(self, received: int, kept: int) -> ClientStatus:
@@ -231,17 +231,15 @@ def headline(client_status: ClientStatus) -> str:
     what = client_status.doing
     if what == WAITING:
         return _why_it_waits(client_status)
-    if what not in (state.value for state in EXPLANATIONS):
-        return {
-            STOPPED: "stopped",
-            HANDED_OVER: "the update is handed over; the sub-updater starts the client again",
-        }.get(what, "starting")
+    state = next((one for one in State if one.value == what and one not in ENDS), None)
+    if state is None:
+        return "stopped" if what == STOPPED else "starting"
     name = client_status.artifact_name or "an update"
     which = f"{name} (deployment {client_status.deployment_id or 'unknown'})"
     download = client_status.download
-    if what == State.DOWNLOADING.value and download.total:
+    if state is State.DOWNLOADING and download.total:
         return f"downloading {which}: {100 * download.done // download.total} %"
-    return f"{which}: {EXPLANATIONS[State(what)]}"
+    return f"{which}: {EXPLANATIONS[state]}"
 
 
 def _why_it_waits(client_status: ClientStatus) -> str:
@@ -250,7 +248,7 @@ def _why_it_waits(client_status: ClientStatus) -> str:
         times = "once" if failure.in_a_row == 1 else f"{failure.in_a_row} times in a row"
         return f"waiting to try again; {failure.job} failed {times}: {failure.text}"
     if client_status.authorisation is Authorisation.WAITING:
-        return f"waiting until somebody accepts this device on {client_status.server_url}"
+        return f"pending acceptance on {client_status.server_url}"
     return "waiting for the next poll"
 
 
@@ -259,7 +257,8 @@ _Value = TypeVar("_Value")
 
 def decode_client_status(document: object) -> ClientStatus:
     """Read a status from JSON; what is missing or of the wrong type is as in a new one."""
-    return _filled(ClientStatus(), document)
+    status = _filled(ClientStatus(), document)
+    return replace(status, doing=_FORMER_WORDS.get(status.doing, status.doing))
 
 
 def _filled(default: _Value, document: object) -> _Value:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from .client_status import HANDED_OVER, STARTING, STOPPED, WAITING, Authorisation, ClientStatus
+from .client_status import STARTING, STOPPED, WAITING, Authorisation, ClientStatus
 from .machine import ENDS, State
 
-_STATES = (STARTING, WAITING, *(state.value for state in State if state not in ENDS), HANDED_OVER, STOPPED)
+_STATES = (STARTING, WAITING, *(state.value for state in State if state not in ENDS), STOPPED)
 _Samples = list[tuple[Mapping[str, str], float]]
 
 
@@ -24,21 +24,26 @@ def _families(one: ClientStatus) -> Iterator[tuple[str, str, str, _Samples]]:
     yield "info", "gauge", "Versions; always 1.", [(versions, 1)]
     yield "start_time_seconds", "gauge", "When the client started.", _time(one.started)
     yield "state", "gauge", "1 for what the client does.", [({"state": word}, one.doing == word) for word in _STATES]
-    opinions: _Samples = [({"state": word.value}, one.authorisation is word) for word in Authorisation]
-    yield "authorisation", "gauge", "1 for what the server thinks of this device.", opinions
-    yield "polls_total", "counter", "Questions for a deployment that were answered.", [({}, counts.polls)]
+    authorisations: _Samples = [({"state": word.value}, one.authorisation is word) for word in Authorisation]
+    yield "authorisation", "gauge", "1 for whether the server accepts this device.", authorisations
+    yield "polls_total", "counter", "Update polls that were answered.", [({}, counts.polls)]
     failures: _Samples = [({"kind": kind}, number) for kind, number in sorted(counts.failures.items())]
     yield "failures_total", "counter", "Failures by kind.", failures
     ends = {end.value: counts.deployments.get(end.value, 0) for end in ENDS}
     yield "deployments_total", "counter", "Deployments by how they ended.", _by("outcome", ends)
-    yield "fetched_bytes_total", "counter", "Bytes of Artifacts that came.", [({}, counts.bytes_fetched)]
-    yield "resumed_bytes_total", "counter", "Bytes that did not have to come again.", [({}, counts.bytes_resumed)]
+    yield "fetched_bytes_total", "counter", "Bytes of Artifacts that were downloaded.", [({}, counts.bytes_fetched)]
+    yield (
+        "resumed_bytes_total",
+        "counter",
+        "Bytes that did not have to be downloaded again.",
+        [({}, counts.bytes_resumed)],
+    )
     yield "last_contact_time_seconds", "gauge", "When a server last answered.", _time(one.contact)
-    yield "last_poll_time_seconds", "gauge", "When the question for a deployment was last answered.", _time(one.polled)
+    yield "last_poll_time_seconds", "gauge", "When an update poll was last answered.", _time(one.polled)
     yield (
         "failures_in_a_row",
         "gauge",
-        "How often the last job that failed did so; 0: fine.",
+        "Consecutive failures of the job that failed last; 0 when it has succeeded since.",
         [({}, one.failure.in_a_row)],
     )
     yield "unreported_messages", "gauge", "Messages that the server has not acknowledged.", [({}, one.unreported)]

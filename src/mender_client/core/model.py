@@ -1,4 +1,4 @@
-"""The values that the rooms exchange: frozen, checked when made, and safe to print (secrets hide themselves)."""
+"""The values that the packages exchange: frozen, checked when made, and safe to print (secrets are left out)."""
 
 from __future__ import annotations
 
@@ -61,13 +61,15 @@ class Identity:
         """
         if parsed.malformed:
             raise ScriptError(
-                f"cannot use the identity: line {parsed.malformed[0][:80]!r} is not key=value; "
-                "correct the identity script"
+                "IDN01",
+                f"cannot use the identity: line {parsed.malformed[0][:80]!r} is not key=value",
+                remedy="correct the identity script",
             )
         if not parsed.pairs:
             raise ScriptError(
-                "cannot use the identity: the identity script printed nothing; "
-                "make it print at least one key=value line"
+                "IDN02",
+                "cannot use the identity: the identity script printed nothing",
+                remedy="make it print at least one key=value line",
             )
         attributes: dict[str, str | list[str]] = {
             key: values[0] if len(values) == 1 and form is IdentityFormat.PLAIN else list(values)

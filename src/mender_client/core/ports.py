@@ -1,7 +1,7 @@
-"""The doors between the rooms: what the workflow needs of the world, as protocols.
+"""The ports: what the workflow needs of the device and the network, as protocols.
 
-``client`` speaks only to these; ``system`` and ``installers`` implement them; ``app.assemble`` joins the two. A test,
-or a program that embeds the client, brings its own.
+``client`` uses only these; ``system`` and ``installers`` implement them; ``app.assemble`` joins the two. A test, or a
+program that embeds the client, brings its own.
 """
 
 from __future__ import annotations
@@ -63,17 +63,17 @@ class Transport(Protocol):
 
 
 class Observer(Protocol):
-    """Is told how the client stands; it neither raises nor waits, and nothing depends on it."""
+    """Is told the client status; it neither raises nor waits, and nothing depends on it."""
 
     def noticed(self, client_status: ClientStatus) -> None:
-        """The client status is another one now."""
+        """The client status has changed."""
 
     def alive(self) -> None:
         """Something long goes on: a piece of a download has come, the next request or script begins."""
 
 
 class Clock(Protocol):
-    """Time, and patience."""
+    """The clocks, and waiting."""
 
     def monotonic(self) -> float:
         """Seconds that only ever go forward, whatever the wall clock does."""
@@ -111,7 +111,7 @@ class KeyStore(Protocol):
         """
 
 
-class Device(Protocol):
+class DeviceData(Protocol):
     """What this device says about itself, by its scripts and files; asked anew each time."""
 
     def identity(self) -> Identity:
@@ -212,6 +212,8 @@ class Journal(Protocol):
     def load(self) -> Record:
         """What was last saved; an empty record when there is none or it can't be used.
 
+        Asked often: an implementation keeps what it has read until somebody else has changed it.
+
         Raises:
             StorageError: the disk can't be read.
         """
@@ -259,7 +261,7 @@ class Lock(Protocol):
 
 
 class Processes(Protocol):
-    """The processes of the device, as far as the hand-over needs them."""
+    """The processes of the device, as far as the sub-updater needs them."""
 
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
         """Start a program that outlives us, with these variables in a clean environment.
@@ -284,29 +286,31 @@ class Processes(Protocol):
 
 
 class Installer(Protocol):
-    """Whatever applies an Artifact to the device."""
-
-    def current_deployment(self) -> str | None:
-        """The id of the deployment that is being installed, or None: nothing is in progress."""
-
-    def find_process(self, deployment_id: str, process: ProcessRef | None) -> ProcessRef | None:
-        """The process that is at work on this deployment, or None.
-
-        Args:
-            deployment_id: the deployment.
-            hands: the process that was noted when it started, if it was.
-        """
-
-    def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:
-        """How long ago, in this boot, the work on this deployment began; 0 when nobody can tell.
-
-        Args:
-            deployment_id: the deployment.
-            hands: the process that was noted when it started, if it was.
-        """
+    """Whatever applies an Artifact to the device; the lock file says whether it is at it."""
 
     def has_begun(self) -> bool:
         """Whether there is a trace that the installation of this deployment was ever started."""
+
+    def claim(self, deployment_id: str) -> None:
+        """Announce the installation; from here on the lock file names the deployment.
+
+        Raises:
+            StorageError: the lock can't be written.
+        """
+
+    def install(self, deployment: Deployment, artifact: PurePath) -> ProcessRef:
+        """Install the verified Artifact of the claimed deployment.
+
+        Returns:
+            The process that goes on with it.
+
+        Raises:
+            InstallError: it could not be started.
+        """
+
+
+class SubUpdater(Protocol):
+    """The program of the device that installs in a process of its own, which outlives the client."""
 
     def check(self) -> None:
         """Make sure that an update could be installed.
@@ -315,23 +319,18 @@ class Installer(Protocol):
             InstallError: the sub-updater is missing or can't be run.
         """
 
-    def claim(self, deployment_id: str) -> None:
-        """Announce the installation; from here on ``current_deployment`` names the deployment.
+    def find_process(self, deployment_id: str, process: ProcessRef | None) -> ProcessRef | None:
+        """The process that is at work on this deployment, or None.
 
-        Raises:
-            StorageError: the lock can't be written.
+        Args:
+            deployment_id: the deployment.
+            process: the process that was noted when it started, if it was.
         """
 
-    def install(self, deployment: Deployment, artifact: PurePath) -> ProcessRef:
-        """Take the verified Artifact of the claimed deployment over.
+    def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:
+        """How long ago, in this boot, the work on this deployment began; 0 when nobody can tell.
 
-        Raises:
-            InstallError: it could not be started.
-        """
-
-    def release(self) -> None:
-        """Nothing is in progress any more, whoever said so.
-
-        Raises:
-            StorageError: the lock can't be removed.
+        Args:
+            deployment_id: the deployment.
+            process: the process that was noted when it started, if it was.
         """

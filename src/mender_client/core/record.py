@@ -1,21 +1,23 @@
 """What the client remembers across restarts: one document, changed by pure functions, written as JSON elsewhere.
 
 The update under way, the messages that the server has not acknowledged, and the outcomes that are known. An outcome
-and the messages that tell it enter the document in one change, so there is no instant at which one could be lost.
+and the messages that report it enter the document in one change, so there is no instant at which one could be lost.
+Every state is written by ``_entered``, which also ends loops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 from .accepted_identity import AcceptedIdentity, NewKey
-from .machine import ENDS, Event, State, advance
-from .model import Deployment, Provides, Status
+from .machine import ENDS, IRREVOCABLE, Event, Flow, State, advance
+from .model import Deployment, Link, Provides, Status
 from .resume import RemoteObject
-from .wire import NextForm
+from .text import printable
+from .wire import NextForm, is_deployment_id
 
 MAXIMUM_WRITES = 28
 """A deployment whose state changed this often without progress fails; other Mender clients use the same number."""
@@ -25,7 +27,7 @@ MAXIMUM_OUTCOMES = 100
 
 
 class LoopError(Exception):
-    """The deployment goes in circles."""
+    """The update has changed its state too often without progress."""
 
 
 class MessageKind(str, Enum):
@@ -102,7 +104,7 @@ class ProcessRef:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The update under way.
+    """The update under way: everything that is needed to continue it after a restart.
 
     Attributes:
         deployment_id: the deployment.
@@ -111,11 +113,14 @@ class Update:
         since: when that state was entered, RFC 3339; for people.
         provides: what the device said when it was offered the deployment; it must say the same until the end.
         form: how it said it.
-        promise: what the storage said about the whole object.
+        flow: how it is installed.
+        device_types: the device types that the Artifact is for, as the server knows them.
+        link: where the Artifact is; without an address when version 1.0.0 began the update.
+        remote_object: what the storage said about the whole object.
         seen_bytes: how much was on disk when the client last started; more than that is progress.
         writes: state changes without progress so far.
-        tried: the server has heard, in this life of the client, that it is being downloaded.
-        hands: the sub-updater's process, once it runs.
+        tried: the server has heard, since the client started, that it is being downloaded.
+        process: the sub-updater's process, once it runs.
         unknown: fields of another version, kept for it.
         began: when it was first offered, RFC 3339; empty when an older version began it.
         fetched_bytes: how much of the Artifact has come over the network, as far as is noted.
@@ -128,7 +133,10 @@ class Update:
     since: str
     provides: Provides
     form: NextForm
-    remote_object: RemoteObject = field(default_factory=RemoteObject)
+    flow: Flow = Flow.HANDOVER
+    device_types: tuple[str, ...] = ()
+    link: Link = Link("")  # noqa: RUF009 - frozen
+    remote_object: RemoteObject = RemoteObject()  # noqa: RUF009 - frozen
     seen_bytes: int = 0
     writes: int = 0
     tried: bool = False
@@ -137,6 +145,67 @@ class Update:
     began: str = ""
     fetched_bytes: int = 0
     resumed_bytes: int = 0
+
+    @property
+    def deployment(self) -> Deployment:
+        """The deployment as the server offered it."""
+        return Deployment(self.deployment_id, self.artifact_name, self.device_types, self.link)
+
+    def fetched(self, *, received: int, kept: int) -> Update:
+        """The update that knows what its download has cost since the client started.
+
+        Args:
+            received: bytes that came over the network.
+            kept: bytes that were on disk already.
+        """
+        if not received + kept:
+            return self
+        return replace(self, fetched_bytes=self.fetched_bytes + received, resumed_bytes=kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What another version wrote and this one does not understand: JSON values, kept verbatim for that version.
+
+    Attributes:
+        update: the update under way, None for none.
+        outbox: messages to the server.
+        outcomes: outcomes.
+        fields: whatever else, by its name; each until there is something to put in its place.
+    """
+
+    update: object = None
+    outbox: tuple[object, ...] = ()
+    outcomes: tuple[object, ...] = ()
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """What it is, for people; empty for nothing."""
+        parts = [] if self.update is None else [self._update_summary()]
+        parts += [
+            f"{len(entries)} {noun}{'' if len(entries) == 1 else 's'}"
+            for entries, noun in ((self.outbox, "pending report"), (self.outcomes, "outcome"))
+            if entries
+        ]
+        return ", ".join([*parts, *self.fields])
+
+    def _update_summary(self) -> str:
+        found = self.update if isinstance(self.update, Mapping) else {}
+        stood = ", ".join(f"{key} {printable(repr(found[key]), limit=40)}" for key in ("flow", "state") if key in found)
+        return f"the update under way ({stood or 'without a state'})"
+
+    @property
+    def deployment_id(self) -> str:
+        """The deployment of the update; empty when there is none or it names none."""
+        found = self.update.get("deployment_id") if isinstance(self.update, Mapping) else None
+        return found if isinstance(found, str) and is_deployment_id(found) else ""
+
+    @property
+    def artifact_name(self) -> str:
+        """The Artifact of the update; empty when it names none."""
+        found = self.update.get("artifact_name") if isinstance(self.update, Mapping) else None
+        return found if isinstance(found, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +221,7 @@ class Record:
         identity_change: how the device asks as something else, and why, for people; empty when it doesn't.
         unknown: fields of another version, kept for it.
         totals: how many deployments have ``succeeded``, ``failed`` or were ``aborted``, those that are forgotten too.
+        unread: the updates, messages and outcomes of another version, kept for it.
     """
 
     update: Update | None = None
@@ -162,6 +232,7 @@ class Record:
     identity_change: str = ""
     unknown: Mapping[str, Any] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
+    unread: Unread = Unread()
 
     def update_of(self, deployment_id: str) -> Update | None:
         """The update under way if it is that of this deployment."""
@@ -172,19 +243,38 @@ class Record:
         return next((one for one in reversed(self.outcomes) if one.deployment_id == deployment_id), None)
 
     def begun(self, deployment: Deployment, provides: Provides, form: NextForm, *, now: str) -> Record:
-        """The record with a new update under way; the same deployment again keeps what is known of it."""
+        """The record with a new update under way; the same deployment again keeps what is known of it.
+
+        Its link is stored, so that a restarted client continues the download without asking the server. It is a
+        secret like the device key, which lies beside the state file with the same mode (0600), and it expires.
+        """
         known = self.update_of(deployment.id)
         if known is not None and known.artifact_name == deployment.artifact_name:
-            return self
-        update = Update(deployment.id, deployment.artifact_name, State.DOWNLOADING, now, provides, form, began=now)
-        return replace(self, update=update)
+            return self.linked(deployment.id, deployment.link)
+        update = Update(
+            deployment.id,
+            deployment.artifact_name,
+            State.DOWNLOADING,
+            now,
+            provides,
+            form,
+            device_types=deployment.device_types,
+            link=deployment.link,
+            began=now,
+        )
+        return replace(self, update=update, unread=replace(self.unread, update=None))
+
+    def linked(self, deployment_id: str, link: Link) -> Record:
+        """The record with a fresh link to the Artifact."""
+        return self._changed(deployment_id, lambda update: replace(update, link=link))
 
     def described(self, deployment_id: str, remote_object: RemoteObject) -> Record:
         """The record that knows what the storage said about the object."""
+        return self._changed(deployment_id, lambda update: replace(update, remote_object=remote_object))
+
+    def _changed(self, deployment_id: str, change: Callable[[Update], Update]) -> Record:
         update = self.update_of(deployment_id)
-        if update is None or update.remote_object == remote_object:
-            return self
-        return replace(self, update=replace(update, remote_object=remote_object))
+        return self if update is None else replace(self, update=change(update))
 
     def resumed(self, state: State, *, bytes_on_disk: int, now: str) -> Record:
         """The record after a restart.
@@ -202,66 +292,80 @@ class Record:
         if state is update.state and not (state is State.DOWNLOADING and is_tried):
             return self
         if bytes_on_disk > update.seen_bytes:
-            grown = bytes_on_disk - update.seen_bytes  # what came in a life that could not note it
+            grown = bytes_on_disk - update.seen_bytes  # what came before the client ended and could not note it
             update = replace(update, seen_bytes=bytes_on_disk, writes=0, fetched_bytes=update.fetched_bytes + grown)
-        if state is State.DOWNLOADING and update.writes >= MAXIMUM_WRITES:
-            raise LoopError(f"its state changed {update.writes} times without progress")
         # what the server has not heard of an attempt that is over, it will hear of the next one
         left = self.silenced(update.deployment_id) if state is State.DOWNLOADING else self
         return replace(left, update=replace(_entered(update, state, now), tried=False))
 
-    def fetched(self, deployment_id: str, *, received: int, kept: int) -> Record:
-        """The record that knows what the download of this life cost.
+    def moved(
+        self, deployment_id: str, event: Event, *, now: str, note: Callable[[Update], Update] = lambda update: update
+    ) -> Record:
+        """The record after an event that does not end the update; unchanged when that update is over already.
 
         Args:
             deployment_id: which deployment.
-            received: bytes that came over the network.
-            kept: bytes that were on disk already.
-        """
-        update = self.update_of(deployment_id)
-        if update is None or not received + kept:
-            return self
-        update = replace(update, fetched_bytes=update.fetched_bytes + received, resumed_bytes=kept)
-        return replace(self, update=update)
-
-    def moved(self, deployment_id: str, event: Event, *, now: str, process: ProcessRef | None = None) -> Record:
-        """The record after an event that does not end the update; unchanged when that update is over already.
+            event: what happened.
+            now: the time, RFC 3339.
+            note: adds to the update what became known.
 
         Raises:
             ValueError: the update's state does not expect the event.
+            LoopError: there were too many changes without progress.
         """
         update = self.update_of(deployment_id)
         if update is None:
             return self
-        state = advance(update.state, event)
+        state = advance(update.flow, update.state, event)
         if state in ENDS:
             raise ValueError(f"{event.value}: this ends the update and needs its outcome")
-        return replace(self, update=replace(_entered(update, state, now), process=process or update.process))
+        return replace(self, update=_entered(note(update), state, now))
 
-    def concluded(self, deployment_id: str, event: Event, *, now: str) -> Record:
+    def concluded(
+        self, deployment_id: str, event: Event, *, now: str, note: Callable[[Update], Update] = lambda update: update
+    ) -> Record:
         """The record after an event that ends a deployment: outcome, messages and end in one change.
 
-        A deployment whose update we know nothing of (another client began it) may end as well. Where an outcome is
-        known already it stands: the first word counts, whoever says the second one.
+        A deployment of whose update nothing is known may end as well: another client began it, or another version did
+        and it can't be read. Where an outcome is known already it stands: the first report is final.
+
+        Args:
+            deployment_id: which deployment.
+            event: what happened.
+            now: the time, RFC 3339.
+            note: adds to the update what became known.
 
         Raises:
             ValueError: the update's state does not expect the event.
         """
         if self.outcome_of(deployment_id) is not None:
-            return self
+            return self._without_unread(deployment_id)
         update = self.update_of(deployment_id)
-        end = advance(update.state if update is not None else State.INSTALLING, event)
+        if update is None:
+            end = advance(Flow.HANDOVER, State.INSTALLING, event)
+        else:
+            update = note(update)
+            end = advance(update.flow, update.state, event)
         status = {State.SUCCEEDED: Status.SUCCESS, State.FAILED: Status.FAILURE}.get(end)
-        rest = tuple(message for message in self.outbox if message.deployment_id != deployment_id)
         totals = {**self.totals, end.value: self.totals.get(end.value, 0) + 1}
-        left = replace(self, update=None if update is not None else self.update, outbox=rest, totals=totals)
+        left = replace(self._without(deployment_id), totals=totals)
         if status is None:
             return left
-        outcomes = (*self.outcomes, _outcome(deployment_id, status, now, update))[-MAXIMUM_OUTCOMES:]
-        return replace(left, outcomes=outcomes).telling(deployment_id, status)
+        outcome = _outcome(deployment_id, status, now, update, self.unread)
+        return replace(left, outcomes=(*self.outcomes, outcome)[-MAXIMUM_OUTCOMES:]).telling(deployment_id, status)
+
+    def _without(self, deployment_id: str) -> Record:
+        """The record without an update of this deployment and without its messages."""
+        left = self.silenced(deployment_id)._without_unread(deployment_id)
+        return left if left.update_of(deployment_id) is None else replace(left, update=None)
+
+    def _without_unread(self, deployment_id: str) -> Record:
+        if self.unread.deployment_id != deployment_id:
+            return self
+        return replace(self, unread=replace(self.unread, update=None))
 
     def telling(self, deployment_id: str, status: Status) -> Record:
-        """The record with a status to be sent; before a failure the log, since nothing may follow a final status."""
+        """The record with a status to be reported; before a failure the log, as nothing may follow a final status."""
         messages = [Message(deployment_id, MessageKind.STATUS, status)]
         if status is Status.FAILURE:
             messages.insert(0, Message(deployment_id, MessageKind.LOG))
@@ -279,7 +383,7 @@ class Record:
         return replace(self, outbox=tuple(outbox), update=update)
 
     def silenced(self, deployment_id: str) -> Record:
-        """The record when the server wants to hear no more of a deployment (409, 404)."""
+        """The record without messages of a deployment, which the server has aborted or forgotten."""
         return replace(self, outbox=tuple(one for one in self.outbox if one.deployment_id != deployment_id))
 
     def accepted_as(self, accepted_identity: AcceptedIdentity) -> Record:
@@ -295,13 +399,21 @@ class Record:
         return replace(self, identity_change=change)
 
 
-def _outcome(deployment_id: str, status: Status, now: str, update: Update | None) -> Outcome:
+def _outcome(deployment_id: str, status: Status, now: str, update: Update | None, unread: Unread) -> Outcome:
     if update is None:
-        return Outcome(deployment_id, status, now)
+        name = unread.artifact_name if unread.deployment_id == deployment_id else ""
+        return Outcome(deployment_id, status, now, name)
     return Outcome(
         deployment_id, status, now, update.artifact_name, update.began, update.fetched_bytes, update.resumed_bytes
     )
 
 
 def _entered(update: Update, state: State, now: str) -> Update:
+    """The update in another state: the one function that writes states, and so the one that ends loops.
+
+    Raises:
+        LoopError: there were too many changes without progress.
+    """
+    if update.writes >= MAXIMUM_WRITES and state not in IRREVOCABLE[update.flow]:
+        raise LoopError(f"the state has changed {update.writes} times without progress")
     return replace(update, state=state, since=now, writes=update.writes + 1)

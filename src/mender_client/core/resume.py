@@ -10,7 +10,7 @@ from enum import Enum
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.ASCII)
 _LENGTH = re.compile(r"\d{1,19}", re.ASCII)
 _ETAG = re.compile(r"[\x20-\x7e\x80-\xff]{1,256}")
-"""One that is longer or holds control characters is none: it goes into the journal, which must not grow by it."""
+"""One that is longer or holds control characters is none: it goes into the state file, which must not grow by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Continuation(Enum):
     """What an answer to a download request means for the bytes that we have."""
 
     CONTINUE = "its body goes on where our bytes end"
-    RESTART = "it is another object, or starts elsewhere: begin from zero"
+    RESTART = "it is another object, or starts elsewhere: start from the beginning"
     COMPLETE = "we have every byte already"
     NEW_LINK = "the link no longer works: ask the server for a fresh one, keep the bytes"
     GONE = "the object does not exist"

@@ -1,1 +1,1 @@
-"""Effects on the device: one file for each way to apply an Artifact. Each implements ``core.ports.Installer``."""
+"""Effects on the device: one file for each way to install an Artifact; see ``core.ports.Installer``."""

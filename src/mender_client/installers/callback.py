@@ -1,9 +1,9 @@
 """Let a function of the surrounding program install Artifacts: for programs that embed the client.
 
-The function runs in this process, so a crash ends both. What is on disk tells the next life how far it came: the lock
-names the deployment, the trace says whether the function was ever called and whether it ended with "I will report
-later". A call that never ended leaves no lock, so that the client looks at what is installed instead of waiting for
-somebody who is dead.
+The function runs in this process, so a crash ends both. What is on disk tells the next process how far it came: the
+lock names the deployment, the trace says whether the function was ever called and whether it returned "reported
+later". A call that never returned leaves no lock, so that the client compares what is installed instead of waiting for
+a function that no longer runs.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ later, after a reboot for instance, and will be reported then. An exception mean
 
 
 class Trace(Protocol):
-    """A mark on disk: nothing, or how far the installation of this deployment has come."""
+    """A marker on disk: nothing, or how far the installation of this deployment has come."""
 
     def read(self) -> str:
-        """The mark; empty for none."""
+        """The marker; empty for none."""
 
     def write(self, mark: str) -> None:
         """Set it, durably.
@@ -36,7 +36,7 @@ class Trace(Protocol):
         """
 
     def remove(self) -> None:
-        """Take it away.
+        """Remove it.
 
         Raises:
             StorageError: it can't be removed.
@@ -53,74 +53,45 @@ class CallbackInstaller:
 
     Args:
         install: the function.
-        concluded: called with the deployment's id and how it ended, before the lock goes; writes the outcome down.
-        lock: names the deployment that is being installed.
+        conclude: called with the deployment's id and whether it is installed; stores the outcome and frees the device.
+        lock: names the deployment that is being installed; an installation that died with its process is none.
         trace: how far it has come.
+
+    Raises:
+        StorageError: what such an installation left can't be read or removed.
     """
 
     def __init__(
-        self, install: InstallFunction, *, concluded: Callable[[str, bool], None], lock: Lock, trace: Trace
+        self, install: InstallFunction, *, conclude: Callable[[str, bool], None], lock: Lock, trace: Trace
     ) -> None:
         self._install = install
-        self._concluded = concluded
+        self._conclude = conclude
         self._lock = lock
         self._trace = trace
-        self._is_fresh = True
-
-    def current_deployment(self) -> str | None:
-        """The id of the deployment that is being installed; an installation that died with its process is none."""
-        if self._is_fresh and self._trace.read() == _BEGUN:
-            self._lock.remove()
-        self._is_fresh = False
-        return self._lock.read()
-
-    def find_process(self, deployment_id: str, process: ProcessRef | None) -> ProcessRef | None:  # noqa: ARG002 - nobody is named
-        """Nobody: the function doesn't run while the client looks."""
-        return None
-
-    def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:  # noqa: ARG002 - nobody is named
-        """Nobody can tell."""
-        return 0.0
+        if trace.read() == _BEGUN:
+            lock.remove()
 
     def has_begun(self) -> bool:
-        """Whether the function was ever called for this deployment."""
         return bool(self._trace.read())
 
-    def check(self) -> None:
-        """A function can always be called."""
-
     def claim(self, deployment_id: str) -> None:
-        """Write the lock; what an earlier deployment left is forgotten first.
-
-        Raises:
-            StorageError: it can't be written.
-        """
         self._trace.remove()
         self._lock.write(deployment_id)
 
     def install(self, deployment: Deployment, artifact: PurePath) -> ProcessRef:
-        """Call the function and note what it says.
+        """Call the function, and store what it returns.
 
         Raises:
             InstallError: it raised an exception.
-            StorageError: what it said can't be noted.
+            StorageError: what it returned can't be stored.
         """
         self._trace.write(_BEGUN)
         try:
             is_installed = self._install(Path(artifact), deployment)
         except Exception as error:  # the program's own code: whatever it raises is a failed installation
-            raise InstallError(f"cannot install the update: {type(error).__name__}: {error}") from error
+            raise InstallError("UPD03", f"cannot install the update: {type(error).__name__}: {error}") from error
         if is_installed is None:
             self._trace.write(_LATER)
         else:
-            self._concluded(deployment.id, is_installed)
-            self._lock.remove()
+            self._conclude(deployment.id, is_installed)
         return _OURS
-
-    def release(self) -> None:
-        """Remove the lock.
-
-        Raises:
-            StorageError: it can't be removed.
-        """
-        self._lock.remove()

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mender_client.core.model import LogMessage
-from mender_client.errors import StorageError
+from mender_client.errors import Diagnostic, StorageError
 
 from .clock import EARLIEST_PLAUSIBLE_TIME
 from .files import open_own, remove_file, storage_error
@@ -80,7 +80,6 @@ class DeploymentLogFile(logging.Handler):
                 self._stop(error)
 
     def end(self) -> None:
-        """Stop recording; what was recorded stays on disk."""
         self._deployment_id = ""
         self._is_recording = False
 
@@ -106,7 +105,8 @@ class DeploymentLogFile(logging.Handler):
 
     def _stop(self, error: StorageError) -> None:
         self._is_recording = False
-        _logger.warning("%s; the rest of this deployment is not recorded", error)
+        text = f"the rest of this deployment is not recorded: {error.text}"
+        _logger.warning("%s", Diagnostic("STO14", text, remedy=error.remedy))
 
     def _write(self, flag: int, entry: dict[str, str]) -> None:
         self._append(flag, json.dumps(entry).encode() + b"\n")

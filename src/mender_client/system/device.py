@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 class ScriptedDevice:
-    """A device as its scripts and files describe it; see ``core.ports.Device``.
+    """A device as its scripts and files describe it; see ``core.ports.DeviceData``.
 
     Args:
         identity_script: prints the identity.

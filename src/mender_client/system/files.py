@@ -31,8 +31,8 @@ _REMEDIES = {
 
 def storage_error(action: str, path: Path, error: OSError) -> StorageError:
     """Wrap an OSError: what could not be done, to which file, why, and what to do."""
-    remedy = _REMEDIES.get(error.errno or 0)
-    return StorageError(f"cannot {action} {path}: {error.strerror or error}" + (f"; {remedy}" if remedy else ""))
+    remedy = _REMEDIES.get(error.errno or 0, "")
+    return StorageError("STO10", f"cannot {action} {path}: {error.strerror or error}", remedy=remedy)
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool = True) -> None:
@@ -90,10 +90,10 @@ def remove_file(path: Path) -> None:
         StorageError: it is there and can't be removed.
     """
     try:
-        path.unlink(missing_ok=True)
+        path.unlink()
         sync_directory(path.parent)
     except FileNotFoundError:
-        return
+        return  # nothing was removed, so there is nothing to make durable
     except OSError as error:
         raise storage_error("remove", path, error) from error
 
@@ -114,11 +114,12 @@ def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
     except OSError as error:
         raise storage_error("read", path, error) from error
     if len(data) > limit:
-        raise StorageError(f"cannot read {path}: it is larger than {limit} bytes; it can't be the right file")
+        text = f"cannot read {path}: it is larger than {limit} bytes"
+        raise StorageError("STO11", text, remedy="check that it is the right file")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise StorageError(f"cannot read {path}: it is not UTF-8 text; write it anew") from error
+        raise StorageError("STO12", f"cannot read {path}: it is not UTF-8 text", remedy="write it anew") from error
 
 
 def open_own(path: Path) -> BinaryIO:
@@ -197,7 +198,7 @@ def _make_directory(path: Path, mode: int) -> None:
 
 
 class LockFile:
-    """The lock file of the contract with the sub-updater: the deployment id; its existence is the lock.
+    """The lock file of the contract with the sub-updater; see ``core.ports.Lock``. Its existence is the lock.
 
     Args:
         path: ``<datadir>/update.lock``.
@@ -221,19 +222,11 @@ class LockFile:
         return content if is_deployment_id(content) else ""
 
     def write(self, deployment_id: str) -> None:
-        """Take the lock, durably. World-readable, because scripts of any user may look at it.
-
-        Raises:
-            StorageError: it can't be written.
-        """
+        """Take the lock, durably. World-readable, because scripts of any user may look at it."""
         write_atomic(self._path, deployment_id.encode() + b"\n", mode=0o644)
 
     def remove(self) -> None:
-        """Free the lock.
-
-        Raises:
-            StorageError: it can't be removed.
-        """
+        """Free the lock; none is fine."""
         remove_file(self._path)
 
 
@@ -263,7 +256,8 @@ class DaemonLock:
         if not self._take():
             pid = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
             self.release()
-            raise BusyError(f"cannot start: a daemon (pid {pid}) already uses {self._path.parent}")
+            text = f"cannot start: a daemon (pid {pid}) already uses {self._path.parent}"
+            raise BusyError("STO13", text, remedy="stop it first, or use another data directory")
         try:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)

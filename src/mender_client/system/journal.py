@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mender_client.core.record import Record
+from mender_client.core.record import Record, Unread
 from mender_client.core.state_document import decode_record, encode_record
 from mender_client.core.text import printable
-from mender_client.errors import BusyError
+from mender_client.errors import BusyError, Diagnostic
 
 from .files import open_own, storage_error, write_atomic
 
@@ -25,7 +25,8 @@ class JsonJournal:
     """Keeps the record; see ``core.ports.Journal``.
 
     Two files beside the document are locked with flock, which the kernel frees when a holder dies: one for the
-    milliseconds of a change, one for as long as somebody sends what is in the outbox.
+    milliseconds of a change, one for as long as a process sends what is in the outbox. What was read is kept until
+    another process has replaced the document.
 
     Args:
         path: the document.
@@ -33,22 +34,27 @@ class JsonJournal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._kept: tuple[tuple[int, int, int], Record] | None = None
+        self._seen: Unread | None = None
+        self._reported = ""
 
     def load(self) -> Record:
         """What was last saved; an empty record when there is none.
 
-        A document that can't be used is set aside under a new name and reported, and the client goes on.
+        A file that is no JSON object is set aside under a new name and reported, and the client goes on.
 
         Raises:
-            StorageError: the disk can't be read, or a bad document can't be set aside.
+            StorageError: the disk can't be read, or a bad file can't be set aside.
         """
         try:
-            return self._read()
+            record = self._read()
         except ValueError:
             return self.update(lambda record: record)
+        self._report_unread(record)
+        return record
 
     def peek(self) -> tuple[Record, str]:
-        """As ``load``, but only looks: a bad document stays, and what is wrong with it is said.
+        """As ``load``, but only looks: a bad file stays, and what is wrong with it is returned.
 
         Raises:
             StorageError: the disk can't be read.
@@ -58,10 +64,21 @@ class JsonJournal:
         except ValueError as error:
             return Record(), printable(str(error))
 
-    def _read(self) -> Record:
-        """Read the document; whatever is wrong with its content is a ValueError."""
+    def _read(self, *, is_anew: bool = False) -> Record:
+        """Read the document, unless it is still the one that was read last.
+
+        Args:
+            is_anew: read it in any case; before a change nothing may be missed.
+
+        Raises:
+            StorageError: the disk can't be read.
+            ValueError: it is no JSON object.
+        """
         try:
+            if not is_anew and self._kept is not None and self._kept[0] == _version(os.lstat(self._path)):
+                return self._kept[1]
             with open_own(self._path) as file:
+                version = _version(os.fstat(file.fileno()))
                 data = file.read(_MAXIMUM_BYTES + 1)
         except FileNotFoundError:
             return Record()
@@ -70,32 +87,43 @@ class JsonJournal:
         if len(data) > _MAXIMUM_BYTES:
             raise ValueError(f"it is larger than {_MAXIMUM_BYTES} bytes")
         try:
-            return decode_record(json.loads(data))
+            record = decode_record(json.loads(data))
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
+        self._kept = version, record
+        return record
+
+    def _report_unread(self, record: Record) -> None:
+        """Say once what another version has written that this one can't read."""
+        if record.unread is self._seen:
+            return
+        self._seen = record.unread
+        unread = record.unread.summary
+        if unread and unread != self._reported:
+            text = f"cannot understand all of {self._path}: another version of the client wrote {unread}; it is kept"
+            _logger.warning("%s", Diagnostic("STO01", text, remedy="return to that version to have it continued"))
+        self._reported = unread
 
     def _set_aside(self, reason: str) -> None:
-        """Move a bad document away; only under the lock, so that it can't be a good one by now."""
+        """Move a bad file away; only under the lock, so that it can't be a good one by now."""
         aside = self._path.with_name(f"{self._path.name}.damaged-{os.urandom(4).hex()}")
         try:
             os.replace(self._path, aside)
         except OSError as error:
             raise storage_error("set aside", self._path, error) from error
-        _logger.error("cannot use %s: %s; it is set aside as %s", self._path, reason, aside.name)
+        text = f"cannot use the state file {self._path}: {reason}"
+        _logger.error("%s", Diagnostic("STO02", text, remedy=f"look at {aside.name}, where it was set aside"))
 
     def set_aside(self) -> list[Path]:
-        """The documents that could not be used, for whoever wants to know."""
+        """The files that could not be used, for ``status`` and ``doctor``."""
         return sorted(self._path.parent.glob(f"{self._path.name}.damaged-*"))
 
     def update(self, change: Callable[[Record], Record]) -> Record:
-        """Change the record, durably; nothing is written when it stays the same.
-
-        Raises:
-            StorageError: it can't be written; the last record stands.
-        """
+        """Change the record, durably; nothing is written when it stays the same."""
         with self._locked(".lock", fcntl.LOCK_EX):
             try:
-                old = self._read()
+                old = self._read(is_anew=True)
+                self._report_unread(old)
             except ValueError as error:
                 self._set_aside(printable(str(error)))
                 old = Record()
@@ -106,12 +134,6 @@ class JsonJournal:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Be the only process that sends what is in the outbox.
-
-        Raises:
-            BusyError: another one does.
-            StorageError: the lock can't be opened.
-        """
         with self._locked(".sending", fcntl.LOCK_EX | fcntl.LOCK_NB):
             yield
 
@@ -126,7 +148,13 @@ class JsonJournal:
             try:
                 fcntl.flock(descriptor, operation)
             except BlockingIOError as error:
-                raise BusyError("another process of this client is sending right now") from error
+                text = f"cannot send: another process of this client holds {path}"
+                raise BusyError("STO03", text, remedy="try again later") from error
             yield
         finally:
             os.close(descriptor)
+
+
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    """What differs as soon as somebody has replaced the file; each change makes a new one."""
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -18,25 +18,10 @@ class MarkerFile:
         self._path = path
 
     def read(self) -> str:
-        """The word; empty when there is no file.
-
-        Raises:
-            StorageError: it is there and can't be read.
-        """
         return read_text(self._path, limit=1024).strip() if self._path.exists() else ""
 
     def write(self, mark: str) -> None:
-        """Set the word, durably.
-
-        Raises:
-            StorageError: it can't be written.
-        """
         write_atomic(self._path, mark.encode() + b"\n")
 
     def remove(self) -> None:
-        """Remove the file; none is fine.
-
-        Raises:
-            StorageError: it can't be removed.
-        """
         remove_file(self._path)

@@ -1,4 +1,4 @@
-"""The figures of the client as a text file in the form of Prometheus, for node_exporter's textfile collector."""
+"""The metrics of the client as a text file in the form of Prometheus, for node_exporter's textfile collector."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from .statusfile import PublishedFile
 
 
 class MetricsFile:
-    """Keeps the figures; see ``core.ports.Observer``. The collector runs as another user: everybody may read them.
+    """Keeps the metrics; see ``core.ports.Observer``. The collector runs as another user: everybody may read them.
 
     Args:
         path: the file; the collector wants its name to end with ``.prom``.
     """
 
     def __init__(self, path: Path) -> None:
-        self._case = PublishedFile(path, mode=0o644)
+        self._file = PublishedFile(path, mode=0o644)
         self._written = ""
 
     def noticed(self, client_status: ClientStatus) -> None:
-        """Write the figures when they have changed."""
+        """Write the metrics when they have changed."""
         text = render_metrics(client_status)
         if text != self._written:
             self._written = text
-            self._case.put(text.encode())
+            self._file.put(text.encode())
 
     def alive(self) -> None:
         """Nothing to write."""

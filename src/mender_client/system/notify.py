@@ -1,4 +1,4 @@
-"""Tells the service manager how the client stands: systemd's notification protocol (sd_notify), in a few lines.
+"""Tells the service manager the client status: systemd's notification protocol (sd_notify), in a few lines.
 
 The watchdog is fed only where the work moves on. There is no timer: a client that hangs is really found.
 """
@@ -17,7 +17,7 @@ _LONGEST_STATUS = 500
 class Notifier:
     """Sends to the service manager's socket; see ``core.ports.Observer``.
 
-    A manager that doesn't listen must not disturb the client: what can't be sent is lost.
+    A manager that doesn't listen must not disturb the client: what can't be sent is dropped.
 
     Args:
         address: NOTIFY_SOCKET; ``@`` in front means an abstract name.

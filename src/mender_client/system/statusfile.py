@@ -1,4 +1,4 @@
-"""What lies there for others to read: the client's status as JSON, and whatever else is told that way.
+"""Files that are published for others to read: the client status as JSON, and the metrics.
 
 Such a file decides nothing. So it is written without fsync, which spares the flash, and when it can't be written the
 client goes on.
@@ -23,11 +23,11 @@ _logger = logging.getLogger(__name__)
 _MAXIMUM_BYTES = 64 * 1024
 
 ROUTINE_SECONDS = 60.0
-"""How often what is no news is written, at most."""
+"""The shortest time between two writes of what is routine."""
 
 
 class PublishedFile:
-    """One file that others look into; replaced as a whole, written by one process only.
+    """A file that others read; replaced as a whole, written by one process only.
 
     Args:
         path: the file.
@@ -37,18 +37,18 @@ class PublishedFile:
     def __init__(self, path: Path, *, mode: int) -> None:
         self._path = path
         self._mode = mode
-        self._complaint = ""
+        self._failure = ""
 
     def put(self, data: bytes) -> None:
-        """Replace the content; that it can't be done is logged once."""
+        """Replace the content; a failure is logged once."""
         try:
             write_atomic(self._path, data, mode=self._mode, is_durable=False)
         except StorageError as error:
-            complaint = str(error)
-            _logger.log(logging.WARNING if complaint != self._complaint else logging.DEBUG, "%s", complaint)
-            self._complaint = complaint
+            failure = str(error)
+            _logger.log(logging.WARNING if failure != self._failure else logging.DEBUG, "%s", failure)
+            self._failure = failure
         else:
-            self._complaint = ""
+            self._failure = ""
 
 
 class StatusFile:
@@ -62,20 +62,20 @@ class StatusFile:
     """
 
     def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._case = PublishedFile(path, mode=0o600)
+        self._file = PublishedFile(path, mode=0o600)
         self._monotonic = monotonic
         self._written: ClientStatus | None = None
         self._written_at = 0.0
 
     def noticed(self, client_status: ClientStatus) -> None:
-        """Write the client status if it is worth it."""
+        """Write the client status when it is news, or when the last one is old enough."""
         now, last = self._monotonic(), self._written
         if last is not None:
             is_news = client_status.news != last.news
             if client_status == last or (not is_news and now - self._written_at < ROUTINE_SECONDS):
                 return
         self._written, self._written_at = client_status, now
-        self._case.put(json.dumps(asdict(client_status), indent=1).encode() + b"\n")
+        self._file.put(json.dumps(asdict(client_status), indent=1).encode() + b"\n")
 
     def alive(self) -> None:
         """Nothing to write."""

@@ -22,24 +22,15 @@ class ArtifactDirectory:
 
     @property
     def artifact(self) -> Path:
-        """The path of the whole Artifact."""
         return self._artifact
 
     def partial_size(self) -> int:
-        """Bytes of the Artifact on disk, whole or not; 0 when there are none."""
         for path in (self._partial, self._artifact):
             with suppress(OSError):
                 return path.lstat().st_size
         return 0
 
     def open_partial(self) -> PartialArtifact:
-        """Open the partial Artifact, making it if there is none.
-
-        A whole one that was not handed over becomes partial again: it is verified anew before anybody gets it.
-
-        Raises:
-            StorageError: it can't be opened.
-        """
         if self._artifact.exists() and not self._partial.exists():
             try:
                 os.replace(self._artifact, self._partial)
@@ -48,11 +39,6 @@ class ArtifactDirectory:
         return PartialArtifact(self._partial)
 
     def commit(self) -> None:
-        """Give the partial Artifact its final name, durably.
-
-        Raises:
-            StorageError: it can't be renamed.
-        """
         try:
             os.replace(self._partial, self._artifact)
             sync_directory(self._artifact.parent)
@@ -60,11 +46,6 @@ class ArtifactDirectory:
             raise storage_error("rename the downloaded Artifact to", self._artifact, error) from error
 
     def discard(self) -> None:
-        """Remove the partial and the whole Artifact.
-
-        Raises:
-            StorageError: one of them can't be removed.
-        """
         remove_file(self._partial)
         remove_file(self._artifact)
 
@@ -77,7 +58,7 @@ class ArtifactDirectory:
         try:
             state = os.statvfs(self._artifact.parent)
         except OSError as error:
-            raise storage_error("look at the free space of", self._artifact.parent, error) from error
+            raise storage_error("determine the free space of", self._artifact.parent, error) from error
         return state.f_bavail * state.f_frsize
 
 
@@ -101,11 +82,6 @@ class PartialArtifact:
         self._position = 0
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Read on from where the last call ended; 0 at the end of what is on disk.
-
-        Raises:
-            StorageError: the disk can't be read.
-        """
         try:
             count = os.preadv(self._descriptor, [buffer], self._position)
         except OSError as error:
@@ -114,11 +90,6 @@ class PartialArtifact:
         return count
 
     def write(self, data: memoryview, /) -> None:
-        """Append after what has been read and written so far.
-
-        Raises:
-            StorageError: full, read-only or broken disk.
-        """
         try:
             while data:
                 count = os.pwrite(self._descriptor, data, self._position)
@@ -128,11 +99,6 @@ class PartialArtifact:
             raise storage_error("write", self._path, error) from error
 
     def restart(self) -> None:
-        """Forget every byte.
-
-        Raises:
-            StorageError: the disk can't be written.
-        """
         try:
             os.ftruncate(self._descriptor, 0)
         except OSError as error:
@@ -140,16 +106,10 @@ class PartialArtifact:
         self._position = 0
 
     def sync(self) -> None:
-        """Make what was written durable.
-
-        Raises:
-            StorageError: the disk can't be written.
-        """
         try:
             os.fsync(self._descriptor)
         except OSError as error:
             raise storage_error("write", self._path, error) from error
 
     def close(self) -> None:
-        """Close, keeping what is there."""
         os.close(self._descriptor)

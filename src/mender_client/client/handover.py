@@ -1,0 +1,177 @@
+"""The effects of the flow HANDOVER: download, confirm, hand the Artifact over, wait, compare what is installed.
+
+Each gets the update as it is stored and needs nothing else, so a restarted client continues where the state file says.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from mender_client.core.machine import Event, InstallerState, State
+from mender_client.core.model import Link, Status
+from mender_client.core.ports import ArtifactStore, DeviceData, Installer, Lock, SubUpdater
+from mender_client.core.record import ProcessRef, Update
+from mender_client.errors import (
+    AbortedError,
+    ArtifactError,
+    Diagnostic,
+    DownloadError,
+    InstallError,
+    MenderError,
+    ServerError,
+    StorageError,
+)
+
+from .deployments import Deployments
+from .download import Downloader
+from .engine import Effect, Wait
+from .outbox import Outbox
+from .status_tracker import StatusTracker
+
+_logger = logging.getLogger(__name__)
+
+LOCK_CHECK_SECONDS = 4.0
+"""How often the lock file is looked at while an update is being installed by the sub-updater."""
+
+_FAULTS = (ArtifactError, DownloadError, InstallError, StorageError)
+"""Errors that fail a deployment before it is installed; after every other one the effect is tried again later."""
+
+
+class HandOver:
+    """The effects of the flow HANDOVER; see ``client.engine.Effects``.
+
+    Args:
+        outbox: tells the server.
+        deployments: asks the server for a fresh link.
+        downloader: brings Artifacts onto the device.
+        store: holds the Artifact.
+        device: says what is installed.
+        lock: the lock file.
+        installer: installs the Artifact.
+        sub_updater: the program that does so in a process of its own; None when this process does.
+        tracker: is told what fails.
+    """
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        deployments: Deployments,
+        downloader: Downloader,
+        store: ArtifactStore,
+        device: DeviceData,
+        lock: Lock,
+        installer: Installer,
+        sub_updater: SubUpdater | None,
+        tracker: StatusTracker,
+    ) -> None:
+        self._outbox = outbox
+        self._deployments = deployments
+        self._downloader = downloader
+        self._store = store
+        self._device = device
+        self._lock = lock
+        self._installer = installer
+        self._sub_updater = sub_updater
+        self._tracker = tracker
+        self._started = ""
+        self._process: ProcessRef | None = None
+        self.effects: Mapping[State, Effect] = {
+            State.DOWNLOADING: self._failing(self._download),
+            State.VERIFIED: self._failing(self._confirm),
+            State.HANDING_OVER: self._failing(self._hand_over),
+            State.INSTALLING: self._wait,
+            State.RECONCILING: self._reconcile,
+        }
+
+    def look(self, update: Update) -> InstallerState:
+        """What is to be seen of the installer."""
+        if update.process is None and not self._installer.has_begun():
+            return InstallerState.NOT_BEGUN
+        # a lock that names nobody may well be this deployment's; only no lock, or another's, says that it is done
+        if self._lock.read() not in (update.deployment_id, ""):
+            return InstallerState.NO_LOCK
+        if self._sub_updater is not None and self._sub_updater.find_process(update.deployment_id, update.process):
+            return InstallerState.AT_WORK
+        return InstallerState.LOCK_ALONE
+
+    def note(self, update: Update) -> Update:
+        """What became known in this state and is stored with the next one: the process, or the cost of the download."""
+        if update.state is State.DOWNLOADING:
+            received, kept = self._downloader.taken_of(update.deployment_id)
+            return update.fetched(received=received, kept=kept)
+        return replace(update, process=self._process) if update.state is State.HANDING_OVER else update
+
+    def _failing(self, effect: Effect) -> Effect:
+        """The effect with its errors as events: before the Artifact is installed, an error can end the deployment."""
+
+        def guarded(update: Update) -> Event | Wait:
+            try:
+                return effect(update)
+            except AbortedError as error:
+                _logger.warning("deployment %s: %s", update.deployment_id, error)
+                return Event.ABORT
+            except _FAULTS as error:
+                self._say_failed(update, error)
+                return Event.FAULT
+
+        return guarded
+
+    def _say_failed(self, update: Update, error: MenderError) -> None:
+        _logger.error("deployment %s failed: %s", update.deployment_id, error)
+        self._tracker.note(lambda one, now: one.failed("update", error, now, in_a_row=0))
+
+    def _download(self, update: Update) -> Event:
+        self._outbox.tell(update.deployment_id, Status.DOWNLOADING)
+        if self._sub_updater is not None:
+            self._sub_updater.check()  # before the gigabyte, not after it
+        self._downloader.fetch(update, self._fresh_link(update))
+        return Event.FETCHED
+
+    def _fresh_link(self, update: Update) -> Callable[[], Link]:
+        def ask() -> Link:
+            try:
+                # a deployment is asked for with the same data until its end, whatever the device would say now
+                again = self._deployments.next(update.provides, update.form)
+            except ServerError as error:
+                if error.status != 409:
+                    raise
+                raise AbortedError("DEP03", error.text, status=error.status) from error
+            if again is None or again.deployment.id != update.deployment_id:
+                text = f"cannot continue deployment {update.deployment_id}: the server no longer offers it"
+                raise AbortedError("DEP01", text, status=204)
+            return again.deployment.link
+
+        return ask
+
+    def _confirm(self, update: Update) -> Event:
+        """Report that it is being installed, which also asks whether it is still wanted; then take the lock."""
+        self._outbox.tell(update.deployment_id, Status.INSTALLING)
+        self._started = ""
+        self._installer.claim(update.deployment_id)
+        return Event.CONFIRMED
+
+    def _hand_over(self, update: Update) -> Event:
+        """Start the installation; once only, also when that could not be stored."""
+        if self._started != update.deployment_id:
+            self._process = self._installer.install(update.deployment, self._store.artifact)
+            self._started = update.deployment_id
+            _logger.info("deployment %s: installation of %s started", update.deployment_id, self._store.artifact)
+        return Event.STARTED
+
+    def _wait(self, update: Update) -> Wait:  # noqa: ARG002 - nothing to do but wait, whatever the update
+        return Wait(LOCK_CHECK_SECONDS)
+
+    def _reconcile(self, update: Update) -> Event:
+        """The lock is gone and nobody reported: what is installed tells how it went; an error leaves it open."""
+        installed = self._device.provides().artifact_name
+        is_installed = installed == update.artifact_name
+        how = "succeeded" if is_installed else "failed"
+        text = (
+            f"deployment {update.deployment_id} {how}: the sub-updater removed the lock without a report, and "
+            f"artifact_info says {installed!r}"
+        )
+        _logger.warning("%s", Diagnostic("UPD04", text, remedy="let the sub-updater report before it removes the lock"))
+        return Event.SUCCESS if is_installed else Event.FAILURE
