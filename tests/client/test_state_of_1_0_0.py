@@ -1,0 +1,156 @@
+"""A client of today on a data directory that version 1.0.0 left; see ``tests/data/state-1.0.0``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mender_client.client.handover import LOCK_CHECK_SECONDS
+from mender_client.core.machine import ENDS, Flow, State
+from mender_client.core.model import Link
+from mender_client.core.state_document import SCHEMA, decode_record, encode_record
+from mender_client.core.wire import NextForm
+from mender_client.system.statusfile import read_client_status
+from world import NEW, Options, Stage, World
+from world.stores import ARTIFACT, JOURNAL, LOCK, PARTIAL, SUB_UPDATER_LOG
+
+from .acting import client_of, run_for, started
+
+DATA = Path(__file__).parents[1] / "data" / "state-1.0.0"
+STATES = {
+    "downloading": State.DOWNLOADING,
+    "verified": State.VERIFIED,
+    "handing-over": State.HANDING_OVER,
+    "installing": State.INSTALLING,
+}
+CASES = ("idle", *STATES, "undelivered")
+
+
+def newer(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with fields of a version in between."""
+    update = document["update"]
+    return {**document, "extra": [1], "update": None if update is None else {**update, "colour": "blue"}}
+
+
+def deployment_of(document: dict[str, Any]) -> str:
+    """The deployment that a document is about; empty when it is about none."""
+    about = [document["update"] or {}, *document["outcomes"]]
+    return str(about[0].get("deployment_id") or (about[1]["deployment_id"] if about[1:] else ""))
+
+
+def device(name: str, *, is_newer: bool = False, has_boot_service: bool = False) -> World:
+    """A device that boots with such a data directory, and a server that has the deployment."""
+    world = World(Stage(DATA), Options(has_boot_service=has_boot_service))
+    document = json.loads((DATA / name / JOURNAL).read_text())
+    promise = (document["update"] or {}).get("promise", {"etag": "e"})
+    world.server.offer(DATA / "release-2.mender", NEW, etag=promise["etag"].strip('"'))
+    started(world)
+    deployment_id = deployment_of(document)
+    ours = world.server.deploy(NEW) if deployment_id else ""
+    if ours:
+        assert world.new_parts().engine.ask() is not None  # as 1.0.0 did
+    text = json.dumps(newer(document) if is_newer else document).replace(deployment_id or "none", ours or "none")
+    world.disk.put(JOURNAL, text.encode())
+    for file in (PARTIAL, SUB_UPDATER_LOG):
+        if (DATA / name / file).exists():
+            world.disk.put(file, (DATA / name / file).read_bytes())
+    if (DATA / name / LOCK).exists():
+        world.disk.put(LOCK, ours.encode())
+    if name not in ("idle", "downloading"):
+        world.disk.put(ARTIFACT, (DATA / "release-2.mender").read_bytes())
+    world.boot_up()
+    return world
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_everything_is_understood(name: str) -> None:
+    """All that 1.0.0 has written is read; what it did not write is as it was then."""
+    record = decode_record(json.loads((DATA / name / JOURNAL).read_text()))
+    assert ("", {}) == (record.unread.summary, dict(record.unknown))
+    assert record.accepted is not None
+    update = record.update
+    assert STATES.get(name) == (None if update is None else update.state)
+    if update is not None:
+        assert (Flow.HANDOVER, NextForm.V1_POST, "", {}) == (
+            update.flow, update.form, update.link.uri, dict(update.unknown)
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "doing"), [("idle", "stopped"), ("installing", "installing")])
+def test_status_file(name: str, doing: str) -> None:
+    """What its daemon did last is told in the words of today."""
+    found = read_client_status(DATA / name / "status.json")
+    assert found is not None
+    assert (doing, "1.0.0") == (found[0].doing, found[0].version)
+
+
+@pytest.mark.parametrize("is_newer", [False, True], ids=["as it is", "with unknown fields"])
+@pytest.mark.parametrize("name", ["downloading", "verified"])
+def test_update_goes_on(name: str, is_newer: bool) -> None:
+    """An update that had not been handed over goes on where it stood; what is on disk is not fetched again."""
+    world = device(name, is_newer=is_newer, has_boot_service=True)
+    kept = len(world.disk.read(PARTIAL) or world.disk.read(ARTIFACT) or b"")
+    world.live()
+    assert ("success", ["downloading", "installing", "success"]) == (world.server.status, world.server.statuses)
+    assert (DATA / "release-2.mender").stat().st_size - kept == world.transport.fetched
+    assert ({"extra": [1]} if is_newer else {}) == dict(world.journal.load().unknown)
+
+
+@pytest.mark.parametrize("name", ["handing-over", "installing"])
+def test_nothing_is_started_again(name: str) -> None:
+    """Where the sub-updater may have begun the client waits for it, and believes its report."""
+    world = device(name)
+    client = client_of(world)
+    run_for(world, 600)
+    assert (LOCK_CHECK_SECONDS, {}) == (client.step(), dict(world.starts))
+    world.new_outcomes().report(world.server.deployment_id, is_success=True, reporter="the sub-updater")
+    world.lock.remove()
+    run_for(world, 60)
+    assert ("success", None) == (world.server.status, world.journal.load().update)
+
+
+@pytest.mark.parametrize("name", ["handing-over", "installing"])
+def test_lock_that_goes_without_a_report(name: str) -> None:
+    """A lock that goes without a report: artifact_info tells the outcome."""
+    world = device(name)
+    run_for(world, 60)
+    world.lock.remove()
+    run_for(world, 60)
+    assert ("failure", {}) == (world.server.status, dict(world.starts))
+
+
+@pytest.mark.parametrize("is_newer", [False, True], ids=["as it is", "with unknown fields"])
+def test_pending_report_is_sent(is_newer: bool) -> None:
+    """An outcome that 1.0.0 could not deliver is delivered, and the Artifact goes."""
+    world = device("undelivered", is_newer=is_newer)
+    run_for(world, 60)
+    assert ("failure", (), None) == (world.server.status, world.journal.load().outbox, world.disk.read(ARTIFACT))
+
+
+def test_idle_device_polls() -> None:
+    """A device without a deployment polls, and nothing is lost of what it remembers."""
+    world = device("idle", is_newer=True)
+    before = world.transport.counts["next"]
+    run_for(world, 60)
+    assert before < world.transport.counts["next"]
+    assert {"extra": [1]} == dict(world.journal.load().unknown)
+
+
+NAMES_OF_1_0_0 = {"downloading", "proven", "handing-over", "in-hands", "settling"}
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in ENDS], ids=lambda state: state.value)
+def test_way_back_to_1_0_0(state: State) -> None:
+    """Each state is stored as 1.0.0 reads it: by its name of then, and with every field of then in its type of then."""
+    then = json.loads((DATA / "installing" / JOURNAL).read_text())
+    record = decode_record(then)
+    assert record.update is not None
+    now = encode_record(replace(record, update=replace(record.update, state=state, link=Link("https://x.invalid/?a"))))
+    assert now["update"]["state"] in NAMES_OF_1_0_0
+    assert SCHEMA == then["schema"]
+    for document, former in ((now, then), (now["update"], then["update"])):
+        assert {key: type(value) for key, value in former.items()} == {key: type(document[key]) for key in former}
