@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -145,3 +146,60 @@ def test_long_word_in_the_document(tmp_path: Path) -> None:
     path = tmp_path / "journal.json"
     path.write_text('{"schema": 1, "outbox": [], "outcomes": [], "update": {"state": "' + "x" * 70_000 + '"}}')
     assert len(JsonJournal(path).peek()[1]) <= 200
+
+
+def test_read_once(path: Path) -> None:
+    """The document is read again only when another process has replaced it: a poll that finds nothing opens no file."""
+    program = (
+        "import subprocess, sys\n"
+        "from pathlib import Path\n"
+        "from mender_client.system.journal import JsonJournal\n"
+        "opened = []\n"
+        "def note(event, args):\n"
+        "    if event == 'open' and args[1] is None and str(args[0]).endswith('journal.json'):\n"
+        "        opened.append(1)\n"
+        "sys.addaudithook(note)\n"
+        "journal = JsonJournal(Path(sys.argv[1]))\n"
+        "first = [journal.load() for _ in range(100)]\n"
+        "print(len(opened), len(first[0].outcomes))\n"
+        "subprocess.run([sys.executable, '-c', sys.argv[2], sys.argv[1]], check=True)\n"
+        "second = [journal.load() for _ in range(100)]\n"
+        "print(len(opened), len(second[0].outcomes))\n"
+    )
+    another = (
+        "import sys; from pathlib import Path\n"
+        "from mender_client.core.machine import Event\n"
+        "from mender_client.system.journal import JsonJournal\n"
+        "JsonJournal(Path(sys.argv[1])).update(lambda r: r.concluded('dep-9', Event.SUCCESS, now=''))\n"
+    )
+    JsonJournal(path).update(lambda _: FULL)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), another], capture_output=True, text=True, check=True
+    )
+    assert ["1 1", "2 2"] == done.stdout.splitlines()
+
+
+def test_journal_that_goes(path: Path) -> None:
+    """A document that was removed is no longer believed."""
+    journal = JsonJournal(path)
+    journal.update(lambda _: FULL)
+    assert FULL == journal.load()
+    path.unlink()
+    assert Record() == journal.load()
+
+
+def test_what_another_version_wrote_is_kept_and_said_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What can't be understood stays in the file through any change, and the log says so once."""
+    JsonJournal(path).update(lambda _: FULL)
+    document = json.loads(path.read_text())
+    newer = {**document, "schema": 2, "outbox": [{"kind": "song"}, *document["outbox"]]}
+    path.write_text(json.dumps({**newer, "update": {**document["update"], "flow": "modules"}}))
+    journal = JsonJournal(path)
+    assert (FULL.outbox, FULL.outcomes, None) == (journal.load().outbox, journal.load().outcomes, journal.load().update)
+    journal.update(lambda record: record.telling("dep-1", Status.DOWNLOADING))
+    journal.load()
+    after = json.loads(path.read_text())
+    assert [{"kind": "song"}, "modules", 3] == [after["outbox"][0], after["update"]["flow"], len(after["outbox"][1:])]
+    assert [] == journal.set_aside()
+    assert 1 == caplog.text.count("another version of the client wrote")
+    assert "the update under way (flow 'modules', state 'downloading'), 1 pending report; it is kept" in caplog.text
