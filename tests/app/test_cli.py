@@ -175,7 +175,7 @@ def test_result_on_a_full_disk(device: Device) -> None:
     """A result that can't be written is a failure, told in one line."""
     with open("/dev/full", "w") as full:
         done = device.run("show-artifact", stdout=full.fileno())
-    assert (1, "mender-python-client: cannot write the result: No space left on device\n") == (
+    assert (1, "mender-python-client: cannot write the result: No space left on device [USE04]\n") == (
         done.returncode,
         done.stderr,
     )
@@ -209,7 +209,7 @@ FAULTS: dict[str, tuple[Plant, tuple[str, ...], int, str]] = {
         ),
         ("check-update",), 78, "Security.AuthPrivateKey: it names no key; write an address such as pkcs11:",
     ),
-    "log file in no directory": (lambda d: None, ("check-update", "-L", "/no/such/log"), 78, "can't be opened"),
+    "log file in no directory": (lambda d: None, ("check-update", "-L", "/no/such/log"), 78, "cannot open the log file"),
     "log file on a full disk": (lambda d: None, ("send-inventory", "-L", "/dev/full", "-l", "debug"), 1, "cannot"),
     "server down": (lambda d: d.run("bootstrap"), ("check-update",), 1, "the connection was refused; check the port"),
     "no key": (lambda d: None, ("check-update",), 1, "cannot find the device key"),

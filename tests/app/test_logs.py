@@ -60,7 +60,7 @@ def test_file(tmp_path: Path) -> None:
 
 def test_file_that_cannot_be_opened(tmp_path: Path) -> None:
     """A log file that can't be opened is a fault of the configuration."""
-    with pytest.raises(ConfigError, match="the log file can't be opened: Is a directory"):
+    with pytest.raises(ConfigError, match="cannot open the log file .*: Is a directory"):
         set_up_logging(level="info", file=str(tmp_path), is_syslog_wanted=False)
 
 
@@ -133,7 +133,7 @@ def test_moved_log_file(tmp_path: Path) -> None:
     assert "one" in (directory / "log").read_text()
     directory.rename(tmp_path / "gone")
     reopen_log_files()
-    assert "the log file can't be opened: No such file" in (tmp_path / "gone" / "log").read_text()
+    assert "/log: No such file" in (tmp_path / "gone" / "log").read_text()
 
 
 def test_kept_on_failure(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from mender_client import commandline
-from mender_client.errors import ConfigError, Interrupted, MenderError
+from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
 
 from .commands import CLIENT, PROGRAM
 from .exitcodes import ExitCode
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program.
 
     Args:
-        arguments: what stands behind the program's name; default: those of this process.
+        arguments: the words after the program's name; default: those of this process.
 
     Returns:
         The exit code.
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser(words).parse_args(words)
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal can't show ends nothing
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal can't show is no error
         code = int(options.run(options))
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -49,11 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # whoever read our output has gone; keep the interpreter from complaining about it at exit
+        # the reader of the output has gone; keep the interpreter from complaining about it at exit
         sys.stdout = None
         return ExitCode.FAILED
     except OSError as error:
-        # files of the device are the other rooms' business; what is left is standard output
+        # other packages handle the errors of the device's files; what is left is standard output
         sys.stdout = None
-        print(f"{PROGRAM}: cannot write the result: {error.strerror or error}", file=sys.stderr)
+        failure = Diagnostic("USE04", f"cannot write the result: {error.strerror or error}")
+        print(f"{PROGRAM}: {failure}", file=sys.stderr)
         return ExitCode.FAILED

@@ -102,7 +102,7 @@ def _bootstrap(options: argparse.Namespace) -> ExitCode:
         file=sys.stderr,
     )
     if is_new and (pid := DaemonLock(paths.daemon_lock).holder()) is not None:
-        print(f"{PROGRAM}: restart the daemon (pid {pid}), and accept the new key on the server", file=sys.stderr)
+        print(f"{PROGRAM}: restart the daemon (pid {pid}) and accept the new key on the server", file=sys.stderr)
     return ExitCode.DONE
 
 
@@ -115,7 +115,7 @@ def _setup(options: argparse.Namespace) -> ExitCode:
     paths = paths_of(options)
     passphrase = _passphrase(options, paths)
     code = set_up(setup_options_of(options), paths, passphrase, is_agreed=options.yes)
-    if code is ExitCode.DONE:  # whatever the verdict says: what was asked for is written
+    if code is ExitCode.DONE:  # whatever doctor finds: what was asked for is written
         set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
         give_verdict(paths, passphrase=passphrase)
     return code
@@ -130,7 +130,9 @@ def _show_artifact(options: argparse.Namespace) -> ExitCode:
         if key.strip() == "artifact_name" and value.strip():
             print(value.strip())
             return ExitCode.DONE
-    raise MenderError(f"cannot find the artifact name: {path} has no line artifact_name=NAME")
+    raise MenderError(
+        "USE03", f"cannot find the artifact name: {path} has no line artifact_name=NAME", remedy="add that line"
+    )
 
 
 def _report(options: argparse.Namespace) -> ExitCode:
@@ -176,7 +178,8 @@ def _check_update(options: argparse.Namespace) -> ExitCode:
 
     current = LockFile(paths.update_lock).read()
     if current is not None:
-        print(f"deployment {current or '(unknown)'} is being installed by the sub-updater; no poll until it ends")
+        which = f"deployment {current or '(unknown)'}"
+        print(f"{which} is being installed by the sub-updater; no update poll until it has reported")
         return ExitCode.NOTHING
     if _wake_daemon(paths, signal.SIGUSR1, "polls"):
         return ExitCode.DONE
@@ -223,7 +226,8 @@ def _wake_daemon(paths: Paths, number: int, what: str) -> bool:
     try:
         os.kill(pid, number)
     except OSError as error:
-        raise MenderError(f"cannot wake the daemon (pid {pid}): {error.strerror}; run this as its user") from error
+        text = f"cannot signal the daemon (pid {pid}): {error.strerror}"
+        raise MenderError("DMN01", text, remedy="run this as the daemon's user, or as root") from error
     print(f"the daemon (pid {pid}) {what} now")
     return True
 
@@ -252,7 +256,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0 and 86400")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
     return seconds
 
 
@@ -325,7 +329,7 @@ def _log_level(text: str) -> str:
     from .logs import LEVELS
 
     if text.lower() not in LEVELS:
-        raise argparse.ArgumentTypeError(f"unknown log level {text!r}; choose debug, info, warning, error or critical")
+        raise argparse.ArgumentTypeError(f"unknown log level {text!r} (debug, info, warning, error or critical)")
     return text.lower()
 
 

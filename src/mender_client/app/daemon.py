@@ -1,4 +1,4 @@
-"""The daemon: runs the client's steps, waits between them, and listens to signals."""
+"""The daemon: runs the client step by step, waits in between, and handles signals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mender_client import __version__
 from mender_client.core.client_status import STOPPED, ClientStatus
 from mender_client.core.ports import KeyStore
-from mender_client.errors import ConfigError, Interrupted, MenderError
+from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
 from mender_client.system.files import DaemonLock, make_directory, remove_stale_files
 from mender_client.system.http import Timeouts
 from mender_client.system.keys import Passphrase, no_passphrase
@@ -44,13 +44,13 @@ def run_daemon(
     is_watched: bool = False,
     passphrase: Passphrase = no_passphrase,
 ) -> ExitCode:
-    """Be the daemon of this device until a signal ends it or an update is handed over.
+    """Run as the daemon of this device until a signal ends it or the sub-updater is started.
 
     Args:
         config: the settings.
         paths: where everything lies.
-        load: reads the settings again, and sets logging up by them.
-        make_watch: makes those who look at this daemon, once it is the only one.
+        load: reloads the settings, and sets up logging accordingly.
+        make_observers: makes the observers of this daemon, once it is the only one.
         is_new_key_wanted: replace the device key first.
         is_watched: standard error is a terminal: show downloads as a bar there.
         passphrase: unlocks the device key.
@@ -59,7 +59,7 @@ def run_daemon(
         MenderError: it can't start.
     """
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # whoever sees our lock may signal; all is due at the start anyway
+        signal.signal(number, signal.SIG_IGN)  # whoever sees the lock may signal; everything is due at the start anyway
     make_directory(paths.data)
     lock = DaemonLock(paths.daemon_lock)
     lock.acquire()
@@ -97,41 +97,40 @@ def run_daemon(
 
 
 def _progress_bar() -> ProgressBar:
-    from .progress import ProgressBar  # a daemon that nobody watches does without the memory
+    from .progress import ProgressBar  # imported only where it is shown, to save memory
 
     return ProgressBar(sys.stderr)
 
 
 def _check_scripts(paths: Paths) -> None:
-    """Complain at the start, not at three in the morning."""
+    """Warn about missing scripts at the start, not when an update is due."""
     trust = Trust.below(paths.root)
-    for script, purpose in (
-        (paths.identity_script, "there is no identity"),
+    for script, consequence in (
+        (paths.identity_script, "the device has no identity"),
         (paths.sub_updater, "no update can be installed"),
     ):
-        if fault := trust.program_problem(script):
-            _logger.warning("%s: %s until this is mended", fault, purpose)
+        if problem := trust.program_problem(script):
+            _logger.warning("%s: %s", consequence, problem)
 
 
 def _check_watchdog(observers: Observers, config: Config) -> None:
-    """A service manager that is less patient than we are would take a slow server for a hang."""
+    """Warn when the service manager would take a slow server for a hang."""
     longest = max(Timeouts().total, config.download_stall_seconds)
     if 0 < 2 * observers.beat_seconds <= longest:
-        _logger.warning(
-            "the service manager restarts this client when it hears nothing for %g s, but a request may take %g s: "
-            "set WatchdogSec= to more than that",
-            2 * observers.beat_seconds,
-            longest,
+        text = (
+            f"the watchdog of the service manager expires after {2 * observers.beat_seconds:g} s, "
+            f"but a request may take {longest:g} s"
         )
+        _logger.warning("%s", Diagnostic("DMN02", text, "set WatchdogSec= to more than that"))
 
 
 class _Daemon:
-    """One world after the other: each time the configuration is read again, a new one.
+    """Runs one client after the other: a new one each time the configuration is reloaded.
 
     Args:
         world: the first.
-        make_anew: makes the next; it goes on from the client status that it is given.
-        watch: who looks on.
+        make_anew: makes the next one, which continues from the given client status.
+        observers: are told what the daemon does.
     """
 
     def __init__(self, world: World, make_anew: Callable[[ClientStatus], World], observers: Observers) -> None:
@@ -156,7 +155,7 @@ class _Daemon:
             while not self._is_stopping:
                 wait = self._world.client.step()
                 if self._world.client.has_handed_over:
-                    _logger.info("the sub-updater starts the client again when it is done")
+                    _logger.info("exiting; the sub-updater starts the client again when it is done")
                     return
                 if not self._is_reload_wanted:
                     self._world.clock.wait(wait)
@@ -168,7 +167,7 @@ class _Daemon:
         _logger.info("stopped")
 
     def _reload(self) -> None:
-        """Read the configuration again; what is wrong with it is said, and the old one stays."""
+        """Reload the configuration; if it has errors they are logged and the old one stays in effect."""
         self._is_reload_wanted = False
         if self._notifier is not None:
             self._notifier.reloading()
@@ -177,20 +176,21 @@ class _Daemon:
                 world = self._make_anew(self._world.tracker.client_status)
         except MenderError as error:
             reopen_log_files()
-            for problem in error.problems if isinstance(error, ConfigError) else (str(error),):
+            for problem in error.problems if isinstance(error, ConfigError) else (error.diagnostic,):
                 _logger.error("%s", problem)
-            _logger.error("the new configuration is refused; the old one stays in force")
+            remedy = "correct it and reload again"
+            _logger.error("%s", Diagnostic("DMN03", "configuration not reloaded; the old one stays in effect", remedy))
         else:
-            old, self._world = self._world, world  # first of all: a signal must find one that is open
+            old, self._world = self._world, world  # first: a signal must find an open one
             old.close()
             del old
-            gc.collect()  # the old world's parts hold each other; at rest nothing else would look for them
-            _logger.info("the configuration is read again; command line and data directory stay as they are")
+            gc.collect()  # the parts of the old client refer to each other; nothing else would collect them while idle
+            _logger.info("configuration reloaded; command line and data directory are unchanged")
         if self._notifier is not None:
             self._notifier.ready()
 
     def stop(self, *_: object) -> None:
-        """End soon; what is under way is broken off."""
+        """Stop soon; whatever is under way is interrupted."""
         self._is_stopping = True
         self._world.clock.stop()
         self._world.transport.stop()
@@ -206,14 +206,14 @@ class _Daemon:
         self._world.clock.wake()
 
     def reload(self, *_: object) -> None:
-        """Read the configuration again when the step that is under way is over."""
+        """Reload the configuration after the current step."""
         self._is_reload_wanted = True
         self._world.clock.wake()
 
 
 @contextmanager
 def _signals(daemon: _Daemon) -> Iterator[None]:
-    """TERM and INT end the daemon, USR1 polls now, USR2 sends the inventory now, HUP reads the configuration again."""
+    """TERM and INT stop the daemon, USR1 polls now, USR2 sends the inventory now, HUP reloads the configuration."""
     handlers = {
         signal.SIGTERM: daemon.stop,
         signal.SIGINT: daemon.stop,

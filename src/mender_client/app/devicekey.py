@@ -1,4 +1,4 @@
-"""The device key as the configuration and the command line name it: in a file or in a token, locked or not."""
+"""The device key that the configuration names: in a file or in a token, encrypted or not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mender_client.core.devicekey import KeyType, fingerprint
-from mender_client.errors import ConfigError
+from mender_client.errors import ConfigError, Diagnostic
 from mender_client.system.crypto import choose_backend
 from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import DeviceKey, no_passphrase
@@ -33,7 +33,7 @@ def device_key(config: Config, paths: Paths, passphrase: Passphrase = no_passphr
 
 
 def _token_key(config: Config, paths: Paths, passphrase: Passphrase) -> TokenKey:
-    # imported where a token is configured: every other device does without the memory
+    # imported only where a token is configured, to save memory
     from mender_client.core.tokenuri import parse_token_uri
     from mender_client.system.token import TokenKey
 
@@ -42,7 +42,8 @@ def _token_key(config: Config, paths: Paths, passphrase: Passphrase) -> TokenKey
     try:
         uri = parse_token_uri(config.auth_private_key)
     except ValueError as error:
-        raise ConfigError([f"Security.AuthPrivateKey: {error}"]) from error
+        remedy = "write an address such as pkcs11:token=LABEL;object=LABEL"
+        raise ConfigError([Diagnostic("CFG16", f"Security.AuthPrivateKey: {error}", remedy)]) from error
     if uri.pin_file:
         uri = replace(uri, pin_file=str(paths.below_root(uri.pin_file)))
         check_secret_file("Security.AuthPrivateKey (pin-source)", Path(uri.pin_file), paths)
@@ -52,13 +53,13 @@ def _token_key(config: Config, paths: Paths, passphrase: Passphrase) -> TokenKey
 def prepare_key(
     key: DeviceKey | TokenKey, paths: Paths, *, is_forced: bool = False, kind: KeyType | None = None
 ) -> bool:
-    """Make the device key unless there is one, and note why, so that it can be told when the server is asked.
+    """Make the device key unless there is one, and record why, for the message when the server asks for acceptance.
 
     Args:
         key: the key store.
         paths: where everything lies.
         is_forced: make a new one in any case.
-        kind: the type that it must have, None for any.
+        kind: its type; None for the default.
 
     Returns:
         Whether a new key was made.

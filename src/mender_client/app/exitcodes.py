@@ -1,10 +1,10 @@
-"""The exit codes of ``mender-python-client``: documented, stable, for scripts to rely on."""
+"""The exit codes of ``mender-python-client``: documented and stable."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What an exit code says."""
+    """The exit codes."""
 
     DONE = 0
     FAILED = 1

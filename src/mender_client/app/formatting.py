@@ -1,11 +1,11 @@
-"""Numbers and times in the words of a person."""
+"""Numbers and times for people."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 _MOST = 1 << 80
-"""More than there is; it keeps a number out of a damaged file from being too large to divide."""
+"""A number from a damaged file may be too large to divide."""
 
 
 def amount(count: float) -> str:

@@ -1,4 +1,4 @@
-"""``history``: how the last deployments ended, from the journal."""
+"""``history``: how the last deployments ended, from the state file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def show_history(paths: Paths, *, is_json: bool) -> ExitCode:
         is_json: for programs.
 
     Raises:
-        StorageError: the journal can't be read.
+        StorageError: the state file can't be read.
     """
     record, problem = JsonJournal(paths.journal).peek()
     if is_json:
@@ -34,9 +34,9 @@ def show_history(paths: Paths, *, is_json: bool) -> ExitCode:
         )
         return ExitCode.DONE
     if problem:
-        print(f"the journal can't be used: {problem}")
+        print(f"cannot use the state file: {problem}")
     elif not record.outcomes:
-        print("no deployment has ended here yet")
+        print("no deployment has finished on this device")
     for outcome in record.outcomes:
         print(printable("  ".join(render(outcome)), limit=2000))
     return ExitCode.DONE
@@ -57,7 +57,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
 
 
 def duration_seconds(outcome: Outcome) -> float | None:
-    """From the offer to the outcome, by the wall clock; None when that is not known, or the clock went back."""
+    """Wall-clock time from the offer to the outcome; None if unknown, or if the clock was set back."""
     try:
         seconds = (datetime.fromisoformat(outcome.at) - datetime.fromisoformat(outcome.began)).total_seconds()
     except (ValueError, TypeError):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 
-from mender_client.errors import ConfigError
+from mender_client.errors import ConfigError, Diagnostic
 from mender_client.system.files import open_named
 
 _logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ER
 
 
 class _LineFormatter(logging.Formatter):
-    """One line for each record, UTC time stamps; control characters can't forge further lines."""
+    """One line per record, with UTC time stamps; control characters cannot forge lines."""
 
     converter = staticmethod(time.gmtime)
 
@@ -71,7 +71,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 def _tagged(record: logging.LogRecord) -> str:
-    """The message, with the deployment that is worked on unless it names that itself."""
+    """The message, prefixed with the deployment under way unless the message names it."""
     deployment_id, message = getattr(record, "deployment_id", ""), record.getMessage()
     return message if deployment_id in message else f"deployment {deployment_id}: {message}"
 
@@ -105,7 +105,7 @@ def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool, is_j
 
 @contextmanager
 def kept_on_failure() -> Iterator[None]:
-    """Whatever is set up in here holds when it ends well; when it fails, all is as it was before."""
+    """Keep the logging that is set up inside; restore the former one when an error is raised."""
     logger = logging.getLogger("mender_client")
     before, level = logger.handlers, logger.level
     try:
@@ -125,13 +125,13 @@ def _close(handlers: Sequence[logging.Handler], *, but: Sequence[logging.Handler
 
 
 def reopen_log_files() -> None:
-    """Write to the file that has the log's name now: the old one may have been moved away."""
+    """Reopen the log files, which may have been rotated."""
     for handler in logging.getLogger("mender_client").handlers:
         if isinstance(handler, logging.FileHandler):
             try:
                 stream = _open_log(handler.baseFilename)
             except OSError as error:
-                _logger.error("%s: the log file can't be opened: %s", handler.baseFilename, error.strerror)
+                _logger.error("%s", _cannot_open(handler.baseFilename, error))
                 continue
             old = handler.setStream(stream)
             if old is not None:
@@ -139,10 +139,15 @@ def reopen_log_files() -> None:
 
 
 class _LogFile(logging.FileHandler):
-    """Appends to a file, and never through a link that another user has planted."""
+    """Appends to a file, never through another user's symbolic link."""
 
     def _open(self) -> TextIOWrapper:
         return _open_log(self.baseFilename)
+
+
+def _cannot_open(file: str, error: OSError) -> Diagnostic:
+    text = f"cannot open the log file {file}: {error.strerror}"
+    return Diagnostic("LOG01", text, "check its directory, owner and mode, or choose another one with --log-file")
 
 
 def _open_log(file: str) -> TextIOWrapper:
@@ -158,7 +163,7 @@ def _main_handler(file: str | None, *, is_json: bool) -> logging.Handler:
     try:
         handler = _LogFile(file)
     except OSError as error:
-        raise ConfigError([f"{file}: the log file can't be opened: {error.strerror}"]) from error
+        raise ConfigError([_cannot_open(file, error)]) from error
     handler.setFormatter(formatter)
     return handler
 

@@ -1,4 +1,4 @@
-"""Who looks at the daemon: the file for ``status``, the service manager, the file for metrics; as they are wanted."""
+"""The observers of the daemon: the file for ``status``, the service manager, the file for metrics."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """The onlookers of a daemon.
+    """The observers of a daemon.
 
     Attributes:
         members: all of them.
-        notifier: the one among them that speaks with the service manager, if there is one.
-        status: what they know already.
+        notifier: the one that talks to the service manager, if there is one.
+        client_status: what they have been told.
     """
 
     members: tuple[Observer, ...] = ()
@@ -36,21 +36,21 @@ class Observers:
 
     @property
     def beat_seconds(self) -> float:
-        """How often the service manager wants a sign of life; 0 for never."""
+        """Seconds between notifications to the service manager's watchdog; 0 for none."""
         return self.notifier.beat_seconds if self.notifier is not None else 0.0
 
     def alive(self) -> None:
-        """Tell all that something goes on."""
+        """Tell all that the client is alive."""
         for observer in self.members:
             observer.alive()
 
     def knowing(self, client_status: ClientStatus) -> Observers:
-        """The same onlookers, who know more by now."""
+        """The same observers, with a newer client status."""
         return replace(self, client_status=client_status)
 
 
 def make_observers(paths: Paths, environment: Mapping[str, str], *, pid: int, metrics_file: str | None) -> Observers:
-    """The onlookers that this daemon has.
+    """The observers of this daemon.
 
     Args:
         paths: where everything lies.

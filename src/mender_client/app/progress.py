@@ -1,4 +1,4 @@
-"""A download shown to somebody who sits before it: one line that draws itself anew."""
+"""A progress bar for downloads on a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BAR_COLUMNS = 30
 
 
 class ProgressBar:
-    """Draws how much has come, how fast, how long it will take, and what need not be fetched again.
+    """Draws how much has been received, how fast, how long the rest takes, and what was resumed.
 
     Args:
         terminal: where to draw.
@@ -30,7 +30,7 @@ class ProgressBar:
         self._drawn_at = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Draw, but not more often than an eye can follow."""
+        """Draw, a few times a second at most."""
         now = self._monotonic()
         if self._began is None or progress.done < self._began[1]:
             self._began = (now, progress.done)
@@ -48,7 +48,7 @@ class ProgressBar:
 
 
 def render(progress: Progress, *, rate: float) -> str:
-    """The line for a state of things.
+    """The line for a state of the download.
 
     Args:
         progress: how far it is.

@@ -1,4 +1,4 @@
-"""What this process inherits from whoever started it must change neither its files nor the programs that it starts."""
+"""Resets what the process inherits, so that it affects neither its files nor the programs that it starts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ _UMASK = 0o077
 def reset_inherited_state() -> None:
     """Make every new file private from its creation on, unblock all signals, and pass none on as ignored.
 
-    What was ignored for us (``nohup``) stays without effect. A sub-updater that can't be ended, or that never hears of
-    a child's end, would be the fault of whoever started us: a handler is forgotten when a program is started, an
-    ignored signal isn't.
+    A signal that was ignored (``nohup``) still has no effect, but by a handler: a handler is reset when a program is
+    started, an ignored signal is not, and a sub-updater that ignores signals could not be stopped.
     """
     os.umask(_UMASK)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -40,10 +40,10 @@ def parse_token_uri(text: str) -> TokenUri:
     options, from_query = _divide(query.split("&"))
     secrets = {**from_path, **from_query}
     if not attributes:
-        raise ValueError("it names no key; write an address such as pkcs11:token=LABEL;object=LABEL")
+        raise ValueError("it names no key")
     address = SCHEME + ";".join(attributes) + ("?" + "&".join(options) if options else "")
     if "pin-value" in address.lower() or "pin-source" in address.lower():
-        raise ValueError("its PIN can't be told from the rest; write it behind one ? at the end of the address")
+        raise ValueError("its PIN attribute must follow a single ? at the end")
     pin, source = secrets.get("pin-value"), secrets.get("pin-source")
     return TokenUri(
         address,
