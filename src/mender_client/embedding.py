@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
-from mender_client.app.assemble import World, assemble
+from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import check_settings
 from mender_client.app.devicekey import device_key, prepare_key
+from mender_client.app.host import Host
 from mender_client.app.paths import Paths
 from mender_client.client.deployments import Offer
 from mender_client.core.keyvalue import KeyValues
@@ -116,12 +117,13 @@ class Client:
             self._install = install
             self._offer: Offer | None = None
             self._artifact = paths.artifact
-            self._world: World = assemble(
+            self._parts = DeviceParts(
+                Host(config, paths),
                 config,
                 paths,
                 key=key,
                 device=_Described(device),
-                installer=lambda lock, outcomes: CallbackInstaller(
+                make_installer=lambda lock, outcomes: CallbackInstaller(
                     install or _keep,
                     conclude=lambda deployment_id, is_installed: outcomes.conclude(
                         deployment_id, Event.SUCCESS if is_installed else Event.FAILURE
@@ -130,6 +132,7 @@ class Client:
                     trace=MarkerFile(paths.data / "install.trace"),
                 ),
             )
+            _ = self._parts.agent  # made now: other threads and signal handlers use it
         except BaseException:
             self._lock.release()
             raise
@@ -144,7 +147,7 @@ class Client:
 
     def close(self) -> None:
         """Give connections and the data directory back."""
-        self._world.close()
+        self._parts.close()
         self._lock.release()
 
     # -- step by step -------------------------------------------------------------------------------------------
@@ -156,7 +159,7 @@ class Client:
             NotAcceptedError: nobody has accepted the device yet; ask again later.
             MenderError: the server can't be asked.
         """
-        self._world.session.authorise()
+        self._parts.session.authorise()
 
     def send_inventory(self) -> None:
         """Send the inventory.
@@ -164,7 +167,7 @@ class Client:
         Raises:
             MenderError: the server can't be told; NotAcceptedError as in ``authorise``.
         """
-        self._world.inventory.send(even_if_unchanged=True)
+        self._parts.inventory.send(even_if_unchanged=True)
 
     def check(self) -> Deployment | None:
         """Ask for a deployment; None when there is nothing to do.
@@ -176,13 +179,13 @@ class Client:
             BusyError: a downloaded deployment waits for ``report``.
             MenderError: the server can't be asked.
         """
-        self._world.engine.resume()
-        waiting = self._world.lock.read()
+        self._parts.engine.resume()
+        waiting = self._parts.lock.read()
         if waiting is not None:
             text = f"cannot ask for a deployment: {waiting or 'another one'} waits for its report"
             raise BusyError("API01", text, remedy="call report() first")
-        self._world.outbox.flush()
-        self._offer = self._world.engine.ask()
+        self._parts.outbox.flush()
+        self._offer = self._parts.engine.ask()
         return None if self._offer is None else self._offer.deployment
 
     def download(self) -> Path | None:
@@ -199,7 +202,7 @@ class Client:
         if self._offer is None or self._install is not None:
             raise ValueError("download() follows a check() that found a deployment, in a client without install")
         offer, self._offer = self._offer, None
-        engine = self._world.engine
+        engine = self._parts.engine
         return self._artifact if engine.begin(offer) and engine.run() is not None else None
 
     def report(self, *, success: bool, reason: str = "") -> None:
@@ -215,13 +218,13 @@ class Client:
             ValueError: nothing waits for a report.
             StorageError: it can't be written down.
         """
-        deployment_id = self._world.lock.read()
+        deployment_id = self._parts.lock.read()
         if not deployment_id:
             raise ValueError("report() is for a deployment that was downloaded and waits")
-        self._world.outcomes.report(deployment_id, is_success=success, reporter="the program", reason=reason)
-        self._world.outcomes.free(deployment_id)
+        self._parts.outcomes.report(deployment_id, is_success=success, reporter="the program", reason=reason)
+        self._parts.outcomes.free(deployment_id)
         try:
-            self._world.outbox.flush()
+            self._parts.outbox.flush()
         except MenderError as error:
             text = f"{error.text}; the outcome is stored and sent later"
             _logger.warning("%s", Diagnostic("API02", text, remedy=error.remedy))
@@ -242,13 +245,13 @@ class Client:
         """
         if self._install is None:
             raise ValueError("step() and run() need a function that installs: pass install=")
-        return self._world.client.step()
+        return self._parts.agent.step()
 
     def run(self) -> None:
         """Take step after step, waiting between them, until ``stop`` is called."""
         try:
-            while not self._world.clock.is_stopping:
-                self._world.clock.wait(self.step())
+            while not self._parts.clock.is_stopping:
+                self._parts.clock.wait(self.step())
         except Interrupted:
             return
 
@@ -257,13 +260,13 @@ class Client:
 
         May be called from any thread and from signal handlers.
         """
-        self._world.client.request_poll()
-        self._world.clock.wake()
+        self._parts.agent.request_poll()
+        self._parts.clock.wake()
 
     def stop(self) -> None:
         """End ``run``, breaking off whatever it is doing; may be called from any thread and from signal handlers."""
-        self._world.clock.stop()
-        self._world.transport.stop()
+        self._parts.clock.stop()
+        self._parts.transport.stop()
 
 
 def _keep(artifact: Path, deployment: Deployment) -> None:

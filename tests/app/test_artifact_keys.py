@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from mender_client.app.assemble import assemble
+from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import load_config
+from mender_client.app.host import Host
 from mender_client.app.paths import Paths
 from mender_client.core.artifact import verify_artifact
 from mender_client.errors import ArtifactError, ConfigError
@@ -30,6 +31,12 @@ def device(root: Path, **settings: Any) -> Paths:
     return paths
 
 
+def parts_of(paths: Paths) -> DeviceParts:
+    """The parts of a device."""
+    config = load_config(paths.config, paths.fallback_config).config
+    return DeviceParts(Host(config, paths), config, paths)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -41,7 +48,7 @@ def device(root: Path, **settings: Any) -> Paths:
 def test_configured_keys_lie_below_the_root_and_are_used(tmp_path: Path, settings: dict[str, Any]) -> None:
     """The Artifact of a configured key is accepted, one of another key and one without signature are not."""
     paths = device(tmp_path, **settings)
-    keys = assemble(load_config(paths.config, paths.fallback_config).config, paths).verify_keys
+    keys = parts_of(paths).verify_keys
     assert keys is not None
     for name, reason in (("signed-rsa", ""), ("signed-ecdsa", "none of the keys"), ("rootfs-none", "sig is missing")):
         stream = io.BytesIO((DATA / f"{name}.mender").read_bytes())
@@ -55,7 +62,7 @@ def test_configured_keys_lie_below_the_root_and_are_used(tmp_path: Path, setting
 def test_without_keys_there_is_no_check(tmp_path: Path) -> None:
     """Nothing is configured: nothing is checked, and nothing is loaded for it."""
     paths = device(tmp_path, ArtifactVerifyKeys=[])
-    assert assemble(load_config(paths.config, paths.fallback_config).config, paths).verify_keys is None
+    assert parts_of(paths).verify_keys is None
 
 
 def test_an_empty_path_is_a_fault(tmp_path: Path) -> None:

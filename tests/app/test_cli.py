@@ -209,7 +209,7 @@ FAULTS: dict[str, tuple[Plant, tuple[str, ...], int, str]] = {
         ),
         ("check-update",), 78, "Security.AuthPrivateKey: it names no key; write an address such as pkcs11:",
     ),
-    "log file in no directory": (lambda d: None, ("check-update", "-L", "/no/such/log"), 78, "cannot open the log file"),
+    "log file in no directory": (lambda d: None, ("check-update", "-L", "/no/such/log"), 78, "cannot open the log"),
     "log file on a full disk": (lambda d: None, ("send-inventory", "-L", "/dev/full", "-l", "debug"), 1, "cannot"),
     "server down": (lambda d: d.run("bootstrap"), ("check-update",), 1, "the connection was refused; check the port"),
     "no key": (lambda d: None, ("check-update",), 1, "cannot find the device key"),

@@ -14,6 +14,7 @@ import pytest
 
 from mender_client.app.logs import kept_on_failure, reopen_log_files, set_up_logging
 from mender_client.errors import ConfigError
+from mender_client.system.deploymentlog import DeploymentLogFile
 
 logger = logging.getLogger("mender_client")
 
@@ -60,7 +61,7 @@ def test_file(tmp_path: Path) -> None:
 
 def test_file_that_cannot_be_opened(tmp_path: Path) -> None:
     """A log file that can't be opened is a fault of the configuration."""
-    with pytest.raises(ConfigError, match="cannot open the log file .*: Is a directory"):
+    with pytest.raises(ConfigError, match=r"cannot open the log file .*: Is a directory"):
         set_up_logging(level="info", file=str(tmp_path), is_syslog_wanted=False)
 
 
@@ -89,21 +90,23 @@ def test_full_disk_behind_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert "" == capsys.readouterr().err
 
 
-class Tag(logging.Filter):
-    """Says that lines belong to a deployment."""
+@contextlib.contextmanager
+def recording(directory: Path) -> Iterator[None]:
+    """A deployment is under way."""
+    log = DeploymentLogFile(directory / "deployment.log", directory / "sub-updater.log")
+    log.begin("dep-1")
+    try:
+        yield
+    finally:
+        log.end()
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Say it."""
-        record.deployment_id = "dep-1"
-        return True
 
-
-def test_deployment(capsys: pytest.CaptureFixture[str]) -> None:
+def test_deployment(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A line of a deployment names it, once."""
     set_up_logging(level="info", file=None, is_syslog_wanted=False)
-    logger.handlers[0].addFilter(Tag())
-    logger.info("one")
-    logger.info("deployment dep-1 failed")
+    with recording(tmp_path):
+        logger.info("one")
+        logger.info("deployment dep-1 failed")
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("INFO    deployment dep-1: one")
     assert second.endswith("INFO    deployment dep-1 failed")
@@ -113,8 +116,8 @@ def test_json(tmp_path: Path) -> None:
     """JSON lines hold time, level, message and deployment, whatever the message holds."""
     set_up_logging(level="info", file=str(tmp_path / "log"), is_syslog_wanted=False, is_json=True)
     logger.warning("a\nb \ud800")
-    logger.handlers[0].addFilter(Tag())
-    logger.info("two")
+    with recording(tmp_path):
+        logger.info("two")
     first, second = (json.loads(line) for line in (tmp_path / "log").read_text("ascii").splitlines())
     at = datetime.fromisoformat(first.pop("time").replace("Z", "+00:00"))
     assert abs(datetime.now(timezone.utc) - at) < timedelta(hours=1)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.app.assemble import assemble
+from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS, load_config
 from mender_client.app.exitcodes import ExitCode
+from mender_client.app.host import Host
 from mender_client.app.paths import Paths
 from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, Flow, InstallerState, State
 from mender_client.core.model import Deployment, Link
@@ -106,12 +107,13 @@ def test_every_variable_of_the_sub_updater_has_its_place(tmp_path: Path) -> None
     (tmp_path / "etc/mender").mkdir(parents=True)
     (tmp_path / "etc/mender/mender.conf").write_text('{"ServerURL": "http://127.0.0.1"}')
     paths = Paths.locate(root=str(tmp_path))
-    world = assemble(load_config(paths.config, paths.fallback_config).config, paths)
-    installer = world.installer
+    config = load_config(paths.config, paths.fallback_config).config
+    parts = DeviceParts(Host(config, paths), config, paths)
+    installer = parts.installer
     assert isinstance(installer, SubUpdaterInstaller)
     processes = _Processes()
     settings: SubUpdaterSettings = installer._settings
-    ours = SubUpdaterInstaller(settings, lock=world.lock, processes=processes, find_problem=lambda _: "")
+    ours = SubUpdaterInstaller(settings, lock=parts.lock, processes=processes, find_problem=lambda _: "")
     with pytest.raises(_Spawned):
         ours.install(Deployment("d", "a", (), Link("")), paths.artifact)
     for page in (FILES, PROJECT / "docs/guide/sub-updater.md"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +207,25 @@ def test_the_data_directory_is_for_one_client(
     with pytest.raises(BusyError, match="already uses"):
         Client({"ServerURL": server.url}, data=tmp_path / "data", device=device)
     client.authorise()
+
+
+def test_clients_cost_each_other_no_log_lines(key: Path, device: DeviceDescription, tmp_path: Path) -> None:
+    """Two hundred open clients add no handler and no filter to the package's log, and closed ones leave none."""
+    handler, package = logging.NullHandler(), logging.getLogger("mender_client")
+    before = list(package.handlers)
+    package.addHandler(handler)
+    clients = []
+    for number in range(200):
+        data = tmp_path / str(number)
+        data.mkdir(mode=0o700)
+        shutil.copy(key, data)
+        clients.append(Client({"ServerURL": "http://127.0.0.1:9"}, data=data, device=device))
+    while_open = [*package.handlers], [*handler.filters]
+    for client in clients:
+        client.close()
+    after = [*package.handlers], [*handler.filters]
+    package.removeHandler(handler)
+    assert ([*before, handler], []) == while_open == after
 
 
 def test_wrong_settings_are_named_together(device: DeviceDescription, tmp_path: Path) -> None:

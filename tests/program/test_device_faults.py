@@ -282,7 +282,7 @@ def test_lock_that_is_taken_by_hand(device: Device) -> None:
     polls = sum(one.kind == "next" for one in device.server.requests)
     daemon.send(signal.SIGUSR1)
     device.lock.unlink()
-    daemon.wait_for("the lock is gone")
+    daemon.wait_for("update.lock removed")
     wait_until(lambda: sum(one.kind == "next" for one in device.server.requests) > polls)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from mender_client.app.assemble import World, assemble
+from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import load_config
+from mender_client.app.host import Host
 from mender_client.app.paths import Paths
 from mender_client.system.http import Timeouts
 from mender_devserver import DevServer
@@ -29,21 +29,20 @@ class Stretch:
         self.device = device
         self.proxy = proxy
         paths = Paths.locate(root=str(device.root))
-        self.world: World = assemble(load_config(paths.config, paths.fallback_config).config, paths, timeouts=TIMEOUTS)
+        config = load_config(paths.config, paths.fallback_config).config
+        self.parts = DeviceParts(Host(config, paths, timeouts=TIMEOUTS), config, paths)
 
     def step_until(self, condition: Callable[[], bool], what: str) -> None:
         """Let the client work without waiting between its steps."""
         end = time.monotonic() + LONGEST_S
         while not condition():
             assert time.monotonic() < end, f"{what}: {self.device.server.events[-5:]}"
-            self.world.client.request_poll()
-            self.world.client.step()
+            self.parts.agent.request_poll()
+            self.parts.agent.step()
 
     def close(self) -> None:
         """Give everything back."""
-        logging.getLogger("mender_client").removeHandler(self.world.log)
-        self.world.transport.rest()
-        self.world.clock.close()
+        self.parts.close()
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def stretch(tmp_path: Path) -> Iterator[Stretch]:
         device.configure(ServerURL=proxy.url)
         device.write("plan", LEAVE)
         made = Stretch(device, proxy)
-        made.world.client.step()
+        made.parts.agent.step()
         yield made
         made.close()
         proxy.close()
@@ -65,7 +64,7 @@ def stretch(tmp_path: Path) -> Iterator[Stretch]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_network_breaks(stretch: Stretch, kind: Kind, action: Action) -> None:
     """Wherever a request is cut, stalled or reset, each deployment ends once and truly, and is installed once."""
-    device, client = stretch.device, stretch.world.client
+    device, client = stretch.device, stretch.parts.agent
     broken = device.write("broken", "no Artifact")
     ends: dict[str, str] = {}
     for number, point in enumerate(POINTS):

@@ -59,7 +59,7 @@ def test_second_update_after_the_first(device: Device) -> None:
     daemon.wait_for("is being installed by the sub-updater")
     (device.root / "go").touch()
     wait_until(lambda: not device.lock.exists())
-    assert daemon.wait_for("the lock is gone", within=5.5) <= 5.0
+    assert daemon.wait_for("update.lock removed", within=5.5) <= 5.0
     assert 0 == daemon.wait_exit()
     device.wait_status(second, "success")
     assert [first, second] == device.runs

@@ -159,7 +159,7 @@ def test_reload(device: Device, manager: Manager) -> None:
 
 
 def test_bad_configuration_is_refused(device: Device) -> None:
-    """A bad configuration is refused with all its problems, and the old one stays in force."""
+    """A bad configuration is refused with all its problems, and the old one stays in effect."""
     device.configure(UpdatePollIntervalSeconds=3600)
     daemon = device.daemon()
     daemon.wait_for("inventory sent")
@@ -198,7 +198,7 @@ def test_log_file_is_opened_anew(device: Device, tmp_path: Path) -> None:
     device.write("etc/mender/mender.conf", "{")
     log.rename(tmp_path / "mender.log.2")
     daemon.send(signal.SIGHUP)
-    wait_until(lambda: log.exists() and "the old one stays in force" in log.read_text())
+    wait_until(lambda: log.exists() and "the old one stays in effect" in log.read_text())
     assert 0 == daemon.stop()
     assert "refused" not in (tmp_path / "mender.log.2").read_text()
 
@@ -219,7 +219,7 @@ def test_text_lines_name_the_deployment_once(device: Device) -> None:
     deployment = device.deploy("release-2")
     daemon = device.daemon()
     assert 0 == daemon.wait_exit()
-    assert f"deployment {deployment}: the Artifact release-2 is verified" in daemon.text
+    assert f"deployment {deployment}: Artifact release-2 verified" in daemon.text
     assert {1} == {line.count(deployment) for line in daemon.text.splitlines() if deployment in line}
 
 

@@ -13,25 +13,25 @@ from pathlib import Path
 import pytest
 
 from mender_client.core.wire import fit_log
-from mender_client.system.deploymentlog import DeploymentLogFile
+from mender_client.system.deploymentlog import DeploymentLogFile, current_deployment
 
 from .tmpfs import fill, small_disk
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> DeploymentLogFile:
+def log(tmp_path: Path, logger: logging.Logger) -> Iterator[DeploymentLogFile]:
     """A log in an empty directory."""
-    return DeploymentLogFile(tmp_path / "deployment.log", tmp_path / "sub-updater.log")
+    log = DeploymentLogFile(tmp_path / "deployment.log", tmp_path / "sub-updater.log", logger)
+    yield log
+    log.end()
 
 
 @pytest.fixture
-def logger(log: DeploymentLogFile) -> Iterator[logging.Logger]:
-    """A logger that writes to it."""
+def logger() -> logging.Logger:
+    """The logger that is recorded."""
     logger = logging.getLogger("a test of the deployment log")
     logger.setLevel(logging.DEBUG)
-    logger.addHandler(log)
-    yield logger
-    logger.removeHandler(log)
+    return logger
 
 
 def texts(log: DeploymentLogFile, deployment_id: str = "d1") -> list[str]:
@@ -228,13 +228,10 @@ def test_clock_set_back(log: DeploymentLogFile, logger: logging.Logger, tmp_path
     stamped(logger, "ahead", "2050-01-01T00:00:00+00:00")
     stamped(logger, "back", "2030-01-01T00:00:00+00:00")
     log.end()
-    again = DeploymentLogFile(tmp_path / "deployment.log", tmp_path / "sub-updater.log")
+    again = DeploymentLogFile(tmp_path / "deployment.log", tmp_path / "sub-updater.log", logger)
     again.begin("d1")
-    logger.addHandler(again)
-    try:
-        stamped(logger, "again", "2031-01-01T00:00:00+00:00")
-    finally:
-        logger.removeHandler(again)
+    stamped(logger, "again", "2031-01-01T00:00:00+00:00")
+    again.end()
     times = [message.timestamp for message in log.messages("d1")]
     assert sorted(times) == times
     assert ["ahead", "back", "again"] == texts(log)[1:]
@@ -291,3 +288,13 @@ def test_bound_of_no_log(log: DeploymentLogFile, tmp_path: Path) -> None:
     (tmp_path / "sub-updater.log").symlink_to(tmp_path / "victim")
     log.trim()
     assert 2 * 1024 * 1024 == (tmp_path / "victim").stat().st_size
+
+
+def test_a_log_is_a_handler_only_while_it_records(log: DeploymentLogFile, logger: logging.Logger) -> None:
+    """A log at rest costs no line of another client anything, and lines are tagged in the thread that records alone."""
+    assert ([], "") == (logger.handlers, current_deployment())
+    log.begin("d1")
+    log.begin("d1")
+    assert ([log], "d1") == (logger.handlers, current_deployment())
+    log.end()
+    assert ([], "") == (logger.handlers, current_deployment())

@@ -1,6 +1,7 @@
-"""The seam: configuration and paths become real objects, and those become a client.
+"""The composition root: what one device is made of, and how its parts are joined.
 
-The only place that knows both the workflow and the hands.
+Only this module and ``host`` know both the workflow and the I/O adapters. A part is made when it is first used, and
+its module imported then: a command loads what it needs and no more.
 """
 
 from __future__ import annotations
@@ -10,118 +11,317 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from mender_client import __version__
-from mender_client.client.agent import Agent, Parts
-from mender_client.client.auth import Session
-from mender_client.client.deployments import Deployments
-from mender_client.client.download import Downloader, DownloadPolicy
-from mender_client.client.engine import Engine
-from mender_client.client.handover import HandOver
-from mender_client.client.identity_guard import IdentityGuard
-from mender_client.client.inventory import InventorySender
-from mender_client.client.outbox import Outbox
-from mender_client.client.outcome import Outcomes
-from mender_client.client.pace import PaceLimits
-from mender_client.client.status_tracker import StatusTracker
-from mender_client.client.stream import Progress
-from mender_client.core.machine import Flow
 from mender_client.core.model import IdentityFormat
-from mender_client.core.ports import DeviceData, Installer
-from mender_client.core.schedule import Schedule
-from mender_client.installers.sub_updater import SubUpdaterInstaller, SubUpdaterSettings
+from mender_client.errors import Diagnostic
 from mender_client.system.clock import SystemClock
-from mender_client.system.clockevidence import ClockCheck
-from mender_client.system.crypto import choose_backend
-from mender_client.system.deploymentlog import DeploymentLogFile
-from mender_client.system.device import ScriptedDevice
-from mender_client.system.digest import choose_digest
 from mender_client.system.files import LockFile
-from mender_client.system.http import HttpTransport, Timeouts
 from mender_client.system.journal import JsonJournal
-from mender_client.system.process import SystemProcesses
-from mender_client.system.store import ArtifactDirectory
-from mender_client.system.tls import TlsSettings
 from mender_client.system.trust import Trust
 
 from .config import Config
 from .devicekey import device_key
+from .host import Host
 from .observers import Observers
 from .paths import Paths
 
 if TYPE_CHECKING:
-    from mender_client.core.ports import KeyStore
-    from mender_client.core.proxies import Proxies
+    from mender_client.client.agent import Agent
+    from mender_client.client.auth import Session
+    from mender_client.client.deployments import Deployments
+    from mender_client.client.download import Downloader
+    from mender_client.client.engine import Engine
+    from mender_client.client.handover import HandOver
+    from mender_client.client.inventory import InventorySender
+    from mender_client.client.outbox import Outbox
+    from mender_client.client.outcome import Outcomes
+    from mender_client.client.status_tracker import StatusTracker
+    from mender_client.client.stream import Progress
+    from mender_client.core.ports import DeviceData, Installer, KeyStore, SubUpdater
+    from mender_client.system.deploymentlog import DeploymentLogFile
+    from mender_client.system.device import ScriptedDevice
     from mender_client.system.signatures import VerifyKeys
+    from mender_client.system.store import ArtifactDirectory
 
 _logger = logging.getLogger(__name__)
 
 
-def _warn_of_plain_http(server_urls: Sequence[str]) -> None:
-    for url in server_urls:
-        if not url.startswith("http:"):
-            continue
-        # imported where there is no TLS: every other device does without the memory
-        from mender_client.core.internal_address import is_internal_address
+class DeviceParts:
+    """The parts of one device, each made when it is first used.
 
-        if not is_internal_address(urlsplit(url).hostname or ""):
-            _logger.warning(
-                "%s is reached without TLS: whoever stands between can read the token and answer as the server; "
-                "use an https address",
-                url,
-            )
+    Args:
+        host: clock, network and observers.
+        config: the settings.
+        paths: where everything lies.
+        key: the device key; None: the configured one, without a passphrase.
+        journal: the client's memory; None: the state file.
+        progressed: shows the progress of downloads; None writes log lines.
+        device: says what this device is; None: its scripts and files.
+        make_installer: makes what installs Artifacts, with the lock file and what concludes deployments; None: the
+            device's sub-updater installs.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """The real objects that a command works with."""
-
-    clock: SystemClock
-    transport: HttpTransport
-    clock_check: ClockCheck
-    session: Session
-    inventory: InventorySender
-    deployments: Deployments
-    journal: JsonJournal
-    outbox: Outbox
-    log: DeploymentLogFile
-    lock: LockFile
-    device: DeviceData
-    installer: Installer
-    outcomes: Outcomes
-    engine: Engine
-    client: Agent
-    tracker: StatusTracker
-    verify_keys: VerifyKeys | None
+    def __init__(
+        self,
+        host: Host,
+        config: Config,
+        paths: Paths,
+        *,
+        key: KeyStore | None = None,
+        journal: JsonJournal | None = None,
+        progressed: Callable[[Progress], None] | None = None,
+        device: DeviceData | None = None,
+        make_installer: Callable[[LockFile, Outcomes], Installer] | None = None,
+    ) -> None:
+        self.host = host
+        self.clock = host.clock
+        self.transport = host.transport
+        self.paths = paths
+        self.journal = journal or JsonJournal(paths.journal)
+        self.lock = LockFile(paths.update_lock)
+        self.key = key or device_key(config, paths)
+        self._config = config
+        self._progressed = progressed
+        self._device = device
+        self._make_installer = make_installer
 
     def close(self) -> None:
-        """Give connections, descriptors and the place in the log back."""
-        self.transport.rest()
-        self.clock.close()
-        logging.getLogger("mender_client").removeHandler(self.log)
+        """Stop recording, and close connections and descriptors."""
+        if "log" in self.__dict__:
+            self.log.end()
+        self.host.close()
 
+    # -- the device -----------------------------------------------------------------------------------------------
 
-def verify_keys(config: Config, paths: Paths) -> VerifyKeys | None:
-    """The keys that sign Artifacts, not read yet; None when none is configured and every Artifact is accepted."""
-    if not config.artifact_verify_keys:
-        return None
-    # imported where keys are configured: an idle daemon does without the memory
-    from mender_client.system.signatures import VerifyKeys
+    @cached_property
+    def device(self) -> DeviceData:
+        """Says what this device is."""
+        return self._device or scripted_device(self._config, self.paths, self.clock, self.host.observers)
 
-    files = [paths.below_root(file) for file in config.artifact_verify_keys]
-    return VerifyKeys(config.artifact_verify_setting, files, choose_backend())
+    @cached_property
+    def store(self) -> ArtifactDirectory:
+        """Holds the Artifact."""
+        from mender_client.system.store import ArtifactDirectory
+
+        return ArtifactDirectory(self.paths.artifact)
+
+    @cached_property
+    def log(self) -> DeploymentLogFile:
+        """The deployment log."""
+        from mender_client.system.deploymentlog import DeploymentLogFile
+
+        configured = self._config.update_log_path
+        directory = self.paths.below_root(configured) if configured else self.paths.data
+        return DeploymentLogFile(directory / "deployment.log", self.paths.sub_updater_log)
+
+    @cached_property
+    def verify_keys(self) -> VerifyKeys | None:
+        """The keys that sign Artifacts, not read yet; None when none is configured and every Artifact is accepted."""
+        config = self._config
+        if not config.artifact_verify_keys:
+            return None
+        from mender_client.system.crypto import choose_backend
+        from mender_client.system.signatures import VerifyKeys
+
+        files = [self.paths.below_root(file) for file in config.artifact_verify_keys]
+        return VerifyKeys(config.artifact_verify_setting, files, choose_backend())
+
+    @cached_property
+    def tracker(self) -> StatusTracker:
+        """Tells the observers what the client does."""
+        from mender_client.client.status_tracker import StatusTracker
+
+        observers = self.host.observers
+        return StatusTracker(self.clock, observers.members, observers.client_status)
+
+    # -- the server -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def session(self) -> Session:
+        """Authenticates the device."""
+        from mender_client.client.auth import Session
+        from mender_client.client.identity_guard import IdentityGuard
+
+        return Session(
+            transport=self.transport,
+            clock=self.clock,
+            device=self.device,
+            keys=self.key,
+            guard=IdentityGuard(journal=self.journal, keys=self.key),
+            server_urls=self._config.server_urls,
+            tenant_token=self._config.tenant_token,
+            tracker=self.tracker,
+        )
+
+    @cached_property
+    def deployments(self) -> Deployments:
+        """Polls for deployments and reports their status."""
+        from mender_client.client.deployments import Deployments
+
+        return Deployments(session=self.session, clock=self.clock)
+
+    @cached_property
+    def inventory(self) -> InventorySender:
+        """Sends the inventory."""
+        from mender_client.client.inventory import InventorySender
+
+        return InventorySender(session=self.session, clock=self.clock, device=self.device, version=__version__)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Sends the pending reports."""
+        from mender_client.client.outbox import Outbox
+
+        return Outbox(journal=self.journal, deployments=self.deployments, log=self.log)
+
+    # -- updates --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """Concludes deployments."""
+        from mender_client.client.outcome import Outcomes
+
+        return Outcomes(clock=self.clock, journal=self.journal, log=self.log, lock=self.lock, store=self.store)
+
+    @cached_property
+    def downloader(self) -> Downloader:
+        """Downloads and verifies Artifacts."""
+        from mender_client.client.download import Downloader, DownloadPolicy
+        from mender_client.client.pace import PaceLimits
+        from mender_client.system.digest import choose_digest
+
+        config = self._config
+        return Downloader(
+            transport=self.transport,
+            clock=self.clock,
+            store=self.store,
+            journal=self.journal,
+            policy=DownloadPolicy(
+                tries_without_progress=config.retry_download_count,
+                longest_wait_seconds=config.retry_poll_seconds,
+                reserve_bytes=config.download_reserve_bytes,
+                pace=PaceLimits(
+                    most_bytes_per_second=config.download_speed_limit,
+                    least_bytes_per_second=config.download_minimum_rate,
+                    window_seconds=config.download_stall_seconds,
+                ),
+                check_signature=self.verify_keys,
+            ),
+            random=random.random,
+            tracker=self.tracker,
+            progressed=self._progressed,
+            new_digest=choose_digest(),
+        )
+
+    @cached_property
+    def installer(self) -> Installer:
+        """Installs Artifacts."""
+        if self._make_installer is not None:
+            return self._make_installer(self.lock, self.outcomes)
+        from mender_client.installers.sub_updater import SubUpdaterInstaller, SubUpdaterSettings
+        from mender_client.system.process import SystemProcesses
+
+        paths, config = self.paths, self._config
+        settings = SubUpdaterSettings(
+            program=paths.sub_updater,
+            variables={
+                "MENDER_CLIENT": own_program(),
+                "MENDER_DATA_DIR": str(paths.data),
+                "MENDER_ROOT": "" if paths.root == Path("/") else str(paths.root),
+                "MENDER_ROOTFS_PART_A": config.rootfs_part_a,
+                "MENDER_ROOTFS_PART_B": config.rootfs_part_b,
+            },
+        )
+        return SubUpdaterInstaller(
+            settings,
+            lock=self.lock,
+            processes=SystemProcesses(paths.sub_updater_log),
+            find_problem=Trust.below(paths.root).program_problem,
+        )
+
+    @cached_property
+    def sub_updater(self) -> SubUpdater | None:
+        """The installer, if it is the device's sub-updater."""
+        from mender_client.installers.sub_updater import SubUpdaterInstaller
+
+        return self.installer if isinstance(self.installer, SubUpdaterInstaller) else None
+
+    @cached_property
+    def hand_over(self) -> HandOver:
+        """The effects of the flow HANDOVER."""
+        from mender_client.client.handover import HandOver
+
+        return HandOver(
+            outbox=self.outbox,
+            deployments=self.deployments,
+            downloader=self.downloader,
+            store=self.store,
+            device=self.device,
+            lock=self.lock,
+            installer=self.installer,
+            sub_updater=self.sub_updater,
+            tracker=self.tracker,
+        )
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Carries deployments out."""
+        from mender_client.client.engine import Engine
+        from mender_client.core.machine import Flow
+
+        return Engine(
+            clock=self.clock,
+            device=self.device,
+            journal=self.journal,
+            outbox=self.outbox,
+            deployments=self.deployments,
+            store=self.store,
+            lock=self.lock,
+            log=self.log,
+            outcomes=self.outcomes,
+            flows={Flow.HANDOVER: self.hand_over},
+            tracker=self.tracker,
+        )
+
+    @cached_property
+    def agent(self) -> Agent:
+        """Does what is due."""
+        from mender_client.client.agent import Agent, Parts
+        from mender_client.core.schedule import Schedule
+
+        parts = Parts(
+            clock=self.clock,
+            transport=self.transport,
+            lock=self.lock,
+            sub_updater=self.sub_updater,
+            log=self.log,
+            journal=self.journal,
+            session=self.session,
+            inventory=self.inventory,
+            outbox=self.outbox,
+            engine=self.engine,
+            tracker=self.tracker,
+            random=random.random,
+        )
+        schedule = Schedule.every(
+            inventory_seconds=self._config.inventory_poll_seconds,
+            poll_seconds=self._config.update_poll_seconds,
+            retry_seconds=self._config.retry_poll_seconds,
+        )
+        return Agent(parts, schedule, sub_updater_timeout_seconds=self._config.sub_updater_timeout_seconds)
 
 
 def scripted_device(config: Config, paths: Paths, clock: SystemClock, observers: Observers) -> ScriptedDevice:
     """The device as its scripts and files describe it."""
+    from mender_client.system.device import ScriptedDevice
 
     def is_stopping() -> bool:
-        observers.alive()  # a script has a time limit: while one runs nothing hangs
+        observers.alive()  # a script has a time limit: while one runs, nothing hangs
         return clock.is_stopping
 
     type_file = config.device_type_file
@@ -136,226 +336,14 @@ def scripted_device(config: Config, paths: Paths, clock: SystemClock, observers:
     )
 
 
-def assemble(
-    config: Config,
-    paths: Paths,
-    *,
-    key: KeyStore | None = None,
-    journal: JsonJournal | None = None,
-    timeouts: Timeouts | None = None,
-    progressed: Callable[[Progress], None] | None = None,
-    device: DeviceData | None = None,
-    installer: Callable[[LockFile, Outcomes], Installer] | None = None,
-    observers: Observers | None = None,
-    environment: Mapping[str, str] = os.environ,
-) -> World:
-    """Build everything that talks to the server.
-
-    Args:
-        config: the settings.
-        paths: where everything lies.
-        key: the device key; None: the configured one, without a passphrase.
-        journal: the client's memory; None: the one on disk.
-        timeouts: the time limits of the network; None: the usual ones.
-        progressed: shows how far a download is; None writes log lines.
-        device: says what this device is; None: its scripts and files.
-        installer: makes what installs Artifacts, and gets the lock file and what concludes deployments; None: the
-            device's sub-updater does.
-        watch: who looks on.
-        environment: has the variables that name proxies.
-
-    Raises:
-        ConfigError: a certificate, a key or a proxy that is configured can't be used.
-    """
-    if config.skip_verify:
-        _logger.warning("SkipVerify is set: every server is trusted, and whoever stands between can install anything")
-    _warn_of_plain_http(config.server_urls)
-    observers = observers or Observers()
-    clock = SystemClock(observers.alive, beat_seconds=observers.beat_seconds)
-    tracker = StatusTracker(clock, observers.members, observers.client_status)
-    user_agent = f"mender-python-client/{__version__}"
-    clock_check = ClockCheck([paths.journal, paths.key, paths.artifact_info])
-    transport = HttpTransport(
-        tls=_tls(config, paths),
-        user_agent=user_agent,
-        timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
-        clock_check=clock_check,
-        proxies=_proxies(environment),
-    )
-    device = device or scripted_device(config, paths, clock, observers)
-    journal = journal or JsonJournal(paths.journal)
-    keys = key or device_key(config, paths)
-    session = Session(
-        transport=transport,
-        clock=clock,
-        device=device,
-        keys=keys,
-        guard=IdentityGuard(journal=journal, keys=keys),
-        server_urls=config.server_urls,
-        tenant_token=config.tenant_token,
-        tracker=tracker,
-    )
-    inventory = InventorySender(session=session, clock=clock, device=device, version=__version__)
-    deployments = Deployments(session=session, clock=clock)
-    lock = LockFile(paths.update_lock)
-    log = _deployment_log(config, paths)
-    store = ArtifactDirectory(paths.artifact)
-    outbox = Outbox(journal=journal, deployments=deployments, log=log)
-    artifact_keys = verify_keys(config, paths)
-    downloader = Downloader(
-        transport=transport,
-        clock=clock,
-        store=store,
-        journal=journal,
-        policy=DownloadPolicy(
-            tries_without_progress=config.retry_download_count,
-            longest_wait_seconds=config.retry_poll_seconds,
-            reserve_bytes=config.download_reserve_bytes,
-            pace=PaceLimits(
-                most_bytes_per_second=config.download_speed_limit,
-                least_bytes_per_second=config.download_minimum_rate,
-                window_seconds=config.download_stall_seconds,
-            ),
-            check_signature=artifact_keys,
-        ),
-        random=random.random,
-        tracker=tracker,
-        progressed=progressed,
-        new_digest=choose_digest(),
-    )
-    outcomes = Outcomes(clock=clock, journal=journal, log=log, lock=lock, store=store)
-    applied_by: Installer
-    sub_updater: SubUpdaterInstaller | None = None
-    if installer is not None:
-        applied_by = installer(lock, outcomes)
-    else:
-        applied_by = sub_updater = _sub_updater(config, paths, lock)
-    hand_over = HandOver(
-        outbox=outbox,
-        deployments=deployments,
-        downloader=downloader,
-        store=store,
-        device=device,
-        lock=lock,
-        installer=applied_by,
-        sub_updater=sub_updater,
-        tracker=tracker,
-    )
-    engine = Engine(
-        clock=clock,
-        device=device,
-        journal=journal,
-        outbox=outbox,
-        deployments=deployments,
-        store=store,
-        lock=lock,
-        log=log,
-        outcomes=outcomes,
-        flows={Flow.HANDOVER: hand_over},
-        tracker=tracker,
-    )
-    parts = Parts(
-        clock=clock,
-        transport=transport,
-        lock=lock,
-        sub_updater=sub_updater,
-        log=log,
-        journal=journal,
-        session=session,
-        inventory=inventory,
-        outbox=outbox,
-        engine=engine,
-        tracker=tracker,
-        random=random.random,
-    )
-    schedule = Schedule.every(
-        inventory_seconds=config.inventory_poll_seconds,
-        poll_seconds=config.update_poll_seconds,
-        retry_seconds=config.retry_poll_seconds,
-    )
-    client = Agent(parts, schedule, sub_updater_timeout_seconds=config.sub_updater_timeout_seconds)
-    return World(
-        clock=clock,
-        transport=transport,
-        clock_check=clock_check,
-        session=session,
-        inventory=inventory,
-        deployments=deployments,
-        journal=journal,
-        outbox=outbox,
-        log=log,
-        lock=lock,
-        device=device,
-        installer=applied_by,
-        outcomes=outcomes,
-        engine=engine,
-        client=client,
-        tracker=tracker,
-        verify_keys=artifact_keys,
-    )
-
-
-def _tls(config: Config, paths: Paths) -> TlsSettings:
-    def located(path: str) -> Path | None:
-        return paths.below_root(path) if path else None
-
-    return TlsSettings(
-        ca_file=located(config.server_certificate),
-        verify=not config.skip_verify,
-        certificate=located(config.client_certificate),
-        key=located(config.client_key),
-    )
-
-
-def _proxies(environment: Mapping[str, str]) -> Proxies | None:
-    if not any(name.lower().endswith("_proxy") for name in environment):
-        return None
-    # imported where a proxy is configured: an idle daemon does without the memory
-    from mender_client.core.proxies import read_proxies
-
-    proxies = read_proxies(environment)
-    for proxy in dict.fromkeys((proxies.https, proxies.http)):
-        if proxy is not None:
-            _logger.info("servers are reached through the proxy %s", proxy)
-    return proxies
-
-
-def _deployment_log(config: Config, paths: Paths) -> DeploymentLogFile:
-    directory = paths.below_root(config.update_log_path) if config.update_log_path else paths.data
-    log = DeploymentLogFile(directory / "deployment.log", paths.sub_updater_log)
-    logger = logging.getLogger("mender_client")
-    for handler in logger.handlers:
-        handler.addFilter(log.tag)
-    logger.addHandler(log)
-    return log
-
-
-def _sub_updater(config: Config, paths: Paths, lock: LockFile) -> SubUpdaterInstaller:
-    settings = SubUpdaterSettings(
-        program=paths.sub_updater,
-        variables={
-            "MENDER_CLIENT": own_program(),
-            "MENDER_DATA_DIR": str(paths.data),
-            "MENDER_ROOT": "" if paths.root == Path("/") else str(paths.root),
-            "MENDER_ROOTFS_PART_A": config.rootfs_part_a,
-            "MENDER_ROOTFS_PART_B": config.rootfs_part_b,
-        },
-    )
-    return SubUpdaterInstaller(
-        settings,
-        lock=lock,
-        processes=SystemProcesses(paths.sub_updater_log),
-        find_problem=Trust.below(paths.root).program_problem,
-    )
-
-
 def own_program() -> str:
-    """The path of this program, for a sub-updater that has to call it back; it may live in a virtual environment."""
+    """The path of this program, which the sub-updater runs to report; it may be in a virtual environment."""
     name = "mender-python-client"
     archive: str | None = getattr(__spec__.loader, "archive", None)
     if archive is not None:  # the zipapp, whatever it is called
         if not os.access(archive, os.X_OK):
-            _logger.warning("the sub-updater cannot call %s back: make it executable", archive)
+            text = f"the sub-updater cannot run {archive} to report"
+            _logger.warning("%s", Diagnostic("FIL01", text, "make it executable"))
         return os.path.abspath(archive)
     called = os.path.abspath(sys.argv[0])
     beside = os.path.join(os.path.dirname(sys.executable), name)

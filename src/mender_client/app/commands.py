@@ -18,6 +18,7 @@ from .paths import Paths, paths_of
 if TYPE_CHECKING:
     from mender_client.system.keys import Passphrase
 
+    from .assemble import DeviceParts
     from .config import Config
 
 PROGRAM = "mender-python-client"
@@ -183,15 +184,12 @@ def _check_update(options: argparse.Namespace) -> ExitCode:
         return ExitCode.NOTHING
     if _wake_daemon(paths, signal.SIGUSR1, "polls"):
         return ExitCode.DONE
-    from .assemble import assemble
-    from .devicekey import device_key
-
-    world = assemble(config, paths, key=device_key(config, paths, _passphrase(options, paths)))
-    update = world.journal.load().update
+    parts = _device_parts(config, paths, options)
+    update = parts.journal.load().update
     if update is None:
-        offer = world.deployments.next(world.device.provides())
+        offer = parts.deployments.next(parts.device.provides())
     else:
-        offer = world.deployments.next(update.provides, update.form)
+        offer = parts.deployments.next(update.provides, update.form)
     if offer is None:
         print("no update")
         return ExitCode.NOTHING
@@ -206,13 +204,17 @@ def _send_inventory(options: argparse.Namespace) -> ExitCode:
     config, paths = _start(options)
     if _wake_daemon(paths, signal.SIGUSR2, "sends the inventory"):
         return ExitCode.DONE
-    from .assemble import assemble
-    from .devicekey import device_key
-
-    key = device_key(config, paths, _passphrase(options, paths))
-    assemble(config, paths, key=key).inventory.send(even_if_unchanged=True)
+    _device_parts(config, paths, options).inventory.send(even_if_unchanged=True)
     print("inventory sent")
     return ExitCode.DONE
+
+
+def _device_parts(config: Config, paths: Paths, options: argparse.Namespace) -> DeviceParts:
+    from .assemble import DeviceParts
+    from .devicekey import device_key
+    from .host import Host
+
+    return DeviceParts(Host(config, paths), config, paths, key=device_key(config, paths, _passphrase(options, paths)))
 
 
 def _wake_daemon(paths: Paths, number: int, what: str) -> bool:

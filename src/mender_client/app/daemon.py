@@ -20,10 +20,11 @@ from mender_client.system.http import Timeouts
 from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.trust import Trust
 
-from .assemble import World, assemble
+from .assemble import DeviceParts
 from .config import Config
 from .devicekey import device_key, prepare_key
 from .exitcodes import ExitCode
+from .host import Host
 from .logs import kept_on_failure, reopen_log_files
 from .observers import Observers
 from .paths import Paths
@@ -73,21 +74,23 @@ def run_daemon(
         _check_watchdog(observers, config)
         progressed = _progress_bar() if is_watched else None
 
-        def make_world(config: Config, key: KeyStore, client_status: ClientStatus) -> World:
-            world = assemble(config, paths, key=key, progressed=progressed, observers=observers.knowing(client_status))
-            if world.verify_keys is not None:
-                world.verify_keys.load()
-            return world
+        def make_parts(config: Config, key: KeyStore, client_status: ClientStatus) -> DeviceParts:
+            host = Host(config, paths, observers=observers.knowing(client_status))
+            parts = DeviceParts(host, config, paths, key=key, progressed=progressed)
+            if parts.verify_keys is not None:
+                parts.verify_keys.load()
+            _ = parts.agent  # made now: signal handlers use it
+            return parts
 
-        def make_anew(client_status: ClientStatus) -> World:
+        def make_anew(client_status: ClientStatus) -> DeviceParts:
             config = load()
             key = device_key(config, paths, passphrase)
             prepare_key(key, paths)
-            return make_world(config, key, client_status)
+            return make_parts(config, key, client_status)
 
-        world = make_world(config, key, observers.client_status)
+        parts = make_parts(config, key, observers.client_status)
         os.chdir("/")
-        daemon = _Daemon(world, make_anew, observers)
+        daemon = _Daemon(parts, make_anew, observers)
         with _signals(daemon):
             _logger.info("mender-python-client %s started, server %s", __version__, config.server_urls[0])
             daemon.run()
@@ -128,13 +131,15 @@ class _Daemon:
     """Runs one client after the other: a new one each time the configuration is reloaded.
 
     Args:
-        world: the first.
+        parts: the first client.
         make_anew: makes the next one, which continues from the given client status.
         observers: are told what the daemon does.
     """
 
-    def __init__(self, world: World, make_anew: Callable[[ClientStatus], World], observers: Observers) -> None:
-        self._world = world
+    def __init__(
+        self, parts: DeviceParts, make_anew: Callable[[ClientStatus], DeviceParts], observers: Observers
+    ) -> None:
+        self._parts = parts
         self._make_anew = make_anew
         self._notifier = observers.notifier
         self._is_stopping = False
@@ -153,17 +158,17 @@ class _Daemon:
     def _loop(self) -> None:
         try:
             while not self._is_stopping:
-                wait = self._world.client.step()
-                if self._world.client.has_handed_over:
+                wait = self._parts.agent.step()
+                if self._parts.agent.has_handed_over:
                     _logger.info("exiting; the sub-updater starts the client again when it is done")
                     return
                 if not self._is_reload_wanted:
-                    self._world.clock.wait(wait)
+                    self._parts.clock.wait(wait)
                 if self._is_reload_wanted:
                     self._reload()
         except Interrupted:
             pass
-        self._world.tracker.does(STOPPED)
+        self._parts.tracker.does(STOPPED)
         _logger.info("stopped")
 
     def _reload(self) -> None:
@@ -173,7 +178,7 @@ class _Daemon:
             self._notifier.reloading()
         try:
             with kept_on_failure():
-                world = self._make_anew(self._world.tracker.client_status)
+                parts = self._make_anew(self._parts.tracker.client_status)
         except MenderError as error:
             reopen_log_files()
             for problem in error.problems if isinstance(error, ConfigError) else (error.diagnostic,):
@@ -181,7 +186,7 @@ class _Daemon:
             remedy = "correct it and reload again"
             _logger.error("%s", Diagnostic("DMN03", "configuration not reloaded; the old one stays in effect", remedy))
         else:
-            old, self._world = self._world, world  # first: a signal must find an open one
+            old, self._parts = self._parts, parts  # first: a signal must find an open one
             old.close()
             del old
             gc.collect()  # the parts of the old client refer to each other; nothing else would collect them while idle
@@ -192,23 +197,23 @@ class _Daemon:
     def stop(self, *_: object) -> None:
         """Stop soon; whatever is under way is interrupted."""
         self._is_stopping = True
-        self._world.clock.stop()
-        self._world.transport.stop()
+        self._parts.clock.stop()
+        self._parts.transport.stop()
 
     def poll(self, *_: object) -> None:
         """Poll now."""
-        self._world.client.request_poll()
-        self._world.clock.wake()
+        self._parts.agent.request_poll()
+        self._parts.clock.wake()
 
     def send_inventory(self, *_: object) -> None:
         """Send the inventory now."""
-        self._world.client.request_inventory()
-        self._world.clock.wake()
+        self._parts.agent.request_inventory()
+        self._parts.clock.wake()
 
     def reload(self, *_: object) -> None:
         """Reload the configuration after the current step."""
         self._is_reload_wanted = True
-        self._world.clock.wake()
+        self._parts.clock.wake()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from mender_client.errors import ConfigError, Diagnostic
+from mender_client.system.deploymentlog import current_deployment
 from mender_client.system.files import open_named
 
 _logger = logging.getLogger(__name__)
@@ -66,13 +67,13 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }
-        deployment_id = getattr(record, "deployment_id", "")
+        deployment_id = current_deployment()
         return json.dumps({**entry, "deployment_id": deployment_id} if deployment_id else entry)
 
 
 def _tagged(record: logging.LogRecord) -> str:
     """The message, prefixed with the deployment under way unless the message names it."""
-    deployment_id, message = getattr(record, "deployment_id", ""), record.getMessage()
+    deployment_id, message = current_deployment(), record.getMessage()
     return message if deployment_id in message else f"deployment {deployment_id}: {message}"
 
 

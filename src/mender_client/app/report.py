@@ -12,10 +12,11 @@ from mender_client.errors import Diagnostic, MenderError
 from mender_client.system.http import Timeouts
 from mender_client.system.keys import Passphrase, no_passphrase
 
-from .assemble import World, assemble
+from .assemble import DeviceParts
 from .config import Config
 from .devicekey import device_key
 from .exitcodes import ExitCode
+from .host import Host
 from .paths import Paths
 
 _FIRST_RETRY_SECONDS = 1.0
@@ -47,10 +48,11 @@ def report(
     """
     patience = max(timeout_seconds, 1.0)
     timeouts = Timeouts(connect=min(15.0, patience), idle=min(60.0, patience), total=min(120.0, patience))
-    world = assemble(config, paths, key=device_key(config, paths, passphrase), timeouts=timeouts)
-    deployment_id = world.lock.read()
+    key = device_key(config, paths, passphrase)
+    parts = DeviceParts(Host(config, paths, timeouts=timeouts), config, paths, key=key)
+    deployment_id = parts.lock.read()
     if deployment_id is None:
-        print(f"nothing to report: no update is in progress (there is no {paths.update_lock})", file=sys.stderr)
+        print(f"nothing to report: no update is in progress ({paths.update_lock} does not exist)", file=sys.stderr)
         return ExitCode.NOTHING
     if not deployment_id:
         raise MenderError(
@@ -59,45 +61,42 @@ def report(
             remedy="write the deployment's id back, or remove the file",
         )
     outcome = Status.SUCCESS if is_success else Status.FAILURE
-    known = world.journal.load().outcome_of(deployment_id)
+    known = parts.journal.load().outcome_of(deployment_id)
     if known is None:
-        known = _note(world, deployment_id, is_success=is_success, reason=reason)
+        known = _note(parts, deployment_id, is_success=is_success, reason=reason)
     if known is not None and known.status is not outcome:
-        print(
-            f"cannot report {outcome.value}: deployment {deployment_id} was reported as {known.status.value} before; "
-            "the first report is final",
-            file=sys.stderr,
-        )
+        text = f"cannot report {outcome.value}: deployment {deployment_id} was already reported as {known.status.value}"
+        print(Diagnostic("REP01", f"{text}, and the first report is final"), file=sys.stderr)
         return ExitCode.FAILED
-    code = _send(world, timeout_seconds)
-    if code is ExitCode.DONE and world.journal.load().outcome_of(deployment_id) is None:
+    code = _send(parts, timeout_seconds)
+    if code is ExitCode.DONE and parts.journal.load().outcome_of(deployment_id) is None:
         # the journal was damaged in between: the server may not have heard it, and hearing it twice does no harm
-        _note(world, deployment_id, is_success=is_success, reason=reason)
-        code = _send(world, timeout_seconds)
+        _note(parts, deployment_id, is_success=is_success, reason=reason)
+        code = _send(parts, timeout_seconds)
     return code
 
 
-def _note(world: World, deployment_id: str, *, is_success: bool, reason: str) -> Outcome | None:
+def _note(parts: DeviceParts, deployment_id: str, *, is_success: bool, reason: str) -> Outcome | None:
     """Write the outcome down; returns the one that stands, which may be another's."""
     try:
-        return world.outcomes.report(deployment_id, is_success=is_success, reporter="the sub-updater", reason=reason)
+        return parts.outcomes.report(deployment_id, is_success=is_success, reporter="the sub-updater", reason=reason)
     except ValueError as error:
         raise MenderError("REP03", f"cannot report: {error}", remedy="report after the update has begun") from error
 
 
-def _send(world: World, timeout_seconds: float) -> ExitCode:
-    end = world.clock.monotonic() + timeout_seconds
+def _send(parts: DeviceParts, timeout_seconds: float) -> ExitCode:
+    end = parts.clock.monotonic() + timeout_seconds
     backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, tries_per_interval=1)
     while True:
         try:
-            world.outbox.flush()
+            parts.outbox.flush()
         except MenderError as error:
             backoff = backoff.after_failure()
             wait = backoff.delay_seconds(random=random.random())  # noqa: S311 - jitter is no secret
-            if world.clock.monotonic() + wait > end:
+            if parts.clock.monotonic() + wait > end:
                 text = f"{error.text}; the outcome is stored, and the daemon will report it"
                 print(Diagnostic("REP04", text, error.remedy), file=sys.stderr)
                 return ExitCode.KEPT
-            world.clock.sleep(wait)
+            parts.clock.sleep(wait)
         else:
             return ExitCode.DONE

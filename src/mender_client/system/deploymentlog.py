@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -31,28 +32,41 @@ _KEPT_TAIL_BYTES = 512 * 1024
 _LEFT_OUT = "here lines are left out: the log became larger than 1 MiB"
 
 
+_DEPLOYMENT: ContextVar[str] = ContextVar("deployment", default="")
+_PACKAGE = logging.getLogger("mender_client")
+
+
+def current_deployment() -> str:
+    """The deployment whose log is being recorded in this thread; empty for none."""
+    return _DEPLOYMENT.get()
+
+
 class DeploymentLogFile(logging.Handler):
     """Records the client's log lines while a deployment is under way; see ``core.ports.DeploymentLog``.
 
     Args:
         path: ``<UpdateLogPath>/deployment.log``.
         sub_updater_log: the free text that the sub-updater wrote.
+        logger: what is recorded; the log is one of its handlers from ``begin`` to ``end``.
     """
 
-    def __init__(self, path: Path, sub_updater_log: Path) -> None:
+    def __init__(self, path: Path, sub_updater_log: Path, logger: logging.Logger = _PACKAGE) -> None:
         super().__init__(logging.INFO)
+        self._logger = logger
+        self._is_begun = False
         self._path = path
         self._sub_updater_log = sub_updater_log
         self._is_recording = False
         self._thread = 0
-        self._deployment_id = ""
         self._latest = 0.0
 
     def begin(self, deployment_id: str) -> None:
         """Start a new log, or go on with the one of this deployment; a full disk costs the log, not the update."""
-        self._deployment_id = deployment_id
         self._is_recording = True
         self._thread = threading.get_ident()
+        self._is_begun = True
+        _DEPLOYMENT.set(deployment_id)
+        self._logger.addHandler(self)
         if self._recorded_id() == deployment_id:
             self._end_torn_line()
             self._latest = max((message.timestamp.timestamp() for message in self._recorded()), default=0.0)
@@ -80,14 +94,11 @@ class DeploymentLogFile(logging.Handler):
                 self._stop(error)
 
     def end(self) -> None:
-        self._deployment_id = ""
+        self._logger.removeHandler(self)
+        if self._is_begun:
+            self._is_begun = False
+            _DEPLOYMENT.set("")
         self._is_recording = False
-
-    def tag(self, record: logging.LogRecord) -> bool:
-        """Tell other handlers, as their filter, which deployment a line belongs to."""
-        if self._deployment_id and record.thread == self._thread:
-            record.deployment_id = self._deployment_id
-        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append a line while a deployment is under way; a full disk must not end the update it tells about.

@@ -20,7 +20,7 @@ from mender_client.system.journal import JsonJournal
 from mender_client.system.trust import Trust
 
 if TYPE_CHECKING:
-    from mender_client.app.assemble import World
+    from mender_client.app.assemble import DeviceParts
     from mender_client.app.config import ConfigFindings
     from mender_client.core.proxies import Proxy
     from mender_client.system.keys import Passphrase
@@ -100,27 +100,22 @@ class DiagnosticContext:
         return self._memory.load()
 
     @cached_property
-    def world(self) -> World:
-        """The real objects, with less patience than the daemon's.
+    def parts(self) -> DeviceParts:
+        """The parts of the device, with shorter time limits than the daemon's.
 
         Raises:
             ConfigError: they can't be made.
         """
-        from mender_client.app.assemble import assemble
+        from mender_client.app.assemble import DeviceParts
         from mender_client.app.devicekey import device_key
+        from mender_client.app.host import Host
         from mender_client.system.http import Timeouts
 
         key = device_key(self.config, self.paths, self.passphrase)
         seconds = _PATIENCE_SECONDS
         timeouts = Timeouts(connect=seconds, idle=seconds, total=2 * seconds)
-        return assemble(
-            self.config,
-            self.paths,
-            key=key,
-            journal=self._memory,
-            timeouts=timeouts,
-            environment=self.environment,
-        )
+        host = Host(self.config, self.paths, timeouts=timeouts, environment=self.environment)
+        return DeviceParts(host, self.config, self.paths, key=key, journal=self._memory)
 
     @cached_property
     def refusal(self) -> MenderError | None:
@@ -128,7 +123,7 @@ class DiagnosticContext:
         if not self.config.server_urls:
             return ConfigError(["no server is configured"])
         try:
-            self.world.session.authorise()
+            self.parts.session.authorise()
         except MenderError as error:
             return error
         return None
@@ -139,7 +134,7 @@ class DiagnosticContext:
         if not isinstance(self.refusal, DeviceError):
             return self.refusal
         try:
-            self.world.transport.send(Request("GET", self.config.server_urls[0]))
+            self.parts.transport.send(Request("GET", self.config.server_urls[0]))
         except MenderError as error:
             return error
         return None
@@ -159,5 +154,5 @@ class DiagnosticContext:
 
     def close(self) -> None:
         """Give back what was opened."""
-        if "world" in self.__dict__:
-            self.world.close()
+        if "parts" in self.__dict__:
+            self.parts.close()

@@ -93,7 +93,7 @@ def clock(context: DiagnosticContext) -> Iterator[CheckResult]:
     shown = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
     try:
         _ = context.obstacle
-        clock_problem = context.world.clock_check.clock_problem()
+        clock_problem = context.parts.host.clock_check.clock_problem()
     except MenderError:
         yield skipped(f"it shows {shown}; there is nothing to compare it with")
         return

@@ -113,7 +113,7 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 def _dates(context: DiagnosticContext, url: str) -> Iterator[CheckResult]:
     try:
-        shown = context.world.transport.look(url).certificates
+        shown = context.parts.transport.look(url).certificates
     except (OSError, ValueError, NetworkError):
         return  # why it can't be asked stands in another line
     now = datetime.now(timezone.utc)
@@ -141,7 +141,7 @@ def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
         return
     refusal = context.refusal
     if refusal is None:
-        yield ok(f"accepted by {context.world.session.authorise().server_url}")
+        yield ok(f"accepted by {context.parts.session.authorise().server_url}")
     elif isinstance(refusal, NotAcceptedError):
         yield _not_accepted(context)
     elif isinstance(refusal, ServerError):

@@ -1,0 +1,107 @@
+"""What the devices of one process share: clock, network and observers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mender_client import __version__
+from mender_client.errors import Diagnostic
+from mender_client.system.clock import SystemClock
+from mender_client.system.clockevidence import ClockCheck
+from mender_client.system.http import HttpTransport, Timeouts
+from mender_client.system.tls import TlsSettings
+
+from .config import Config
+from .observers import Observers
+from .paths import Paths
+
+if TYPE_CHECKING:
+    from mender_client.core.proxies import Proxies
+
+_logger = logging.getLogger(__name__)
+
+
+class Host:
+    """Clock, network and observers, which any number of devices can share.
+
+    Args:
+        config: the settings of the network: servers, TLS, time limits.
+        paths: where the files are that the settings name, and those that show what the time must be at least.
+        timeouts: the time limits of the network; None: the configured ones.
+        observers: are told what the client does.
+        environment: has the variables that name proxies.
+
+    Raises:
+        ConfigError: a certificate or a proxy that is configured can't be used.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        paths: Paths,
+        *,
+        timeouts: Timeouts | None = None,
+        observers: Observers | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        if config.skip_verify:
+            text = "SkipVerify is set: no server certificate is verified, so an attacker can install any Artifact"
+            _logger.warning("%s", Diagnostic("CFG17", text, "remove SkipVerify and set ServerCertificate"))
+        _warn_of_plain_http(config.server_urls)
+        self.observers = observers or Observers()
+        self.clock = SystemClock(self.observers.alive, beat_seconds=self.observers.beat_seconds)
+        self.clock_check = ClockCheck([paths.journal, paths.key, paths.artifact_info])
+        self.transport = HttpTransport(
+            tls=_tls(config, paths),
+            user_agent=f"mender-python-client/{__version__}",
+            timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
+            clock_check=self.clock_check,
+            proxies=_proxies(environment),
+        )
+
+    def close(self) -> None:
+        """Close connections and descriptors."""
+        self.transport.rest()
+        self.clock.close()
+
+
+def _warn_of_plain_http(server_urls: Sequence[str]) -> None:
+    for url in server_urls:
+        if not url.startswith("http:"):
+            continue
+        # imported only where there is no TLS, to save memory
+        from mender_client.core.internal_address import is_internal_address
+
+        if not is_internal_address(urlsplit(url).hostname or ""):
+            text = f"{url} is used without TLS: an attacker can read the token and answer as the server"
+            _logger.warning("%s", Diagnostic("CFG18", text, "use an https address"))
+
+
+def _tls(config: Config, paths: Paths) -> TlsSettings:
+    def located(path: str) -> Path | None:
+        return paths.below_root(path) if path else None
+
+    return TlsSettings(
+        ca_file=located(config.server_certificate),
+        verify=not config.skip_verify,
+        certificate=located(config.client_certificate),
+        key=located(config.client_key),
+    )
+
+
+def _proxies(environment: Mapping[str, str]) -> Proxies | None:
+    if not any(name.lower().endswith("_proxy") for name in environment):
+        return None
+    # imported only where a proxy is configured, to save memory
+    from mender_client.core.proxies import read_proxies
+
+    proxies = read_proxies(environment)
+    for proxy in dict.fromkeys((proxies.https, proxies.http)):
+        if proxy is not None:
+            _logger.info("servers are reached through the proxy %s", proxy)
+    return proxies
