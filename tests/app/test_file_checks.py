@@ -10,7 +10,7 @@ import pytest
 from mender_client.app.config import load_config
 from mender_client.app.file_checks import check_configuration_files, check_files, look_at_files
 from mender_client.app.paths import Paths
-from mender_client.errors import ConfigError
+from mender_client.errors import ConfigError, Diagnostic
 
 SETTINGS = {
     "ServerURL": "https://server.example",
@@ -19,6 +19,11 @@ SETTINGS = {
     "ArtifactVerifyKeys": ["/etc/mender/one.pub", "/etc/mender/two.pub"],
     "TenantToken": "secret",
 }
+
+
+def told(message: Diagnostic) -> str:
+    """Text and remedy of a message."""
+    return f"{message.text}; {message.remedy}"
 
 
 class Files:
@@ -65,7 +70,7 @@ class Files:
         """Problems and warnings."""
         loaded = load_config(self.paths.config, self.paths.fallback_config)
         findings = look_at_files(loaded.config, self.paths)
-        return findings.problems, findings.warnings
+        return tuple(map(told, findings.problems)), tuple(map(told, findings.warnings))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from mender_client.core.model import Deployment, Link
 from mender_client.core.record import ProcessRef
-from mender_client.errors import InstallError, ScriptError
+from mender_client.errors import Diagnostic, InstallError, ScriptError
 from mender_client.installers.sub_updater import SubUpdaterInstaller, SubUpdaterSettings
 from world.disk import Disk
 from world.power import Power
@@ -63,7 +63,9 @@ def make(processes: Recorder, *, fault: str = "") -> tuple[SubUpdaterInstaller, 
     """A hand-over and its lock."""
     lock = WorldLock(Disk(Power()))
     settings = SubUpdaterSettings(SCRIPT, {"MENDER_DATA_DIR": "/data"})
-    return SubUpdaterInstaller(settings, lock=lock, processes=processes, find_problem=lambda _: fault), lock
+    return SubUpdaterInstaller(
+        settings, lock=lock, processes=processes, find_problem=lambda _: Diagnostic("FIL11", fault) if fault else None
+    ), lock
 
 
 def test_claim(processes: Recorder) -> None:

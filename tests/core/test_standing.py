@@ -9,6 +9,7 @@ import pytest
 from mender_client.core.accepted_identity import AcceptedIdentity, NewKey, accepted_identity, explain_change
 from mender_client.core.model import Identity
 from mender_client.core.record import Record
+from mender_client.errors import Diagnostic
 
 ONE = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
 OTHER = "-----BEGIN PUBLIC KEY-----\nBBBB\n-----END PUBLIC KEY-----\n"
@@ -18,22 +19,27 @@ LISTED = Identity('{"mac":["1"],"port":["1","2"]}')
 ACCEPTED = accepted_identity(PLAIN, ONE, FILE)
 
 
+def told(changes: tuple[Diagnostic, ...]) -> str:
+    """Text and remedy of each change."""
+    return "; ".join(f"{one.text}; {one.remedy}" for one in changes)
+
+
 def explain(identity: Identity, key: str, location: str = FILE, *, new_key: NewKey | None = None) -> str:
     """What is said of a change from what was accepted."""
-    return explain_change(ACCEPTED, accepted_identity(identity, key, location), identity, new_key)
+    return told(explain_change(ACCEPTED, accepted_identity(identity, key, location), identity, new_key))
 
 
 def test_nothing_to_say() -> None:
     """The same identity and key need no word, wherever the key lies now; nor does a device that was never accepted."""
     assert "" == explain(PLAIN, ONE)
     assert "" == explain(PLAIN, ONE, "/moved.pem")
-    assert "" == explain_change(None, ACCEPTED, PLAIN, None)
+    assert () == explain_change(None, ACCEPTED, PLAIN, None)
 
 
 def test_what_differs_is_told_with_both_fingerprints() -> None:
     """Both sides of the change are named, for identity and key."""
     now = accepted_identity(Identity('{"mac":"2"}'), OTHER, FILE)
-    said = explain_change(ACCEPTED, now, Identity('{"mac":"2"}'), None)
+    said = told(explain_change(ACCEPTED, now, Identity('{"mac":"2"}'), None))
     assert f"the identity differs from the one that the server accepted (SHA-256 {ACCEPTED.identity}, now " in said
     assert f"the device key differs from the one that the server accepted (SHA-256 {ACCEPTED.key}, now " in said
     assert now.identity in said
@@ -50,8 +56,8 @@ def made(key: str, *, is_forced: bool) -> NewKey:
     [
         (explain(LISTED, ONE), 'IdentityFormat was changed; .* another device, .*set IdentityFormat to "plain"$'),
         (explain(Identity('{"mac":"2"}'), ONE), "the identity script prints something else; .*what it printed before$"),
-        (explain(PLAIN, OTHER), f"{FILE} was replaced; .*accept it on the server, or put the former key back$"),
-        (explain(PLAIN, OTHER, "/a.pem"), "names another key, /a.pem in the place of .*, or set Security.AuthPriv"),
+        (explain(PLAIN, OTHER), f"{FILE} was replaced; .*accept it on the server, or restore the former key$"),
+        (explain(PLAIN, OTHER, "/a.pem"), "names another key, /a.pem instead of .*, or restore Security.AuthPriv"),
         (explain(PLAIN, OTHER, new_key=made(OTHER, is_forced=True)), "--forcebootstrap made a new one; .*accept it on"),
         (explain(PLAIN, OTHER, new_key=made(OTHER, is_forced=False)), f"{FILE} was missing, so a new one was made;"),
         (explain(PLAIN, OTHER, new_key=made(ONE, is_forced=True)), f"{FILE} was replaced;"),
@@ -66,8 +72,8 @@ def test_causes(said: str, cause: str) -> None:
 def test_from_list_to_plain() -> None:
     """A change of IdentityFormat is known in both directions."""
     accepted = AcceptedIdentity(accepted_identity(LISTED, ONE, FILE).identity, ACCEPTED.key, FILE)
-    said = explain_change(accepted, ACCEPTED, PLAIN, None)
-    assert said.endswith('to stay the same device, set IdentityFormat to "list"')
+    said = told(explain_change(accepted, ACCEPTED, PLAIN, None))
+    assert said.endswith('to remain the same device, set IdentityFormat to "list"')
 
 
 def test_acceptance_ends_the_change() -> None:

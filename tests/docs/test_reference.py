@@ -113,7 +113,7 @@ def test_every_variable_of_the_sub_updater_has_its_place(tmp_path: Path) -> None
     assert isinstance(installer, SubUpdaterInstaller)
     processes = _Processes()
     settings: SubUpdaterSettings = installer._settings
-    ours = SubUpdaterInstaller(settings, lock=parts.lock, processes=processes, find_problem=lambda _: "")
+    ours = SubUpdaterInstaller(settings, lock=parts.lock, processes=processes, find_problem=lambda _: None)
     with pytest.raises(_Spawned):
         ours.install(Deployment("d", "a", (), Link("")), paths.artifact)
     for page in (FILES, PROJECT / "docs/guide/sub-updater.md"):

@@ -225,7 +225,7 @@ class _Reading:
             inventory_directory=unused,
             device_type_file=self._paths.device_type,
             artifact_info_file=self._paths.artifact_info,
-            find_problem=lambda _: "",
+            find_problem=lambda _: None,
         )
         provides = device.provides()
         assert provides.device_type

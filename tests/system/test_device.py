@@ -9,7 +9,7 @@ import pytest
 
 from mender_client.core.keyvalue import KeyValues
 from mender_client.core.model import IdentityFormat, Provides
-from mender_client.errors import ScriptError, StorageError
+from mender_client.errors import Diagnostic, ScriptError, StorageError
 from mender_client.system.device import ScriptedDevice
 from mender_client.system.process import ScriptLimits
 
@@ -24,7 +24,7 @@ class Directory:
         self.inventory.mkdir()
         self.type = path / "device_type"
         self.info = path / "artifact_info"
-        self.faults: dict[Path, str] = {}
+        self.problems: dict[Path, Diagnostic] = {}
 
     def device(self, form: IdentityFormat = IdentityFormat.PLAIN) -> ScriptedDevice:
         """The device as these files describe it."""
@@ -34,7 +34,7 @@ class Directory:
             inventory_directory=self.inventory,
             device_type_file=self.type,
             artifact_info_file=self.info,
-            find_problem=lambda path: self.faults.get(path, ""),
+            find_problem=lambda path: self.problems.get(path),
             limits=ScriptLimits(seconds=5, output_bytes=1000),
         )
 
@@ -170,7 +170,7 @@ def test_no_device_type(files: Directory, content: str | None) -> None:
 def test_identity_script_that_another_user_could_have_written(files: Directory) -> None:
     """An identity script that another user could have written isn't run, and the message says what to do."""
     script(files.identity, f"touch {files.path}/was-run; echo mac=x")
-    files.faults[files.identity] = "it is his; run 'chown'"
+    files.problems[files.identity] = Diagnostic("FIL14", "it is his", "run 'chown'")
     with pytest.raises(
         ScriptError, match=r"^cannot run \S+/identity: another user could have written it: it is his; run"
     ):
@@ -184,7 +184,7 @@ def test_inventory_script_that_another_user_could_have_written(
     """An inventory script that another user could have written is left out with a warning; the others are run."""
     script(files.inventory / "1-his", f"touch {files.path}/was-run; echo a=1")
     script(files.inventory / "2-ours", "echo b=2")
-    files.faults[files.inventory / "1-his"] = "it is his"
+    files.problems[files.inventory / "1-his"] = Diagnostic("FIL14", "it is his")
     assert [KeyValues((("b", "2"),), ())] == list(files.device().inventory())
     assert not (files.path / "was-run").exists()
     assert "1-his: another user could have written it: it is his; its attributes are left out" in caplog.text

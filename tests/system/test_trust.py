@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mender_client.errors import Diagnostic
 from mender_client.system.trust import Trust
 
 STRANGER = 54321
@@ -34,6 +35,11 @@ def file(directory: Path) -> Path:
     return made
 
 
+def told(problem: Diagnostic | None) -> str:
+    """Text and remedy of a problem."""
+    return f"{problem.text}; {problem.remedy}" if problem else ""
+
+
 @pytest.fixture
 def trust() -> Trust:
     """The rules of a real device."""
@@ -42,39 +48,41 @@ def trust() -> Trust:
 
 def test_good(trust: Trust, file: Path) -> None:
     """A file that only its owner can write, in directories of which the same is true, has no fault."""
-    assert "" == trust.permission_problem(file)
+    assert trust.permission_problem(file) is None
 
 
 def test_missing(trust: Trust, file: Path) -> None:
     """What is missing has no fault of this kind."""
-    assert "" == trust.permission_problem(file.parent / "missing" / "more")
+    assert trust.permission_problem(file.parent / "missing" / "more") is None
 
 
 def test_world_writable(trust: Trust, file: Path) -> None:
     """A file that everybody can write has a fault, and the command that mends it stands with it."""
     file.chmod(0o646)
-    fault = trust.permission_problem(file)
+    fault = told(trust.permission_problem(file))
     assert f"everybody can write to {file}; run 'chmod o-w {file}'" == fault
     subprocess.run(fault.partition("'")[2].rstrip("'"), shell=True, check=True)
-    assert "" == trust.permission_problem(file)
+    assert trust.permission_problem(file) is None
 
 
 def test_directory(trust: Trust, file: Path) -> None:
     """A directory on the way that everybody can write is as bad: a file in it can be replaced."""
     file.parent.chmod(0o777)
-    assert f"everybody can write to {file.parent}; run 'chmod o-w {file.parent}'" == trust.permission_problem(file)
+    assert f"everybody can write to {file.parent}; run 'chmod o-w {file.parent}'" == told(
+        trust.permission_problem(file)
+    )
 
 
 def test_sticky_directory_on_the_way(trust: Trust, file: Path) -> None:
     """In a sticky directory nobody can replace what belongs to another user."""
     file.parent.chmod(0o1777)
-    assert "" == trust.permission_problem(file)
+    assert trust.permission_problem(file) is None
 
 
 def test_sticky_directory_itself(trust: Trust, file: Path) -> None:
     """A sticky directory that is meant itself is refused: others can put files into it."""
     file.parent.chmod(0o1777)
-    assert trust.permission_problem(file.parent).startswith("everybody can write to")
+    assert told(trust.permission_problem(file.parent)).startswith("everybody can write to")
 
 
 def test_path_with_a_space(trust: Trust, directory: Path) -> None:
@@ -82,32 +90,34 @@ def test_path_with_a_space(trust: Trust, directory: Path) -> None:
     odd = directory / "a 'file'"
     odd.write_text("x")
     odd.chmod(0o666)
-    command = trust.permission_problem(odd).partition("run '")[2][:-1]
+    command = told(trust.permission_problem(odd)).partition("run '")[2][:-1]
     subprocess.run(command, shell=True, check=True)
-    assert "" == trust.permission_problem(odd)
+    assert trust.permission_problem(odd) is None
 
 
 @needs_root
 def test_foreign_owner(trust: Trust, file: Path) -> None:
     """A file of another user has a fault: he can change it whatever its mode."""
     os.chown(file, STRANGER, 0)
-    assert f"{file} belongs to user {STRANGER}; run 'chown root {file}'" == trust.permission_problem(file)
+    assert f"{file} belongs to user {STRANGER}; run 'chown root {file}'" == told(trust.permission_problem(file))
 
 
 @needs_root
 def test_foreign_directory(trust: Trust, file: Path) -> None:
     """So has one in a directory of another user."""
     os.chown(file.parent, STRANGER, 0)
-    assert f"{file.parent} belongs to user {STRANGER}; run 'chown root {file.parent}'" == trust.permission_problem(file)
+    assert f"{file.parent} belongs to user {STRANGER}; run 'chown root {file.parent}'" == told(
+        trust.permission_problem(file)
+    )
 
 
 @needs_root
 def test_group(trust: Trust, file: Path) -> None:
     """A group's right to write is a fault, but for the private group of a trusted user."""
     file.chmod(0o664)
-    assert "" == trust.permission_problem(file)
+    assert trust.permission_problem(file) is None
     os.chown(file, 0, STRANGER)
-    assert f"group {STRANGER} can write to {file}; run 'chmod g-w {file}'" == trust.permission_problem(file)
+    assert f"group {STRANGER} can write to {file}; run 'chmod g-w {file}'" == told(trust.permission_problem(file))
 
 
 @needs_root
@@ -116,7 +126,7 @@ def test_access_list(trust: Trust, file: Path) -> None:
     """With an access list the group's rights may be another user's: then they count as foreign."""
     if subprocess.run(["setfacl", "-m", f"u:{STRANGER}:rw", str(file)], check=False, capture_output=True).returncode:
         pytest.skip("this file system has no access lists")
-    assert trust.permission_problem(file).startswith("group 0 can write to")
+    assert told(trust.permission_problem(file)).startswith("group 0 can write to")
 
 
 @needs_root
@@ -125,7 +135,7 @@ def test_link_of_another_user(trust: Trust, directory: Path, file: Path) -> None
     link = directory / "link"
     link.symlink_to(file)
     os.chown(link, STRANGER, 0, follow_symlinks=False)
-    assert f"{link} belongs to user {STRANGER}; run 'chown -h root {link}'" == trust.permission_problem(link)
+    assert f"{link} belongs to user {STRANGER}; run 'chown -h root {link}'" == told(trust.permission_problem(link))
 
 
 @pytest.mark.parametrize("target", ["{directory}/etc/file", "etc/file", "../device/etc/file", "./etc/../etc/file"])
@@ -133,23 +143,23 @@ def test_link_of_the_operator(trust: Trust, directory: Path, file: Path, target:
     """A link of the operator's own is fine, and what it leads to is held against the same rules."""
     link = directory / "link"
     link.symlink_to(target.format(directory=directory))
-    assert "" == trust.permission_problem(link)
+    assert trust.permission_problem(link) is None
     file.chmod(0o666)
-    assert f"everybody can write to {file}; run 'chmod o-w {file}'" == trust.permission_problem(link)
+    assert f"everybody can write to {file}; run 'chmod o-w {file}'" == told(trust.permission_problem(link))
 
 
 def test_linked_directory(trust: Trust, directory: Path, file: Path) -> None:
     """The target of a link to a directory counts, and so does everything above it."""
     (directory / "short").symlink_to(file.parent)
     file.parent.chmod(0o777)
-    assert trust.permission_problem(directory / "short" / "file").startswith("everybody can write to")
+    assert told(trust.permission_problem(directory / "short" / "file")).startswith("everybody can write to")
 
 
 def test_circle(trust: Trust, directory: Path) -> None:
     """Links in a circle end the look."""
     (directory / "one").symlink_to("two")
     (directory / "two").symlink_to("one")
-    assert "" == trust.permission_problem(directory / "one")
+    assert trust.permission_problem(directory / "one") is None
 
 
 @needs_root
@@ -159,8 +169,8 @@ def test_root_directory(directory: Path, file: Path) -> None:
     for one in (directory, file.parent, file):
         os.chown(one, STRANGER, STRANGER)
     try:
-        assert "" == Trust.below(directory).permission_problem(file)
-        assert "" != Trust.below(Path("/")).permission_problem(file)
+        assert Trust.below(directory).permission_problem(file) is None
+        assert Trust.below(Path("/")).permission_problem(file) is not None
     finally:
         directory.parent.chmod(0o700)
 
@@ -173,9 +183,9 @@ def test_link_out_of_the_root_directory(directory: Path, file: Path, tmp_path: P
     (outside / "file").write_text("x")
     os.chown(outside, STRANGER, 0)
     (directory / "link").symlink_to(outside / "file")
-    assert f"{outside} belongs to user {STRANGER}; run 'chown root {outside}'" == Trust.below(
-        directory
-    ).permission_problem(directory / "link")
+    assert f"{outside} belongs to user {STRANGER}; run 'chown root {outside}'" == told(
+        Trust.below(directory).permission_problem(directory / "link")
+    )
 
 
 def test_root_directory_that_is_missing(tmp_path: Path) -> None:
@@ -185,11 +195,13 @@ def test_root_directory_that_is_missing(tmp_path: Path) -> None:
 
 def test_program(trust: Trust, file: Path) -> None:
     """A program must be there, be executable and be nobody else's to change."""
-    assert f"{file} is missing or not executable; put the program there, with mode 755" == trust.program_problem(file)
+    assert f"{file} is missing or not executable; install the program there, with mode 755" == told(
+        trust.program_problem(file)
+    )
     file.chmod(0o755)
-    assert "" == trust.program_problem(file)
+    assert trust.program_problem(file) is None
     file.chmod(0o757)
-    assert trust.program_problem(file).startswith("everybody can write")
+    assert told(trust.program_problem(file)).startswith("everybody can write")
 
 
 class TestExposure:
@@ -204,29 +216,29 @@ class TestExposure:
     def test_private(self, file: Path) -> None:
         """A private file is no business of anybody's."""
         file.chmod(0o600)
-        assert "" == self.opened.exposure(file)
+        assert self.opened.exposure(file) is None
 
     def test_everybody(self, file: Path) -> None:
         """A file that everybody can read is named with the command that mends it."""
-        assert f"everybody can read {file}; run 'chmod o-r {file}'" == self.opened.exposure(file)
+        assert f"everybody can read {file}; run 'chmod o-r {file}'" == told(self.opened.exposure(file))
 
     def test_hidden(self, file: Path) -> None:
         """A private directory on the way keeps everybody out, whatever the file's own mode."""
         file.parent.chmod(0o700)
-        assert "" == self.opened.exposure(file)
+        assert self.opened.exposure(file) is None
 
     @needs_root
     def test_group(self, file: Path) -> None:
         """A group that isn't ours is others."""
         file.chmod(0o640)
-        assert "" == self.opened.exposure(file)
+        assert self.opened.exposure(file) is None
         os.chown(file, 0, STRANGER)
-        assert f"group {STRANGER} can read {file}; run 'chmod g-r {file}'" == self.opened.exposure(file)
+        assert f"group {STRANGER} can read {file}; run 'chmod g-r {file}'" == told(self.opened.exposure(file))
 
     def test_nothing(self, file: Path) -> None:
         """What is missing, and what is no file, shows nothing."""
-        assert "" == self.opened.exposure(file.parent / "missing")
-        assert "" == self.opened.exposure(file.parent)
+        assert self.opened.exposure(file.parent / "missing") is None
+        assert self.opened.exposure(file.parent) is None
 
 
 @needs_root
@@ -244,4 +256,7 @@ def test_program_out_of_reach(directory: Path) -> None:
     script.write_text("")
     script.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", code, str(script)], capture_output=True, text=True, check=True)
-    assert f"{script} is missing or not executable; put the program there, with mode 755||\n" == done.stdout
+    assert (
+        f"{script} is missing or not executable; install the program there, with mode 755 [FIL11]|None|None\n"
+        == done.stdout
+    )

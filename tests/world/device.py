@@ -35,7 +35,7 @@ from mender_client.core.model import Identity, Provides
 from mender_client.core.ports import Observer
 from mender_client.core.record import ProcessRef
 from mender_client.core.schedule import Schedule
-from mender_client.errors import MenderError, ScriptError, StorageError
+from mender_client.errors import Diagnostic, MenderError, ScriptError, StorageError
 from mender_client.installers.sub_updater import SubUpdaterInstaller, SubUpdaterSettings
 
 from .clock import WorldClock
@@ -445,6 +445,10 @@ class World:
 
     # -- the client --------------------------------------------------------------------------------------------
 
+    def _program_problem(self, path: Path) -> Diagnostic | None:
+        is_there = path == SUB_UPDATER and self.options.has_script
+        return None if is_there else Diagnostic("FIL11", f"{path} is missing")
+
     def new_parts(self) -> Parts:
         """The client's parts, fresh as in a new process."""
         tracker = StatusTracker(self.clock, self.observers)
@@ -473,7 +477,7 @@ class World:
             SubUpdaterSettings(SUB_UPDATER, {"MENDER_DATA_DIR": "/data"}),
             lock=self.lock,
             processes=WorldProcesses(self),
-            find_problem=lambda path: "" if path == SUB_UPDATER and self.options.has_script else f"{path} is missing",
+            find_problem=self._program_problem,
         )
         hand_over = HandOver(
             outbox=outbox,

@@ -108,7 +108,7 @@ def _bootstrap(options: argparse.Namespace) -> ExitCode:
 
 
 def _setup(options: argparse.Namespace) -> ExitCode:
-    from .doctor import give_verdict
+    from .doctor import print_summary
     from .logs import set_up_logging
     from .setup.options import setup_options_of
     from .setup.run import set_up
@@ -118,7 +118,7 @@ def _setup(options: argparse.Namespace) -> ExitCode:
     code = set_up(setup_options_of(options), paths, passphrase, is_agreed=options.yes)
     if code is ExitCode.DONE:  # whatever doctor finds: what was asked for is written
         set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
-        give_verdict(paths, passphrase=passphrase)
+        print_summary(paths, passphrase=passphrase)
     return code
 
 

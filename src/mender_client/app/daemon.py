@@ -113,7 +113,7 @@ def _check_scripts(paths: Paths) -> None:
         (paths.sub_updater, "no update can be installed"),
     ):
         if problem := trust.program_problem(script):
-            _logger.warning("%s: %s", consequence, problem)
+            _logger.warning("%s", Diagnostic("FIL05", f"{consequence}: {problem.text}", problem.remedy))
 
 
 def _check_watchdog(observers: Observers, config: Config) -> None:

@@ -24,7 +24,7 @@ def device_key(config: Config, paths: Paths, passphrase: Passphrase = no_passphr
     """The key store: the generated key, or the one that the configuration names.
 
     Raises:
-        ConfigError: the address of the key can't be used.
+        ConfigError: the URI of the key can't be used.
     """
     named = config.auth_private_key
     if named.startswith("pkcs11:"):
@@ -42,8 +42,8 @@ def _token_key(config: Config, paths: Paths, passphrase: Passphrase) -> TokenKey
     try:
         uri = parse_token_uri(config.auth_private_key)
     except ValueError as error:
-        remedy = "write an address such as pkcs11:token=LABEL;object=LABEL"
-        raise ConfigError([Diagnostic("CFG16", f"Security.AuthPrivateKey: {error}", remedy)]) from error
+        remedy = "write a URI such as pkcs11:token=LABEL;object=LABEL?pin-source=/FILE"
+        raise ConfigError([Diagnostic("KEY24", f"Security.AuthPrivateKey: {error}", remedy)]) from error
     if uri.pin_file:
         uri = replace(uri, pin_file=str(paths.below_root(uri.pin_file)))
         check_secret_file("Security.AuthPrivateKey (pin-source)", Path(uri.pin_file), paths)
@@ -53,25 +53,25 @@ def _token_key(config: Config, paths: Paths, passphrase: Passphrase) -> TokenKey
 def prepare_key(
     key: DeviceKey | TokenKey, paths: Paths, *, is_forced: bool = False, kind: KeyType | None = None
 ) -> bool:
-    """Make the device key unless there is one, and record why, for the message when the server asks for acceptance.
+    """Generate the device key unless there is one, and record why, so that the reason can be given later.
 
     Args:
         key: the key store.
-        paths: where everything lies.
-        is_forced: make a new one in any case.
-        kind: its type; None for the default.
+        paths: the device's files.
+        is_forced: generate a new one in any case.
+        kind: the type that it must have, None for any.
 
     Returns:
-        Whether a new key was made.
+        Whether a new key was generated.
 
     Raises:
-        KeyFileError: the key can't be used or made.
+        KeyFileError: the key can't be used or generated.
         StorageError: the key can't be written.
     """
     is_new = key.ensure(replace=is_forced, kind=kind)
     if is_new:
         made = fingerprint(key.public_key_pem())
         journal = JsonJournal(paths.journal)
-        if journal.load().accepted is not None:  # before that nobody will ask why it is another one
+        if journal.load().accepted is not None:  # before that it replaces nothing
             journal.update(lambda record: record.with_new_key(made, is_forced=is_forced))
     return is_new

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mender_client.errors import ConfigError
+from mender_client.errors import ConfigError, Diagnostic
 from mender_client.system.trust import Trust
 
 from .config import Config
@@ -23,12 +23,12 @@ class FileFindings:
     """What is wrong with the files.
 
     Attributes:
-        problems: another user can change what must not be changed; one sentence each.
-        warnings: another user can read a secret, or change what is only told to the server.
+        problems: another user can change what must not be changed.
+        warnings: another user can read a secret, or change what is only reported to the server.
     """
 
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
+    problems: tuple[Diagnostic, ...]
+    warnings: tuple[Diagnostic, ...]
 
 
 def check_configuration_files(paths: Paths) -> None:
@@ -40,9 +40,9 @@ def check_configuration_files(paths: Paths) -> None:
     trust = Trust.below(paths.root)
     files = (paths.config, paths.fallback_config)
     problems = [
-        f"{file}: another user could have written it: {fault}"
+        Diagnostic("FIL06", f"{file}: another user could have written it: {problem.text}", problem.remedy)
         for file in files
-        if (fault := trust.permission_problem(file))
+        if (problem := trust.permission_problem(file))
     ]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
@@ -59,24 +59,24 @@ def look_at_files(config: Config, paths: Paths, passphrase_file: str | None = No
     trust = Trust.below(paths.root)
     secrets = [*_keys(config, paths), *_passphrase(passphrase_file, paths)]
     problems = tuple(
-        f"{name}: another user could change it: {fault}"
+        Diagnostic("FIL07", f"{name}: another user could change it: {problem.text}", problem.remedy)
         for name, file in (*_relied_on(config, paths), *secrets)
-        if (fault := trust.permission_problem(file))
+        if (problem := trust.permission_problem(file))
     )
     warnings = [
-        f"{name}: another user can read this secret: {exposure}"
+        Diagnostic("FIL08", f"{name}: another user can read this secret: {exposure.text}", exposure.remedy)
         for name, file in (*_configurations_with_a_secret(config, paths), *secrets)
         if (exposure := trust.exposure(file))
     ]
     warnings += [
-        f"{name}: another user could change it: {fault}"
+        Diagnostic("FIL09", f"{name}: another user could change it: {problem.text}", problem.remedy)
         for name, file in _told(config, paths)
-        if (fault := trust.permission_problem(file))
+        if (problem := trust.permission_problem(file))
     ]
     return FileFindings(problems, tuple(warnings))
 
 
-def check_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> tuple[str, ...]:
+def check_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> tuple[Diagnostic, ...]:
     """Refuse what another user could have changed; arguments as of ``look_at_files``.
 
     Returns:

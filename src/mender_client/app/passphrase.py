@@ -1,4 +1,4 @@
-"""What ``--passphrase-file`` names: read once, and only when a key is locked."""
+"""The passphrase that ``--passphrase-file`` names: read once, and only when a key is encrypted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
-from mender_client.errors import ConfigError
+from mender_client.errors import ConfigError, Diagnostic
 from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.trust import Trust
 
@@ -17,7 +17,7 @@ _STANDARD_INPUT = "-"
 
 
 class PassphraseSource:
-    """What ``--passphrase-file`` names, read once and only when it is needed.
+    """The passphrase of a file, read once and only when it is needed.
 
     Args:
         source: a file, or ``-`` for standard input.
@@ -49,7 +49,7 @@ def passphrase_of(source: str | None, paths: Paths | None = None) -> Passphrase:
 
     Args:
         source: the value of ``--passphrase-file``, None when it isn't given.
-        paths: put the file below the root, like every file of the device; None: take it as it is.
+        paths: places the file below the root directory, like every file of the device; None: take it as it is.
 
     Raises:
         ConfigError: another user could have written the file.
@@ -64,18 +64,21 @@ def passphrase_of(source: str | None, paths: Paths | None = None) -> Passphrase:
 
 
 def check_secret_file(name: str, file: Path, paths: Paths) -> None:
-    """Refuse a file that another user could have written, and warn about one that he can read.
+    """Refuse a file that another user could have written, and warn about one that another user can read.
 
     Args:
-        name: what named the file.
+        name: the option or setting that names the file.
         file: holds a secret.
-        paths: has the root.
+        paths: has the root directory.
 
     Raises:
         ConfigError: another user could have written it.
     """
     trust = Trust.below(paths.root)
-    if fault := trust.permission_problem(file):
-        raise ConfigError([f"{name}: another user could change it: {fault}"])
+    if problem := trust.permission_problem(file):
+        raise ConfigError(
+            [Diagnostic("FIL17", f"{name}: another user could change it: {problem.text}", problem.remedy)]
+        )
     if exposure := trust.exposure(file):
-        _logger.warning("%s: another user can read this secret: %s", name, exposure)
+        text = f"{name}: another user can read this secret: {exposure.text}"
+        _logger.warning("%s", Diagnostic("FIL18", text, exposure.remedy))

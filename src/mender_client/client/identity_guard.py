@@ -44,12 +44,13 @@ class IdentityGuard:
         except StorageError as error:
             _logger.debug("cannot compare the identity with the accepted one: %s", error)
             return
-        change = explain_change(record.accepted, now, identity, record.new_key)
+        changes = explain_change(record.accepted, now, identity, record.new_key)
+        change = "; ".join(map(str, changes))
         if change == self._said:
             return
         self._said = change
-        if change:
-            _logger.warning("%s", Diagnostic("AUT04", change))
+        for one in changes:
+            _logger.warning("%s", one)
         if change != record.identity_change:
             self._note(lambda current: current.with_identity_change(change))
 

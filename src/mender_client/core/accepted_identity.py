@@ -1,7 +1,7 @@
-"""As what the server accepted this device, and what it means when the device is about to ask as something else.
+"""The identity and key that the server accepted, and what it means when the device is about to present others.
 
-The server takes another identity for another device, and another key for a new key of the same device (protocol:
-Authentication). Both wait, unseen, until somebody accepts them.
+To the server another identity is another device, and another key is a new authentication set of the same device
+(protocol: Authentication). Both are pending until somebody accepts them.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from mender_client.errors import Diagnostic
+
 from .devicekey import fingerprint
 from .model import Identity
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedIdentity:
-    """What a device asks as.
+    """What a device authenticates with, as far as it is remembered.
 
     Attributes:
         identity: SHA-256 of the identity as it is sent, in hexadecimal.
@@ -35,7 +37,7 @@ class NewKey:
 
     Attributes:
         key: its fingerprint.
-        is_forced: somebody asked for it, by ``--forcebootstrap``; else there was none.
+        is_forced: it was requested by ``--forcebootstrap``; otherwise there was no key.
     """
 
     key: str
@@ -43,56 +45,63 @@ class NewKey:
 
 
 def accepted_identity(identity: Identity, public_key_pem: str, key_location: str) -> AcceptedIdentity:
-    """What a request with this identity and this key asks as."""
+    """What a request with this identity and this key authenticates with."""
     return AcceptedIdentity(_digest(identity.id_data), fingerprint(public_key_pem), key_location)
 
 
 def explain_change(
     accepted: AcceptedIdentity | None, now: AcceptedIdentity, identity: Identity, new_key: NewKey | None
-) -> str:
+) -> tuple[Diagnostic, ...]:
     """Say what differs from what the server accepted last, why, what it means and what to do.
 
     Args:
-        accepted: what the server accepted last, None when that isn't known.
-        now: what is asked as next.
+        accepted: what the server accepted last, None when that is not known.
+        now: what the device is about to authenticate with.
         identity: the identity in it.
         new_key: the key that this client made last.
 
     Returns:
-        One sentence for each difference; empty when there is none.
+        A message for each difference.
     """
     if accepted is None:
-        return ""
-    parts = []
+        return ()
+    found = []
     if now.identity != accepted.identity:
         cause, remedy = _identity_cause(accepted.identity, identity)
-        parts.append(
-            f"the identity differs from the one that the server accepted (SHA-256 {accepted.identity}, now "
-            f"{now.identity}): {cause}; the server takes this for another device, which waits until somebody accepts "
-            f"it; {remedy}"
+        found.append(
+            Diagnostic(
+                "IDN11",
+                f"the identity differs from the one that the server accepted (SHA-256 {accepted.identity}, now "
+                f"{now.identity}): {cause}; to the server this is another device, pending acceptance",
+                remedy,
+            )
         )
     if now.key != accepted.key:
         cause, remedy = _key_cause(accepted, now, new_key)
-        parts.append(
-            f"the device key differs from the one that the server accepted (SHA-256 {accepted.key}, now {now.key}): "
-            f"{cause}; the device waits until somebody accepts the new key; {remedy}"
+        found.append(
+            Diagnostic(
+                "IDN12",
+                f"the device key differs from the one that the server accepted (SHA-256 {accepted.key}, now "
+                f"{now.key}): {cause}; the device is pending acceptance of the new key",
+                remedy,
+            )
         )
-    return "; ".join(parts)
+    return tuple(found)
 
 
 def _identity_cause(accepted: str, identity: Identity) -> tuple[str, str]:
     plain, listed = _both_forms(identity)
     for form, text in (("plain", plain), ("list", listed)):
         if accepted == _digest(text):
-            return "IdentityFormat was changed", f'to stay the same device, set IdentityFormat to "{form}"'
+            return "IdentityFormat was changed", f'to remain the same device, set IdentityFormat to "{form}"'
     return (
         "the identity script prints something else",
-        "to stay the same device, make the identity script print what it printed before",
+        "to remain the same device, make the identity script print what it printed before",
     )
 
 
 def _both_forms(identity: Identity) -> tuple[str, str]:
-    """The identity with single values written plainly, and as lists."""
+    """The identity with single values as strings, and as lists."""
     attributes = json.loads(identity.id_data)
     lists = {key: value if isinstance(value, list) else [value] for key, value in attributes.items()}
     plain = {key: values[0] if len(values) == 1 else values for key, values in lists.items()}
@@ -104,14 +113,14 @@ def _key_cause(accepted: AcceptedIdentity, now: AcceptedIdentity, new_key: NewKe
     if new_key is not None and new_key.key == now.key:
         if new_key.is_forced:
             return "--forcebootstrap made a new one", accept
-        return f"{now.key_location} was missing, so a new one was made", f"{accept}, or put the former file back"
+        return f"{now.key_location} was missing, so a new one was made", f"{accept}, or restore the former file"
     if now.key_location != accepted.key_location:
         return (
-            f"the configuration names another key, {now.key_location} in the place of {accepted.key_location} "
+            f"the configuration names another key, {now.key_location} instead of {accepted.key_location} "
             "(Security.AuthPrivateKey)",
-            f"{accept}, or set Security.AuthPrivateKey back",
+            f"{accept}, or restore Security.AuthPrivateKey",
         )
-    return f"{now.key_location} was replaced", f"{accept}, or put the former key back"
+    return f"{now.key_location} was replaced", f"{accept}, or restore the former key"
 
 
 def _digest(text: str) -> str:

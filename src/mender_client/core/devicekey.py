@@ -1,7 +1,7 @@
-"""The device key as bytes: its type, its fingerprint, and what stands in a private key file.
+"""The device key as bytes: its type, its fingerprint, and the parsing of private key files.
 
-A file is understood here before a crypto back end sees it, so that both back ends take and refuse the same files, in
-the same words.
+A file is parsed here before a crypto back end sees it, so that both back ends accept and refuse the same files, with
+the same messages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class KeyType(enum.Enum):
 
     @property
     def title(self) -> str:
-        """Its name, for people."""
+        """Its name in messages."""
         return {KeyType.RSA: "RSA", KeyType.ECDSA: "ECDSA", KeyType.ED25519: "Ed25519"}[self]
 
 
@@ -39,20 +39,32 @@ _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 _END = re.compile(rb"-----END ([A-Z0-9 ]+)-----")
 _ENCRYPTED = b"ENCRYPTED PRIVATE KEY"
 _USABLE = (b"PRIVATE KEY", _ENCRYPTED, b"RSA PRIVATE KEY", b"EC PRIVATE KEY")
-_WANTED = "it must hold one private key in PEM form"
-_HINTS = {
-    b"OPENSSH PRIVATE KEY": "it is in OpenSSH's own form; convert a copy of it with 'ssh-keygen -p -m PKCS8 -f FILE'",
-    b"TSS2 PRIVATE KEY": "it is a key inside a TPM; name it by a pkcs11: address",
+_OTHER_FORMS = {
+    b"OPENSSH PRIVATE KEY": ("it is in OpenSSH's format", "convert a copy with 'ssh-keygen -p -m PKCS8 -f FILE'"),
+    b"TSS2 PRIVATE KEY": ("the key is inside a TPM", "name it by a pkcs11: address"),
 }
+
+
+class UnreadableKeyError(ValueError):
+    """A text holds no usable key.
+
+    Args:
+        reason: why, to be part of a message.
+        remedy: what to do, where that depends on the reason.
+    """
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
 class PrivatePem:
-    """The one private key of a file.
+    """The private key in a file.
 
     Attributes:
-        pem: the key's block alone: PKCS#1, SEC1 or PKCS#8.
-        is_encrypted: whether it takes a passphrase to read it.
+        pem: the PEM block of the key alone: PKCS#1, SEC1 or PKCS#8.
+        is_encrypted: whether it is protected by a passphrase.
     """
 
     pem: bytes = field(repr=False)
@@ -71,7 +83,7 @@ def fingerprint(public_key_pem: str) -> str:
 
 
 def parse_private_key(text: bytes) -> PrivatePem:
-    """Find the one private key in a PEM file; certificates and parameters beside it are left out.
+    """Find the private key in a PEM file; certificates and parameters beside it are ignored.
 
     Args:
         text: the content of the file.
@@ -80,21 +92,21 @@ def parse_private_key(text: bytes) -> PrivatePem:
         The key; whether its numbers make sense is for a back end to find out.
 
     Raises:
-        ValueError: there is none, there are several, or it is of a form that isn't read; the message says so.
+        UnreadableKeyError: there is none, there are several, or it is in a format that isn't supported.
     """
     if not text.strip(b"\0 \t\r\n"):
-        raise ValueError("it is empty")
+        raise UnreadableKeyError("it is empty")
     blocks = _blocks(text)
     if not blocks:
-        raise ValueError(f"it holds no PEM block; {_WANTED}")
+        raise UnreadableKeyError("it holds no PEM block")
     private = [block for block in blocks if block[0].endswith(b"PRIVATE KEY")]
     if not private:
-        raise ValueError(f"it holds a {blocks[0][0].decode('ascii').lower()} and no private key; {_WANTED}")
+        raise UnreadableKeyError(f"it holds a {blocks[0][0].decode('ascii').lower()} and no private key")
     if len(private) > 1:
-        raise ValueError(f"it holds {len(private)} private keys; give each a file of its own")
+        raise UnreadableKeyError(f"it holds {len(private)} private keys", "put each key into a file of its own")
     label, lines = private[0]
     if label not in _USABLE:
-        raise ValueError(_HINTS.get(label) or "it is neither an RSA, an ECDSA nor an Ed25519 key")
+        raise UnreadableKeyError(*_OTHER_FORMS.get(label, ("it is neither an RSA, an ECDSA nor an Ed25519 key",)))
     is_encrypted = label == _ENCRYPTED or any(line.startswith(b"Proc-Type:") for line in lines)
     pem = b"\n".join((b"-----BEGIN " + label + b"-----", *lines, b"-----END " + label + b"-----", b""))
     return PrivatePem(pem, is_encrypted)
@@ -112,12 +124,12 @@ def _blocks(text: bytes) -> list[tuple[bytes, list[bytes]]]:
             is_open = True
         elif end := _END.fullmatch(line):
             if not is_open or end[1] != blocks[-1][0]:
-                raise ValueError("it is damaged: the beginning and the end of a PEM block don't match")
+                raise UnreadableKeyError("it is damaged: the beginning and the end of a PEM block don't match")
             is_open = False
         elif is_open:
             blocks[-1][1].append(line)
     if is_open:
-        raise ValueError("it is cut off: a PEM block has no end")
+        raise UnreadableKeyError("it is truncated: a PEM block has no end")
     return blocks
 
 

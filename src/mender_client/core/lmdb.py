@@ -1,7 +1,7 @@
 """Reads an LMDB file: the database in which the Go and C++ clients keep the name of the installed Artifact.
 
-Only what a take-over needs: every entry of the main database, from a file of a little-endian machine with words of 32
-or 64 bits. The form is that of LMDB 0.9, as its ``mdb.c`` describes it.
+Only what a migration needs: every entry of the main database, from a file of a little-endian machine with words of 32
+or 64 bits. The format is that of LMDB 0.9, as its ``mdb.c`` describes it.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ def read_entries(data: bytes) -> dict[bytes, bytes]:
         data: the content of the file.
 
     Raises:
-        ValueError: it is no such file, or damaged.
+        ValueError: it is not an LMDB file, or it is damaged.
     """
     try:
         tree = _Tree(data)
         return dict(tree.entries(tree.root, _DEEPEST))
     except (struct.error, IndexError) as error:
-        raise ValueError("it ends too early") from error
+        raise ValueError("it is truncated") from error
 
 
 class _Tree:
-    """The pages of a file, and where the newest main database begins."""
+    """The pages of a file, with the root of the newest main database."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._word = next((word for word in (8, 4) if data[word + 8 : word + 12] == struct.pack("<I", _MAGIC)), 0)
         if not self._word:
-            raise ValueError("it is no LMDB file")
+            raise ValueError("it is not an LMDB file")
         self._header = self._word + 8
         # magic, version, address, size of the map; then two databases, of which the first tells the page size
         databases = self._header + 8 + 2 * self._word
         self._page_size = self._number(databases, 4)
         if not 256 <= self._page_size <= 65536:
-            raise ValueError("its page size is impossible")
+            raise ValueError("its page size is invalid")
         self._left = len(data) // self._page_size  # no sound tree has more pages
         self._left_bytes = len(data)  # nor do its entries hold more
         database_size = 8 + 5 * self._word
@@ -64,7 +64,7 @@ class _Tree:
             return  # an empty database
         self._left -= 1
         if self._left < 0 or depth == 0:
-            raise ValueError("its pages go round in a circle")
+            raise ValueError("its pages form a loop")
         start = page * self._page_size
         flags = self._number(start + self._word + 2, 2)
         for index in range((self._number(start + self._word + 4, 2) - self._header) // 2):
@@ -88,5 +88,5 @@ class _Tree:
             raise IndexError
         self._left_bytes -= key_size + size
         if self._left_bytes < 0:
-            raise ValueError("its entries lie on each other")
+            raise ValueError("its entries overlap")
         yield self._data[node + 8 : node + 8 + key_size], self._data[value : value + size]

@@ -1,7 +1,7 @@
-"""Keys and signatures as bytes: what a public key is, and the two forms in which ECDSA signatures travel.
+"""Keys and signatures as bytes: the parsing of public keys, and the two forms of ECDSA signatures.
 
-The crypto back ends want DER; Artifacts carry r and s side by side, and some writers DER. Knowing the kind of a key
-before a back end sees it makes both back ends accept and refuse the same keys.
+The crypto back ends use DER; Artifacts carry r and s side by side, and some writers DER. The kind of a key is known
+before a back end sees it, so that both back ends accept and refuse the same keys.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import enum
 import re
 from dataclasses import dataclass
 
+from .devicekey import UnreadableKeyError
+
 _HALF_BYTES = 32
 """r and s of P-256."""
 _INTEGER, _BIT_STRING, _SEQUENCE = 0x02, 0x03, 0x30
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END ([A-Z0-9 ]+)-----", re.DOTALL)
-_WANTED = "name a file that holds one public key in PEM form (-----BEGIN PUBLIC KEY-----)"
 
 
 class KeyKind(enum.Enum):
@@ -46,7 +47,7 @@ class PublicKey:
 
 
 def parse_public_key(text: bytes) -> PublicKey:
-    """Read the one public key in a PEM file; what stands around it is ignored.
+    """Read the public key in a PEM file; what stands around it is ignored.
 
     Args:
         text: the content of the file.
@@ -55,24 +56,24 @@ def parse_public_key(text: bytes) -> PublicKey:
         The key; whether its numbers make sense is for a back end to find out.
 
     Raises:
-        ValueError: there is none, there are several, or it is of another kind; the message says what to do.
+        UnreadableKeyError: there is none, there are several, or it is of another kind.
     """
     blocks = _BLOCK.findall(text)
     if not blocks:
-        raise ValueError(f"it holds no PEM block; {_WANTED}")
+        raise UnreadableKeyError("it holds no PEM block")
     if len(blocks) > 1:
-        raise ValueError("it holds several PEM blocks; give each key a file of its own")
+        raise UnreadableKeyError("it holds several PEM blocks", "put each key into a file of its own")
     label, content, end = blocks[0]
     if label != b"PUBLIC KEY" or end != label:
-        raise ValueError(f"it holds a {label.decode('ascii').lower()}; {_WANTED}")
+        raise UnreadableKeyError(f"it holds a {label.decode('ascii').lower()}")
     try:
         der = base64.b64decode(b"".join(content.split()), validate=True)
         kind = _kind_of(der)
     except ValueError as error:
-        raise ValueError(f"it is damaged; {_WANTED}") from error
+        raise UnreadableKeyError("it is damaged") from error
     if kind is None:
         kinds = " nor ".join(kind.value for kind in KeyKind)
-        raise ValueError(f"the key is neither {kinds}; Artifacts are signed with no other kind")
+        raise UnreadableKeyError(f"the key is neither {kinds}, and Artifacts are signed with no other kind")
     return PublicKey(b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(der) + b"-----END PUBLIC KEY-----\n", kind)
 
 
@@ -86,7 +87,7 @@ def _kind_of(der: bytes) -> KeyKind | None:
 
 
 def der_forms(signature: bytes) -> tuple[bytes, ...]:
-    """Give the DER forms that an ECDSA P-256 signature of unknown form may stand for.
+    """The DER forms that an ECDSA P-256 signature of unknown form may have.
 
     Args:
         signature: r and s of 32 bytes each, or DER. 64 bytes can be either, if hardly ever DER.
@@ -98,13 +99,13 @@ def der_forms(signature: bytes) -> tuple[bytes, ...]:
 
 
 def raw_form(der: bytes) -> bytes:
-    """Give an ECDSA P-256 signature as Artifacts carry it: r and s, 32 bytes each.
+    """An ECDSA P-256 signature as Artifacts carry it: r and s, 32 bytes each.
 
     Args:
         der: the signature as a back end makes it.
 
     Raises:
-        ValueError: it isn't one of P-256 in DER.
+        ValueError: it isn't a signature of P-256 in DER.
     """
     content, rest = _take(der, _SEQUENCE)
     r, content = _take(content, _INTEGER)
@@ -126,7 +127,7 @@ def _take(data: bytes, tag: int) -> tuple[bytes, bytes]:
         start += length & 0x7F
         length = int.from_bytes(data[2:start], "big")
     if len(data) < start + length:
-        raise ValueError("an element is cut off")
+        raise ValueError("an element is truncated")
     return data[start : start + length], data[start + length :]
 
 
@@ -137,5 +138,5 @@ def _integer(number: bytes) -> bytes:
 
 
 def _element(tag: int, content: bytes) -> bytes:
-    """Both integers of P-256 fit into the short form of a length."""
+    """A DER element; both integers of P-256 fit into the short form of a length."""
     return bytes((tag, len(content))) + content

@@ -1,4 +1,4 @@
-"""``pkcs11:`` addresses (RFC 7512): the PIN is taken out, since the rest goes onto command lines and into messages."""
+"""``pkcs11:`` URIs (RFC 7512): the PIN is taken out, since the rest goes onto command lines and into messages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SCHEME = "pkcs11:"
 
 @dataclass(frozen=True, slots=True)
 class TokenUri:
-    """The address of a key in a token.
+    """The URI of a key in a token.
 
     Attributes:
-        address: the address without a PIN and without where one is to be found; may be shown.
+        address: the URI without PIN and PIN source; may be shown.
         pin: the PIN in it (``pin-value``), None for none; a secret.
         pin_file: the file that holds the PIN (``pin-source``), empty for none.
     """
@@ -25,13 +25,13 @@ class TokenUri:
 
 
 def parse_token_uri(text: str) -> TokenUri:
-    """Take a ``pkcs11:`` address apart.
+    """Take a ``pkcs11:`` URI apart.
 
     Args:
-        text: the address.
+        text: the URI.
 
     Raises:
-        ValueError: it says nothing about the key, or where its PIN is can't be used; the message never holds a PIN.
+        ValueError: it names no key, or its PIN source can't be used; the message never holds a PIN.
     """
     if not text.startswith(SCHEME):
         raise ValueError("it must start with pkcs11:")
@@ -53,7 +53,7 @@ def parse_token_uri(text: str) -> TokenUri:
 
 
 def _divide(attributes: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """What may be shown, and what says the PIN; openssl takes the latter in both parts of an address."""
+    """What may be shown, and what holds the PIN; openssl accepts the latter in both parts of a URI."""
     shown, secret = [], {}
     for attribute in attributes:
         name, _, value = attribute.partition("=")
@@ -67,5 +67,5 @@ def _divide(attributes: Iterable[str]) -> tuple[list[str], dict[str, str]]:
 def _file(source: str) -> str:
     path = source.removeprefix("file://").removeprefix("file:")
     if not path.startswith("/"):
-        raise ValueError("its pin-source must be the full path of a file that holds the PIN")
+        raise ValueError("its pin-source is not the absolute path of a file")
     return path

@@ -1,7 +1,7 @@
 """The device API of a Mender server: requests are built and replies are read here, as bytes and values.
 
 No sockets: a ``Request`` goes to whatever ``Transport`` there is, and its ``Reply`` comes back to the matching
-``parse_`` function, which returns values or raises a ``ServerError`` that says what was asked.
+``parse_`` function, which returns values or raises a ``ServerError`` that says what was requested.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ NEXT_V2_PATH = "/api/devices/v2/deployments/device/deployments/next"
 MAXIMUM_ATTRIBUTES = 100
 MAXIMUM_ATTRIBUTE_NAME = 1024
 MAXIMUM_BODY_BYTES = 1024 * 1024
-"""The server's limit for an inventory and for a log; above it answers 400 or 413 and stores nothing."""
+"""The server's limit for an inventory and for a log; it answers 400 or 413 to a larger one and stores nothing."""
 MAXIMUM_LOG_MESSAGE = 64 * 1024
-"""The most characters of one log message that are sent; a program that prints no line ends must not use up the log."""
+"""The most characters of one log message that are sent, so that a program without line ends can't use up the log."""
 
 _MOST_MESSAGES = MAXIMUM_BODY_BYTES // 64
-"""No message takes less room than that, however short it is: a million empty lines must not fill the memory."""
+"""No message takes less than 64 bytes, however short it is: a million empty lines must not fill the memory."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PLAIN_HTTP = re.compile(rb"plain HTTP|HTTP request to an HTTPS server")
@@ -45,11 +45,11 @@ _PLAIN_HTTP = re.compile(rb"plain HTTP|HTTP request to an HTTPS server")
 _DEPLOYMENT_ID = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
 _FINAL_REFUSALS = {
     400: "the server calls the request malformed",
-    404: "the server doesn't know it (any more)",
-    405: "the server doesn't take this request",
-    409: "the server aborted it",
+    404: "the server does not know it (any more)",
+    405: "the server does not support this request",
+    409: "it was aborted on the server",
     413: "the server calls the request too large",
-    415: "the server doesn't take this form of request",
+    415: "the server does not support this content type",
 }
 _JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -81,7 +81,7 @@ class Reply:
 
 
 class NextForm(Enum):
-    """The three ways to ask for a deployment, newest first; a 404 or 405 means: try the one after it."""
+    """The three forms of an update poll, newest first; after a 404 or 405 the next one is tried."""
 
     V2_POST = "v2 POST"
     V1_POST = "v1 POST"
@@ -89,14 +89,14 @@ class NextForm(Enum):
 
     @property
     def fallback(self) -> NextForm | None:
-        """The form to try on a server that doesn't know this one."""
+        """The form to try on a server that does not support this one."""
         forms = list(NextForm)
         position = forms.index(self) + 1
         return forms[position] if position < len(forms) else None
 
 
 def is_deployment_id(text: str) -> bool:
-    """Whether a text can be a deployment's id: safe as part of a path, of an address and of a log line."""
+    """Whether a text can be a deployment ID: safe as part of a path, of a URL and of a log line."""
     return _DEPLOYMENT_ID.fullmatch(text) is not None
 
 
@@ -104,10 +104,10 @@ def is_deployment_id(text: str) -> bool:
 
 
 def build_auth_body(identity: Identity, public_key_pem: str, tenant_token: str = "") -> bytes:
-    """The body of an authorisation request; exactly these bytes are to be signed.
+    """The body of an authentication request; exactly these bytes must be signed.
 
     Args:
-        identity: who this device is.
+        identity: of this device.
         public_key_pem: its public key, PEM SubjectPublicKeyInfo.
         tenant_token: the organisation's token; left out when empty.
     """
@@ -118,7 +118,7 @@ def build_auth_body(identity: Identity, public_key_pem: str, tenant_token: str =
 
 
 def build_auth_request(server_url: str, body: bytes, signature: bytes) -> Request:
-    """The authorisation request with the signature over its body."""
+    """The authentication request with the signature of its body."""
     headers = {
         **_JSON_HEADERS,
         "Authorization": "API_KEY",
@@ -131,8 +131,8 @@ def parse_auth_reply(reply: Reply, server_url: str, *, now: datetime) -> Token:
     """The token of a 200.
 
     Raises:
-        UnauthorizedError: pending, rejected, unknown, decommissioned: the server doesn't say which.
-        ServerError: anything else.
+        UnauthorizedError: 401: pending, rejected, unknown or decommissioned; the server does not say which.
+        ServerError: any other reply.
     """
     what = "authorise this device"
     if reply.status != 200:
@@ -142,7 +142,12 @@ def parse_auth_reply(reply: Reply, server_url: str, *, now: datetime) -> Token:
     except UnicodeDecodeError:
         value = ""
     if not re.fullmatch(r"[\x21-\x7e]{1,16384}", value):
-        raise ServerError(f"cannot {what}: the server's answer holds no token", status=reply.status)
+        raise ServerError(
+            "SRV01",
+            f"cannot {what}: the server's reply holds no token",
+            remedy="check that a Mender server answers at ServerURL",
+            status=reply.status,
+        )
     return Token(value, server_url)
 
 
@@ -152,8 +157,8 @@ def parse_auth_reply(reply: Reply, server_url: str, *, now: datetime) -> Token:
 def build_next_request(token: Token, form: NextForm, provides: Provides) -> Request:
     """Ask for the next deployment.
 
-    The same device data must be sent for as long as a deployment lasts: a server that is asked with other data
-    answers 409 and marks the deployment as failed. An absent ``artifact_provides`` differs from ``{}``.
+    The device data must stay the same while a deployment is in progress: to other data the server answers 409 and
+    marks the deployment as failed. An absent ``artifact_provides`` differs from ``{}``.
     """
     base = {"artifact_name": provides.artifact_name, "device_type": provides.device_type}
     if form is NextForm.V1_GET:
@@ -173,7 +178,7 @@ def parse_next_reply(reply: Reply, *, now: datetime) -> Deployment | None:
 
     Raises:
         UnauthorizedError: 401.
-        ServerError: anything else, also a 200 that holds no usable deployment.
+        ServerError: any other reply, or a 200 that holds no usable deployment.
     """
     what = "ask for a deployment"
     if reply.status == 204:
@@ -183,19 +188,24 @@ def parse_next_reply(reply: Reply, *, now: datetime) -> Deployment | None:
     try:
         return _decode_deployment(_from_json(reply.body))
     except ValueError as error:
-        raise ServerError(f"cannot use the offered deployment: {error}", status=reply.status) from error
+        raise ServerError(
+            "SRV02",
+            f"cannot use the deployment offered by the server: {error}",
+            remedy="check whether a gateway between device and server changes its replies",
+            status=reply.status,
+        ) from error
 
 
 def _decode_deployment(document: object) -> Deployment:
-    deployment = _object(document, "the answer")
+    deployment = _object(document, "the reply")
     artifact = _object(deployment.get("artifact"), '"artifact"')
     source = _object(artifact.get("source"), '"artifact.source"')
     identifier = _text(deployment, "id")
     if not is_deployment_id(identifier):
-        raise ValueError(f'"id" is no deployment id: {printable(identifier, limit=60)!r}')
+        raise ValueError(f'"id" is not a deployment ID: {printable(identifier, limit=60)!r}')
     device_types = artifact.get("device_types_compatible")
     if not isinstance(device_types, list) or not all(isinstance(item, str) for item in device_types):
-        raise ValueError('"artifact.device_types_compatible" is no list of strings')
+        raise ValueError('"artifact.device_types_compatible" is not a list of strings')
     expire = source.get("expire")
     return Deployment(
         id=identifier,
@@ -206,26 +216,26 @@ def _decode_deployment(document: object) -> Deployment:
 
 
 def parse_link(uri: str) -> str:
-    """Check that an address can be fetched from.
+    """Check that a URL can be fetched from.
 
     Raises:
-        ValueError: it is no http or https address with a host, or holds characters that no address has.
+        ValueError: it is not an http or https URL with a host, or holds characters that no URL has.
     """
     if not re.fullmatch(r"[\x21-\x7e]{1,65536}", uri):
-        raise ValueError("the link to the Artifact holds characters that no address has")
+        raise ValueError("the link to the Artifact holds invalid characters")
     try:
         parts = urlsplit(uri)
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
         _ = parts.port
-    except ValueError:  # a broken IPv6 host or port; its text would repeat what stands in the link
+    except ValueError:  # a malformed IPv6 host or port; the text of the error would repeat the link
         is_usable = False
     if not is_usable:
-        raise ValueError("the link to the Artifact is no http or https address")
+        raise ValueError("the link to the Artifact is not an http or https URL")
     return uri
 
 
 def build_status_request(token: Token, deployment_id: str, status: Status) -> Request:
-    """Tell the server how far a deployment is; repeating a status does no harm."""
+    """Report the status of a deployment; a status may be repeated."""
     url = f"{token.server_url}{DEPLOYMENTS_PATH}/{deployment_id}/status"
     return _json_request("PUT", url, token, {"status": status.value})
 
@@ -234,33 +244,31 @@ def parse_status_reply(reply: Reply, status: Status, *, now: datetime) -> None:
     """Accept a 204 (or 200).
 
     Raises:
-        AbortedError: 409 (aborted), 404 (unknown to the server), or an answer that says that the request itself is
-            wrong, which repeating it can't mend: stop this deployment.
+        AbortedError: 409 (aborted), 404 (unknown to the server), or a status that says that the request itself is
+            wrong, so that repeating it is no use: stop this deployment.
         UnauthorizedError: 401.
-        ServerError: anything else.
+        ServerError: any other reply.
     """
     what = f'report the status "{status.value}"'
     if reply.status in _FINAL_REFUSALS:
         reason = _FINAL_REFUSALS[reply.status]
-        raise AbortedError(f"cannot {what} of the deployment: {reason}", status=reply.status)
+        raise AbortedError("SRV03", f"cannot {what} of the deployment: {reason}", status=reply.status)
     if reply.status not in (200, 204):
         _refuse(what, reply, now=now)
 
 
 def build_log_request(token: Token, deployment_id: str, messages: Sequence[LogMessage]) -> Request:
-    """Send the log of a deployment; see ``fit_log`` for what the server takes. A second log replaces the first."""
+    """Send the log of a deployment, as ``fit_log`` returned it. A second log replaces the first."""
     url = f"{token.server_url}{DEPLOYMENTS_PATH}/{deployment_id}/log"
     body = {"messages": [_log_entry(message) for message in messages]}
     return _json_request("PUT", url, token, body)
 
 
 def fit_log(messages: Iterable[LogMessage]) -> tuple[LogMessage, ...]:
-    """The messages that the server will take: none with an empty field, and of the rest the tail that fits.
+    """The messages that the server will accept: none with an empty field, and of the rest the tail that fits.
 
-    What would steer the terminal or the page of whoever reads them is replaced.
-
-    One empty field would refuse the whole log, and so would a body above 1 MiB; the end of a log says more about a
-    failure than its beginning. A message that is too long is cut.
+    The server refuses a whole log for one empty field, and for a body above 1 MiB; the end of a log says more about a
+    failure than its beginning. A message that is too long is cut, and control characters are replaced.
     """
     room = MAXIMUM_BODY_BYTES - 64
     kept: list[LogMessage] = []
@@ -290,10 +298,10 @@ def _log_entry(message: LogMessage) -> dict[str, str]:
 
 
 def fit_inventory(attributes: Iterable[Attribute]) -> tuple[tuple[Attribute, ...], tuple[str, ...]]:
-    """The attributes that the server will take, and the names of those left out.
+    """The attributes that the server will accept, and the names of those left out.
 
-    The server stores nothing at all when one attribute is too much: at most 100 of them and 1 MiB, names of 1 to
-    1024 characters. First come, first kept.
+    The server stores nothing at all when a limit is exceeded: 100 attributes, 1 MiB, names of 1 to 1024 characters.
+    The first attributes are kept.
     """
     kept: list[Attribute] = []
     left_out: list[str] = []
@@ -310,7 +318,7 @@ def fit_inventory(attributes: Iterable[Attribute]) -> tuple[tuple[Attribute, ...
 
 
 def build_inventory_request(token: Token, attributes: Sequence[Attribute]) -> Request:
-    """Send the whole inventory; it replaces what the server had."""
+    """Send the whole inventory; it replaces the one on the server."""
     body = [_attribute_entry(attribute) for attribute in attributes]
     return _json_request("PUT", token.server_url + INVENTORY_PATH, token, body)
 
@@ -320,7 +328,7 @@ def parse_inventory_reply(reply: Reply, *, now: datetime) -> None:
 
     Raises:
         UnauthorizedError: 401.
-        ServerError: anything else.
+        ServerError: any other reply.
     """
     if reply.status != 200:
         _refuse("send the inventory", reply, now=now)
@@ -337,7 +345,7 @@ def _attribute_entry(attribute: Attribute) -> dict[str, object]:
 def parse_retry_after(value: str, *, now: datetime) -> float | None:
     """Seconds to wait by a ``Retry-After`` header: a number of seconds or an HTTP date (RFC 9110, 10.2.3).
 
-    None when it is neither: the client's own back-off then holds.
+    None when it is neither: then the client's own back-off applies.
     """
     text = value.strip()
     if re.fullmatch(r"\d{1,18}", text, re.ASCII):
@@ -350,34 +358,58 @@ def parse_retry_after(value: str, *, now: datetime) -> float | None:
 
 
 def _refuse(what: str, reply: Reply, *, now: datetime) -> NoReturn:
-    reason = _redirect_text(reply) or _error_text(reply.body)
-    message = f"cannot {what}: the server answered {reply.status}" + (f" ({reason})" if reason else "")
+    """Raise what a reply means that is not the one asked for."""
+    status = reply.status
+    if status in REDIRECTS and (location := reply.headers.get("location", "")):
+        raise ServerError(
+            "SRV04",
+            f"cannot {what}: the server answered {status} and redirects to {_origin(location)}, where the token must "
+            "not go",
+            remedy="set ServerURL to the address at which the server answers",
+            status=status,
+        )
+    if status == 400 and _PLAIN_HTTP.search(reply.body):
+        raise ServerError(
+            "SRV05",
+            f"cannot {what}: the server answered {status}, because it expects TLS on this port",
+            remedy="write https instead of http in ServerURL",
+            status=status,
+        )
+    reason = _error_text(reply.body)
     retry_after = parse_retry_after(reply.headers.get("retry-after", ""), now=now)
-    kind = UnauthorizedError if reply.status == 401 else ServerError
-    raise kind(message, status=reply.status, retry_after_seconds=retry_after)
+    if status == 401:
+        raise UnauthorizedError(
+            "SRV06",
+            f"cannot {what}: the server answered {status}{reason}",
+            status=status,
+            retry_after_seconds=retry_after,
+        )
+    raise ServerError(
+        "SRV07",
+        f"cannot {what}: the server answered {status}{reason}",
+        remedy="see the server's log; the client tries again by itself",
+        status=status,
+        retry_after_seconds=retry_after,
+    )
 
 
-def _redirect_text(reply: Reply) -> str:
-    """What to do about an answer that only says that the address is the wrong one."""
-    if reply.status in REDIRECTS and (location := reply.headers.get("location", "")):
-        try:
-            parts = urlsplit(parse_link(location))
-        except ValueError:
-            return "it redirects to elsewhere; set ServerURL to the address that answers"
-        target = f"{parts.scheme}://{parts.netloc}"
-        return f"it redirects to {printable(target)}, where the token must not go; set ServerURL to the right address"
-    if reply.status == 400 and _PLAIN_HTTP.search(reply.body):
-        return "this port speaks TLS; write https instead of http in ServerURL"
-    return ""
+def _origin(location: str) -> str:
+    """Where a redirect leads, without its path and query; they may hold a secret."""
+    try:
+        parts = urlsplit(parse_link(location))
+    except ValueError:
+        return "another address"
+    return printable(f"{parts.scheme}://{parts.netloc}")
 
 
 def _error_text(body: bytes) -> str:
+    """The reason that the server gives, in parentheses; empty when it gives none."""
     try:
         document = _from_json(body)
     except ValueError:
         return ""
     error = document.get("error") if isinstance(document, dict) else None
-    return printable(error) if isinstance(error, str) else ""
+    return f" ({printable(error)})" if isinstance(error, str) else ""
 
 
 def _authorized(token: Token) -> dict[str, str]:
@@ -394,26 +426,26 @@ def _to_json(document: object) -> bytes:
 
 
 def _from_json(body: bytes) -> object:
-    """Parse JSON; every way in which it can be broken is a ValueError."""
+    """Parse JSON; whatever is wrong with it is a ValueError."""
     try:
         document: object = json.loads(body)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError:
-        raise ValueError("it is no JSON") from None
+        raise ValueError("it is not JSON") from None
     return document
 
 
 def _object(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is no JSON object")
+        raise ValueError(f"{name} is not a JSON object")
     return value
 
 
 def _text(container: Mapping[str, Any], key: str) -> str:
     value = container.get(key)
     if not isinstance(value, str) or not value:
-        raise ValueError(f'"{key}" is missing or no text')
+        raise ValueError(f'"{key}" is missing or not a string')
     if key != "uri" and (has_control(value) or len(value) > 1024):
         raise ValueError(f'"{key}" holds control characters or is too long')
     return value

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from mender_client.core.model import Deployment
 from mender_client.core.ports import Lock, Processes
 from mender_client.core.record import ProcessRef
-from mender_client.errors import InstallError, ScriptError
+from mender_client.errors import Diagnostic, InstallError, ScriptError
 
 _DEPLOYMENT_ID = "MENDER_DEPLOYMENT_ID"
 
@@ -39,11 +39,16 @@ class SubUpdaterInstaller:
         settings: which program, and what it is told.
         lock: the lock file.
         processes: starts the program, and finds it again.
-        find_problem: why a program can't or must not be run; empty when it may.
+        find_problem: why a program can't or must not be run; None when it may.
     """
 
     def __init__(
-        self, settings: SubUpdaterSettings, *, lock: Lock, processes: Processes, find_problem: Callable[[Path], str]
+        self,
+        settings: SubUpdaterSettings,
+        *,
+        lock: Lock,
+        processes: Processes,
+        find_problem: Callable[[Path], Diagnostic | None],
     ) -> None:
         self._settings = settings
         self._lock = lock
@@ -52,7 +57,7 @@ class SubUpdaterInstaller:
 
     def check(self) -> None:
         if problem := self._find_problem(self._settings.program):
-            raise InstallError("UPD01", f"cannot install updates: {problem}")
+            raise InstallError("UPD01", f"cannot install updates: {problem.text}", remedy=problem.remedy)
 
     def find_process(self, deployment_id: str, process: ProcessRef | None) -> ProcessRef | None:
         if process is not None and self._processes.is_alive(process):

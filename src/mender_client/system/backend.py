@@ -28,21 +28,21 @@ class PrivateKey:
 
 
 class UnusableKeyError(KeyFileError):
-    """A private key that can't be used; whoever knows what the key is for adds what to do.
+    """A private key that can't be used; the caller knows what the key is for and adds the remedy.
 
     Args:
         key: the key's file.
         reason: what is wrong with it.
-        remedy: what to do, where it is the same for every key; empty where it depends on what the key is for.
+        remedy: what to do, where that is the same for every key; empty where it depends on the key's purpose.
     """
 
     def __init__(self, key: Path, reason: str, remedy: str = "") -> None:
-        super().__init__(f"cannot use the key {key}: {reason}", remedy=remedy)
+        super().__init__("KEY01", f"cannot use the key {key}: {reason}", remedy=remedy)
         self.reason = reason
 
 
 class Backend(Protocol):
-    """What a crypto back end can do. Private keys that it can't use are an ``UnusableKeyError``."""
+    """What a crypto back end does. For a private key that it can't use it raises ``UnusableKeyError``."""
 
     def generate(self, kind: KeyType, passphrase: bytes | None = None) -> bytes:
         """A new private key, PEM PKCS#8: RSA of 3072 bits, ECDSA on P-256, or Ed25519.
@@ -69,14 +69,18 @@ class Backend(Protocol):
 def unreadable(key: PrivateKey) -> UnusableKeyError:
     """A private key that a back end can't read."""
     if key.passphrase is None:
-        return UnusableKeyError(key.file, "it is damaged, or of a type that no server verifies")
+        return UnusableKeyError(key.file, "it is damaged, or of a type that no server supports")
     return UnusableKeyError(
         key.file,
         "the passphrase is wrong, or the key is damaged",
-        "give the right one with --passphrase-file FILE",
+        "pass the right one with --passphrase-file FILE",
     )
 
 
 def broken_public_key() -> KeyFileError:
     """A public key that a back end can't read."""
-    return KeyFileError("cannot use the public key: it is no public key in PEM form; put the right file in its place")
+    return KeyFileError(
+        "KEY08",
+        "cannot use the public key: it is not a public key in PEM form",
+        remedy="replace the file by the right one",
+    )

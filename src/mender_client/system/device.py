@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from mender_client.core.keyvalue import KeyValues, parse_key_values
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME, Identity, IdentityFormat, Provides
-from mender_client.errors import ScriptError, StorageError
+from mender_client.errors import Diagnostic, ScriptError, StorageError
 
 from .files import read_text
 from .process import ScriptLimits, run_script
@@ -27,9 +27,9 @@ class ScriptedDevice:
         inventory_directory: holds the inventory scripts.
         device_type_file: holds ``device_type=…``.
         artifact_info_file: holds ``artifact_name=…`` and further provides.
-        find_fault: why a script must not be run, in words; empty when it may.
+        find_problem: why a script must not be run; None when it may.
         limits: time and output of each script.
-        is_stopping: whether the client is to stop; a script that runs then is ended.
+        is_stopping: whether the client is to stop; a script that is running then is ended.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ScriptedDevice:
         inventory_directory: Path,
         device_type_file: Path,
         artifact_info_file: Path,
-        find_problem: Callable[[Path], str],
+        find_problem: Callable[[Path], Diagnostic | None],
         limits: ScriptLimits | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -53,33 +53,41 @@ class ScriptedDevice:
         self._limits = limits or ScriptLimits()
         self._is_stopping = is_stopping
         self._is_artifact_info_missed = False
-        self._warnings: list[str] = []
+        self._warnings: list[Diagnostic] = []
 
     def identity(self) -> Identity:
         """Run the identity script.
 
         Raises:
-            ScriptError: it can't be run, another user could have written it, it failed, printed nothing usable or no
-                UTF-8: a guessed identity would be another device.
+            ScriptError: it can't be run, another user could have written it, it failed, or it printed nothing usable:
+                to the server a guessed identity would be another device.
         """
         output = self._run(self._identity_script)
         try:
             text = output.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ScriptError(f"cannot use {self._identity_script}: it printed no UTF-8 text") from error
+            raise ScriptError(
+                "SCR11",
+                f"cannot use {self._identity_script}: its output is not UTF-8 text",
+                remedy="correct the script",
+            ) from error
         return Identity.from_key_values(parse_key_values(text), form=self._identity_format)
 
     def _run(self, script: Path) -> bytes:
-        if fault := self._find_problem(script):
-            raise ScriptError(f"cannot run {script}: another user could have written it: {fault}")
+        if problem := self._find_problem(script):
+            raise ScriptError(
+                "SCR12",
+                f"cannot run {script}: another user could have written it: {problem.text}",
+                remedy=problem.remedy,
+            )
         return run_script([str(script)], limits=self._limits, is_stopping=self._is_stopping)
 
     def inventory(self) -> Sequence[KeyValues]:
-        """Run every executable file of the inventory directory, by name; what fails is left out.
+        """Run every executable file of the inventory directory, sorted by name; scripts that fail are left out.
 
-        A warning says so when it is news: an inventory that fails as the one before has nothing to say.
+        A warning is logged when it is new, not again for each inventory.
         """
-        warnings: list[str] = []
+        warnings: list[Diagnostic] = []
         found = [one for script in self._inventory_scripts(warnings) if (one := self._run_inventory(script, warnings))]
         for warning in warnings:
             if warning not in self._warnings:
@@ -87,36 +95,51 @@ class ScriptedDevice:
         self._warnings = warnings
         return found
 
-    def _inventory_scripts(self, warnings: list[str]) -> list[Path]:
+    def _inventory_scripts(self, warnings: list[Diagnostic]) -> list[Path]:
         try:
             entries = sorted(self._inventory_directory.iterdir())
         except OSError as error:
-            warnings.append(f"cannot read the inventory directory {self._inventory_directory}: {error.strerror}")
+            directory = self._inventory_directory
+            warnings.append(
+                Diagnostic(
+                    "INV11",
+                    f"cannot read the inventory directory {directory}: {error.strerror}",
+                    "install inventory scripts with 'mender-python-client setup --install-scripts'",
+                )
+            )
             return []
         return [entry for entry in entries if os.path.isfile(entry) and os.access(entry, os.X_OK)]
 
-    def _run_inventory(self, script: Path, warnings: list[str]) -> KeyValues | None:
+    def _run_inventory(self, script: Path, warnings: list[Diagnostic]) -> KeyValues | None:
         try:
             output = self._run(script)
         except ScriptError as error:
-            warnings.append(f"{error}; its attributes are left out")
+            warnings.append(Diagnostic("INV12", f"{error.text}: its attributes are left out", error.remedy))
             return None
         parsed = parse_key_values(output.decode("utf-8", "replace"))
         if parsed.malformed:
             count, first = len(parsed.malformed), parsed.malformed[0][:80]
-            warnings.append(f"{script} printed {count} line(s) that are not key=value, the first is {first!r}")
+            warnings.append(
+                Diagnostic(
+                    "INV13",
+                    f"{script} printed {count} line(s) that are not key=value, the first is {first!r}",
+                    "correct the script",
+                )
+            )
         return parsed
 
     def provides(self) -> Provides:
         """Read device_type and artifact_info.
 
         Raises:
-            StorageError: there is no usable device type; asking the server with a wrong one would end deployments.
+            StorageError: there is no usable device type; polling with a wrong one would end deployments.
         """
         device_type = _first(parse_key_values(read_text(self._device_type_file)), "device_type")
         if not device_type:
             raise StorageError(
-                f"cannot find the device type in {self._device_type_file}; write a line device_type=<type> into it"
+                "IDN13",
+                f"cannot find the device type in {self._device_type_file}",
+                remedy="add a line device_type=TYPE",
             )
         info = self._artifact_info()
         name = info.pop("artifact_name", "") or UNKNOWN_ARTIFACT_NAME
@@ -128,7 +151,8 @@ class ScriptedDevice:
             parsed = parse_key_values(read_text(self._artifact_info_file))
         except StorageError as error:
             if not self._is_artifact_info_missed:
-                _logger.warning("%s; the artifact name is taken as %r", error, UNKNOWN_ARTIFACT_NAME)
+                text = f"{error.text}: the artifact name is reported as {UNKNOWN_ARTIFACT_NAME!r}"
+                _logger.warning("%s", Diagnostic("IDN14", text, "write a line artifact_name=NAME into the file"))
                 self._is_artifact_info_missed = True
             return {}
         return {key.strip(): value.strip() for key, value in parsed.pairs}

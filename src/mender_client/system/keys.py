@@ -1,4 +1,4 @@
-"""The device key in a file: load it, make it, sign with it. How that is done is a crypto back end's business."""
+"""The device key in a file: load it, generate it, sign with it. A crypto back end does the cryptography."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mender_client.core.devicekey import KeyType, key_type, parse_private_key
+from mender_client.core.devicekey import KeyType, UnreadableKeyError, key_type, parse_private_key
 from mender_client.errors import KeyFileError
 
 from .backend import Backend, PrivateKey, UnusableKeyError
-from .files import storage_error, write_atomic
+from .files import write_atomic
 
 _LARGEST_FILE_BYTES = 64 * 1024
 
 Passphrase = Callable[[], bytes | None]
-"""Gives the passphrase of a key or the PIN of a token; None when the operator gave none. Asked only when needed."""
+"""Gives the passphrase of a key or the PIN of a token, None if there is none. Called only when needed."""
 
 
 def no_passphrase() -> bytes | None:
-    """The operator gave none."""
+    """There is none."""
     return None
 
 
@@ -33,9 +33,15 @@ def read_key_file(file: Path) -> bytes:
         with file.open("rb") as stream:
             content = stream.read(_LARGEST_FILE_BYTES + 1)
     except OSError as error:
-        raise KeyFileError(str(storage_error("read the key", file, error))) from error
+        raise KeyFileError(
+            "KEY02", f"cannot read the key {file}: {error.strerror}", remedy="check its path, owner and mode"
+        ) from error
     if len(content) > _LARGEST_FILE_BYTES:
-        raise KeyFileError(f"cannot read the key {file}: no key is larger than {_LARGEST_FILE_BYTES} bytes")
+        raise KeyFileError(
+            "KEY03",
+            f"cannot read the key {file}: it is larger than {_LARGEST_FILE_BYTES} bytes, and no key is",
+            remedy="name a file that holds a key in PEM form",
+        )
     return content
 
 
@@ -52,21 +58,21 @@ def load_private_key(file: Path, passphrase: Passphrase) -> PrivateKey:
     """
     try:
         found = parse_private_key(read_key_file(file))
-    except ValueError as error:
-        raise UnusableKeyError(file, str(error)) from error
+    except UnreadableKeyError as error:
+        raise UnusableKeyError(file, str(error), error.remedy) from error
     if not found.is_encrypted:
         return PrivateKey(file, found.pem)
     secret = passphrase()
     if secret is None:
-        raise UnusableKeyError(file, "it is encrypted", "give its passphrase with --passphrase-file FILE")
+        raise UnusableKeyError(file, "it is encrypted", "pass its passphrase with --passphrase-file FILE")
     return PrivateKey(file, found.pem, secret)
 
 
 class DeviceKey:
-    """The key store of a device: one PEM file. See ``core.ports.KeyStore``.
+    """A device key in a PEM file; see ``core.ports.KeyStore``.
 
     Args:
-        path: ``<datadir>/mender-agent.pem``, or what Security.AuthPrivateKey names.
+        path: ``mender-agent.pem`` in the data directory, or the file that Security.AuthPrivateKey names.
         backend: the crypto back end.
         passphrase: what the key is encrypted with; a new key is encrypted with it too.
     """
@@ -79,22 +85,22 @@ class DeviceKey:
 
     @property
     def location(self) -> str:
-        """Where the key is, for people."""
+        """Where the key is, for messages."""
         return str(self._path)
 
     def ensure(self, *, replace: bool = False, kind: KeyType | None = None) -> bool:
-        """Make the key unless there is one.
+        """Generate the key unless there is one.
 
         Args:
-            replace: make a new one in any case.
-            kind: the type that it must have; None: what is there, or RSA for a new one.
+            replace: generate a new one in any case.
+            kind: the type that it must have; None: that of the existing key, or RSA for a new one.
 
         Returns:
-            Whether a new key was made: the server will see a new key set that somebody has to accept.
+            Whether a new key was generated, which somebody has to accept on the server.
 
         Raises:
             KeyFileError: the existing key can't be used or is of another type (it is never overwritten), or none can
-                be made.
+                be generated.
             StorageError: the new key can't be written.
         """
         if not replace and self._is_there():
@@ -131,7 +137,9 @@ class DeviceKey:
     def _load(self) -> PrivateKey:
         if not self._is_there(is_link_enough=False):
             raise KeyFileError(
-                f"cannot find the device key {self._path}; make one with 'mender-python-client bootstrap'"
+                "KEY04",
+                f"cannot find the device key {self._path}",
+                remedy="generate one with 'mender-python-client bootstrap'",
             )
         return load_private_key(self._path, self._passphrase)
 
@@ -139,8 +147,9 @@ class DeviceKey:
         present = key_type(self.public_key_pem())
         if wanted is not None and present is not None and present is not wanted:
             raise KeyFileError(
-                f"cannot make an {wanted.title} key: {self._path} is an {present.title} key, and a key is replaced "
-                "only with --forcebootstrap (the server must then accept the device again)"
+                "KEY05",
+                f"cannot make an {wanted.title} key: {self._path} is an {present.title} key",
+                remedy="replace it with --forcebootstrap; the device must then be accepted again",
             )
 
     @contextmanager
@@ -149,17 +158,23 @@ class DeviceKey:
             yield
         except UnusableKeyError as error:
             remedy = error.remedy or (
-                "put back the right file, or replace the key with 'mender-python-client bootstrap --forcebootstrap' "
-                "(the server must then accept the device again)"
+                "restore the right file, or replace the key with 'mender-python-client bootstrap --forcebootstrap'; "
+                "the device must then be accepted again"
             )
-            raise KeyFileError(f"cannot use the device key {self._path}: {error.reason}; {remedy}") from error
+            raise KeyFileError(
+                "KEY06", f"cannot use the device key {self._path}: {error.reason}", remedy=remedy
+            ) from error
 
     def _is_there(self, *, is_link_enough: bool = True) -> bool:
-        """Whether the path exists; a link to a disk that isn't mounted counts, since its key must not be replaced."""
+        """Whether the path exists; so does a link to a disk that isn't mounted, whose key must not be replaced."""
         try:
             self._path.stat(follow_symlinks=not is_link_enough)
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise KeyFileError(str(storage_error("read the device key", self._path, error))) from error
+            raise KeyFileError(
+                "KEY07",
+                f"cannot read the device key {self._path}: {error.strerror}",
+                remedy="check its path, owner and mode",
+            ) from error
         return True

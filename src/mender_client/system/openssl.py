@@ -1,7 +1,6 @@
 """The crypto back end of devices without compiled packages: the ``openssl`` program.
 
-No key, passphrase or PIN stands on its command line or in its environment; what it wants by name gets a file in
-memory.
+No key, passphrase or PIN stands on its command line or in its environment; what it reads by name is a file in memory.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _ALGORITHMS: dict[KeyType, Sequence[str]] = {
 
 
 class OpensslCall:
-    """One run of the program: what it reads is in memory, and a secret goes there too, unseen by others.
+    """One run of the program; what it reads, a secret included, is in memory and hidden from other users.
 
     Args:
         program: its name or path.
@@ -48,7 +47,7 @@ class OpensslCall:
         self._stack.close()
 
     def file(self, data: bytes) -> str:
-        """Give the program some bytes; returns the name under which it finds them."""
+        """Give the program some bytes; returns the path under which it finds them."""
         descriptor = os.memfd_create("mender", os.MFD_CLOEXEC)
         self._stack.callback(os.close, descriptor)
         self._descriptors.append(descriptor)
@@ -62,7 +61,7 @@ class OpensslCall:
 
         Args:
             arguments: the subcommand and its arguments, without the secret.
-            action: what this does, for messages: cannot ACTION.
+            action: what the run is for, in messages: cannot ACTION.
             limits: time and output.
 
         Returns:
@@ -81,7 +80,7 @@ class OpensslCall:
         except ProgramError:
             raise
         except ScriptError as error:
-            raise KeyFileError(f"cannot {action}: {error}") from error
+            raise KeyFileError("KEY09", f"cannot {action}: {error.text}", remedy=error.remedy) from error
 
 
 class OpensslBackend:
@@ -108,9 +107,7 @@ class OpensslBackend:
         return output.decode("ascii", "replace")
 
     def sign(self, key: PrivateKey, message: bytes) -> bytes:
-        # the type stands in the same form in a private key, unless that is encrypted
-        pem = self.public_key_pem(key) if key.passphrase is not None else key.pem.decode("ascii", "replace")
-        is_ed25519 = key_type(pem) is KeyType.ED25519
+        is_ed25519 = key_type(self.public_key_pem(key)) is KeyType.ED25519
         with OpensslCall(self._program, key.passphrase) as call:
             private, data = call.file(key.pem), call.file(message)
             if is_ed25519:
@@ -120,8 +117,9 @@ class OpensslBackend:
             try:
                 return call.run(arguments, f"sign with {key.file}")
             except ProgramError as error:
-                self.public_key_pem(key)  # says so when the key can't be read
-                raise KeyFileError(f"cannot sign with {key.file}: {error}") from error
+                raise KeyFileError(
+                    "KEY10", f"cannot sign with {key.file}: {error.text}", remedy=error.remedy
+                ) from error
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         with OpensslCall(self._program) as call:
@@ -138,7 +136,7 @@ class OpensslBackend:
             return True
 
     def _check_public(self, public_key: bytes) -> None:
-        """Tell a wrong signature from a wrong key: openssl fails alike for both."""
+        """Tell a wrong signature from a wrong key; openssl fails in the same way for both."""
         with OpensslCall(self._program) as call:
             try:
                 call.run(["pkey", "-pubin", "-in", call.file(public_key), "-noout"], "read a public key")

@@ -1,6 +1,6 @@
-"""Programs: run a script within limits, and start one that outlives us.
+"""Programs: run a script within limits, and start one that outlives this process.
 
-No shell, a clean environment, no inherited descriptors, a process group of its own, so that a time-out ends the
+No shell, a clean environment, no inherited descriptors, and a process group of its own, so that a timeout ends the
 script together with everything that it started.
 """
 
@@ -28,10 +28,10 @@ CLEAN_ENVIRONMENT: Mapping[str, str] = {
     "LANG": "C.UTF-8",
 }
 SCRIPT_UMASK = 0o077
-"""What a script leaves behind is for our user alone."""
+"""Files that a script creates are for its own user alone."""
 
 SPAWNED_UMASK = 0o022
-"""The sub-updater writes files of the system, artifact_info for one, that others read: what init gives to services."""
+"""What init gives to services: the sub-updater writes files of the system that others read, such as artifact_info."""
 
 _KEPT_OF_STDERR = 4096
 _GRACE_SECONDS = 2.0
@@ -54,12 +54,13 @@ class ProgramError(ScriptError):
     """A program ran and failed.
 
     Args:
-        message: which, and how.
+        program: which.
+        how: what happened, with the last line of ``complaint``.
         complaint: the end of what it wrote to standard error.
     """
 
-    def __init__(self, message: str, complaint: str) -> None:
-        super().__init__(message)
+    def __init__(self, program: str, how: str, complaint: str) -> None:
+        super().__init__("SCR01", f"cannot use {program}: it {how}", remedy="run it by hand, as the client's user")
         self.complaint = complaint
 
 
@@ -98,7 +99,7 @@ def run_script(
             pass_fds=tuple(pass_descriptors),
         )
     except OSError as error:
-        raise ScriptError(f"cannot run {argv[0]}: {error.strerror}; {_remedy(error)}") from error
+        raise _cannot_run(argv[0], error) from error
     with process:
         try:
             if process.stdin:
@@ -107,23 +108,28 @@ def run_script(
             output, complaint = _collect(process, argv[0], limits, is_stopping)
             code = process.wait(timeout=_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            raise ScriptError(f"cannot use {argv[0]}: it closed its output but did not end") from None
+            raise ScriptError(
+                "SCR02",
+                f"cannot use {argv[0]}: it closed its output but did not exit",
+                remedy="make it exit; whatever goes on in the background must not be waited for",
+            ) from None
         finally:
             _end_group(process)
     if code != 0:
         complaints = complaint.decode("utf-8", "replace").strip()
         said = printable(complaints.rpartition("\n")[2])
-        how = f"failed with exit code {code}" if code > 0 else f"was ended by signal {-code}"
-        raise ProgramError(f"cannot use {argv[0]}: it {how}" + (f" ({said})" if said else ""), complaints)
+        how = f"failed with exit code {code}" if code > 0 else f"was killed by signal {-code}"
+        raise ProgramError(argv[0], how + (f" ({said})" if said else ""), complaints)
     return output
 
 
-def _remedy(error: OSError) -> str:
+def _cannot_run(program: str, error: OSError) -> ScriptError:
+    remedy = "check its first line"
     if isinstance(error, FileNotFoundError):
-        return "install it, or the interpreter in its first line"
-    if isinstance(error, PermissionError):
-        return "make it executable"
-    return "check its first line"
+        remedy = "install it, or the interpreter in its first line"
+    elif isinstance(error, PermissionError):
+        remedy = "make it executable"
+    return ScriptError("SCR03", f"cannot run {program}: {error.strerror}", remedy=remedy)
 
 
 def _feed(descriptor: int, data: bytes) -> None:
@@ -132,13 +138,13 @@ def _feed(descriptor: int, data: bytes) -> None:
         while view:
             view = view[os.write(descriptor, view) :]
     except BrokenPipeError:
-        return  # it ended without reading; its exit code says the rest
+        return  # it exited without reading; its exit code says the rest
 
 
 def _collect(
     process: subprocess.Popen[bytes], name: str, limits: ScriptLimits, is_stopping: Callable[[], bool]
 ) -> tuple[bytes, bytes]:
-    """Read both outputs until they end, or the process has ended and left them to a child of its own."""
+    """Read both outputs until they end, or until the process has exited and left them to a child of its own."""
     assert process.stdout is not None  # noqa: S101 - both were asked for
     assert process.stderr is not None  # noqa: S101
     end = time.monotonic() + limits.seconds
@@ -151,7 +157,11 @@ def _collect(
                 raise Interrupted("the client was asked to stop")
             left = end - time.monotonic()
             if left <= 0:
-                raise ScriptError(f"cannot use {name}: it did not end within {limits.seconds:g} s")
+                raise ScriptError(
+                    "SCR04",
+                    f"cannot use {name}: it did not exit within {limits.seconds:g} s",
+                    remedy="find out what it waits for: run it by hand, as the client's user",
+                )
             ready = selector.select(min(left, 0.5))
             if not ready and process.poll() is not None:
                 break
@@ -162,7 +172,11 @@ def _collect(
                 key.data.extend(chunk)
             del complaint[:-_KEPT_OF_STDERR]
             if len(output) > limits.output_bytes:
-                raise ScriptError(f"cannot use {name}: it printed more than {limits.output_bytes} bytes")
+                raise ScriptError(
+                    "SCR05",
+                    f"cannot use {name}: it printed more than {limits.output_bytes} bytes",
+                    remedy="make it print less",
+                )
     return bytes(output), bytes(complaint)
 
 
@@ -199,11 +213,11 @@ def _leave_trace(output: Path, told: int) -> None:
 
 
 class SystemProcesses:
-    """Starts programs that outlive us and finds them again; see ``core.ports.Processes``.
+    """Starts programs that outlive this process and finds them again; see ``core.ports.Processes``.
 
     Args:
-        output: the file that their output is appended to; it is the trace that one was started, too.
-        proc: where the kernel tells about processes.
+        output: the file that their output is appended to, and the trace that one was started.
+        proc: where procfs is mounted.
     """
 
     def __init__(self, output: Path, proc: Path = Path("/proc")) -> None:
@@ -213,13 +227,14 @@ class SystemProcesses:
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
         """Start a program in a session of its own.
 
-        The child makes the file for its output, durably, and then becomes the program. So without the file nothing was
-        started, also after a power cut; and with it the program starts, even if we are killed meanwhile. A lock that
-        we hold by flock is the child's too until then: nobody can take it who doesn't see the file.
+        The child creates the file for its output, durably, and then becomes the program. So without the file nothing
+        was started, even after a power cut; and with it the program starts, even if this process is killed meanwhile.
+        A lock that this process holds by flock is held by the child too until then: nobody can take it without seeing
+        the file.
 
         Args:
             argv: the program and its arguments.
-            variables: what it finds besides the clean environment.
+            variables: what is added to the clean environment.
 
         Raises:
             ScriptError: it can't be started, or the file for its output can't be opened.
@@ -238,18 +253,22 @@ class SystemProcesses:
                 preexec_fn=lambda: _leave_trace(self._output, told),
             )
         except OSError as error:
-            raise ScriptError(f"cannot run {argv[0]}: {error.strerror}; {_remedy(error)}") from error
+            raise _cannot_run(argv[0], error) from error
         except subprocess.SubprocessError as error:
             why = os.strerror(os.read(reason, 1)[0])
-            raise ScriptError(f"cannot open {self._output} for the output of {argv[0]}: {why}") from error
+            raise ScriptError(
+                "SCR06",
+                f"cannot open {self._output} for the output of {argv[0]}: {why}",
+                remedy="check its owner and mode, and the disk",
+            ) from error
         finally:
             os.close(reason)
             os.close(told)
-        process.returncode = 0  # not ours to wait for: init adopts it when we exit
+        process.returncode = 0  # init adopts it when this process exits
         return self._identify(process.pid) or ProcessRef(process.pid, self.boot_id(), 0)
 
     def has_spawned(self) -> bool:
-        """Whether the file for a program's output is there; when in doubt it is."""
+        """Whether the file for a program's output exists; when in doubt, it does."""
         try:
             self._output.lstat()
         except FileNotFoundError:
@@ -259,15 +278,15 @@ class SystemProcesses:
         return True
 
     def is_alive(self, process: ProcessRef) -> bool:
-        """Whether that very process runs: same boot, same pid, same start time, and no zombie."""
+        """Whether this very process runs: same boot, same pid, same start time, and no zombie."""
         return process.boot_id == self.boot_id() and self._identify(process.pid) == process
 
     def age_seconds(self, process: ProcessRef) -> float:
-        """How long ago that process was started, whether it still runs or not; 0 when that was in another boot."""
+        """How long ago this process was started, whether it still runs or not; 0 when that was in another boot."""
         return process.age_seconds(self.boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
 
     def find(self, variable: str, value: str) -> ProcessRef | None:
-        """A running process whose environment holds the variable with the value, as far as we may look."""
+        """A running process with the variable in its environment, as far as this user may look."""
         wanted = f"{variable}={value}".encode()
         own = str(os.getpid())
         for entry in self._proc.iterdir():
@@ -276,14 +295,14 @@ class SystemProcesses:
             try:
                 environment = (entry / "environ").read_bytes()
             except OSError:
-                continue  # it has ended, or belongs to another user
+                continue  # it has exited, or belongs to another user
             if wanted in environment.split(b"\0"):
                 return self._identify(int(entry.name))
         return None
 
     def _identify(self, pid: int) -> ProcessRef | None:
         try:
-            # the name in parentheses may hold anything; the fields behind it are plain
+            # the name in parentheses may hold anything; the fields after it are plain
             fields = (self._proc / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         except OSError:
             return None
@@ -291,7 +310,7 @@ class SystemProcesses:
         return None if state in "ZX" else ProcessRef(pid, self.boot_id(), int(start_time))
 
     def boot_id(self) -> str:
-        """Which boot this is; empty when the kernel doesn't tell."""
+        """The kernel's ID of this boot; empty when it can't be read."""
         try:
             return (self._proc / "sys/kernel/random/boot_id").read_text("ascii").strip()
         except OSError:

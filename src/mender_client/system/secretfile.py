@@ -6,10 +6,8 @@ from pathlib import Path
 
 from mender_client.errors import KeyFileError
 
-from .files import storage_error
-
 LONGEST_BYTES = 1000
-"""The openssl program takes no more."""
+"""The openssl program accepts no more."""
 
 
 def read_secret(file: Path, noun: str) -> bytes:
@@ -26,15 +24,17 @@ def read_secret(file: Path, noun: str) -> bytes:
         with file.open("rb") as stream:
             line = stream.readline(LONGEST_BYTES + 2)
     except OSError as error:
-        raise KeyFileError(str(storage_error(f"read the {noun} file", file, error))) from error
+        raise KeyFileError(
+            "KEY11", f"cannot read the {noun} file {file}: {error.strerror}", remedy="check its path, owner and mode"
+        ) from error
     return check_secret(line, noun, str(file))
 
 
 def check_secret(line: bytes, noun: str, source: str) -> bytes:
-    """Make a secret of the first line of its file.
+    """Take the secret from the first line of its file.
 
     Args:
-        line: the line, with its end.
+        line: the line, with its line end.
         noun: what it is, for messages.
         source: where it comes from, for messages.
 
@@ -43,7 +43,13 @@ def check_secret(line: bytes, noun: str, source: str) -> bytes:
     """
     secret = line.rstrip(b"\r\n")
     if not secret:
-        raise KeyFileError(f"cannot use the {noun}: the first line of {source} is empty; write it there")
+        raise KeyFileError(
+            "KEY12", f"cannot use the {noun}: the first line of {source} is empty", remedy=f"write the {noun} there"
+        )
     if len(secret) > LONGEST_BYTES or b"\0" in secret:
-        raise KeyFileError(f"cannot use the {noun}: {source} holds more than {LONGEST_BYTES} bytes, or a NUL byte")
+        raise KeyFileError(
+            "KEY13",
+            f"cannot use the {noun}: {source} holds more than {LONGEST_BYTES} bytes, or a NUL byte",
+            remedy="choose a shorter one without NUL bytes",
+        )
     return secret

@@ -1,7 +1,7 @@
-"""Signatures of Artifacts: check them with the keys that the operator configured, and make them.
+"""Signatures of Artifacts: verified with the configured keys, and made.
 
-Several keys may be configured, so that a fleet can go over from one to the next: any of them will do. The files are
-read once, at the start; a key that can't be used is named then, and not when the first Artifact is refused.
+Several keys may be configured, so that a fleet can move from one to the next: any of them is enough. The files are
+read once, at the start; a key that can't be used is reported then, not when the first Artifact is refused.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mender_client.core.devicekey import UnreadableKeyError
 from mender_client.core.signature import KeyKind, PublicKey, der_forms, parse_public_key, raw_form
-from mender_client.errors import ArtifactError, ConfigError, KeyFileError
+from mender_client.errors import ArtifactError, ConfigError, Diagnostic, KeyFileError
 
 from .backend import Backend, UnusableKeyError
 from .keys import Passphrase, load_private_key, no_passphrase, read_key_file
@@ -44,17 +45,17 @@ class VerifyKeys:
             try:
                 keys[file] = load_public_key(file, self._backend)
             except KeyFileError as error:
-                problems.append(f"{self._setting}: {error}")
+                problems.append(Diagnostic("KEY14", f"{self._setting}: {error.text}", error.remedy))
         if problems:
             raise ConfigError(problems)
         self._keys = keys
 
     def __call__(self, manifest: bytes, signature: bytes) -> None:
-        """Refuse an Artifact that none of the keys signed; arguments and errors as of ``signer``."""
+        """Refuse an Artifact that was signed with none of the keys; arguments and errors as of ``signer``."""
         self.signer(manifest, signature)
 
     def signer(self, manifest: bytes, signature: bytes) -> Path:
-        """Find the key that made a signature.
+        """Find the key that a signature was made with.
 
         Args:
             manifest: what is signed.
@@ -64,7 +65,7 @@ class VerifyKeys:
             The file of the key.
 
         Raises:
-            ArtifactError: none of the keys made it.
+            ArtifactError: it was made with none of the keys.
             KeyFileError: the back end can't work.
             ConfigError: as ``load``.
         """
@@ -74,25 +75,27 @@ class VerifyKeys:
                 return file
         tried = ", ".join(str(file) for file in self._files)
         raise ArtifactError(
-            f"cannot accept the Artifact: its signature was made by none of the keys of {self._setting} ({tried}); "
-            "sign it with one of them, or add the public key of whoever signed it"
+            "ART23",
+            f"cannot accept the Artifact: its signature was made with none of the keys of {self._setting} ({tried})",
+            remedy="sign it with one of them, or add the public key of its signer",
         )
 
 
 def load_public_key(file: Path, backend: Backend) -> PublicKey:
-    """Read a public key, and see that the back end can use it.
+    """Read a public key, and check that the back end can use it.
 
     Raises:
         KeyFileError: it can't; the message names the file.
     """
     try:
         key = parse_public_key(read_key_file(file))
-    except ValueError as error:
-        raise KeyFileError(f"cannot use {file}: {error}") from error
+    except UnreadableKeyError as error:
+        remedy = error.remedy or "name a file that holds one public key in PEM form (-----BEGIN PUBLIC KEY-----)"
+        raise KeyFileError("KEY15", f"cannot use {file}: {error}", remedy=remedy) from error
     try:
         backend.verify(key.pem, b"", b"")
     except KeyFileError as error:
-        raise KeyFileError(f"cannot use {file}: {error}") from error
+        raise KeyFileError("KEY16", f"cannot verify with {file}: {error.text}", remedy=error.remedy) from error
     return key
 
 
@@ -105,7 +108,7 @@ class SigningKey:
         passphrase: what the key is encrypted with.
 
     Raises:
-        KeyFileError: it can't be read, or is of a kind that doesn't sign Artifacts.
+        KeyFileError: it can't be read, or Artifacts aren't signed with keys of its kind.
     """
 
     def __init__(self, file: Path, backend: Backend, passphrase: Passphrase = no_passphrase) -> None:
@@ -116,9 +119,10 @@ class SigningKey:
             self._public = parse_public_key(backend.public_key_pem(self._key).encode())
         except UnusableKeyError as error:
             remedy = error.remedy or "name a file that holds one private key in PEM form"
-            raise KeyFileError(f"cannot sign with {file}: {error.reason}; {remedy}") from error
-        except ValueError as error:
-            raise KeyFileError(f"cannot sign with {file}: {error}") from error
+            raise KeyFileError("KEY17", f"cannot sign with {file}: {error.reason}", remedy=remedy) from error
+        except UnreadableKeyError as error:
+            remedy = "name an RSA or ECDSA P-256 key"
+            raise KeyFileError("KEY18", f"cannot sign with {file}: {error}", remedy=remedy) from error
 
     def sign(self, manifest: bytes) -> bytes:
         """Make a signature as Artifacts carry it: RSA PKCS#1 v1.5, or ECDSA P-256 as r‖s, with SHA-256.
@@ -130,13 +134,17 @@ class SigningKey:
         return raw_form(signature) if self._public.kind is KeyKind.ECDSA_P256 else signature
 
     def check(self, manifest: bytes, signature: bytes) -> None:
-        """Refuse a signature that this key didn't make; a ``core.artifact.SignatureCheck``.
+        """Refuse a signature that wasn't made with this key; a ``core.artifact.SignatureCheck``.
 
         Raises:
-            ArtifactError: it didn't.
+            ArtifactError: it wasn't.
         """
         if not _is_made_by(self._public, manifest, signature, self._backend):
-            raise ArtifactError(f"cannot accept the Artifact: its signature wasn't made by {self._file}; sign it anew")
+            raise ArtifactError(
+                "ART24",
+                f"cannot accept the Artifact: its signature wasn't made with {self._file}",
+                remedy="sign it again",
+            )
 
 
 def _is_made_by(key: PublicKey, manifest: bytes, signature: bytes, backend: Backend) -> bool:

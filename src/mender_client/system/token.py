@@ -1,7 +1,7 @@
-"""A device key that never leaves its hardware: a ``pkcs11:`` address, reached through the ``openssl`` program.
+"""A device key that never leaves its hardware: a ``pkcs11:`` URI, used through the ``openssl`` program.
 
-The program loads a provider or an engine that speaks PKCS#11. The key's address stands on its command line; the PIN
-never does. A token locks itself after a few wrong PINs, so a PIN that it has refused is not tried again.
+The program loads a provider or an engine for PKCS#11. The URI of the key stands on its command line; the PIN never
+does. A token locks itself after a few wrong PINs, so a PIN that it has refused is not tried again.
 """
 
 from __future__ import annotations
@@ -19,29 +19,33 @@ from .process import ProgramError
 from .secretfile import read_secret
 
 _DEFAULT = "pkcs11"
-_HOW = "give it with --passphrase-file FILE, or by pin-source=/FILE in the address"
-_REFUSED = f"the token refuses the PIN, which is not tried again before a restart, lest the token lock itself; {_HOW}"
+_HOW = "pass it with --passphrase-file FILE, or by pin-source=/FILE in the URI"
+_REFUSED = "the token refuses the PIN, which is not tried again before a restart, or the token may lock itself"
 _CAUSES = (
-    ("PIN incorrect", _REFUSED),
-    ("PIN invalid", _REFUSED),
-    ("PIN locked", "the token is locked after wrong PINs; unlock it with its own tools"),
-    ("No PIN code was entered", f"the token wants a PIN; {_HOW}"),
-    ("No matching initialized token", "there is no such token; see that it is plugged in, and its label is right"),
-    ("Unable to load module", "the PKCS#11 module can't be loaded; name the right one in openssl.cnf"),
-    ("Invalid engine", "openssl has no such engine; install it (Debian: libengine-pkcs11-openssl)"),
-    ("private key was not found", "the token has no such private key; see 'pkcs11-tool --list-objects --login'"),
+    ("PIN incorrect", _REFUSED, _HOW),
+    ("PIN invalid", _REFUSED, _HOW),
+    ("PIN locked", "the token is locked after wrong PINs", "unlock it with its own tools"),
+    ("No PIN code was entered", "the token needs a PIN", _HOW),
+    ("No matching initialized token", "there is no such token", "check that it is plugged in, and its label"),
+    ("Unable to load module", "the PKCS#11 module can't be loaded", "name the right one in openssl.cnf"),
+    ("Invalid engine", "openssl has no such engine", "install it (Debian: libengine-pkcs11-openssl)"),
+    (
+        "private key was not found",
+        "the token has no such private key",
+        "list its keys with 'pkcs11-tool --list-objects --login'",
+    ),
 )
-"""What the engine says, and what that means to the operator."""
+"""What the engine says, what that means to the operator, and what to do."""
 
 
 class TokenKey:
-    """A device key in a token. See ``core.ports.KeyStore``.
+    """A device key in a token; see ``core.ports.KeyStore``.
 
     Args:
         uri: which key.
-        passphrase: gives the PIN; None from it: the PIN is where the address says.
-        engine: the openssl engine that reaches the token; empty: the provider pkcs11 if openssl has it, else the
-            engine pkcs11.
+        passphrase: gives the PIN; when it gives None, the PIN is where the URI says.
+        engine: the openssl engine for the token; empty: the provider pkcs11 if openssl has it, else the engine
+            pkcs11.
         program: the openssl program.
     """
 
@@ -52,31 +56,34 @@ class TokenKey:
         self._program = program
         self._is_provider: bool | None = False if engine else None
         self._public_key_pem = ""
-        self._refusal = ""
+        self._is_pin_refused = False
 
     @property
     def location(self) -> str:
-        """Where the key is, for people."""
+        """Where the key is, for messages."""
         return self._uri.address
 
     def ensure(self, *, replace: bool = False, kind: KeyType | None = None) -> bool:
-        """See that the key can be used; a key in a token is never made or replaced here.
+        """Check that the key can be used; a key in a token is never generated or replaced here.
 
         Returns:
-            False: no key was made.
+            False: no key was generated.
 
         Raises:
-            KeyFileError: the key can't be used, or a new one was wanted.
+            KeyFileError: the key can't be used, or a new one is requested.
         """
         if replace:
             raise KeyFileError(
-                f"cannot replace the key {self.location}: it is in a token; make a new one with the token's own tools"
+                "KEY21",
+                f"cannot replace the key {self.location}: it is in a token",
+                remedy="generate a new one with the token's own tools",
             )
         present = key_type(self.public_key_pem())
         if kind not in (None, present):
             raise KeyFileError(
-                f"cannot make another key: {self.location} is of another type and in a token; make one with the "
-                "token's own tools"
+                "KEY22",
+                f"cannot make another key: {self.location} is in a token and of another type",
+                remedy="generate one with the token's own tools",
             )
         return False
 
@@ -92,7 +99,7 @@ class TokenKey:
                 public = self._run(call, ["pkey", *self._loading(), *form, "-in", self._uri.address, "-pubout"])
             text = public.decode("ascii", "replace")
             if key_type(text) is None:
-                raise self._error("it is neither an RSA, an ECDSA nor an Ed25519 key")
+                raise self._error("it is neither an RSA, an ECDSA nor an Ed25519 key", "name another key")
             self._public_key_pem = text
         return self._public_key_pem
 
@@ -136,15 +143,15 @@ class TokenKey:
         return ["-engine", self._engine or _DEFAULT]
 
     def _run(self, call: OpensslCall, arguments: Sequence[str]) -> bytes:
-        if self._refusal:
-            raise self._error(self._refusal)
+        if self._is_pin_refused:
+            raise self._error(_REFUSED, _HOW)
         try:
             return call.run(arguments, f"use the key {self.location}")
         except ProgramError as error:
-            cause = next((meaning for words, meaning in _CAUSES if words in error.complaint), str(error))
-            if cause == _REFUSED:
-                self._refusal = cause
-            raise self._error(self._refusal or cause) from error
+            known = ((meaning, remedy) for words, meaning, remedy in _CAUSES if words in error.complaint)
+            cause, remedy = next(known, (error.text, error.remedy))
+            self._is_pin_refused = cause == _REFUSED
+            raise self._error(cause, remedy) from error
 
-    def _error(self, reason: str) -> KeyFileError:
-        return KeyFileError(f"cannot use the key {self.location}: {reason}")
+    def _error(self, reason: str, remedy: str) -> KeyFileError:
+        return KeyFileError("KEY23", f"cannot use the key {self.location}: {reason}", remedy=remedy)

@@ -1,8 +1,8 @@
-"""Who could have changed a file: what decides about updates must not be another user's to write.
+"""Who could have changed a file: no other user may write what decides about updates.
 
-The client may run as root and starts programs, reads keys and obeys settings by their path. So a path counts as
-trusted only when everything that decides which file it names (each directory, each symbolic link, and the file) can be
-changed by nobody but root, the user that we run as, and the owner of the root directory.
+The client may run as root, and it runs programs, reads keys and applies settings by their path. So a path is trusted
+only when everything that decides which file it names (each directory, each symbolic link, and the file) can be
+changed by nobody but root, the user that the client runs as, and the owner of the root directory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mender_client.errors import Diagnostic
+
 _MOST_LINKS = 40
 _ACCESS_LIST = "system.posix_acl_access"
 
@@ -22,7 +24,7 @@ class Trust:
     """Judges files by their owners and modes, and by those of everything above them.
 
     Attributes:
-        base: where the check of the directories begins: ``/``, or the directory of ``--root``, which is taken as given.
+        base: where the check of the directories begins: ``/``, or the directory of ``--root``, which is trusted.
         owners: the users whose files are trusted; so are the groups of the same number, their private ones.
     """
 
@@ -31,7 +33,7 @@ class Trust:
 
     @classmethod
     def below(cls, root: Path) -> Trust:
-        """Trust root, the user that we run as, and whoever owns the root directory: he could change everything anyway.
+        """Trust root, the user that the client runs as, and the owner of the root directory, who could change it all.
 
         Args:
             root: ``/``, or the directory of ``--root``.
@@ -42,40 +44,42 @@ class Trust:
             owner = 0
         return cls(root, frozenset({0, os.geteuid(), owner}))
 
-    def permission_problem(self, path: Path) -> str:
-        """What lets another user change the file, and the command that mends it; empty when nothing does.
+    def permission_problem(self, path: Path) -> Diagnostic | None:
+        """What lets another user change the file, and the command that fixes it; None when nothing does.
 
-        What is missing has no fault: whoever opens it says so.
+        A missing file is no problem here: whoever opens it reports it.
         """
         steps = list(self._steps(path))
         for number, (step, state) in enumerate(steps, 1):
-            if fault := self._fault_of(step, state, is_last=number == len(steps)):
-                return fault
-        return ""
+            if problem := self._problem_of(step, state, is_last=number == len(steps)):
+                return problem
+        return None
 
-    def program_problem(self, path: Path) -> str:
-        """Why a program can't or must not be run; empty when it may."""
+    def program_problem(self, path: Path) -> Diagnostic | None:
+        """Why a program can't or must not be run; None when it may."""
         if not os.path.isfile(path) or not os.access(path, os.X_OK):
-            return f"{path} is missing or not executable; put the program there, with mode 755"
+            return Diagnostic(
+                "FIL11", f"{path} is missing or not executable", "install the program there, with mode 755"
+            )
         return self.permission_problem(path)
 
-    def exposure(self, path: Path) -> str:
-        """What lets another user read the file, and the command that mends it; empty when nothing does."""
+    def exposure(self, path: Path) -> Diagnostic | None:
+        """What lets another user read the file, and the command that fixes it; None when nothing does."""
         last: tuple[Path, os.stat_result] | None = None
         for last in self._steps(path):
             step, state = last
             others = stat.S_IXOTH | (0 if self._is_private_group(step, state) else stat.S_IXGRP)
             if stat.S_ISDIR(state.st_mode) and not state.st_mode & others:
-                return ""  # nobody else gets further
+                return None  # nobody else gets further
         if last is None or not stat.S_ISREG(last[1].st_mode):
-            return ""
+            return None
         step, state = last
         if state.st_mode & stat.S_IROTH:
-            return f"everybody can read {step}; run 'chmod o-r{_quoted(step)}'"
+            return Diagnostic("FIL12", f"everybody can read {step}", f"run 'chmod o-r{_quoted(step)}'")
         is_ours = state.st_gid == os.getegid() or self._is_private_group(step, state)
         if state.st_mode & stat.S_IRGRP and not is_ours:
-            return f"group {state.st_gid} can read {step}; run 'chmod g-r{_quoted(step)}'"
-        return ""
+            return Diagnostic("FIL13", f"group {state.st_gid} can read {step}", f"run 'chmod g-r{_quoted(step)}'")
+        return None
 
     def _steps(self, path: Path) -> Iterator[tuple[Path, os.stat_result]]:
         """Everything that decides which file a path names, from the top down, links and their targets included."""
@@ -101,21 +105,24 @@ class Trust:
                 here = here.parent
                 left += [target] if target.is_absolute() else [Path(one) for one in reversed(target.parts)]
 
-    def _fault_of(self, path: Path, state: os.stat_result, *, is_last: bool) -> str:
+    def _problem_of(self, path: Path, state: os.stat_result, *, is_last: bool) -> Diagnostic | None:
         is_link = stat.S_ISLNK(state.st_mode)
         if state.st_uid not in self.owners:
-            return f"{path} belongs to user {state.st_uid}; run 'chown{' -h' if is_link else ''} root{_quoted(path)}'"
+            option = " -h" if is_link else ""
+            return Diagnostic(
+                "FIL14", f"{path} belongs to user {state.st_uid}", f"run 'chown{option} root{_quoted(path)}'"
+            )
         is_sticky_directory = stat.S_ISDIR(state.st_mode) and state.st_mode & stat.S_ISVTX
         if is_link or (is_sticky_directory and not is_last):
-            return ""  # a link has no mode; in a sticky directory nobody can replace what belongs to another
+            return None  # a link has no mode; in a sticky directory nobody can replace what belongs to another
         if state.st_mode & stat.S_IWOTH:
-            return f"everybody can write to {path}; run 'chmod o-w{_quoted(path)}'"
+            return Diagnostic("FIL15", f"everybody can write to {path}", f"run 'chmod o-w{_quoted(path)}'")
         if state.st_mode & stat.S_IWGRP and not self._is_private_group(path, state):
-            return f"group {state.st_gid} can write to {path}; run 'chmod g-w{_quoted(path)}'"
-        return ""
+            return Diagnostic("FIL16", f"group {state.st_gid} can write to {path}", f"run 'chmod g-w{_quoted(path)}'")
+        return None
 
     def _is_private_group(self, path: Path, state: os.stat_result) -> bool:
-        """Whether the group's rights give nobody else anything; with an access list they stand for other users'."""
+        """Whether the mode of the group gives nobody else access; with an access list it is a mask for other users."""
         return state.st_gid in self.owners and not _has_access_list(path)
 
 

@@ -1,4 +1,4 @@
-"""The device under examination: what several checks look at, gathered once."""
+"""What several checks look at, gathered once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from mender_client.app.assemble import scripted_device
 from mender_client.app.config import Config, examine
 from mender_client.app.config.settings import build_config
+from mender_client.app.observers import Observers
 from mender_client.app.paths import Paths
+from mender_client.core.accepted_identity import accepted_identity, explain_change
+from mender_client.core.model import Identity
 from mender_client.core.record import Record
 from mender_client.core.wire import Request
-from mender_client.errors import ConfigError, DeviceError, MenderError, StorageError
+from mender_client.errors import ConfigError, DeviceError, Diagnostic, MenderError, StorageError
+from mender_client.system.clock import SystemClock
 from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal
 from mender_client.system.trust import Trust
@@ -23,17 +28,18 @@ if TYPE_CHECKING:
     from mender_client.app.assemble import DeviceParts
     from mender_client.app.config import ConfigFindings
     from mender_client.core.proxies import Proxy
-    from mender_client.system.keys import Passphrase
+    from mender_client.system.keys import DeviceKey, Passphrase
+    from mender_client.system.token import TokenKey
 
 PORTS = {"http": 80, "https": 443}
 
 _PATIENCE_SECONDS = 10.0
 
 
-class Memory(JsonJournal):
-    """The journal as it is on disk, with what would be written to it only in mind.
+class ReadOnlyJournal(JsonJournal):
+    """The state file as it is on disk; changes are kept in memory.
 
-    Looking changes nothing. A doctor that runs as root would also take the file away from a client that doesn't.
+    ``doctor`` changes nothing. Run by root, it would also take the file away from a client that runs as another user.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +47,7 @@ class Memory(JsonJournal):
         self._record: Record | None = None
 
     def load(self) -> Record:
-        """What the client remembers; nothing when that can't be read."""
+        """The state, or an empty one if it can't be read."""
         if self._record is None:
             try:
                 self._record = self.peek()[0]
@@ -50,43 +56,43 @@ class Memory(JsonJournal):
         return self._record
 
     def update(self, change: Callable[[Record], Record]) -> Record:
-        """Keep a change in mind."""
+        """Keep a change in memory."""
         self._record = change(self.load())
         return self._record
 
 
 class DiagnosticContext:
-    """A device that is looked at.
+    """The device that is checked.
 
     Args:
-        paths: where everything lies.
-        passphrase: opens the device key when it is locked.
+        paths: its files.
+        passphrase: opens the device key when it is encrypted.
     """
 
     def __init__(self, paths: Paths, passphrase: Passphrase) -> None:
         self.paths = paths
         self.passphrase = passphrase
         self.trust = Trust.below(paths.root)
-        self._memory = Memory(paths.journal)
+        self._journal = ReadOnlyJournal(paths.journal)
 
     @cached_property
     def findings(self) -> ConfigFindings:
-        """What the configuration files say."""
+        """What is in the configuration files."""
         return examine(self.paths.config, self.paths.fallback_config)
 
     @cached_property
     def config(self) -> Config:
-        """The settings as far as they are right; defaults stand in for the others."""
+        """The settings that are valid, with defaults for the others."""
         return build_config(self.findings.values)
 
     @cached_property
     def daemon_pid(self) -> int | None:
-        """The daemon that runs, None when none does."""
+        """The pid of the daemon, None when it isn't running."""
         return DaemonLock(self.paths.daemon_lock).holder()
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
-        """The variables that the client runs with: those of the daemon, where it runs and we may look; else ours."""
+        """The environment of the daemon if it is running and may be read, else that of this process."""
         try:
             data = Path(f"/proc/{self.daemon_pid}/environ").read_bytes() if self.daemon_pid else b""
         except OSError:
@@ -96,32 +102,60 @@ class DiagnosticContext:
 
     @property
     def record(self) -> Record:
-        """What the client remembers, and what this look at it has shown."""
-        return self._memory.load()
+        """The state, with what this examination adds to it."""
+        return self._journal.load()
+
+    @cached_property
+    def key(self) -> DeviceKey | TokenKey:
+        """The device key.
+
+        Raises:
+            ConfigError: its URI can't be used.
+        """
+        from mender_client.app.devicekey import device_key
+
+        return device_key(self.config, self.paths, self.passphrase)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What the identity script prints.
+
+        Raises:
+            ScriptError: it can't be used.
+        """
+        return scripted_device(self.config, self.paths, SystemClock(), Observers()).identity()
+
+    @cached_property
+    def identity_changes(self) -> tuple[Diagnostic, ...]:
+        """How identity and key differ from what the server accepted, this examination included."""
+        _ = self.refusal  # whoever is accepted now differs from nothing
+        try:
+            now = accepted_identity(self.identity, self.key.public_key_pem(), self.key.location)
+        except MenderError:
+            return ()
+        return explain_change(self.record.accepted, now, self.identity, self.record.new_key)
 
     @cached_property
     def parts(self) -> DeviceParts:
-        """The parts of the device, with shorter time limits than the daemon's.
+        """The parts of the device, with shorter timeouts than the daemon's.
 
         Raises:
-            ConfigError: they can't be made.
+            ConfigError: they can't be assembled.
         """
         from mender_client.app.assemble import DeviceParts
-        from mender_client.app.devicekey import device_key
         from mender_client.app.host import Host
         from mender_client.system.http import Timeouts
 
-        key = device_key(self.config, self.paths, self.passphrase)
         seconds = _PATIENCE_SECONDS
         timeouts = Timeouts(connect=seconds, idle=seconds, total=2 * seconds)
         host = Host(self.config, self.paths, timeouts=timeouts, environment=self.environment)
-        return DeviceParts(host, self.config, self.paths, key=key, journal=self._memory)
+        return DeviceParts(host, self.config, self.paths, key=self.key, journal=self._journal)
 
     @cached_property
     def refusal(self) -> MenderError | None:
-        """Why the server doesn't let this device in, asked once as the daemon asks; None when it does."""
+        """Why the server doesn't authorise this device, None when it does; asked once, as the daemon asks."""
         if not self.config.server_urls:
-            return ConfigError(["no server is configured"])
+            return ConfigError(self.findings.problems)  # a missing server is one of them
         try:
             self.parts.session.authorise()
         except MenderError as error:
@@ -130,7 +164,7 @@ class DiagnosticContext:
 
     @cached_property
     def obstacle(self) -> MenderError | None:
-        """What keeps this device from speaking with the server, also where it has nothing to sign its request with."""
+        """What prevents requests to the server, even where there is no key to sign one with."""
         if not isinstance(self.refusal, DeviceError):
             return self.refusal
         try:
@@ -140,7 +174,7 @@ class DiagnosticContext:
         return None
 
     def proxy_of(self, url: str) -> Proxy | None:
-        """The proxy that leads to an address, None for none.
+        """The proxy for a URL, None for none.
 
         Raises:
             ConfigError: a variable that names a proxy can't be used.
@@ -153,6 +187,6 @@ class DiagnosticContext:
         )
 
     def close(self) -> None:
-        """Give back what was opened."""
+        """Close what was opened."""
         if "parts" in self.__dict__:
             self.parts.close()

@@ -1,4 +1,4 @@
-"""Checks of the device itself: identity, key, clock, the update that is being installed, service."""
+"""Checks of the device itself: identity, key, clock, the update in progress, daemon and service."""
 
 from __future__ import annotations
 
@@ -8,56 +8,51 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from mender_client.app.assemble import scripted_device
-from mender_client.app.devicekey import device_key
-from mender_client.app.observers import Observers
 from mender_client.core.client_status import ClientStatus, Failure
 from mender_client.core.devicekey import fingerprint, key_type
 from mender_client.core.model import Identity
+from mender_client.core.record import Update
 from mender_client.errors import MenderError, ScriptError
-from mender_client.system.clock import SystemClock
 from mender_client.system.files import LockFile
 from mender_client.system.process import ScriptLimits, SystemProcesses, run_script
 from mender_client.system.statusfile import read_client_status
 
 from .context import DiagnosticContext
-from .findings import CheckResult, fault, ok, parted, skipped, warning
+from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning
 
 UNIT = "mender-python-client.service"
 _START, _DAEMON = f"'systemctl start {UNIT}'", "'mender-python-client daemon', or the script of your init system"
 _LONG_SECONDS = 3600.0
 _NOBODYS = frozenset({"unknown", "none", "null", "default", "default string", "to be filled by o.e.m.", "serial"})
-"""What boards say that nobody has given a number of their own."""
+"""Serial numbers of boards that were never given one."""
 
 
 def identity(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The identity script works, and says what the server knows this device by."""
+    """The identity script works, and identifies this device alone."""
     script = context.paths.identity_script
     if problem := context.trust.program_problem(script):
-        yield fault(*parted(problem, f"put the device's identity script at {script}, mode 755"))
+        yield reported(Verdict.FAULT, problem)
         return
     try:
-        said = scripted_device(context.config, context.paths, SystemClock(), Observers()).identity()
+        identity = context.identity
     except MenderError as error:
-        yield fault(*parted(str(error), f"correct {script}"))
+        yield reported(Verdict.FAULT, error.diagnostic, f"correct {script}")
         return
-    shared = _shared_values(said)
-    _ = context.refusal  # the guard compares when the server is asked
-    if shared:
+    if shared := _shared_values(identity):
         yield fault(
-            f"{said.id_data}: {shared} is what other devices may say as well; devices of the same identity are one "
-            "device to the server",
-            f"make {script} print something that only this device has",
+            f"{identity.id_data}: other devices may have {shared} as well; devices of the same identity are one device "
+            "to the server",
+            f"make {script} print something that is unique to this device",
         )
-    elif context.record.identity_change:
-        yield fault(*parted(context.record.identity_change))
+    elif context.identity_changes:
+        yield from (reported(Verdict.FAULT, change) for change in context.identity_changes)
     else:
-        yield ok(said.id_data)
+        yield ok(identity.id_data)
 
 
-def _shared_values(said: Identity) -> str:
-    """The value by which this device can't be told from another one; empty when one of them is its own."""
-    entries = json.loads(said.id_data).values()
+def _shared_values(identity: Identity) -> str:
+    """A value that other devices may have as well; empty when one of the values is unique."""
+    entries = json.loads(identity.id_data).values()
     values = [value for entry in entries for value in (entry if isinstance(entry, list) else [entry])]
     shared = [value for value in values if _is_shared(str(value))]
     return repr(shared[0]) if shared and len(shared) == len(values) else ""
@@ -71,73 +66,77 @@ def _is_shared(value: str) -> bool:
 def key(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The device key can be read and used."""
     try:
-        store = device_key(context.config, context.paths, context.passphrase)
         if not context.config.auth_private_key and not context.paths.key.exists():
-            yield warning("there is none yet", "the daemon makes one, or 'mender-python-client bootstrap'")
+            yield warning("none yet", "start the daemon, or run 'mender-python-client bootstrap'; either generates one")
             return
-        public = store.public_key_pem()
-        store.sign(b"can it be used?")
+        public = context.key.public_key_pem()
+        context.key.sign(b"test")
     except MenderError as error:
-        found, remedy = parted(str(error), "check its path, owner and mode")
-        if "--passphrase-file" in remedy and context.daemon_pid is not None:
-            yield skipped(f"{found}, and the daemon has opened it; {remedy} to look at it here")
+        if "--passphrase-file" in error.remedy and context.daemon_pid is not None:
+            yield skipped(f"{error.text}, and the daemon has opened it; to check it here, {error.remedy}")
         else:
-            yield fault(found, remedy)
+            yield reported(Verdict.FAULT, error.diagnostic, "check its path, owner and mode")
         return
     kind = key_type(public)
-    yield ok(f"{kind.value if kind else 'unknown type'}, SHA-256 {fingerprint(public)[:16]}…, {store.location}")
+    location = context.key.location
+    yield ok(f"{kind.value if kind else 'unknown type'}, SHA-256 {fingerprint(public)[:16]}…, {location}")
 
 
 def clock(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """Nothing speaks against the time that this device believes it is."""
+    """The time of this device is plausible."""
     shown = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
     try:
         _ = context.obstacle
         clock_problem = context.parts.host.clock_check.clock_problem()
     except MenderError:
-        yield skipped(f"it shows {shown}; there is nothing to compare it with")
+        yield skipped(f"{shown}; there is nothing to compare it with")
         return
-    remedy = "set it: NTP, a battery, or 'date -s'; until then certificates can't be believed, and the client waits"
+    remedy = "set it (NTP, a battery, or 'date -s'); until then no certificate is accepted, and the client waits"
     yield fault(f"the clock is wrong: {clock_problem}", remedy) if clock_problem else ok(shown)
 
 
 def update(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """If an update is being installed by the sub-updater, somebody is at work on it."""
+    """If an update is being installed, a sub-updater is running."""
     lock = context.paths.update_lock
     deployment_id = LockFile(lock).read()
     if deployment_id is None:
-        under_way = context.record.update
+        in_progress = context.record.update
         last = context.record.outcomes[-1] if context.record.outcomes else None
         before = f"; the last one: {last.artifact_name or last.deployment_id}, {last.status.value}" if last else ""
-        yield ok(f"none{before}" if under_way is None else f"{under_way.artifact_name}: {under_way.state.value}")
+        yield ok(f"none in progress{before}" if in_progress is None else _described(in_progress))
         return
     try:
         age = max(0.0, time.time() - lock.stat().st_mtime)
     except FileNotFoundError:
         age = 0.0
-    processes, under_way = SystemProcesses(Path("/dev/null")), context.record.update_of(deployment_id)
-    process = under_way.process if under_way is not None else None
-    worker = process if process is not None and processes.is_alive(process) else None
-    worker = worker or (processes.find("MENDER_DEPLOYMENT_ID", deployment_id) if deployment_id else None)
-    said = f"{lock} names deployment {deployment_id or '(none)'} for {_duration(age)}"
-    if worker is not None:
-        at_work = f"{said}; the sub-updater is at work on it (pid {worker.pid})"
-        yield ok(at_work) if age < _LONG_SECONDS else warning(at_work, "see what it does in sub-updater.log")
-    elif under_way is None and context.record.outcome_of(deployment_id) is None:
+    processes, in_progress = SystemProcesses(Path("/dev/null")), context.record.update_of(deployment_id)
+    noted = in_progress.process if in_progress is not None else None
+    running = noted if noted is not None and processes.is_alive(noted) else None
+    running = running or (processes.find("MENDER_DEPLOYMENT_ID", deployment_id) if deployment_id else None)
+    locked = f"{lock} has named deployment {deployment_id or '(none)'} for {_duration(age)}"
+    if running is not None:
+        found = f"being installed by the sub-updater (pid {running.pid}); {locked}"
+        yield ok(found) if age < _LONG_SECONDS else warning(found, "see sub-updater.log for what it is doing")
+    elif in_progress is None and context.record.outcome_of(deployment_id) is None:
         yield fault(
-            f"{said}, of which the client knows nothing: a stale lock",
+            f"stale lock: {locked}, which the client does not know",
             f"if no update is being installed, remove it: rm {lock}",
         )
-    elif process is not None and process.boot_id == processes.boot_id():
+    elif noted is not None and noted.boot_id == processes.boot_id():
         yield fault(
-            f"{said}, but the sub-updater has died",
-            "see sub-updater.log; then end it: 'mender-python-client report --failure', and remove the lock",
+            f"the sub-updater has died; {locked}",
+            "see sub-updater.log; then run 'mender-python-client report --failure', and remove the lock",
         )
     else:
         yield (fault if age > _LONG_SECONDS else warning)(
-            f"{said}, and no sub-updater is at work: it may be between two boots",
-            "its boot step ends the update; if none does: 'mender-python-client report --failure', and remove the lock",
+            f"no sub-updater is running: it may be between two boots; {locked}",
+            "its boot step ends the update; if it has none, run 'mender-python-client report --failure', and remove "
+            "the lock",
         )
+
+
+def _described(update: Update) -> str:
+    return f"{update.artifact_name}: {update.state.value}"
 
 
 def _duration(seconds: float) -> str:
@@ -146,25 +145,25 @@ def _duration(seconds: float) -> str:
 
 
 def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The daemon runs, and what it does succeeds."""
+    """The daemon is running, and what it does succeeds."""
     pid = context.daemon_pid
     if pid is not None:
         failure = _last_failure(context)
         yield (
             warning(
-                f"runs, pid {pid}, but {failure.job} has failed {_often(failure)}({failure.kind}): {failure.text}",
-                "it tries again by itself; if no other line has the cause, look at its log",
+                f"running (pid {pid}), but {failure.job} has failed {_often(failure)}({failure.kind}): {failure.text}",
+                "it tries again by itself; if no other line has the cause, see its log",
             )
             if failure
-            else ok(f"runs, pid {pid}")
+            else ok(f"running (pid {pid})")
         )
-    elif _is_there(context.paths.update_lock):
-        yield ok("does not run while the sub-updater is at work; it is started again at the end")
+    elif _exists(context.paths.update_lock):
+        yield ok("not running while the sub-updater is, which starts it again at the end")
     else:
-        yield warning("does not run", f"start it: {_START if _has_systemd(context) else _DAEMON}")
+        yield warning("not running", f"start it: {_START if _has_systemd(context) else _DAEMON}")
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         path.lstat()
     except FileNotFoundError:
@@ -173,7 +172,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _last_failure(context: DiagnosticContext) -> Failure | None:
-    """What has failed and not succeeded since, as far as the daemon has left it: it may be a minute behind."""
+    """What has failed and not succeeded since, by the status file, which may be a minute old."""
     client_status, _ = read_client_status(context.paths.status) or (ClientStatus(), "")
     return client_status.failure if client_status.failure.in_a_row else None
 
@@ -189,9 +188,9 @@ def _has_systemd(context: DiagnosticContext) -> bool:
 def service(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The service manager starts the client at boot."""
     if not _has_systemd(context):
-        yield skipped("no systemd here")
+        yield skipped("there is no systemd")
         return
-    remedy = f"install it with 'mender-python-client setup', and 'systemctl enable {UNIT}'"
+    remedy = f"install it with 'mender-python-client setup --install-unit', then run 'systemctl enable {UNIT}'"
     try:
         run_script(["systemctl", "is-enabled", UNIT], limits=ScriptLimits(seconds=10.0))
     except ScriptError:

@@ -1,4 +1,4 @@
-"""Checks of the way to the server: names, connection, certificate, proxy, and whether it lets this device in."""
+"""Checks of the connection to the server: name, port, proxy, certificate, and whether the device is accepted."""
 
 from __future__ import annotations
 
@@ -8,32 +8,46 @@ from datetime import datetime, timedelta, timezone
 from urllib.parse import urlsplit
 
 from mender_client.core.certificate import Certificate
-from mender_client.errors import ConfigError, DeviceError, NetworkError, NotAcceptedError, ServerError
+from mender_client.errors import ConfigError, DeviceError, ErrorKind, NetworkError, NotAcceptedError, ServerError
 
 from .context import PORTS, DiagnosticContext
-from .findings import CheckResult, fault, ok, parted, skipped, warning
+from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning
 
 _PATIENCE_SECONDS = 10.0
 _SOON = timedelta(days=14)
-_KINDS_OF_TLS = ("certificate", "client-certificate", "tls", "no-tls", "clock")
-_SAID_ELSEWHERE = (*_KINDS_OF_TLS, "proxy", "dns", "refused", "unreachable")
-"""Kinds of faults of the network that the lines of name, connection, proxy and TLS name."""
+_KINDS_OF_TLS = frozenset(
+    {
+        ErrorKind.CERTIFICATE_UNKNOWN,
+        ErrorKind.CERTIFICATE_SELF_SIGNED,
+        ErrorKind.CERTIFICATE_HOST,
+        ErrorKind.CERTIFICATE_EXPIRED,
+        ErrorKind.CERTIFICATE_EARLY,
+        ErrorKind.CERTIFICATE,
+        ErrorKind.CLOCK,
+        ErrorKind.CLIENT_CERTIFICATE,
+        ErrorKind.TLS_VERSION,
+        ErrorKind.NO_TLS,
+        ErrorKind.TLS,
+    }
+)
+_REPORTED_ELSEWHERE = _KINDS_OF_TLS | {ErrorKind.PROXY, ErrorKind.DNS, ErrorKind.REFUSED, ErrorKind.UNREACHABLE}
+"""Kinds that the lines of DNS, connection, proxy and TLS report."""
 
 
 def _servers(context: DiagnosticContext) -> Iterator[tuple[str, str, int]]:
-    """Each server that is reached directly: its address, its host and its port."""
+    """Each server that is reached directly: its URL, its host and its port."""
     for url in context.config.server_urls:
         parts = urlsplit(url)
         try:
             is_direct = context.proxy_of(url) is None
         except ConfigError:
-            is_direct = False  # the line of the proxy says what is wrong with it
+            is_direct = False  # the line of the proxy reports it
         if is_direct:
             yield url, parts.hostname or "", parts.port or PORTS[parts.scheme]
 
 
 def names(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The server's name leads to an address."""
+    """The server's name can be resolved."""
     hosts = [host for _, host, _ in _servers(context)]
     if not hosts:
         yield skipped("the server is reached through a proxy, or not configured")
@@ -41,14 +55,14 @@ def names(context: DiagnosticContext) -> Iterator[CheckResult]:
         try:
             found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
         except (OSError, UnicodeError) as error:
-            why = getattr(error, "strerror", None) or "it is no host name"
+            why = getattr(error, "strerror", None) or "it is not a host name"
             yield fault(f"{host} can't be resolved: {why}", "check the name in ServerURL, and DNS (/etc/resolv.conf)")
         else:
-            yield ok(f"{host} is {', '.join(sorted(found))}")
+            yield ok(f"{host} has the address {', '.join(sorted(found))}")
 
 
 def connection(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The server's port takes a connection."""
+    """The server's port accepts connections."""
     servers = list(_servers(context))
     if not servers:
         yield skipped("the server is reached through a proxy, or not configured")
@@ -61,10 +75,10 @@ def connection(context: DiagnosticContext) -> Iterator[CheckResult]:
             why = getattr(error, "strerror", None) or "no answer in time"
             yield fault(
                 f"{url} can't be reached on port {port}: {why}",
-                "check the port, that the server runs, and firewalls on the way",
+                "check the port, that the server runs, and firewalls in between",
             )
         else:
-            yield ok(f"{host} port {port} answers")
+            yield ok(f"{host} accepts connections on port {port}")
 
 
 def proxy(context: DiagnosticContext) -> Iterator[CheckResult]:
@@ -72,40 +86,41 @@ def proxy(context: DiagnosticContext) -> Iterator[CheckResult]:
     try:
         used = {url: found for url in context.config.server_urls if (found := context.proxy_of(url)) is not None}
     except ConfigError as error:
-        yield fault(*parted(str(error), "correct that variable of the environment"))
+        yield reported(Verdict.FAULT, error.diagnostic, "correct this environment variable")
         return
     if not used:
         yield skipped("none")
         return
     obstacle = context.obstacle
-    if isinstance(obstacle, NetworkError) and obstacle.kind == "proxy":
-        yield fault(*parted(str(obstacle)))
+    if isinstance(obstacle, NetworkError) and obstacle.kind is ErrorKind.PROXY:
+        yield reported(Verdict.FAULT, obstacle.diagnostic)
         return
     for url, found in used.items():
         yield ok(f"{url} is reached through {found}")
 
 
 def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The server verifies who it is, and the device verifies itself where that is asked for."""
+    """The server's certificate is trusted, and so is the client's where the server asks for one."""
     if not context.config.server_urls:
         yield skipped("no server is configured")
         return
     obstacle = context.obstacle
     if isinstance(obstacle, ConfigError):
-        yield from (fault(*parted(str(problem), "correct it, then look again")) for problem in obstacle.problems)
+        yield from (reported(Verdict.FAULT, problem, "correct the configuration") for problem in obstacle.problems)
         return
     if not any(url.startswith("https") for url in context.config.server_urls):
         yield warning(
-            "the server is reached without TLS", "use an https address: anybody on the way can read and change"
+            "the server is reached without TLS: anybody in between can read and change everything",
+            "use an https URL",
         )
         return
     if isinstance(obstacle, NetworkError):
-        is_about_it = obstacle.kind.startswith(_KINDS_OF_TLS)
-        yield fault(*parted(str(obstacle))) if is_about_it else skipped("the server can't be reached")
+        is_about_tls = obstacle.kind in _KINDS_OF_TLS
+        yield reported(Verdict.FAULT, obstacle.diagnostic) if is_about_tls else skipped("the server can't be reached")
     elif context.config.skip_verify:
-        yield fault("SkipVerify is set: the server's certificate is not checked", "remove SkipVerify")
+        yield fault("SkipVerify is set: the server's certificate is not verified", "remove SkipVerify")
     else:
-        yield ok("the server's certificate is good")
+        yield ok("the server's certificate is trusted")
     for url in context.config.server_urls:
         if url.startswith("https"):
             yield from _dates(context, url)
@@ -113,25 +128,24 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 def _dates(context: DiagnosticContext, url: str) -> Iterator[CheckResult]:
     try:
-        shown = context.parts.transport.look(url).certificates
+        chain = context.parts.transport.look(url).certificates
     except (OSError, ValueError, NetworkError):
-        return  # why it can't be asked stands in another line
+        return  # another line reports why the server can't be asked
     now = datetime.now(timezone.utc)
-    for number, one in enumerate(shown):
-        said = _described(one, is_first=number == 0)
+    for number, one in enumerate(chain):
+        described = _described(one, is_first=number == 0)
         if now <= one.not_after < now + _SOON:
-            yield warning(f"{said}: it ends soon", "renew it before, or devices will stop at once")
+            yield warning(f"{described}: it expires soon", "renew it in time, or all devices stop updating")
         elif now > one.not_after:
-            yield fault(f"{said}: it has expired", "renew it on the server, and check this device's clock")
+            yield fault(f"{described}: it has expired", "renew it on the server, and check this device's clock")
         else:
-            yield ok(said)
+            yield ok(described)
 
 
 def _described(one: Certificate, *, is_first: bool) -> str:
-    what = "the server's" if is_first else "its issuer's"
-    return (
-        f"{what} certificate {one.subject!r}, by {one.issuer!r}, {one.not_before:%Y-%m-%d} to {one.not_after:%Y-%m-%d}"
-    )
+    whose = "the server's" if is_first else "its issuer's"
+    valid = f"valid from {one.not_before:%Y-%m-%d} to {one.not_after:%Y-%m-%d}"
+    return f"{whose} certificate {one.subject!r}, issued by {one.issuer!r}, {valid}"
 
 
 def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
@@ -145,26 +159,26 @@ def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
     elif isinstance(refusal, NotAcceptedError):
         yield _not_accepted(context)
     elif isinstance(refusal, ServerError):
-        yield fault(f"the server is in trouble: {refusal}", "see the server's log; the client asks again by itself")
-    elif isinstance(refusal, NetworkError) and not refusal.kind.startswith(_SAID_ELSEWHERE):
-        yield fault(*parted(str(refusal), "see the server's log, and what stands between: firewall, proxy"))
+        yield reported(Verdict.FAULT, refusal.diagnostic, "see the server's log; the client tries again by itself")
+    elif isinstance(refusal, NetworkError) and refusal.kind not in _REPORTED_ELSEWHERE:
+        remedy = "see the server's log, and check firewalls and proxies in between"
+        yield reported(Verdict.FAULT, refusal.diagnostic, remedy)
     elif isinstance(refusal, NetworkError | ConfigError | DeviceError):
         yield skipped("the server could not be asked: see the other lines")
     else:
-        yield fault(*parted(str(refusal)))
+        yield reported(Verdict.FAULT, refusal.diagnostic)
 
 
 def _not_accepted(context: DiagnosticContext) -> CheckResult:
     """The server doesn't say why; what the client remembers narrows it down."""
-    record = context.record
-    if record.identity_change:
-        return fault("not accepted: the device asks as something else than before", "see the line 'identity'")
-    if record.accepted is not None:
+    if context.identity_changes:
+        return fault("not accepted: identity or key differ from what the server accepted", "see the line 'identity'")
+    if context.record.accepted is not None:
         return fault(
-            "no longer accepted: rejected or removed on the server since it was accepted there last",
-            "look for this identity on the server, and accept its key again",
+            "no longer accepted: rejected or removed on the server since it was last accepted",
+            "find this identity on the server, and accept its key again",
         )
     return warning(
         "not accepted: pending, rejected, or another device has the same identity with another key (a duplicate)",
-        "look for this identity on the server: accept its key; if it has two, find out which device each is of",
+        "find this identity on the server and accept its key; if it has two keys, find out whose they are",
     )

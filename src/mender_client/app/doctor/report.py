@@ -1,10 +1,10 @@
-"""Runs the checks in their order, and prints what they say."""
+"""Runs the checks in their order, and prints the results."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from mender_client.app.exitcodes import ExitCode
@@ -12,7 +12,7 @@ from mender_client.core.text import printable
 
 from . import device, files, network
 from .context import DiagnosticContext
-from .findings import Check, CheckResult, Finding, Verdict, fault
+from .results import Check, CheckResult, Verdict, fault
 
 if TYPE_CHECKING:
     from mender_client.app.paths import Paths
@@ -35,85 +35,85 @@ CHECKS: Mapping[str, Check] = {
     "install script": files.install_script,
     "partitions": files.partitions,
     "update": device.update,
-    "journal": files.journal,
+    "state file": files.state_file,
     "daemon": device.daemon,
     "service": device.service,
 }
 """Every check by its name, in the order of the report."""
 
+_NOTEWORTHY = (Verdict.WARNING, Verdict.FAULT)
 _LONGEST_TEXT = 2000
+
+_Results = list[tuple[str, CheckResult]]
+"""Results with the names of their checks."""
 
 
 def run_doctor(paths: Paths, *, passphrase: Passphrase, is_json: bool = False) -> ExitCode:
-    """Examine the device and print what was found.
+    """Check the device and print the results.
 
     Args:
-        paths: where everything lies.
-        passphrase: opens the device key when it is locked.
-        is_json: for programs.
+        paths: the device's files.
+        passphrase: opens the device key when it is encrypted.
+        is_json: print JSON, for programs.
 
     Returns:
         FAILED when there is a fault.
     """
-    findings = _examine(paths, passphrase)
+    results = _run_checks(paths, passphrase)
     if is_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+        print(json.dumps([{"check": name, **asdict(result)} for name, result in results], indent=1))
     else:
-        print("\n".join([*_lines(findings), _summary(findings)]))
-    return ExitCode.FAILED if any(one.verdict is Verdict.FAULT for one in findings) else ExitCode.DONE
+        print("\n".join([*_lines(results), _summary(results)]))
+    return ExitCode.FAILED if any(result.verdict is Verdict.FAULT for _, result in results) else ExitCode.DONE
 
 
-def give_verdict(paths: Paths, *, passphrase: Passphrase) -> None:
-    """Examine the device and print in short how it stands: what needs somebody's attention, and what the server says.
+def print_summary(paths: Paths, *, passphrase: Passphrase) -> None:
+    """Check the device and print what needs attention, and whether the server accepts the device.
 
     Args:
-        paths: where everything lies.
-        passphrase: opens the device key when it is locked.
+        paths: the device's files.
+        passphrase: opens the device key when it is encrypted.
     """
     print("doctor:", flush=True)  # a server that doesn't answer takes its time
-    findings = _examine(paths, passphrase)
-    said = [one for one in findings if one.verdict in _NOTEWORTHY or one.check == "authorisation"]
-    print("\n".join([*_lines(said), f"{_summary(findings)}; 'mender-python-client doctor' tells all"]))
+    results = _run_checks(paths, passphrase)
+    shown = [(name, result) for name, result in results if result.verdict in _NOTEWORTHY or name == "authorisation"]
+    print("\n".join([*_lines(shown), f"{_summary(results)}; run 'mender-python-client doctor' for the full report"]))
 
 
-_NOTEWORTHY = (Verdict.WARNING, Verdict.FAULT)
-
-
-def _examine(paths: Paths, passphrase: Passphrase) -> list[Finding]:
-    """Run every check."""
+def _run_checks(paths: Paths, passphrase: Passphrase) -> _Results:
     context = DiagnosticContext(paths, passphrase)
     try:
-        return [
-            Finding(name, verdict, printable(found, limit=_LONGEST_TEXT), printable(remedy, limit=_LONGEST_TEXT))
-            for name, check in CHECKS.items()
-            for verdict, found, remedy in _looks(check, context)
-        ]
+        return [(name, _printable(result)) for name, check in CHECKS.items() for result in _run(check, context)]
     finally:
         context.close()
 
 
-def _looks(check: Check, context: DiagnosticContext) -> Iterator[CheckResult]:
-    """What a check says; one that isn't allowed to look says that."""
+def _printable(result: CheckResult) -> CheckResult:
+    found, remedy = (printable(text, limit=_LONGEST_TEXT) for text in (result.found, result.remedy))
+    return replace(result, found=found, remedy=remedy)
+
+
+def _run(check: Check, context: DiagnosticContext) -> Iterator[CheckResult]:
+    """The results of a check; one that isn't permitted to look says so."""
     try:
         yield from check(context)
     except OSError as error:
         what = error.filename or "it"
-        yield fault(
-            f"cannot look at {what}: {error.strerror}", "run this as the user that the client runs as, or as root"
-        )
+        yield fault(f"cannot look at {what}: {error.strerror}", "run this as the client's user, or as root")
 
 
-def _lines(findings: list[Finding]) -> Iterator[str]:
-    for one in findings:
-        word = one.verdict.value if one.verdict is not Verdict.FAULT else "FAULT"
-        yield f"{word:8} {one.check:15} {one.found}"
-        if one.remedy:
-            yield f"{'':24} -> {one.remedy}"
+def _lines(results: _Results) -> Iterator[str]:
+    for name, result in results:
+        word = "FAULT" if result.verdict is Verdict.FAULT else result.verdict.value
+        code = f" [{result.code}]" if result.code else ""
+        yield f"{word:8} {name:15} {result.found}{code}"
+        if result.remedy:
+            yield f"{'':24} -> {result.remedy}"
 
 
-def _summary(findings: list[Finding]) -> str:
-    faults = sum(one.verdict is Verdict.FAULT for one in findings)
-    warnings = sum(one.verdict is Verdict.WARNING for one in findings)
+def _summary(results: _Results) -> str:
+    faults = sum(result.verdict is Verdict.FAULT for _, result in results)
+    warnings = sum(result.verdict is Verdict.WARNING for _, result in results)
     return f"{_count(faults, 'fault')}, {_count(warnings, 'warning')}"
 
 
