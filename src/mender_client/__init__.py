@@ -1,6 +1,6 @@
-"""A Mender client: makes a device known, fetches updates verified, hands them over, reports.
+"""A Mender client: authenticates a device, downloads and verifies updates, has them installed, reports the outcome.
 
-For a program of your own, this is the front door; everything else may change without notice:
+This is the public API for programs that embed the client; everything else may change without notice:
 
     from mender_client import Client, DeviceDescription
 
@@ -9,7 +9,7 @@ For a program of your own, this is the front door; everything else may change wi
         client.authorise()
         client.send_inventory()
 
-The names are imported when they are first used: the command line asks only for the version, and quickly.
+The names are imported when they are first used, so that asking for the version takes no time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
         BusyError,
         ConfigError,
         DeviceError,
+        Diagnostic,
+        ErrorKind,
         Interrupted,
+        KeyFileError,
         MenderError,
         NetworkError,
         NotAcceptedError,
@@ -45,8 +48,11 @@ __all__ = [
     "Deployment",
     "DeviceDescription",
     "DeviceError",
+    "Diagnostic",
+    "ErrorKind",
     "InstallFunction",
     "Interrupted",
+    "KeyFileError",
     "MenderError",
     "NetworkError",
     "NotAcceptedError",

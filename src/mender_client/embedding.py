@@ -1,7 +1,7 @@
-"""The client as a part of another program: the daemon's parts, joined for a caller instead of a device's scripts.
+"""The client as a part of another program.
 
-What a program brings of its own is a description of the device and a function that installs. The journal, the outbox,
-the proof of the Artifact and the download that resumes are the daemon's.
+The program brings a description of the device and a function that installs. State file, pending reports, verification
+and resumed downloads are those of the daemon.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ Values = str | Sequence[str]
 
 @dataclass(slots=True)
 class DeviceDescription:
-    """What a device says about itself. The program may change it at any time; it is read anew each time.
+    """Identity, inventory and software of a device. The program may change it at any time; it is read when needed.
 
     Attributes:
-        identity: what makes this device this device, a serial number for instance; it must never change.
-        device_type: what Artifacts for this device are made for.
-        artifact_name: the software that is installed now; set it anew when an update is installed.
-        provides: further things that Artifacts may depend upon.
-        inventory: what the server shows of the device.
+        identity: identifies the device, a serial number for instance; it must never change.
+        device_type: the device type that Artifacts must be made for.
+        artifact_name: the installed software; set it when an update is installed.
+        provides: further provides that Artifacts may depend on.
+        inventory: the inventory attributes.
     """
 
     identity: Mapping[str, Values]
@@ -92,7 +92,7 @@ class Client:
         install: installs Artifacts when ``step`` or ``run`` bring them; None for a program that calls ``download``.
 
     Raises:
-        ConfigError: a setting is wrong; all of them are named at once.
+        ConfigError: settings are wrong; it names all of them.
         BusyError: another client uses the data directory.
         StorageError: the data directory can't be used.
         KeyFileError: there is no usable device key, and none can be made.
@@ -146,17 +146,17 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Give connections and the data directory back."""
+        """Close connections and release the data directory."""
         self._parts.close()
         self._lock.release()
 
     # -- step by step -------------------------------------------------------------------------------------------
 
     def authorise(self) -> None:
-        """Make the device known to the server, and learn whether it is accepted.
+        """Authenticate with the server, which registers a device that it does not know.
 
         Raises:
-            NotAcceptedError: nobody has accepted the device yet; ask again later.
+            NotAcceptedError: the device is pending acceptance, or rejected; ask again later.
             MenderError: the server can't be asked.
         """
         self._parts.session.authorise()
@@ -172,8 +172,8 @@ class Client:
     def check(self) -> Deployment | None:
         """Ask for a deployment; None when there is nothing to do.
 
-        A deployment whose download was interrupted comes back here, and ``download`` goes on where it stood. What
-        could not be reported before is reported first.
+        A deployment whose download was interrupted is returned again, and ``download`` resumes. Pending reports are
+        sent first.
 
         Raises:
             BusyError: a downloaded deployment waits for ``report``.
@@ -192,8 +192,8 @@ class Client:
         """Fetch the Artifact of the deployment that ``check`` found, and verify it.
 
         Returns:
-            The verified Artifact; it stays there until ``report``. None when the deployment has ended
-            instead: it failed, which the server knows or will hear, or it was aborted there.
+            The verified Artifact; it is kept until ``report``. None when the deployment has ended: it failed, which
+            is reported, or it was aborted by the server.
 
         Raises:
             ValueError: ``check`` has found no deployment, or the client has a function that installs.
@@ -206,9 +206,9 @@ class Client:
         return self._artifact if engine.begin(offer) and engine.run() is not None else None
 
     def report(self, *, success: bool, reason: str = "") -> None:
-        """Say how the installation of the deployment under way has ended.
+        """Report the outcome of the installation under way.
 
-        It is written down first. What can't be sent now is sent by the next ``check`` or ``step``.
+        It is stored first. If it can't be sent now, the next ``check`` or ``step`` sends it.
 
         Args:
             success: whether it is installed.
@@ -216,7 +216,7 @@ class Client:
 
         Raises:
             ValueError: nothing waits for a report.
-            StorageError: it can't be written down.
+            StorageError: it can't be stored.
         """
         deployment_id = self._parts.lock.read()
         if not deployment_id:
@@ -256,7 +256,7 @@ class Client:
             return
 
     def poll_now(self) -> None:
-        """Let the next step ask for a deployment, whatever the schedule says; ``run`` takes that step at once.
+        """Make the next step poll for a deployment whatever the schedule says; ``run`` takes that step at once.
 
         May be called from any thread and from signal handlers.
         """
@@ -264,10 +264,10 @@ class Client:
         self._parts.clock.wake()
 
     def stop(self) -> None:
-        """End ``run``, breaking off whatever it is doing; may be called from any thread and from signal handlers."""
+        """Stop ``run`` and interrupt whatever it is doing; may be called from any thread and from signal handlers."""
         self._parts.clock.stop()
         self._parts.transport.stop()
 
 
 def _keep(artifact: Path, deployment: Deployment) -> None:
-    """Leave it to the program, which reports when it is done."""
+    """Leave it to the program, which calls ``report``."""

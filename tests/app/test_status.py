@@ -66,7 +66,7 @@ def text(paths: Paths) -> str:
 
 def test_nothing_has_happened(paths: Paths) -> None:
     """On a new device status says that the daemon does not run."""
-    assert "nothing: the daemon does not run" in text(paths)
+    assert "nothing: the daemon is not running" in text(paths)
 
 
 def test_idle_daemon(paths: Paths) -> None:
@@ -85,7 +85,7 @@ def test_idle_daemon(paths: Paths) -> None:
 def test_download_of_a_dead_daemon(paths: Paths) -> None:
     """After the daemon has died, status says what was under way, since when, and what it takes to go on."""
     begun(paths)
-    assert f"being downloaded and verified; goes on when the daemon runs, since {SINCE}" in text(paths)
+    assert f"being downloaded and verified; continues when the daemon runs, since {SINCE}" in text(paths)
     assert "release-2 (deployment dep-1), downloading" in text(paths)
 
 
@@ -96,7 +96,7 @@ def test_dead_sub_updater(paths: Paths) -> None:
     status = look(paths)
     assert status.sub_updater_pid is None
     assert status.since == SINCE
-    assert "no process of it is to be seen: between two boots, or dead" in status.activity
+    assert "no process found: it waits for a reboot, or has died" in status.activity
 
 
 def test_sub_updater_at_work(paths: Paths) -> None:
@@ -115,15 +115,15 @@ def test_kept_report(paths: Paths) -> None:
     begun(paths, Event.FETCHED, Event.CONFIRMED, Event.STARTED)
     LockFile(paths.update_lock).write("dep-1")
     JsonJournal(paths.journal).update(lambda record: record.concluded("dep-1", Event.SUCCESS, now=SINCE))
-    assert "the sub-updater has reported; the server must hear it and the lock must go" in text(paths)
-    assert "1 message(s)" in text(paths)
+    assert "the sub-updater has reported; its report must reach the server and the lock must be removed" in text(paths)
+    assert "1 report that the server" in text(paths)
     assert f"success of release-2 (deployment dep-1) at {SINCE}" in text(paths)
 
 
 def test_damaged_journal(paths: Paths) -> None:
     """A journal that can't be used is left alone and told of; one that was set aside by the client is named."""
     paths.journal.write_text("{")
-    assert "can't be used" in text(paths)
+    assert "cannot be used" in text(paths)
     assert paths.journal.exists()
     JsonJournal(paths.journal).load()
     assert ["journal.json.damaged"] == [Path(name).name[:20] for name in look(paths).damaged_journals]
@@ -132,7 +132,7 @@ def test_damaged_journal(paths: Paths) -> None:
 def test_lock_without_an_id(paths: Paths) -> None:
     """A lock file that holds something else is still a lock, and status says so."""
     paths.update_lock.write_text("../../etc\n")
-    assert "holds no deployment id" in text(paths)
+    assert "names no deployment" in text(paths)
 
 
 def test_states_have_explanations(paths: Paths) -> None:
@@ -205,7 +205,7 @@ def test_waiting_for_acceptance(paths: Paths) -> None:
     with running(paths):
         said = text(paths)
     assert "pending acceptance on https://mender.example.com" in said
-    assert "authorisation  waiting for acceptance; the server does not say whether it is still to come" in said
+    assert "authorisation  pending acceptance, or rejected" in said
 
 
 def test_dead_daemon(paths: Paths) -> None:
@@ -213,7 +213,7 @@ def test_dead_daemon(paths: Paths) -> None:
     leave(paths, SITUATION.does(WAITING, AT))
     status = look(paths)
     assert status.has_died
-    assert "not running; it died: it was killed, crashed or lost power after 20" in text(paths)
+    assert "not running; it was killed, crashed or lost power after 20" in text(paths)
     assert "server         https://mender.example.com" in text(paths)
 
 
@@ -274,7 +274,7 @@ def test_follow(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_history(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     """A device without deployments says so."""
     show_history(paths, is_json=False)
-    assert "no deployment has ended here yet\n" == capsys.readouterr().out
+    assert "no deployment has finished on this device\n" == capsys.readouterr().out
 
 
 def test_history(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,5 +300,5 @@ def test_history_of_a_damaged_journal(paths: Paths, capsys: pytest.CaptureFixtur
     """A journal that can't be used is told of and left alone."""
     paths.journal.write_text("{")
     show_history(paths, is_json=False)
-    assert "the journal can't be used" in capsys.readouterr().out
+    assert "cannot use the state file" in capsys.readouterr().out
     assert paths.journal.exists()

@@ -224,7 +224,9 @@ def test_first_steps(machine: Machine) -> None:
     said = typed(machine, page, heading, 3, codes=(0, 1))
     assert "ok       authorisation" in said
     assert "ok       authorisation" in typed(machine, "docs/guide/troubleshooting.md", "Troubleshooting", codes=(0, 1))
-    assert "" == typed(machine, "docs/guide/operate.md", "History").replace("no deployment has ended here yet\n", "")
+    assert "" == typed(machine, "docs/guide/operate.md", "History").replace(
+        "no deployment has finished on this device\n", ""
+    )
 
 
 def test_first_device_on_a_device(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""A program that uses the whole front door, as its author's type checker sees it. Checked, never run."""
+"""A program that uses the whole public API, as its author's type checker sees it. Checked, never run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from mender_client import (
     Deployment,
     DeviceDescription,
     DeviceError,
+    Diagnostic,
+    ErrorKind,
     InstallFunction,
     Interrupted,
+    KeyFileError,
     MenderError,
     NetworkError,
     NotAcceptedError,
     ServerError,
     StorageError,
 )
-from mender_client.errors import Diagnostic
 
 
 def install(artifact: Path, deployment: Deployment) -> bool | None:
@@ -65,8 +67,11 @@ def explain(error: MenderError) -> str | int | tuple[Diagnostic, ...]:
     """What the errors tell."""
     if isinstance(error, ConfigError):
         return assert_type(error.problems, tuple[Diagnostic, ...])
+    assert_type(error.kind, ErrorKind)
+    assert_type(error.diagnostic, Diagnostic)
     if isinstance(error, ServerError):
         return assert_type(error.status, int)
     assert issubclass(NotAcceptedError, ServerError)
     assert issubclass(StorageError, DeviceError)
+    assert issubclass(KeyFileError, DeviceError)
     return str((ArtifactError, BusyError, Interrupted, NetworkError))

@@ -1,4 +1,4 @@
-"""``status``: what the client is doing and why, from what is on disk; it disturbs nobody and works after a crash."""
+"""``status``: what the client is doing and why, from the files on disk; works after a crash too."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ _LONGEST_LINE = 4000
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is to be seen of the client.
+    """The status of the client.
 
     Attributes:
         version: of this program.
         daemon_pid: the running daemon's process id, None when none runs.
-        activity: what the client is doing, and for what it waits, in words.
+        activity: what the client is doing or waiting for, for people.
         since: since when, RFC 3339; None when that is not known.
-        update: the update under way as the journal has it, None for none.
+        update: the update under way according to the state file, None for none.
         lock: the deployment id in the lock file, None when there is no lock.
-        sub_updater_pid: the process that works on it, None when none is to be seen.
-        unreported: how many messages the server has not acknowledged.
+        sub_updater_pid: the sub-updater's process, None when none is found.
+        unreported: the number of pending reports.
         last_outcome: the last deployment that ended here, None for none.
-        damaged_journals: documents that could not be used and were set aside.
-        journal_problem: why the present one can't be used; empty when it can.
-        identity_change: how the device asks as something else than what the server accepted; empty when it doesn't.
+        damaged_journals: damaged state files that were set aside.
+        journal_problem: why the state file can't be used; empty when it can.
+        identity_change: how the device differs from the one that the server accepted; empty when it does not.
         client: the client status that the daemon wrote last, see ``core.client_status``; None when there is none.
-        client_at: when it left that, RFC 3339.
-        has_died: it left that, does not run, and never said that it stopped.
+        client_at: when it wrote that, RFC 3339.
+        has_died: whether the daemon ended without saying so.
     """
 
     version: str
@@ -82,7 +82,7 @@ def show_status(paths: Paths, *, is_json: bool) -> ExitCode:
         is_json: for programs.
 
     Raises:
-        StorageError: the journal can't be read.
+        StorageError: the state file can't be read.
     """
     status = look(paths)
     print(json.dumps(asdict(status), indent=1) if is_json else _text(status))
@@ -98,7 +98,7 @@ def follow_status(paths: Paths, *, is_json: bool, sleep: Callable[[float], None]
         sleep: waits for so many seconds.
 
     Raises:
-        StorageError: the journal can't be read.
+        StorageError: the state file can't be read.
     """
     is_terminal = sys.stdout.isatty() and not is_json
     last: Status | None = None
@@ -123,7 +123,7 @@ def look(paths: Paths) -> Status:
     """Gather the status from disk and from the kernel.
 
     Raises:
-        StorageError: the journal can't be read.
+        StorageError: the state file can't be read.
     """
     journal = JsonJournal(paths.journal)
     record, problem = journal.peek()
@@ -184,18 +184,16 @@ def _activity(
 ) -> tuple[str, str | None]:
     update = record.update
     if lock is not None and record.outcome_of(lock) is not None:
-        return "the sub-updater has reported; the server must hear it and the lock must go", None
+        return "the sub-updater has reported; its report must reach the server and the lock must be removed", None
     if lock is not None:
-        process = (
-            f"it runs (pid {pid})" if pid is not None else "no process of it is to be seen: between two boots, or dead"
-        )
+        process = f"running (pid {pid})" if pid is not None else "no process found: it waits for a reboot, or has died"
         since = update.since if update is not None and update.deployment_id == lock else None
         return f"waiting for the sub-updater to report and to remove the lock; {process}", since
     if update is not None:
-        stopped = "" if is_daemon_running else "; goes on when the daemon runs"
+        stopped = "" if is_daemon_running else "; continues when the daemon runs"
         return EXPLANATIONS[update.state] + stopped, update.since
     if not is_daemon_running:
-        return "nothing: the daemon does not run", None
+        return "nothing: the daemon is not running", None
     if client is not None and client.doing == WAITING:
         return headline(client), client.since
     return "waiting for the next poll", None
@@ -205,24 +203,23 @@ def render(status: Status, *, now: datetime) -> list[str]:
     """The lines for a person.
 
     Args:
-        status: what is to be seen.
-        now: the time that others are held against.
+        status: the status.
+        now: the time from which others are counted.
     """
     lines = [("client", _who(status, now)), ("doing", status.activity + _since(status.since, now))]
     lines += _of_update(status) + _of_lock(status)
     if status.client is not None:
         lines += _of_client(status.client, now, is_running=status.daemon_pid is not None)
     if status.journal_problem:
-        lines.append(("journal", f"can't be used: {status.journal_problem}; the client will set it aside"))
+        lines.append(("state file", f"cannot be used: {status.journal_problem}; the client will set it aside"))
     if status.identity_change:
         lines.append(("identity", status.identity_change))
     if status.unreported:
-        lines.append(("unreported", f"{status.unreported} message(s) that the server has not acknowledged"))
+        reports = "1 report" if status.unreported == 1 else f"{status.unreported} reports"
+        lines.append(("pending", f"{reports} that the server has not acknowledged"))
     if status.last_outcome is not None:
         lines.append(("last outcome", _outcome(status.last_outcome)))
-    lines += [
-        ("set aside", f"{path}: a damaged journal, for you to look at or remove") for path in status.damaged_journals
-    ]
+    lines += [("set aside", f"{path}: a damaged state file; inspect or remove it") for path in status.damaged_journals]
     return [f"{word:<15}{printable(text, limit=_LONGEST_LINE)}" for word, text in lines]
 
 
@@ -236,7 +233,7 @@ def _who(status: Status, now: datetime) -> str:
     if client is None:
         return f"{status.version}, not running"
     if status.has_died:
-        how = f"it died: it was killed, crashed or lost power after {status.client_at}{ago(status.client_at, now)}"
+        how = f"it was killed, crashed or lost power after {status.client_at}{ago(status.client_at, now)}"
         return f"{status.version}, not running; {how}"
     how = "stopped" if client.doing == STOPPED else "started the sub-updater"
     return f"{status.version}, not running; it {how} at {client.since}{ago(client.since, now)}"
@@ -263,14 +260,16 @@ def _of_update(status: Status) -> list[tuple[str, str]]:
 def _of_lock(status: Status) -> list[tuple[str, str]]:
     if status.lock is None:
         return []
-    lines = [("lock", status.lock or "update.lock holds no deployment id")]
+    lines = [("lock", status.lock or "update.lock names no deployment")]
     if status.sub_updater_pid is None:
-        lines.append(("", "if nothing will come any more: 'mender-python-client report --failure' ends it"))
+        lines.append(
+            ("", "if the sub-updater will not finish, end the deployment with 'mender-python-client report --failure'")
+        )
     return lines
 
 
 def _of_client(client: ClientStatus, now: datetime, *, is_running: bool) -> list[tuple[str, str]]:
-    """What only the daemon knows."""
+    """What the daemon wrote."""
     lines = []
     if is_running and client.next_poll:
         what = f"poll at {client.next_poll}{ago(client.next_poll, now)}"
@@ -278,20 +277,22 @@ def _of_client(client: ClientStatus, now: datetime, *, is_running: bool) -> list
     if client.contact:
         lines.append(("server", f"{client.server_url}, last answer at {client.contact}{ago(client.contact, now)}"))
     else:
-        lines.append(("server", "has never answered"))
-    lines.append(("authorisation", _OPINIONS[client.authorisation] + _since(client.authorised_since, now)))
+        lines.append(("server", "no answer yet"))
+    lines.append(("authorisation", _AUTHORISATIONS[client.authorisation] + _since(client.authorised_since, now)))
     failure = client.failure
     if failure.job:
-        often = {0: "over", 1: "once"}.get(failure.in_a_row, f"{failure.in_a_row} times in a row since {failure.since}")
+        often = {0: "resolved", 1: "once"}.get(
+            failure.in_a_row, f"{failure.in_a_row} times in a row since {failure.since}"
+        )
         when = f"{failure.at}{ago(failure.at, now)}"
         lines.append(("last failure", f"{failure.job}, {failure.kind}, {often}, at {when}: {failure.text}"))
     return lines
 
 
-_OPINIONS = {
-    Authorisation.UNKNOWN: "not known yet",
+_AUTHORISATIONS = {
+    Authorisation.UNKNOWN: "unknown",
     Authorisation.ACCEPTED: "accepted",
-    Authorisation.WAITING: "waiting for acceptance; the server does not say whether it is still to come or refused",
+    Authorisation.WAITING: "pending acceptance, or rejected: the server answers both in the same way",
 }
 
 
