@@ -78,7 +78,7 @@ def test_forced_daemon_is_a_new_key_set(device: Device) -> None:
     """A daemon with ``-F`` makes a new key, which the server has to accept."""
     old = device.key.read_bytes()
     daemon = device.daemon("-F")
-    daemon.wait_for("has not accepted this device")
+    daemon.wait_for("pending acceptance")
     assert old != device.key.read_bytes()
     assert 2 == len(device.server.devices()[0].auth_sets)
 

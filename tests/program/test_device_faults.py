@@ -164,15 +164,15 @@ def test_missing_device_type(device: Device) -> None:
     wait_until(lambda: any(one.kind == "next" for one in device.server.requests))
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 99}', "\0" * 500])
+@pytest.mark.parametrize("content", ["", "{", "[]", "\0" * 500])
 def test_damaged_journal(device: Device, content: str) -> None:
-    """A damaged or foreign journal is set aside under a new name and reported, and the client goes on."""
+    """A state file that is no JSON object is set aside under a new name and reported, and the client goes on."""
     device.write("var/lib/mender/journal.json", content)
     deployment = device.deploy("release-2")
     daemon = device.daemon()
     assert 0 == daemon.wait_exit()
     device.wait_status(deployment, "success")
-    assert "it is set aside as journal.json.damaged-" in daemon.text
+    assert "look at journal.json.damaged-" in daemon.text
     aside = list(device.data.glob("journal.json.damaged-*"))
     assert [content] == [path.read_text() for path in aside]
 

@@ -38,7 +38,7 @@ def test_report(device: Device, handed: str, outcome: str) -> None:
 
 
 def test_contradicting_report_is_refused(device: Device, handed: str) -> None:
-    """The first word counts: a second, contradicting report ends with 1 and is not sent."""
+    """The first report is final: a second, contradicting one ends with 1 and is not sent."""
     assert 0 == device.run("report", "--success").returncode
     done = device.run("report", "--failure")
     assert 1 == done.returncode

@@ -137,13 +137,13 @@ def test_waits_until_accepted(device: Device) -> None:
     """A device that nobody has accepted waits, says so once, and goes on by itself when it is accepted."""
     device.server.reject(device.id)
     daemon = device.daemon()
-    daemon.wait_for("has not accepted this device")
+    daemon.wait_for("pending acceptance")
     refused = len(device.server.requests)
     wait_until(lambda: len(device.server.requests) >= refused + 2)
     device.server.accept(device.id)
     daemon.wait_for("authorised by")
     wait_until(lambda: device.server.inventory(device.id))
-    assert 1 == daemon.text.count("has not accepted this device")
+    assert 1 == daemon.text.count("pending acceptance")
 
 
 def test_inventory_is_sent(device: Device) -> None:
@@ -207,7 +207,7 @@ def test_broken_download_resumes(device: Device) -> None:
     daemon = device.daemon()
     assert 0 == daemon.wait_exit()
     device.wait_status(deployment, "success")
-    assert "download goes on at byte 7000" in daemon.text
+    assert "download resumed at byte 7000" in daemon.text
     total = (device.root.parent / "release-2.mender").stat().st_size
     assert [7000, total - 7000] == [one.bytes_sent for one in device.server.requests if one.kind == "artifact"]
 

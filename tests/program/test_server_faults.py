@@ -162,12 +162,12 @@ def test_refused_status_ends_the_deployment(device: Device, status: int, after: 
 
 
 def test_conflict_ends_the_deployment(device: Device) -> None:
-    """A 409 to a poll in the middle of a deployment drops it: it is never installed afterwards."""
-    device.server.add_fault(Fault(kind="status", status=503, after=1, times=2))
+    """A 409 to the request for a fresh link ends the deployment: it is never installed afterwards."""
+    device.server.add_fault(Fault(kind="artifact", status=403, times=None))
     device.server.add_fault(Fault(kind="next", status=409, after=2))
     deployment = device.deploy("release-2")
     daemon = device.daemon()
-    daemon.wait_for("the server no longer offers it; it ends here")
+    daemon.wait_for("[DEP03]")
     device.server.abort(deployment)
     device.server.clear_faults()
     assert [] == device.runs

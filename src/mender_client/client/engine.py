@@ -298,11 +298,11 @@ class Engine:
         sight = self._look(update)
         state = RESUME[update.flow][update.state][sight]
         _logger.info(
-            "deployment %s: resuming: was %s, found %s, now %s",
+            "deployment %s: resuming as %s; it was %s, found %s",
             update.deployment_id,
+            state.value,
             update.state.value,
             sight.value,
-            state.value,
         )
         is_ours = self._lock.read() == update.deployment_id
         if is_ours and sight is not InstallerState.AT_WORK and state is State.DOWNLOADING:
