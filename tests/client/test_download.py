@@ -160,7 +160,7 @@ def test_bytes_of_nobody(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("total", "begins_anew"), [("same", False), ("longer", True), ("none", True)])
 def test_range_past_the_end(stage: Stage, total: str, begins_anew: bool) -> None:
-    """416 means that every byte is there if the total is what is on disk; else the download starts from the beginning."""
+    """416 means that every byte is there if the total is what is on disk; else the download starts again."""
     world = with_deployment(World(stage))
     data = world.stage.content(NEW)
     said = {"same": {"content-range": f"bytes */{len(data)}"}, "longer": {"content-range": "bytes */99999"}, "none": {}}

@@ -265,7 +265,7 @@ class Agent:
         try:
             self._parts.outbox.flush()
         except AbortedError as error:
-            _logger.warning("%s", error)  # the update itself finds out when it goes on
+            _logger.warning("%s", error)  # the update notices when it continues
         except MenderError as error:
             self._note_failure(error, "reports")
             self._postpone_everything(error)

@@ -116,7 +116,7 @@ class Session:
         return reply
 
     def _announce_waiting(self, server_url: str) -> None:
-        """Log once that somebody has to accept the device; it may wait for days."""
+        """Log once that the device has to be accepted; it may be pending for days."""
         self._tracker.note(lambda one, now: one.judged(Authorisation.WAITING, now))
         if not self._is_waiting_announced:
             _logger.info("pending acceptance on %s: accept the device there", server_url)

@@ -47,7 +47,7 @@ class ClockWait:
             self._is_announced = False
 
     def is_set(self) -> bool:
-        """Whether somebody has set the clock while it was watched, so that it is worth while to ask the server now."""
+        """Whether the clock was set while it was watched, so that the server should be asked now."""
         if self._look is None or not self._look.has_been_set(self._clock.now(), self._clock.monotonic()):
             return False
         _logger.info("the clock was set; asking the server again")

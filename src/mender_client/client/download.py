@@ -167,7 +167,7 @@ class Downloader:
                 self._check_room(0)
                 checked_at = progress.done
             self._received = received_before + progress.done - progress.kept
-            self._kept = max(0, progress.kept - received_before)  # the rest came earlier in this life
+            self._kept = max(0, progress.kept - received_before)  # the rest came since the client started
             self._tracker.downloaded(progress)
             shown(progress)
 

@@ -222,7 +222,7 @@ class Engine:
         return self._move(update, result)
 
     def _waited(self, update: Update, wait: Wait) -> Wait:
-        """What a state waits for may have happened already: then it goes on as after a restart."""
+        """What a state waits for may have happened already: then the update resumes as after a restart."""
         state = RESUME[update.flow][update.state][self._look(update)]
         if state is update.state:
             return wait
@@ -283,10 +283,10 @@ class Engine:
     # -- after a restart ----------------------------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Find out, after a restart or when the lock was removed, in which state the update goes on.
+        """Find out, after a restart or when the lock was removed, in which state to resume.
 
         Raises:
-            StorageError: the journal can't be written, or nobody can tell what is installed.
+            StorageError: the journal can't be written, or what is installed can't be determined.
         """
         self._is_tidy = False
         record = self._journal.load()
@@ -319,8 +319,8 @@ class Engine:
     def _end_unread(self, record: Record) -> None:
         """Fail an update that another version began and this one can't read, unless it is still being installed.
 
-        The sub-updater may report its outcome as long as the lock is there; without a lock nobody is at work on it,
-        and nothing else would ever end the deployment.
+        The sub-updater may report its outcome as long as the lock is there; without a lock nothing else
+        would ever end the deployment.
         """
         deployment_id = record.unread.deployment_id
         if not deployment_id or self._lock.read() in (deployment_id, ""):

@@ -90,7 +90,7 @@ class HandOver:
         """What is to be seen of the installer."""
         if update.process is None and not self._installer.has_begun():
             return InstallerState.NOT_BEGUN
-        # a lock that names nobody may well be this deployment's; only no lock, or another's, says that it is done
+        # a lock that names no deployment may be this one's; only no lock, or another's, says that it is done
         if self._lock.read() not in (update.deployment_id, ""):
             return InstallerState.NO_LOCK
         if self._sub_updater is not None and self._sub_updater.find_process(update.deployment_id, update.process):
@@ -165,7 +165,7 @@ class HandOver:
         return Wait(LOCK_CHECK_SECONDS)
 
     def _reconcile(self, update: Update) -> Event:
-        """The lock is gone and nobody reported: what is installed tells how it went; an error leaves it open."""
+        """Decide by what is installed, as the lock was removed without a report; an error leaves it open."""
         installed = self._device.provides().artifact_name
         is_installed = installed == update.artifact_name
         how = "succeeded" if is_installed else "failed"

@@ -86,5 +86,5 @@ class Outbox:
             if isinstance(error, UnauthorizedError) or self._log_refusals < LOG_TRIES:
                 raise
             text = f"deployment {deployment_id}: the outcome is reported without its log: {error.text}"
-            _logger.warning("%s", Diagnostic("REP01", text, remedy=error.remedy))
+            _logger.warning("%s", Diagnostic("REP05", text, remedy=error.remedy))
         self._log_refusals = 0

@@ -69,7 +69,7 @@ class StatusTracker:
         self.tell()
 
     def alive(self) -> None:
-        """Something goes on."""
+        """Tell the observers that the client is at work."""
         for observer in self._observers:
             observer.alive()
 

@@ -101,7 +101,7 @@ class RenewableLink:
         self._is_fresh = True
 
     def unreachable(self) -> None:
-        """Note that nobody answers there: one that was stored long ago is replaced before the next try."""
+        """Note that there was no answer: a link that was stored long ago is replaced before the next try."""
         if not self._is_fresh:
             self._link = Link("")
 

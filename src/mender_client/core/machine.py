@@ -116,13 +116,13 @@ RESUME: Mapping[Flow, Mapping[State, Mapping[InstallerState, State]]] = {
         },
         State.HANDING_OVER: {
             InstallerState.NOT_BEGUN: State.DOWNLOADING,  # its trace is on disk before it starts
-            # it may have begun, and nobody can tell: starting it again could overwrite the only good system
+            # it may have begun: starting it again could overwrite the only good system
             InstallerState.NO_LOCK: State.RECONCILING,
             InstallerState.LOCK_ALONE: State.INSTALLING,
             InstallerState.AT_WORK: State.INSTALLING,
         },
         State.INSTALLING: {
-            InstallerState.NOT_BEGUN: State.RECONCILING,  # somebody has removed the traces; what is installed tells
+            InstallerState.NOT_BEGUN: State.RECONCILING,  # the traces were removed; what is installed tells
             InstallerState.NO_LOCK: State.RECONCILING,  # it is done, but has reported nothing
             InstallerState.LOCK_ALONE: State.INSTALLING,  # perhaps between two boots; the operator sets the limit
             InstallerState.AT_WORK: State.INSTALLING,

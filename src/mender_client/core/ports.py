@@ -69,7 +69,7 @@ class Observer(Protocol):
         """The client status has changed."""
 
     def alive(self) -> None:
-        """Something long goes on: a piece of a download has come, the next request or script begins."""
+        """The client is at work: a piece of a download has come, the next request or script begins."""
 
 
 class Clock(Protocol):
@@ -136,7 +136,7 @@ class DeploymentLog(Protocol):
     """The log of one deployment, kept on disk until the next one begins."""
 
     def begin(self, deployment_id: str) -> None:
-        """Start anew for this deployment, or go on when it is the one that was last begun."""
+        """Start anew for this deployment, or continue it when it is the one that was last begun."""
 
     def end(self) -> None:
         """Stop recording."""
@@ -212,14 +212,14 @@ class Journal(Protocol):
     def load(self) -> Record:
         """What was last saved; an empty record when there is none or it can't be used.
 
-        Asked often: an implementation keeps what it has read until somebody else has changed it.
+        Called often: an implementation keeps what it has read until another process has changed it.
 
         Raises:
             StorageError: the disk can't be read.
         """
 
     def update(self, change: Callable[[Record], Record]) -> Record:
-        """Change the record, durably, before anything that depends on it happens; nobody else can come between.
+        """Change the record, durably, before anything that depends on it happens, and undisturbed by other processes.
 
         Args:
             change: makes the new record of the last one; may raise, and then nothing changes.
@@ -302,7 +302,7 @@ class Installer(Protocol):
         """Install the verified Artifact of the claimed deployment.
 
         Returns:
-            The process that goes on with it.
+            The process that installs it.
 
         Raises:
             InstallError: it could not be started.
@@ -328,7 +328,7 @@ class SubUpdater(Protocol):
         """
 
     def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:
-        """How long ago, in this boot, the work on this deployment began; 0 when nobody can tell.
+        """How long ago, in this boot, the work on this deployment began; 0 when unknown.
 
         Args:
             deployment_id: the deployment.

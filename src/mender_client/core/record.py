@@ -39,7 +39,7 @@ class MessageKind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something the server must hear of a deployment, in the order of the outbox.
+    """A message to the server about a deployment, in the order of the outbox.
 
     Attributes:
         deployment_id: which deployment.
@@ -119,7 +119,7 @@ class Update:
         remote_object: what the storage said about the whole object.
         seen_bytes: how much was on disk when the client last started; more than that is progress.
         writes: state changes without progress so far.
-        tried: the server has heard, since the client started, that it is being downloaded.
+        tried: the status ``downloading`` was reported since the client started.
         process: the sub-updater's process, once it runs.
         unknown: fields of another version, kept for it.
         began: when it was first offered, RFC 3339; empty when an older version began it.
@@ -294,7 +294,7 @@ class Record:
         if bytes_on_disk > update.seen_bytes:
             grown = bytes_on_disk - update.seen_bytes  # what came before the client ended and could not note it
             update = replace(update, seen_bytes=bytes_on_disk, writes=0, fetched_bytes=update.fetched_bytes + grown)
-        # what the server has not heard of an attempt that is over, it will hear of the next one
+        # what was not reported of the attempt that is over is reported of the next one
         left = self.silenced(update.deployment_id) if state is State.DOWNLOADING else self
         return replace(left, update=replace(_entered(update, state, now), tried=False))
 
@@ -327,7 +327,7 @@ class Record:
         """The record after an event that ends a deployment: outcome, messages and end in one change.
 
         A deployment of whose update nothing is known may end as well: another client began it, or another version did
-        and it can't be read. Where an outcome is known already it stands: the first report is final.
+        and it can't be read. An outcome that is known stands: the first report is final.
 
         Args:
             deployment_id: which deployment.

@@ -60,7 +60,7 @@ class RemoteObject:
 class Continuation(Enum):
     """What an answer to a download request means for the bytes that we have."""
 
-    CONTINUE = "its body goes on where our bytes end"
+    CONTINUE = "its body continues where our bytes end"
     RESTART = "it is another object, or starts elsewhere: start from the beginning"
     COMPLETE = "we have every byte already"
     NEW_LINK = "the link no longer works: ask the server for a fresh one, keep the bytes"

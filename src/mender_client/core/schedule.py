@@ -45,7 +45,7 @@ class Job:
         return replace(self, backoff=backoff, due_at=now + delay)
 
     def at_once(self) -> Job:
-        """The job when somebody asked for it now."""
+        """The job once it was requested now."""
         return replace(self, due_at=0.0)
 
 

@@ -61,7 +61,7 @@ class DeploymentLogFile(logging.Handler):
         self._latest = 0.0
 
     def begin(self, deployment_id: str) -> None:
-        """Start a new log, or go on with the one of this deployment; a full disk costs the log, not the update."""
+        """Start a new log, or continue the one of this deployment; a full disk costs the log, not the update."""
         self._is_recording = True
         self._thread = threading.get_ident()
         self._is_begun = True
@@ -137,7 +137,7 @@ class DeploymentLogFile(logging.Handler):
     def messages(self, deployment_id: str) -> Iterator[LogMessage]:
         """What was recorded of this deployment, then what the sub-updater wrote, each line as a message of its own.
 
-        What ``report`` says is recorded, and stands in the sub-updater's output as well: once is enough.
+        What ``report`` says is recorded, and is in the sub-updater's output as well; it is sent once.
         """
         if self._recorded_id() not in (deployment_id, None):
             return

@@ -156,5 +156,5 @@ class JsonJournal:
 
 
 def _version(status: os.stat_result) -> tuple[int, int, int]:
-    """What differs as soon as somebody has replaced the file; each change makes a new one."""
+    """What differs as soon as the file was replaced; each change makes a new one."""
     return status.st_ino, status.st_mtime_ns, status.st_size

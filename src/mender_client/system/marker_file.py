@@ -1,4 +1,4 @@
-"""One durable word on disk, and nothing when there is no file."""
+"""A durable word on disk; no file means no word."""
 
 from __future__ import annotations
 
