@@ -32,7 +32,9 @@ class FileStream:
         try:
             self._file = FileIO(0, closefd=False) if is_standard else FileIO(path)
         except OSError as error:
-            raise StorageError(f"cannot read {self._name}: {error.strerror}; check the path") from error
+            raise StorageError(
+                "ART42", f"cannot read {self._name}: {error.strerror}", remedy="check the path"
+            ) from error
 
     def __enter__(self) -> FileStream:
         return self
@@ -63,7 +65,11 @@ def regular_size(path: str) -> int:
     except OSError as error:
         raise storage_error("read", Path(path), error) from error
     if not stat.S_ISREG(status.st_mode):
-        raise StorageError(f"cannot read {path}: it isn't a regular file, and it must be read twice; copy it into one")
+        raise StorageError(
+            "ART43",
+            f"cannot read {path}: it isn't a regular file, and it must be read twice",
+            remedy="copy it into one",
+        )
     return status.st_size
 
 
@@ -106,7 +112,9 @@ def _mode_of(target: Path) -> int | None:
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(mode):
-        raise StorageError(f"cannot write {target}: there is something that isn't a regular file; name another path")
+        raise StorageError(
+            "ART44", f"cannot write {target}: it exists and isn't a regular file", remedy="name another path"
+        )
     return stat.S_IMODE(mode)
 
 
@@ -118,6 +126,6 @@ def emit(data: bytes | memoryview) -> None:
         StorageError: there is no standard output.
     """
     if sys.stdout is None:
-        raise StorageError("cannot write to standard output: it is closed; open it")
+        raise StorageError("ART45", "cannot write to standard output: it is closed", remedy="open it")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

@@ -76,7 +76,7 @@ class _SignerNote:
         try:
             self._keys.load()
         except ConfigError as error:
-            raise KeyFileError(str(error)) from error
+            raise KeyFileError("KEY25", error.text, remedy=error.remedy) from error
 
     def __call__(self, manifest: bytes, signature: bytes) -> None:
         self.signer = self._keys.signer(manifest, signature)
@@ -114,13 +114,19 @@ def cat(artifact: str, name: str | None) -> ExitCode:
                 _copy(file)
         reader.finish()
     if not is_found:
-        raise ArtifactError(f"cannot find the payload file {wanted!r}; the Artifact has {', '.join(names) or 'none'}")
+        raise ArtifactError(
+            "ART40", f"cannot find the payload file {wanted!r}: the Artifact has {', '.join(names) or 'none'}"
+        )
     return ExitCode.DONE
 
 
 def _only(names: list[str]) -> str:
     if len(names) != 1:
-        raise ArtifactError(f"cannot choose a payload file: the Artifact has {', '.join(names) or 'none'}; name one")
+        raise ArtifactError(
+            "ART41",
+            f"cannot choose a payload file: the Artifact has {', '.join(names) or 'none'}",
+            remedy="name one",
+        )
     return names[0]
 
 

@@ -129,13 +129,17 @@ def _meta_data(file: str | None) -> Mapping[str, Any] | None:
         value = json.loads(read_text(Path(file), limit=Limits().json_bytes))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise ArtifactError(f"cannot use {file} as meta-data: it isn't JSON ({where}: {error.msg.lower()})") from error
+        raise ArtifactError(
+            "ART46", f"cannot use {file} as meta-data: it isn't JSON ({where}: {error.msg.lower()})"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(
-            f"cannot use {file} as meta-data: a number is too long, or it is nested too deep"
+            "ART47", f"cannot use {file} as meta-data: a number is too long, or it is nested too deeply"
         ) from error
     if not isinstance(value, dict):
-        raise ArtifactError(f"cannot use {file} as meta-data: it isn't a JSON object; put braces around it")
+        raise ArtifactError(
+            "ART48", f"cannot use {file} as meta-data: it isn't a JSON object", remedy="put braces around it"
+        )
     return value
 
 
@@ -144,13 +148,17 @@ def _scripts(files: Sequence[str]) -> dict[str, bytes]:
     for file in files:
         name = os.path.basename(file)
         if name in scripts:
-            raise ArtifactError(f"cannot write the Artifact: there are two scripts named {name}; rename one")
+            raise ArtifactError(
+                "ART51", f"cannot write the Artifact: there are two scripts named {name}", remedy="rename one"
+            )
         regular_size(file)
         try:
             with open(file, "rb") as stream:
                 scripts[name] = stream.read(Limits().header_bytes + 1)
         except OSError as error:
-            raise StorageError(f"cannot read {file}: {error.strerror}; check its owner and mode") from error
+            raise StorageError(
+                "ART49", f"cannot read {file}: {error.strerror}", remedy="check its path, owner and mode"
+            ) from error
     return scripts
 
 
@@ -159,7 +167,9 @@ def _sources(files: Sequence[str]) -> list[PayloadSource]:
     names = [source.name for source in sources]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ArtifactError(
-            f"cannot write the Artifact: there are two files named {twice}, and a payload keeps names only; rename one"
+            "ART50",
+            f"cannot write the Artifact: there are two files named {twice}, and a payload has no directories",
+            remedy="rename one",
         )
     return sources
 
@@ -170,7 +180,9 @@ def _source(file: str) -> PayloadSource:
 
 def _refuse_overwriting(output: Path, inputs: Sequence[str | None]) -> None:
     if any(file is not None and os.path.exists(output) and os.path.samefile(file, output) for file in inputs):
-        raise StorageError(f"cannot write {output}: it is one of the files to read; name another path")
+        raise StorageError(
+            "ART52", f"cannot write {output}: it is one of the files to read", remedy="name another path"
+        )
 
 
 def sign(artifact: str, *, key: str, output: str | None, passphrase: Passphrase) -> ExitCode:

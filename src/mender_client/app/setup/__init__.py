@@ -1,1 +1,1 @@
-"""``setup``: from nothing, or from another client of the field, to a client that runs."""
+"""``setup``: from nothing, or from another Mender client, to a client that runs."""

@@ -107,4 +107,6 @@ def content(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}; check its owner and mode") from error
+        raise StorageError(
+            "SET10", f"cannot read {path}: {error.strerror}", remedy="check its owner and mode"
+        ) from error

@@ -1,8 +1,8 @@
-"""``setup --from``: takes over a device of another client of the field, so that the server sees the same device.
+"""``setup --migrate-from``: migrates a device from another Mender client, so that the server sees the same device.
 
-What makes it the same: the key, what the identity script prints, and the form in which that is sent. All three stay as
-they are. The archived Python client sends each identity value as a list, the Go and C++ clients send a single one as it
-is. Those keep the name of what is installed in a database of their own, from which it is read.
+It stays the same device by its key, by what the identity script prints, and by the format in which that is sent. All
+three stay as they are. The archived Python client sends each identity value as a list, the Go and C++ clients send a
+single one as a string. The latter keep the name of the installed Artifact in a database, from which it is read.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def look(origin: str, device: ExistingDevice, *, is_name_given: bool) -> Migrati
     paths = device.paths
     if LockFile(paths.update_lock).read() is not None:
         raise BusyError(
-            f"cannot take over: an update is in progress ({paths.update_lock}); let it come to its end first"
+            "SET11",
+            f"cannot migrate: an update is in progress ({paths.update_lock})",
+            remedy="wait until it has finished",
         )
     for file, what, remedy in (
         (device.key, "device key", "name its file in Security.AuthPrivateKey"),
@@ -58,8 +60,9 @@ def look(origin: str, device: ExistingDevice, *, is_name_given: bool) -> Migrati
     ):
         if file is not None and not file.exists():
             raise DeviceError(
-                f"cannot take over: there is no {what} at {file}, and the server would see another device; {remedy}, "
-                "or set up without --from"
+                "SET12",
+                f"cannot migrate: there is no {what} at {file}, and without it the server would see another device",
+                remedy=f"{remedy}, or run setup without --migrate-from",
             )
     notes = tuple(f"{name}: has no effect in this client" for name in device.findings.ignored)
     is_stored = origin == "mender" and not is_name_given
@@ -75,8 +78,9 @@ def _stored_provides(store: Path) -> dict[str, str]:
         provides = _provides(read_entries(data))
     except ValueError as error:
         raise DeviceError(
-            f"cannot read what is installed from {store}: {error}; give --artifact-name, as 'mender-update "
-            "show-artifact' prints it"
+            "SET13",
+            f"cannot read what is installed from {store}: {error}",
+            remedy="pass --artifact-name, as 'mender-update show-artifact' prints it",
         ) from error
     return {key: value for key, value in provides.items() if value and (key + value).isprintable() and "=" not in key}
 
@@ -89,5 +93,5 @@ def _provides(entries: dict[bytes, bytes]) -> dict[str, str]:
     )
     provides = json.loads(others or "{}")
     if not isinstance(provides, dict) or not all(isinstance(value, str) for value in provides.values()):
-        raise ValueError("its artifact-provides is no JSON object of texts")
+        raise ValueError("its artifact-provides is not a JSON object of strings")
     return {**provides, "artifact_name": name, "artifact_group": group}

@@ -129,7 +129,13 @@ def _first_line(name: str) -> str:
         token = read().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise MenderError(f"cannot read the tenant token from {name}: {why}") from error
+        raise MenderError(
+            "SET03", f"cannot read the tenant token from {name}: {why}", remedy="check its path, owner and mode"
+        ) from error
     if not token:
-        raise MenderError(f"cannot read the tenant token from {name}: its first line is empty")
+        raise MenderError(
+            "SET04",
+            f"cannot read the tenant token from {name}: its first line is empty",
+            remedy="write the token there",
+        )
     return token

@@ -54,7 +54,11 @@ class Plan:
         if content(path) == data:
             return
         if path.is_symlink():
-            raise StorageError(f"cannot change {path}: it is a symbolic link to {path.readlink()}; change that by hand")
+            raise StorageError(
+                "SET05",
+                f"cannot change {path}: it is a symbolic link to {path.readlink()}",
+                remedy="change that file by hand",
+            )
         self.changes.append(Change(path, data, mode, lines))
 
     def add(self, path: Path, data: bytes, *, mode: int) -> None:
@@ -63,7 +67,7 @@ class Plan:
         if there is None:
             self.changes.append(Change(path, data, mode))
         elif there != data:
-            self.notes.append(f"{path} is there and stays as it is; it differs from the one of this package")
+            self.notes.append(f"{path} exists and is left as it is; it differs from the one in this package")
 
     @property
     def is_empty(self) -> bool:

@@ -1,4 +1,4 @@
-"""Works out what has to be written so that a device is as it is wished."""
+"""Works out what has to be written to set up a device as requested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from mender_client.app.config import examine
 from mender_client.core.keyvalue import parse_key_values
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME
-from mender_client.errors import ConfigError, DeviceError, MenderError
+from mender_client.errors import ConfigError, DeviceError, Diagnostic, MenderError
 
 from .config_file import ConfigFile
 from .existing_device import CLIENT_UNIT, SUB_UPDATER_UNIT, ExistingDevice, content
@@ -27,9 +27,9 @@ def make_plan(wanted: SetupOptions, device: ExistingDevice, *, find_program: Cal
     """Work out what has to be written; nothing is changed yet.
 
     Args:
-        wishes: how the device shall be.
-        device: how it is.
-        find_program: tells the path of this program, for the units.
+        wanted: what is requested.
+        device: the device as it is.
+        find_program: finds the path of this program, for the units.
 
     Raises:
         ConfigError: the configuration would have faults; all of them.
@@ -58,9 +58,9 @@ def _check_needed(wanted: SetupOptions, device: ExistingDevice) -> None:
     """Say everything that is missing at once."""
     problems = []
     if not device.has_server and not wanted.settings.get("ServerURL"):
-        problems.append(f"{device.paths.config}: no server is configured; give --server-url")
+        problems.append(Diagnostic("SET06", f"{device.paths.config}: no server is configured", "pass --server-url"))
     if device.device_type is None and not wanted.device_type:
-        problems.append(f"{device.device_type_file}: holds no device type; give --device-type, as Artifacts name it")
+        problems.append(Diagnostic("SET07", f"{device.device_type_file}: holds no device type", "pass --device-type"))
     if problems:
         raise ConfigError(problems)
 
@@ -74,7 +74,7 @@ def _plan_certificate(file: Path, device: ExistingDevice, plan: Plan) -> str:
     data = content(place if place.exists() else file)
     if data is None or b"-----BEGIN CERTIFICATE-----" not in data:
         why = "there is no such file" if data is None else "it holds no certificate in PEM form"
-        raise DeviceError(f"cannot use the server certificate {file}: {why}")
+        raise DeviceError("SET08", f"cannot use the server certificate {file}: {why}", remedy="name a file in PEM form")
     if place.exists():
         return named
     plan.replace(device.paths.below_root(_CERTIFICATE), data)
@@ -126,8 +126,10 @@ def _plan_scripts(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> N
         )
         if content(paths.identity_script) not in (None, script.encode()):
             raise MenderError(
-                f"cannot change the identity: {paths.identity_script} is there, and the server would see another "
-                "device; remove the script first if that is what you want"
+                "SET09",
+                f"cannot change the identity: {paths.identity_script} exists, and with another identity the server "
+                "would see another device",
+                remedy="remove the script first if that is what you want",
             )
         plan.add(paths.identity_script, script.encode(), mode=0o755)
     elif wanted.is_scripts_wanted:

@@ -10,6 +10,7 @@ from mender_client.app.config import load_config
 from mender_client.app.devicekey import device_key, prepare_key
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
+from mender_client.errors import Diagnostic
 from mender_client.system.files import DaemonLock, make_directory
 from mender_client.system.keys import Passphrase
 
@@ -20,16 +21,16 @@ from .setup_options import SetupOptions, agree, ask
 
 
 def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agreed: bool) -> ExitCode:
-    """Make the device as it is wished.
+    """Set up the device as requested.
 
     Args:
-        wishes: what the options say.
-        paths: where everything lies.
-        passphrase: unlocks the device key.
-        is_agreed: write without a question.
+        wanted: what the options request.
+        paths: the device's files.
+        passphrase: opens the device key.
+        is_agreed: write without asking.
 
     Returns:
-        DONE when the device is as wished; NOTHING when a person said no; USAGE when nobody can be asked.
+        DONE when the device is set up; NOTHING when the user declined; USAGE when nobody can be asked.
 
     Raises:
         ConfigError: the configuration has faults, or would have.
@@ -47,7 +48,9 @@ def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agr
         print("nothing was written")
         return ExitCode.NOTHING
     if not is_asking and not is_agreed:
-        print("nothing was written: standard input is no terminal; say --yes", file=sys.stderr)
+        print(
+            Diagnostic("SET14", "nothing was written: standard input is not a terminal", "pass --yes"), file=sys.stderr
+        )
         return ExitCode.USAGE
     make_directory(paths.data)
     plan.write()
@@ -63,6 +66,6 @@ def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agr
 def _tell_next_steps(plan: Plan, device: ExistingDevice) -> None:
     pid = DaemonLock(device.paths.daemon_lock).holder()
     if pid is not None:
-        print(f"next: restart the daemon (pid {pid}), which works with the old settings")
+        print(f"next: restart the daemon (pid {pid}), which still uses the old settings")
     elif device.paths.root == Path("/") and any(change.path == device.unit(CLIENT_UNIT) for change in plan.changes):
         print(f"next: systemctl daemon-reload && systemctl enable --now {CLIENT_UNIT}")

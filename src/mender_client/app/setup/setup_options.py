@@ -103,4 +103,6 @@ def _answer(question: Callable[[], str]) -> str:
         return question()
     except EOFError:
         print(file=sys.stderr)
-        raise MenderError("cannot set up: the answers ended; nothing was written") from None
+        raise MenderError(
+            "SET01", "cannot set up: standard input ended, and nothing was written", remedy="run setup again"
+        ) from None

@@ -39,6 +39,7 @@ def _find(path: str) -> Traversable:
         if found.is_file() or found.is_dir():
             return found
     raise MenderError(
-        f"cannot find support/{path} in this installation; leave the option that installs it out and take the file "
-        "from the package of your distribution or from the source"
+        "SET02",
+        f"cannot find support/{path} in this installation",
+        remedy="leave out the option that installs it, and take the file from a package or the source",
     )

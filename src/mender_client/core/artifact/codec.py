@@ -13,7 +13,7 @@ from typing import IO, Protocol, cast
 from mender_client.errors import ArtifactError
 
 from .limits import Limits
-from .refusal import refusal
+from .refusal import damaged, over_limit, unsupported
 from .stream import Readable, read_up_to, truncated
 
 _INPUT_BYTES = 64 * 1024
@@ -132,7 +132,7 @@ def _open_zstandard(source: Readable, title: str, limits: Limits) -> Readable:
 
 def _no_zstd(title: str) -> ArtifactError:
     remedy = "install the extra mender-python-client[zstd], or build the Artifact with gzip"
-    return refusal(f"{title} is compressed with zstd, which this Python can't read", remedy=remedy)
+    return unsupported(f"{title} is compressed with zstd, which this Python can't read", remedy)
 
 
 class _Budget:
@@ -148,7 +148,7 @@ class _Budget:
         count = self._source.readinto(buffer)
         self._left -= count
         if self._left < 0:
-            raise refusal(f"{self._title} expands to more than {self._budget} bytes")
+            raise over_limit(f"{self._title} expands to more than {self._budget} bytes")
         return count
 
 
@@ -225,7 +225,7 @@ class EngineReader:
                 buffer[: len(piece)] = piece
                 return len(piece)
         if self._engine.unused_data or self._source.readinto(self._input):
-            raise refusal(f"{self._title} goes on after the end of its compressed stream")
+            raise damaged(f"{self._title} goes on after the end of its compressed stream")
         return 0
 
     def _decompress(self, most: int) -> bytes:
@@ -242,7 +242,7 @@ class EngineReader:
 
 def undecodable(title: str, error: Exception) -> ArtifactError:
     """Build the error for compressed bytes that a decompressor can't read."""
-    return refusal(f"{title} can't be decompressed ({error})")
+    return damaged(f"{title} can't be decompressed ({error})")
 
 
 class ZstdFrame:
@@ -286,7 +286,7 @@ class ZstdFrame:
         if not self._last_block:
             self._take_block_header(size)
         elif self._source.readinto(memoryview(bytearray(1))):
-            raise refusal(f"{self._title} goes on after the end of its compressed stream")
+            raise damaged(f"{self._title} goes on after the end of its compressed stream")
         else:
             self.ended = True
         return piece
@@ -295,7 +295,7 @@ class ZstdFrame:
         """Read the frame's header, whose first five bytes tell its length, and the first block's."""
         self._begun = True
         if bytes(self._exactly(0, 4)) != b"\x28\xb5\x2f\xfd":
-            raise refusal(f"{self._title} doesn't begin with a zstd frame")
+            raise damaged(f"{self._title} doesn't begin with a zstd frame")
         descriptor = self._exactly(4, 5)[0]
         single_segment = descriptor >> 5 & 1
         self._checksum_bytes = 4 * (descriptor >> 2 & 1)
@@ -312,7 +312,7 @@ class ZstdFrame:
         repeats_one_byte = fields >> 1 & 3 == 1
         self._block_bytes = 1 if repeats_one_byte else fields >> 3
         if self._block_bytes > self._LARGEST_BLOCK_BYTES:
-            raise refusal(f"{self._title} has a zstd block of {self._block_bytes} bytes, over the format's bound")
+            raise over_limit(f"{self._title} has a zstd block of {self._block_bytes} bytes, over the format's bound")
 
     def _exactly(self, start: int, end: int) -> memoryview:
         piece = self._buffer[start:end]
@@ -393,5 +393,5 @@ def _zstd_encoder() -> Encoder:
         import zstandard
     except ImportError as error:
         remedy = "install the extra mender-python-client[zstd], or choose gzip"
-        raise ArtifactError(f"cannot write the Artifact: this Python has no zstd; {remedy}") from error
+        raise ArtifactError("ART30", "cannot write the Artifact: this Python has no zstd", remedy=remedy) from error
     return zstandard.ZstdCompressor(write_checksum=True).compressobj()

@@ -6,7 +6,9 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 
-from .refusal import refusal, shown
+from mender_client.errors import ArtifactError
+
+from .refusal import shown
 from .values import Header
 
 NAME = "artifact_name"
@@ -35,9 +37,11 @@ def check_depends(header: Header, *, device_type: str, artifact_name: str, provi
     required = [(key, values) for key, values in fixed if values] + list(header.payload.depends.items())
     unmet = [_unmet(key, values, has) for key, values in required if has.get(key) not in values]
     if unmet:
-        raise refusal(
-            f"{shown(header.artifact_name)} doesn't fit this device: {', and '.join(unmet)}",
-            remedy="deploy one that is made for this device and what is installed on it",
+        raise ArtifactError(
+            "ART07",
+            f"cannot accept the Artifact: {shown(header.artifact_name)} doesn't fit this device: "
+            + ", and ".join(unmet),
+            remedy="deploy one for this device type and for what is installed",
         )
 
 

@@ -12,7 +12,7 @@ from .codec import Compression, expansion_budget, open_decoder
 from .json_fields import Document, parse_document
 from .limits import Limits
 from .names import NameSet, check_file_name
-from .refusal import refusal, shown
+from .refusal import malformed, over_limit, shown
 from .tar import TarReader
 from .values import Header, Payload, Script
 
@@ -55,13 +55,13 @@ def parse_header(stored: bytes, name: str, compression: Compression, limits: Lim
     provides = parts.info.child("artifact_provides")
     depends = parts.info.child("artifact_depends")
     if provides is None or depends is None:
-        raise refusal(f"{INFO} lacks artifact_provides or artifact_depends")
+        raise malformed(f"{INFO} lacks artifact_provides or artifact_depends")
     provides.only("artifact_name", "artifact_group")
     depends.only("device_type", "artifact_name", "artifact_group")
     artifact_name = provides.text("artifact_name")
     device_types = depends.texts("device_type")
     if artifact_name is None or not device_types:
-        raise refusal(f"{INFO} names no Artifact or no device type")
+        raise malformed(f"{INFO} names no Artifact or no device type")
     return Header(
         artifact_name=artifact_name,
         artifact_group=provides.text("artifact_group"),
@@ -93,9 +93,9 @@ def apply_augment(header: Header, stored: bytes, name: str, compression: Compres
     payload = _parse_payload(parts, _payload_type(parts))
     base = header.payload
     if payload.type != base.type:
-        raise refusal(f"{name} is for another payload type than the header")
+        raise malformed(f"{name} is for another payload type than the header")
     if parts.scripts or payload.clears is not None:
-        raise refusal(f"{name} brings scripts or clears_artifact_provides, which it may not")
+        raise malformed(f"{name} brings scripts or clears_artifact_provides, which it may not")
     provides = payload.provides and _joined(base.provides or {}, payload.provides, name)
     depends = _joined(base.depends, payload.depends, name)
     meta_data = payload.meta_data and _joined(base.meta_data or {}, payload.meta_data, name)
@@ -111,7 +111,7 @@ def apply_augment(header: Header, stored: bytes, name: str, compression: Compres
 def _joined(base: Mapping[str, _Value], added: Mapping[str, _Value], name: str) -> dict[str, _Value]:
     for key in added:
         if key in base:
-            raise refusal(f"{name} says {shown(key)} again, which the header says already")
+            raise malformed(f"{name} says {shown(key)} again, which the header says already")
     return {**base, **added}
 
 
@@ -127,7 +127,7 @@ def _read_parts(stored: bytes, name: str, compression: Compression, limits: Limi
             contents[member] = content
     for due in (INFO, TYPE_INFO):
         if due not in contents:
-            raise refusal(f"{name} lacks {due}")
+            raise malformed(f"{name} lacks {due}")
     meta_data = contents.get(META_DATA)
     return _Parts(
         name,
@@ -149,10 +149,10 @@ def _read_members(stored: bytes, name: str, compression: Compression, limits: Li
         names.add(member.name)
         rank = _rank(member.name, name)
         if rank < last or (last < 0) != (rank == 0):
-            raise refusal(f"{name} holds {shown(member.name)} out of order")
+            raise malformed(f"{name} holds {shown(member.name)} out of order")
         last = rank
         if len(names) > limits.header_members:
-            raise refusal(f"{name} holds more than the limit of {limits.header_members} files")
+            raise over_limit(f"{name} holds more than the limit of {limits.header_members} files")
         most = limits.header_bytes if member.name.startswith(SCRIPTS_DIRECTORY) else limits.json_bytes
         yield member.name, tar.read_member(member, most)
 
@@ -163,19 +163,19 @@ def _rank(member: str, title: str) -> int:
     try:
         return {INFO: 0, TYPE_INFO: 2, META_DATA: 3}[member]
     except KeyError:
-        raise refusal(f"{title} holds {shown(member)}, which has no place there") from None
+        raise malformed(f"{title} holds {shown(member)}, which has no place there") from None
 
 
 def _payload_type(parts: _Parts) -> str | None:
     """Give the type of the one payload; header-info and type-info must agree on it."""
     payloads = parts.info.values.get("payloads")
     if not isinstance(payloads, list) or not all(isinstance(entry, dict) for entry in payloads):
-        raise refusal(f"{INFO} doesn't list its payloads")
+        raise malformed(f"{INFO} doesn't list its payloads")
     if len(payloads) != 1:
-        raise refusal(f"{INFO} lists {len(payloads)} payloads, and this client takes one")
+        raise malformed(f"{INFO} lists {len(payloads)} payloads, and this client takes one")
     declared = Document(payloads[0], f"payloads in {INFO}").text("type")
     if declared != parts.type_info.text("type"):
-        raise refusal(f"{INFO} and {TYPE_INFO} name different payload types")
+        raise malformed(f"{INFO} and {TYPE_INFO} name different payload types")
     return declared
 
 
@@ -212,4 +212,4 @@ def _parse_depends(depends: Document | None) -> dict[str, tuple[str, ...]]:
 def _check_key(key: str, document: Document) -> None:
     """Provides are kept as ``key=value`` lines: what would break one is refused."""
     if key.strip() != key or not key or "=" in key or not key.isprintable():
-        raise refusal(f"{document.title} holds {shown(key)}, which is no key of a key=value line")
+        raise malformed(f"{document.title} holds {shown(key)}, which is no key of a key=value line")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .names import is_one_line
-from .refusal import refusal, shown
+from .refusal import malformed, shown
 
 _LONGEST_NUMBER = 40
 """Digits; longer ones would take quadratic time to convert."""
@@ -84,10 +84,10 @@ class Document:
         """
         for key in self.values:
             if key not in keys:
-                raise refusal(f"{self.title} holds {shown(key)}, which this client doesn't know")
+                raise malformed(f"{self.title} holds {shown(key)}, which this client doesn't know")
 
     def _wrong(self, key: str, wanted: str) -> Exception:
-        return refusal(f"{shown(key)} in {self.title} isn't {wanted}")
+        return malformed(f"{shown(key)} in {self.title} isn't {wanted}")
 
 
 def _is_line(value: object) -> bool:
@@ -110,9 +110,9 @@ def parse_document(content: bytes, title: str) -> Document:
         )
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise refusal(f"{title} isn't valid JSON ({_first_words(error)})") from error
+        raise malformed(f"{title} isn't valid JSON ({_first_words(error)})") from error
     if not isinstance(value, dict):
-        raise refusal(f"{title} isn't a JSON object")
+        raise malformed(f"{title} isn't a JSON object")
     return Document(value, title)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .codec import Compression, compression_of
 from .limits import Limits
 from .names import NameSet, check_file_name
-from .refusal import refusal, shown
+from .refusal import malformed, over_limit, shown
 
 VERSION = "version"
 MANIFEST = "manifest"
@@ -53,9 +53,9 @@ def parse_manifest(content: bytes, limits: Limits) -> Manifest:
     """
     manifest = _parse(content, MANIFEST, HEADER, limits)
     if VERSION not in manifest.digests:
-        raise refusal(f"{MANIFEST} doesn't list {VERSION}")
+        raise malformed(f"{MANIFEST} doesn't list {VERSION}")
     if manifest.header is None:
-        raise refusal(f"{MANIFEST} doesn't list {HEADER}")
+        raise malformed(f"{MANIFEST} doesn't list {HEADER}")
     return manifest
 
 
@@ -67,7 +67,7 @@ def parse_augment(content: bytes, base: Manifest, limits: Limits) -> Manifest:
     """
     augment = _parse(content, AUGMENT, HEADER_AUGMENT, limits)
     if VERSION in augment.digests:
-        raise refusal(f"{AUGMENT} lists {VERSION}, which only {MANIFEST} may")
+        raise malformed(f"{AUGMENT} lists {VERSION}, which only {MANIFEST} may")
     names = NameSet(f"{MANIFEST} with {AUGMENT}")
     for entry in (*base.digests, *augment.digests):
         names.add(entry)
@@ -83,7 +83,7 @@ def _parse(content: bytes, title: str, header_stem: str, limits: Limits) -> Mani
         found = compression_of(entry, header_stem)
         if found is not None:
             if header is not None:
-                raise refusal(f"{title} lists two headers, {header} and {entry}")
+                raise malformed(f"{title} lists two headers, {header} and {entry}")
             header, compression = entry, found
         elif entry != VERSION:
             _check_payload_entry(entry, title)
@@ -94,9 +94,9 @@ def _parse_lines(content: bytes, title: str, limits: Limits) -> dict[str, str]:
     try:
         lines = content.decode().split("\n")
     except UnicodeDecodeError as error:
-        raise refusal(f"{title} isn't UTF-8") from error
+        raise malformed(f"{title} isn't UTF-8") from error
     if lines.pop() != "":
-        raise refusal(f"{title} doesn't end with a line end")
+        raise malformed(f"{title} doesn't end with a line end")
     if len(lines) > limits.manifest_entries:
         raise _too_many(title, limits)
     names = NameSet(title)
@@ -104,7 +104,7 @@ def _parse_lines(content: bytes, title: str, limits: Limits) -> dict[str, str]:
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)
         if match is None:
-            raise refusal(f"{title}, line {number}, isn't a SHA-256 digest, two spaces and a name")
+            raise malformed(f"{title}, line {number}, isn't a SHA-256 digest, two spaces and a name")
         names.add(match[2])
         digests[match[2]] = match[1]
     return digests
@@ -113,11 +113,11 @@ def _parse_lines(content: bytes, title: str, limits: Limits) -> dict[str, str]:
 def _check_payload_entry(entry: str, title: str) -> None:
     directory, name = entry[: len(PAYLOAD_DIRECTORY)], entry[len(PAYLOAD_DIRECTORY) :]
     if re.fullmatch(r"data/[0-9]{4}/", directory) is None:
-        raise refusal(f"{title} lists {shown(entry)}, which has no place in an Artifact")
+        raise malformed(f"{title} lists {shown(entry)}, which has no place in an Artifact")
     if directory != PAYLOAD_DIRECTORY:
-        raise refusal(f"{title} lists {shown(entry)}, a second payload, and this client takes one")
+        raise malformed(f"{title} lists {shown(entry)}, a second payload, and this client takes one")
     check_file_name(name, title)
 
 
 def _too_many(title: str, limits: Limits) -> Exception:
-    return refusal(f"{title} has more than the limit of {limits.manifest_entries} lines")
+    return over_limit(f"{title} has more than the limit of {limits.manifest_entries} lines")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .refusal import refusal, shown
+from .refusal import malformed, over_limit, shown
 
 _LONGEST_FILE_NAME_BYTES = 255
 """What Linux file systems take."""
@@ -20,11 +20,11 @@ def check_file_name(name: str, where: str) -> None:
             Artifact format, names to be refused).
     """
     if name in {"", ".", ".."} or "/" in name:
-        raise refusal(f"{where} holds {shown(name)}, which isn't the plain name of a file")
+        raise malformed(f"{where} holds {shown(name)}, which isn't the plain name of a file")
     if not is_one_line(name):
-        raise refusal(f"{where} holds {shown(name)}, a name with a control character or a broken one")
+        raise malformed(f"{where} holds {shown(name)}, a name with a control character or a broken one")
     if len(name.encode()) > _LONGEST_FILE_NAME_BYTES:
-        raise refusal(f"{where} holds {shown(name)}, a name of more than {_LONGEST_FILE_NAME_BYTES} bytes")
+        raise over_limit(f"{where} holds {shown(name)}, a name of more than {_LONGEST_FILE_NAME_BYTES} bytes")
 
 
 def is_one_line(text: str) -> bool:
@@ -69,7 +69,7 @@ class NameSet:
         key = folded(name)
         other = self._seen.get(key)
         if other == name:
-            raise refusal(f"{self._where} holds {shown(name)} twice")
+            raise malformed(f"{self._where} holds {shown(name)} twice")
         if other is not None:
-            raise refusal(f"{self._where} holds {shown(name)} and {shown(other)}, which look the same")
+            raise malformed(f"{self._where} holds {shown(name)} and {shown(other)}, which look the same")
         self._seen[key] = name

@@ -1,6 +1,6 @@
-"""Reads an Artifact once, from front to back, and believes nothing that it hasn't verified.
+"""Reads an Artifact once, from front to back, and uses nothing that it hasn't verified.
 
-The chain of proof: the signature covers the manifest; the manifest covers version, header and each payload file by
+The chain of trust: the signature covers the manifest; the manifest covers version, header and each payload file by
 their SHA-256. So the order is: verify, then parse. What can be refused early is refused before a payload byte has
 been asked for. Memory doesn't grow with the Artifact: bytes pass through the caller's buffer, or through one of ours.
 """
@@ -33,7 +33,7 @@ from .manifest import (
     parse_manifest,
 )
 from .names import NameSet, check_file_name
-from .refusal import no_artifact, refusal, shown
+from .refusal import malformed, mismatched, no_artifact, over_limit, shown, unsupported
 from .stream import Readable
 from .tar import Member, TarReader
 from .values import FORMAT_VERSION, File, Header
@@ -89,7 +89,6 @@ NewDigest = Callable[[], Digest]
 
 _SMALL_FILE_BYTES = 16 * 1024
 """More than any version or signature has."""
-_REBUILD = "build it anew and upload it again"
 
 
 class PayloadFile:
@@ -103,7 +102,7 @@ class PayloadFile:
         size: its length in bytes.
     """
 
-    __slots__ = ("_digest", "_expected", "_is_proven", "_left", "_tar", "name", "payload", "size")
+    __slots__ = ("_digest", "_expected", "_is_verified", "_left", "_tar", "name", "payload", "size")
 
     def __init__(self, tar: TarReader, member: Member, expected: str, digest: Digest) -> None:
         self.payload = 0
@@ -113,7 +112,7 @@ class PayloadFile:
         self._expected = expected
         self._left = member.size
         self._digest = digest
-        self._is_proven = False
+        self._is_verified = False
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Read; 0 at the end of the file.
@@ -143,9 +142,9 @@ class PayloadFile:
         self._verify()
 
     def _verify(self) -> None:
-        if not self._is_proven:
+        if not self._is_verified:
             check_digest(self._digest.hexdigest(), self._expected, PAYLOAD_DIRECTORY + self.name)
-            self._is_proven = True
+            self._is_verified = True
 
 
 def check_digest(actual: str, expected: str, name: str) -> None:
@@ -155,7 +154,7 @@ def check_digest(actual: str, expected: str, name: str) -> None:
         ArtifactError: they differ.
     """
     if actual != expected:
-        raise refusal(f"{shown(name)} isn't what the manifest says: SHA-256 {actual}, expected {expected}")
+        raise mismatched(f"{shown(name)} isn't what the manifest says: SHA-256 {actual}, expected {expected}")
 
 
 class ArtifactReader:
@@ -202,7 +201,7 @@ class ArtifactReader:
             if self._begun:
                 raise _refused_before()
             self._begun = True
-            self._header = self._prove_header()
+            self._header = self._verify_header()
         return self._header
 
     def payload_files(self) -> Iterator[PayloadFile]:
@@ -230,7 +229,7 @@ class ArtifactReader:
         files = tuple(replace(file, size=self._sizes[file.name]) for file in header.payload.files)
         return replace(header, payload=replace(header.payload, files=files))
 
-    def _prove_header(self) -> Header:
+    def _verify_header(self) -> Header:
         try:
             first = self._expect(VERSION)
         except ArtifactError as error:
@@ -241,10 +240,14 @@ class ArtifactReader:
         member = self._tar.next_member()
         signed = member is not None and member.name == SIGNATURE
         if member is not None and signed:
-            self._prove_manifest(content, self._read_small(member, _SMALL_FILE_BYTES))
+            self._check_manifest_signature(content, self._read_small(member, _SMALL_FILE_BYTES))
             member = self._tar.next_member()
         elif self._check_signature is not None:
-            raise refusal(f"{SIGNATURE} is missing, and a verify key is configured", remedy="sign it")
+            raise ArtifactError(
+                "ART21",
+                f"cannot accept the Artifact: {SIGNATURE} is missing, and a verify key is configured",
+                remedy="sign it",
+            )
         manifest = parse_manifest(content, self._limits)
         check_digest(hashlib.sha256(version).hexdigest(), manifest.digests[VERSION], VERSION)
         augment = None
@@ -268,30 +271,36 @@ class ArtifactReader:
 
                 header = self._read_header(self._tar.next_member(), augment, HEADER_AUGMENT, parse)
         if header.payload.type is None and files:
-            raise refusal(f"{MANIFEST} lists payload files, and the header says that there is no payload")
+            raise malformed(f"{MANIFEST} lists payload files, and the header says that there is no payload")
         payload = replace(header.payload, files=tuple(files))
         return replace(header, signed=signed, augmented=augment is not None, payload=payload)
 
     def _expect(self, name: str) -> Member:
         member = self._tar.next_member()
         if member is None or member.name != name:
-            raise refusal(f"{name} is missing; {_found(member)}")
+            raise malformed(f"{name} is missing; {_found(member)}")
         return member
 
     def _read_small(self, member: Member, most_bytes: int) -> bytes:
         return self._tar.read_member(member, most_bytes)
 
-    def _prove_manifest(self, manifest: bytes, signature: bytes) -> None:
+    def _check_manifest_signature(self, manifest: bytes, signature: bytes) -> None:
         try:
             decoded = base64.b64decode(signature.strip(), validate=True)
         except ValueError as error:
-            raise refusal(f"{SIGNATURE} isn't base64", remedy="sign it anew") from error
+            raise ArtifactError(
+                "ART22", f"cannot accept the Artifact: {SIGNATURE} isn't base64", remedy="sign it again"
+            ) from error
         if self._check_signature is not None:
             self._check_signature(manifest, decoded)
 
     def _read_augment(self, member: Member, manifest: Manifest) -> Manifest:
         if not self._accept_augmented:
-            raise refusal(f"{AUGMENT} lists parts that no signature covers", remedy="build it without")
+            raise ArtifactError(
+                "ART25",
+                f"cannot accept the Artifact: {AUGMENT} lists parts that no signature covers",
+                remedy="build it without",
+            )
         return parse_augment(self._read_small(member, self._limits.manifest_bytes), manifest, self._limits)
 
     def _read_header(
@@ -303,7 +312,7 @@ class ArtifactReader:
     ) -> Header:
         """Read a header whole, verify it by its manifest, and only then look into it."""
         if member is None or member.name != manifest.header or manifest.compression is None:
-            raise refusal(f"{manifest.header or stem} is missing; {_found(member)}")
+            raise malformed(f"{manifest.header or stem} is missing; {_found(member)}")
         stored = self._read_small(member, self._limits.header_stored_bytes)
         check_digest(hashlib.sha256(stored).hexdigest(), manifest.digests[member.name], member.name)
         return parse(stored, member.name, manifest.compression, self._limits)
@@ -315,12 +324,12 @@ class ArtifactReader:
             yield from self._walk_payload(member, header)
             member = self._tar.next_member()
         elif header.payload.type is not None:
-            raise refusal(f"{PAYLOAD} is missing")
+            raise malformed(f"{PAYLOAD} is missing")
         if member is not None:
-            raise refusal(f"{shown(member.name)} follows the payload, and nothing may")
+            raise malformed(f"{shown(member.name)} follows the payload, and nothing may")
         for file in header.payload.files:
             if file.name not in self._sizes:
-                raise refusal(f"{shown(PAYLOAD_DIRECTORY + file.name)} is in the manifest and never arrives")
+                raise malformed(f"{shown(PAYLOAD_DIRECTORY + file.name)} is in the manifest and never arrives")
         self._complete = True
 
     def _walk_payload(self, member: Member, header: Header) -> Iterator[PayloadFile]:
@@ -331,7 +340,7 @@ class ArtifactReader:
             check_file_name(inner.name, member.name)
             names.add(inner.name)
             if inner.name not in expected:
-                raise refusal(f"{shown(PAYLOAD_DIRECTORY + inner.name)} isn't in the manifest")
+                raise malformed(f"{shown(PAYLOAD_DIRECTORY + inner.name)} isn't in the manifest")
             file = PayloadFile(tar, inner, expected[inner.name], self._new_digest())
             yield file
             file.drain()
@@ -340,10 +349,10 @@ class ArtifactReader:
     def _open_payload(self, member: Member) -> Readable:
         compression = compression_of(member.name, PAYLOAD)
         if compression is None:
-            raise refusal(f"{shown(member.name)} stands where {PAYLOAD} is due")
+            raise malformed(f"{shown(member.name)} stands where {PAYLOAD} is due")
         limits = self._limits
         if member.size > limits.payload_bytes:
-            raise refusal(f"{member.name} has {member.size} bytes, more than the limit of {limits.payload_bytes}")
+            raise over_limit(f"{member.name} has {member.size} bytes, more than the limit of {limits.payload_bytes}")
         budget = expansion_budget(member.size, limits.payload_bytes, limits)
         return open_decoder(self._tar, compression, member.name, budget=budget, limits=limits)
 
@@ -360,11 +369,11 @@ def check_format(content: bytes) -> None:
     values = parse_document(content, VERSION).values
     version = values.get("version")
     if values.get("format") != "mender" or type(version) is not int:
-        raise refusal(f"{VERSION} doesn't say that this is a Mender Artifact")
+        raise malformed(f"{VERSION} doesn't say that this is a Mender Artifact")
     if version != FORMAT_VERSION:
-        raise refusal(
+        raise unsupported(
             f"it is of format version {version}, and this client reads {FORMAT_VERSION}",
-            remedy=f"build it anew in format {FORMAT_VERSION}",
+            f"build it again in format {FORMAT_VERSION}",
         )
 
 
@@ -399,4 +408,4 @@ def _found(member: Member | None) -> str:
 
 
 def _refused_before() -> ArtifactError:
-    return refusal("it was refused before, and what follows isn't verified")
+    return malformed("it was refused before, and what follows isn't verified")

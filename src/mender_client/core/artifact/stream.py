@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .refusal import refusal
+from .refusal import damaged
 
 
 class Readable(Protocol):
@@ -47,4 +47,4 @@ def read_exactly(source: Readable, size: int, title: str) -> bytes:
 
 def truncated(title: str) -> Exception:
     """Build the error for a part that ends before its time."""
-    return refusal(f"{title} is truncated")
+    return damaged(f"{title} is truncated")

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from .limits import Limits
-from .refusal import refusal, shown
+from .refusal import damaged, malformed, over_limit, shown
 from .stream import Readable, read_exactly, read_up_to, truncated
 
 BLOCK = 512
@@ -100,7 +100,7 @@ class TarReader:
             ArtifactError: it is larger, or truncated.
         """
         if member.size > most_bytes:
-            raise refusal(f"{shown(member.name)} has {member.size} bytes, more than the limit of {most_bytes}")
+            raise over_limit(f"{shown(member.name)} has {member.size} bytes, more than the limit of {most_bytes}")
         return read_exactly(self, member.size, self._title)
 
     def finish_member(self) -> None:
@@ -114,7 +114,7 @@ class TarReader:
             while self.readinto(scratch):
                 pass
         if self._padding and any(read_exactly(self._source, self._padding, self._title)):
-            raise refusal(f"{self._title} holds bytes in the padding between its members")
+            raise malformed(f"{self._title} holds bytes in the padding between its members")
         self._padding = 0
 
     def _read_block(self) -> bytes:
@@ -123,26 +123,26 @@ class TarReader:
     def _read_end(self) -> None:
         """A tar ends with two blocks of zeros; its writer may have added more of them, and nothing else."""
         if any(self._read_block()):
-            raise refusal(f"{self._title} holds bytes after its end")
+            raise malformed(f"{self._title} holds bytes after its end")
         scratch = memoryview(bytearray(len(_ZEROS)))
         total = 0
         while count := read_up_to(self._source, scratch):
             total += count
             if scratch[:count] != _ZEROS[:count]:
-                raise refusal(f"{self._title} holds bytes after its end")
+                raise malformed(f"{self._title} holds bytes after its end")
             if total > self._limits.padding_bytes:
-                raise refusal(f"{self._title} is padded with more than {self._limits.padding_bytes} zeros")
+                raise over_limit(f"{self._title} is padded with more than {self._limits.padding_bytes} zeros")
 
     def _apply_pax(self, size: int) -> _Header:
         """Read the records of an extended header, and the member they belong to."""
         if size > _LARGEST_PAX_BYTES:
-            raise refusal(f"{self._title} has an extended header of {size} bytes, over {_LARGEST_PAX_BYTES}")
+            raise over_limit(f"{self._title} has an extended header of {size} bytes, over {_LARGEST_PAX_BYTES}")
         records = _parse_pax(read_exactly(self._source, size, self._title), self._title)
         if any(read_exactly(self._source, -size % BLOCK, self._title)):
-            raise refusal(f"{self._title} holds bytes in the padding of an extended header")
+            raise malformed(f"{self._title} holds bytes in the padding of an extended header")
         header = _parse_block(self._read_block(), self._title)
         if header.kind == b"x":
-            raise refusal(f"{self._title} has two extended headers in a row")
+            raise malformed(f"{self._title} has two extended headers in a row")
         return _Header(header.kind, records.get("path", header.name), int(records.get("size", header.size)))
 
 
@@ -156,9 +156,9 @@ class _Header:
 def _parse_block(block: bytes, title: str) -> _Header:
     magic = block[257:265]
     if magic not in (_USTAR, _GNU):
-        raise refusal(f"{title} isn't a tar here: there is no tar header where one is due")
+        raise malformed(f"{title} isn't a tar here: there is no tar header where one is due")
     if sum(block) - sum(block[148:156]) + 8 * ord(" ") != _octal(block[148:156], title):
-        raise refusal(f"{title} has a tar header with a wrong checksum")
+        raise damaged(f"{title} has a tar header with a wrong checksum")
     _check_kind(block, magic, title)
     for start, end in ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345)):
         _octal(block[start:end], title, may_be_blank=True)
@@ -174,24 +174,24 @@ def _check_kind(block: bytes, magic: bytes, title: str) -> None:
     """
     kind = block[156:157]
     if kind not in (b"0", b"\0", b"x"):
-        raise refusal(f"{title} holds something other than a regular file: tar type {shown(kind.decode('latin-1'))}")
+        raise malformed(f"{title} holds something other than a regular file: tar type {shown(kind.decode('latin-1'))}")
     spare_from = 345 if magic == _GNU else 500
     if any(block[157:257]) or any(block[spare_from:]):
-        raise refusal(f"{title} has a tar header with a link name, a sparse map or other extras")
+        raise malformed(f"{title} has a tar header with a link name, a sparse map or other extras")
 
 
 def _octal(field: bytes, title: str, *, may_be_blank: bool = False) -> int:
     """Read a number; base 256 has its first bit set and a negative one a sign, neither is octal."""
     match = _OCTAL.fullmatch(field)
     if match is None or not (match[1] or may_be_blank):
-        raise refusal(f"{title} has a tar header with a number that isn't octal")
+        raise malformed(f"{title} has a tar header with a number that isn't octal")
     return int(match[1] or b"0", 8)
 
 
 def _text(field: bytes, title: str) -> str:
     text, _, rest = field.partition(b"\0")
     if any(rest):
-        raise refusal(f"{title} has a member with a NUL in its name")
+        raise malformed(f"{title} has a member with a NUL in its name")
     return _decoded(text, title)
 
 
@@ -199,7 +199,7 @@ def _decoded(text: bytes, title: str) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError as error:
-        raise refusal(f"{title} has a name that isn't UTF-8") from error
+        raise malformed(f"{title} has a name that isn't UTF-8") from error
 
 
 def _parse_pax(content: bytes, title: str) -> dict[str, str]:
@@ -211,13 +211,13 @@ def _parse_pax(content: bytes, title: str) -> dict[str, str]:
         record, content = content[:length], content[length:]
         key, equals, value = record[len(digits) + 1 : -1].partition(b"=")
         if not record.endswith(b"\n") or len(record) < length or not equals or b"\0" in record:
-            raise refusal(f"{title} has a broken extended header")
+            raise malformed(f"{title} has a broken extended header")
         name = _decoded(key, title)
         if name not in _PAX_KEYS or name in records:
-            raise refusal(f"{title} has an extended header with {shown(name)}, which has no place here")
+            raise malformed(f"{title} has an extended header with {shown(name)}, which has no place here")
         records[name] = _decoded(value, title)
     if not _PAX_SIZE.fullmatch(records.get("size", "0")):
-        raise refusal(f"{title} has an extended header with a size that isn't a number")
+        raise malformed(f"{title} has an extended header with a size that isn't a number")
     return records
 
 

@@ -236,7 +236,9 @@ class _Recorder:
 def _read_named(tar: TarReader, name: str) -> bytes:
     member = tar.next_member()
     if member is None or member.name != name:
-        raise ArtifactError(f"cannot sign: this isn't an Artifact, {name} is missing")
+        raise ArtifactError(
+            "ART31", f"cannot sign: this is not an Artifact, {name} is missing", remedy="name an Artifact file"
+        )
     return tar.read_member(member, Limits().manifest_bytes)
 
 
@@ -248,11 +250,14 @@ def _check_sources(spec: ArtifactSpec, payload: Sequence[PayloadSource]) -> None
     for script in spec.scripts:
         check_file_name(script, "the header")
     if spec.payload_type is None and payload:
-        raise ArtifactError("cannot write the Artifact: it has files but no payload type; name one")
+        raise ArtifactError(
+            "ART32", "cannot write the Artifact: it has files but no payload type", remedy="name a payload type"
+        )
     if spec.checksum_key is not None and len(payload) != 1:
         raise ArtifactError(
-            f"cannot write the Artifact: {shown(spec.checksum_key)} needs exactly one payload file,"
-            f" and there are {len(payload)}"
+            "ART33",
+            f"cannot write the Artifact: {shown(spec.checksum_key)} needs exactly one payload file, and there are "
+            f"{len(payload)}",
         )
 
 
@@ -272,8 +277,9 @@ def _pump(source: PayloadSource, take: Callable[[memoryview], object]) -> None:
             take(chunk[:count])
     if total != source.size:
         raise ArtifactError(
-            f"cannot write the Artifact: {shown(source.name)} has {total} bytes instead of {source.size};"
-            " see that nobody changes it meanwhile"
+            "ART34",
+            f"cannot write the Artifact: {shown(source.name)} has {total} bytes instead of {source.size}",
+            remedy="make sure that nobody changes it meanwhile",
         )
 
 
@@ -327,7 +333,9 @@ def _json(value: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"cannot write the Artifact: what it is to say isn't JSON ({error})") from error
+        raise ArtifactError(
+            "ART35", f"cannot write the Artifact: its header can't be written as JSON ({error})"
+        ) from error
 
 
 def _compressed(content: bytes, compression: Compression) -> bytes:
@@ -358,7 +366,9 @@ def _write_payload(
     size = end - content_start
     header = build_member_header(Member(name, size), _OUTER_MODE)
     if len(header) != content_start - start:
-        raise ArtifactError(f"cannot write the Artifact: {name} is larger than 8 GiB; compress it, or split it")
+        raise ArtifactError(
+            "ART36", f"cannot write the Artifact: {name} is larger than 8 GiB", remedy="compress it, or split it"
+        )
     out.seek(start)
     out.write(header)
     out.seek(end)
@@ -378,6 +388,7 @@ def _write_source(out: Writable, encoder: Encoder, source: PayloadSource, digest
     out.write(encoder.compress(build_padding(source.size)))
     if again.hexdigest() != digest:
         raise ArtifactError(
-            f"cannot write the Artifact: {shown(source.name)} changed while it was read;"
-            " see that nobody changes it meanwhile"
+            "ART37",
+            f"cannot write the Artifact: {shown(source.name)} changed while it was read",
+            remedy="make sure that nobody changes it meanwhile",
         )
