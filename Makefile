@@ -43,11 +43,12 @@ format: $(DEV_STAMP) ## put the sources into their form
 	"$(BIN)/ruff" check --fix $(SOURCES)
 	"$(BIN)/ruff" format $(SOURCES)
 
-docs: $(DEV_STAMP) ## write anew what is generated: reference, manual pages, shell completions
+docs: $(DEV_STAMP) ## write anew what is generated: reference, messages, manual pages, shell completions
 	"$(BIN)/python" tools/reference.py
 	"$(BIN)/python" tools/state_diagram.py
 	"$(BIN)/python" tools/manual.py
 	"$(BIN)/python" tools/completions.py
+	"$(BIN)/python" tools/messages.py
 
 site: $(DEV_STAMP) ## build the documents as a site into site/, strictly
 	NO_MKDOCS_2_WARNING=1 "$(BIN)/mkdocs" build --strict

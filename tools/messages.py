@@ -1,123 +1,194 @@
-"""What the client says when something is wrong, collected from its code: ``docs/guide/troubleshooting.md`` has it all.
+"""Writes the messages part of ``docs/guide/troubleshooting.md`` from the code.
 
-A message is a text that stands in the code in one of these places:
-
-- it begins with ``cannot``, as our errors do, or ends with a semicolon and the next step;
-- it is in a ``raise``: of one of our errors, or of a ``ValueError`` whose words become a part of one;
-- it is handed to a function that makes an error of it (``MAKERS``), or put into a list of problems;
-- it is logged as a warning or an error.
-
-Each becomes a template: what is known only at run time is ``…``. What ``doctor`` finds is left out: the page has an
-entry for each of its checks. Run as a program, this prints the messages with their places.
+A message is a call with a literal code as its first argument: a ``Diagnostic``, one of the client's errors, or the
+constructor that such an error inherits. Its text becomes a template, in which ``…`` stands for what is known only at
+run time. A code without its message, a message without a code, and a code of two messages are errors.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
 
-PACKAGE = Path(__file__).resolve().parents[1] / "src/mender_client"
+from fresh import write_all
+from message_areas import AREAS, NOTES
+
+PROJECT = Path(__file__).resolve().parents[1]
+PACKAGE = PROJECT / "src/mender_client"
+PAGE = PROJECT / "docs/guide/troubleshooting.md"
+BEGIN = "<!-- written by tools/messages.py from here on -->\n"
 GAP = "…"
-ROOMS = ("app", "client", "core", "installers", "system", "embedding.py", "errors.py")
-MAKERS = {
-    "storage_error": "cannot {} …: …",
-    "refusal": "{}",
-    "Fault": "{}",
-    "_error": "{}",
-    "warning": "{}",
-    "error": "{}",
-    "critical": "{}",
-}
-"""Functions that make a message of their texts, and what they put around them."""
+UNCODED = frozenset({"errors.py", "system/connection.py", "system/http.py", "system/netfaults.py", "system/tunnel.py"})
+"""Files whose messages still lack codes, below the package; ``errors.py`` defines the classes."""
 
-_ADVICE = re.compile(r"\S; [a-z].*[^.]$")
-_PERCENT = re.compile(r"%(?:\.\d+)?[sdrfg]")
+_CODE = re.compile(r"[A-Z]{3}[0-9]{2}")
+_ROOTS = frozenset({"Diagnostic", "MenderError"})
+_CODED_BY_THEMSELVES = frozenset({"ProgramError", "UnusableKeyError"})
+"""Errors whose constructors hold the code."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Message:
-    """A text that a user may read.
+    """A message that a user may read.
 
     Attributes:
-        template: its words, with ``…`` for what is known only at run time.
+        code: its code.
+        template: its text, with ``…`` for what is known only at run time.
+        remedy: what to do, likewise.
         place: the file below the package, and the line.
     """
 
+    code: str
     template: str
+    remedy: str
     place: str
 
 
+class Problems(Exception):
+    """The messages break the rules; one line for each."""
+
+
 def collect() -> list[Message]:
-    """All messages of the client, each template once."""
-    found: dict[str, str] = {}
-    for room in ROOMS:
-        path = PACKAGE / room
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            if "doctor" not in file.parts:
-                for line, template in find(ast.parse(file.read_text("utf-8"))):
-                    found.setdefault(template, f"{file.relative_to(PACKAGE)}:{line}")
-    return sorted(Message(template, place) for template, place in found.items())
+    """All messages of the client, sorted by code.
+
+    Raises:
+        Problems: a call has no code, or a code has two messages.
+    """
+    trees = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text("utf-8")) for path in _sources()}
+    families = _families(trees.values())
+    problems: list[str] = []
+    found: dict[str, Message] = {}
+    for name, tree in trees.items():
+        for message in find(tree, families, name):
+            if not message.code:
+                if name not in UNCODED:
+                    problems.append(f"{message.place}: has no code: {message.template}")
+            elif found.setdefault(message.code, message).template != message.template:
+                problems.append(f"{message.place}: {message.code} has another text at {found[message.code].place}")
+    problems += [f"{one.place}: unknown area {one.code}" for one in found.values() if one.code[:3] not in AREAS]
+    if problems:
+        raise Problems("\n".join(problems))
+    return sorted(found.values())
 
 
-def find(node: ast.AST) -> Iterator[tuple[int, str]]:
-    """The messages below a node, with their lines; one may come twice."""
-    if isinstance(node, ast.Raise) and node.exc is not None and _callee(node.exc) != "AssertionError":
-        yield from _texts(node.exc)
-    elif isinstance(node, ast.Call) and (_callee(node) in MAKERS or _collects(node)):
-        yield from _texts(node)
-    for child in ast.iter_child_nodes(node):
-        if _is_text(child):
-            template = _template(child)
-            if template.startswith("cannot ") or (_ADVICE.search(template) and _may_advise(node)):
-                yield child.lineno, template
-        else:
-            yield from find(child)
+def find(tree: ast.Module, families: frozenset[str], name: str) -> Iterator[Message]:
+    """The messages of a module; those without a code have an empty one.
+
+    Args:
+        tree: the module.
+        families: the names of the classes that make messages.
+        name: the name of the file.
+    """
+    constants = _texts_by_name(tree.body)
+    scopes: list[ast.AST] = [tree, *(one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef))]
+    owner = {id(node): scope for scope in scopes for node in ast.walk(scope)}  # the innermost scope is the last
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not _is_message(node, families):
+            continue
+        names = {**constants, **_texts_by_name(ast.walk(owner[id(node)]))}
+        code = _code(node)
+        text = node.args[1 if code else 0]
+        remedy = next((one.value for one in node.keywords if one.arg == "remedy"), None)
+        if remedy is None and code and len(node.args) > 2:
+            remedy = node.args[2]
+        shown = "" if remedy is None else _template(remedy, names)
+        yield Message(code, _template(text, names), "" if shown == GAP else shown, f"{name}:{node.lineno}")
 
 
-def _texts(node: ast.AST, frame: str = "{}") -> Iterator[tuple[int, str]]:
-    """The outermost texts of an expression, if they have more than a word to say."""
-    if isinstance(node, ast.Subscript | ast.Compare | ast.keyword):
-        return
-    if _is_text(node):
-        template = frame.format(_template(node))
-        if " " in template.replace(GAP, "").strip(" :;,.()"):
-            yield node.lineno, template
-        return
-    for child in ast.iter_child_nodes(node):
-        yield from _texts(child, MAKERS.get(_callee(node), frame))
+def write(messages: list[Message]) -> str:
+    """The messages part of the page."""
+    parts = []
+    for area, (heading, introduction) in AREAS.items():
+        entries = [_entry(one) for one in messages if one.code.startswith(area)]
+        said = textwrap.fill(introduction, 120, break_long_words=False, break_on_hyphens=False)
+        parts.append(f"### {heading}\n\n{said}\n" + ("\n" + "".join(entries) if entries else ""))
+    return "\n".join(parts)
 
 
-def _is_text(node: ast.AST) -> TypeGuard[ast.Constant | ast.JoinedStr]:
-    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+def page() -> str:
+    """The whole page: what is written by hand, and the messages."""
+    written, _, _ = PAGE.read_text("utf-8").partition(BEGIN)
+    return f"{written}{BEGIN}\n{write(collect())}"
 
 
-def _template(text: ast.Constant | ast.JoinedStr) -> str:
-    if isinstance(text, ast.Constant):
-        return " ".join(_PERCENT.sub(GAP, str(text.value)).split())
-    pieces = (str(one.value) if isinstance(one, ast.Constant) else GAP for one in text.values)
-    return " ".join("".join(pieces).replace(GAP + GAP, GAP).split())
+def _entry(message: Message) -> str:
+    lines = [f'- <a id="{message.code.lower()}"></a>**{message.code}** `{message.template}`']
+    lines += [f"  <br>`{message.remedy}`"] if message.remedy else []
+    note = NOTES.get(message.code, "")
+    lines += [textwrap.fill(f"<br>{note}", 120, initial_indent="  ", subsequent_indent="  ")] if note else []
+    return "\n".join(lines) + "\n"
 
 
-def _callee(node: ast.AST) -> str:
-    function = node.func if isinstance(node, ast.Call) else None
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+def _sources() -> Iterator[Path]:
+    yield from sorted(PACKAGE.rglob("*.py"))
 
 
-def _collects(node: ast.Call) -> bool:
-    return _callee(node) == "append" and ast.unparse(node.func).endswith(("problems.append", "warnings.append"))
+def _families(trees: Iterable[ast.Module]) -> frozenset[str]:
+    """The classes that make messages; ``ConfigError`` takes a list of them instead."""
+    bases: Mapping[str, list[str]] = {
+        node.name: [getattr(base, "id", "") for base in node.bases]
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    found = set(_ROOTS)
+    while more := {name for name, above in bases.items() if found.intersection(above)} - found - {"ConfigError"}:
+        found |= more
+    return frozenset(found - _CODED_BY_THEMSELVES)
 
 
-def _may_advise(node: ast.AST) -> bool:
-    """Whether a text there is a fault: no docstring, no help of an option, no line that only tells what goes on."""
-    if isinstance(node, ast.Call):
-        return _callee(node) == "append" or any(one.arg == "file" for one in node.keywords)
-    return not isinstance(node, ast.Expr | ast.keyword)
+def _is_message(call: ast.Call, families: frozenset[str]) -> bool:
+    return bool(call.args) and (_code(call) != "" or _callee(call) in families)
+
+
+def _code(call: ast.Call) -> str:
+    """The code in a call; empty when there is none."""
+    first = call.args[0]
+    is_text = isinstance(first, ast.Constant) and isinstance(first.value, str) and len(call.args) > 1
+    return str(first.value) if is_text and isinstance(first, ast.Constant) and _CODE.fullmatch(str(first.value)) else ""
+
+
+def _callee(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _texts_by_name(nodes: Iterable[ast.AST]) -> dict[str, ast.expr]:
+    """The first text that each name is given."""
+    found: dict[str, ast.expr] = {}
+    for node in nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found.setdefault(node.targets[0].id, node.value)
+    return found
+
+
+def _template(node: ast.expr, names: Mapping[str, ast.expr]) -> str:
+    return re.sub(f"{GAP}+", GAP, " ".join(_raw(node, names, 3).split()))
+
+
+def _raw(node: ast.expr, names: Mapping[str, ast.expr], depth: int) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_raw(one, names, depth) for one in node.values)
+    if isinstance(node, ast.FormattedValue) and isinstance(node.value, ast.Name):
+        value = names.get(node.value.id)
+        return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else GAP
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _raw(node.left, names, depth) + _raw(node.right, names, depth)
+    if isinstance(node, ast.Name) and node.id in names and depth:
+        return _raw(names[node.id], names, depth - 1)
+    if isinstance(node, ast.BoolOp):
+        return _raw(node.values[-1], names, depth)
+    return GAP
 
 
 if __name__ == "__main__":
-    for message in sorted(collect(), key=lambda one: one.place):
-        print(f"{message.place}: {message.template}")
+    try:
+        sys.exit(write_all({PAGE: page()}))
+    except Problems as problems:
+        sys.exit(str(problems))

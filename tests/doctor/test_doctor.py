@@ -65,7 +65,7 @@ def test_for_people(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
     assert 1 == main(["--root", str(ward.root), "doctor"])
     lines = capsys.readouterr().out.splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith("FAULT    install script"))
-    assert lines[place + 1].lstrip().startswith("-> put the program there")
+    assert lines[place + 1].lstrip().startswith("-> install the program there")
     assert "1 fault, 1 warning" == lines[-1]
 
 
@@ -215,7 +215,7 @@ PLANTED: dict[str, tuple[Callable[[Ward], Callable[[], object]], str, str]] = {
         "identity",
         "missing or not executable",
     ),
-    "stale lock": (stale_lock, "update", "a stale lock"),
+    "stale lock": (stale_lock, "update", "stale lock"),
     "rejected device": (rejected, "authorisation", "no longer accepted"),
     "duplicate identity": (shared_identity, "identity", "other devices"),
     "bad JSON": (broken_json, "configuration", "is not valid JSON"),
@@ -256,7 +256,7 @@ def test_the_device_asks_as_something_else(ward: Ward) -> None:
     with ward.nobody_accepts():
         faults = ward.faults()
     assert "was replaced" in faults["identity"]
-    assert "asks as something else" in faults["authorisation"]
+    assert "differ from what the server accepted" in faults["authorisation"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -401,7 +401,7 @@ def test_a_certificate_that_ends_soon(ward: Ward) -> None:
     authority = Authority(ward.root / "ca")
     with shown(ward, authority.issue("127.0.0.1", end=NOW + datetime.timedelta(days=3)), authority):
         _, findings = ward.examine()
-    assert any(one["check"] == "TLS" and "it ends soon" in one["found"] for one in findings)
+    assert any(one["check"] == "TLS" and "it expires soon" in one["found"] for one in findings)
 
 
 def test_a_proxy_that_refuses(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,3 +426,22 @@ def test_a_proxy_that_is_no_address(ward: Ward, monkeypatch: pytest.MonkeyPatch)
     """A variable that can't be used is named, and the other checks go on."""
     monkeypatch.setenv("https_proxy", "gopher://x")
     assert "https_proxy" in ward.faults()["proxy"]
+
+
+def test_a_key_that_looks_like_a_remedy(ward: Ward) -> None:
+    """What stands in the configuration is part of what was found, whatever it holds, and never what to do."""
+    ward.configure(**{"odd; run 'rm -rf /'": 5})
+    _, findings = ward.examine()
+    (said,) = [one for one in findings if one["check"] == "configuration"]
+    assert "run 'rm -rf /'" in said["found"]
+    assert "rm -rf" not in said["remedy"]
+
+
+def test_a_message_with_its_code(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
+    """A message of the client comes with its code, for people and for programs."""
+    ward.root.joinpath("usr/share/mender/install").unlink()
+    _, findings = ward.examine()
+    (said,) = [one for one in findings if one["check"] == "install script"]
+    assert "FIL11" == said["code"]
+    main(["--root", str(ward.root), "doctor"])
+    assert "missing or not executable [FIL11]" in capsys.readouterr().out

@@ -76,7 +76,7 @@ class _SignerNote:
         try:
             self._keys.load()
         except ConfigError as error:
-            raise KeyFileError("KEY25", error.text, remedy=error.remedy) from error
+            raise KeyFileError("KEY25", f"cannot verify signatures: {error.text}", remedy=error.remedy) from error
 
     def __call__(self, manifest: bytes, signature: bytes) -> None:
         self.signer = self._keys.signer(manifest, signature)
