@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from mender_client.client.agent import Agent, Parts
+from mender_client.client.agent import Agent
 from mender_client.client.auth import Session
 from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader, DownloadPolicy
@@ -95,6 +95,14 @@ class Options:
     others: Mapping[str, str] = field(default_factory=dict)
     server_urls: Sequence[str] = (URL,)
     policy: DownloadPolicy = field(default_factory=DownloadPolicy)
+
+
+class Parts(NamedTuple):
+    """A client as in a new process, and those of its parts that stand for themselves."""
+
+    outbox: Outbox
+    engine: Engine
+    agent: Agent
 
 
 class WorldDevice:
@@ -503,7 +511,7 @@ class World:
             flows={Flow.HANDOVER: hand_over},
             tracker=tracker,
         )
-        return Parts(
+        agent = Agent(
             clock=self.clock,
             transport=self.transport,
             lock=self.lock,
@@ -516,7 +524,10 @@ class World:
             engine=engine,
             tracker=tracker,
             random=self.random,
+            schedule=Schedule.every(inventory_seconds=28800, poll_seconds=1800, retry_seconds=300),
+            sub_updater_timeout_seconds=self.options.sub_updater_timeout_seconds,
         )
+        return Parts(outbox, engine, agent)
 
     def new_outcomes(self) -> Outcomes:
         """What concludes deployments, in a new process."""
@@ -524,6 +535,4 @@ class World:
 
     def new_client(self) -> Agent:
         """A client in a new process."""
-        schedule = Schedule.every(inventory_seconds=28800, poll_seconds=1800, retry_seconds=300)
-        timeout = self.options.sub_updater_timeout_seconds
-        return Agent(self.new_parts(), schedule, sub_updater_timeout_seconds=timeout)
+        return self.new_parts().agent

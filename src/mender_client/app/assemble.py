@@ -291,10 +291,15 @@ class DeviceParts:
     @cached_property
     def agent(self) -> Agent:
         """Does what is due."""
-        from mender_client.client.agent import Agent, Parts
+        from mender_client.client.agent import Agent
         from mender_client.core.schedule import Schedule
 
-        parts = Parts(
+        schedule = Schedule.every(
+            inventory_seconds=self._config.inventory_poll_seconds,
+            poll_seconds=self._config.update_poll_seconds,
+            retry_seconds=self._config.retry_poll_seconds,
+        )
+        return Agent(
             clock=self.clock,
             transport=self.transport,
             lock=self.lock,
@@ -307,13 +312,9 @@ class DeviceParts:
             engine=self.engine,
             tracker=self.tracker,
             random=random.random,
+            schedule=schedule,
+            sub_updater_timeout_seconds=self._config.sub_updater_timeout_seconds,
         )
-        schedule = Schedule.every(
-            inventory_seconds=self._config.inventory_poll_seconds,
-            poll_seconds=self._config.update_poll_seconds,
-            retry_seconds=self._config.retry_poll_seconds,
-        )
-        return Agent(parts, schedule, sub_updater_timeout_seconds=self._config.sub_updater_timeout_seconds)
 
 
 def scripted_device(config: Config, paths: Paths, clock: SystemClock, observers: Observers) -> ScriptedDevice:
