@@ -66,7 +66,7 @@ def report(
         known = _note(parts, deployment_id, is_success=is_success, reason=reason)
     if known is not None and known.status is not outcome:
         text = f"cannot report {outcome.value}: deployment {deployment_id} was already reported as {known.status.value}"
-        print(Diagnostic("REP05", f"{text}, and the first report is final"), file=sys.stderr)
+        print(Diagnostic("REP01", f"{text}, and the first report is final"), file=sys.stderr)
         return ExitCode.FAILED
     code = _send(parts, timeout_seconds)
     if code is ExitCode.DONE and parts.journal.load().outcome_of(deployment_id) is None:

@@ -1,0 +1,50 @@
+"""Messages: each has a code of its own that is written where the message is made."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mender_client
+from mender_client import errors
+
+PACKAGE = Path(mender_client.__file__).parent
+SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "errors.py"]
+CODE = re.compile(r"(API|ART|AUT|CFG|CLK|DEP|DMN|DWN|FIL|IDN|INV|KEY|LOG|NET|REP|SCR|SET|SRV|STO|TLS|UPD|USE)[0-9]{2}")
+MAKERS = {
+    name
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, errors.MenderError) and value is not errors.ConfigError
+} | {"Diagnostic"}
+"""What makes a message, its first argument being the code; ``ConfigError`` is made of such messages."""
+
+
+def messages(path: Path) -> Iterator[tuple[str, object]]:
+    """Where messages are made in a file, and their codes; None for one that isn't a literal.
+
+    A message that is made from the parts of another one (``error.code``) keeps the other's code.
+    """
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in MAKERS:
+            first = node.args[0] if node.args else None
+            if isinstance(first, ast.Attribute) and first.attr == "code":
+                continue
+            value = first.value if isinstance(first, ast.Constant) and len(node.args) > 1 else None
+            yield f"{path.relative_to(PACKAGE)}, line {node.lineno}", value
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_message_has_a_code(path: Path) -> None:
+    """Each message is made with a literal code of three letters for its subject and two digits."""
+    assert [] == [where for where, code in messages(path) if not isinstance(code, str) or not CODE.fullmatch(code)]
+
+
+def test_codes_are_unique() -> None:
+    """No two places make messages with the same code."""
+    codes = Counter(code for path in SOURCES for _, code in messages(path) if isinstance(code, str))
+    assert {} == {code: count for code, count in codes.items() if count > 1}
