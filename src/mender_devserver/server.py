@@ -288,7 +288,7 @@ class DevServer:
         with self._world.lock:
             return self._world.record.subscribe(listener)
 
-    def wait_until(self, condition: Callable[[], bool], *, timeout_seconds: float = 10.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], *, timeout_seconds: float = 60.0) -> None:
         """Wait until something is true of the server.
 
         Raises:

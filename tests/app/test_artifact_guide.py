@@ -31,7 +31,7 @@ def test_the_commands_run_and_print_what_the_guide_shows(tmp_path: Path) -> None
     for commands, expected in STEPS:
         done = subprocess.run(
             ["sh", "-e"], input=commands, cwd=tmp_path, env={**os.environ, "PATH": path},
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         errors = re.sub(r"(?m)^[.+*-]*\n?", "", done.stderr)  # openssl shows how it searches for primes
         assert (0, expected, "") == (done.returncode, done.stdout, errors), commands

@@ -50,7 +50,6 @@ class Device:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=30,
             check=False,
         )
         assert "Traceback" not in done.stderr
@@ -76,7 +75,7 @@ def test_version(device: Device) -> None:
     )
     bare = f"import sys; sys.path[:] = {sys.path!r}\n{code}"  # no site, which may measure and import what it likes
     argv = [sys.executable, "-I", "-S", "-c", bare]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert f"mender-python-client {__version__}\n\n" == done.stdout
 
 

@@ -10,7 +10,6 @@ import select
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from mender_client.app.cli import main
 from mender_client.system.files import DaemonLock
 from mender_devserver import DevServer
+from waiting import PATIENCE_S
 
 NOBODY = "http://127.0.0.1:9"
 SECRET = "geheimes-token"
@@ -333,9 +333,8 @@ class Terminal:
     _told = 0
 
     def _read_until(self, is_seen: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
         while not is_seen():
-            ready, _, _ = select.select([self._ours], [], [], deadline - time.monotonic())
+            ready, _, _ = select.select([self._ours], [], [], PATIENCE_S)
             assert ready, self.seen
             try:
                 piece = os.read(self._ours, 4096)
@@ -355,7 +354,7 @@ class Terminal:
                 break
             self.seen += piece.decode().replace("\r\n", "\n")
         os.close(self._ours)
-        return self._process.wait(timeout=30)
+        return self._process.wait()
 
 
 def test_questions_on_a_terminal(device: Device, server: DevServer) -> None:

@@ -74,11 +74,9 @@ class Caller:
     def _connection(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
         if netloc not in self._connections:
             if scheme == "https":
-                made: http.client.HTTPConnection = http.client.HTTPSConnection(
-                    netloc, timeout=20, context=self._context
-                )
+                made: http.client.HTTPConnection = http.client.HTTPSConnection(netloc, context=self._context)
             else:
-                made = http.client.HTTPConnection(netloc, timeout=20)
+                made = http.client.HTTPConnection(netloc)
             self._connections[netloc] = made
         return self._connections[netloc]
 

@@ -95,7 +95,7 @@ def test_slow_body_keeps_to_its_rate(server: DevServer, fetch: Fetch) -> None:
     server.add_fault(Fault(kind="artifact", bytes_per_second=size * 4.0))
     start = time.monotonic()
     assert size == len(fetch().body)
-    assert 0.2 <= time.monotonic() - start < 2
+    assert time.monotonic() - start >= 0.2
 
 
 def test_status_replaces_the_answer_and_the_effect(server: DevServer, gadget: Gadget, release: str) -> None:

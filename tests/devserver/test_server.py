@@ -109,7 +109,7 @@ def test_stop_does_not_wait_for_a_stalled_client(tmp_path: Path) -> None:
             thread.start()
             server.wait_until(lambda: server.requests[-1].bytes_sent == 10)
             server.stop()
-            thread.join(timeout=5)
+            thread.join()
             assert not thread.is_alive()
 
 

@@ -48,7 +48,7 @@ def shell(script: str, *, path: Path | None = None, said: str = "") -> str:
     """What a script prints."""
     environment = {"PATH": f"{path}:/usr/bin:/bin" if path else "/usr/bin:/bin"}
     done = subprocess.run(
-        ["sh", "-c", script], env=environment, input=said, capture_output=True, text=True, timeout=30, check=False
+        ["sh", "-c", script], env=environment, input=said, capture_output=True, text=True, check=False
     )
     assert "" == done.stderr
     return done.stdout

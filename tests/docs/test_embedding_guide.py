@@ -12,6 +12,7 @@ import pytest
 
 from mender_devserver import DevServer
 from program.stage import make_artifact
+from waiting import PATIENCE_S
 
 PAGE = Path(__file__).parents[2] / "docs/guide/embed.md"
 HEADINGS = dict(re.findall(r"^## (.+?)\n.*?```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE))
@@ -32,7 +33,7 @@ def program(heading: str, server: DevServer) -> list[str]:
 
 def run(heading: str, server: DevServer, directory: Path) -> str:
     """What an example prints."""
-    done = subprocess.run(program(heading, server), cwd=directory, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(program(heading, server), cwd=directory, capture_output=True, text=True)
     assert (0, "") == (done.returncode, done.stderr)
     return done.stdout
 
@@ -52,5 +53,5 @@ def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
 
     second = server.deploy("release-2", force=True)
     with subprocess.Popen(program("Install with a function", server), cwd=tmp_path) as process:
-        server.wait_until(lambda: server.status(second, device_id) == "success", timeout_seconds=30)
+        server.wait_until(lambda: server.status(second, device_id) == "success", timeout_seconds=PATIENCE_S)
         process.terminate()

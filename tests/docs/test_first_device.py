@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import shlex
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from waiting import wait_until
 
 from .pages import PROJECT, blocks
 
@@ -42,7 +42,6 @@ class Shell:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
             check=False,
         )
 
@@ -51,10 +50,9 @@ class Shell:
         argv = shlex.split(line.rstrip(" &\n").replace(PORT, self._port))
         process = subprocess.Popen(argv, cwd=self.directory, env=self._environment, stdout=subprocess.PIPE)
         assert process.stdout
-        said, deadline = b"", time.monotonic() + 30
+        said = b""
         while b"stop with" not in said:
-            ready, _, _ = select.select([process.stdout], [], [], deadline - time.monotonic())
-            piece = os.read(process.stdout.fileno(), 4096) if ready else b""
+            piece = os.read(process.stdout.fileno(), 4096)
             assert piece, said
             said += piece
         return process
@@ -72,7 +70,7 @@ def server(shell: Shell) -> Iterator[subprocess.Popen[bytes]]:
     process = shell.start(commands()[0])
     yield process
     process.terminate()
-    process.wait(timeout=30)
+    process.wait()
     assert process.stdout
     process.stdout.close()
 
@@ -83,14 +81,12 @@ def commands() -> list[str]:
 
 
 def test_three_commands(shell: Shell, server: subprocess.Popen[bytes]) -> None:
-    """From an empty directory to an accepted device it takes the three commands of the page, and less than a minute."""
-    started = time.monotonic()
+    """From an empty directory to an accepted device it takes the three commands of the page."""
     _, set_up, accept = commands()
     done = shell.run(set_up)
     assert (0, "") == (done.returncode, done.stderr)
     assert "\nwarning  authorisation   not accepted: pending" in done.stdout
     assert 0 == shell.run(accept).returncode
-    assert time.monotonic() - started < 60
     (device,) = json.loads(shell.run("mender-devserver devices --json").stdout)
     assert ("accepted", {"serial": "0001"}) == (device["status"], device["identity"])
     then = shell.run("mender-python-client --root device check-update")
@@ -99,15 +95,13 @@ def test_three_commands(shell: Shell, server: subprocess.Popen[bytes]) -> None:
 
 
 def test_first_update(shell: Shell, server: subprocess.Popen[bytes]) -> None:
-    """The two commands that follow bring an update onto that device, in less than a minute."""
-    started = time.monotonic()
+    """The two commands that follow bring an update onto that device."""
     for line in commands()[1:]:
         assert 0 == shell.run(line).returncode
     update = [block.text for block in blocks(PAGE) if block.language == "sh"][3:5]
     for line in update:
         done = shell.run(line)
         assert 0 == done.returncode, done.stderr
-    while "success" not in shell.run("mender-devserver status").stdout:
-        assert time.monotonic() - started < 60
+    wait_until(lambda: "success" in shell.run("mender-devserver status").stdout)
     assert "app-2\n" == shell.run("mender-python-client --root device show-artifact").stdout
     assert 'print("hello")\n' == (shell.directory / "device/app.py").read_text()

@@ -128,7 +128,7 @@ def run(client: Client, server: DevServer, deployment_id: str) -> str:
         server.wait_until(lambda: server.status(deployment_id, device_id(server)) in ("success", "failure"))
     finally:
         client.stop()
-        thread.join(10)
+        thread.join()
     assert not thread.is_alive()
     return server.status(deployment_id, device_id(server))
 

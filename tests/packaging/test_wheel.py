@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from program.conftest import MakeDevice
-from program.stage import FAIL, Device, wait_until
+from program.stage import FAIL, Device
+from waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEVSERVER = PROJECT / "devserver"
@@ -31,7 +32,7 @@ def _version(python: Path) -> tuple[int, int] | None:
     """The version of an interpreter that works and can make virtual environments, else None."""
     code = "import ssl, sys, venv; print(*sys.version_info[:2])"
     try:
-        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     major, minor = done.stdout.split()
@@ -87,7 +88,7 @@ def devserver_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stderr
 
 
@@ -99,7 +100,7 @@ def environment(request: pytest.FixtureRequest, pythons: dict[str, Path], wheel:
     if age == "newest" and pythons["oldest"] == pythons["newest"]:
         pytest.skip("there is only one Python at hand")
     directory = tmp_path / "environment"
-    subprocess.run([str(pythons[age]), "-m", "venv", "--without-pip", str(directory)], check=True, timeout=60)
+    subprocess.run([str(pythons[age]), "-m", "venv", "--without-pip", str(directory)], check=True)
     _pip("--python", str(directory / "bin/python"), "install", str(wheel), URLLIB3[generation])
     return directory
 
@@ -107,7 +108,7 @@ def environment(request: pytest.FixtureRequest, pythons: dict[str, Path], wheel:
 def _evaluate(environment: Path, expression: str) -> str:
     code = f"import importlib.metadata, importlib.util, mender_client, sys; print({expression})"
     command = [str(environment / "bin/python"), "-I", "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def _packages(names: list[str]) -> set[str]:
 def test_a_device_gets_the_client_alone(wheel: Path, devserver_wheel: Path, tmp_path: Path) -> None:
     """The client pulls nothing else and is no plugin of pytest; the dev server, installed beside it, is one."""
     directory = tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(directory)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(directory)], check=True)
     into = ("--python", str(directory / "bin/python"), "install")
     _pip(*into, str(wheel))
     installed = "sorted(one.name for one in importlib.metadata.distributions())"
@@ -184,14 +185,14 @@ def test_a_device_gets_the_client_alone(wheel: Path, devserver_wheel: Path, tmp_
     (tmp_path / "test_it.py").write_text("def test_device(mender_device):\n    assert mender_device.id\n")
     _pytest(directory, tmp_path, "test_it.py", expected=0)
     done = subprocess.run(
-        [str(directory / "bin/mender-devserver"), "--help"], capture_output=True, text=True, timeout=60, check=True
+        [str(directory / "bin/mender-devserver"), "--help"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("usage: mender-devserver")
 
 
 def _pytest(environment: Path, directory: Path, *arguments: str, expected: int) -> str:
     command = [str(environment / "bin/python"), "-I", "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     assert expected == done.returncode, done.stdout
     return done.stdout.replace(str(directory), "")
 

@@ -31,7 +31,7 @@ FLAGS = [
     "--disable-sync",
 ]
 SIZES = {"desktop": (1280, 800), "phone": (360, 740)}
-TIMEOUT_MILLISECONDS = 20_000
+TIMEOUT_MILLISECONDS = 180_000
 PICTURES = os.environ.get("PICTURES", "")
 """A directory for pictures of the page; ``make screenshots`` names one."""
 

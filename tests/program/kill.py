@@ -23,7 +23,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mender_devserver import DevServer
-from program.stage import Device, Process, wait_until
+from program.stage import Device, Process
+from waiting import wait_until
 
 _LIFE_S = 14.0
 """How long a life may take until the device is quiet: the sub-updater's time, and two looks at the lock."""

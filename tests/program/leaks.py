@@ -23,9 +23,10 @@ from cryptography.hazmat.primitives import serialization
 
 from mender_client.app.cli import build_parser, main
 from mender_devserver import Fault
-from program.stage import Device, make_artifact, wait_until
+from program.stage import Device, make_artifact
 from system.authority import Authority
 from system.rawserver import RawServer, answer, reset
+from waiting import wait_until
 
 TENANT = "LEAK-tenant-5f1c"
 LINK = "LEAK-link-77ab"
@@ -213,7 +214,7 @@ class Plant:
             *("daemon", "--no-syslog", "-l", "trace", "-L", str(log)),
             environment={"http_proxy": f"http://u:{PROXY}@127.0.0.1:9", "no_proxy": "127.0.0.1"},
         )
-        assert 0 == daemon.wait_exit(within=60), log.read_text()
+        assert 0 == daemon.wait_exit(), log.read_text()
         self.written[f"daemon {name}"] = daemon.text + log.read_text("utf-8")
         wait_until(lambda: not device.lock.exists() or "report ended" in device.said)
         device.server.clear_faults()
@@ -293,7 +294,7 @@ class Watcher:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join(10)
+        self._thread.join()
 
     def _watch(self) -> None:
         while not self._ended.wait(0.02):

@@ -78,7 +78,7 @@ class FaultProxy:
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
         for thread in self._threads:
-            thread.join(5.0)
+            thread.join()
 
     def _run(self, target: object, *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ class FaultProxy:
         action, point = fault[1:] if fault else ("", "")
         head = request.index(b"\r\n\r\n") + 4
         parts = {"before": 0, "in the header": head // 2, "in the body": head + (len(request) - head) // 2}
-        with socket.create_connection(("127.0.0.1", port), timeout=10.0) as upstream:
+        with socket.create_connection(("127.0.0.1", port)) as upstream:
             upstream.sendall(self._towards_server(request)[: parts.get(point, len(request))])
             if point in parts:
                 self._break(client, action)

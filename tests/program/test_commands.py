@@ -10,7 +10,8 @@ import pytest
 from mender_client import __version__
 from mender_devserver import DevServer
 from program.conftest import MakeDevice
-from program.stage import HOLD, LEAVE, Device, wait_until
+from program.stage import HOLD, LEAVE, Device
+from waiting import wait_until
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from program.stage import PROGRAM, Device, wait_until
+from program.stage import PROGRAM, Device
+from waiting import wait_until
 
 SCRIPT = Path(__file__).parents[2] / "support/init/mender-python-client"
 Init = Callable[[str], subprocess.CompletedProcess[str]]
@@ -29,7 +30,7 @@ def init(device: Device, tmp_path: Path) -> Init:
 
     def call(word: str) -> subprocess.CompletedProcess[str]:
         argv = [str(tools / "sh"), str(SCRIPT), word]
-        return subprocess.run(argv, env=variables, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(argv, env=variables, capture_output=True, text=True, check=False)
 
     return call
 

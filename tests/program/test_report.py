@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
-from mender_devserver import Fault
-from program.stage import LEAVE, Device, wait_until
+from mender_devserver import Event, Fault
+from program.stage import LEAVE, Device
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -47,12 +46,10 @@ def test_contradicting_report_is_refused(device: Device, handed: str) -> None:
 
 
 def test_report_while_the_server_is_down(device: Device, handed: str) -> None:
-    """With the server down ``report`` ends with 75 in time; the daemon delivers it and frees the lock later."""
+    """With the server down ``report`` ends with 75 after --timeout; the daemon delivers it and frees the lock later."""
     device.server.stop()
-    start = time.monotonic()
     done = device.run("report", "--failure", "--reason", "no room", "--timeout", "1")
     assert 75 == done.returncode
-    assert time.monotonic() - start < 4.0
     assert "the outcome is stored, and the daemon will report it" in done.stderr
     daemon = device.daemon()
     daemon.wait_for("is being installed by the sub-updater")
@@ -129,10 +126,12 @@ def test_dead_sub_updater_is_given_up(device: Device) -> None:
 
 def test_journal_damaged_while_it_is_reported(device: Device, handed: str) -> None:
     """A journal that is damaged between the log and the outcome doesn't swallow the outcome."""
-    device.server.add_fault(Fault(kind="log", delay_seconds=1.0, times=1))
-    asked = len(device.server.requests)
-    report = device.start("report", "--failure")
-    wait_until(lambda: len(device.server.requests) > asked)  # authorised: the log is under way, the outcome is next
-    device.write("var/lib/mender/journal.json", "no longer a journal")
-    assert 0 == report.wait_exit()
+    device.server.add_fault(Fault(kind="log", delay_seconds=0.1, times=1))
+
+    def spoil(event: Event) -> None:
+        if event.name == "fault":  # the log has arrived and is not answered yet; the outcome is next
+            device.write("var/lib/mender/journal.json", "no longer a journal")
+
+    device.server.subscribe(spoil)
+    assert 0 == device.start("report", "--failure").wait_exit()
     assert "failure" == device.statuses(handed)[-1]

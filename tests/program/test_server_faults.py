@@ -10,7 +10,8 @@ import signal
 import pytest
 
 from mender_devserver import Fault
-from program.stage import Device, Process, make_artifact, wait_until
+from program.stage import Device, Process, make_artifact
+from waiting import wait_until
 
 REFUSALS = (*range(402, 404), 400, *range(405, 409), *range(410, 419), 421, 422, 423, 425, 426, 428, 431, 451)
 TROUBLES = (500, 501, 502, 503, 504, 505, 507, 508, 511)

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from mender_devserver import Fault
-from program.stage import LEAVE, MAC, PATIENCE_S, SUCCEED, Device, wait_until
+from program.stage import LEAVE, MAC, SUCCEED, Device
+from waiting import NEVER_S, wait_until
 
 ENDS = (signal.SIGTERM, signal.SIGINT)
 IDENTITY_SCRIPT = "usr/share/mender/identity/mender-device-identity"
@@ -17,25 +18,26 @@ IDENTITY_SCRIPT = "usr/share/mender/identity/mender-device-identity"
 
 @pytest.mark.parametrize("number", ENDS)
 def test_idle_daemon_ends_at_once(device: Device, number: int) -> None:
-    """An idle daemon ends with 0 within two seconds of SIGTERM or SIGINT, and says so."""
+    """An idle daemon ends with 0 on SIGTERM or SIGINT, long before the next poll, and says so."""
     device.configure(UpdatePollIntervalSeconds=3600)
     daemon = device.daemon()
     wait_until(lambda: 204 in [one.status for one in device.server.requests])
     daemon.send(number)
-    assert 0 == daemon.wait_exit(within=2.0)
+    assert 0 == daemon.wait_exit()
     assert "stopped" in daemon.text
 
 
 @pytest.mark.parametrize("number", ENDS)
 def test_stalled_download_ends_at_once(device: Device, number: int) -> None:
-    """A daemon in the middle of a stalled download ends within two seconds; the bytes stay, and serve the next one."""
+    """A daemon in the middle of a stalled download ends before its time limit; the bytes stay, and serve the next."""
     device.server.add_fault(Fault(kind="artifact", stall_after_bytes=9000))
     deployment = device.deploy("release-2")
     daemon = device.daemon()
     part = device.data / "artifact.mender.part"
     wait_until(lambda: part.exists() and part.stat().st_size == 9000)
     daemon.send(number)
-    assert 0 == daemon.wait_exit(within=2.0)
+    assert 0 == daemon.wait_exit()
+    assert "did not answer in time" not in daemon.text
     assert 9000 == part.stat().st_size
     assert 0 == device.daemon().wait_exit()
     device.wait_status(deployment, "success")
@@ -44,25 +46,25 @@ def test_stalled_download_ends_at_once(device: Device, number: int) -> None:
 
 @pytest.mark.parametrize("kind", ["auth", "next", "inventory", "status"])
 def test_silent_server_does_not_hold_the_daemon(device: Device, kind: str) -> None:
-    """A daemon that waits for an answer which never comes ends within two seconds of SIGTERM."""
-    device.server.add_fault(Fault(kind=kind, delay_seconds=60, times=None))  # type: ignore[arg-type]  # of the list
+    """A daemon that waits for an answer which never comes ends on SIGTERM, before its time limit."""
+    device.server.add_fault(Fault(kind=kind, delay_seconds=NEVER_S, times=None))  # type: ignore[arg-type]  # of the list
     device.deploy("release-2")
     daemon = device.daemon()
     wait_until(lambda: any(one.kind == kind for one in device.server.requests))
     daemon.send(signal.SIGTERM)
-    assert 0 == daemon.wait_exit(within=2.0)
-    device.server.clear_faults()
+    assert 0 == daemon.wait_exit()
+    assert "did not answer in time" not in daemon.text
 
 
 def test_daemon_ends_while_it_waits_for_the_lock(device: Device) -> None:
-    """A daemon that waits for a sub-updater ends within two seconds and leaves the lock alone."""
+    """A daemon that waits for a sub-updater ends when it is told to, and leaves the lock alone."""
     device.write("plan", LEAVE)
     device.deploy("release-2")
     device.daemon().wait_exit()
     daemon = device.daemon()
     daemon.wait_for("is being installed by the sub-updater")
     daemon.send(signal.SIGTERM)
-    assert 0 == daemon.wait_exit(within=2.0)
+    assert 0 == daemon.wait_exit()
     assert device.lock.exists()
 
 
@@ -90,11 +92,14 @@ def test_usr2_sends_the_inventory_now(device: Device) -> None:
 
 def test_hanging_inventory_script_does_not_hold_the_daemon(device: Device) -> None:
     """A daemon whose inventory script hangs ends when it is told to, and the script with it."""
-    device.write_script("usr/share/mender/inventory/mender-inventory-hang", f'echo $$ >"{device.root}/pid"; sleep 50')
+    device.write_script(
+        "usr/share/mender/inventory/mender-inventory-hang", f'echo $$ >"{device.root}/pid"; sleep {NEVER_S:g}'
+    )
     daemon = device.daemon()
     wait_until(lambda: (device.root / "pid").exists())
     daemon.send(signal.SIGTERM)
-    assert 0 == daemon.wait_exit(within=2.0)
+    assert 0 == daemon.wait_exit()
+    assert "did not end within" not in daemon.text
 
 
 THE_C_LIBRARYS = 0b11 << 31
@@ -116,7 +121,6 @@ def test_inherited_signals(device: Device) -> None:
     )
     subprocess.run(
         [sys.executable, "-c", code, str(device.program), "--root", str(device.root), "daemon", "--no-syslog"],
-        timeout=PATIENCE_S,
         check=True,
     )
     device.wait_status(deployment, "success")

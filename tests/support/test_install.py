@@ -359,7 +359,7 @@ def test_boot_beside_a_running_update(device: Device) -> None:
         assert device.reports == []
         assert (device.data / "update.lock").exists()
         payload.write(NEW)
-    assert update.wait(timeout=30) == 0
+    assert update.wait() == 0
     device.settle()
     check_success(device)
 

@@ -36,7 +36,6 @@ def run(shell: Shell, script: str, *arguments: str) -> subprocess.CompletedProce
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=10,
         check=False,
     )
 

@@ -10,21 +10,22 @@ from mender_client.core.proxies import Proxies
 from mender_client.system.clockevidence import ClockCheck
 from mender_client.system.http import HttpTransport, Timeouts
 from mender_client.system.tls import TlsSettings
+from waiting import PATIENCE_S
 
 MakeTransport = Callable[..., HttpTransport]
 
 
 @pytest.fixture
 def make_transport() -> Iterator[MakeTransport]:
-    """Makes transports with short time limits."""
+    """Makes transports, whose time limits a test shortens where it is about them."""
     made: list[HttpTransport] = []
 
     def make(
         tls: TlsSettings | None = None,
         *,
-        connect: float = 2.0,
-        idle: float = 2.0,
-        total: float = 5.0,
+        connect: float = PATIENCE_S,
+        idle: float = PATIENCE_S,
+        total: float = PATIENCE_S,
         clock_check: ClockCheck | None = None,
         proxies: Proxies | None = None,
     ) -> HttpTransport:

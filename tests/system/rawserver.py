@@ -32,6 +32,7 @@ class RawServer:
         self.connections = 0
         self.requests: list[bytes] = []
         self.ended = threading.Event()
+        self.is_waited_for = False
 
     def __enter__(self) -> RawServer:
         self._start(self._accept)
@@ -48,7 +49,7 @@ class RawServer:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join()
 
     def _start(self, action: Callable[[], None]) -> None:
         thread = threading.Thread(target=action, daemon=True)
@@ -118,10 +119,16 @@ def keep_alive(data: bytes) -> Script:
     return script
 
 
+def mute(server: RawServer, connection: socket.socket) -> None:
+    """A server that takes the connection and never says a word."""
+    server.is_waited_for = True
+    server.ended.wait()
+
+
 def silent(server: RawServer, connection: socket.socket) -> None:
     """A server that takes a request and never answers."""
     server.read_request(connection)
-    server.ended.wait(10)
+    mute(server, connection)
 
 
 def drip(head: bytes, piece: bytes, *, seconds: float = 0.05) -> Script:
@@ -130,6 +137,7 @@ def drip(head: bytes, piece: bytes, *, seconds: float = 0.05) -> Script:
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
         connection.sendall(head)
+        server.is_waited_for = True
         while not server.ended.wait(seconds):
             connection.sendall(piece)
 

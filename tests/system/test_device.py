@@ -12,6 +12,7 @@ from mender_client.core.model import IdentityFormat, Provides
 from mender_client.errors import Diagnostic, ScriptError, StorageError
 from mender_client.system.device import ScriptedDevice
 from mender_client.system.process import ScriptLimits
+from waiting import PATIENCE_S
 
 
 class Directory:
@@ -35,7 +36,7 @@ class Directory:
             device_type_file=self.type,
             artifact_info_file=self.info,
             find_problem=lambda path: self.problems.get(path),
-            limits=ScriptLimits(seconds=5, output_bytes=1000),
+            limits=ScriptLimits(seconds=PATIENCE_S, output_bytes=1000),
         )
 
 

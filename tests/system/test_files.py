@@ -143,9 +143,7 @@ def test_write_without_permission(tmp_path: Path) -> None:
         "    try: action(pathlib.Path('x'))\n"
         "    except StorageError as error: print(error)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", PATHS + code], capture_output=True, text=True, timeout=20, check=False
-    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", PATHS + code], capture_output=True, text=True, check=False)
     assert "" == done.stderr
     ends = [line.partition(": ")[2] for line in done.stdout.splitlines()]
     assert ["Permission denied; check its owner and mode [STO10]"] * 3 == ends

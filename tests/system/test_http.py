@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
 from mender_client.core.wire import Request
 from mender_client.errors import NetworkError
 from mender_client.system.http import MAXIMUM_REPLY_BYTES
+from waiting import wait_until
 
 from .conftest import MakeTransport
 from .rawserver import RawServer, Script, answer, drip, keep_alive, raw, reset, silent
@@ -29,11 +32,9 @@ def put(server: RawServer, body: bytes = b"the body") -> Request:
 
 
 def refused(make: MakeTransport, script: Script, **limits: float) -> str:
-    """What the NetworkError says that a server like this leads to; it may take three seconds at most."""
-    began = time.monotonic()
+    """What the NetworkError says that a server like this leads to."""
     with RawServer(script) as server, pytest.raises(NetworkError) as caught:
         make(**limits).send(get(server))
-    assert time.monotonic() - began < 3
     text = str(caught.value)
     assert text.startswith((f"cannot reach {server.url}: ", f"cannot use the answer of {server.url}: "))
     assert "secret" not in text
@@ -237,13 +238,20 @@ def test_time_limits_start_anew(make_transport: MakeTransport) -> None:
         if server.connections > 1:
             connection.sendall(answer(b"x"))
         else:
-            server.ended.wait(2)
+            server.ended.wait()
 
     with RawServer(script) as server:
         transport = make_transport(idle=0.3, total=0.3)
         with pytest.raises(NetworkError, match="it did not answer in time"):
             transport.send(get(server))
-        assert b"x" == transport.send(get(server)).body
+
+        def is_answered() -> bool:  # a busy machine may need more than one try of 0.3 s
+            try:
+                return b"x" == transport.send(get(server)).body
+            except NetworkError:
+                return False
+
+        wait_until(is_answered)
 
 
 def test_connection_refused(make_transport: MakeTransport) -> None:
@@ -279,41 +287,60 @@ def test_user_in_the_address_stays_secret(make_transport: MakeTransport) -> None
     assert "secret" not in str(caught.value)
 
 
-def _by_thread(interrupt: Callable[[], None]) -> Callable[[], None]:
-    timer = threading.Timer(0.2, interrupt)
-    timer.start()
-    return timer.join
+def by_thread(interrupt: Callable[[], None]) -> AbstractContextManager[Callable[[], None]]:
+    """Interrupt from another thread."""
+    return contextlib.nullcontext(interrupt)
 
 
-def by_signal(interrupt: Callable[[], None]) -> Callable[[], None]:
-    """Let a signal handler interrupt in a moment; what is returned undoes that."""
+@contextlib.contextmanager
+def by_signal(interrupt: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Interrupt from a signal handler of the main thread, whoever calls what is returned."""
     previous = signal.signal(signal.SIGALRM, lambda *_: interrupt())
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
-
-    def undo() -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+    finally:
         signal.signal(signal.SIGALRM, previous)
 
-    return undo
+
+@contextlib.contextmanager
+def when_waiting(server: RawServer, action: Callable[[], None]) -> Iterator[None]:
+    """Do something soon after a client has begun to wait for the server."""
+
+    def watch() -> None:
+        wait_until(lambda: server.is_waited_for)
+        time.sleep(0.2)  # most often the client has read what there is by then; before that it works as well
+        action()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        watcher.join()
 
 
-@pytest.mark.parametrize("by", [_by_thread, by_signal])
+INTERRUPTED_SOON_S = 60.0
+"""Long for a machine, short beside the time limits: what ends earlier was interrupted."""
+
+
+@pytest.mark.parametrize("by", [by_thread, by_signal])
 @pytest.mark.parametrize(
     "script",
     [silent, drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"", seconds=9)],
     ids=["in the header", "in the body"],
 )
 def test_interrupt(
-    make_transport: MakeTransport, script: Script, by: Callable[[Callable[[], None]], Callable[[], None]]
+    make_transport: MakeTransport,
+    script: Script,
+    by: Callable[[Callable[[], None]], AbstractContextManager[Callable[[], None]]],
 ) -> None:
-    """An interrupt from a signal handler or another thread ends a blocked read at once, and later requests work."""
-    transport = make_transport(idle=20, total=20)
-    began = time.monotonic()
-    undo = by(transport.interrupt)
-    with RawServer(script) as server, pytest.raises(NetworkError):
-        transport.send(get(server))
-    undo()
-    assert time.monotonic() - began < 2
+    """An interrupt from a signal handler or another thread ends a blocked read, and later requests work."""
+    transport = make_transport()
+    with RawServer(script) as server, by(transport.interrupt) as interrupt, when_waiting(server, interrupt):
+        began = time.monotonic()
+        with pytest.raises(NetworkError):
+            transport.send(get(server))
+        assert time.monotonic() - began < INTERRUPTED_SOON_S
     with RawServer(keep_alive(answer(b"x"))) as server:
         assert b"x" == transport.send(get(server)).body
 

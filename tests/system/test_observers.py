@@ -18,6 +18,7 @@ from mender_client.system.clock import SystemClock
 from mender_client.system.metrics import MetricsFile
 from mender_client.system.notify import Notifier
 from mender_client.system.statusfile import StatusFile, read_client_status
+from waiting import NEVER_S
 
 AT = "2026-11-23T12:00:00+00:00"
 SITUATION = ClientStatus().begun(AT, version="1.0", python="3.11.2").does(WAITING, AT)
@@ -188,13 +189,29 @@ def test_manager_that_does_not_read(manager: Manager, address: str) -> None:
 
 
 def test_wait_with_a_watchdog() -> None:
-    """A wait feeds the watchdog at its beginning and every so often, and lasts as long as it was asked to."""
+    """A wait feeds the watchdog at its beginning and every so often, and goes on until somebody wakes it."""
+    beats = []
+
+    def beat() -> None:
+        beats.append(clock.monotonic())
+        if len(beats) == 5:
+            clock.wake()
+
+    clock = SystemClock(beat, beat_seconds=0.05)
+    clock.wait(NEVER_S)
+    assert 5 == len(beats)
+    assert 4 * 0.05 <= beats[-1] - beats[0] + 0.001
+    clock.close()
+
+
+def test_wait_with_a_watchdog_lasts_its_time() -> None:
+    """Feeding the watchdog makes a wait neither shorter nor endless."""
     beats = []
     clock = SystemClock(lambda: beats.append(clock.monotonic()), beat_seconds=0.05)
     began = clock.monotonic()
-    clock.wait(0.22)
-    assert 0.21 < clock.monotonic() - began
-    assert 5 == len(beats)
+    clock.wait(0.12)
+    assert 0.119 < clock.monotonic() - began
+    assert 1 < len(beats) <= 3
     clock.close()
 
 

@@ -17,9 +17,10 @@ import pytest
 from mender_client.core.record import ProcessRef
 from mender_client.errors import ScriptError
 from mender_client.system.process import CLEAN_ENVIRONMENT, ScriptLimits, SystemProcesses, run_script
+from waiting import PATIENCE_S, wait_until
 
 MakeScript = Callable[..., str]
-LIMITS = ScriptLimits(seconds=10)
+LIMITS = ScriptLimits(seconds=PATIENCE_S)
 
 
 @pytest.fixture
@@ -33,16 +34,6 @@ def script(tmp_path: Path) -> MakeScript:
         return str(path)
 
     return make
-
-
-def eventually(is_so: Callable[[], bool], *, seconds: float = 5) -> bool:
-    """Whether something comes true within a while."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if is_so():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def is_running(pid: int) -> bool:
@@ -112,11 +103,9 @@ def test_own_session(script: MakeScript) -> None:
 
 
 def failure(argv: list[str], **limits: float) -> str:
-    """What the ScriptError says; the script may take five seconds to end at most."""
-    began = time.monotonic()
+    """What the ScriptError says."""
     with pytest.raises(ScriptError) as caught:
-        run_script(argv, limits=ScriptLimits(seconds=limits.get("seconds", 10), output_bytes=1000))
-    assert time.monotonic() - began < 5
+        run_script(argv, limits=ScriptLimits(seconds=limits.get("seconds", PATIENCE_S), output_bytes=1000))
     assert str(caught.value).isprintable()
     return str(caught.value)
 
@@ -145,18 +134,29 @@ def test_signal(script: MakeScript) -> None:
     assert f"cannot use {path}: it was ended by signal 9" == failure([path])
 
 
+def out_of_time(path: str, sign: Path) -> int:
+    """Let a script run out of time after it has noted a process in a file; returns the process.
+
+    A longer limit is only for a machine that is too busy to bring the script so far within the shortest.
+    """
+    for seconds in (0.3, 3.0, 30.0):
+        assert f"cannot use {path}: it did not end within {seconds:g} s" == failure([path], seconds=seconds)
+        if sign.exists() and (noted := sign.read_text().strip()):
+            return int(noted)
+    raise AssertionError("the script does not even begin within 30 s")
+
+
 def test_time_limit(script: MakeScript, tmp_path: Path) -> None:
     """A script that doesn't end in time is ended with everything that it started."""
-    path = script(f"sleep 60 & echo $! > '{tmp_path}/child'; sleep 60")
-    assert f"cannot use {path}: it did not end within 0.3 s" == failure([path], seconds=0.3)
-    assert eventually(lambda: not is_running(int((tmp_path / "child").read_text())))
+    path = script(f"sleep 600 & echo $! > '{tmp_path}/child'; sleep 600")
+    child = out_of_time(path, tmp_path / "child")
+    wait_until(lambda: not is_running(child))
 
 
 def test_deaf_script(script: MakeScript, tmp_path: Path) -> None:
     """A script that ignores TERM is killed two seconds later."""
     path = script(f"trap '' TERM; echo $$ > '{tmp_path}/pid'; while :; do sleep 0.1; done")
-    assert failure([path], seconds=0.3).endswith("it did not end within 0.3 s")
-    assert not is_running(int((tmp_path / "pid").read_text()))
+    assert not is_running(out_of_time(path, tmp_path / "pid"))
 
 
 def test_output_limit(script: MakeScript) -> None:
@@ -173,16 +173,14 @@ def test_output_up_to_the_limit(script: MakeScript) -> None:
 
 def test_child_that_holds_the_pipe(script: MakeScript, tmp_path: Path) -> None:
     """A background child that keeps the output open isn't waited for, and ends with its script."""
-    began = time.monotonic()
-    path = script(f"echo a=1; sleep 60 & echo $! > '{tmp_path}/child'")
+    path = script(f"echo a=1; sleep 600 & echo $! > '{tmp_path}/child'")
     assert b"a=1\n" == run_script([path], limits=LIMITS)
-    assert time.monotonic() - began < 3
-    assert eventually(lambda: not is_running(int((tmp_path / "child").read_text())))
+    wait_until(lambda: not is_running(int((tmp_path / "child").read_text())))
 
 
 def test_closed_output_but_no_end(script: MakeScript) -> None:
     """A script that closes its output and then hangs is ended, too."""
-    path = script("exec >&- 2>&-; sleep 60")
+    path = script("exec >&- 2>&-; sleep 600")
     assert f"cannot use {path}: it closed its output but did not end" == failure([path])
 
 
@@ -236,9 +234,9 @@ def test_spawned_outlives_us(script: MakeScript, tmp_path: Path) -> None:
         "import pathlib; from mender_client.system.process import SystemProcesses\n"
         f"SystemProcesses(pathlib.Path({str(log)!r})).spawn([{path!r}], {{'MENDER_A': 'a value'}})"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ("", "") == (done.stdout, done.stderr)
-    assert eventually(lambda: log.read_text().endswith("warn\n"))
+    wait_until(lambda: log.read_text().endswith("warn\n"))
     before, session, pid, *rest = log.read_text().splitlines()
     assert ("before", pid, ["a value", "warn"]) == (before, session, rest)
 
@@ -246,7 +244,7 @@ def test_spawned_outlives_us(script: MakeScript, tmp_path: Path) -> None:
 def test_spawned_environment(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
     """A spawned program gets the clean environment and what it is told, nothing else of ours."""
     process = processes.spawn([script("env; echo end")], {"MENDER_A": "x"})
-    assert eventually(lambda: (tmp_path / "output.log").read_text().endswith("end\n"))
+    wait_until(lambda: (tmp_path / "output.log").read_text().endswith("end\n"))
     os.waitpid(process.pid, 0)
     names = {line.partition("=")[0] for line in (tmp_path / "output.log").read_text().splitlines()[:-1]}
     assert {*CLEAN_ENVIRONMENT, "MENDER_A"} == names - {"PWD", "_", "SHLVL", "OLDPWD"}
@@ -260,12 +258,12 @@ def test_spawned_output_is_private(script: MakeScript, processes: SystemProcesse
 
 def test_spawned_is_recognised(script: MakeScript, processes: SystemProcesses) -> None:
     """A spawned program is known by pid, start time and boot, and by its environment, until it has ended."""
-    process = processes.spawn([script("exec sleep 60")], {"MENDER_DEPLOYMENT_ID": "an-id-of-this-test"})
+    process = processes.spawn([script("exec sleep 600")], {"MENDER_DEPLOYMENT_ID": "an-id-of-this-test"})
     assert processes.is_alive(process)
-    assert eventually(lambda: processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this-test") == process)
+    wait_until(lambda: processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this-test") == process)
     assert None is processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this")
     os.kill(process.pid, signal.SIGKILL)
-    assert eventually(lambda: not processes.is_alive(process))  # a zombie is dead
+    wait_until(lambda: not processes.is_alive(process))  # a zombie is dead
     assert None is processes.find("MENDER_DEPLOYMENT_ID", "an-id-of-this-test")
     os.waitpid(process.pid, 0)
     assert not processes.is_alive(process)
@@ -276,7 +274,7 @@ def test_same_pid_is_not_the_same_process(
     script: MakeScript, processes: SystemProcesses, other: dict[str, object]
 ) -> None:
     """A process with the pid of another boot, or of another start time, is not taken for the sub-updater."""
-    process = processes.spawn([script("exec sleep 60")], {})
+    process = processes.spawn([script("exec sleep 600")], {})
     facts: dict[str, object] = {
         "pid": process.pid,
         "boot_id": process.boot_id,
@@ -330,14 +328,14 @@ def test_parent_killed_before_the_start(script: MakeScript, tmp_path: Path) -> N
         assert parent.stdout is not None
         assert b"held\n" == parent.stdout.readline()
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-        assert eventually(lambda: bool(children.read_text()))
+        wait_until(lambda: bool(children.read_text()))
         parent.kill()
         parent.wait()
         with pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert not (tmp_path / "started").exists()
         with open(tmp_path / "trace", "rb"):
-            assert eventually((tmp_path / "started").exists)
+            wait_until((tmp_path / "started").exists)
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
@@ -358,7 +356,7 @@ def test_umask(script: MakeScript, tmp_path: Path, umask: int) -> None:
         f"print(run_script([{script('umask')!r}], limits=ScriptLimits()).decode())\n"
         f"os.waitpid(SystemProcesses(pathlib.Path({str(log)!r})).spawn([{script('umask')!r}], {{}}).pid, 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ("0077", "0022") == (done.stdout.strip(), log.read_text().strip())
     assert 0o600 == stat.S_IMODE(log.stat().st_mode)
 
@@ -378,8 +376,8 @@ def test_spawned_sees_nothing_of_ours(script: MakeScript, tmp_path: Path) -> Non
 def test_age(script: MakeScript, processes: SystemProcesses) -> None:
     """The age of a spawned program is what the kernel's clocks say, also when it has ended."""
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
-    process = processes.spawn([script("exec sleep 60")], {})
+    process = processes.spawn([script("exec sleep 600")], {})
     ended(process)
-    assert eventually(lambda: processes.age_seconds(process) > 0.1)
+    wait_until(lambda: processes.age_seconds(process) > 0.1)
     assert processes.age_seconds(process) <= time.clock_gettime(time.CLOCK_BOOTTIME) - before + 0.02
     assert 0.0 == processes.age_seconds(ProcessRef(process.pid, "another boot", process.start_time))

@@ -43,7 +43,7 @@ class SoftToken:
 
 def run(*arguments: str, environment: dict[str, str] | None = None) -> str:
     """Run a tool."""
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
     return done.stdout
 
 
@@ -53,7 +53,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> SoftToken:
     modules = [*glob.glob("/usr/lib*/softhsm/libsofthsm2.so"), *glob.glob("/usr/lib/*/softhsm/libsofthsm2.so")]
     if shutil.which("softhsm2-util") is None or not modules:
         pytest.skip("there is no SoftHSM (Debian: softhsm2)")
-    engine = subprocess.run(["openssl", "engine", "pkcs11"], capture_output=True, timeout=60, check=False)
+    engine = subprocess.run(["openssl", "engine", "pkcs11"], capture_output=True, check=False)
     if engine.returncode != 0:
         pytest.skip("openssl has no engine pkcs11 (Debian: libengine-pkcs11-openssl)")
     directory = tmp_path_factory.mktemp("token")

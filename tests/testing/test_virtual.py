@@ -13,6 +13,7 @@ from mender_client import Deployment
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
 from mender_devserver import DevServer
 from mender_devserver.testing import VirtualDevice
+from waiting import PATIENCE_S
 
 IMAGE = b"image" * 1000
 
@@ -68,7 +69,7 @@ def test_devices_live_side_by_side(server: DevServer, tmp_path: Path, caplog: py
     try:
         server.wait_until(lambda: len(server.devices()) == len(names))
         deployment_id = server.deploy("release-2")
-        server.wait_until(lambda: server.deployments()[0].status == "finished", timeout_seconds=30)
+        server.wait_until(lambda: server.deployments()[0].status == "finished", timeout_seconds=PATIENCE_S)
     finally:
         for device in devices:
             device.close()

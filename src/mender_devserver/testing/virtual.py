@@ -93,7 +93,7 @@ class VirtualDevice:
         """Do what is due; returns the seconds until the next step."""
         return self.client.step()
 
-    def run_until(self, condition: Callable[[], bool], *, timeout_seconds: float = 30.0) -> None:
+    def run_until(self, condition: Callable[[], bool], *, timeout_seconds: float = 60.0) -> None:
         """Step until something is true.
 
         Raises:

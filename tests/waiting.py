@@ -1,0 +1,23 @@
+"""How tests wait: for what happens, never for a time that a machine may or may not need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+PATIENCE_S = 180.0
+"""How long a test waits for what must happen. Only a bug, never a busy machine, should take so long."""
+NEVER_S = 3600.0
+"""A delay or a time limit that no test waits for: when it runs out, the test has failed long ago."""
+
+
+def wait_until(condition: Callable[[], object], *, within: float = PATIENCE_S, what: str = "the condition") -> None:
+    """Wait until something is true.
+
+    Raises:
+        AssertionError: it did not come true in time.
+    """
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come true within {within:g} s"
+        time.sleep(0.01)
