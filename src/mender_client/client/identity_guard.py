@@ -27,7 +27,7 @@ class IdentityGuard:
     def __init__(self, *, journal: Journal, keys: KeyStore) -> None:
         self._journal = journal
         self._keys = keys
-        self._said: str | None = None
+        self._said: tuple[Diagnostic, ...] | None = None
 
     def check(self, identity: Identity) -> None:
         """Warn of what has changed, before the server is asked; once for each change.
@@ -45,12 +45,13 @@ class IdentityGuard:
             _logger.debug("cannot compare the identity with the accepted one: %s", error)
             return
         changes = explain_change(record.accepted, now, identity, record.new_key)
-        change = "; ".join(map(str, changes))
-        if change == self._said:
+        if changes == self._said:
             return
-        self._said = change
         for one in changes:
-            _logger.warning("%s", one)
+            if one not in (self._said or ()):
+                _logger.warning("%s", one)
+        self._said = changes
+        change = "; ".join(map(str, changes))
         if change != record.identity_change:
             self._note(lambda current: current.with_identity_change(change))
 
