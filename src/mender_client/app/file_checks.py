@@ -1,7 +1,7 @@
-"""The files that the operator brought, held against the rules: who may write them, who may read them.
+"""Checks owners and modes of the operator's files: who can write them, who can read them.
 
-The rules stand in ``docs/reference/files.md``. Who can change one of these files decides what this device installs, or
-who it is, so the client refuses to start; who can only read a secret is warned about at each start.
+The rules are in ``docs/reference/files.md``. Whoever can change one of these files decides what this device installs,
+or can impersonate it, so the client refuses to start; if others can read a secret, it warns at each start.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class FileFindings:
 
 
 def check_configuration_files(paths: Paths) -> None:
-    """Refuse settings that another user could have written, before they are read.
+    """Refuse configuration files that another user could have written, before they are read.
 
     Raises:
-        ConfigError: names each file, why it is refused, and the command that mends it.
+        ConfigError: names each file, why it is refused, and the command that fixes it.
     """
     trust = Trust.below(paths.root)
     files = (paths.config, paths.fallback_config)
@@ -49,7 +49,7 @@ def check_configuration_files(paths: Paths) -> None:
 
 
 def look_at_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> FileFindings:
-    """Hold every file that the client relies on against the rules; what is missing is somebody else's to say.
+    """Check owners and modes of every file that the client relies on; missing files are reported elsewhere.
 
     Args:
         config: names some of the files.
@@ -77,13 +77,13 @@ def look_at_files(config: Config, paths: Paths, passphrase_file: str | None = No
 
 
 def check_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> tuple[Diagnostic, ...]:
-    """Refuse what another user could have changed; arguments as of ``look_at_files``.
+    """Refuse files that another user could have changed; arguments as of ``look_at_files``.
 
     Returns:
-        What is to be warned about.
+        The warnings.
 
     Raises:
-        ConfigError: names each file, why it is refused, and the command that mends it.
+        ConfigError: names each file, why it is refused, and the command that fixes it.
     """
     findings = look_at_files(config, paths, passphrase_file)
     if findings.problems:
@@ -92,7 +92,7 @@ def check_files(config: Config, paths: Paths, passphrase_file: str | None = None
 
 
 def _relied_on(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
-    """Who can change one of these, or the data directory, can install what he likes or be this device."""
+    """Whoever can change one of these can install anything, or impersonate this device."""
     yield "the data directory", paths.data
     for setting, file in (
         ("ServerCertificate", config.server_certificate),
@@ -129,7 +129,7 @@ def _configurations_with_a_secret(config: Config, paths: Paths) -> Iterator[tupl
 
 
 def _names(directory: Path) -> list[str]:
-    """What lies in a directory, as ServerCertificate may be one; nothing where it is a file."""
+    """The names in a directory, as ServerCertificate may be one; none if it is a file."""
     try:
         return sorted(os.listdir(directory))
     except OSError:
@@ -144,7 +144,7 @@ def _holds(file: Path, mark: bytes) -> bool:
 
 
 def _told(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
-    """What the server is told, or asks for; who can change it can make updates fail or lose their log, and no more."""
+    """What is reported to the server; whoever can change it can make updates fail or lose their log, and no more."""
     if config.update_log_path:
         yield "UpdateLogPath", paths.below_root(config.update_log_path)
     type_file = config.device_type_file

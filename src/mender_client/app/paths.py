@@ -1,4 +1,4 @@
-"""Where everything lies on the device."""
+"""Where the files are on the device."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Paths:
     """The files and directories of the contract; see ``docs/reference/files.md``.
 
     Args:
-        root: what stands in front of every path; ``/`` on a device.
+        root: the root directory that all paths are below; ``/`` on a device.
         config: the main configuration file.
         fallback_config: the fallback configuration file.
-        data: the data directory; it must survive a root file system update.
+        data: the data directory; it must survive updates of the root file system.
     """
 
     root: Path
@@ -33,9 +33,9 @@ class Paths:
         fallback_config: str | None = None,
         data: str | None = None,
     ) -> Paths:
-        """Work the paths out from what was given on the command line.
+        """Compute the paths from what was given on the command line.
 
-        Every path moves below the root, a given one too, unless it already lies there.
+        Every path is moved below the root directory, a given one too, unless it is there already.
         """
         base = Path("/" + os.path.abspath(root or "/").lstrip("/"))  # POSIX lets two slashes be another root
         data_directory = _below(base, data or "/var/lib/mender")
@@ -47,7 +47,7 @@ class Paths:
         )
 
     def below_root(self, path: str) -> Path:
-        """A path of the device, below the root."""
+        """A path of the device, below the root directory."""
         return _below(self.root, path)
 
     @property
@@ -72,27 +72,27 @@ class Paths:
 
     @property
     def daemon_lock(self) -> Path:
-        """What keeps a second daemon away."""
+        """The lock against a second daemon."""
         return self.data / "daemon.lock"
 
     @property
     def journal(self) -> Path:
-        """The client's memory."""
+        """The state file."""
         return self.data / "journal.json"
 
     @property
     def status(self) -> Path:
-        """How the daemon stands, for ``status``."""
+        """The status file, for ``status``."""
         return self.data / "status.json"
 
     @property
     def sub_updater_log(self) -> Path:
-        """What the sub-updater prints."""
+        """The output of the sub-updater."""
         return self.data / "sub-updater.log"
 
     @property
     def artifact_info(self) -> Path:
-        """What is installed."""
+        """The name of the installed Artifact."""
         return self.below_root("/etc/mender/artifact_info")
 
     @property
@@ -121,6 +121,6 @@ def paths_of(options: argparse.Namespace) -> Paths:
 def _below(root: Path, path: str) -> Path:
     if root == Path("/"):
         return Path(os.path.abspath(path))
-    # the path as it would be with the root as the whole world: nothing leads out of it
+    # as after a chroot: no ".." leads out of it
     inside = Path("/" + os.path.normpath("/" + path).lstrip("/"))
     return inside if inside.is_relative_to(root) else root / inside.relative_to("/")
