@@ -39,7 +39,7 @@ def refused(make: MakeTransport, script: Script, **limits: float) -> str:
     assert text.startswith((f"cannot reach {server.url}: ", f"cannot use the answer of {server.url}: "))
     assert "secret" not in text
     assert text.isprintable()
-    return text.partition(f"{server.url}: ")[2]
+    return caught.value.text.partition(f"{server.url}: ")[2]
 
 
 def test_exchange(make_transport: MakeTransport) -> None:
@@ -180,6 +180,9 @@ OK = b"HTTP/1.1 200 OK\r\n"
 NO_HTTP = "the answer is no HTTP, or broke off"
 TOO_LARGE = f"it is larger than {MAXIMUM_REPLY_BYTES} bytes"
 BROKEN: dict[str, tuple[Script, str]] = {
+    "cut in its headers": (raw(b"HTTP/1.1 200 OK\r\nContent-Le"), "the answer broke off"),
+    "cut after its headers": (raw(b"HTTP/1.1 204 No Content\r\nX: y\r\n"), "the answer broke off"),
+    "two lengths": (raw(OK + b"Content-Length: 3\r\nContent-Length: 5\r\n\r\nabcde"), NO_HTTP),
     "closes at once": (raw(b""), f"the connection was reset|{NO_HTTP}"),
     "no HTTP": (raw(b"SSH-2.0-OpenSSH_9\r\n"), NO_HTTP),
     "binary": (raw(bytes(range(256)) * 4), NO_HTTP),
@@ -260,21 +263,22 @@ def test_connection_refused(make_transport: MakeTransport) -> None:
         port = listener.getsockname()[1]
     with pytest.raises(NetworkError) as caught:
         make_transport().send(Request("GET", f"http://127.0.0.1:{port}/?secret"))
-    assert (
-        f"cannot reach http://127.0.0.1:{port}: the connection was refused; check the port, and that the server runs"
-        == str(caught.value)
+    assert (f"cannot reach http://127.0.0.1:{port}: the connection was refused", "refused") == (
+        caught.value.text,
+        caught.value.kind,
     )
+    assert "check the port, and that the server runs" == caught.value.remedy
 
 
 @pytest.mark.parametrize("host", ["[::1%25no-such-interface]", "a" * 64 + ".example", "a..example"])
 def test_name_that_is_none(make_transport: MakeTransport, host: str) -> None:
     """A name that can't be resolved is named as such, with what to check."""
-    with pytest.raises(NetworkError, match="its name can't be resolved; check the name and DNS"):
+    with pytest.raises(NetworkError, match="its name cannot be resolved; check the name and the DNS settings"):
         make_transport().send(Request("GET", f"http://{host}/?secret"))
 
 
 def test_address_that_is_none(make_transport: MakeTransport) -> None:
-    """An address that urllib3 refuses is a NetworkError too."""
+    """An address of another scheme is a NetworkError too."""
     with pytest.raises(NetworkError, match=r"cannot reach ftp://127\.0\.0\.1: "):
         make_transport().send(Request("GET", "ftp://127.0.0.1/"))
 

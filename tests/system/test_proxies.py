@@ -109,7 +109,7 @@ def test_redirect_to_an_exempt_host(make_transport: MakeTransport) -> None:
     script = keep_alive(answer(b"", f"Location: http://{direct}/", status=302))
     with RawServer(script) as server, ForwardProxy(server) as proxy:
         transport = make_transport(proxies=through(proxy, no_proxy=direct))
-        with pytest.raises(NetworkError, match=rf"http://{direct}: its name can't be resolved"):
+        with pytest.raises(NetworkError, match=rf"http://{direct}: its name cannot be resolved"):
             transport.open(f"http://{HOST}/a", {})
         transport.rest()
     assert [f"GET http://{HOST}/a HTTP/1.1"] == proxy.asked
@@ -127,7 +127,7 @@ def test_redirect_into_this_device(make_transport: MakeTransport, inward: str) -
         script = keep_alive(answer(b"", f"Location: http://{inward}:{inside.port}/?secret", status=302))
         with RawServer(script) as server, ForwardProxy(server) as proxy:
             transport = make_transport(proxies=through(proxy, no_proxy=INWARD_BY_NAME))
-            with pytest.raises(NetworkError, match="it leads into this device or to a link-local address") as caught:
+            with pytest.raises(NetworkError, match="it leads from outside to an address of this device") as caught:
                 transport.open(f"http://{HOST}/a", {})
             transport.rest()
         assert 0 == inside.connections
@@ -185,21 +185,22 @@ def test_each_form_of_no_proxy(make_transport: MakeTransport, variable: str, hos
 
 
 REFUSALS = [
-    (407, "", "it wants a user and password (407); set all_proxy to http://USER:PASSWORD@HOST:PORT"),
-    (407, "user:secret@", "it refuses the user and password (407); check those in all_proxy"),
-    (403, "", "it does not let this device through to there (403); ask who runs it"),
-    (502, "", "it can't reach the server (502); check the server's name and port"),
-    (500, "", "it answered 500"),
+    (407, "", "it wants a user and password (407)", "set all_proxy to http://USER:PASSWORD@HOST:PORT"),
+    (407, "user:secret@", "it refuses the user and password (407)", "check them in all_proxy"),
+    (403, "", "it does not let this device through (403)", "ask the administrator of the proxy"),
+    (502, "", "it cannot reach the server (502)", "check the server's name and port"),
+    (500, "", "it answered 500", "check the address in all_proxy"),
 ]
 
 
-@pytest.mark.parametrize(("status", "user", "said"), REFUSALS)
-def test_refusals(make_transport: MakeTransport, status: int, user: str, said: str) -> None:
+@pytest.mark.parametrize(("status", "user", "said", "remedy"), REFUSALS)
+def test_refusals(make_transport: MakeTransport, status: int, user: str, said: str, remedy: str) -> None:
     """What a proxy refuses is said plainly, with its name and without its password."""
     with ForwardProxy(None, status=status) as proxy, pytest.raises(NetworkError) as caught:
         make_transport(proxies=through(proxy, user=user)).send(get("https"))
     place = f"http://127.0.0.1:{proxy.port} (all_proxy)"
-    assert f"cannot reach https://{HOST}:443 through the proxy {place}: {said}" == str(caught.value)
+    assert f"cannot reach https://{HOST}:443 through the proxy {place}: {said}" == caught.value.text
+    assert remedy == caught.value.remedy
     assert "proxy" == caught.value.kind
 
 

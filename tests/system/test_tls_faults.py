@@ -53,8 +53,8 @@ def test_unknown_authority(authority: Authority, make_transport: MakeTransport) 
     """A certificate of an authority that nobody named leads to ServerCertificate."""
     assert (
         "certificate-unknown",
-        "its certificate is not trusted (unable to get local issuer certificate): nobody whom this device trusts has "
-        "issued it; name the authority's certificate in ServerCertificate",
+        "its certificate is not trusted (unable to get local issuer certificate): its issuer is unknown; name the "
+        "certificate of its authority in ServerCertificate [TLS02]",
     ) == refused(make_transport, TlsSettings(), authority.good.server_context())
 
 
@@ -62,7 +62,7 @@ def test_self_signed(authority: Authority, make_transport: MakeTransport) -> Non
     """A certificate that signed itself is called so."""
     kind, text = refused(make_transport, TlsSettings(), authority.self_signed("127.0.0.1").server_context())
     assert "certificate-self-signed" == kind
-    assert text.endswith("it signed itself; if it is the right one, name it in ServerCertificate")
+    assert text.endswith("it is self-signed; if it is the right one, name it in ServerCertificate [TLS01]")
 
 
 def test_wrong_host(authority: Authority, make_transport: MakeTransport) -> None:
@@ -70,7 +70,7 @@ def test_wrong_host(authority: Authority, make_transport: MakeTransport) -> None
     kind, text = refused(make_transport, trusting(authority), authority.issue("other.example").server_context())
     assert "certificate-host" == kind
     assert "certificate is not valid for '127.0.0.1'" in text
-    assert text.endswith("check the host name in the address, or renew the certificate for it")
+    assert text.endswith("check the host name in the address, or renew the certificate for it [TLS03]")
 
 
 def test_expired(authority: Authority, make_transport: MakeTransport) -> None:
@@ -78,7 +78,7 @@ def test_expired(authority: Authority, make_transport: MakeTransport) -> None:
     pair = authority.issue("127.0.0.1", start=NOW - 3 * DAY, end=NOW - 2 * DAY)
     kind, text = refused(make_transport, trusting(authority), pair.server_context())
     assert "certificate-expired" == kind
-    assert "(certificate has expired): renew the server's certificate, or the authority's" in text
+    assert "(certificate has expired); renew the server's certificate, or its authority's" in text
 
 
 def test_not_yet_valid(authority: Authority, make_transport: MakeTransport) -> None:
@@ -86,7 +86,7 @@ def test_not_yet_valid(authority: Authority, make_transport: MakeTransport) -> N
     pair = authority.issue("127.0.0.1", start=NOW + DAY, end=NOW + 2 * DAY)
     kind, text = refused(make_transport, trusting(authority), pair.server_context())
     assert "certificate-early" == kind
-    assert "(certificate is not yet valid): check this device's clock, then the server's certificate" in text
+    assert "(certificate is not yet valid); check this device's clock, then the server's certificate" in text
 
 
 def test_wrong_clock_by_a_file(authority: Authority, make_transport: MakeTransport, tmp_path: Path) -> None:
@@ -135,11 +135,11 @@ def test_look(authority: Authority, make_transport: MakeTransport) -> None:
     pair = authority.issue("other.example", start=NOW - 3 * DAY, end=NOW - 2 * DAY)
     pair.certificate.write_bytes(pair.certificate.read_bytes() + authority.certificate.read_bytes())
     with RawServer(keep_alive(answer(b"", "Date: never")), tls=pair.server_context()) as server:
-        glimpse = make_transport().look(f"{server.url}/?secret")
-    assert ["other.example", "The test authority authority"] == [one.subject for one in glimpse.certificates]
+        peer = make_transport().look(f"{server.url}/?secret")
+    assert ["other.example", "The test authority authority"] == [one.subject for one in peer.certificates]
     assert [int((NOW - 2 * DAY).timestamp()), None] == [
-        int(glimpse.certificates[0].not_after.timestamp()),
-        glimpse.date,
+        int(peer.certificates[0].not_after.timestamp()),
+        peer.date,
     ]
 
 
@@ -154,7 +154,7 @@ def test_client_certificate_refused(
     tls = TlsSettings(ca_file=authority.certificate, certificate=stranger.certificate, key=stranger.key)
     kind, text = refused(make_transport, tls, context)
     assert "client-certificate" == kind
-    assert text.startswith("the server refuses this device's client certificate, or misses one (")
+    assert text.startswith("the server refuses this device's client certificate, or asks for one (")
     assert "UNKNOWN_CA" in text
 
 
@@ -172,7 +172,7 @@ def test_client_certificate_missing_before_tls_1_3(authority: Authority, make_tr
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     kind, text = refused(make_transport, trusting(authority), context)
     assert "tls" == kind
-    assert "wants a client certificate (HttpsClient.Certificate)" in text
+    assert "set HttpsClient.Certificate if the server asks for one" in text
 
 
 def _eager(server: RawServer, connection: socket.socket) -> None:
@@ -194,9 +194,13 @@ def _closing(server: RawServer, connection: socket.socket) -> None:
 
 
 HANDSHAKES = {
-    "plain http": (_eager, "no-tls", "does it speak plain http on this port? check scheme and port"),
-    "no common version": (_alert(70), "tls-version", "it speaks neither TLS 1.2 nor newer; update the server's TLS"),
-    "no common cipher": (_alert(40), "tls", "(HttpsClient.Certificate)"),
+    "plain http": (_eager, "no-tls", "check scheme and port: it may speak plain http on this port"),
+    "no common version": (
+        _alert(70),
+        "tls-version",
+        "enable TLS 1.2 or newer on the server",
+    ),
+    "no common cipher": (_alert(40), "tls", "set HttpsClient.Certificate"),
     "some other alert": (_alert(80), "tls", "TLS failed ("),
     "closes": (_closing, "reset", "connection was"),
 }

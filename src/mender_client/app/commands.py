@@ -37,11 +37,9 @@ def _load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, 
 
     from .config import load_config
     from .file_checks import check_configuration_files, check_files
-    from .lean import load_urllib3
     from .logs import set_up_logging
     from .startup import reset_inherited_state
 
-    load_urllib3()  # before anything imports it
     check_configuration_files(paths)
     reset_inherited_state()
     loaded = load_config(paths.config, paths.fallback_config, is_server_needed=is_server_needed)

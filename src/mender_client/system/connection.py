@@ -1,66 +1,74 @@
-"""Connections that obey a deadline, can be broken off from a signal handler, and go through proxies.
+"""Connections that obey a deadline and can be broken off from a signal handler.
 
-urllib3 keeps the pools and speaks HTTP; how a connection comes about is decided here, so that it is the same under
-every version of it: each socket is known to the watch before it waits for anything.
+``http.client`` speaks HTTP over them. How a connection comes about, how long it may take and who can end it is decided
+here: the guard knows each socket before the socket waits for anything.
 """
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 import select
 import socket
 import ssl
 import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPResponse
+from typing import Any
 
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
 
-from .tls import TlsRules
-
-if TYPE_CHECKING:
-    from mender_client.core.proxies import Proxies, Proxy
-
+CHECK_REDIRECTS = "check where the server's storage redirects downloads to"
 _LONGEST_LABEL = 63
-INTERNAL = "it leads into this device or to a link-local address, and comes from outside"
+_RECORD_BYTES = 16384
+"""The most that one TLS record holds."""
+_NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_EVENTS: dict[type[OSError], int] = {ssl.SSLWantReadError: select.POLLIN, ssl.SSLWantWriteError: select.POLLOUT}
 
 
 class ConnectionGuard:
-    """What the connections of one transport share: the deadline of the request under way, and who is connected."""
+    """What the connections of one transport share: the deadline of the request under way, and a way to end it."""
 
     def __init__(self) -> None:
-        self.deadline: float | None = None
-        self.is_connection_new = False
         self.is_stopped = False
-        self.is_internal_refused = False
-        self.stream: io.BufferedReader | None = None
+        self._deadline: float | None = None
         self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def add(self, sock: Any) -> None:
-        """Know a socket from now on."""
+        """Watch over a socket from now on."""
         self._sockets.add(sock)
         if self.is_stopped:
-            self.interrupt()  # it came while we were connecting
+            self.interrupt()  # the stop came while we were connecting
 
-    def seconds_left(self) -> float | None:
-        """Seconds until the deadline of the request under way; None without one."""
-        return None if self.deadline is None else self.deadline - time.monotonic()
-
-    def limit(self, seconds: float | None) -> float | None:
-        """The shorter of a time limit and what is left until the deadline.
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Bound everything that is done meanwhile, on top of an earlier deadline.
 
         Raises:
             Interrupted: the client is to stop.
-            TimeoutError: nothing is left.
+        """
+        before, self._deadline = self._deadline, time.monotonic() + self.limit(seconds)
+        try:
+            yield
+        finally:
+            self._deadline = before
+
+    def limit(self, seconds: float) -> float:
+        """The shorter of a time limit and the time that is left until the deadline.
+
+        Raises:
+            Interrupted: the client is to stop.
+            TimeoutError: no time is left.
         """
         if self.is_stopped:
             raise Interrupted("the client was asked to stop")
-        left = self.seconds_left()
-        if left is not None and left <= 0:
+        if self._deadline is None:
+            return seconds
+        left = self._deadline - time.monotonic()
+        if left <= 0:
             raise TimeoutError("the whole answer took too long")
-        return seconds if left is None else left if seconds is None else min(seconds, left)
+        return min(seconds, left)
 
     def interrupt(self) -> None:
         """Break off every connection; safe in a signal handler."""
@@ -72,66 +80,8 @@ class ConnectionGuard:
                 continue
 
 
-def pool_class(
-    pool: Any, connection: Any, guard: ConnectionGuard, rules: TlsRules | None = None, proxies: Proxies | None = None
-) -> Any:
-    """A urllib3 pool whose connections obey the deadline and can be broken off.
-
-    Args:
-        pool: urllib3's class of pools for a scheme.
-        connection: urllib3's class of connections for it.
-        watch: knows the deadline and all sockets.
-        rules: the TLS rules; None for plain http.
-        proxies: which proxy leads to whom; None for none.
-    """
-    scheme = "http" if rules is None else "https"
-
-    class WatchedConnection(connection):  # type: ignore[misc]  # the two base classes differ by scheme
-        sock: Any
-
-        def connect(self) -> None:
-            guard.is_connection_new = True  # before it fails: only what is kept alive can have gone stale
-            sock: Any = self._dial()
-            if rules is not None:
-                sock = _secure(sock, self.host, rules, guard)
-            self.sock = GuardedSocket(sock, guard)
-            # our TLS rules decide; where they trust everybody, urllib3 need not warn about each request
-            self.is_verified = True
-
-        def _dial(self) -> socket.socket:
-            if (proxy := self._proxy()) is None:
-                return dial(
-                    self._dns_host,
-                    self.port,
-                    seconds=self.timeout,
-                    guard=guard,
-                    is_internal_refused=guard.is_internal_refused,
-                )
-            # imported where there is a proxy: an idle daemon does without the memory
-            from .tunnel import dial_through
-
-            return dial_through(proxy, self.host, self.port, scheme=scheme, seconds=self.timeout, guard=guard)
-
-        def _proxy(self) -> Proxy | None:
-            return None if proxies is None else proxies.choose(scheme, self.host, self.port)
-
-        def putrequest(self, method: str, url: str, *others: Any, **named: Any) -> None:
-            """Begin a request; a proxy for plain http is told the whole address."""
-            proxy = self._proxy() if rules is None else None
-            if proxy is None:
-                super().putrequest(method, url, *others, **named)
-                return
-            host = f"[{self.host}]" if ":" in self.host else self.host
-            port = "" if self.port == self.default_port else f":{self.port}"
-            super().putrequest(method, f"http://{host}{port}{url}", *others, **named)
-            if proxy.authorization:
-                self.putheader("Proxy-Authorization", proxy.authorization)
-
-    return type(f"Watched{pool.__name__}", (pool,), {"ConnectionCls": WatchedConnection})
-
-
 def dial(
-    host: str, port: int, *, seconds: float | None, guard: ConnectionGuard, is_internal_refused: bool = False
+    host: str, port: int, *, seconds: float, guard: ConnectionGuard, is_internal_refused: bool = False
 ) -> socket.socket:
     """Connect to the first address of a host that answers.
 
@@ -139,18 +89,18 @@ def dial(
         host: a name or an address, ASCII.
         port: the port.
         seconds: the time limit for each address.
-        watch: bounds the whole.
-        is_inward_refused: a redirect from outside leads there, so it may not be an address of this device.
+        guard: bounds the whole.
+        is_internal_refused: a redirect from outside leads there, so no address may be internal to this device.
 
     Raises:
-        OSError: no address answers; what the first one said.
-        NetworkError: it leads into this device.
+        OSError: no address answers; the error of the first one.
+        NetworkError: the host is internal.
     """
     first: OSError | None = None
-    places = _resolve(host, port)
-    if is_internal_refused:
-        _refuse_internal(host, [str(address[0]) for *_, address in places])
-    for family, kind, protocol, _, address in places:
+    found = _resolve(host, port)
+    if is_internal_refused and any(is_internal(str(address[0])) for *_, address in found):
+        raise internal_redirect(f"to {host}")
+    for family, kind, protocol, _, address in found:
         limit = guard.limit(seconds)
         sock = socket.socket(family, kind, protocol)
         guard.add(sock)
@@ -167,13 +117,22 @@ def dial(
     raise first or socket.gaierror(socket.EAI_NONAME, "no address")
 
 
-def _refuse_internal(host: str, addresses: list[str]) -> None:
-    """A redirect from outside may not lead into this device by a name either."""
+def is_internal(host: str) -> bool:
+    """Whether a name or an address is one of this device, or on its link."""
     # imported when a redirect comes: an idle daemon does without the memory
     from mender_client.core.internal_address import is_internal_address
 
-    if any(is_internal_address(address) for address in addresses):
-        raise NetworkError(f"cannot follow the redirect to {host}: {INTERNAL}", kind=ErrorKind.REDIRECT)
+    return is_internal_address(host)
+
+
+def internal_redirect(source: str) -> NetworkError:
+    """The error for a redirect that leads from outside into this device."""
+    return NetworkError(
+        "NET01",
+        f"cannot follow the redirect {source}: it leads from outside to an address of this device or its link",
+        remedy=CHECK_REDIRECTS,
+        kind=ErrorKind.REDIRECT,
+    )
 
 
 def _resolve(host: str, port: int) -> list[Any]:
@@ -184,104 +143,147 @@ def _resolve(host: str, port: int) -> list[Any]:
     return socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM)
 
 
-def _secure(sock: socket.socket, host: str, rules: TlsRules, guard: ConnectionGuard) -> ssl.SSLSocket:
-    """Speak TLS from here on; the socket is known before the handshake begins, which may take as long as a connect."""
-    name = host.strip("[]").partition("%")[0].rstrip(".").encode("ascii")  # bytes, as in _resolve
+def secure(
+    sock: socket.socket, host: str, context: ssl.SSLContext, *, seconds: float, guard: ConnectionGuard
+) -> ssl.SSLSocket:
+    """Speak TLS over a connection from here on; the connection is closed when that fails.
+
+    Args:
+        sock: the connection.
+        host: whom the server's certificate must be for, ASCII.
+        context: the TLS rules.
+        seconds: the time limit of the handshake.
+        guard: bounds the whole.
+
+    Raises:
+        OSError: the handshake failed.
+    """
+    name = host.partition("%")[0].rstrip(".").encode("ascii")  # bytes, as in _resolve
+    current: Any = sock
     try:
-        secure = rules.context().wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
-    except (OSError, ValueError):
-        sock.close()
+        sock.settimeout(guard.limit(seconds))
+        current = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+        guard.add(current)
+        current.do_handshake()
+    except BaseException:
+        current.close()
         raise
-    guard.add(secure)
-    try:
-        secure.do_handshake()
-    except (OSError, ValueError):
-        secure.close()
-        raise
-    return secure
+    return current  # type: ignore[no-any-return]  # wrap_socket made it
 
 
 class GuardedSocket:
-    """A socket whose answer is read under the deadline: a server that sends a byte a second doesn't hold us."""
+    """A connected socket as ``http.client`` wants it; every wait for the peer is bounded by the guard.
 
-    def __init__(self, sock: Any, guard: ConnectionGuard) -> None:
+    What is to be sent is held back until the answer is asked for: ``http.client`` hands over head and body one after
+    the other, and in one piece they are one TLS record.
+
+    Args:
+        sock: the socket; it doesn't block from here on.
+        guard: bounds the whole.
+        idle_seconds: the time limit of each wait.
+    """
+
+    def __init__(self, sock: socket.socket, guard: ConnectionGuard, *, idle_seconds: float) -> None:
+        sock.setblocking(False)
         self._sock = sock
         self._guard = guard
+        self._idle_seconds = idle_seconds
+        self._poll = select.poll()
+        self._unsent = bytearray()
+        self.is_at_end = False
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
+    def has_input(self) -> bool:
+        """Whether the peer has sent what nobody has read, or has closed the connection."""
+        is_decrypted = isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
+        return is_decrypted or self._wait(select.POLLIN, 0)
 
-    def sendall(self, data: Any) -> None:
-        """Send all of it, or find out from the answer why the server doesn't want it.
+    def sendall(self, data: bytes) -> None:
+        """Take what is to be sent."""
+        self._unsent += data
 
-        A server that refuses, a client certificate under TLS 1.3 say, closes while we still send; what it said before
-        is there to be read, and urllib3 reads it after a broken pipe.
-        """
-        try:
-            self._sock.sendall(data)
-        except (ssl.SSLEOFError, ConnectionResetError) as error:
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
+    def makefile(self, *_: object) -> io.BufferedReader:
+        """Send what was taken; returns the stream that the answer is read from."""
+        unsent, self._unsent = memoryview(self._unsent), bytearray()
+        while unsent:
+            try:
+                unsent = unsent[self._sock.send(unsent) :]
+            except _NOT_READY as error:
+                self._await(_EVENTS.get(type(error), select.POLLOUT))
+            except (ConnectionError, ssl.SSLEOFError):
+                # a server that refuses, a client certificate under TLS 1.3 say, closes while we still send; what it
+                # said before is there to be read
+                break
+        return io.BufferedReader(_Reader(self, self._sock.makefile("rb", buffering=0)))
 
-    def makefile(self, mode: str, *_: Any, **__: Any) -> io.BufferedReader:
-        """What http.client reads an answer from."""
-        raw = _WatchedReader(self._sock, self._sock.makefile(mode, buffering=0), self._guard)
-        self._guard.stream = io.BufferedReader(raw)
-        return self._guard.stream
-
-
-class _WatchedReader(io.RawIOBase):
-    def __init__(self, sock: Any, raw: io.RawIOBase, guard: ConnectionGuard) -> None:
-        self._sock = sock
-        self._raw = raw
-        self._guard = guard
-        self._idle_seconds: float | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int | None:
-        left = self._guard.seconds_left()
-        if left is None:
-            return self._fill(memoryview(buffer))
-        idle = self._sock.gettimeout()
-        if left <= 0:
-            raise TimeoutError("the whole answer took too long")
-        self._sock.settimeout(min(left, idle) if idle is not None else left)
-        try:
-            return self._raw.readinto(buffer)
-        finally:
-            self._sock.settimeout(idle)
-
-    def _fill(self, view: memoryview) -> int:
-        """Take all that is there, TLS record after TLS record, and wait only when there is nothing."""
-        if self._idle_seconds is None:
-            self._idle_seconds = self._sock.gettimeout()
-            self._sock.settimeout(0)
+    def receive(self, view: memoryview) -> int:
+        """Take all that is there, as long as one more TLS record fits, and wait only when there is nothing."""
+        self._guard.limit(self._idle_seconds)  # a peer that sends for ever never lets us wait
         filled, size = 0, len(view)
-        while filled < size:
+        while not filled or filled + _RECORD_BYTES <= size:
             try:
                 count = self._sock.recv_into(view[filled:], size - filled)
-            except (BlockingIOError, ssl.SSLWantReadError):
+            except OSError as error:
                 if filled:
-                    break
-                self._wait()
-            except OSError:
-                if filled:
-                    break  # the next call meets it again; what has arrived counts
-                raise
+                    break  # what has arrived counts; a fault is met again by the next call
+                if not isinstance(error, _NOT_READY):
+                    raise
+                self._await(_EVENTS.get(type(error), select.POLLIN))
             else:
                 if not count:
+                    self.is_at_end = not filled
                     break
                 filled += count
         return filled
 
-    def _wait(self) -> None:
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        if not poll.poll(None if self._idle_seconds is None else self._idle_seconds * 1000):
+    def close(self) -> None:
+        """Close the connection once the last stream over it is closed too."""
+        self._sock.close()
+
+    def _await(self, events: int) -> None:
+        if not self._wait(events, self._guard.limit(self._idle_seconds)):
             raise TimeoutError("nothing came for too long")
+
+    def _wait(self, events: int, seconds: float) -> bool:
+        self._poll.register(self._sock, events)
+        return bool(self._poll.poll(seconds * 1000))
+
+
+class _Reader(io.RawIOBase):
+    """The raw stream of an answer; while it is open, so is the socket.
+
+    Args:
+        sock: where the bytes come from.
+        hold: the socket's own stream, which keeps it open.
+    """
+
+    def __init__(self, sock: GuardedSocket, hold: io.RawIOBase) -> None:
+        self._sock = sock
+        self._hold = hold
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._sock.receive(memoryview(buffer))
 
     def close(self) -> None:
         if not self.closed:
-            self._raw.close()
+            self._hold.close()
             super().close()
+
+
+def ask(sock: GuardedSocket, method: str, *lines: str) -> HTTPResponse:
+    """Send a request that consists of these lines, and read the head of its answer.
+
+    Raises:
+        OSError: the connection broke or stalled.
+        HTTPException: the answer is no HTTP.
+    """
+    sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
+    response = HTTPResponse(sock, method=method)  # type: ignore[arg-type]  # it needs makefile alone
+    try:
+        response.begin()
+    except BaseException:
+        response.close()
+        raise
+    return response

@@ -1,43 +1,42 @@
-"""HTTP over urllib3: keep-alive, time limits, redirects within bounds.
+"""HTTP over http.client: a kept-alive connection for each server, time limits, redirects within bounds.
 
-One transport serves both kinds of traffic: small requests of the device API, whose whole answer has to be there
-within a total time, and downloads, whose bytes are handed on as they come. Redirects and retries of urllib3 are off:
-what may be repeated, and where the token may go, is decided by us.
+One transport serves both kinds of traffic: small requests of the device API, whose whole answer must arrive within a
+total time, and downloads, whose bytes are handed on as they come. What may be repeated and where the token may go is
+decided here; parsing HTTP is left to the library.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from http.client import IncompleteRead
-from typing import TYPE_CHECKING, Any, TypeVar
+from email.message import Message
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-import urllib3
-import urllib3.connection
-
-from mender_client.core.resume import parse_content_length
 from mender_client.core.wire import REDIRECTS, Reply, Request, parse_link
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
 
 from .clockevidence import ClockCheck
-from .connection import INTERNAL, ConnectionGuard, pool_class
-from .netfaults import ClockProblem, StaleConnectionError, is_issuer_unknown, origin, translate_errors
+from .connection import CHECK_REDIRECTS, ConnectionGuard, GuardedSocket, dial, internal_redirect, is_internal, secure
+from .netfaults import is_issuer_unknown, origin, translate_errors
 from .tls import TlsRules, TlsSettings
 
 if TYPE_CHECKING:
-    from mender_client.core.proxies import Proxies
+    import socket
+
+    from mender_client.core.proxies import Proxies, Proxy
 
     from .probe import PeerInfo
 
 MAXIMUM_REPLY_BYTES = 2 * 1024 * 1024
 MAXIMUM_REDIRECTS = 5
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _PROXY_AUTHENTICATION = 407
 _LOOK_SECONDS = 5.0
-_READ_BYTES = 65536
-_Answer = TypeVar("_Answer")
-_SMALL_READ_BYTES = 8192
+_READ_BYTES = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +55,14 @@ class Timeouts:
 
 
 class HttpTransport:
-    """Brings requests to servers over urllib3; see ``core.ports.Transport``.
+    """Requests and downloads over http.client.
 
     Args:
         tls: trust and client certificate.
         user_agent: what the client calls itself.
         timeouts: the time limits.
-        witness: what is known about the right time; explains certificates that seem out of date.
-        proxies: which proxy leads to whom; None for none.
+        clock_check: explains certificates that seem out of date.
+        proxies: which proxy leads to which server; None for none.
 
     Raises:
         ConfigError: a certificate or key file can't be used.
@@ -85,116 +84,51 @@ class HttpTransport:
         self._clock_check = clock_check or ClockCheck()
         self._proxies = proxies
         self._rules = TlsRules(tls, self._clock_check.clock_problem)
-        self._pools = urllib3.PoolManager(
-            num_pools=4,
-            maxsize=1,
-            timeout=urllib3.Timeout(connect=self._timeouts.connect, read=self._timeouts.idle),
-            retries=False,
-        )
-        http, https = urllib3.connection.HTTPConnection, urllib3.connection.HTTPSConnection
-        self._pools.pool_classes_by_scheme = {
-            "http": pool_class(urllib3.HTTPConnectionPool, http, self._guard, None, proxies),
-            "https": pool_class(urllib3.HTTPSConnectionPool, https, self._guard, self._rules, proxies),
-        }
+        self._kept: dict[str, _Connection] = {}
 
     def send(self, request: Request) -> Reply:
-        """Send a request of the device API and read its whole answer.
-
-        A kept-alive connection that the server has closed meanwhile is replaced once; every request of the device
-        API may be repeated.
-
-        Raises:
-            NetworkError: no complete answer within the time limits.
-            Interrupted: the client is to stop.
-        """
-        return self._within_total(lambda: self._exchange(request))
-
-    def _within_total(self, exchange: Callable[[], _Answer]) -> _Answer:
-        self._guard.deadline = time.monotonic() + self._timeouts.total
-        self._guard.is_connection_new = False
-        try:
-            return self._with_wider_trust(exchange)
-        except StaleConnectionError:
-            return self._with_wider_trust(exchange)
-        finally:
-            self._guard.deadline = None
-
-    def _with_wider_trust(self, exchange: Callable[[], _Answer]) -> _Answer:
-        try:
-            return exchange()
-        except NetworkError as error:
-            if not is_issuer_unknown(error) or not self._rules.widen():
+        url = request.url
+        with self._translated(url), self._guard.within(self._timeouts.total):
+            body = self._ask_kept(request) or self._ask(request)
+            try:
+                data = _read_all(body, url)
+            except BaseException:
+                body.close()
                 raise
-            return exchange()
-
-    def _exchange(self, request: Request) -> Reply:
-        response = self._start(request.method, request.url, request.headers, request.body)
-        try:
-            body = self._read_all(response, request.url)
-        except NetworkError:
-            response.close()
-            raise
-        response.release_conn()
-        headers = _lower(response.headers)
-        if self._is_verifying and request.url.startswith("https:"):
-            self._clock_check.heard(headers.get("date", ""))
-        return Reply(response.status, headers, body)
-
-    def _read_all(self, response: Any, url: str) -> bytes:
-        body = bytearray()
-        with translate_errors(url, self._clock_check.clock_problem):
-            while chunk := response.read(_READ_BYTES):
-                body.extend(chunk)
-                if len(body) > MAXIMUM_REPLY_BYTES:
-                    break
-        if len(body) > MAXIMUM_REPLY_BYTES:
-            raise NetworkError(
-                f"cannot use the answer of {origin(url)}: it is larger than {MAXIMUM_REPLY_BYTES} bytes",
-                kind=ErrorKind.TOO_LARGE,
-            )
-        return bytes(body)
+        if (connection := body.release()) is not None:
+            self._kept[origin(url)] = connection
+        if self._is_verifying and urlsplit(url).scheme == "https":
+            self._clock_check.heard(body.headers.get("date", ""))
+        return Reply(body.status, body.headers, data)
 
     def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
-        """Start a download; follows up to five redirects, never from https to http or into this device.
+        """Start a download.
 
-        The total time limit holds for each answer's header, not for the body that the caller then reads.
-
-        Raises:
-            NetworkError: no answer, or a redirect that must not be followed.
+        Up to five redirects are followed, but never from https to http, nor from outside into this device. The total
+        time limit holds for the head of each answer, not for the body that the caller then reads.
         """
-        asked = {**headers, "Accept-Encoding": "identity"}
-        self._guard.is_internal_refused = False
-        try:
-            for _ in range(MAXIMUM_REDIRECTS + 1):
-                response = self._within_total(lambda: self._start("GET", url, asked, b""))  # noqa: B023 - called at once
-                if response.status not in REDIRECTS:
-                    return HttpBody(
-                        response, url, self._guard, self._clock_check.clock_problem, piece_seconds=self._timeouts.total
-                    )
-                location = response.headers.get("location", "")
-                response.close()
-                url = self._follow(url, location)
-        finally:
-            self._guard.is_internal_refused = False
+        is_from_outside = False
+        for _ in range(MAXIMUM_REDIRECTS + 1):
+            with self._translated(url), self._guard.within(self._timeouts.total):
+                body = self._ask(Request("GET", url, headers), is_internal_refused=is_from_outside)
+            if body.status not in REDIRECTS:
+                return body
+            body.close()
+            target = _redirected(url, body.headers.get("location", ""))
+            is_from_outside = is_from_outside or not is_internal(_place(url).host)
+            if is_from_outside and is_internal(_place(target).host):
+                raise internal_redirect(f"of {origin(url)}")
+            url = target
         raise NetworkError(
-            f"cannot fetch from {origin(url)}: more than {MAXIMUM_REDIRECTS} redirects", kind=ErrorKind.REDIRECT
+            "NET12",
+            f"cannot fetch from {origin(url)}: more than {MAXIMUM_REDIRECTS} redirects",
+            remedy=CHECK_REDIRECTS,
+            kind=ErrorKind.REDIRECT,
         )
 
-    def _follow(self, url: str, location: str) -> str:
-        """Where a redirect leads; from outside it may not lead into this device, also not by a name's address."""
-        # imported when a redirect comes: an idle daemon does without the memory
-        from mender_client.core.internal_address import is_internal_address
-
-        target = _redirected(url, location)
-        if not is_internal_address(urlsplit(url).hostname or ""):
-            self._guard.is_internal_refused = True
-            if is_internal_address(urlsplit(target).hostname or ""):
-                raise NetworkError(f"cannot follow the redirect of {origin(url)}: {INTERNAL}", kind=ErrorKind.REDIRECT)
-        return target
-
     def rest(self) -> None:
-        """Close idle connections: nothing is to be sent for a while."""
-        self._pools.clear()
+        while self._kept:
+            self._kept.popitem()[1].close()
 
     def interrupt(self) -> None:
         """Break off whatever is being sent or received; safe in a signal handler."""
@@ -205,35 +139,23 @@ class HttpTransport:
         self._guard.is_stopped = True
         self._guard.interrupt()
 
-    def _start(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Any:
-        if self._guard.is_stopped:
-            raise Interrupted("the client was asked to stop")
-        with translate_errors(url, lambda: self._clock_problem(url), self._is_stale):
-            response = self._pools.urlopen(
-                method,
-                url,
-                body=body or None,
-                headers={"User-Agent": self._user_agent, **headers},
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-                enforce_content_length=True,
-            )
-        if response.status == _PROXY_AUTHENTICATION and self._proxies is not None:
-            self._check_proxy(response, url, self._proxies)
-        return response
+    def look(self, url: str) -> PeerInfo:
+        """What an https server shows to everybody: its certificates and its time, neither of them verified.
 
-    def _check_proxy(self, response: Any, url: str, proxies: Proxies) -> None:
-        """A proxy for plain http refuses by the same road on which the server answers."""
-        parts = urlsplit(url)
-        proxy = proxies.choose(parts.scheme, parts.hostname or "", parts.port or 80)
-        if proxy is None or parts.scheme != "http":
-            return
-        from .tunnel import refusal
+        Raises:
+            OSError: it can't be reached, or doesn't speak TLS.
+            NetworkError: its proxy doesn't let us through.
+        """
+        # imported when something has to be explained: an idle daemon does without the memory
+        from .probe import look
 
-        response.close()
-        text = f"cannot reach {origin(url)} through the proxy {proxy}: {refusal(response.status, proxy)}"
-        raise NetworkError(text, kind=ErrorKind.PROXY)
+        with self._guard.within(_LOOK_SECONDS):
+            place = _place(url)
+            sock = self._dial(place, seconds=_LOOK_SECONDS)
+            return look(sock, place.host, place.port, seconds=_LOOK_SECONDS, guard=self._guard)
+
+    def _translated(self, url: str) -> translate_errors:
+        return translate_errors(url, lambda: self._clock_problem(url))
 
     def _clock_problem(self, url: str) -> str:
         """Why the clock is wrong; where nothing here shows it, by the word of the server that seems out of date."""
@@ -245,97 +167,190 @@ class HttpTransport:
             return ""
         return "" if said is None else self._clock_check.clock_problem(unverified=said)
 
-    def look(self, url: str) -> PeerInfo:
-        """What an https server shows to everybody: its certificates and its time, neither of them verified.
+    def _ask_kept(self, request: Request) -> HttpBody | None:
+        """Ask over a kept-alive connection; None when there is none, or the server has closed it meanwhile.
 
-        Raises:
-            OSError: it can't be reached, or doesn't speak TLS.
-            ValueError: it shows what is no certificate.
-            NetworkError: its proxy doesn't let us through.
+        Then the caller asks again: every request of the device API may be repeated.
         """
-        # imported when something has to be explained: an idle daemon does without the memory
-        from .probe import look
+        connection = self._kept.pop(origin(request.url), None)
+        if connection is None:
+            return None
+        if not connection.sock.has_input():
+            with suppress(ConnectionError, ssl.SSLError, HTTPException):
+                return self._exchange(connection, request)
+        connection.close()
+        return None
 
-        parts = urlsplit(url)
-        deadline = self._guard.deadline
-        self._guard.deadline = time.monotonic() + _LOOK_SECONDS
+    def _ask(self, request: Request, *, is_internal_refused: bool = False) -> HttpBody:
         try:
-            return look(
-                parts.hostname or "",
-                parts.port or 443,
-                seconds=_LOOK_SECONDS,
-                guard=self._guard,
-                proxies=self._proxies,
-            )
-        finally:
-            self._guard.deadline = deadline
+            connection = self._connect(request.url, is_internal_refused=is_internal_refused)
+        except ssl.SSLCertVerificationError as error:
+            if not is_issuer_unknown(error) or not self._rules.widen():
+                raise
+            connection = self._connect(request.url, is_internal_refused=is_internal_refused)
+        return self._exchange(connection, request)
 
-    def _is_stale(self) -> bool:
-        """Whether a fault may mean no more than that a kept-alive connection had gone; true once for a request."""
-        is_stale = not self._guard.is_connection_new
-        self._guard.is_connection_new = True
-        return is_stale
+    def _connect(self, url: str, *, is_internal_refused: bool) -> _Connection:
+        place, seconds = _place(url), self._timeouts.connect
+        connection = _Connection(place, self._proxy(place))
+        sock = self._dial(place, seconds=seconds, is_internal_refused=is_internal_refused)
+        if place.scheme == "https":
+            sock = secure(sock, place.host, self._rules.context(), seconds=seconds, guard=self._guard)
+        connection.sock = GuardedSocket(sock, self._guard, idle_seconds=self._timeouts.idle)
+        return connection
+
+    def _dial(self, place: _Place, *, seconds: float, is_internal_refused: bool = False) -> socket.socket:
+        scheme, host, port = place
+        if (proxy := self._proxy(place)) is None:
+            return dial(host, port, seconds=seconds, guard=self._guard, is_internal_refused=is_internal_refused)
+        # imported where there is a proxy: an idle daemon does without the memory
+        from .tunnel import dial_through
+
+        return dial_through(proxy, host, port, scheme=scheme, seconds=seconds, guard=self._guard)
+
+    def _proxy(self, place: _Place) -> Proxy | None:
+        return None if self._proxies is None else self._proxies.choose(*place)
+
+    def _exchange(self, connection: _Connection, request: Request) -> HttpBody:
+        response = connection.ask(request, {"User-Agent": self._user_agent, **request.headers})
+        translated, seconds = self._translated(request.url), self._timeouts.total
+        return HttpBody(connection, response, self._guard, translated, piece_seconds=seconds)
+
+
+class _Place(NamedTuple):
+    """Where a server is; the port is never left out."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def _place(url: str) -> _Place:
+    parts = urlsplit(url)
+    if parts.scheme not in _DEFAULT_PORTS:
+        text = f"cannot reach {origin(url)}: this is neither an http nor an https address"
+        raise NetworkError("NET11", text, remedy="correct the address", kind=ErrorKind.OTHER)
+    host = (parts.hostname or "").replace("%25", "%")  # RFC 6874: the zone of an address
+    return _Place(parts.scheme, host, parts.port or _DEFAULT_PORTS[parts.scheme])
+
+
+class _Connection(HTTPConnection):
+    """A connection to a server.
+
+    Args:
+        place: the server.
+        proxy: which proxy it goes through; None for none.
+    """
+
+    sock: Any
+
+    def __init__(self, place: _Place, proxy: Proxy | None) -> None:
+        super().__init__(place.host, place.port)
+        self.default_port = _DEFAULT_PORTS[place.scheme]
+        self._proxy = proxy if place.scheme == "http" else None  # for https it's only the way to the server
+
+    def ask(self, request: Request, headers: dict[str, str]) -> HTTPResponse:
+        """Send a request and read the head of its answer; closes the connection when that fails."""
+        sock, parts = self.sock, urlsplit(request.url)
+        target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+        if self._proxy is not None:  # a proxy is told the whole address
+            target = origin(request.url) + target
+            if self._proxy.authorization:
+                headers["Proxy-Authorization"] = self._proxy.authorization
+        response = None
+        try:
+            self.request(request.method, target, request.body or None, headers)
+            response = self.getresponse()
+            if sock.is_at_end:  # http.client takes that for the end of the headers
+                raise IncompleteRead(b"")
+            if len(set(response.headers.get_all("Content-Length", ()))) > 1:
+                raise HTTPException("it has more than one length")
+            if self._proxy is not None and response.status == _PROXY_AUTHENTICATION:
+                from .tunnel import refusal
+
+                raise refusal(response.status, origin(request.url), self._proxy)
+        except BaseException:
+            if response is not None:
+                response.close()
+            self.close()
+            raise
+        return response
 
 
 class HttpBody:
-    """A download that has begun; see ``core.ports.Body``.
+    """An answer whose body is still to be read.
 
-    A body of known length is read past urllib3 and http.client, straight from the connection into the caller's buffer:
-    of a gigabyte that saves more than half of the processor's work. Any other one takes the long way.
+    A body of known length is read past http.client, straight from the connection into the caller's buffer, and its
+    bytes are counted here: http.client takes a short body for a whole one. Any other body comes through http.client.
+
+    Args:
+        connection: where it comes from.
+        response: its head.
+        guard: bounds the time.
+        translated: names the server in what is raised.
+        piece_seconds: the time limit of each piece that comes through http.client.
     """
 
     def __init__(
-        self, response: Any, url: str, guard: ConnectionGuard, clock_problem: ClockProblem, *, piece_seconds: float
+        self,
+        connection: _Connection,
+        response: HTTPResponse,
+        guard: ConnectionGuard,
+        translated: translate_errors,
+        *,
+        piece_seconds: float,
     ) -> None:
+        self._connection = connection
         self._response = response
-        self._url = url
         self._guard = guard
+        self._translated = translated
         self._piece_seconds = piece_seconds
-        self._clock_problem = clock_problem
+        self._left = response.length
         self.status: int = response.status
         self.headers: Mapping[str, str] = _lower(response.headers)
-        self._left = None if "transfer-encoding" in self.headers else parse_content_length(self.headers)
-        self._stream = guard.stream if self._left is not None else None
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer as far as bytes are there, without waiting for it to be full; 0 at the end.
-
-        Raises:
-            NetworkError: the connection broke or stalled.
-        """
-        with translate_errors(self._url, self._clock_problem):
-            if self._stream is None or self._left is None:
-                return self._read_the_long_way(buffer)
-            count = self._stream.readinto1(buffer[: self._left]) if self._left else 0
+        with self._translated:
+            if self._left is None:
+                return self._read_piece(buffer)
+            count = self._response.fp.readinto1(buffer[: self._left]) if self._left else 0
             if self._left and not count and buffer:
                 raise IncompleteRead(b"", self._left)
             self._left -= count
             return count
 
-    def _read_the_long_way(self, buffer: memoryview) -> int:
-        # what stands between two pieces and behind the last one, sizes and trailers, could go on for ever
-        self._guard.deadline = time.monotonic() + self._piece_seconds
-        try:
-            return self._read_piece(buffer)
-        finally:
-            self._guard.deadline = None
-
     def _read_piece(self, buffer: memoryview) -> int:
-        if hasattr(self._response, "read1"):
+        # what stands between two pieces and behind the last one, sizes and trailers, could go on for ever
+        with self._guard.within(self._piece_seconds):
             chunk = self._response.read1(len(buffer))
-        else:  # urllib3 1.26 waits for all that it is asked for, and what a broken connection takes would be lost
-            chunk = self._response.read(min(len(buffer), _SMALL_READ_BYTES))
         buffer[: len(chunk)] = chunk
         return len(chunk)
+
+    def release(self) -> _Connection | None:
+        """End an answer that was read to its end; returns its connection if that can be used again."""
+        self._response.close()
+        return self._connection if self._connection.sock is not None else None
 
     def close(self) -> None:
         """Give the connection up; what has not been read is not waited for."""
         self._response.close()
+        self._connection.close()
+
+
+def _read_all(body: HttpBody, url: str) -> bytes:
+    data, buffer = bytearray(), memoryview(bytearray(_READ_BYTES))
+    while count := body.readinto(buffer):
+        data += buffer[:count]
+        if len(data) > MAXIMUM_REPLY_BYTES:
+            text = f"cannot use the answer of {origin(url)}: it is larger than {MAXIMUM_REPLY_BYTES} bytes"
+            raise NetworkError("NET13", text, remedy="check the address", kind=ErrorKind.TOO_LARGE)
+    return bytes(data)
 
 
 def _redirected(url: str, location: str) -> str:
     def refusal(reason: str) -> NetworkError:
-        return NetworkError(f"cannot follow the redirect of {origin(url)}: {reason}", kind=ErrorKind.REDIRECT)
+        text = f"cannot follow the redirect of {origin(url)}: {reason}"
+        return NetworkError("NET14", text, remedy=CHECK_REDIRECTS, kind=ErrorKind.REDIRECT)
 
     if not location:
         raise refusal("it names no address")
@@ -349,5 +364,9 @@ def _redirected(url: str, location: str) -> str:
     return target
 
 
-def _lower(headers: Any) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+def _lower(headers: Message) -> dict[str, str]:
+    lower: dict[str, str] = {}
+    for name, value in headers.items():
+        key = name.lower()
+        lower[key] = f"{lower[key]}, {value}" if key in lower else value
+    return lower

@@ -1,7 +1,7 @@
-"""The words for what goes wrong between the device and a server: each case with its name and its remedy.
+"""What goes wrong between the device and a server, by cases: each has its kind, a message and a remedy.
 
-What urllib3, http.client and OpenSSL raise is turned into a ``NetworkError`` here. Foreign texts may hold the address
-with its query, so none of them is repeated but OpenSSL's own.
+What http.client, ssl and socket raise becomes a ``NetworkError`` here. Foreign texts may hold the address with its
+query, so none of them is repeated but OpenSSL's own.
 """
 
 from __future__ import annotations
@@ -9,29 +9,23 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import BadStatusLine, HTTPException, IncompleteRead
-from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import urllib3.exceptions
-
 from mender_client.core.text import printable
-from mender_client.errors import ErrorKind, NetworkError
+from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
 ClockProblem = Callable[[], str]
 """Says why the device's clock is evidently wrong; empty when it isn't."""
 
 
-class Fault(NamedTuple):
-    """A case: the short word of ``NetworkError.kind``, and what to tell people."""
+@dataclass(frozen=True, slots=True)
+class Fault(Diagnostic):
+    """A case: what to tell the operator, and its kind."""
 
-    kind: ErrorKind
-    text: str
-
-
-class StaleConnectionError(NetworkError):
-    """A kept-alive connection was closed by the server before our request reached it."""
+    kind: ErrorKind = ErrorKind.OTHER
 
 
 def origin(url: str) -> str:
@@ -41,29 +35,25 @@ def origin(url: str) -> str:
 
 
 class translate_errors:
-    """Turns what urllib3 and http.client raise into a NetworkError that names the host and the case.
+    """Turns what ssl and http.client raise into a NetworkError that names the server and the case.
 
     Args:
         url: who is asked.
-        doubt: asked when a certificate seems out of date.
-        is_stale: told about a fault: whether it only means that a kept-alive connection had gone meanwhile.
+        clock_problem: asked when a certificate seems out of date.
     """
 
-    def __init__(self, url: str, clock_problem: ClockProblem, is_stale: Callable[[], bool] | None = None) -> None:
+    def __init__(self, url: str, clock_problem: ClockProblem) -> None:
         self._url = url
         self._clock_problem = clock_problem
-        self._is_stale = is_stale
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, urllib3.exceptions.HTTPError | HTTPException | OSError | ValueError):
-            return
-        if self._is_stale is not None and _may_be_stale(error) and self._is_stale():
-            raise StaleConnectionError(f"cannot reach {origin(self._url)}: the connection was closed") from error
-        fault = describe(error, self._clock_problem)
-        raise NetworkError(f"cannot reach {origin(self._url)}: {fault.text}", kind=fault.kind) from error
+        if isinstance(error, HTTPException | OSError | ValueError):
+            fault = describe(error, self._clock_problem)
+            text = f"cannot reach {origin(self._url)}: {fault.text}"
+            raise NetworkError(fault.code, text, remedy=fault.remedy, kind=fault.kind) from error
 
 
 _UNKNOWN_ISSUER = frozenset({2, 7, 18, 19, 20, 21})
@@ -72,34 +62,50 @@ _SELF_SIGNED, _EARLY, _EXPIRED = 18, 9, 10
 _WRONG_HOST = frozenset({62, 63, 64})
 
 
-def is_issuer_unknown(error: BaseException) -> bool:
+def is_issuer_unknown(error: ssl.SSLCertVerificationError) -> bool:
     """Whether the server's chain ended at nobody whom we trust; more authorities may help."""
-    return any(
-        isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _UNKNOWN_ISSUER
-        for cause in _causes(error)
-    )
+    return error.verify_code in _UNKNOWN_ISSUER
 
 
-def _may_be_stale(error: BaseException) -> bool:
-    return isinstance(error, urllib3.exceptions.ProtocolError | ssl.SSLError | urllib3.exceptions.SSLError)
-
-
-def describe(error: BaseException, clock_problem: ClockProblem) -> Fault:
-    """Say what happened, in words of our own where the case is known.
+def describe(error: BaseException, clock_problem: ClockProblem = lambda: "") -> Fault:
+    """Say what happened.
 
     Args:
         error: what was raised.
-        doubt: asked when a certificate seems out of date.
+        clock_problem: asked when a certificate seems out of date.
     """
-    chain = list(_causes(error))
-    for cause in chain:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return _describe_certificate(cause, clock_problem)
-    for kind, case in _CASES:
-        for cause in chain:
-            if isinstance(cause, kind) and (fault := case(cause)):
-                return fault
-    return Fault(ErrorKind.PROTOCOL, f"the answer is no HTTP, or broke off ({type(chain[-1]).__name__})")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _describe_certificate(error, clock_problem)
+    if isinstance(error, ssl.SSLError):
+        return _describe_tls(error)
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return Fault("NET02", "its name cannot be resolved", "check the name and the DNS settings", ErrorKind.DNS)
+    if isinstance(error, OSError):
+        return _describe_os(error)
+    if isinstance(error, IncompleteRead):
+        return Fault("NET03", "the answer broke off", kind=ErrorKind.BROKEN_OFF)
+    if isinstance(error, BadStatusLine) and str(error).startswith("\x15\x03"):  # a TLS alert
+        return Fault("NET04", "it speaks TLS on this port", "write https instead of http", ErrorKind.NO_TLS)
+    return Fault(
+        "NET05",
+        f"the answer is no HTTP, or broke off ({type(error).__name__})",
+        "check the address, and the proxy if there is one",
+        ErrorKind.PROTOCOL,
+    )
+
+
+def _describe_os(error: OSError) -> Fault:
+    reason = error.strerror or type(error).__name__
+    if isinstance(error, ConnectionRefusedError):
+        remedy = "check the port, and that the server runs"
+        return Fault("NET06", "the connection was refused", remedy, ErrorKind.REFUSED)
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return Fault("NET07", "the connection was reset", kind=ErrorKind.RESET)
+    if isinstance(error, TimeoutError):
+        return Fault("NET08", "it did not answer in time", kind=ErrorKind.TIMEOUT)
+    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL):
+        return Fault("NET09", reason, "check the network", ErrorKind.UNREACHABLE)
+    return Fault("NET10", reason)
 
 
 def _describe_certificate(error: ssl.SSLCertVerificationError, clock_problem: ClockProblem) -> Fault:
@@ -107,33 +113,27 @@ def _describe_certificate(error: ssl.SSLCertVerificationError, clock_problem: Cl
     if code in (_EARLY, _EXPIRED):
         return _describe_date(code, said, clock_problem())
     if code == _SELF_SIGNED:
-        return Fault(
-            ErrorKind.CERTIFICATE_SELF_SIGNED,
-            f"{said}: it signed itself; if it is the right one, name it in ServerCertificate",
-        )
+        remedy = "if it is the right one, name it in ServerCertificate"
+        return Fault("TLS01", f"{said}: it is self-signed", remedy, ErrorKind.CERTIFICATE_SELF_SIGNED)
     if code in _UNKNOWN_ISSUER:
-        return Fault(
-            ErrorKind.CERTIFICATE_UNKNOWN,
-            f"{said}: nobody whom this device trusts has issued it; name the authority's certificate in "
-            "ServerCertificate",
-        )
+        remedy = "name the certificate of its authority in ServerCertificate"
+        return Fault("TLS02", f"{said}: its issuer is unknown", remedy, ErrorKind.CERTIFICATE_UNKNOWN)
     if code in _WRONG_HOST:
-        return Fault(
-            ErrorKind.CERTIFICATE_HOST,
-            f"{said}: it is another host's; check the host name in the address, or renew the certificate for it",
-        )
-    return Fault(ErrorKind.CERTIFICATE, f"{said}; check the server's certificate and ServerCertificate")
+        remedy = "check the host name in the address, or renew the certificate for it"
+        return Fault("TLS03", f"{said}: it is for another host", remedy, ErrorKind.CERTIFICATE_HOST)
+    return Fault("TLS04", said, "check the server's certificate and ServerCertificate", ErrorKind.CERTIFICATE)
 
 
 def _describe_date(code: int, said: str, clock_problem: str) -> Fault:
     if clock_problem:
-        return Fault(ErrorKind.CLOCK, f"{said}: this device's clock is wrong: {clock_problem}; set the clock")
+        return Fault(
+            "TLS05", f"{said}: this device's clock is wrong: {clock_problem}", "set the clock", ErrorKind.CLOCK
+        )
     if code == _EARLY:
-        return Fault(ErrorKind.CERTIFICATE_EARLY, f"{said}: check this device's clock, then the server's certificate")
-    return Fault(
-        ErrorKind.CERTIFICATE_EXPIRED,
-        f"{said}: renew the server's certificate, or the authority's in ServerCertificate; check this device's clock",
-    )
+        remedy = "check this device's clock, then the server's certificate"
+        return Fault("TLS06", said, remedy, ErrorKind.CERTIFICATE_EARLY)
+    remedy = "renew the server's certificate, or its authority's in ServerCertificate; check this device's clock"
+    return Fault("TLS07", said, remedy, ErrorKind.CERTIFICATE_EXPIRED)
 
 
 _REFUSED_CERTIFICATE = (
@@ -151,75 +151,25 @@ _OTHER_VERSION = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW",
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH")
 
 
-def _describe_tls(error: ssl.SSLError) -> Fault | None:
-    reason = error.reason or "unknown reason"
-    said = f"TLS failed ({printable(reason)})"
+def _describe_tls(error: ssl.SSLError) -> Fault:
+    reason = printable(error.reason or "unknown reason")
+    said = f"TLS failed ({reason})"
     if any(part in reason for part in _REFUSED_CERTIFICATE):
         return Fault(
+            "TLS08",
+            f"the server refuses this device's client certificate, or asks for one ({reason})",
+            "check HttpsClient.Certificate: it must be valid, and its authority trusted by the server",
             ErrorKind.CLIENT_CERTIFICATE,
-            f"the server refuses this device's client certificate, or misses one ({printable(reason)}); check "
-            "HttpsClient.Certificate: that it is set, has not expired, and is of an authority that the server trusts",
         )
     if any(part in reason for part in _OTHER_VERSION):
-        return Fault(ErrorKind.TLS_VERSION, f"{said}: it speaks neither TLS 1.2 nor newer; update the server's TLS")
+        remedy = "enable TLS 1.2 or newer on the server"
+        return Fault("TLS09", f"{said}: it does not support TLS 1.2 or newer", remedy, ErrorKind.TLS_VERSION)
     if any(part in reason for part in _NO_TLS):
-        return Fault(ErrorKind.NO_TLS, f"{said}: does it speak plain http on this port? check scheme and port")
+        remedy = "check scheme and port: it may speak plain http on this port"
+        return Fault("TLS10", said, remedy, ErrorKind.NO_TLS)
     if "HANDSHAKE_FAILURE" in reason:
-        return Fault(
-            ErrorKind.TLS,
-            f"{said}: the server found no common cipher, or wants a client certificate (HttpsClient.Certificate)",
-        )
+        remedy = "set HttpsClient.Certificate if the server asks for one; otherwise, check the server's ciphers"
+        return Fault("TLS11", said, remedy, ErrorKind.TLS)
     if isinstance(error, ssl.SSLEOFError):
-        return Fault(ErrorKind.RESET, f"{said}: the connection was closed")
-    return Fault(ErrorKind.TLS, said)
-
-
-def _describe_os(error: OSError) -> Fault | None:
-    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL):
-        return Fault(ErrorKind.UNREACHABLE, f"{error.strerror}; check the network")
-    return Fault(ErrorKind.OTHER, error.strerror) if error.strerror else None
-
-
-def _describe_status_line(error: BadStatusLine) -> Fault | None:
-    if str(error).startswith("\x15\x03"):  # a TLS alert
-        return Fault(ErrorKind.NO_TLS, "it speaks TLS on this port; write https instead of http")
-    return None
-
-
-_TIMEOUT = Fault(ErrorKind.TIMEOUT, "it did not answer in time")
-_RESET = Fault(ErrorKind.RESET, "the connection was reset")
-_BROKEN_OFF = Fault(ErrorKind.BROKEN_OFF, "the answer broke off")
-
-_CASES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Callable[[Any], Fault | None]], ...] = (
-    (
-        (socket.gaierror, UnicodeError, urllib3.exceptions.LocationParseError),
-        lambda _: Fault(ErrorKind.DNS, "its name can't be resolved; check the name and DNS"),
-    ),
-    (
-        ConnectionRefusedError,
-        lambda _: Fault(ErrorKind.REFUSED, "the connection was refused; check the port, and that the server runs"),
-    ),
-    ((ConnectionResetError, BrokenPipeError), lambda _: _RESET),
-    (ssl.SSLError, _describe_tls),
-    (TimeoutError, lambda _: _TIMEOUT),
-    (BadStatusLine, _describe_status_line),
-    # a failed connection is a time-out to urllib3, whatever its cause: what the system says comes first
-    (OSError, _describe_os),
-    (urllib3.exceptions.TimeoutError, lambda _: _TIMEOUT),
-    ((IncompleteRead, urllib3.exceptions.IncompleteRead), lambda _: _BROKEN_OFF),
-)
-"""What may have happened and how it is said, the most telling case first."""
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps, outermost first: urllib3 hides causes in args, reason and __context__."""
-    seen: set[int] = set()
-    todo: list[BaseException] = [error]
-    while todo:
-        current = todo.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        inner = [getattr(current, "reason", None), *current.args, current.__cause__, current.__context__]
-        todo.extend(item for item in inner if isinstance(item, BaseException))
+        return Fault("TLS12", f"{said}: the connection was closed", kind=ErrorKind.RESET)
+    return Fault("TLS13", said, "check the server's TLS settings", ErrorKind.TLS)

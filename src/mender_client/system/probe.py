@@ -1,4 +1,4 @@
-"""A look at a server that verifies nothing and tells nothing: whose certificates it shows, and what time it has.
+"""A look at a server that verifies nothing and reveals nothing: its certificates, and what time it has.
 
 Only to explain a fault. Nothing is verified, so nothing is believed; no token, no certificate of this device and no
 path of an address is shown.
@@ -9,17 +9,17 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from datetime import datetime
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 from mender_client.core.certificate import Certificate, parse_der
 from mender_client.core.proxies import authority
 
 from .clockevidence import parse_date
-from .connection import ConnectionGuard, GuardedSocket, dial
+from .connection import ConnectionGuard, GuardedSocket, ask, secure
 
 if TYPE_CHECKING:
-    from mender_client.core.proxies import Proxies
+    import socket
 
 _DER = 2
 """What ``_ssl`` calls the binary form."""
@@ -38,43 +38,30 @@ class PeerInfo:
     date: datetime | None
 
 
-def look(host: str, port: int, *, seconds: float, guard: ConnectionGuard, proxies: Proxies | None) -> PeerInfo:
+def look(sock: socket.socket, host: str, port: int, *, seconds: float, guard: ConnectionGuard) -> PeerInfo:
     """Look at an https server.
 
     Args:
+        sock: a connection to it, which is closed afterwards.
         host: its name or address, ASCII.
         port: its port.
         seconds: the time limit of each wait.
-        watch: bounds the whole.
-        proxies: which proxy leads to whom.
+        guard: bounds the whole.
 
     Raises:
-        OSError: it can't be reached, or doesn't speak TLS.
-        ValueError: it shows what is no certificate.
-        NetworkError: its proxy doesn't let us through.
+        OSError: it doesn't speak TLS.
     """
-    proxy = None if proxies is None else proxies.choose("https", host, port)
-    if proxy is None:
-        sock = dial(host, port, seconds=seconds, guard=guard)
-    else:
-        from .tunnel import dial_through
-
-        sock = dial_through(proxy, host, port, scheme="https", seconds=seconds, guard=guard)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with context.wrap_socket(sock, server_hostname=host.encode("ascii"), do_handshake_on_connect=False) as secure:
-        guard.add(secure)
-        secure.do_handshake()
-        return PeerInfo(_chain(secure), _date(GuardedSocket(secure, guard), authority(host, port)))
+    with secure(sock, host, context, seconds=seconds, guard=guard) as tls:
+        return PeerInfo(_chain(tls), _date(GuardedSocket(tls, guard, idle_seconds=seconds), authority(host, port)))
 
 
-def _chain(secure: Any) -> tuple[Certificate, ...]:
+def _chain(tls: Any) -> tuple[Certificate, ...]:
     """The certificates that the server sent; Python has the method since 3.10, and a public one since 3.13."""
-    public = getattr(secure, "get_unverified_chain", None)
-    shown = (
-        public() if public is not None else [one.public_bytes(_DER) for one in secure._sslobj.get_unverified_chain()]
-    )
+    public = getattr(tls, "get_unverified_chain", None)
+    shown = public() if public is not None else [one.public_bytes(_DER) for one in tls._sslobj.get_unverified_chain()]
     found = []
     for der in shown:
         try:
@@ -86,10 +73,7 @@ def _chain(secure: Any) -> tuple[Certificate, ...]:
 
 def _date(sock: GuardedSocket, host: str) -> datetime | None:
     try:
-        sock.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii"))
-        response = HTTPResponse(sock, method="HEAD")  # type: ignore[arg-type]  # it needs makefile alone
-        with response:
-            response.begin()
+        with ask(sock, "HEAD", "HEAD / HTTP/1.1", f"Host: {host}", "Connection: close") as response:
             return parse_date(response.getheader("Date", ""))
     except (OSError, HTTPException, ValueError):
         return None

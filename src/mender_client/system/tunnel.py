@@ -1,19 +1,19 @@
-"""The way through a proxy: CONNECT, and the words for what a proxy says instead of letting us through."""
+"""The way through a proxy: CONNECT, and what a proxy's refusal means."""
 
 from __future__ import annotations
 
 import socket
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 
 from mender_client.core.proxies import Proxy, authority
-from mender_client.errors import ErrorKind, NetworkError
+from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
-from .connection import ConnectionGuard, GuardedSocket, dial
+from .connection import ConnectionGuard, GuardedSocket, ask, dial
 from .netfaults import describe
 
 
 def dial_through(
-    proxy: Proxy, host: str, port: int, *, scheme: str, seconds: float | None, guard: ConnectionGuard
+    proxy: Proxy, host: str, port: int, *, scheme: str, seconds: float, guard: ConnectionGuard
 ) -> socket.socket:
     """Connect to a proxy, and for https through it to the server.
 
@@ -21,62 +21,63 @@ def dial_through(
         proxy: the proxy.
         host: the server.
         port: the server's port.
-        scheme: the server's scheme; for http the proxy itself is spoken to.
-        seconds: the time limit of the connection to each address of the proxy.
-        watch: bounds the whole.
+        scheme: the server's scheme; a request by http goes to the proxy itself.
+        seconds: the time limit of each wait.
+        guard: bounds the whole.
 
     Raises:
-        NetworkError: the proxy can't be reached, or doesn't let us through.
+        NetworkError: the proxy can't be reached, or refuses.
     """
-    target = authority(host, port)
-    prefix = f"cannot reach {scheme}://{target} through the proxy {proxy}"
+    server = authority(host, port)
     try:
         sock = dial(proxy.host, proxy.port, seconds=seconds, guard=guard)
-    except (OSError, ValueError) as error:
-        raise NetworkError(f"{prefix}: {describe(error, _no_clock_problem).text}", kind=ErrorKind.PROXY) from error
-    if scheme == "http":
-        return sock
-    try:
-        status = _connect(GuardedSocket(sock, guard), target, proxy.authorization)
+        try:
+            status = (
+                _connect(GuardedSocket(sock, guard, idle_seconds=seconds), server, proxy) if scheme == "https" else 200
+            )
+            if not 200 <= status < 300:
+                raise refusal(status, f"{scheme}://{server}", proxy)
+        except BaseException:
+            sock.close()
+            raise
     except (OSError, ValueError, HTTPException) as error:
-        sock.close()
-        raise NetworkError(f"{prefix}: {describe(error, _no_clock_problem).text}", kind=ErrorKind.PROXY) from error
-    if not 200 <= status < 300:
-        sock.close()
-        raise NetworkError(f"{prefix}: {refusal(status, proxy)}", kind=ErrorKind.PROXY)
+        raise _failure(f"{scheme}://{server}", proxy, describe(error)) from error
     return sock
 
 
-def _connect(sock: GuardedSocket, target: str, authorization: str) -> int:
-    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
-    if authorization:
-        lines.append(f"Proxy-Authorization: {authorization}")
-    sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-    response = HTTPResponse(sock, method="CONNECT")  # type: ignore[arg-type]  # it needs makefile alone
-    try:
-        response.begin()
-        return response.status
-    finally:
-        response.close()
+def _connect(sock: GuardedSocket, server: str, proxy: Proxy) -> None:
+    lines = [f"CONNECT {server} HTTP/1.1", f"Host: {server}"]
+    if proxy.authorization:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
+    with ask(sock, "CONNECT", *lines) as response:
+        if not 200 <= response.status < 300:
+            raise refusal(response.status, f"https://{server}", proxy)
 
 
-def refusal(status: int, proxy: Proxy) -> str:
+def refusal(status: int, server: str, proxy: Proxy) -> NetworkError:
     """What a proxy's answer means.
 
     Args:
         status: the HTTP status.
+        server: who was to be reached: scheme, host and port.
         proxy: who answered.
     """
     if status == 407 and proxy.authorization:
-        return f"it refuses the user and password (407); check those in {proxy.variable}"
-    if status == 407:
-        return f"it wants a user and password (407); set {proxy.variable} to http://USER:PASSWORD@HOST:PORT"
-    if status in (401, 403, 405):
-        return f"it does not let this device through to there ({status}); ask who runs it"
-    if status in (502, 503, 504):
-        return f"it can't reach the server ({status}); check the server's name and port"
-    return f"it answered {status}"
+        said = Diagnostic("NET21", "it refuses the user and password (407)", f"check them in {proxy.variable}")
+    elif status == 407:
+        remedy = f"set {proxy.variable} to http://USER:PASSWORD@HOST:PORT"
+        said = Diagnostic("NET22", "it wants a user and password (407)", remedy)
+    elif status in (401, 403, 405):
+        said = Diagnostic(
+            "NET23", f"it does not let this device through ({status})", "ask the administrator of the proxy"
+        )
+    elif status in (502, 503, 504):
+        said = Diagnostic("NET24", f"it cannot reach the server ({status})", "check the server's name and port")
+    else:
+        said = Diagnostic("NET25", f"it answered {status}", f"check the address in {proxy.variable}")
+    return _failure(server, proxy, said)
 
 
-def _no_clock_problem() -> str:
-    return ""
+def _failure(server: str, proxy: Proxy, said: Diagnostic) -> NetworkError:
+    text = f"cannot reach {server} through the proxy {proxy}: {said.text}"
+    return NetworkError(said.code, text, remedy=said.remedy, kind=ErrorKind.PROXY)
