@@ -56,7 +56,7 @@ site: $(DEV_STAMP) ## build the documents as a site into site/, strictly
 dist: $(DEV_STAMP) ## both distributions, zipapp, SBOM and SHA256SUMS in dist/, reproducibly
 	"$(BIN)/python" tools/dist.py dist
 
-zipapp: $(DEV_STAMP) ## the client and urllib3 in one file, dist/mender-python-client.pyz
+zipapp: $(DEV_STAMP) ## the client in one file, dist/mender-python-client.pyz
 	@mkdir -p dist
 	"$(BIN)/python" tools/zipapp_file.py dist/mender-python-client.pyz
 
@@ -68,7 +68,6 @@ deb-check: $(DEV_STAMP) ## install, use and purge them in a clean root directory
 
 lock: $(DEV_STAMP) ## pin and hash anew what developers and devices install, in requirements/
 	$(LOCK) --upgrade --output-file requirements/dev.txt requirements/dev.in
-	$(LOCK) --constraint requirements/dev.txt --output-file requirements/device.txt pyproject.toml
 
 audit: $(DEV_STAMP) ## ask the public advisories about all that is pinned; needs the internet
 	"$(BIN)/pip-audit" --strict --disable-pip --require-hashes --requirement requirements/dev.txt

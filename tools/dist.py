@@ -59,7 +59,6 @@ def write_sbom(wheel: Path, target: Path) -> None:
         python = Path(name) / "bin/python"
         _run("-m", "venv", "--without-pip", name)
         pip = ("-m", "pip", "--python", str(python), "--quiet", "--disable-pip-version-check", "install", "--no-deps")
-        _run(*pip, "--require-hashes", "-r", str(PROJECT / "requirements/device.txt"))
         _run(*pip, str(wheel))
         listed = ("environment", "--output-reproducible", "--pyproject", str(PROJECT / "pyproject.toml"), str(python))
         _run("-m", "cyclonedx_py", *listed, "--mc-type", "application", "--sv", "1.6", "-o", str(target))

@@ -1,17 +1,14 @@
-"""Makes ``mender-python-client.pyz``: client and urllib3 in one file, for devices with Python and openssl alone.
+"""Makes ``mender-python-client.pyz``: the client in one file, for devices with Python and openssl alone.
 
     python tools/zipapp_file.py FILE
 
 The standard library's own ``zipapp`` keeps times, modes and the directory's order, so that two builds differ; here they
-are fixed. urllib3 is the one that is installed beside this Python, which is the pinned one in the project's virtual
-environment.
+are fixed.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -42,7 +39,7 @@ def write_zipapp(target: Path) -> None:
     Args:
         target: the file; it is replaced, and executable afterwards.
     """
-    members = {"__main__.py": MAIN.encode(), **dict(_client()), **dict(_urllib3())}
+    members = {"__main__.py": MAIN.encode(), **dict(_client())}
     with target.open("wb") as file:
         file.write(SHEBANG)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -60,16 +57,6 @@ def _client() -> Iterator[tuple[str, bytes]]:
     for path in (PROJECT / "support/install", *(file for name in SUPPORT for file in (PROJECT / name).iterdir())):
         yield f"mender_client/{path.relative_to(PROJECT).as_posix()}", path.read_bytes()
     yield "licenses/mender-python-client/LICENSE", (PROJECT / "LICENSE").read_bytes()
-
-
-def _urllib3() -> Iterator[tuple[str, bytes]]:
-    """The modules of urllib3, and its licence."""
-    for file in importlib.metadata.files("urllib3") or ():
-        path, name = Path(str(file.locate())), file.as_posix()
-        if name.startswith("urllib3/") and name.endswith(".py"):
-            yield name, path.read_bytes()
-        elif re.search(r"dist-info/(licenses/)?LICENSE", name):
-            yield f"licenses/urllib3/{path.name}", path.read_bytes()
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def test_version(device: Device) -> None:
     code = (
         "import sys; from mender_client.app.cli import main\n"
         "try: main(['--version'])\n"
-        "except SystemExit: print(*[name for name in ('urllib3', 'ssl', 'logging', 'json', 'cryptography',"
+        "except SystemExit: print(*[name for name in ('http', 'ssl', 'logging', 'json', 'cryptography',"
         " 'subprocess', 'socket', 'mender_client.core', 'mender_client.system') if name in sys.modules])"
     )
     bare = f"import sys; sys.path[:] = {sys.path!r}\n{code}"  # no site, which may measure and import what it likes

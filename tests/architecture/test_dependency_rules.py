@@ -44,7 +44,7 @@ DEVSERVER_MAY_KNOW = {"artifact", "keyvalue", "model", "text", "wire"}
 PURE = {
     "asyncio", "ctypes", "fcntl", "glob", "http", "importlib", "logging", "mmap", "multiprocessing", "os", "pathlib",
     "random", "requests", "select", "selectors", "shutil", "signal", "socket", "ssl", "subprocess", "sys", "tempfile",
-    "threading", "time", "urllib3",
+    "threading", "time",
 }  # fmt: skip
 """Modules that reach into the world; pathlib's pure paths alone are only text."""
 

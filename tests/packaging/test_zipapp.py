@@ -71,11 +71,11 @@ def test_it_sets_a_device_up(isolated: Path, tmp_path: Path) -> None:
 
 
 def test_it_is_small_and_has_what_it_needs(zipapp: Path) -> None:
-    """It has at most 1 MiB: client, urllib3 and both licences, without dev server and pytest plugin."""
+    """It has at most 1 MiB: the client and its licence, without dev server and pytest plugin."""
     assert zipapp.stat().st_size <= ONE_MIB
     names = zipfile.ZipFile(zipapp).namelist()
-    assert {"__main__.py", "mender_client", "urllib3", "licenses"} == {name.split("/")[0] for name in names}
-    assert 2 == sum(name.startswith("licenses/") for name in names)
+    assert {"__main__.py", "mender_client", "licenses"} == {name.split("/")[0] for name in names}
+    assert 1 == sum(name.startswith("licenses/") for name in names)
     assert [] == [name for name in names if "devserver" in name or "testing" in name]
 
 

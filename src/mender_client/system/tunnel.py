@@ -32,11 +32,8 @@ def dial_through(
     try:
         sock = dial(proxy.host, proxy.port, seconds=seconds, guard=guard)
         try:
-            status = (
-                _connect(GuardedSocket(sock, guard, idle_seconds=seconds), server, proxy) if scheme == "https" else 200
-            )
-            if not 200 <= status < 300:
-                raise refusal(status, f"{scheme}://{server}", proxy)
+            if scheme == "https":
+                _connect(GuardedSocket(sock, guard, idle_seconds=seconds), server, proxy)
         except BaseException:
             sock.close()
             raise

@@ -70,7 +70,6 @@ RDEPENDS:${PN} += "\
     python3-shell \
     python3-syslog \
     python3-threading \
-    python3-urllib3 \
 "
 RDEPENDS:${PN}-sub-updater-ab += "${PN}"
 RRECOMMENDS:${PN} += "ca-certificates"
