@@ -5,6 +5,13 @@ VENV ?= $(or $(VIRTUAL_ENV),.venv)
 BIN := $(VENV)/bin
 # many tests wait for processes and timers: two workers for each processor
 WORKERS ?= $(shell echo $$(( 2 * $$(nproc) )))
+PYTEST = "$(BIN)/coverage" run -m pytest -n $(WORKERS)
+# a test that hangs for so many seconds shows where, and ends its worker
+hang = -o faulthandler_timeout=$(1) -o faulthandler_exit_on_timeout=true
+# how long the searches of `make nightly` are
+CASES ?= 100000
+KILLS ?= 200
+SOAK_MINUTES ?= 30
 DEMO_STAMP := $(VENV)/.has-devserver
 DEV_STAMP := $(VENV)/.has-dev
 LOCK = "$(BIN)/uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
@@ -12,7 +19,7 @@ LOCK = "$(BIN)/uv" pip compile --quiet --universal --python-version 3.10 --gener
 SOURCES := src tests benchmarks demo tools
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint format docs screenshots site dist zipapp deb deb-check lock audit
+.PHONY: help venv demo test nightly check lint format docs screenshots site dist zipapp deb deb-check lock audit
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,13 +31,24 @@ demo: $(DEMO_STAMP) ## update a simulated device, twice; ARGS="--help" tells mor
 
 # hundreds of processes start in the tests: none is to compile again what is compiled
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(DEV_STAMP) ## run all tests in parallel and print the branch coverage; ARGS are given to pytest
+test: $(DEV_STAMP) ## run the tests in parallel, and print the branch coverage of core and client; ARGS are given to pytest
 	@"$(BIN)/coverage" erase
-	"$(BIN)/coverage" run -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	$(PYTEST) $(call hang,900) --dist worksteal $(ARGS)
 	@"$(BIN)/coverage" combine --quiet
-	@"$(BIN)/coverage" report
+	@"$(BIN)/coverage" report --include='*/core/*,*/client/*'
 	@echo "branch coverage of core and client, per cent (at least 95):"
 	@"$(BIN)/coverage" report --include='*/core/*,*/client/*' --format=total --precision=1 --fail-under=95
+
+nightly: export PYTHONDONTWRITEBYTECODE =
+nightly: $(DEV_STAMP) ## all tests with their searches in full, coverage of everything, fuzz, kills and soak: hours
+	@"$(BIN)/coverage" erase
+	$(PYTEST) $(call hang,7200) --dist worksteal --nightly $(ARGS)
+	@"$(BIN)/coverage" combine --quiet
+	@"$(BIN)/coverage" report
+	"$(BIN)/python" tests/fuzz/fuzz_artifact.py --cases $(CASES)
+	"$(BIN)/python" tests/fuzz/fuzz_parsers.py --cases $(CASES)
+	"$(BIN)/python" tests/program/kill.py --kills $(KILLS)
+	"$(BIN)/python" tools/soak --minutes $(SOAK_MINUTES)
 
 check: lint site test ## all that CI checks: style, types, tests, documents
 
@@ -74,7 +92,7 @@ audit: $(DEV_STAMP) ## ask the public advisories about all that is pinned; needs
 
 screenshots: $(DEV_STAMP) ## take the pictures of the dev server's page anew; needs chromium
 	@mkdir -p docs/images
-	PICTURES="$(CURDIR)/docs/images" "$(BIN)/python" -m pytest -q tests/page -k whole_round
+	PICTURES="$(CURDIR)/docs/images" "$(BIN)/python" -m pytest -q --nightly tests/page -k whole_round
 
 define make_venv
 	@test -x "$(BIN)/python" || { \

@@ -9,12 +9,13 @@ import coverage
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, database=None)
-hypothesis.settings.load_profile("suite")
+hypothesis.settings.register_profile("short", derandomize=True, deadline=None, database=None, max_examples=50)
+hypothesis.settings.register_profile("nightly", derandomize=True, deadline=None, database=None, max_examples=1000)
+
+MEASURED = ("tests/client/", "tests/core/", "tests/embedding/")
+"""Where ``make test`` measures coverage: the tests of core/ and client/, whose coverage has a bar."""
 
 UNMEASURED = (
-    "tests/app/test_artifact_guide.py",
-    "tests/app/test_artifact_make.py::test_memory_stays_flat",
     "tests/client/test_power_cuts.py::test_every_blow",
     "tests/client/test_power_cuts.py::test_more_blows",
     "tests/core/artifact/test_properties.py",
@@ -30,18 +31,51 @@ UNMEASURED = (
     "tests/program/test_kill.py",
     "tests/program/test_leaks.py",
     "tests/program/test_soak.py",
-    "tests/testing/test_guide.py",
     "tests/typed/",
 )
-"""Tests that go over the same lines again and again, or start many processes: measuring the coverage of these doubles
-their time, and tells nothing that the other tests don't."""
+"""Tests that go over the same lines again and again, or start many processes: measuring their coverage doubles their
+time, and shows nothing that the other tests don't. ``make nightly`` measures all others."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that tells ``make nightly`` from ``make test``."""
+    parser.addoption("--nightly", action="store_true", help="run the long searches in full, and the slow tests too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker of slow tests, and let properties be tried on more examples at night."""
+    hypothesis.settings.load_profile("nightly" if config.getoption("--nightly") else "short")
+    config.addinivalue_line("markers", "nightly: only with --nightly; 'make test' has a shorter test of the same")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow tests to the night."""
+    if config.getoption("--nightly"):
+        return
+    later = [item for item in items if item.get_closest_marker("nightly")]
+    if later:
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
+
+
+@pytest.fixture(scope="session")
+def is_nightly(request: pytest.FixtureRequest) -> bool:
+    """Whether a search goes over its whole range; otherwise over a small part, chosen by a fixed seed."""
+    return bool(request.config.getoption("--nightly"))
+
+
+def is_measured(item: pytest.Item) -> bool:
+    """Whether the coverage of a test counts."""
+    if item.nodeid.startswith(UNMEASURED):
+        return False
+    return bool(item.config.getoption("--nightly")) or item.nodeid.startswith(MEASURED)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure no coverage in the tests above with all their fixtures, nor in the processes that they start."""
+    """Measure coverage only where it counts, and not in the processes and fixtures of the other tests."""
     measuring = coverage.Coverage.current()
-    if measuring is None or not item.nodeid.startswith(UNMEASURED):
+    if measuring is None or is_measured(item):
         return (yield)
     for_processes = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     measuring.stop()

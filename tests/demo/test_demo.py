@@ -103,6 +103,7 @@ def test_an_update_works_and_another_one_is_rolled_back(tmp_path: Path) -> None:
     assert [] == processes_below(tmp_path)
 
 
+@pytest.mark.nightly
 def test_a_difference_is_named(tmp_path: Path) -> None:
     """When the first update doesn't end as it should, the demo says what differs and ends with 1."""
     artifact, temporary = tmp_path / "broken.mender", tmp_path / "temporary"
@@ -142,8 +143,8 @@ def test_what_no_partition_can_take_is_refused_at_once(tmp_path: Path, name: str
 @pytest.mark.parametrize(
     ("moment", "number"),
     [
-        ("pending: ", signal.SIGINT),
-        ("status: DOWNLOADING", signal.SIGTERM),
+        pytest.param("pending: ", signal.SIGINT, marks=pytest.mark.nightly),
+        pytest.param("status: DOWNLOADING", signal.SIGTERM, marks=pytest.mark.nightly),
         ("sub-updater: writing", signal.SIGINT),
     ],
 )
@@ -162,6 +163,7 @@ def test_a_signal_at_any_time_cleans_up(tmp_path: Path, moment: str, number: sig
     assert [] == processes_below(tmp_path)
 
 
+@pytest.mark.nightly
 def test_kept_devices_go_on(tmp_path: Path) -> None:
     """Any real Artifact with one file is the first update; --keep takes further deployments until Ctrl-C."""
     with start_demo(tmp_path, "--keep", "--artifact", str(ARTIFACTS / "signed-rsa.mender")) as demo:

@@ -38,7 +38,7 @@ from fuzz.running import Bounds, Result, run_cases
 from mender_client.core.artifact import Limits, verify_artifact
 from mender_client.errors import ArtifactError
 
-BOUNDS = Bounds(seconds=5.0, memory_bytes=48 << 20)
+BOUNDS = Bounds(seconds=60.0, memory_bytes=48 << 20)
 """A case takes a few milliseconds; on a busy machine one of them may wait for a second. In memory there may be an xz
 dictionary that a mutation enlarged, and some."""
 LIMITS = Limits(payload_bytes=4 << 20, expansion_free_bytes=4 << 20, window_bytes=16 << 20)

@@ -23,7 +23,7 @@ if __name__ == "__main__":
 from fuzz.parsers import Parser, all_parsers
 from fuzz.running import Bounds, Result, run_cases
 
-BOUNDS = Bounds(seconds=0.5, memory_bytes=32 << 20)
+BOUNDS = Bounds(seconds=20.0, memory_bytes=32 << 20)
 
 
 def run(parser: Parser, cases: int, first_seed: int, *, memory_every: int = 10) -> Result:

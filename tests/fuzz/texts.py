@@ -19,7 +19,7 @@ from fuzz.mutations import ODD, mutate_bytes, mutate_text
 from fuzz.parsers import Parser
 from mender_client.core.certificate import parse_pem
 from mender_client.core.clocksense import ClockEvidence, find_clock_problem
-from mender_client.core.devicekey import parse_private_key
+from mender_client.core.devicekey import UnreadableKeyError, parse_private_key
 from mender_client.core.keyvalue import group_by_key, parse_key_values
 from mender_client.core.model import Identity, IdentityFormat
 from mender_client.core.proxies import read_proxies
@@ -65,14 +65,24 @@ def parsers() -> list[Parser]:
         Parser("download-headers", _download_headers, _judge),
         Parser("link", _text_from([_LINK, "http://[fe80::1]:80/", "https://h"]), _link, (ValueError,)),
         Parser("key-value", _text_from([_KEY_VALUES]), _key_values, (ScriptError,)),
-        Parser("public-key", lambda rng: mutate_bytes(rng, _EC_KEY, _PEM_ODD), _public_key, (ValueError,)),
-        Parser("private-key", lambda rng: mutate_bytes(rng, rng.choice(_PRIVATE_KEYS), _PEM_ODD), _key, (ValueError,)),
+        Parser("public-key", lambda rng: mutate_bytes(rng, _EC_KEY, _PEM_ODD), _public_key, (UnreadableKeyError,)),
+        Parser(
+            "private-key",
+            lambda rng: mutate_bytes(rng, rng.choice(_PRIVATE_KEYS), _PEM_ODD),
+            _key,
+            (UnreadableKeyError,),
+        ),
         Parser("token-uri", _token_text, _token_uri, (ValueError,)),
         Parser("proxies", _environment, _proxies, (ConfigError,)),
         Parser("date", _text_from(_DATES), _date),
         Parser("location", _text_from([_LINK, "/b", "//h/b", "?x=1", "http://127.0.0.1/"]), _location, (NetworkError,)),
         Parser("certificate", _certificate_case, _certificate, (ValueError,)),
-        Parser("signature-form", lambda rng: mutate_bytes(rng, _DER_SIGNATURE), _signature, (ValueError,)),
+        Parser(
+            "signature-form",
+            lambda rng: mutate_bytes(rng, _DER_SIGNATURE),
+            _signature,
+            (ValueError, UnreadableKeyError),
+        ),
     ]
 
 

@@ -200,7 +200,7 @@ def _judge(mutant: Mutant) -> Verdict:
 
 
 def judge_all(
-    stage: Stage, *, most_judges: int, processes: int, accused: Sequence[Mutant] | None = None
+    stage: Stage, *, most_judges: int, processes: int, accused: Sequence[Mutant] | None = None, every: int = 1
 ) -> list[Verdict]:
     """Judge every mutant, in child processes.
 
@@ -209,13 +209,14 @@ def judge_all(
         most_judges: how many of the cases that use an entry look at its mutants; they are spread over the roads.
         processes: how many at once.
         accused: the mutants to judge; None: all.
+        every: only every so-manieth case is played at all.
     """
     global _work
     context = multiprocessing.get_context("fork")
     _work = (stage, {})
     with context.Pool(processes) as pool:
         by_entry: dict[Entry, list[Case]] = {}
-        for case, used in pool.imap_unordered(_uses_of, cases(stage), chunksize=20):
+        for case, used in pool.imap_unordered(_uses_of, cases(stage)[::every], chunksize=20):
             for entry in used:
                 by_entry.setdefault(entry, []).append(case)
     _work = (stage, {entry: spread(sorted(found, key=repr), most_judges) for entry, found in by_entry.items()})

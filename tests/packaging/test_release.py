@@ -66,6 +66,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "dist"
 
 
+@pytest.mark.nightly
 def test_the_same_bytes_twice(release: Path, tmp_path: Path) -> None:
     """Sdists and wheels are the same bytes when built in another directory, at another time, under another umask."""
     copy, again = checkout(tmp_path / "some where else"), tmp_path / "dist"

@@ -50,7 +50,9 @@ def picture(page: Page, name: str) -> None:
         page.screenshot(path=f"{PICTURES}/{name}.png")
 
 
-@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark")])
+@pytest.mark.parametrize(
+    ("size", "scheme"), [("desktop", "light"), pytest.param("phone", "dark", marks=pytest.mark.nightly)]
+)
 def test_whole_round(browser: Browser, server: DevServer, tmp_path: Path, size: str, scheme: str) -> None:
     """Accept a device, upload, deploy, watch it succeed, read the log of a failure: all on the page, live."""
     from playwright.sync_api import expect

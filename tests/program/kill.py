@@ -24,10 +24,10 @@ if __name__ == "__main__":
 
 from mender_devserver import DevServer
 from program.stage import Device, Process
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
-_LIFE_S = 14.0
-"""How long a life may take until the device is quiet: the sub-updater's time, and two looks at the lock."""
+_LIFE_S = PATIENCE_S
+"""How long a life may take until the device is quiet."""
 
 INSIST = """
 echo "artifact_name=$MENDER_ARTIFACT_NAME" >"$root/etc/mender/artifact_info"

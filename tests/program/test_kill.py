@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from program.kill import Reaper, Tally, every_change
 from program.stage import Device
 
@@ -15,6 +17,7 @@ def _verdict(tally: Tally) -> tuple[int, int, int, int]:
     return tally.lost, tally.doubled, tally.not_begun, tally.stuck
 
 
+@pytest.mark.nightly
 def test_killed_at_every_change_of_the_journal(device: Device) -> None:
     """Killed right after any change of the journal, the client goes on to one true outcome and leaves nothing over."""
     reaper = Reaper(device, random.Random(SEED))
@@ -23,9 +26,9 @@ def test_killed_at_every_change_of_the_journal(device: Device) -> None:
     assert (0, 0, 0, 0) == _verdict(reaper.tally), device.said
 
 
-def test_killed_at_random_instants(device: Device) -> None:
+def test_killed_at_random_instants(device: Device, is_nightly: bool) -> None:
     """Killed at any instant, and again in its next life, the client goes on to one true outcome."""
     reaper = Reaper(device, random.Random(SEED))
-    while reaper.tally.kills < RANDOM_KILLS:
+    while reaper.tally.kills < (RANDOM_KILLS if is_nightly else 3):
         reaper.kill_at_random()
     assert (0, 0, 0, 0) == _verdict(reaper.tally), device.said
