@@ -117,7 +117,7 @@ def test_verify_accepts(
     ("name", "words", "said"),
     [
         ("rootfs-gzip.mender", ("-k", "rsa3072.pub"), "manifest.sig is missing, and a verify key is configured"),
-        ("signed-rsa.mender", ("-k", "ecdsa.pub"), "made by none of the keys of --key (ecdsa.pub)"),
+        ("signed-rsa.mender", ("-k", "ecdsa.pub"), "made with none of the keys of --key (ecdsa.pub)"),
         ("signed-rsa.mender", ("-k", "gone.pub"), "--key: cannot read the key gone.pub: No such file"),
         ("signed-rsa.mender", ("-k", "README.md"), "--key: cannot use README.md: it holds no PEM block"),
         ("signed-rsa.mender", ("-t", "toaster"), "requires 'device_type' to be 'qemux86-64' or 'raspberrypi4', and"),
@@ -166,7 +166,7 @@ def test_cat_writes_a_payload_file(run: Run) -> None:
             "the Artifact has text.txt, small.bin; name one",
         ),
         ("bootstrap-no-payload", (), "cannot choose a payload file: the Artifact has none"),
-        ("rootfs-none", ("other",), "cannot find the payload file 'other'; the Artifact has rootfs.img"),
+        ("rootfs-none", ("other",), "cannot find the payload file 'other': the Artifact has rootfs.img"),
     ],
 )
 def test_cat_needs_a_file(run: Run, name: str, words: tuple[str, ...], said: str) -> None:
@@ -204,12 +204,12 @@ def test_results_that_can_t_be_written(command: str) -> None:
     program = [sys.executable, "-m", "mender_client", "artifact", command, str(DATA / "rootfs-none.mender")]
     with open("/dev/full", "wb") as full:
         done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert (1, b"mender-python-client: cannot write the result: No space left on device\n") == (
+    assert (1, b"mender-python-client: cannot write the result: No space left on device [USE04]\n") == (
         done.returncode,
         done.stderr,
     )
     closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *program], stderr=subprocess.PIPE, check=False)
-    assert (1, b"mender-python-client: cannot write to standard output: it is closed; open it\n") == (
+    assert (1, b"mender-python-client: cannot write to standard output: it is closed; open it [ART45]\n") == (
         closed.returncode,
         closed.stderr,
     )

@@ -211,14 +211,14 @@ def test_database_with_other_content(mender: OtherClient, provides: str) -> None
     mender.store(artifact_provides=provides)
     done = mender.run("setup", "--migrate-from", "mender", "--yes")
     assert (1, "") == (done.returncode, done.stdout)
-    assert "give --artifact-name" in done.stderr
+    assert "pass --artifact-name" in done.stderr
 
 
 REFUSED = {
     "an update in progress": ("var/lib/mender/update.lock", b"x", "an update is in progress"),
     "no key": ("var/lib/mender/mender-agent.pem", None, "there is no device key at "),
     "no identity script": ("usr/share/mender/identity/mender-device-identity", None, "there is no identity script at "),
-    "a damaged database": ("var/lib/mender/mender-store", b"x" * 9000, "it is no LMDB file; give --artifact-name"),
+    "a damaged database": ("var/lib/mender/mender-store", b"x" * 9000, "it is not an LMDB file; pass --artifact-name"),
 }
 
 

@@ -137,7 +137,7 @@ def test_second_run(device: Device, server: DevServer) -> None:
     assert (0, "", before) == (done.code, done.err, device.state())
     assert "nothing to change" == first
     assert f"\nok       authorisation   accepted by {server.url}\nFAULT    install script  /usr/share" in done.out
-    assert "1 fault, 1 warning; 'mender-python-client doctor' tells all" == last
+    assert "1 fault, 1 warning; run 'mender-python-client doctor' for the full report" == last
 
 
 def test_what_is_there_stays(device: Device) -> None:
@@ -174,17 +174,17 @@ def test_server_that_does_not_answer(device: Device) -> None:
 
 
 NEEDED = ["--server-url", NOBODY, "--device-type", "x"]
-NO_SERVER = "mender.conf: no server is configured; give --server-url"
+NO_SERVER = "mender.conf: no server is configured; pass --server-url"
 FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
     "nothing is known": (
         lambda d: None, [], 78,
-        f"{NO_SERVER} mender-python-client: /var/lib/mender/device_type: holds no device type; give --device-type",
+        f"{NO_SERVER} [SET06] mender-python-client: /var/lib/mender/device_type: holds no device type; pass",
     ),
     "no server": (lambda d: None, ["--device-type", "x"], 78, NO_SERVER),
     "a wrong address": (lambda d: None, [*NEEDED, "--server-url", "server"], 78, "ServerURL: must be an address"),
     "two servers": (
         lambda d: d.write("etc/mender/mender.conf", '{"Servers": [{"ServerURL": "https://a"}]}'),
-        NEEDED, 78, "Servers: can't be used together with ServerURL",
+        NEEDED, 78, "Servers: cannot be used together with ServerURL",
     ),
     "an interval of nothing": (
         lambda d: None, [*NEEDED, "--update-poll", "0"], 78, "UpdatePollIntervalSeconds: must be at",
@@ -199,7 +199,7 @@ FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
         lambda d: os.symlink("x", d.write("etc/mender/x", "{}").with_name("mender.conf")),
         NEEDED, 1, "symbolic link",
     ),
-    "no device type": (lambda d: None, ["--server-url", NOBODY], 78, "device_type: holds no device type; give"),
+    "no device type": (lambda d: None, ["--server-url", NOBODY], 78, "device_type: holds no device type; pass"),
     "no certificate": (
         lambda d: None, [*NEEDED, "--server-cert", "/no.crt"], 1, "/no.crt: there is no such file",
     ),
@@ -240,7 +240,7 @@ def test_without_a_terminal_nothing_is_written_unasked(device: Device, monkeypat
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     before = device.state()
     done = device.client("setup", "--server-url", NOBODY, "--device-type", "x")
-    assert (64, "nothing was written: standard input is no terminal; say --yes\n") == (done.code, done.err)
+    assert (64, "nothing was written: standard input is not a terminal; pass --yes [SET14]\n") == (done.code, done.err)
     assert '+ "ServerURL": "http://127.0.0.1:9"\n' in done.out
     assert before == device.state()
 
@@ -265,7 +265,7 @@ def test_scripts_that_were_adapted_stay(device: Device) -> None:
     device.write(own, "#!/bin/sh\necho serial=5\n", mode=0o755)
     done = device.setup("--server-url", NOBODY, "--device-type", "x", "--install-scripts", "--install-sub-updater")
     assert "#!/bin/sh\necho serial=5\n" == device.text(own)
-    assert f"note: /{own} is there and stays as it is; it differs from the one of this package\n" in done.out
+    assert f"note: /{own} exists and is left as it is; it differs from the one in this package\n" in done.out
     assert "note: the sub-updater can't work without RootfsPartA and RootfsPartB; see --rootfs-part-a\n" in done.out
     inventory = device.root / "usr/share/mender/inventory"
     assert "mender-inventory-os" in [file.name for file in inventory.iterdir() if os.access(file, os.X_OK)]
@@ -303,7 +303,7 @@ def test_daemon_that_runs(device: Device) -> None:
     lock.acquire()
     done = device.setup("--server-url", NOBODY, "--device-type", "x")
     lock.release()
-    assert f"\nnext: restart the daemon (pid {os.getpid()}), which works with the old settings\n" in done.out
+    assert f"\nnext: restart the daemon (pid {os.getpid()}), which still uses the old settings\n" in done.out
 
 
 def test_one_file_for_all(device: Device) -> None:
@@ -388,5 +388,7 @@ def test_answers_that_end(device: Device) -> None:
     terminal = Terminal("--root", str(device.root), "setup")
     terminal.answer("Server address: ", "", end="\x04")
     assert 1 == terminal.end()
-    assert terminal.seen.endswith("mender-python-client: cannot set up: the answers ended; nothing was written\n")
+    assert terminal.seen.endswith(
+        "mender-python-client: cannot set up: standard input ended, and nothing was written; run setup again [SET01]\n"
+    )
     assert before == device.state()

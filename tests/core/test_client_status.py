@@ -105,7 +105,7 @@ def test_since() -> None:
     ("error", "kind"),
     [
         (NetworkError("x", kind=ErrorKind.DNS), "dns"),
-        (ServerError("x", status=503), "server-503"),
+        (ServerError("x", status=503), "server-5xx"),
         (ServerError("x", status=99999), "server"),
         (NotAcceptedError("x", status=401), "not-accepted"),
         (StorageError("x"), "storage"),

@@ -36,12 +36,12 @@ SPKI = base64.b64decode(b"".join(P256.splitlines()[1:-1]))
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"", "it holds no PEM block; name a file that holds one public key"),
+        (b"", "it holds no PEM block"),
         (b"\xff\x00 garbage", "it holds no PEM block"),
         (RSA[:200], "it holds no PEM block"),
-        (RSA + P256, "it holds several PEM blocks; give each key a file of its own"),
-        (block("PRIVATE KEY"), "it holds a private key; name a file"),
-        (block("CERTIFICATE"), "it holds a certificate; name a file"),
+        (RSA + P256, "it holds several PEM blocks"),
+        (block("PRIVATE KEY"), "it holds a private key"),
+        (block("CERTIFICATE"), "it holds a certificate"),
         (RSA.replace(b"END PUBLIC", b"END PRIVATE"), "it holds a public key"),
         (RSA.replace(b"MIIB", b"M!IB"), "it is damaged"),
         (block("PUBLIC KEY", b""), "it is damaged"),

@@ -31,8 +31,8 @@ def test_addresses(text: str) -> None:
         ("file:/x", "it must start with pkcs11:"),
         ("pkcs11:", "it names no key"),
         ("pkcs11:?pin-value=1234", "it names no key"),
-        ("pkcs11:object=b?pin-source=|command", "its pin-source must be the full path of a file that holds the PIN"),
-        ("pkcs11:object=b?pin-source=pin", "its pin-source must be the full path"),
+        ("pkcs11:object=b?pin-source=|command", "its pin-source is not the absolute path of a file"),
+        ("pkcs11:object=b?pin-source=pin", "its pin-source is not the absolute path"),
     ],
 )
 def test_faults(text: str, fault: str) -> None:

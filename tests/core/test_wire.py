@@ -286,12 +286,12 @@ def test_404_and_409_are_ordinary_elsewhere(parser: str, status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (409, "the server aborted it"),
-        (404, "doesn't know it"),
+        (409, "it was aborted on the server"),
+        (404, "does not know it"),
         (400, "malformed"),
-        (405, "doesn't take this request"),
+        (405, "does not support this request"),
         (413, "too large"),
-        (415, "doesn't take this form"),
+        (415, "does not support this content type"),
     ],
 )
 def test_aborted(status: int, reason: str) -> None:
@@ -315,7 +315,7 @@ def test_refusal_without_a_reason(body: bytes) -> None:
     """A refusal whose body says nothing usable is told by its status alone."""
     with pytest.raises(ServerError) as caught:
         wire.parse_inventory_reply(reply(502, body), now=NOW)
-    assert "cannot send the inventory: the server answered 502" == str(caught.value)
+    assert "cannot send the inventory: the server answered 502" == caught.value.text
 
 
 def test_reason_of_the_server_is_made_printable() -> None:
@@ -323,7 +323,7 @@ def test_reason_of_the_server_is_made_printable() -> None:
     with pytest.raises(ServerError) as caught:
         wire.parse_inventory_reply(reply(400, {"error": "a\n\x1b[31m\u2028b\x7f\ud800\u202e" + "x" * 1000}), now=NOW)
     assert "cannot send the inventory: the server answered 400 (a??[31m?b???x" in str(caught.value)
-    assert len(str(caught.value)) < 300
+    assert len(caught.value.text) < 300
 
 
 TOKENS = [b"", b"  ", b"a b", b"a\r\nX-Evil: 1", b"\xff\xfe", "tok\u00e9n".encode(), b"x" * 16385, b"a\0b", b"a\x7f"]
@@ -332,7 +332,7 @@ TOKENS = [b"", b"  ", b"a b", b"a\r\nX-Evil: 1", b"\xff\xfe", "tok\u00e9n".encod
 @pytest.mark.parametrize("body", TOKENS, ids=range(len(TOKENS)))
 def test_no_token(body: bytes) -> None:
     """A 200 whose body can't be a token, because it could forge a header, is refused."""
-    with pytest.raises(ServerError, match="cannot authorise this device: the server's answer holds no token"):
+    with pytest.raises(ServerError, match="cannot authorise this device: the server's reply holds no token"):
         wire.parse_auth_reply(reply(200, body), SERVER, now=NOW)
 
 
@@ -354,51 +354,54 @@ def with_link(uri: object) -> dict[str, Any]:
 
 
 BAD_OFFERS: dict[str, tuple[object, str]] = {
-    "empty": (b"", "it is no JSON"),
-    "html": (b"<html>", "it is no JSON"),
-    "binary": (b"\xff\xfe\x00\x01\x02", "it is no JSON"),
-    "cut off": (json.dumps(offer()).encode()[:-5], "it is no JSON"),
+    "empty": (b"", "it is not JSON"),
+    "html": (b"<html>", "it is not JSON"),
+    "binary": (b"\xff\xfe\x00\x01\x02", "it is not JSON"),
+    "cut off": (json.dumps(offer()).encode()[:-5], "it is not JSON"),
     "a thousand levels deep": (b'{"id":' * 100_000, "it is nested too deeply"),
-    "a list": ([], "the answer is no JSON object"),
-    "null": (None, "the answer is no JSON object"),
-    "a number beyond 64 bits": (b"9" * 5000, "it is no JSON"),
-    "no artifact": ({"id": "a"}, '"artifact" is no JSON object'),
-    "artifact null": ({"id": "a", "artifact": None}, '"artifact" is no JSON object'),
-    "no source": (without("source"), '"artifact.source" is no JSON object'),
-    "no name": (without("artifact_name"), '"artifact_name" is missing or no text'),
-    "name a number": (offer(artifact_name=5), '"artifact_name" is missing or no text'),
-    "name empty": (offer(artifact_name=""), '"artifact_name" is missing or no text'),
+    "a list": ([], "the reply is not a JSON object"),
+    "null": (None, "the reply is not a JSON object"),
+    "a number beyond 64 bits": (b"9" * 5000, "it is not JSON"),
+    "no artifact": ({"id": "a"}, '"artifact" is not a JSON object'),
+    "artifact null": ({"id": "a", "artifact": None}, '"artifact" is not a JSON object'),
+    "no source": (without("source"), '"artifact.source" is not a JSON object'),
+    "no name": (without("artifact_name"), '"artifact_name" is missing or not a string'),
+    "name a number": (offer(artifact_name=5), '"artifact_name" is missing or not a string'),
+    "name empty": (offer(artifact_name=""), '"artifact_name" is missing or not a string'),
     "name with a line end": (offer(artifact_name="a\nb"), '"artifact_name" holds control characters'),
     "name with a NUL": (offer(artifact_name="a\0b"), '"artifact_name" holds control characters'),
     "name a mile long": (offer(artifact_name="a" * 1025), '"artifact_name" holds control characters or is too long'),
-    "no device types": (without("device_types_compatible"), "is no list of strings"),
-    "device types text": (offer(device_types_compatible="qemu"), "is no list of strings"),
-    "device types mixed": (offer(device_types_compatible=["qemu", 5]), "is no list of strings"),
-    "no id": (with_id(None), '"id" is missing or no text'),
-    "id a number": (with_id(5), '"id" is missing or no text'),
-    "id empty": (with_id(""), '"id" is missing or no text'),
-    "id with traversal": (with_id("../../../etc/passwd"), '"id" is no deployment id'),
-    "id of dots": (with_id(".."), '"id" is no deployment id'),
-    "id with a slash": (with_id("a/b"), '"id" is no deployment id'),
-    "id with a query": (with_id("a?b"), '"id" is no deployment id'),
-    "id with a space": (with_id("a b"), '"id" is no deployment id'),
+    "no device types": (without("device_types_compatible"), "is not a list of strings"),
+    "device types text": (offer(device_types_compatible="qemu"), "is not a list of strings"),
+    "device types mixed": (offer(device_types_compatible=["qemu", 5]), "is not a list of strings"),
+    "no id": (with_id(None), '"id" is missing or not a string'),
+    "id a number": (with_id(5), '"id" is missing or not a string'),
+    "id empty": (with_id(""), '"id" is missing or not a string'),
+    "id with traversal": (with_id("../../../etc/passwd"), '"id" is not a deployment ID'),
+    "id of dots": (with_id(".."), '"id" is not a deployment ID'),
+    "id with a slash": (with_id("a/b"), '"id" is not a deployment ID'),
+    "id with a query": (with_id("a?b"), '"id" is not a deployment ID'),
+    "id with a space": (with_id("a b"), '"id" is not a deployment ID'),
     "id with a line end": (with_id("a\n"), '"id" holds control characters'),
-    "id with other digits": (with_id("\u0661"), '"id" is no deployment id'),
-    "id too long": (with_id("a" * 129), '"id" is no deployment id'),
-    "no link": (with_link(None), '"uri" is missing or no text'),
-    "link empty": (with_link(""), '"uri" is missing or no text'),
-    "link to a file": (with_link("file:///etc/passwd"), "no http or https address"),
-    "link by ftp": (with_link("ftp://host/a"), "no http or https address"),
-    "link relative": (with_link("/a/b"), "no http or https address"),
-    "link without host": (with_link("https:///a"), "no http or https address"),
-    "link with a user": (with_link("https://user:pw@host/a"), "no http or https address"),
-    "link with a space": (with_link("https://host/a b"), "holds characters that no address has"),
-    "link with a line end": (with_link("https://host/a\r\nX: 1"), "holds characters that no address has"),
-    "link with other letters": (with_link("https://host/\u00e4"), "holds characters that no address has"),
-    "link too long": (with_link("https://host/" + "a" * 65536), "holds characters that no address has"),
-    "link to no port": (with_link("https://host:99999/a"), "cannot use the offered deployment"),
-    "link to a broken address": (with_link("https://[::1/a"), "cannot use the offered deployment"),
-    "link with a trick host": (with_link("https://secret\u2100\x1bb/?secret"), "cannot use the offered deployment"),
+    "id with other digits": (with_id("\u0661"), '"id" is not a deployment ID'),
+    "id too long": (with_id("a" * 129), '"id" is not a deployment ID'),
+    "no link": (with_link(None), '"uri" is missing or not a string'),
+    "link empty": (with_link(""), '"uri" is missing or not a string'),
+    "link to a file": (with_link("file:///etc/passwd"), "not an http or https URL"),
+    "link by ftp": (with_link("ftp://host/a"), "not an http or https URL"),
+    "link relative": (with_link("/a/b"), "not an http or https URL"),
+    "link without host": (with_link("https:///a"), "not an http or https URL"),
+    "link with a user": (with_link("https://user:pw@host/a"), "not an http or https URL"),
+    "link with a space": (with_link("https://host/a b"), "holds invalid characters"),
+    "link with a line end": (with_link("https://host/a\r\nX: 1"), "holds invalid characters"),
+    "link with other letters": (with_link("https://host/\u00e4"), "holds invalid characters"),
+    "link too long": (with_link("https://host/" + "a" * 65536), "holds invalid characters"),
+    "link to no port": (with_link("https://host:99999/a"), "cannot use the deployment offered by the server"),
+    "link to a broken address": (with_link("https://[::1/a"), "cannot use the deployment offered by the server"),
+    "link with a trick host": (
+        with_link("https://secret\u2100\x1bb/?secret"),
+        "cannot use the deployment offered by the server",
+    ),
 }
 
 
@@ -409,7 +412,7 @@ def test_unusable_offers(name: str) -> None:
     with pytest.raises(ServerError) as caught:
         wire.parse_next_reply(reply(200, body), now=NOW)
     text = str(caught.value)
-    assert text.startswith("cannot use the offered deployment: ")
+    assert text.startswith("cannot use the deployment offered by the server: ")
     assert reason in text
     assert text.isprintable()
     assert "secret" not in text
@@ -606,14 +609,20 @@ def test_log_of_a_million_lines() -> None:
 NOT_HERE = {
     "elsewhere": (
         reply(308, location="https://new.example/api?secret"),
-        "it redirects to https://new.example, where the token must not go; set ServerURL to the right address",
+        " and redirects to https://new.example, where the token must not go; set ServerURL to the address at which",
     ),
-    "nowhere": (reply(302, location="file:///secret"), "it redirects to elsewhere; set ServerURL to the address that"),
+    "nowhere": (
+        reply(302, location="file:///secret"),
+        " and redirects to another address, where the token must not go; set ServerURL",
+    ),
     "nginx": (
         reply(400, b"<center>The plain HTTP request was sent to HTTPS port</center>"),
-        "this port speaks TLS; write https instead of http in ServerURL",
+        ", because it expects TLS on this port; write https instead of http in ServerURL",
     ),
-    "go": (reply(400, b"Client sent an HTTP request to an HTTPS server.\n"), "this port speaks TLS; write https"),
+    "go": (
+        reply(400, b"Client sent an HTTP request to an HTTPS server.\n"),
+        ", because it expects TLS on this port; write https",
+    ),
 }
 
 
@@ -623,5 +632,5 @@ def test_wrong_address(name: str) -> None:
     answer, said = NOT_HERE[name]
     with pytest.raises(ServerError) as caught:
         wire.parse_auth_reply(answer, SERVER, now=NOW)
-    assert f"cannot authorise this device: the server answered {answer.status} ({said}" in str(caught.value)
+    assert f"cannot authorise this device: the server answered {answer.status}{said}" in str(caught.value)
     assert "secret" not in str(caught.value)

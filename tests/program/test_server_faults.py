@@ -87,7 +87,7 @@ def test_broken_answers_to_a_poll(device: Device) -> None:
     daemon = _settled(device)
     for name, body in BROKEN.items():
         said = _meet(device, daemon, Fault(kind="next", body=body, status=200))
-        assert "cannot use the offered deployment" in said, name
+        assert "cannot use the deployment offered" in said, name
         assert "\x1b" not in said
     assert not any(one.kind in ("status", "artifact") for one in device.server.requests)
     assert [] == device.runs

@@ -65,7 +65,7 @@ def test_identity(files: Directory) -> None:
         ("echo mac=x; exit 1", "it failed with exit code 1"),
         ("exit 0", "the identity script printed nothing"),
         ("echo mac", "is not key=value"),
-        ("printf 'mac=\\377'", "it printed no UTF-8 text"),
+        ("printf 'mac=\\377'", "its output is not UTF-8 text"),
         ("yes mac=x", "it printed more than 1000 bytes"),
     ],
 )
@@ -99,8 +99,13 @@ def test_inventory_that_fails_in_part(files: Directory, caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING):
         assert [KeyValues((("b", "\ufffd"),), ("oops",))] == list(files.device().inventory())
     first, second = (record.getMessage() for record in caplog.records)
-    assert first.endswith("inventory/a: it failed with exit code 1; its attributes are left out")
-    assert second.endswith("inventory/b printed 1 line(s) that are not key=value, the first is 'oops'")
+    assert first.endswith(
+        "inventory/a: it failed with exit code 1: its attributes are left out; "
+        "run it by hand, as the client's user [INV12]"
+    )
+    assert second.endswith(
+        "inventory/b printed 1 line(s) that are not key=value, the first is 'oops'; correct the script [INV13]"
+    )
 
 
 def test_inventory_that_fails_again(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
@@ -188,4 +193,4 @@ def test_inventory_script_that_another_user_could_have_written(
     files.problems[files.inventory / "1-his"] = Diagnostic("FIL14", "it is his")
     assert [KeyValues((("b", "2"),), ())] == list(files.device().inventory())
     assert not (files.path / "was-run").exists()
-    assert "1-his: another user could have written it: it is his; its attributes are left out" in caplog.text
+    assert "1-his: another user could have written it: it is his: its attributes are left out" in caplog.text

@@ -107,7 +107,7 @@ def failure(argv: list[str], **limits: float) -> str:
     with pytest.raises(ScriptError) as caught:
         run_script(argv, limits=ScriptLimits(seconds=limits.get("seconds", PATIENCE_S), output_bytes=1000))
     assert str(caught.value).isprintable()
-    return str(caught.value)
+    return caught.value.text
 
 
 def test_exit_code(script: MakeScript) -> None:
@@ -131,7 +131,7 @@ def test_complaint_that_is_a_novel(script: MakeScript) -> None:
 def test_signal(script: MakeScript) -> None:
     """A script that is killed is told by the signal."""
     path = script("kill -9 $$")
-    assert f"cannot use {path}: it was ended by signal 9" == failure([path])
+    assert f"cannot use {path}: it was killed by signal 9" == failure([path])
 
 
 def out_of_time(path: str, sign: Path) -> int:
@@ -140,7 +140,7 @@ def out_of_time(path: str, sign: Path) -> int:
     A longer limit is only for a machine that is too busy to bring the script so far within the shortest.
     """
     for seconds in (0.3, 3.0, 30.0):
-        assert f"cannot use {path}: it did not end within {seconds:g} s" == failure([path], seconds=seconds)
+        assert f"cannot use {path}: it did not exit within {seconds:g} s" == failure([path], seconds=seconds)
         if sign.exists() and (noted := sign.read_text().strip()):
             return int(noted)
     raise AssertionError("the script does not even begin within 30 s")
@@ -181,33 +181,30 @@ def test_child_that_holds_the_pipe(script: MakeScript, tmp_path: Path) -> None:
 def test_closed_output_but_no_end(script: MakeScript) -> None:
     """A script that closes its output and then hangs is ended, too."""
     path = script("exec >&- 2>&-; sleep 600")
-    assert f"cannot use {path}: it closed its output but did not end" == failure([path])
+    assert f"cannot use {path}: it closed its output but did not exit" == failure([path])
 
 
 def test_missing_program() -> None:
     """A missing program is named, with what to do."""
-    assert (
-        "cannot run /no/such: No such file or directory; install it, or the interpreter in its first line"
-        == failure(["/no/such"])
-    )
+    assert "cannot run /no/such: No such file or directory" == failure(["/no/such"])
 
 
 def test_not_executable(script: MakeScript) -> None:
     """A program without its x-bit is named, with what to do."""
     path = script("", mode=0o644)
-    assert f"cannot run {path}: Permission denied; make it executable" == failure([path])
+    assert f"cannot run {path}: Permission denied" == failure([path])
 
 
 def test_missing_interpreter(script: MakeScript) -> None:
     """A script whose interpreter is missing says so."""
     path = script("", interpreter="#!/no/such/interpreter\n")
-    assert failure([path]).endswith("install it, or the interpreter in its first line")
+    assert failure([path]).endswith("No such file or directory")
 
 
 def test_no_interpreter(script: MakeScript) -> None:
     """A script without a first line that names an interpreter is refused, with what to look at."""
     path = script("echo a=1\n", interpreter="")
-    assert f"cannot run {path}: Exec format error; check its first line" == failure([path])
+    assert f"cannot run {path}: Exec format error" == failure([path])
 
 
 # -- programs that outlive us ------------------------------------------------------------------------------

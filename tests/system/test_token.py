@@ -140,7 +140,7 @@ def test_faults_of_a_token(make_key: MakeKey) -> None:
         ("pkcs11:token=other;object=rsa", PIN, "pkcs11", "there is no such token"),
         ("pkcs11:token=device;object=other", PIN, "pkcs11", "the token has no such private key"),
         ("pkcs11:token=device;object=rsa", b"271828", "pkcs11", "the token refuses the PIN, which is not tried"),
-        ("pkcs11:token=device;object=rsa", None, "pkcs11", "the token wants a PIN; give it with --passphrase-file"),
+        ("pkcs11:token=device;object=rsa", None, "pkcs11", "the token needs a PIN; pass it with --passphrase-file"),
         ("pkcs11:token=device;object=rsa", PIN, "nothing", "openssl has no such engine"),
     ):
         with pytest.raises(KeyFileError, match=f"cannot use the key {text}: {fault}") as caught:
@@ -168,7 +168,7 @@ def test_a_key_in_a_token_is_never_made() -> None:
 
 def test_another_type_in_a_token(make_key: MakeKey) -> None:
     """A key of another type than the wanted one is said to be in a token."""
-    with pytest.raises(KeyFileError, match=r"cannot make another key: pkcs11:.*is of another type and in a token"):
+    with pytest.raises(KeyFileError, match=r"cannot make another key: pkcs11:.*is in a token and of another type"):
         make_key("pkcs11:token=device;object=ec", lambda: PIN).ensure(kind=KeyType.RSA)
 
 

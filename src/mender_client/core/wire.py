@@ -409,7 +409,7 @@ def _error_text(body: bytes) -> str:
     except ValueError:
         return ""
     error = document.get("error") if isinstance(document, dict) else None
-    return f" ({printable(error)})" if isinstance(error, str) else ""
+    return f" ({printable(error)})" if isinstance(error, str) and error else ""
 
 
 def _authorized(token: Token) -> dict[str, str]:
