@@ -42,6 +42,7 @@ def test_each_check_has_its_section() -> None:
         ('super().__init__("SCR01", f"cannot use {it}")', [("SCR01", "cannot use …", "")]),
         ('_WORD = "sign it"\nArtifactError("ART01", "bad", remedy=_WORD)', [("ART01", "bad", "sign it")]),
         ('ArtifactError("bad")', [("", "bad", "")]),
+        ("raise KeyFileError(why.code, text, remedy=why.remedy)", []),
         ('raise ValueError("must be a text")', []),
         ('print("ART01 is a code")', []),
     ],
