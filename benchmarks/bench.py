@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 @contextmanager
 def lean_environment(*extras: str) -> Iterator[Path]:
-    """A virtual environment with this client, urllib3 and the named extras only; yields its ``bin`` directory."""
+    """A virtual environment with this client and the named extras only; yields its ``bin`` directory."""
     with tempfile.TemporaryDirectory(prefix="mender-bench-") as directory:
         venv.create(directory, with_pip=True)
         python = Path(directory) / "bin" / "python"

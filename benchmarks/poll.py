@@ -53,7 +53,8 @@ def count(trace: str) -> list[Cost]:
     for line in trace.splitlines():
         if match := _CALL.match(line):
             polls[-1].append((match[1], match[2]))
-            if match[1] == "poll" and match[2].rstrip().endswith("(Timeout)") and "events=POLLIN" in match[2]:
+            is_wait_over = match[1] == "poll" and match[2].rstrip().endswith("(Timeout)")
+            if is_wait_over and (len(polls) == 1 or _cost(polls[-1]).records):
                 polls.append([])
     return [_cost(calls) for calls in polls[1:-1]]
 

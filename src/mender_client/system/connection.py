@@ -90,7 +90,7 @@ def dial(
         port: the port.
         seconds: the time limit for each address.
         guard: bounds the whole.
-        is_internal_refused: a redirect from outside leads there, so no address may be internal to this device.
+        is_internal_refused: a redirect from outside leads here, so no address may be one of this device.
 
     Raises:
         OSError: no address answers; the error of the first one.
@@ -108,11 +108,10 @@ def dial(
             sock.settimeout(limit)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.connect(address)
+            return sock
         except OSError as error:
             sock.close()
             first = first or error
-        else:
-            return sock
     guard.limit(seconds)
     raise first or socket.gaierror(socket.EAI_NONAME, "no address")
 
@@ -194,8 +193,7 @@ class GuardedSocket:
 
     def has_input(self) -> bool:
         """Whether the peer has sent what nobody has read, or has closed the connection."""
-        is_decrypted = isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
-        return is_decrypted or self._wait(select.POLLIN, 0)
+        return (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0) or self._wait(select.POLLIN, 0)
 
     def sendall(self, data: bytes) -> None:
         """Take what is to be sent."""

@@ -7,6 +7,7 @@ decided here; parsing HTTP is left to the library.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,8 +26,6 @@ from .netfaults import is_issuer_unknown, origin, translate_errors
 from .tls import TlsRules, TlsSettings
 
 if TYPE_CHECKING:
-    import socket
-
     from mender_client.core.proxies import Proxies, Proxy
 
     from .probe import PeerInfo
@@ -168,10 +167,7 @@ class HttpTransport:
         return "" if said is None else self._clock_check.clock_problem(unverified=said)
 
     def _ask_kept(self, request: Request) -> HttpBody | None:
-        """Ask over a kept-alive connection; None when there is none, or the server has closed it meanwhile.
-
-        Then the caller asks again: every request of the device API may be repeated.
-        """
+        """Ask over a kept-alive connection; None to ask over a new one, since any API request may be repeated."""
         connection = self._kept.pop(origin(request.url), None)
         if connection is None:
             return None
@@ -365,8 +361,4 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _lower(headers: Message) -> dict[str, str]:
-    lower: dict[str, str] = {}
-    for name, value in headers.items():
-        key = name.lower()
-        lower[key] = f"{lower[key]}, {value}" if key in lower else value
-    return lower
+    return {name.lower(): ", ".join(headers.get_all(name, ())) for name in headers}

@@ -6,11 +6,12 @@ path of an address is shown.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mender_client.core.certificate import Certificate, parse_der
 from mender_client.core.proxies import authority
@@ -18,11 +19,7 @@ from mender_client.core.proxies import authority
 from .clockevidence import parse_date
 from .connection import ConnectionGuard, GuardedSocket, ask, secure
 
-if TYPE_CHECKING:
-    import socket
-
-_DER = 2
-"""What ``_ssl`` calls the binary form."""
+_DER = 2  # what _ssl calls the binary form
 
 
 @dataclass(frozen=True, slots=True)

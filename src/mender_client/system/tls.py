@@ -13,14 +13,11 @@ from pathlib import Path
 
 from mender_client.core.certificate import MAXIMUM_BYTES, Certificate, parse_pem
 from mender_client.core.text import printable
-from mender_client.errors import ConfigError
+from mender_client.errors import ConfigError, Diagnostic
 
 _logger = logging.getLogger(__name__)
 _SUFFIXES = (".pem", ".crt", ".cer")
 _SERVER, _CLIENT, _KEY = "ServerCertificate", "HttpsClient.Certificate", "HttpsClient.Key"
-
-Stamp = tuple[tuple[str, int, int, int], ...]
-"""What shows that files have changed: name, inode, time and size of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class TlsRules:
 
     Args:
         settings: the files and the rules.
-        doubt: says why the device's clock is evidently wrong; empty when it isn't.
+        clock_problem: says why the device's clock is evidently wrong; empty when it isn't.
 
     Raises:
         ConfigError: a certificate or key can't be used.
@@ -73,12 +70,12 @@ class TlsRules:
         try:
             context = tls_context(self._settings, self._clock_problem)
         except ConfigError as error:
-            _logger.warning("%s; what was loaded before stays in force", error)
+            _logger.warning("the certificates loaded before stay in force: %s", error)
             return
         if self._is_wide:
             context.load_default_certs()
         self._context = context
-        _logger.info("the certificates have changed on disk and were loaded anew")
+        _logger.info("certificates changed on disk; reloaded")
 
     def widen(self) -> bool:
         """Trust the bundle of all of the system's authorities too; False when that was done before."""
@@ -97,7 +94,7 @@ def tls_context(settings: TlsSettings, clock_problem: Callable[[], str] = lambda
 
     Args:
         settings: the files and the rules.
-        doubt: says why the device's clock is evidently wrong: then dates of certificates are no reason to fail.
+        clock_problem: says why the device's clock is evidently wrong: then certificates' dates are no reason to fail.
 
     Raises:
         ConfigError: a certificate or key file can't be used.
@@ -133,7 +130,8 @@ def _trust(context: ssl.SSLContext, path: Path, clock_problem: Callable[[], str]
             raise _unusable(_SERVER, file, error) from error
         found += [(file, certificate) for certificate in certificates]
     if not found:
-        raise ConfigError([f"{_SERVER}: cannot load {path}: the directory holds no file named *.pem, *.crt or *.cer"])
+        text = f"{_SERVER}: cannot load {path}: the directory holds no file named *.pem, *.crt or *.cer"
+        raise ConfigError([Diagnostic("TLS14", text, "put the certificates there, or name a file")])
     _check_dates(_SERVER, found, clock_problem)
 
 
@@ -150,15 +148,15 @@ def _files(path: Path) -> Sequence[Path]:
 def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, clock_problem: Callable[[], str]) -> None:
     found = _read_certificates(_CLIENT, certificate)
     if key is not None and b"ENCRYPTED" in _read(_KEY, key):
-        problem = f"{_KEY}: cannot load {key}: it is encrypted with a passphrase; give the key without one, mode 0600"
-        raise ConfigError([problem])
+        text = f"{_KEY}: cannot load {key}: it is encrypted with a passphrase"
+        raise ConfigError([Diagnostic("TLS15", text, "store the key without one, mode 0600")])
     try:
         # the password keeps OpenSSL from asking on the terminal when the key is encrypted
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            problem = f"{_KEY}: cannot use {key}: it is not the key of the certificate {certificate}"
-            raise ConfigError([problem]) from error
+            text = f"{_KEY}: cannot use {key}: it is not the key of the certificate {certificate}"
+            raise ConfigError([Diagnostic("TLS16", text, "configure the key and certificate of one pair")]) from error
         raise _unusable(_KEY, key or certificate, error) from error
     except (OSError, ValueError) as error:
         raise _unusable(_CLIENT, certificate, error) from error
@@ -186,34 +184,38 @@ def _read(key: str, path: Path) -> bytes:
 
 def _unusable(key: str, path: Path, error: Exception) -> ConfigError:
     reason = getattr(error, "strerror", None) or error
-    return ConfigError([f"{key}: cannot load {path}: {printable(str(reason))}; it must be a readable file in PEM form"])
+    text = f"{key}: cannot load {path}: {printable(str(reason))}"
+    return ConfigError([Diagnostic("TLS17", text, "name a readable file in PEM form")])
 
 
 def _check_dates(key: str, found: Sequence[tuple[Path, Certificate]], clock_problem: Callable[[], str]) -> None:
     """Refuse what can't be used; where the clock is wrong or another certificate holds, only complain."""
     now = datetime.now(timezone.utc)
+    remedy = "renew the certificate, or set this device's clock"
     faults = [
-        f"{key}: the certificate {printable(certificate.subject)!r} in {path} {fault}"
+        Diagnostic("TLS18", f"{key}: the certificate {printable(certificate.subject)!r} in {path} {why}", remedy)
         for path, certificate in found
-        if (fault := certificate.fault_at(now))
+        if (why := certificate.fault_at(now))
     ]
     if not faults:
         return
     if len(faults) == len(found) and not (wrong := clock_problem()):
-        raise ConfigError([f"{fault}; renew the certificate, or set this device's clock" for fault in faults])
+        raise ConfigError(faults)
     for fault in faults:
         _logger.warning("%s", fault)
     if len(faults) == len(found):
-        _logger.warning("this device's clock is wrong: %s; the certificate is loaded all the same", wrong)
+        text = f"this device's clock is wrong: {wrong}; the certificate is loaded nevertheless"
+        _logger.warning("%s", Diagnostic("TLS19", text, "set the clock"))
 
 
-def _stamp(settings: TlsSettings) -> Stamp:
+def _stamp(settings: TlsSettings) -> list[tuple[str, int, int, int]]:
+    """What shows that files have changed: name, inode, time and size of each."""
     stamp: list[tuple[str, int, int, int]] = []
     for path in _all_files(settings):
         with contextlib.suppress(OSError):
             status = os.stat(path)
             stamp.append((str(path), status.st_ino, status.st_mtime_ns, status.st_size))
-    return tuple(stamp)
+    return stamp
 
 
 def _all_files(settings: TlsSettings) -> Iterable[Path]:
