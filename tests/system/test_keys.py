@@ -376,7 +376,7 @@ def test_openssl_missing(path: Path) -> None:
         DeviceKey(path, backend).ensure()
     assert not path.exists()
     path.write_bytes(pem("RSA PKCS#8"))
-    with pytest.raises(KeyFileError, match=r"cannot read the (device )?key .*: cannot run /no/such/openssl"):
+    with pytest.raises(KeyFileError, match=r"cannot (read|sign with) .*: cannot run /no/such/openssl"):
         DeviceKey(path, backend).sign(MESSAGE)
     with pytest.raises(KeyFileError, match=r"cannot verify a signature: cannot run /no/such/openssl"):
         backend.verify(public_pem(RSA), MESSAGE, b"")
@@ -396,3 +396,17 @@ def test_choice_without_cryptography() -> None:
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
     assert "OpensslBackend\n" == done.stdout
+
+
+def test_damaged_private_part(tmp_path: Path) -> None:
+    """An RSA key whose private part is damaged is found out when it signs, although it is loaded without a check."""
+    numbers = rsa.generate_private_key(65537, 2048).private_numbers()
+    wrong = rsa.RSAPrivateNumbers(
+        numbers.p, numbers.q, numbers.d ^ 2, numbers.dmp1 ^ 2, numbers.dmq1, numbers.iqmp, numbers.public_numbers
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path = tmp_path / "key.pem"
+    path.write_bytes(wrong.private_bytes(serialization.Encoding.PEM, form, plain))
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match="damaged"):
+        DeviceKey(path, CryptographyBackend()).sign(b"message")

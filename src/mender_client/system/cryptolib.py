@@ -9,6 +9,7 @@ from mender_client.core.devicekey import KeyType
 from .backend import RSA_BITS, PrivateKey, UnusableKeyError, broken_public_key, unreadable
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 
@@ -33,11 +34,11 @@ class CryptographyBackend:
 
     def sign(self, key: PrivateKey, message: bytes) -> bytes:
         from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+        from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
         private = _load(key)
         if isinstance(private, rsa.RSAPrivateKey):
-            return private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+            return _sign_rsa(private, message, key)
         if isinstance(private, ec.EllipticCurvePrivateKey):
             return private.sign(message, ec.ECDSA(hashes.SHA256()))
         if isinstance(private, ed25519.Ed25519PrivateKey):
@@ -77,11 +78,29 @@ def _generate(kind: KeyType) -> PrivateKeyTypes:
     return ed25519.Ed25519PrivateKey.generate()
 
 
+def _sign_rsa(private: RSAPrivateKey, message: bytes, key: PrivateKey) -> bytes:
+    """Sign, and verify the signature: a key that is loaded without a check may be damaged."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    try:
+        signature = private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+        private.public_key().verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+    except (InvalidSignature, ValueError) as error:
+        raise unreadable(key) from error
+    return signature
+
+
 def _load(key: PrivateKey) -> PrivateKeyTypes:
+    import cryptography
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
+    # the check of an RSA key takes longer than anything else that check-update does; signing checks it as well
+    can_skip = int(cryptography.__version__.partition(".")[0]) >= 39
+    options = {"unsafe_skip_rsa_key_validation": True} if can_skip else {}
     try:
-        return serialization.load_pem_private_key(key.pem, password=key.passphrase)
+        return serialization.load_pem_private_key(key.pem, password=key.passphrase, **options)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise unreadable(key) from error

@@ -107,7 +107,9 @@ class OpensslBackend:
         return output.decode("ascii", "replace")
 
     def sign(self, key: PrivateKey, message: bytes) -> bytes:
-        is_ed25519 = key_type(self.public_key_pem(key)) is KeyType.ED25519
+        # the type stands in the same form in a private key, unless that is encrypted
+        pem = self.public_key_pem(key) if key.passphrase is not None else key.pem.decode("ascii", "replace")
+        is_ed25519 = key_type(pem) is KeyType.ED25519
         with OpensslCall(self._program, key.passphrase) as call:
             private, data = call.file(key.pem), call.file(message)
             if is_ed25519:
@@ -117,6 +119,7 @@ class OpensslBackend:
             try:
                 return call.run(arguments, f"sign with {key.file}")
             except ProgramError as error:
+                self.public_key_pem(key)  # says so when the key can't be read
                 raise KeyFileError(
                     "KEY10", f"cannot sign with {key.file}: {error.text}", remedy=error.remedy
                 ) from error
