@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Shows a whole update, twice, on one machine: ``make demo``.
+"""Shows two complete updates on one machine: ``make demo``.
 
-A Mender server (the dev server, over TLS), a device that is a directory, and on it the real client and the real
-sub-updater as processes. Nothing is left when it has ended, nothing is written outside one temporary directory, and no
-port is fixed.
+A Mender server (the dev server, over TLS), a device that is a directory, and the real client and the real sub-updater
+as processes. The demo writes only to one temporary directory, removes it at the end, and uses no fixed port.
 
-Exit code: 0 when the server saw exactly the statuses that it should have, and the device runs what it should; else 1;
-130 after Ctrl-C.
+Exit code: 0 if the server received exactly the expected statuses and the device runs the expected system; else 1; 130
+after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ from mender_devserver import DevServer
 DEVICE_TYPE = "demo-board"
 WELCOME = """\
 A Mender server and a device, both on this machine. The client (mender-python-client daemon) and the sub-updater \
-(support/install) are the real ones and run as processes of their own; the device is a directory, its two partitions \
-are files in it, and a "reboot" is a simulated boot loader that runs again."""
+(support/install) are the real programs. The device is a directory, its two partitions are files in that directory, \
+and a "reboot" runs a simulated boot loader again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,22 +60,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="demo.py", description="Update a simulated device from a Mender server, once well and once badly."
+        prog="demo.py",
+        description="Update a simulated device from a Mender server: once with success, once with a failure.",
     )
     parser.add_argument(
         "--artifact",
         type=Path,
         metavar="FILE",
-        help="deploy this .mender file first; the device is made to fit it (default: one is written)",
+        help="deploy this .mender file first; the device is adapted to it (default: one is written)",
     )
     parser.add_argument(
         "--client",
         type=Path,
         metavar="PROGRAM",
-        help="the client to run on the device, such as a zipapp (default: the one that is installed here)",
+        help="the client to run on the device, such as a zipapp (default: the installed one)",
     )
     parser.add_argument(
-        "--keep", action="store_true", help="leave server and device running at the end, and say how to play with them"
+        "--keep", action="store_true", help="leave server and device running at the end, and print how to use them"
     )
     return parser.parse_args(arguments)
 
@@ -84,7 +84,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _play(options: argparse.Namespace, timeline: Timeline, signals: StopSignals) -> int:
     client = options.client.absolute() if options.client else _program("mender-python-client")
     if not os.access(client, os.X_OK):
-        raise DeviceError(f"cannot run {client}: name a program")
+        raise DeviceError(f"cannot run {client}: give the path of a program")
     adopt_orphans()
     with contextlib.ExitStack() as stack:
         with signals.held_back():
@@ -149,24 +149,24 @@ def _greet(timeline: Timeline, directory: Path, release: Release, *, is_given: b
         timeline.text(f"The first update is {release.path}: {release.name} for {release.device_type}.")
         if release.payload_type != "rootfs-image":
             timeline.text(
-                f"Its payload is of type {release.payload_type!r}. This sub-updater knows no types: it writes the only "
-                "file of the payload to the partition, as if it were an image."
+                f"Its payload type is {release.payload_type!r}. The sub-updater of the demo ignores the type and "
+                "writes the only file of the payload to the partition."
             )
 
 
 def _conclusion(timeline: Timeline, *, is_good: bool) -> str:
     if is_good:
-        return f"Everything as it should be, in {timeline.seconds:.0f} s."
-    return "Not as it should be: see the lines with NOT."
+        return f"All checks passed, in {timeline.seconds:.0f} s."
+    return "Some checks failed: see the lines marked NOT."
 
 
 def _keep(stage: Stage, directory: Path, good: Release, bad: Release) -> None:
     """Leave everything running until Ctrl-C."""
     more = write_release(directory, _other_name("release-4", good), good.device_type, is_healthy=True)
     stage.timeline.text()
-    stage.timeline.text("Server and device go on running; Ctrl-C here ends and removes all. In another terminal:", BOLD)
+    stage.timeline.text("Server and device keep running; Ctrl-C stops and removes both. In another terminal:", BOLD)
     stage.timeline.verbatim(_hints(stage, directory, more, bad))
-    stage.timeline.chapter("4. Yours", "What you do shows up here.")
+    stage.timeline.chapter("4. Your turn", "What you do is shown here.")
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             try:
@@ -185,18 +185,21 @@ def _hints(stage: Stage, directory: Path, more: Release, bad: Release) -> str:
 
     device = stage.device
     hints = {
-        "who is there, and what it is like": [devserver("devices"), devserver("inventory", stage.device_id[:8])],
-        "another update, which works": [devserver("upload", str(more.path)), devserver("deploy", more.name)],
-        "the one that fails, again": [devserver("deploy", bad.name)],
-        "how the newest one went, and its log if it failed": [devserver("status"), devserver("log")],
-        "a bad day: the next download is cut": [
+        "list the devices, and show their inventory": [
+            devserver("devices"),
+            devserver("inventory", stage.device_id[:8]),
+        ],
+        "deploy another update, which succeeds": [devserver("upload", str(more.path)), devserver("deploy", more.name)],
+        "deploy the failing update again": [devserver("deploy", bad.name)],
+        "show the status of the last deployment, and its log if it failed": [devserver("status"), devserver("log")],
+        "interrupt the next download": [
             devserver("fault", "add", "--kind", "artifact", "--drop-after-bytes", "1000000")
         ],
-        "the device: its files, and its root for the client's commands": [
+        "list the files of the device, and run a command of the client on it": [
             shlex.join(["ls", "-R", str(device.board.root)]),
             shlex.join([*device.client_command, "show-artifact"]),
         ],
-        f"end the client (now process {device.daemon_pid}) and start it again": [
+        f"restart the client (process {device.daemon_pid})": [
             f"kill {device.daemon_pid}",
             shlex.join(device.daemon_command),
         ],

@@ -50,12 +50,12 @@ def read_release(path: Path) -> Release:
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}; check the path") from error
     except ArtifactError as error:
-        raise ArtifactError(f"cannot show {path}: {error}") from error
+        raise ArtifactError(f"cannot use {path}: {error}") from error
     files = header.payload.files
     if len(files) != 1:
         names = ", ".join(file.name for file in files) or "none"
         raise ArtifactError(
-            f"cannot show {path}: the sub-updater of this demo writes one image to a partition, and the payload "
+            f"cannot use {path}: the sub-updater of this demo writes one image to a partition, and the payload "
             f"({header.payload.type or 'no type'}) has {len(files)} files ({names}); take an Artifact with one file"
         )
     return Release(

@@ -1,4 +1,4 @@
-"""What the demo shows, in order: a new device, an update that works, an update that doesn't."""
+"""What the demo shows, in order: a new device, a successful update, a failed update."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Stage:
         end = time.monotonic() + LONGEST_SECONDS
         while not condition():
             if time.monotonic() > end:
-                raise StuckError(f"cannot go on: waited {LONGEST_SECONDS:g} s for {awaited}; see the lines above")
+                raise StuckError(f"cannot continue: waited {LONGEST_SECONDS:g} s for {awaited}; see the lines above")
             self.tick()
             time.sleep(TICK_SECONDS)
         self.tick()
@@ -124,17 +124,17 @@ class Stage:
         data, say = event.data, self.timeline.server
         match event.name:
             case "device-pending":
-                say(f"pending: an unknown device asks for access, {_pairs(data['identity'])}")
+                say(f"new device, pending acceptance: {_pairs(data['identity'])}")
             case "device-accepted":
                 say("accepted")
             case "token":
-                if not self._has_token:  # every start of the client gets one; that is no news
-                    say("gives it a token, which goes with every request from now on")
+                if not self._has_token:  # every start of the client gets one: show the first only
+                    say("issues a token, which authenticates all further requests")
                 self._has_token = True
             case "inventory":
-                say(f"knows the {self._inventory(str(data['device_id']))}")
+                say(f"received the {self._inventory(str(data['device_id']))}")
             case "offered":
-                say("offers it to the device, with a link")
+                say("offers it to the device, with a download link")
             case "download":
                 say(f"sends the Artifact ({size(data['bytes_promised'])})")
                 self._promised_bytes = data["bytes_promised"]
@@ -145,11 +145,11 @@ class Stage:
             case "status":
                 say(f"status: {data['status'].upper()}")
             case "log":
-                say(f"has the deployment's log, {data['messages']} lines")
+                say(f"received the deployment log, {data['messages']} lines")
             case "deployment":
                 say(f"deployment {data['deployment_id'][:8]}: {data['artifact_name']}")
             case "artifact":
-                say(f"has {data['artifact_name']}, made for {', '.join(data['device_types'])}")
+                say(f"new Artifact {data['artifact_name']} for {', '.join(data['device_types'])}")
             case "fault":
                 return  # the slow download
             case name:
@@ -168,7 +168,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 class Story:
-    """The two deployments, told on a stage.
+    """The two deployments, carried out on a stage.
 
     Args:
         stage: where.
@@ -183,25 +183,24 @@ class Story:
         self._deployments: dict[str, str] = {}
 
     def tell(self) -> None:
-        """Play it through.
+        """Carry out all of it.
 
         Raises:
-            MenderError: it doesn't go on.
+            MenderError: it cannot continue.
         """
         self._let_in()
         self._update(
             self._good,
-            f"2. An update that works: {self._good.name}",
-            "The client downloads the Artifact, verifies it, and hands it over to the sub-updater, which writes the "
-            "image to the partition that is not running and reboots into it. Only a system that verifies healthy is "
-            "kept.",
+            f"2. A successful update: {self._good.name}",
+            "The client downloads the Artifact, verifies it, and starts the sub-updater, which writes the image to the "
+            "inactive partition and reboots into it. The new system is committed only if it passes its health check.",
             "success",
         )
         self._update(
             self._bad,
-            f"3. An update that fails: {self._bad.name}",
-            "The same way again, but the service of this release doesn't start. The sub-updater sees it after the "
-            "reboot, goes back to the partition that worked, and the server gets the log.",
+            f"3. A failed update: {self._bad.name}",
+            "The same again, but the service of this release does not start. After the reboot, the health check fails, "
+            "the sub-updater rolls back to the previous partition, and the client sends the log to the server.",
             "failure",
         )
         self._show_log()
@@ -210,14 +209,14 @@ class Story:
         stage = self._stage
         stage.timeline.chapter(
             "1. A new device",
-            "The client makes a key, and asks the server for access with the device's identity, signed with that key. "
-            "Nobody gets in until a person has said yes.",
+            "The client generates a key and sends the device's identity, signed with that key, to the server. The "
+            "device gets no updates until an operator has accepted it.",
         )
         stage.timeline.server(f"listens on {stage.server.url} (TLS)")
         stage.device.power_on()
         stage.until_event("device-pending", 0)
         stage.for_seconds(SETTLE_SECONDS)
-        stage.timeline.operator("that's the new board on my desk: accept it")
+        stage.timeline.operator("accept the device")
         stage.server.accept(stage.device_id)
         stage.until_event("inventory", 0)
         stage.for_seconds(SETTLE_SECONDS)
@@ -250,7 +249,7 @@ class Story:
     def _show_log(self) -> None:
         timeline, shortened = self._stage.timeline, self._stage.device.shortened
         timeline.text()
-        timeline.text(f"The log of {self._bad.name}, as the server has it (ids and paths cut short):", BOLD)
+        timeline.text(f"The log of {self._bad.name} on the server (ids and paths shortened):", BOLD)
         for message in self._log(self._bad):
             text = shortened(message["message"])
             timeline.verbatim(f"    {message['timestamp'][11:19]} {message['level']:7} {text}")
@@ -259,7 +258,7 @@ class Story:
         """Compare what happened with what should have, and say so; true when there is no difference."""
         timeline = self._stage.timeline
         timeline.text()
-        timeline.text("Does it all agree?", BOLD)
+        timeline.text("Result", BOLD)
         checks = [
             self._check_statuses(self._good, WORKS),
             self._check_statuses(self._bad, FAILS),
@@ -271,7 +270,7 @@ class Story:
         return all(is_good for is_good, _ in checks)
 
     def _check_statuses(self, release: Release, expected: list[str]) -> tuple[bool, str]:
-        what = f"the server was told of {release.name}: "
+        what = f"the server has the statuses of {release.name}: "
         return _compare(what, expected, self._statuses(release), ", ".join)
 
     def _check_log(self) -> tuple[bool, str]:
@@ -283,10 +282,10 @@ class Story:
             _compare("the active partition is ", "B", board.running, str),
             (
                 _digest(board.partition(board.running), self._good.image_bytes) == self._good.image_sha256,
-                f"the active partition holds the image of {self._good.name}, byte for byte",
+                f"the active partition contains the image of {self._good.name}, byte for byte",
             ),
             _compare("artifact_info names ", self._good.name, board.artifact_name, str),
-            (not (board.data / "update.lock").exists(), "no update is left half done (there is no update.lock)"),
+            (not (board.data / "update.lock").exists(), "no update is in progress (there is no update.lock)"),
         ]
 
 

@@ -60,8 +60,8 @@ def assert_in_order(lines: list[str], text: str) -> None:
 
 
 SUCCESS_LINES = [
-    "pending: an unknown device",
-    "operator: that's the new board",
+    "new device, pending acceptance",
+    "operator: accept the device",
     "accepted",
     "inventory:",
     "status: DOWNLOADING",
@@ -74,21 +74,21 @@ SUCCESS_LINES = [
     "status: SUCCESS",
 ]
 FAILURE_LINES = [
-    "An update that fails: release-3",
+    "A failed update: release-3",
     "status: INSTALLING",
     "boot loader: starting A",
     "health check: the service of this release doesn't start",
     "boot loader: starting B",
-    "has the deployment's log",
+    "received the deployment log",
     "status: FAILURE",
-    "The log of release-3, as the server has it",
+    "The log of release-3 on the server",
     "the health check failed (exit 1)",
     "rolled back: B runs",
 ]
 VERDICT_LINES = [
-    "  ok  the server was told of release-3: downloading, installing, failure",
+    "  ok  the server has the statuses of release-3: downloading, installing, failure",
     "  ok  the active partition is B",
-    "Everything as it should be",
+    "All checks passed",
 ]
 
 
@@ -97,7 +97,7 @@ def test_an_update_works_and_another_one_is_rolled_back(tmp_path: Path) -> None:
     code, out, err = run_demo(tmp_path)
     assert (0, "") == (code, err), out
     assert_in_order([*SUCCESS_LINES, *FAILURE_LINES, *VERDICT_LINES], out)
-    assert "  ok  the server was told of release-2: downloading, installing, success" in out
+    assert "  ok  the server has the statuses of release-2: downloading, installing, success" in out
     assert "NOT" not in out
     assert [] == list(tmp_path.iterdir())
     assert [] == processes_below(tmp_path)
@@ -115,10 +115,10 @@ def test_a_difference_is_named(tmp_path: Path) -> None:
     code, out, err = run_demo(temporary, "--artifact", str(artifact))
     assert (1, "") == (code, err), out
     expected = "(expected: downloading, installing, success)"
-    assert f"  NOT the server was told of broken-2: downloading, installing, failure {expected}" in out
+    assert f"  NOT the server has the statuses of broken-2: downloading, installing, failure {expected}" in out
     assert "  NOT the active partition is A (expected: B)" in out
     assert "  NOT artifact_info names release-1 (expected: broken-2)" in out
-    assert "Not as it should be: see the lines with NOT." in out
+    assert "Some checks failed: see the lines marked NOT." in out
     assert [] == list(temporary.iterdir())
 
 
@@ -127,7 +127,7 @@ def test_a_difference_is_named(tmp_path: Path) -> None:
     [
         ("module-files-scripts-meta.mender", "has 2 files (text.txt, small.bin)"),
         ("bootstrap-no-payload.mender", "has 0 files (none)"),
-        ("rsa3072.pub", "cannot show"),
+        ("rsa3072.pub", "cannot use"),
         ("missing.mender", "No such file"),
     ],
 )
