@@ -67,7 +67,7 @@ SUCCESS_LINES = [
     "status: DOWNLOADING",
     "100 % of",
     "status: INSTALLING",
-    "is handed over",
+    "installation of",
     "sub-updater: writing",
     "the “reboot”",
     "boot loader: starting B",
