@@ -204,7 +204,7 @@ def closed_port(ward: Ward) -> Callable[[], object]:
 
 PLANTED: dict[str, tuple[Callable[[Ward], Callable[[], object]], str, str]] = {
     "wrong clock": (lying_clock, "clock", "the server says that it is"),
-    "wrong CA": (wrong_authority, "TLS", "nobody whom this device trusts"),
+    "wrong CA": (wrong_authority, "TLS", "its issuer is unknown"),
     "closed port": (closed_port, "connection", "refused"),
     "no DNS": (configured(ServerURL="https://no-such-host.invalid"), "DNS", "can't be resolved"),
     "unreadable key": (unreadable_key, "key", "cannot"),
@@ -393,7 +393,7 @@ def test_the_certificate_of_another_host(ward: Ward) -> None:
     """A certificate for another name is told from one that isn't trusted."""
     authority = Authority(ward.root / "ca")
     with shown(ward, authority.issue("other.example"), authority):
-        assert "it is another host's" in ward.faults()["TLS"]
+        assert "it is for another host" in ward.faults()["TLS"]
 
 
 def test_a_certificate_that_ends_soon(ward: Ward) -> None:

@@ -95,7 +95,7 @@ def test_report_after_an_abort(device: Device, handed: str) -> None:
     device.server.abort(handed)
     done = device.run("report", "--success")
     assert 0 == done.returncode
-    assert "the server aborted it" in done.stderr
+    assert "it was aborted on the server" in done.stderr
     assert [] == device.journal["outbox"]
     assert "aborted" == device.server.status(handed, device.id)
 

@@ -171,6 +171,7 @@ def _doctor(options: argparse.Namespace) -> ExitCode:
 
 def _check_update(options: argparse.Namespace) -> ExitCode:
     import signal
+    from contextlib import closing
 
     config, paths = _start(options)
     from mender_client.system.files import LockFile
@@ -182,12 +183,12 @@ def _check_update(options: argparse.Namespace) -> ExitCode:
         return ExitCode.NOTHING
     if _wake_daemon(paths, signal.SIGUSR1, "polls"):
         return ExitCode.DONE
-    parts = _device_parts(config, paths, options)
-    update = parts.journal.load().update
-    if update is None:
-        offer = parts.deployments.next(parts.device.provides())
-    else:
-        offer = parts.deployments.next(update.provides, update.form)
+    with closing(_device_parts(config, paths, options)) as parts:
+        update = parts.journal.load().update
+        if update is None:
+            offer = parts.deployments.next(parts.device.provides())
+        else:
+            offer = parts.deployments.next(update.provides, update.form)
     if offer is None:
         print("no update")
         return ExitCode.NOTHING
@@ -198,11 +199,13 @@ def _check_update(options: argparse.Namespace) -> ExitCode:
 
 def _send_inventory(options: argparse.Namespace) -> ExitCode:
     import signal
+    from contextlib import closing
 
     config, paths = _start(options)
     if _wake_daemon(paths, signal.SIGUSR2, "sends the inventory"):
         return ExitCode.DONE
-    _device_parts(config, paths, options).inventory.send(even_if_unchanged=True)
+    with closing(_device_parts(config, paths, options)) as parts:
+        parts.inventory.send(even_if_unchanged=True)
     print("inventory sent")
     return ExitCode.DONE
 

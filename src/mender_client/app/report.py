@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from contextlib import closing
 
 from mender_client.core.backoff import Backoff
 from mender_client.core.model import Status
@@ -49,7 +50,12 @@ def report(
     patience = max(timeout_seconds, 1.0)
     timeouts = Timeouts(connect=min(15.0, patience), idle=min(60.0, patience), total=min(120.0, patience))
     key = device_key(config, paths, passphrase)
-    parts = DeviceParts(Host(config, paths, timeouts=timeouts), config, paths, key=key)
+    with closing(DeviceParts(Host(config, paths, timeouts=timeouts), config, paths, key=key)) as parts:
+        return _report(parts, is_success=is_success, reason=reason, timeout_seconds=timeout_seconds)
+
+
+def _report(parts: DeviceParts, *, is_success: bool, reason: str, timeout_seconds: float) -> ExitCode:
+    paths = parts.paths
     deployment_id = parts.lock.read()
     if deployment_id is None:
         print(f"nothing to report: no update is in progress ({paths.update_lock} does not exist)", file=sys.stderr)
