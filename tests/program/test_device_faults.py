@@ -23,9 +23,9 @@ WRONG_IDENTITIES = {
     "fails": ("echo mac=1; exit 3", "failed with exit code 3"),
     "says nothing": (":", "the identity script printed nothing"),
     "says nonsense": ("echo hello", "is not key=value"),
-    "no UTF-8": ("printf 'mac=\\377\\n'", "it printed no UTF-8 text"),
+    "no UTF-8": ("printf 'mac=\\377\\n'", "its output is not UTF-8 text"),
     "endless": ("yes mac=1", "it printed more than 1048576 bytes"),
-    "killed": ("kill -9 $$", "was ended by signal 9"),
+    "killed": ("kill -9 $$", "was killed by signal 9"),
     "complains": ("echo no such card >&2; exit 1", "(no such card)"),
 }
 

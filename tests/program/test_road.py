@@ -250,7 +250,7 @@ def test_abort_is_seen_before_the_hand_over(device: Device) -> None:
     deployment = device.deploy("release-2")
     device.server.subscribe(lambda event: device.server.abort(deployment) if event.name == "download" else None)
     daemon = device.daemon()
-    daemon.wait_for("the server aborted it")
+    daemon.wait_for("it was aborted on the server")
     assert not device.lock.exists()
     good = device.deploy("release-3")
     assert 0 == daemon.wait_exit()

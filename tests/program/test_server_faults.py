@@ -109,7 +109,7 @@ def test_broken_token(device: Device, body: str | bytes) -> None:
     """A token that can't be one is refused and asked for again; it never goes into a header."""
     device.server.add_fault(Fault(kind="auth", body=body))
     daemon = device.daemon()
-    daemon.wait_for("cannot authorise this device: the server's answer holds no token")
+    daemon.wait_for("cannot authorise this device: the server's reply holds no token")
     _survives(device, daemon)
 
 
@@ -154,7 +154,7 @@ def test_refused_status_ends_the_deployment(device: Device, status: int, after: 
     device.server.add_fault(Fault(kind="status", status=status, after=after))
     deployment = device.deploy("release-2")
     daemon = device.daemon()
-    reason = "the server aborted it" if status == 409 else "the server doesn't know it (any more)"
+    reason = "it was aborted on the server" if status == 409 else "the server does not know it (any more)"
     daemon.wait_for(reason)
     device.server.abort(deployment)
     assert not device.lock.exists()

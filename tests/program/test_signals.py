@@ -99,7 +99,7 @@ def test_hanging_inventory_script_does_not_hold_the_daemon(device: Device) -> No
     wait_until(lambda: (device.root / "pid").exists())
     daemon.send(signal.SIGTERM)
     assert 0 == daemon.wait_exit()
-    assert "did not end within" not in daemon.text
+    assert "did not exit within" not in daemon.text
 
 
 THE_C_LIBRARYS = 0b11 << 31
