@@ -91,7 +91,7 @@ def _pip(*arguments: str) -> None:
     assert 0 == done.returncode, done.stderr
 
 
-@pytest.fixture(params=["oldest", "newest"])
+@pytest.fixture(params=[pytest.param("oldest", marks=pytest.mark.nightly), "newest"])
 def environment(request: pytest.FixtureRequest, pythons: dict[str, Path], wheel: Path, tmp_path: Path) -> Path:
     """A virtual environment that holds the wheel and nothing else."""
     age = request.param
