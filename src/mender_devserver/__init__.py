@@ -1,6 +1,4 @@
-"""The rehearsal stage: a Mender server in one process, with faults on demand.
-
-For the demo, for this project's tests, and for yours:
+"""A Mender server in one process, for demos and tests, with faults on demand:
 
     from mender_devserver import DevServer
 
@@ -8,10 +6,10 @@ For the demo, for this project's tests, and for yours:
         server.upload("release-2.mender")
         deployment_id = server.deploy("release-2")
 
-It keeps to what a real open-source server was seen to answer. It isn't made to stand in the open, and it keeps
-nothing but Artifacts and its certificate.
+It answers as an open-source Mender server was recorded to answer. Only Artifacts and the certificate are kept on disk;
+everything else ends with the process. It must not be reachable from a network that you don't trust.
 
-The names below are imported when they are used, so that the command line can say which extra is missing.
+The names below are imported when they are used, so that the command line starts without aiohttp.
 """
 
 from __future__ import annotations
@@ -20,12 +18,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mender_devserver.activity import Event, Exchange
     from mender_devserver.artifacts import Artifact
     from mender_devserver.deployments import Deployment, DeviceDeployment
-    from mender_devserver.devices import AuthSet, Device
+    from mender_devserver.devices import AuthSet, KnownDevice
     from mender_devserver.faults import Fault
     from mender_devserver.ratelimit import RateLimit
-    from mender_devserver.record import Event, Exchange
     from mender_devserver.server import DevServer
 
 __all__ = [
@@ -33,11 +31,11 @@ __all__ = [
     "AuthSet",
     "Deployment",
     "DevServer",
-    "Device",
     "DeviceDeployment",
     "Event",
     "Exchange",
     "Fault",
+    "KnownDevice",
     "RateLimit",
 ]
 
@@ -46,12 +44,12 @@ _HOMES = {
     "AuthSet": "devices",
     "Deployment": "deployments",
     "DevServer": "server",
-    "Device": "devices",
+    "KnownDevice": "devices",
     "DeviceDeployment": "deployments",
-    "Event": "record",
-    "Exchange": "record",
+    "Event": "activity",
+    "Exchange": "activity",
     "Fault": "faults",
-    "RateLimit": "settings",
+    "RateLimit": "ratelimit",
 }
 
 

@@ -1,6 +1,6 @@
 """The Artifacts that the server offers: files in one directory, described by their own headers.
 
-Only the header is verified here. A broken payload is the device's to find out, and offering one is a fine test.
+Only the header is verified here: a broken payload is for the device to find.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ CHUNK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What an Artifact is called and what it is for.
+    """The name of an Artifact and the device types it is compatible with.
 
     Args:
-        artifact_name: several Artifacts may share it, each for other device types.
-        device_types: the device types that it is for.
+        artifact_name: several Artifacts may share a name, for different device types.
+        device_types: the compatible device types.
     """
 
     artifact_name: str
@@ -38,10 +38,10 @@ class Artifact:
     """One Artifact on the server.
 
     Args:
-        id: the server's name for it, also its name in the storage.
-        name: the Artifact's name.
-        device_types: the device types that it is for.
-        size_bytes: of the whole file.
+        id: assigned by the server; also its name in the storage.
+        name: the Artifact name.
+        device_types: the compatible device types.
+        size_bytes: size of the whole file.
         etag: changes with the content.
         modified: when it was uploaded.
         path: the file.
@@ -71,7 +71,7 @@ def read_names(path: Path) -> Names:
 
 
 def describe(path: Path, names: Names) -> Artifact:
-    """Make an Artifact of a file; the stem of its name becomes the id. Reads it once, in pieces."""
+    """Describe a file, which is read once, in pieces; the stem of its name is the id."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
@@ -83,10 +83,10 @@ def describe(path: Path, names: Names) -> Artifact:
 
 
 class Artifacts:
-    """The collection, kept in a directory that outlives the server.
+    """All Artifacts, kept in a directory that outlives the server.
 
     Args:
-        directory: where the files are; made if it isn't there.
+        directory: where the files are; created if missing.
         emit: where events go.
     """
 
@@ -100,27 +100,27 @@ class Artifacts:
         return iter(tuple(self._artifacts.values()))
 
     def load(self) -> None:
-        """Take in what an earlier server left in the directory, and remove its half uploads."""
+        """Load the Artifacts of an earlier run, and remove its incomplete uploads."""
         for path in self.directory.glob("*.part"):
             path.unlink()
         for path in sorted(self.directory.glob("*.mender"), key=lambda one: one.stat().st_mtime):
             if path.stem in self._artifacts:
-                continue  # this server was stopped and starts again: it may be offered under a given name
+                continue  # restarted: it may have been uploaded under another name
             try:
                 self._artifacts[path.stem] = describe(path, read_names(path))
             except ServerError:
-                continue  # offered under a given name; nobody knows it any more
+                continue  # uploaded under another name, which is lost
 
     def new_part(self) -> Path:
-        """A file in the directory for an upload; ``keep`` makes an Artifact of it."""
+        """A file for an upload; ``keep`` turns it into an Artifact."""
         return self.directory / f"{uuid.uuid4()}.part"
 
     def keep(self, part: Path, names: Names | None = None) -> Artifact:
-        """Look at an uploaded file and give it its lasting name. Slow for a large file, so not under a lock.
+        """Describe an uploaded file and give it its final name. Slow for large files, so call it without the lock.
 
         Args:
             part: the file.
-            names: what it is to be called; ``None`` reads it from its header.
+            names: the name to use; ``None`` reads it from the header.
 
         Raises:
             ServerError: 400 when it isn't an Artifact.
@@ -129,13 +129,13 @@ class Artifacts:
         return replace(described, path=part.rename(part.with_suffix(".mender")))
 
     def add(self, artifact: Artifact) -> Artifact:
-        """Offer an Artifact that ``keep`` has made."""
+        """Add an Artifact that ``keep`` returned."""
         self._artifacts[artifact.id] = artifact
         self._emit("artifact", **as_json(artifact))
         return artifact
 
     def get(self, artifact_id: str) -> Artifact:
-        """The Artifact with this id or its only prefix.
+        """The Artifact with this id, or with the only id that starts with it.
 
         Raises:
             ServerError: 404, 409.
@@ -151,7 +151,7 @@ class Artifacts:
         return [one for one in self._artifacts.values() if one.name == name]
 
     def delete(self, artifact_id: str) -> Artifact:
-        """Remove an Artifact and its file; links to it end in 404."""
+        """Remove an Artifact and its file; links to it are answered with 404."""
         artifact = self.get(artifact_id)
         del self._artifacts[artifact.id]
         artifact.path.unlink(missing_ok=True)
@@ -160,7 +160,7 @@ class Artifacts:
 
 
 def as_json(artifact: Artifact) -> dict[str, Any]:
-    """The Artifact as JSON values, without the place on disk."""
+    """The Artifact as JSON values, without its path."""
     return {
         "artifact_id": artifact.id,
         "artifact_name": artifact.name,

@@ -1,9 +1,8 @@
-"""The page for a browser: its files, and what keeps other web sites out.
+"""The page for a browser: its files, and its protection against other web sites.
 
-Nothing that the page does works without the management's token. The page gets it in the fragment of its address,
-which no browser sends anywhere, and puts it into a header, which no other site can. Two more rings stand around that:
-a request that a page of another origin made is refused, and so is one for a name that somebody may have pointed at
-this machine (DNS rebinding).
+Every request of the page needs the management token. The page gets it in the fragment of its URL, which browsers don't
+send, and sends it in a header, which pages of other origins can't set. In addition, requests with another origin are
+refused, and so are requests for host names that somebody else could have pointed at this machine (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ HEADERS = {
 
 
 class Page:
-    """The page's files, read when they are asked for."""
+    """The files of the page, read when they are requested."""
 
     def __init__(self) -> None:
         directory = files("mender_devserver") / "page"
@@ -47,10 +46,10 @@ class Page:
 
 
 def check_browser(request: Request, own_host: str) -> None:
-    """Refuse what a browser sends for another site; programs that aren't browsers send no ``Origin``.
+    """Refuse requests that a browser sends for another site; other programs send no ``Origin``.
 
     Args:
-        request: a request to the management.
+        request: a management request.
         own_host: the name or address that the server listens on.
 
     Raises:
@@ -59,13 +58,13 @@ def check_browser(request: Request, own_host: str) -> None:
     host = request.headers.get("host", "")
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2] != host:
-        raise ServerError("cannot answer a page of another site: open the dev server's own page", status=403)
+        raise ServerError("cannot answer a page of another origin: open the dev server's own page", status=403)
     if not _is_own(host, own_host):
-        raise ServerError("cannot answer under this name: use an address, localhost, or the name of --host", status=403)
+        raise ServerError("cannot answer for this host name: use an IP address, localhost or the --host", status=403)
 
 
 def _is_own(host: str, own_host: str) -> bool:
-    """Whether nobody else can have made the name in a ``Host`` header lead here."""
+    """Whether the name in a ``Host`` header can't have been pointed here by somebody else."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         if name in ("localhost", own_host.lower()):

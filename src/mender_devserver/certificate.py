@@ -1,7 +1,7 @@
 """The server's certificate: an authority that exists for one signature, and a certificate for this machine.
 
-The authority's key is thrown away as soon as it has signed, so a device that trusts the authority can be fooled by
-nobody with it, not even by who reads the directory later. Both certificates carry what strict checking asks for.
+The authority's key is discarded after signing, so no further certificate can be issued that the devices would trust.
+Both certificates have the extensions that strict verification requires.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _LIFE = timedelta(days=3650)
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Where the parts are.
+    """The files of the certificate.
 
     Args:
-        authority: what a client trusts (``ServerCertificate``).
-        chain: what the server shows.
+        authority: the certificate that clients trust (``ServerCertificate``).
+        chain: the certificate that the server presents.
         key: the server's key, mode 0600.
     """
 
@@ -46,7 +46,7 @@ class Certificate:
 
 
 def provide_certificate(directory: Path, hosts: Sequence[str] = HOSTS) -> Certificate:
-    """Return the certificate in ``directory``, and make it if there is none for these hosts or it is over."""
+    """Return the certificate in ``directory``; create it unless there is a valid one for these hosts."""
     directory.mkdir(parents=True, exist_ok=True)
     certificate = Certificate(directory / "authority.pem", directory / "server.pem", directory / "server.key")
     if not _is_good(certificate, hosts):

@@ -22,7 +22,7 @@ from mender_devserver.contact import Contact, load_contact
 from mender_devserver.parser import DEFAULT_DIRECTORY, parse_arguments
 
 if TYPE_CHECKING:
-    from mender_devserver.record import Event
+    from mender_devserver.activity import Event
 
 DONE, FAILED, MISSING, USAGE = 0, 1, 2, 64
 
@@ -39,8 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; say no more
         return FAILED
-    except ImportError as error:
-        return _complain(f"cannot run without {error.name}: install 'mender-python-client[devserver]'", FAILED)
     except ConfigError as error:
         return _complain(str(error), USAGE)
     except ServerError as error:

@@ -1,6 +1,6 @@
-"""How the command line finds a running server: one private file in the server's directory.
+"""How the command line finds and calls a running server.
 
-And how it talks to it, with nothing but the standard library.
+The server writes its URL and the management token to a private file in its directory.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Where a server is and what opens its management.
+    """The addresses of a running server, and its management token.
 
     Args:
         url: for devices and management.
         storage_url: of the object store.
-        certificate: what to trust; empty for plain HTTP.
-        token: opens the management; the file that holds it is for its owner only.
+        certificate: path of the certificate to trust; empty for plain HTTP.
+        token: the management token.
     """
 
     url: str
@@ -39,7 +39,7 @@ class Contact:
 
     @property
     def page_url(self) -> str:
-        """The page's address, with the token in its fragment, which a browser keeps to itself."""
+        """The URL of the page, with the token in the fragment, which browsers don't send."""
         return f"{self.url}/#{self.token}"
 
     def save(self, directory: Path) -> None:
@@ -47,31 +47,31 @@ class Contact:
         write_private(directory / FILE_NAME, json.dumps(asdict(self), indent=2).encode() + b"\n")
 
     def remove(self, directory: Path) -> None:
-        """Take the file away, unless another server has put its own there."""
+        """Remove the file, unless another server has replaced it."""
         path = directory / FILE_NAME
         if path.exists() and self == load_contact(directory):
             path.unlink()
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """Ask the management for something and return its JSON answer.
+        """Call the management API and return its JSON reply.
 
         Args:
             method: the HTTP method.
-            path: after the management's prefix.
+            path: below the prefix of the management API.
             body: a JSON value.
 
         Raises:
-            NetworkError: no answer.
-            ServerError: the answer is a refusal.
+            NetworkError: there is no reply.
+            ServerError: the server refuses the request.
         """
         content = b"" if body is None else json.dumps(body).encode()
         return self._exchange(method, path, content, {"Content-Type": "application/json"})
 
     def upload(self, file: BinaryIO) -> Any:
-        """Stream an open file to the server and return what it makes of it.
+        """Upload an open file and return its description.
 
         Raises:
-            NetworkError: no answer.
+            NetworkError: there is no reply.
             ServerError: the server refuses the file.
         """
         length = file.seek(0, io.SEEK_END)
@@ -104,7 +104,7 @@ class Contact:
 
 
 def load_contact(directory: Path) -> Contact:
-    """Read the file of the server that runs in this directory.
+    """Read the file that a running server wrote to this directory.
 
     Raises:
         MenderError: there is none.

@@ -1,9 +1,8 @@
-"""Deployments: which Artifact which device is to have, what the devices said about it, and how it ended.
+"""Deployments: which Artifact goes to which device, what the devices reported, and the results.
 
-The rules that a client must know are all in ``next_for`` and ``set_status``: the oldest unfinished deployment comes
-first; what a device says about itself is kept from the first poll on and must not change while the deployment is
-active; an Artifact that is installed already, or that isn't made for the device type, ends the deployment; a status
-may overwrite any other one but ``aborted``.
+The rules that concern a client are in ``next_for`` and ``set_status``: the oldest unfinished deployment comes first;
+what a device sends in its first poll must not change while the deployment is active; an Artifact that is already
+installed, or not compatible with the device type, ends the deployment; a status may replace any other than ``aborted``.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from mender_client.errors import ServerError
+from mender_devserver.activity import Exchange
 from mender_devserver.artifacts import Artifact, Artifacts
 from mender_devserver.devices import Emit, find
-from mender_devserver.record import Exchange
 
 ACTIVE = frozenset(
     {
@@ -31,19 +30,19 @@ ACTIVE = frozenset(
     }
 )
 REPORTABLE = (ACTIVE - {"pending"}) | {"success", "failure", "already-installed"}
-"""What a device may report."""
+"""Statuses that a device may report."""
 SERVER_ONLY = frozenset({"pending", "noartifact", "decommissioned", "aborted"})
 """Statuses that exist but that a device may not report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What a device says about itself when it asks for a deployment.
+    """What a device sends when it polls for a deployment.
 
     Args:
-        artifact_name: the Artifact that it runs.
-        device_type: what it is.
-        provides: all else that it provides; ``None`` (not sent) differs from an empty one.
+        artifact_name: the installed Artifact.
+        device_type: its device type.
+        provides: its other provides; ``None`` (not sent) differs from an empty one.
     """
 
     artifact_name: str
@@ -53,17 +52,17 @@ class Poll:
 
 @dataclass(slots=True)
 class DeviceDeployment:
-    """One deployment on one device, from its first poll on.
+    """The state of a deployment on one device, from its first poll on.
 
     Args:
-        poll: what the device said at the first poll.
-        status: as it stands.
-        received: every status that the device reported and the server took, repeats included, in order.
+        poll: the first poll of the device.
+        status: the current status.
+        received: every status that the device reported and the server accepted, repeats included, in order.
         log: the messages of the last log upload, if there was one.
-        artifact_id: what was chosen for it.
-        size_bytes: how long that is.
-        first_byte: where its last download began.
-        download: its last download, which counts its bytes.
+        artifact_id: the Artifact selected for the device.
+        size_bytes: the size of that Artifact.
+        first_byte: where the last download began.
+        download: the last download, which counts the bytes sent.
     """
 
     poll: Poll
@@ -77,7 +76,7 @@ class DeviceDeployment:
 
     @property
     def downloaded_bytes(self) -> int:
-        """How far into the Artifact the server has come with sending it to the device."""
+        """The position in the Artifact up to which the server has sent it."""
         return self.first_byte + self.download.bytes_sent if self.download else 0
 
 
@@ -86,13 +85,13 @@ class Deployment:
     """An Artifact name for a set of devices.
 
     Args:
-        id: the server's name for it.
-        artifact_name: what the devices are to have.
-        device_ids: the devices, fixed when the deployment is made.
-        created: when it was made.
-        force: offer it even to a device that says it has it.
-        aborted: the operator stopped it.
-        devices: what is known of each device that has polled.
+        id: assigned by the server.
+        artifact_name: the Artifact to install.
+        device_ids: the devices, fixed when the deployment is created.
+        created: the time of creation.
+        force: offer it even to a device that already has it.
+        aborted: whether it was aborted.
+        devices: the state on each device that has polled.
     """
 
     id: str
@@ -105,14 +104,14 @@ class Deployment:
 
     @property
     def status(self) -> str:
-        """``pending`` before the first poll, ``finished`` after the last end, ``inprogress`` in between."""
+        """``pending`` before the first poll, ``finished`` when all devices are done, ``inprogress`` in between."""
         open_ones = [one for one in self.device_ids if self.status_of(one) in ACTIVE]
         if not open_ones:
             return "finished"
         return "inprogress" if self.devices else "pending"
 
     def status_of(self, device_id: str) -> str:
-        """How it stands on one device."""
+        """The status on one device."""
         known = self.devices.get(device_id)
         if known is not None:
             return known.status
@@ -120,10 +119,10 @@ class Deployment:
 
 
 class Deployments:
-    """All deployments of the server, the oldest first.
+    """All deployments, oldest first.
 
     Args:
-        artifacts: what can be deployed.
+        artifacts: the Artifacts that can be deployed.
         now: the server's clock.
         emit: where events go.
     """
@@ -137,10 +136,10 @@ class Deployments:
     def __iter__(self) -> Iterator[Deployment]:
         return iter(tuple(self._deployments.values()))
 
-    # What the operator decides
+    # for the operator
 
     def get(self, deployment_id: str) -> Deployment:
-        """The deployment with this id or its only prefix.
+        """The deployment with this id, or with the only id that starts with it.
 
         Raises:
             ServerError: 404, 409.
@@ -148,7 +147,7 @@ class Deployments:
         return find("deployment", self._deployments, deployment_id)
 
     def create(self, artifact_name: str, device_ids: tuple[str, ...], *, force: bool = False) -> Deployment:
-        """Make a deployment.
+        """Create a deployment.
 
         Raises:
             ServerError: 404 when there is no such Artifact, 400 without a device.
@@ -163,7 +162,7 @@ class Deployments:
         return deployment
 
     def abort(self, deployment_id: str) -> Deployment:
-        """Stop a deployment: no device is offered it again, and every status of an unfinished one is refused."""
+        """Abort a deployment: it is offered to no device again, and reports of unfinished devices are refused."""
         deployment = self.get(deployment_id)
         deployment.aborted = True
         for known in deployment.devices.values():
@@ -173,19 +172,18 @@ class Deployments:
         return deployment
 
     def decommission(self, device_id: str) -> None:
-        """End what a decommissioned device was doing."""
+        """End the deployments of a decommissioned device."""
         for deployment in self._deployments.values():
             if device_id in deployment.device_ids and deployment.status_of(device_id) in ACTIVE:
                 deployment.devices.setdefault(device_id, DeviceDeployment(Poll("", ""))).status = "decommissioned"
 
-    # What devices ask and say
+    # for devices
 
     def next_for(self, device_id: str, poll: Poll) -> tuple[Deployment, Artifact] | None:
-        """What this device is to install now; ``None`` for nothing.
+        """The deployment that this device is to install now, or ``None``.
 
         Raises:
-            ServerError: 409 when the device says something else than at the first poll of this deployment, which
-                also fails the deployment.
+            ServerError: 409 when the poll differs from the first one of this deployment, which fails it.
         """
         deployment = self._oldest_for(device_id)
         if deployment is None:
@@ -208,7 +206,7 @@ class Deployments:
         return deployment, fitting[-1]
 
     def set_status(self, deployment_id: str, device_id: str, status: str) -> None:
-        """Take a device's report.
+        """Accept a status report.
 
         Raises:
             ServerError: 404 when the device was never offered this deployment, 409 when it is aborted.
@@ -223,7 +221,7 @@ class Deployments:
         self._emit("status", deployment_id=deployment_id, device_id=device_id, status=status)
 
     def set_log(self, deployment_id: str, device_id: str, messages: list[dict[str, Any]]) -> None:
-        """Keep a device's log; a second one replaces the first.
+        """Store a deployment log; it replaces an earlier one.
 
         Raises:
             ServerError: 404 when the device was never offered this deployment.
@@ -235,13 +233,13 @@ class Deployments:
         self._emit("log", deployment_id=deployment_id, device_id=device_id, messages=len(messages))
 
     def note_download(self, first_byte: int, download: Exchange) -> None:
-        """A device has begun to download, from this byte on; the exchange counts the bytes while they are sent."""
+        """Note that a download has begun at this byte; the exchange counts the bytes sent."""
         deployment = self._oldest_for(download.device_id)
         if deployment is not None and download.device_id in deployment.devices:
             known = deployment.devices[download.device_id]
             known.first_byte, known.download = first_byte, download
 
-    # The parts
+    # internal
 
     def _known(self, deployment_id: str, device_id: str) -> DeviceDeployment | None:
         deployment = self._deployments.get(deployment_id)

@@ -1,8 +1,7 @@
-"""The device API: which URL means what, and the shape of every answer.
+"""The device API: routes and replies.
 
-One table of routes, one small method for each. In front of them stands what the real server's gateway does: the
-token is checked before anything else, twice the same slash counts once, and a large JSON body is compressed for who
-can read it.
+A table of routes, and a small method for each. As at the gateway of the real server, the token is checked before
+anything else, repeated slashes count as one, and large JSON bodies are compressed if the client accepts that.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from mender_client.errors import ServerError, UnauthorizedError
 from mender_devserver.deployments import Poll
-from mender_devserver.devices import Device
+from mender_devserver.devices import KnownDevice
 from mender_devserver.inventory import merge_attributes, read_attributes
 from mender_devserver.messages import (
     Reply,
@@ -25,7 +24,7 @@ from mender_devserver.messages import (
     require_json_type,
 )
 from mender_devserver.reports import read_log, read_poll_query, read_poll_v1, read_poll_v2, read_status
-from mender_devserver.state import World
+from mender_devserver.state import ServerState
 
 PREFIX = "/api/devices/"
 GZIP_FROM_BYTES = 1024
@@ -42,8 +41,9 @@ _PATTERNS = {
 
 
 def route(path: str) -> tuple[str, str]:
-    """Return what a path is for (``auth``, ``inventory``, ``next``, ``next v2``, ``status``, ``log``, ``other``) and
-    the deployment id in it, if there is one.
+    """The kind of request that a path is for, and the deployment id in it, if there is one.
+
+    The kinds are ``auth``, ``inventory``, ``next``, ``next v2``, ``status``, ``log`` and ``other``.
     """
     for name, pattern in _PATTERNS.items():
         if match := pattern.fullmatch(collapse_slashes(path)):
@@ -52,15 +52,15 @@ def route(path: str) -> tuple[str, str]:
 
 
 class DeviceApi:
-    """Answers every request of a device.
+    """Answers requests of devices.
 
     Args:
-        world: the server's state.
+        state: the server's state.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._handlers: Mapping[str, Mapping[str, Callable[[Request, Device, str], Reply]]] = {
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self._handlers: Mapping[str, Mapping[str, Callable[[Request, KnownDevice, str], Reply]]] = {
             "inventory": {"PUT": self._inventory, "PATCH": self._inventory},
             "next": {"GET": self._next_get, "POST": self._next_post},
             "next v2": {"POST": self._next_v2},
@@ -79,9 +79,9 @@ class DeviceApi:
         return Reply(reply.status, reply.body, {**reply.headers, "X-Men-Requestid": request_id})
 
     def device_of(self, request: Request) -> str:
-        """The id of the device whose good token the request carries; empty without one."""
+        """The id of the device that the token of the request belongs to; empty without a valid token."""
         try:
-            return self._world.devices.authenticate(request.headers.get("authorization", "")).id
+            return self._state.devices.authenticate(request.headers.get("authorization", "")).id
         except UnauthorizedError:
             return ""
 
@@ -90,12 +90,12 @@ class DeviceApi:
         if name == "auth":
             return self._auth(request)
         try:
-            device = self._world.devices.authenticate(request.headers.get("authorization", ""))
+            device = self._state.devices.authenticate(request.headers.get("authorization", ""))
         except UnauthorizedError as error:
             return _unauthorized(str(error), request_id)
-        if wait := self._world.seconds_to_wait(device.id):
+        if wait := self._state.seconds_to_wait(device.id):
             return error_reply(429, "too many requests", request_id, {"Retry-After": str(wait)})
-        if name == "next v2" and not self._world.v2:
+        if name == "next v2" and not self._state.v2:
             return error_reply(404, "not found")
         if name == "other":
             return Reply(404, b"404 page not found\n", {"Content-Type": "text/plain; charset=utf-8"})
@@ -109,30 +109,30 @@ class DeviceApi:
         if request.method != "POST":
             raise ServerError("method not allowed", status=405)
         require_json_type(request)
-        token = self._world.devices.authorize(request)
+        token = self._state.devices.authorize(request)
         return Reply(200, token.encode(), {"Content-Type": "application/jwt"})
 
-    def _inventory(self, request: Request, device: Device, _: str) -> Reply:
+    def _inventory(self, request: Request, device: KnownDevice, _: str) -> Reply:
         sent = read_attributes(request.body)
         device.inventory = merge_attributes(device.inventory, sent, replace=request.method == "PUT")
-        self._world.record.emit("inventory", device_id=device.id, attributes=len(device.inventory))
+        self._state.activity.emit("inventory", device_id=device.id, attributes=len(device.inventory))
         return Reply(200)
 
-    def _next_get(self, request: Request, device: Device, _: str) -> Reply:
+    def _next_get(self, request: Request, device: KnownDevice, _: str) -> Reply:
         return self._next(device, read_poll_query(request.query))
 
-    def _next_post(self, request: Request, device: Device, _: str) -> Reply:
+    def _next_post(self, request: Request, device: KnownDevice, _: str) -> Reply:
         return self._next(device, read_poll_v1(request.body))
 
-    def _next_v2(self, request: Request, device: Device, _: str) -> Reply:
+    def _next_v2(self, request: Request, device: KnownDevice, _: str) -> Reply:
         return self._next(device, read_poll_v2(request.body))
 
-    def _next(self, device: Device, poll: Poll) -> Reply:
-        found = self._world.deployments.next_for(device.id, poll)
+    def _next(self, device: KnownDevice, poll: Poll) -> Reply:
+        found = self._state.deployments.next_for(device.id, poll)
         if found is None:
             return Reply(204)
         deployment, artifact = found
-        link = self._world.storage.link(artifact, self._world.storage_url, device.id)
+        link = self._state.storage.link(artifact, self._state.storage_url, device.id)
         source = {"uri": link.uri, "expire": f"{link.expires:%Y-%m-%dT%H:%M:%S.%f}Z", "method": "GET"}
         described = {
             "id": artifact.id,
@@ -142,17 +142,17 @@ class DeviceApi:
         }
         return json_reply({"id": deployment.id, "artifact": described})
 
-    def _status(self, request: Request, device: Device, deployment_id: str) -> Reply:
-        self._world.deployments.set_status(deployment_id, device.id, read_status(request.body))
+    def _status(self, request: Request, device: KnownDevice, deployment_id: str) -> Reply:
+        self._state.deployments.set_status(deployment_id, device.id, read_status(request.body))
         return Reply(204)
 
-    def _log(self, request: Request, device: Device, deployment_id: str) -> Reply:
-        self._world.deployments.set_log(deployment_id, device.id, read_log(request.body))
+    def _log(self, request: Request, device: KnownDevice, deployment_id: str) -> Reply:
+        self._state.deployments.set_log(deployment_id, device.id, read_log(request.body))
         return Reply(204)
 
 
 def _unauthorized(message: str, request_id: str) -> Reply:
-    """A bad header is explained; a token that is over, revoked or unknown gets an empty body."""
+    """A malformed header is explained; an expired, revoked or unknown token gets an empty body."""
     if not message:
         return Reply(401)
     return error_reply(401, message, request_id, {"Www-Authenticate": 'Bearer realm="ManagementJWT"'})

@@ -1,8 +1,8 @@
-"""Devices, their keys and their tokens: who may talk to the server.
+"""Devices, their keys and their tokens.
 
-A device is its identity; each key that it shows makes an *auth set* of it. What counts is the state of the auth
-set: accepting one key of a device rejects the key accepted before. A token belongs to one auth set, several tokens
-of one set are good at the same time, and all end when the set is rejected or the device is decommissioned.
+A device is known by its identity; each key that it uses makes an *auth set*. The status of the auth set decides:
+accepting one key of a device rejects the key accepted before. A token belongs to one auth set. Several tokens of one
+set can be valid at the same time; all of them end when the set is rejected or the device is decommissioned.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from mender_devserver.signatures import is_signed, parse_public_key
 
 AuthStatus = Literal["pending", "accepted", "rejected", "preauthorized"]
 Emit = Callable[..., None]
-Thing = TypeVar("Thing")
+T = TypeVar("T")
 
 UNAUTHORIZED = "dev auth: unauthorized"
-"""What an unknown, pending, rejected or decommissioned device is told: it can't tell one from another."""
+"""The reply to an unknown, pending, rejected or decommissioned device, which it can't tell apart."""
 
 
 @dataclass(slots=True)
 class AuthSet:
-    """One key of one device, and whether it is trusted."""
+    """One key of a device, and its status."""
 
     id: str
     public_key: str
@@ -40,14 +40,14 @@ class AuthSet:
 
 
 @dataclass(slots=True)
-class Device:
-    """A device as the server knows it.
+class KnownDevice:
+    """A device that has sent an authentication request, or was preauthorized.
 
     Args:
-        id: the server's name for it.
-        identity: what the device says it is.
-        created: when the server first heard of it.
-        auth_sets: its keys, the oldest first.
+        id: assigned by the server.
+        identity: its identity attributes.
+        created: the time of its first request.
+        auth_sets: its keys, oldest first.
         inventory: its attributes by name.
         last_seen: when it last used a token.
     """
@@ -61,15 +61,15 @@ class Device:
 
     @property
     def status(self) -> AuthStatus:
-        """The best state among its keys."""
+        """The best status among its keys."""
         states = {one.status for one in self.auth_sets}
         order: tuple[AuthStatus, ...] = ("accepted", "preauthorized", "pending")
         return next((status for status in order if status in states), "rejected")
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """What a token stands for."""
+class IssuedToken:
+    """The device and the key that a token was issued for."""
 
     device_id: str
     auth_set_id: str
@@ -89,27 +89,27 @@ class Devices:
         self.token_seconds = 7 * 24 * 3600.0
         self._now = now
         self._emit = emit
-        self._devices: dict[str, Device] = {}
-        self._grants: dict[str, Grant] = {}
+        self._devices: dict[str, KnownDevice] = {}
+        self._grants: dict[str, IssuedToken] = {}
 
-    def __iter__(self) -> Iterator[Device]:
+    def __iter__(self) -> Iterator[KnownDevice]:
         return iter(tuple(self._devices.values()))
 
-    def get(self, device_id: str) -> Device:
-        """The device with this id, or with the only id that starts so.
+    def get(self, device_id: str) -> KnownDevice:
+        """The device with this id, or with the only id that starts with it.
 
         Raises:
             ServerError: 404 when there is none, 409 when there are several.
         """
         return find("device", self._devices, device_id)
 
-    # What devices ask for
+    # for devices
 
     def authorize(self, request: Request) -> str:
-        """Answer an authorisation request with a token.
+        """Answer an authentication request with a token.
 
         Raises:
-            ServerError: 400 malformed; 401 not accepted (yet) or wrongly signed.
+            ServerError: 400 when malformed; 401 when not accepted or wrongly signed.
         """
         signature = request.headers.get("x-men-signature", "")
         if not signature:
@@ -127,15 +127,15 @@ class Devices:
             self._accept(device, auth_set)
         return self._grant(device, auth_set)
 
-    def authenticate(self, authorization: str) -> Device:
-        """Return the device whose token this header holds.
+    def authenticate(self, authorization: str) -> KnownDevice:
+        """The device that a token belongs to.
 
         Args:
-            authorization: the header's value, empty if there was none.
+            authorization: the value of the header, empty if there was none.
 
         Raises:
-            UnauthorizedError: 401; with an **empty** message for a token that was good once or looks as if, which
-                the real server answers with an empty body.
+            UnauthorizedError: 401; with an **empty** message for a token that is well-formed but not valid, which the
+                real server answers with an empty body.
         """
         if not authorization:
             raise UnauthorizedError("Authorization not present in header", status=401)
@@ -151,16 +151,16 @@ class Devices:
         device.last_seen = self._now()
         return device
 
-    # What the operator decides
+    # for the operator
 
-    def accept(self, device_id: str, auth_set_id: str | None = None) -> Device:
-        """Trust a key of a device: the one named, else the newest that is not yet trusted, else the newest."""
+    def accept(self, device_id: str, auth_set_id: str | None = None) -> KnownDevice:
+        """Accept a key of a device: the given one, else the newest pending one, else the newest."""
         device = self.get(device_id)
         self._accept(device, self._choose(device, auth_set_id))
         return device
 
-    def reject(self, device_id: str, auth_set_id: str | None = None) -> Device:
-        """Trust a key of a device no longer (without ``auth_set_id``: none of its keys); its tokens end."""
+    def reject(self, device_id: str, auth_set_id: str | None = None) -> KnownDevice:
+        """Reject a key of a device (without ``auth_set_id``: all its keys) and revoke its tokens."""
         device = self.get(device_id)
         chosen = device.auth_sets if auth_set_id is None else [self._choose(device, auth_set_id)]
         for one in chosen:
@@ -168,11 +168,11 @@ class Devices:
         self._emit("device-rejected", device_id=device.id, identity=device.identity)
         return device
 
-    def preauthorize(self, identity: dict[str, Any], public_key_pem: str) -> Device:
-        """Trust a device before it has ever asked.
+    def preauthorize(self, identity: dict[str, Any], public_key_pem: str) -> KnownDevice:
+        """Accept a device before its first request.
 
         Raises:
-            ServerError: 400 for a key that isn't one, 409 when the server knows the identity already.
+            ServerError: 400 for an invalid key, 409 when the identity is known already.
         """
         public_key = parse_public_key(public_key_pem)
         if self._device_of(identity) is not None:
@@ -182,8 +182,8 @@ class Devices:
         self._emit("device-preauthorized", device_id=device.id, identity=device.identity)
         return device
 
-    def decommission(self, device_id: str) -> Device:
-        """Forget a device; its tokens end, and when it asks again it is a new one."""
+    def decommission(self, device_id: str) -> KnownDevice:
+        """Remove a device and revoke its tokens; if it sends a request again, it is a new device."""
         device = self.get(device_id)
         for one in device.auth_sets:
             self._set_status(one, "rejected")
@@ -192,28 +192,28 @@ class Devices:
         return device
 
     def revoke_tokens(self, device_id: str) -> None:
-        """End all tokens of a device, as if their life were over; it stays accepted."""
+        """Revoke all tokens of a device, as if they had expired; it stays accepted."""
         device = self.get(device_id)
         self._grants = {token: one for token, one in self._grants.items() if one.device_id != device.id}
 
-    # The parts
+    # internal
 
-    def _device_of(self, identity: dict[str, Any]) -> Device | None:
+    def _device_of(self, identity: dict[str, Any]) -> KnownDevice | None:
         wanted = identity_hash(identity)
         return next((one for one in self._devices.values() if identity_hash(one.identity) == wanted), None)
 
-    def _add(self, identity: dict[str, Any], *, quiet: bool = False) -> Device:
-        device = Device(str(uuid.uuid4()), identity, self._now())
+    def _add(self, identity: dict[str, Any], *, quiet: bool = False) -> KnownDevice:
+        device = KnownDevice(str(uuid.uuid4()), identity, self._now())
         self._devices[device.id] = device
         if not quiet:
             self._emit("device-pending", device_id=device.id, identity=identity)
         return device
 
     @staticmethod
-    def _auth_set_of(device: Device, public_key: str) -> AuthSet | None:
+    def _auth_set_of(device: KnownDevice, public_key: str) -> AuthSet | None:
         return next((one for one in device.auth_sets if one.public_key == public_key), None)
 
-    def _add_key(self, device: Device, public_key: str, status: AuthStatus) -> AuthSet:
+    def _add_key(self, device: KnownDevice, public_key: str, status: AuthStatus) -> AuthSet:
         auth_set = AuthSet(str(uuid.uuid4()), public_key, status, self._now())
         if device.auth_sets:
             self._emit("device-pending", device_id=device.id, identity=device.identity, new_key=True)
@@ -221,13 +221,13 @@ class Devices:
         return auth_set
 
     @staticmethod
-    def _choose(device: Device, auth_set_id: str | None) -> AuthSet:
+    def _choose(device: KnownDevice, auth_set_id: str | None) -> AuthSet:
         if auth_set_id is not None:
             return find("auth set", {one.id: one for one in device.auth_sets}, auth_set_id)
         waiting = [one for one in device.auth_sets if one.status in ("pending", "preauthorized")]
         return (waiting or device.auth_sets)[-1]
 
-    def _accept(self, device: Device, auth_set: AuthSet) -> None:
+    def _accept(self, device: KnownDevice, auth_set: AuthSet) -> None:
         if auth_set.status == "accepted":
             return
         for other in device.auth_sets:
@@ -241,18 +241,18 @@ class Devices:
         if status != "accepted":
             self._grants = {t: one for t, one in self._grants.items() if one.auth_set_id != auth_set.id}
 
-    def _grant(self, device: Device, auth_set: AuthSet) -> str:
+    def _grant(self, device: KnownDevice, auth_set: AuthSet) -> str:
         now = self._now()
         self._grants = {token: one for token, one in self._grants.items() if one.expires > now}
         expires = now + timedelta(seconds=self.token_seconds)
         token = make_token(device.id, now, expires)
-        self._grants[token] = Grant(device.id, auth_set.id, expires)
+        self._grants[token] = IssuedToken(device.id, auth_set.id, expires)
         self._emit("token", device_id=device.id)
         return token
 
 
-def find(noun: str, things: Mapping[str, Thing], name: str) -> Thing:
-    """Look up a thing by its id or by the only id that starts with ``name``.
+def find(noun: str, things: Mapping[str, T], name: str) -> T:
+    """Look up an object by its id, or by the only id that starts with ``name``.
 
     Raises:
         ServerError: 404 when there is none, 409 when there are several.
@@ -268,10 +268,10 @@ def find(noun: str, things: Mapping[str, Thing], name: str) -> Thing:
 
 
 def read_auth_request(body: bytes) -> tuple[dict[str, Any], str]:
-    """Return the identity and the public key (PEM) of an authorisation request.
+    """The identity and the public key (PEM) of an authentication request.
 
     Raises:
-        ServerError: 400, with what is wrong.
+        ServerError: 400.
     """
     decoder, checker = "failed to decode auth request: ", "invalid auth request: "
     fields = load_object(body, decoder)
@@ -288,7 +288,7 @@ def read_auth_request(body: bytes) -> tuple[dict[str, Any], str]:
 
 
 def identity_hash(identity: dict[str, Any]) -> str:
-    """What makes a device one and the same: order and white space don't count, the kind of a value does."""
+    """The same for equal identities: order and white space don't count, the type of a value does."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -296,8 +296,8 @@ def identity_hash(identity: dict[str, Any]) -> str:
 def make_token(device_id: str, now: datetime, expires: datetime) -> str:
     """Make a token that looks like the real server's, in three parts and about 1024 characters long.
 
-    The third part is random: the server keeps a table of the tokens that it gave, and a device has no business to
-    look inside. The year 1 in ``nbf`` is what the real server writes.
+    The third part is random: the server keeps a table of the tokens that it issued. The year 1 in ``nbf`` is that of
+    the real server.
     """
     claims = {
         "jti": str(uuid.uuid4()),

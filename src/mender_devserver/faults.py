@@ -1,20 +1,20 @@
-"""Faults on demand: what a server, a gateway or a network does to a client on a bad day.
+"""Faults that can be injected: those of a server, a gateway or a network.
 
-A fault is a value: which requests it meets, how often, and what it does to them. It may do several things at once.
-The first fault in the list that fits a request is used up on it; no other one touches that request.
+A fault says which requests it applies to, how often, and what happens to them; it can do several things at once. The
+first fault in the list that matches a request is applied to it, and only that one.
 
 =================  =========================================================================================
-on a bad day       as a fault
+what happens       as a fault
 =================  =========================================================================================
 gateway down       ``Fault(status=502, body="Bad Gateway")``
 too many requests  ``Fault(status=429, headers={"Retry-After": "2"})``
-redirect           ``Fault(kind=ErrorKind.ARTIFACT, status=302, headers={"Location": "https://…"})``
-broken JSON        ``Fault(kind=ErrorKind.NEXT, body="{")``, an empty answer ``Fault(kind=ErrorKind.NEXT, body="")``
-cut download       ``Fault(kind=ErrorKind.ARTIFACT, drop_after_bytes=5000)``; with ``reset=True`` by a TCP reset
-lost answer        ``Fault(kind=ErrorKind.STATUS, drop_after_bytes=0)``: the server has taken it, the device can't know
-stalled download   ``Fault(kind=ErrorKind.ARTIFACT, stall_after_bytes=5000, stall_seconds=60)``
-slow download      ``Fault(kind=ErrorKind.ARTIFACT, bytes_per_second=2000, times=None)``
-other object       ``Fault(kind=ErrorKind.ARTIFACT, etag='"other"')``
+redirect           ``Fault(kind="artifact", status=302, headers={"Location": "https://…"})``
+broken JSON        ``Fault(kind="next", body="{")``, an empty body ``Fault(kind="next", body="")``
+cut download       ``Fault(kind="artifact", drop_after_bytes=5000)``; with ``reset=True`` by a TCP reset
+lost reply         ``Fault(kind="status", drop_after_bytes=0)``: the request is carried out
+stalled download   ``Fault(kind="artifact", stall_after_bytes=5000, stall_seconds=60)``
+slow download      ``Fault(kind="artifact", bytes_per_second=2000, times=None)``
+other object       ``Fault(kind="artifact", etag='"other"')``
 =================  =========================================================================================
 """
 
@@ -34,23 +34,23 @@ class Fault:
     """One fault.
 
     Args:
-        kind: the kind of request that it meets; ``any`` meets all but those of the management.
-        times: on how many requests; ``None`` on all from now on.
-        after: how many fitting requests it lets pass first.
-        delay_seconds: wait so long before the answer.
-        status: answer with this status; the request is **not** carried out, as if a gateway had answered.
-        headers: headers put into the answer, in place of the server's own of the same names.
-        body: the answer's body; without ``status`` the request is carried out and only the answer is spoilt.
-        drop_after_bytes: close the connection after so many body bytes; the request is carried out. 0 closes it
-            before the status line.
-        reset: close by a TCP reset instead (alone: before the status line).
-        stall_after_bytes: fall silent after so many body bytes …
-        stall_seconds: … for so long, then go on.
-        bytes_per_second: send the body no faster than this.
-        ignore_range: answer a Range request with 200 and the whole object.
-        etag: the ETag to claim.
-        content_range: the Content-Range to claim in a 206.
-        expired: answer as if the link were over.
+        kind: the kind of request it applies to; ``any`` is all but management requests.
+        times: the number of requests; ``None`` for all from now on.
+        after: the number of matching requests that pass first.
+        delay_seconds: delay before the reply.
+        status: reply with this status; the request is **not** carried out, as if a gateway had replied.
+        headers: headers of the reply; they replace the server's own.
+        body: body of the reply; without ``status`` the request is carried out and only the reply is changed.
+        drop_after_bytes: close the connection after this many bytes of the body; the request is carried out. 0 closes
+            it before the status line.
+        reset: close with a TCP reset instead; alone: before the status line.
+        stall_after_bytes: stop sending after this many bytes of the body …
+        stall_seconds: … for this long, then continue.
+        bytes_per_second: the rate limit of the body.
+        ignore_range: reply to a Range request with 200 and the whole object.
+        etag: the ETag to send.
+        content_range: the Content-Range to send in a 206.
+        expired: reply as if the link had expired.
     """
 
     kind: Kind = "any"
@@ -71,7 +71,7 @@ class Fault:
     expired: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a kind that no request has: such a fault would wait for ever."""
+        """Refuse an unknown kind: such a fault would never apply."""
         if self.kind not in get_args(Kind):
             choice = ", ".join(get_args(Kind))
             raise ServerError(f"cannot use fault kind '{self.kind}': choose from {choice}", status=400)
@@ -83,7 +83,7 @@ class Fault:
 
 
 class Faults:
-    """The faults at work, in the order in which they were added.
+    """The faults to come, in the order in which they were added.
 
     Args:
         emit: where events go.
@@ -94,19 +94,19 @@ class Faults:
         self._emit = emit
 
     def add(self, fault: Fault) -> None:
-        """Put a fault at the end of the list."""
+        """Append a fault."""
         self._faults.append(fault)
 
     def clear(self) -> None:
-        """Let everything work again."""
+        """Remove all faults."""
         self._faults.clear()
 
     def listed(self) -> list[Fault]:
-        """What is still to come; ``times`` and ``after`` count down."""
+        """The remaining faults; ``times`` and ``after`` count down."""
         return list(self._faults)
 
     def take(self, kind: str) -> Fault | None:
-        """The fault for a request of this kind, one use of it spent; ``None`` when all is well."""
+        """The fault for a request of this kind, counted as used once; ``None`` if there is none."""
         for place, fault in enumerate(self._faults):
             if fault.kind not in (kind, "any"):
                 continue
@@ -128,7 +128,7 @@ class Faults:
 
 
 def as_json(fault: Fault) -> dict[str, Any]:
-    """The fields of a fault that say something, as JSON values."""
+    """The fields of a fault that differ from their defaults, as JSON values."""
     shown = {}
     for one in fields(fault):
         value = getattr(fault, one.name)
@@ -141,7 +141,7 @@ def from_json(given: Mapping[str, Any]) -> Fault:
     """Make a fault from JSON values.
 
     Raises:
-        ServerError: 400, naming what can't be.
+        ServerError: 400, naming the wrong field.
     """
     for name, value in given.items():
         kinds = _KINDS_OF_VALUES.get(name)

@@ -1,4 +1,4 @@
-"""The rules of the inventory: which attributes the server takes, and which request it refuses as a whole."""
+"""The rules of the inventory: which attributes the server accepts, and which requests it refuses."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ LONGEST_NAME = 1024
 
 
 def read_attributes(body: bytes) -> dict[str, Any]:
-    """Decode the attributes of one request; of two with one name the last wins.
+    """Decode the attributes of a request; the last of the same name wins.
 
     Raises:
-        ServerError: 400; one bad attribute refuses all of them.
+        ServerError: 400; one invalid attribute makes the whole request invalid.
     """
     prefix = "failed to decode request body: "
     listed = load_json(body, prefix)
@@ -36,7 +36,7 @@ def merge_attributes(old: dict[str, Any], sent: dict[str, Any], *, replace: bool
     """The inventory after a PUT (``replace``) or a PATCH.
 
     Raises:
-        ServerError: 400 when it would hold too many attributes; then nothing changes.
+        ServerError: 400 for too many attributes; then nothing changes.
     """
     merged = sent if replace else {**old, **sent}
     if len(merged) > MOST_ATTRIBUTES:

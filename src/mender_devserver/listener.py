@@ -1,7 +1,7 @@
-"""Between the sockets and the values: reads a request, has it answered, and sends the reply, with its fault.
+"""Reads requests from sockets and sends the replies, with injected faults.
 
-The only file but ``management`` and ``host`` that knows aiohttp. Every byte of a body passes through ``Sender``,
-which counts it and may cut, stall or slow the stream.
+Only this module, ``management``, ``live`` and ``server_thread`` use aiohttp. All bodies pass through ``Sender``, which
+counts the bytes and can cut, stall or slow the stream.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
+from mender_devserver.activity import Exchange
 from mender_devserver.faults import Fault
 from mender_devserver.messages import BODY_LIMIT_BYTES, FileSlice, Reply, Request, error_reply
-from mender_devserver.record import Exchange
-from mender_devserver.state import World
+from mender_devserver.state import ServerState
 
 CHUNK_BYTES = 256 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -35,7 +35,7 @@ class Connections:
         self._next = itertools.count(1)
 
     def number(self, transport: asyncio.BaseTransport | None) -> int:
-        """The number of this connection; 0 when it is gone already."""
+        """The number of this connection; 0 when it is closed already."""
         if transport is None:
             return 0
         if transport not in self._numbers:
@@ -43,27 +43,27 @@ class Connections:
         return self._numbers[transport]
 
 
-class Front:
-    """Answers what arrives at one listener.
+class RequestHandler:
+    """Answers the requests of one listener.
 
     Args:
-        world: the server's state.
+        state: the server's state.
         connections: shared by all listeners.
-        kind_of: the kind of request that a path is for.
-        answer: makes the reply.
-        device_of: whose request it is.
+        kind_of: the kind of request of a path.
+        answer: returns the reply to a request.
+        device_of: the id of the device that sent a request.
     """
 
     def __init__(
         self,
-        world: World,
+        state: ServerState,
         connections: Connections,
         *,
         kind_of: Callable[[str], str],
         answer: Callable[[Request], Reply],
         device_of: Callable[[Request], str],
     ) -> None:
-        self._world = world
+        self._state = state
         self._connections = connections
         self._kind_of = kind_of
         self._answer = answer
@@ -73,30 +73,30 @@ class Front:
         """Answer one request."""
         path, _, query = raw.raw_path.partition("?")
         headers = {name.lower(): value for name, value in raw.headers.items()}
-        with self._world.lock:
+        with self._state.lock:
             exchange = self._open(raw, unquote(path), headers)
-            fault = self._world.faults.take(exchange.kind) or _PLAIN
+            fault = self._state.faults.take(exchange.kind) or _PLAIN
             exchange.fault = fault is not _PLAIN
         body = await read_body(raw, BODY_LIMIT_BYTES)
         await asyncio.sleep(fault.delay_seconds)
         request = Request(raw.method, unquote(path), query, headers, body or b"")
-        with self._world.lock:
+        with self._state.lock:
             exchange.bytes_received = len(request.body)
             exchange.device_id = self._device_of(request)
             reply = error_reply(413, "request body too large") if body is None else self._reply(request, fault)
-            date = format_datetime(self._world.now(), usegmt=True)
+            date = format_datetime(self._state.now(), usegmt=True)
         reply = Reply(reply.status, reply.body, {**reply.headers, "Date": date})
         return await self._send(raw, reply, exchange, fault)
 
     def _open(self, raw: web.BaseRequest, path: str, headers: dict[str, str]) -> Exchange:
         number = self._connections.number(raw.transport)
-        return self._world.record.open(number, raw.method, path, self._kind_of(path), headers)
+        return self._state.activity.open(number, raw.method, path, self._kind_of(path), headers)
 
     def _reply(self, request: Request, fault: Fault) -> Reply:
         if fault.status is not None:
             return spoil(Reply(fault.status), fault)
         if fault.expired:
-            return self._world.storage.expired(request)
+            return self._state.storage.expired(request)
         if fault.ignore_range:
             headers = {name: value for name, value in request.headers.items() if name != "range"}
             request = Request(request.method, request.path, request.query, headers, request.body)
@@ -105,8 +105,8 @@ class Front:
     async def _send(self, raw: web.BaseRequest, reply: Reply, exchange: Exchange, fault: Fault) -> web.StreamResponse:
         download = isinstance(reply.body, FileSlice)
         if isinstance(reply.body, FileSlice):
-            with self._world.lock:
-                self._world.deployments.note_download(reply.body.start, exchange)
+            with self._state.lock:
+                self._state.deployments.note_download(reply.body.start, exchange)
             self._tell("download", exchange, reply)
         try:
             return await Sender(raw, exchange, fault).send(reply)
@@ -116,8 +116,8 @@ class Front:
 
     def _tell(self, name: str, exchange: Exchange, reply: Reply) -> None:
         start = reply.body.start if isinstance(reply.body, FileSlice) else 0
-        with self._world.lock:
-            self._world.record.emit(
+        with self._state.lock:
+            self._state.activity.emit(
                 name,
                 device_id=exchange.device_id,
                 path=exchange.path,
@@ -138,7 +138,7 @@ async def read_body(raw: web.BaseRequest, limit_bytes: int) -> bytes | None:
 
 
 def spoil(reply: Reply, fault: Fault) -> Reply:
-    """Change what a fault changes in a reply before it is sent."""
+    """Apply a fault to a reply before it is sent."""
     changed = dict(fault.headers)
     if fault.etag is not None:
         changed["Etag"] = fault.etag
@@ -153,13 +153,12 @@ def spoil(reply: Reply, fault: Fault) -> Reply:
 
 
 class Sender:
-    """Sends one reply, as well as its fault allows.
+    """Sends one reply, with a fault.
 
     Args:
-        raw: what is answered.
-        exchange: where the bytes are counted; before they are sent, so that whoever has read the last one finds it
-            counted.
-        fault: what to do to the connection.
+        raw: the request.
+        exchange: where the bytes are counted, before they are sent: a client that has read them finds them counted.
+        fault: the fault to apply.
     """
 
     def __init__(self, raw: web.BaseRequest, exchange: Exchange, fault: Fault) -> None:
@@ -168,7 +167,7 @@ class Sender:
         self._fault = fault
 
     async def send(self, reply: Reply) -> web.StreamResponse:
-        """Send the reply, or the part of it that the fault lets through."""
+        """Send the reply, as far as the fault allows."""
         response = web.StreamResponse(status=reply.status, headers=dict(reply.headers))
         fault = self._fault
         if fault.drop_after_bytes == 0 or (fault.reset and fault.drop_after_bytes is None):
@@ -184,7 +183,7 @@ class Sender:
             if self._raw.method != "HEAD":
                 await self._send_body(response, reply)
         except ConnectionError:
-            pass  # the client has gone away; aiohttp ends the connection when it sees the same
+            pass  # the client closed the connection
         return response
 
     async def _send_body(self, response: web.StreamResponse, reply: Reply) -> None:
@@ -196,7 +195,7 @@ class Sender:
                 await asyncio.sleep(len(piece) / rate)
 
     async def _pieces(self, reply: Reply) -> AsyncIterator[bytes]:
-        """The body in pieces that end exactly where something is to happen."""
+        """The body in pieces that end exactly where the fault applies."""
         fault = self._fault
         piece_bytes = CHUNK_BYTES
         if fault.bytes_per_second:
@@ -215,7 +214,7 @@ class Sender:
                 return
 
     async def _stall(self) -> None:
-        """Say nothing for a while, but no longer than the client listens."""
+        """Send nothing for a while, but stop when the client closes the connection."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._fault.stall_seconds
         while loop.time() < end and self._raw.transport is not None and not self._raw.transport.is_closing():
@@ -233,11 +232,11 @@ class Sender:
 
 
 def read_pieces(body: bytes | FileSlice, piece_bytes: int, stops: list[int]) -> Iterator[bytes]:
-    """Cut a body into pieces of at most ``piece_bytes``, none of which reaches across a stop.
+    """Split a body into pieces of at most ``piece_bytes`` that don't cross a stop.
 
     Args:
-        body: bytes, or a part of a file, which is read as it goes.
-        piece_bytes: the longest piece.
+        body: bytes, or a part of a file, which is read in pieces.
+        piece_bytes: the maximum length.
         stops: positions in the body, ascending.
     """
     total = body.length if isinstance(body, FileSlice) else len(body)

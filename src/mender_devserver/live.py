@@ -1,8 +1,7 @@
-"""The feed of the page: the server's state as server-sent events, whole at first and then what has changed.
+"""The feed of the page: server-sent events with the whole state first, then with the changes.
 
-The state is looked at a few times a second and compared with what was sent last. So nothing in the server has to
-remember to tell the page, a page that comes back after a break is right again with its first message, and a hundred
-changes at once are one message.
+The state is compared a few times a second with what was sent last. So no other code has to notify the page, a page that
+reconnects is complete after the first message, and many changes at once are one message.
 """
 
 from __future__ import annotations
@@ -15,68 +14,71 @@ from aiohttp import web
 
 from mender_devserver import artifacts, faults
 from mender_devserver.settings import read_settings
-from mender_devserver.state import World
+from mender_devserver.state import ServerState
 from mender_devserver.views import deployment_json, device_json, event_json
 
 TICK_SECONDS = 0.2
-"""How often the state is looked at, and so how late the page may be."""
-SIGN_OF_LIFE_SECONDS = 10.0
-"""A feed that has nothing to say speaks all the same, so that a broken connection is noticed."""
+"""How often the state is compared, and so how late the page can be."""
+KEEPALIVE_SECONDS = 10.0
+"""A comment is sent after this silence, so that a broken connection is noticed."""
 OLDEST_EVENTS = 200
-"""How many events of the past a new page is told."""
+"""How many past events a new page gets."""
 
-State = dict[str, dict[str, Any]]
-"""The parts of the server, and in each the things by their keys."""
+Snapshot = dict[str, dict[str, Any]]
+"""The collections of the server, each with its objects by key."""
 
 
-class Live:
+class LiveFeed:
     """Sends the feed.
 
     Args:
-        world: the server's state.
+        state: the server's state.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
 
     async def send(self, raw: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request with the feed, for as long as somebody listens."""
+        """Answer a request with the feed, until the client closes the connection."""
         headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(raw)
-        sent: State = {}
+        sent: Snapshot = {}
         last_event, silent_seconds = 0, 0.0
         while raw.transport is not None and not raw.transport.is_closing():
-            with self._world.lock:
-                state = look(self._world)
-                events = self._world.record.events(last_event)[-OLDEST_EVENTS:]
-            change: dict[str, Any] = {"changed": difference(sent, state), "events": [event_json(one) for one in events]}
+            with self._state.lock:
+                current = snapshot(self._state)
+                events = self._state.activity.events(last_event)[-OLDEST_EVENTS:]
+            change: dict[str, Any] = {
+                "changed": difference(sent, current),
+                "events": [event_json(one) for one in events],
+            }
             silent_seconds += TICK_SECONDS
             if change["changed"] or events:
                 await response.write(b"data: " + json.dumps({"first": not sent, **change}).encode() + b"\n\n")
                 silent_seconds = 0.0
-            elif silent_seconds >= SIGN_OF_LIFE_SECONDS:
-                await response.write(b": still here\n\n")
+            elif silent_seconds >= KEEPALIVE_SECONDS:
+                await response.write(b": keepalive\n\n")
                 silent_seconds = 0.0
-            sent, last_event = state, events[-1].number if events else last_event
+            sent, last_event = current, events[-1].number if events else last_event
             await asyncio.sleep(TICK_SECONDS)
         return response
 
 
-def look(world: World) -> State:
-    """The state as it stands; the caller holds the lock."""
+def snapshot(state: ServerState) -> Snapshot:
+    """The current state; the caller holds the lock."""
     return {
-        "devices": {one.id: {**device_json(one), "inventory": one.inventory} for one in world.devices},
-        "artifacts": {one.id: artifacts.as_json(one) for one in world.artifacts},
-        "deployments": {one.id: deployment_json(one) for one in world.deployments},
-        "faults": {"list": [faults.as_json(one) for one in world.faults.listed()]},
-        "settings": read_settings(world),
+        "devices": {one.id: {**device_json(one), "inventory": one.inventory} for one in state.devices},
+        "artifacts": {one.id: artifacts.as_json(one) for one in state.artifacts},
+        "deployments": {one.id: deployment_json(one) for one in state.deployments},
+        "faults": {"list": [faults.as_json(one) for one in state.faults.listed()]},
+        "settings": read_settings(state),
     }
 
 
-def difference(old: State, new: State) -> State:
-    """What has to be told to somebody who knows ``old``; a thing that is gone is told as null."""
-    changed: State = {}
+def difference(old: Snapshot, new: Snapshot) -> Snapshot:
+    """What differs from ``old``; removed objects are null."""
+    changed: Snapshot = {}
     for part, things in new.items():
         known = old.get(part, {})
         told = {key: value for key, value in things.items() if key not in known or known[key] != value}

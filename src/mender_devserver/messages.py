@@ -1,7 +1,7 @@
-"""Requests and replies as plain values, so that everything the server decides can be tested without a socket.
+"""Requests and replies as plain values, so that the server can be tested without sockets.
 
-Nothing here knows aiohttp. The JSON is written the way the real server writes it: compact, and with ``&``, ``<``
-and ``>`` escaped, because a client must be able to read a link in that form.
+JSON is written as the real server writes it: compact, and with ``&``, ``<`` and ``>`` escaped, because a client must be
+able to read a link in that form.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 from mender_client.errors import ServerError
 
 BODY_LIMIT_BYTES = 1024 * 1024
-"""The largest JSON body that the server reads; a larger one is answered with 413."""
+"""The largest JSON body; a larger one is answered with 413."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as a handler sees it.
+    """A request.
 
     Args:
         method: in capitals.
         path: decoded, without the query.
-        query: the query exactly as it was sent, without the question mark.
+        query: as it was sent, without the question mark.
         headers: names in lower case.
         body: the whole body.
     """
@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class FileSlice:
-    """A part of a file that is sent from disk, piece by piece.
+    """A part of a file, sent in pieces.
 
     Args:
         path: the file.
@@ -56,7 +56,7 @@ class FileSlice:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply: a status, headers, and a body from memory or from a file."""
+    """A reply, with a body from memory or from a file."""
 
     status: int
     body: bytes | FileSlice = b""
@@ -82,7 +82,7 @@ def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | No
 
 
 def error_reply(status: int, message: str, request_id: str = "", headers: Mapping[str, str] | None = None) -> Reply:
-    """The error shape of every Mender service: ``{"error", "request_id"}``; some parts leave the id out."""
+    """An error as all Mender services send it: ``{"error", "request_id"}``; some leave out the id."""
     body = {"error": message, "request_id": request_id} if request_id else {"error": message}
     return json_reply(body, status, headers)
 
@@ -99,7 +99,7 @@ def require_json_type(request: Request) -> None:
     if not declared.strip():
         raise ServerError("Invalid value for Content-Type header: mime: no media type", status=400)
     message = Message()
-    message["Content-Type"] = declared.encode("ascii", "replace").decode()  # the parser stumbles over the rest
+    message["Content-Type"] = declared.encode("ascii", "replace").decode()  # the parser fails for other characters
     charset = message.get_param("charset", "utf-8")
     if message.get_content_type() != "application/json" or str(charset).lower() != "utf-8":
         raise ServerError("Bad Content-Type, expected 'application/json'", status=415)
@@ -110,10 +110,10 @@ def load_json(body: bytes, prefix: str = "") -> Any:
 
     Args:
         body: the bytes as they came.
-        prefix: what the service says in front of its decoder's words.
+        prefix: what the service puts before the message of its decoder.
 
     Raises:
-        ServerError: 400, with the reason in words close to those of the real server.
+        ServerError: 400, with a message close to that of the real server.
     """
     if not body.strip():
         raise ServerError(f"{prefix}EOF", status=400)
@@ -128,7 +128,7 @@ def load_json(body: bytes, prefix: str = "") -> Any:
 
 
 def load_object(body: bytes, prefix: str = "") -> dict[str, Any]:
-    """Decode a body that must be an object; ``null`` counts as an empty one, as it does for the real server."""
+    """Decode a body that must be an object; ``null`` counts as an empty one, as in the real server."""
     return as_object(load_json(body, prefix), prefix)
 
 
@@ -146,7 +146,7 @@ def as_object(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def json_kind(value: object) -> str:
-    """Name a JSON value the way the real server's messages do."""
+    """The name of a JSON type in the messages of the real server."""
     kinds = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
     return kinds.get(type(value), "null")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most so many requests of one device in a window; authorisation requests don't count."""
+    """The most requests of one device in a time window; authentication requests don't count."""
 
     requests: int
     window_seconds: float

@@ -1,6 +1,6 @@
-"""Reading what devices send about a deployment: the poll, the status, the log.
+"""Decoding of what devices send about a deployment: polls, statuses, logs.
 
-The words of the refusals are those of the real server, where it has words of its own.
+Error messages are those of the real server, where it has its own.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def read_status(body: bytes) -> str:
     """Decode a status report.
 
     Raises:
-        ServerError: 400; 500 for a status that is missing or null, which is a slip of the real server.
+        ServerError: 400; 500 for a status that is missing or null, a flaw of the real server.
     """
     fields = load_object(body)
     status, substate = fields.get("status"), fields.get("substate") or ""
@@ -82,7 +82,7 @@ def read_log(body: bytes) -> list[dict[str, Any]]:
     """Decode a log upload.
 
     Raises:
-        ServerError: 400; one bad message refuses the whole log.
+        ServerError: 400; one invalid message makes the whole log invalid.
     """
     messages = load_object(body).get("messages")
     if not messages:

@@ -1,6 +1,6 @@
 """``DevServer``: the server as one object, for tests, demos and the command line.
 
-Everything public is safe to call from any thread, and what it returns is a copy.
+Its public members can be used from any thread, and return copies.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from types import TracebackType
 from typing import Any
 
 from mender_client.errors import ServerError
+from mender_devserver.activity import Event, Exchange
 from mender_devserver.artifacts import Artifact, Names
 from mender_devserver.certificate import HOSTS, provide_certificate
 from mender_devserver.contact import Contact
 from mender_devserver.deployments import Deployment
-from mender_devserver.devices import Device
+from mender_devserver.devices import KnownDevice
 from mender_devserver.faults import Fault
-from mender_devserver.host import Host, Place
 from mender_devserver.ratelimit import RateLimit
-from mender_devserver.record import Event, Exchange
-from mender_devserver.state import World
+from mender_devserver.server_thread import Endpoint, ServerThread
+from mender_devserver.state import ServerState
 
 
 class DevServer:
     """A Mender server in one process.
 
     Args:
-        directory: where Artifacts and the certificate are kept; made if it isn't there.
+        directory: where Artifacts and the certificate are kept; created if missing.
         tls: serve HTTPS with a certificate of its own (see ``certificate``), else plain HTTP.
-        host: the name or address to listen on, which is also the one in links.
-        port: for devices and management; 0 takes a free one.
-        storage_port: for the storage; 0 takes a free one.
-        auto_accept: accept every device at once.
-        v2: offer the v2 way to ask for a deployment, which the open-source server doesn't.
+        host: the name or address to listen on, also used in links.
+        port: for devices and management; 0 selects a free one.
+        storage_port: for the object store; 0 selects a free one.
+        auto_accept: accept every new device at once.
+        v2: offer version 2 of the update poll, which the open-source server does not have.
 
-    Use it as a context manager, or call ``start`` and ``stop``. Started again, it has the same ports and still knows
-    everything: that is how to rehearse an outage.
+    Use it as a context manager, or call ``start`` and ``stop``. When it is started again, it has the same ports and
+    state; use this to test an outage.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class DevServer:
         self.url = ""
         self.storage_url = ""
         self._tls = tls
-        self._place = Place(host, port, storage_port, None)
+        self._endpoint = Endpoint(host, port, storage_port, None)
         self._token = secrets.token_urlsafe(32)
-        self._world = World(self.directory / "artifacts")
-        self._world.devices.auto_accept = auto_accept
-        self._world.v2 = v2
-        self._host: Host | None = None
+        self._state = ServerState(self.directory / "artifacts")
+        self._state.devices.auto_accept = auto_accept
+        self._state.v2 = v2
+        self._thread: ServerThread | None = None
         self._certificate: Path | None = None
 
-    # Life
+    # Start and stop
 
     def __enter__(self) -> DevServer:
         self.start()
@@ -79,29 +79,29 @@ class DevServer:
         self.stop()
 
     def start(self) -> None:
-        """Listen.
+        """Start listening.
 
         Raises:
-            NetworkError: the address or a port can't be had.
+            NetworkError: the address or a port is not available.
         """
         if self._tls:
-            certificate = provide_certificate(self.directory, tuple(dict.fromkeys((self._place.host, *HOSTS))))
+            certificate = provide_certificate(self.directory, tuple(dict.fromkeys((self._endpoint.host, *HOSTS))))
             self._certificate = certificate.authority
-            self._place = replace(self._place, context=certificate.context())
-        self._world.artifacts.load()
-        host = Host(self._world, self._place, self._token)
-        host.start()
-        self._host = host
-        self._place = replace(self._place, port=host.port, storage_port=host.storage_port)
-        self.url, self.storage_url = self._place.url(host.port), self._place.url(host.storage_port)
+            self._endpoint = replace(self._endpoint, context=certificate.context())
+        self._state.artifacts.load()
+        thread = ServerThread(self._state, self._endpoint, self._token)
+        thread.start()
+        self._thread = thread
+        self._endpoint = replace(self._endpoint, port=thread.port, storage_port=thread.storage_port)
+        self.url, self.storage_url = self._endpoint.url(thread.port), self._endpoint.url(thread.storage_port)
         self._contact().save(self.directory)
 
     def stop(self) -> None:
         """Close all connections and end the thread."""
-        if self._host is not None:
+        if self._thread is not None:
             self._contact().remove(self.directory)
-            self._host.stop()
-            self._host = None
+            self._thread.stop()
+            self._thread = None
 
     def _contact(self) -> Contact:
         certificate = str(self._certificate.resolve()) if self._certificate else ""
@@ -109,190 +109,190 @@ class DevServer:
 
     @property
     def certificate(self) -> Path:
-        """The PEM that a client is to trust.
+        """The certificate that clients must trust, a PEM file.
 
         Raises:
-            ServerError: the server speaks plain HTTP, or wasn't started yet.
+            ServerError: the server uses plain HTTP, or was not started yet.
         """
         if self._certificate is None:
-            raise ServerError("cannot name a certificate: the server speaks plain HTTP or has not started", status=404)
+            raise ServerError("cannot name a certificate: the server uses plain HTTP or was not started", status=404)
         return self._certificate
 
     @property
     def page_url(self) -> str:
-        """The page's address for a browser. What stands behind its ``#`` opens the management: keep it to yourself."""
+        """The URL of the page. Its fragment is the management token: keep it secret."""
         return self._contact().page_url
 
     # Devices
 
-    def devices(self) -> list[Device]:
-        """All devices, as they stand now."""
-        with self._world.lock:
-            return copy.deepcopy(list(self._world.devices))
+    def devices(self) -> list[KnownDevice]:
+        """All devices."""
+        with self._state.lock:
+            return copy.deepcopy(list(self._state.devices))
 
-    def accept(self, device_id: str, auth_set_id: str | None = None) -> Device:
-        """Trust a device: the key named, else its newest one. Ids may be cut to their first characters.
+    def accept(self, device_id: str, auth_set_id: str | None = None) -> KnownDevice:
+        """Accept a key of a device: the given one, else its newest. Ids can be shortened.
 
         Raises:
-            ServerError: 404 for an unknown device, 409 for an id that fits several.
+            ServerError: 404 for an unknown device, 409 for an ambiguous id.
         """
-        with self._world.lock:
-            return copy.deepcopy(self._world.devices.accept(device_id, auth_set_id))
+        with self._state.lock:
+            return copy.deepcopy(self._state.devices.accept(device_id, auth_set_id))
 
-    def reject(self, device_id: str, auth_set_id: str | None = None) -> Device:
-        """Trust a device (or one key of it) no longer; its tokens end."""
-        with self._world.lock:
-            return copy.deepcopy(self._world.devices.reject(device_id, auth_set_id))
+    def reject(self, device_id: str, auth_set_id: str | None = None) -> KnownDevice:
+        """Reject a device, or one of its keys, and revoke its tokens."""
+        with self._state.lock:
+            return copy.deepcopy(self._state.devices.reject(device_id, auth_set_id))
 
-    def preauthorize(self, identity: Mapping[str, Any], public_key_pem: str) -> Device:
-        """Trust a device before it has ever asked."""
-        with self._world.lock:
-            return copy.deepcopy(self._world.devices.preauthorize(dict(identity), public_key_pem))
+    def preauthorize(self, identity: Mapping[str, Any], public_key_pem: str) -> KnownDevice:
+        """Accept a device before its first request."""
+        with self._state.lock:
+            return copy.deepcopy(self._state.devices.preauthorize(dict(identity), public_key_pem))
 
     def decommission(self, device_id: str) -> None:
-        """Forget a device; its tokens end."""
-        with self._world.lock:
-            self._world.decommission(device_id)
+        """Remove a device and revoke its tokens."""
+        with self._state.lock:
+            self._state.decommission(device_id)
 
     def revoke_tokens(self, device_id: str) -> None:
-        """End a device's tokens, as if their time were up; the device stays accepted."""
-        with self._world.lock:
-            self._world.devices.revoke_tokens(device_id)
+        """Revoke the tokens of a device, as if they had expired; it stays accepted."""
+        with self._state.lock:
+            self._state.devices.revoke_tokens(device_id)
 
     def inventory(self, device_id: str) -> dict[str, Any]:
-        """What a device has told about itself."""
-        with self._world.lock:
-            return copy.deepcopy(self._world.devices.get(device_id).inventory)
+        """The inventory of a device."""
+        with self._state.lock:
+            return copy.deepcopy(self._state.devices.get(device_id).inventory)
 
     # Artifacts and deployments
 
     def upload(
         self, path: Path | str, *, artifact_name: str | None = None, device_types: Sequence[str] = ()
     ) -> Artifact:
-        """Copy an Artifact onto the server.
+        """Copy an Artifact to the server.
 
         Args:
             path: the file.
-            artifact_name: offer the file under this name without looking at it, be it an Artifact or not.
-            device_types: with ``artifact_name``: what it is for.
+            artifact_name: offer the file under this name, without checking that it is an Artifact.
+            device_types: with ``artifact_name``: the compatible device types.
 
         Raises:
             ServerError: 400 when the file can't be read or isn't an Artifact, or for types without a name.
         """
         if device_types and not artifact_name:
-            raise ServerError("cannot use device_types without artifact_name: the Artifact says them", status=400)
+            raise ServerError("cannot use device_types without artifact_name: they are in the Artifact", status=400)
         names = Names(artifact_name, tuple(device_types)) if artifact_name else None
-        part = self._world.artifacts.new_part()
+        part = self._state.artifacts.new_part()
         try:
             shutil.copyfile(path, part)
-            artifact = self._world.artifacts.keep(part, names)
+            artifact = self._state.artifacts.keep(part, names)
         except (OSError, ServerError) as error:
             raise ServerError(f"cannot upload {path}: {error}", status=400) from error
         finally:
             part.unlink(missing_ok=True)
-        with self._world.lock:
-            return self._world.artifacts.add(artifact)
+        with self._state.lock:
+            return self._state.artifacts.add(artifact)
 
     def artifacts(self) -> list[Artifact]:
         """All Artifacts."""
-        with self._world.lock:
-            return list(self._world.artifacts)
+        with self._state.lock:
+            return list(self._state.artifacts)
 
     def delete_artifact(self, artifact_id: str) -> None:
-        """Remove an Artifact; links to it end in 404."""
-        with self._world.lock:
-            self._world.artifacts.delete(artifact_id)
+        """Remove an Artifact; links to it are answered with 404."""
+        with self._state.lock:
+            self._state.artifacts.delete(artifact_id)
 
     def deploy(self, artifact_name: str, device_ids: Sequence[str] | None = None, *, force: bool = False) -> str:
-        """Make a deployment for some devices, or for all accepted ones, and return its id.
+        """Create a deployment for some devices, or for all accepted ones, and return its id.
 
         Raises:
             ServerError: 404 for an unknown Artifact or device, 400 when no device is accepted.
         """
-        with self._world.lock:
+        with self._state.lock:
             chosen = None if device_ids is None else list(device_ids)
-            return self._world.deploy(artifact_name, chosen, force=force).id
+            return self._state.deploy(artifact_name, chosen, force=force).id
 
     def deployments(self) -> list[Deployment]:
-        """All deployments, the oldest first, as they stand now."""
-        with self._world.lock:
-            return copy.deepcopy(list(self._world.deployments))
+        """All deployments, oldest first."""
+        with self._state.lock:
+            return copy.deepcopy(list(self._state.deployments))
 
     def abort(self, deployment_id: str) -> None:
-        """Stop a deployment."""
-        with self._world.lock:
-            self._world.deployments.abort(deployment_id)
+        """Abort a deployment."""
+        with self._state.lock:
+            self._state.deployments.abort(deployment_id)
 
     def status(self, deployment_id: str, device_id: str) -> str:
-        """How a deployment stands on a device; also what the server itself has decided (``noartifact`` …)."""
-        with self._world.lock:
-            device = self._world.devices.get(device_id)
-            return self._world.deployments.get(deployment_id).status_of(device.id)
+        """The status of a deployment on a device, including those set by the server (``noartifact`` …)."""
+        with self._state.lock:
+            device = self._state.devices.get(device_id)
+            return self._state.deployments.get(deployment_id).status_of(device.id)
 
     def statuses(self, deployment_id: str, device_id: str) -> list[str]:
-        """Every status that a device has reported and the server has taken, repeats included, in order."""
-        with self._world.lock:
-            known = self._world.deployments.get(deployment_id).devices
-            device = known.get(self._world.devices.get(device_id).id)
+        """Every status that a device reported and the server accepted, repeats included, in order."""
+        with self._state.lock:
+            known = self._state.deployments.get(deployment_id).devices
+            device = known.get(self._state.devices.get(device_id).id)
             return list(device.received) if device else []
 
     def log(self, deployment_id: str, device_id: str) -> list[dict[str, Any]] | None:
-        """The log of a deployment on a device; ``None`` when it has sent none."""
-        with self._world.lock:
-            known = self._world.deployments.get(deployment_id).devices
-            device = known.get(self._world.devices.get(device_id).id)
+        """The deployment log of a device; ``None`` when it has sent none."""
+        with self._state.lock:
+            known = self._state.deployments.get(deployment_id).devices
+            device = known.get(self._state.devices.get(device_id).id)
             return copy.deepcopy(device.log) if device else None
 
-    # Bad days
+    # Faults
 
     def add_fault(self, fault: Fault) -> None:
-        """Put a fault at the end of the list."""
-        with self._world.lock:
-            self._world.faults.add(fault)
+        """Append a fault."""
+        with self._state.lock:
+            self._state.faults.add(fault)
 
     def clear_faults(self) -> None:
-        """Let everything work again."""
-        with self._world.lock:
-            self._world.faults.clear()
+        """Remove all faults."""
+        with self._state.lock:
+            self._state.faults.clear()
 
     def faults(self) -> list[Fault]:
-        """The faults still to come."""
-        with self._world.lock:
-            return self._world.faults.listed()
+        """The remaining faults."""
+        with self._state.lock:
+            return self._state.faults.listed()
 
-    # What happened
+    # Activity
 
     @property
     def requests(self) -> list[Exchange]:
-        """Every request of a device so far, the oldest first."""
-        with self._world.lock:
-            return self._world.record.exchanges()
+        """All requests of devices, oldest first."""
+        with self._state.lock:
+            return self._state.activity.exchanges()
 
     def clear_requests(self) -> None:
-        """Forget the requests so far, for a test that counts from here on."""
-        with self._world.lock:
-            self._world.record.clear()
+        """Remove the logged requests, so that a test counts from here."""
+        with self._state.lock:
+            self._state.activity.clear()
 
     @property
     def events(self) -> list[Event]:
-        """Everything worth a line in a timeline, the oldest first."""
-        with self._world.lock:
-            return self._world.record.events()
+        """All events, oldest first."""
+        with self._state.lock:
+            return self._state.activity.events()
 
     def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Call ``listener`` for every event to come, in the server's thread: it must return at once.
+        """Call ``listener`` for each new event, in the server's thread: it must not block.
 
         Returns:
-            a function that ends it.
+            a function that ends the subscription.
         """
-        with self._world.lock:
-            return self._world.record.subscribe(listener)
+        with self._state.lock:
+            return self._state.activity.subscribe(listener)
 
     def wait_until(self, condition: Callable[[], bool], *, timeout_seconds: float = 60.0) -> None:
-        """Wait until something is true of the server.
+        """Wait until a condition is true.
 
         Raises:
-            TimeoutError: it didn't come true in time.
+            TimeoutError: it is not true in time.
         """
         end = time.monotonic() + timeout_seconds
         while not condition():
@@ -305,53 +305,53 @@ class DevServer:
     @property
     def auto_accept(self) -> bool:
         """Whether every new device is accepted at once."""
-        return self._world.devices.auto_accept
+        return self._state.devices.auto_accept
 
     @auto_accept.setter
     def auto_accept(self, value: bool) -> None:
-        self._world.devices.auto_accept = value
+        self._state.devices.auto_accept = value
 
     @property
     def v2(self) -> bool:
-        """Whether the v2 way to ask for a deployment is offered."""
-        return self._world.v2
+        """Whether version 2 of the update poll is offered."""
+        return self._state.v2
 
     @v2.setter
     def v2(self, value: bool) -> None:
-        self._world.v2 = value
+        self._state.v2 = value
 
     @property
     def token_seconds(self) -> float:
-        """The life of a token given from now on."""
-        return self._world.devices.token_seconds
+        """Lifetime of tokens issued from now on."""
+        return self._state.devices.token_seconds
 
     @token_seconds.setter
     def token_seconds(self, value: float) -> None:
-        self._world.devices.token_seconds = value
+        self._state.devices.token_seconds = value
 
     @property
     def link_seconds(self) -> float:
-        """The life of a link given from now on."""
-        return self._world.storage.link_seconds
+        """Lifetime of links issued from now on."""
+        return self._state.storage.link_seconds
 
     @link_seconds.setter
     def link_seconds(self, value: float) -> None:
-        self._world.storage.link_seconds = value
+        self._state.storage.link_seconds = value
 
     @property
     def clock_offset_seconds(self) -> float:
-        """How far the server's clock is ahead of the true time."""
-        return self._world.clock_offset_seconds
+        """How far the server's clock is ahead."""
+        return self._state.clock_offset_seconds
 
     @clock_offset_seconds.setter
     def clock_offset_seconds(self, value: float) -> None:
-        self._world.clock_offset_seconds = value
+        self._state.clock_offset_seconds = value
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """How many requests a device may make; ``None`` for any number."""
-        return self._world.rate_limit
+        """How many requests a device may make; ``None`` for no limit."""
+        return self._state.rate_limit
 
     @rate_limit.setter
     def rate_limit(self, value: RateLimit | None) -> None:
-        self._world.rate_limit = value
+        self._state.rate_limit = value

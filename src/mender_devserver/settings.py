@@ -1,4 +1,4 @@
-"""The settings that may change while the server runs, as JSON values for the management."""
+"""The settings that can be changed while the server runs, as JSON values for the management API."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from mender_client.errors import ServerError
 from mender_devserver.ratelimit import RateLimit
 
 if TYPE_CHECKING:
-    from mender_devserver.state import World
+    from mender_devserver.state import ServerState
 
 
 NAMES = {
     "auto_accept": "true or false: accept every new device at once",
-    "v2": "true or false: offer the v2 way to ask for a deployment, which the open-source server does not",
-    "token_seconds": "the life of a token given from now on",
-    "link_seconds": "the life of a download link given from now on",
-    "clock_offset_seconds": "how far the server's clock is ahead of the true time; may be negative",
-    "rate_limit": "requests a device may make in a window, as REQUESTS/SECONDS, for example 5/20; null for any number",
+    "v2": "true or false: offer version 2 of the update poll, which the open-source server does not have",
+    "token_seconds": "lifetime of tokens issued from now on",
+    "link_seconds": "lifetime of download links issued from now on",
+    "clock_offset_seconds": "how far the server's clock is ahead; may be negative",
+    "rate_limit": "requests of a device in a time window, as REQUESTS/SECONDS, for example 5/20; null for no limit",
 }
-"""Each setting, and what it means to a person."""
+"""Each setting, and what it means."""
 
 
-def read_settings(world: World) -> dict[str, Any]:
-    """All settings as they stand."""
-    limit = world.rate_limit
+def read_settings(state: ServerState) -> dict[str, Any]:
+    """The current settings."""
+    limit = state.rate_limit
     return {
-        "auto_accept": world.devices.auto_accept,
-        "v2": world.v2,
-        "token_seconds": world.devices.token_seconds,
-        "link_seconds": world.storage.link_seconds,
-        "clock_offset_seconds": world.clock_offset_seconds,
+        "auto_accept": state.devices.auto_accept,
+        "v2": state.v2,
+        "token_seconds": state.devices.token_seconds,
+        "link_seconds": state.storage.link_seconds,
+        "clock_offset_seconds": state.clock_offset_seconds,
         "rate_limit": f"{limit.requests}/{limit.window_seconds:g}" if limit else None,
     }
 
 
-def apply_settings(world: World, given: Mapping[str, Any]) -> None:
+def apply_settings(state: ServerState, given: Mapping[str, Any]) -> None:
     """Change some settings; nothing changes when one of them is wrong.
 
     Raises:
@@ -48,7 +48,7 @@ def apply_settings(world: World, given: Mapping[str, Any]) -> None:
         if not _fits(name, value):
             raise ServerError(f"cannot set {name} to {value!r}: it is {NAMES[name]}", status=400)
     for name, value in given.items():
-        _set(world, name, value)
+        _set(state, name, value)
 
 
 def _fits(name: str, value: object) -> bool:
@@ -69,16 +69,16 @@ def _limit(text: str) -> RateLimit | None:
         return None
 
 
-def _set(world: World, name: str, value: Any) -> None:
+def _set(state: ServerState, name: str, value: Any) -> None:
     if name == "auto_accept":
-        world.devices.auto_accept = value
+        state.devices.auto_accept = value
     elif name == "v2":
-        world.v2 = value
+        state.v2 = value
     elif name == "token_seconds":
-        world.devices.token_seconds = float(value)
+        state.devices.token_seconds = float(value)
     elif name == "link_seconds":
-        world.storage.link_seconds = float(value)
+        state.storage.link_seconds = float(value)
     elif name == "clock_offset_seconds":
-        world.clock_offset_seconds = float(value)
+        state.clock_offset_seconds = float(value)
     else:
-        world.rate_limit = _limit(value) if value else None
+        state.rate_limit = _limit(value) if value else None

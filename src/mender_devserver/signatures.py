@@ -1,4 +1,4 @@
-"""Public keys and the signature of an authorisation request (``X-MEN-Signature``).
+"""Public keys and the signature of an authentication request (``X-MEN-Signature``).
 
 RSA with PKCS#1 v1.5 and SHA-256, ECDSA (P-256, P-384) with SHA-256 in DER, and Ed25519 over the raw body.
 """
@@ -15,7 +15,7 @@ from mender_client.errors import ServerError
 
 
 def parse_public_key(pem: str, prefix: str = "") -> str:
-    """Return ``pem`` in its one canonical spelling, so that equal keys compare equal.
+    """Return ``pem`` in canonical form, so that equal keys compare equal.
 
     Raises:
         ServerError: 400 for anything but the PEM of a public key.
@@ -29,7 +29,7 @@ def parse_public_key(pem: str, prefix: str = "") -> str:
 
 
 def is_signed(public_key_pem: str, body: bytes, signature: str) -> bool:
-    """Say whether ``signature`` (base64) was made over exactly ``body`` by the owner of the key."""
+    """Whether ``signature`` (base64) is a valid signature of ``body`` by this key."""
     key = serialization.load_pem_public_key(public_key_pem.encode())
     try:
         raw = base64.b64decode("".join(signature.split()), validate=True)

@@ -1,6 +1,6 @@
-"""The whole server without a socket: devices, Artifacts, deployments, storage, faults, the record, and the clock.
+"""The state of the server: devices, Artifacts, deployments, storage, faults, activity log, and the clock.
 
-Everything here is plain synchronous code. Whoever calls it from several threads holds ``World.lock``.
+Plain synchronous code without sockets. A caller with several threads holds ``ServerState.lock``.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from mender_devserver.activity import ActivityLog
 from mender_devserver.artifacts import Artifacts
 from mender_devserver.deployments import Deployment, Deployments
-from mender_devserver.devices import Device, Devices
+from mender_devserver.devices import Devices, KnownDevice
 from mender_devserver.faults import Faults
 from mender_devserver.ratelimit import RateLimit
-from mender_devserver.record import Record
 from mender_devserver.storage import Storage
 
 
 def utc_now() -> datetime:
-    """The time, aware, in UTC."""
+    """The current time, aware, in UTC."""
     return datetime.now(timezone.utc)
 
 
-class World:
+class ServerState:
     """The server's state, and the few rules that concern more than one part of it.
 
     Args:
         directory: where Artifacts are kept.
-        clock: the true time; a test may bring its own.
+        clock: returns the current time.
     """
 
     def __init__(self, directory: Path, clock: Callable[[], datetime] = utc_now) -> None:
@@ -40,22 +40,22 @@ class World:
         self.storage_url = "http://storage.invalid"
         self._clock = clock
         self._windows: dict[str, tuple[datetime, int]] = {}
-        self.record = Record(self.now)
-        self.faults = Faults(self.record.emit)
-        self.devices = Devices(self.now, self.record.emit)
-        self.artifacts = Artifacts(directory, self.record.emit)
-        self.deployments = Deployments(self.artifacts, self.now, self.record.emit)
+        self.activity = ActivityLog(self.now)
+        self.faults = Faults(self.activity.emit)
+        self.devices = Devices(self.now, self.activity.emit)
+        self.artifacts = Artifacts(directory, self.activity.emit)
+        self.deployments = Deployments(self.artifacts, self.now, self.activity.emit)
         self.storage = Storage(self.artifacts.exact, self.now)
 
     def now(self) -> datetime:
-        """The server's time, which a fault may have put wrong."""
+        """The time by the server's clock, which may be set wrong on purpose."""
         return self._clock() + timedelta(seconds=self.clock_offset_seconds)
 
     def deploy(self, artifact_name: str, device_ids: list[str] | None = None, *, force: bool = False) -> Deployment:
-        """Make a deployment for the devices named, or for all accepted ones.
+        """Create a deployment for the given devices, or for all accepted ones.
 
         Raises:
-            ServerError: 404 for an unknown Artifact or device, 400 when nobody is accepted.
+            ServerError: 404 for an unknown Artifact or device, 400 when no device is accepted.
         """
         if device_ids is None:
             chosen = tuple(one.id for one in self.devices if one.status == "accepted")
@@ -63,14 +63,14 @@ class World:
             chosen = tuple(self.devices.get(one).id for one in device_ids)
         return self.deployments.create(artifact_name, chosen, force=force)
 
-    def decommission(self, device_id: str) -> Device:
-        """Forget a device and end its deployments."""
+    def decommission(self, device_id: str) -> KnownDevice:
+        """Remove a device and end its deployments."""
         device = self.devices.decommission(device_id)
         self.deployments.decommission(device.id)
         return device
 
     def seconds_to_wait(self, device_id: str) -> int:
-        """Count one request of a device; 0 when it is within the limit, else the seconds for ``Retry-After``."""
+        """Count one request of a device; return 0 within the limit, else the seconds for ``Retry-After``."""
         limit, now = self.rate_limit, self.now()
         if limit is None:
             return 0

@@ -1,7 +1,7 @@
 """The object store: pre-signed links to Artifacts, ranges, and errors in XML.
 
-A link carries its own permission: a signature over the method, the path, the ``Host`` and the query, and an end.
-Nothing else is looked at, no token, no cookie; and it can't be changed: not the host, not the method.
+A link holds a signature of method, path, ``Host`` and query, and the time at which it expires. Tokens and cookies are
+ignored.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A pre-signed link and the time of its end."""
+    """A pre-signed link and the time at which it expires."""
 
     uri: str
     expires: datetime
 
 
 class Storage:
-    """Makes links and answers them.
+    """Creates links and answers requests for them.
 
     Args:
         find: looks an Artifact up by its id.
@@ -48,12 +48,12 @@ class Storage:
         self._secret = secrets.token_bytes(32)
 
     def link(self, artifact: Artifact, base_url: str, device_id: str) -> Link:
-        """Make a link to an Artifact.
+        """Create a link to an Artifact.
 
         Args:
-            artifact: what it leads to.
-            base_url: of the storage, as devices reach it, without a slash at the end.
-            device_id: whom it is for; this server's own addition, so that its record can tell who downloads.
+            artifact: the Artifact.
+            base_url: of the storage, as devices reach it, without a trailing slash.
+            device_id: the device; specific to this server, so that its activity log shows who downloads.
         """
         now = self._now()
         query = urlencode(
@@ -76,14 +76,14 @@ class Storage:
         return Link(uri, now + timedelta(seconds=self.link_seconds))
 
     def answer(self, request: Request) -> Reply:
-        """Answer any request to the storage."""
+        """Answer a request to the storage."""
         query, _, signature = request.query.rpartition("&X-Amz-Signature=")
         if not signature:
             return _refuse(request, 403, "AccessDenied", "Access Denied.")
         expected = self._sign(request.method, request.headers.get("host", ""), request.path, query)
         if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
             return _refuse(request, 403, "SignatureDoesNotMatch", _MISMATCH)
-        if self._is_over(query):
+        if self._is_expired(query):
             return self.expired(request)
         artifact = self._find(request.path.removeprefix(BUCKET))
         if artifact is None or not artifact.path.exists():
@@ -91,18 +91,18 @@ class Storage:
         return _send(request, artifact)
 
     def device_of(self, request: Request) -> str:
-        """The id of the device that the link was made for; empty if there is none in it."""
+        """The id of the device that a link was created for; empty if it has none."""
         return parse_qs(request.query).get("x-device-id", [""])[0]
 
     def expired(self, request: Request) -> Reply:
-        """What a link gets that is over."""
+        """The reply to an expired link."""
         return _refuse(request, 403, "AccessDenied", "Request has expired")
 
     def _sign(self, method: str, host: str, path: str, query: str) -> str:
         text = "\n".join((method, host.lower(), path, query))
         return hmac.new(self._secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
-    def _is_over(self, query: str) -> bool:
+    def _is_expired(self, query: str) -> bool:
         fields = parse_qs(query)
         made = datetime.strptime(fields["X-Amz-Date"][0], _STAMP).replace(tzinfo=timezone.utc)
         return self._now() >= made + timedelta(seconds=float(fields["X-Amz-Expires"][0]))
@@ -135,10 +135,10 @@ def _send(request: Request, artifact: Artifact) -> Reply:
 
 
 def read_range(wanted: str, total: int) -> tuple[int, int] | None:
-    """The first and the last byte asked for, or ``None`` for the whole object.
+    """The first and the last byte requested, or ``None`` for the whole object.
 
-    Two ranges, another unit or nonsense get the whole object; a first byte at or past ``total`` is for the caller
-    to refuse.
+    Several ranges, another unit or a malformed range get the whole object; the caller must refuse a first byte at or
+    past ``total``.
     """
     match = _RANGE.fullmatch(wanted.strip())
     if match is None:

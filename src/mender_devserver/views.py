@@ -1,16 +1,16 @@
-"""What the management shows, as JSON values."""
+"""Objects as JSON values of the management API."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
+from mender_devserver.activity import Event
 from mender_devserver.deployments import Deployment
-from mender_devserver.devices import Device
-from mender_devserver.record import Event
+from mender_devserver.devices import KnownDevice
 
 
-def device_json(device: Device) -> dict[str, Any]:
+def device_json(device: KnownDevice) -> dict[str, Any]:
     """A device as JSON values."""
     return {
         "device_id": device.id,
@@ -25,7 +25,7 @@ def device_json(device: Device) -> dict[str, Any]:
 
 
 def deployment_json(deployment: Deployment) -> dict[str, Any]:
-    """A deployment as JSON values, with how it stands on each device."""
+    """A deployment as JSON values, with its status on each device."""
     return {
         "deployment_id": deployment.id,
         "artifact_name": deployment.artifact_name,

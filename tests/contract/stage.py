@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from devserver.caller import Answer, Caller, Gadget, PrivateKey, make_artifact, new_key, public_pem, sign
-from mender_devserver import Device, DevServer
+from mender_devserver import DevServer, KnownDevice
 from mender_devserver.signatures import is_signed
 
 ARTIFACT_BYTES = 305152
@@ -78,7 +78,7 @@ class Stage:
         """The id of a device; the newest when there were several."""
         return [one.id for one in self.server.devices() if one.identity == identity][-1]
 
-    def device(self, identity: Mapping[str, Any]) -> Device:
+    def device(self, identity: Mapping[str, Any]) -> KnownDevice:
         """A device as the server has it now."""
         return next(one for one in self.server.devices() if one.id == self.device_id(identity))
 

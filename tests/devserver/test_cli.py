@@ -225,14 +225,12 @@ def test_help_explains(words: list[str]) -> None:
     assert "usage: mender-devserver" in done.stdout
 
 
-def test_missing_extra_is_said(tmp_path: Path) -> None:
-    """Without aiohttp the server says what to install; the other commands don't need it."""
+def test_only_serve_needs_aiohttp(tmp_path: Path) -> None:
+    """A command other than ``serve`` starts without loading aiohttp."""
     code = "import sys; sys.modules['aiohttp'] = None; from mender_devserver.cli import main; sys.exit(main())"
-    for word, said in (("serve", "install 'mender-python-client[devserver]'"), ("devices", "cannot find a running")):
-        command = [sys.executable, "-c", code, word, "--directory", str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (1, "", True) == (done.returncode, done.stdout, said in done.stderr)
-        assert 1 == len(done.stderr.splitlines())
+    command = [sys.executable, "-c", code, "devices", "--directory", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (1, "", True) == (done.returncode, done.stdout, "cannot find a running dev server" in done.stderr)
 
 
 def test_reader_may_go_away(tmp_path: Path) -> None:

@@ -10,16 +10,16 @@ import pytest
 from devserver.caller import make_artifact
 from mender_client.errors import ServerError
 from mender_devserver.deployments import Deployment, Poll
-from mender_devserver.state import World
+from mender_devserver.state import ServerState
 
 OLD = Poll("old", "testdev")
 DEVICE = "device-1"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def state(tmp_path: Path) -> ServerState:
     """A server without a socket, with two Artifacts."""
-    made = World(tmp_path / "artifacts")
+    made = ServerState(tmp_path / "artifacts")
     for name in ("r1", "r2"):
         part = make_artifact(made.artifacts.new_part(), name)
         made.artifacts.add(made.artifacts.keep(part))
@@ -27,11 +27,11 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def deploy(world: World) -> Callable[..., Deployment]:
+def deploy(state: ServerState) -> Callable[..., Deployment]:
     """Makes a deployment for the device."""
 
     def make(name: str = "r1", *, force: bool = False) -> Deployment:
-        return world.deployments.create(name, (DEVICE,), force=force)
+        return state.deployments.create(name, (DEVICE,), force=force)
 
     return make
 
@@ -39,18 +39,18 @@ def deploy(world: World) -> Callable[..., Deployment]:
 Deploy = Callable[..., Deployment]
 
 
-def offered(world: World, poll: Poll = OLD) -> str | None:
+def offered(state: ServerState, poll: Poll = OLD) -> str | None:
     """The id of what the device is offered."""
-    found = world.deployments.next_for(DEVICE, poll)
+    found = state.deployments.next_for(DEVICE, poll)
     return found[0].id if found else None
 
 
-def test_oldest_unfinished_deployment_comes_first(world: World, deploy: Deploy) -> None:
+def test_oldest_unfinished_deployment_comes_first(state: ServerState, deploy: Deploy) -> None:
     """Of several deployments the oldest is offered until it ends."""
     first, second = deploy("r1"), deploy("r2")
-    assert [first.id, first.id] == [offered(world), offered(world)]
-    world.deployments.set_status(first.id, DEVICE, "failure")
-    assert second.id == offered(world)
+    assert [first.id, first.id] == [offered(state), offered(state)]
+    state.deployments.set_status(first.id, DEVICE, "failure")
+    assert second.id == offered(state)
 
 
 @pytest.mark.parametrize(
@@ -62,115 +62,115 @@ def test_oldest_unfinished_deployment_comes_first(world: World, deploy: Deploy) 
         Poll("old", "testdev", (("a", "b"),)),
     ],
 )
-def test_other_words_in_mid_deployment_fail_it(world: World, deploy: Deploy, other: Poll) -> None:
+def test_other_words_in_mid_deployment_fail_it(state: ServerState, deploy: Deploy, other: Poll) -> None:
     """A poll that differs from the first of the deployment gets 409, and the deployment has failed."""
     deployment = deploy()
-    offered(world)
+    offered(state)
     with pytest.raises(ServerError, match="conflicting request data") as caught:
-        offered(world, other)
-    assert (409, "failure", None) == (caught.value.status, deployment.status_of(DEVICE), offered(world, other))
+        offered(state, other)
+    assert (409, "failure", None) == (caught.value.status, deployment.status_of(DEVICE), offered(state, other))
 
 
-def test_installed_artifact_ends_the_deployment(world: World, deploy: Deploy) -> None:
+def test_installed_artifact_ends_the_deployment(state: ServerState, deploy: Deploy) -> None:
     """A device that has the Artifact isn't offered it; the server ends the deployment, nothing was reported."""
     deployment = deploy("r1")
-    assert offered(world, Poll("r1", "testdev")) is None
+    assert offered(state, Poll("r1", "testdev")) is None
     known = deployment.devices[DEVICE]
     assert ("already-installed", []) == (known.status, known.received)
 
 
-def test_forced_deployment_is_offered_in_any_case(world: World, deploy: Deploy) -> None:
+def test_forced_deployment_is_offered_in_any_case(state: ServerState, deploy: Deploy) -> None:
     """Force offers an Artifact that is installed."""
-    assert deploy("r1", force=True).id == offered(world, Poll("r1", "testdev"))
+    assert deploy("r1", force=True).id == offered(state, Poll("r1", "testdev"))
 
 
-def test_wrong_device_type_ends_the_deployment(world: World, deploy: Deploy) -> None:
+def test_wrong_device_type_ends_the_deployment(state: ServerState, deploy: Deploy) -> None:
     """One poll with a device type that nothing fits is the end of the deployment."""
     deployment = deploy()
-    assert [None, None] == [offered(world, Poll("old", "otherdev")), offered(world)]
+    assert [None, None] == [offered(state, Poll("old", "otherdev")), offered(state)]
     assert "noartifact" == deployment.status_of(DEVICE)
 
 
-def test_aborted_deployment_refuses_statuses_and_takes_the_log(world: World, deploy: Deploy) -> None:
+def test_aborted_deployment_refuses_statuses_and_takes_the_log(state: ServerState, deploy: Deploy) -> None:
     """After an abort every status is 409, a log is still taken."""
     deployment = deploy()
-    offered(world)
-    world.deployments.abort(deployment.id)
+    offered(state)
+    state.deployments.abort(deployment.id)
     with pytest.raises(ServerError) as caught:
-        world.deployments.set_status(deployment.id, DEVICE, "installing")
-    world.deployments.set_log(deployment.id, DEVICE, [{"message": "x"}])
-    assert (409, "aborted", None) == (caught.value.status, deployment.status_of(DEVICE), offered(world))
+        state.deployments.set_status(deployment.id, DEVICE, "installing")
+    state.deployments.set_log(deployment.id, DEVICE, [{"message": "x"}])
+    assert (409, "aborted", None) == (caught.value.status, deployment.status_of(DEVICE), offered(state))
 
 
-def test_finished_device_stays_finished_after_an_abort(world: World, deploy: Deploy) -> None:
+def test_finished_device_stays_finished_after_an_abort(state: ServerState, deploy: Deploy) -> None:
     """An abort doesn't rewrite an outcome."""
     deployment = deploy()
-    offered(world)
-    world.deployments.set_status(deployment.id, DEVICE, "success")
-    world.deployments.abort(deployment.id)
+    offered(state)
+    state.deployments.set_status(deployment.id, DEVICE, "success")
+    state.deployments.abort(deployment.id)
     assert "success" == deployment.status_of(DEVICE)
 
 
-def test_status_needs_an_offer(world: World, deploy: Deploy) -> None:
+def test_status_needs_an_offer(state: ServerState, deploy: Deploy) -> None:
     """A deployment that the device was never offered is 404 to it."""
     deployment = deploy()
     for deployment_id in (deployment.id, "unknown"):
         with pytest.raises(ServerError) as caught:
-            world.deployments.set_status(deployment_id, DEVICE, "downloading")
+            state.deployments.set_status(deployment_id, DEVICE, "downloading")
         assert 404 == caught.value.status
 
 
-def test_statuses_are_kept_as_received(world: World, deploy: Deploy) -> None:
+def test_statuses_are_kept_as_received(state: ServerState, deploy: Deploy) -> None:
     """Repeats are no error, any order is taken, the last word counts."""
     deployment = deploy()
-    offered(world)
+    offered(state)
     for status in ("downloading", "downloading", "success", "failure"):
-        world.deployments.set_status(deployment.id, DEVICE, status)
+        state.deployments.set_status(deployment.id, DEVICE, status)
     known = deployment.devices[DEVICE]
     assert ["downloading", "downloading", "success", "failure"] == known.received
     assert ("failure", "finished") == (known.status, deployment.status)
 
 
-def test_deployment_tells_how_far_it_is(world: World, deploy: Deploy) -> None:
+def test_deployment_tells_how_far_it_is(state: ServerState, deploy: Deploy) -> None:
     """Pending before the first poll, in progress after it, finished at the end."""
     deployment = deploy()
     seen = [deployment.status]
-    offered(world)
+    offered(state)
     seen.append(deployment.status)
-    world.deployments.set_status(deployment.id, DEVICE, "success")
+    state.deployments.set_status(deployment.id, DEVICE, "success")
     assert ["pending", "inprogress", "finished"] == [*seen, deployment.status]
 
 
-def test_decommissioned_device_ends_its_deployments(world: World, deploy: Deploy) -> None:
+def test_decommissioned_device_ends_its_deployments(state: ServerState, deploy: Deploy) -> None:
     """A deployment to a device that is gone doesn't stay open for ever."""
     deployment = deploy()
-    world.deployments.decommission(DEVICE)
-    world.deployments.decommission("another")
+    state.deployments.decommission(DEVICE)
+    state.deployments.decommission("another")
     assert ("decommissioned", "finished") == (deployment.status_of(DEVICE), deployment.status)
 
 
-def test_deployment_needs_an_artifact_and_a_device(world: World) -> None:
+def test_deployment_needs_an_artifact_and_a_device(state: ServerState) -> None:
     """Nothing is deployed that isn't there, and nothing to nobody."""
     with pytest.raises(ServerError, match="upload an Artifact of this name first"):
-        world.deploy("unknown")
+        state.deploy("unknown")
     with pytest.raises(ServerError, match="accept a device first"):
-        world.deploy("r1")
+        state.deploy("r1")
 
 
-def test_deleted_artifact_ends_the_deployment(world: World, deploy: Deploy) -> None:
+def test_deleted_artifact_ends_the_deployment(state: ServerState, deploy: Deploy) -> None:
     """Once the Artifact is gone there is nothing to offer."""
     deployment = deploy()
-    for artifact in world.artifacts:
-        world.artifacts.delete(artifact.id)
-    assert (None, "noartifact") == (offered(world), deployment.status_of(DEVICE))
+    for artifact in state.artifacts:
+        state.artifacts.delete(artifact.id)
+    assert (None, "noartifact") == (offered(state), deployment.status_of(DEVICE))
 
 
-def test_artifacts_outlive_the_server(world: World) -> None:
+def test_artifacts_outlive_the_server(state: ServerState) -> None:
     """A new server in the same directory offers the same Artifacts; half uploads are removed, other files stay."""
-    world.artifacts.new_part().write_bytes(b"half")
-    stranger = world.artifacts.directory / "stranger.mender"
+    state.artifacts.new_part().write_bytes(b"half")
+    stranger = state.artifacts.directory / "stranger.mender"
     stranger.write_bytes(b"not an Artifact")
-    again = World(world.artifacts.directory)
+    again = ServerState(state.artifacts.directory)
     again.artifacts.load()
-    assert sorted(one.name for one in world.artifacts) == sorted(one.name for one in again.artifacts)
+    assert sorted(one.name for one in state.artifacts) == sorted(one.name for one in again.artifacts)
     assert ([], True) == (list(again.artifacts.directory.glob("*.part")), stranger.exists())

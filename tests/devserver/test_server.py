@@ -71,7 +71,7 @@ def test_stranger_does_not_trust_it(tmp_path: Path) -> None:
 
 def test_plain_server_has_no_certificate(server: DevServer) -> None:
     """A plain server has nothing to trust, and says so."""
-    with pytest.raises(ServerError, match="speaks plain HTTP"):
+    with pytest.raises(ServerError, match="uses plain HTTP"):
         _ = server.certificate
 
 

@@ -15,7 +15,7 @@ from fuzz.mutations import json_case, mutate_text
 from fuzz.parsers import Parser
 from mender_devserver.device_api import DeviceApi
 from mender_devserver.messages import BODY_LIMIT_BYTES, Request
-from mender_devserver.state import World
+from mender_devserver.state import ServerState
 
 _TOKEN = "THE-TOKEN"
 _PATHS = {
@@ -76,7 +76,7 @@ class _Asked:
 
     def answer(self, request: Request) -> str:
         """Let the server answer; each request meets a server that nobody has asked before."""
-        world = World(self._directory)
+        world = ServerState(self._directory)
         world.v2 = True
         devices: Any = world.devices
         device = devices.preauthorize({"mac": "1"}, self._pem)

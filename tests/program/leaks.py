@@ -223,7 +223,7 @@ class Plant:
     def collect(self) -> None:
         """Gather what lies on disk and what the server was told, and learn which tokens there were."""
         device = self.device
-        devices: Any = device.server._world.devices  # the server keeps its tokens to itself
+        devices: Any = device.server._state.devices  # the server keeps its tokens to itself
         self.secrets["token"] = [token.rpartition(".")[2] for token in devices._grants]
         for path in sorted(device.root.rglob("*")):
             if path.is_file() and path not in self.homes():

@@ -18,9 +18,9 @@ from mender_devserver import messages
 from mender_devserver.artifacts import Artifact
 from mender_devserver.deployments import ACTIVE, Deployment, DeviceDeployment
 from mender_devserver.device_api import DeviceApi, route
-from mender_devserver.devices import Device
+from mender_devserver.devices import KnownDevice
 from mender_devserver.messages import FileSlice
-from mender_devserver.state import World as ServerState
+from mender_devserver.state import ServerState
 
 from .clock import START, WorldClock
 from .power import Power
@@ -81,7 +81,7 @@ class Server:
         return self.state.artifacts.add(artifact)
 
     @property
-    def device(self) -> Device:
+    def device(self) -> KnownDevice:
         """The one device."""
         (device,) = self.state.devices
         return device

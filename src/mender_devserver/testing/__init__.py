@@ -1,7 +1,4 @@
-"""The test bench: devices that are not there, for tests and rehearsals.
-
-This room may use everything, and nothing uses it. It needs the extra ``devserver``.
-"""
+"""Devices for tests: a directory with the client and a sub-updater, and a client in this process."""
 
 from mender_devserver.testing.directory import DirectoryDevice, Outcome
 from mender_devserver.testing.virtual import VirtualDevice

@@ -1,7 +1,7 @@
-"""A device that is a directory: the real client and the sub-updater under test run in it as processes.
+"""A device in a directory: the real client and the sub-updater under test run in it as processes.
 
-What is made up is the board. The agreed sign for a reboot is the file ``run/reboot`` below the root: a sub-updater that
-is rehearsed touches it where it would call ``reboot``, and the device then does what its ``boot`` says.
+Only the board is simulated. A sub-updater under test requests a reboot by creating ``run/reboot`` below the root, where
+it would call ``reboot`` otherwise; the device then restarts the client, after its ``boot`` function.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _KILL_SECONDS = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an update ended.
+    """The result of an update.
 
     Attributes:
-        status: what the server knows in the end; "stuck" when the sub-updater is gone, has left the lock and reported
-            nothing, "unfinished" when the time ran out.
-        statuses: every status that the server has heard, in order.
-        log: what the server got as the deployment's log, which is sent with failures only.
-        sub_updater_log: what the sub-updater has printed.
-        client_log: what the client has printed.
+        status: the final status on the server; "stuck" when the sub-updater ended without a report and left the lock,
+            "unfinished" after the timeout.
+        statuses: every status that the server received, in order.
+        log: the deployment log that the server received; it is sent for failures only.
+        sub_updater_log: the output of the sub-updater.
+        client_log: the output of the client.
     """
 
     status: str
@@ -59,13 +59,13 @@ class DirectoryDevice:
 
     Args:
         root: its root file system, an empty directory.
-        server: the server that it talks to; the device is accepted there from the start.
-        device_type: what it is.
-        artifact_name: the software that it runs at first.
+        server: its server, which accepts the device from the start.
+        device_type: its device type.
+        artifact_name: the Artifact that is installed at first.
 
     Attributes:
         root: its root file system.
-        boot: what happens between power-on and the start of the client, such as the boot step of a sub-updater.
+        boot: called before the client is started, for example to run the boot step of a sub-updater.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class DirectoryDevice:
         self.write_script("usr/share/mender/identity/mender-device-identity", f"echo 'serial={root}'")
         self.configure()
         provide_key(root / "var/lib/mender/mender-agent.pem")
-        self.id = self._make_known()
+        self.id = self._register()
 
-    # -- its files ----------------------------------------------------------------------------------------------
+    # -- files ----------------------------------------------------------------------------------------------
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Write a file below the root, with its directories."""
+        """Write a file below the root; missing directories are created."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -108,14 +108,14 @@ class DirectoryDevice:
         return path.read_text("utf-8", "replace") if path.exists() else ""
 
     def install_sub_updater(self, program: Path | str) -> Path:
-        """Put the sub-updater under test where the client looks for it."""
+        """Install the sub-updater under test where the client looks for it."""
         target = self.root / "usr/share/mender/install"
         shutil.copy(program, target)
         target.chmod(0o755)
         return target
 
     def configure(self, **keys: object) -> None:
-        """Write ``mender.conf``: these keys, and what a device in a test needs."""
+        """Write ``mender.conf`` with these keys and those that a test needs."""
         usual: dict[str, object] = {
             "ServerURL": self._server.url,
             "UpdatePollIntervalSeconds": 1,
@@ -129,11 +129,11 @@ class DirectoryDevice:
 
     @property
     def artifact_name(self) -> str:
-        """The software that the device says it runs."""
+        """The Artifact name in ``artifact_info``."""
         lines = self.read("etc/mender/artifact_info").splitlines()
         return next((line.partition("=")[2] for line in lines if line.startswith("artifact_name=")), "")
 
-    # -- its life -----------------------------------------------------------------------------------------------
+    # -- updates -----------------------------------------------------------------------------------------------
 
     def update(
         self,
@@ -143,22 +143,22 @@ class DirectoryDevice:
         artifact: Path | None = None,
         timeout_seconds: float = 60.0,
     ) -> Outcome:
-        """Deploy an Artifact and see how it ends: the client runs, and the sub-updater under test installs.
+        """Deploy an Artifact and wait for the end: the client runs, and the sub-updater under test installs.
 
         Args:
-            artifact_name: the name of the new software.
-            payload: the Artifact's only file, or one file under the name that is given.
-            artifact: deploy this Artifact instead of one that is made here.
+            artifact_name: the name of the new Artifact.
+            payload: the content of the only file in the Artifact, or its name and content.
+            artifact: an Artifact to deploy instead of a new one.
             timeout_seconds: how long to wait.
         """
         self._server.upload(artifact or self._make_artifact(artifact_name, payload))
         deployment_id = self._server.deploy(artifact_name, [self.id], force=True)
-        status = self._live_until_it_ends(deployment_id, time.monotonic() + timeout_seconds)
+        status = self._run_until_it_ends(deployment_id, time.monotonic() + timeout_seconds)
         self.power_off()
         return self._outcome(deployment_id, status)
 
     def run_client(self, *arguments: str) -> str:
-        """Run a command of the client to its end, and return what it printed.
+        """Run a command of the client, and return its output.
 
         Raises:
             DeviceError: it failed.
@@ -178,7 +178,7 @@ class DirectoryDevice:
                 )
 
     def power_off(self) -> None:
-        """End the client, and the sub-updater if it still runs; the processes get no time to tidy up."""
+        """Kill the client and the sub-updater."""
         if self._daemon is not None:
             self._daemon.kill()
             self._daemon.wait()
@@ -186,13 +186,13 @@ class DirectoryDevice:
         end = time.monotonic() + _STOP_SECONDS
         while (worker := self._sub_updater()) is not None and time.monotonic() < end:
             with suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGKILL)  # one after the other: it may have started others
+                os.kill(worker, signal.SIGKILL)  # one by one: it may have started others
             time.sleep(_KILL_SECONDS)
 
     def _client(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "mender_client", "--root", str(self.root), *arguments]
 
-    def _make_known(self) -> str:
+    def _register(self) -> str:
         before = {device.id for device in self._server.devices()}
         was_open, self._server.auto_accept = self._server.auto_accept, True
         try:
@@ -209,13 +209,13 @@ class DirectoryDevice:
             write_artifact(file, rootfs_image(name, [self.device_type], compression=Compression.NONE), [source])
         return path
 
-    def _live_until_it_ends(self, deployment_id: str, end: float) -> str:
-        lonely_since: float | None = None
+    def _run_until_it_ends(self, deployment_id: str, end: float) -> str:
+        idle_since: float | None = None
         self.power_on()
         while time.monotonic() < end:
             status = self._server.status(deployment_id, self.id)
             if status in _ENDS:
-                # a sub-updater that reports has a lock to remove, and may want a reboot
+                # after its report the sub-updater removes the lock, and may request a reboot
                 _wait_until(lambda: self._sub_updater() is None, min(_STOP_SECONDS, end - time.monotonic()))
                 return status
             if (self.root / "run/reboot").exists() and self._sub_updater() is None:
@@ -225,11 +225,11 @@ class DirectoryDevice:
             elif self._daemon is not None and self._daemon.poll() is not None and self._sub_updater() is None:
                 if self._lock() is None:
                     self.power_on()  # as the sub-updater or a service manager would
-                lonely_since = lonely_since or time.monotonic()
-                if time.monotonic() - lonely_since > _GRACE_SECONDS:
+                idle_since = idle_since or time.monotonic()
+                if time.monotonic() - idle_since > _GRACE_SECONDS:
                     return "stuck"
             else:
-                lonely_since = None
+                idle_since = None
             time.sleep(_LOOK_SECONDS)
         return "unfinished"
 
@@ -247,7 +247,7 @@ class DirectoryDevice:
         return LockFile(self.root / "var/lib/mender/update.lock").read()
 
     def _sub_updater(self) -> int | None:
-        """The process that works on the deployment of the lock, or of any other one that ran here."""
+        """The process id of the sub-updater, if one runs."""
         found = SystemProcesses(Path(os.devnull)).find("MENDER_ROOT", str(self.root))
         return None if found is None else found.pid
 

@@ -1,4 +1,4 @@
-"""Keys for devices that are not there: on a curve, since an RSA key for each test takes minutes in all."""
+"""Keys for test devices: ECDSA, because generating an RSA key for each test takes too long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mender_client.system.files import write_atomic
 
 
 def provide_key(path: Path) -> None:
-    """Put a device key there, with its directory, unless there is one."""
+    """Create a device key and its directory, unless there is one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

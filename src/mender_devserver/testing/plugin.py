@@ -1,6 +1,6 @@
-"""The pytest plugin: a Mender server and a device for tests of sub-updaters, as two fixtures.
+"""The pytest plugin: two fixtures, a Mender server and a device, for tests of sub-updaters.
 
-pytest finds it by itself where this package is installed. Nothing is imported before a test asks for a fixture.
+pytest finds it where this package is installed. Nothing is imported before a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def mender_server(tmp_path: Path) -> Iterator[DevServer]:
-    """A Mender server of the test's own, on loopback."""
+    """A Mender server for one test, on loopback."""
     from mender_devserver import DevServer
 
     with DevServer(tmp_path / "mender-server", tls=False) as server:
@@ -28,7 +28,7 @@ def mender_server(tmp_path: Path) -> Iterator[DevServer]:
 
 @pytest.fixture
 def mender_device(mender_server: DevServer, tmp_path: Path) -> Iterator[DirectoryDevice]:
-    """A device that is a directory, known to the server: give it a sub-updater, then an update."""
+    """A device in a directory, accepted by the server: install a sub-updater, then update it."""
     from .directory import DirectoryDevice
 
     device = DirectoryDevice(tmp_path / "mender-device", mender_server)

@@ -1,4 +1,4 @@
-"""A device without a board: the real client, with a directory for a disk and a function for a sub-updater."""
+"""A virtual device: the real client, with a directory for its files and a function that installs."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from mender_client import Client, Deployment, DeviceDescription, InstallFunction
 
 from .keys import provide_key
 
-LONGEST_NAP_SECONDS = 0.05
+LONGEST_WAIT_SECONDS = 0.05
 
 
 class VirtualDevice:
-    """A device for tests: it authorises, sends its inventory, polls, downloads, verifies and reports, all for real.
+    """A virtual device: it authenticates, sends its inventory, polls, downloads, verifies and reports as a real one.
 
-    Only the installation is pretended. Key, journal and Artifact are files in its directory; a second device on the
-    same directory goes on where the first one ended. Many of them fit into one process, each stepped by one thread.
+    Only the installation is simulated. Key, state file and Artifact are in its directory; a second device with the same
+    directory continues where the first one ended. One process can run many of them, each in one thread.
 
     Args:
         server_url: the Mender server, for example ``DevServer.url``.
-        directory: its disk; made if it isn't there.
-        certificate: what to trust, for example ``DevServer.certificate``; None for plain HTTP.
-        identity: what it says it is; None takes the directory's name.
-        device_type: what it is.
-        artifact_name: what it runs at first.
-        inventory: its attributes.
-        install: pretends to install a verified Artifact; its exception is the reason of a failure. None succeeds.
+        directory: its files; created if missing.
+        certificate: the certificate to trust, for example ``DevServer.certificate``; None for plain HTTP.
+        identity: its identity attributes; None uses the name of the directory.
+        device_type: its device type.
+        artifact_name: the Artifact that is installed at first.
+        inventory: its inventory attributes.
+        install: simulates the installation of a verified Artifact; an exception fails the deployment. None succeeds.
         poll_seconds: the time between two polls, and the longest wait after a failure; at least 1.
 
     Raises:
-        ConfigError: a URL or a number can't be used.
+        ConfigError: a URL or a number is invalid.
 
     Use it as a context manager, or call ``close``.
     """
@@ -80,37 +80,37 @@ class VirtualDevice:
 
     @property
     def artifact_name(self) -> str:
-        """The Artifact that the device runs."""
+        """The installed Artifact."""
         return self.description.artifact_name
 
     def start(self) -> VirtualDevice:
-        """Live in a thread of its own until ``close``; who does this doesn't call ``step`` or ``run_until``."""
+        """Run in a thread until ``close``; don't call ``step`` or ``run_until`` then."""
         self._thread = threading.Thread(target=self.client.run, name=f"virtual device {self.description.identity}")
         self._thread.start()
         return self
 
     def step(self) -> float:
-        """Do what is due; returns the seconds until the next step."""
+        """Do what is due, and return the seconds until the next step."""
         return self.client.step()
 
     def run_until(self, condition: Callable[[], bool], *, timeout_seconds: float = 60.0) -> None:
-        """Step until something is true.
+        """Step until a condition is true.
 
         Raises:
-            TimeoutError: it didn't come true in time.
+            TimeoutError: it is not true in time.
         """
         end = time.monotonic() + timeout_seconds
         while not condition():
             if time.monotonic() > end:
                 raise TimeoutError(f"cannot wait longer than {timeout_seconds:g} s for the condition")
-            time.sleep(min(self.step(), LONGEST_NAP_SECONDS))
+            time.sleep(min(self.step(), LONGEST_WAIT_SECONDS))
 
     def poll_now(self) -> None:
-        """Ask for a deployment at once; from any thread."""
+        """Poll at once; can be called from any thread."""
         self.client.poll_now()
 
     def close(self) -> None:
-        """Stop, and give connections and the directory back."""
+        """Stop, close the connections and release the directory."""
         if self._thread is not None:
             self.client.stop()
             self._thread.join()

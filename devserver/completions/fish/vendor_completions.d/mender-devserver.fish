@@ -68,7 +68,7 @@ complete -c mender-devserver -n '_shtab_mender_devserver_using serve' -l port -x
 complete -c mender-devserver -n '_shtab_mender_devserver_using serve' -l storage-port -x -d 'port of the object store (default: a free one)'
 complete -c mender-devserver -n '_shtab_mender_devserver_using serve' -l plain -d 'plain HTTP; the default is TLS with its own certificate'
 complete -c mender-devserver -n '_shtab_mender_devserver_using serve' -l auto-accept -d 'accept every new device at once'
-complete -c mender-devserver -n '_shtab_mender_devserver_using serve' -l v2 -d 'offer the v2 way to ask for a deployment, which the open-source server does not'
+complete -c mender-devserver -n '_shtab_mender_devserver_using serve' -l v2 -d 'offer version 2 of the update poll, which the open-source server does not have'
 complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab_mender_devserver_npos -eq 0' -a page -d 'Print the address of the server'"'"'s page, for a browser; whoever has it can manage the server.'
 complete -c mender-devserver -n '_shtab_mender_devserver_using page' -s h -l help -d 'show this help message and exit'
 complete -c mender-devserver -n '_shtab_mender_devserver_using page' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'

@@ -1,7 +1,6 @@
-"""The thread in which the server lives: an event loop with two listeners.
+"""The thread that the server runs in: an event loop with two listeners.
 
-One is for devices and management, the other plays the object store, so that a link really leads to another host and
-port.
+One is for devices and management, the other is the object store, so that download links lead to another port.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from aiohttp import web
 from mender_client.errors import NetworkError
 from mender_devserver.browser import Page
 from mender_devserver.device_api import DeviceApi, route
-from mender_devserver.listener import Connections, Front
+from mender_devserver.listener import Connections, RequestHandler
 from mender_devserver.management import PREFIX, Management
 from mender_devserver.messages import Request
-from mender_devserver.state import World
+from mender_devserver.state import ServerState
 
 SHUTDOWN_SECONDS = 0.2
 BACKLOG = 256
@@ -30,7 +29,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class _Server(web.Server):
-    """Ends each transport with its connection: Python 3.10 warns of a TLS transport that only the peer has closed."""
+    """Aborts each transport with its connection: Python 3.10 warns of a TLS transport that only the peer closed."""
 
     def __init__(self, handler: Handler) -> None:
         super().__init__(handler, access_log=None)
@@ -46,21 +45,21 @@ class _Server(web.Server):
             transport.abort()
 
     async def abort(self) -> None:
-        """End the connections that are left, without waiting for a TLS client to say goodbye."""
+        """Abort the remaining connections, without waiting for the TLS shutdown."""
         for transport in tuple(self._transports.values()):
             transport.abort()
-        await asyncio.sleep(0)  # the loop tells the protocols …
+        await asyncio.sleep(0)  # the loop notifies the protocols …
         await asyncio.sleep(0)  # … and closes the sockets
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where to listen, and where it listens.
+class Endpoint:
+    """Where to listen.
 
     Args:
         host: a name or an address.
-        port: for devices, management and page; 0 takes a free one.
-        storage_port: for the storage; 0 takes a free one.
+        port: for devices, management and page; 0 selects a free one.
+        storage_port: for the object store; 0 selects a free one.
         context: the server's side of TLS; None for plain HTTP.
     """
 
@@ -70,24 +69,24 @@ class Place:
     context: ssl.SSLContext | None
 
     def url(self, port: int) -> str:
-        """The base URL at a port."""
+        """The base URL for a port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.context else 'http'}://{host}:{port}"
 
 
-class Host:
-    """Runs the listeners until it is told to stop.
+class ServerThread:
+    """Runs the listeners until it is stopped.
 
     Args:
-        world: the server's state.
-        place: where to listen.
-        token: opens the management.
+        state: the server's state.
+        endpoint: where to listen.
+        token: the management token.
     """
 
-    def __init__(self, world: World, place: Place, token: str) -> None:
-        self.port, self.storage_port = place.port, place.storage_port
-        self._world = world
-        self._place = place
+    def __init__(self, state: ServerState, endpoint: Endpoint, token: str) -> None:
+        self.port, self.storage_port = endpoint.port, endpoint.storage_port
+        self._state = state
+        self._endpoint = endpoint
         self._token = token
         self._runners: list[web.ServerRunner] = []
         self._servers: list[_Server] = []
@@ -95,20 +94,20 @@ class Host:
         self._thread = threading.Thread(target=self._run, name="mender-devserver")
 
     def start(self) -> None:
-        """Listen; the ports are known then.
+        """Start listening; afterwards the ports are known.
 
         Raises:
-            NetworkError: the address or a port can't be had.
+            NetworkError: the address or a port is not available.
         """
         self._thread.start()
         try:
             self._ready.result()
         except OSError as error:
             self._thread.join()
-            raise NetworkError(f"cannot listen on {self._place.host}: {error}; choose other ports") from error
+            raise NetworkError(f"cannot listen on {self._endpoint.host}: {error}; choose other ports") from error
 
     def stop(self) -> None:
-        """End all connections and the thread."""
+        """Close all connections and end the thread."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
@@ -118,15 +117,15 @@ class Host:
         except OSError as error:
             self._ready.set_exception(error)
         finally:
-            self._ready.cancel()  # whatever else went wrong, nobody waits for ever
+            self._ready.cancel()  # after any other error too, start() must not wait for ever
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         try:
             main, storage = self._handlers()
-            self.storage_port = await self._listen(storage, self._place.storage_port)
-            self.port = await self._listen(main, self._place.port)
-            self._world.storage_url = self._place.url(self.storage_port)
+            self.storage_port = await self._listen(storage, self._endpoint.storage_port)
+            self.port = await self._listen(main, self._endpoint.port)
+            self._state.storage_url = self._endpoint.url(self.storage_port)
             self._ready.set_result(None)
             await self._stop.wait()
         finally:
@@ -136,21 +135,21 @@ class Host:
                 await server.abort()
 
     def _handlers(self) -> tuple[Handler, Handler]:
-        world, connections, page = self._world, Connections(), Page()
-        device_api, management = DeviceApi(world), Management(world, self._token, self._place.host)
-        devices = Front(
-            world,
+        state, connections, page = self._state, Connections(), Page()
+        device_api, management = DeviceApi(state), Management(state, self._token, self._endpoint.host)
+        devices = RequestHandler(
+            state,
             connections,
             kind_of=lambda path: route(path)[0].partition(" ")[0],
             answer=device_api.answer,
             device_of=device_api.device_of,
         )
-        storage = Front(
-            world,
+        storage = RequestHandler(
+            state,
             connections,
             kind_of=lambda _: "artifact",
-            answer=world.storage.answer,
-            device_of=world.storage.device_of,
+            answer=state.storage.answer,
+            device_of=state.storage.device_of,
         )
 
         async def main(raw: web.BaseRequest) -> web.StreamResponse:
@@ -159,7 +158,7 @@ class Host:
                     return web.Response(status=reply.status, body=reply.body, headers=dict(reply.headers))
                 return await (management if raw.path.startswith(PREFIX) else devices)(raw)
             except ConnectionError:
-                return web.StreamResponse()  # the client went away in mid-request; there is nobody to answer
+                return web.StreamResponse()  # the client closed the connection during the request
 
         return main, storage
 
@@ -169,5 +168,7 @@ class Host:
         await runner.setup()
         self._runners.append(runner)
         self._servers.append(server)
-        await web.TCPSite(runner, self._place.host, port, ssl_context=self._place.context, backlog=BACKLOG).start()
+        await web.TCPSite(
+            runner, self._endpoint.host, port, ssl_context=self._endpoint.context, backlog=BACKLOG
+        ).start()
         return int(runner.addresses[0][1])

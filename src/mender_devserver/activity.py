@@ -1,7 +1,6 @@
-"""What happened: every request, and a feed of events for people.
+"""The activity log: every request of a device, and events for a timeline.
 
-Requests are for tests that count (connections, bytes, polls); events are for a timeline. Both are kept in memory,
-the newest few thousand of each.
+Tests count requests, connections and bytes with it. It is kept in memory, the newest thousands of each kind.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ from datetime import datetime
 from typing import Any
 
 KEPT = 20_000
-"""How many requests and events are remembered."""
+"""How many requests and how many events are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something worth a line in a timeline.
+    """Something that happened.
 
     Args:
-        number: counts up from 1.
+        number: counted from 1.
         time: by the server's clock.
         name: what happened: ``device-pending``, ``device-accepted``, ``device-rejected``,
             ``device-preauthorized``, ``device-decommissioned``, ``token``, ``inventory``, ``artifact``,
             ``artifact-deleted``, ``deployment``, ``offered``, ``download``, ``download-end``, ``status``, ``log``,
             ``aborted`` or ``fault``.
-        data: the particulars; always JSON values.
+        data: details, as JSON values.
     """
 
     number: int
@@ -39,21 +38,21 @@ class Event:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request of a device and what became of it; those of the management aren't recorded.
+    """One request of a device and its reply; management requests are not logged.
 
     Args:
-        number: counts up from 1.
+        number: counted from 1.
         time: when the request was read, by the server's clock.
         connection: the number of the TCP connection that it came on.
         method: the HTTP method.
-        path: without the query, which may hold a signature.
+        path: without the query, which can hold a signature.
         kind: ``auth``, ``inventory``, ``next``, ``status``, ``log``, ``artifact`` or ``other``.
-        headers: of the request, names in lower case, without the secrets.
-        device_id: whose good token it carried, or whom its link names; else empty.
-        status: of the reply; 0 when the connection was cut instead.
-        bytes_received: length of the request's body.
-        bytes_sent: body bytes of the reply so far.
-        fault: whether a fault was at work.
+        headers: of the request, names in lower case, without secrets.
+        device_id: the device that the token or the link belongs to; else empty.
+        status: of the reply; 0 when the connection was closed instead.
+        bytes_received: length of the request body.
+        bytes_sent: bytes of the reply body so far.
+        fault: whether a fault was injected.
     """
 
     number: int
@@ -70,8 +69,8 @@ class Exchange:
     fault: bool = False
 
 
-class Record:
-    """Collects exchanges and events; hands out copies.
+class ActivityLog:
+    """Collects exchanges and events; returns copies.
 
     Args:
         now: the server's clock.
@@ -86,7 +85,7 @@ class Record:
         self._listeners: list[Callable[[Event], None]] = []
 
     def open(self, connection: int, method: str, path: str, kind: str, headers: Mapping[str, str]) -> Exchange:
-        """Note a request that has just been read; the caller fills in the rest as it goes along."""
+        """Log a request that has been read; the caller fills in the rest later."""
         shown = {name: value for name, value in headers.items() if name not in ("authorization", "cookie")}
         number = next(self._exchange_numbers)
         exchange = Exchange(number, self._now(), connection, method, path, kind, shown)
@@ -94,25 +93,25 @@ class Record:
         return exchange
 
     def emit(self, name: str, **data: Any) -> None:
-        """Note an event and tell everybody who listens."""
+        """Log an event and pass it to the listeners."""
         event = Event(next(self._event_numbers), self._now(), name, data)
         self._events.append(event)
         for listener in tuple(self._listeners):
             listener(event)
 
     def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Call ``listener`` for every event to come; the function returned ends that."""
+        """Call ``listener`` for each new event, until the returned function is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def exchanges(self) -> list[Exchange]:
-        """Copies of the exchanges, the oldest first."""
+        """Copies of the exchanges, oldest first."""
         return [replace(exchange) for exchange in tuple(self._exchanges)]
 
     def events(self, after: int = 0) -> list[Event]:
-        """The events with a number above ``after``, the oldest first."""
+        """The events with a number above ``after``, oldest first."""
         return [event for event in tuple(self._events) if event.number > after]
 
     def clear(self) -> None:
-        """Forget the exchanges, for a test that counts from here on."""
+        """Remove all exchanges, so that a test counts from here."""
         self._exchanges.clear()
