@@ -39,12 +39,18 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn the links of a page to where their targets are on the site."""
     on_site = page.file.src_uri
     in_tree = next((source for source, target in ADOPTED.items() if target == on_site), f"docs/{on_site}")
-    is_code = False
-    lines = []
+    blocks: list[list[str]] = [[]]  # prose and code in turn; a link in prose may span lines
     for line in markdown.split("\n"):
-        is_code ^= bool(_FENCE.match(line))
-        lines.append(line if is_code else _LINK.sub(lambda link: _turned(link, in_tree, on_site), line))
-    return "\n".join(lines)
+        is_in_code = len(blocks) % 2 == 0
+        if _FENCE.match(line):
+            blocks.append([line] if not is_in_code else [])
+            if is_in_code:
+                blocks[-2].append(line)
+        else:
+            blocks[-1].append(line)
+    texts = ["\n".join(block) for block in blocks]
+    texts[::2] = [_LINK.sub(lambda link: _turned(link, in_tree, on_site), text) for text in texts[::2]]
+    return "\n".join(texts)
 
 
 def _turned(link: re.Match[str], in_tree: str, on_site: str) -> str:

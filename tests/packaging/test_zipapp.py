@@ -105,6 +105,9 @@ def test_what_cannot_be_called_back_says_so(make_device: MakeDevice, isolated: P
     """A zipapp that is not executable, run by naming Python, warns that a sub-updater can't call it."""
     device = make_device()
     isolated.chmod(0o644)
-    command = [sys.executable, "-IS", str(isolated), "--root", str(device.root), "check-update"]
-    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False)
-    assert f"the sub-updater cannot call {isolated} back: make it executable" in done.stderr
+    device.deploy("release-2")
+    command = [sys.executable, "-IS", str(isolated), "--root", str(device.root), "daemon", "--no-syslog"]
+    with subprocess.Popen(command, env=dict(os.environ), stderr=subprocess.PIPE, text=True) as daemon:
+        said = next((line for line in daemon.stderr or () if "[FIL01]" in line), "")
+        daemon.kill()
+    assert f"the sub-updater cannot run {isolated} to report; make it executable [FIL01]" in said

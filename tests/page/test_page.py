@@ -186,12 +186,12 @@ def test_faults_and_settings(browser: Browser, server: DevServer, tmp_path: Path
     from playwright.sync_api import expect
 
     with watching(browser, server, size="phone", complaints=1) as page:  # the browser notes the refused upload
-        page.get_by_label("A bad day").select_option("too many requests")
+        page.get_by_label("Preset").select_option("too many requests")
         page.get_by_label("How often").fill("")
         button(page, "Add fault").click()
         expect(page.locator("#faults li")).to_have_text('kind=any times=always status=429 headers={"Retry-After":"5"}')
         assert [Fault(times=None, status=429, headers={"Retry-After": "5"})] == server.faults()
-        page.get_by_text("Particulars").click()
+        page.get_by_text("Details").click()
         check(page, "light")
         button(page, "Remove all").click()
         expect(page.locator("#faults li")).to_have_count(0)
@@ -201,7 +201,7 @@ def test_faults_and_settings(browser: Browser, server: DevServer, tmp_path: Path
         button(page, "Save settings").click()
         server.wait_until(lambda: server.auto_accept and server.rate_limit is not None)
         server.token_seconds = 77
-        expect(page.get_by_label("Life of a token, seconds")).to_have_value("77")
+        expect(page.get_by_label("Token lifetime, seconds")).to_have_value("77")
 
         page.locator("body").evaluate(
             """body => {

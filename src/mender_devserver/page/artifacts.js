@@ -33,7 +33,7 @@ async function takeIn(files) {
     try {
       await upload(file, (share) => {
         bar.value = share;
-        say(slot(line, "share"), share < 1 ? `${Math.floor(share * 100)} % of ${size(file.size)}` : "is looked at");
+        say(slot(line, "share"), share < 1 ? `${Math.floor(share * 100)} % of ${size(file.size)}` : "being checked");
       });
     } catch (error) {
       complain(`cannot upload ${file.name}: ${error.message}`);

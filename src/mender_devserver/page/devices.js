@@ -33,7 +33,7 @@ function begin(state, act, card, id) {
     fillInventory(state.devices[id]);
   });
   on("forget", async () => {
-    const text = `Its tokens end and its deployments too. When it asks again it is a new device.`;
+    const text = `Its tokens are revoked and its deployments end. If it sends a request again, it is a new device.`;
     if (await sure(`Forget ${pairs(state.devices[id].identity)}?`, text, "Forget")) await call("POST", `devices/${id}/decommission`);
   });
 }

@@ -10,7 +10,7 @@ const PRESETS = {
   "the download is cut": { kind: "artifact", drop_after_bytes: 100000 },
   "the download is slow": { kind: "artifact", times: "", bytes_per_second: 200000 },
   "the download stalls": { kind: "artifact", stall_after_bytes: 100000, stall_seconds: 60 },
-  "the link is over": { kind: "artifact", expired: true },
+  "the link has expired": { kind: "artifact", expired: true },
   "a resume gets the whole Artifact": { kind: "artifact", ignore_range: true },
   "the poll gets 502": { kind: "next", status: 502, body: "Bad Gateway" },
   "the poll gets broken JSON": { kind: "next", body: "{" },

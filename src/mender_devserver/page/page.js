@@ -77,7 +77,7 @@ function follow() {
     onMessage: take,
     onLive: () => badge(connection, "live", "good"),
     onBroken: () => badge(connection, "no connection, trying again", "bad"),
-    onRefused: () => ask("The token is missing or wrong; a server that was started anew has a new one."),
+    onRefused: () => ask("The token is missing or wrong; a restarted server has a new one."),
   });
 }
 
