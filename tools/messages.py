@@ -118,7 +118,7 @@ def page() -> str:
 
 def _entry(message: Message) -> str:
     lines = [f'- <a id="{message.code.lower()}"></a>**{message.code}** `{message.template}`']
-    lines += [f"  <br>`{message.remedy}`"] if message.remedy else []
+    lines += [f"  <br>`→ {message.remedy}`"] if message.remedy else []
     note = NOTES.get(message.code, "")
     lines += [textwrap.fill(f"<br>{note}", 120, initial_indent="  ", subsequent_indent="  ")] if note else []
     return "\n".join(lines) + "\n"

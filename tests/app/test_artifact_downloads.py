@@ -49,7 +49,7 @@ def test_signatures_decide(tmp_path: Path, caplog: pytest.LogCaptureFixture, bac
     key = next((private for private in privates if private.stem == signed_by), None)
     world = deployed(tmp_path, DownloadPolicy(check_signature=keys), signing_key=key)
     world.live()
-    said = {"stranger": "made by none of the keys of ArtifactVerifyKeys", "": "manifest.sig is missing"}.get(signed_by)
+    said = {"stranger": "made with none of the keys of ArtifactVerifyKeys", "": "manifest.sig is missing"}.get(signed_by)
     assert ("success" if said is None else "failure") == world.server.status
     if said is not None:
         assert said in caplog.text
@@ -70,4 +70,4 @@ def test_without_a_key_it_is_said_once(
     assert "success" == world.server.status
     assert len(world.transport.ranges) > 1
     said = [record.getMessage() for record in caplog.records if "signature check" in record.getMessage()]
-    assert [f"the Artifact is accepted without a signature check: {words}, no ArtifactVerifyKey is set"] == said
+    assert [f"Artifact accepted without a signature check: {words}, no ArtifactVerifyKey is set"] == said

@@ -70,7 +70,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     },
     "docs/guide/devserver-page.md": {
         "The dev server in a browser": [HERE],
-        "Without a board": [By("tests/testing/test_guide.py")],
+        "Virtual devices": [By("tests/testing/test_guide.py")],
     },
     "docs/guide/embed.md": {
         "Register the device and send its inventory": [By("tests/docs/test_embedding_guide.py")],

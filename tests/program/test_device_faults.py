@@ -118,7 +118,7 @@ WRONG_CONFIGURATIONS = {
     "no UTF-8": (b"\xff", "is not UTF-8 text"),
     "deep": ("[" * 100_000, "nested too deeply"),
     "no server": ("{}", "ServerURL: is missing"),
-    "two servers": ('{"ServerURL":"http://a","Servers":[{"ServerURL":"http://b"}]}', "can't be used together"),
+    "two servers": ('{"ServerURL":"http://a","Servers":[{"ServerURL":"http://b"}]}', "cannot be used together"),
     "no address": ('{"ServerURL":"mender.example.com"}', "ServerURL: must be an address"),
     "zero": ('{"ServerURL":"http://a","UpdatePollIntervalSeconds":0}', "must be at least 1"),
     "negative": ('{"ServerURL":"http://a","RetryPollIntervalSeconds":-5}', "must be at least 1"),

@@ -251,7 +251,8 @@ def test_status_of_a_killed_daemon(device: Device) -> None:
     """After a daemon was killed, status says so, and what was known last; the next one goes on with the counters."""
     daemon = device.daemon()
     daemon.wait_for("inventory sent")
-    wait_until((device.data / "status.json").exists)
+    status = device.data / "status.json"
+    wait_until(lambda: status.exists() and '"polls": 1' in status.read_text())
     daemon.kill()
     done = device.run("status")
     assert "not running; it died" in done.stdout
