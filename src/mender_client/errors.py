@@ -100,7 +100,7 @@ class MenderError(Exception):
     kind = ErrorKind.OTHER
 
     def __init__(self, code: str, text: str = "", *, remedy: str = "") -> None:
-        # transition: a single argument is a text without a code
+        # a single argument is a text without a code: what the dev server answers, which is no message of the client
         self.diagnostic = Diagnostic(code, text, remedy) if text else Diagnostic("", code, remedy)
         super().__init__(str(self.diagnostic))
 
@@ -125,7 +125,7 @@ class ConfigError(MenderError):
     kind = ErrorKind.CONFIGURATION
 
     def __init__(self, problems: Sequence[Diagnostic | str]) -> None:
-        # transition: a problem may be a text without a code
+        # a text is one of the dev server's command line
         self.problems = tuple(one if isinstance(one, Diagnostic) else Diagnostic("", one) for one in problems)
         first = self.problems[0]
         super().__init__(first.code, first.text, remedy=first.remedy)
