@@ -137,7 +137,7 @@ def main() -> None:
             ("TLS, inventory scripts run every 5 s too", True, True),
         ):
             ours, peer = run(binaries, tls=tls, seconds=options.seconds, with_inventory=with_inventory)
-            print(f"{name}\n  this client: {ours}\n  bare urllib3: {peer}")
+            print(f"{name}\n  this client: {ours}\n  bare http.client: {peer}")
             print(
                 f"  ratio: memory {ours.state.resident_mib / peer.state.resident_mib:.2f}, "
                 f"CPU {ours.cpu_ms_per_minute / max(peer.cpu_ms_per_minute, 0.1):.2f}"

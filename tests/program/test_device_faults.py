@@ -292,7 +292,7 @@ def test_skip_verify_is_said_at_every_start(device: Device) -> None:
     for start, setting in (([], True), ([], True), (["--skipverify"], None)):
         device.configure(SkipVerify=setting, ServerCertificate=None)
         daemon = device.daemon(*start)
-        daemon.wait_for("SkipVerify is set: every server is trusted")
+        daemon.wait_for("SkipVerify is set: no server certificate is verified")
         daemon.wait_for("authorised by")
         daemon.stop()
 
@@ -301,7 +301,7 @@ def test_plain_http_is_said_at_the_start(device: Device) -> None:
     """A client that reaches a server outside of this device without TLS says so; inside of it that is fine."""
     device.configure(ServerURL="http://mender.test")  # asked of the proxy, and never of a name server
     daemon = device.start("daemon", "--no-syslog", environment={"http_proxy": "http://127.0.0.1:9"})
-    daemon.wait_for("http://mender.test is reached without TLS: whoever stands between can read the token")
+    daemon.wait_for("http://mender.test is used without TLS: an attacker can read the token")
     daemon.stop()
     device.configure(ServerURL="http://127.0.0.1:9")
     daemon = device.daemon()

@@ -57,7 +57,7 @@ def test_no_passphrase(newborn: Device) -> None:
     newborn.write("wrong", "another\n").chmod(0o600)
     newborn.write("empty", "\n").chmod(0o600)
     for arguments, said in (
-        ((), f"cannot use the device key {key}: it is encrypted; give its passphrase with --passphrase-file FILE\n"),
+        ((), f"cannot use the device key {key}: it is encrypted; pass its passphrase with --passphrase-file FILE [KEY"),
         (("--passphrase-file", "/wrong"), f"cannot use the device key {key}: the passphrase is wrong, or the key is "),
         (
             ("--passphrase-file", "/empty"),
@@ -78,7 +78,9 @@ def test_another_type_is_not_made(newborn: Device) -> None:
     assert (0, first.stdout) == (same.returncode, same.stdout)
     other = newborn.run("bootstrap", "--key-type", "ecdsa")
     assert (1, "") == (other.returncode, other.stdout)
-    assert f"cannot make an ECDSA key: {newborn.key} is an Ed25519 key, and a key is replaced only with" in other.stderr
+    assert (
+        f"cannot make an ECDSA key: {newborn.key} is an Ed25519 key; replace it with --forcebootstrap" in other.stderr
+    )
     forced = newborn.run("bootstrap", "--key-type", "ecdsa", "--forcebootstrap")
     assert (0, True) == (forced.returncode, forced.stdout != first.stdout)
 
@@ -101,7 +103,7 @@ def test_forced_key_is_told_before_the_server_is_asked(device: Device, server: D
     done = device.run("check-update")
     change, refusal = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
     assert "the device key differs from the one that the server accepted (SHA-256 " in change
-    assert "--forcebootstrap made a new one; the device waits until somebody accepts the new key" in change
+    assert "--forcebootstrap made a new one; the device is pending acceptance of the new key" in change
     assert "unauthorized" in refusal
     assert "--forcebootstrap made a new one" in device.run("status").stdout
     assert "--forcebootstrap made a new one" in json.loads(device.run("status", "--json").stdout)["identity_change"]
@@ -118,9 +120,9 @@ def test_changes_of_the_configuration_are_told(device: Device) -> None:
     )
     device.write("other.pem", other.decode()).chmod(0o600)
     device.configure(IdentityFormat="list")
-    assert "IdentityFormat was changed; the server takes this for another device" in device.run("check-update").stderr
+    assert "IdentityFormat was changed; to the server this is another device" in device.run("check-update").stderr
     device.configure(Security={"AuthPrivateKey": "/other.pem"})
-    assert f"names another key, {device.root}/other.pem in the place of" in device.run("send-inventory").stderr
+    assert f"names another key, {device.root}/other.pem instead of" in device.run("send-inventory").stderr
     device.configure()
     assert "differs" not in device.run("check-update").stderr
 
