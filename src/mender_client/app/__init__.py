@@ -1,4 +1,4 @@
-"""The program: the only room that knows arguments, environment, signals, standard output and exit codes.
+"""The program: the only package that knows arguments, environment, signals, standard output and exit codes.
 
-It reads the configuration, assembles the other rooms into a client and runs it. Nothing imports from here.
+It reads the configuration, assembles the other packages into a client and runs it.
 """
