@@ -13,6 +13,7 @@ import queue
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,10 @@ def serve(arguments: argparse.Namespace) -> None:
     from mender_devserver.server import DevServer  # aiohttp is needed for this command only
 
     happened: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: happened.put(None))
+    # a handler would run only once get() returns, and a signal that arrives just before it blocks doesn't wake it
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    threading.Thread(target=lambda: (signal.sigwait(signals), happened.put(None)), daemon=True).start()
     server = DevServer(
         arguments.directory,
         tls=not arguments.plain,
