@@ -10,7 +10,7 @@ import pytest
 from mender_client.core.model import Deployment, Link
 from mender_client.core.record import ProcessRef
 from mender_client.errors import Diagnostic, InstallError, ScriptError
-from mender_client.installers.sub_updater import SubUpdaterInstaller, SubUpdaterSettings
+from mender_client.installers.sub_updater import SubUpdaterInstaller
 from world.disk import Disk
 from world.power import Power
 from world.stores import WorldLock
@@ -62,9 +62,12 @@ def processes() -> Recorder:
 def make(processes: Recorder, *, fault: str = "") -> tuple[SubUpdaterInstaller, WorldLock]:
     """A hand-over and its lock."""
     lock = WorldLock(Disk(Power()))
-    settings = SubUpdaterSettings(SCRIPT, {"MENDER_DATA_DIR": "/data"})
     return SubUpdaterInstaller(
-        settings, lock=lock, processes=processes, find_problem=lambda _: Diagnostic("FIL11", fault) if fault else None
+        program=SCRIPT,
+        variables={"MENDER_DATA_DIR": "/data"},
+        lock=lock,
+        processes=processes,
+        find_problem=lambda _: Diagnostic("FIL11", fault) if fault else None,
     ), lock
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from mender_client.app.paths import Paths
 from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, Flow, InstallerState, State
 from mender_client.core.model import Deployment, Link
 from mender_client.core.record import ProcessRef
-from mender_client.installers.sub_updater import SubUpdaterInstaller, SubUpdaterSettings
+from mender_client.installers.sub_updater import SubUpdaterInstaller
 
 from .pages import PROJECT, prose, row
 
@@ -111,8 +112,7 @@ def test_every_variable_of_the_sub_updater_has_its_place(tmp_path: Path) -> None
     installer = parts.installer
     assert isinstance(installer, SubUpdaterInstaller)
     processes = _Processes()
-    settings: SubUpdaterSettings = installer._settings
-    ours = SubUpdaterInstaller(settings, lock=parts.lock, processes=processes, find_problem=lambda _: None)
+    ours = replace(installer, processes=processes, find_problem=lambda _: None)
     with pytest.raises(_Spawned):
         ours.install(Deployment("d", "a", (), Link("")), paths.artifact)
     for page in (FILES, PROJECT / "docs/guide/sub-updater.md"):

@@ -36,7 +36,7 @@ from mender_client.core.ports import Observer
 from mender_client.core.record import ProcessRef
 from mender_client.core.schedule import Schedule
 from mender_client.errors import Diagnostic, MenderError, ScriptError, StorageError
-from mender_client.installers.sub_updater import SubUpdaterInstaller, SubUpdaterSettings
+from mender_client.installers.sub_updater import SubUpdaterInstaller
 
 from .clock import WorldClock
 from .disk import Disk
@@ -482,7 +482,8 @@ class World:
             tracker=tracker,
         )
         sub_updater = SubUpdaterInstaller(
-            SubUpdaterSettings(SUB_UPDATER, {"MENDER_DATA_DIR": "/data"}),
+            program=SUB_UPDATER,
+            variables={"MENDER_DATA_DIR": "/data"},
             lock=self.lock,
             processes=WorldProcesses(self),
             find_problem=self._program_problem,

@@ -223,11 +223,11 @@ class DeviceParts:
         """Installs Artifacts."""
         if self._make_installer is not None:
             return self._make_installer(self.lock, self.outcomes)
-        from mender_client.installers.sub_updater import SubUpdaterInstaller, SubUpdaterSettings
+        from mender_client.installers.sub_updater import SubUpdaterInstaller
         from mender_client.system.process import SystemProcesses
 
         paths, config = self.paths, self._config
-        settings = SubUpdaterSettings(
+        return SubUpdaterInstaller(
             program=paths.sub_updater,
             variables={
                 "MENDER_CLIENT": own_program(),
@@ -236,9 +236,6 @@ class DeviceParts:
                 "MENDER_ROOTFS_PART_A": config.rootfs_part_a,
                 "MENDER_ROOTFS_PART_B": config.rootfs_part_b,
             },
-        )
-        return SubUpdaterInstaller(
-            settings,
             lock=self.lock,
             processes=SystemProcesses(paths.sub_updater_log),
             find_problem=Trust.below(paths.root).program_problem,

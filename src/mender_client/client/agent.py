@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mender_client.core.client_status import WAITING
 from mender_client.core.machine import State
@@ -33,59 +33,32 @@ REST_AFTER_SECONDS = 60.0
 """A wait longer than this closes the connection: a fleet that waits must not hold a server's memory."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Agent:
     """A Mender client.
 
-    Args:
-        clock: tells the time.
-        transport: told when it may close its connections.
-        lock: says whether an update is being installed.
-        sub_updater: says for how long; None when this process installs.
-        log: kept within bounds meanwhile.
-        journal: remembers.
-        session: authorises.
-        inventory: collects and sends the inventory.
-        outbox: sends the pending reports.
-        engine: carries deployments out.
-        tracker: is told the client status.
-        random: gives numbers in [0, 1) for jitter.
-        schedule: what is to be done how often.
+    Attributes:
+        sub_updater: None when this process installs.
         sub_updater_timeout_seconds: how long the client waits for a sub-updater before it reports failure and frees
             the device; 0 waits for ever.
     """
 
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        transport: Transport,
-        lock: Lock,
-        sub_updater: SubUpdater | None,
-        log: DeploymentLog,
-        journal: Journal,
-        session: Session,
-        inventory: InventorySender,
-        outbox: Outbox,
-        engine: Engine,
-        tracker: StatusTracker,
-        random: Callable[[], float],
-        schedule: Schedule,
-        sub_updater_timeout_seconds: float = 0.0,
-    ) -> None:
-        self._clock = clock
-        self._transport = transport
-        self._lock = lock
-        self._sub_updater = sub_updater
-        self._log = log
-        self._journal = journal
-        self._session = session
-        self._inventory = inventory
-        self._outbox = outbox
-        self._engine = engine
-        self._tracker = tracker
-        self._random = random
-        self._schedule = schedule
-        self._sub_updater_timeout_seconds = sub_updater_timeout_seconds
+    clock: Clock
+    transport: Transport
+    lock: Lock
+    sub_updater: SubUpdater | None
+    log: DeploymentLog
+    journal: Journal
+    session: Session
+    inventory: InventorySender
+    outbox: Outbox
+    engine: Engine
+    tracker: StatusTracker
+    random: Callable[[], float]
+    schedule: Schedule
+    sub_updater_timeout_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
         self._has_resumed = False
         self._awaited: str | None = None
         self._awaited_since = 0.0
@@ -96,7 +69,7 @@ class Agent:
         self._is_inventory_forced = False
         self._tokens_seen = 0
         self._failures: dict[str, tuple[str, int]] = {}
-        self._clock_wait = ClockWait(clock)
+        self._clock_wait = ClockWait(self.clock)
         self._wait: Wait | None = None
 
     @property
@@ -123,7 +96,7 @@ class Agent:
         self._wait = None
         try:
             if not self._has_resumed:
-                self._engine.resume()
+                self.engine.resume()
                 self._has_resumed = True
             if self._is_update_in_progress():
                 return LOCK_CHECK_SECONDS
@@ -134,16 +107,16 @@ class Agent:
         self._take_requests()
         if self._clock_wait.is_set():
             self._inventory_again()
-            self._schedule = replace(self._schedule, poll=self._schedule.poll.at_once())
-        if self._schedule.seconds_until_due(self._clock.monotonic()) <= 0:
+            self.schedule = replace(self.schedule, poll=self.schedule.poll.at_once())
+        if self.schedule.seconds_until_due(self.clock.monotonic()) <= 0:
             self._work()
             if self._wait is not None:
                 return self._wait.seconds
         if self._is_poll_wanted or self._is_inventory_wanted:
             return 0.0  # requested during this step
-        wait = self._schedule.seconds_until_due(self._clock.monotonic())
+        wait = self.schedule.seconds_until_due(self.clock.monotonic())
         if wait > REST_AFTER_SECONDS:
-            self._transport.rest()
+            self.transport.rest()
         return self._clock_wait.bounded(wait)
 
     def request_poll(self) -> None:
@@ -158,33 +131,33 @@ class Agent:
         """What was requested becomes due; a request that comes from now on is for the step after this one."""
         if self._is_poll_wanted:
             self._is_poll_wanted = False
-            self._schedule = replace(self._schedule, poll=self._schedule.poll.at_once())
+            self.schedule = replace(self.schedule, poll=self.schedule.poll.at_once())
         if self._is_inventory_wanted:
             self._is_inventory_wanted = False
             self._is_inventory_forced = True
             self._inventory_again()
 
     def _inventory_again(self) -> None:
-        self._schedule = replace(self._schedule, inventory=self._schedule.inventory.at_once())
+        self.schedule = replace(self.schedule, inventory=self.schedule.inventory.at_once())
 
     # -- an update that is being installed --------------------------------------------------------------------------
 
     def _is_update_in_progress(self) -> bool:
-        current = self._lock.read()
+        current = self.lock.read()
         if current is None:
             if self._awaited is not None:
                 self._lock_removed()
             return False
         if current != self._awaited:
             self._begin_to_wait(current)
-        self._log.trim()
-        record = self._journal.load()
+        self.log.trim()
+        record = self.journal.load()
         if record.outcome_of(current) is not None:
             return not self._is_done_with(current, record)
-        waited = self._clock.monotonic() - self._awaited_since
-        if 0 < self._sub_updater_timeout_seconds <= waited:
+        waited = self.clock.monotonic() - self._awaited_since
+        if 0 < self.sub_updater_timeout_seconds <= waited:
             reason = f"the sub-updater has not reported for {waited:.0f} s (SubUpdaterTimeoutSeconds)"
-            self._engine.give_up(current, reason)
+            self.engine.give_up(current, reason)
             self._lock_removed()
             return False
         if waited >= self._reminded_after + REMINDER_SECONDS:
@@ -194,17 +167,17 @@ class Agent:
 
     def _begin_to_wait(self, deployment_id: str) -> None:
         self._log_wait(deployment_id)
-        self._transport.rest()
-        update = self._journal.load().update_of(deployment_id)
+        self.transport.rest()
+        update = self.journal.load().update_of(deployment_id)
         process = update.process if update is not None else None
-        sub_updater = self._sub_updater
+        sub_updater = self.sub_updater
         self._reminded_after = 0.0 if sub_updater is None else sub_updater.seconds_at_work(deployment_id, process)
         self._awaited = deployment_id
-        self._awaited_since = self._clock.monotonic() - self._reminded_after
+        self._awaited_since = self.clock.monotonic() - self._reminded_after
         self._reported_at = None
 
     def _log_wait(self, deployment_id: str) -> None:
-        update = self._journal.load().update_of(deployment_id)
+        update = self.journal.load().update_of(deployment_id)
         since = f" since {update.since}" if update is not None else ""
         which = f"deployment {deployment_id}" if deployment_id else "an unknown deployment (update.lock names none)"
         _logger.info(
@@ -217,9 +190,9 @@ class Agent:
     def _is_done_with(self, deployment_id: str, record: Record) -> bool:
         """The sub-updater has reported: see that the server gets the report and that the lock is removed."""
         is_ours_to_tell = any(message.deployment_id == deployment_id for message in record.outbox)
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if is_ours_to_tell:
-            if self._schedule.seconds_until_due(now) > 0 or not self._deliver():
+            if self.schedule.seconds_until_due(now) > 0 or not self._deliver():
                 return False
         elif self._reported_at is None:
             self._reported_at = now
@@ -227,13 +200,13 @@ class Agent:
         elif now - self._reported_at < LOCK_GRACE_SECONDS:
             return False
         _logger.info("deployment %s: reported; removing update.lock for the sub-updater", deployment_id)
-        self._lock.remove()
+        self.lock.remove()
         self._lock_removed()
         return True
 
     def _lock_removed(self) -> None:
         _logger.info("update.lock removed, resuming")
-        self._engine.resume()
+        self.engine.resume()
         self._awaited = None  # not before that has succeeded
         self._inventory_again()
         self.request_poll()
@@ -242,7 +215,7 @@ class Agent:
 
     def _work(self) -> None:
         try:
-            self._session.authorise()
+            self.session.authorise()
             self._note_success("authorisation")
         except MenderError as error:
             self._note_failure(error, "authorisation")
@@ -251,17 +224,17 @@ class Agent:
         if not self._deliver():
             return
         self._inventory_for_new_token()
-        now = self._clock.monotonic()
-        if self._schedule.inventory.is_due(now):
-            job = self._run("inventory", self._schedule.inventory, self._send_inventory)
-            self._schedule = replace(self._schedule, inventory=job)
-        if self._schedule.poll.is_due(now):
-            job = self._run("poll", self._schedule.poll, self._poll)
-            self._schedule = replace(self._schedule, poll=job)
+        now = self.clock.monotonic()
+        if self.schedule.inventory.is_due(now):
+            job = self._run("inventory", self.schedule.inventory, self._send_inventory)
+            self.schedule = replace(self.schedule, inventory=job)
+        if self.schedule.poll.is_due(now):
+            job = self._run("poll", self.schedule.poll, self._poll)
+            self.schedule = replace(self.schedule, poll=job)
 
     def _inventory_for_new_token(self) -> None:
         """A new token may mean that the device was accepted again: the server has no inventory of it then."""
-        tokens = self._session.tokens_received
+        tokens = self.session.tokens_received
         if tokens != self._tokens_seen:
             self._tokens_seen = tokens
             self._inventory_again()
@@ -269,7 +242,7 @@ class Agent:
     def _deliver(self) -> bool:
         """Send the pending reports before anything else; False when they can't be sent."""
         try:
-            self._outbox.flush()
+            self.outbox.flush()
         except AbortedError as error:
             _logger.warning("%s", error)  # the update notices when it continues
         except MenderError as error:
@@ -281,10 +254,10 @@ class Agent:
 
     def _postpone_everything(self, error: MenderError) -> None:
         """Nothing can be done now; the jobs wait together, so that the server is contacted once."""
-        random = self._random()
-        self._schedule = Schedule(
-            inventory=self._failed(self._schedule.inventory, error, random),
-            poll=self._failed(self._schedule.poll, error, random),
+        random = self.random()
+        self.schedule = Schedule(
+            inventory=self._failed(self.schedule.inventory, error, random),
+            poll=self._failed(self.schedule.poll, error, random),
         )
 
     def _run(self, name: str, job: Job, action: Callable[[], None]) -> Job:
@@ -292,14 +265,14 @@ class Agent:
             action()
         except MenderError as error:
             self._note_failure(error, name)
-            return self._failed(job, error, self._random())
+            return self._failed(job, error, self.random())
         self._note_success(name)
         self._clock_wait.succeeded()
-        return job.after_success(self._clock.monotonic(), random=self._random())
+        return job.after_success(self.clock.monotonic(), random=self.random())
 
     def _failed(self, job: Job, error: MenderError, random: float) -> Job:
         return job.after_failure(
-            self._clock.monotonic(),
+            self.clock.monotonic(),
             random=random,
             retry_after_seconds=error.retry_after_seconds if isinstance(error, ServerError) else None,
         )
@@ -315,19 +288,19 @@ class Agent:
         last, times = self._failures.get(job, ("", 0))
         _logger.log(logging.WARNING if text != last else logging.DEBUG, "%s", text)
         self._failures[job] = (text, times + 1)
-        self._tracker.note(lambda one, now: one.failed(job, error, now, in_a_row=times + 1))
+        self.tracker.note(lambda one, now: one.failed(job, error, now, in_a_row=times + 1))
 
     def _note_success(self, job: str) -> None:
         _, times = self._failures.pop(job, ("", 0))
         if times:
             _logger.info("%s: works again after %d failure%s", job, times, "" if times == 1 else "s")
-            self._tracker.note(lambda one, _: one.recovered(job))
+            self.tracker.note(lambda one, _: one.recovered(job))
 
     def _tell_status(self) -> None:
         """A step is over: tell what the client does now, and what comes next."""
-        tracker = self._tracker
+        tracker = self.tracker
         try:
-            record = self._journal.load()
+            record = self.journal.load()
         except StorageError:
             record = Record()  # has been logged where it matters
         tracker.note(lambda one, _: one.remembering(record))
@@ -340,8 +313,8 @@ class Agent:
             self._tell_plan()
 
     def _tell_plan(self) -> None:
-        tracker, schedule = self._tracker, self._schedule
-        elapsed = self._clock.monotonic()
+        tracker, schedule = self.tracker, self.schedule
+        elapsed = self.clock.monotonic()
         next_poll = tracker.time(in_seconds=max(0.0, schedule.poll.due_at - elapsed))
         next_inventory = tracker.time(in_seconds=max(0.0, schedule.inventory.due_at - elapsed))
         tracker.note(
@@ -350,11 +323,11 @@ class Agent:
         tracker.tell()
 
     def _send_inventory(self) -> None:
-        self._inventory.send(even_if_unchanged=self._is_inventory_forced)
+        self.inventory.send(even_if_unchanged=self._is_inventory_forced)
         self._is_inventory_forced = False
 
     def _poll(self) -> None:
-        engine = self._engine
+        engine = self.engine
         is_continued = engine.is_under_way
         if not is_continued:
             offer = engine.ask()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from mender_client.core.client_status import Authorisation
 from mender_client.core.model import Identity, Token
@@ -17,41 +18,26 @@ from .status_tracker import StatusTracker
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Session:
     """The device's authorisation by the server.
 
-    Args:
-        transport: brings requests to the server.
-        clock: tells the time that a ``Retry-After`` date is compared with.
-        device: says who this device is.
-        keys: signs the request.
-        guard: warns when the device asks with another identity or key than the server accepted.
+    Attributes:
         server_urls: the servers, tried in this order. The first that gives a token is stayed with until the token is
             no longer good, which begins anew with the first, or until it fails or answers 5xx, which puts it last.
         tenant_token: the organisation's token, empty for none.
-        tracker: is told whether the device is accepted.
     """
 
-    def __init__(
-        self,
-        *,
-        transport: Transport,
-        clock: Clock,
-        device: DeviceData,
-        keys: KeyStore,
-        guard: IdentityGuard,
-        server_urls: Sequence[str],
-        tenant_token: str = "",
-        tracker: StatusTracker,
-    ) -> None:
-        self._transport = transport
-        self._clock = clock
-        self._device = device
-        self._keys = keys
-        self._guard = guard
-        self._server_urls = tuple(server_urls)
-        self._tenant_token = tenant_token
-        self._tracker = tracker
+    transport: Transport
+    clock: Clock
+    device: DeviceData
+    keys: KeyStore
+    guard: IdentityGuard
+    server_urls: Sequence[str]
+    tenant_token: str = ""
+    tracker: StatusTracker
+
+    def __post_init__(self) -> None:
         self._token: Token | None = None
         self._failed_url = ""
         self._is_waiting_announced = False
@@ -71,22 +57,22 @@ class Session:
             self._token = self._ask_servers()
             self.tokens_received += 1
             self._is_waiting_announced = False
-            self._tracker.note(lambda one, now: one.judged(Authorisation.ACCEPTED, now))
+            self.tracker.note(lambda one, now: one.judged(Authorisation.ACCEPTED, now))
             _logger.info("authorised by %s", self._token.server_url)
         return self._token
 
     def _ask_servers(self) -> Token:
-        identity = self._device.identity()
-        self._guard.check(identity)
+        identity = self.device.identity()
+        self.guard.check(identity)
         token = self._ask_each(identity)
-        self._guard.accept(identity)
+        self.guard.accept(identity)
         return token
 
     def _ask_each(self, identity: Identity) -> Token:
-        body = build_auth_body(identity, self._keys.public_key_pem(), self._tenant_token)
-        signature = self._keys.sign(body)
+        body = build_auth_body(identity, self.keys.public_key_pem(), self.tenant_token)
+        signature = self.keys.sign(body)
         # the one that failed last is asked last, or a server that only issues tokens would keep this client for ever
-        *others, last = sorted(self._server_urls, key=lambda url: url == self._failed_url)
+        *others, last = sorted(self.server_urls, key=lambda url: url == self._failed_url)
         self._failed_url = ""
         for server_url in others:
             try:
@@ -98,7 +84,7 @@ class Session:
     def _ask(self, server_url: str, body: bytes, signature: bytes) -> Token:
         reply = self._exchange(server_url, build_auth_request(server_url, body, signature))
         try:
-            return parse_auth_reply(reply, server_url, now=self._clock.now())
+            return parse_auth_reply(reply, server_url, now=self.clock.now())
         except UnauthorizedError as error:
             self._announce_waiting(server_url)
             raise NotAcceptedError(
@@ -110,14 +96,14 @@ class Session:
             ) from error
 
     def _exchange(self, server_url: str, request: Request) -> Reply:
-        self._tracker.alive()
-        reply = self._transport.send(request)
-        self._tracker.note(lambda one, now: one.contacted(server_url, now))
+        self.tracker.alive()
+        reply = self.transport.send(request)
+        self.tracker.note(lambda one, now: one.contacted(server_url, now))
         return reply
 
     def _announce_waiting(self, server_url: str) -> None:
         """Log once that the device has to be accepted; it may be pending for days."""
-        self._tracker.note(lambda one, now: one.judged(Authorisation.WAITING, now))
+        self.tracker.note(lambda one, now: one.judged(Authorisation.WAITING, now))
         if not self._is_waiting_announced:
             _logger.info("pending acceptance on %s: accept the device there", server_url)
             self._is_waiting_announced = True
@@ -155,6 +141,6 @@ class Session:
 
     def _give_up(self, server_url: str) -> None:
         """Ask the other servers first the next time, if there are any."""
-        if len(self._server_urls) > 1:
+        if len(self.server_urls) > 1:
             self._token = None
             self._failed_url = server_url

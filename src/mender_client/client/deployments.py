@@ -34,17 +34,14 @@ class Offer:
     form: NextForm
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Deployments:
-    """The deployments service, as a device uses it.
+    """The deployments service, as a device uses it."""
 
-    Args:
-        session: authorises.
-        clock: tells the time.
-    """
+    session: Session
+    clock: Clock
 
-    def __init__(self, *, session: Session, clock: Clock) -> None:
-        self._session = session
-        self._clock = clock
+    def __post_init__(self) -> None:
         self._form_that_worked: dict[str, NextForm] = {}
 
     def next(self, provides: Provides, form: NextForm | None = None) -> Offer | None:
@@ -59,18 +56,18 @@ class Deployments:
         Raises:
             MenderError: the server can't be asked or answers with an error.
         """
-        server_url = self._session.authorise().server_url
+        server_url = self.session.authorise().server_url
         form = form or self._form_that_worked.get(server_url, NextForm.V2_POST)
         reply = self._ask(form, provides)
         while reply.status in (404, 405) and form.fallback is not None:
             form = form.fallback
             reply = self._ask(form, provides)
-        deployment = parse_next_reply(reply, now=self._clock.now())
+        deployment = parse_next_reply(reply, now=self.clock.now())
         self._form_that_worked[server_url] = form
         return None if deployment is None else Offer(deployment, provides, form)
 
     def _ask(self, form: NextForm, provides: Provides) -> Reply:
-        return self._session.call(lambda token: build_next_request(token, form, provides))
+        return self.session.call(lambda token: build_next_request(token, form, provides))
 
     def send_status(self, deployment_id: str, status: Status) -> None:
         """Report how far a deployment is.
@@ -79,8 +76,8 @@ class Deployments:
             AbortedError: the deployment is over on the server.
             MenderError: the server can't be told now.
         """
-        reply = self._session.call(lambda token: build_status_request(token, deployment_id, status))
-        parse_status_reply(reply, status, now=self._clock.now())
+        reply = self.session.call(lambda token: build_status_request(token, deployment_id, status))
+        parse_status_reply(reply, status, now=self.clock.now())
         _logger.info("deployment %s: reported status %s", deployment_id, status.value)
 
     def send_log(self, deployment_id: str, messages: Iterable[LogMessage]) -> None:
@@ -94,7 +91,7 @@ class Deployments:
         fitting = fit_log(messages)
         if not fitting:
             return
-        reply = self._session.call(lambda token: build_log_request(token, deployment_id, fitting))
+        reply = self.session.call(lambda token: build_log_request(token, deployment_id, fitting))
         if reply.status in (200, 204):
             return
         if reply.status in (400, 404, 409, 413, 415):

@@ -50,46 +50,30 @@ class DownloadPolicy:
     check_signature: SignatureCheck | None = None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Downloader:
     """Brings Artifacts onto the device, verified.
 
-    Args:
-        transport: fetches.
-        clock: waits.
-        store: keeps the bytes.
-        journal: remembers which Artifact the bytes belong to.
-        policy: the limits.
+    Attributes:
         random: gives numbers in [0, 1) for jitter.
-        tracker: is told how far it is.
         progressed: shows how far it is; None writes log lines.
         new_digest: begins a SHA-256; None hashes in this thread.
     """
 
-    def __init__(
-        self,
-        *,
-        transport: Transport,
-        clock: Clock,
-        store: ArtifactStore,
-        journal: Journal,
-        policy: DownloadPolicy,
-        random: Callable[[], float],
-        tracker: StatusTracker,
-        progressed: Callable[[Progress], None] | None = None,
-        new_digest: NewDigest | None = None,
-    ) -> None:
-        self._transport = transport
-        self._clock = clock
-        self._store = store
-        self._journal = journal
-        self._policy = policy
-        self._random = random
-        self._tracker = tracker
+    transport: Transport
+    clock: Clock
+    store: ArtifactStore
+    journal: Journal
+    policy: DownloadPolicy
+    random: Callable[[], float]
+    tracker: StatusTracker
+    progressed: Callable[[Progress], None] | None = None
+    new_digest: NewDigest | None = None
+
+    def __post_init__(self) -> None:
         self._deployment_id = ""
         self._received = 0
         self._kept = 0
-        self._progressed = progressed
-        self._new_digest = new_digest
 
     def taken_of(self, deployment_id: str) -> tuple[int, int]:
         """What the download of a deployment has cost since the client started: bytes received, and bytes kept."""
@@ -115,13 +99,13 @@ class Downloader:
             self._deployment_id, self._received, self._kept = update.deployment_id, 0, 0
         received_before = self._received
         retries = RetryBudget(
-            self._clock,
-            limit=self._policy.tries_without_progress,
-            longest_wait_seconds=self._policy.longest_wait_seconds,
-            random=self._random,
+            self.clock,
+            limit=self.policy.tries_without_progress,
+            longest_wait_seconds=self.policy.longest_wait_seconds,
+            random=self.random,
         )
         link = RenewableLink(update.link, self._storing(update.deployment_id, fresh_link))
-        partial = self._store.open_partial()
+        partial = self.store.open_partial()
         try:
             remote_object = update.remote_object
             if remote_object == RemoteObject():  # nothing is known of the object whose bytes are on disk
@@ -129,18 +113,18 @@ class Downloader:
             while not self._verify(update, self._stream(update, link, partial, remote_object, retries), retries):
                 partial.restart()
                 remote_object = RemoteObject()
-            self._tracker.alive()
+            self.tracker.alive()
             partial.sync()
         finally:
             partial.close()
             received, kept = self._received - received_before, self._kept if is_first else 0
-            self._tracker.note(lambda one, _: one.fetched(received, kept))
-        self._store.commit()
+            self.tracker.note(lambda one, _: one.fetched(received, kept))
+        self.store.commit()
 
     def _storing(self, deployment_id: str, fresh_link: Callable[[], Link]) -> Callable[[], Link]:
         def renew() -> Link:
             link = fresh_link()
-            self._journal.update(lambda record: record.linked(deployment_id, link))
+            self.journal.update(lambda record: record.linked(deployment_id, link))
             return link
 
         return renew
@@ -153,13 +137,13 @@ class Downloader:
         remote_object: RemoteObject,
         retries: RetryBudget,
     ) -> ArtifactStream:
-        shown = self._progressed or _ProgressLog()
+        shown = self.progressed or _ProgressLog()
         checked_at = 0
         received_before = self._received
 
         def described(remote_object: RemoteObject, left: int | None) -> None:
             self._check_room(left or 0)
-            self._journal.update(lambda record: record.described(update.deployment_id, remote_object))
+            self.journal.update(lambda record: record.described(update.deployment_id, remote_object))
 
         def progressed(progress: Progress) -> None:
             nonlocal checked_at
@@ -168,27 +152,27 @@ class Downloader:
                 checked_at = progress.done
             self._received = received_before + progress.done - progress.kept
             self._kept = max(0, progress.kept - received_before)  # the rest came since the client started
-            self._tracker.downloaded(progress)
+            self.tracker.downloaded(progress)
             shown(progress)
 
         return ArtifactStream(
-            self._transport,
-            self._clock,
+            transport=self.transport,
+            clock=self.clock,
             link=link,
             partial=partial,
             remote_object=remote_object,
             retries=retries,
-            hooks=StreamHooks(described=described, progressed=progressed, alive=self._tracker.alive),
-            pace=self._policy.pace,
+            hooks=StreamHooks(described=described, progressed=progressed, alive=self.tracker.alive),
+            pace_limits=self.policy.pace,
         )
 
     def _check_room(self, left: int) -> None:
-        needed, free = left + self._policy.reserve_bytes, self._store.free_bytes()
+        needed, free = left + self.policy.reserve_bytes, self.store.free_bytes()
         if free < needed:
             raise StorageError(
                 "DWN01",
                 f"cannot store the Artifact: it needs {needed} bytes ({left} still to come and a reserve of "
-                f"{self._policy.reserve_bytes}), but {free} are free",
+                f"{self.policy.reserve_bytes}), but {free} are free",
                 remedy="free some space in the data directory",
             )
 
@@ -208,7 +192,7 @@ class Downloader:
         finally:
             stream.close()
         _logger.info("Artifact %s verified (%d bytes)", header.artifact_name, stream.offset)
-        if self._policy.check_signature is None:
+        if self.policy.check_signature is None:
             what = "its signature was not checked" if header.signed else "it is not signed"
             _logger.info("Artifact accepted without a signature check: %s, no ArtifactVerifyKey is set", what)
         return True
@@ -217,7 +201,7 @@ class Downloader:
         # imported when an Artifact comes: an idle daemon does without the memory
         from mender_client.core.artifact import ArtifactReader, check_depends
 
-        reader = ArtifactReader(stream, check_signature=self._policy.check_signature, new_digest=self._new_digest)
+        reader = ArtifactReader(stream, check_signature=self.policy.check_signature, new_digest=self.new_digest)
         header = reader.read_header()
         if header.artifact_name != update.artifact_name:
             raise ArtifactError(

@@ -55,49 +55,23 @@ class Effects(Protocol):
         """The update with what became known in its state; stored together with the next one."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Engine:
-    """Carries deployments out.
+    """Carries deployments out."""
 
-    Args:
-        clock: dates what happens, for people.
-        device: says what is installed.
-        journal: remembers where the update stands.
-        outbox: tells the server.
-        deployments: asks the server.
-        store: holds the Artifact.
-        lock: the lock file.
-        log: records what happens, for the server.
-        outcomes: concludes deployments.
-        flows: the effects of each flow.
-        tracker: is told what the client does.
-    """
+    clock: Clock
+    device: DeviceData
+    journal: Journal
+    outbox: Outbox
+    deployments: Deployments
+    store: ArtifactStore
+    lock: Lock
+    log: DeploymentLog
+    outcomes: Outcomes
+    flows: Mapping[Flow, Effects]
+    tracker: StatusTracker
 
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        device: DeviceData,
-        journal: Journal,
-        outbox: Outbox,
-        deployments: Deployments,
-        store: ArtifactStore,
-        lock: Lock,
-        log: DeploymentLog,
-        outcomes: Outcomes,
-        flows: Mapping[Flow, Effects],
-        tracker: StatusTracker,
-    ) -> None:
-        self._clock = clock
-        self._device = device
-        self._journal = journal
-        self._outbox = outbox
-        self._deployments = deployments
-        self._store = store
-        self._lock = lock
-        self._log = log
-        self._outcomes = outcomes
-        self._flows = flows
-        self._tracker = tracker
+    def __post_init__(self) -> None:
         self._is_tidy = False
 
     # -- a new deployment ---------------------------------------------------------------------------------------
@@ -105,7 +79,7 @@ class Engine:
     @property
     def is_under_way(self) -> bool:
         """Whether there is an update to continue."""
-        return self._journal.load().update is not None
+        return self.journal.load().update is not None
 
     def ask(self) -> Offer | None:
         """Ask the server for a deployment; one that was under way and is no longer offered ends here.
@@ -116,23 +90,23 @@ class Engine:
         Raises:
             MenderError: the server can't be asked or answers with an error.
         """
-        update = self._journal.load().update
+        update = self.journal.load().update
         try:
             if update is None:
-                offer = self._deployments.next(self._device.provides())
+                offer = self.deployments.next(self.device.provides())
             else:
                 # a deployment is asked for with the same data until its end, whatever the device would say now
-                offer = self._deployments.next(update.provides, update.form)
+                offer = self.deployments.next(update.provides, update.form)
         except ServerError as error:
             if update is not None and error.status == _CONFLICT:
                 self._drop(update)
             raise
-        self._tracker.note(lambda one, now: one.answered(now))
+        self.tracker.note(lambda one, now: one.answered(now))
         if update is not None and (offer is None or offer.deployment.id != update.deployment_id):
             self._drop(update)
         if offer is None:
             _logger.debug("no deployment")
-            self._is_tidy = self._is_tidy or self._outcomes.tidy()
+            self._is_tidy = self._is_tidy or self.outcomes.tidy()
         return offer
 
     def _drop(self, update: Update) -> None:
@@ -152,17 +126,17 @@ class Engine:
         """
         self._is_tidy = False
         deployment = offer.deployment
-        known = self._journal.load().outcome_of(deployment.id)
+        known = self.journal.load().outcome_of(deployment.id)
         if known is not None:
             _logger.warning(
                 "deployment %s is offered again, but its outcome is known: %s", deployment.id, known.status.value
             )
-            self._outbox.tell(deployment.id, known.status)
+            self.outbox.tell(deployment.id, known.status)
             return False
-        with recording(self._log, deployment.id):
+        with recording(self.log, deployment.id):
             _logger.info("deployment %s: update to %s", deployment.id, deployment.artifact_name)
             try:
-                self._journal.update(
+                self.journal.update(
                     lambda record: record.begun(deployment, offer.provides, offer.form, now=self._now())
                 )
             except StorageError as error:
@@ -174,12 +148,12 @@ class Engine:
     def _refuse(self, deployment_id: str, error: StorageError) -> None:
         """Fail a deployment that can't be stored: without a memory it can't be carried out safely."""
         try:
-            self._outcomes.conclude(deployment_id, Event.FAULT)
+            self.outcomes.conclude(deployment_id, Event.FAULT)
         except StorageError:
-            self._deployments.send_log(deployment_id, [LogMessage(self._clock.now(), "error", str(error))])
-            self._deployments.send_status(deployment_id, Status.FAILURE)
+            self.deployments.send_log(deployment_id, [LogMessage(self.clock.now(), "error", str(error))])
+            self.deployments.send_status(deployment_id, Status.FAILURE)
         else:
-            self._outbox.flush()
+            self.outbox.flush()
 
     # -- from state to state ------------------------------------------------------------------------------------
 
@@ -192,14 +166,14 @@ class Engine:
         Raises:
             MenderError: the server can't be reached or the disk can't be written now; try again later.
         """
-        update = self._journal.load().update
+        update = self.journal.load().update
         if update is None:
             return None
-        with recording(self._log, update.deployment_id):
+        with recording(self.log, update.deployment_id):
             while (wait := self.step()) == AT_ONCE:
                 pass
         if wait is None:
-            self._outbox.flush()
+            self.outbox.flush()
         return wait
 
     def step(self) -> Wait | None:
@@ -211,11 +185,11 @@ class Engine:
         Raises:
             MenderError: as ``run``.
         """
-        update = self._journal.load().update
+        update = self.journal.load().update
         if update is None:
             return None
-        effects = self._flows[update.flow]
-        self._tracker.does(update.state.value, deployment_id=update.deployment_id, artifact_name=update.artifact_name)
+        effects = self.flows[update.flow]
+        self.tracker.does(update.state.value, deployment_id=update.deployment_id, artifact_name=update.artifact_name)
         result = effects.effects[update.state](update)
         if isinstance(result, Wait):
             return self._waited(update, result)
@@ -230,7 +204,7 @@ class Engine:
         return AT_ONCE
 
     def _move(self, update: Update, event: Event) -> Wait | None:
-        deployment_id, note = update.deployment_id, self._flows[update.flow].note
+        deployment_id, note = update.deployment_id, self.flows[update.flow].note
         if advance(update.flow, update.state, event) in ENDS:
             self._end(update, event)
             return AT_ONCE
@@ -247,20 +221,20 @@ class Engine:
 
     def _store_state(self, update: Update, change: Callable[[Record], Record]) -> None:
         try:
-            self._journal.update(change)
+            self.journal.update(change)
         except LoopError as error:
             text = f"deployment {update.deployment_id} failed: state loop detected: {error}"
             _logger.error("%s", Diagnostic("UPD06", text, remedy="look in the log for what ended the client each time"))
             self._end(update, Event.FAULT)
 
     def _end(self, update: Update, event: Event) -> None:
-        self._outcomes.conclude(update.deployment_id, event, note=self._flows[update.flow].note)
+        self.outcomes.conclude(update.deployment_id, event, note=self.flows[update.flow].note)
 
     def _look(self, update: Update) -> InstallerState:
-        return self._flows[update.flow].look(update)
+        return self.flows[update.flow].look(update)
 
     def _now(self) -> str:
-        return self._clock.now().isoformat(timespec="seconds")
+        return self.clock.now().isoformat(timespec="seconds")
 
     def give_up(self, deployment_id: str, reason: str) -> None:
         """Fail a deployment whose sub-updater does not come back, and free the device.
@@ -273,12 +247,12 @@ class Engine:
             StorageError: the journal or the lock can't be written.
         """
         if deployment_id:
-            with recording(self._log, deployment_id):
+            with recording(self.log, deployment_id):
                 _logger.error("%s", Diagnostic("UPD08", f"deployment {deployment_id} failed: {reason}"))
-            self._outcomes.conclude(deployment_id, Event.FAULT)
+            self.outcomes.conclude(deployment_id, Event.FAULT)
         else:
             _logger.error("%s", Diagnostic("UPD09", f"update.lock names no deployment and is removed: {reason}"))
-        self._lock.remove()
+        self.lock.remove()
 
     # -- after a restart ----------------------------------------------------------------------------------------
 
@@ -289,11 +263,11 @@ class Engine:
             StorageError: the journal can't be written, or what is installed can't be determined.
         """
         self._is_tidy = False
-        record = self._journal.load()
+        record = self.journal.load()
         self._end_unread(record)
         update = record.update
         if update is None:
-            self._is_tidy = self._outcomes.tidy()
+            self._is_tidy = self.outcomes.tidy()
             return
         sight = self._look(update)
         state = RESUME[update.flow][update.state][sight]
@@ -304,16 +278,16 @@ class Engine:
             update.state.value,
             sight.value,
         )
-        is_ours = self._lock.read() == update.deployment_id
+        is_ours = self.lock.read() == update.deployment_id
         if is_ours and sight is not InstallerState.AT_WORK and state is State.DOWNLOADING:
-            self._lock.remove()
-        with recording(self._log, update.deployment_id):
+            self.lock.remove()
+        with recording(self.log, update.deployment_id):
             self._enter(update, state)
             if state is State.RECONCILING:  # what is installed is known without the server
                 self.step()
 
     def _enter(self, update: Update, state: State) -> None:
-        bytes_on_disk = self._store.partial_size()
+        bytes_on_disk = self.store.partial_size()
         self._store_state(update, lambda record: record.resumed(state, bytes_on_disk=bytes_on_disk, now=self._now()))
 
     def _end_unread(self, record: Record) -> None:
@@ -323,10 +297,10 @@ class Engine:
         would ever end the deployment.
         """
         deployment_id = record.unread.deployment_id
-        if not deployment_id or self._lock.read() in (deployment_id, ""):
+        if not deployment_id or self.lock.read() in (deployment_id, ""):
             return
-        with recording(self._log, deployment_id):
+        with recording(self.log, deployment_id):
             text = f"deployment {deployment_id} failed: another version of the client began it, and this one cannot "
             text += f"continue {record.unread.summary}"
             _logger.error("%s", Diagnostic("UPD07", text, remedy="deploy again"))
-        self._outcomes.conclude(deployment_id, Event.FAULT)
+        self.outcomes.conclude(deployment_id, Event.FAULT)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mender_client.core.machine import Event, InstallerState, State
 from mender_client.core.model import Link, Status
@@ -39,43 +39,25 @@ _FAULTS = (ArtifactError, DownloadError, InstallError, StorageError)
 """Errors that fail a deployment before it is installed; after every other one the effect is tried again later."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class HandOver:
     """The effects of the flow HANDOVER; see ``client.engine.Effects``.
 
-    Args:
-        outbox: tells the server.
-        deployments: asks the server for a fresh link.
-        downloader: brings Artifacts onto the device.
-        store: holds the Artifact.
-        device: says what is installed.
-        lock: the lock file.
-        installer: installs the Artifact.
-        sub_updater: the program that does so in a process of its own; None when this process does.
-        tracker: is told what fails.
+    Attributes:
+        sub_updater: None when this process installs.
     """
 
-    def __init__(
-        self,
-        *,
-        outbox: Outbox,
-        deployments: Deployments,
-        downloader: Downloader,
-        store: ArtifactStore,
-        device: DeviceData,
-        lock: Lock,
-        installer: Installer,
-        sub_updater: SubUpdater | None,
-        tracker: StatusTracker,
-    ) -> None:
-        self._outbox = outbox
-        self._deployments = deployments
-        self._downloader = downloader
-        self._store = store
-        self._device = device
-        self._lock = lock
-        self._installer = installer
-        self._sub_updater = sub_updater
-        self._tracker = tracker
+    outbox: Outbox
+    deployments: Deployments
+    downloader: Downloader
+    store: ArtifactStore
+    device: DeviceData
+    lock: Lock
+    installer: Installer
+    sub_updater: SubUpdater | None
+    tracker: StatusTracker
+
+    def __post_init__(self) -> None:
         self._started = ""
         self._process: ProcessRef | None = None
         self.effects: Mapping[State, Effect] = {
@@ -88,19 +70,19 @@ class HandOver:
 
     def look(self, update: Update) -> InstallerState:
         """What is to be seen of the installer."""
-        if update.process is None and not self._installer.has_begun():
+        if update.process is None and not self.installer.has_begun():
             return InstallerState.NOT_BEGUN
         # a lock that names no deployment may be this one's; only no lock, or another's, says that it is done
-        if self._lock.read() not in (update.deployment_id, ""):
+        if self.lock.read() not in (update.deployment_id, ""):
             return InstallerState.NO_LOCK
-        if self._sub_updater is not None and self._sub_updater.find_process(update.deployment_id, update.process):
+        if self.sub_updater is not None and self.sub_updater.find_process(update.deployment_id, update.process):
             return InstallerState.AT_WORK
         return InstallerState.LOCK_ALONE
 
     def note(self, update: Update) -> Update:
         """What became known in this state and is stored with the next one: the process, or the cost of the download."""
         if update.state is State.DOWNLOADING:
-            received, kept = self._downloader.taken_of(update.deployment_id)
+            received, kept = self.downloader.taken_of(update.deployment_id)
             return update.fetched(received=received, kept=kept)
         return replace(update, process=self._process) if update.state is State.HANDING_OVER else update
 
@@ -121,20 +103,20 @@ class HandOver:
 
     def _say_failed(self, update: Update, error: MenderError) -> None:
         _logger.error("deployment %s failed: %s", update.deployment_id, error)
-        self._tracker.note(lambda one, now: one.failed("update", error, now, in_a_row=0))
+        self.tracker.note(lambda one, now: one.failed("update", error, now, in_a_row=0))
 
     def _download(self, update: Update) -> Event:
-        self._outbox.tell(update.deployment_id, Status.DOWNLOADING)
-        if self._sub_updater is not None:
-            self._sub_updater.check()  # before the gigabyte, not after it
-        self._downloader.fetch(update, self._fresh_link(update))
+        self.outbox.tell(update.deployment_id, Status.DOWNLOADING)
+        if self.sub_updater is not None:
+            self.sub_updater.check()  # before the gigabyte, not after it
+        self.downloader.fetch(update, self._fresh_link(update))
         return Event.FETCHED
 
     def _fresh_link(self, update: Update) -> Callable[[], Link]:
         def ask() -> Link:
             try:
                 # a deployment is asked for with the same data until its end, whatever the device would say now
-                again = self._deployments.next(update.provides, update.form)
+                again = self.deployments.next(update.provides, update.form)
             except ServerError as error:
                 if error.status != 409:
                     raise
@@ -148,17 +130,17 @@ class HandOver:
 
     def _confirm(self, update: Update) -> Event:
         """Report that it is being installed, which also asks whether it is still wanted; then take the lock."""
-        self._outbox.tell(update.deployment_id, Status.INSTALLING)
+        self.outbox.tell(update.deployment_id, Status.INSTALLING)
         self._started = ""
-        self._installer.claim(update.deployment_id)
+        self.installer.claim(update.deployment_id)
         return Event.CONFIRMED
 
     def _hand_over(self, update: Update) -> Event:
         """Start the installation; once only, also when that could not be stored."""
         if self._started != update.deployment_id:
-            self._process = self._installer.install(update.deployment, self._store.artifact)
+            self._process = self.installer.install(update.deployment, self.store.artifact)
             self._started = update.deployment_id
-            _logger.info("deployment %s: installation of %s started", update.deployment_id, self._store.artifact)
+            _logger.info("deployment %s: installation of %s started", update.deployment_id, self.store.artifact)
         return Event.STARTED
 
     def _wait(self, update: Update) -> Wait:  # noqa: ARG002 - nothing to do but wait, whatever the update
@@ -166,7 +148,7 @@ class HandOver:
 
     def _reconcile(self, update: Update) -> Event:
         """Decide by what is installed, as the lock was removed without a report; an error leaves it open."""
-        installed = self._device.provides().artifact_name
+        installed = self.device.provides().artifact_name
         is_installed = installed == update.artifact_name
         how = "succeeded" if is_installed else "failed"
         text = (

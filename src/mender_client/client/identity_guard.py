@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mender_client.core.accepted_identity import AcceptedIdentity, accepted_identity, explain_change
 from mender_client.core.model import Identity
@@ -14,19 +15,17 @@ from mender_client.errors import Diagnostic, StorageError
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class IdentityGuard:
     """Compares what the device is about to ask as with what the server accepted last.
 
     It only warns: the change may be wanted. A full disk doesn't keep the device from asking either.
-
-    Args:
-        journal: remembers what was accepted, and what differs, for ``status``.
-        keys: the device key.
     """
 
-    def __init__(self, *, journal: Journal, keys: KeyStore) -> None:
-        self._journal = journal
-        self._keys = keys
+    journal: Journal
+    keys: KeyStore
+
+    def __post_init__(self) -> None:
         self._said: tuple[Diagnostic, ...] | None = None
 
     def check(self, identity: Identity) -> None:
@@ -40,7 +39,7 @@ class IdentityGuard:
         """
         now = self._accepted_identity(identity)
         try:
-            record = self._journal.load()
+            record = self.journal.load()
         except StorageError as error:
             _logger.debug("cannot compare the identity with the accepted one: %s", error)
             return
@@ -68,11 +67,11 @@ class IdentityGuard:
         self._note(lambda record: record.accepted_as(now))
 
     def _accepted_identity(self, identity: Identity) -> AcceptedIdentity:
-        return accepted_identity(identity, self._keys.public_key_pem(), self._keys.location)
+        return accepted_identity(identity, self.keys.public_key_pem(), self.keys.location)
 
     def _note(self, change: Callable[[Record], Record]) -> None:
         try:
-            self._journal.update(change)
+            self.journal.update(change)
         except StorageError as error:
             text = f"cannot remember what the server accepted: {error.text}"
             _logger.warning("%s", Diagnostic("AUT03", text, remedy=error.remedy))

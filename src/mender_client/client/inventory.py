@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from mender_client.core.keyvalue import group_by_key
 from mender_client.core.model import Attribute
@@ -17,21 +18,20 @@ _logger = logging.getLogger(__name__)
 _NAMED_OF_LEFT_OUT = 10
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class InventorySender:
     """Collects the inventory and sends it when it has changed.
 
-    Args:
-        session: authorises.
-        clock: tells the time.
-        device: runs the scripts.
+    Attributes:
         version: the version of this client, sent as ``mender_client_version``.
     """
 
-    def __init__(self, *, session: Session, clock: Clock, device: DeviceData, version: str) -> None:
-        self._session = session
-        self._clock = clock
-        self._device = device
-        self._version = version
+    session: Session
+    clock: Clock
+    device: DeviceData
+    version: str
+
+    def __post_init__(self) -> None:
         self._accepted: tuple[int, tuple[Attribute, ...]] | None = None
         self._reported_left_out: tuple[str, ...] = ()
 
@@ -51,22 +51,22 @@ class InventorySender:
             MenderError: it could not be collected or sent.
         """
         attributes = self._collect()
-        if not even_if_unchanged and self._accepted == (self._session.tokens_received, attributes):
+        if not even_if_unchanged and self._accepted == (self.session.tokens_received, attributes):
             return False
-        reply = self._session.call(lambda token: build_inventory_request(token, attributes))
-        parse_inventory_reply(reply, now=self._clock.now())
-        self._accepted = (self._session.tokens_received, attributes)
+        reply = self.session.call(lambda token: build_inventory_request(token, attributes))
+        parse_inventory_reply(reply, now=self.clock.now())
+        self._accepted = (self.session.tokens_received, attributes)
         _logger.info("inventory sent: %d attributes", len(attributes))
         return True
 
     def _collect(self) -> tuple[Attribute, ...]:
-        provides = self._device.provides()
+        provides = self.device.provides()
         own = {
             "device_type": (provides.device_type,),
             "artifact_name": (provides.artifact_name,),
-            "mender_client_version": (self._version,),
+            "mender_client_version": (self.version,),
         }
-        outputs = self._device.inventory()
+        outputs = self.device.inventory()
         grouped = group_by_key(pair for output in outputs for pair in output.pairs if pair[0] not in own)
         attributes = [
             Attribute(name, values[0] if len(values) == 1 else values) for name, values in {**own, **grouped}.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from mender_client.core.model import Status
 from mender_client.core.ports import DeploymentLog, Journal
@@ -17,25 +18,21 @@ LOG_TRIES = 5
 """How often a server may answer a log with an error before the outcome is reported without it."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Outbox:
-    """Sends what the journal holds for the server, at least once each.
+    """Sends what the journal holds for the server, at least once each."""
 
-    Args:
-        journal: holds the messages.
-        deployments: sends them.
-        log: the log that a failure is sent with.
-    """
+    journal: Journal
+    deployments: Deployments
+    log: DeploymentLog
 
-    def __init__(self, *, journal: Journal, deployments: Deployments, log: DeploymentLog) -> None:
-        self._journal = journal
-        self._deployments = deployments
-        self._log = log
+    def __post_init__(self) -> None:
         self._log_refusals = 0
 
     @property
     def is_empty(self) -> bool:
         """Whether the server has acknowledged everything."""
-        return not self._journal.load().outbox
+        return not self.journal.load().outbox
 
     def tell(self, deployment_id: str, status: Status) -> None:
         """Store a status and send everything that is pending.
@@ -44,7 +41,7 @@ class Outbox:
             AbortedError: the deployment is over on the server.
             MenderError: the server can't be told now; the status stays pending.
         """
-        self._journal.update(lambda record: record.telling(deployment_id, status))
+        self.journal.update(lambda record: record.telling(deployment_id, status))
         self.flush()
 
     def flush(self) -> None:
@@ -56,31 +53,31 @@ class Outbox:
         """
         if self.is_empty:
             return
-        with self._journal.sending():
-            while outbox := self._journal.load().outbox:
+        with self.journal.sending():
+            while outbox := self.journal.load().outbox:
                 self._send_first(outbox[0])
 
     def _send_first(self, message: Message) -> None:
         try:
             self._send(message)
         except AbortedError as error:
-            self._journal.update(lambda record: record.silenced(message.deployment_id))
+            self.journal.update(lambda record: record.silenced(message.deployment_id))
             if message.status is None or not message.status.is_final:
                 raise
             _logger.warning("deployment %s: %s", message.deployment_id, error)
         else:
-            self._journal.update(lambda record: record.acknowledged(message))
+            self.journal.update(lambda record: record.acknowledged(message))
 
     def _send(self, message: Message) -> None:
         if message.kind is MessageKind.LOG:
             self._send_log(message.deployment_id)
         elif message.status is not None:
-            self._deployments.send_status(message.deployment_id, message.status)
+            self.deployments.send_status(message.deployment_id, message.status)
 
     def _send_log(self, deployment_id: str) -> None:
         """Send the log; a server that refuses it again and again must not keep the outcome from being reported."""
         try:
-            self._deployments.send_log(deployment_id, self._log.messages(deployment_id))
+            self.deployments.send_log(deployment_id, self.log.messages(deployment_id))
         except ServerError as error:
             self._log_refusals += 1
             if isinstance(error, UnauthorizedError) or self._log_refusals < LOG_TRIES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from mender_client.core.machine import Event
 from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, Journal, Lock
@@ -27,23 +28,15 @@ def recording(log: DeploymentLog, deployment_id: str) -> Iterator[None]:
         log.end()
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Outcomes:
-    """Concludes deployments.
+    """Concludes deployments."""
 
-    Args:
-        clock: dates outcomes, for people.
-        journal: keeps them, together with the messages that report them.
-        log: gets the reason, for the server.
-        lock: the lock file, removed when nothing is being installed any more.
-        store: holds the Artifact, removed when nobody needs it any more.
-    """
-
-    def __init__(self, *, clock: Clock, journal: Journal, log: DeploymentLog, lock: Lock, store: ArtifactStore) -> None:
-        self._clock = clock
-        self._journal = journal
-        self._log = log
-        self._lock = lock
-        self._store = store
+    clock: Clock
+    journal: Journal
+    log: DeploymentLog
+    lock: Lock
+    store: ArtifactStore
 
     def report(self, deployment_id: str, *, is_success: bool, reporter: str, reason: str = "") -> Outcome | None:
         """Store what is reported from outside; the lock stays, as whoever installs removes it.
@@ -61,7 +54,7 @@ class Outcomes:
             StorageError: it can't be stored.
             ValueError: the update has not come so far.
         """
-        with recording(self._log, deployment_id):
+        with recording(self.log, deployment_id):
             if is_success:
                 _logger.info("deployment %s: %s reports success", deployment_id, reporter)
             else:
@@ -90,8 +83,8 @@ class Outcomes:
     def _store_outcome(
         self, deployment_id: str, event: Event, note: Callable[[Update], Update] = lambda update: update
     ) -> Outcome | None:
-        now = self._clock.now().isoformat(timespec="seconds")
-        record = self._journal.update(lambda record: record.concluded(deployment_id, event, now=now, note=note))
+        now = self.clock.now().isoformat(timespec="seconds")
+        record = self.journal.update(lambda record: record.concluded(deployment_id, event, now=now, note=note))
         return record.outcome_of(deployment_id)
 
     def free(self, deployment_id: str) -> None:
@@ -101,16 +94,16 @@ class Outcomes:
             StorageError: the lock can't be removed.
         """
         self._discard()
-        if self._lock.read() == deployment_id:
-            self._lock.remove()
+        if self.lock.read() == deployment_id:
+            self.lock.remove()
 
     def tidy(self) -> bool:
         """Remove an Artifact that nobody needs any more, as it only takes room; whether none is left."""
-        return self._journal.load().update is None and self._lock.read() is None and self._discard()
+        return self.journal.load().update is None and self.lock.read() is None and self._discard()
 
     def _discard(self) -> bool:
         try:
-            self._store.discard()
+            self.store.discard()
         except StorageError as error:
             _logger.error("%s", error)
             return False

@@ -137,43 +137,28 @@ class StreamHooks:
     alive: Callable[[], None]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ArtifactStream:
     """The Artifact's bytes from first to last; see ``core.artifact.Readable``.
 
     First what is on disk is read again, then the network is asked for the rest, as often as it takes.
 
-    Args:
-        transport: fetches.
-        clock: tells the time that a ``Retry-After`` date is compared with.
-        link: where the Artifact is.
+    Attributes:
         partial: the bytes on disk, positioned at their beginning.
         remote_object: what is known about the whole object from an earlier try.
-        retries: counts failures and waits.
-        hooks: called while it is read.
-        pace: how fast it may and must be.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        clock: Clock,
-        *,
-        link: RenewableLink,
-        partial: PartialFile,
-        remote_object: RemoteObject,
-        retries: RetryBudget,
-        hooks: StreamHooks,
-        pace: PaceLimits,
-    ) -> None:
-        self._transport = transport
-        self._clock = clock
-        self._link = link
-        self._partial = partial
-        self._remote_object = remote_object
-        self._retries = retries
-        self._hooks = hooks
-        self._pace_limits = pace
-        self._pace = Pace(clock, pace)
+    transport: Transport
+    clock: Clock
+    link: RenewableLink
+    partial: PartialFile
+    remote_object: RemoteObject
+    retries: RetryBudget
+    hooks: StreamHooks
+    pace_limits: PaceLimits
+
+    def __post_init__(self) -> None:
+        self._pace = Pace(self.clock, self.pace_limits)
         self._kept = 0
         self._body: Body | None = None
         self._is_reading_back = True
@@ -195,15 +180,15 @@ class ArtifactStream:
             Interrupted: the client is to stop.
         """
         if self._is_reading_back:
-            count = self._partial.readinto(buffer)
+            count = self.partial.readinto(buffer)
             if count:
                 self.offset += count
                 self._kept += count
                 self.is_pieced_together = True
-                self._hooks.alive()
+                self.hooks.alive()
                 return count
             self._is_reading_back = False
-            self._retries.progressed(self.offset)
+            self.retries.progressed(self.offset)
         while not self._has_all():
             count = self._receive(buffer)
             if count:
@@ -211,7 +196,7 @@ class ArtifactStream:
         return 0
 
     def _has_all(self) -> bool:
-        return self._is_complete or (self._remote_object.total is not None and self.offset >= self._remote_object.total)
+        return self._is_complete or (self.remote_object.total is not None and self.offset >= self.remote_object.total)
 
     def _receive(self, buffer: memoryview) -> int:
         """One piece from the network, or 0 when something was in the way and has been dealt with."""
@@ -225,7 +210,7 @@ class ArtifactStream:
                 return 0
         except NetworkError as error:
             self._give_up_body()
-            self._retries.failed(error.text)
+            self.retries.failed(error.text)
             return 0
         self._store(buffer[:count])
         try:
@@ -236,36 +221,36 @@ class ArtifactStream:
         return count
 
     def _store(self, data: memoryview) -> None:
-        if self._remote_object.total is not None and self.offset + len(data) > self._remote_object.total:
+        if self.remote_object.total is not None and self.offset + len(data) > self.remote_object.total:
             raise StartOverError("DWN04", "the storage sent more bytes than it announced")
-        self._partial.write(data)
+        self.partial.write(data)
         self.offset += len(data)
         self._was_gone = False
-        self._retries.progressed(self.offset)
-        self._hooks.progressed(Progress(self.offset, self._remote_object.total, self._kept))
+        self.retries.progressed(self.offset)
+        self.hooks.progressed(Progress(self.offset, self.remote_object.total, self._kept))
 
     def _end_body(self) -> None:
         self._give_up_body()
-        if self._remote_object.total is None:
+        if self.remote_object.total is None:
             self._is_complete = (
                 True  # an answer without a length ends where it ends; verification finds what is missing
             )
-        elif self.offset < self._remote_object.total:
-            text = f"the download broke off at byte {self.offset} of {self._remote_object.total}"
+        elif self.offset < self.remote_object.total:
+            text = f"the download broke off at byte {self.offset} of {self.remote_object.total}"
             raise NetworkError("DWN05", text, kind=ErrorKind.BROKEN_OFF)
 
     def _connect(self) -> None:
-        self._hooks.alive()
-        uri = self._link.uri()
+        self.hooks.alive()
+        uri = self.link.uri()
         try:
-            body = self._transport.open(uri, range_header(self.offset))
+            body = self.transport.open(uri, range_header(self.offset))
         except NetworkError:
-            self._link.unreachable()
+            self.link.unreachable()
             raise
-        continuation, remote_object = judge(body.status, body.headers, offset=self.offset, known=self._remote_object)
+        continuation, remote_object = judge(body.status, body.headers, offset=self.offset, known=self.remote_object)
         if continuation is Continuation.CONTINUE:
             self._body = body
-            self._pace = Pace(self._clock, self._pace_limits)
+            self._pace = Pace(self.clock, self.pace_limits)
             self._accept(remote_object)
             return
         status, headers = body.status, body.headers
@@ -276,9 +261,9 @@ class ArtifactStream:
         if self.offset:
             self.is_pieced_together = True
             _logger.info("download resumed at byte %d", self.offset)
-        self._remote_object = remote_object
+        self.remote_object = remote_object
         left = None if remote_object.total is None else remote_object.total - self.offset
-        self._hooks.described(remote_object, left)
+        self.hooks.described(remote_object, left)
 
     def _react(self, continuation: Continuation, status: int, retry_after: str) -> None:
         """Deal with an answer that brings no bytes."""
@@ -289,16 +274,16 @@ class ArtifactStream:
             text = f"the storage's answer ({status}) does not continue the {self.offset} bytes on disk"
             raise StartOverError("DWN06", text)
         if continuation is Continuation.RETRY:
-            seconds = parse_retry_after(retry_after, now=self._clock.now())
-            self._retries.failed(f"the storage answered {status}", retry_after_seconds=seconds)
+            seconds = parse_retry_after(retry_after, now=self.clock.now())
+            self.retries.failed(f"the storage answered {status}", retry_after_seconds=seconds)
             return
         if continuation is Continuation.GONE:
             if self._was_gone:
                 text = f"cannot download the Artifact: the storage answered {status}, also with a fresh link"
                 raise DownloadError("DWN07", text, remedy="upload the Artifact again and deploy it anew")
             self._was_gone = True
-        self._retries.failed(f"link expired (the storage answered {status})")
-        self._link.refresh()
+        self.retries.failed(f"link expired (the storage answered {status})")
+        self.link.refresh()
 
     def _give_up_body(self) -> None:
         if self._body is not None:

@@ -19,72 +19,52 @@ from mender_client.errors import Diagnostic, InstallError, ScriptError
 _DEPLOYMENT_ID = "MENDER_DEPLOYMENT_ID"
 
 
-@dataclass(frozen=True, slots=True)
-class SubUpdaterSettings:
-    """What the sub-updater is and what it is told.
+@dataclass(kw_only=True, eq=False, repr=False)
+class SubUpdaterInstaller:
+    """Installs by the sub-updater; see ``core.ports.Installer`` and ``core.ports.SubUpdater``.
 
     Attributes:
-        program: called with the path of the Artifact.
+        program: the sub-updater, called with the path of the Artifact.
         variables: what its environment holds besides what belongs to the deployment.
+        find_problem: why a program can't or must not be run; None when it may.
     """
 
     program: Path
     variables: Mapping[str, str]
-
-
-class SubUpdaterInstaller:
-    """Installs by the sub-updater; see ``core.ports.Installer`` and ``core.ports.SubUpdater``.
-
-    Args:
-        settings: which program, and what it is told.
-        lock: the lock file.
-        processes: starts the program, and finds it again.
-        find_problem: why a program can't or must not be run; None when it may.
-    """
-
-    def __init__(
-        self,
-        settings: SubUpdaterSettings,
-        *,
-        lock: Lock,
-        processes: Processes,
-        find_problem: Callable[[Path], Diagnostic | None],
-    ) -> None:
-        self._settings = settings
-        self._lock = lock
-        self._processes = processes
-        self._find_problem = find_problem
+    lock: Lock
+    processes: Processes
+    find_problem: Callable[[Path], Diagnostic | None]
 
     def check(self) -> None:
-        if problem := self._find_problem(self._settings.program):
+        if problem := self.find_problem(self.program):
             raise InstallError("UPD01", f"cannot install updates: {problem.text}", remedy=problem.remedy)
 
     def find_process(self, deployment_id: str, process: ProcessRef | None) -> ProcessRef | None:
-        if process is not None and self._processes.is_alive(process):
+        if process is not None and self.processes.is_alive(process):
             return process
         # a client that was killed right after the start has not noted it; the environment of the sub-updater, and of
         # everything that it started, tells which deployment it is for
-        return self._processes.find(_DEPLOYMENT_ID, deployment_id)
+        return self.processes.find(_DEPLOYMENT_ID, deployment_id)
 
     def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:
         known = process or self.find_process(deployment_id, None)
-        return 0.0 if known is None else self._processes.age_seconds(known)
+        return 0.0 if known is None else self.processes.age_seconds(known)
 
     def has_begun(self) -> bool:
-        return self._processes.has_spawned()
+        return self.processes.has_spawned()
 
     def claim(self, deployment_id: str) -> None:
-        self._lock.write(deployment_id)
+        self.lock.write(deployment_id)
 
     def install(self, deployment: Deployment, artifact: PurePath) -> ProcessRef:
         self.check()
         variables = {
-            **self._settings.variables,
+            **self.variables,
             _DEPLOYMENT_ID: deployment.id,
             "MENDER_ARTIFACT_NAME": deployment.artifact_name,
             "MENDER_ARTIFACT_PATH": str(artifact),
         }
         try:
-            return self._processes.spawn([str(self._settings.program), str(artifact)], variables)
+            return self.processes.spawn([str(self.program), str(artifact)], variables)
         except ScriptError as error:
             raise InstallError("UPD02", f"cannot install the update: {error.text}", remedy=error.remedy) from error

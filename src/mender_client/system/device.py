@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,10 +19,11 @@ from .process import ScriptLimits, run_script
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ScriptedDevice:
     """A device as its scripts and files describe it; see ``core.ports.DeviceData``.
 
-    Args:
+    Attributes:
         identity_script: prints the identity.
         identity_format: how single identity values are written.
         inventory_directory: holds the inventory scripts.
@@ -32,26 +34,16 @@ class ScriptedDevice:
         is_stopping: whether the client is to stop; a script that is running then is ended.
     """
 
-    def __init__(
-        self,
-        *,
-        identity_script: Path,
-        identity_format: IdentityFormat,
-        inventory_directory: Path,
-        device_type_file: Path,
-        artifact_info_file: Path,
-        find_problem: Callable[[Path], Diagnostic | None],
-        limits: ScriptLimits | None = None,
-        is_stopping: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._identity_script = identity_script
-        self._identity_format = identity_format
-        self._inventory_directory = inventory_directory
-        self._device_type_file = device_type_file
-        self._artifact_info_file = artifact_info_file
-        self._find_problem = find_problem
-        self._limits = limits or ScriptLimits()
-        self._is_stopping = is_stopping
+    identity_script: Path
+    identity_format: IdentityFormat
+    inventory_directory: Path
+    device_type_file: Path
+    artifact_info_file: Path
+    find_problem: Callable[[Path], Diagnostic | None]
+    limits: ScriptLimits = ScriptLimits()  # noqa: RUF009 - frozen
+    is_stopping: Callable[[], bool] = lambda: False
+
+    def __post_init__(self) -> None:
         self._is_artifact_info_missed = False
         self._warnings: list[Diagnostic] = []
 
@@ -62,25 +54,25 @@ class ScriptedDevice:
             ScriptError: it can't be run, another user could have written it, it failed, or it printed nothing usable:
                 to the server a guessed identity would be another device.
         """
-        output = self._run(self._identity_script)
+        output = self._run(self.identity_script)
         try:
             text = output.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ScriptError(
                 "SCR11",
-                f"cannot use {self._identity_script}: its output is not UTF-8 text",
+                f"cannot use {self.identity_script}: its output is not UTF-8 text",
                 remedy="correct the script",
             ) from error
-        return Identity.from_key_values(parse_key_values(text), form=self._identity_format)
+        return Identity.from_key_values(parse_key_values(text), form=self.identity_format)
 
     def _run(self, script: Path) -> bytes:
-        if problem := self._find_problem(script):
+        if problem := self.find_problem(script):
             raise ScriptError(
                 "SCR12",
                 f"cannot run {script}: another user could have written it: {problem.text}",
                 remedy=problem.remedy,
             )
-        return run_script([str(script)], limits=self._limits, is_stopping=self._is_stopping)
+        return run_script([str(script)], limits=self.limits, is_stopping=self.is_stopping)
 
     def inventory(self) -> Sequence[KeyValues]:
         """Run every executable file of the inventory directory, sorted by name; scripts that fail are left out.
@@ -97,9 +89,9 @@ class ScriptedDevice:
 
     def _inventory_scripts(self, warnings: list[Diagnostic]) -> list[Path]:
         try:
-            entries = sorted(self._inventory_directory.iterdir())
+            entries = sorted(self.inventory_directory.iterdir())
         except OSError as error:
-            directory = self._inventory_directory
+            directory = self.inventory_directory
             warnings.append(
                 Diagnostic(
                     "INV11",
@@ -134,11 +126,11 @@ class ScriptedDevice:
         Raises:
             StorageError: there is no usable device type; polling with a wrong one would end deployments.
         """
-        device_type = _first(parse_key_values(read_text(self._device_type_file)), "device_type")
+        device_type = _first(parse_key_values(read_text(self.device_type_file)), "device_type")
         if not device_type:
             raise StorageError(
                 "IDN13",
-                f"cannot find the device type in {self._device_type_file}",
+                f"cannot find the device type in {self.device_type_file}",
                 remedy="add a line device_type=TYPE",
             )
         info = self._artifact_info()
@@ -148,7 +140,7 @@ class ScriptedDevice:
 
     def _artifact_info(self) -> dict[str, str]:
         try:
-            parsed = parse_key_values(read_text(self._artifact_info_file))
+            parsed = parse_key_values(read_text(self.artifact_info_file))
         except StorageError as error:
             if not self._is_artifact_info_missed:
                 text = f"{error.text}: the artifact name is reported as {UNKNOWN_ARTIFACT_NAME!r}"
