@@ -65,7 +65,12 @@ def serve(arguments: argparse.Namespace) -> None:
     # a handler would run only once get() returns, and a signal that arrives just before it blocks doesn't wake it
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    threading.Thread(target=lambda: (signal.sigwait(signals), happened.put(None)), daemon=True).start()
+
+    def await_signal() -> None:
+        signal.sigwait(signals)
+        happened.put(None)
+
+    threading.Thread(target=await_signal, daemon=True).start()
     server = DevServer(
         arguments.directory,
         tls=not arguments.plain,
