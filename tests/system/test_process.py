@@ -59,16 +59,6 @@ def test_bytes_that_are_no_text(script: MakeScript) -> None:
     assert b"\xff\xfe\x00" == run_script([script("printf '\\377\\376\\000'")], limits=LIMITS)
 
 
-def test_input(script: MakeScript) -> None:
-    """A program gets its input and then its end."""
-    assert b"in" == run_script([script("cat")], limits=LIMITS, stdin=b"in")
-
-
-def test_input_that_nobody_reads(script: MakeScript) -> None:
-    """A program that doesn't read its input is no fault of ours."""
-    assert b"done\n" == run_script([script("exec <&-; sleep 0.2; echo done")], limits=LIMITS, stdin=b"x" * 60_000)
-
-
 def test_no_input(script: MakeScript) -> None:
     """A script that asks for input gets none, and doesn't wait for it."""
     assert b"" == run_script([script("cat")], limits=LIMITS)

@@ -35,11 +35,9 @@ class SystemClock:
         self.is_stopping = False
 
     def monotonic(self) -> float:
-        """Seconds that only go forward."""
         return time.monotonic()
 
     def now(self) -> datetime:
-        """The wall clock, UTC."""
         return datetime.now(timezone.utc)
 
     def wait(self, seconds: float) -> None:
@@ -55,11 +53,7 @@ class SystemClock:
                 return
 
     def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds, whatever wakes.
-
-        Raises:
-            Interrupted: the client is to stop.
-        """
+        """As the port says, whatever wakes."""
         end = self.monotonic() + seconds
         while not self.is_stopping and (left := end - self.monotonic()) > 0:
             self.wait(left)

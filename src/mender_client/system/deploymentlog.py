@@ -19,7 +19,7 @@ from mender_client.core.model import LogMessage
 from mender_client.errors import Diagnostic, StorageError
 
 from .clock import EARLIEST_PLAUSIBLE_TIME
-from .files import open_own, remove_file, storage_error
+from .files import open_own, remove_file, storage_errors
 
 _logger = logging.getLogger(__name__)
 _LAST_LINES = 20
@@ -124,15 +124,13 @@ class DeploymentLogFile(logging.Handler):
 
     def _append(self, flag: int, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | flag
-        try:
+        with storage_errors("write", self._path):
             descriptor = os.open(self._path, flags, 0o600)
             with open(descriptor, "wb", buffering=0) as file:
                 file.write(data)
                 size = file.tell()
             if size > _LARGEST_LOG_BYTES:
                 _keep_ends(self._path, json.dumps(_entry(self._latest, "info", _LEFT_OUT)).encode() + b"\n")
-        except OSError as error:
-            raise storage_error("write", self._path, error) from error
 
     def messages(self, deployment_id: str) -> Iterator[LogMessage]:
         """What was recorded of this deployment, then what the sub-updater wrote, each line as a message of its own.

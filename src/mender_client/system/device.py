@@ -48,12 +48,7 @@ class ScriptedDevice:
         self._warnings: list[Diagnostic] = []
 
     def identity(self) -> Identity:
-        """Run the identity script.
-
-        Raises:
-            ScriptError: it can't be run, another user could have written it, it failed, or it printed nothing usable:
-                to the server a guessed identity would be another device.
-        """
+        """As the port says; an error, never a guess, since another identity would be another device to the server."""
         output = self._run(self.identity_script)
         try:
             text = output.decode("utf-8")
@@ -121,11 +116,7 @@ class ScriptedDevice:
         return parsed
 
     def provides(self) -> Provides:
-        """Read device_type and artifact_info.
-
-        Raises:
-            StorageError: there is no usable device type; polling with a wrong one would end deployments.
-        """
+        """As the port says; polling with a wrong device type would end deployments."""
         device_type = _first(parse_key_values(read_text(self.device_type_file)), "device_type")
         if not device_type:
             raise StorageError(

@@ -37,11 +37,9 @@ class BackgroundSha256:
         weakref.finalize(self, self._full.put, None)
 
     def room(self) -> memoryview:
-        """What is left of the current slot."""
         return self._slot[self._filled :]
 
     def advance(self, count: int) -> None:
-        """Take in so many bytes of ``room``; a slot is handed over when it is mostly full."""
         self._filled += count
         if self._filled >= _ENOUGH_BYTES:
             self._full.put((self._slot, self._filled))
@@ -49,7 +47,6 @@ class BackgroundSha256:
             self._filled = 0
 
     def update(self, data: memoryview, /) -> None:
-        """Take bytes in that are somewhere else; they are copied."""
         while data:
             room = self.room()
             count = min(len(room), len(data))
@@ -58,7 +55,6 @@ class BackgroundSha256:
             data = data[count:]
 
     def hexdigest(self) -> str:
-        """The digest of all that was taken in, lower-case hex; the last call."""
         self._full.put((self._slot, self._filled))
         self._full.put(None)
         self._thread.join()

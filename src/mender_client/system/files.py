@@ -29,10 +29,25 @@ _REMEDIES = {
 }
 
 
-def storage_error(action: str, path: Path, error: OSError) -> StorageError:
-    """Wrap an OSError: what could not be done, to which file, why, and what to do."""
-    remedy = _REMEDIES.get(error.errno or 0, "")
-    return StorageError("STO10", f"cannot {action} {path}: {error.strerror or error}", remedy=remedy)
+class storage_errors:
+    """Turns an OSError into a StorageError: what could not be done, to which file, why, and what to do.
+
+    Args:
+        action: what is done meanwhile: cannot ACTION PATH.
+        path: the file.
+    """
+
+    def __init__(self, action: str, path: Path) -> None:
+        self._action = action
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            text = f"cannot {self._action} {self._path}: {error.strerror or error}"
+            raise StorageError("STO10", text, remedy=_REMEDIES.get(error.errno or 0, "")) from error
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool = True) -> None:
@@ -50,12 +65,14 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool
         StorageError: it could not be written; the old content stands.
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
-    try:
+    with storage_errors("write", path):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            with open(descriptor, "wb", buffering=0) as file:
+            with open(descriptor, "wb", buffering=0):
                 os.fchmod(descriptor, mode)  # the umask may have taken bits away
-                _write_all(file.fileno(), data)
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
                 if is_durable:
                     os.fsync(descriptor)
             os.replace(temporary, path)
@@ -64,14 +81,6 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool
             raise
         if is_durable:
             sync_directory(path.parent)
-    except OSError as error:
-        raise storage_error("write", path, error) from error
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def sync_directory(directory: Path) -> None:
@@ -89,13 +98,9 @@ def remove_file(path: Path) -> None:
     Raises:
         StorageError: it is there and can't be removed.
     """
-    try:
+    with storage_errors("remove", path), suppress(FileNotFoundError):  # nothing to make durable then
         path.unlink()
         sync_directory(path.parent)
-    except FileNotFoundError:
-        return  # nothing was removed, so there is nothing to make durable
-    except OSError as error:
-        raise storage_error("remove", path, error) from error
 
 
 def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
@@ -108,11 +113,9 @@ def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
     Raises:
         StorageError: it is missing, unreadable, too large or no UTF-8.
     """
-    try:
-        with path.open("rb", buffering=0) as file:  # each poll reads two files: a buffer costs three system calls more
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise storage_error("read", path, error) from error
+    # each poll reads two files: a buffer costs three system calls more
+    with storage_errors("read", path), path.open("rb", buffering=0) as file:
+        data = file.read(limit + 1)
     if len(data) > limit:
         text = f"cannot read {path}: it is larger than {limit} bytes"
         raise StorageError("STO11", text, remedy="check that it is the right file")
@@ -159,15 +162,12 @@ def remove_stale_files(directory: Path) -> None:
     Raises:
         StorageError: the directory can't be read.
     """
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if _TEMPORARY_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                    with suppress(OSError):  # it only takes room
-                        if abs(time.time() - entry.stat(follow_symlinks=False).st_mtime) > _STALE_SECONDS:
-                            os.unlink(entry.path)
-    except OSError as error:
-        raise storage_error("read", directory, error) from error
+    with storage_errors("read", directory), os.scandir(directory) as entries:
+        for entry in entries:
+            if _TEMPORARY_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):  # it does no harm but use space
+                    if abs(time.time() - entry.stat(follow_symlinks=False).st_mtime) > _STALE_SECONDS:
+                        os.unlink(entry.path)
 
 
 def make_directory(path: Path, *, mode: int = 0o700) -> None:
@@ -180,14 +180,12 @@ def make_directory(path: Path, *, mode: int = 0o700) -> None:
     Raises:
         StorageError: it can't be made.
     """
-    try:
+    with storage_errors("make the directory", path):
         for parent in reversed(path.parents):
             if not parent.exists():
                 _make_directory(parent, 0o755)
         if not path.is_dir():
             _make_directory(path, mode)
-    except OSError as error:
-        raise storage_error("make the directory", path, error) from error
 
 
 def _make_directory(path: Path, mode: int) -> None:
@@ -208,10 +206,7 @@ class LockFile:
         self._path = path
 
     def read(self) -> str | None:
-        """The deployment id in it, or None when there is no lock.
-
-        Empty when it holds no id or can't be read: it still says that an update may be in progress.
-        """
+        """As the port says; empty when it holds no id or can't be read, as an update may be in progress even then."""
         try:
             with open_own(self._path) as file:
                 content = file.read(1024).decode("utf-8", "replace").strip()
@@ -222,11 +217,9 @@ class LockFile:
         return content if is_deployment_id(content) else ""
 
     def write(self, deployment_id: str) -> None:
-        """Take the lock, durably. World-readable, because scripts of any user may look at it."""
-        write_atomic(self._path, deployment_id.encode() + b"\n", mode=0o644)
+        write_atomic(self._path, deployment_id.encode() + b"\n", mode=0o644)  # scripts of any user may look at it
 
     def remove(self) -> None:
-        """Free the lock; none is fine."""
         remove_file(self._path)
 
 
@@ -248,22 +241,20 @@ class DaemonLock:
             BusyError: another daemon is.
             StorageError: the file can't be opened.
         """
-        try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self._path, flags, 0o600)
-        except OSError as error:
-            raise storage_error("open", self._path, error) from error
+        with storage_errors("open", self._path):
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         if not self._take():
             pid = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
             self.release()
             text = f"cannot start: a daemon (pid {pid}) already uses {self._path.parent}"
             raise BusyError("STO13", text, remedy="stop it first, or use another data directory")
         try:
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-        except OSError as error:
+            with storage_errors("write", self._path):
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except StorageError:
             self.release()
-            raise storage_error("write", self._path, error) from error
+            raise
 
     def _take(self) -> bool:
         """Whether the lock is ours now; who only looks for the holder has it for an instant, so ask more than once."""

@@ -15,7 +15,7 @@ from mender_client.core.state_document import decode_record, encode_record
 from mender_client.core.text import printable
 from mender_client.errors import BusyError, Diagnostic
 
-from .files import open_own, storage_error, write_atomic
+from .files import open_own, storage_errors, write_atomic
 
 _logger = logging.getLogger(__name__)
 _MAXIMUM_BYTES = 1024 * 1024
@@ -39,13 +39,7 @@ class JsonJournal:
         self._reported = ""
 
     def load(self) -> Record:
-        """What was last saved; an empty record when there is none.
-
-        A file that is no JSON object is set aside under a new name and reported, and the client goes on.
-
-        Raises:
-            StorageError: the disk can't be read, or a bad file can't be set aside.
-        """
+        """As the port says; a file that is no JSON object is set aside under a new name and reported."""
         try:
             record = self._read()
         except ValueError:
@@ -54,36 +48,28 @@ class JsonJournal:
         return record
 
     def peek(self) -> tuple[Record, str]:
-        """As ``load``, but only looks: a bad file stays, and what is wrong with it is returned.
-
-        Raises:
-            StorageError: the disk can't be read.
-        """
+        """As ``load``, but only looks: a bad file stays, and what is wrong with it is returned."""
         try:
             return self._read(), ""
         except ValueError as error:
             return Record(), printable(str(error))
 
     def _read(self, *, is_anew: bool = False) -> Record:
-        """Read the document, unless it is still the one that was read last.
-
-        Args:
-            is_anew: read it in any case; before a change nothing may be missed.
+        """Read the document, unless it is still the one that was read last; before a change, in any case.
 
         Raises:
             StorageError: the disk can't be read.
             ValueError: it is no JSON object.
         """
-        try:
-            if not is_anew and self._kept is not None and self._kept[0] == _version(os.lstat(self._path)):
-                return self._kept[1]
-            with open_own(self._path) as file:
-                version = _version(os.fstat(file.fileno()))
-                data = file.read(_MAXIMUM_BYTES + 1)
-        except FileNotFoundError:
-            return Record()
-        except OSError as error:
-            raise storage_error("read", self._path, error) from error
+        with storage_errors("read", self._path):
+            try:
+                if not is_anew and self._kept is not None and self._kept[0] == _version(os.lstat(self._path)):
+                    return self._kept[1]
+                with open_own(self._path) as file:
+                    version = _version(os.fstat(file.fileno()))
+                    data = file.read(_MAXIMUM_BYTES + 1)
+            except FileNotFoundError:
+                return Record()
         if len(data) > _MAXIMUM_BYTES:
             raise ValueError(f"it is larger than {_MAXIMUM_BYTES} bytes")
         try:
@@ -107,10 +93,8 @@ class JsonJournal:
     def _set_aside(self, reason: str) -> None:
         """Move a bad file away; only under the lock, so that it can't be a good one by now."""
         aside = self._path.with_name(f"{self._path.name}.damaged-{os.urandom(4).hex()}")
-        try:
+        with storage_errors("set aside", self._path):
             os.replace(self._path, aside)
-        except OSError as error:
-            raise storage_error("set aside", self._path, error) from error
         text = f"cannot use the state file {self._path}: {reason}"
         _logger.error("%s", Diagnostic("STO02", text, remedy=f"look at {aside.name}, where it was set aside"))
 
@@ -140,10 +124,8 @@ class JsonJournal:
     @contextmanager
     def _locked(self, suffix: str, operation: int) -> Iterator[None]:
         path = self._path.with_name(self._path.name + suffix)
-        try:
+        with storage_errors("open", path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise storage_error("open", path, error) from error
         try:
             try:
                 fcntl.flock(descriptor, operation)

@@ -85,7 +85,6 @@ class DeviceKey:
 
     @property
     def location(self) -> str:
-        """Where the key is, for messages."""
         return str(self._path)
 
     def ensure(self, *, replace: bool = False, kind: KeyType | None = None) -> bool:
@@ -112,11 +111,6 @@ class DeviceKey:
         return True
 
     def public_key_pem(self) -> str:
-        """The public key, PEM SubjectPublicKeyInfo.
-
-        Raises:
-            KeyFileError: the key can't be read or used.
-        """
         if not self._public_key_pem:
             with self._with_remedy():
                 public = self._backend.public_key_pem(self._load())
@@ -126,11 +120,6 @@ class DeviceKey:
         return self._public_key_pem
 
     def sign(self, message: bytes) -> bytes:
-        """Sign a message with the device key.
-
-        Raises:
-            KeyFileError: the key can't be read or used.
-        """
         with self._with_remedy():
             return self._backend.sign(self._load(), message)
 

@@ -68,7 +68,6 @@ def run_script(
     argv: Sequence[str],
     *,
     limits: ScriptLimits,
-    stdin: bytes = b"",
     pass_descriptors: Sequence[int] = (),
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> bytes:
@@ -77,7 +76,6 @@ def run_script(
     Args:
         argv: the program and its arguments.
         limits: time and output.
-        stdin: what the program reads, small enough for a pipe's buffer or read by the program at once.
         pass_descriptors: descriptors that stay open in the program.
         is_stopping: asked twice a second; true ends the program.
 
@@ -89,7 +87,7 @@ def run_script(
     try:
         process = subprocess.Popen(
             list(argv),
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=dict(CLEAN_ENVIRONMENT),
@@ -102,9 +100,6 @@ def run_script(
         raise _cannot_run(argv[0], error) from error
     with process:
         try:
-            if process.stdin:
-                _feed(process.stdin.fileno(), stdin)
-                process.stdin.close()
             output, complaint = _collect(process, argv[0], limits, is_stopping)
             code = process.wait(timeout=_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -130,15 +125,6 @@ def _cannot_run(program: str, error: OSError) -> ScriptError:
     elif isinstance(error, PermissionError):
         remedy = "make it executable"
     return ScriptError("SCR03", f"cannot run {program}: {error.strerror}", remedy=remedy)
-
-
-def _feed(descriptor: int, data: bytes) -> None:
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-    except BrokenPipeError:
-        return  # it exited without reading; its exit code says the rest
 
 
 def _collect(
@@ -196,12 +182,7 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _leave_trace(output: Path, told: int) -> None:
-    """In the child: make both outputs go to the file, and the file durable.
-
-    Args:
-        output: the file.
-        told: where the number of an error goes.
-    """
+    """In the child: make both outputs go to the file, and the file durable; ``told`` gets the number of an error."""
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         sync_directory(output.parent)
@@ -225,19 +206,11 @@ class SystemProcesses:
         self._proc = proc
 
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
-        """Start a program in a session of its own.
+        """As the port says, in a session of its own; the trace is the file for the program's output.
 
-        The child creates the file for its output, durably, and then becomes the program. So without the file nothing
-        was started, even after a power cut; and with it the program starts, even if this process is killed meanwhile.
-        A lock that this process holds by flock is held by the child too until then: nobody can take it without seeing
-        the file.
-
-        Args:
-            argv: the program and its arguments.
-            variables: what is added to the clean environment.
-
-        Raises:
-            ScriptError: it can't be started, or the file for its output can't be opened.
+        The child creates the file, durably, and then becomes the program. So without the file nothing was started, even
+        after a power cut; and with it the program starts, even if this process is killed meanwhile. A lock that this
+        process holds by flock is held by the child too until then: nobody can take it without seeing the file.
         """
         reason, told = os.pipe()
         try:
@@ -268,25 +241,19 @@ class SystemProcesses:
         return self._identify(process.pid) or ProcessRef(process.pid, self.boot_id(), 0)
 
     def has_spawned(self) -> bool:
-        """Whether the file for a program's output exists; when in doubt, it does."""
         try:
             self._output.lstat()
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
+        except OSError as error:
+            return not isinstance(error, FileNotFoundError)  # when in doubt, one was
         return True
 
     def is_alive(self, process: ProcessRef) -> bool:
-        """Whether this very process runs: same boot, same pid, same start time, and no zombie."""
         return process.boot_id == self.boot_id() and self._identify(process.pid) == process
 
     def age_seconds(self, process: ProcessRef) -> float:
-        """How long ago this process was started, whether it still runs or not; 0 when that was in another boot."""
         return process.age_seconds(self.boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
 
     def find(self, variable: str, value: str) -> ProcessRef | None:
-        """A running process with the variable in its environment, as far as this user may look."""
         wanted = f"{variable}={value}".encode()
         own = str(os.getpid())
         for entry in self._proc.iterdir():

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from .files import remove_file, storage_error, sync_directory
+from .files import remove_file, storage_errors, sync_directory
 
 
 class ArtifactDirectory:
@@ -32,18 +32,14 @@ class ArtifactDirectory:
 
     def open_partial(self) -> PartialArtifact:
         if self._artifact.exists() and not self._partial.exists():
-            try:
+            with storage_errors("rename", self._artifact):
                 os.replace(self._artifact, self._partial)
-            except OSError as error:
-                raise storage_error("rename", self._artifact, error) from error
         return PartialArtifact(self._partial)
 
     def commit(self) -> None:
-        try:
+        with storage_errors("rename the downloaded Artifact to", self._artifact):
             os.replace(self._partial, self._artifact)
             sync_directory(self._artifact.parent)
-        except OSError as error:
-            raise storage_error("rename the downloaded Artifact to", self._artifact, error) from error
 
     def discard(self) -> None:
         remove_file(self._partial)
@@ -55,10 +51,8 @@ class ArtifactDirectory:
         Raises:
             StorageError: it can't be told.
         """
-        try:
+        with storage_errors("determine the free space of", self._artifact.parent):
             state = os.statvfs(self._artifact.parent)
-        except OSError as error:
-            raise storage_error("determine the free space of", self._artifact.parent, error) from error
         return state.f_bavail * state.f_frsize
 
 
@@ -74,42 +68,31 @@ class PartialArtifact:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(path, flags, 0o600)
-        except OSError as error:
-            raise storage_error("open", path, error) from error
+        with storage_errors("open", path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._position = 0
 
     def readinto(self, buffer: memoryview, /) -> int:
-        try:
+        with storage_errors("read", self._path):
             count = os.preadv(self._descriptor, [buffer], self._position)
-        except OSError as error:
-            raise storage_error("read", self._path, error) from error
         self._position += count
         return count
 
     def write(self, data: memoryview, /) -> None:
-        try:
+        with storage_errors("write", self._path):
             while data:
                 count = os.pwrite(self._descriptor, data, self._position)
                 self._position += count
                 data = data[count:]
-        except OSError as error:
-            raise storage_error("write", self._path, error) from error
 
     def restart(self) -> None:
-        try:
+        with storage_errors("empty", self._path):
             os.ftruncate(self._descriptor, 0)
-        except OSError as error:
-            raise storage_error("empty", self._path, error) from error
         self._position = 0
 
     def sync(self) -> None:
-        try:
+        with storage_errors("write", self._path):
             os.fsync(self._descriptor)
-        except OSError as error:
-            raise storage_error("write", self._path, error) from error
 
     def close(self) -> None:
         os.close(self._descriptor)

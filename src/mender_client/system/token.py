@@ -60,7 +60,6 @@ class TokenKey:
 
     @property
     def location(self) -> str:
-        """Where the key is, for messages."""
         return self._uri.address
 
     def ensure(self, *, replace: bool = False, kind: KeyType | None = None) -> bool:
@@ -88,11 +87,6 @@ class TokenKey:
         return False
 
     def public_key_pem(self) -> str:
-        """The public key, PEM SubjectPublicKeyInfo.
-
-        Raises:
-            KeyFileError: the key can't be used.
-        """
         if not self._public_key_pem:
             with OpensslCall(self._program, self._pin()) as call:
                 form = [] if self._has_provider() else ["-inform", "engine"]
@@ -104,11 +98,6 @@ class TokenKey:
         return self._public_key_pem
 
     def sign(self, message: bytes) -> bytes:
-        """Sign a message with the device key.
-
-        Raises:
-            KeyFileError: the key can't be used.
-        """
         is_ed25519 = key_type(self.public_key_pem()) is KeyType.ED25519
         form = [] if self._has_provider() else ["-keyform", "engine"]
         with OpensslCall(self._program, self._pin()) as call:

@@ -11,7 +11,7 @@ from io import BufferedRandom, FileIO
 from pathlib import Path
 
 from mender_client.errors import StorageError
-from mender_client.system.files import storage_error, sync_directory
+from mender_client.system.files import storage_errors, sync_directory
 
 STANDARD_INPUT = "-"
 
@@ -48,10 +48,8 @@ class FileStream:
         Raises:
             StorageError: the file can't be read.
         """
-        try:
+        with storage_errors("read", self._name):
             return self._file.readinto(buffer) or 0
-        except OSError as error:
-            raise storage_error("read", self._name, error) from error
 
 
 def regular_size(path: str) -> int:
@@ -60,10 +58,8 @@ def regular_size(path: str) -> int:
     Raises:
         StorageError: it isn't there, or it is a directory, a pipe or a device.
     """
-    try:
+    with storage_errors("read", Path(path)):
         status = os.stat(path)
-    except OSError as error:
-        raise storage_error("read", Path(path), error) from error
     if not stat.S_ISREG(status.st_mode):
         raise StorageError(
             "ART43",
@@ -87,7 +83,7 @@ def replaced(path: Path) -> Iterator[BufferedRandom]:
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:200]}.{os.urandom(8).hex()}.tmp")
-    try:
+    with storage_errors("write", path):
         mode = _mode_of(target)
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
@@ -102,8 +98,6 @@ def replaced(path: Path) -> Iterator[BufferedRandom]:
             temporary.unlink(missing_ok=True)
             raise
         sync_directory(target.parent)
-    except OSError as error:
-        raise storage_error("write", path, error) from error
 
 
 def _mode_of(target: Path) -> int | None:
