@@ -87,10 +87,12 @@ def find(tree: ast.Module, families: frozenset[str], name: str) -> Iterator[Mess
     constants = _texts_by_name(tree.body)
     scopes: list[ast.AST] = [tree, *(one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef))]
     owner = {id(node): scope for scope in scopes for node in ast.walk(scope)}  # the innermost scope is the last
+    statements = [one for one in ast.walk(tree) if isinstance(one, ast.stmt)]
+    statement_of = {id(node): statement for statement in statements for node in ast.walk(statement)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not _is_message(node, families):
             continue
-        names = {**constants, **_texts_by_name(ast.walk(owner[id(node)]))}
+        names = {**constants, **_texts_by_name(ast.walk(owner[id(node)]), statement_of[id(node)])}
         code = _code(node)
         text = node.args[1 if code else 0]
         remedy = next((one.value for one in node.keywords if one.arg == "remedy"), None)
@@ -159,12 +161,15 @@ def _callee(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-def _texts_by_name(nodes: Iterable[ast.AST]) -> dict[str, ast.expr]:
-    """The first text that each name is given."""
-    found: dict[str, ast.expr] = {}
-    for node in nodes:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found.setdefault(node.targets[0].id, node.value)
+def _texts_by_name(nodes: Iterable[ast.AST], before: ast.stmt | None = None) -> dict[str, ast.expr]:
+    """The text that each name is given: the last one before a statement at its indentation, or else the first one."""
+    assigned = [node for node in nodes if isinstance(node, ast.Assign)]
+    given = [(node.targets[0].id, node) for node in assigned if isinstance(node.targets[0], ast.Name)]
+    found = {name: node.value for name, node in reversed(given)}
+    if before is not None:
+        above = [(name, node) for name, node in given if node.col_offset == before.col_offset]
+        above = [(name, node) for name, node in above if node.lineno < before.lineno]
+        found |= {name: node.value for name, node in sorted(above, key=lambda one: one[1].lineno)}
     return found
 
 

@@ -58,11 +58,8 @@ class RetryBudget:
         """
         self._backoff = self._backoff.after_failure()
         if self._backoff.failures > self._limit:
-            raise DownloadError(
-                "DWN03",
-                f"cannot download the Artifact: {reason}; gave up after {self._limit} failed tries in a row",
-                remedy="check the storage and the network, then deploy again",
-            )
+            text = f"cannot download the Artifact: {reason}; gave up after {self._limit} failed tries in a row"
+            raise DownloadError("DWN03", text, remedy="check the storage and the network, then deploy again")
         delay = self._backoff.delay_seconds(random=self._random(), retry_after_seconds=retry_after_seconds)
         _logger.info("download interrupted: %s; next try in %.1f s", reason, delay)
         self._clock.sleep(delay)

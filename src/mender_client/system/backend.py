@@ -79,8 +79,5 @@ def unreadable(key: PrivateKey) -> UnusableKeyError:
 
 def broken_public_key() -> KeyFileError:
     """A public key that a back end can't read."""
-    return KeyFileError(
-        "KEY08",
-        "cannot use the public key: it is not a public key in PEM form",
-        remedy="replace the file by the right one",
-    )
+    text = "cannot use the public key: it is not a public key in PEM form"
+    return KeyFileError("KEY08", text, remedy="replace the file by the right one")

@@ -126,12 +126,8 @@ def is_internal(host: str) -> bool:
 
 def internal_redirect(source: str) -> NetworkError:
     """The error for a redirect that leads from outside into this device."""
-    return NetworkError(
-        "NET01",
-        f"cannot follow the redirect {source}: it leads from outside to an address of this device or its link",
-        remedy=CHECK_REDIRECTS,
-        kind=ErrorKind.REDIRECT,
-    )
+    text = f"cannot follow the redirect {source}: it leads from outside to an address of this device or its link"
+    return NetworkError("NET01", text, remedy=CHECK_REDIRECTS, kind=ErrorKind.REDIRECT)
 
 
 def _resolve(host: str, port: int) -> list[Any]:

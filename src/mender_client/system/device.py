@@ -53,20 +53,14 @@ class ScriptedDevice:
         try:
             text = output.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ScriptError(
-                "SCR11",
-                f"cannot use {self.identity_script}: its output is not UTF-8 text",
-                remedy="correct the script",
-            ) from error
+            text = f"cannot use {self.identity_script}: its output is not UTF-8 text"
+            raise ScriptError("SCR11", text, remedy="correct the script") from error
         return Identity.from_key_values(parse_key_values(text), form=self.identity_format)
 
     def _run(self, script: Path) -> bytes:
         if problem := self.find_problem(script):
-            raise ScriptError(
-                "SCR12",
-                f"cannot run {script}: another user could have written it: {problem.text}",
-                remedy=problem.remedy,
-            )
+            text = f"cannot run {script}: another user could have written it: {problem.text}"
+            raise ScriptError("SCR12", text, remedy=problem.remedy)
         return run_script([str(script)], limits=self.limits, is_stopping=self.is_stopping)
 
     def inventory(self) -> Sequence[KeyValues]:
@@ -119,11 +113,8 @@ class ScriptedDevice:
         """As the port says; polling with a wrong device type would end deployments."""
         device_type = _first(parse_key_values(read_text(self.device_type_file)), "device_type")
         if not device_type:
-            raise StorageError(
-                "IDN13",
-                f"cannot find the device type in {self.device_type_file}",
-                remedy="add a line device_type=TYPE",
-            )
+            text = f"cannot find the device type in {self.device_type_file}"
+            raise StorageError("IDN13", text, remedy="add a line device_type=TYPE")
         info = self._artifact_info()
         name = info.pop("artifact_name", "") or UNKNOWN_ARTIFACT_NAME
         info.pop("device_type", None)

@@ -118,12 +118,8 @@ class HttpTransport:
             if is_from_outside and is_internal(_place(target).host):
                 raise internal_redirect(f"of {origin(url)}")
             url = target
-        raise NetworkError(
-            "NET12",
-            f"cannot fetch from {origin(url)}: more than {MAXIMUM_REDIRECTS} redirects",
-            remedy=CHECK_REDIRECTS,
-            kind=ErrorKind.REDIRECT,
-        )
+        text = f"cannot fetch from {origin(url)}: more than {MAXIMUM_REDIRECTS} redirects"
+        raise NetworkError("NET12", text, remedy=CHECK_REDIRECTS, kind=ErrorKind.REDIRECT)
 
     def rest(self) -> None:
         while self._kept:

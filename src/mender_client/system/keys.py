@@ -33,15 +33,11 @@ def read_key_file(file: Path) -> bytes:
         with file.open("rb") as stream:
             content = stream.read(_LARGEST_FILE_BYTES + 1)
     except OSError as error:
-        raise KeyFileError(
-            "KEY02", f"cannot read the key {file}: {error.strerror}", remedy="check its path, owner and mode"
-        ) from error
+        text = f"cannot read the key {file}: {error.strerror}"
+        raise KeyFileError("KEY02", text, remedy="check its path, owner and mode") from error
     if len(content) > _LARGEST_FILE_BYTES:
-        raise KeyFileError(
-            "KEY03",
-            f"cannot read the key {file}: it is larger than {_LARGEST_FILE_BYTES} bytes, and no key is",
-            remedy="name a file that holds a key in PEM form",
-        )
+        text = f"cannot read the key {file}: it is larger than {_LARGEST_FILE_BYTES} bytes, and no key is"
+        raise KeyFileError("KEY03", text, remedy="name a file that holds a key in PEM form")
     return content
 
 
@@ -125,11 +121,8 @@ class DeviceKey:
 
     def _load(self) -> PrivateKey:
         if not self._is_there(is_link_enough=False):
-            raise KeyFileError(
-                "KEY04",
-                f"cannot find the device key {self._path}",
-                remedy="generate one with 'mender-python-client bootstrap'",
-            )
+            text = f"cannot find the device key {self._path}"
+            raise KeyFileError("KEY04", text, remedy="generate one with 'mender-python-client bootstrap'")
         return load_private_key(self._path, self._passphrase)
 
     def _check_type(self, wanted: KeyType | None) -> None:
@@ -150,9 +143,8 @@ class DeviceKey:
                 "restore the right file, or replace the key with 'mender-python-client bootstrap --forcebootstrap'; "
                 "the device must then be accepted again"
             )
-            raise KeyFileError(
-                "KEY06", f"cannot use the device key {self._path}: {error.reason}", remedy=remedy
-            ) from error
+            text = f"cannot use the device key {self._path}: {error.reason}"
+            raise KeyFileError("KEY06", text, remedy=remedy) from error
 
     def _is_there(self, *, is_link_enough: bool = True) -> bool:
         """Whether the path exists; so does a link to a disk that isn't mounted, whose key must not be replaced."""
@@ -161,9 +153,6 @@ class DeviceKey:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise KeyFileError(
-                "KEY07",
-                f"cannot read the device key {self._path}: {error.strerror}",
-                remedy="check its path, owner and mode",
-            ) from error
+            text = f"cannot read the device key {self._path}: {error.strerror}"
+            raise KeyFileError("KEY07", text, remedy="check its path, owner and mode") from error
         return True

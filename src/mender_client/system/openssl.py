@@ -120,9 +120,8 @@ class OpensslBackend:
                 return call.run(arguments, f"sign with {key.file}")
             except ProgramError as error:
                 self.public_key_pem(key)  # says so when the key can't be read
-                raise KeyFileError(
-                    "KEY10", f"cannot sign with {key.file}: {error.text}", remedy=error.remedy
-                ) from error
+                text = f"cannot sign with {key.file}: {error.text}"
+                raise KeyFileError("KEY10", text, remedy=error.remedy) from error
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         with OpensslCall(self._program) as call:

@@ -158,11 +158,8 @@ def _collect(
                 key.data.extend(chunk)
             del complaint[:-_KEPT_OF_STDERR]
             if len(output) > limits.output_bytes:
-                raise ScriptError(
-                    "SCR05",
-                    f"cannot use {name}: it printed more than {limits.output_bytes} bytes",
-                    remedy="make it print less",
-                )
+                text = f"cannot use {name}: it printed more than {limits.output_bytes} bytes"
+                raise ScriptError("SCR05", text, remedy="make it print less")
     return bytes(output), bytes(complaint)
 
 
@@ -229,11 +226,8 @@ class SystemProcesses:
             raise _cannot_run(argv[0], error) from error
         except subprocess.SubprocessError as error:
             why = os.strerror(os.read(reason, 1)[0])
-            raise ScriptError(
-                "SCR06",
-                f"cannot open {self._output} for the output of {argv[0]}: {why}",
-                remedy="check its owner and mode, and the disk",
-            ) from error
+            text = f"cannot open {self._output} for the output of {argv[0]}: {why}"
+            raise ScriptError("SCR06", text, remedy="check its owner and mode, and the disk") from error
         finally:
             os.close(reason)
             os.close(told)

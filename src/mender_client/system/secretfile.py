@@ -24,9 +24,8 @@ def read_secret(file: Path, noun: str) -> bytes:
         with file.open("rb") as stream:
             line = stream.readline(LONGEST_BYTES + 2)
     except OSError as error:
-        raise KeyFileError(
-            "KEY11", f"cannot read the {noun} file {file}: {error.strerror}", remedy="check its path, owner and mode"
-        ) from error
+        text = f"cannot read the {noun} file {file}: {error.strerror}"
+        raise KeyFileError("KEY11", text, remedy="check its path, owner and mode") from error
     return check_secret(line, noun, str(file))
 
 
@@ -43,13 +42,9 @@ def check_secret(line: bytes, noun: str, source: str) -> bytes:
     """
     secret = line.rstrip(b"\r\n")
     if not secret:
-        raise KeyFileError(
-            "KEY12", f"cannot use the {noun}: the first line of {source} is empty", remedy=f"write the {noun} there"
-        )
+        text = f"cannot use the {noun}: the first line of {source} is empty"
+        raise KeyFileError("KEY12", text, remedy=f"write the {noun} there")
     if len(secret) > LONGEST_BYTES or b"\0" in secret:
-        raise KeyFileError(
-            "KEY13",
-            f"cannot use the {noun}: {source} holds more than {LONGEST_BYTES} bytes, or a NUL byte",
-            remedy="choose a shorter one without NUL bytes",
-        )
+        text = f"cannot use the {noun}: {source} holds more than {LONGEST_BYTES} bytes, or a NUL byte"
+        raise KeyFileError("KEY13", text, remedy="choose a shorter one without NUL bytes")
     return secret

@@ -74,11 +74,8 @@ class VerifyKeys:
             if _is_made_by(key, manifest, signature, self._backend):
                 return file
         tried = ", ".join(str(file) for file in self._files)
-        raise ArtifactError(
-            "ART23",
-            f"cannot accept the Artifact: its signature was made with none of the keys of {self._setting} ({tried})",
-            remedy="sign it with one of them, or add the public key of its signer",
-        )
+        text = f"cannot accept the Artifact: its signature was made with none of the keys of {self._setting} ({tried})"
+        raise ArtifactError("ART23", text, remedy="sign it with one of them, or add the public key of its signer")
 
 
 def load_public_key(file: Path, backend: Backend) -> PublicKey:
@@ -140,11 +137,8 @@ class SigningKey:
             ArtifactError: it wasn't.
         """
         if not _is_made_by(self._public, manifest, signature, self._backend):
-            raise ArtifactError(
-                "ART24",
-                f"cannot accept the Artifact: its signature wasn't made with {self._file}",
-                remedy="sign it again",
-            )
+            text = f"cannot accept the Artifact: its signature wasn't made with {self._file}"
+            raise ArtifactError("ART24", text, remedy="sign it again")
 
 
 def _is_made_by(key: PublicKey, manifest: bytes, signature: bytes, backend: Backend) -> bool:

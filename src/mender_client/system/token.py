@@ -72,18 +72,12 @@ class TokenKey:
             KeyFileError: the key can't be used, or a new one is requested.
         """
         if replace:
-            raise KeyFileError(
-                "KEY21",
-                f"cannot replace the key {self.location}: it is in a token",
-                remedy="generate a new one with the token's own tools",
-            )
+            text = f"cannot replace the key {self.location}: it is in a token"
+            raise KeyFileError("KEY21", text, remedy="generate a new one with the token's own tools")
         present = key_type(self.public_key_pem())
         if kind not in (None, present):
-            raise KeyFileError(
-                "KEY22",
-                f"cannot make another key: {self.location} is in a token and of another type",
-                remedy="generate one with the token's own tools",
-            )
+            text = f"cannot make another key: {self.location} is in a token and of another type"
+            raise KeyFileError("KEY22", text, remedy="generate one with the token's own tools")
         return False
 
     def public_key_pem(self) -> str:
