@@ -208,14 +208,22 @@ class Deployments:
     def set_status(self, deployment_id: str, device_id: str, status: str) -> None:
         """Accept a status report.
 
+        Args:
+            deployment_id: the deployment.
+            device_id: the device.
+            status: the reported status; empty if there was none.
+
         Raises:
-            ServerError: 404 when the device was never offered this deployment, 409 when it is aborted.
+            ServerError: 404 when the device was never offered this deployment, 409 when it is aborted, 500 without a
+                status, a flaw of the real server.
         """
         known = self._known(deployment_id, device_id)
         if known is None:
             raise ServerError("Resource not found", status=404)
         if known.status in ("aborted", "decommissioned"):
             raise ServerError("Deployment aborted", status=409)
+        if not status:
+            raise ServerError("internal error", status=500)
         known.received.append(status)
         known.status = status
         self._emit("status", deployment_id=deployment_id, device_id=device_id, status=status)
@@ -224,11 +232,14 @@ class Deployments:
         """Store a deployment log; it replaces an earlier one.
 
         Raises:
-            ServerError: 404 when the device was never offered this deployment.
+            ServerError: 404 when the device was never offered this deployment, 500 for a time in the year 0, a flaw of
+                the real server.
         """
         known = self._known(deployment_id, device_id)
         if known is None:
             raise ServerError("Deployment not found", status=404)
+        if any(one["timestamp"].startswith("0000-") for one in messages):
+            raise ServerError("internal error", status=500)
         known.log = messages
         self._emit("log", deployment_id=deployment_id, device_id=device_id, messages=len(messages))
 

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from mender_client.errors import ServerError, UnauthorizedError
-from mender_devserver.messages import Request, load_json, load_object
+from mender_devserver.messages import Request, as_text, load_json, load_object, pick
 from mender_devserver.signatures import is_signed, parse_public_key
 
 AuthStatus = Literal["pending", "accepted", "rejected", "preauthorized"]
@@ -111,10 +111,10 @@ class Devices:
         Raises:
             ServerError: 400 when malformed; 401 when not accepted or wrongly signed.
         """
+        identity, public_key = read_auth_request(request.body)
         signature = request.headers.get("x-men-signature", "")
         if not signature:
             raise ServerError("missing request signature header", status=400)
-        identity, public_key = read_auth_request(request.body)
         device = self._device_of(identity) or self._add(identity)
         auth_set = self._auth_set_of(device, public_key) or self._add_key(device, public_key, "pending")
         if self.auto_accept and auth_set.status == "pending":
@@ -139,12 +139,15 @@ class Devices:
         """
         if not authorization:
             raise UnauthorizedError("Authorization not present in header", status=401)
-        scheme, _, token = authorization.strip().partition(" ")
+        words = authorization.split(" ")
+        if len(words) != 2:
+            raise UnauthorizedError("malformed Authorization header", status=401)
+        scheme, token = words
         if scheme.lower() != "bearer":
             raise UnauthorizedError(f"unknown Authorization method {scheme}", status=401)
         if token.count(".") != 2:
             raise UnauthorizedError("identity: incorrect token format", status=401)
-        grant = self._grants.get(token.strip())
+        grant = self._grants.get(token)
         if grant is None or grant.expires <= self._now():
             raise UnauthorizedError("", status=401)
         device = self._devices[grant.device_id]
@@ -274,17 +277,16 @@ def read_auth_request(body: bytes) -> tuple[dict[str, Any], str]:
         ServerError: 400.
     """
     decoder, checker = "failed to decode auth request: ", "invalid auth request: "
-    fields = load_object(body, decoder)
-    for name in ("id_data", "pubkey", "tenant_token"):
-        if fields.get(name) is not None and not isinstance(fields[name], str):
-            raise ServerError(f"{decoder}json: cannot unmarshal field {name}: it is not a string", status=400)
+    fields = pick(load_object(body, decoder, whole=True), "id_data", "pubkey", "tenant_token")
+    texts = {name: as_text(value, decoder) for name, value in fields.items()}
     for name in ("id_data", "pubkey"):
-        if not fields.get(name):
+        if not texts[name]:
             raise ServerError(f"{checker}{name} must be provided", status=400)
-    identity = load_json(fields["id_data"].encode("utf-8", "replace"), checker)
+    public_key = parse_public_key(texts["pubkey"], checker)
+    identity = load_json(texts["id_data"].encode("utf-8", "replace"), checker, whole=True)
     if not isinstance(identity, dict):
         raise ServerError(f"{checker}json: cannot unmarshal id_data into an object", status=400)
-    return identity, parse_public_key(fields["pubkey"], checker)
+    return identity, public_key
 
 
 def identity_hash(identity: dict[str, Any]) -> str:

@@ -2,64 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mender_client.errors import ServerError
-from mender_devserver.messages import json_kind, load_json
+from mender_devserver.messages import as_object, as_text, json_kind, load_json, pick, size_of
+from mender_devserver.timestamps import check_timestamp
 
 MOST_ATTRIBUTES = 100
-LONGEST_NAME = 1024
+LONGEST_NAME_BYTES = 1024
+_PREFIX = "failed to decode request body: "
 
 
-def read_attributes(body: bytes) -> dict[str, Any]:
-    """Decode the attributes of a request; the last of the same name wins.
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute as it was sent."""
+
+    name: str
+    value: Any
+
+
+def read_attributes(body: bytes) -> list[Attribute]:
+    """Decode the attributes of a request.
 
     Raises:
         ServerError: 400; one invalid attribute makes the whole request invalid.
     """
-    prefix = "failed to decode request body: "
-    listed = load_json(body, prefix)
+    listed = load_json(body, _PREFIX)
+    if listed is None:
+        return []
     if not isinstance(listed, list):
-        raise ServerError(f"{prefix}json: cannot unmarshal {json_kind(listed)} into a list of attributes", status=400)
-    attributes: dict[str, Any] = {}
-    for one in listed:
-        if not isinstance(one, dict):
-            raise ServerError(f"{prefix}json: cannot unmarshal {json_kind(one)} into an attribute", status=400)
-        problems = [*_name_problems(one.get("name")), *_value_problems(one.get("value"))]
-        if problems:
+        raise ServerError(f"{_PREFIX}json: cannot unmarshal {json_kind(listed)} into a list of attributes", status=400)
+    attributes = [_decode(as_object(one, _PREFIX)) for one in listed]
+    for one in attributes:
+        if problems := [*_name_problems(one.name), *_value_problems(one.value)]:
             raise ServerError("; ".join(problems) + ".", status=400)
-        attributes[one["name"]] = one["value"]
     return attributes
 
 
-def merge_attributes(old: dict[str, Any], sent: dict[str, Any], *, replace: bool) -> dict[str, Any]:
-    """The inventory after a PUT (``replace``) or a PATCH.
+def merge_attributes(old: Mapping[str, Any], sent: Sequence[Attribute], *, replace: bool) -> dict[str, Any]:
+    """The inventory after a PUT (``replace``) or a PATCH; the last of the same name counts.
 
     Raises:
-        ServerError: 400 for too many attributes; then nothing changes.
+        ServerError: 400 for too many attributes, counted as they were sent, repeats included; 500 for a NUL in a name,
+            a flaw of the real server. Then nothing changes.
     """
-    merged = sent if replace else {**old, **sent}
-    if len(merged) > MOST_ATTRIBUTES:
+    count = len(sent) if replace else len(old) + len([one for one in sent if one.name not in old])
+    if count > MOST_ATTRIBUTES:
         raise ServerError("the number of attributes in the scope is above the limit", status=400)
-    return merged
+    if any("\0" in one.name for one in sent):
+        raise ServerError("internal error", status=500)
+    return {**({} if replace else old), **{one.name: one.value for one in sent}}
 
 
-def _name_problems(name: object) -> list[str]:
-    if not isinstance(name, str) or not name:
+def _decode(fields: Mapping[str, Any]) -> Attribute:
+    given = pick(fields, "name", "value", "scope", "description", "timestamp")
+    name = as_text(given["name"], _PREFIX)
+    for field in ("scope", "description"):
+        as_text(given[field], _PREFIX)
+    if given["timestamp"] is not None:
+        check_timestamp(given["timestamp"], _PREFIX)
+    return Attribute(name, given["value"])
+
+
+def _name_problems(name: str) -> list[str]:
+    if not name:
         return ["name: cannot be blank"]
-    if len(name) > LONGEST_NAME:
-        return [f"name: the length must be between 1 and {LONGEST_NAME}"]
+    if size_of(name) > LONGEST_NAME_BYTES:
+        return [f"name: the length must be between 1 and {LONGEST_NAME_BYTES}"]
     return []
 
 
 def _value_problems(value: object) -> list[str]:
     if isinstance(value, list):
-        kinds = [json_kind(one) for one in value]
-        for kind in kinds:
-            if kind not in ("string", "number"):
-                kind = {"array": "slice", "object": "map"}.get(kind, kind)
-                return [f"value: array values must be either string or float64, not: {kind}"]
-        return ["value: array values must be of consistent type"] if len(set(kinds)) > 1 else []
+        return _list_problems([json_kind(one) for one in value])
     if json_kind(value) not in ("string", "number"):
         return ["value: supported types are string, float64, and arrays thereof"]
+    return []
+
+
+def _list_problems(kinds: list[str]) -> list[str]:
+    """The problems of a list of values of these kinds: the first one decides which kind the others must have."""
+    if kinds and kinds[0] not in ("string", "number"):
+        kind = {"array": "slice", "object": "map", "null": "invalid"}.get(kinds[0], kinds[0])
+        return [f"value: array values must be either string or float64, not: {kind}"]
+    if len(set(kinds)) > 1:
+        return ["value: array values must be of consistent type: string or float64"]
     return []

@@ -72,7 +72,7 @@ class RequestHandler:
     async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         path, _, query = raw.raw_path.partition("?")
-        headers = {name.lower(): value for name, value in raw.headers.items()}
+        headers = {name.lower(): value.strip(" \t") for name, value in raw.headers.items()}
         with self._state.lock:
             exchange = self._open(raw, unquote(path), headers)
             fault = self._state.faults.take(exchange.kind) or _PLAIN

@@ -7,6 +7,7 @@ able to read a link in that form.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -105,31 +106,58 @@ def require_json_type(request: Request) -> None:
         raise ServerError("Bad Content-Type, expected 'application/json'", status=415)
 
 
-def load_json(body: bytes, prefix: str = "") -> Any:
-    """Decode a body.
+def load_json(body: bytes, prefix: str = "", *, whole: bool = False) -> Any:
+    """Decode a body as Go's decoder does: it ignores what follows the value, and replaces bytes that aren't UTF-8.
 
     Args:
         body: the bytes as they came.
         prefix: what the service puts before the message of its decoder.
+        whole: refuse what follows the value; some services use a stricter function.
 
     Raises:
         ServerError: 400, with a message close to that of the real server.
     """
-    if not body.strip():
-        raise ServerError(f"{prefix}EOF", status=400)
+    text = body.decode("utf-8", "replace").strip(_BLANKS)
+    if not text:
+        raise ServerError(prefix + ("unexpected end of JSON input" if whole else "EOF"), status=400)
     try:
-        return json.loads(body)
+        value, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError as error:
-        rest = error.doc[error.pos : error.pos + 1]
-        reason = f"invalid character '{rest}' looking for beginning of value" if rest else "unexpected EOF"
-    except (ValueError, RecursionError):
-        reason = "invalid character looking for beginning of value"
+        reason = _syntax(error.doc[error.pos : error.pos + 1], "looking for beginning of value")
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "exceeded max depth"
+    else:
+        if not whole or end == len(text):
+            return value
+        reason = _syntax(text[end:].lstrip(_BLANKS)[:1], "after top-level value")
     raise ServerError(prefix + reason, status=400)
 
 
-def load_object(body: bytes, prefix: str = "") -> dict[str, Any]:
+def _syntax(character: str, where: str) -> str:
+    return f"invalid character '{character}' {where}" if character else "unexpected EOF"
+
+
+def _number(text: str) -> int | float:
+    """A number, which Go reads as a float64: ``1.0`` is the same as ``1``, and what doesn't fit is an error."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
+    return int(value) if value.is_integer() and abs(value) < _LARGEST_PLAIN else value
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(_syntax(text.lstrip("-")[:1], "looking for beginning of value"))
+
+
+_BLANKS = " \t\r\n"
+_LARGEST_PLAIN = 1e21
+"""Go writes larger numbers with an exponent."""
+_DECODER = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_refuse_constant)
+
+
+def load_object(body: bytes, prefix: str = "", *, whole: bool = False) -> dict[str, Any]:
     """Decode a body that must be an object; ``null`` counts as an empty one, as in the real server."""
-    return as_object(load_json(body, prefix), prefix)
+    return as_object(load_json(body, prefix, whole=whole), prefix)
 
 
 def as_object(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -143,6 +171,30 @@ def as_object(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     raise ServerError(f"{prefix}json: cannot unmarshal {json_kind(value)} into an object", status=400)
+
+
+def pick(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The named fields of an object. Like Go's decoder: a name may be written in any case, the last one counts."""
+    folded = {name.casefold(): value for name, value in fields.items()}
+    return {name: folded.get(name) for name in names}
+
+
+def as_text(value: Any, prefix: str = "") -> str:
+    """Return a field that must be a string; ``null`` counts as an empty one, as in the real server.
+
+    Raises:
+        ServerError: 400 for anything else.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    raise ServerError(f"{prefix}json: cannot unmarshal {json_kind(value)} into a string", status=400)
+
+
+def size_of(text: str) -> int:
+    """The length of a text in bytes, in which the real server counts."""
+    return len(text.encode("utf-8", "replace"))
 
 
 def json_kind(value: object) -> str:

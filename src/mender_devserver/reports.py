@@ -8,73 +8,87 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import unquote_plus
 
 from mender_client.errors import ServerError
 from mender_devserver.deployments import REPORTABLE, SERVER_ONLY, Poll
-from mender_devserver.messages import as_object, json_kind, load_object
+from mender_devserver.messages import as_object, as_text, json_kind, load_object, pick, size_of
+from mender_devserver.timestamps import check_timestamp
 
-LONGEST_SUBSTATE = 200
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+LONGEST_SUBSTATE_BYTES = 200
+LONGEST_NAME_BYTES = 4096
+_SCHEMA = "invalid schema: "
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 def read_poll_query(query: str) -> Poll:
     """The v1 GET form: ``?artifact_name=…&device_type=…``."""
-    fields = {name: values[0] for name, values in parse_qs(query, keep_blank_values=True).items()}
-    return _poll(fields.get("artifact_name"), fields.get("device_type"), None)
+    fields = _query_fields(query)
+    return _poll(fields.get("artifact_name", ""), fields.get("device_type", ""), None)
+
+
+def _query_fields(query: str) -> dict[str, str]:
+    """The fields of a query. As Go does, drop what holds a semicolon or an invalid escape; the first one counts."""
+    fields: dict[str, str] = {}
+    for pair in query.split("&"):
+        if ";" not in pair and not _BAD_ESCAPE.search(pair):
+            name, _, value = pair.partition("=")
+            fields.setdefault(unquote_plus(name), unquote_plus(value))
+    return fields
 
 
 def read_poll_v1(body: bytes) -> Poll:
     """The v1 POST form: name and type at the top, everything else under ``artifact_provides``."""
-    fields = load_object(body, "invalid schema: ")
-    return _poll(fields.get("artifact_name"), fields.get("device_type"), fields.get("artifact_provides"))
+    fields = pick(load_object(body, _SCHEMA), "artifact_name", "device_type", "artifact_provides")
+    name, device_type = (as_text(fields[one], _SCHEMA) for one in ("artifact_name", "device_type"))
+    return _poll(name, device_type, fields["artifact_provides"])
 
 
 def read_poll_v2(body: bytes) -> Poll:
     """The v2 form: everything in ``device_provides``."""
-    fields = dict(as_object(load_object(body, "invalid schema: ").get("device_provides"), "invalid schema: "))
-    name, device_type = fields.pop("artifact_name", None), fields.pop("device_type", None)
+    fields = dict(as_object(pick(load_object(body, _SCHEMA), "device_provides")["device_provides"], _SCHEMA))
+    name, device_type = (as_text(fields.pop(one, None), _SCHEMA) for one in ("artifact_name", "device_type"))
     return _poll(name, device_type, fields or None)
 
 
-def _poll(name: object, device_type: object, provides: object) -> Poll:
+def _poll(name: str, device_type: str, provides: object) -> Poll:
     given = {"artifact_name": name, "device_type": device_type}
-    for field, value in given.items():
-        if value is not None and not isinstance(value, str):
-            raise ServerError(f"invalid schema: json: cannot unmarshal field {field}: not a string", status=400)
-    blank = [f"{field}: cannot be blank" for field, value in given.items() if not value]
-    if blank:
-        raise ServerError("; ".join(blank) + ".", status=400)
-    return Poll(str(name), str(device_type), None if provides is None else _provides(provides))
+    if problems := [f"{field}: {problem}" for field, text in given.items() if (problem := _name_problem(text))]:
+        raise ServerError("; ".join(problems) + ".", status=400)
+    return Poll(name, device_type, None if provides is None else _provides(provides))
+
+
+def _name_problem(text: str) -> str:
+    if not text:
+        return "cannot be blank"
+    return f"the length must be between 1 and {LONGEST_NAME_BYTES}" if size_of(text) > LONGEST_NAME_BYTES else ""
 
 
 def _provides(provides: object) -> tuple[tuple[str, str], ...]:
-    pairs = as_object(provides, "invalid schema: ").items()
-    for field, value in pairs:
-        if not isinstance(value, str):
-            raise ServerError(f"invalid schema: json: cannot unmarshal field {field}: not a string", status=400)
-    return tuple(sorted(pairs))
+    pairs = as_object(provides, _SCHEMA).items()
+    return tuple(sorted((name, as_text(value, _SCHEMA)) for name, value in pairs))
 
 
 def read_status(body: bytes) -> str:
     """Decode a status report.
 
+    Returns:
+        the status; empty when it is missing or null, which the real server notices later.
+
     Raises:
-        ServerError: 400; 500 for a status that is missing or null, a flaw of the real server.
+        ServerError: 400.
     """
-    fields = load_object(body)
-    status, substate = fields.get("status"), fields.get("substate") or ""
-    if status is None:
-        raise ServerError("internal error", status=500)
-    if not isinstance(status, str) or not isinstance(substate, str):
-        wrong = status if not isinstance(status, str) else substate
-        raise ServerError(f"json: cannot unmarshal {json_kind(wrong)} into a status report", status=400)
-    if status in SERVER_ONLY:
-        raise ServerError("status: must be a valid value.", status=400)
-    if status not in REPORTABLE:
+    fields = pick(load_object(body), "status", "substate")
+    substate = as_text(fields["substate"])
+    if fields["status"] is None:
+        status = ""
+    elif (status := as_text(fields["status"])) not in REPORTABLE | SERVER_ONLY:
         raise ServerError(f"invalid status for device '{status}'", status=400)
-    if len(substate) > LONGEST_SUBSTATE:
-        raise ServerError(f"substate: the length must be no more than {LONGEST_SUBSTATE}.", status=400)
+    problems = ["status: must be a valid value"] if status in SERVER_ONLY else []
+    if size_of(substate) > LONGEST_SUBSTATE_BYTES:
+        problems.append(f"substate: the length must be no more than {LONGEST_SUBSTATE_BYTES}")
+    if problems:
+        raise ServerError("; ".join(problems) + ".", status=400)
     return status
 
 
@@ -84,8 +98,8 @@ def read_log(body: bytes) -> list[dict[str, Any]]:
     Raises:
         ServerError: 400; one invalid message makes the whole log invalid.
     """
-    messages = load_object(body).get("messages")
-    if not messages:
+    messages = pick(load_object(body), "messages")["messages"]
+    if not messages and isinstance(messages, (list, type(None))):
         raise ServerError("no messages: invalid deployment log", status=400)
     if not isinstance(messages, list):
         raise ServerError(f"json: cannot unmarshal {json_kind(messages)} into a list of messages", status=400)
@@ -93,14 +107,9 @@ def read_log(body: bytes) -> list[dict[str, Any]]:
 
 
 def _log_message(message: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {name: message.get(name) for name in ("level", "message", "timestamp")}
-    for name, value in fields.items():
-        if value is not None and not isinstance(value, str):
-            raise ServerError(f"json: cannot unmarshal {json_kind(value)} into {name} of a message", status=400)
-    timestamp = fields["timestamp"]
-    if timestamp is not None and not _RFC3339.fullmatch(timestamp):
-        raise ServerError(f'parsing time "{timestamp}" as "2006-01-02T15:04:05Z07:00": cannot parse', status=400)
-    blank = [f"{name}: cannot be blank" for name, value in fields.items() if not value]
-    if blank:
+    fields = pick(message, "level", "message", "timestamp")
+    texts = {name: as_text(fields[name]) for name in ("level", "message")}
+    texts["timestamp"] = "" if fields["timestamp"] is None else check_timestamp(fields["timestamp"])
+    if blank := [f"{name}: cannot be blank" for name, text in texts.items() if not text]:
         raise ServerError("; ".join(blank) + ".", status=400)
-    return fields
+    return texts

@@ -166,7 +166,7 @@ class Stage:
             return f"localhost:{storage_port}"
         recorded = line["request"]["body"]
         pem = _pem_in(recorded)
-        if name == "X-MEN-Signature" and pem and is_signed(pem, recorded.encode(), value):
+        if name == "X-MEN-Signature" and pem and is_signed(pem, recorded.encode(), value.strip()):
             return sign(self.key_for(pem), body) + value[len(value.rstrip()) :]
         return value
 

@@ -98,7 +98,7 @@ def test_aborted_deployment_refuses_statuses_and_takes_the_log(state: ServerStat
     state.deployments.abort(deployment.id)
     with pytest.raises(ServerError) as caught:
         state.deployments.set_status(deployment.id, DEVICE, "installing")
-    state.deployments.set_log(deployment.id, DEVICE, [{"message": "x"}])
+    state.deployments.set_log(deployment.id, DEVICE, [{"message": "x", "timestamp": "2026-01-01T00:00:00Z"}])
     assert (409, "aborted", None) == (caught.value.status, deployment.status_of(DEVICE), offered(state))
 
 

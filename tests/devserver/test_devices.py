@@ -192,7 +192,8 @@ def test_ambiguous_id_is_refused(state: ServerState) -> None:
     [
         ("", "Authorization not present in header"),
         ("Basic Zm9v", "unknown Authorization method Basic"),
-        ("Bearer", "identity: incorrect token format"),
+        ("Bearer", "malformed Authorization header"),
+        ("Bearer x", "identity: incorrect token format"),
         ("Bearer a.b.c", ""),
     ],
 )
