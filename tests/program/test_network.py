@@ -11,7 +11,7 @@ from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import load_config
 from mender_client.app.host import Host
 from mender_client.app.paths import Paths
-from mender_client.system.http import Timeouts
+from mender_client.system.connection import Timeouts
 from mender_devserver import DevServer
 from program.proxy import ACTIONS, KINDS, POINTS, Action, FaultProxy, Kind
 from program.stage import LEAVE, Device

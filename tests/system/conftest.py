@@ -8,7 +8,8 @@ import pytest
 
 from mender_client.core.proxies import Proxies
 from mender_client.system.clockevidence import ClockCheck
-from mender_client.system.http import HttpTransport, Timeouts
+from mender_client.system.connection import Timeouts
+from mender_client.system.http import HttpTransport
 from mender_client.system.tls import TlsSettings
 from waiting import PATIENCE_S
 

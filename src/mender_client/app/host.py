@@ -13,7 +13,8 @@ from mender_client import __version__
 from mender_client.errors import Diagnostic
 from mender_client.system.clock import SystemClock
 from mender_client.system.clockevidence import ClockCheck
-from mender_client.system.http import HttpTransport, Timeouts
+from mender_client.system.connection import Timeouts
+from mender_client.system.http import HttpTransport
 from mender_client.system.tls import TlsSettings
 
 from .config import Config

@@ -10,7 +10,7 @@ from mender_client.core.backoff import Backoff
 from mender_client.core.model import Status
 from mender_client.core.record import Outcome
 from mender_client.errors import Diagnostic, MenderError
-from mender_client.system.http import Timeouts
+from mender_client.system.connection import Timeouts
 from mender_client.system.keys import Passphrase, no_passphrase
 
 from .assemble import DeviceParts

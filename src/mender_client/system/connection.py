@@ -1,7 +1,6 @@
-"""Connections that obey a deadline and can be broken off from a signal handler.
+"""Connections that obey a deadline and can be interrupted by a signal handler; ``http.client`` speaks HTTP over them.
 
-``http.client`` speaks HTTP over them. How a connection comes about, how long it may take and who can end it is decided
-here: the guard knows each socket before the socket waits for anything.
+The guard knows each socket before the socket waits for anything.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPResponse
-from typing import Any
+from typing import Any, NamedTuple
 
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
 
@@ -27,27 +27,47 @@ _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _EVENTS: dict[type[OSError], int] = {ssl.SSLWantReadError: select.POLLIN, ssl.SSLWantWriteError: select.POLLOUT}
 
 
-class ConnectionGuard:
-    """What the connections of one transport share: the deadline of the request under way, and a way to end it."""
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Time limits of the network, in seconds.
 
-    def __init__(self) -> None:
+    Attributes:
+        connect: for the TCP connection to one address, for a proxy's tunnel, and for the TLS handshake.
+        idle: between two pieces of an answer.
+        total: for a whole request of the device API, from its first byte to the last of its answer.
+    """
+
+    connect: float = 15.0
+    idle: float = 60.0
+    total: float = 120.0
+
+
+class Server(NamedTuple):
+    """Where a server is: its name or address is ASCII, its port never left out."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+class ConnectionGuard:
+    """What the connections of one transport share: time limits, the deadline of the request under way, and its end."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.timeouts = timeouts
         self.is_stopped = False
         self._deadline: float | None = None
         self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def add(self, sock: Any) -> None:
-        """Watch over a socket from now on."""
+        """Make a socket one that ``interrupt`` ends."""
         self._sockets.add(sock)
         if self.is_stopped:
             self.interrupt()  # the stop came while we were connecting
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Bound everything that is done meanwhile, on top of an earlier deadline.
-
-        Raises:
-            Interrupted: the client is to stop.
-        """
+        """Bound everything that is done meanwhile, on top of an earlier deadline; raises as ``limit``."""
         before, self._deadline = self._deadline, time.monotonic() + self.limit(seconds)
         try:
             yield
@@ -80,16 +100,13 @@ class ConnectionGuard:
                 continue
 
 
-def dial(
-    host: str, port: int, *, seconds: float, guard: ConnectionGuard, is_internal_refused: bool = False
-) -> socket.socket:
+def dial(host: str, port: int, guard: ConnectionGuard, *, is_internal_refused: bool = False) -> socket.socket:
     """Connect to the first address of a host that answers.
 
     Args:
         host: a name or an address, ASCII.
         port: the port.
-        seconds: the time limit for each address.
-        guard: bounds the whole.
+        guard: bounds the time.
         is_internal_refused: a redirect from outside leads here, so no address may be one of this device.
 
     Raises:
@@ -101,7 +118,7 @@ def dial(
     if is_internal_refused and any(is_internal(str(address[0])) for *_, address in found):
         raise internal_redirect(f"to {host}")
     for family, kind, protocol, _, address in found:
-        limit = guard.limit(seconds)
+        limit = guard.limit(guard.timeouts.connect)
         sock = socket.socket(family, kind, protocol)
         guard.add(sock)
         try:
@@ -112,7 +129,7 @@ def dial(
         except OSError as error:
             sock.close()
             first = first or error
-    guard.limit(seconds)
+    guard.limit(guard.timeouts.connect)
     raise first or socket.gaierror(socket.EAI_NONAME, "no address")
 
 
@@ -138,17 +155,8 @@ def _resolve(host: str, port: int) -> list[Any]:
     return socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM)
 
 
-def secure(
-    sock: socket.socket, host: str, context: ssl.SSLContext, *, seconds: float, guard: ConnectionGuard
-) -> ssl.SSLSocket:
-    """Speak TLS over a connection from here on; the connection is closed when that fails.
-
-    Args:
-        sock: the connection.
-        host: whom the server's certificate must be for, ASCII.
-        context: the TLS rules.
-        seconds: the time limit of the handshake.
-        guard: bounds the whole.
+def secure(sock: socket.socket, host: str, context: ssl.SSLContext, guard: ConnectionGuard) -> ssl.SSLSocket:
+    """Speak TLS over a connection, with a server whose certificate must be for the host; closes it when that fails.
 
     Raises:
         OSError: the handshake failed.
@@ -156,7 +164,7 @@ def secure(
     name = host.partition("%")[0].rstrip(".").encode("ascii")  # bytes, as in _resolve
     current: Any = sock
     try:
-        sock.settimeout(guard.limit(seconds))
+        sock.settimeout(guard.limit(guard.timeouts.connect))
         current = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
         guard.add(current)
         current.do_handshake()
@@ -174,15 +182,13 @@ class GuardedSocket:
 
     Args:
         sock: the socket; it doesn't block from here on.
-        guard: bounds the whole.
-        idle_seconds: the time limit of each wait.
+        guard: bounds the time.
     """
 
-    def __init__(self, sock: socket.socket, guard: ConnectionGuard, *, idle_seconds: float) -> None:
+    def __init__(self, sock: socket.socket, guard: ConnectionGuard) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._guard = guard
-        self._idle_seconds = idle_seconds
         self._poll = select.poll()
         self._unsent = bytearray()
         self.is_at_end = False
@@ -192,7 +198,6 @@ class GuardedSocket:
         return (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0) or self._wait(select.POLLIN, 0)
 
     def sendall(self, data: bytes) -> None:
-        """Take what is to be sent."""
         self._unsent += data
 
     def makefile(self, *_: object) -> io.BufferedReader:
@@ -211,7 +216,7 @@ class GuardedSocket:
 
     def receive(self, view: memoryview) -> int:
         """Take all that is there, as long as one more TLS record fits, and wait only when there is nothing."""
-        self._guard.limit(self._idle_seconds)  # a peer that sends for ever never lets us wait
+        self._guard.limit(0)  # a peer that sends for ever never lets us wait
         filled, size = 0, len(view)
         while not filled or filled + _RECORD_BYTES <= size:
             try:
@@ -230,11 +235,10 @@ class GuardedSocket:
         return filled
 
     def close(self) -> None:
-        """Close the connection once the last stream over it is closed too."""
         self._sock.close()
 
     def _await(self, events: int) -> None:
-        if not self._wait(events, self._guard.limit(self._idle_seconds)):
+        if not self._wait(events, self._guard.limit(self._guard.timeouts.idle)):
             raise TimeoutError("nothing came for too long")
 
     def _wait(self, events: int, seconds: float) -> bool:
@@ -243,12 +247,7 @@ class GuardedSocket:
 
 
 class _Reader(io.RawIOBase):
-    """The raw stream of an answer; while it is open, so is the socket.
-
-    Args:
-        sock: where the bytes come from.
-        hold: the socket's own stream, which keeps it open.
-    """
+    """The raw stream of an answer; the socket's own stream, which it holds, keeps the socket open."""
 
     def __init__(self, sock: GuardedSocket, hold: io.RawIOBase) -> None:
         self._sock = sock

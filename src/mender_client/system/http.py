@@ -11,17 +11,26 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from mender_client.core.wire import REDIRECTS, Reply, Request, parse_link
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
 
 from .clockevidence import ClockCheck
-from .connection import CHECK_REDIRECTS, ConnectionGuard, GuardedSocket, dial, internal_redirect, is_internal, secure
+from .connection import (
+    CHECK_REDIRECTS,
+    ConnectionGuard,
+    GuardedSocket,
+    Server,
+    Timeouts,
+    dial,
+    internal_redirect,
+    is_internal,
+    secure,
+)
 from .netfaults import is_issuer_unknown, origin, translate_errors
 from .tls import TlsRules, TlsSettings
 
@@ -36,21 +45,6 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PROXY_AUTHENTICATION = 407
 _LOOK_SECONDS = 5.0
 _READ_BYTES = 16384
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Time limits of the network, in seconds.
-
-    Attributes:
-        connect: for the TCP connection to one address, and for the TLS handshake.
-        idle: between two pieces of an answer.
-        total: for a whole request of the device API, from its first byte to the last of its answer.
-    """
-
-    connect: float = 15.0
-    idle: float = 60.0
-    total: float = 120.0
 
 
 class HttpTransport:
@@ -72,14 +66,13 @@ class HttpTransport:
         *,
         tls: TlsSettings,
         user_agent: str,
-        timeouts: Timeouts | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         clock_check: ClockCheck | None = None,
         proxies: Proxies | None = None,
     ) -> None:
-        self._timeouts = timeouts or Timeouts()
         self._user_agent = user_agent
         self._is_verifying = tls.verify
-        self._guard = ConnectionGuard()
+        self._guard = ConnectionGuard(timeouts)
         self._clock_check = clock_check or ClockCheck()
         self._proxies = proxies
         self._rules = TlsRules(tls, self._clock_check.clock_problem)
@@ -87,7 +80,7 @@ class HttpTransport:
 
     def send(self, request: Request) -> Reply:
         url = request.url
-        with self._translated(url), self._guard.within(self._timeouts.total):
+        with self._translated(url), self._guard.within(self._guard.timeouts.total):
             body = self._ask_kept(request) or self._ask(request)
             try:
                 data = _read_all(body, url)
@@ -101,21 +94,20 @@ class HttpTransport:
         return Reply(body.status, body.headers, data)
 
     def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
-        """Start a download.
+        """As the port says; no redirect is followed from https to http, nor from outside into this device.
 
-        Up to five redirects are followed, but never from https to http, nor from outside into this device. The total
-        time limit holds for the head of each answer, not for the body that the caller then reads.
+        The total time limit holds for the head of each answer, not for the body that the caller then reads.
         """
         is_from_outside = False
         for _ in range(MAXIMUM_REDIRECTS + 1):
-            with self._translated(url), self._guard.within(self._timeouts.total):
+            with self._translated(url), self._guard.within(self._guard.timeouts.total):
                 body = self._ask(Request("GET", url, headers), is_internal_refused=is_from_outside)
             if body.status not in REDIRECTS:
                 return body
             body.close()
             target = _redirected(url, body.headers.get("location", ""))
-            is_from_outside = is_from_outside or not is_internal(_place(url).host)
-            if is_from_outside and is_internal(_place(target).host):
+            is_from_outside = is_from_outside or not is_internal(_server(url).host)
+            if is_from_outside and is_internal(_server(target).host):
                 raise internal_redirect(f"of {origin(url)}")
             url = target
         text = f"cannot fetch from {origin(url)}: more than {MAXIMUM_REDIRECTS} redirects"
@@ -145,9 +137,8 @@ class HttpTransport:
         from .probe import look
 
         with self._guard.within(_LOOK_SECONDS):
-            place = _place(url)
-            sock = self._dial(place, seconds=_LOOK_SECONDS)
-            return look(sock, place.host, place.port, seconds=_LOOK_SECONDS, guard=self._guard)
+            server = _server(url)
+            return look(self._dial(server), server, self._guard)
 
     def _translated(self, url: str) -> translate_errors:
         return translate_errors(url, lambda: self._clock_problem(url))
@@ -183,63 +174,48 @@ class HttpTransport:
         return self._exchange(connection, request)
 
     def _connect(self, url: str, *, is_internal_refused: bool) -> _Connection:
-        place, seconds = _place(url), self._timeouts.connect
-        connection = _Connection(place, self._proxy(place))
-        sock = self._dial(place, seconds=seconds, is_internal_refused=is_internal_refused)
-        if place.scheme == "https":
-            sock = secure(sock, place.host, self._rules.context(), seconds=seconds, guard=self._guard)
-        connection.sock = GuardedSocket(sock, self._guard, idle_seconds=self._timeouts.idle)
+        server = _server(url)
+        connection = _Connection(server, self._proxy(server))
+        sock = self._dial(server, is_internal_refused=is_internal_refused)
+        if server.scheme == "https":
+            sock = secure(sock, server.host, self._rules.context(), self._guard)
+        connection.sock = GuardedSocket(sock, self._guard)
         return connection
 
-    def _dial(self, place: _Place, *, seconds: float, is_internal_refused: bool = False) -> socket.socket:
-        scheme, host, port = place
-        if (proxy := self._proxy(place)) is None:
-            return dial(host, port, seconds=seconds, guard=self._guard, is_internal_refused=is_internal_refused)
+    def _dial(self, server: Server, *, is_internal_refused: bool = False) -> socket.socket:
+        if (proxy := self._proxy(server)) is None:
+            return dial(server.host, server.port, self._guard, is_internal_refused=is_internal_refused)
         # imported where there is a proxy: an idle daemon does without the memory
         from .tunnel import dial_through
 
-        return dial_through(proxy, host, port, scheme=scheme, seconds=seconds, guard=self._guard)
+        return dial_through(proxy, server, self._guard)
 
-    def _proxy(self, place: _Place) -> Proxy | None:
-        return None if self._proxies is None else self._proxies.choose(*place)
+    def _proxy(self, server: Server) -> Proxy | None:
+        return None if self._proxies is None else self._proxies.choose(*server)
 
     def _exchange(self, connection: _Connection, request: Request) -> HttpBody:
         response = connection.ask(request, {"User-Agent": self._user_agent, **request.headers})
-        translated, seconds = self._translated(request.url), self._timeouts.total
-        return HttpBody(connection, response, self._guard, translated, piece_seconds=seconds)
+        return HttpBody(connection, response, self._guard, self._translated(request.url))
 
 
-class _Place(NamedTuple):
-    """Where a server is; the port is never left out."""
-
-    scheme: str
-    host: str
-    port: int
-
-
-def _place(url: str) -> _Place:
+def _server(url: str) -> Server:
     parts = urlsplit(url)
     if parts.scheme not in _DEFAULT_PORTS:
         text = f"cannot reach {origin(url)}: this is neither an http nor an https address"
         raise NetworkError("NET11", text, remedy="correct the address", kind=ErrorKind.OTHER)
     host = (parts.hostname or "").replace("%25", "%")  # RFC 6874: the zone of an address
-    return _Place(parts.scheme, host, parts.port or _DEFAULT_PORTS[parts.scheme])
+    return Server(parts.scheme, host, parts.port or _DEFAULT_PORTS[parts.scheme])
 
 
 class _Connection(HTTPConnection):
-    """A connection to a server.
-
-    Args:
-        place: the server.
-        proxy: which proxy it goes through; None for none.
-    """
+    """A connection to a server, perhaps through a proxy."""
 
     sock: Any
 
-    def __init__(self, place: _Place, proxy: Proxy | None) -> None:
-        super().__init__(place.host, place.port)
-        self.default_port = _DEFAULT_PORTS[place.scheme]
-        self._proxy = proxy if place.scheme == "http" else None  # for https it's only the way to the server
+    def __init__(self, server: Server, proxy: Proxy | None) -> None:
+        super().__init__(server.host, server.port)
+        self.default_port = _DEFAULT_PORTS[server.scheme]
+        self._proxy = proxy if server.scheme == "http" else None  # for https it's only the way to the server
 
     def ask(self, request: Request, headers: dict[str, str]) -> HTTPResponse:
         """Send a request and read the head of its answer; closes the connection when that fails."""
@@ -280,23 +256,15 @@ class HttpBody:
         response: its head.
         guard: bounds the time.
         translated: names the server in what is raised.
-        piece_seconds: the time limit of each piece that comes through http.client.
     """
 
     def __init__(
-        self,
-        connection: _Connection,
-        response: HTTPResponse,
-        guard: ConnectionGuard,
-        translated: translate_errors,
-        *,
-        piece_seconds: float,
+        self, connection: _Connection, response: HTTPResponse, guard: ConnectionGuard, translated: translate_errors
     ) -> None:
         self._connection = connection
         self._response = response
         self._guard = guard
         self._translated = translated
-        self._piece_seconds = piece_seconds
         self._left = response.length
         self.status: int = response.status
         self.headers: Mapping[str, str] = _lower(response.headers)
@@ -313,7 +281,7 @@ class HttpBody:
 
     def _read_piece(self, buffer: memoryview) -> int:
         # what stands between two pieces and behind the last one, sizes and trailers, could go on for ever
-        with self._guard.within(self._piece_seconds):
+        with self._guard.within(self._guard.timeouts.total):
             chunk = self._response.read1(len(buffer))
         buffer[: len(chunk)] = chunk
         return len(chunk)
@@ -324,7 +292,6 @@ class HttpBody:
         return self._connection if self._connection.sock is not None else None
 
     def close(self) -> None:
-        """Give the connection up; what has not been read is not waited for."""
         self._response.close()
         self._connection.close()
 

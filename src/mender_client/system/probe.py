@@ -17,7 +17,7 @@ from mender_client.core.certificate import Certificate, parse_der
 from mender_client.core.proxies import authority
 
 from .clockevidence import parse_date
-from .connection import ConnectionGuard, GuardedSocket, ask, secure
+from .connection import ConnectionGuard, GuardedSocket, Server, ask, secure
 
 _DER = 2  # what _ssl calls the binary form
 
@@ -35,15 +35,8 @@ class PeerInfo:
     date: datetime | None
 
 
-def look(sock: socket.socket, host: str, port: int, *, seconds: float, guard: ConnectionGuard) -> PeerInfo:
-    """Look at an https server.
-
-    Args:
-        sock: a connection to it, which is closed afterwards.
-        host: its name or address, ASCII.
-        port: its port.
-        seconds: the time limit of each wait.
-        guard: bounds the whole.
+def look(sock: socket.socket, server: Server, guard: ConnectionGuard) -> PeerInfo:
+    """Look at an https server over a connection to it, which is closed afterwards.
 
     Raises:
         OSError: it doesn't speak TLS.
@@ -51,8 +44,8 @@ def look(sock: socket.socket, host: str, port: int, *, seconds: float, guard: Co
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with secure(sock, host, context, seconds=seconds, guard=guard) as tls:
-        return PeerInfo(_chain(tls), _date(GuardedSocket(tls, guard, idle_seconds=seconds), authority(host, port)))
+    with secure(sock, server.host, context, guard) as tls:
+        return PeerInfo(_chain(tls), _date(GuardedSocket(tls, guard), authority(server.host, server.port)))
 
 
 def _chain(tls: Any) -> tuple[Certificate, ...]:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -90,14 +90,8 @@ def tls_context(settings: TlsSettings, clock_problem: Callable[[], str] = lambda
     """The TLS rules: version 1.2 or newer, chain and host name verified, the system's CAs and the operator's.
 
     Of the system's CAs the directory is trusted, in which OpenSSL looks up the one that it needs; the bundle of all of
-    them costs more than a megabyte and is loaded by ``TlsRules.widen`` when the directory did not suffice.
-
-    Args:
-        settings: the files and the rules.
-        clock_problem: says why the device's clock is evidently wrong: then certificates' dates are no reason to fail.
-
-    Raises:
-        ConfigError: a certificate or key file can't be used.
+    them costs more than a megabyte and is loaded by ``TlsRules.widen`` when the directory did not suffice. Arguments
+    and errors as of ``TlsRules``; where the clock is wrong, the dates of certificates are no reason to fail.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     directory = ssl.get_default_verify_paths().capath
@@ -124,10 +118,8 @@ def _trust(context: ssl.SSLContext, path: Path, clock_problem: Callable[[], str]
     found: list[tuple[Path, Certificate]] = []
     for file in _files(path):
         certificates = _read_certificates(_SERVER, file)
-        try:
+        with _loading(_SERVER, file):
             context.load_verify_locations(file)
-        except (OSError, ValueError) as error:
-            raise _unusable(_SERVER, file, error) from error
         found += [(file, certificate) for certificate in certificates]
     if not found:
         text = f"{_SERVER}: cannot load {path}: the directory holds no file named *.pem, *.crt or *.cer"
@@ -139,10 +131,8 @@ def _files(path: Path) -> Sequence[Path]:
     """The file, or those of the directory; hashed links are left out, since they repeat what is there."""
     if not path.is_dir():
         return [path]
-    try:
+    with _loading(_SERVER, path):
         return sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
-    except OSError as error:
-        raise _unusable(_SERVER, path, error) from error
 
 
 def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, clock_problem: Callable[[], str]) -> None:
@@ -150,42 +140,41 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, clock_pr
     if key is not None and b"ENCRYPTED" in _read(_KEY, key):
         text = f"{_KEY}: cannot load {key}: it is encrypted with a passphrase"
         raise ConfigError([Diagnostic("TLS15", text, "store the key without one, mode 0600")])
-    try:
-        # the password keeps OpenSSL from asking on the terminal when the key is encrypted
-        context.load_cert_chain(certificate, key, password="")
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+    with _loading(_KEY, key or certificate):
+        try:
+            # the password keeps OpenSSL from asking on the terminal when the key is encrypted
+            context.load_cert_chain(certificate, key, password="")
+        except ssl.SSLError as error:
+            if error.reason != "KEY_VALUES_MISMATCH":
+                raise
             text = f"{_KEY}: cannot use {key}: it is not the key of the certificate {certificate}"
             raise ConfigError([Diagnostic("TLS16", text, "configure the key and certificate of one pair")]) from error
-        raise _unusable(_KEY, key or certificate, error) from error
-    except (OSError, ValueError) as error:
-        raise _unusable(_CLIENT, certificate, error) from error
     # the others are those of its authorities, and the server has them too
     _check_dates(_CLIENT, [(certificate, found[0])], clock_problem)
 
 
 def _read_certificates(key: str, path: Path) -> Sequence[Certificate]:
-    try:
+    with _loading(key, path):
         certificates = parse_pem(_read(key, path))
-    except ValueError as error:
-        raise _unusable(key, path, error) from error
-    if not certificates:
-        raise _unusable(key, path, ValueError("it holds no certificate"))
-    return certificates
+        if not certificates:
+            raise ValueError("it holds no certificate")
+        return certificates
 
 
 def _read(key: str, path: Path) -> bytes:
+    with _loading(key, path), path.open("rb") as file:
+        return file.read(MAXIMUM_BYTES)
+
+
+@contextlib.contextmanager
+def _loading(key: str, path: Path) -> Iterator[None]:
+    """Turn errors into a ConfigError that names the file and the key of the configuration."""
     try:
-        with path.open("rb") as file:
-            return file.read(MAXIMUM_BYTES)
+        yield
     except (OSError, ValueError) as error:
-        raise _unusable(key, path, error) from error
-
-
-def _unusable(key: str, path: Path, error: Exception) -> ConfigError:
-    reason = getattr(error, "strerror", None) or error
-    text = f"{key}: cannot load {path}: {printable(str(reason))}"
-    return ConfigError([Diagnostic("TLS17", text, "name a readable file in PEM form")])
+        reason = getattr(error, "strerror", None) or error
+        text = f"{key}: cannot load {path}: {printable(str(reason))}"
+        raise ConfigError([Diagnostic("TLS17", text, "name a readable file in PEM form")]) from error
 
 
 def _check_dates(key: str, found: Sequence[tuple[Path, Certificate]], clock_problem: Callable[[], str]) -> None:
@@ -208,18 +197,14 @@ def _check_dates(key: str, found: Sequence[tuple[Path, Certificate]], clock_prob
         _logger.warning("%s", Diagnostic("TLS19", text, "set the clock"))
 
 
-def _stamp(settings: TlsSettings) -> list[tuple[str, int, int, int]]:
+def _stamp(settings: TlsSettings) -> list[tuple[Path, int, int, int]]:
     """What shows that files have changed: name, inode, time and size of each."""
-    stamp: list[tuple[str, int, int, int]] = []
-    for path in _all_files(settings):
+    files = [path for path in (settings.certificate, settings.key) if path is not None]
+    with contextlib.suppress(ConfigError):
+        files += [] if settings.ca_file is None else _files(settings.ca_file)
+    stamp = []
+    for path in files:
         with contextlib.suppress(OSError):
             status = os.stat(path)
-            stamp.append((str(path), status.st_ino, status.st_mtime_ns, status.st_size))
+            stamp.append((path, status.st_ino, status.st_mtime_ns, status.st_size))
     return stamp
-
-
-def _all_files(settings: TlsSettings) -> Iterable[Path]:
-    if settings.ca_file is not None:
-        with contextlib.suppress(ConfigError):
-            yield from _files(settings.ca_file)
-    yield from (path for path in (settings.certificate, settings.key) if path is not None)

@@ -8,37 +8,28 @@ from http.client import HTTPException
 from mender_client.core.proxies import Proxy, authority
 from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
-from .connection import ConnectionGuard, GuardedSocket, ask, dial
+from .connection import ConnectionGuard, GuardedSocket, Server, ask, dial
 from .netfaults import describe
 
 
-def dial_through(
-    proxy: Proxy, host: str, port: int, *, scheme: str, seconds: float, guard: ConnectionGuard
-) -> socket.socket:
+def dial_through(proxy: Proxy, server: Server, guard: ConnectionGuard) -> socket.socket:
     """Connect to a proxy, and for https through it to the server.
-
-    Args:
-        proxy: the proxy.
-        host: the server.
-        port: the server's port.
-        scheme: the server's scheme; a request by http goes to the proxy itself.
-        seconds: the time limit of each wait.
-        guard: bounds the whole.
 
     Raises:
         NetworkError: the proxy can't be reached, or refuses.
     """
-    server = authority(host, port)
+    name = authority(server.host, server.port)
     try:
-        sock = dial(proxy.host, proxy.port, seconds=seconds, guard=guard)
+        sock = dial(proxy.host, proxy.port, guard)
         try:
-            if scheme == "https":
-                _connect(GuardedSocket(sock, guard, idle_seconds=seconds), server, proxy)
+            if server.scheme == "https":
+                with guard.within(guard.timeouts.connect):
+                    _connect(GuardedSocket(sock, guard), name, proxy)
         except BaseException:
             sock.close()
             raise
     except (OSError, ValueError, HTTPException) as error:
-        raise _failure(f"{scheme}://{server}", proxy, describe(error)) from error
+        raise _failure(f"{server.scheme}://{name}", proxy, describe(error)) from error
     return sock
 
 
@@ -52,22 +43,15 @@ def _connect(sock: GuardedSocket, server: str, proxy: Proxy) -> None:
 
 
 def refusal(status: int, server: str, proxy: Proxy) -> NetworkError:
-    """What a proxy's answer means.
-
-    Args:
-        status: the HTTP status.
-        server: who was to be reached: scheme, host and port.
-        proxy: who answered.
-    """
+    """What a proxy's status means for the request to a server, given as scheme, host and port."""
     if status == 407 and proxy.authorization:
         said = Diagnostic("NET21", "it refuses the user and password (407)", f"check them in {proxy.variable}")
     elif status == 407:
         remedy = f"set {proxy.variable} to http://USER:PASSWORD@HOST:PORT"
         said = Diagnostic("NET22", "it wants a user and password (407)", remedy)
     elif status in (401, 403, 405):
-        said = Diagnostic(
-            "NET23", f"it does not let this device through ({status})", "ask the administrator of the proxy"
-        )
+        remedy = "ask the administrator of the proxy"
+        said = Diagnostic("NET23", f"it does not let this device through ({status})", remedy)
     elif status in (502, 503, 504):
         said = Diagnostic("NET24", f"it cannot reach the server ({status})", "check the server's name and port")
     else:

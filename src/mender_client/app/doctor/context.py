@@ -144,7 +144,7 @@ class DiagnosticContext:
         """
         from mender_client.app.assemble import DeviceParts
         from mender_client.app.host import Host
-        from mender_client.system.http import Timeouts
+        from mender_client.system.connection import Timeouts
 
         seconds = _PATIENCE_SECONDS
         timeouts = Timeouts(connect=seconds, idle=seconds, total=2 * seconds)
