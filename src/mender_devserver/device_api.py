@@ -1,13 +1,12 @@
-"""The device API: routes and replies.
+"""The device API: a small method for each route.
 
-A table of routes, and a small method for each. As at the gateway of the real server, the token is checked before
-anything else, repeated slashes count as one, and large JSON bodies are compressed if the client accepts that.
+As at the gateway of the real server, the token is checked before anything else, repeated slashes count as one, and
+large JSON bodies are compressed if the client accepts that.
 """
 
 from __future__ import annotations
 
 import gzip
-import re
 import uuid
 from collections.abc import Callable, Mapping
 
@@ -15,40 +14,12 @@ from mender_client.errors import ServerError, UnauthorizedError
 from mender_devserver.deployments import Poll
 from mender_devserver.devices import KnownDevice
 from mender_devserver.inventory import merge_attributes, read_attributes
-from mender_devserver.messages import (
-    Reply,
-    Request,
-    collapse_slashes,
-    error_reply,
-    json_reply,
-    require_json_type,
-)
+from mender_devserver.messages import Reply, Request, error_reply, json_reply, require_json_type
 from mender_devserver.reports import read_log, read_poll_query, read_poll_v1, read_poll_v2, read_status
+from mender_devserver.routes import answer_of_gateway, answer_of_router, route, service_of
 from mender_devserver.state import ServerState
 
-PREFIX = "/api/devices/"
 GZIP_FROM_BYTES = 1024
-
-_DEVICE = "/api/devices/v1/deployments/device/deployments"
-_PATTERNS = {
-    "auth": re.compile("/api/devices/v1/authentication/auth_requests"),
-    "inventory": re.compile("/api/devices/v1/inventory/.*"),
-    "next": re.compile(f"{_DEVICE}/next"),
-    "next v2": re.compile(_DEVICE.replace("v1", "v2") + "/next"),
-    "status": re.compile(f"{_DEVICE}/(?P<id>[^/]+)/status"),
-    "log": re.compile(f"{_DEVICE}/(?P<id>[^/]+)/log"),
-}
-
-
-def route(path: str) -> tuple[str, str]:
-    """The kind of request that a path is for, and the deployment id in it, if there is one.
-
-    The kinds are ``auth``, ``inventory``, ``next``, ``next v2``, ``status``, ``log`` and ``other``.
-    """
-    for name, pattern in _PATTERNS.items():
-        if match := pattern.fullmatch(collapse_slashes(path)):
-            return name, match.groupdict().get("id", "")
-    return "other", ""
 
 
 class DeviceApi:
@@ -86,28 +57,24 @@ class DeviceApi:
             return ""
 
     def _answer(self, request: Request, request_id: str) -> Reply:
-        name, deployment_id = route(request.path)
-        if name == "auth":
-            return self._auth(request)
+        service = service_of(request.path)
+        if not service:
+            return answer_of_gateway()
+        if service == "authentication":
+            return answer_of_router(request, request_id, v2=False) or self._auth(request)
         try:
             device = self._state.devices.authenticate(request.headers.get("authorization", ""))
         except UnauthorizedError as error:
             return _unauthorized(str(error), request_id)
         if wait := self._state.seconds_to_wait(device.id):
             return error_reply(429, "too many requests", request_id, {"Retry-After": str(wait)})
-        if name == "next v2" and not self._state.v2:
-            return error_reply(404, "not found")
-        if name == "other":
-            return Reply(404, b"404 page not found\n", {"Content-Type": "text/plain; charset=utf-8"})
-        handler = self._handlers[name].get(request.method)
-        if handler is None:
-            return error_reply(405, "method not allowed", request_id if name == "inventory" else "")
+        if reply := answer_of_router(request, request_id, v2=self._state.v2):
+            return reply
         require_json_type(request)
-        return handler(request, device, deployment_id)
+        name, deployment_id = route(request.path)
+        return self._handlers[name][request.method](request, device, deployment_id)
 
     def _auth(self, request: Request) -> Reply:
-        if request.method != "POST":
-            raise ServerError("method not allowed", status=405)
         require_json_type(request)
         token = self._state.devices.authorize(request)
         return Reply(200, token.encode(), {"Content-Type": "application/jwt"})

@@ -16,10 +16,11 @@ from aiohttp import web
 
 from mender_client.errors import NetworkError
 from mender_devserver.browser import Page
-from mender_devserver.device_api import DeviceApi, route
+from mender_devserver.device_api import DeviceApi
 from mender_devserver.listener import Connections, RequestHandler
 from mender_devserver.management import PREFIX, Management
 from mender_devserver.messages import Request
+from mender_devserver.routes import route
 from mender_devserver.state import ServerState
 
 SHUTDOWN_SECONDS = 0.2

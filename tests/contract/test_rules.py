@@ -15,7 +15,18 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa, x25519
 
-from devserver.caller import ATTRIBUTES, AUTH, DEPLOYMENTS, Answer, Caller, Gadget, calling, make_artifact, public_pem
+from devserver.caller import (
+    ATTRIBUTES,
+    AUTH,
+    DEPLOYMENTS,
+    NEXT_V2,
+    Answer,
+    Caller,
+    Gadget,
+    calling,
+    make_artifact,
+    public_pem,
+)
 from mender_devserver import DevServer
 
 NEXT = f"{DEPLOYMENTS}/next"
@@ -282,3 +293,69 @@ def test_authorization(scene: Scene, header: str, error: str) -> None:
     value = header.format(scene.gadget.token)
     answer = scene.send("GET", f"{NEXT}?artifact_name=old&device_type=testdev", "", Authorization=value)
     assert (401, error) == (answer.status, answer.error)
+
+
+@pytest.mark.parametrize(
+    ("path", "with_token", "media_type", "named"),
+    [
+        ("/api/devices/v1/nosuch", False, "text/plain; charset=utf-8", False),
+        ("/api/devices/v1/nosuch", True, "text/plain; charset=utf-8", False),
+        ("/api/other", False, "text/plain; charset=utf-8", False),
+        ("/api/devices/v1/authentication/nosuch", False, "application/json; charset=utf-8", True),
+        ("/api/devices/v2/authentication/auth_requests", False, "application/json; charset=utf-8", True),
+        ("/api/devices/v2/inventory/device/attributes", True, "application/json; charset=utf-8", True),
+        (f"{DEPLOYMENTS}", True, "application/json; charset=utf-8", False),
+        (f"{DEPLOYMENTS}/x/nosuch", True, "application/json; charset=utf-8", False),
+        (NEXT_V2, True, "application/json; charset=utf-8", False),
+    ],
+)
+def test_unknown_path(scene: Scene, path: str, with_token: bool, media_type: str, named: bool) -> None:
+    """The gateway says 404 as text, to anybody; a service says it as JSON, with the request id or without."""
+    headers = {"Authorization": f"Bearer {scene.gadget.token}"} if with_token else {}
+    answer = scene.gadget.caller.call("GET", scene.gadget.url + path, b"", headers)
+    assert (404, media_type) == (answer.status, answer.headers["content-type"])
+    if media_type.startswith("text"):
+        assert ("nosniff", b"404 page not found\n") == (answer.headers["x-content-type-options"], answer.body)
+    else:
+        assert ("not found", named) == (answer.error, "request_id" in answer.json)
+
+
+@pytest.mark.parametrize("path", [f"{DEPLOYMENTS}/x/nosuch", "/api/devices/v2/inventory/x", NEXT])
+def test_token_comes_first(scene: Scene, path: str) -> None:
+    """Of the services that need a token nobody learns without one which paths there are."""
+    assert 401 == scene.gadget.caller.call("OPTIONS", scene.gadget.url + path).status
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "refused", "asked"),
+    [
+        (AUTH, "GET", "POST, OPTIONS", "POST"),
+        (ATTRIBUTES, "GET", "PUT, PATCH, OPTIONS", "PUT, PATCH"),
+        (NEXT, "DELETE", "GET, POST, OPTIONS", "GET, POST, OPTIONS"),
+        (f"{DEPLOYMENTS}/x/status", "POST", "PUT, OPTIONS", "PUT, OPTIONS"),
+        (f"{DEPLOYMENTS}/x/log", "GET", "PUT, OPTIONS", "PUT, OPTIONS"),
+    ],
+)
+def test_methods(scene: Scene, path: str, method: str, refused: str, asked: str) -> None:
+    """A 405 tells the methods that are allowed, and OPTIONS does with 200 and an empty body."""
+    answers = [scene.send(one, path, "") for one in (method, "OPTIONS")]
+    assert [(405, refused), (200, asked)] == [(one.status, one.headers["allow"]) for one in answers]
+    assert ("method not allowed", b"") == (answers[0].error, answers[1].body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "location"),
+    [
+        ("POST", f"{AUTH}/", 307, AUTH),
+        ("OPTIONS", f"{AUTH}/", 307, AUTH),
+        ("GET", f"{AUTH}/", 404, None),
+        ("GET", f"{NEXT}/?artifact_name=a&device_type=b", 301, f"{NEXT}?artifact_name=a&device_type=b"),
+        ("POST", f"{NEXT}/", 307, NEXT),
+        ("PUT", f"{DEPLOYMENTS}/x/status/", 307, f"{DEPLOYMENTS}/x/status"),
+        ("PUT", f"{ATTRIBUTES}/", 200, None),
+    ],
+)
+def test_slash_at_the_end(scene: Scene, method: str, path: str, status: int, location: str | None) -> None:
+    """A slash too many is redirected, if the path without it takes the method; the inventory doesn't mind it."""
+    answer = scene.send(method, path, "[]" if method == "PUT" else "")
+    assert (status, location) == (answer.status, answer.headers.get("location"))

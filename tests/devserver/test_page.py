@@ -83,14 +83,14 @@ def test_files_are_served(server: DevServer, caller: Caller, name: str) -> None:
 @pytest.mark.parametrize("path", ["/page", "/page/page.js", "/../management.py", "/%2e%2e/management.py", "/page.js/"])
 def test_nothing_else_is_served(server: DevServer, caller: Caller, path: str) -> None:
     """Only the page's own names lead to a file."""
-    assert 401 == caller.call("GET", server.url + path).status
+    assert 404 == caller.call("GET", server.url + path).status
 
 
 def test_page_is_only_read(server: DevServer, caller: Caller) -> None:
-    """The page's address takes GET and HEAD; everything else is a device's request, and needs a token."""
+    """The page's address takes GET and HEAD; anything else is answered as at the gateway."""
     answer = caller.call("HEAD", f"{server.url}/")
     assert (200, b"") == (answer.status, answer.body)
-    assert 401 == caller.call("POST", f"{server.url}/", "{}").status
+    assert 404 == caller.call("POST", f"{server.url}/", "{}").status
 
 
 def test_page_holds_no_markup_from_a_script() -> None:

@@ -17,9 +17,10 @@ from mender_client.errors import NetworkError
 from mender_devserver import messages
 from mender_devserver.artifacts import Artifact
 from mender_devserver.deployments import ACTIVE, Deployment, DeviceDeployment
-from mender_devserver.device_api import DeviceApi, route
+from mender_devserver.device_api import DeviceApi
 from mender_devserver.devices import KnownDevice
 from mender_devserver.messages import FileSlice
+from mender_devserver.routes import route
 from mender_devserver.state import ServerState
 
 from .clock import START, WorldClock
