@@ -10,10 +10,10 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from urllib.parse import parse_qs, quote, urlencode
 from xml.sax.saxutils import escape
 
@@ -77,8 +77,10 @@ class Storage:
 
     def answer(self, request: Request) -> Reply:
         """Answer a request to the storage."""
-        query, _, signature = request.query.rpartition("&X-Amz-Signature=")
-        if not signature:
+        query, is_signed, signature = request.query.rpartition("&X-Amz-Signature=")
+        if not is_signed:
+            if "X-Amz-Credential" in parse_qs(request.query):
+                return _refuse(request, 400, "AuthorizationQueryParametersError", _INCOMPLETE)
             return _refuse(request, 403, "AccessDenied", "Access Denied.")
         expected = self._sign(request.method, request.headers.get("host", ""), request.path, query)
         if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
@@ -113,16 +115,24 @@ _MISMATCH = (
 )
 
 
+_INCOMPLETE = (
+    "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
+    "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+)
+_UNMET = "At least one of the pre-conditions you specified did not hold"
+
+
 def _send(request: Request, artifact: Artifact) -> Reply:
     total = artifact.size_bytes
+    if status := _precondition(request.headers, artifact):
+        return _refuse(request, 412, "PreconditionFailed", _UNMET) if status == 412 else _not_modified(artifact)
     wanted = request.headers.get("range", "")
     span = read_range(wanted, total)
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Disposition": f'attachment; filename="{artifact.name}.mender"',
         "Content-Type": "application/vnd.mender-artifact",
-        "Etag": f'"{artifact.etag}"',
-        "Last-Modified": format_datetime(artifact.modified.replace(microsecond=0), usegmt=True),
+        **_validators(artifact),
     }
     if span is None:
         return Reply(200, FileSlice(artifact.path, 0, total), headers)
@@ -134,11 +144,51 @@ def _send(request: Request, artifact: Artifact) -> Reply:
     return Reply(206, FileSlice(artifact.path, first, last - first + 1), headers)
 
 
+def _validators(artifact: Artifact) -> dict[str, str]:
+    return {"Etag": f'"{artifact.etag}"', "Last-Modified": format_datetime(_modified(artifact), usegmt=True)}
+
+
+def _modified(artifact: Artifact) -> datetime:
+    return artifact.modified.replace(microsecond=0)
+
+
+def _not_modified(artifact: Artifact) -> Reply:
+    return Reply(304, headers=_validators(artifact))
+
+
+def _precondition(headers: Mapping[str, str], artifact: Artifact) -> int:
+    """The status of a request whose conditions don't hold, in the order of RFC 9110, section 13.2.2; else 0."""
+    match, unmodified = headers.get("if-match"), _date(headers.get("if-unmodified-since"))
+    if match is not None:
+        if not _names(match, artifact.etag):
+            return 412
+    elif unmodified is not None and _modified(artifact) > unmodified:
+        return 412
+    none_match, modified = headers.get("if-none-match"), _date(headers.get("if-modified-since"))
+    if none_match is not None:
+        return 304 if _names(none_match, artifact.etag) else 0
+    return 304 if modified is not None and _modified(artifact) <= modified else 0
+
+
+def _names(listed: str, etag: str) -> bool:
+    tags = {one.strip().removeprefix("W/").strip('"') for one in listed.split(",")}
+    return bool(tags & {etag, "*"})
+
+
+def _date(value: str | None) -> datetime | None:
+    """An HTTP date; ``None`` for a missing or malformed one, which is ignored."""
+    try:
+        date = parsedate_to_datetime(value) if value else None
+    except ValueError:
+        return None
+    return date.replace(tzinfo=date.tzinfo or timezone.utc) if date else None
+
+
 def read_range(wanted: str, total: int) -> tuple[int, int] | None:
     """The first and the last byte requested, or ``None`` for the whole object.
 
     Several ranges, another unit or a malformed range get the whole object; the caller must refuse a first byte at or
-    past ``total``.
+    past ``total``, which stands for a range that ends before it begins, too.
     """
     match = _RANGE.fullmatch(wanted.strip())
     if match is None:
@@ -147,7 +197,7 @@ def read_range(wanted: str, total: int) -> tuple[int, int] | None:
     if suffix is not None:
         return (max(0, total - int(suffix)), total - 1) if int(suffix) else (total, total)
     if last and int(last) < int(first):
-        return None
+        return total, total
     return int(first), min(int(last), total - 1) if last else total - 1
 
 

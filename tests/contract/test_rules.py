@@ -7,6 +7,7 @@ their source (mender-server, ``backend/services``); those of the object store in
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -359,3 +360,56 @@ def test_slash_at_the_end(scene: Scene, method: str, path: str, status: int, loc
     """A slash too many is redirected, if the path without it takes the method; the inventory doesn't mind it."""
     answer = scene.send(method, path, "[]" if method == "PUT" else "")
     assert (status, location) == (answer.status, answer.headers.get("location"))
+
+
+BEFORE, AFTER = "Mon, 01 Jan 2001 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Match": "{etag}"}, 200),
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": '"other", {etag}'}, 200),
+        ({"If-Match": '"other"'}, 412),
+        ({"If-Unmodified-Since": AFTER}, 200),
+        ({"If-Unmodified-Since": BEFORE}, 412),
+        ({"If-Unmodified-Since": "yesterday"}, 200),
+        ({"If-Match": "{etag}", "If-Unmodified-Since": BEFORE}, 200),
+        ({"If-None-Match": "{etag}"}, 304),
+        ({"If-None-Match": '"other"'}, 200),
+        ({"If-Modified-Since": AFTER}, 304),
+        ({"If-Modified-Since": BEFORE}, 200),
+        ({"If-Modified-Since": BEFORE.replace("GMT", "-0000")}, 200),
+        ({"If-None-Match": '"other"', "If-Modified-Since": AFTER}, 200),
+        ({"If-Match": '"other"', "Range": "bytes=0-9"}, 412),
+        ({"If-Match": "{etag}", "Range": "bytes=0-9"}, 206),
+        ({"Range": "bytes=5-2"}, 416),
+    ],
+)
+def test_conditions_of_a_download(scene: Scene, headers: dict[str, str], status: int) -> None:
+    """The object store honours conditions: 412 when one fails, 304 for what the client has already."""
+    etag, link = f'"{scene.server.artifacts()[0].etag}"', scene.gadget.link()
+    answer = scene.gadget.caller.call("GET", link, b"", {name: one.format(etag=etag) for name, one in headers.items()})
+    assert status == answer.status
+    if status == 304:
+        assert (b"", etag) == (answer.body, answer.headers["etag"])
+    elif status in (412, 416):
+        code = {412: b"PreconditionFailed", 416: b"InvalidRange"}[status]
+        assert b"<Code>" + code + b"</Code>" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("keep", "status", "code"),
+    [
+        (r"(.*)&X-Amz-Signature=.*", 400, b"AuthorizationQueryParametersError"),
+        (r"([^?]*\?).*", 403, b"AccessDenied"),
+        (r"([^?]*)\?.*", 403, b"AccessDenied"),
+    ],
+)
+def test_link_without_signature(scene: Scene, keep: str, status: int, code: bytes) -> None:
+    """A link that only lacks the signature is malformed; one without a query is a request of nobody."""
+    match = re.fullmatch(keep, scene.gadget.link())
+    assert match is not None
+    answer = scene.gadget.caller.call("GET", match[1])
+    assert (status, [code]) == (answer.status, re.findall(b"<Code>([^<]*)", answer.body))
