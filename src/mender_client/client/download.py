@@ -19,14 +19,14 @@ from mender_client.errors import ArtifactError, StorageError
 
 from .pace import PaceLimits
 from .status_tracker import StatusTracker
-from .stream import ArtifactStream, Progress, RenewableLink, RetryBudget, StartOverError, StreamHooks
+from .stream import ArtifactStream, Progress, RenewableLink, RetryBudget, StartOverError
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import Header, NewDigest, SignatureCheck
 
 _logger = logging.getLogger(__name__)
 _PROGRESS_STEP_PERCENT = 5
-_ROOM_CHECK_BYTES = 4 * 1024 * 1024
+_SPACE_CHECK_BYTES = 4 * 1024 * 1024
 """How often the free space is checked where the storage doesn't say how much will come."""
 
 
@@ -99,12 +99,18 @@ class Downloader:
             self._deployment_id, self._received, self._kept = update.deployment_id, 0, 0
         received_before = self._received
         retries = RetryBudget(
-            self.clock,
+            clock=self.clock,
             limit=self.policy.tries_without_progress,
             longest_wait_seconds=self.policy.longest_wait_seconds,
             random=self.random,
         )
-        link = RenewableLink(update.link, self._storing(update.deployment_id, fresh_link))
+
+        def renew() -> Link:
+            link = fresh_link()
+            self.journal.update(lambda record: record.linked(update.deployment_id, link))
+            return link
+
+        link = RenewableLink(link=update.link, renew=renew)
         partial = self.store.open_partial()
         try:
             remote_object = update.remote_object
@@ -121,14 +127,6 @@ class Downloader:
             self.tracker.note(lambda one, _: one.fetched(received, kept))
         self.store.commit()
 
-    def _storing(self, deployment_id: str, fresh_link: Callable[[], Link]) -> Callable[[], Link]:
-        def renew() -> Link:
-            link = fresh_link()
-            self.journal.update(lambda record: record.linked(deployment_id, link))
-            return link
-
-        return renew
-
     def _stream(
         self,
         update: Update,
@@ -142,13 +140,13 @@ class Downloader:
         received_before = self._received
 
         def described(remote_object: RemoteObject, left: int | None) -> None:
-            self._check_room(left or 0)
+            self._check_space(left or 0)
             self.journal.update(lambda record: record.described(update.deployment_id, remote_object))
 
         def progressed(progress: Progress) -> None:
             nonlocal checked_at
-            if progress.total is None and progress.done - checked_at >= _ROOM_CHECK_BYTES:
-                self._check_room(0)
+            if progress.total is None and progress.done - checked_at >= _SPACE_CHECK_BYTES:
+                self._check_space(0)
                 checked_at = progress.done
             self._received = received_before + progress.done - progress.kept
             self._kept = max(0, progress.kept - received_before)  # the rest came since the client started
@@ -162,11 +160,13 @@ class Downloader:
             partial=partial,
             remote_object=remote_object,
             retries=retries,
-            hooks=StreamHooks(described=described, progressed=progressed, alive=self.tracker.alive),
+            described=described,
+            progressed=progressed,
+            alive=self.tracker.alive,
             pace_limits=self.policy.pace,
         )
 
-    def _check_room(self, left: int) -> None:
+    def _check_space(self, left: int) -> None:
         needed, free = left + self.policy.reserve_bytes, self.store.free_bytes()
         if free < needed:
             raise StorageError(

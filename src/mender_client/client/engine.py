@@ -244,7 +244,7 @@ class Engine:
             reason: why, for the log.
 
         Raises:
-            StorageError: the journal or the lock can't be written.
+            StorageError: the state file or the lock can't be written.
         """
         if deployment_id:
             with recording(self.log, deployment_id):
@@ -260,7 +260,7 @@ class Engine:
         """Find out, after a restart or when the lock was removed, in which state to resume.
 
         Raises:
-            StorageError: the journal can't be written, or what is installed can't be determined.
+            StorageError: the state file can't be written, or what is installed can't be determined.
         """
         self._is_tidy = False
         record = self.journal.load()

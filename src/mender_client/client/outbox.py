@@ -20,7 +20,7 @@ LOG_TRIES = 5
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Outbox:
-    """Sends what the journal holds for the server, at least once each."""
+    """Sends the pending reports, each at least once."""
 
     journal: Journal
     deployments: Deployments

@@ -76,7 +76,7 @@ class Outcomes:
             StorageError: the outcome can't be stored, or the lock can't be removed.
         """
         if event is Event.FAULT:
-            self._discard()  # first of all: the journal may need the room
+            self._discard()  # first of all: the state file may need the space
         self._store_outcome(deployment_id, event, note)
         self.free(deployment_id)
 
@@ -98,7 +98,7 @@ class Outcomes:
             self.lock.remove()
 
     def tidy(self) -> bool:
-        """Remove an Artifact that nobody needs any more, as it only takes room; whether none is left."""
+        """Remove an Artifact that nobody needs any more; whether none is left."""
         return self.journal.load().update is None and self.lock.read() is None and self._discard()
 
     def _discard(self) -> bool:

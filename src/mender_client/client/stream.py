@@ -24,23 +24,24 @@ class StartOverError(MenderError):
     """What the storage offers does not continue the bytes on disk: start from the beginning."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RetryBudget:
     """Counts failures in a row without a new byte, and waits between tries: about a second first, then longer.
 
     A download on a slow link that makes progress never ends by it.
 
-    Args:
-        clock: waits.
+    Attributes:
         limit: how many failures in a row end the download.
         longest_wait_seconds: the cap of the waiting time.
-        random: gives numbers in [0, 1) for jitter.
     """
 
-    def __init__(self, clock: Clock, *, limit: int, longest_wait_seconds: float, random: Callable[[], float]) -> None:
-        self._clock = clock
-        self._limit = limit
-        self._random = random
-        self._backoff = Backoff(FIRST_RETRY_SECONDS, longest_wait_seconds, tries_per_interval=1)
+    clock: Clock
+    limit: int
+    longest_wait_seconds: float
+    random: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self._backoff = Backoff(FIRST_RETRY_SECONDS, self.longest_wait_seconds, tries_per_interval=1)
         self._best_offset = 0
 
     def progressed(self, offset: int) -> None:
@@ -57,36 +58,29 @@ class RetryBudget:
             Interrupted: the client is to stop.
         """
         self._backoff = self._backoff.after_failure()
-        if self._backoff.failures > self._limit:
-            text = f"cannot download the Artifact: {reason}; gave up after {self._limit} failed tries in a row"
+        if self._backoff.failures > self.limit:
+            text = f"cannot download the Artifact: {reason}; gave up after {self.limit} failed tries in a row"
             raise DownloadError("DWN03", text, remedy="check the storage and the network, then deploy again")
-        delay = self._backoff.delay_seconds(random=self._random(), retry_after_seconds=retry_after_seconds)
+        delay = self._backoff.delay_seconds(random=self.random(), retry_after_seconds=retry_after_seconds)
         _logger.info("download interrupted: %s; next try in %.1f s", reason, delay)
-        self._clock.sleep(delay)
+        self.clock.sleep(delay)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RenewableLink:
-    """A pre-signed link, and the way to a fresh one when there is none or it no longer works.
+    """A pre-signed link, replaced by a fresh one of the server when it has no address or no longer works."""
 
-    Args:
-        link: the link that came with the deployment; without an address when it isn't known.
-        renew: asks the server for a fresh one.
-    """
+    link: Link
+    renew: Callable[[], Link]
 
-    def __init__(self, link: Link, renew: Callable[[], Link]) -> None:
-        self._link = link
-        self._renew = renew
+    def __post_init__(self) -> None:
         self._is_fresh = False
 
     def uri(self) -> str:
-        """The address.
-
-        Raises:
-            MenderError: there is none, and the server gives none.
-        """
-        if not self._link.uri:
+        """The address; raises as ``refresh``."""
+        if not self.link.uri:
             self.refresh()
-        return self._link.uri
+        return self.link.uri
 
     def refresh(self) -> None:
         """Replace the link.
@@ -94,13 +88,13 @@ class RenewableLink:
         Raises:
             MenderError: the server gives none.
         """
-        self._link = self._renew()
+        self.link = self.renew()
         self._is_fresh = True
 
     def unreachable(self) -> None:
         """Note that there was no answer: a link that was stored long ago is replaced before the next try."""
         if not self._is_fresh:
-            self._link = Link("")
+            self.link = Link("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +112,6 @@ class Progress:
     kept: int
 
 
-@dataclass(slots=True)
-class StreamHooks:
-    """Called while a stream is read.
-
-    Attributes:
-        described: called when it is known what the whole object is; may raise to refuse it. Gets that and the number
-            of bytes that are still to come.
-        progressed: called with every piece that comes.
-        alive: called with every piece that is read back from the disk, and before the storage is asked.
-    """
-
-    described: Callable[[RemoteObject, int | None], None]
-    progressed: Callable[[Progress], None]
-    alive: Callable[[], None]
-
-
 @dataclass(kw_only=True, eq=False, repr=False)
 class ArtifactStream:
     """The Artifact's bytes from first to last; see ``core.artifact.Readable``.
@@ -143,6 +121,9 @@ class ArtifactStream:
     Attributes:
         partial: the bytes on disk, positioned at their beginning.
         remote_object: what is known about the whole object from an earlier try.
+        described: called with the whole object, once it is known, and the number of bytes still to come; may raise.
+        progressed: called with every piece that comes.
+        alive: called with every piece that is read back from the disk, and before the storage is asked.
     """
 
     transport: Transport
@@ -151,7 +132,9 @@ class ArtifactStream:
     partial: PartialFile
     remote_object: RemoteObject
     retries: RetryBudget
-    hooks: StreamHooks
+    described: Callable[[RemoteObject, int | None], None]
+    progressed: Callable[[Progress], None]
+    alive: Callable[[], None]
     pace_limits: PaceLimits
 
     def __post_init__(self) -> None:
@@ -182,7 +165,7 @@ class ArtifactStream:
                 self.offset += count
                 self._kept += count
                 self.is_pieced_together = True
-                self.hooks.alive()
+                self.alive()
                 return count
             self._is_reading_back = False
             self.retries.progressed(self.offset)
@@ -206,7 +189,7 @@ class ArtifactStream:
                 self._end_body()
                 return 0
         except NetworkError as error:
-            self._give_up_body()
+            self.close()
             self.retries.failed(error.text)
             return 0
         self._store(buffer[:count])
@@ -214,7 +197,7 @@ class ArtifactStream:
             self._pace.received(count)
         except NetworkError as error:
             _logger.info("download interrupted: %s", error.text)
-            self._give_up_body()
+            self.close()
         return count
 
     def _store(self, data: memoryview) -> None:
@@ -224,20 +207,18 @@ class ArtifactStream:
         self.offset += len(data)
         self._was_gone = False
         self.retries.progressed(self.offset)
-        self.hooks.progressed(Progress(self.offset, self.remote_object.total, self._kept))
+        self.progressed(Progress(self.offset, self.remote_object.total, self._kept))
 
     def _end_body(self) -> None:
-        self._give_up_body()
+        self.close()
         if self.remote_object.total is None:
-            self._is_complete = (
-                True  # an answer without a length ends where it ends; verification finds what is missing
-            )
+            self._is_complete = True  # it had no length; verification finds what is missing
         elif self.offset < self.remote_object.total:
             text = f"the download broke off at byte {self.offset} of {self.remote_object.total}"
             raise NetworkError("DWN05", text, kind=ErrorKind.BROKEN_OFF)
 
     def _connect(self) -> None:
-        self.hooks.alive()
+        self.alive()
         uri = self.link.uri()
         try:
             body = self.transport.open(uri, range_header(self.offset))
@@ -260,7 +241,7 @@ class ArtifactStream:
             _logger.info("download resumed at byte %d", self.offset)
         self.remote_object = remote_object
         left = None if remote_object.total is None else remote_object.total - self.offset
-        self.hooks.described(remote_object, left)
+        self.described(remote_object, left)
 
     def _react(self, continuation: Continuation, status: int, retry_after: str) -> None:
         """Deal with an answer that brings no bytes."""
@@ -282,11 +263,8 @@ class ArtifactStream:
         self.retries.failed(f"link expired (the storage answered {status})")
         self.link.refresh()
 
-    def _give_up_body(self) -> None:
+    def close(self) -> None:
+        """Close the connection."""
         if self._body is not None:
             self._body.close()
             self._body = None
-
-    def close(self) -> None:
-        """Give the connection up."""
-        self._give_up_body()

@@ -23,24 +23,11 @@ later, after a reboot for instance, and will be reported then. An exception mean
 
 
 class Trace(Protocol):
-    """A marker on disk: nothing, or how far the installation of this deployment has come."""
+    """A durable marker: how far the installation of this deployment has come; empty for none. Raises StorageError."""
 
-    def read(self) -> str:
-        """The marker; empty for none."""
-
-    def write(self, mark: str) -> None:
-        """Set it, durably.
-
-        Raises:
-            StorageError: it can't be written.
-        """
-
-    def remove(self) -> None:
-        """Remove it.
-
-        Raises:
-            StorageError: it can't be removed.
-        """
+    def read(self) -> str: ...
+    def write(self, mark: str) -> None: ...
+    def remove(self) -> None: ...
 
 
 _BEGUN = "begun"

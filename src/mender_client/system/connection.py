@@ -177,8 +177,8 @@ def secure(sock: socket.socket, host: str, context: ssl.SSLContext, guard: Conne
 class GuardedSocket:
     """A connected socket as ``http.client`` wants it; every wait for the peer is bounded by the guard.
 
-    What is to be sent is held back until the answer is asked for: ``http.client`` hands over head and body one after
-    the other, and in one piece they are one TLS record.
+    What is to be sent is held back until the answer is asked for: ``http.client`` sends head and body one after the
+    other, and in one piece they are one TLS record.
 
     Args:
         sock: the socket; it doesn't block from here on.

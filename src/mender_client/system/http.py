@@ -11,7 +11,6 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from email.message import Message
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -117,12 +116,8 @@ class HttpTransport:
         while self._kept:
             self._kept.popitem()[1].close()
 
-    def interrupt(self) -> None:
-        """Break off whatever is being sent or received; safe in a signal handler."""
-        self._guard.interrupt()
-
     def stop(self) -> None:
-        """Break off, and refuse whatever would be sent from now on; safe in a signal handler."""
+        """Break off every connection, and refuse to send anything from now on; safe in a signal handler."""
         self._guard.is_stopped = True
         self._guard.interrupt()
 
@@ -267,7 +262,9 @@ class HttpBody:
         self._translated = translated
         self._left = response.length
         self.status: int = response.status
-        self.headers: Mapping[str, str] = _lower(response.headers)
+        self.headers: Mapping[str, str] = {
+            name.lower(): ", ".join(response.headers.get_all(name, ())) for name in response.headers
+        }
 
     def readinto(self, buffer: memoryview, /) -> int:
         with self._translated:
@@ -321,7 +318,3 @@ def _redirected(url: str, location: str) -> str:
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise refusal("it leads from https to http")
     return target
-
-
-def _lower(headers: Message) -> dict[str, str]:
-    return {name.lower(): ", ".join(headers.get_all(name, ())) for name in headers}
