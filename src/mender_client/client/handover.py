@@ -6,7 +6,7 @@ Each gets the update as it is stored and needs nothing else, so a restarted clie
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mender_client.core.machine import Event, InstallerState, State
@@ -69,7 +69,6 @@ class HandOver:
         }
 
     def look(self, update: Update) -> InstallerState:
-        """What is to be seen of the installer."""
         if update.process is None and not self.installer.has_begun():
             return InstallerState.NOT_BEGUN
         # a lock that names no deployment may be this one's; only no lock, or another's, says that it is done
@@ -109,24 +108,21 @@ class HandOver:
         self.outbox.tell(update.deployment_id, Status.DOWNLOADING)
         if self.sub_updater is not None:
             self.sub_updater.check()  # before the gigabyte, not after it
-        self.downloader.fetch(update, self._fresh_link(update))
+        self.downloader.fetch(update, lambda: self._fresh_link(update))
         return Event.FETCHED
 
-    def _fresh_link(self, update: Update) -> Callable[[], Link]:
-        def ask() -> Link:
-            try:
-                # a deployment is asked for with the same data until its end, whatever the device would say now
-                again = self.deployments.next(update.provides, update.form)
-            except ServerError as error:
-                if error.status != 409:
-                    raise
-                raise AbortedError("DEP03", error.text, status=error.status) from error
-            if again is None or again.deployment.id != update.deployment_id:
-                text = f"cannot continue deployment {update.deployment_id}: the server no longer offers it"
-                raise AbortedError("DEP01", text, status=204)
-            return again.deployment.link
-
-        return ask
+    def _fresh_link(self, update: Update) -> Link:
+        try:
+            # a deployment is asked for with the same data until its end, whatever the device would say now
+            again = self.deployments.next(update.provides, update.form)
+        except ServerError as error:
+            if error.status != 409:
+                raise
+            raise AbortedError("DEP03", error.text, status=error.status) from error
+        if again is None or again.deployment.id != update.deployment_id:
+            text = f"cannot continue deployment {update.deployment_id}: the server no longer offers it"
+            raise AbortedError("DEP01", text, status=204)
+        return again.deployment.link
 
     def _confirm(self, update: Update) -> Event:
         """Report that it is being installed, which also asks whether it is still wanted; then take the lock."""

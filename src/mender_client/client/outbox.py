@@ -29,11 +29,6 @@ class Outbox:
     def __post_init__(self) -> None:
         self._log_refusals = 0
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the server has acknowledged everything."""
-        return not self.journal.load().outbox
-
     def tell(self, deployment_id: str, status: Status) -> None:
         """Store a status and send everything that is pending.
 
@@ -51,7 +46,7 @@ class Outbox:
             AbortedError: a deployment that was under way is over on the server; its other messages are dropped.
             MenderError: the server can't be told now; the rest stays pending.
         """
-        if self.is_empty:
+        if not self.journal.load().outbox:
             return
         with self.journal.sending():
             while outbox := self.journal.load().outbox:

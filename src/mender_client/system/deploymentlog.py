@@ -53,7 +53,6 @@ class DeploymentLogFile(logging.Handler):
     def __init__(self, path: Path, sub_updater_log: Path, logger: logging.Logger = _PACKAGE) -> None:
         super().__init__(logging.INFO)
         self._logger = logger
-        self._is_begun = False
         self._path = path
         self._sub_updater_log = sub_updater_log
         self._is_recording = False
@@ -61,10 +60,9 @@ class DeploymentLogFile(logging.Handler):
         self._latest = 0.0
 
     def begin(self, deployment_id: str) -> None:
-        """Start a new log, or continue the one of this deployment; a full disk costs the log, not the update."""
+        """As the port says; a full disk costs the log, not the update."""
         self._is_recording = True
         self._thread = threading.get_ident()
-        self._is_begun = True
         _DEPLOYMENT.set(deployment_id)
         self._logger.addHandler(self)
         if self._recorded_id() == deployment_id:
@@ -81,13 +79,13 @@ class DeploymentLogFile(logging.Handler):
             self._stop(error)
 
     def trim(self) -> None:
-        """Keep the sub-updater's log within bounds while it is at work; what it writes in that instant may be lost."""
+        """As the port says; what the sub-updater writes in that instant may be lost."""
         with suppress(OSError):  # a log must not hinder an update
             _keep_ends(self._sub_updater_log, f"{_LEFT_OUT}\n".encode())
 
     def _end_torn_line(self) -> None:
         """Give a line that a power cut has torn its end, so that it doesn't swallow the next one."""
-        if not _tail(self._path).endswith(b"\n"):
+        if not _read(self._path, 1, is_end=True).endswith(b"\n"):
             try:
                 self._append(os.O_APPEND, b"\n")
             except StorageError as error:
@@ -95,8 +93,8 @@ class DeploymentLogFile(logging.Handler):
 
     def end(self) -> None:
         self._logger.removeHandler(self)
-        if self._is_begun:
-            self._is_begun = False
+        if self._thread:
+            self._thread = 0
             _DEPLOYMENT.set("")
         self._is_recording = False
 
@@ -158,7 +156,7 @@ class DeploymentLogFile(logging.Handler):
                 yield message
 
     def _recorded_id(self) -> str | None:
-        first = _head(self._path).partition(b"\n")[0]
+        first = _read(self._path, 4096, is_end=False).partition(b"\n")[0]
         try:
             document = json.loads(first)
         except (ValueError, RecursionError):
@@ -208,23 +206,15 @@ def _keep_ends(path: Path, gap: bytes) -> None:
         os.close(descriptor)
 
 
-def _head(path: Path) -> bytes:
-    try:
-        with open_own(path) as file:
-            return file.read(4096)
-    except OSError:
-        return b""
-
-
 def _lines(path: Path) -> Iterator[bytes]:
     """The lines at the end of a file that are not empty, one at a time: all of them at once may be a million."""
-    return (match.group() for match in re.finditer(rb"[^\r\n]+", _tail(path)))
+    return (match.group() for match in re.finditer(rb"[^\r\n]+", _read(path, _MAXIMUM_READ_BYTES, is_end=True)))
 
 
-def _tail(path: Path) -> bytes:
-    try:
-        with open_own(path) as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _MAXIMUM_READ_BYTES))
-            return file.read(_MAXIMUM_READ_BYTES)
-    except OSError:
-        return b""
+def _read(path: Path, limit: int, *, is_end: bool) -> bytes:
+    """So many bytes at the beginning or the end of a file; none where it can't be read."""
+    with suppress(OSError), open_own(path) as file:
+        if is_end:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - limit))
+        return file.read(limit)
+    return b""

@@ -24,9 +24,7 @@ class ScriptedDevice:
     """A device as its scripts and files describe it; see ``core.ports.DeviceData``.
 
     Attributes:
-        identity_script: prints the identity.
         identity_format: how single identity values are written.
-        inventory_directory: holds the inventory scripts.
         device_type_file: holds ``device_type=…``.
         artifact_info_file: holds ``artifact_name=…`` and further provides.
         find_problem: why a script must not be run; None when it may.
@@ -64,10 +62,7 @@ class ScriptedDevice:
         return run_script([str(script)], limits=self.limits, is_stopping=self.is_stopping)
 
     def inventory(self) -> Sequence[KeyValues]:
-        """Run every executable file of the inventory directory, sorted by name; scripts that fail are left out.
-
-        A warning is logged when it is new, not again for each inventory.
-        """
+        """As the port says, in the order of their names; a warning is logged when it is new."""
         warnings: list[Diagnostic] = []
         found = [one for script in self._inventory_scripts(warnings) if (one := self._run_inventory(script, warnings))]
         for warning in warnings:
@@ -80,14 +75,9 @@ class ScriptedDevice:
         try:
             entries = sorted(self.inventory_directory.iterdir())
         except OSError as error:
-            directory = self.inventory_directory
-            warnings.append(
-                Diagnostic(
-                    "INV11",
-                    f"cannot read the inventory directory {directory}: {error.strerror}",
-                    "install inventory scripts with 'mender-python-client setup --install-scripts'",
-                )
-            )
+            text = f"cannot read the inventory directory {self.inventory_directory}: {error.strerror}"
+            remedy = "install inventory scripts with 'mender-python-client setup --install-scripts'"
+            warnings.append(Diagnostic("INV11", text, remedy))
             return []
         return [entry for entry in entries if os.path.isfile(entry) and os.access(entry, os.X_OK)]
 
@@ -100,13 +90,8 @@ class ScriptedDevice:
         parsed = parse_key_values(output.decode("utf-8", "replace"))
         if parsed.malformed:
             count, first = len(parsed.malformed), parsed.malformed[0][:80]
-            warnings.append(
-                Diagnostic(
-                    "INV13",
-                    f"{script} printed {count} line(s) that are not key=value, the first is {first!r}",
-                    "correct the script",
-                )
-            )
+            text = f"{script} printed {count} line(s) that are not key=value, the first is {first!r}"
+            warnings.append(Diagnostic("INV13", text, "correct the script"))
         return parsed
 
     def provides(self) -> Provides:

@@ -63,19 +63,15 @@ class TlsRules:
         stamp = _stamp(self._settings)
         if stamp != self._stamp:
             self._stamp = stamp
-            self._renew()
+            try:
+                self._context = tls_context(self._settings, self._clock_problem)
+            except ConfigError as error:
+                _logger.warning("the certificates loaded before stay in force: %s", error)
+            else:
+                _logger.info("certificates changed on disk; reloaded")
+                if self._is_wide:
+                    self._context.load_default_certs()
         return self._context
-
-    def _renew(self) -> None:
-        try:
-            context = tls_context(self._settings, self._clock_problem)
-        except ConfigError as error:
-            _logger.warning("the certificates loaded before stay in force: %s", error)
-            return
-        if self._is_wide:
-            context.load_default_certs()
-        self._context = context
-        _logger.info("certificates changed on disk; reloaded")
 
     def widen(self) -> bool:
         """Trust the bundle of all of the system's authorities too; False when that was done before."""
