@@ -18,11 +18,7 @@ _DATED = (ErrorKind.CLOCK, ErrorKind.CERTIFICATE_EARLY, ErrorKind.CERTIFICATE_EX
 
 
 class ClockWait:
-    """Watches the clock while certificates seem out of date.
-
-    Args:
-        clock: the clock.
-    """
+    """Watches the clock while certificates seem out of date."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -55,11 +51,7 @@ class ClockWait:
         return True
 
     def bounded(self, seconds: float) -> float:
-        """How long to wait at most: until the next look at the clock, if it is watched.
-
-        Args:
-            seconds: the wait until there is something else to do.
-        """
+        """So many seconds, or less: until the next look at the clock, if it is watched."""
         if self._look is None:
             return seconds
         wait, self._look = self._look.wait_seconds, self._look.later()

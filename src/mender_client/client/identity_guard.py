@@ -31,9 +31,6 @@ class IdentityGuard:
     def check(self, identity: Identity) -> None:
         """Warn of what has changed, before the server is asked; once for each change.
 
-        Args:
-            identity: what the request will hold.
-
         Raises:
             KeyFileError: the key can't be used.
         """
@@ -56,9 +53,6 @@ class IdentityGuard:
 
     def accept(self, identity: Identity) -> None:
         """Remember what the server has just accepted.
-
-        Args:
-            identity: what the request held.
 
         Raises:
             KeyFileError: the key can't be used.

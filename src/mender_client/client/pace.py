@@ -26,12 +26,7 @@ class PaceLimits:
 
 
 class Pace:
-    """Measures and limits one connection's rate.
-
-    Args:
-        clock: measures and waits.
-        limits: the bounds.
-    """
+    """Measures and limits one connection's rate."""
 
     def __init__(self, clock: Clock, limits: PaceLimits) -> None:
         self._clock = clock

@@ -7,7 +7,8 @@ import fcntl
 import os
 import re
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,25 +30,14 @@ _REMEDIES = {
 }
 
 
-class storage_errors:
-    """Turns an OSError into a StorageError: what could not be done, to which file, why, and what to do.
-
-    Args:
-        action: what is done meanwhile: cannot ACTION PATH.
-        path: the file.
-    """
-
-    def __init__(self, action: str, path: Path) -> None:
-        self._action = action
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            text = f"cannot {self._action} {self._path}: {error.strerror or error}"
-            raise StorageError("STO10", text, remedy=_REMEDIES.get(error.errno or 0, "")) from error
+@contextmanager
+def storage_errors(action: str, path: Path) -> Iterator[None]:
+    """Turn an OSError into a StorageError that says: cannot ACTION PATH, why, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        text = f"cannot {action} {path}: {error.strerror or error}"
+        raise StorageError("STO10", text, remedy=_REMEDIES.get(error.errno or 0, "")) from error
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool = True) -> None:
@@ -104,11 +94,7 @@ def remove_file(path: Path) -> None:
 
 
 def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
-    """Read a small UTF-8 text file.
-
-    Args:
-        path: the file.
-        limit: the most bytes that it may have.
+    """Read a UTF-8 text file of so many bytes at most.
 
     Raises:
         StorageError: it is missing, unreadable, too large or no UTF-8.
@@ -173,10 +159,6 @@ def remove_stale_files(directory: Path) -> None:
 def make_directory(path: Path, *, mode: int = 0o700) -> None:
     """Make a directory, private unless told otherwise, with its parents (0755), unless it is there.
 
-    Args:
-        path: the directory.
-        mode: its permissions.
-
     Raises:
         StorageError: it can't be made.
     """
@@ -196,11 +178,7 @@ def _make_directory(path: Path, mode: int) -> None:
 
 
 class LockFile:
-    """The lock file of the contract with the sub-updater; see ``core.ports.Lock``. Its existence is the lock.
-
-    Args:
-        path: ``<datadir>/update.lock``.
-    """
+    """``update.lock``, the lock file of the contract with the sub-updater; see ``core.ports.Lock``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -226,8 +204,7 @@ class LockFile:
 class DaemonLock:
     """Keeps a second daemon away from the same data directory; the kernel frees it when the holder dies.
 
-    Args:
-        path: the lock's file; it holds the pid of the daemon.
+    The file holds the pid of the daemon.
     """
 
     def __init__(self, path: Path) -> None:

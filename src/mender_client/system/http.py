@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -135,7 +135,7 @@ class HttpTransport:
             server = _server(url)
             return look(self._dial(server), server, self._guard)
 
-    def _translated(self, url: str) -> translate_errors:
+    def _translated(self, url: str) -> AbstractContextManager[None]:
         return translate_errors(url, lambda: self._clock_problem(url))
 
     def _clock_problem(self, url: str) -> str:
@@ -190,7 +190,7 @@ class HttpTransport:
 
     def _exchange(self, connection: _Connection, request: Request) -> HttpBody:
         response = connection.ask(request, {"User-Agent": self._user_agent, **request.headers})
-        return HttpBody(connection, response, self._guard, self._translated(request.url))
+        return HttpBody(connection, response, self._guard, lambda: self._translated(request.url))
 
 
 def _server(url: str) -> Server:
@@ -254,7 +254,11 @@ class HttpBody:
     """
 
     def __init__(
-        self, connection: _Connection, response: HTTPResponse, guard: ConnectionGuard, translated: translate_errors
+        self,
+        connection: _Connection,
+        response: HTTPResponse,
+        guard: ConnectionGuard,
+        translated: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._connection = connection
         self._response = response
@@ -267,7 +271,7 @@ class HttpBody:
         }
 
     def readinto(self, buffer: memoryview, /) -> int:
-        with self._translated:
+        with self._translated():
             if self._left is None:
                 return self._read_piece(buffer)
             count = self._response.fp.readinto1(buffer[: self._left]) if self._left else 0

@@ -27,9 +27,6 @@ class JsonJournal:
     Two files beside the document are locked with flock, which the kernel frees when a holder dies: one for the
     milliseconds of a change, one for as long as a process sends what is in the outbox. What was read is kept until
     another process has replaced the document.
-
-    Args:
-        path: the document.
     """
 
     def __init__(self, path: Path) -> None:

@@ -8,11 +8,7 @@ from .files import read_text, remove_file, write_atomic
 
 
 class MarkerFile:
-    """A file that holds a word; see ``installers.callback.Trace``.
-
-    Args:
-        path: the file.
-    """
+    """A file that holds a word; see ``installers.callback.Trace``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -22,7 +22,6 @@ class MetricsFile:
         self._written = ""
 
     def noticed(self, client_status: ClientStatus) -> None:
-        """Write the metrics when they have changed."""
         text = render_metrics(client_status)
         if text != self._written:
             self._written = text

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import BadStatusLine, HTTPException, IncompleteRead
 from urllib.parse import urlsplit
@@ -34,26 +35,20 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-class translate_errors:
-    """Turns what ssl and http.client raise into a NetworkError that names the server and the case.
+@contextmanager
+def translate_errors(url: str, clock_problem: ClockProblem) -> Iterator[None]:
+    """Turn what ssl and http.client raise into a NetworkError that names the server and the case.
 
     Args:
         url: who is asked.
         clock_problem: asked when a certificate seems out of date.
     """
-
-    def __init__(self, url: str, clock_problem: ClockProblem) -> None:
-        self._url = url
-        self._clock_problem = clock_problem
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, HTTPException | OSError | ValueError):
-            fault = describe(error, self._clock_problem)
-            text = f"cannot reach {origin(self._url)}: {fault.text}"
-            raise NetworkError(fault.code, text, remedy=fault.remedy, kind=fault.kind) from error
+    try:
+        yield
+    except (HTTPException, OSError, ValueError) as error:
+        fault = describe(error, clock_problem)
+        text = f"cannot reach {origin(url)}: {fault.text}"
+        raise NetworkError(fault.code, text, remedy=fault.remedy, kind=fault.kind) from error
 
 
 _UNKNOWN_ISSUER = frozenset({2, 7, 18, 19, 20, 21})

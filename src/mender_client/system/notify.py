@@ -48,14 +48,13 @@ class Notifier:
         self._send("STOPPING=1")
 
     def noticed(self, client_status: ClientStatus) -> None:
-        """Say in one line what the client does, when that is another than before."""
         line = headline(client_status).replace("\n", " ")[:_LONGEST_STATUS]
         if line != self._status:
             self._status = line
             self._send(f"STATUS={line}")
 
     def alive(self) -> None:
-        """Feed the watchdog, if there is one, and not more often than it takes."""
+        """Feed the watchdog, if there is one, no more often than necessary."""
         if not self.beat_seconds:
             return
         now = self._monotonic()

@@ -27,12 +27,7 @@ ROUTINE_SECONDS = 60.0
 
 
 class PublishedFile:
-    """A file that others read; replaced as a whole, written by one process only.
-
-    Args:
-        path: the file.
-        mode: its permissions, whatever the umask.
-    """
+    """A file that others read; replaced as a whole, written by one process only."""
 
     def __init__(self, path: Path, *, mode: int) -> None:
         self._path = path
@@ -55,10 +50,6 @@ class StatusFile:
     """Keeps the client status where ``status`` finds it; see ``core.ports.Observer``.
 
     News is written at once. A client with nothing but routine writes once a minute at most.
-
-    Args:
-        path: ``<datadir>/status.json``.
-        monotonic: tells the time.
     """
 
     def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -68,7 +59,6 @@ class StatusFile:
         self._written_at = 0.0
 
     def noticed(self, client_status: ClientStatus) -> None:
-        """Write the client status when it is news, or when the last one is old enough."""
         now, last = self._monotonic(), self._written
         if last is not None:
             is_news = client_status.news != last.news
@@ -82,14 +72,7 @@ class StatusFile:
 
 
 def read_client_status(path: Path) -> tuple[ClientStatus, str] | None:
-    """What a client, this one or an earlier one, has left: the client status, and when that was written, RFC 3339.
-
-    Args:
-        path: ``<datadir>/status.json``.
-
-    Returns:
-        None when there is none, or none that can be used.
-    """
+    """The client status that a client has left, and when it was written (RFC 3339); None without a usable one."""
     from datetime import datetime, timezone
 
     try:

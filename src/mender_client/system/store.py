@@ -10,11 +10,7 @@ from .files import remove_file, storage_errors, sync_directory
 
 
 class ArtifactDirectory:
-    """Keeps the Artifact in the data directory; see ``core.ports.ArtifactStore``.
-
-    Args:
-        artifact: the path of the whole Artifact.
-    """
+    """Keeps the Artifact in the data directory; see ``core.ports.ArtifactStore``."""
 
     def __init__(self, artifact: Path) -> None:
         self._artifact = artifact
@@ -46,25 +42,13 @@ class ArtifactDirectory:
         remove_file(self._artifact)
 
     def free_bytes(self) -> int:
-        """Free space for an ordinary user of the file system that holds the Artifact.
-
-        Raises:
-            StorageError: it can't be told.
-        """
         with storage_errors("determine the free space of", self._artifact.parent):
             state = os.statvfs(self._artifact.parent)
-        return state.f_bavail * state.f_frsize
+        return state.f_bavail * state.f_frsize  # what an ordinary user may take
 
 
 class PartialArtifact:
-    """The partial Artifact, open; see ``core.ports.PartialFile``.
-
-    Args:
-        path: the file.
-
-    Raises:
-        StorageError: it can't be opened.
-    """
+    """The partial Artifact, open; see ``core.ports.PartialFile``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
