@@ -32,7 +32,11 @@ def make_transport() -> Iterator[MakeTransport]:
     ) -> HttpTransport:
         timeouts = Timeouts(connect=connect, idle=idle, total=total)
         transport = HttpTransport(
-            tls=tls or TlsSettings(), user_agent="a-test/1", timeouts=timeouts, clock_check=clock_check, proxies=proxies
+            tls=tls or TlsSettings(),
+            user_agent="a-test/1",
+            timeouts=timeouts,
+            clock_check=clock_check or ClockCheck(),
+            proxies=proxies,
         )
         made.append(transport)
         return transport

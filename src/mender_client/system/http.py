@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -46,13 +47,11 @@ _LOOK_SECONDS = 5.0
 _READ_BYTES = 16384
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class HttpTransport:
     """Requests and downloads over http.client.
 
-    Args:
-        tls: trust and client certificate.
-        user_agent: what the client calls itself.
-        timeouts: the time limits.
+    Attributes:
         clock_check: explains certificates that seem out of date.
         proxies: which proxy leads to which server; None for none.
 
@@ -60,26 +59,20 @@ class HttpTransport:
         ConfigError: a certificate or key file can't be used.
     """
 
-    def __init__(
-        self,
-        *,
-        tls: TlsSettings,
-        user_agent: str,
-        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
-        clock_check: ClockCheck | None = None,
-        proxies: Proxies | None = None,
-    ) -> None:
-        self._user_agent = user_agent
-        self._is_verifying = tls.verify
-        self._guard = ConnectionGuard(timeouts)
-        self._clock_check = clock_check or ClockCheck()
-        self._proxies = proxies
-        self._rules = TlsRules(tls, self._clock_check.clock_problem)
+    tls: TlsSettings
+    user_agent: str
+    timeouts: Timeouts = Timeouts()  # noqa: RUF009 - frozen
+    clock_check: ClockCheck = field(default_factory=ClockCheck)
+    proxies: Proxies | None = None
+
+    def __post_init__(self) -> None:
+        self._guard = ConnectionGuard(self.timeouts)
+        self._rules = TlsRules(self.tls, self.clock_check.clock_problem)
         self._kept: dict[str, _Connection] = {}
 
     def send(self, request: Request) -> Reply:
         url = request.url
-        with self._translated(url), self._guard.within(self._guard.timeouts.total):
+        with self._translated(url), self._guard.within(self.timeouts.total):
             body = self._ask_kept(request) or self._ask(request)
             try:
                 data = _read_all(body, url)
@@ -88,8 +81,8 @@ class HttpTransport:
                 raise
         if (connection := body.release()) is not None:
             self._kept[origin(url)] = connection
-        if self._is_verifying and urlsplit(url).scheme == "https":
-            self._clock_check.heard(body.headers.get("date", ""))
+        if self.tls.verify and urlsplit(url).scheme == "https":
+            self.clock_check.heard(body.headers.get("date", ""))
         return Reply(body.status, body.headers, data)
 
     def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
@@ -99,7 +92,7 @@ class HttpTransport:
         """
         is_from_outside = False
         for _ in range(MAXIMUM_REDIRECTS + 1):
-            with self._translated(url), self._guard.within(self._guard.timeouts.total):
+            with self._translated(url), self._guard.within(self.timeouts.total):
                 body = self._ask(Request("GET", url, headers), is_internal_refused=is_from_outside)
             if body.status not in REDIRECTS:
                 return body
@@ -140,13 +133,13 @@ class HttpTransport:
 
     def _clock_problem(self, url: str) -> str:
         """Why the clock is wrong; where nothing here shows it, by the word of the server that seems out of date."""
-        if known := self._clock_check.clock_problem():
+        if known := self.clock_check.clock_problem():
             return known
         try:
             said = self.look(url).date
         except (OSError, ValueError, NetworkError, Interrupted):
             return ""
-        return "" if said is None else self._clock_check.clock_problem(unverified=said)
+        return "" if said is None else self.clock_check.clock_problem(unverified=said)
 
     def _ask_kept(self, request: Request) -> HttpBody | None:
         """Ask over a kept-alive connection; None to ask over a new one, since any API request may be repeated."""
@@ -186,10 +179,10 @@ class HttpTransport:
         return dial_through(proxy, server, self._guard)
 
     def _proxy(self, server: Server) -> Proxy | None:
-        return None if self._proxies is None else self._proxies.choose(*server)
+        return None if self.proxies is None else self.proxies.choose(*server)
 
     def _exchange(self, connection: _Connection, request: Request) -> HttpBody:
-        response = connection.ask(request, {"User-Agent": self._user_agent, **request.headers})
+        response = connection.ask(request, {"User-Agent": self.user_agent, **request.headers})
         return HttpBody(connection, response, self._guard, lambda: self._translated(request.url))
 
 
@@ -240,41 +233,33 @@ class _Connection(HTTPConnection):
         return response
 
 
+@dataclass(eq=False, repr=False)
 class HttpBody:
     """An answer whose body is still to be read.
 
     A body of known length is read past http.client, straight from the connection into the caller's buffer, and its
     bytes are counted here: http.client takes a short body for a whole one. Any other body comes through http.client.
 
-    Args:
-        connection: where it comes from.
-        response: its head.
-        guard: bounds the time.
+    Attributes:
         translated: names the server in what is raised.
     """
 
-    def __init__(
-        self,
-        connection: _Connection,
-        response: HTTPResponse,
-        guard: ConnectionGuard,
-        translated: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self._connection = connection
-        self._response = response
-        self._guard = guard
-        self._translated = translated
-        self._left = response.length
-        self.status: int = response.status
-        self.headers: Mapping[str, str] = {
-            name.lower(): ", ".join(response.headers.get_all(name, ())) for name in response.headers
-        }
+    connection: _Connection
+    response: HTTPResponse
+    guard: ConnectionGuard
+    translated: Callable[[], AbstractContextManager[None]]
+
+    def __post_init__(self) -> None:
+        self._left = self.response.length
+        self.status: int = self.response.status
+        found = self.response.headers
+        self.headers: Mapping[str, str] = {name.lower(): ", ".join(found.get_all(name, ())) for name in found}
 
     def readinto(self, buffer: memoryview, /) -> int:
-        with self._translated():
+        with self.translated():
             if self._left is None:
                 return self._read_piece(buffer)
-            count = self._response.fp.readinto1(buffer[: self._left]) if self._left else 0
+            count = self.response.fp.readinto1(buffer[: self._left]) if self._left else 0
             if self._left and not count and buffer:
                 raise IncompleteRead(b"", self._left)
             self._left -= count
@@ -282,19 +267,19 @@ class HttpBody:
 
     def _read_piece(self, buffer: memoryview) -> int:
         # what stands between two pieces and behind the last one, sizes and trailers, could go on for ever
-        with self._guard.within(self._guard.timeouts.total):
-            chunk = self._response.read1(len(buffer))
+        with self.guard.within(self.guard.timeouts.total):
+            chunk = self.response.read1(len(buffer))
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
     def release(self) -> _Connection | None:
         """End an answer that was read to its end; returns its connection if that can be used again."""
-        self._response.close()
-        return self._connection if self._connection.sock is not None else None
+        self.response.close()
+        return self.connection if self.connection.sock is not None else None
 
     def close(self) -> None:
-        self._response.close()
-        self._connection.close()
+        self.response.close()
+        self.connection.close()
 
 
 def _read_all(body: HttpBody, url: str) -> bytes:
