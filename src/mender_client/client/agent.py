@@ -1,4 +1,4 @@
-"""The agent: does what is due and says how long to wait. It never sleeps between steps, so it fits into any loop."""
+"""The agent: does what is due and returns how long to wait. It never sleeps between steps, so it fits into any loop."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .status_tracker import StatusTracker
 _logger = logging.getLogger(__name__)
 
 LOCK_GRACE_SECONDS = 60.0
-"""How long a sub-updater may take to remove the lock once the server has its report."""
+"""How long the sub-updater may take to remove the lock once its report has been delivered."""
 
 REMINDER_SECONDS = 3600.0
-"""How often the log says again that, and since when, the client waits for the sub-updater."""
+"""How often the log repeats since when the client has been waiting for the sub-updater."""
 
 REST_AFTER_SECONDS = 60.0
 """A wait longer than this closes the connection: a fleet that waits must not hold a server's memory."""
@@ -39,8 +39,8 @@ class Agent:
 
     Attributes:
         sub_updater: None when this process installs.
-        sub_updater_timeout_seconds: how long the client waits for a sub-updater before it reports failure and frees
-            the device; 0 waits for ever.
+        sub_updater_timeout_seconds: how long the client waits for the sub-updater before it reports failure and
+            removes the lock; 0 waits for ever.
     """
 
     clock: Clock
@@ -74,19 +74,19 @@ class Agent:
 
     @property
     def has_handed_over(self) -> bool:
-        """Whether the last step has started an installation; a daemon that the sub-updater starts again should end."""
+        """Whether the last step has started an installation; a daemon that the sub-updater restarts should exit."""
         return self._wait is not None
 
     def step(self) -> float:
         """Do what is due.
 
-        Errors of the network, the server and the device are logged and waited out by the back-off.
+        Errors of the network, the server and the device are logged and retried with back-off.
 
         Returns:
             Seconds until the next step is due.
 
         Raises:
-            Interrupted: the client was asked to stop in the middle of something long.
+            Interrupted: the client was asked to stop.
         """
         wait = self._step()
         self._tell_status()
@@ -120,7 +120,7 @@ class Agent:
         return self._clock_wait.bounded(wait)
 
     def request_poll(self) -> None:
-        """Ask for a deployment in the next step, whatever the schedule says; safe in a signal handler."""
+        """Poll for a deployment in the next step, whatever the schedule says; safe in a signal handler."""
         self._is_poll_wanted = True
 
     def request_inventory(self) -> None:
@@ -128,7 +128,7 @@ class Agent:
         self._is_inventory_wanted = True
 
     def _take_requests(self) -> None:
-        """What was requested becomes due; a request that comes from now on is for the step after this one."""
+        """Make due what was requested; requests from now on are for the step after this one."""
         if self._is_poll_wanted:
             self._is_poll_wanted = False
             self.schedule = replace(self.schedule, poll=self.schedule.poll.at_once())
@@ -188,7 +188,7 @@ class Agent:
         )
 
     def _is_done_with(self, deployment_id: str, record: Record) -> bool:
-        """The sub-updater has reported: see that the server gets the report and that the lock is removed."""
+        """After the sub-updater's report: deliver it, then remove the lock if the sub-updater does not."""
         is_ours_to_tell = any(message.deployment_id == deployment_id for message in record.outbox)
         now = self.clock.monotonic()
         if is_ours_to_tell:
@@ -253,7 +253,7 @@ class Agent:
         return True
 
     def _postpone_everything(self, error: MenderError) -> None:
-        """Nothing can be done now; the jobs wait together, so that the server is contacted once."""
+        """Postpone all jobs to the same time, so that the server is contacted once."""
         random = self.random()
         self.schedule = Schedule(
             inventory=self._failed(self.schedule.inventory, error, random),
@@ -297,7 +297,7 @@ class Agent:
             self.tracker.note(lambda one, _: one.recovered(job))
 
     def _tell_status(self) -> None:
-        """A step is over: tell what the client does now, and what comes next."""
+        """Tell the observers, after a step, what the client does now and what comes next."""
         tracker = self.tracker
         try:
             record = self.journal.load()

@@ -1,4 +1,4 @@
-"""Authorisation: get a token when there is none, and once more when a request says that it is no longer good."""
+"""Authorisation: fetch a token when there is none, and a new one when the server refuses it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Session:
     """The device's authorisation by the server.
 
     Attributes:
-        server_urls: the servers, tried in this order. The first that gives a token is stayed with until the token is
-            no longer good, which begins anew with the first, or until it fails or answers 5xx, which puts it last.
+        server_urls: the servers, tried in this order. The client stays with the first that issues a token until the
+            token is refused, then tries the first again, or until the server fails or answers 5xx, then tries it last.
         tenant_token: the organisation's token, empty for none.
     """
 
@@ -44,13 +44,13 @@ class Session:
         self.tokens_received = 0
 
     def authorise(self) -> Token:
-        """The token; asks for one when there is none.
+        """The token; fetches one when there is none.
 
         Raises:
-            UnauthorizedError: the server has not accepted this device (yet); ask again later.
+            UnauthorizedError: the server has not accepted this device (yet); try again later.
             NetworkError: no server answered.
-            ServerError: a server is in trouble.
-            ScriptError: there is no identity, so there is no request.
+            ServerError: a server answered with an error.
+            ScriptError: the identity can't be determined.
             KeyFileError: the key can't be used.
         """
         if self._token is None:
@@ -71,7 +71,7 @@ class Session:
     def _ask_each(self, identity: Identity) -> Token:
         body = build_auth_body(identity, self.keys.public_key_pem(), self.tenant_token)
         signature = self.keys.sign(body)
-        # the one that failed last is asked last, or a server that only issues tokens would keep this client for ever
+        # the one that failed last is asked last; a server that issues tokens but nothing else must not keep this client
         *others, last = sorted(self.server_urls, key=lambda url: url == self._failed_url)
         self._failed_url = ""
         for server_url in others:

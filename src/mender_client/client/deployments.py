@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A deployment together with what the device said when it was offered, and must say again until its end."""
+    """A deployment, and the data with which the device asked for it; it asks with the same data until the end."""
 
     deployment: Deployment
     provides: Provides
@@ -50,11 +50,11 @@ class Deployments:
         The newest form of the request is tried first; the one that a server answered is remembered.
 
         Args:
-            provides: what the device says of itself.
-            form: the form in which the deployment under way was asked for; it must not change until its end.
+            provides: the device data.
+            form: the form of the request that the deployment under way was offered for; the same until its end.
 
         Raises:
-            MenderError: the server can't be asked or answers with an error.
+            MenderError: the server can't be reached or answers with an error.
         """
         server_url = self.session.authorise().server_url
         form = form or self._form_that_worked.get(server_url, NextForm.V2_POST)
@@ -70,23 +70,21 @@ class Deployments:
         return self.session.call(lambda token: build_next_request(token, form, provides))
 
     def send_status(self, deployment_id: str, status: Status) -> None:
-        """Report how far a deployment is.
+        """Report the status of a deployment.
 
         Raises:
-            AbortedError: the deployment is over on the server.
-            MenderError: the server can't be told now.
+            AbortedError: the server has ended the deployment.
+            MenderError: it can't be sent now.
         """
         reply = self.session.call(lambda token: build_status_request(token, deployment_id, status))
         parse_status_reply(reply, status, now=self.clock.now())
         _logger.info("deployment %s: reported status %s", deployment_id, status.value)
 
     def send_log(self, deployment_id: str, messages: Iterable[LogMessage]) -> None:
-        """Send a deployment's log, as much of its end as the server takes.
-
-        A server that refuses the log for good doesn't keep the outcome from being reported: that is logged only.
+        """Send the end of a deployment's log, as much as the server takes; a final refusal is only logged.
 
         Raises:
-            MenderError: the server can't be told now.
+            MenderError: it can't be sent now.
         """
         fitting = fit_log(messages)
         if not fitting:

@@ -1,7 +1,7 @@
-"""Download and verify in one pass: the Artifact reader pulls the bytes through while they are written to disk.
+"""Download and verify in one pass: the Artifact reader reads the bytes while they are written to disk.
 
-So a wrong device type, a missing signature or a bad manifest is refused after the header, before the gigabyte. After
-a restart the bytes on disk are read again, to verify them, and never fetched again.
+So a wrong device type, a missing signature or a bad manifest is refused after the header, before the payload. After a
+restart the bytes on disk are read again, to verify them, but not downloaded again.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class DownloadPolicy:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Downloader:
-    """Brings Artifacts onto the device, verified.
+    """Downloads and verifies Artifacts.
 
     Attributes:
-        random: gives numbers in [0, 1) for jitter.
-        progressed: shows how far it is; None writes log lines.
+        random: returns numbers in [0, 1) for jitter.
+        progressed: shows the progress; None writes log lines.
         new_digest: begins a SHA-256; None hashes in this thread.
     """
 
@@ -80,19 +80,17 @@ class Downloader:
         return (self._received, self._kept) if deployment_id == self._deployment_id else (0, 0)
 
     def fetch(self, update: Update, fresh_link: Callable[[], Link]) -> None:
-        """Fetch the Artifact of an update, verify it and give it its final name.
-
-        Afterwards ``ArtifactStore.artifact`` is whole, verified and durable.
+        """Download the Artifact of an update, verify it and commit it to the store.
 
         Args:
-            update: what to fetch, and what the Artifact's depends are held against.
-            fresh_link: asks the server for a link that works again.
+            update: what to download, and what the Artifact's depends are compared with.
+            fresh_link: requests a new link from the server.
 
         Raises:
-            ArtifactError: the Artifact is broken, not for this device or not signed as it must be.
-            DownloadError: it can't be fetched.
+            ArtifactError: the Artifact is broken, not for this device or not signed as required.
+            DownloadError: it can't be downloaded.
             StorageError: it can't be stored.
-            Interrupted: the client is to stop; what has arrived is kept.
+            Interrupted: the client is to stop; the bytes on disk are kept.
         """
         is_first = update.deployment_id != self._deployment_id
         if is_first:
@@ -186,7 +184,7 @@ class Downloader:
         except ArtifactError as error:
             if not stream.is_pieced_together:
                 raise
-            # the fault may lie where the pieces meet: bytes from before a power cut, an object that changed
+            # the fault may lie where two pieces meet: bytes from before a power cut, an object that changed
             retries.failed(f"{error.text}; it was downloaded in pieces, starting from the beginning")
             return False
         finally:
@@ -198,7 +196,7 @@ class Downloader:
         return True
 
     def _read(self, stream: ArtifactStream, update: Update) -> Header:
-        # imported when an Artifact comes: an idle daemon does without the memory
+        # imported late: an idle daemon does without the memory
         from mender_client.core.artifact import ArtifactReader, check_depends
 
         reader = ArtifactReader(stream, check_signature=self.policy.check_signature, new_digest=self.new_digest)

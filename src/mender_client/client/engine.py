@@ -1,7 +1,7 @@
 """The write-ahead driver: takes an update from state to state, each stored before its effect happens.
 
-Effects take the update as it is stored, so a restarted client continues without asking the server for anything that it
-knows. Every effect may run twice; where that would do harm, ``RESUME`` leads around it.
+Effects work on the stored update, so a restarted client continues without asking the server again. Every effect may run
+twice; where that would do harm, ``RESUME`` avoids it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONFLICT = 409
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do for so many seconds."""
+    """There is nothing to do for so many seconds."""
 
     seconds: float
 
@@ -38,7 +38,7 @@ AT_ONCE = Wait(0.0)
 _SOON = Wait(1.0)
 
 Effect = Callable[[Update], "Event | Wait"]
-"""Does what belongs to a state and says what happened; may run twice for the same update."""
+"""Does the work of a state and returns what happened; may run twice for the same update."""
 
 
 class Effects(Protocol):
@@ -46,10 +46,10 @@ class Effects(Protocol):
 
     @property
     def effects(self) -> Mapping[State, Effect]:
-        """By the state that they belong to."""
+        """The effect of each state."""
 
     def look(self, update: Update) -> InstallerState:
-        """What is to be seen of the installer."""
+        """The state of the installer, as far as it can be observed."""
 
     def note(self, update: Update) -> Update:
         """The update with what became known in its state; stored together with the next one."""
@@ -82,13 +82,13 @@ class Engine:
         return self.journal.load().update is not None
 
     def ask(self) -> Offer | None:
-        """Ask the server for a deployment; one that was under way and is no longer offered ends here.
+        """Poll for a deployment; one that was under way and is no longer offered ends here.
 
         Returns:
-            The deployment that is to be carried out, new or under way; None when there is nothing to do.
+            The deployment to carry out, new or under way; None when there is none.
 
         Raises:
-            MenderError: the server can't be asked or answers with an error.
+            MenderError: the server can't be reached or answers with an error.
         """
         update = self.journal.load().update
         try:
@@ -122,7 +122,7 @@ class Engine:
             Whether there is an update to continue now.
 
         Raises:
-            MenderError: the server can't be told why not.
+            MenderError: the reason why not can't be reported.
         """
         self._is_tidy = False
         deployment = offer.deployment
@@ -146,7 +146,7 @@ class Engine:
         return True
 
     def _refuse(self, deployment_id: str, error: StorageError) -> None:
-        """Fail a deployment that can't be stored: without a memory it can't be carried out safely."""
+        """Fail a deployment that can't be stored, since it can't be carried out safely then."""
         try:
             self.outcomes.conclude(deployment_id, Event.FAULT)
         except StorageError:
@@ -196,7 +196,7 @@ class Engine:
         return self._move(update, result)
 
     def _waited(self, update: Update, wait: Wait) -> Wait:
-        """What a state waits for may have happened already: then the update resumes as after a restart."""
+        """If what the state waits for has happened meanwhile, the update resumes as after a restart."""
         state = RESUME[update.flow][update.state][self._look(update)]
         if state is update.state:
             return wait
@@ -237,7 +237,7 @@ class Engine:
         return self.clock.now().isoformat(timespec="seconds")
 
     def give_up(self, deployment_id: str, reason: str) -> None:
-        """Fail a deployment whose sub-updater does not come back, and free the device.
+        """Fail a deployment whose sub-updater never reports, and remove the lock.
 
         Args:
             deployment_id: what the lock file names; empty when it names none.
@@ -257,7 +257,7 @@ class Engine:
     # -- after a restart ----------------------------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Find out, after a restart or when the lock was removed, in which state to resume.
+        """Determine, after a restart or when the lock was removed, in which state to resume.
 
         Raises:
             StorageError: the state file can't be written, or what is installed can't be determined.
@@ -269,17 +269,17 @@ class Engine:
         if update is None:
             self._is_tidy = self.outcomes.tidy()
             return
-        sight = self._look(update)
-        state = RESUME[update.flow][update.state][sight]
+        found = self._look(update)
+        state = RESUME[update.flow][update.state][found]
         _logger.info(
             "deployment %s: resuming as %s; it was %s, found %s",
             update.deployment_id,
             state.value,
             update.state.value,
-            sight.value,
+            found.value,
         )
         is_ours = self.lock.read() == update.deployment_id
-        if is_ours and sight is not InstallerState.AT_WORK and state is State.DOWNLOADING:
+        if is_ours and found is not InstallerState.AT_WORK and state is State.DOWNLOADING:
             self.lock.remove()
         with recording(self.log, update.deployment_id):
             self._enter(update, state)

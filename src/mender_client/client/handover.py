@@ -1,6 +1,6 @@
 """The effects of the flow HANDOVER: download, confirm, hand the Artifact over, wait, compare what is installed.
 
-Each gets the update as it is stored and needs nothing else, so a restarted client continues where the state file says.
+Each works on the stored update alone, so a restarted client continues from the state file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .status_tracker import StatusTracker
 _logger = logging.getLogger(__name__)
 
 LOCK_CHECK_SECONDS = 4.0
-"""How often the lock file is looked at while an update is being installed by the sub-updater."""
+"""How often the lock file is checked while the sub-updater installs an update."""
 
 _FAULTS = (ArtifactError, DownloadError, InstallError, StorageError)
 """Errors that fail a deployment before it is installed; after every other one the effect is tried again later."""
@@ -79,7 +79,7 @@ class HandOver:
         return InstallerState.LOCK_ALONE
 
     def note(self, update: Update) -> Update:
-        """What became known in this state and is stored with the next one: the process, or the cost of the download."""
+        """As ``Effects.note``: the process, or the cost of the download."""
         if update.state is State.DOWNLOADING:
             received, kept = self.downloader.taken_of(update.deployment_id)
             return update.fetched(received=received, kept=kept)
@@ -107,7 +107,7 @@ class HandOver:
     def _download(self, update: Update) -> Event:
         self.outbox.tell(update.deployment_id, Status.DOWNLOADING)
         if self.sub_updater is not None:
-            self.sub_updater.check()  # before the gigabyte, not after it
+            self.sub_updater.check()  # before the download, not after it
         self.downloader.fetch(update, lambda: self._fresh_link(update))
         return Event.FETCHED
 
@@ -125,14 +125,14 @@ class HandOver:
         return again.deployment.link
 
     def _confirm(self, update: Update) -> Event:
-        """Report that it is being installed, which also asks whether it is still wanted; then take the lock."""
+        """Report the status installing, whose reply shows whether the update is still wanted; then take the lock."""
         self.outbox.tell(update.deployment_id, Status.INSTALLING)
         self._started = ""
         self.installer.claim(update.deployment_id)
         return Event.CONFIRMED
 
     def _hand_over(self, update: Update) -> Event:
-        """Start the installation; once only, also when that could not be stored."""
+        """Start the installation, once only, even if that could not be stored."""
         if self._started != update.deployment_id:
             self._process = self.installer.install(update.deployment, self.store.artifact)
             self._started = update.deployment_id
@@ -143,7 +143,7 @@ class HandOver:
         return Wait(LOCK_CHECK_SECONDS)
 
     def _reconcile(self, update: Update) -> Event:
-        """Decide by what is installed, as the lock was removed without a report; an error leaves it open."""
+        """Conclude from what is installed, since the lock was removed without a report; an error leaves it open."""
         installed = self.device.provides().artifact_name
         is_installed = installed == update.artifact_name
         how = "succeeded" if is_installed else "failed"

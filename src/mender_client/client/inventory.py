@@ -38,8 +38,8 @@ class InventorySender:
     def send(self, *, even_if_unchanged: bool = False) -> bool:
         """Send the inventory.
 
-        An inventory that the server has accepted under the same token is not sent again; a new token may mean that
-        the device was decommissioned and accepted again, so it is sent again.
+        An inventory that the server has accepted is not sent again with the same token; a new token may mean that the
+        device was decommissioned and accepted again.
 
         Args:
             even_if_unchanged: send it in any case.

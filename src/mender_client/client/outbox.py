@@ -15,7 +15,7 @@ from .deployments import Deployments
 _logger = logging.getLogger(__name__)
 
 LOG_TRIES = 5
-"""How often a server may answer a log with an error before the outcome is reported without it."""
+"""How often the server may refuse a log with an error before the outcome is reported without it."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -33,8 +33,8 @@ class Outbox:
         """Store a status and send everything that is pending.
 
         Raises:
-            AbortedError: the deployment is over on the server.
-            MenderError: the server can't be told now; the status stays pending.
+            AbortedError: the server has ended the deployment.
+            MenderError: it can't be sent now; the status stays pending.
         """
         self.journal.update(lambda record: record.telling(deployment_id, status))
         self.flush()
@@ -43,8 +43,8 @@ class Outbox:
         """Send everything, oldest first.
 
         Raises:
-            AbortedError: a deployment that was under way is over on the server; its other messages are dropped.
-            MenderError: the server can't be told now; the rest stays pending.
+            AbortedError: the server has ended a deployment under way; its other messages are dropped.
+            MenderError: they can't be sent now; the rest stays pending.
         """
         if not self.journal.load().outbox:
             return
@@ -70,7 +70,7 @@ class Outbox:
             self.deployments.send_status(message.deployment_id, message.status)
 
     def _send_log(self, deployment_id: str) -> None:
-        """Send the log; a server that refuses it again and again must not keep the outcome from being reported."""
+        """Send the log; if the server keeps refusing it, the outcome is reported without it."""
         try:
             self.deployments.send_log(deployment_id, self.log.messages(deployment_id))
         except ServerError as error:

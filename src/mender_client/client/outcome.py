@@ -1,6 +1,6 @@
-"""The one place that concludes a deployment: the outcome and its messages first, then the lock and the Artifact.
+"""The only place that concludes a deployment: the outcome and its reports first, then the lock and the Artifact.
 
-The engine ends an update here, so do the command ``report`` for the sub-updater and a program that embeds the client.
+The engine ends an update here, and so do the command ``report`` and a program that embeds the client.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Outcomes:
     store: ArtifactStore
 
     def report(self, deployment_id: str, *, is_success: bool, reporter: str, reason: str = "") -> Outcome | None:
-        """Store what is reported from outside; the lock stays, as whoever installs removes it.
+        """Store an outcome that is reported from outside; the lock stays until the reporter removes it.
 
         Args:
             deployment_id: which deployment.
@@ -48,7 +48,7 @@ class Outcomes:
             reason: why it is not.
 
         Returns:
-            The outcome that stands, which may be an earlier one: the first report is final.
+            The stored outcome, which may be an earlier one: the first report is final.
 
         Raises:
             StorageError: it can't be stored.
@@ -65,12 +65,12 @@ class Outcomes:
     def conclude(
         self, deployment_id: str, event: Event, *, note: Callable[[Update], Update] = lambda update: update
     ) -> None:
-        """End a deployment and free the device.
+        """End a deployment: store its outcome, then remove the lock and the Artifact.
 
         Args:
             deployment_id: which deployment.
             event: what ended it.
-            note: adds to the update what became known, for the outcome.
+            note: as ``Effects.note``, for the outcome.
 
         Raises:
             StorageError: the outcome can't be stored, or the lock can't be removed.

@@ -1,4 +1,4 @@
-"""The Artifact as one readable stream, whatever happens to the connection: it resumes, counts and tees to disk."""
+"""The Artifact as one readable stream that resumes broken connections, counts bytes and writes them to disk."""
 
 from __future__ import annotations
 
@@ -21,14 +21,12 @@ FIRST_RETRY_SECONDS = 1.0
 
 
 class StartOverError(MenderError):
-    """What the storage offers does not continue the bytes on disk: start from the beginning."""
+    """The reply of the storage does not continue the bytes on disk: start from the beginning."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class RetryBudget:
     """Counts failures in a row without a new byte, and waits between tries: about a second first, then longer.
-
-    A download on a slow link that makes progress never ends by it.
 
     Attributes:
         limit: how many failures in a row end the download.
@@ -92,7 +90,7 @@ class RenewableLink:
         self._is_fresh = True
 
     def unreachable(self) -> None:
-        """Note that there was no answer: a link that was stored long ago is replaced before the next try."""
+        """Note that there was no answer: a link from before a restart is replaced before the next try."""
         if not self._is_fresh:
             self.link = Link("")
 
@@ -116,7 +114,7 @@ class Progress:
 class ArtifactStream:
     """The Artifact's bytes from first to last; see ``core.artifact.Readable``.
 
-    First what is on disk is read again, then the network is asked for the rest, as often as it takes.
+    The bytes on disk are read first, then the rest is requested, as often as it takes.
 
     Attributes:
         partial: the bytes on disk, positioned at their beginning.
@@ -179,7 +177,7 @@ class ArtifactStream:
         return self._is_complete or (self.remote_object.total is not None and self.offset >= self.remote_object.total)
 
     def _receive(self, buffer: memoryview) -> int:
-        """One piece from the network, or 0 when something was in the way and has been dealt with."""
+        """Receive one piece from the network; 0 when there was none but it is worth another try."""
         try:
             if self._body is None:
                 self._connect()
@@ -244,7 +242,7 @@ class ArtifactStream:
         self.described(remote_object, left)
 
     def _react(self, continuation: Continuation, status: int, retry_after: str) -> None:
-        """Deal with an answer that brings no bytes."""
+        """Handle an answer without usable bytes."""
         if continuation is Continuation.COMPLETE:
             self._is_complete = True
             return
