@@ -14,13 +14,7 @@ RSA_BITS = 3072
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """A private key as a back end takes it.
-
-    Attributes:
-        file: where it comes from, for messages.
-        pem: one PEM block.
-        passphrase: what it is encrypted with, None when it isn't.
-    """
+    """A private key as a back end takes it: one PEM block; the file is for messages."""
 
     file: Path
     pem: bytes = field(repr=False)
@@ -28,13 +22,7 @@ class PrivateKey:
 
 
 class UnusableKeyError(KeyFileError):
-    """A private key that can't be used; the caller knows what the key is for and adds the remedy.
-
-    Args:
-        key: the key's file.
-        reason: what is wrong with it.
-        remedy: what to do, where that is the same for every key; empty where it depends on the key's purpose.
-    """
+    """A private key that can't be used; without a remedy where that depends on the key's purpose."""
 
     def __init__(self, key: Path, reason: str, remedy: str = "") -> None:
         super().__init__("KEY01", f"cannot use the key {key}: {reason}", remedy=remedy)
@@ -45,12 +33,7 @@ class Backend(Protocol):
     """What a crypto back end does. For a private key that it can't use it raises ``UnusableKeyError``."""
 
     def generate(self, kind: KeyType, passphrase: bytes | None = None) -> bytes:
-        """A new private key, PEM PKCS#8: RSA of 3072 bits, ECDSA on P-256, or Ed25519.
-
-        Args:
-            kind: its type.
-            passphrase: what to encrypt it with; None: not at all.
-        """
+        """A new private key, PEM PKCS#8: RSA of 3072 bits, ECDSA on P-256, or Ed25519; encrypted with a passphrase."""
 
     def public_key_pem(self, key: PrivateKey) -> str:
         """The public key of a private key, PEM SubjectPublicKeyInfo."""
@@ -70,11 +53,8 @@ def unreadable(key: PrivateKey) -> UnusableKeyError:
     """A private key that a back end can't read."""
     if key.passphrase is None:
         return UnusableKeyError(key.file, "it is damaged, or of a type that no server supports")
-    return UnusableKeyError(
-        key.file,
-        "the passphrase is wrong, or the key is damaged",
-        "pass the right one with --passphrase-file FILE",
-    )
+    remedy = "pass the right passphrase with --passphrase-file FILE"
+    return UnusableKeyError(key.file, "the passphrase is wrong, or the key is damaged", remedy)
 
 
 def broken_public_key() -> KeyFileError:

@@ -15,7 +15,7 @@ from .files import write_atomic
 _LARGEST_FILE_BYTES = 64 * 1024
 
 Passphrase = Callable[[], bytes | None]
-"""Gives the passphrase of a key or the PIN of a token, None if there is none. Called only when needed."""
+"""Returns the passphrase of a key or the PIN of a token, None if there is none. Called only when needed."""
 
 
 def no_passphrase() -> bytes | None:
@@ -70,7 +70,7 @@ class DeviceKey:
     Args:
         path: ``mender-agent.pem`` in the data directory, or the file that Security.AuthPrivateKey names.
         backend: the crypto back end.
-        passphrase: what the key is encrypted with; a new key is encrypted with it too.
+        passphrase: the passphrase of the existing key or of a new one.
     """
 
     def __init__(self, path: Path, backend: Backend, passphrase: Passphrase = no_passphrase) -> None:
@@ -128,11 +128,9 @@ class DeviceKey:
     def _check_type(self, wanted: KeyType | None) -> None:
         present = key_type(self.public_key_pem())
         if wanted is not None and present is not None and present is not wanted:
-            raise KeyFileError(
-                "KEY05",
-                f"cannot make an {wanted.title} key: {self._path} is an {present.title} key",
-                remedy="replace it with --forcebootstrap; the device must then be accepted again",
-            )
+            text = f"cannot make an {wanted.title} key: {self._path} is an {present.title} key"
+            remedy = "replace it with --forcebootstrap; the device must then be accepted again"
+            raise KeyFileError("KEY05", text, remedy=remedy)
 
     @contextmanager
     def _with_remedy(self) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """The crypto back end of devices without compiled packages: the ``openssl`` program.
 
-No key, passphrase or PIN stands on its command line or in its environment; what it reads by name is a file in memory.
+No key, passphrase or PIN appears on its command line or in its environment; its input files are in memory.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _ALGORITHMS: dict[KeyType, Sequence[str]] = {
 
 
 class OpensslCall:
-    """One run of the program; what it reads, a secret included, is in memory and hidden from other users.
+    """One run of the program, whose input files are in memory and hidden from other users.
 
     Args:
         program: its name or path.
         secret: a passphrase or PIN, None for none.
-        option: the option by which the program takes the secret.
+        option: the option that passes the secret.
     """
 
     def __init__(self, program: str, secret: bytes | None = None, option: str = "-passin") -> None:
@@ -47,7 +47,7 @@ class OpensslCall:
         self._stack.close()
 
     def file(self, data: bytes) -> str:
-        """Give the program some bytes; returns the path under which it finds them."""
+        """Create an input file; returns its path as the program sees it."""
         descriptor = os.memfd_create("mender", os.MFD_CLOEXEC)
         self._stack.callback(os.close, descriptor)
         self._descriptors.append(descriptor)
@@ -62,10 +62,10 @@ class OpensslCall:
         Args:
             arguments: the subcommand and its arguments, without the secret.
             action: what the run is for, in messages: cannot ACTION.
-            limits: time and output.
+            limits: its limits.
 
         Returns:
-            What it printed.
+            Its standard output.
 
         Raises:
             ProgramError: it ran and failed.
@@ -84,11 +84,7 @@ class OpensslCall:
 
 
 class OpensslBackend:
-    """The ``openssl`` program; see ``backend.Backend``.
-
-    Args:
-        program: its name or path.
-    """
+    """The ``openssl`` program; see ``backend.Backend``."""
 
     def __init__(self, program: str = "openssl") -> None:
         self._program = program

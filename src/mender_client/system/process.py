@@ -39,12 +39,7 @@ _GRACE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ScriptLimits:
-    """How long a script may run and how much it may print.
-
-    Args:
-        seconds: the time limit.
-        output_bytes: the most that standard output may hold.
-    """
+    """How long a script may run, and how much it may write to standard output."""
 
     seconds: float = 60.0
     output_bytes: int = 1024 * 1024
@@ -54,9 +49,9 @@ class ProgramError(ScriptError):
     """A program ran and failed.
 
     Args:
-        program: which.
+        program: its name.
         how: what happened, with the last line of ``complaint``.
-        complaint: the end of what it wrote to standard error.
+        complaint: the end of its standard error.
     """
 
     def __init__(self, program: str, how: str, complaint: str) -> None:
@@ -75,7 +70,7 @@ def run_script(
 
     Args:
         argv: the program and its arguments.
-        limits: time and output.
+        limits: its limits.
         pass_descriptors: descriptors that stay open in the program.
         is_stopping: asked twice a second; true ends the program.
 
@@ -103,11 +98,9 @@ def run_script(
             output, complaint = _collect(process, argv[0], limits, is_stopping)
             code = process.wait(timeout=_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            raise ScriptError(
-                "SCR02",
-                f"cannot use {argv[0]}: it closed its output but did not exit",
-                remedy="make it exit; whatever goes on in the background must not be waited for",
-            ) from None
+            text = f"cannot use {argv[0]}: it closed its output but did not exit"
+            remedy = "make it exit; it must not wait for what it runs in the background"
+            raise ScriptError("SCR02", text, remedy=remedy) from None
         finally:
             _end_group(process)
     if code != 0:
@@ -143,11 +136,9 @@ def _collect(
                 raise Interrupted("the client was asked to stop")
             left = end - time.monotonic()
             if left <= 0:
-                raise ScriptError(
-                    "SCR04",
-                    f"cannot use {name}: it did not exit within {limits.seconds:g} s",
-                    remedy="find out what it waits for: run it by hand, as the client's user",
-                )
+                text = f"cannot use {name}: it did not exit within {limits.seconds:g} s"
+                remedy = "find out what it waits for: run it by hand, as the client's user"
+                raise ScriptError("SCR04", text, remedy=remedy)
             ready = selector.select(min(left, 0.5))
             if not ready and process.poll() is not None:
                 break

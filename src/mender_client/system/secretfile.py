@@ -11,14 +11,10 @@ LONGEST_BYTES = 1000
 
 
 def read_secret(file: Path, noun: str) -> bytes:
-    """Read a secret.
-
-    Args:
-        file: holds it on its first line.
-        noun: what it is, for messages.
+    """Read a secret from the first line of a file; the noun names it in messages.
 
     Raises:
-        KeyFileError: the file can't be read, or there is no usable secret in it; the message never holds it.
+        KeyFileError: the file can't be read, or holds no usable secret.
     """
     try:
         with file.open("rb") as stream:
@@ -30,15 +26,10 @@ def read_secret(file: Path, noun: str) -> bytes:
 
 
 def check_secret(line: bytes, noun: str, source: str) -> bytes:
-    """Take the secret from the first line of its file.
-
-    Args:
-        line: the line, with its line end.
-        noun: what it is, for messages.
-        source: where it comes from, for messages.
+    """Take the secret from a line with its line end; the noun and the source name it in messages.
 
     Raises:
-        KeyFileError: it is empty, too long or holds a NUL byte.
+        KeyFileError: it is empty, too long or holds a NUL byte; the message never contains it.
     """
     secret = line.rstrip(b"\r\n")
     if not secret:

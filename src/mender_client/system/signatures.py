@@ -1,7 +1,7 @@
 """Signatures of Artifacts: verified with the configured keys, and made.
 
-Several keys may be configured, so that a fleet can move from one to the next: any of them is enough. The files are
-read once, at the start; a key that can't be used is reported then, not when the first Artifact is refused.
+Several keys may be configured, so that a fleet can move from one to the next: any of them suffices. The files are read
+once, at the start, so that a key that can't be used is reported then, not when the first Artifact is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class VerifyKeys:
     """The public keys of which one must have signed an Artifact; a ``core.artifact.SignatureCheck``.
 
     Args:
-        setting: what named the files, for messages: ``ArtifactVerifyKey``, ``ArtifactVerifyKeys``.
+        setting: the key of the configuration that names the files, for messages.
         files: one public key each, PEM; at least one.
         backend: the crypto back end.
     """
@@ -36,7 +36,7 @@ class VerifyKeys:
         """Read the keys, once; later changes of the files have no effect.
 
         Raises:
-            ConfigError: some can't be read or used; each is named, with the setting.
+            ConfigError: some can't be read or used; each is named.
         """
         if self._keys:
             return
@@ -51,7 +51,7 @@ class VerifyKeys:
         self._keys = keys
 
     def __call__(self, manifest: bytes, signature: bytes) -> None:
-        """Refuse an Artifact that was signed with none of the keys; arguments and errors as of ``signer``."""
+        """Refuse an Artifact that was signed with none of the keys; raises as ``signer``."""
         self.signer(manifest, signature)
 
     def signer(self, manifest: bytes, signature: bytes) -> Path:

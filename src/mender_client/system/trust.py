@@ -58,9 +58,8 @@ class Trust:
     def program_problem(self, path: Path) -> Diagnostic | None:
         """Why a program can't or must not be run; None when it may."""
         if not os.path.isfile(path) or not os.access(path, os.X_OK):
-            return Diagnostic(
-                "FIL11", f"{path} is missing or not executable", "install the program there, with mode 755"
-            )
+            remedy = "install the program there, with mode 755"
+            return Diagnostic("FIL11", f"{path} is missing or not executable", remedy)
         return self.permission_problem(path)
 
     def exposure(self, path: Path) -> Diagnostic | None:
@@ -108,10 +107,8 @@ class Trust:
     def _problem_of(self, path: Path, state: os.stat_result, *, is_last: bool) -> Diagnostic | None:
         is_link = stat.S_ISLNK(state.st_mode)
         if state.st_uid not in self.owners:
-            option = " -h" if is_link else ""
-            return Diagnostic(
-                "FIL14", f"{path} belongs to user {state.st_uid}", f"run 'chown{option} root{_quoted(path)}'"
-            )
+            remedy = f"run 'chown{' -h' if is_link else ''} root{_quoted(path)}'"
+            return Diagnostic("FIL14", f"{path} belongs to user {state.st_uid}", remedy)
         is_sticky_directory = stat.S_ISDIR(state.st_mode) and state.st_mode & stat.S_ISVTX
         if is_link or (is_sticky_directory and not is_last):
             return None  # a link has no mode; in a sticky directory nobody can replace what belongs to another
