@@ -223,7 +223,10 @@ class Agent:
             return
         if not self._deliver():
             return
-        self._inventory_for_new_token()
+        if self._tokens_seen != self.session.tokens_received:
+            # the device may have been accepted again, and the server has no inventory of it then
+            self._tokens_seen = self.session.tokens_received
+            self._inventory_again()
         now = self.clock.monotonic()
         if self.schedule.inventory.is_due(now):
             job = self._run("inventory", self.schedule.inventory, self._send_inventory)
@@ -231,13 +234,6 @@ class Agent:
         if self.schedule.poll.is_due(now):
             job = self._run("poll", self.schedule.poll, self._poll)
             self.schedule = replace(self.schedule, poll=job)
-
-    def _inventory_for_new_token(self) -> None:
-        """A new token may mean that the device was accepted again: the server has no inventory of it then."""
-        tokens = self.session.tokens_received
-        if tokens != self._tokens_seen:
-            self._tokens_seen = tokens
-            self._inventory_again()
 
     def _deliver(self) -> bool:
         """Send the pending reports before anything else; False when they can't be sent."""
@@ -328,7 +324,7 @@ class Agent:
 
     def _poll(self) -> None:
         engine = self.engine
-        is_continued = engine.is_under_way
+        is_continued = self.journal.load().update is not None
         if not is_continued:
             offer = engine.ask()
             if offer is None or not engine.begin(offer):

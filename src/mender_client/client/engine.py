@@ -76,11 +76,6 @@ class Engine:
 
     # -- a new deployment ---------------------------------------------------------------------------------------
 
-    @property
-    def is_under_way(self) -> bool:
-        """Whether there is an update to continue."""
-        return self.journal.load().update is not None
-
     def ask(self) -> Offer | None:
         """Poll for a deployment; one that was under way and is no longer offered ends here.
 

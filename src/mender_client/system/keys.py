@@ -74,14 +74,11 @@ class DeviceKey:
     """
 
     def __init__(self, path: Path, backend: Backend, passphrase: Passphrase = no_passphrase) -> None:
+        self.location = str(path)
         self._path = path
         self._backend = backend
         self._passphrase = passphrase
         self._public_key_pem = ""
-
-    @property
-    def location(self) -> str:
-        return str(self._path)
 
     def ensure(self, *, replace: bool = False, kind: KeyType | None = None) -> bool:
         """Generate the key unless there is one.

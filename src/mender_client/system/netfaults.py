@@ -7,6 +7,7 @@ query, so none of them is repeated but OpenSSL's own.
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -81,12 +82,8 @@ def describe(error: BaseException, clock_problem: ClockProblem = lambda: "") -> 
         return Fault("NET03", "the answer broke off", kind=ErrorKind.BROKEN_OFF)
     if isinstance(error, BadStatusLine) and str(error).startswith("\x15\x03"):  # a TLS alert
         return Fault("NET04", "it speaks TLS on this port", "write https instead of http", ErrorKind.NO_TLS)
-    return Fault(
-        "NET05",
-        f"the answer is no HTTP, or broke off ({type(error).__name__})",
-        "check the address, and the proxy if there is one",
-        ErrorKind.PROTOCOL,
-    )
+    text = f"the answer is no HTTP, or broke off ({type(error).__name__})"
+    return Fault("NET05", text, "check the address, and the proxy if there is one", ErrorKind.PROTOCOL)
 
 
 def _describe_os(error: OSError) -> Fault:
@@ -121,9 +118,8 @@ def _describe_certificate(error: ssl.SSLCertVerificationError, clock_problem: Cl
 
 def _describe_date(code: int, said: str, clock_problem: str) -> Fault:
     if clock_problem:
-        return Fault(
-            "TLS05", f"{said}: this device's clock is wrong: {clock_problem}", "set the clock", ErrorKind.CLOCK
-        )
+        text = f"{said}: this device's clock is wrong: {clock_problem}"
+        return Fault("TLS05", text, "set the clock", ErrorKind.CLOCK)
     if code == _EARLY:
         remedy = "check this device's clock, then the server's certificate"
         return Fault("TLS06", said, remedy, ErrorKind.CERTIFICATE_EARLY)
@@ -131,17 +127,7 @@ def _describe_date(code: int, said: str, clock_problem: str) -> Fault:
     return Fault("TLS07", said, remedy, ErrorKind.CERTIFICATE_EXPIRED)
 
 
-_REFUSED_CERTIFICATE = (
-    "ALERT_CERTIFICATE_REQUIRED",
-    "ALERT_BAD_CERTIFICATE",
-    "ALERT_UNSUPPORTED_CERTIFICATE",
-    "ALERT_CERTIFICATE_REVOKED",
-    "ALERT_CERTIFICATE_EXPIRED",
-    "ALERT_CERTIFICATE_UNKNOWN",
-    "ALERT_UNKNOWN_CA",
-    "ALERT_ACCESS_DENIED",
-    "ALERT_DECRYPT_ERROR",
-)
+_REFUSED_CERTIFICATE = r"ALERT_(\w*CERTIFICATE\w*|UNKNOWN_CA|ACCESS_DENIED|DECRYPT_ERROR)"
 _OTHER_VERSION = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "WRONG_SSL_VERSION")
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH")
 
@@ -149,13 +135,10 @@ _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECOR
 def _describe_tls(error: ssl.SSLError) -> Fault:
     reason = printable(error.reason or "unknown reason")
     said = f"TLS failed ({reason})"
-    if any(part in reason for part in _REFUSED_CERTIFICATE):
-        return Fault(
-            "TLS08",
-            f"the server refuses this device's client certificate, or asks for one ({reason})",
-            "check HttpsClient.Certificate: it must be valid, and its authority trusted by the server",
-            ErrorKind.CLIENT_CERTIFICATE,
-        )
+    if re.search(_REFUSED_CERTIFICATE, reason):
+        text = f"the server refuses this device's client certificate, or asks for one ({reason})"
+        remedy = "check HttpsClient.Certificate: it must be valid, and its authority trusted by the server"
+        return Fault("TLS08", text, remedy, ErrorKind.CLIENT_CERTIFICATE)
     if any(part in reason for part in _OTHER_VERSION):
         remedy = "enable TLS 1.2 or newer on the server"
         return Fault("TLS09", f"{said}: it does not support TLS 1.2 or newer", remedy, ErrorKind.TLS_VERSION)

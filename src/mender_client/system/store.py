@@ -13,37 +13,33 @@ class ArtifactDirectory:
     """Keeps the Artifact in the data directory; see ``core.ports.ArtifactStore``."""
 
     def __init__(self, artifact: Path) -> None:
-        self._artifact = artifact
+        self.artifact = artifact
         self._partial = artifact.with_name(artifact.name + ".part")
 
-    @property
-    def artifact(self) -> Path:
-        return self._artifact
-
     def partial_size(self) -> int:
-        for path in (self._partial, self._artifact):
+        for path in (self._partial, self.artifact):
             with suppress(OSError):
                 return path.lstat().st_size
         return 0
 
     def open_partial(self) -> PartialArtifact:
-        if self._artifact.exists() and not self._partial.exists():
-            with storage_errors("rename", self._artifact):
-                os.replace(self._artifact, self._partial)
+        if self.artifact.exists() and not self._partial.exists():
+            with storage_errors("rename", self.artifact):
+                os.replace(self.artifact, self._partial)
         return PartialArtifact(self._partial)
 
     def commit(self) -> None:
-        with storage_errors("rename the downloaded Artifact to", self._artifact):
-            os.replace(self._partial, self._artifact)
-            sync_directory(self._artifact.parent)
+        with storage_errors("rename the downloaded Artifact to", self.artifact):
+            os.replace(self._partial, self.artifact)
+            sync_directory(self.artifact.parent)
 
     def discard(self) -> None:
         remove_file(self._partial)
-        remove_file(self._artifact)
+        remove_file(self.artifact)
 
     def free_bytes(self) -> int:
-        with storage_errors("determine the free space of", self._artifact.parent):
-            state = os.statvfs(self._artifact.parent)
+        with storage_errors("determine the free space of", self.artifact.parent):
+            state = os.statvfs(self.artifact.parent)
         return state.f_bavail * state.f_frsize  # what an ordinary user may take
 
 

@@ -50,6 +50,7 @@ class TokenKey:
     """
 
     def __init__(self, uri: TokenUri, passphrase: Passphrase, *, engine: str = "", program: str = "openssl") -> None:
+        self.location = uri.address
         self._uri = uri
         self._passphrase = passphrase
         self._engine = engine
@@ -57,10 +58,6 @@ class TokenKey:
         self._is_provider: bool | None = False if engine else None
         self._public_key_pem = ""
         self._is_pin_refused = False
-
-    @property
-    def location(self) -> str:
-        return self._uri.address
 
     def ensure(self, *, replace: bool = False, kind: KeyType | None = None) -> bool:
         """Check that the key can be used; a key in a token is never generated or replaced here.

@@ -120,15 +120,11 @@ class Trust:
 
     def _is_private_group(self, path: Path, state: os.stat_result) -> bool:
         """Whether the mode of the group gives nobody else access; with an access list it is a mask for other users."""
-        return state.st_gid in self.owners and not _has_access_list(path)
-
-
-def _has_access_list(path: Path) -> bool:
-    try:
-        os.getxattr(path, _ACCESS_LIST, follow_symlinks=False)
-    except OSError:
+        try:
+            os.getxattr(path, _ACCESS_LIST, follow_symlinks=False)
+        except OSError:
+            return state.st_gid in self.owners
         return False
-    return True
 
 
 def _quoted(path: Path) -> str:
