@@ -10,12 +10,14 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 from mender_client.errors import Diagnostic
 
 USAGE_EXIT_CODE = 64
 COMMON = "common options"
+_USAGE_COLUMNS = 80
 
 
 class Argument:
@@ -107,13 +109,22 @@ def build_parser(program: Program, words: Sequence[str] | None = None) -> argpar
         prog=program.name,
         description=program.description,
         epilog="\n\n".join(filter(None, (program.example, program.epilog))),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter(argparse.RawDescriptionHelpFormatter, words),
         parents=[_common_options(program.common, is_default=True)],
     )
     if program.version:
         parser.add_argument("--version", action="version", version=f"{program.name} {program.version}")
     _add_parts(parser, program.commands, program, words)
     return parser
+
+
+def _formatter(kind: type[argparse.HelpFormatter], words: Sequence[str] | None) -> Any:
+    """The class of help formatters; for a usage message alone it needs no look at the terminal.
+
+    argparse makes a formatter for each argument, and to learn the terminal's width loads shutil and its compression.
+    """
+    is_help = words is None or not {"-h", "--help"}.isdisjoint(words)
+    return kind if is_help else partial(kind, width=_USAGE_COLUMNS)
 
 
 def _common_options(arguments: Sequence[Argument], *, is_default: bool) -> _Parser:
@@ -138,7 +149,8 @@ def _add_parts(
             for argument in part.arguments:
                 group.add_argument(*argument.names, **argument.settings)
     if commands:
-        below = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+        kind: Any = partial(_Parser, formatter_class=_formatter(argparse.HelpFormatter, words))
+        below = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=kind)
         for command in commands:
             if words is not None and command.name not in words:
                 below.add_parser(command.name, help=command.help)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import shutil
 import sys
 from collections.abc import Callable
 from functools import cached_property
@@ -348,4 +347,6 @@ def own_program() -> str:
     for path in (called, beside):
         if os.path.basename(path).startswith(name) and os.access(path, os.X_OK):
             return path
-    return shutil.which(name) or name
+    from shutil import which  # an installed program seldom comes here
+
+    return which(name) or name
