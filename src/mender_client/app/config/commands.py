@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mender_client.app.exitcodes import ExitCode
@@ -15,6 +14,7 @@ from mender_client.core.text import printable
 from mender_client.errors import Diagnostic
 
 from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
+from .kinds import SECRET
 from .reader import ConfigFindings, examine, suggest
 from .settings import KEYS
 
@@ -22,25 +22,8 @@ MASK = "(secret)"
 _PIN = re.compile(r"(pin-value=)[^;&?]*", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A value of the merged configuration as it may be shown.
-
-    Attributes:
-        value: the one in effect; a secret is masked.
-        origin: the file, the option of the command line, or ``default``.
-    """
-
-    value: Any
-    origin: str
-
-
 def check(paths: Paths, *, is_json: bool) -> ExitCode:
     """Print the errors and warnings of the two files.
-
-    Args:
-        paths: where they lie.
-        is_json: for programs.
 
     Returns:
         CONFIGURATION when a client would not start with them.
@@ -67,18 +50,14 @@ def _report(findings: ConfigFindings, paths: Paths) -> Iterator[str]:
 def show(paths: Paths, *, overrides: Mapping[str, tuple[str, Any]], is_json: bool) -> ExitCode:
     """Print the merged configuration with the origin of each value; errors go to standard error.
 
-    Args:
-        paths: where the files lie.
-        overrides: what the command line sets: option and value, by key.
-        is_json: for programs.
-    """
+    Overrides are what the command line sets: option and value, by key."""
     findings = examine(paths.config, paths.fallback_config)
     values = merged(findings, overrides)
     if is_json:
-        listed = {name: {"value": shown.value, "origin": shown.origin} for name, shown in values.items()}
+        listed = {name: {"value": value, "origin": origin} for name, (value, origin) in values.items()}
         print(json.dumps(listed, indent=1))
     else:
-        rows = [(name, printable(_json(shown.value)), shown.origin) for name, shown in values.items()]
+        rows = [(name, printable(_json(value)), origin) for name, (value, origin) in values.items()]
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         for name, value, origin in rows:
             print(f"{name:{widths[0]}}  {value:{min(widths[1], 40)}}  {origin}")
@@ -87,8 +66,8 @@ def show(paths: Paths, *, overrides: Mapping[str, tuple[str, Any]], is_json: boo
     return ExitCode.CONFIGURATION if findings.problems else ExitCode.DONE
 
 
-def merged(findings: ConfigFindings, overrides: Mapping[str, tuple[str, Any]]) -> dict[str, Shown]:
-    """Every key with the value in effect and its origin; secrets are masked."""
+def merged(findings: ConfigFindings, overrides: Mapping[str, tuple[str, Any]]) -> dict[str, tuple[Any, str]]:
+    """By key, the value in effect, masked if it is secret, and the file or option that it is from."""
     shown = {}
     for key in KEYS:
         if key.name in overrides:
@@ -96,13 +75,13 @@ def merged(findings: ConfigFindings, overrides: Mapping[str, tuple[str, Any]]) -
         else:
             value = findings.values.get(key.name, key.default)
             origin = str(findings.origins.get(key.name, "default"))
-        shown[key.name] = Shown(masked(key, value), origin)
+        shown[key.name] = (masked(key, value), origin)
     return shown
 
 
 def masked(key: Key, value: Any) -> Any:
     """The value of a key as it may be shown, in the form in which it is written."""
-    if key.is_secret:
+    if key.kind is SECRET:
         return MASK if value else value
     if key.name == "Servers":
         return [{"ServerURL": url} for url in value]
@@ -111,9 +90,6 @@ def masked(key: Key, value: Any) -> Any:
 
 def explain(names: Sequence[str]) -> ExitCode:
     """Print what keys mean.
-
-    Args:
-        names: the keys, in upper or lower case; none for all.
 
     Returns:
         USAGE when one of them is unknown.

@@ -28,16 +28,11 @@ class Key:
     help: str
     example: Any = None
 
-    @property
-    def is_secret(self) -> bool:
-        """Whether the value is never shown."""
-        return self.kind is SECRET
 
-
-def key(name: str, kind: Kind, default: Any, form: str, help: str, *, example: Any = None) -> Any:
-    """Declare a key as a field of ``Config``; arguments as the attributes of ``Key``."""
-    declared = Key(name, kind, default, form, help, example)
-    return field(default=default, repr=not declared.is_secret, metadata={"key": declared})
+def key(name: str, kind: Kind, help: str, default: Any = "", form: str = "", *, example: Any = None) -> Any:
+    """Declare a key as a field of ``Config``; arguments as the attributes of ``Key``, form by default the kind's."""
+    declared = Key(name, kind, default, form or kind.words, help, example)
+    return field(default=default, repr=kind is not SECRET, metadata={"key": declared})
 
 
 ACCEPTED_KEYS: tuple[str, ...] = (

@@ -49,12 +49,7 @@ class ConfigFindings:
 
 
 def load_config(main: Path, fallback: Path, *, is_server_needed: bool = True) -> LoadedConfig:
-    """Read, merge and check the two configuration files.
-
-    Args:
-        main: a key here wins.
-        fallback: gives the keys that the main file lacks.
-        is_server_needed: whether it is an error that no server is configured.
+    """Read, merge and check the two configuration files; arguments as of ``examine``.
 
     Raises:
         ConfigError: all errors of both files at once, each with file and key.
@@ -67,9 +62,6 @@ def load_config(main: Path, fallback: Path, *, is_server_needed: bool = True) ->
 
 def check_settings(settings: Mapping[str, object]) -> Config:
     """Check settings that a program gives instead of a file, by the same keys; an unknown key is an error here.
-
-    Args:
-        settings: what ``mender.conf`` would hold.
 
     Raises:
         ConfigError: all errors at once.

@@ -15,171 +15,124 @@ from .kinds import ADDRESS, BYTES, FLAG, PATHS, SECONDS, SECONDS_OR_NONE, SECRET
 LOG_LEVELS = ("trace", "debug", "info", "notice", "warning", "warn", "error", "fatal", "panic", "critical")
 
 
+def _path(name: str, help: str, example: str, form: str = "path") -> Any:
+    """Declare a key that holds a path."""
+    return key(name, TEXT, help, form=form, example=example)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The settings, checked; paths are as written, not below ``--root`` yet."""
 
-    server_url: str = key(
-        "ServerURL",
-        ADDRESS,
-        "",
-        "address",
-        "The server. Excludes Servers.",
-        example="https://mender.example.com",
-    )
+    server_url: str = key("ServerURL", ADDRESS, "The server. Excludes Servers.", example="https://mender.example.com")
     servers: tuple[str, ...] = key(
         "Servers",
         SERVERS,
-        (),
-        'list of {"ServerURL": address}',
         "Several servers, tried in this order.",
+        (),
         example=[{"ServerURL": "https://one.example.com"}, {"ServerURL": "https://two.example.com"}],
     )
     tenant_token: str = key(
-        "TenantToken",
-        SECRET,
-        "",
-        "text, secret",
-        "The organisation's token on a multi-tenant server.",
-        example="eyJhbGciOi…",
+        "TenantToken", SECRET, "The organisation's token on a multi-tenant server.", example="eyJhbGciOi…"
     )
-    server_certificate: str = key(
+    server_certificate: str = _path(
         "ServerCertificate",
-        TEXT,
-        "",
-        "path",
         "Certificates (PEM) trusted in addition to the system's: a file, or a directory of *.pem, *.crt and *.cer.",
-        example="/etc/mender/server.crt",
+        "/etc/mender/server.crt",
     )
-    skip_verify: bool = key("SkipVerify", FLAG, False, "true or false", "Trust every server. For a test bench only.")
-    client_certificate: str = key(
-        "HttpsClient.Certificate",
-        TEXT,
-        "",
-        "path",
-        "Client certificate (PEM) for mutual TLS.",
-        example="/etc/mender/client.crt",
+    skip_verify: bool = key("SkipVerify", FLAG, "Trust every server. For a test bench only.", False)
+    client_certificate: str = _path(
+        "HttpsClient.Certificate", "Client certificate (PEM) for mutual TLS.", "/etc/mender/client.crt"
     )
-    client_key: str = key(
-        "HttpsClient.Key",
-        TEXT,
-        "",
-        "path",
-        "The private key (PEM) of HttpsClient.Certificate.",
-        example="/etc/mender/client.key",
+    client_key: str = _path(
+        "HttpsClient.Key", "The private key (PEM) of HttpsClient.Certificate.", "/etc/mender/client.key"
     )
-    auth_private_key: str = key(
+    auth_private_key: str = _path(
         "Security.AuthPrivateKey",
-        TEXT,
-        "",
-        "path or pkcs11: URI",
         "Device key (PEM, or in a token) to use instead of a generated one.",
-        example="/var/lib/mender/device.pem",
+        "/var/lib/mender/device.pem",
+        "path or pkcs11: URI",
     )
     ssl_engine: str = key(
         "Security.SSLEngine",
         TEXT,
-        "",
-        "name",
         "OpenSSL engine for a pkcs11: key; default: the provider pkcs11 if it is installed, else the engine.",
+        form="name",
         example="pkcs11",
     )
-    single_verify_key: str = key(
+    single_verify_key: str = _path(
         "ArtifactVerifyKey",
-        TEXT,
-        "",
-        "path",
         "Public key (PEM): only Artifacts signed with it are installed.",
-        example="/etc/mender/artifact-verify.pem",
+        "/etc/mender/artifact-verify.pem",
     )
     verify_key_list: tuple[str, ...] = key(
         "ArtifactVerifyKeys",
         PATHS,
-        (),
-        "list of paths",
         "Several such keys. Excludes ArtifactVerifyKey.",
+        (),
         example=["/etc/mender/old.pem", "/etc/mender/new.pem"],
     )
-    device_type_file: str = key(
+    device_type_file: str = _path(
         "DeviceTypeFile",
-        TEXT,
-        "",
-        "path",
         "File with device_type=TYPE; default: device_type in the data directory.",
-        example="/etc/mender/device_type",
+        "/etc/mender/device_type",
     )
-    update_log_path: str = key(
-        "UpdateLogPath",
-        TEXT,
-        "",
-        "directory",
-        "Directory of the deployment log; default: the data directory.",
-        example="/data/log",
+    update_log_path: str = _path(
+        "UpdateLogPath", "Directory of the deployment log; default: the data directory.", "/data/log", "directory"
     )
     daemon_log_level: str = key(
-        "DaemonLogLevel", one_of(*LOG_LEVELS), "info", "level", "Log level; --log-level takes precedence."
+        "DaemonLogLevel", one_of(*LOG_LEVELS), "Log level; --log-level takes precedence.", "info", "level"
     )
     update_poll_seconds: int = key(
-        "UpdatePollIntervalSeconds", SECONDS, 1800, "seconds", "Time between two update polls."
+        "UpdatePollIntervalSeconds", SECONDS, "Time between two update polls.", 1800, "seconds"
     )
     inventory_poll_seconds: int = key(
-        "InventoryPollIntervalSeconds", SECONDS, 28800, "seconds", "Time between two inventory updates."
+        "InventoryPollIntervalSeconds", SECONDS, "Time between two inventory updates.", 28800, "seconds"
     )
     retry_poll_seconds: int = key(
-        "RetryPollIntervalSeconds", SECONDS, 300, "seconds", "The longest wait after a failure."
+        "RetryPollIntervalSeconds", SECONDS, "The longest wait after a failure.", 300, "seconds"
     )
     retry_download_count: int = key(
-        "RetryDownloadCount", whole(1, 1000000), 10, "attempts", "Attempts without a new byte before a download fails."
+        "RetryDownloadCount", whole(1, 1000000), "Attempts without a new byte before a download fails.", 10, "attempts"
     )
     download_stall_seconds: int = key(
-        "DownloadStallSeconds", SECONDS, 60, "seconds", "A download that receives nothing for this long is resumed."
+        "DownloadStallSeconds", SECONDS, "A download that receives nothing for this long is resumed.", 60, "seconds"
     )
     download_minimum_rate: int = key(
         "DownloadMinimumRate",
         BYTES,
+        "A download slower than this is interrupted and resumed; 0 for no minimum.",
         0,
         "bytes per second",
-        "A download slower than this is interrupted and resumed; 0 for no minimum.",
     )
     download_speed_limit: int = key(
-        "DownloadSpeedLimit", BYTES, 0, "bytes per second", "Maximum rate of a download; 0 for no limit."
+        "DownloadSpeedLimit", BYTES, "Maximum rate of a download; 0 for no limit.", 0, "bytes per second"
     )
     download_reserve_bytes: int = key(
-        "DownloadReserveBytes",
-        BYTES,
-        16777216,
-        "bytes",
-        "Space that a download leaves free in the data directory.",
+        "DownloadReserveBytes", BYTES, "Space that a download leaves free in the data directory.", 16777216, "bytes"
     )
     sub_updater_timeout_seconds: int = key(
         "SubUpdaterTimeoutSeconds",
         SECONDS_OR_NONE,
+        "How long to wait for a sub-updater before the deployment is reported as failed; 0 waits forever.",
         0,
         "seconds",
-        "How long to wait for a sub-updater before the deployment is reported as failed; 0 waits forever.",
     )
-    rootfs_part_a: str = key(
-        "RootfsPartA",
-        TEXT,
-        "",
-        "device path",
-        "One root file system partition; passed to the sub-updater.",
-        example="/dev/mmcblk0p2",
+    rootfs_part_a: str = _path(
+        "RootfsPartA", "One root file system partition; passed to the sub-updater.", "/dev/mmcblk0p2", "device path"
     )
-    rootfs_part_b: str = key(
+    rootfs_part_b: str = _path(
         "RootfsPartB",
-        TEXT,
-        "",
-        "device path",
         "The other root file system partition; passed to the sub-updater.",
-        example="/dev/mmcblk0p3",
+        "/dev/mmcblk0p3",
+        "device path",
     )
     identity_format: str = key(
         "IdentityFormat",
         one_of("plain", "list"),
+        "How a single identity value is sent; list keeps the identity that the archived Python client sent.",
         "plain",
         "plain or list",
-        "How a single identity value is sent; list keeps the identity that the archived Python client sent.",
     )
 
     @property
