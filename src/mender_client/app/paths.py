@@ -8,6 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+class _InData:
+    """A file in the data directory.
+
+    Args:
+        name: its name there.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, paths: Paths, owner: type[Paths]) -> Path:
+        return paths.data / self._name
+
+
+class _InRoot(_InData):
+    """A file or directory below the root directory, by its absolute path."""
+
+    def __get__(self, paths: Paths, owner: type[Paths]) -> Path:
+        return paths.below_root(self._name)
+
+
 @dataclass(frozen=True, slots=True)
 class Paths:
     """The files and directories of the contract; see ``docs/reference/files.md``.
@@ -23,6 +44,19 @@ class Paths:
     config: Path
     fallback_config: Path
     data: Path
+
+    key = _InData("mender-agent.pem")
+    device_type = _InData("device_type")  # unless DeviceTypeFile names another file
+    artifact = _InData("artifact.mender")
+    update_lock = _InData("update.lock")  # of the contract with the sub-updater
+    daemon_lock = _InData("daemon.lock")
+    journal = _InData("journal.json")  # the state file
+    status = _InData("status.json")
+    sub_updater_log = _InData("sub-updater.log")
+    artifact_info = _InRoot("/etc/mender/artifact_info")
+    identity_script = _InRoot("/usr/share/mender/identity/mender-device-identity")
+    inventory_directory = _InRoot("/usr/share/mender/inventory")
+    sub_updater = _InRoot("/usr/share/mender/install")
 
     @classmethod
     def locate(
@@ -49,66 +83,6 @@ class Paths:
     def below_root(self, path: str) -> Path:
         """A path of the device, below the root directory."""
         return _below(self.root, path)
-
-    @property
-    def key(self) -> Path:
-        """The generated device key."""
-        return self.data / "mender-agent.pem"
-
-    @property
-    def device_type(self) -> Path:
-        """The device type, unless DeviceTypeFile says otherwise."""
-        return self.data / "device_type"
-
-    @property
-    def artifact(self) -> Path:
-        """The downloaded Artifact."""
-        return self.data / "artifact.mender"
-
-    @property
-    def update_lock(self) -> Path:
-        """The lock file of the contract with the sub-updater."""
-        return self.data / "update.lock"
-
-    @property
-    def daemon_lock(self) -> Path:
-        """The lock against a second daemon."""
-        return self.data / "daemon.lock"
-
-    @property
-    def journal(self) -> Path:
-        """The state file."""
-        return self.data / "journal.json"
-
-    @property
-    def status(self) -> Path:
-        """The status file, for ``status``."""
-        return self.data / "status.json"
-
-    @property
-    def sub_updater_log(self) -> Path:
-        """The output of the sub-updater."""
-        return self.data / "sub-updater.log"
-
-    @property
-    def artifact_info(self) -> Path:
-        """The name of the installed Artifact."""
-        return self.below_root("/etc/mender/artifact_info")
-
-    @property
-    def identity_script(self) -> Path:
-        """Prints the identity."""
-        return self.below_root("/usr/share/mender/identity/mender-device-identity")
-
-    @property
-    def inventory_directory(self) -> Path:
-        """Holds the inventory scripts."""
-        return self.below_root("/usr/share/mender/inventory")
-
-    @property
-    def sub_updater(self) -> Path:
-        """Installs Artifacts."""
-        return self.below_root("/usr/share/mender/install")
 
 
 def paths_of(options: argparse.Namespace) -> Paths:
