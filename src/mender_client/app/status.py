@@ -12,15 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mender_client import __version__
-from mender_client.core.client_status import (
-    STOPPED,
-    WAITING,
-    Authorisation,
-    ClientStatus,
-    headline,
-)
+from mender_client.core.client_status import STOPPED, WAITING, Authorisation, ClientStatus, headline
 from mender_client.core.machine import EXPLANATIONS, State
-from mender_client.core.record import Record, Update
+from mender_client.core.record import Record
 from mender_client.core.text import printable
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
@@ -77,10 +71,6 @@ class Status:
 def show_status(paths: Paths, *, is_json: bool) -> ExitCode:
     """Print the status.
 
-    Args:
-        paths: where everything lies.
-        is_json: for programs.
-
     Raises:
         StorageError: the state file can't be read.
     """
@@ -91,11 +81,6 @@ def show_status(paths: Paths, *, is_json: bool) -> ExitCode:
 
 def follow_status(paths: Paths, *, is_json: bool, sleep: Callable[[float], None] = time.sleep) -> ExitCode:
     """Print the status again and again: on a terminal in place, elsewhere whenever it has changed, until Ctrl-C.
-
-    Args:
-        paths: where everything lies.
-        is_json: one line of JSON for each change, for programs.
-        sleep: waits for so many seconds.
 
     Raises:
         StorageError: the state file can't be read.
@@ -129,7 +114,7 @@ def look(paths: Paths) -> Status:
     record, problem = journal.peek()
     lock = LockFile(paths.update_lock).read()
     update = record.update
-    pid = _sub_updater_pid(lock, update)
+    pid = sub_updater_pid(lock, record)
     daemon = DaemonLock(paths.daemon_lock).holder()
     client, client_at = read_client_status(paths.status) or (None, "")
     activity, since = _activity(record, lock, pid, client, is_daemon_running=daemon is not None)
@@ -168,14 +153,16 @@ def look(paths: Paths) -> Status:
     )
 
 
-def _sub_updater_pid(lock: str | None, update: Update | None) -> int | None:
-    if not lock:
+def sub_updater_pid(deployment_id: str | None, record: Record) -> int | None:
+    """The process that installs the deployment that the lock names; None when none is found."""
+    if not deployment_id:
         return None
     processes = SystemProcesses(Path("/dev/null"))
-    noted = update.process if update is not None and update.deployment_id == lock else None
+    update = record.update_of(deployment_id)
+    noted = update.process if update is not None else None
     if noted is not None and processes.is_alive(noted):
         return noted.pid
-    found = processes.find("MENDER_DEPLOYMENT_ID", lock)
+    found = processes.find("MENDER_DEPLOYMENT_ID", deployment_id)
     return None if found is None else found.pid
 
 
@@ -200,12 +187,7 @@ def _activity(
 
 
 def render(status: Status, *, now: datetime) -> list[str]:
-    """The lines for a person.
-
-    Args:
-        status: the status.
-        now: the time from which others are counted.
-    """
+    """The lines for a person; ages are counted up to now."""
     lines = [("client", _who(status, now)), ("doing", status.activity + _since(status.since, now))]
     lines += _of_update(status) + _of_lock(status)
     if status.client is not None:
@@ -262,9 +244,8 @@ def _of_lock(status: Status) -> list[tuple[str, str]]:
         return []
     lines = [("lock", status.lock or "update.lock names no deployment")]
     if status.sub_updater_pid is None:
-        lines.append(
-            ("", "if the sub-updater will not finish, end the deployment with 'mender-python-client report --failure'")
-        )
+        hint = "if the sub-updater will not finish, end the deployment with 'mender-python-client report --failure'"
+        lines.append(("", hint))
     return lines
 
 
@@ -281,9 +262,8 @@ def _of_client(client: ClientStatus, now: datetime, *, is_running: bool) -> list
     lines.append(("authorisation", _AUTHORISATIONS[client.authorisation] + _since(client.authorised_since, now)))
     failure = client.failure
     if failure.job:
-        often = {0: "resolved", 1: "once"}.get(
-            failure.in_a_row, f"{failure.in_a_row} times in a row since {failure.since}"
-        )
+        many = f"{failure.in_a_row} times in a row since {failure.since}"
+        often = {0: "resolved", 1: "once"}.get(failure.in_a_row, many)
         when = f"{failure.at}{ago(failure.at, now)}"
         lines.append(("last failure", f"{failure.job}, {failure.kind}, {often}, at {when}: {failure.text}"))
     return lines

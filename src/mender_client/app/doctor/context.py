@@ -9,26 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mender_client.app.assemble import scripted_device
-from mender_client.app.config import Config, examine
+from mender_client.app.assemble import DeviceParts, scripted_device
+from mender_client.app.config import Config, ConfigFindings, examine
 from mender_client.app.config.settings import build_config
+from mender_client.app.devicekey import device_key
+from mender_client.app.host import Host
 from mender_client.app.observers import Observers
 from mender_client.app.paths import Paths
 from mender_client.core.accepted_identity import accepted_identity, explain_change
 from mender_client.core.model import Identity
+from mender_client.core.proxies import Proxy, read_proxies
 from mender_client.core.record import Record
 from mender_client.core.wire import Request
 from mender_client.errors import ConfigError, DeviceError, Diagnostic, MenderError, StorageError
 from mender_client.system.clock import SystemClock
+from mender_client.system.connection import Timeouts
 from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal
+from mender_client.system.keys import DeviceKey, Passphrase
 from mender_client.system.trust import Trust
 
 if TYPE_CHECKING:
-    from mender_client.app.assemble import DeviceParts
-    from mender_client.app.config import ConfigFindings
-    from mender_client.core.proxies import Proxy
-    from mender_client.system.keys import DeviceKey, Passphrase
     from mender_client.system.token import TokenKey
 
 PORTS = {"http": 80, "https": 443}
@@ -47,7 +48,6 @@ class ReadOnlyJournal(JsonJournal):
         self._record: Record | None = None
 
     def load(self) -> Record:
-        """The state, or an empty one if it can't be read."""
         if self._record is None:
             try:
                 self._record = self.peek()[0]
@@ -56,18 +56,12 @@ class ReadOnlyJournal(JsonJournal):
         return self._record
 
     def update(self, change: Callable[[Record], Record]) -> Record:
-        """Keep a change in memory."""
         self._record = change(self.load())
         return self._record
 
 
 class DiagnosticContext:
-    """The device that is checked.
-
-    Args:
-        paths: its files.
-        passphrase: opens the device key when it is encrypted.
-    """
+    """The device that is checked."""
 
     def __init__(self, paths: Paths, passphrase: Passphrase) -> None:
         self.paths = paths
@@ -77,17 +71,14 @@ class DiagnosticContext:
 
     @cached_property
     def findings(self) -> ConfigFindings:
-        """What is in the configuration files."""
         return examine(self.paths.config, self.paths.fallback_config)
 
     @cached_property
     def config(self) -> Config:
-        """The settings that are valid, with defaults for the others."""
         return build_config(self.findings.values)
 
     @cached_property
     def daemon_pid(self) -> int | None:
-        """The pid of the daemon, None when it isn't running."""
         return DaemonLock(self.paths.daemon_lock).holder()
 
     @cached_property
@@ -107,22 +98,10 @@ class DiagnosticContext:
 
     @cached_property
     def key(self) -> DeviceKey | TokenKey:
-        """The device key.
-
-        Raises:
-            ConfigError: its URI can't be used.
-        """
-        from mender_client.app.devicekey import device_key
-
         return device_key(self.config, self.paths, self.passphrase)
 
     @cached_property
     def identity(self) -> Identity:
-        """What the identity script prints.
-
-        Raises:
-            ScriptError: it can't be used.
-        """
         return scripted_device(self.config, self.paths, SystemClock(), Observers()).identity()
 
     @cached_property
@@ -137,15 +116,7 @@ class DiagnosticContext:
 
     @cached_property
     def parts(self) -> DeviceParts:
-        """The parts of the device, with shorter timeouts than the daemon's.
-
-        Raises:
-            ConfigError: they can't be assembled.
-        """
-        from mender_client.app.assemble import DeviceParts
-        from mender_client.app.host import Host
-        from mender_client.system.connection import Timeouts
-
+        """The parts of the device, with shorter time limits than the daemon's."""
         seconds = _PATIENCE_SECONDS
         timeouts = Timeouts(connect=seconds, idle=seconds, total=2 * seconds)
         host = Host(self.config, self.paths, timeouts=timeouts, environment=self.environment)
@@ -179,14 +150,11 @@ class DiagnosticContext:
         Raises:
             ConfigError: a variable that names a proxy can't be used.
         """
-        from mender_client.core.proxies import read_proxies
-
         parts = urlsplit(url)
         return read_proxies(self.environment).choose(
             parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
         )
 
     def close(self) -> None:
-        """Close what was opened."""
         if "parts" in self.__dict__:
             self.parts.close()

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+from mender_client.app.status import sub_updater_pid
 from mender_client.core.client_status import ClientStatus, Failure
 from mender_client.core.devicekey import fingerprint, key_type
 from mender_client.core.model import Identity
-from mender_client.core.record import Update
 from mender_client.errors import MenderError, ScriptError
 from mender_client.system.files import LockFile
 from mender_client.system.process import ScriptLimits, SystemProcesses, run_script
@@ -103,40 +103,32 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
         in_progress = context.record.update
         last = context.record.outcomes[-1] if context.record.outcomes else None
         before = f"; the last one: {last.artifact_name or last.deployment_id}, {last.status.value}" if last else ""
-        yield ok(f"none in progress{before}" if in_progress is None else _described(in_progress))
+        described = "" if in_progress is None else f"{in_progress.artifact_name}: {in_progress.state.value}"
+        yield ok(described or f"none in progress{before}")
         return
     try:
         age = max(0.0, time.time() - lock.stat().st_mtime)
     except FileNotFoundError:
         age = 0.0
-    processes, in_progress = SystemProcesses(Path("/dev/null")), context.record.update_of(deployment_id)
+    in_progress = context.record.update_of(deployment_id)
     noted = in_progress.process if in_progress is not None else None
-    running = noted if noted is not None and processes.is_alive(noted) else None
-    running = running or (processes.find("MENDER_DEPLOYMENT_ID", deployment_id) if deployment_id else None)
+    pid = sub_updater_pid(deployment_id, context.record)
     locked = f"{lock} has named deployment {deployment_id or '(none)'} for {_duration(age)}"
-    if running is not None:
-        found = f"being installed by the sub-updater (pid {running.pid}); {locked}"
+    if pid is not None:
+        found = f"being installed by the sub-updater (pid {pid}); {locked}"
         yield ok(found) if age < _LONG_SECONDS else warning(found, "see sub-updater.log for what it is doing")
     elif in_progress is None and context.record.outcome_of(deployment_id) is None:
-        yield fault(
-            f"stale lock: {locked}, which the client does not know",
-            f"if no update is being installed, remove it: rm {lock}",
-        )
-    elif noted is not None and noted.boot_id == processes.boot_id():
-        yield fault(
-            f"the sub-updater has died; {locked}",
-            "see sub-updater.log; then run 'mender-python-client report --failure', and remove the lock",
-        )
+        found = f"stale lock: {locked}, which the client does not know"
+        yield fault(found, f"if no update is being installed, remove it: rm {lock}")
+    elif noted is not None and noted.boot_id == SystemProcesses(Path("/dev/null")).boot_id():
+        remedy = "see sub-updater.log; then run 'mender-python-client report --failure', and remove the lock"
+        yield fault(f"the sub-updater has died; {locked}", remedy)
     else:
         yield (fault if age > _LONG_SECONDS else warning)(
             f"no sub-updater is running: it may be between two boots; {locked}",
             "its boot step ends the update; if it has none, run 'mender-python-client report --failure', and remove "
             "the lock",
         )
-
-
-def _described(update: Update) -> str:
-    return f"{update.artifact_name}: {update.state.value}"
 
 
 def _duration(seconds: float) -> str:
@@ -148,15 +140,13 @@ def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The daemon is running, and what it does succeeds."""
     pid = context.daemon_pid
     if pid is not None:
-        failure = _last_failure(context)
-        yield (
-            warning(
-                f"running (pid {pid}), but {failure.job} has failed {_often(failure)}({failure.kind}): {failure.text}",
-                "it tries again by itself; if no other line has the cause, see its log",
+        if failure := _last_failure(context):
+            found = (
+                f"running (pid {pid}), but {failure.job} has failed {_often(failure)}({failure.kind}): {failure.text}"
             )
-            if failure
-            else ok(f"running (pid {pid})")
-        )
+            yield warning(found, "it tries again by itself; if no other line has the cause, see its log")
+        else:
+            yield ok(f"running (pid {pid})")
     elif _exists(context.paths.update_lock):
         yield ok("not running while the sub-updater is, which starts it again at the end")
     else:

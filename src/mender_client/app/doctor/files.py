@@ -84,9 +84,8 @@ def data_directory(context: DiagnosticContext) -> Iterator[CheckResult]:
     try:
         _try_to_write(directory)
     except OSError as error:
-        yield fault(
-            f"cannot write to {directory}: {error.strerror}", _WRITE_REMEDIES.get(error.errno or 0, _ANY_REMEDY)
-        )
+        remedy = _WRITE_REMEDIES.get(error.errno or 0, "check its owner and mode, and the disk")
+        yield fault(f"cannot write to {directory}: {error.strerror}", remedy)
         return
     state = os.statvfs(directory)
     free, reserve = state.f_bavail * state.f_frsize, context.config.download_reserve_bytes
@@ -102,7 +101,6 @@ def data_directory(context: DiagnosticContext) -> Iterator[CheckResult]:
         yield ok(f"{space}, enough for an Artifact of {(free - reserve) // _MIB} MiB")
 
 
-_ANY_REMEDY = "check its owner and mode, and the disk"
 _WRITE_REMEDIES = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there",
@@ -152,11 +150,8 @@ def artifact_info(context: DiagnosticContext) -> Iterator[CheckResult]:
         yield warning(f"{error.text}: the artifact name is reported as 'unknown'", remedy)
         return
     found = next((value.strip() for key, value in pairs if key.strip() == "artifact_name"), "")
-    yield (
-        ok(found)
-        if found
-        else warning(f"{file} has no line artifact_name=NAME: the artifact name is reported as 'unknown'", remedy)
-    )
+    missing = f"{file} has no line artifact_name=NAME: the artifact name is reported as 'unknown'"
+    yield ok(found) if found else warning(missing, remedy)
 
 
 def install_script(context: DiagnosticContext) -> Iterator[CheckResult]:

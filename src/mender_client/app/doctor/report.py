@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
 
 from mender_client.app.exitcodes import ExitCode
+from mender_client.app.paths import Paths
 from mender_client.core.text import printable
+from mender_client.system.keys import Passphrase
 
 from . import device, files, network
 from .context import DiagnosticContext
 from .results import Check, CheckResult, Verdict, fault
-
-if TYPE_CHECKING:
-    from mender_client.app.paths import Paths
-    from mender_client.system.keys import Passphrase
 
 CHECKS: Mapping[str, Check] = {
     "configuration": files.configuration,
@@ -51,11 +48,6 @@ _Results = list[tuple[str, CheckResult]]
 def run_doctor(paths: Paths, *, passphrase: Passphrase, is_json: bool = False) -> ExitCode:
     """Check the device and print the results.
 
-    Args:
-        paths: the device's files.
-        passphrase: opens the device key when it is encrypted.
-        is_json: print JSON, for programs.
-
     Returns:
         FAILED when there is a fault.
     """
@@ -68,12 +60,7 @@ def run_doctor(paths: Paths, *, passphrase: Passphrase, is_json: bool = False) -
 
 
 def print_summary(paths: Paths, *, passphrase: Passphrase) -> None:
-    """Check the device and print what needs attention, and whether the server accepts the device.
-
-    Args:
-        paths: the device's files.
-        passphrase: opens the device key when it is encrypted.
-    """
+    """Check the device and print what needs attention, and whether the server accepts the device."""
     print("doctor:", flush=True)  # a server that doesn't answer takes its time
     results = _run_checks(paths, passphrase)
     shown = [(name, result) for name, result in results if result.verdict in _NOTEWORTHY or name == "authorisation"]

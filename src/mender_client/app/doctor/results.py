@@ -64,11 +64,5 @@ def skipped(found: str) -> CheckResult:
 
 
 def reported(verdict: Verdict, message: Diagnostic, remedy: str = "") -> CheckResult:
-    """A message of the client as a result.
-
-    Args:
-        verdict: how the check came out.
-        message: the message.
-        remedy: what to do, where the message doesn't say.
-    """
+    """A message of the client as a result; the remedy is for one that has none."""
     return CheckResult(verdict, message.text, message.remedy or remedy, message.code)
