@@ -20,12 +20,7 @@ from .paths import Paths
 
 @dataclass(frozen=True, slots=True)
 class FileFindings:
-    """What is wrong with the files.
-
-    Attributes:
-        problems: another user can change what must not be changed.
-        warnings: another user can read a secret, or change what is only reported to the server.
-    """
+    """What is wrong with the files; the warnings are about readable secrets and what is only reported to the server."""
 
     problems: tuple[Diagnostic, ...]
     warnings: tuple[Diagnostic, ...]
@@ -49,15 +44,14 @@ def check_configuration_files(paths: Paths) -> None:
 
 
 def look_at_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> FileFindings:
-    """Check owners and modes of every file that the client relies on; missing files are reported elsewhere.
+    """Check owners and modes of every file that the client relies on, and of the one that ``--passphrase-file`` names.
 
-    Args:
-        config: names some of the files.
-        paths: has the others.
-        passphrase_file: what ``--passphrase-file`` says.
+    Missing files are reported elsewhere.
     """
     trust = Trust.below(paths.root)
-    secrets = [*_keys(config, paths), *_passphrase(passphrase_file, paths)]
+    secrets = [*_keys(config, paths)]
+    if passphrase_file not in (None, "-"):
+        secrets.append(("--passphrase-file", paths.below_root(passphrase_file)))
     problems = tuple(
         Diagnostic("FIL07", f"{name}: another user could change it: {problem.text}", problem.remedy)
         for name, file in (*_relied_on(config, paths), *secrets)
@@ -113,11 +107,6 @@ def _keys(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
         yield "Security.AuthPrivateKey", paths.below_root(named)
     if config.client_key and not config.client_key.startswith("pkcs11:"):
         yield "HttpsClient.Key", paths.below_root(config.client_key)
-
-
-def _passphrase(source: str | None, paths: Paths) -> Iterator[tuple[str, Path]]:
-    if source is not None and source != "-":
-        yield "--passphrase-file", paths.below_root(source)
 
 
 def _configurations_with_a_secret(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:

@@ -18,20 +18,13 @@ from .paths import Paths
 def show_history(paths: Paths, *, is_json: bool) -> ExitCode:
     """Print the last deployments, oldest first.
 
-    Args:
-        paths: where everything lies.
-        is_json: for programs.
-
     Raises:
         StorageError: the state file can't be read.
     """
     record, problem = JsonJournal(paths.journal).peek()
     if is_json:
-        print(
-            json.dumps(
-                {"deployments": [as_document(one) for one in record.outcomes], "journal_problem": problem}, indent=1
-            )
-        )
+        deployments = [as_document(one) for one in record.outcomes]
+        print(json.dumps({"deployments": deployments, "journal_problem": problem}, indent=1))
         return ExitCode.DONE
     if problem:
         print(f"cannot use the state file: {problem}")

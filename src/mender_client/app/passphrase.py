@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import cache, partial
 from pathlib import Path
 
 from mender_client.errors import ConfigError, Diagnostic
@@ -16,36 +17,8 @@ _logger = logging.getLogger(__name__)
 _STANDARD_INPUT = "-"
 
 
-class PassphraseSource:
-    """The passphrase of a file, read once and only when it is needed.
-
-    Args:
-        source: a file, or ``-`` for standard input.
-    """
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._secret: bytes | None = None
-
-    def __call__(self) -> bytes:
-        """The passphrase.
-
-        Raises:
-            KeyFileError: it can't be read.
-        """
-        if self._secret is None:
-            from mender_client.system.secretfile import LONGEST_BYTES, check_secret, read_secret
-
-            if self._source == _STANDARD_INPUT:
-                line = sys.stdin.buffer.readline(LONGEST_BYTES + 2) if sys.stdin else b""
-                self._secret = check_secret(line, "passphrase", "standard input")
-            else:
-                self._secret = read_secret(Path(self._source), "passphrase")
-        return self._secret
-
-
 def passphrase_of(source: str | None, paths: Paths | None = None) -> Passphrase:
-    """The passphrase that an option names.
+    """The passphrase that an option names; read once, and only when it is needed.
 
     Args:
         source: the value of ``--passphrase-file``, None when it isn't given.
@@ -60,25 +33,28 @@ def passphrase_of(source: str | None, paths: Paths | None = None) -> Passphrase:
         file = paths.below_root(source)
         check_secret_file("--passphrase-file", file, paths)
         source = str(file)
-    return PassphraseSource(source)
+    return cache(partial(_read, source))
+
+
+def _read(source: str) -> bytes:
+    from mender_client.system.secretfile import LONGEST_BYTES, check_secret, read_secret
+
+    if source != _STANDARD_INPUT:
+        return read_secret(Path(source), "passphrase")
+    line = sys.stdin.buffer.readline(LONGEST_BYTES + 2) if sys.stdin else b""
+    return check_secret(line, "passphrase", "standard input")
 
 
 def check_secret_file(name: str, file: Path, paths: Paths) -> None:
     """Refuse a file that another user could have written, and warn about one that another user can read.
-
-    Args:
-        name: the option or setting that names the file.
-        file: holds a secret.
-        paths: has the root directory.
 
     Raises:
         ConfigError: another user could have written it.
     """
     trust = Trust.below(paths.root)
     if problem := trust.permission_problem(file):
-        raise ConfigError(
-            [Diagnostic("FIL17", f"{name}: another user could change it: {problem.text}", problem.remedy)]
-        )
+        text = f"{name}: another user could change it: {problem.text}"
+        raise ConfigError([Diagnostic("FIL17", text, problem.remedy)])
     if exposure := trust.exposure(file):
         text = f"{name}: another user can read this secret: {exposure.text}"
         _logger.warning("%s", Diagnostic("FIL18", text, exposure.remedy))

@@ -32,9 +32,8 @@ class FileStream:
         try:
             self._file = FileIO(0, closefd=False) if is_standard else FileIO(path)
         except OSError as error:
-            raise StorageError(
-                "ART42", f"cannot read {self._name}: {error.strerror}", remedy="check the path"
-            ) from error
+            text = f"cannot read {self._name}: {error.strerror}"
+            raise StorageError("ART42", text, remedy="check the path") from error
 
     def __enter__(self) -> FileStream:
         return self
@@ -61,11 +60,8 @@ def regular_size(path: str) -> int:
     with storage_errors("read", Path(path)):
         status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
-        raise StorageError(
-            "ART43",
-            f"cannot read {path}: it isn't a regular file, and it must be read twice",
-            remedy="copy it into one",
-        )
+        text = f"cannot read {path}: it isn't a regular file, and it must be read twice"
+        raise StorageError("ART43", text, remedy="copy it into one")
     return status.st_size
 
 
@@ -74,9 +70,6 @@ def replaced(path: Path) -> Iterator[BufferedRandom]:
     """Write a file that appears under its name only when it is whole and on disk.
 
     The file at the end of a symbolic link is replaced, not the link; an existing file's permissions are kept.
-
-    Args:
-        path: where the file goes.
 
     Raises:
         StorageError: it can't be written; what was there before still is.
@@ -106,9 +99,8 @@ def _mode_of(target: Path) -> int | None:
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(mode):
-        raise StorageError(
-            "ART44", f"cannot write {target}: it exists and isn't a regular file", remedy="name another path"
-        )
+        text = f"cannot write {target}: it exists and isn't a regular file"
+        raise StorageError("ART44", text, remedy="name another path")
     return stat.S_IMODE(mode)
 
 

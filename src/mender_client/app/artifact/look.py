@@ -21,10 +21,6 @@ _PIECE_BYTES = 256 * 1024
 def show(artifact: str, *, is_json_wanted: bool) -> ExitCode:
     """Print what an Artifact says, after verifying it; augmented ones, too, which a device refuses.
 
-    Args:
-        artifact: the path of the Artifact, or ``-``.
-        is_json_wanted: for programs instead of people.
-
     Raises:
         ArtifactError: the Artifact is broken.
         StorageError: it can't be read.
@@ -90,14 +86,10 @@ def _check_device_type(header: Header, device_type: str) -> None:
 
 
 def cat(artifact: str, name: str | None) -> ExitCode:
-    """Write one payload file to standard output and verify the whole Artifact on the way.
+    """Write one payload file, by default the only one, to standard output, and verify the whole Artifact on the way.
 
     Bytes are written before the last of them is verified, because nothing is held back in memory: only when the exit
     code is 0 may they be used.
-
-    Args:
-        artifact: the path of the Artifact, or ``-``.
-        name: the payload file; None takes the only one.
 
     Raises:
         ArtifactError: the Artifact is broken or has no such file.
@@ -114,19 +106,15 @@ def cat(artifact: str, name: str | None) -> ExitCode:
                 _copy(file)
         reader.finish()
     if not is_found:
-        raise ArtifactError(
-            "ART40", f"cannot find the payload file {wanted!r}: the Artifact has {', '.join(names) or 'none'}"
-        )
+        text = f"cannot find the payload file {wanted!r}: the Artifact has {', '.join(names) or 'none'}"
+        raise ArtifactError("ART40", text)
     return ExitCode.DONE
 
 
 def _only(names: list[str]) -> str:
     if len(names) != 1:
-        raise ArtifactError(
-            "ART41",
-            f"cannot choose a payload file: the Artifact has {', '.join(names) or 'none'}",
-            remedy="name one",
-        )
+        text = f"cannot choose a payload file: the Artifact has {', '.join(names) or 'none'}"
+        raise ArtifactError("ART41", text, remedy="name one")
     return names[0]
 
 

@@ -9,6 +9,7 @@ import json
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from functools import partial
 from io import BufferedRandom
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from mender_client.core.artifact import (
     verify_artifact,
     write_artifact,
 )
+from mender_client.core.keyvalue import group_by_key
 from mender_client.errors import ArtifactError, StorageError
 from mender_client.system.crypto import choose_backend
 from mender_client.system.files import read_text
@@ -96,7 +98,7 @@ def _write(
         depends_names=options.artifact_name_depends,
         depends_groups=options.depends_groups,
         provides={**provides, **dict(options.provides)} or None,
-        depends=_gathered(options.depends),
+        depends=group_by_key(options.depends),
         clears=tuple(dict.fromkeys((*options.clears_provides, *clears))) or None,
         meta_data=_meta_data(options.meta_data),
         scripts=_scripts(options.script),
@@ -114,14 +116,6 @@ def _write(
     return ExitCode.DONE
 
 
-def _gathered(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    """Bring several values of one key together: one of them must be there."""
-    result: dict[str, list[str]] = {}
-    for key, value in pairs:
-        result.setdefault(key, []).append(value)
-    return result
-
-
 def _meta_data(file: str | None) -> Mapping[str, Any] | None:
     if file is None:
         return None
@@ -129,17 +123,14 @@ def _meta_data(file: str | None) -> Mapping[str, Any] | None:
         value = json.loads(read_text(Path(file), limit=Limits().json_bytes))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise ArtifactError(
-            "ART46", f"cannot use {file} as meta-data: it isn't JSON ({where}: {error.msg.lower()})"
-        ) from error
+        text = f"cannot use {file} as meta-data: it isn't JSON ({where}: {error.msg.lower()})"
+        raise ArtifactError("ART46", text) from error
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(
-            "ART47", f"cannot use {file} as meta-data: a number is too long, or it is nested too deeply"
-        ) from error
+        text = f"cannot use {file} as meta-data: a number is too long, or it is nested too deeply"
+        raise ArtifactError("ART47", text) from error
     if not isinstance(value, dict):
-        raise ArtifactError(
-            "ART48", f"cannot use {file} as meta-data: it isn't a JSON object", remedy="put braces around it"
-        )
+        text = f"cannot use {file} as meta-data: it isn't a JSON object"
+        raise ArtifactError("ART48", text, remedy="put braces around it")
     return value
 
 
@@ -148,41 +139,31 @@ def _scripts(files: Sequence[str]) -> dict[str, bytes]:
     for file in files:
         name = os.path.basename(file)
         if name in scripts:
-            raise ArtifactError(
-                "ART51", f"cannot write the Artifact: there are two scripts named {name}", remedy="rename one"
-            )
+            text = f"cannot write the Artifact: there are two scripts named {name}"
+            raise ArtifactError("ART51", text, remedy="rename one")
         regular_size(file)
         try:
             with open(file, "rb") as stream:
                 scripts[name] = stream.read(Limits().header_bytes + 1)
         except OSError as error:
-            raise StorageError(
-                "ART49", f"cannot read {file}: {error.strerror}", remedy="check its path, owner and mode"
-            ) from error
+            text = f"cannot read {file}: {error.strerror}"
+            raise StorageError("ART49", text, remedy="check its path, owner and mode") from error
     return scripts
 
 
 def _sources(files: Sequence[str]) -> list[PayloadSource]:
-    sources = [_source(file) for file in files]
+    sources = [PayloadSource(os.path.basename(file), regular_size(file), partial(FileStream, file)) for file in files]
     names = [source.name for source in sources]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ArtifactError(
-            "ART50",
-            f"cannot write the Artifact: there are two files named {twice}, and a payload has no directories",
-            remedy="rename one",
-        )
+        text = f"cannot write the Artifact: there are two files named {twice}, and a payload has no directories"
+        raise ArtifactError("ART50", text, remedy="rename one")
     return sources
-
-
-def _source(file: str) -> PayloadSource:
-    return PayloadSource(os.path.basename(file), regular_size(file), lambda: FileStream(file))
 
 
 def _refuse_overwriting(output: Path, inputs: Sequence[str | None]) -> None:
     if any(file is not None and os.path.exists(output) and os.path.samefile(file, output) for file in inputs):
-        raise StorageError(
-            "ART52", f"cannot write {output}: it is one of the files to read", remedy="name another path"
-        )
+        text = f"cannot write {output}: it is one of the files to read"
+        raise StorageError("ART52", text, remedy="name another path")
 
 
 def sign(artifact: str, *, key: str, output: str | None, passphrase: Passphrase) -> ExitCode:

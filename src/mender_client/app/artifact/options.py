@@ -153,14 +153,7 @@ _WRITE = (
         (
             Argument("-T", "--type", dest="payload_type", metavar="TYPE", type=_line, required=True, help="module"),
             Argument(
-                "-f",
-                "--file",
-                metavar="FILE",
-                type=_path,
-                nargs="+",
-                action="extend",
-                default=[],
-                help="payload files",
+                "-f", "--file", metavar="FILE", type=_path, nargs="+", action="extend", default=[], help="payload files"
             ),
             Argument("-m", "--meta-data", metavar="FILE", type=_path, help="a JSON object for the update module"),
             *_OF_EVERY_ARTIFACT,
@@ -221,11 +214,7 @@ COMMANDS = (
             Argument("artifact", metavar="FILE", type=_path, help="the Artifact file"),
             Argument("-k", "--key", metavar="FILE", required=True, help="private key (PEM)"),
             Argument(
-                "-o",
-                "--output-path",
-                metavar="OUT",
-                type=_path,
-                help="where to write the result (default: FILE)",
+                "-o", "--output-path", metavar="OUT", type=_path, help="where to write the result (default: FILE)"
             ),
         ),
     ),

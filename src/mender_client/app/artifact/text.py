@@ -16,11 +16,7 @@ _NOTE = "yes: parts of it are listed only in manifest-augment, which no signatur
 
 
 def as_text(header: Header) -> str:
-    """Describe an Artifact; lines without line end after the last.
-
-    Args:
-        header: what it says, with the sizes of its files.
-    """
+    """Describe an Artifact; lines without line end after the last."""
     rows = [(label, line) for label, value in _rows(header) for line in _lines(value)]
     width = max(len(label) for label, _ in rows)
     result, last = [], ""

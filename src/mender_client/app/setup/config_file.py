@@ -10,11 +10,7 @@ from mender_client.app.config.commands import masked
 
 
 class ConfigFile:
-    """The main configuration file, as it will be.
-
-    Args:
-        content: what it holds, without a fault; None when it isn't there.
-    """
+    """The main configuration file, as it will be."""
 
     def __init__(self, content: bytes | None) -> None:
         self._pairs: dict[str, Any] = {} if content is None else json.loads(content.decode("utf-8-sig"))
@@ -34,6 +30,5 @@ class ConfigFile:
         return f'"{name}": {json.dumps(shown, ensure_ascii=False)}'
 
     def data(self) -> bytes:
-        """The new content."""
         text = json.dumps(self._pairs, indent=2, ensure_ascii=False) + "\n"
         return text.encode("utf-8", "backslashreplace")  # half a surrogate is written as JSON escapes it

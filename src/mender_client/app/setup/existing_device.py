@@ -19,9 +19,6 @@ SUB_UPDATER_UNIT = "mender-sub-updater.service"
 class ExistingDevice:
     """A device before it is set up.
 
-    Args:
-        paths: where everything lies.
-
     Raises:
         ConfigError: its configuration has faults; nothing could be built on it.
     """
@@ -39,7 +36,6 @@ class ExistingDevice:
 
     @property
     def has_server(self) -> bool:
-        """Whether a server is configured."""
         return bool(self.setting("ServerURL") or self.setting("Servers"))
 
     @property
@@ -52,7 +48,6 @@ class ExistingDevice:
 
     @property
     def device_type_file(self) -> Path:
-        """Where the device type is."""
         named: str = self.setting("DeviceTypeFile")
         return self.paths.below_root(named) if named else self.paths.device_type
 
@@ -61,16 +56,6 @@ class ExistingDevice:
         """The device type, None when there is none."""
         pairs = parse_key_values((content(self.device_type_file) or b"").decode("utf-8", "replace")).pairs
         return next((value.strip() for key, value in pairs if key.strip() == "device_type" and value.strip()), None)
-
-    @property
-    def host_name(self) -> str:
-        """The name of this machine, when it is the device; empty when the device is a directory."""
-        return os.uname().nodename if self.paths.root == Path("/") else ""
-
-    @property
-    def has_identity_script(self) -> bool:
-        """Whether something says who the device is."""
-        return os.path.lexists(self.paths.identity_script)
 
     def has_file(self, path: str) -> bool:
         """Whether there is such a file or directory, below the root or on this machine."""
@@ -84,15 +69,10 @@ class ExistingDevice:
     @property
     def has_unit(self) -> bool:
         """Whether the client's unit is installed, by us or by a package."""
-        packaged = ("/lib/systemd/system", "/usr/lib/systemd/system")
-        places = [
-            self.unit(CLIENT_UNIT),
-            *(self.paths.below_root(f"{directory}/{CLIENT_UNIT}") for directory in packaged),
-        ]
-        return any(os.path.lexists(place) for place in places)
+        places = (UNITS, "/lib/systemd/system", "/usr/lib/systemd/system")
+        return any(os.path.lexists(self.paths.below_root(f"{place}/{CLIENT_UNIT}")) for place in places)
 
     def unit(self, name: str) -> Path:
-        """Where a unit goes."""
         return self.paths.below_root(f"{UNITS}/{name}")
 
 
@@ -107,6 +87,5 @@ def content(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StorageError(
-            "SET10", f"cannot read {path}: {error.strerror}", remedy="check its owner and mode"
-        ) from error
+        text = f"cannot read {path}: {error.strerror}"
+        raise StorageError("SET10", text, remedy="check its owner and mode") from error

@@ -49,21 +49,15 @@ def look(origin: str, device: ExistingDevice, *, is_name_given: bool) -> Migrati
     """
     paths = device.paths
     if LockFile(paths.update_lock).read() is not None:
-        raise BusyError(
-            "SET11",
-            f"cannot migrate: an update is in progress ({paths.update_lock})",
-            remedy="wait until it has finished",
-        )
+        text = f"cannot migrate: an update is in progress ({paths.update_lock})"
+        raise BusyError("SET11", text, remedy="wait until it has finished")
     for file, what, remedy in (
         (device.key, "device key", "name its file in Security.AuthPrivateKey"),
         (paths.identity_script, "identity script", "put the script of the other client there"),
     ):
         if file is not None and not file.exists():
-            raise DeviceError(
-                "SET12",
-                f"cannot migrate: there is no {what} at {file}, and without it the server would see another device",
-                remedy=f"{remedy}, or run setup without --migrate-from",
-            )
+            text = f"cannot migrate: there is no {what} at {file}, and without it the server would see another device"
+            raise DeviceError("SET12", text, remedy=f"{remedy}, or run setup without --migrate-from")
     notes = tuple(f"{name}: has no effect in this client" for name in device.findings.ignored)
     is_stored = origin == "mender" and not is_name_given
     provides = _stored_provides(paths.data / "mender-store") if is_stored else {}
@@ -77,11 +71,9 @@ def _stored_provides(store: Path) -> dict[str, str]:
     try:
         provides = _provides(read_entries(data))
     except ValueError as error:
-        raise DeviceError(
-            "SET13",
-            f"cannot read what is installed from {store}: {error}",
-            remedy="pass --artifact-name, as 'mender-update show-artifact' prints it",
-        ) from error
+        text = f"cannot read what is installed from {store}: {error}"
+        remedy = "pass --artifact-name, as 'mender-update show-artifact' prints it"
+        raise DeviceError("SET13", text, remedy=remedy) from error
     return {key: value for key, value in provides.items() if value and (key + value).isprintable() and "=" not in key}
 
 

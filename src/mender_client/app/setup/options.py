@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def setup_options_of(options: argparse.Namespace) -> SetupOptions:
         token = _first_line(options.tenant_token_file)
     if token is not None:
         settings["TenantToken"] = token
-    settings.update({name: value for name, value in _partitions(options) if value is not None})
+    partitions = {"RootfsPartA": options.rootfs_part_a, "RootfsPartB": options.rootfs_part_b}
+    settings.update({name: value for name, value in partitions.items() if value is not None})
     settings.update(_polls(vars(options)))
     return SetupOptions(
         settings=settings,
@@ -107,10 +109,6 @@ def setup_options_of(options: argparse.Namespace) -> SetupOptions:
     )
 
 
-def _partitions(options: argparse.Namespace) -> tuple[tuple[str, str | None], ...]:
-    return ("RootfsPartA", options.rootfs_part_a), ("RootfsPartB", options.rootfs_part_b)
-
-
 def _polls(options: Mapping[str, Any]) -> dict[str, int]:
     given = {name: options[name] for name in _POLLS if options[name] is not None}
     chosen = {**_DEMO, **given} if options["demo"] else given
@@ -118,24 +116,14 @@ def _polls(options: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _first_line(name: str) -> str:
-    read: Callable[[], str] = sys.stdin.readline
-    if name != "-":
-
-        def read() -> str:
-            with Path(name).open(encoding="utf-8") as file:
-                return file.readline(_MOST_TOKEN_BYTES)
-
     try:
-        token = read().strip()
+        with nullcontext(sys.stdin) if name == "-" else Path(name).open(encoding="utf-8") as file:
+            token = file.readline(_MOST_TOKEN_BYTES).strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise MenderError(
-            "SET03", f"cannot read the tenant token from {name}: {why}", remedy="check its path, owner and mode"
-        ) from error
+        text = f"cannot read the tenant token from {name}: {why}"
+        raise MenderError("SET03", text, remedy="check its path, owner and mode") from error
     if not token:
-        raise MenderError(
-            "SET04",
-            f"cannot read the tenant token from {name}: its first line is empty",
-            remedy="write the token there",
-        )
+        text = f"cannot read the tenant token from {name}: its first line is empty"
+        raise MenderError("SET04", text, remedy="write the token there")
     return token

@@ -54,11 +54,8 @@ class Plan:
         if content(path) == data:
             return
         if path.is_symlink():
-            raise StorageError(
-                "SET05",
-                f"cannot change {path}: it is a symbolic link to {path.readlink()}",
-                remedy="change that file by hand",
-            )
+            text = f"cannot change {path}: it is a symbolic link to {path.readlink()}"
+            raise StorageError("SET05", text, remedy="change that file by hand")
         self.changes.append(Change(path, data, mode, lines))
 
     def add(self, path: Path, data: bytes, *, mode: int) -> None:
@@ -71,7 +68,6 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing has to be written."""
         return not self.changes and self.new_key is None
 
     def describe(self) -> Iterator[str]:

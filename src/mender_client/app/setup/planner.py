@@ -26,11 +26,6 @@ _CERTIFICATE = "/etc/mender/server.crt"
 def make_plan(wanted: SetupOptions, device: ExistingDevice, *, find_program: Callable[[], str]) -> Plan:
     """Work out what has to be written; nothing is changed yet.
 
-    Args:
-        wanted: what is requested.
-        device: the device as it is.
-        find_program: finds the path of this program, for the units.
-
     Raises:
         ConfigError: the configuration would have faults; all of them.
         MenderError: something is missing, or can't be read.
@@ -139,9 +134,7 @@ def _plan_scripts(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> N
             plan.add(paths.inventory_directory / name, support_file(f"inventory/{name}"), mode=0o755)
     if wanted.is_sub_updater_wanted:
         plan.add(paths.sub_updater, support_file("install"), mode=0o755)
-        names = [
-            name for name in ("RootfsPartA", "RootfsPartB") if not (wanted.settings.get(name) or device.setting(name))
-        ]
+        names = [name for name in _PARTITIONS if not (wanted.settings.get(name) or device.setting(name))]
         if names:
             plan.notes.append(f"the sub-updater can't work without {' and '.join(names)}; see --rootfs-part-a")
 

@@ -23,12 +23,6 @@ from .setup_options import SetupOptions, agree, ask
 def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agreed: bool) -> ExitCode:
     """Set up the device as requested.
 
-    Args:
-        wanted: what the options request.
-        paths: the device's files.
-        passphrase: opens the device key.
-        is_agreed: write without asking.
-
     Returns:
         DONE when the device is set up; NOTHING when the user declined; USAGE when nobody can be asked.
 
@@ -48,9 +42,8 @@ def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agr
         print("nothing was written")
         return ExitCode.NOTHING
     if not is_asking and not is_agreed:
-        print(
-            Diagnostic("SET14", "nothing was written: standard input is not a terminal", "pass --yes"), file=sys.stderr
-        )
+        problem = Diagnostic("SET14", "nothing was written: standard input is not a terminal", "pass --yes")
+        print(problem, file=sys.stderr)
         return ExitCode.USAGE
     make_directory(paths.data)
     plan.write()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mender_client.app.config import KEYS
@@ -41,17 +43,15 @@ class SetupOptions:
 
 
 def ask(wanted: SetupOptions, device: ExistingDevice) -> SetupOptions:
-    """Ask a person for what is missing.
-
-    Args:
-        wishes: what the options say.
-        device: what is there already.
-    """
+    """Ask a person for what neither the options nor the device have."""
     if not device.has_server and "ServerURL" not in wanted.settings:
         wanted = _ask_for_server(wanted, device)
     if device.device_type is None and wanted.device_type is None:
-        wanted = replace(wanted, device_type=_ask("Device type", default=device.host_name))
-    has_identity = wanted.identity or wanted.is_scripts_wanted or device.has_identity_script
+        wanted = replace(
+            wanted,
+            device_type=_ask("Device type", default=os.uname().nodename if device.paths.root == Path("/") else ""),
+        )
+    has_identity = wanted.identity or wanted.is_scripts_wanted or os.path.lexists(device.paths.identity_script)
     if not has_identity and agree("Install the identity and inventory scripts?"):
         wanted = replace(wanted, is_scripts_wanted=True)
     has_unit = wanted.is_unit_wanted or device.has_unit or not device.has_systemd
@@ -89,7 +89,6 @@ def _ask(what: str, *, default: str = "", check: Callable[[str], object] = str) 
 
 
 def agree(question: str) -> bool:
-    """Whether a person says yes; an empty answer is one."""
     while True:
         answer = _answer(lambda: input(f"{question} [Y/n] ")).strip().lower()
         if answer in ("", "y", "yes"):
