@@ -91,10 +91,6 @@ class MenderError(Exception):
         code: of the message.
         text: what could not be done, to what, and why.
         remedy: what to do next.
-
-    Attributes:
-        diagnostic: the message in its parts.
-        kind: what went wrong, in a word of the closed set.
     """
 
     kind = ErrorKind.OTHER
@@ -106,12 +102,10 @@ class MenderError(Exception):
 
     @property
     def text(self) -> str:
-        """The message without remedy and code, to be part of another message."""
         return self.diagnostic.text
 
     @property
     def remedy(self) -> str:
-        """What to do next; empty where there is nothing to do."""
         return self.diagnostic.remedy
 
 
@@ -167,14 +161,7 @@ class InstallError(DeviceError):
 
 
 class NetworkError(MenderError):
-    """No answer, or only part of one; trying again later may help.
-
-    Args:
-        code: of the message.
-        text: who was asked and what happened.
-        remedy: what to do next.
-        kind: the case.
-    """
+    """No answer, or only part of one; trying again later may help."""
 
     def __init__(self, code: str, text: str = "", *, remedy: str = "", kind: ErrorKind = ErrorKind.OTHER) -> None:
         super().__init__(code, text, remedy=remedy)
@@ -184,10 +171,7 @@ class NetworkError(MenderError):
 class ServerError(MenderError):
     """The server answered, but not with what was asked for.
 
-    Args:
-        code: of the message.
-        text: what was asked and what came back.
-        remedy: what to do next.
+    Args, besides those of ``MenderError``:
         status: the HTTP status code.
         retry_after_seconds: what the server asked to wait (``Retry-After``), if it did.
     """

@@ -99,19 +99,16 @@ class DeviceParts:
 
     @cached_property
     def device(self) -> DeviceData:
-        """Says what this device is."""
         return self._device or scripted_device(self._config, self.paths, self.clock, self.host.observers)
 
     @cached_property
     def store(self) -> ArtifactDirectory:
-        """Holds the Artifact."""
         from mender_client.system.store import ArtifactDirectory
 
         return ArtifactDirectory(self.paths.artifact)
 
     @cached_property
     def log(self) -> DeploymentLogFile:
-        """The deployment log."""
         from mender_client.system.deploymentlog import DeploymentLogFile
 
         configured = self._config.update_log_path
@@ -132,7 +129,6 @@ class DeviceParts:
 
     @cached_property
     def tracker(self) -> StatusTracker:
-        """Tells the observers what the client does."""
         from mender_client.client.status_tracker import StatusTracker
 
         observers = self.host.observers
@@ -142,7 +138,6 @@ class DeviceParts:
 
     @cached_property
     def session(self) -> Session:
-        """Authenticates the device."""
         from mender_client.client.auth import Session
         from mender_client.client.identity_guard import IdentityGuard
 
@@ -159,21 +154,18 @@ class DeviceParts:
 
     @cached_property
     def deployments(self) -> Deployments:
-        """Polls for deployments and reports their status."""
         from mender_client.client.deployments import Deployments
 
         return Deployments(session=self.session, clock=self.clock)
 
     @cached_property
     def inventory(self) -> InventorySender:
-        """Sends the inventory."""
         from mender_client.client.inventory import InventorySender
 
         return InventorySender(session=self.session, clock=self.clock, device=self.device, version=__version__)
 
     @cached_property
     def outbox(self) -> Outbox:
-        """Sends the pending reports."""
         from mender_client.client.outbox import Outbox
 
         return Outbox(journal=self.journal, deployments=self.deployments, log=self.log)
@@ -182,14 +174,12 @@ class DeviceParts:
 
     @cached_property
     def outcomes(self) -> Outcomes:
-        """Concludes deployments."""
         from mender_client.client.outcome import Outcomes
 
         return Outcomes(clock=self.clock, journal=self.journal, log=self.log, lock=self.lock, store=self.store)
 
     @cached_property
     def downloader(self) -> Downloader:
-        """Downloads and verifies Artifacts."""
         from mender_client.client.download import Downloader, DownloadPolicy
         from mender_client.client.pace import PaceLimits
         from mender_client.system.digest import choose_digest
@@ -219,7 +209,6 @@ class DeviceParts:
 
     @cached_property
     def installer(self) -> Installer:
-        """Installs Artifacts."""
         if self._make_installer is not None:
             return self._make_installer(self.lock, self.outcomes)
         from mender_client.installers.sub_updater import SubUpdaterInstaller
@@ -249,7 +238,6 @@ class DeviceParts:
 
     @cached_property
     def hand_over(self) -> HandOver:
-        """The effects of the flow HANDOVER."""
         from mender_client.client.handover import HandOver
 
         return HandOver(
@@ -266,7 +254,6 @@ class DeviceParts:
 
     @cached_property
     def engine(self) -> Engine:
-        """Carries deployments out."""
         from mender_client.client.engine import Engine
         from mender_client.core.machine import Flow
 
@@ -286,7 +273,6 @@ class DeviceParts:
 
     @cached_property
     def agent(self) -> Agent:
-        """Does what is due."""
         from mender_client.client.agent import Agent
         from mender_client.core.schedule import Schedule
 

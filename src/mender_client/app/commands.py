@@ -129,9 +129,8 @@ def _show_artifact(options: argparse.Namespace) -> ExitCode:
         if key.strip() == "artifact_name" and value.strip():
             print(value.strip())
             return ExitCode.DONE
-    raise MenderError(
-        "USE03", f"cannot find the artifact name: {path} has no line artifact_name=NAME", remedy="add that line"
-    )
+    text = f"cannot find the artifact name: {path} has no line artifact_name=NAME"
+    raise MenderError("USE03", text, remedy="add that line")
 
 
 def _report(options: argparse.Namespace) -> ExitCode:
@@ -309,10 +308,7 @@ COMMANDS: tuple[Command, ...] = (
         "status",
         "show what the client is doing and why",
         _status,
-        (
-            _JSON,
-            Argument("-f", "--follow", action="store_true", help="show it again and again, until Ctrl-C"),
-        ),
+        (_JSON, Argument("-f", "--follow", action="store_true", help="show it again and again, until Ctrl-C")),
     ),
     Command("history", "show how the last deployments ended", _history, (_JSON,)),
     Command(
@@ -339,9 +335,7 @@ def _log_level(text: str) -> str:
 COMMON = (
     Argument("-c", "--config", metavar="FILE", help="main configuration (default: /etc/mender/mender.conf)"),
     Argument(
-        "--fallback-config",
-        metavar="FILE",
-        help="fallback configuration (default: mender.conf in the data directory)",
+        "--fallback-config", metavar="FILE", help="fallback configuration (default: mender.conf in the data directory)"
     ),
     Argument("-d", "--data", metavar="DIR", help="data directory (default: /var/lib/mender)"),
     Argument("--root", metavar="DIR", help="directory that all paths are below; for tests, containers and images"),

@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from mender_client import __version__
 from mender_client.core.client_status import STOPPED, ClientStatus
@@ -28,9 +27,6 @@ from .host import Host
 from .logs import kept_on_failure, reopen_log_files
 from .observers import Observers
 from .paths import Paths
-
-if TYPE_CHECKING:
-    from .progress import ProgressBar
 
 _logger = logging.getLogger(__name__)
 
@@ -72,7 +68,11 @@ def run_daemon(
             _logger.info("made a new device key: %s", key.location)
         observers = make_observers()
         _check_watchdog(observers, config)
-        progressed = _progress_bar() if is_watched else None
+        progressed = None
+        if is_watched:
+            from .progress import ProgressBar  # imported only where it is shown, to save memory
+
+            progressed = ProgressBar(sys.stderr)
 
         def make_parts(config: Config, key: KeyStore, client_status: ClientStatus) -> DeviceParts:
             host = Host(config, paths, observers=observers.knowing(client_status))
@@ -99,12 +99,6 @@ def run_daemon(
     return ExitCode.DONE
 
 
-def _progress_bar() -> ProgressBar:
-    from .progress import ProgressBar  # imported only where it is shown, to save memory
-
-    return ProgressBar(sys.stderr)
-
-
 def _check_scripts(paths: Paths) -> None:
     """Warn about missing scripts at the start, not when an update is due."""
     trust = Trust.below(paths.root)
@@ -128,13 +122,7 @@ def _check_watchdog(observers: Observers, config: Config) -> None:
 
 
 class _Daemon:
-    """Runs one client after the other: a new one each time the configuration is reloaded.
-
-    Args:
-        parts: the first client.
-        make_anew: makes the next one, which continues from the given client status.
-        observers: are told what the daemon does.
-    """
+    """Runs one client after the other: each reload makes a new one, which continues from the old one's status."""
 
     def __init__(
         self, parts: DeviceParts, make_anew: Callable[[ClientStatus], DeviceParts], observers: Observers
@@ -146,7 +134,6 @@ class _Daemon:
         self._is_reload_wanted = False
 
     def run(self) -> None:
-        """Go from step to step until a signal or a hand-over."""
         if self._notifier is not None:
             self._notifier.ready()
         try:
@@ -201,17 +188,14 @@ class _Daemon:
         self._parts.transport.stop()
 
     def poll(self, *_: object) -> None:
-        """Poll now."""
         self._parts.agent.request_poll()
         self._parts.clock.wake()
 
     def send_inventory(self, *_: object) -> None:
-        """Send the inventory now."""
         self._parts.agent.request_inventory()
         self._parts.clock.wake()
 
     def reload(self, *_: object) -> None:
-        """Reload the configuration after the current step."""
         self._is_reload_wanted = True
         self._parts.clock.wake()
 

@@ -10,11 +10,7 @@ from mender_client import __version__
 
 
 def main() -> int:
-    """Run ``mender-python-client`` with the arguments of this process.
-
-    Returns:
-        The exit code.
-    """
+    """Run ``mender-python-client`` with the arguments of this process."""
     if sys.argv[1:] == ["--version"]:
         print(f"mender-python-client {__version__}")
         return 0

@@ -66,7 +66,6 @@ class Host:
         )
 
     def close(self) -> None:
-        """Close connections and descriptors."""
         self.transport.rest()
         self.clock.close()
 

@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """The observers of a daemon.
-
-    Attributes:
-        members: all of them.
-        notifier: the one that talks to the service manager, if there is one.
-        client_status: what they have been told.
-    """
+    """The observers of a daemon, one of which may talk to the service manager, and the status they have been told."""
 
     members: tuple[Observer, ...] = ()
     notifier: Notifier | None = None
@@ -40,24 +34,15 @@ class Observers:
         return self.notifier.beat_seconds if self.notifier is not None else 0.0
 
     def alive(self) -> None:
-        """Tell all that the client is alive."""
         for observer in self.members:
             observer.alive()
 
     def knowing(self, client_status: ClientStatus) -> Observers:
-        """The same observers, with a newer client status."""
         return replace(self, client_status=client_status)
 
 
 def make_observers(paths: Paths, environment: Mapping[str, str], *, pid: int, metrics_file: str | None) -> Observers:
-    """The observers of this daemon.
-
-    Args:
-        paths: where everything lies.
-        environment: says whether a service manager listens.
-        pid: of this process.
-        metrics_file: where the metrics go, if they are wanted.
-    """
+    """The observers of this daemon."""
     known = read_client_status(paths.status)
     client_status = known[0] if known is not None else ClientStatus()
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -16,12 +16,7 @@ _BAR_COLUMNS = 30
 
 
 class ProgressBar:
-    """Draws how much has been received, how fast, how long the rest takes, and what was resumed.
-
-    Args:
-        terminal: where to draw.
-        monotonic: tells the time.
-    """
+    """Draws how much has been received, how fast, how long the rest takes, and what was resumed."""
 
     def __init__(self, terminal: TextIO, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
@@ -48,12 +43,7 @@ class ProgressBar:
 
 
 def render(progress: Progress, *, rate: float) -> str:
-    """The line for a state of the download.
-
-    Args:
-        progress: how far it is.
-        rate: bytes per second.
-    """
+    """The line for a state of the download."""
     done, total, kept = progress.done, progress.total, progress.kept
     speed = f"{amount(rate)}/s"
     if not total:

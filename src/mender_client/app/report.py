@@ -35,14 +35,6 @@ def report(
 ) -> ExitCode:
     """Note the outcome of the update in progress and tell the server.
 
-    Args:
-        config: the settings.
-        paths: where everything lies.
-        is_success: how it went.
-        reason: why it failed; goes into the deployment log.
-        timeout_seconds: how long to try.
-        passphrase: unlocks the device key.
-
     Returns:
         DONE when the server knows it, KEPT when the daemon will tell it later, NOTHING when no update is in progress,
         FAILED when it contradicts what was reported before.
