@@ -1,4 +1,4 @@
-"""Gathers what speaks for or against the device's clock; the rule is in ``core.clocksense``."""
+"""Collects the evidence for or against the device's clock; ``core.clocksense`` judges it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .clock import EARLIEST_PLAUSIBLE_TIME
 
 
 class ClockCheck:
-    """Knows when this program was made, what it wrote last, and what time the server had.
+    """Knows when this program was released, when it wrote its files, and what time the server has.
 
     Args:
-        files: files that the client writes; those that are there say how late it must be at least.
+        files: files that the client writes; it can't be earlier than the time of the newest.
     """
 
     def __init__(self, files: Iterable[Path] = ()) -> None:
@@ -26,20 +26,15 @@ class ClockCheck:
         self._heard_at = 0.0
 
     def heard(self, date: str) -> None:
-        """Note the ``Date`` header of an answer; read only when the time is in doubt.
-
-        Args:
-            date: the header's text, from a server that was verified to be the right one.
-        """
+        """Note the ``Date`` header of a verified server; it is read only when the time is in doubt."""
         self._heard = date
         self._heard_at = time.monotonic()
 
     def clock_problem(self, *, unverified: datetime | None = None) -> str:
-        """Why the device's clock is evidently wrong; empty when nothing speaks against it.
+        """Why the device's clock is evidently wrong; empty when nothing indicates that.
 
         Args:
-            unverified: what a server says the time is that was not verified to be the right one; counts only where
-                no verified one was heard.
+            unverified: the time of a server that was not verified; used only without the time of a verified one.
         """
         evidence = ClockEvidence(EARLIEST_PLAUSIBLE_TIME, self._newest_file(), self._server_time() or unverified)
         return find_clock_problem(datetime.now(timezone.utc), evidence)

@@ -45,8 +45,8 @@ class DeploymentLogFile(logging.Handler):
     """Records the client's log lines while a deployment is under way; see ``core.ports.DeploymentLog``.
 
     Args:
-        path: ``<UpdateLogPath>/deployment.log``.
-        sub_updater_log: the free text that the sub-updater wrote.
+        path: the file.
+        sub_updater_log: the output of the sub-updater.
         logger: what is recorded; the log is one of its handlers from ``begin`` to ``end``.
     """
 
@@ -66,30 +66,24 @@ class DeploymentLogFile(logging.Handler):
         _DEPLOYMENT.set(deployment_id)
         self._logger.addHandler(self)
         if self._recorded_id() == deployment_id:
-            self._end_torn_line()
+            if not _read(self._path, 1, is_end=True).endswith(b"\n"):
+                self._append(os.O_APPEND, b"\n")  # a line that a power cut has torn must not swallow the next one
             self._latest = max((message.timestamp.timestamp() for message in self._recorded()), default=0.0)
             return
         self._latest = time.time()
         first = _entry(self._latest, "info", f"deployment {deployment_id} begins")
         try:
             remove_file(self._path)  # not emptied: where others can write, it may be a name of another file
-            self._write(os.O_EXCL, {**first, "deployment_id": deployment_id})
             remove_file(self._sub_updater_log)
         except StorageError as error:
             self._stop(error)
+        else:
+            self._write(os.O_EXCL, {**first, "deployment_id": deployment_id})
 
     def trim(self) -> None:
         """As the port says; what the sub-updater writes in that instant may be lost."""
         with suppress(OSError):  # a log must not hinder an update
             _keep_ends(self._sub_updater_log, f"{_LEFT_OUT}\n".encode())
-
-    def _end_torn_line(self) -> None:
-        """Give a line that a power cut has torn its end, so that it doesn't swallow the next one."""
-        if not _read(self._path, 1, is_end=True).endswith(b"\n"):
-            try:
-                self._append(os.O_APPEND, b"\n")
-            except StorageError as error:
-                self._stop(error)
 
     def end(self) -> None:
         self._logger.removeHandler(self)
@@ -99,7 +93,7 @@ class DeploymentLogFile(logging.Handler):
         self._is_recording = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a line while a deployment is under way; a full disk must not end the update it tells about.
+        """Append a line while a deployment is under way.
 
         Lines stay in order when the clock is set back: none is dated before the one above it. Lines of another thread
         are those of another client in this process.
@@ -107,10 +101,7 @@ class DeploymentLogFile(logging.Handler):
         if not self._is_recording or record.thread != self._thread:
             return
         self._latest = max(self._latest, record.created)
-        try:
-            self._write(os.O_APPEND, _entry(self._latest, record.levelname.lower(), record.getMessage()))
-        except StorageError as error:
-            self._stop(error)
+        self._write(os.O_APPEND, _entry(self._latest, record.levelname.lower(), record.getMessage()))
 
     def _stop(self, error: StorageError) -> None:
         self._is_recording = False
@@ -122,13 +113,15 @@ class DeploymentLogFile(logging.Handler):
 
     def _append(self, flag: int, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | flag
-        with storage_errors("write", self._path):
-            descriptor = os.open(self._path, flags, 0o600)
-            with open(descriptor, "wb", buffering=0) as file:
-                file.write(data)
-                size = file.tell()
-            if size > _LARGEST_LOG_BYTES:
-                _keep_ends(self._path, json.dumps(_entry(self._latest, "info", _LEFT_OUT)).encode() + b"\n")
+        try:
+            with storage_errors("write", self._path):
+                with open(os.open(self._path, flags, 0o600), "wb", buffering=0) as file:
+                    file.write(data)
+                    size = file.tell()
+                if size > _LARGEST_LOG_BYTES:
+                    _keep_ends(self._path, json.dumps(_entry(self._latest, "info", _LEFT_OUT)).encode() + b"\n")
+        except StorageError as error:
+            self._stop(error)
 
     def messages(self, deployment_id: str) -> Iterator[LogMessage]:
         """What was recorded of this deployment, then what the sub-updater wrote, each line as a message of its own.

@@ -1,6 +1,6 @@
 """A device key that never leaves its hardware: a ``pkcs11:`` URI, used through the ``openssl`` program.
 
-The program loads a provider or an engine for PKCS#11. The URI of the key stands on its command line; the PIN never
+The program loads a provider or an engine for PKCS#11. The URI of the key appears on its command line; the PIN never
 does. A token locks itself after a few wrong PINs, so a PIN that it has refused is not tried again.
 """
 
@@ -29,13 +29,9 @@ _CAUSES = (
     ("No matching initialized token", "there is no such token", "check that it is plugged in, and its label"),
     ("Unable to load module", "the PKCS#11 module can't be loaded", "name the right one in openssl.cnf"),
     ("Invalid engine", "openssl has no such engine", "install it (Debian: libengine-pkcs11-openssl)"),
-    (
-        "private key was not found",
-        "the token has no such private key",
-        "list its keys with 'pkcs11-tool --list-objects --login'",
-    ),
+    ("private key was not found", "the token has no such private key", "list its keys: pkcs11-tool -O --login"),
 )
-"""What the engine says, what that means to the operator, and what to do."""
+"""Texts of the engine, what they mean, and what to do."""
 
 
 class TokenKey:
@@ -43,9 +39,8 @@ class TokenKey:
 
     Args:
         uri: which key.
-        passphrase: gives the PIN; when it gives None, the PIN is where the URI says.
-        engine: the openssl engine for the token; empty: the provider pkcs11 if openssl has it, else the engine
-            pkcs11.
+        passphrase: returns the PIN; None: the PIN is where the URI says.
+        engine: the openssl engine for the token; empty: the provider pkcs11 if there is one, else the engine pkcs11.
         program: the openssl program.
     """
 
@@ -60,10 +55,7 @@ class TokenKey:
         self._is_pin_refused = False
 
     def ensure(self, *, replace: bool = False, kind: KeyType | None = None) -> bool:
-        """Check that the key can be used; a key in a token is never generated or replaced here.
-
-        Returns:
-            False: no key was generated.
+        """Check that the key can be used; returns False, as a key in a token is never generated or replaced here.
 
         Raises:
             KeyFileError: the key can't be used, or a new one is requested.
@@ -94,10 +86,10 @@ class TokenKey:
         with OpensslCall(self._program, self._pin()) as call:
             key, data = self._uri.address, call.file(message)
             if is_ed25519:
-                return self._run(
-                    call, ["pkeyutl", *self._loading(), *form, "-sign", "-rawin", "-inkey", key, "-in", data]
-                )
-            return self._run(call, ["dgst", *self._loading(), *form, "-sha256", "-sign", key, data])
+                arguments = ["pkeyutl", *self._loading(), *form, "-sign", "-rawin", "-inkey", key, "-in", data]
+            else:
+                arguments = ["dgst", *self._loading(), *form, "-sha256", "-sign", key, data]
+            return self._run(call, arguments)
 
     def _pin(self) -> bytes | None:
         pin = self._passphrase()
