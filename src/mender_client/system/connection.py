@@ -14,7 +14,6 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPResponse
 from typing import Any, NamedTuple
 
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
@@ -263,20 +262,3 @@ class _Reader(io.RawIOBase):
         if not self.closed:
             self._hold.close()
             super().close()
-
-
-def ask(sock: GuardedSocket, method: str, *lines: str) -> HTTPResponse:
-    """Send a request that consists of these lines, and read the head of its answer.
-
-    Raises:
-        OSError: the connection broke or stalled.
-        HTTPException: the answer is no HTTP.
-    """
-    sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-    response = HTTPResponse(sock, method=method)  # type: ignore[arg-type]  # it needs makefile alone
-    try:
-        response.begin()
-    except BaseException:
-        response.close()
-        raise
-    return response

@@ -10,14 +10,14 @@ import socket
 import ssl
 from dataclasses import dataclass
 from datetime import datetime
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 from mender_client.core.certificate import Certificate, parse_der
 from mender_client.core.proxies import authority
 
 from .clockevidence import parse_date
-from .connection import ConnectionGuard, GuardedSocket, Server, ask, secure
+from .connection import ConnectionGuard, GuardedSocket, Server, secure
 
 _DER = 2  # what _ssl calls the binary form
 
@@ -63,7 +63,9 @@ def _chain(tls: Any) -> tuple[Certificate, ...]:
 
 def _date(sock: GuardedSocket, host: str) -> datetime | None:
     try:
-        with ask(sock, "HEAD", "HEAD / HTTP/1.1", f"Host: {host}", "Connection: close") as response:
+        sock.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii"))
+        with HTTPResponse(sock, method="HEAD") as response:  # type: ignore[arg-type]  # it needs makefile alone
+            response.begin()
             return parse_date(response.getheader("Date", ""))
     except (OSError, HTTPException, ValueError):
         return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 
 from mender_client.core.proxies import Proxy, authority
 from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
-from .connection import ConnectionGuard, GuardedSocket, Server, ask, dial
+from .connection import ConnectionGuard, GuardedSocket, Server, dial
 from .netfaults import describe
 
 
@@ -37,7 +37,9 @@ def _connect(sock: GuardedSocket, server: str, proxy: Proxy) -> None:
     lines = [f"CONNECT {server} HTTP/1.1", f"Host: {server}"]
     if proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
-    with ask(sock, "CONNECT", *lines) as response:
+    sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
+    with HTTPResponse(sock, method="CONNECT") as response:  # type: ignore[arg-type]  # it needs makefile alone
+        response.begin()
         if not 200 <= response.status < 300:
             raise refusal(response.status, f"https://{server}", proxy)
 
