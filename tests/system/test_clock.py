@@ -65,6 +65,21 @@ def test_wake_from_a_signal_handler(clock: SystemClock, seconds: float) -> None:
         signal.signal(signal.SIGALRM, previous)
 
 
+def test_signal_that_interrupts_nothing(clock: SystemClock) -> None:
+    """A signal ends a wait although its arrival doesn't interrupt it, as just before the wait blocks."""
+    previous = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.set_wakeup_fd(clock.wake_descriptor, warn_on_full_buffer=False)
+    # another thread takes the signal, so that the main thread's system call isn't interrupted
+    timer = threading.Timer(0.1, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGALRM))
+    try:
+        timer.start()
+        assert waited(clock, NEVER_S) < PATIENCE_S
+    finally:
+        timer.join()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGALRM, previous)
+
+
 def test_sleep(clock: SystemClock) -> None:
     """A sleep lasts its whole time, whoever wakes."""
     timer = threading.Timer(0.05, clock.wake)

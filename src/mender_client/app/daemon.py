@@ -174,12 +174,17 @@ class _Daemon:
             _logger.error("%s", Diagnostic("DMN03", "configuration not reloaded; the old one stays in effect", remedy))
         else:
             old, self._parts = self._parts, parts  # first: a signal must find an open one
+            self.wake_on_signals()
             old.close()
             del old
             gc.collect()  # the parts of the old client refer to each other; nothing else would collect them while idle
             _logger.info("configuration reloaded; command line and data directory are unchanged")
         if self._notifier is not None:
             self._notifier.ready()
+
+    def wake_on_signals(self) -> None:
+        """Let the interpreter itself end the wait: a handler runs too late for a signal just before the wait blocks."""
+        signal.set_wakeup_fd(self._parts.clock.wake_descriptor, warn_on_full_buffer=False)
 
     def stop(self, *_: object) -> None:
         """Stop soon; whatever is under way is interrupted."""
@@ -211,8 +216,10 @@ def _signals(daemon: _Daemon) -> Iterator[None]:
         signal.SIGHUP: daemon.reload,
     }
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    daemon.wake_on_signals()
     try:
         yield
     finally:
+        signal.set_wakeup_fd(-1)
         for number, handler in previous.items():
             signal.signal(number, handler)

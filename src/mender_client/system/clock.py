@@ -34,6 +34,11 @@ class SystemClock:
         self._poll.register(self._reader, select.POLLIN)
         self.is_stopping = False
 
+    @property
+    def wake_descriptor(self) -> int:
+        """For ``signal.set_wakeup_fd``: a signal that arrives just before the wait blocks ends it, too."""
+        return self._writer
+
     def monotonic(self) -> float:
         return time.monotonic()
 
