@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 from collections.abc import Generator, Iterator
 
 import coverage
 import hypothesis
 import pytest
+
+import mender_client
+import mender_devserver
 
 hypothesis.settings.register_profile("short", derandomize=True, deadline=None, database=None, max_examples=50)
 hypothesis.settings.register_profile("nightly", derandomize=True, deadline=None, database=None, max_examples=1000)
@@ -21,6 +26,8 @@ UNMEASURED = (
     "tests/core/artifact/test_properties.py",
     "tests/core/artifact/test_reference_files.py::test_a_truncation_at_any_byte",
     "tests/core/artifact/test_reference_files.py::test_pieces_make_no_difference",
+    "tests/core/test_client_status.py::test_anything_is_read",
+    "tests/core/test_wire.py::test_log_of_a_million_lines",
     "tests/core/test_wire.py::test_retry_after_takes_anything",
     "tests/demo/",
     "tests/docs/",
@@ -36,6 +43,9 @@ UNMEASURED = (
 """Tests that go over the same lines again and again, or start many processes: measuring their coverage doubles their
 time, and shows nothing that the other tests don't. ``make nightly`` measures all others."""
 
+MEASURING = pytest.StashKey[coverage.Coverage]()
+"""What measures coverage in this process, if something does: only while a test runs that is measured."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that tells ``make nightly`` from ``make test``."""
@@ -46,6 +56,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker of slow tests, and let properties be tried on more examples at night."""
     hypothesis.settings.load_profile("nightly" if config.getoption("--nightly") else "short")
     config.addinivalue_line("markers", "nightly: only with --nightly; 'make test' has a shorter test of the same")
+    measuring = coverage.Coverage.current()
+    if measuring is not None:
+        import_sources()
+        measuring.stop()
+        config.stash[MEASURING] = measuring
+
+
+def import_sources() -> None:
+    """Import all that is measured: its lines are seen now, and the collection of the tests needs no measuring."""
+    for package in (mender_client, mender_devserver):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -74,15 +96,16 @@ def is_measured(item: pytest.Item) -> bool:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Measure coverage only where it counts, and not in the processes and fixtures of the other tests."""
-    measuring = coverage.Coverage.current()
-    if measuring is None or is_measured(item):
+    measuring = item.config.stash.get(MEASURING, None)
+    if measuring is None:
         return (yield)
+    if is_measured(item):
+        with measuring.collect():
+            return (yield)
     for_processes = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
-    measuring.stop()
     try:
         return (yield)
     finally:
-        measuring.start()
         if for_processes is not None:
             os.environ["COVERAGE_PROCESS_CONFIG"] = for_processes
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
-import os
 import re
 import subprocess
 import sys
@@ -21,49 +18,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from mender_client import __version__
+from release import DISTRIBUTIONS, PROJECT, checkout, run
 
-PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((PROJECT / "requirements").glob("*.txt"))
-DISTRIBUTIONS = {"mender-python-client": PROJECT, "mender-devserver": PROJECT / "devserver"}
 _PINNED = re.compile(r"^([\w.-]+)==([\w.]+)", re.MULTILINE)
-
-
-def checkout(target: Path) -> Path:
-    """A copy of the files of this checkout that git knows, or would know, with other times and modes."""
-    command = ["git", "-C", str(PROJECT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this is no git checkout")
-    for name in filter(None, listed.split("\0")):
-        source, copy = PROJECT / name, target / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_symlink():
-            copy.symlink_to(source.readlink())
-        elif source.is_file():
-            copy.write_bytes(source.read_bytes())
-    return target
-
-
-def run(*words: str, umask: int) -> None:
-    """Run this Python, as somebody with another umask would."""
-    done = subprocess.run([sys.executable, *words], umask=umask, capture_output=True, text=True, check=False)
-    assert 0 == done.returncode, done.stderr
-
-
-@pytest.fixture(scope="session")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a release that is made of a copy of this checkout, once for all workers."""
-    if importlib.util.find_spec("cyclonedx_py") is None:
-        pytest.skip("cyclonedx-bom is not installed: run make venv")
-    base = tmp_path_factory.getbasetemp()
-    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "release-of-the-project"
-    directory.mkdir(exist_ok=True)
-    with (directory / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (directory / "dist/SHA256SUMS").exists():
-            run(str(checkout(directory / "here") / "tools/dist.py"), str(directory / "dist"), umask=0o022)
-    return directory / "dist"
 
 
 @pytest.mark.nightly
@@ -128,21 +86,11 @@ def test_the_digests_are_those_of_the_files(release: Path) -> None:
 
 
 def test_the_release_lists_what_it_consists_of(release: Path) -> None:
-    """The SBOM keeps to its schema, and names the client and no other component."""
-    text = (release / "mender-python-client.cdx.json").read_text()
-    assert is_valid(text)
-    bom = json.loads(text)
+    """The SBOM, which is valid or not written at all, names the client and no other component."""
+    bom = json.loads((release / "mender-python-client.cdx.json").read_text())
     assert "mender-python-client" == bom["metadata"]["component"]["name"]
     assert [] == bom.get("components", [])
     assert "timestamp" not in bom["metadata"]
-
-
-def is_valid(text: str) -> bool:
-    """Whether it is valid by the schema of CycloneDX 1.6."""
-    from cyclonedx.schema import SchemaVersion
-    from cyclonedx.validation.json import JsonStrictValidator
-
-    return JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
 
 
 # -- what is pinned ------------------------------------------------------------------------------------------

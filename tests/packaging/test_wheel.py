@@ -6,8 +6,6 @@ are those of the ``openssl`` program.
 
 from __future__ import annotations
 
-import fcntl
-import importlib.util
 import os
 import re
 import shutil
@@ -20,10 +18,9 @@ import pytest
 
 from program.conftest import MakeDevice
 from program.stage import FAIL, Device
+from release import PROJECT, install, link_dependencies
 from waiting import wait_until
 
-PROJECT = Path(__file__).resolve().parents[2]
-DEVSERVER = PROJECT / "devserver"
 OLDEST = (3, 10)
 
 
@@ -58,39 +55,6 @@ def pythons() -> dict[str, Path]:
     return {"oldest": found[min(found)], "newest": found[max(found)]}
 
 
-def _build(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of a distribution, built once for all workers."""
-    directory = tmp_path_factory.getbasetemp().parent / f"wheel-of-{project.name}"
-    directory.mkdir(exist_ok=True)
-    with (directory / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not list(directory.glob("*.whl")):
-            isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
-            _pip("wheel", "--no-deps", *isolation, "--wheel-dir", str(directory), str(project))
-    (built,) = directory.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The client's wheel."""
-    return _build(PROJECT, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def devserver_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The dev server's wheel."""
-    if not (DEVSERVER / "src/mender_devserver").exists():
-        pytest.skip("the sdist of the client has the dev server's sources, but not its link to them")
-    return _build(DEVSERVER, tmp_path_factory)
-
-
-def _pip(*arguments: str) -> None:
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert 0 == done.returncode, done.stderr
-
-
 @pytest.fixture(params=[pytest.param("oldest", marks=pytest.mark.nightly), "newest"])
 def environment(request: pytest.FixtureRequest, pythons: dict[str, Path], wheel: Path, tmp_path: Path) -> Path:
     """A virtual environment that holds the wheel and nothing else."""
@@ -99,7 +63,7 @@ def environment(request: pytest.FixtureRequest, pythons: dict[str, Path], wheel:
         pytest.skip("there is only one Python at hand")
     directory = tmp_path / "environment"
     subprocess.run([str(pythons[age]), "-m", "venv", "--without-pip", str(directory)], check=True)
-    _pip("--python", str(directory / "bin/python"), "install", "--no-index", str(wheel))
+    install(directory, wheel)
     return directory
 
 
@@ -172,13 +136,13 @@ def test_a_device_gets_the_client_alone(wheel: Path, devserver_wheel: Path, tmp_
     """The client pulls nothing else and is no plugin of pytest; the dev server, installed beside it, is one."""
     directory = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(directory)], check=True)
-    into = ("--python", str(directory / "bin/python"), "install")
-    _pip(*into, str(wheel))
+    install(directory, wheel)
     installed = "sorted(one.name for one in importlib.metadata.distributions())"
     assert "['mender-python-client']" == _evaluate(directory, installed)
-    _pip(*into, "pytest")
+    link_dependencies(directory, "pytest")
     assert "mender" not in _pytest(directory, tmp_path, "--trace-config", "--collect-only", expected=5)
-    _pip(*into, str(devserver_wheel))
+    link_dependencies(directory, "mender-devserver")
+    install(directory, devserver_wheel)
     assert "mender-devserver" in _pytest(directory, tmp_path, "--trace-config", "--collect-only", expected=5)
     (tmp_path / "test_it.py").write_text("def test_device(mender_device):\n    assert mender_device.id\n")
     _pytest(directory, tmp_path, "test_it.py", expected=0)
