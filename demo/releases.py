@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mender_client.core.artifact import Header, PayloadSource, rootfs_image, verify_artifact, write_artifact
+from mender_client.core.artifact import ArtifactReader, Header, PayloadSource, rootfs_image, write_artifact
 from mender_client.errors import ArtifactError
 
 IMAGE_BYTES = 4 * 1024 * 1024
@@ -46,7 +46,7 @@ def read_release(path: Path) -> Release:
     """
     try:
         with path.open("rb") as stream:
-            header = verify_artifact(stream)
+            header = ArtifactReader(stream).finish()
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}; check the path") from error
     except ArtifactError as error:

@@ -15,7 +15,7 @@ from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import load_config
 from mender_client.app.host import Host
 from mender_client.app.paths import Paths
-from mender_client.core.artifact import verify_artifact
+from mender_client.core.artifact import ArtifactReader
 from mender_client.errors import ArtifactError, ConfigError
 
 DATA = Path(__file__).parents[1] / "data" / "artifacts"
@@ -53,10 +53,10 @@ def test_configured_keys_lie_below_the_root_and_are_used(tmp_path: Path, setting
     for name, reason in (("signed-rsa", ""), ("signed-ecdsa", "none of the keys"), ("rootfs-none", "sig is missing")):
         stream = io.BytesIO((DATA / f"{name}.mender").read_bytes())
         if not reason:
-            assert verify_artifact(stream, check_signature=keys).signed
+            assert ArtifactReader(stream, check_signature=keys).finish().signed
             continue
         with pytest.raises(ArtifactError, match=reason):
-            verify_artifact(stream, check_signature=keys)
+            ArtifactReader(stream, check_signature=keys).finish()
 
 
 def test_without_keys_there_is_no_check(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.artifact_program import DATA, Run, described, make_run
-from mender_client.core.artifact import PayloadSource, module_image, verify_artifact, write_artifact
+from mender_client.core.artifact import ArtifactReader, PayloadSource, module_image, write_artifact
 
 REAL = sorted(path.name for path in DATA.glob("*.mender"))
 
@@ -28,7 +28,7 @@ def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
 def test_show_json_says_everything(run: Run, name: str) -> None:
     """The JSON is the header's description, with the sizes of all files."""
     with (DATA / name).open("rb") as stream:
-        expected = verify_artifact(stream, accept_augmented=True).describe()
+        expected = ArtifactReader(stream, accept_augmented=True).finish().describe()
     assert json.loads(json.dumps(expected)) == described(run, DATA / name)
 
 

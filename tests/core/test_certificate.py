@@ -73,7 +73,7 @@ def test_pem() -> None:
         (START - timedelta(seconds=1), "is not valid before 2026-01-02 03:04 UTC"),
         (START, ""),
         (END, ""),
-        (END + timedelta(seconds=1), "has expired on 2051-06-07 08:09 UTC"),
+        (END + timedelta(seconds=1), "expired on 2051-06-07 08:09 UTC"),
     ],
 )
 def test_fault_at(now: datetime, fault: str) -> None:
@@ -93,7 +93,7 @@ def test_damaged(at: int, byte: int, length: int) -> None:
 
 def test_broken_base64() -> None:
     """A text that is no base64 is the same fault as a certificate that is none."""
-    with pytest.raises(ValueError, match="a certificate in it can't be read"):
+    with pytest.raises(ValueError, match="it holds a malformed certificate"):
         parse_pem(b"-----BEGIN CERTIFICATE-----\nMIIBA\n-----END CERTIFICATE-----\n")
 
 
@@ -101,5 +101,5 @@ def test_broken_base64() -> None:
 def test_garbage(data: bytes) -> None:
     """Garbage is a ValueError, in PEM too."""
     for read in (lambda: parse_der(data), lambda: parse_pem(pem(data))):
-        with pytest.raises(ValueError, match="a certificate in it can't be read"):
+        with pytest.raises(ValueError, match="it holds a malformed certificate"):
             read()

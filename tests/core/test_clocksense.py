@@ -30,7 +30,7 @@ WRONG = {
     "not set": (
         datetime(1970, 1, 1, tzinfo=timezone.utc),
         ClockEvidence(MADE),
-        "it shows 1970-01-01 00:00 UTC, but this program was made on 2026-11-20",
+        "it shows 1970-01-01 00:00 UTC, but this version was released on 2026-11-20",
     ),
     "before the newest file": (
         LATER,
@@ -50,7 +50,7 @@ WRONG = {
     "of another age": (
         datetime(2099, 1, 1, tzinfo=timezone.utc),
         ClockEvidence(MADE),
-        "it shows 2099-01-01 00:00 UTC, but this program was made on 2026-11-20, and nothing lasts that long",
+        "it shows 2099-01-01 00:00 UTC, but this version was released on 2026-11-20, too long before",
     ),
 }
 

@@ -195,7 +195,7 @@ def test_proxy_variable_that_cannot_be_used(device: Device) -> None:
     """A proxy variable that can't be used is a fault of the configuration, named without what it holds."""
     process = device.start("check-update", environment={"https_proxy": "socks5://user:secret@proxy"})
     assert 78 == process.wait_exit()
-    assert "https_proxy: cannot use this proxy: only those are supported whose address begins" in process.text
+    assert "https_proxy: cannot use this proxy: only proxies with an http:// address are supported" in process.text
     assert "secret" not in process.text
 
 

@@ -1,7 +1,6 @@
-"""Is this device's clock right? A certificate that seems out of date may only look so from a wrong time.
+"""Whether the device's clock is wrong: then a valid certificate seems to have expired, or not to be valid yet.
 
-A verdict never loosens a check. It names the cause, and lets the client look at the clock instead of asking the
-server again and again.
+No check is relaxed because of this. It only tells the cause of an error, and when a retry makes sense.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 TOLERANCE = timedelta(minutes=5)
-"""A smaller difference is no evidence: clocks are set back a little, and answers take their time."""
+"""Smaller differences are normal: clocks are adjusted a little, and replies take time."""
 
 LONGEST_LIFE = timedelta(days=30 * 365)
-"""A clock that is so far behind the making of this program counts from the wrong beginning."""
+"""A clock that is further ahead of the release date of this version is wrong."""
 
 MOVED_SECONDS = 5.0
-"""A clock that has gone so much more or less than the time that passed was set."""
+"""A clock that differs by more from the time elapsed has been set."""
 
 FIRST_LOOK_SECONDS = 2.0
 LONGEST_LOOK_SECONDS = 60.0
@@ -24,12 +23,12 @@ LONGEST_LOOK_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ClockEvidence:
-    """What is known about the time without asking the clock; all aware and in UTC.
+    """What is known about the time without the clock; all aware and in UTC.
 
     Attributes:
-        released: when this version was made.
-        newest_file: the newest time of a file that the client has written.
-        server: what the time is now by the word of a server.
+        released: the release date of this version.
+        newest_file: the time stamp of the newest file that the client wrote.
+        server: the current time according to a server.
     """
 
     released: datetime
@@ -38,32 +37,27 @@ class ClockEvidence:
 
 
 def find_clock_problem(now: datetime, evidence: ClockEvidence) -> str:
-    """Why the clock is evidently wrong, as words behind "it shows"; empty when nothing speaks against it.
-
-    Args:
-        now: what the clock shows.
-        evidence: what is known besides.
-    """
+    """Why the clock must be wrong, as a clause that starts with "it shows"; empty when it may be right."""
     shown = f"it shows {now:%Y-%m-%d %H:%M} UTC, but "
     if now < evidence.released - timedelta(days=1):
-        return f"{shown}this program was made on {evidence.released:%Y-%m-%d}"
+        return f"{shown}this version was released on {evidence.released:%Y-%m-%d}"
     if evidence.newest_file is not None and now < evidence.newest_file - TOLERANCE:
         return f"{shown}the client wrote a file at {evidence.newest_file:%Y-%m-%d %H:%M} UTC"
     if evidence.server is not None and abs(now - evidence.server) > TOLERANCE:
         return f"{shown}the server says that it is {evidence.server:%Y-%m-%d %H:%M} UTC"
     if now > evidence.released + LONGEST_LIFE:
-        return f"{shown}this program was made on {evidence.released:%Y-%m-%d}, and nothing lasts that long"
+        return f"{shown}this version was released on {evidence.released:%Y-%m-%d}, too long before"
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockLook:
-    """A look at both clocks, and how long to wait until the next one.
+    """Both clocks at one moment, and how long to wait before looking again.
 
     Attributes:
-        now: what the wall clock showed.
-        monotonic: the seconds that only go forward, at the same moment.
-        wait_seconds: until the next look.
+        now: the wall clock.
+        monotonic: the monotonic clock, in seconds.
+        wait_seconds: the time until the next look.
     """
 
     now: datetime
@@ -71,9 +65,9 @@ class ClockLook:
     wait_seconds: float = FIRST_LOOK_SECONDS
 
     def has_been_set(self, now: datetime, monotonic: float) -> bool:
-        """Whether somebody has set the wall clock since."""
+        """Whether the wall clock has been set since."""
         return abs((now - self.now).total_seconds() - (monotonic - self.monotonic)) > MOVED_SECONDS
 
     def later(self) -> ClockLook:
-        """The same look with a longer patience, up to a minute."""
+        """The same moment with twice the wait, up to a minute."""
         return ClockLook(self.now, self.monotonic, min(self.wait_seconds * 2, LONGEST_LOOK_SECONDS))

@@ -1,7 +1,7 @@
-"""Which proxy the way to a server leads through: the usual variables of the environment, read into a value.
+"""Which proxy is used for which server, according to the usual environment variables.
 
-As curl reads them: lower case wins over upper case, an empty variable means none, and ``HTTP_PROXY`` is not believed
-where ``REQUEST_METHOD`` is set, since a web server's visitor could have given it there.
+They are read as curl does: lower case takes precedence over upper case, an empty variable means no proxy, and
+``HTTP_PROXY`` is ignored where ``REQUEST_METHOD`` is set, since there a visitor of a web server could have set it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*):([0-9]{1,5})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """One proxy, spoken to in plain HTTP.
+    """A proxy, contacted over plain HTTP.
 
     Attributes:
         host: its name or address.
         port: its port.
         variable: the variable that names it, for messages.
-        authorization: what the header ``Proxy-Authorization`` holds; secret, empty for none.
+        authorization: the value of ``Proxy-Authorization``, a secret; empty for none.
     """
 
     host: str
@@ -37,7 +37,7 @@ class Proxy:
     authorization: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        """What may be said of it: never the user or the password."""
+        """The address for messages, without user and password."""
         return f"http://{authority(self.host, self.port)} ({self.variable})"
 
 
@@ -46,9 +46,9 @@ class Exemption:
     """An entry of ``no_proxy``.
 
     Attributes:
-        name: a host, whose subdomains count too; ``*`` for all.
-        network: addresses; None where ``name`` holds.
-        port: the only port that it holds for; None for all.
+        name: a host or domain, subdomains included; ``*`` for all.
+        network: a network; None for an entry with a name.
+        port: the only port that is exempt; None for all.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Exemption:
     port: int | None
 
     def covers(self, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, port: int) -> bool:
-        """Whether a host, or the address that it is, is reached directly."""
+        """Whether this host is contacted directly; ``address`` is the host as an address, None for a name."""
         if self.port not in (None, port):
             return False
         if self.network is not None:
@@ -69,9 +69,9 @@ class Proxies:
     """The proxies of a device.
 
     Attributes:
-        http: for http addresses.
-        https: for https addresses.
-        exemptions: what is reached directly.
+        http: the proxy for http URLs.
+        https: the proxy for https URLs.
+        exemptions: the hosts that are contacted directly.
     """
 
     http: Proxy | None = None
@@ -79,7 +79,7 @@ class Proxies:
     exemptions: tuple[Exemption, ...] = ()
 
     def choose(self, scheme: str, host: str, port: int) -> Proxy | None:
-        """The proxy for a server; None for the direct way, which is always the one to this device itself."""
+        """The proxy for a server; None for a direct connection, as always to this device itself."""
         proxy = self.https if scheme == "https" else self.http
         if proxy is None:
             return None
@@ -92,7 +92,7 @@ class Proxies:
 
 
 def authority(host: str, port: int) -> str:
-    """Host and port as they stand in an address."""
+    """Host and port as in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -100,7 +100,7 @@ def read_proxies(environment: Mapping[str, str]) -> Proxies:
     """Read ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``.
 
     Raises:
-        ConfigError: a variable can't be used; names the variable, never its value.
+        ConfigError: a variable is invalid; the message names the variable, but not its value.
     """
     problems: list[str] = []
 
@@ -139,7 +139,7 @@ def _variable(environment: Mapping[str, str], name: str) -> tuple[str, str]:
 def _proxy(variable: str, value: str) -> Proxy:
     parts = _split(value if "://" in value else f"http://{value}")
     if parts.scheme != "http":
-        raise ValueError("only those are supported whose address begins with http://, for https servers too")
+        raise ValueError("only proxies with an http:// address are supported, for https servers too")
     user, password = parts.username or "", parts.password or ""
     authorization = ""
     if user or password:
@@ -149,7 +149,7 @@ def _proxy(variable: str, value: str) -> Proxy:
 
 
 def _split(text: str) -> SplitResult:
-    """Take an address apart; a password with a character that ends it must not become a host or a path."""
+    """Split a URL; part of an unescaped password must not be taken for a host or a path."""
     try:
         parts = urlsplit(text)
         is_usable = bool(parts.hostname) and parts.path in ("", "/") and not parts.query and not parts.fragment
@@ -159,7 +159,7 @@ def _split(text: str) -> SplitResult:
     if not is_usable or not re.fullmatch(r"[\x21-\x7e]+", text):
         raise ValueError(
             "it must be an address such as http://proxy.example.com:3128; in http://USER:PASSWORD@HOST:PORT, "
-            "special characters of user and password are percent-encoded"
+            "special characters of user and password must be percent-encoded"
         ) from None
     return parts
 
@@ -172,15 +172,11 @@ def _exemption(entry: str) -> Exemption:
     if _NUMERIC.fullmatch(text):
         return Exemption("", ipaddress.ip_network(text, strict=False), port)
     if "/" in text or ":" in text:
-        raise ValueError("it is no host")
-    return Exemption(text if text == "*" else _domain(text), None, port)
-
-
-def _domain(text: str) -> str:
-    name = text.lower().removeprefix("*").strip(".")
+        raise ValueError("it is not a host")
+    name = text if text == "*" else text.lower().removeprefix("*").strip(".")
     if not name:
-        raise ValueError("it is no host")
-    return name
+        raise ValueError("it is not a host")
+    return Exemption(name, None, port)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

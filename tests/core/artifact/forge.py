@@ -14,7 +14,7 @@ from typing import Any
 
 import zstandard
 
-from mender_client.core.artifact import Header, Limits, verify_artifact
+from mender_client.core.artifact import ArtifactReader, Header, Limits
 from mender_client.errors import ArtifactError
 
 DATA = Path(__file__).parents[2] / "data" / "artifacts"
@@ -229,6 +229,6 @@ class Trickle:
 def outcome(content: bytes, *, piece: int = 1 << 20, limits: Limits | None = None, **options: Any) -> Header | str:
     """Verify an Artifact; give the header, or the message of the refusal."""
     try:
-        return verify_artifact(Trickle(content, piece), limits=limits or Limits(), **options)
+        return ArtifactReader(Trickle(content, piece), limits=limits or Limits(), **options).finish()
     except ArtifactError as error:
         return str(error)

@@ -1,13 +1,12 @@
-"""What an Artifact asks of the device, and what the device provides afterwards."""
+"""What an Artifact requires of the device."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from mender_client.core.artifact import Compression, Header, Payload, check_depends, provides_after
+from mender_client.core.artifact import Compression, Header, Payload, check_depends
 from mender_client.errors import ArtifactError
 
 PAYLOAD = Payload(type="app", provides=None, depends={}, clears=None, meta_data=None)
@@ -70,29 +69,3 @@ def test_all_that_isn_t_met_is_said_at_once() -> None:
     with pytest.raises(ArtifactError) as caught:
         check_depends(header, device_type="board", artifact_name="old", provides={})
     assert 3 == str(caught.value).count("it requires")
-
-
-ROOTFS = {"rootfs-image.version": "r", "rootfs-image.checksum": "c"}
-STORED = {"artifact_name": "old", **DEVICE, **ROOTFS}
-
-
-@pytest.mark.parametrize(
-    ("payload", "group", "expected"),
-    [
-        ({}, None, {}),
-        ({}, "g", {"artifact_group": "g"}),
-        ({"provides": {"a": "1"}}, None, {"a": "1"}),
-        ({"provides": {"a": "1"}}, "g", {"a": "1", "artifact_group": "g"}),
-        ({"clears": ()}, None, {**DEVICE, **ROOTFS}),
-        ({"clears": ()}, "g", {**DEVICE, **ROOTFS, "artifact_group": "g"}),
-        ({"provides": {"app.version": "2"}, "clears": ("app.*",)}, None, {**DEVICE, **ROOTFS, "app.version": "2"}),
-        ({"clears": ("*version",)}, None, {"artifact_group": "group", "rootfs-image.checksum": "c"}),
-        ({"clears": ("app.versio?", "artifact_group", "rootfs-image.[a-z]*")}, None, ROOTFS),
-        ({"provides": {"artifact_name": "x", "artifact_group": "x"}}, "g", {"artifact_group": "g"}),
-    ],
-)
-def test_provides_follow_the_rules(payload: dict[str, Any], group: str | None, expected: dict[str, str]) -> None:
-    """Stored ones stay but for what is cleared; the Artifact's come; name and group are the header's."""
-    after = provides_after(replace(HEADER, artifact_group=group, payload=replace(PAYLOAD, **payload)), STORED)
-    assert {"artifact_name": "new", **expected} == after
-    assert "artifact_name" == next(iter(after))

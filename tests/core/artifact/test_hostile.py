@@ -82,7 +82,7 @@ VERSION_LINE = PLAIN.lines()[-1]
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     # What it is
     "nothing": (lambda: b"", "this is not a Mender Artifact, or a damaged one: the Artifact is truncated; check that"),
-    "a web page": (lambda: b"<html>" * 200, "isn't a tar here"),
+    "a web page": (lambda: b"<html>" * 200, "isn't a valid tar"),
     "an empty tar": (lambda: bytes(1024), "version is missing; the Artifact ends there"),
     "format 2": (lambda: forge(version=dump({"format": "mender", "version": 2})), "format version 2"),
     "format true": (lambda: forge(version=dump({"format": "mender", "version": True})), "doesn't say"),
@@ -98,9 +98,9 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "no payload": (lambda: outer(MEMBERS[:3]), "data/0000.tar is missing"),
     "the payload twice": (lambda: outer([*MEMBERS, MEMBERS[3]]), "follows the payload"),
     "a second payload": (lambda: forge(extra={"data/0001.tar": tar()}), "follows the payload"),
-    "an unknown member": (lambda: outer([*MEMBERS[:3], ("extra", b""), MEMBERS[3]]), "where data/0000.tar is due"),
+    "an unknown member": (lambda: outer([*MEMBERS[:3], ("extra", b""), MEMBERS[3]]), "in the place of data/0000.tar"),
     "the wrong header name": (lambda: outer([*MEMBERS[:2], ("header.tar.gz", b""), MEMBERS[3]]), "is missing"),
-    "header-augment alone": (lambda: forge(augment_header=tar()), "where data/0000.tar is due"),
+    "header-augment alone": (lambda: forge(augment_header=tar()), "in the place of data/0000.tar"),
     "bytes after the end": (lambda: forge() + b"x", "bytes after its end"),
     "an Artifact after the end": (lambda: forge() * 2, "bytes after its end"),
     "one zero block, then bytes": (lambda: forge(tail=bytes(512) + b"x" * 512), "bytes after its end"),
@@ -129,7 +129,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a file that never arrives": (
         lambda: forge(manifest=listed(f"{DIGEST}  data/0000/more")),
-        "'data/0000/more' is in the manifest and never arrives",
+        "'data/0000/more' is in the manifest, but not in the payload",
     ),
     "no version line": (lambda: forge(manifest=f"{HEADER_LINE}\n".encode()), "doesn't list version"),
     "no header line": (lambda: forge(manifest=f"{VERSION_LINE}\n".encode()), "doesn't list header.tar"),
@@ -142,7 +142,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "upper-case digits": (lambda: forge(manifest=listed().upper()), "line 1, isn't a SHA-256"),
     "one space": (lambda: forge(manifest=listed().replace(b"  ", b" ")), "line 1, isn't a SHA-256"),
     "a blank line": (lambda: forge(manifest=listed("")), "line 1, isn't a SHA-256"),
-    "no line end": (lambda: forge(manifest=listed()[:-1]), "doesn't end with a line end"),
+    "no line end": (lambda: forge(manifest=listed()[:-1]), "doesn't end with a newline"),
     "an empty manifest": (lambda: forge(manifest=b""), "doesn't list version"),
     "a manifest of other bytes": (lambda: forge(manifest=b"\xff\n"), "manifest isn't UTF-8"),
     "a manifest of 5000 lines": (
@@ -189,7 +189,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a sparse map": (lambda: one_file(tar_block("file", 7, magic=GNU, rest=b"\0" * 41 + b"1")), "sparse map"),
     "a regular file with a link name": (lambda: one_file(tar_block("file", 7, link=b"x")), "a link name"),
     "bytes after the prefix": (lambda: one_file(tar_block("file", 7, rest=bytes(155) + b"x")), "other extras"),
-    "an old tar": (lambda: one_file(tar_block("file", 7, magic=bytes(8))), "isn't a tar here"),
+    "an old tar": (lambda: one_file(tar_block("file", 7, magic=bytes(8))), "isn't a valid tar"),
     "a wrong checksum": (lambda: one_file(tar_block("file", 7, checksum=b"000001\0 ")), "wrong checksum"),
     "an empty checksum": (lambda: one_file(tar_block("file", 7, checksum=b"        ")), "isn't octal"),
     "a size in base 256": (lambda: one_file(tar_block("file", size_field=base256())), "isn't octal"),
@@ -237,7 +237,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: forge(payload_members=[pax(pax_record("path", "a"))[:-1] + b"x"]),
         "padding of an extended header",
     ),
-    "an extended header at the end": (lambda: forge(payload_members=[pax(b"")]), "isn't a tar here"),
+    "an extended header at the end": (lambda: forge(payload_members=[pax(b"")]), "isn't a valid tar"),
     # The header
     "a header without header-info": (lambda: forge(header_members=HEADER_FILES[1:]), "out of order"),
     "an empty header": (lambda: forge(header_members=[]), "lacks header-info"),
@@ -261,7 +261,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a huge header-info": (lambda: forge(info=info(x="y" * 300000)), "more than the limit of 262144"),
     "a header that isn't JSON": (lambda: forge(info=b"{"), "header-info isn't valid JSON"),
     "JSON of other bytes": (lambda: forge(info=b"\xff"), "header-info isn't valid JSON"),
-    "JSON with a key twice": (lambda: forge(info=b'{"payloads":[],"payloads":[]}'), "a key is there twice"),
+    "JSON with a key twice": (lambda: forge(info=b'{"payloads":[],"payloads":[]}'), "a key occurs twice"),
     "JSON too deep": (lambda: forge(meta_data=b'{"a":' * 40000), "meta-data isn't valid JSON"),
     "a number without end": (lambda: forge(meta_data=b'{"a":' + b"9" * 9999 + b"}"), "a number is too long"),
     "a number out of range": (lambda: forge(meta_data=b'{"a":1e999}'), "a number is out of range"),
@@ -297,7 +297,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a provided number": (lambda: forge(type_info=type_info(artifact_provides={"a": 1})), "a string of one line"),
     "a provided key with =": (
         lambda: forge(type_info=type_info(artifact_provides={"a=b": "c"})),
-        "no key of a key=value line",
+        "can't be the key of a key=value line",
     ),
     "a dependency on nothing": (lambda: forge(type_info=type_info(artifact_depends={"a": None})), "a string of"),
     "clears that aren't strings": (
@@ -479,7 +479,7 @@ def test_a_huge_zstd_window_is_refused() -> None:
     ],
 )
 def test_odd_zstd_frames_are_refused(frame: bytes, expected: str) -> None:
-    """A skippable frame, a block over the format's bound, a reserved block type, a header cut short."""
+    """A skippable frame, a block over the format's limit, a reserved block type, a header cut short."""
     assert expected in str(outcome(forge(compression="zstd", payload=frame)))
 
 
@@ -520,10 +520,10 @@ def test_what_was_refused_stays_refused() -> None:
         reader = ArtifactReader(io.BytesIO(content))
         with pytest.raises(ArtifactError):
             reader.finish()
-        with pytest.raises(ArtifactError, match="refused before"):
+        with pytest.raises(ArtifactError, match="refused already"):
             reader.finish()
     reader = ArtifactReader(io.BytesIO(b""))
-    for expected in ("truncated", "refused before"):
+    for expected in ("truncated", "refused already"):
         with pytest.raises(ArtifactError, match=expected):
             reader.read_header()
 
@@ -610,7 +610,7 @@ def test_a_header_augment_adds_provides_depends_and_meta_data() -> None:
             {"augment_header": augment_header(type_info(type="b"), info_bytes=info(payloads=[{"type": "b"}]))},
             "for another payload type",
         ),
-        ({"augment_header": augment_header(type_info(clears_artifact_provides=["*"]))}, "which it may not"),
+        ({"augment_header": augment_header(type_info(clears_artifact_provides=["*"]))}, "which it must not"),
     ],
 )
 def test_an_augmented_part_changes_nothing_that_is_proven(parts: dict[str, Any], expected: str) -> None:
@@ -626,7 +626,7 @@ def test_a_header_augment_may_not_say_again_what_the_header_says() -> None:
         manifest="".join(f"{line}\n" for line in plain.lines()).encode(),
         augment_header=augment_header(type_info(artifact_provides={"c": "5"})),
     )
-    assert "says 'c' again" in str(message)
+    assert "holds 'c', which the header holds already" in str(message)
 
 
 def test_a_manifest_augment_may_come_without_a_header() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from core.artifact.forge import DATA, REAL, Trickle, outcome
 from core.artifact.signing import check_with, load
-from mender_client.core.artifact import ArtifactReader, Compression, Header, verify_artifact
+from mender_client.core.artifact import ArtifactReader, Compression, Header
 from mender_client.errors import ArtifactError
 
 ROOTFS = "683653fe8fa909ab9a0acec971eb08c85a525a7ecf3e7a8db588e8cfb24bb1a4"
@@ -21,7 +21,7 @@ CLEARS_ROOTFS = ["artifact_group", "rootfs_image_checksum", "rootfs-image.*"]
 
 def read(name: str, piece: int = 1 << 20) -> Header:
     """Verify one of the files."""
-    return verify_artifact(Trickle((DATA / name).read_bytes(), piece), accept_augmented=True)
+    return ArtifactReader(Trickle((DATA / name).read_bytes(), piece), accept_augmented=True).finish()
 
 
 def file(name: str, size: int, digest: str) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def test_augmented_parts_are_taken_only_on_demand() -> None:
     """No signature covers the augmented manifest, so it is refused by default."""
     content = (DATA / "augmented.mender").read_bytes()
     assert "manifest-augment lists parts that no signature covers" in str(outcome(content))
-    header = verify_artifact(io.BytesIO(content), accept_augmented=True)
+    header = ArtifactReader(io.BytesIO(content), accept_augmented=True).finish()
     files = [(f.name, f.augmented) for f in header.payload.files]
     assert (True, [("small.bin", False), ("text.txt", True)]) == (header.augmented, files)
 

@@ -11,11 +11,11 @@ import zstandard
 
 from core.artifact.forge import DATA, Forge, outcome
 from mender_client.core.artifact import (
+    ArtifactReader,
     Compression,
     Header,
     PayloadSource,
     module_image,
-    verify_artifact,
     write_artifact,
 )
 
@@ -103,7 +103,7 @@ def test_it_writes_what_it_reads() -> None:
     out = io.BytesIO()
     file = PayloadSource("file", 7, lambda: io.BytesIO(b"content"))
     write_artifact(out, module_image("name", ["board"], "app", compression=Compression.ZSTD), [file])
-    assert verify_artifact(io.BytesIO(out.getvalue())).artifact_name == "name"
+    assert ArtifactReader(io.BytesIO(out.getvalue())).finish().artifact_name == "name"
 
 
 def test_broken_frames_are_refused() -> None:

@@ -25,7 +25,6 @@ from mender_client.core.artifact import (
     module_image,
     rootfs_image,
     sign_artifact,
-    verify_artifact,
     write_artifact,
 )
 from mender_client.errors import ArtifactError
@@ -112,9 +111,9 @@ def payload_of(name: str) -> list[PayloadSource]:
 def test_ours_read_the_same_as_the_reference_tool_s(name: str, spec: ArtifactSpec) -> None:
     """The same input through both writers gives the same description, digests included."""
     with (DATA / f"{name}.mender").open("rb") as stream:
-        expected = verify_artifact(stream).describe()
+        expected = ArtifactReader(stream).finish().describe()
     ours = written(spec, *payload_of(f"{name}.mender"))
-    assert expected == verify_artifact(io.BytesIO(ours)).describe()
+    assert expected == ArtifactReader(io.BytesIO(ours)).finish().describe()
 
 
 @pytest.mark.parametrize("compression", Compression)
@@ -132,7 +131,7 @@ def test_the_same_input_gives_the_same_bytes(compression: Compression) -> None:
 def test_usual_fields_give_way_to_given_ones() -> None:
     """What the caller says wins over what is usual."""
     spec = module_image("name", ["board"], "app", provides={"a": "b"}, clears=None, depends={"k": ["1", "2"]})
-    header = verify_artifact(io.BytesIO(written(spec)))
+    header = ArtifactReader(io.BytesIO(written(spec))).finish()
     assert ({"a": "b"}, None) == (header.payload.provides, header.payload.clears)
     assert {"k": ("1", "2")} == header.payload.depends
 
@@ -141,7 +140,7 @@ def test_long_and_foreign_names_are_written_and_read() -> None:
     """A name that ustar can't hold travels in an extended header."""
     names = ["x" * 150, "übergrößenträger", "z" * 100]
     content = written(module_image("name", ["board"], "app"), *(source(name, b"content") for name in names))
-    assert names == [file.name for file in verify_artifact(io.BytesIO(content)).payload.files]
+    assert names == [file.name for file in ArtifactReader(io.BytesIO(content)).finish().payload.files]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ def test_long_and_foreign_names_are_written_and_read() -> None:
         ({"meta_data": {"a": object()}}, [], "can't be written as JSON"),
         ({"meta_data": {"a": "\ud800"}}, [], "can't be written as JSON"),
         ({"meta_data": {"a": float("nan")}}, [], "a number is out of range"),
-        ({"provides": {"a=b": "c"}}, [], "no key of a key=value line"),
+        ({"provides": {"a=b": "c"}}, [], "can't be the key of a key=value line"),
         ({}, [PayloadSource("a", 8, lambda: io.BytesIO(b"content"))], "has 7 bytes instead of 8"),
     ],
 )
@@ -182,24 +181,12 @@ def test_a_source_that_changes_meanwhile_is_noticed() -> None:
         written(module_image("name", ["board"], "app"), file)
 
 
-class Huge:
+class Huge(io.BytesIO):
     """An output that has lost count: it claims to stand nine GiB further once the payload is written."""
-
-    def __init__(self) -> None:
-        self.written = 0
-
-    def write(self, data: bytes | memoryview, /) -> int:
-        """Take anything."""
-        self.written += len(data)
-        return len(data)
 
     def tell(self) -> int:
         """Jump after the payload's bytes."""
-        return self.written if self.written < 100_000 else self.written + (9 << 30)
-
-    def seek(self, offset: int, /) -> int:
-        """Go nowhere."""
-        return offset
+        return super().tell() + (9 << 30 if super().tell() > 100_000 else 0)
 
 
 def test_a_payload_over_8_gib_is_an_error() -> None:

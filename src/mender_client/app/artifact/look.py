@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mender_client.app.exitcodes import ExitCode
-from mender_client.core.artifact import ArtifactReader, Header, PayloadFile, check_depends, verify_artifact
+from mender_client.core.artifact import ArtifactReader, Header, PayloadFile, check_depends
 from mender_client.errors import ArtifactError, ConfigError, KeyFileError
 from mender_client.system.digest import choose_digest
 
@@ -26,7 +26,7 @@ def show(artifact: str, *, is_json_wanted: bool) -> ExitCode:
         StorageError: it can't be read.
     """
     with FileStream(artifact) as stream:
-        header = verify_artifact(stream, accept_augmented=True, new_digest=choose_digest())
+        header = ArtifactReader(stream, accept_augmented=True, new_digest=choose_digest()).finish()
     text = json.dumps(header.describe(), indent=2) if is_json_wanted else as_text(header)
     emit(text.encode() + b"\n")
     return ExitCode.DONE

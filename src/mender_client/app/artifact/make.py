@@ -17,12 +17,12 @@ from typing import Any
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.passphrase import passphrase_of
 from mender_client.core.artifact import (
+    ArtifactReader,
     ArtifactSpec,
     Compression,
     Limits,
     PayloadSource,
     sign_artifact,
-    verify_artifact,
     write_artifact,
 )
 from mender_client.core.keyvalue import group_by_key
@@ -196,4 +196,4 @@ def sign(artifact: str, *, key: str, output: str | None, passphrase: Passphrase)
 def _verify(out: BufferedRandom, key: SigningKey | None, *, accept_augmented: bool = False) -> None:
     """Read what was written as a device does: what a device would refuse, its bounds included, is refused here."""
     out.seek(0)
-    verify_artifact(out, check_signature=key.check if key else None, accept_augmented=accept_augmented)
+    ArtifactReader(out, check_signature=key.check if key else None, accept_augmented=accept_augmented).finish()

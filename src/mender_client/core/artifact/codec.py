@@ -1,8 +1,8 @@
 """The compressions of an Artifact's members: none, gzip, xz, zstd.
 
-A decoder is a readable on top of a readable. It holds one compressed stream: whatever follows it, a second one
-included, is refused, for no digest covers it in the payload and other readers might not see it. What comes out is
-counted against a budget, so that a bomb ends early; never more is expanded than the caller's buffer takes.
+A decoder is a readable on top of a readable. It accepts exactly one compressed stream: data after it, even a second
+stream, is refused, since no digest covers it in the payload and other readers might miss it. The output is counted
+against a budget, so that a decompression bomb ends early, and is never more than the caller's buffer holds.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .stream import Readable, read_up_to, truncated
 
 _INPUT_BYTES = 64 * 1024
 _MOST_OUTPUT_BYTES = 64 * 1024
-"""Larger pieces go to fresh pages of the kernel each time, which costs more than it saves."""
+"""Larger pieces need fresh pages from the kernel each time, which costs more than it saves."""
 _XZ_OVERHEAD_BYTES = 4 * 1024 * 1024
-"""What xz needs besides its dictionary, with room to spare."""
+"""More than xz needs besides its dictionary."""
 
 
 class Compression(enum.Enum):
@@ -33,61 +33,42 @@ class Compression(enum.Enum):
 
     @property
     def suffix(self) -> str:
-        """What the name of a compressed member ends with."""
-        return _SUFFIXES[self]
-
-
-_SUFFIXES = {
-    Compression.NONE: "",
-    Compression.GZIP: ".gz",
-    Compression.XZ: ".xz",
-    Compression.ZSTD: ".zst",
-}
+        """The end of a compressed member's name."""
+        return {"none": "", "gzip": ".gz", "xz": ".xz", "zstd": ".zst"}[self.value]
 
 
 def compression_of(name: str, stem: str) -> Compression | None:
-    """Tell the compression of a member by its name.
-
-    Args:
-        name: the member's name, such as ``header.tar.gz``.
-        stem: the name without compression, such as ``header.tar``.
-
-    Returns:
-        The compression; None when the name is a different one.
-    """
-    for compression, suffix in _SUFFIXES.items():
-        if name == stem + suffix:
-            return compression
-    return None
+    """How a member such as ``header.tar.gz`` is compressed, given its uncompressed name; None for another member."""
+    return next((one for one in Compression if name == stem + one.suffix), None)
 
 
 def expansion_budget(stored_bytes: int, most_bytes: int, limits: Limits) -> int:
-    """Say how many bytes a compressed member may expand to.
+    """How many bytes a compressed member may expand to.
 
     Args:
         stored_bytes: its size as stored.
-        most_bytes: the bound that holds for every member of its kind.
-        limits: gives the ratio, and what is free of it.
+        most_bytes: the limit for members of its kind.
+        limits: the ratio, and what is always allowed.
     """
     return min(most_bytes, max(limits.expansion_free_bytes, stored_bytes * limits.expansion_ratio))
 
 
 def open_decoder(source: Readable, compression: Compression, title: str, *, budget: int, limits: Limits) -> Readable:
-    """Put a decoder on top of a compressed member.
+    """Decompress a member.
 
     Args:
         source: the compressed bytes.
         compression: how they are compressed.
         title: what to call the member in messages.
-        budget: how many bytes may come out.
-        limits: gives the memory that a decoder may take.
+        budget: the most bytes that it may expand to.
+        limits: the memory that a decoder may use.
 
     Returns:
-        A readable of the expanded bytes. It gives 0 only after the compressed stream has been verified to be whole
-        and to fill the source to its end.
+        A readable of the expanded bytes. It reports the end only when the compressed stream is complete and nothing
+        follows it.
 
     Raises:
-        ArtifactError: there is no zstd on this device.
+        ArtifactError: the member is compressed with zstd, which this device doesn't support.
     """
     if compression is Compression.NONE:
         return source
@@ -95,7 +76,7 @@ def open_decoder(source: Readable, compression: Compression, title: str, *, budg
 
 
 def _open_engine(source: Readable, compression: Compression, title: str, limits: Limits) -> Readable:
-    # Each module is imported when an Artifact first needs it: most devices only ever see one compression.
+    # imported when first needed: most devices only ever see one compression
     if compression is Compression.GZIP:
         import zlib
 
@@ -109,7 +90,7 @@ def _open_engine(source: Readable, compression: Compression, title: str, limits:
 
 
 def _open_zstd(source: Readable, title: str, limits: Limits) -> Readable:
-    """The standard library has zstd from Python 3.14 on; before, a package brings it."""
+    """Decompress zstd with the standard library, or before Python 3.14 with the package ``zstandard``."""
     window_log = limits.window_bytes.bit_length() - 1
     try:
         from compression import zstd
@@ -123,20 +104,16 @@ def _open_zstandard(source: Readable, title: str, limits: Limits) -> Readable:
     try:
         import zstandard
     except ImportError as error:
-        raise _no_zstd(title) from error
+        remedy = "install the extra mender-python-client[zstd], or build the Artifact with gzip"
+        raise unsupported(f"{title} is compressed with zstd, which this Python can't read", remedy) from error
     frame = ZstdFrame(source, title)
     decoder = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
     reader = decoder.stream_reader(cast(IO[bytes], frame), read_size=ZstdFrame.PIECE_BYTES, read_across_frames=False)
     return _ZstandardReader(frame, reader, zstandard.ZstdError, title)
 
 
-def _no_zstd(title: str) -> ArtifactError:
-    remedy = "install the extra mender-python-client[zstd], or build the Artifact with gzip"
-    return unsupported(f"{title} is compressed with zstd, which this Python can't read", remedy)
-
-
 class _Budget:
-    """Counts what comes out of a decoder."""
+    """Counts the output of a decoder."""
 
     def __init__(self, source: Readable, title: str, budget: int) -> None:
         self._source = source
@@ -153,26 +130,19 @@ class _Budget:
 
 
 class Engine(Protocol):
-    """What the standard library's decompressors have in common."""
+    """A decompressor of the standard library, as documented for ``lzma.LZMADecompressor``."""
 
     @property
-    def eof(self) -> bool:
-        """The compressed stream has ended and its checksum was right."""
-
+    def eof(self) -> bool: ...
     @property
-    def needs_input(self) -> bool:
-        """Nothing comes out without further input."""
-
+    def needs_input(self) -> bool: ...
     @property
-    def unused_data(self) -> bytes:
-        """Input after the end of the stream."""
-
-    def decompress(self, data: bytes | memoryview, max_length: int) -> bytes:
-        """Expand; at most ``max_length`` bytes come out, unread input is kept."""
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes | memoryview, max_length: int) -> bytes: ...
 
 
 class _GzipEngine:
-    """zlib's decompressor in the clothes of the newer ones, which keep their unread input themselves."""
+    """zlib's decompressor as an ``Engine``; it leaves it to the caller to keep unread input."""
 
     def __init__(self) -> None:
         import zlib
@@ -196,12 +166,12 @@ class _GzipEngine:
 
 
 class EngineReader:
-    """Pulls compressed bytes from a source through a decompressor.
+    """A readable of what a decompressor makes of a source.
 
     Args:
         source: the compressed bytes.
-        engine: the decompressor, fresh.
-        error: what it raises for bytes that it can't read.
+        engine: the decompressor, unused.
+        error: what it raises for invalid input.
         title: what to call the source in messages.
     """
 
@@ -213,10 +183,10 @@ class EngineReader:
         self._input = memoryview(bytearray(_INPUT_BYTES))
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Read expanded bytes; 0 when the stream is verified to be whole and alone in its source.
+        """Read expanded bytes; 0 when the stream is complete and nothing follows it.
 
         Raises:
-            ArtifactError: it is broken, truncated, followed by something, or over the memory bound.
+            ArtifactError: it is broken, truncated, followed by other data, or needs too much memory.
         """
         most = min(len(buffer), _MOST_OUTPUT_BYTES)
         while not self._engine.eof:
@@ -237,29 +207,24 @@ class EngineReader:
         try:
             return self._engine.decompress(fresh, most)
         except (self._error, EOFError) as error:
-            raise undecodable(self._title, error) from error
-
-
-def undecodable(title: str, error: Exception) -> ArtifactError:
-    """Build the error for compressed bytes that a decompressor can't read."""
-    return damaged(f"{title} can't be decompressed ({error})")
+            raise damaged(f"{self._title} can't be decompressed ({error})") from error
 
 
 class ZstdFrame:
-    """Hands out exactly one zstd frame, piece by piece: the ``zstandard`` package doesn't tell where one ends.
+    """Reads exactly one zstd frame, piece by piece: the ``zstandard`` package doesn't tell where one ends.
 
-    Frame and block headers are those of RFC 8878, sections 3.1.1 and 3.1.1.2; what they bring is the decoder's to
-    judge. A skippable frame has no place in an Artifact.
+    Frame and block headers are parsed as in RFC 8878, sections 3.1.1 and 3.1.1.2; the rest is left to the decoder.
+    Skippable frames are refused.
 
     Args:
-        source: the bytes of the frame, and of nothing else.
+        source: the bytes of the frame, and nothing else.
         title: what to call them in messages.
     """
 
     _LARGEST_BLOCK_BYTES = 128 * 1024
     _BLOCK_HEADER_BYTES = 3
     PIECE_BYTES = _LARGEST_BLOCK_BYTES + 4
-    """No piece is larger: a block, and the header of the next one or the checksum after it."""
+    """The largest piece: a block, and the header of the next one or the checksum."""
 
     def __init__(self, source: Readable, title: str) -> None:
         self._source = source
@@ -272,10 +237,10 @@ class ZstdFrame:
         self.ended = False
 
     def read(self, _size: int = -1) -> memoryview:
-        """Read the next piece of the frame; empty at its end. The piece is good until the next call.
+        """Read the next piece of the frame, valid until the next call; empty at the end.
 
         Raises:
-            ArtifactError: truncated, not a zstd frame, or followed by something.
+            ArtifactError: the source is truncated, no zstd frame, or continues after it.
         """
         if self.ended:
             return self._buffer[:0]
@@ -292,7 +257,7 @@ class ZstdFrame:
         return piece
 
     def _read_frame_header(self) -> memoryview:
-        """Read the frame's header, whose first five bytes tell its length, and the first block's."""
+        """Read the header of the frame, whose first five bytes tell its length, and that of the first block."""
         self._begun = True
         if bytes(self._exactly(0, 4)) != b"\x28\xb5\x2f\xfd":
             raise damaged(f"{self._title} doesn't begin with a zstd frame")
@@ -312,7 +277,7 @@ class ZstdFrame:
         repeats_one_byte = fields >> 1 & 3 == 1
         self._block_bytes = 1 if repeats_one_byte else fields >> 3
         if self._block_bytes > self._LARGEST_BLOCK_BYTES:
-            raise over_limit(f"{self._title} has a zstd block of {self._block_bytes} bytes, over the format's bound")
+            raise over_limit(f"{self._title} has a zstd block of {self._block_bytes} bytes, over the format's limit")
 
     def _exactly(self, start: int, end: int) -> memoryview:
         piece = self._buffer[start:end]
@@ -326,7 +291,7 @@ class _BufferReader(Protocol):
 
 
 class _ZstandardReader:
-    """The ``zstandard`` package's reader, which takes a frame that breaks off for one that has ended."""
+    """The reader of the ``zstandard`` package, which by itself takes a truncated frame for a complete one."""
 
     def __init__(self, frame: ZstdFrame, reader: _BufferReader, error: type[Exception], title: str) -> None:
         self._frame = frame
@@ -338,20 +303,17 @@ class _ZstandardReader:
         try:
             count = self._reader.readinto(buffer)
         except self._error as error:
-            raise undecodable(self._title, error) from error
+            raise damaged(f"{self._title} can't be decompressed ({error})") from error
         if count == 0 and not self._frame.ended:
             raise truncated(self._title)
         return count
 
 
 class Encoder(Protocol):
-    """Compresses; the same bytes for the same input and the same libraries."""
+    """A compressor of the standard library, as documented for ``lzma.LZMACompressor``."""
 
-    def compress(self, data: bytes | memoryview, /) -> bytes:
-        """Take bytes in; what comes out may be empty."""
-
-    def flush(self) -> bytes:
-        """End the stream."""
+    def compress(self, data: bytes | memoryview, /) -> bytes: ...
+    def flush(self) -> bytes: ...
 
 
 class _Plain:
@@ -363,10 +325,10 @@ class _Plain:
 
 
 def open_encoder(compression: Compression) -> Encoder:
-    """Make an encoder at the library's default level, without time or name in what it writes.
+    """An encoder at the library's default level, whose output holds neither a time nor a name.
 
     Raises:
-        ArtifactError: there is no zstd on this machine.
+        ArtifactError: this machine doesn't support zstd.
     """
     if compression is Compression.NONE:
         return _Plain()

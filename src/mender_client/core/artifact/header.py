@@ -1,4 +1,4 @@
-"""``header.tar``: what the Artifact is, what it asks for and what it leaves, read after its digest is verified."""
+"""``header.tar``: what the Artifact is, requires and provides; read after its digest has been verified."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The files of a header, sorted out."""
+    """The parsed files of a header."""
 
     title: str
     info: Document
@@ -36,19 +36,19 @@ class _Parts:
 
 
 def parse_header(stored: bytes, name: str, compression: Compression, limits: Limits) -> Header:
-    """Parse a header; the caller has verified its digest.
+    """Parse a header whose digest the caller has verified.
 
     Args:
         stored: the member's bytes.
         name: the member's name, for messages.
-        compression: how it is stored.
+        compression: how the member is compressed.
         limits: the bounds.
 
     Returns:
-        The header; ``signed``, ``augmented`` and the payload's files are for the caller to fill in.
+        The header; ``signed``, ``augmented`` and the payload's files are left to the caller.
 
     Raises:
-        ArtifactError: it is broken, lacks something, or goes over a bound.
+        ArtifactError: the header is broken or incomplete, or exceeds a limit.
     """
     parts = _read_parts(stored, name, compression, limits)
     payload_type = _payload_type(parts)
@@ -77,17 +77,12 @@ def parse_header(stored: bytes, name: str, compression: Compression, limits: Lim
 
 
 def apply_augment(header: Header, stored: bytes, name: str, compression: Compression, limits: Limits) -> Header:
-    """Add what ``header-augment`` says; it may add keys, and change or clear nothing that the header says.
+    """Add the keys of ``header-augment``, which may neither change nor clear any of the header's.
 
-    Args:
-        header: the verified header.
-        stored: the bytes of header-augment, its digest verified by manifest-augment.
-        name: the member's name, for messages.
-        compression: how it is stored.
-        limits: the bounds.
+    Arguments as for ``parse_header``, after the verified header.
 
     Raises:
-        ArtifactError: it is broken, contradicts the header, or brings scripts or a clears list.
+        ArtifactError: it is broken, repeats a key of the header, or holds scripts or clears_artifact_provides.
     """
     parts = _read_parts(stored, name, compression, limits)
     payload = _parse_payload(parts, _payload_type(parts))
@@ -95,23 +90,18 @@ def apply_augment(header: Header, stored: bytes, name: str, compression: Compres
     if payload.type != base.type:
         raise malformed(f"{name} is for another payload type than the header")
     if parts.scripts or payload.clears is not None:
-        raise malformed(f"{name} brings scripts or clears_artifact_provides, which it may not")
+        raise malformed(f"{name} holds scripts or clears_artifact_provides, which it must not")
     provides = payload.provides and _joined(base.provides or {}, payload.provides, name)
     depends = _joined(base.depends, payload.depends, name)
     meta_data = payload.meta_data and _joined(base.meta_data or {}, payload.meta_data, name)
-    merged = replace(
-        base,
-        provides=provides or base.provides,
-        depends=depends,
-        meta_data=meta_data or base.meta_data,
-    )
+    merged = replace(base, provides=provides or base.provides, depends=depends, meta_data=meta_data or base.meta_data)
     return replace(header, payload=merged)
 
 
 def _joined(base: Mapping[str, _Value], added: Mapping[str, _Value], name: str) -> dict[str, _Value]:
     for key in added:
         if key in base:
-            raise malformed(f"{name} says {shown(key)} again, which the header says already")
+            raise malformed(f"{name} holds {shown(key)}, which the header holds already")
     return {**base, **added}
 
 
@@ -139,7 +129,7 @@ def _read_parts(stored: bytes, name: str, compression: Compression, limits: Limi
 
 
 def _read_members(stored: bytes, name: str, compression: Compression, limits: Limits) -> Iterator[tuple[str, bytes]]:
-    """Read the files of a header in their order, each bounded: header-info, scripts, type-info, meta-data."""
+    """The files of a header, which must be in this order: header-info, scripts, type-info, meta-data."""
     budget = expansion_budget(len(stored), limits.header_bytes, limits)
     decoder = open_decoder(io.BytesIO(stored), compression, name, budget=budget, limits=limits)
     tar = TarReader(decoder, name, limits)
@@ -167,7 +157,7 @@ def _rank(member: str, title: str) -> int:
 
 
 def _payload_type(parts: _Parts) -> str | None:
-    """Give the type of the one payload; header-info and type-info must agree on it."""
+    """The type of the one payload, on which header-info and type-info must agree."""
     payloads = parts.info.values.get("payloads")
     if not isinstance(payloads, list) or not all(isinstance(entry, dict) for entry in payloads):
         raise malformed(f"{INFO} doesn't list its payloads")
@@ -191,15 +181,13 @@ def _parse_payload(parts: _Parts, payload_type: str | None) -> Payload:
 
 
 def _parse_provides(provides: Document) -> dict[str, str]:
-    result = {}
     for key in provides.values:
         _check_key(key, provides)
-        result[key] = provides.line(key)
-    return result
+    return {key: provides.line(key) for key in provides.values}
 
 
 def _parse_depends(depends: Document | None) -> dict[str, tuple[str, ...]]:
-    """Read generic depends: the value of each is a string, or a list of which one must be there."""
+    """Parse the payload's depends: each value is a string, or a list of alternatives."""
     result: dict[str, tuple[str, ...]] = {}
     if depends is not None:
         for key, value in depends.values.items():
@@ -210,6 +198,6 @@ def _parse_depends(depends: Document | None) -> dict[str, tuple[str, ...]]:
 
 
 def _check_key(key: str, document: Document) -> None:
-    """Provides are kept as ``key=value`` lines: what would break one is refused."""
+    """Refuse a key that can't be stored in a ``key=value`` line."""
     if key.strip() != key or not key or "=" in key or not key.isprintable():
-        raise malformed(f"{document.title} holds {shown(key)}, which is no key of a key=value line")
+        raise malformed(f"{document.title} holds {shown(key)}, which can't be the key of a key=value line")

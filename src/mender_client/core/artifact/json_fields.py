@@ -1,4 +1,4 @@
-"""The JSON documents of the header, read strictly: a value of the wrong kind is named, never guessed at."""
+"""The JSON documents of the header, read strictly: a value of the wrong type is an error that names it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .names import is_one_line
 from .refusal import malformed, shown
 
 _LONGEST_NUMBER = 40
-"""Digits; longer ones would take quadratic time to convert."""
+"""In digits; converting a number takes quadratic time."""
 
 
 class Document:
-    """A JSON object from the header.
+    """A JSON object from the header. Every method raises ArtifactError when the value has another type.
 
     Args:
         values: the parsed object.
@@ -27,67 +27,39 @@ class Document:
         self.title = title
 
     def text(self, key: str) -> str | None:
-        """Give a string of one line; None when it is absent or null.
-
-        Raises:
-            ArtifactError: it is something else, or empty.
-        """
+        """A string of one line, not empty; None when it is absent or null."""
         value = self.values.get(key)
-        if value is None:
-            return None
-        if not _is_line(value) or not value:
-            raise self._wrong(key, "a string of one line")
-        return str(value)
+        return (
+            None if value is None else str(self._checked(key, value != "" and _is_line(value), "a string of one line"))
+        )
 
     def line(self, key: str) -> str:
-        """Give a string of one line, which may be empty but must be there.
-
-        Raises:
-            ArtifactError: it is something else.
-        """
-        value = self.values.get(key)
-        if not _is_line(value):
-            raise self._wrong(key, "a string of one line")
-        return str(value)
+        """A string of one line, which may be empty."""
+        return str(self._checked(key, _is_line(self.values.get(key)), "a string of one line"))
 
     def texts(self, key: str) -> tuple[str, ...] | None:
-        """Give a list of strings; None when it is absent or null.
-
-        Raises:
-            ArtifactError: it is something else.
-        """
+        """A list of strings; None when it is absent or null."""
         value = self.values.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, list) or not all(_is_line(item) for item in value):
-            raise self._wrong(key, "a list of strings")
-        return tuple(value)
+        is_list = isinstance(value, list) and all(_is_line(item) for item in value)
+        return None if value is None else tuple(self._checked(key, is_list, "a list of strings"))
 
     def child(self, key: str) -> Document | None:
-        """Give an object; None when it is absent or null.
-
-        Raises:
-            ArtifactError: it is something else.
-        """
+        """An object; None when it is absent or null."""
         value = self.values.get(key)
         if value is None:
             return None
-        if not isinstance(value, dict):
-            raise self._wrong(key, "an object")
-        return Document(value, f"{key} in {self.title}")
+        return Document(self._checked(key, isinstance(value, dict), "an object"), f"{key} in {self.title}")
 
     def only(self, *keys: str) -> None:
-        """Refuse keys that this client doesn't know, where not to heed one could do harm.
-
-        Raises:
-            ArtifactError: there is another one.
-        """
+        """Refuse keys that this client doesn't know, where ignoring one could do harm."""
         for key in self.values:
             if key not in keys:
                 raise malformed(f"{self.title} holds {shown(key)}, which this client doesn't know")
 
-    def _wrong(self, key: str, wanted: str) -> Exception:
-        return malformed(f"{shown(key)} in {self.title} isn't {wanted}")
+    def _checked(self, key: str, is_right: bool, wanted: str) -> Any:
+        if not is_right:
+            raise malformed(f"{shown(key)} in {self.title} isn't {wanted}")
+        return self.values.get(key)
 
 
 def _is_line(value: object) -> bool:
@@ -98,7 +70,7 @@ def parse_document(content: bytes, title: str) -> Document:
     """Parse a JSON object.
 
     Raises:
-        ArtifactError: it isn't one, holds a key twice, a number without end, or text that isn't Unicode.
+        ArtifactError: it isn't one, or holds a duplicate key, a number out of range, or invalid Unicode.
     """
     try:
         value = json.loads(
@@ -119,7 +91,7 @@ def parse_document(content: bytes, title: str) -> Document:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key occurs twice")
     return result
 
 

@@ -1,4 +1,4 @@
-"""What a stranger's Artifact may cost: memory, time and disk are bounded before a byte is believed."""
+"""The bounds of what a foreign Artifact may cost in memory, time and disk space."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _GIB = 1024 * _MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds for reading one Artifact; the defaults leave room for every sane one.
+    """Limits for reading one Artifact; the defaults suit every sane one.
 
     Args:
         manifest_bytes: the size of ``manifest`` and of ``manifest-augment``.
         manifest_entries: the lines of both together.
         header_stored_bytes: the size of ``header.tar*`` as it is stored.
-        header_bytes: the size of the header once expanded; scripts are the bulk of it.
+        header_bytes: the expanded size of the header, most of which is scripts.
         header_members: the number of files in the header.
-        json_bytes: the size of one JSON document in the header; parsed it takes about twenty times that.
-        payload_bytes: the size of the payload once expanded.
-        expansion_ratio: expanded bytes per stored byte of a compressed member, beyond ``expansion_free_bytes``.
-            Never reached by gzip, whose best is 1032.
+        json_bytes: the size of a JSON document in the header; parsing it takes about twenty times as much memory.
+        payload_bytes: the expanded size of the payload.
+        expansion_ratio: expanded bytes per stored byte of a compressed member, beyond ``expansion_free_bytes``; gzip
+            achieves 1032 at most.
         expansion_free_bytes: what a compressed member may always expand to, however small it is.
-        window_bytes: how far back xz and zstd may refer: the memory their decoders take.
+        window_bytes: the window of xz and zstd, which their decoders keep in memory.
         padding_bytes: zeros after the end of a tar.
     """
 

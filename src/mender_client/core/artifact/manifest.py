@@ -1,5 +1,4 @@
-"""The manifest: which files the Artifact holds, and the digest of each. What a signature covers is this, so every
-other part must be verified by it."""
+"""The manifest: the digests of all parts of the Artifact. It is what a signature covers."""
 
 from __future__ import annotations
 
@@ -30,8 +29,8 @@ class Manifest:
 
     Args:
         digests: SHA-256 in lower-case hex by entry, in the order of the lines.
-        header: the entry of the header (of header-augment), None when there is none.
-        compression: how that header is stored.
+        header: the entry of the header or header-augment, None when there is none.
+        compression: how that header is compressed.
     """
 
     digests: Mapping[str, str]
@@ -46,10 +45,10 @@ class Manifest:
 
 
 def parse_manifest(content: bytes, limits: Limits) -> Manifest:
-    """Parse ``manifest``: it lists the version, the header and the payload's files (protocol: Artifact format).
+    """Parse ``manifest``, which lists the version, the header and the payload's files (protocol: Artifact format).
 
     Raises:
-        ArtifactError: a line is malformed, an entry unknown, missing or there twice, or there are too many.
+        ArtifactError: a line is malformed, an entry is unknown, missing or duplicate, or there are too many.
     """
     manifest = _parse(content, MANIFEST, HEADER, limits)
     if VERSION not in manifest.digests:
@@ -60,10 +59,10 @@ def parse_manifest(content: bytes, limits: Limits) -> Manifest:
 
 
 def parse_augment(content: bytes, base: Manifest, limits: Limits) -> Manifest:
-    """Parse ``manifest-augment``: it may add the header-augment and payload files, and change nothing.
+    """Parse ``manifest-augment``, which may add a header-augment and payload files.
 
     Raises:
-        ArtifactError: as with the manifest; or it lists what the manifest lists.
+        ArtifactError: as for the manifest; or it lists a file of the manifest.
     """
     augment = _parse(content, AUGMENT, HEADER_AUGMENT, limits)
     if VERSION in augment.digests:
@@ -96,7 +95,7 @@ def _parse_lines(content: bytes, title: str, limits: Limits) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise malformed(f"{title} isn't UTF-8") from error
     if lines.pop() != "":
-        raise malformed(f"{title} doesn't end with a line end")
+        raise malformed(f"{title} doesn't end with a newline")
     if len(lines) > limits.manifest_entries:
         raise _too_many(title, limits)
     names = NameSet(title)

@@ -1,4 +1,4 @@
-"""Which names a file in an Artifact may have, so that writing it can never leave a directory or hit another file."""
+"""Which names the files of an Artifact may have, so that none escapes its directory or overwrites another one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _LONGEST_FILE_NAME_BYTES = 255
 
 
 def check_file_name(name: str, where: str) -> None:
-    """Refuse a name that is not simply a file in a directory.
+    """Refuse a name that is not a plain file name.
 
     Args:
         name: the name, without the directory that the format puts in front of it.
         where: what it was found in, for the message.
 
     Raises:
-        ArtifactError: a path part, ``.`` or ``..``, an empty or too long name, or a control character (protocol:
-            Artifact format, names to be refused).
+        ArtifactError: the name is empty, too long, ``.`` or ``..``, or holds a slash or a control character
+            (protocol: Artifact format, names to be refused).
     """
     if name in {"", ".", ".."} or "/" in name:
         raise malformed(f"{where} holds {shown(name)}, which isn't the plain name of a file")
@@ -28,30 +28,26 @@ def check_file_name(name: str, where: str) -> None:
 
 
 def is_one_line(text: str) -> bool:
-    """Say whether a text is free of what would break a line, a log or a terminal, and can be stored as UTF-8."""
+    """Whether a text holds no control character and no lone surrogate, so that it is one line and valid UTF-8."""
     return not any(char < " " or "\x7f" <= char <= "\x9f" or "\ud800" <= char <= "\udfff" for char in text)
 
 
 def folded(name: str) -> str:
-    """Bring names together that some file system or some eye takes for the same.
+    """A name without differences in case and Unicode form.
 
-    Case and Unicode form are folded: two such files would overwrite each other on a FAT data partition, and a
-    person who reviews a manifest couldn't tell them apart.
+    Two files with the same folded name would overwrite each other on a FAT partition, and look the same to a person
+    who reviews the manifest.
     """
     if name.isascii():
         return name.lower()
-    # Imported late: the tables cost memory, and hardly any Artifact has such a name.
+    # imported late: the tables cost memory, and hardly any Artifact has such a name
     import unicodedata
 
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 class NameSet:
-    """Names seen so far; a second one that is the same, or looks the same, is refused.
-
-    Args:
-        where: what the names are found in, for the message.
-    """
+    """The names seen so far in a part of the Artifact, which no further one may equal or resemble."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -61,10 +57,10 @@ class NameSet:
         return len(self._seen)
 
     def add(self, name: str) -> None:
-        """Take a further name.
+        """Add a name.
 
         Raises:
-            ArtifactError: it was there before, or one that differs only in case or Unicode form.
+            ArtifactError: it is there already, or one that differs only in case or Unicode form.
         """
         key = folded(name)
         other = self._seen.get(key)

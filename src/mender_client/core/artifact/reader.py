@@ -1,8 +1,8 @@
 """Reads an Artifact once, from front to back, and uses nothing that it hasn't verified.
 
-The chain of trust: the signature covers the manifest; the manifest covers version, header and each payload file by
-their SHA-256. So the order is: verify, then parse. What can be refused early is refused before a payload byte has
-been asked for. Memory doesn't grow with the Artifact: bytes pass through the caller's buffer, or through one of ours.
+The chain of trust: the signature covers the manifest, and the manifest covers version, header and each payload file by
+SHA-256. So everything is verified before it is parsed, and whatever the header rules out is refused before the first
+byte of the payload is read. Memory doesn't grow with the Artifact.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from mender_client.errors import ArtifactError
@@ -41,47 +42,42 @@ from .values import FORMAT_VERSION, File, Header
 SignatureCheck = Callable[[bytes, bytes], None]
 """Takes the manifest's bytes and the decoded signature; raises ArtifactError when no configured key made it."""
 
-
 _SCRATCH_BYTES = 256 * 1024
 
 
 class Digest(Protocol):
-    """A SHA-256 in the making that brings the memory to read into, so that another processor may work on it."""
+    """A running SHA-256 that brings its own buffer, so that another thread can do the hashing."""
 
     def room(self) -> memoryview:
-        """Memory to put the next bytes into, front first; it holds at least one byte."""
+        """Where the next bytes go; holds at least one."""
 
     def advance(self, count: int) -> None:
-        """Take in so many bytes of ``room``, which must not be changed from now on."""
+        """Hash the first ``count`` bytes of ``room``; the caller must not change them any more."""
 
     def update(self, data: memoryview, /) -> None:
-        """Take bytes in that are somewhere else; they may change afterwards."""
+        """Hash bytes from elsewhere; the caller may change them afterwards."""
 
     def hexdigest(self) -> str:
-        """The digest of all that was taken in, lower-case hex; the last call."""
+        """The digest in lower-case hex; the last call."""
 
 
 class PlainDigest:
-    """A ``Digest`` that does its work at once."""
+    """A ``Digest`` that hashes at once, always from the same memory."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._memory = memoryview(bytearray(_SCRATCH_BYTES))
 
     def room(self) -> memoryview:
-        """The same memory each time."""
         return self._memory
 
     def advance(self, count: int) -> None:
-        """Hash its front."""
         self._hash.update(self._memory[:count])
 
     def update(self, data: memoryview, /) -> None:
-        """Hash what is somewhere else."""
         self._hash.update(data)
 
     def hexdigest(self) -> str:
-        """The digest, lower-case hex."""
         return self._hash.hexdigest()
 
 
@@ -92,13 +88,13 @@ _SMALL_FILE_BYTES = 16 * 1024
 
 
 class PayloadFile:
-    """A file of the payload, to be read while the reader stands at it; a readable.
+    """A file of the payload, readable until the reader moves on.
 
-    The last piece is given only after the whole has been verified by the manifest's digest.
+    The last piece is returned only after the whole file has been verified against the manifest.
 
     Attributes:
         payload: the index of the payload, 0.
-        name: the file's name, a plain one.
+        name: the file's plain name, without a directory.
         size: its length in bytes.
     """
 
@@ -118,7 +114,7 @@ class PayloadFile:
         """Read; 0 at the end of the file.
 
         Raises:
-            ArtifactError: truncated, broken, or its digest isn't the manifest's.
+            ArtifactError: the file is truncated or broken, or its digest differs from the manifest's.
         """
         if self._left == 0:
             return 0
@@ -130,11 +126,7 @@ class PayloadFile:
         return count
 
     def drain(self) -> None:
-        """Read what is left, to verify it.
-
-        Raises:
-            ArtifactError: as ``readinto``.
-        """
+        """Read and verify the rest; raises as ``readinto`` does."""
         while self._left:
             count = self._tar.readinto(self._digest.room())
             self._digest.advance(count)
@@ -148,11 +140,7 @@ class PayloadFile:
 
 
 def check_digest(actual: str, expected: str, name: str) -> None:
-    """Compare a digest with the manifest's.
-
-    Raises:
-        ArtifactError: they differ.
-    """
+    """Raise ArtifactError when a digest differs from the manifest's."""
     if actual != expected:
         raise mismatched(f"{shown(name)} isn't what the manifest says: SHA-256 {actual}, expected {expected}")
 
@@ -161,11 +149,11 @@ class ArtifactReader:
     """Reads and verifies one Artifact.
 
     Args:
-        stream: the Artifact's bytes; read once, never ahead of what is needed.
-        limits: what it may cost.
+        stream: the Artifact; read once and never further than needed.
+        limits: the bounds.
         check_signature: given when verify keys are configured; an unsigned Artifact is then refused.
-        accept_augmented: take parts that only the manifest-augment lists, which no signature covers.
-        new_digest: begins the SHA-256 of a payload file; None does it in this thread.
+        accept_augmented: accept parts that only the manifest-augment lists, which no signature covers.
+        new_digest: makes the digest of a payload file; None hashes in this thread.
     """
 
     def __init__(
@@ -189,13 +177,13 @@ class ArtifactReader:
         self._files = self._walk()
 
     def read_header(self) -> Header:
-        """Verify and parse everything in front of the payload; no byte of the payload is asked for.
+        """Verify and parse everything before the payload, without reading a byte of the payload.
 
         Returns:
-            The header; sizes of payload files aren't known yet. A second call gives the same.
+            The header, in which the payload files have no size yet. A second call returns the same.
 
         Raises:
-            ArtifactError: broken, unsigned or wrongly signed, of another format, or over a bound.
+            ArtifactError: the Artifact is broken, not properly signed, of another format, or exceeds a limit.
         """
         if self._header is None:
             if self._begun:
@@ -205,21 +193,21 @@ class ArtifactReader:
         return self._header
 
     def payload_files(self) -> Iterator[PayloadFile]:
-        """Give the payload's files in order; what isn't read of one is read and verified on the way to the next.
+        """The payload's files in order; whatever the caller leaves unread of a file is verified before the next one.
 
         Raises:
-            ArtifactError: broken, or not what the manifest says.
+            ArtifactError: the payload is broken or doesn't match the manifest.
         """
         return self._files
 
     def finish(self) -> Header:
-        """Read and verify all that is left, to the end of the stream.
+        """Read and verify the rest, to the end of the stream.
 
         Returns:
             The header, with the sizes of all payload files.
 
         Raises:
-            ArtifactError: broken, not what the manifest says, or refused before.
+            ArtifactError: the Artifact is broken, doesn't match the manifest, or was refused before.
         """
         for _ in self._files:
             pass
@@ -234,13 +222,13 @@ class ArtifactReader:
             first = self._expect(VERSION)
         except ArtifactError as error:
             raise no_artifact(error) from error
-        version = self._read_small(first, _SMALL_FILE_BYTES)
+        version = self._tar.read_member(first, _SMALL_FILE_BYTES)
         check_format(version)
-        content = self._read_small(self._expect(MANIFEST), self._limits.manifest_bytes)
+        content = self._tar.read_member(self._expect(MANIFEST), self._limits.manifest_bytes)
         member = self._tar.next_member()
         signed = member is not None and member.name == SIGNATURE
         if member is not None and signed:
-            self._check_manifest_signature(content, self._read_small(member, _SMALL_FILE_BYTES))
+            self._check_manifest_signature(content, self._tar.read_member(member, _SMALL_FILE_BYTES))
             member = self._tar.next_member()
         elif self._check_signature is not None:
             raise ArtifactError(
@@ -258,17 +246,13 @@ class ArtifactReader:
         return self._complete_header(header, manifest, augment, signed=signed)
 
     def _complete_header(self, header: Header, manifest: Manifest, augment: Manifest | None, *, signed: bool) -> Header:
-        """Add what isn't in the header: files, signature, and what the augmented parts say."""
+        """Add what the header itself doesn't hold: files, signature and the augmented parts."""
         files = [File(name, manifest.digests[PAYLOAD_DIRECTORY + name]) for name in manifest.files]
         if augment is not None:
             digests = augment.digests
             files += [File(name, digests[PAYLOAD_DIRECTORY + name], augmented=True) for name in augment.files]
             if augment.header is not None:
-                base = header
-
-                def parse(stored: bytes, name: str, compression: Compression, limits: Limits) -> Header:
-                    return apply_augment(base, stored, name, compression, limits)
-
+                parse = partial(apply_augment, header)
                 header = self._read_header(self._tar.next_member(), augment, HEADER_AUGMENT, parse)
         if header.payload.type is None and files:
             raise malformed(f"{MANIFEST} lists payload files, and the header says that there is no payload")
@@ -280,9 +264,6 @@ class ArtifactReader:
         if member is None or member.name != name:
             raise malformed(f"{name} is missing; {_found(member)}")
         return member
-
-    def _read_small(self, member: Member, most_bytes: int) -> bytes:
-        return self._tar.read_member(member, most_bytes)
 
     def _check_manifest_signature(self, manifest: bytes, signature: bytes) -> None:
         try:
@@ -301,7 +282,7 @@ class ArtifactReader:
                 f"cannot accept the Artifact: {AUGMENT} lists parts that no signature covers",
                 remedy="build it without",
             )
-        return parse_augment(self._read_small(member, self._limits.manifest_bytes), manifest, self._limits)
+        return parse_augment(self._tar.read_member(member, self._limits.manifest_bytes), manifest, self._limits)
 
     def _read_header(
         self,
@@ -310,10 +291,10 @@ class ArtifactReader:
         stem: str,
         parse: Callable[[bytes, str, Compression, Limits], Header],
     ) -> Header:
-        """Read a header whole, verify it by its manifest, and only then look into it."""
+        """Read a header whole and verify it against its manifest before parsing it."""
         if member is None or member.name != manifest.header or manifest.compression is None:
             raise malformed(f"{manifest.header or stem} is missing; {_found(member)}")
-        stored = self._read_small(member, self._limits.header_stored_bytes)
+        stored = self._tar.read_member(member, self._limits.header_stored_bytes)
         check_digest(hashlib.sha256(stored).hexdigest(), manifest.digests[member.name], member.name)
         return parse(stored, member.name, manifest.compression, self._limits)
 
@@ -326,10 +307,10 @@ class ArtifactReader:
         elif header.payload.type is not None:
             raise malformed(f"{PAYLOAD} is missing")
         if member is not None:
-            raise malformed(f"{shown(member.name)} follows the payload, and nothing may")
+            raise malformed(f"{shown(member.name)} follows the payload, where nothing may")
         for file in header.payload.files:
             if file.name not in self._sizes:
-                raise malformed(f"{shown(PAYLOAD_DIRECTORY + file.name)} is in the manifest and never arrives")
+                raise malformed(f"{shown(PAYLOAD_DIRECTORY + file.name)} is in the manifest, but not in the payload")
         self._complete = True
 
     def _walk_payload(self, member: Member, header: Header) -> Iterator[PayloadFile]:
@@ -349,7 +330,7 @@ class ArtifactReader:
     def _open_payload(self, member: Member) -> Readable:
         compression = compression_of(member.name, PAYLOAD)
         if compression is None:
-            raise malformed(f"{shown(member.name)} stands where {PAYLOAD} is due")
+            raise malformed(f"{shown(member.name)} stands in the place of {PAYLOAD}")
         limits = self._limits
         if member.size > limits.payload_bytes:
             raise over_limit(f"{member.name} has {member.size} bytes, more than the limit of {limits.payload_bytes}")
@@ -358,14 +339,7 @@ class ArtifactReader:
 
 
 def check_format(content: bytes) -> None:
-    """Refuse every format but version 3.
-
-    Args:
-        content: the bytes of ``version``.
-
-    Raises:
-        ArtifactError: it is another one, or none.
-    """
+    """Raise ArtifactError unless the member ``version`` names format version 3."""
     values = parse_document(content, VERSION).values
     version = values.get("version")
     if values.get("format") != "mender" or type(version) is not int:
@@ -377,35 +351,9 @@ def check_format(content: bytes) -> None:
         )
 
 
-def verify_artifact(
-    stream: Readable,
-    *,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
-    check_signature: SignatureCheck | None = None,
-    accept_augmented: bool = False,
-    new_digest: NewDigest | None = None,
-) -> Header:
-    """Read an Artifact whole and verify it; arguments as for ``ArtifactReader``.
-
-    Returns:
-        The header, with the sizes of all payload files.
-
-    Raises:
-        ArtifactError: something isn't as it must be.
-    """
-    reader = ArtifactReader(
-        stream,
-        limits=limits,
-        check_signature=check_signature,
-        accept_augmented=accept_augmented,
-        new_digest=new_digest,
-    )
-    return reader.finish()
-
-
 def _found(member: Member | None) -> str:
     return "the Artifact ends there" if member is None else f"there is {shown(member.name)}"
 
 
 def _refused_before() -> ArtifactError:
-    return malformed("it was refused before, and what follows isn't verified")
+    return malformed("it has been refused already")

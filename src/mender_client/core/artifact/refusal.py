@@ -1,6 +1,6 @@
-"""How this package refuses an Artifact: one error, a code for each kind of refusal, names of strangers made harmless.
+"""The errors with which an Artifact is refused, one for each kind of reason.
 
-A name inside an Artifact may hold line ends or terminal sequences; whoever logs the message must not be harmed.
+A name inside an Artifact may hold line ends or terminal sequences: ``shown`` makes it safe to print.
 """
 
 from __future__ import annotations
@@ -9,33 +9,22 @@ from mender_client.errors import ArtifactError
 
 _SHOWN_CHARACTERS = 80
 _REBUILD = "build it again with mender-artifact or 'artifact write', and upload it again"
+_COMPARE = "compare its SHA-256 with that of the file on the build machine, and upload it again"
 
 
 def malformed(reason: str) -> ArtifactError:
-    """The error for an Artifact that no known tool writes.
-
-    Args:
-        reason: what is wrong, beginning with the name of the part that is; so for the other functions.
-    """
+    """The error for an Artifact that no known tool writes; like every ``reason``, this one begins with the part."""
     return ArtifactError("ART01", f"cannot accept the Artifact: {reason}", remedy=_REBUILD)
 
 
 def damaged(reason: str) -> ArtifactError:
-    """The error for an Artifact that was damaged or truncated on its way."""
-    return ArtifactError(
-        "ART02",
-        f"cannot accept the Artifact: {reason}",
-        remedy="compare its SHA-256 with that of the file on the build machine, and upload it again",
-    )
+    """The error for an Artifact that was damaged or truncated on the way."""
+    return ArtifactError("ART02", f"cannot accept the Artifact: {reason}", remedy=_COMPARE)
 
 
 def mismatched(reason: str) -> ArtifactError:
     """The error for a part whose digest is not the one in the manifest."""
-    return ArtifactError(
-        "ART03",
-        f"cannot accept the Artifact: {reason}",
-        remedy="compare its SHA-256 with that of the file on the build machine, and upload it again",
-    )
+    return ArtifactError("ART03", f"cannot accept the Artifact: {reason}", remedy=_COMPARE)
 
 
 def over_limit(reason: str) -> ArtifactError:
@@ -53,11 +42,7 @@ def unsupported(reason: str, remedy: str) -> ArtifactError:
 
 
 def no_artifact(error: ArtifactError) -> ArtifactError:
-    """The error for a file that doesn't even begin as an Artifact: most likely it is another file.
-
-    Args:
-        error: what was found wrong with its first member.
-    """
+    """The error for a file that doesn't begin like an Artifact, made of the one about its first member."""
     reason = error.text.removeprefix("cannot accept the Artifact: ")
     return ArtifactError(
         "ART06",
@@ -67,6 +52,6 @@ def no_artifact(error: ArtifactError) -> ArtifactError:
 
 
 def shown(name: str) -> str:
-    """Quote a name that a stranger chose, clipped and without control characters, for a message."""
+    """Quote a foreign name for a message, clipped and without control characters."""
     clipped = name if len(name) <= _SHOWN_CHARACTERS else name[:_SHOWN_CHARACTERS] + "…"
     return repr(clipped)

@@ -1,7 +1,6 @@
-"""Bytes that come one after the other: what an Artifact is read from, and the exact reading of them.
+"""What an Artifact is read from: a network body, a file and a decoder alike.
 
-The network body, a file and a decoder look the same from here. Whoever reads brings the buffer, so that a gigabyte
-passes through one and the same piece of memory.
+The caller brings the buffer, so that memory doesn't grow with what is read.
 """
 
 from __future__ import annotations
@@ -19,11 +18,7 @@ class Readable(Protocol):
 
 
 def read_up_to(source: Readable, view: memoryview) -> int:
-    """Fill the buffer, however small the pieces in which the source delivers.
-
-    Returns:
-        The number of bytes read; less than the buffer holds only at the source's end.
-    """
+    """Fill the buffer, and return the number of bytes read; the buffer is not full only at the end of the source."""
     filled = 0
     while filled < len(view):
         count = source.readinto(view[filled:])
@@ -34,11 +29,7 @@ def read_up_to(source: Readable, view: memoryview) -> int:
 
 
 def read_exactly(source: Readable, size: int, title: str) -> bytes:
-    """Read a known number of bytes; the caller has bounded it.
-
-    Raises:
-        ArtifactError: the source ended before.
-    """
+    """Read a number of bytes that the caller has limited; raises ArtifactError when the source ends before."""
     buffer = bytearray(size)
     if read_up_to(source, memoryview(buffer)) < size:
         raise truncated(title)
@@ -46,5 +37,5 @@ def read_exactly(source: Readable, size: int, title: str) -> bytes:
 
 
 def truncated(title: str) -> Exception:
-    """Build the error for a part that ends before its time."""
+    """The error for a part that ends too early."""
     return damaged(f"{title} is truncated")

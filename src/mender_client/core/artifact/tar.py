@@ -1,8 +1,8 @@
-"""The tar container, read strictly and as a stream.
+"""Tar archives, read strictly and as a stream.
 
-The standard library's reader forgives much: links, sparse maps, GNU long names, numbers in base 256, junk between
-members. Each of these is a way to make two readers see two different Artifacts. So this one knows regular files in
-ustar or GNU headers and the few PAX records that the reference tool's writer emits, and refuses everything else.
+The standard library's reader tolerates much: links, sparse maps, GNU long names, numbers in base 256, junk between
+members. Each of these can make two readers see two different Artifacts. So this reader accepts regular files with ustar
+or GNU headers and the few PAX records that the reference tool writes, and refuses everything else.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Member:
 
 
 class TarReader:
-    """Reads the members of a tar one after the other; itself the readable of the current member's bytes.
+    """Reads the members of a tar in order; a readable of the current member's bytes.
 
     Args:
-        source: where the tar's bytes come from.
+        source: the bytes of the tar.
         title: what to call the tar in messages.
-        limits: the bounds; only ``padding_bytes`` matters here.
+        limits: the bounds, of which only ``padding_bytes`` matters here.
     """
 
     def __init__(self, source: Readable, title: str, limits: Limits) -> None:
@@ -54,13 +54,13 @@ class TarReader:
         self._padding = 0
 
     def next_member(self) -> Member | None:
-        """Skip what is left of the current member and go to the next one.
+        """Skip the rest of the current member and go to the next one.
 
         Returns:
-            The member, or None when the tar has ended: then its source has been read to its end, too.
+            The member, or None at the end of the tar, which must also be the end of its source.
 
         Raises:
-            ArtifactError: the tar is broken, truncated, or holds something other than a regular file.
+            ArtifactError: the tar is broken or truncated, or holds something other than a regular file.
         """
         self.finish_member()
         block = self._read_block()
@@ -90,15 +90,7 @@ class TarReader:
         return count
 
     def read_member(self, member: Member, most_bytes: int) -> bytes:
-        """Read a small member whole.
-
-        Args:
-            member: the current member.
-            most_bytes: refuse a larger one.
-
-        Raises:
-            ArtifactError: it is larger, or truncated.
-        """
+        """Read the whole current member; raises ArtifactError when it is truncated or larger than ``most_bytes``."""
         if member.size > most_bytes:
             raise over_limit(f"{shown(member.name)} has {member.size} bytes, more than the limit of {most_bytes}")
         return read_exactly(self, member.size, self._title)
@@ -107,7 +99,7 @@ class TarReader:
         """Read to the end of the current member's last block.
 
         Raises:
-            ArtifactError: truncated, or the padding holds something: bytes there are verified by no digest.
+            ArtifactError: it is truncated, or the padding, which no digest covers, isn't all zeros.
         """
         if self._left:
             scratch = memoryview(bytearray(len(_ZEROS)))
@@ -121,7 +113,7 @@ class TarReader:
         return read_exactly(self._source, BLOCK, self._title)
 
     def _read_end(self) -> None:
-        """A tar ends with two blocks of zeros; its writer may have added more of them, and nothing else."""
+        """Read to the end of the source: a tar ends with two or more blocks of zeros, and nothing may follow."""
         if any(self._read_block()):
             raise malformed(f"{self._title} holds bytes after its end")
         scratch = memoryview(bytearray(len(_ZEROS)))
@@ -134,7 +126,7 @@ class TarReader:
                 raise over_limit(f"{self._title} is padded with more than {self._limits.padding_bytes} zeros")
 
     def _apply_pax(self, size: int) -> _Header:
-        """Read the records of an extended header, and the member they belong to."""
+        """Read the records of an extended header, and the header that they apply to."""
         if size > _LARGEST_PAX_BYTES:
             raise over_limit(f"{self._title} has an extended header of {size} bytes, over {_LARGEST_PAX_BYTES}")
         records = _parse_pax(read_exactly(self._source, size, self._title), self._title)
@@ -156,7 +148,7 @@ class _Header:
 def _parse_block(block: bytes, title: str) -> _Header:
     magic = block[257:265]
     if magic not in (_USTAR, _GNU):
-        raise malformed(f"{title} isn't a tar here: there is no tar header where one is due")
+        raise malformed(f"{title} isn't a valid tar: a member has no tar header")
     if sum(block) - sum(block[148:156]) + 8 * ord(" ") != _octal(block[148:156], title):
         raise damaged(f"{title} has a tar header with a wrong checksum")
     _check_kind(block, magic, title)
@@ -168,7 +160,7 @@ def _parse_block(block: bytes, title: str) -> _Header:
 
 
 def _check_kind(block: bytes, magic: bytes, title: str) -> None:
-    """Let regular files and extended headers through, unless the header's spare room says that they are more.
+    """Refuse all but regular files and extended headers whose unused fields are empty.
 
     GNU keeps sparse maps where ustar keeps the prefix.
     """
@@ -181,7 +173,7 @@ def _check_kind(block: bytes, magic: bytes, title: str) -> None:
 
 
 def _octal(field: bytes, title: str, *, may_be_blank: bool = False) -> int:
-    """Read a number; base 256 has its first bit set and a negative one a sign, neither is octal."""
+    """Read an octal number; base 256 (first bit set) and signs are refused."""
     match = _OCTAL.fullmatch(field)
     if match is None or not (match[1] or may_be_blank):
         raise malformed(f"{title} has a tar header with a number that isn't octal")
@@ -203,7 +195,7 @@ def _decoded(text: bytes, title: str) -> str:
 
 
 def _parse_pax(content: bytes, title: str) -> dict[str, str]:
-    """Read ``length key=value`` records, as in POSIX.1-2001 pax; only keys that change nothing but name and size."""
+    """Read ``length key=value`` records (POSIX.1-2001 pax); only harmless keys, and those for name and size."""
     records: dict[str, str] = {}
     while content:
         digits, _, _ = content[:6].partition(b" ")
@@ -222,13 +214,13 @@ def _parse_pax(content: bytes, title: str) -> dict[str, str]:
 
 
 def build_member_header(member: Member, mode: int) -> bytes:
-    """Build the blocks in front of a member: the same for the same input, whoever and whenever.
+    """Build the header of a member: no time and no owner, so that the same input gives the same bytes.
 
     Args:
         member: its name and size. A name that is long or not ASCII, or a size of 8 GiB or more, gets a PAX header.
         mode: permission bits.
     """
-    # Imported late: only writers need it.
+    # imported late: only writers need it
     import tarfile
 
     info = tarfile.TarInfo(member.name)
@@ -238,9 +230,9 @@ def build_member_header(member: Member, mode: int) -> bytes:
 
 
 def build_padding(size: int) -> bytes:
-    """Build the zeros that fill a member's last block."""
+    """The zeros that fill a member's last block."""
     return bytes(-size % BLOCK)
 
 
 END = bytes(2 * BLOCK)
-"""What ends a tar."""
+"""The end of a tar."""

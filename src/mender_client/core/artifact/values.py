@@ -1,9 +1,9 @@
-"""What an Artifact says about itself, as frozen values."""
+"""What an Artifact says about itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .codec import Compression
@@ -13,11 +13,11 @@ FORMAT_VERSION = 3
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A state script that the Artifact brings.
+    """A state script.
 
     Args:
         name: its file name, such as ``ArtifactInstall_Enter_10_check``.
-        content: what it says.
+        content: its bytes.
         sha256: the digest of the content, lower-case hex.
     """
 
@@ -33,7 +33,7 @@ class File:
     Args:
         name: its name.
         sha256: its digest, lower-case hex, as the manifest has it.
-        size: its length in bytes; None until it has passed by.
+        size: its length in bytes; None until it has been read.
         augmented: only the unsigned manifest-augment lists it.
     """
 
@@ -45,13 +45,13 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """What is to be installed, and what it asks of and leaves on the device.
+    """What is to be installed, and what it requires and provides.
 
     Args:
         type: the kind of payload, which names the update module; None for an Artifact without payload.
         provides: what the device provides after the update; None when the Artifact doesn't say.
-        depends: by key of the device's provides, the values of which one must be there.
-        clears: globs of provides that the update drops; None when the Artifact doesn't say.
+        depends: for each of these keys, the device must provide one of the values.
+        clears: globs of the provides that the update removes; None when the Artifact doesn't say.
         meta_data: free JSON for the update module; None when there is none.
         files: the files, in the manifest's order.
     """
@@ -66,19 +66,19 @@ class Payload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """Everything that is known of an Artifact once its header is verified.
+    """What is known of an Artifact once its header is verified.
 
     Args:
         artifact_name: the name that the device has after the update.
-        artifact_group: the group that it belongs to then; None when the Artifact doesn't say.
-        device_types: the device types that it is made for, at least one.
-        depends_names: the Artifact names of which one must be installed; empty: any.
-        depends_groups: the groups of which the device must be in one; empty: any.
-        compression: how header and payload are stored.
-        signed: there is a signature; whether it was checked is up to whoever made the reader.
+        artifact_group: the group that the device belongs to then; None when the Artifact doesn't say.
+        device_types: the compatible device types, at least one.
+        depends_names: one of these Artifacts must be installed; empty: any.
+        depends_groups: the device must belong to one of these groups; empty: any.
+        compression: how header and payload are compressed.
+        signed: there is a signature; it has been checked if the reader was given a check.
         augmented: there is a manifest-augment, which no signature covers.
         scripts: the state scripts, in the Artifact's order.
-        payload: the payload; there is one, be it empty.
+        payload: the payload, which may be empty.
     """
 
     artifact_name: str
@@ -93,7 +93,7 @@ class Header:
     payload: Payload
 
     def describe(self) -> dict[str, Any]:
-        """Say everything in plain JSON values, for people and programs; scripts by their digest."""
+        """The header as plain JSON values; scripts by their digest."""
         return {
             "format_version": FORMAT_VERSION,
             "artifact_name": self.artifact_name,
@@ -120,8 +120,5 @@ def _describe_payload(payload: Payload) -> dict[str, Any]:
         "depends": {key: list(values) for key, values in payload.depends.items()},
         "clears": None if payload.clears is None else list(payload.clears),
         "meta_data": None if payload.meta_data is None else dict(payload.meta_data),
-        "files": [
-            {"name": file.name, "size": file.size, "sha256": file.sha256, "augmented": file.augmented}
-            for file in payload.files
-        ],
+        "files": [asdict(file) for file in payload.files],
     }

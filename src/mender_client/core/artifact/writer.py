@@ -1,9 +1,8 @@
-"""Writes Artifacts: the same bytes for the same input, whoever writes and whenever.
+"""Writes Artifacts: the same bytes for the same input.
 
-The manifest stands in front of the payload, so each payload file is read twice: once for its digest, once for its
-bytes. The stored size of the payload stands in front of it, too; instead of compressing twice or keeping a copy,
-the writer goes back and fills it in, and that is why it needs an output that can seek. Memory doesn't grow with the
-payload.
+The manifest precedes the payload, so each payload file is read twice: once for its digest, once for its bytes. The
+compressed size of the payload precedes it, too: the writer fills it in afterwards, and so needs an output that can
+seek. Memory doesn't grow with the payload.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, BinaryIO
 
 from mender_client.errors import ArtifactError
 
@@ -35,33 +34,16 @@ _SCRIPT_MODE = 0o755
 _PAYLOAD_MODE = 0o644
 
 
-class Writable(Protocol):
-    """Something to write to in order."""
-
-    def write(self, data: bytes | memoryview, /) -> int:
-        """Write all of the data."""
-
-
-class SeekableWritable(Writable, Protocol):
-    """Something to write to and to go back in: an open binary file, ``io.BytesIO``."""
-
-    def tell(self) -> int:
-        """Say where the next byte goes."""
-
-    def seek(self, offset: int, /) -> int:
-        """Go to a place."""
-
-
 Sign = Callable[[bytes], bytes]
-"""Takes the manifest's bytes and gives the signature: RSA PKCS#1 v1.5, or ECDSA P-256 as r‖s or DER, with SHA-256."""
+"""Signs the manifest's bytes: RSA PKCS#1 v1.5, or ECDSA P-256 as r‖s or DER, with SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
 class PayloadSource:
-    """A file to put into the payload.
+    """A file for the payload.
 
     Args:
-        name: the name that it gets, a plain one.
+        name: its plain name in the payload.
         size: its length in bytes.
         open: opens it at its start; called twice.
     """
@@ -73,21 +55,13 @@ class PayloadSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactSpec:
-    """What an Artifact is to say; ``rootfs_image`` and ``module_image`` fill in what is usual.
+    """What to write; ``rootfs_image`` and ``module_image`` fill in the usual values.
+
+    The fields are those of ``Header`` and ``Payload``; with None, a field is left out of the Artifact.
 
     Args:
-        artifact_name: the name that the device has after the update.
-        device_types: the device types that it is made for, at least one.
         payload_type: the kind of payload, None for an Artifact without payload.
-        artifact_group: the group that the device belongs to then.
-        depends_names: the Artifact names of which one must be installed.
-        depends_groups: the groups of which the device must be in one.
-        provides: what the device provides after the update; None leaves the field out.
-        depends: by key of the device's provides, the values of which one must be there.
-        clears: globs of provides that the update drops; None leaves the field out.
-        meta_data: free JSON for the update module.
         scripts: state scripts by name, in this order.
-        compression: how header and payload are stored.
         checksum_key: provide the digest of the only payload file under this key.
     """
 
@@ -107,12 +81,12 @@ class ArtifactSpec:
 
 
 def rootfs_image(artifact_name: str, device_types: Sequence[str], **others: Any) -> ArtifactSpec:
-    """Describe a whole root file system: it provides its version and checksum, and clears what an older one left.
+    """A root file system, which provides its version and checksum and clears those of an older one.
 
     Args:
         artifact_name: the Artifact's name.
         device_types: the device types.
-        others: further fields of ``ArtifactSpec``; they win.
+        others: further fields of ``ArtifactSpec``, which take precedence.
     """
     usual = {
         "payload_type": "rootfs-image",
@@ -124,44 +98,37 @@ def rootfs_image(artifact_name: str, device_types: Sequence[str], **others: Any)
 
 
 def module_image(artifact_name: str, device_types: Sequence[str], payload_type: str, **others: Any) -> ArtifactSpec:
-    """Describe a payload for an update module: it provides its version, and clears what an older one left.
+    """A payload for an update module, which provides its version and clears that of an older one.
 
     Args:
         artifact_name: the Artifact's name.
         device_types: the device types.
         payload_type: the update module.
-        others: further fields of ``ArtifactSpec``; they win.
+        others: further fields of ``ArtifactSpec``, which take precedence.
     """
     usual = {
         "provides": {f"rootfs-image.{payload_type}.version": artifact_name},
         "clears": (f"rootfs-image.{payload_type}.*",),
     }
     return ArtifactSpec(
-        artifact_name=artifact_name,
-        device_types=device_types,
-        payload_type=payload_type,
-        **{**usual, **others},
+        artifact_name=artifact_name, device_types=device_types, payload_type=payload_type, **{**usual, **others}
     )
 
 
 def write_artifact(
-    out: SeekableWritable,
-    spec: ArtifactSpec,
-    payload: Sequence[PayloadSource] = (),
-    *,
-    sign: Sign | None = None,
+    out: BinaryIO, spec: ArtifactSpec, payload: Sequence[PayloadSource] = (), *, sign: Sign | None = None
 ) -> None:
-    """Write an Artifact; closing and storing the output for good are the caller's.
+    """Write an Artifact; the caller syncs and closes the output.
 
     Args:
-        out: where it goes.
+        out: where it goes; must be able to seek.
         spec: what it says.
         payload: the payload's files, in order.
-        sign: makes the signature; None: unsigned.
+        sign: makes the signature; None for an unsigned Artifact.
 
     Raises:
-        ArtifactError: what is asked for would be refused by a reader, or a source isn't as long as it said or
-            changed between the two times that it was read.
+        ArtifactError: a reader would refuse such an Artifact; or a payload file has another size than stated, or
+            changed while it was read.
     """
     _check_sources(spec, payload)
     digests = [_digest(source) for source in payload]
@@ -184,10 +151,10 @@ def write_artifact(
     out.write(END)
 
 
-def sign_artifact(source: Readable, out: Writable, sign: Sign) -> None:
-    """Copy an Artifact byte for byte, with a new signature in the place of the old one or of none.
+def sign_artifact(source: Readable, out: BinaryIO, sign: Sign) -> None:
+    """Copy an Artifact with a new signature; every other byte stays the same.
 
-    What is signed is the manifest as it is: verify the Artifact before, so that no broken one gets a signature.
+    The manifest is signed as it is: verify the result, so that no broken Artifact gets a signature.
 
     Args:
         source: the Artifact.
@@ -195,7 +162,7 @@ def sign_artifact(source: Readable, out: Writable, sign: Sign) -> None:
         sign: makes the signature.
 
     Raises:
-        ArtifactError: the source doesn't begin as an Artifact does.
+        ArtifactError: the source doesn't begin like an Artifact.
     """
     recorder = _Recorder(source)
     tar = TarReader(recorder, "the Artifact", Limits())
@@ -215,7 +182,7 @@ def sign_artifact(source: Readable, out: Writable, sign: Sign) -> None:
 
 
 class _Recorder:
-    """Keeps what has been read from a source."""
+    """Records what is read from a source."""
 
     def __init__(self, source: Readable) -> None:
         self._source = source
@@ -227,7 +194,7 @@ class _Recorder:
         return count
 
     def take(self) -> bytes:
-        """Give what has been read since the last time."""
+        """What was read since the last call."""
         kept = bytes(self._kept)
         self._kept.clear()
         return kept
@@ -268,7 +235,7 @@ def _digest(source: PayloadSource) -> str:
 
 
 def _pump(source: PayloadSource, take: Callable[[memoryview], object]) -> None:
-    """Read a source from its start to its end, and see that it is as long as it says."""
+    """Read a whole source and check its size."""
     chunk = memoryview(bytearray(_CHUNK_BYTES))
     total = 0
     with source.open() as stream:
@@ -279,7 +246,7 @@ def _pump(source: PayloadSource, take: Callable[[memoryview], object]) -> None:
         raise ArtifactError(
             "ART34",
             f"cannot write the Artifact: {shown(source.name)} has {total} bytes instead of {source.size}",
-            remedy="make sure that nobody changes it meanwhile",
+            remedy="make sure that the file doesn't change meanwhile",
         )
 
 
@@ -304,11 +271,7 @@ def _header_info(spec: ArtifactSpec) -> dict[str, Any]:
         depends["artifact_name"] = list(spec.depends_names)
     if spec.depends_groups:
         depends["artifact_group"] = list(spec.depends_groups)
-    return {
-        "payloads": [{"type": spec.payload_type}],
-        "artifact_provides": provides,
-        "artifact_depends": depends,
-    }
+    return {"payloads": [{"type": spec.payload_type}], "artifact_provides": provides, "artifact_depends": depends}
 
 
 def _type_info(spec: ArtifactSpec, digests: Sequence[str]) -> dict[str, Any]:
@@ -319,14 +282,12 @@ def _type_info(spec: ArtifactSpec, digests: Sequence[str]) -> dict[str, Any]:
     if provides or spec.provides is not None:
         info["artifact_provides"] = provides
     if spec.depends:
-        info["artifact_depends"] = {key: _one_or_many(values) for key, values in spec.depends.items()}
+        info["artifact_depends"] = {
+            key: values[0] if len(values) == 1 else list(values) for key, values in spec.depends.items()
+        }
     if spec.clears is not None:
         info["clears_artifact_provides"] = list(spec.clears)
     return info
-
-
-def _one_or_many(values: Sequence[str]) -> str | list[str]:
-    return values[0] if len(values) == 1 else list(values)
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
@@ -343,16 +304,16 @@ def _compressed(content: bytes, compression: Compression) -> bytes:
     return encoder.compress(content) + encoder.flush()
 
 
-def _write_member(out: Writable, name: str, content: bytes, *, mode: int = _OUTER_MODE) -> None:
+def _write_member(out: BinaryIO, name: str, content: bytes, *, mode: int = _OUTER_MODE) -> None:
     out.write(build_member_header(Member(name, len(content)), mode))
     out.write(content)
     out.write(build_padding(len(content)))
 
 
 def _write_payload(
-    out: SeekableWritable, compression: Compression, payload: Sequence[PayloadSource], digests: Sequence[str]
+    out: BinaryIO, compression: Compression, payload: Sequence[PayloadSource], digests: Sequence[str]
 ) -> None:
-    """Write the payload with a size of 0 in front of it, and fill the size in when it is known."""
+    """Write the payload, and fill in its size afterwards."""
     name = PAYLOAD + compression.suffix
     start = out.tell()
     out.write(build_member_header(Member(name, 0), _OUTER_MODE))
@@ -375,8 +336,8 @@ def _write_payload(
     out.write(build_padding(size))
 
 
-def _write_source(out: Writable, encoder: Encoder, source: PayloadSource, digest: str) -> None:
-    """Write a payload file, and see that it is still the one whose digest the manifest has."""
+def _write_source(out: BinaryIO, encoder: Encoder, source: PayloadSource, digest: str) -> None:
+    """Write a payload file, and check that it still has the digest that the manifest lists."""
     again = hashlib.sha256()
 
     def take(chunk: memoryview) -> None:
@@ -390,5 +351,5 @@ def _write_source(out: Writable, encoder: Encoder, source: PayloadSource, digest
         raise ArtifactError(
             "ART37",
             f"cannot write the Artifact: {shown(source.name)} changed while it was read",
-            remedy="make sure that nobody changes it meanwhile",
+            remedy="make sure that the file doesn't change meanwhile",
         )
