@@ -22,13 +22,13 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def lean_environment(*extras: str) -> Iterator[Path]:
-    """A virtual environment with this client and the named extras only; yields its ``bin`` directory."""
+def lean_environment(*extras: str, source: Path = PROJECT) -> Iterator[Path]:
+    """A virtual environment with the client of a source tree and the named extras; yields its ``bin`` directory."""
     with tempfile.TemporaryDirectory(prefix="mender-bench-") as directory:
         venv.create(directory, with_pip=True)
         python = Path(directory) / "bin" / "python"
         wanted = f"[{','.join(extras)}]" if extras else ""
-        subprocess.run([str(python), "-m", "pip", "install", "-q", f"{PROJECT}{wanted}"], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", f"{source}{wanted}"], check=True)
         yield python.parent
 
 

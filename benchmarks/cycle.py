@@ -1,16 +1,19 @@
 """What single commands and a single cycle cost: ``python -m benchmarks.cycle``.
 
-``--version`` beside ``python -c pass``; ``status``; ``report`` against a local server; and one poll on the wire, over
-plain HTTP and TLS, with a token as long as a real server's. In an environment without ``cryptography``.
+``--version`` beside ``python -c pass``; ``status``; ``report`` and ``check-update`` against a local server; and one poll
+on the wire, over plain HTTP and TLS, with a token as long as a real server's. In an environment without
+``cryptography``. ``--baseline DIR`` runs ``check-update`` of another source tree of the client beside ours.
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
 import statistics
 import subprocess
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,7 +45,7 @@ def version(binaries: Path) -> None:
     ours = [str(binaries / "mender-python-client"), "--version"]
     pairs = [(cpu_ms(nothing), cpu_ms(ours)) for _ in range(_RUNS)]
     bare, full = (statistics.median(times) for times in zip(*pairs, strict=True))
-    print(f"--version: {full:.1f} ms of CPU, python -c pass: {bare:.1f} ms; ratio {full / bare:.2f} (bar 2.5)")
+    print(f"--version: {full:.1f} ms of CPU, python -c pass: {bare:.1f} ms; ratio {full / bare:.2f} (bar 1.6)")
 
 
 def report(binaries: Path) -> None:
@@ -58,6 +61,31 @@ def report(binaries: Path) -> None:
             (root / "var/lib/mender/update.lock").write_text(f"bench-{number}\n")
             times.append(cpu_ms([*program, "report", "--success"]))
         print(f"report --success over TLS: {statistics.median(times):.0f} ms of CPU, openssl included (bar 500)")
+
+
+def check_update(binaries: Path, baseline: Path | None) -> None:
+    """``check-update`` of a device that was accepted, over TLS; a baseline takes turns with ours."""
+    with (
+        nullcontext(binaries) if baseline is None else lean_environment(source=baseline) as others,
+        tempfile.TemporaryDirectory() as directory,
+        DevServer(directory=Path(directory) / "server") as server,
+    ):
+        server.auto_accept = True
+        root = Path(directory) / "device"
+        make_device(root, server_url=server.url, certificate=server.certificate, settings={})
+        ours, theirs = (
+            [str(place / "mender-python-client"), "--root", str(root), "check-update"] for place in (binaries, others)
+        )
+        cpu_ms([*ours[:-1], "bootstrap"])
+        _check(ours)
+        pairs = [(_check(ours), _check(theirs)) for _ in range(_RUNS)]
+        mine, other = (statistics.median(times) for times in zip(*pairs, strict=True))
+        beside = "" if baseline is None else f", the baseline {other:.0f} ms; ratio {mine / other:.2f} (bar 0.6)"
+        print(f"check-update over TLS: {mine:.0f} ms of CPU, openssl included{beside}")
+
+
+def _check(argv: list[str]) -> float:
+    return cpu_ms(argv, codes=(0, 2))  # 2: no update
 
 
 def status(binaries: Path) -> None:
@@ -116,10 +144,14 @@ def _polls(server: DevServer) -> int:
 
 def main() -> None:
     """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--baseline", type=Path, metavar="DIR", help="the source tree of a client to compare with")
+    options = parser.parse_args()
     print(machine())
     with lean_environment() as binaries:
         version(binaries)
         report(binaries)
+        check_update(binaries, options.baseline)
         status(binaries)
         poll(binaries, is_tls=False)
         poll(binaries, is_tls=True)

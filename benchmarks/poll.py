@@ -23,7 +23,7 @@ from mender_devserver import DevServer
 from .bench import lean_environment, machine, make_device
 
 INTERVAL_SECONDS = 1
-_CYCLES = 6
+_CYCLES = 12
 _CALL = re.compile(r"^(?:\[pid +\d+\] |\d+ +)?(?:[0-9.]+ )?(\w+)\((.*)$")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _STATE_FILE = "journal.json"
@@ -44,18 +44,17 @@ class Cost:
 
 
 def count(trace: str) -> list[Cost]:
-    """The cost of each whole poll in the output of strace; a poll begins where the wait for it ends.
+    """The cost of each whole poll in the output of strace: a poll lasts from one request to the next.
 
     Args:
         trace: the lines, with all strings in hexadecimal.
     """
     polls: list[list[tuple[str, str]]] = [[]]
-    for line in trace.splitlines():
-        if match := _CALL.match(line):
-            polls[-1].append((match[1], match[2]))
-            is_wait_over = match[1] == "poll" and match[2].rstrip().endswith("(Timeout)")
-            if is_wait_over and (len(polls) == 1 or _cost(polls[-1]).records):
-                polls.append([])
+    for match in filter(None, map(_CALL.match, trace.splitlines())):
+        call = match[1], match[2]
+        if _cost([call]).records:
+            polls.append([])
+        polls[-1].append(call)
     return [_cost(calls) for calls in polls[1:-1]]
 
 
@@ -83,8 +82,8 @@ def _records(data: bytes) -> int:
     return found
 
 
-def trace(binaries: Path) -> str:
-    """Let the daemon poll under strace for a while."""
+def trace(binaries: Path) -> tuple[str, int]:
+    """Let the daemon poll under strace for a while; returns what strace saw, and how many polls the server saw."""
     with tempfile.TemporaryDirectory() as directory, DevServer(directory=Path(directory) / "server") as server:
         server.auto_accept = True
         root, lines = Path(directory) / "device", Path(directory) / "trace"
@@ -99,12 +98,14 @@ def trace(binaries: Path) -> str:
             try:
                 time.sleep(5 * INTERVAL_SECONDS)  # the first polls do what only first ones do
                 strace = ["strace", "-f", "-xx", "-s", "65536", "-o", str(lines), "-p", str(daemon.pid)]
+                before = len(server.requests)
                 with subprocess.Popen(strace, stderr=subprocess.DEVNULL) as tracer:
                     time.sleep((_CYCLES + 3) * INTERVAL_SECONDS)
+                    seen = len(server.requests) - before
                     tracer.terminate()
             finally:
                 daemon.terminate()
-        return lines.read_text()
+        return lines.read_text(), seen
 
 
 def main() -> None:
@@ -117,7 +118,7 @@ def main() -> None:
         raise SystemExit("cannot count system calls: install strace")
     print(f"one idle poll over TLS ({machine()})")
     with nullcontext(options.python.parent) if options.python else lean_environment() as binaries:
-        lines = trace(binaries)
+        lines, seen = trace(binaries)
     if options.trace:
         print(lines)
     costs = count(lines)
@@ -126,10 +127,11 @@ def main() -> None:
     for name, bar, values in (
         ("system calls", 32, [sum(cost.calls.values()) for cost in costs]),
         ("fsyncs", 0, [cost.syncs for cost in costs]),
-        ("TLS records out", 1, [cost.records for cost in costs]),
         ("reads of the state file", 0, [cost.state_file_reads for cost in costs]),
     ):
         print(f"  {name:24} {median_low(values):3} (bar {bar}; {len(values)} polls, {min(values)} to {max(values)})")
+    sent = len(costs) + 1
+    print(f"  {'TLS records out':24} {sent / seen:3.1f} (bar 1; {sent} of them, {seen} polls seen by the server)")
     typical = sorted(costs, key=lambda cost: sum(cost.calls.values()))[len(costs) // 2]
     print("  " + ", ".join(f"{name} {times}" for name, times in typical.calls.most_common()))
 
