@@ -78,6 +78,6 @@ def test_from_list_to_plain() -> None:
 
 def test_acceptance_ends_the_change() -> None:
     """Once the server accepts what the device is now, nothing is left to be told."""
-    record = Record(accepted=ACCEPTED).with_new_key("f", is_forced=True).with_identity_change("said")
+    record = Record(accepted=ACCEPTED, new_key=NewKey("f", is_forced=True), identity_change="said")
     now = accepted_identity(LISTED, OTHER, FILE)
     assert Record(accepted=now) == record.accepted_as(now)

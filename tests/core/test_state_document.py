@@ -217,7 +217,7 @@ def test_field_of_another_version(odd: Mapping[str, object]) -> None:
     assert is_kept(changed)
     (key,) = odd
     assert key == record.unread.summary
-    filled = encode_record(record.concluded("d-7", Event.FAILURE, now="").with_identity_change("y"))
+    filled = encode_record(replace(record.concluded("d-7", Event.FAILURE, now=""), identity_change="y"))
     assert (filled[key] != odd[key]) is (key not in ("accepted", "new_key"))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mender_client.core.accepted_identity import NewKey
 from mender_client.core.devicekey import KeyType, fingerprint
 from mender_client.errors import ConfigError, Diagnostic
 from mender_client.system.crypto import choose_backend
@@ -73,5 +74,5 @@ def prepare_key(
         made = fingerprint(key.public_key_pem())
         journal = JsonJournal(paths.journal)
         if journal.load().accepted is not None:  # before that it replaces nothing
-            journal.update(lambda record: record.with_new_key(made, is_forced=is_forced))
+            journal.update(lambda record: replace(record, new_key=NewKey(made, is_forced)))
     return is_new

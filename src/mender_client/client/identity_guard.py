@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mender_client.core.accepted_identity import AcceptedIdentity, accepted_identity, explain_change
 from mender_client.core.model import Identity
@@ -49,7 +49,7 @@ class IdentityGuard:
         self._said = changes
         change = "; ".join(map(str, changes))
         if change != record.identity_change:
-            self._note(lambda current: current.with_identity_change(change))
+            self._note(lambda current: replace(current, identity_change=change))
 
     def accept(self, identity: Identity) -> None:
         """Remember what the server has just accepted.

@@ -1,6 +1,6 @@
 """The client status, for people and programs: what the client does, since when, why, and what comes next.
 
-A value that pure functions change. Nothing is decided by it: that is what the record is for, so this one may be lost.
+It only informs, and may be lost: decisions are based on the record.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """How far the download is.
+    """The progress of the download.
 
     Attributes:
         done: bytes on disk.
-        total: bytes of the whole; 0 when the storage doesn't say.
-        kept: how many of those on disk came before the client was last started.
-        bytes_per_second: how fast they came since the last look.
+        total: the size of the Artifact in bytes; 0 when the storage doesn't say.
+        kept: how many of the bytes on disk are from before the last start of the client.
+        bytes_per_second: the recent rate.
     """
 
     done: int = 0
@@ -140,13 +140,13 @@ class ClientStatus:
 
     @property
     def news(self) -> tuple[object, ...]:
-        """What an observer is told at once; the rest is routine."""
+        """What observers are told at once; other changes can wait."""
         failure = self.failure
         trouble = (failure.job, failure.kind, failure.text) if failure.in_a_row else ()
         return self.started, self.doing, self.deployment_id, self.download, self.authorisation, trouble, self.unreported
 
     def begun(self, now: str, *, version: str, python: str) -> ClientStatus:
-        """The status of a client that starts: from before it keeps the totals and what was last."""
+        """The status of a client that starts, with the totals and the last events of the former one."""
         return ClientStatus(
             version=version,
             python=python,
@@ -257,11 +257,12 @@ _Value = TypeVar("_Value")
 
 def decode_client_status(document: object) -> ClientStatus:
     """Read a status from JSON; what is missing or of the wrong type is as in a new one."""
-    status = _filled(ClientStatus(), document)
+    status = filled(ClientStatus(), document)
     return replace(status, doing=_FORMER_WORDS.get(status.doing, status.doing))
 
 
-def _filled(default: _Value, document: object) -> _Value:
+def filled(default: _Value, document: object) -> _Value:
+    """A dataclass with those fields of a JSON object that are of the right type; the others are as in ``default``."""
     if not isinstance(document, dict):
         return default
     found = {one.name: _like(getattr(default, one.name), document.get(one.name)) for one in fields(default)}  # type: ignore[arg-type]  # a dataclass
@@ -271,9 +272,9 @@ def _filled(default: _Value, document: object) -> _Value:
 def _like(default: Any, value: object) -> Any:
     """The value when it is of the default's kind, else the default."""
     if is_dataclass(default):
-        return _filled(default, value)
-    if isinstance(default, Authorisation):
-        return next((one for one in Authorisation if one.value == value), default)
+        return filled(default, value)
+    if isinstance(default, Enum):
+        return next((one for one in type(default) if one.value == value), default)
     if isinstance(default, Mapping):
         pairs = value.items() if isinstance(value, dict) else ()
         return {str(key): number for key, number in pairs if type(number) is int and number >= 0}

@@ -3,7 +3,7 @@
 An update belongs to a flow: how its Artifact gets onto the device. Within its flow it moves through ``TRANSITIONS``
 from ``DOWNLOADING`` to one of the ends. Each state is written to disk before its effect happens, so after a power cut
 ``RESUME`` tells where to resume, from the last state written and from what can be seen of the installer. All tables
-are total: an event that a state does not expect is a bug, and is loud.
+are total: an event that a state does not expect is a bug and raises an error.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ EXPLANATIONS: Mapping[State, str] = {
 ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.ABORTED})
 """The states in which an update is over."""
 
+_OUTCOMES = {Event.SUCCESS: State.SUCCEEDED, Event.FAILURE: State.FAILED, Event.FAULT: State.FAILED}
+
 TRANSITIONS: Mapping[Flow, Mapping[State, Mapping[Event, State]]] = {
     Flow.HANDOVER: {
         State.DOWNLOADING: {
@@ -81,22 +83,9 @@ TRANSITIONS: Mapping[Flow, Mapping[State, Mapping[Event, State]]] = {
             Event.FAULT: State.FAILED,
             Event.ABORT: State.ABORTED,
         },
-        State.HANDING_OVER: {
-            Event.STARTED: State.INSTALLING,
-            Event.SUCCESS: State.SUCCEEDED,  # a sub-updater may be done before its start is stored
-            Event.FAILURE: State.FAILED,
-            Event.FAULT: State.FAILED,
-        },
-        State.INSTALLING: {
-            Event.SUCCESS: State.SUCCEEDED,
-            Event.FAILURE: State.FAILED,
-            Event.FAULT: State.FAILED,
-        },
-        State.RECONCILING: {
-            Event.SUCCESS: State.SUCCEEDED,
-            Event.FAILURE: State.FAILED,
-            Event.FAULT: State.FAILED,
-        },
+        State.HANDING_OVER: {Event.STARTED: State.INSTALLING, **_OUTCOMES},  # it may end before its start is stored
+        State.INSTALLING: _OUTCOMES,
+        State.RECONCILING: _OUTCOMES,
         State.SUCCEEDED: {},
         State.FAILED: {},
         State.ABORTED: {},

@@ -27,25 +27,16 @@ def _families(one: ClientStatus) -> Iterator[tuple[str, str, str, _Samples]]:
     authorisations: _Samples = [({"state": word.value}, one.authorisation is word) for word in Authorisation]
     yield "authorisation", "gauge", "1 for whether the server accepts this device.", authorisations
     yield "polls_total", "counter", "Update polls that were answered.", [({}, counts.polls)]
-    failures: _Samples = [({"kind": kind}, number) for kind, number in sorted(counts.failures.items())]
-    yield "failures_total", "counter", "Failures by kind.", failures
+    yield "failures_total", "counter", "Failures by kind.", _by("kind", counts.failures)
     ends = {end.value: counts.deployments.get(end.value, 0) for end in ENDS}
     yield "deployments_total", "counter", "Deployments by how they ended.", _by("outcome", ends)
     yield "fetched_bytes_total", "counter", "Bytes of Artifacts that were downloaded.", [({}, counts.bytes_fetched)]
-    yield (
-        "resumed_bytes_total",
-        "counter",
-        "Bytes that did not have to be downloaded again.",
-        [({}, counts.bytes_resumed)],
-    )
+    meaning = "Bytes that did not have to be downloaded again."
+    yield "resumed_bytes_total", "counter", meaning, [({}, counts.bytes_resumed)]
     yield "last_contact_time_seconds", "gauge", "When a server last answered.", _time(one.contact)
     yield "last_poll_time_seconds", "gauge", "When an update poll was last answered.", _time(one.polled)
-    yield (
-        "failures_in_a_row",
-        "gauge",
-        "Consecutive failures of the job that failed last; 0 when it has succeeded since.",
-        [({}, one.failure.in_a_row)],
-    )
+    meaning = "Consecutive failures of the job that failed last; 0 when it has succeeded since."
+    yield "failures_in_a_row", "gauge", meaning, [({}, one.failure.in_a_row)]
     yield "unreported_messages", "gauge", "Messages that the server has not acknowledged.", [({}, one.unreported)]
     yield "download_bytes", "gauge", "How much of the Artifact is on disk.", [({}, download.done)]
     yield "download_size_bytes", "gauge", "How large the Artifact is; 0 when unknown.", [({}, download.total)]

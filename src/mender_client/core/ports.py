@@ -207,7 +207,7 @@ class ArtifactStore(Protocol):
 
 
 class Journal(Protocol):
-    """Where the client's memory survives a restart; several processes of one device may use it."""
+    """The state file, which holds the record across restarts; several processes of one device may use it."""
 
     def load(self) -> Record:
         """What was last saved; an empty record when there is none or it can't be used.
@@ -219,13 +219,10 @@ class Journal(Protocol):
         """
 
     def update(self, change: Callable[[Record], Record]) -> Record:
-        """Change the record, durably, before anything that depends on it happens, and undisturbed by other processes.
+        """Change the record durably and safe from other processes, and return the new one.
 
         Args:
-            change: makes the new record of the last one; may raise, and then nothing changes.
-
-        Returns:
-            The new record.
+            change: makes the new record from the last one; when it raises, nothing changes.
 
         Raises:
             StorageError: it can't be written; the last record stands.
@@ -299,10 +296,7 @@ class Installer(Protocol):
         """
 
     def install(self, deployment: Deployment, artifact: PurePath) -> ProcessRef:
-        """Install the verified Artifact of the claimed deployment.
-
-        Returns:
-            The process that installs it.
+        """Install the verified Artifact of the claimed deployment, and return the process that does it.
 
         Raises:
             InstallError: it could not be started.
@@ -320,17 +314,7 @@ class SubUpdater(Protocol):
         """
 
     def find_process(self, deployment_id: str, process: ProcessRef | None) -> ProcessRef | None:
-        """The process that is at work on this deployment, or None.
-
-        Args:
-            deployment_id: the deployment.
-            process: the process that was noted when it started, if it was.
-        """
+        """The process that is at work on this deployment, or None; ``process`` is the one recorded at its start."""
 
     def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:
-        """How long ago, in this boot, the work on this deployment began; 0 when unknown.
-
-        Args:
-            deployment_id: the deployment.
-            process: the process that was noted when it started, if it was.
-        """
+        """How long ago, in this boot, the work on this deployment began; 0 when unknown."""

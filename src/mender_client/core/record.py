@@ -1,8 +1,8 @@
-"""What the client remembers across restarts: one document, changed by pure functions, written as JSON elsewhere.
+"""What the client remembers across restarts, changed by pure functions.
 
-The update under way, the messages that the server has not acknowledged, and the outcomes that are known. An outcome
-and the messages that report it enter the document in one change, so there is no instant at which one could be lost.
-Every state is written by ``_entered``, which also ends loops.
+The update under way, the messages that the server has not acknowledged, and the known outcomes. An outcome and the
+messages that report it are recorded in one change, so that neither can be lost. Every state is written by
+``_entered``, which also ends loops.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ProcessRef:
-    """Which process the sub-updater is, so that a later one with the same pid is not taken for it.
+    """The sub-updater's process, told apart from a later one with the same pid.
 
     Attributes:
-        pid: its process id.
+        pid: its process ID.
         boot_id: the boot in which it was started.
-        start_time: when it was started, in the kernel's ticks since that boot.
+        start_time: when it was started, in clock ticks since that boot.
     """
 
     pid: int
@@ -90,12 +90,12 @@ class ProcessRef:
     start_time: int
 
     def age_seconds(self, boot_id: str, uptime_seconds: float, ticks_per_second: float) -> float:
-        """How long ago the process was started; 0 when that was in another boot, or isn't known.
+        """How long ago the process was started; 0 when that was in another boot or is unknown.
 
         Args:
             boot_id: this boot.
-            uptime_seconds: the time since this boot, sleep included.
-            ticks_per_second: of the kernel.
+            uptime_seconds: the time since this boot, suspend included.
+            ticks_per_second: the kernel's clock ticks.
         """
         if boot_id != self.boot_id or self.start_time <= 0:
             return 0.0
@@ -326,14 +326,10 @@ class Record:
     ) -> Record:
         """The record after an event that ends a deployment: outcome, messages and end in one change.
 
-        A deployment of whose update nothing is known may end as well: another client began it, or another version did
-        and it can't be read. An outcome that is known stands: the first report is final.
+        A deployment without a known update may end as well: another client began it, or another version whose update
+        can't be read. A known outcome stands: the first report is final.
 
-        Args:
-            deployment_id: which deployment.
-            event: what happened.
-            now: the time, RFC 3339.
-            note: adds to the update what became known.
+        Arguments as for ``moved``.
 
         Raises:
             ValueError: the update's state does not expect the event.
@@ -389,14 +385,6 @@ class Record:
     def accepted_as(self, accepted_identity: AcceptedIdentity) -> Record:
         """The record once the server has accepted the device; what was noted of a change is over."""
         return replace(self, accepted=accepted_identity, new_key=None, identity_change="")
-
-    def with_new_key(self, key: str, *, is_forced: bool) -> Record:
-        """The record once the client has made a key, of which this is the fingerprint."""
-        return replace(self, new_key=NewKey(key, is_forced))
-
-    def with_identity_change(self, change: str) -> Record:
-        """The record that knows how the device asks as something else than what was accepted."""
-        return replace(self, identity_change=change)
 
 
 def _outcome(deployment_id: str, status: Status, now: str, update: Update | None, unread: Unread) -> Outcome:

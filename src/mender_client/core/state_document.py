@@ -1,16 +1,19 @@
-"""The client's memory as a JSON document: schema-versioned, and kind to what other versions write.
+"""The record as a JSON document with a schema version.
 
-Nothing that another version wrote costs what this one understands. Messages and outcomes are read one by one; what
-can't be understood, an update included, is kept verbatim and written back, so that the other version finds it again.
+Messages and outcomes are read one by one, so that an unknown one doesn't cost the others. What this version doesn't
+understand, an update included, is kept verbatim and written back for the version that wrote it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from .accepted_identity import AcceptedIdentity, NewKey
+from .client_status import filled
 from .machine import ENDS, Flow, State
 from .model import Link, Provides, Status
 from .record import Message, MessageKind, Outcome, ProcessRef, Record, Unread, Update
@@ -18,108 +21,60 @@ from .resume import RemoteObject
 from .wire import NextForm, is_deployment_id, parse_link
 
 SCHEMA = 1
-"""What this version writes. A document with a higher number is read like any other, as far as it can be understood."""
+"""The version that is written; documents of a later one are read as far as they are understood."""
 
 _STORED_STATES = {State.VERIFIED: "proven", State.INSTALLING: "in-hands", State.RECONCILING: "settling"}
 """States that version 1.0.0 stored under another name: it is kept, so that a rollback to 1.0.0 reads the file."""
 _STATES = {_STORED_STATES.get(state, state.value): state for state in State}
 
-_RECORD_FIELDS = ("schema", "update", "outbox", "outcomes", "accepted", "new_key", "identity_change", "totals")
-_UPDATE_FIELDS = (
-    "deployment_id", "artifact_name", "state", "since", "provides", "form", "flow", "device_types", "link", "promise",
-    "seen_bytes", "writes", "tried", "hands", "began", "fetched_bytes", "resumed_bytes",
-)  # fmt: skip
+_STORED_FIELDS = {"remote_object": "promise", "process": "hands"}
+"""Fields that version 1.0.0 stored under another name."""
+
 _ADDED: Mapping[str, Any] = {
     "flow": Flow.HANDOVER.value, "device_types": [], "link": {}, "began": "", "fetched_bytes": 0, "resumed_bytes": 0
 }  # fmt: skip
-"""What the first documents did not have, and what holds then."""
+"""Fields that the first documents lack, with their defaults."""
 _Value = TypeVar("_Value")
 
 
 def encode_record(record: Record) -> dict[str, Any]:
     """The record as a JSON object."""
     unread = record.unread
-    document: dict[str, Any] = {
+    known: dict[str, Any] = {
+        "outbox": [*unread.outbox, *map(_encode, record.outbox)],
+        "outcomes": [*unread.outcomes, *map(_encode, record.outcomes)],
+        "totals": _encode(record.totals),
+    }
+    for name in ("accepted", "new_key", "identity_change"):
+        if value := getattr(record, name):
+            known[name] = _encode(value)
+    return {
         **record.unknown,
         **unread.fields,
         "schema": SCHEMA,
-        "update": unread.update if record.update is None else _encode_update(record.update),
-    }
-    fields: dict[str, Any] = {
-        "outbox": [*unread.outbox, *map(_encode_message, record.outbox)],
-        "outcomes": [*unread.outcomes, *map(_encode_outcome, record.outcomes)],
-        **_encode_accepted(record),
-        "totals": dict(record.totals),
-    }
-    # what can't be read stays until there is something to put in its place
-    return {**document, **{key: value for key, value in fields.items() if value or key not in unread.fields}}
-
-
-def _encode_message(message: Message) -> dict[str, Any]:
-    return {
-        "deployment_id": message.deployment_id,
-        "kind": message.kind.value,
-        "status": None if message.status is None else message.status.value,
+        "update": unread.update if record.update is None else {**record.update.unknown, **_encode(record.update)},
+        # what can't be read stays until there is something to put in its place
+        **{key: value for key, value in known.items() if value or key not in unread.fields},
     }
 
 
-def _encode_outcome(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "deployment_id": outcome.deployment_id,
-        "status": outcome.status.value,
-        "at": outcome.at,
-        "artifact_name": outcome.artifact_name,
-        "began": outcome.began,
-        "fetched_bytes": outcome.fetched_bytes,
-        "resumed_bytes": outcome.resumed_bytes,
-    }
+def _encode(value: Any) -> Any:
+    """A value as JSON: dataclasses by their fields, enums by their values."""
+    if is_dataclass(value):
+        return {stored: _encode(getattr(value, name)) for name, stored in _stored_fields(value)}
+    if isinstance(value, State):
+        return _STORED_STATES.get(value, value.value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
-def _encode_accepted(record: Record) -> dict[str, Any]:
-    """As what the server accepted the device; absent until it has."""
-    accepted, new_key = record.accepted, record.new_key
-    fields: dict[str, Any] = {}
-    if accepted is not None:
-        fields["accepted"] = {
-            "identity": accepted.identity,
-            "key": accepted.key,
-            "key_location": accepted.key_location,
-        }
-    if new_key is not None:
-        fields["new_key"] = {"key": new_key.key, "is_forced": new_key.is_forced}
-    if record.identity_change:
-        fields["identity_change"] = record.identity_change
-    return fields
-
-
-def _encode_update(update: Update) -> dict[str, Any]:
-    provides, process = update.provides, update.process
-    return {
-        **update.unknown,
-        "deployment_id": update.deployment_id,
-        "artifact_name": update.artifact_name,
-        "state": _STORED_STATES.get(update.state, update.state.value),
-        "since": update.since,
-        "provides": {
-            "device_type": provides.device_type,
-            "artifact_name": provides.artifact_name,
-            "others": dict(provides.others),
-        },
-        "form": update.form.value,
-        "flow": update.flow.value,
-        "device_types": list(update.device_types),
-        "link": {"uri": update.link.uri, "expire": update.link.expire},
-        "promise": {"total": update.remote_object.total, "etag": update.remote_object.etag},
-        "seen_bytes": update.seen_bytes,
-        "writes": update.writes,
-        "tried": update.tried,
-        "hands": None
-        if process is None
-        else {"pid": process.pid, "boot_id": process.boot_id, "start_time": process.start_time},
-        "began": update.began,
-        "fetched_bytes": update.fetched_bytes,
-        "resumed_bytes": update.resumed_bytes,
-    }
+def _stored_fields(of: Any) -> list[tuple[str, str]]:
+    """The fields of a dataclass and their names in the document."""
+    names = [one.name for one in fields(of) if one.name not in ("unknown", "unread")]
+    return [(name, _STORED_FIELDS.get(name, name)) for name in names]
 
 
 def decode_record(document: object) -> Record:
@@ -141,7 +96,7 @@ def decode_record(document: object) -> Record:
         accepted=_read(document, "accepted", _decode_accepted, unread),
         new_key=_read(document, "new_key", _decode_new_key, unread),
         identity_change=_read(document, "identity_change", _decode_text, unread) or "",
-        unknown=_unknown(document, _RECORD_FIELDS),
+        unknown=_unknown(document, Record, "schema"),
         totals=_read(document, "totals", _decode_totals, unread) or {},
         unread=Unread(unread.pop("update", None), unread_messages, unread_outcomes, MappingProxyType(unread)),
     )
@@ -195,7 +150,7 @@ def _decode_text(value: object) -> str:
 
 
 def _decode_update(stored: object) -> Update:
-    """Read the update under way; only one that is understood in all its fields can be continued."""
+    """Read the update under way, which can be continued only if all its fields are understood."""
     value = {**_ADDED, **_decode_object(stored)}
     state_name = _get(value, "state", str)
     state = _STATES.get(state_name) or State(state_name)
@@ -220,7 +175,7 @@ def _decode_update(stored: object) -> Update:
         writes=_get(value, "writes", int),
         tried=value.get("tried") is True,
         process=None if value.get("hands") is None else _decode_process(_get(value, "hands", dict)),
-        unknown=_unknown(value, _UPDATE_FIELDS),
+        unknown=_unknown(value, Update),
         began=_get(value, "began", str),
         fetched_bytes=_get(value, "fetched_bytes", int),
         resumed_bytes=_get(value, "resumed_bytes", int),
@@ -228,7 +183,7 @@ def _decode_update(stored: object) -> Update:
 
 
 def _decode_link(value: Mapping[str, Any]) -> Link:
-    """The link; one that can't be used is replaced by a fresh one as soon as it is needed."""
+    """Read the link; an unusable one counts as none, and is replaced when it is needed."""
     try:
         return Link(parse_link(_get(value, "uri", str)), _get(value, "expire", str))
     except ValueError:
@@ -237,11 +192,8 @@ def _decode_link(value: Mapping[str, Any]) -> Link:
 
 def _decode_provides(value: Mapping[str, Any]) -> Provides:
     others = _get(value, "others", dict)
-    return Provides(
-        _get(value, "device_type", str),
-        _get(value, "artifact_name", str),
-        MappingProxyType({key: _get(others, key, str) for key in others}),
-    )
+    checked = MappingProxyType({key: _get(others, key, str) for key in others})
+    return Provides(_get(value, "device_type", str), _get(value, "artifact_name", str), checked)
 
 
 def _decode_process(value: Mapping[str, Any]) -> ProcessRef:
@@ -255,26 +207,12 @@ def _decode_message(value: Mapping[str, Any]) -> Message:
 
 
 def _decode_outcome(value: Mapping[str, Any]) -> Outcome:
-    """Read an outcome; what only people look at may be missing."""
+    """Read an outcome; only the deployment and the status are required."""
     status = Status(_get(value, "status", str))
     if not status.is_final:
         raise ValueError(f"{status.value} is no outcome")
 
-    def known(key: str, default: _Value) -> _Value:
-        try:
-            return _get(value, key, type(default))
-        except ValueError:
-            return default
-
-    return Outcome(
-        _identifier(value),
-        status,
-        at=known("at", ""),
-        artifact_name=known("artifact_name", ""),
-        began=known("began", ""),
-        fetched_bytes=known("fetched_bytes", 0),
-        resumed_bytes=known("resumed_bytes", 0),
-    )
+    return filled(Outcome(_identifier(value), status), value)
 
 
 def _decode_totals(value: object) -> Mapping[str, int]:
@@ -300,12 +238,13 @@ def _get(container: Mapping[str, Any], key: str, kind: type[_Value]) -> _Value:
 
 
 def _identifier(container: Mapping[str, Any]) -> str:
-    """A deployment id: it becomes part of addresses and of the sub-updater's environment."""
+    """The deployment ID; it becomes part of URLs and of the sub-updater's environment."""
     value = _get(container, "deployment_id", str)
     if not is_deployment_id(value):
-        raise ValueError('"deployment_id" is no deployment id')
+        raise ValueError('"deployment_id" is not a deployment ID')
     return value
 
 
-def _unknown(container: Mapping[str, Any], known: tuple[str, ...]) -> Mapping[str, Any]:
+def _unknown(container: Mapping[str, Any], of: type[Record | Update], *others: str) -> Mapping[str, Any]:
+    known = {*others, *(stored for _, stored in _stored_fields(of))}
     return MappingProxyType({key: value for key, value in container.items() if key not in known})

@@ -1,7 +1,7 @@
-"""The device API of a Mender server: requests are built and replies are read here, as bytes and values.
+"""The device API of a Mender server: builds requests and parses replies.
 
-No sockets: a ``Request`` goes to whatever ``Transport`` there is, and its ``Reply`` comes back to the matching
-``parse_`` function, which returns values or raises a ``ServerError`` that says what was requested.
+A ``Request`` goes through a ``Transport``, and its ``Reply`` to the matching ``parse_`` function, which returns values
+or raises a ``ServerError`` that says what was requested.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MAXIMUM_LOG_MESSAGE = 64 * 1024
 """The most characters of one log message that are sent, so that a program without line ends can't use up the log."""
 
 _MOST_MESSAGES = MAXIMUM_BODY_BYTES // 64
-"""No message takes less than 64 bytes, however short it is: a million empty lines must not fill the memory."""
+"""No message is shorter than 64 bytes as JSON: a million empty lines must not fill the memory."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PLAIN_HTTP = re.compile(rb"plain HTTP|HTTP request to an HTTPS server")
@@ -90,9 +90,7 @@ class NextForm(Enum):
     @property
     def fallback(self) -> NextForm | None:
         """The form to try on a server that does not support this one."""
-        forms = list(NextForm)
-        position = forms.index(self) + 1
-        return forms[position] if position < len(forms) else None
+        return {NextForm.V2_POST: NextForm.V1_POST, NextForm.V1_POST: NextForm.V1_GET}.get(self)
 
 
 def is_deployment_id(text: str) -> bool:
@@ -119,12 +117,8 @@ def build_auth_body(identity: Identity, public_key_pem: str, tenant_token: str =
 
 def build_auth_request(server_url: str, body: bytes, signature: bytes) -> Request:
     """The authentication request with the signature of its body."""
-    headers = {
-        **_JSON_HEADERS,
-        "Authorization": "API_KEY",
-        "X-MEN-Signature": base64.b64encode(signature).decode("ascii"),
-    }
-    return Request("POST", server_url + AUTH_PATH, headers, body)
+    signed = {"Authorization": "API_KEY", "X-MEN-Signature": base64.b64encode(signature).decode("ascii")}
+    return Request("POST", server_url + AUTH_PATH, {**_JSON_HEADERS, **signed}, body)
 
 
 def parse_auth_reply(reply: Reply, server_url: str, *, now: datetime) -> Token:
@@ -287,11 +281,7 @@ def _cut(message: LogMessage) -> LogMessage:
 
 def _log_entry(message: LogMessage) -> dict[str, str]:
     timestamp = message.timestamp.astimezone(timezone.utc).isoformat(timespec="milliseconds")
-    return {
-        "timestamp": timestamp.replace("+00:00", "Z"),
-        "level": message.level,
-        "message": message.message,
-    }
+    return {"timestamp": timestamp.replace("+00:00", "Z"), "level": message.level, "message": message.message}
 
 
 # -- inventory ---------------------------------------------------------------------------------------------
@@ -308,8 +298,7 @@ def fit_inventory(attributes: Iterable[Attribute]) -> tuple[tuple[Attribute, ...
     room = MAXIMUM_BODY_BYTES - 2
     for attribute in attributes:
         size = len(_to_json(_attribute_entry(attribute))) + 1
-        fits = len(kept) < MAXIMUM_ATTRIBUTES and 1 <= len(attribute.name) <= MAXIMUM_ATTRIBUTE_NAME and size <= room
-        if fits:
+        if len(kept) < MAXIMUM_ATTRIBUTES and 1 <= len(attribute.name) <= MAXIMUM_ATTRIBUTE_NAME and size <= room:
             kept.append(attribute)
             room -= size
         else:
@@ -426,7 +415,7 @@ def _to_json(document: object) -> bytes:
 
 
 def _from_json(body: bytes) -> object:
-    """Parse JSON; whatever is wrong with it is a ValueError."""
+    """Parse JSON; raises only ValueError."""
     try:
         document: object = json.loads(body)
     except RecursionError:
