@@ -9,11 +9,7 @@ from pathlib import Path
 
 
 class _InData:
-    """A file in the data directory.
-
-    Args:
-        name: its name there.
-    """
+    """A file in the data directory, by its name there."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -19,8 +19,4 @@ def reset_inherited_state() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in signal.valid_signals():
         if signal.getsignal(number) is signal.SIG_IGN and number not in _RESTORED_BY_SUBPROCESS:
-            signal.signal(number, _ignore)
-
-
-def _ignore(*_: object) -> None:
-    return
+            signal.signal(number, lambda *_: None)

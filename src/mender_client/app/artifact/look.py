@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mender_client.app.exitcodes import ExitCode
-from mender_client.core.artifact import ArtifactReader, Header, PayloadFile, check_depends
+from mender_client.core.artifact import ArtifactReader, Header, check_depends
 from mender_client.errors import ArtifactError, ConfigError, KeyFileError
 from mender_client.system.digest import choose_digest
 
@@ -99,11 +99,12 @@ def cat(artifact: str, name: str | None) -> ExitCode:
         reader = ArtifactReader(stream)
         names = [file.name for file in reader.read_header().payload.files]
         wanted = name if name is not None else _only(names)
-        is_found = False
+        buffer, is_found = memoryview(bytearray(_PIECE_BYTES)), False
         for file in reader.payload_files():
             if file.name == wanted:
                 is_found = True
-                _copy(file)
+                while count := file.readinto(buffer):
+                    emit(buffer[:count])
         reader.finish()
     if not is_found:
         text = f"cannot find the payload file {wanted!r}: the Artifact has {', '.join(names) or 'none'}"
@@ -116,9 +117,3 @@ def _only(names: list[str]) -> str:
         text = f"cannot choose a payload file: the Artifact has {', '.join(names) or 'none'}"
         raise ArtifactError("ART41", text, remedy="name one")
     return names[0]
-
-
-def _copy(file: PayloadFile) -> None:
-    buffer = memoryview(bytearray(_PIECE_BYTES))
-    while count := file.readinto(buffer):
-        emit(buffer[:count])

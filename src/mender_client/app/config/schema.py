@@ -18,8 +18,10 @@ Schema = dict[str, Any]
 
 def build_schema() -> Schema:
     """The schema as a JSON document."""
-    groups = sorted({name.partition(".")[0] for name in _described() if "." in name})
-    definitions = {**_described(), **{group: _object(_inside(group), group) for group in groups}}
+    described = _described()
+    groups = sorted({name.partition(".")[0] for name in described if "." in name})
+    inside = {group: [name for name in described if name.startswith(f"{group}.")] for group in groups}
+    definitions = {**described, **{group: _object(names, group) for group, names in inside.items()}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mender.conf",
@@ -43,10 +45,6 @@ def _definition(key: Key) -> Schema:
     default = list(key.default) if isinstance(key.default, tuple) else key.default
     shown = {"examples": [key.example]} if key.example is not None else {}
     return {"description": f"{key.help} ({key.form})", "default": default, **shown, **key.kind.schema}
-
-
-def _inside(group: str) -> list[str]:
-    return [name for name in _described() if name.startswith(f"{group}.")]
 
 
 def _object(names: Iterable[str], group: str) -> Schema:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+from mender_client.app.formatting import span
 from mender_client.app.status import sub_updater_pid
 from mender_client.core.client_status import ClientStatus, Failure
 from mender_client.core.devicekey import fingerprint, key_type
@@ -113,7 +114,7 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
     in_progress = context.record.update_of(deployment_id)
     noted = in_progress.process if in_progress is not None else None
     pid = sub_updater_pid(deployment_id, context.record)
-    locked = f"{lock} has named deployment {deployment_id or '(none)'} for {_duration(age)}"
+    locked = f"{lock} has named deployment {deployment_id or '(none)'} for {span(age)}"
     if pid is not None:
         found = f"being installed by the sub-updater (pid {pid}); {locked}"
         yield ok(found) if age < _LONG_SECONDS else warning(found, "see sub-updater.log for what it is doing")
@@ -131,19 +132,14 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
         )
 
 
-def _duration(seconds: float) -> str:
-    minutes = int(seconds // 60)
-    return f"{int(seconds)} s" if minutes < 2 else f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
-
-
 def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The daemon is running, and what it does succeeds."""
     pid = context.daemon_pid
     if pid is not None:
         if failure := _last_failure(context):
-            found = (
-                f"running (pid {pid}), but {failure.job} has failed {_often(failure)}({failure.kind}): {failure.text}"
-            )
+            once, many = f"at {failure.at}", f"{failure.in_a_row} times since {failure.since}"
+            failed = f"{failure.job} has failed {once if failure.in_a_row == 1 else many}"
+            found = f"running (pid {pid}), but {failed} ({failure.kind}): {failure.text}"
             yield warning(found, "it tries again by itself; if no other line has the cause, see its log")
         else:
             yield ok(f"running (pid {pid})")
@@ -165,10 +161,6 @@ def _last_failure(context: DiagnosticContext) -> Failure | None:
     """What has failed and not succeeded since, by the status file, which may be a minute old."""
     client_status, _ = read_client_status(context.paths.status) or (ClientStatus(), "")
     return client_status.failure if client_status.failure.in_a_row else None
-
-
-def _often(failure: Failure) -> str:
-    return f"at {failure.at} " if failure.in_a_row == 1 else f"{failure.in_a_row} times since {failure.since} "
 
 
 def _has_systemd(context: DiagnosticContext) -> bool:

@@ -207,7 +207,6 @@ def state_file(context: DiagnosticContext) -> Iterator[CheckResult]:
         )
     else:
         yield ok("no pending reports")
+    remedy = "examine it if an update is missing, then remove it"
     for aside in journal.set_aside():
-        yield warning(
-            f"{aside} is a damaged state file that was set aside", "examine it if an update is missing, then remove it"
-        )
+        yield warning(f"{aside} is a damaged state file that was set aside", remedy)

@@ -116,16 +116,14 @@ def _plan_artifact_info(wanted: SetupOptions, taken: Migration | None, device: E
 def _plan_scripts(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None:
     paths = device.paths
     if wanted.identity:
-        script = "#!/bin/sh\n# Written by setup --identity.\ncat <<'END'\n" + "".join(
-            f"{line}\n" for line in (*wanted.identity, "END")
-        )
+        lines = "\n".join((*wanted.identity, "END"))
+        script = f"#!/bin/sh\n# Written by setup --identity.\ncat <<'END'\n{lines}\n"
         if content(paths.identity_script) not in (None, script.encode()):
-            raise MenderError(
-                "SET09",
+            text = (
                 f"cannot change the identity: {paths.identity_script} exists, and with another identity the server "
-                "would see another device",
-                remedy="remove the script first if that is what you want",
+                "would see another device"
             )
+            raise MenderError("SET09", text, remedy="remove the script first if that is what you want")
         plan.add(paths.identity_script, script.encode(), mode=0o755)
     elif wanted.is_scripts_wanted:
         plan.add(paths.identity_script, support_file("identity/mender-device-identity"), mode=0o755)

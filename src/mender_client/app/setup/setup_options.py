@@ -102,6 +102,5 @@ def _answer(question: Callable[[], str]) -> str:
         return question()
     except EOFError:
         print(file=sys.stderr)
-        raise MenderError(
-            "SET01", "cannot set up: standard input ended, and nothing was written", remedy="run setup again"
-        ) from None
+        text = "cannot set up: standard input ended, and nothing was written"
+        raise MenderError("SET01", text, remedy="run setup again") from None

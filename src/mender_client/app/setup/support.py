@@ -38,8 +38,5 @@ def _find(path: str) -> Traversable:
         found = place.joinpath(path)
         if found.is_file() or found.is_dir():
             return found
-    raise MenderError(
-        "SET02",
-        f"cannot find support/{path} in this installation",
-        remedy="leave out the option that installs it, and take the file from a package or the source",
-    )
+    remedy = "leave out the option that installs it, and take the file from a package or the source"
+    raise MenderError("SET02", f"cannot find support/{path} in this installation", remedy=remedy)
