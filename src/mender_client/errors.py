@@ -1,9 +1,9 @@
-"""One tree of errors; each class says whose fault it is and whether trying again can help.
+"""One tree of errors; each class says who is at fault and whether retrying can help.
 
 A message has three parts: a code, which is stable and unique, a text, and a remedy. The text is lower-case and names
 the file, URL or key; the remedy says what to do next. ``docs/guide/troubleshooting.md`` is generated from the calls
-that make messages, so the code is always a literal there. No part ever contains a token, a key or the query of a link:
-whoever raises takes care of that, because everybody who catches may log.
+that make messages, so the code is always a literal there. No part ever contains a token, a key or the query of a URL:
+the code that raises ensures this, because any handler may log the message.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class ConfigError(MenderError):
 
 
 class DeviceError(MenderError):
-    """Something on this device is missing, broken or full; it may be mended while the client runs."""
+    """Something on this device is missing, broken or full; it may be fixed while the client runs."""
 
 
 class KeyFileError(DeviceError):

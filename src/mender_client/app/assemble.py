@@ -56,11 +56,11 @@ class DeviceParts:
     Args:
         host: clock, network and observers.
         config: the settings.
-        paths: where everything lies.
+        paths: the device's files.
         key: the device key; None: the configured one, without a passphrase.
-        journal: the client's memory; None: the state file.
+        journal: holds the state; None: the state file.
         progressed: shows the progress of downloads; None writes log lines.
-        device: says what this device is; None: its scripts and files.
+        device: identity, inventory and provides; None: from its scripts and files.
         make_installer: makes what installs Artifacts, with the lock file and what concludes deployments; None: the
             device's sub-updater installs.
     """

@@ -45,7 +45,7 @@ def run_daemon(
 
     Args:
         config: the settings.
-        paths: where everything lies.
+        paths: the device's files.
         load: reloads the settings, and sets up logging accordingly.
         make_observers: makes the observers of this daemon, once it is the only one.
         is_new_key_wanted: replace the device key first.

@@ -33,10 +33,10 @@ def report(
     timeout_seconds: float,
     passphrase: Passphrase = no_passphrase,
 ) -> ExitCode:
-    """Note the outcome of the update in progress and tell the server.
+    """Store the outcome of the update in progress, and report it to the server.
 
     Returns:
-        DONE when the server knows it, KEPT when the daemon will tell it later, NOTHING when no update is in progress,
+        DONE when the server has it, KEPT when the daemon will send it later, NOTHING when no update is in progress,
         FAILED when it contradicts what was reported before.
     """
     patience = max(timeout_seconds, 1.0)
@@ -53,11 +53,8 @@ def _report(parts: DeviceParts, *, is_success: bool, reason: str, timeout_second
         print(f"nothing to report: no update is in progress ({paths.update_lock} does not exist)", file=sys.stderr)
         return ExitCode.NOTHING
     if not deployment_id:
-        raise MenderError(
-            "REP02",
-            f"cannot report: {paths.update_lock} names no deployment",
-            remedy="write the deployment's id back, or remove the file",
-        )
+        text = f"cannot report: {paths.update_lock} names no deployment"
+        raise MenderError("REP02", text, remedy="write the deployment's id back, or remove the file")
     outcome = Status.SUCCESS if is_success else Status.FAILURE
     known = parts.journal.load().outcome_of(deployment_id)
     if known is None:
@@ -68,7 +65,7 @@ def _report(parts: DeviceParts, *, is_success: bool, reason: str, timeout_second
         return ExitCode.FAILED
     code = _send(parts, timeout_seconds)
     if code is ExitCode.DONE and parts.journal.load().outcome_of(deployment_id) is None:
-        # the journal was damaged in between: the server may not have heard it, and hearing it twice does no harm
+        # the state file was damaged meanwhile: the report may be lost, and the server accepts a repeated one
         _note(parts, deployment_id, is_success=is_success, reason=reason)
         code = _send(parts, timeout_seconds)
     return code

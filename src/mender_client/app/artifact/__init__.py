@@ -1,4 +1,4 @@
-"""``artifact …``: look into Artifact files, verify, make and sign them, without a server.
+"""``artifact …``: show, verify, make and sign Artifact files, without a server.
 
 Nothing in this directory is loaded unless one of these commands is given.
 """

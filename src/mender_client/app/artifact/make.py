@@ -167,16 +167,10 @@ def _refuse_overwriting(output: Path, inputs: Sequence[str | None]) -> None:
 
 
 def sign(artifact: str, *, key: str, output: str | None, passphrase: Passphrase) -> ExitCode:
-    """Sign an Artifact, whose old signature is replaced; nothing else in it changes.
+    """Sign an Artifact, in place unless there is an output; an old signature is replaced, and nothing else changes.
 
     What has been written is verified, and its signature checked, before it gets its name: no broken Artifact becomes
     a signed one.
-
-    Args:
-        artifact: the Artifact.
-        key: the private key, PEM.
-        output: where the signed Artifact goes; None: in the place of the old one.
-        passphrase: unlocks the key.
 
     Raises:
         ArtifactError: the Artifact is broken.

@@ -36,7 +36,7 @@ class Migration:
 
 
 def look(origin: str, device: ExistingDevice, *, is_name_given: bool) -> Migration:
-    """See what is there to be taken over.
+    """Read what the other client left, and check that the device can stay the same one.
 
     Args:
         origin: ``python`` or ``mender``.

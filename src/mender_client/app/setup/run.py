@@ -1,4 +1,4 @@
-"""Carries out ``setup``: look, ask, show, write. A second run finds nothing to change."""
+"""Carries out ``setup``: inspect, ask, show, write. A second run finds nothing to change."""
 
 from __future__ import annotations
 
