@@ -1,7 +1,7 @@
 """What single commands and a single cycle cost: ``python -m benchmarks.cycle``.
 
-``--version`` beside ``python -c pass``; ``status``; ``report`` and ``check-update`` against a local server; and one poll
-on the wire, over plain HTTP and TLS, with a token as long as a real server's. In an environment without
+``--version`` beside ``python -c pass``; ``status``; ``report`` and ``check-update`` against a local server; and one
+poll on the wire, over plain HTTP and TLS, with a token as long as a real server's. In an environment without
 ``cryptography``. ``--baseline DIR`` runs ``check-update`` of another source tree of the client beside ours.
 """
 
