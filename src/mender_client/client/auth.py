@@ -120,12 +120,11 @@ class Session:
         Raises:
             MenderError: as ``authorise``, and NetworkError for the request itself.
         """
-        reply = self._send(build)
-        if reply.status == 401:
-            self._token = None
+        for _ in range(2):
             reply = self._send(build)
-            if reply.status == 401:
-                self._token = None
+            if reply.status != 401:
+                break
+            self._token = None
         return reply
 
     def _send(self, build: Callable[[Token], Request]) -> Reply:

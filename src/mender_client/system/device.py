@@ -96,7 +96,8 @@ class ScriptedDevice:
 
     def provides(self) -> Provides:
         """As the port says; polling with a wrong device type would end deployments."""
-        device_type = _first(parse_key_values(read_text(self.device_type_file)), "device_type")
+        pairs = parse_key_values(read_text(self.device_type_file)).pairs
+        device_type = next((value.strip() for name, value in pairs if name.strip() == "device_type"), "")
         if not device_type:
             text = f"cannot find the device type in {self.device_type_file}"
             raise StorageError("IDN13", text, remedy="add a line device_type=TYPE")
@@ -115,7 +116,3 @@ class ScriptedDevice:
                 self._is_artifact_info_missed = True
             return {}
         return {key.strip(): value.strip() for key, value in parsed.pairs}
-
-
-def _first(parsed: KeyValues, key: str) -> str:
-    return next((value.strip() for name, value in parsed.pairs if name.strip() == key), "")

@@ -1,6 +1,6 @@
-"""Tells the service manager the client status: systemd's notification protocol (sd_notify), in a few lines.
+"""Tells the service manager the client status by systemd's notification protocol (sd_notify).
 
-The watchdog is fed only where the work moves on. There is no timer: a client that hangs is really found.
+The watchdog is fed only where the work makes progress, not by a timer, so that a client that hangs is detected.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _LONGEST_STATUS = 500
 class Notifier:
     """Sends to the service manager's socket; see ``core.ports.Observer``.
 
-    A manager that doesn't listen must not disturb the client: what can't be sent is dropped.
+    What can't be sent is dropped: a manager that doesn't listen must not disturb the client.
 
     Args:
         address: NOTIFY_SOCKET; ``@`` in front means an abstract name.
-        watchdog_seconds: within which time the manager wants to hear of the client; 0 when it doesn't.
-        monotonic: tells the time.
+        watchdog_seconds: the interval within which the manager expects a sign of life; 0 for no watchdog.
+        monotonic: the clock.
     """
 
     def __init__(

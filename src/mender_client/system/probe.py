@@ -1,7 +1,6 @@
-"""A look at a server that verifies nothing and reveals nothing: its certificates, and what time it has.
+"""The certificates and the time of a server, to explain an error.
 
-Only to explain a fault. Nothing is verified, so nothing is believed; no token, no certificate of this device and no
-path of an address is shown.
+Nothing is verified, so nothing of it is trusted; no token, client certificate or path is sent.
 """
 
 from __future__ import annotations

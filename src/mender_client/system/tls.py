@@ -1,4 +1,4 @@
-"""The TLS rules: whom the device trusts, how it shows itself, and how both are renewed without a restart."""
+"""The TLS rules: which servers are trusted, the client certificate, and how both are reloaded without a restart."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SERVER, _CLIENT, _KEY = "ServerCertificate", "HttpsClient.Certificate", "HttpsC
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
-    """How servers are trusted and how the device shows itself to them.
+    """Which servers are trusted, and how the device authenticates to them.
 
     Attributes:
         ca_file: certificates that are trusted in addition to the system's: a file, or a directory of such files.
-        verify: False trusts everybody; for a test bench only.
-        certificate: the client certificate (PEM), None for no mTLS.
+        verify: False trusts every server; for tests only.
+        certificate: the client certificate (PEM), None for none.
         key: its private key (PEM).
     """
 
@@ -38,7 +38,7 @@ class TlsSettings:
 
 
 class TlsRules:
-    """The TLS context of new connections; made anew when one of the operator's files has changed.
+    """The TLS context of new connections; reloaded when one of the operator's files has changed.
 
     Args:
         settings: the files and the rules.
@@ -56,10 +56,7 @@ class TlsRules:
         self._context = tls_context(settings, clock_problem)
 
     def context(self) -> ssl.SSLContext:
-        """The rules for a connection that begins now.
-
-        Files that can't be used any more are complained about once, and what they held before stays in force.
-        """
+        """For a new connection; files that became unusable are reported once, and their last content is used."""
         stamp = _stamp(self._settings)
         if stamp != self._stamp:
             self._stamp = stamp
@@ -74,7 +71,7 @@ class TlsRules:
         return self._context
 
     def widen(self) -> bool:
-        """Trust the bundle of all of the system's authorities too; False when that was done before."""
+        """Trust the bundle of all of the system's CAs too; False if it is trusted already."""
         if self._is_wide:
             return False
         self._context.load_default_certs()
@@ -145,7 +142,7 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, clock_pr
                 raise
             text = f"{_KEY}: cannot use {key}: it is not the key of the certificate {certificate}"
             raise ConfigError([Diagnostic("TLS16", text, "configure the key and certificate of one pair")]) from error
-    # the others are those of its authorities, and the server has them too
+    # the others are those of its CAs, and the server has them too
     _check_dates(_CLIENT, [(certificate, found[0])], clock_problem)
 
 

@@ -1,4 +1,4 @@
-"""Who could have changed a file: no other user may write what decides about updates.
+"""Who could have changed a file: no other user may be able to write what decides about updates.
 
 The client may run as root, and it runs programs, reads keys and applies settings by their path. So a path is trusted
 only when everything that decides which file it names (each directory, each symbolic link, and the file) can be
