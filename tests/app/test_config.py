@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS, Key, LoadedConfig, load_config
@@ -370,7 +370,6 @@ _JSON = st.recursive(
 _NAMES = st.sampled_from([key.name.partition(".")[0] for key in KEYS]) | st.text(max_size=20)
 
 
-@settings(max_examples=60)
 @given(main=st.dictionaries(_NAMES, _JSON, max_size=5) | st.binary(max_size=60))
 def test_anything(tmp_path_factory: pytest.TempPathFactory, main: object) -> None:
     """Whatever stands in a file, it is a configuration or a ConfigError told in printable lines."""

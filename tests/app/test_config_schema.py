@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS, Key, examine
@@ -105,7 +105,6 @@ def _is_unique(document: dict[str, Any]) -> bool:
     )
 
 
-@settings(max_examples=300)
 @given(
     st.dictionaries(
         _CASED | st.text(max_size=5), _VALUES | st.dictionaries(_INNER, _VALUES, max_size=3), max_size=3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mender_client.core.lmdb import read_entries
@@ -88,7 +88,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "mender-store"
 
 
-@settings(max_examples=150)
 @given(
     changes=st.lists(st.tuples(st.integers(0, 1 << 16), st.binary(min_size=1, max_size=4)), max_size=4),
     share=st.sampled_from([1.0, 0.5, 0.1]),

@@ -1,7 +1,8 @@
-"""The command line as people use it: real processes."""
+"""The command line as people use it: a real server, and commands mostly in this process."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -11,14 +12,16 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devserver.caller import ATTRIBUTES, AUTH, DEPLOYMENTS, Gadget, calling, make_artifact, new_key, public_pem
+from mender_devserver.cli import main
 
+Shared = tuple[Path, dict[str, str]]
 PROGRAM = [sys.executable, "-W", "error", "-m", "mender_devserver.cli"]
 
 
@@ -37,6 +40,17 @@ def serving(directory: Path, *options: str) -> Iterator[tuple[subprocess.Popen[s
 
 def run(directory: Path, *words: str) -> tuple[int, str, str]:
     """Run one command; return exit code, output and complaint."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = main([*words, "--directory", str(directory)])
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return code, out.getvalue(), err.getvalue()
+
+
+def run_process(directory: Path, *words: str) -> tuple[int, str, str]:
+    """Do the same in a process of its own."""
     command = [*PROGRAM, *words, "--directory", str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
@@ -55,7 +69,7 @@ def test_whole_round_by_command_line(tmp_path: Path) -> None:
     artifact = make_artifact(tmp_path / "release-2.mender", "release-2")
     with serving(directory) as (_, told), calling(Path(told["ServerCertificate"])) as caller:
         gadget = Gadget(caller, told["ServerURL"])
-        assert (0, "no device has asked yet\n", "") == run(directory, "devices")
+        assert (0, "no device has asked yet\n", "") == run_process(directory, "devices")
         assert 401 == gadget.authorize().status
         assert "pending" in run(directory, "devices")[1]
         assert run(directory, "accept", "--all")[1].startswith("accepted ")
@@ -133,25 +147,25 @@ def test_preauthorized_by_command_line(tmp_path: Path) -> None:
         (["frobnicate"], 64, "argument COMMAND: invalid choice: 'frobnicate'"),
     ],
 )
-def test_complaint_is_one_line_and_a_code(shared: Path, words: list[str], code: int, complaint: str) -> None:
+def test_complaint_is_one_line_and_a_code(shared: Shared, words: list[str], code: int, complaint: str) -> None:
     """What can't be done is said in one line on standard error, with the exit code that says why."""
-    done = run(shared, *words)
+    done = run(shared[0], *words)
     said = [line for line in done[2].splitlines() if not line.startswith("usage:")]
     assert (code, "", 1) == (done[0], done[1], len(said))
     assert complaint == said[0].partition(": ")[2][: len(complaint)]
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The directory of a server that only gets requests which it refuses."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """The directory of a server that nobody changes, and what it says about itself."""
     directory = tmp_path_factory.mktemp("server")
-    with serving(directory, "--plain"):
-        yield directory
+    with serving(directory, "--plain") as (_, told):
+        yield directory, told
 
 
 def test_no_server_is_said(tmp_path: Path) -> None:
     """Without a server the command says how to start one."""
-    code, output, complaint = run(tmp_path, "devices")
+    code, output, complaint = run_process(tmp_path, "devices")
     assert (1, "", True) == (code, output, "mender-devserver serve --directory" in complaint)
 
 
@@ -164,10 +178,11 @@ def test_dead_server_is_said(tmp_path: Path) -> None:
     assert (1, True) == (code, "is it running?" in complaint)
 
 
-def test_management_is_private(tmp_path: Path) -> None:
+def test_management_is_private(shared: Shared) -> None:
     """The file that opens the management is for its owner only, and without its token nobody gets in."""
-    with serving(tmp_path, "--plain") as (_, told), calling() as caller:
-        assert 0o600 == stat.S_IMODE((tmp_path / "devserver.json").stat().st_mode)
+    directory, told = shared
+    with calling() as caller:
+        assert 0o600 == stat.S_IMODE((directory / "devserver.json").stat().st_mode)
         url = told["ServerURL"] + "/api/management/dev/devices"
         assert [401, 401] == [
             caller.call("GET", url, b"", headers).status for headers in ({}, {"Authorization": "Bearer x"})
@@ -208,21 +223,22 @@ def test_greeting_for_people(tmp_path: Path) -> None:
     assert os.fspath(tmp_path / "authority.pem") == lines[1][1]
 
 
-def test_page_is_found(tmp_path: Path) -> None:
+def test_page_is_found(shared: Shared) -> None:
     """``page`` prints the address that opens the page of the running server."""
-    with serving(tmp_path, "--plain") as (_, told):
-        code, output, complaint = run(tmp_path, "page")
-        assert (0, "") == (code, complaint)
-        assert re.fullmatch(re.escape(told["ServerURL"]) + r"/#[\w-]{43}\n", output)
-        assert {"page": output.strip()} == run_json(tmp_path, "page")
+    directory, told = shared
+    code, output, complaint = run(directory, "page")
+    assert (0, "") == (code, complaint)
+    assert re.fullmatch(re.escape(told["ServerURL"]) + r"/#[\w-]{43}\n", output)
+    assert {"page": output.strip()} == run_json(directory, "page")
 
 
 @pytest.mark.parametrize("words", [[], ["serve"], ["fault", "add"], ["settings"]])
-def test_help_explains(words: list[str]) -> None:
+def test_help_explains(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Every command explains itself."""
-    done = subprocess.run([*PROGRAM, *words, "--help"], capture_output=True, text=True, check=False)
-    assert (0, "") == (done.returncode, done.stderr)
-    assert "usage: mender-devserver" in done.stdout
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([*words, "--help"])
+    said = capsys.readouterr()
+    assert ("", True) == (said.err, "usage: mender-devserver" in said.out)
 
 
 def test_only_serve_needs_aiohttp(tmp_path: Path) -> None:
@@ -233,16 +249,15 @@ def test_only_serve_needs_aiohttp(tmp_path: Path) -> None:
     assert (1, "", True) == (done.returncode, done.stdout, "cannot find a running dev server" in done.stderr)
 
 
-def test_reader_may_go_away(tmp_path: Path) -> None:
+def test_reader_may_go_away(shared: Shared) -> None:
     """A pipe that is closed ends the command without a word."""
-    with serving(tmp_path, "--plain"):
-        command = [*PROGRAM, "settings", "--directory", str(tmp_path)]
-        reading, writing = os.pipe()
-        os.close(reading)
-        try:
-            done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
-        finally:
-            os.close(writing)
+    command = [*PROGRAM, "settings", "--directory", str(shared[0])]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
     assert (1, "") == (done.returncode, done.stderr)
 
 

@@ -17,8 +17,10 @@ import pytest
 
 from mender_client.app.config import load_config
 from mender_devserver import DevServer
+from mender_devserver.cli import main
 from mender_devserver.testing import VirtualDevice
 from program.stage import make_artifact
+from waiting import PATIENCE_S
 
 from .machine import Machine
 from .pages import PAGES, PROJECT, examples, name
@@ -357,7 +359,9 @@ def devserver(tmp_path: Path) -> Iterator[str]:
             process.communicate()
 
 
-def test_a_first_round_with_the_dev_server(devserver: str, tmp_path: Path) -> None:
+def test_a_first_round_with_the_dev_server(
+    devserver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """From an empty directory to a deployment, with the commands of the page."""
 
     def say(command: str, *, code: int = 0) -> str:
@@ -367,18 +371,28 @@ def test_a_first_round_with_the_dev_server(devserver: str, tmp_path: Path) -> No
         assert code == done.returncode, done.stderr
         return done.stdout + done.stderr
 
+    def see(command: str, words: str) -> None:
+        # asked again and again in this process, and once as it stands on the page
+        def is_said() -> bool:
+            main(command.split()[1:])
+            return words in capsys.readouterr().out
+
+        device.run_until(is_said, timeout_seconds=PATIENCE_S)
+        assert words in say(command)
+
+    monkeypatch.chdir(tmp_path)
     make_artifact(tmp_path / "release-2.mender", "release-2")
     start, ask_page = prompts(example("docs/guide/devserver-page.md", "The dev server in a browser"))
     assert "mender-devserver serve --plain &" == start
     assert say(ask_page).startswith(f"{devserver}/#")
     listing, accept, upload, deploy, status, log = prompts(example("docs/reference/devserver.md", "A first round", 1))
     with VirtualDevice(devserver, tmp_path / "device", device_type="testdev") as device:
-        device.run_until(lambda: "pending" in say(listing))
+        see(listing, "pending")
         say(accept)
         say(upload)
-        device.run_until(lambda: "accepted" in say(listing))
+        see(listing, "accepted")
         assert re.fullmatch(r"[0-9a-f-]{36}\n", say(deploy))
-        device.run_until(lambda: "success" in say(status))
+        see(status, "success")
     assert "has sent none" in say(log, code=2)  # nobody has failed
 
 

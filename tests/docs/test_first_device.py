@@ -102,6 +102,7 @@ def test_first_update(shell: Shell, server: subprocess.Popen[bytes]) -> None:
     for line in update:
         done = shell.run(line)
         assert 0 == done.returncode, done.stderr
+    wait_until(lambda: (shell.directory / "device/app.py").exists())  # a look costs nothing; now the report is due
     wait_until(lambda: "success" in shell.run("mender-devserver status").stdout)
     assert "app-2\n" == shell.run("mender-python-client --root device show-artifact").stdout
     assert 'print("hello")\n' == (shell.directory / "device/app.py").read_text()

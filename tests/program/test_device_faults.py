@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mender_client.app.cli import main
 from program.conftest import MakeDevice
 from program.stage import LEAVE, MAC, Device
 from waiting import wait_until
@@ -30,11 +31,12 @@ WRONG_IDENTITIES = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG_IDENTITIES.values(), ids=WRONG_IDENTITIES)
-def test_wrong_identity(device: Device, wrong: tuple[str, str]) -> None:
+def test_wrong_identity(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
     """Without an identity there is no request; the message says what is wrong, and a right one is used."""
-    script, words = wrong
-    device.write_script(IDENTITY, script)
+    for script, words in WRONG_IDENTITIES.values():
+        device.write_script(IDENTITY, script)
+        assert 1 == main(["--root", str(device.root), "check-update"])
+        assert words in capsys.readouterr().err
     daemon = device.daemon()
     daemon.wait_for(words)
     assert [] == device.server.requests
@@ -134,22 +136,25 @@ WRONG_CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize("wrong", WRONG_CONFIGURATIONS.values(), ids=WRONG_CONFIGURATIONS)
-def test_wrong_configuration(device: Device, wrong: tuple[str | bytes, str]) -> None:
+def test_wrong_configuration(
+    tmp_path: Path, wrong: tuple[str | bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     """A wrong configuration ends the daemon with 78, and the message names file, key and reason."""
     content, words = wrong
-    path = device.root / "etc/mender/mender.conf"
+    path = tmp_path / "etc/mender/mender.conf"
+    path.parent.mkdir(parents=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    done = device.run("daemon", "--no-syslog")
-    assert (78, "") == (done.returncode, done.stdout)
-    assert words in done.stderr
+    assert 78 == main(["--root", str(tmp_path), "daemon", "--no-syslog"])
+    said = capsys.readouterr()
+    assert ("", True) == (said.out, words in said.err)
 
 
 def test_all_wrong_keys_at_once(device: Device) -> None:
-    """All problems of both files are told at once; an unknown key is a warning with the nearest known one."""
+    """All problems of both files end the process with 78 and are told at once; an unknown key is a warning."""
     device.configure(UpdatePollIntervalSeconds=-1, SkipVerify=3, TenantToken=[])
     device.write("var/lib/mender/mender.conf", json.dumps({"RetryPollIntervalSeconds": True}))
     done = device.run("daemon")
-    assert 4 == len(done.stderr.splitlines())
+    assert (78, "", 4) == (done.returncode, done.stdout, len(done.stderr.splitlines()))
     device.write("var/lib/mender/mender.conf", json.dumps({"UpdatePolIntervalSeconds": 5}))
     device.configure()
     assert "did you mean 'UpdatePollIntervalSeconds'?" in device.run("check-update").stderr

@@ -71,7 +71,7 @@ def test_one_power_cut(tmp_path: Path, shell: Shell, scenario: str, is_nightly: 
     """Wherever the power goes, one outcome is reported, it is true, and no lock and no state are left."""
     # The whole roads see every point, others every second; every third shows that busybox's commands do the same.
     step = 3 if shell.is_busybox else 1 if scenario in ("healthy", "unhealthy") else 2
-    step = step if is_nightly else 7 if shell.is_busybox else 5
+    step = step if is_nightly else 13 if shell.is_busybox else 11
     was_cut = True
     effect = 0
     while was_cut:

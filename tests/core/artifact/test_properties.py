@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.artifact.forge import DATA, Trickle, outcome
@@ -59,7 +59,6 @@ def look_alike(given_names: list[str]) -> bool:
     return len(folded) < len(given_names)
 
 
-@settings(max_examples=150, deadline=None)
 @given(spec=specs, files=contents, piece=st.integers(1, 5000))
 def test_what_is_written_is_what_is_read(spec: ArtifactSpec, files: dict[str, bytes], piece: int) -> None:
     """Every field and every byte comes back, in whatever pieces they arrive."""
@@ -96,7 +95,6 @@ def assert_says(spec: ArtifactSpec, header: Header) -> None:
 SMALL = (DATA / "module-files-scripts-meta.mender").read_bytes()
 
 
-@settings(max_examples=300, deadline=None)
 @given(at=st.integers(0, len(SMALL) - 1), changed=st.binary(min_size=1, max_size=40))
 def test_no_byte_of_an_artifact_can_be_changed_to_another_content(at: int, changed: bytes) -> None:
     """Whatever is overwritten: it is refused, or says exactly what it said (modes and times are no content)."""
