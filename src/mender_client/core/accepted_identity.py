@@ -52,16 +52,13 @@ def accepted_identity(identity: Identity, public_key_pem: str, key_location: str
 def explain_change(
     accepted: AcceptedIdentity | None, now: AcceptedIdentity, identity: Identity, new_key: NewKey | None
 ) -> tuple[Diagnostic, ...]:
-    """Say what differs from what the server accepted last, why, what it means and what to do.
+    """A message for each difference from what the server accepted last: the cause, what it means and what to do.
 
     Args:
         accepted: what the server accepted last, None when that is not known.
         now: what the device is about to authenticate with.
         identity: the identity in it.
         new_key: the key that this client made last.
-
-    Returns:
-        A message for each difference.
     """
     if accepted is None:
         return ()

@@ -1,4 +1,4 @@
-"""How long to wait after a failure: an immutable value, so that its rules are tested without a clock."""
+"""How long to wait after a failure."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ TRIES_PER_INTERVAL = 3
 
 MINIMUM_RETRY_AFTER_SECONDS = 1.0
 MAXIMUM_RETRY_AFTER_SECONDS = 24 * 3600.0
-"""A server may ask to wait, but neither silence a device for good nor make it send requests without a pause."""
+"""A server can neither stop a device from sending requests nor make it send them without a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """The waiting time after repeated failures: each interval some times, then doubled, up to a cap.
+    """The delay after repeated failures: each interval several times, then doubled, up to a cap.
 
     Args:
         start_seconds: the first interval.
         cap_seconds: the longest interval.
-        tries_per_interval: how often an interval is waited before it doubles.
-        failures: failures in a row so far.
+        tries_per_interval: how often an interval is used before it doubles.
+        failures: consecutive failures so far.
     """
 
     start_seconds: float
@@ -29,17 +29,17 @@ class Backoff:
     failures: int = 0
 
     def after_failure(self) -> Backoff:
-        """The policy once one more try has failed."""
+        """The policy after one more failure."""
         return replace(self, failures=self.failures + 1)
 
     def after_success(self) -> Backoff:
-        """The policy once a try has succeeded: it starts anew."""
+        """The policy after a success: it starts again."""
         return replace(self, failures=0) if self.failures else self
 
     @property
     def interval_seconds(self) -> float:
         """The interval to wait now, without jitter."""
-        # 2**60 s is past any cap; the bound keeps a year of failures from making a huge number.
+        # 2**60 s exceeds any cap; the bound keeps the number small after a year of failures
         doublings = min(max(self.failures - 1, 0) // self.tries_per_interval, 60)
         return min(self.start_seconds * float(2**doublings), self.cap_seconds)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -85,7 +84,7 @@ def _element(data: bytes, at: int) -> tuple[int, bytes, int]:
     return data[at], data[start : start + length], start + length
 
 
-def _children(data: bytes) -> Sequence[tuple[int, bytes]]:
+def _children(data: bytes) -> list[tuple[int, bytes]]:
     children, at = [], 0
     while at < len(data):
         tag, content, at = _element(data, at)

@@ -83,16 +83,12 @@ def fingerprint(public_key_pem: str) -> str:
 
 
 def parse_private_key(text: bytes) -> PrivatePem:
-    """Find the private key in a PEM file; certificates and parameters beside it are ignored.
+    """Find the private key in the content of a PEM file; certificates and parameters are ignored.
 
-    Args:
-        text: the content of the file.
-
-    Returns:
-        The key; whether its numbers make sense is for a back end to find out.
+    Whether its numbers make sense is for a back end to find out.
 
     Raises:
-        UnreadableKeyError: there is none, there are several, or it is in a format that isn't supported.
+        UnreadableKeyError: there is none, there are several, or the format isn't supported.
     """
     if not text.strip(b"\0 \t\r\n"):
         raise UnreadableKeyError("it is empty")

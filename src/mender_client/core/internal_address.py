@@ -1,4 +1,4 @@
-"""Addresses that lead into this device or no further than its own cable: nobody outside may send us there."""
+"""Addresses of this device and its link, where no redirect from outside may lead."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import ipaddress
 
 
 def is_internal_address(host: str) -> bool:
-    """Whether a host, by its name or address alone, is this device or on its link.
+    """Whether a host, by its name or address (brackets and zone allowed), is this device or on its link.
 
-    A storage that redirects there would use the client to reach what only listens inside, or the service by which
-    clouds hand out their secrets (169.254.169.254).
-
-    Args:
-        host: a name or an address, brackets and zone allowed.
+    A redirect to such a host could reach local services, or the metadata service of a cloud (169.254.169.254).
     """
     name = host.strip("[]").partition("%")[0].rstrip(".").lower()
     try:

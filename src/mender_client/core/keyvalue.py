@@ -11,8 +11,8 @@ class KeyValues:
     """Parsed ``key=value`` text.
 
     Attributes:
-        pairs: key and value in the order in which they stood; a key may repeat.
-        malformed: the lines that are no ``key=value``, for whoever has to say so.
+        pairs: keys and values in their order; a key may repeat.
+        malformed: the lines that are not ``key=value``.
     """
 
     pairs: tuple[tuple[str, str], ...]
@@ -20,13 +20,10 @@ class KeyValues:
 
 
 def parse_key_values(text: str) -> KeyValues:
-    """Split text into pairs at the first ``=`` of each line.
+    """Split each line of a text at its first ``=``.
 
-    Values are taken as they stand, because an identity must not change by a space; only the line end goes.
-    Blank lines are skipped; a line without ``=`` or with nothing before it is malformed.
-
-    Args:
-        text: what a script printed or a file holds.
+    Values are taken as they are, line end apart, because an identity must not change by a space. Blank lines are
+    skipped; a line without ``=`` or with nothing before it is malformed.
     """
     pairs: list[tuple[str, str]] = []
     malformed: list[str] = []

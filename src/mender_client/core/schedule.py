@@ -1,4 +1,4 @@
-"""What is due, and in how many seconds: times are monotonic, so that a jumping clock neither stalls nor storms."""
+"""What is due, and in how many seconds; on the monotonic clock, since the wall clock may jump."""
 
 from __future__ import annotations
 
@@ -58,16 +58,10 @@ class Schedule:
 
     @classmethod
     def every(cls, *, inventory_seconds: float, poll_seconds: float, retry_seconds: float) -> Schedule:
-        """A schedule with both jobs due now.
-
-        Args:
-            inventory_seconds: InventoryPollIntervalSeconds.
-            poll_seconds: UpdatePollIntervalSeconds.
-            retry_seconds: RetryPollIntervalSeconds, the cap of the back-off.
-        """
+        """A schedule with both jobs due now, at these intervals; ``retry_seconds`` caps the back-off."""
         backoff = Backoff(start_seconds=FIRST_RETRY_SECONDS, cap_seconds=retry_seconds)
         return cls(inventory=Job(inventory_seconds, backoff), poll=Job(poll_seconds, backoff))
 
     def seconds_until_due(self, now: float) -> float:
-        """Seconds until the next job is due; 0 when one is."""
+        """The time until the next job is due; 0 when one is."""
         return max(0.0, min(self.inventory.due_at, self.poll.due_at) - now)

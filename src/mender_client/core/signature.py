@@ -47,13 +47,9 @@ class PublicKey:
 
 
 def parse_public_key(text: bytes) -> PublicKey:
-    """Read the public key in a PEM file; what stands around it is ignored.
+    """Find the public key in the content of a PEM file; text around it is ignored.
 
-    Args:
-        text: the content of the file.
-
-    Returns:
-        The key; whether its numbers make sense is for a back end to find out.
+    Whether its numbers make sense is for a back end to find out.
 
     Raises:
         UnreadableKeyError: there is none, there are several, or it is of another kind.
@@ -99,13 +95,10 @@ def der_forms(signature: bytes) -> tuple[bytes, ...]:
 
 
 def raw_form(der: bytes) -> bytes:
-    """An ECDSA P-256 signature as Artifacts carry it: r and s, 32 bytes each.
-
-    Args:
-        der: the signature as a back end makes it.
+    """An ECDSA P-256 signature as in an Artifact, r and s of 32 bytes each, from one in DER as a back end makes it.
 
     Raises:
-        ValueError: it isn't a signature of P-256 in DER.
+        ValueError: it is not a P-256 signature in DER.
     """
     content, rest = _take(der, _SEQUENCE)
     r, content = _take(content, _INTEGER)
@@ -119,7 +112,7 @@ def raw_form(der: bytes) -> bytes:
 
 
 def _take(data: bytes, tag: int) -> tuple[bytes, bytes]:
-    """Split the element at the front of DER from what follows it."""
+    """Split the first DER element from the rest."""
     if len(data) < 2 or data[0] != tag:
         raise ValueError("another element was expected")
     length, start = data[1], 2
@@ -132,11 +125,11 @@ def _take(data: bytes, tag: int) -> tuple[bytes, bytes]:
 
 
 def _integer(number: bytes) -> bytes:
-    """A positive integer: as short as it can be, with a zero in front where the sign bit would be set."""
+    """A positive integer, as short as possible, with a leading zero where the sign bit would be set."""
     short = number.lstrip(b"\0")
     return _element(_INTEGER, b"\0" + short if not short or short[0] & 0x80 else short)
 
 
 def _element(tag: int, content: bytes) -> bytes:
-    """A DER element; both integers of P-256 fit into the short form of a length."""
+    """A DER element with the short form of a length, which is enough for P-256."""
     return bytes((tag, len(content))) + content

@@ -25,13 +25,10 @@ class TokenUri:
 
 
 def parse_token_uri(text: str) -> TokenUri:
-    """Take a ``pkcs11:`` URI apart.
-
-    Args:
-        text: the URI.
+    """Parse a ``pkcs11:`` URI.
 
     Raises:
-        ValueError: it names no key, or its PIN source can't be used; the message never holds a PIN.
+        ValueError: it names no key, or its PIN source is invalid; the message never holds a PIN.
     """
     if not text.startswith(SCHEME):
         raise ValueError("it must start with pkcs11:")

@@ -22,7 +22,7 @@ from urllib.parse import urlencode, urlsplit
 from mender_client.errors import AbortedError, ServerError, UnauthorizedError
 
 from .model import Attribute, Deployment, Identity, Link, LogMessage, Provides, Status, Token
-from .text import has_control, printable
+from .text import printable
 
 AUTH_PATH = "/api/devices/v1/authentication/auth_requests"
 INVENTORY_PATH = "/api/devices/v1/inventory/device/attributes"
@@ -43,6 +43,8 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PLAIN_HTTP = re.compile(rb"plain HTTP|HTTP request to an HTTPS server")
 """What nginx, Apache and Go's servers say to a client that speaks http to a port for https."""
 _DEPLOYMENT_ID = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, line ends and lone surrogates, which no name has."""
 _FINAL_REFUSALS = {
     400: "the server calls the request malformed",
     404: "the server does not know it (any more)",
@@ -435,6 +437,6 @@ def _text(container: Mapping[str, Any], key: str) -> str:
     value = container.get(key)
     if not isinstance(value, str) or not value:
         raise ValueError(f'"{key}" is missing or not a string')
-    if key != "uri" and (has_control(value) or len(value) > 1024):
+    if key != "uri" and (_CONTROL.search(value) or len(value) > 1024):
         raise ValueError(f'"{key}" holds control characters or is too long')
     return value

@@ -9,10 +9,6 @@ from mender_client.errors import ArtifactError
 from .refusal import shown
 from .values import Header
 
-NAME = "artifact_name"
-GROUP = "artifact_group"
-DEVICE_TYPE = "device_type"
-
 _SHOWN_VALUES = 8
 
 
@@ -28,9 +24,13 @@ def check_depends(header: Header, *, device_type: str, artifact_name: str, provi
     Raises:
         ArtifactError: a requirement isn't met; the message names each of those, and what the device has instead.
     """
-    has = {**provides, DEVICE_TYPE: device_type, NAME: artifact_name}
-    fixed = ((DEVICE_TYPE, header.device_types), (NAME, header.depends_names), (GROUP, header.depends_groups))
-    required = [(key, values) for key, values in fixed if values] + list(header.payload.depends.items())
+    has = {**provides, "device_type": device_type, "artifact_name": artifact_name}
+    fixed = {
+        "device_type": header.device_types,
+        "artifact_name": header.depends_names,
+        "artifact_group": header.depends_groups,
+    }
+    required = [*((key, values) for key, values in fixed.items() if values), *header.payload.depends.items()]
     unmet = [_unmet(key, values, has) for key, values in required if has.get(key) not in values]
     if unmet:
         raise ArtifactError(
