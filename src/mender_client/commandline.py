@@ -11,9 +11,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn
 
+from mender_client import TYPE_CHECKING
 from mender_client.errors import Diagnostic
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 USAGE_EXIT_CODE = 64
 COMMON = "common options"

@@ -277,7 +277,7 @@ def keeps_state(statement: ast.stmt) -> bool:
     return isinstance(value, ast.List | ast.Set | ast.ListComp | ast.SetComp) and not is_constant
 
 
-@pytest.mark.parametrize("module", ["bz2", "lzma", "shutil", "tempfile", "inspect"])
+@pytest.mark.parametrize("module", ["bz2", "lzma", "shutil", "tempfile", "typing", "inspect"])
 def test_daemon_loads_little(module: str) -> None:
     """What the daemon has no use for isn't loaded by it: each of these costs up to 0.9 MiB of memory."""
     if module == "inspect" and sys.version_info >= (3, 12):

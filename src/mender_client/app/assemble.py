@@ -13,9 +13,8 @@ import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mender_client import __version__
+from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.model import IdentityFormat
 from mender_client.errors import Diagnostic
 from mender_client.system.clock import SystemClock

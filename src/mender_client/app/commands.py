@@ -6,9 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from mender_client import __version__
+from mender_client import TYPE_CHECKING, __version__
 from mender_client.commandline import Argument, Command, OneOf, Part, Program
 from mender_client.errors import MenderError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.accepted_identity import NewKey
 from mender_client.core.devicekey import KeyType, fingerprint
 from mender_client.errors import ConfigError, Diagnostic

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.record import Outcome
 from mender_client.core.text import printable
 from mender_client.system.journal import JsonJournal
@@ -13,6 +13,9 @@ from mender_client.system.journal import JsonJournal
 from .exitcodes import ExitCode
 from .formatting import amount, clock_time
 from .paths import Paths
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def show_history(paths: Paths, *, is_json: bool) -> ExitCode:

@@ -6,10 +6,9 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mender_client import __version__
+from mender_client import TYPE_CHECKING, __version__
 from mender_client.errors import Diagnostic
 from mender_client.system.clock import SystemClock
 from mender_client.system.clockevidence import ClockCheck

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mender_client import __version__
+from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import ClientStatus
 from mender_client.core.ports import Observer
 from mender_client.system.statusfile import StatusFile, read_client_status

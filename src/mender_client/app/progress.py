@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from typing import TextIO
 
+from mender_client import TYPE_CHECKING
 from mender_client.client.stream import Progress
 
 from .formatting import amount, clock_time
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 _DRAWINGS_PER_SECOND = 5
 _BAR_COLUMNS = 30

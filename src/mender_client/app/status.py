@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-from mender_client import __version__
+from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import STOPPED, WAITING, Authorisation, ClientStatus, headline
 from mender_client.core.machine import EXPLANATIONS, State
 from mender_client.core.record import Record
@@ -24,6 +23,9 @@ from mender_client.system.statusfile import read_client_status
 from .exitcodes import ExitCode
 from .formatting import ago, amount
 from .paths import Paths
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _FOLLOW_SECONDS = 1.0
 _LONGEST_LINE = 4000

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.model import Link
 from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile, Transport
 from mender_client.core.record import Update

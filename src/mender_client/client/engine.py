@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.machine import ENDS, RESUME, Event, Flow, InstallerState, State, advance
 from mender_client.core.model import LogMessage, Status
 from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, DeviceData, Journal, Lock
@@ -21,6 +21,11 @@ from .deployments import Deployments, Offer
 from .outbox import Outbox
 from .outcome import Outcomes, recording
 from .status_tracker import StatusTracker
+
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 _logger = logging.getLogger(__name__)
 

@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
-from typing import Any, TypeVar
 
+from mender_client import TYPE_CHECKING
 from mender_client.errors import MenderError
 
 from .machine import ENDS, EXPLANATIONS, State
 from .record import Record
+
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    _Value = TypeVar("_Value")
 
 STARTING, WAITING, STOPPED = "starting", "waiting", "stopped"
 """What the client does when it does not work on an update; then it is the name of a ``State``."""
@@ -250,9 +255,6 @@ def _why_it_waits(client_status: ClientStatus) -> str:
     if client_status.authorisation is Authorisation.WAITING:
         return f"pending acceptance on {client_status.server_url}"
     return "waiting for the next poll"
-
-
-_Value = TypeVar("_Value")
 
 
 def decode_client_status(document: object) -> ClientStatus:

@@ -10,13 +10,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import PurePath
-from typing import Protocol
+
+from mender_client import TYPE_CHECKING
 
 from .client_status import ClientStatus
 from .keyvalue import KeyValues
 from .model import Deployment, Identity, LogMessage, Provides
 from .record import ProcessRef, Record
 from .wire import Reply, Request
+
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 
 class Body(Protocol):

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+
+from mender_client import TYPE_CHECKING
 
 from .accepted_identity import AcceptedIdentity, NewKey
 from .machine import ENDS, IRREVOCABLE, Event, Flow, State, advance
@@ -18,6 +19,9 @@ from .model import Deployment, Link, Provides, Status
 from .resume import RemoteObject
 from .text import printable
 from .wire import NextForm, is_deployment_id
+
+if TYPE_CHECKING:
+    from typing import Any
 
 MAXIMUM_WRITES = 28
 """A deployment whose state changed this often without progress fails; other Mender clients use the same number."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, TypeVar
+
+from mender_client import TYPE_CHECKING
 
 from .accepted_identity import AcceptedIdentity, NewKey
 from .client_status import filled
@@ -19,6 +20,11 @@ from .model import Link, Provides, Status
 from .record import Message, MessageKind, Outcome, ProcessRef, Record, Unread, Update
 from .resume import RemoteObject
 from .wire import NextForm, is_deployment_id, parse_link
+
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    _Value = TypeVar("_Value")
 
 SCHEMA = 1
 """The version that is written; documents of a later one are read as far as they are understood."""
@@ -34,7 +40,6 @@ _ADDED: Mapping[str, Any] = {
     "flow": Flow.HANDOVER.value, "device_types": [], "link": {}, "began": "", "fetched_bytes": 0, "resumed_bytes": 0
 }  # fmt: skip
 """Fields that the first documents lack, with their defaults."""
-_Value = TypeVar("_Value")
 
 
 def encode_record(record: Record) -> dict[str, Any]:

@@ -16,13 +16,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit
 
+from mender_client import TYPE_CHECKING
 from mender_client.errors import AbortedError, ServerError, UnauthorizedError
 
 from .model import Attribute, Deployment, Identity, Link, LogMessage, Provides, Status, Token
 from .text import printable
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 AUTH_PATH = "/api/devices/v1/authentication/auth_requests"
 INVENTORY_PATH = "/api/devices/v1/inventory/device/attributes"

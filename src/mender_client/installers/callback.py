@@ -10,12 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path, PurePath
-from typing import Protocol
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.model import Deployment
 from mender_client.core.ports import Lock
 from mender_client.core.record import ProcessRef
 from mender_client.errors import InstallError
+
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 InstallFunction = Callable[[Path, Deployment], "bool | None"]
 """Installs a verified Artifact. Returns True when it is installed, False when it could not be, None when that shows

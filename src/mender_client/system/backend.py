@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.devicekey import KeyType
 from mender_client.errors import KeyFileError
+
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 RSA_BITS = 3072
 

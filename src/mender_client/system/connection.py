@@ -14,9 +14,12 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
+from mender_client import TYPE_CHECKING
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
+
+if TYPE_CHECKING:
+    from typing import Any
 
 CHECK_REDIRECTS = "check where the server's storage redirects downloads to"
 _LONGEST_LABEL = 63
@@ -41,7 +44,8 @@ class Timeouts:
     total: float = 120.0
 
 
-class Server(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Server:
     """Where a server is: its name or address is ASCII, its port never left out."""
 
     scheme: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from mender_client import TYPE_CHECKING
 from mender_client.core.devicekey import KeyType
 
 from .backend import RSA_BITS, PrivateKey, UnusableKeyError, broken_public_key, unreadable

@@ -7,7 +7,8 @@ import os
 import threading
 import weakref
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+
+from mender_client import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import NewDigest

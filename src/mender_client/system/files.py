@@ -10,10 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.wire import is_deployment_id
 from mender_client.errors import BusyError, StorageError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 _LOCK_TRIES = 10
 _LOCK_PAUSE_SECONDS = 0.02

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.wire import REDIRECTS, Reply, Request, parse_link
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
 
@@ -35,6 +35,8 @@ from .netfaults import is_issuer_unknown, origin, translate_errors
 from .tls import TlsRules, TlsSettings
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from mender_client.core.proxies import Proxies, Proxy
 
     from .probe import PeerInfo
@@ -179,7 +181,7 @@ class HttpTransport:
         return dial_through(proxy, server, self._guard)
 
     def _proxy(self, server: Server) -> Proxy | None:
-        return None if self.proxies is None else self.proxies.choose(*server)
+        return None if self.proxies is None else self.proxies.choose(server.scheme, server.host, server.port)
 
     def _exchange(self, connection: _Connection, request: Request) -> HttpBody:
         response = connection.ask(request, {"User-Agent": self.user_agent, **request.headers})

@@ -10,13 +10,16 @@ import ssl
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPException, HTTPResponse
-from typing import Any
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.certificate import Certificate, parse_der
 from mender_client.core.proxies import authority
 
 from .clockevidence import parse_date
 from .connection import ConnectionGuard, GuardedSocket, Server, secure
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _DER = 2  # what _ssl calls the binary form
 

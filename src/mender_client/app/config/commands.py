@@ -6,8 +6,8 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
+from mender_client import TYPE_CHECKING
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
 from mender_client.core.text import printable
@@ -17,6 +17,9 @@ from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
 from .kinds import SECRET
 from .reader import ConfigFindings, examine, suggest
 from .settings import KEYS
+
+if TYPE_CHECKING:
+    from typing import Any
 
 MASK = "(secret)"
 _PIN = re.compile(r"(pin-value=)[^;&?]*", re.IGNORECASE)

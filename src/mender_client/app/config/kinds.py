@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
+
+from mender_client import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _MAXIMUM_SECONDS = 10 * 365 * 86400
 _PORT = "[0-9]{0,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
+from mender_client import TYPE_CHECKING
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import paths_of
 from mender_client.commandline import Argument, Command
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _check(options: argparse.Namespace) -> ExitCode:

@@ -6,13 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.text import printable
 from mender_client.errors import ConfigError, Diagnostic
 
 from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
 from .settings import KEYS, Config, build_config
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _MAXIMUM_FILE_BYTES = 1024 * 1024
 _UNKNOWN_NAMED = 20

@@ -7,11 +7,15 @@ the server is missing (the other file may have it), and that ``5.0`` is not writ
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+
+from mender_client import TYPE_CHECKING
 
 from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
 from .kinds import any_case
 from .settings import KEYS
+
+if TYPE_CHECKING:
+    from typing import Any
 
 Schema = dict[str, Any]
 

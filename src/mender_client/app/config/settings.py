@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+
+from mender_client import TYPE_CHECKING
 
 from .keys import Key, key
 from .kinds import ADDRESS, BYTES, FLAG, PATHS, SECONDS, SECONDS_OR_NONE, SECRET, SERVERS, TEXT, one_of, whole
+
+if TYPE_CHECKING:
+    from typing import Any
 
 LOG_LEVELS = ("trace", "debug", "info", "notice", "warning", "warn", "error", "fatal", "panic", "critical")
 
