@@ -28,27 +28,33 @@ class Document:
 
     def text(self, key: str) -> str | None:
         """A string of one line, not empty; None when it is absent or null."""
-        value = self.values.get(key)
-        return (
-            None if value is None else str(self._checked(key, value != "" and _is_line(value), "a string of one line"))
-        )
+        if self.values.get(key) is None:
+            return None
+        value = self.line(key)
+        self._check(key, value != "", "a string of one line")
+        return value
 
     def line(self, key: str) -> str:
         """A string of one line, which may be empty."""
-        return str(self._checked(key, _is_line(self.values.get(key)), "a string of one line"))
+        value = self.values.get(key)
+        self._check(key, _is_line(value), "a string of one line")
+        return str(value)
 
     def texts(self, key: str) -> tuple[str, ...] | None:
         """A list of strings; None when it is absent or null."""
         value = self.values.get(key)
-        is_list = isinstance(value, list) and all(_is_line(item) for item in value)
-        return None if value is None else tuple(self._checked(key, is_list, "a list of strings"))
+        if value is None:
+            return None
+        self._check(key, isinstance(value, list) and all(map(_is_line, value)), "a list of strings")
+        return tuple(value)
 
     def child(self, key: str) -> Document | None:
         """An object; None when it is absent or null."""
         value = self.values.get(key)
         if value is None:
             return None
-        return Document(self._checked(key, isinstance(value, dict), "an object"), f"{key} in {self.title}")
+        self._check(key, isinstance(value, dict), "an object")
+        return Document(value, f"{key} in {self.title}")
 
     def only(self, *keys: str) -> None:
         """Refuse keys that this client doesn't know, where ignoring one could do harm."""
@@ -56,10 +62,9 @@ class Document:
             if key not in keys:
                 raise malformed(f"{self.title} holds {shown(key)}, which this client doesn't know")
 
-    def _checked(self, key: str, is_right: bool, wanted: str) -> Any:
+    def _check(self, key: str, is_right: bool, wanted: str) -> None:
         if not is_right:
             raise malformed(f"{shown(key)} in {self.title} isn't {wanted}")
-        return self.values.get(key)
 
 
 def _is_line(value: object) -> bool:
