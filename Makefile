@@ -33,7 +33,7 @@ demo: $(DEMO_STAMP) ## update a simulated device, twice; ARGS="--help" tells mor
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV_STAMP) ## run the tests in parallel, and print the branch coverage of core and client; ARGS are given to pytest
 	@"$(BIN)/coverage" erase
-	$(PYTEST) $(call hang,900) --dist worksteal $(ARGS)
+	$(PYTEST) $(call hang,300) --dist worksteal $(ARGS)
 	@"$(BIN)/coverage" combine --quiet
 	@"$(BIN)/coverage" report --include='*/core/*,*/client/*'
 	@echo "branch coverage of core and client, per cent (at least 95):"

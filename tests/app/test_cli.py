@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from calling import call, check
 from mender_client import __version__
-from mender_client.app.cli import main
 from mender_client.core.devicekey import fingerprint
 
 NOBODY = "http://127.0.0.1:9"
@@ -56,36 +53,12 @@ class Device:
             errors="replace",
             check=False,
         )
-        return checked(done)
+        check(done)
+        return done
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Do the same in this process, which takes a tenth of the time."""
-        words = ["--root", str(self.root), *arguments]
-        out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err):
-            try:
-                code = main(words)
-            except SystemExit as end:
-                code = int(end.code or 0)
-        return checked(subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue()))
-
-
-def checked(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
-    """The same, when it shows no fault of the program."""
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
-    assert "Logging error" not in done.stderr
-    return done
-
-
-@pytest.fixture(autouse=True)
-def kept_logging() -> Iterator[None]:
-    """The program sets up the logging of its process; the tests of a process share it."""
-    logger = logging.getLogger("mender_client")
-    before = logger.handlers, logger.level, logger.propagate
-    yield
-    logger.handlers, logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
+        return call("--root", str(self.root), *arguments)
 
 
 @pytest.fixture

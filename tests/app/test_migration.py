@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from calling import call
 from mender_devserver import DevServer
 
 MAC = "02:00:00:00:00:07"
@@ -95,8 +95,7 @@ class OtherClient:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run our client on this device."""
-        argv = [sys.executable, "-m", "mender_client", "--root", str(self.root), *words]
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        return call("--root", str(self.root), *words)
 
     def store(self, **entries: str) -> None:
         """Write the database of the Go and C++ clients."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -12,12 +11,13 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from calling import call
 from devserver.caller import ATTRIBUTES, AUTH, DEPLOYMENTS, Gadget, calling, make_artifact, new_key, public_pem
 from mender_devserver.cli import main
 
@@ -40,13 +40,8 @@ def serving(directory: Path, *options: str) -> Iterator[tuple[subprocess.Popen[s
 
 def run(directory: Path, *words: str) -> tuple[int, str, str]:
     """Run one command; return exit code, output and complaint."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            code = main([*words, "--directory", str(directory)])
-        except SystemExit as end:
-            code = int(end.code or 0)
-    return code, out.getvalue(), err.getvalue()
+    done = call(*words, "--directory", str(directory), main=main)
+    return done.returncode, done.stdout, done.stderr
 
 
 def run_process(directory: Path, *words: str) -> tuple[int, str, str]:
@@ -233,12 +228,11 @@ def test_page_is_found(shared: Shared) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["serve"], ["fault", "add"], ["settings"]])
-def test_help_explains(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_explains(words: list[str]) -> None:
     """Every command explains itself."""
-    with pytest.raises(SystemExit, match=r"^0$"):
-        main([*words, "--help"])
-    said = capsys.readouterr()
-    assert ("", True) == (said.err, "usage: mender-devserver" in said.out)
+    done = call(*words, "--help", main=main)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "usage: mender-devserver" in done.stdout
 
 
 def test_only_serve_needs_aiohttp(tmp_path: Path) -> None:

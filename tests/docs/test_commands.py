@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import shlex
 from collections.abc import Iterator
@@ -50,12 +51,17 @@ def understands(parser: argparse.ArgumentParser, words: list[str]) -> bool:
     return True
 
 
+@functools.cache
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Those of our programs."""
+    return {"mender-python-client": build_parser(), "mender-devserver": build_devserver_parser()}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_parse(page: Path) -> None:
     """Every call of one of our programs in a document is understood by that program's parser."""
     wrong = []
-    parsers = {"mender-python-client": build_parser(), "mender-devserver": build_devserver_parser()}
-    for program, parser in parsers.items():
+    for program, parser in parsers().items():
         calls = [words for words in commands(page, program) if not {"COMMAND", "…"} & set(words)]
         wrong += [f"{program} {shlex.join(words)}" for words in calls if not understands(parser, words)]
     assert [] == wrong

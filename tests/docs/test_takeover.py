@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from calling import call
 from mender_client.core.artifact import ArtifactReader
 from mender_devserver import DevServer
 
@@ -16,8 +16,7 @@ ARTIFACT = Path(__file__).parents[1] / "data/artifacts/rootfs-none.mender"
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the client on the device."""
-    argv = [sys.executable, "-m", "mender_client", "--root", str(root), *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, check=False)
+    return call("--root", str(root), *arguments)
 
 
 def write(path: Path, text: str, *, mode: int = 0o644) -> None:

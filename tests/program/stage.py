@@ -19,6 +19,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from calling import call
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
 from mender_devserver import DevServer
 from waiting import PATIENCE_S, wait_until
@@ -278,6 +279,10 @@ class Device:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
         return done
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Do the same in this process, which takes a tenth of the time; not for the daemon."""
+        return call("--root", str(self.root), *arguments)
 
     @property
     def said(self) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.app.cli import main
+from calling import call
 from program.conftest import MakeDevice
 from program.stage import LEAVE, MAC, Device
 from waiting import wait_until
@@ -31,12 +31,12 @@ WRONG_IDENTITIES = {
 }
 
 
-def test_wrong_identity(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_identity(device: Device) -> None:
     """Without an identity there is no request; the message says what is wrong, and a right one is used."""
     for script, words in WRONG_IDENTITIES.values():
         device.write_script(IDENTITY, script)
-        assert 1 == main(["--root", str(device.root), "check-update"])
-        assert words in capsys.readouterr().err
+        done = device.call("check-update")
+        assert (1, True) == (done.returncode, words in done.stderr)
     daemon = device.daemon()
     daemon.wait_for(words)
     assert [] == device.server.requests
@@ -136,17 +136,15 @@ WRONG_CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize("wrong", WRONG_CONFIGURATIONS.values(), ids=WRONG_CONFIGURATIONS)
-def test_wrong_configuration(
-    tmp_path: Path, wrong: tuple[str | bytes, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_configuration(tmp_path: Path, wrong: tuple[str | bytes, str]) -> None:
     """A wrong configuration ends the daemon with 78, and the message names file, key and reason."""
     content, words = wrong
     path = tmp_path / "etc/mender/mender.conf"
     path.parent.mkdir(parents=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert 78 == main(["--root", str(tmp_path), "daemon", "--no-syslog"])
-    said = capsys.readouterr()
-    assert ("", True) == (said.out, words in said.err)
+    done = call("--root", str(tmp_path), "daemon", "--no-syslog")
+    assert (78, "") == (done.returncode, done.stdout)
+    assert words in done.stderr
 
 
 def test_all_wrong_keys_at_once(device: Device) -> None:

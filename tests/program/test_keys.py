@@ -66,22 +66,22 @@ def test_no_passphrase(newborn: Device) -> None:
         (("--passphrase-file", "/none"), f"cannot read the passphrase file {newborn.root}/none: No such file"),
     ):
         for verb in ("daemon", "bootstrap"):
-            done = newborn.run(verb, *arguments)
+            done = newborn.run(verb, *arguments) if verb == "daemon" else newborn.call(verb, *arguments)
             assert 1 == done.returncode
             assert said in done.stderr
 
 
 def test_another_type_is_not_made(newborn: Device) -> None:
     """``--key-type`` never replaces a key of another type; only ``--forcebootstrap`` does."""
-    first = newborn.run("bootstrap", "--key-type", "ed25519")
-    same = newborn.run("bootstrap", "--key-type", "ed25519")
+    first = newborn.call("bootstrap", "--key-type", "ed25519")
+    same = newborn.call("bootstrap", "--key-type", "ed25519")
     assert (0, first.stdout) == (same.returncode, same.stdout)
-    other = newborn.run("bootstrap", "--key-type", "ecdsa")
+    other = newborn.call("bootstrap", "--key-type", "ecdsa")
     assert (1, "") == (other.returncode, other.stdout)
     assert (
         f"cannot make an ECDSA key: {newborn.key} is an Ed25519 key; replace it with --forcebootstrap" in other.stderr
     )
-    forced = newborn.run("bootstrap", "--key-type", "ecdsa", "--forcebootstrap")
+    forced = newborn.call("bootstrap", "--key-type", "ecdsa", "--forcebootstrap")
     assert (0, True) == (forced.returncode, forced.stdout != first.stdout)
 
 
@@ -89,7 +89,7 @@ def test_a_pin_in_the_configuration_is_shown_nowhere(device: Device) -> None:
     """A token that can't be reached is named without the PIN that stands in its address."""
     device.configure(Security={"AuthPrivateKey": "pkcs11:token=none;object=none?pin-value=4711-0815"})
     for arguments in (("bootstrap",), ("check-update", "--log-level", "debug"), ("daemon",), ("bootstrap", "-F")):
-        done = device.run(*arguments)
+        done = device.run(*arguments) if "daemon" in arguments else device.call(*arguments)
         assert 1 == done.returncode
         assert "the key pkcs11:token=none;object=none" in done.stderr
         assert "4711-0815" not in done.stdout + done.stderr
@@ -97,34 +97,34 @@ def test_a_pin_in_the_configuration_is_shown_nowhere(device: Device) -> None:
 
 def test_forced_key_is_told_before_the_server_is_asked(device: Device, server: DevServer) -> None:
     """After a forced bootstrap whoever asks the server next says so first, with the cause; status shows it."""
-    assert 2 == device.run("check-update").returncode
+    assert 2 == device.call("check-update").returncode
     assert "identity_change" not in device.journal
-    assert 0 == device.run("bootstrap", "--forcebootstrap", "--key-type", "ed25519").returncode
-    done = device.run("check-update")
+    assert 0 == device.call("bootstrap", "--forcebootstrap", "--key-type", "ed25519").returncode
+    done = device.call("check-update")
     change, refusal = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
     assert "the device key differs from the one that the server accepted (SHA-256 " in change
     assert "--forcebootstrap made a new one; the device is pending acceptance of the new key" in change
     assert "unauthorized" in refusal
-    assert "--forcebootstrap made a new one" in device.run("status").stdout
-    assert "--forcebootstrap made a new one" in json.loads(device.run("status", "--json").stdout)["identity_change"]
+    assert "--forcebootstrap made a new one" in device.call("status").stdout
+    assert "--forcebootstrap made a new one" in json.loads(device.call("status", "--json").stdout)["identity_change"]
     server.accept(device.id)
-    assert 2 == device.run("check-update").returncode
-    assert "" == json.loads(device.run("status", "--json").stdout)["identity_change"]
+    assert 2 == device.call("check-update").returncode
+    assert "" == json.loads(device.call("status", "--json").stdout)["identity_change"]
 
 
 def test_changes_of_the_configuration_are_told(device: Device) -> None:
     """Another IdentityFormat and another key file are named as the cause, each by its setting."""
-    assert 2 == device.run("check-update").returncode
+    assert 2 == device.call("check-update").returncode
     other = ed25519.Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     device.write("other.pem", other.decode()).chmod(0o600)
     device.configure(IdentityFormat="list")
-    assert "IdentityFormat was changed; to the server this is another device" in device.run("check-update").stderr
+    assert "IdentityFormat was changed; to the server this is another device" in device.call("check-update").stderr
     device.configure(Security={"AuthPrivateKey": "/other.pem"})
-    assert f"names another key, {device.root}/other.pem instead of" in device.run("send-inventory").stderr
+    assert f"names another key, {device.root}/other.pem instead of" in device.call("send-inventory").stderr
     device.configure()
-    assert "differs" not in device.run("check-update").stderr
+    assert "differs" not in device.call("check-update").stderr
 
 
 def test_a_secret_that_others_can_read(newborn: Device) -> None:
@@ -135,12 +135,12 @@ def test_a_secret_that_others_can_read(newborn: Device) -> None:
     read = "another user can read this secret: everybody can read"
     assert (
         f"--passphrase-file: {read}"
-        in newborn.run("bootstrap", "--key-type", "ecdsa", "--passphrase-file", "/secret").stderr
+        in newborn.call("bootstrap", "--key-type", "ecdsa", "--passphrase-file", "/secret").stderr
     )
     newborn.configure(Security=token)
-    assert f"Security.AuthPrivateKey (pin-source): {read}" in newborn.run("bootstrap").stderr
+    assert f"Security.AuthPrivateKey (pin-source): {read}" in newborn.call("bootstrap").stderr
     secret.chmod(0o602)
-    done = newborn.run("bootstrap")
+    done = newborn.call("bootstrap")
     assert (78, True) == (done.returncode, "(pin-source): another user could change it: everybody can" in done.stderr)
-    done = newborn.run("bootstrap", "--passphrase-file", "/secret")
+    done = newborn.call("bootstrap", "--passphrase-file", "/secret")
     assert (78, True) == (done.returncode, "--passphrase-file: another user could change it: everyb" in done.stderr)

@@ -12,10 +12,10 @@ from support.device import Device, Shell, find_busybox, find_dash
 FINDERS: dict[str, Callable[[Path], Shell | None]] = {"dash": find_dash, "busybox": find_busybox}
 
 
-@pytest.fixture(params=sorted(FINDERS))
-def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
-    """Each shell in turn, with its commands."""
-    found = FINDERS[request.param](tmp_path / "bin")
+@pytest.fixture(scope="session", params=sorted(FINDERS))
+def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """Each shell in turn, with its commands; nobody changes them."""
+    found = FINDERS[request.param](tmp_path_factory.mktemp("shell") / "bin")
     if found is None:
         pytest.skip(f"{request.param} isn't installed")
     return found

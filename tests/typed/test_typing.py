@@ -21,9 +21,10 @@ def check(argv: list[str | Path], directory: Path) -> subprocess.CompletedProces
     return subprocess.run(argv, cwd=directory, capture_output=True, text=True)
 
 
-def test_mypy(tmp_path: Path) -> None:
+def test_mypy(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """A user's program passes mypy in its strict mode."""
-    done = check([BIN / "mypy", "--strict", "--config-file=", "--cache-dir", tmp_path / "cache", USE.name], tmp_path)
+    cache = request.config.cache.mkdir("mypy") if request.config.cache else tmp_path / "cache"
+    done = check([BIN / "mypy", "--strict", "--config-file=", "--cache-dir", cache, USE.name], tmp_path)
     assert (0, "") == (done.returncode, done.stderr), done.stdout
 
 

@@ -1,0 +1,49 @@
+"""Calling a program's ``main`` in this process: the same door as a process of its own, in a tenth of the time."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+
+from mender_client.app.cli import main as client_main
+
+_FAULTS = ("Traceback", "Exception ignored", "Logging error")
+
+
+def call(*words: str, main: Callable[[Sequence[str]], int] = client_main) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, which must not be the daemon's: that one takes the signals of its process.
+
+    Args:
+        words: the words behind the program's name.
+        main: whose command it is.
+
+    Returns:
+        What a process would have ended with and said.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    logger = logging.getLogger("mender_client")
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    umask = os.umask(0o022)
+    os.umask(umask)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main(words)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+        os.umask(umask)
+    done = subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+    check(done)
+    return done
+
+
+def check(done: subprocess.CompletedProcess[str]) -> None:
+    """A fault of the program shows nowhere."""
+    said = (done.stdout or "") + done.stderr
+    assert [] == [fault for fault in _FAULTS if fault in said], said
