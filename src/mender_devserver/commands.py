@@ -26,22 +26,38 @@ def _page(contact: Contact, _: argparse.Namespace) -> tuple[object, str]:
 
 def _devices(contact: Contact, _: argparse.Namespace) -> tuple[object, str]:
     devices = contact.call("GET", "/devices")
-    rows = [(one["device_id"][:SHORT_ID], one["status"], _pairs(one["identity"])) for one in devices]
+    rows = [row for one in devices for row in _device_rows(one)]
     return devices, table([("DEVICE", "STATUS", "IDENTITY"), *rows]) if rows else "no device has asked yet"
 
 
+def _device_rows(device: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """A row for the device, and one for each further key that waits for a decision."""
+    shown, identity = device["device_id"][:SHORT_ID], _pairs(device["identity"])
+    further = _pending_keys(device) - (device["status"] == "pending")
+    return [(shown, device["status"], identity), *[(shown, "pending", f"{identity}, with another key")] * further]
+
+
 def _accept(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str]:
-    chosen = arguments.devices
+    """Accept devices; ``--all`` leaves out devices whose accepted key would be replaced."""
+    chosen, lines = arguments.devices, []
     if arguments.all:
-        pending = [one for one in contact.call("GET", "/devices") if _is_waiting(one)]
-        chosen = [one["device_id"] for one in pending]
+        devices = contact.call("GET", "/devices")
+        chosen = [one["device_id"] for one in devices if one["status"] == "pending"]
+        lines = [_left_out(one) for one in devices if one["status"] != "pending" and _pending_keys(one)]
     accepted = [contact.call("POST", f"/devices/{quote(one)}/accept") for one in chosen]
-    lines = [f"accepted {one['device_id'][:SHORT_ID]}  {_pairs(one['identity'])}" for one in accepted]
+    lines = [*(f"accepted {one['device_id'][:SHORT_ID]}  {_pairs(one['identity'])}" for one in accepted), *lines]
     return accepted, "\n".join(lines) or "no device is pending"
 
 
-def _is_waiting(device: Mapping[str, Any]) -> bool:
-    return any(one["status"] == "pending" for one in device["auth_sets"])
+def _left_out(device: Mapping[str, Any]) -> str:
+    shown = device["device_id"][:SHORT_ID]
+    return (
+        f"left out {shown}  {_pairs(device['identity'])}: 'accept {shown}' replaces its accepted key with the new one"
+    )
+
+
+def _pending_keys(device: Mapping[str, Any]) -> int:
+    return sum(one["status"] == "pending" for one in device["auth_sets"])
 
 
 def _on_device(action: str, done: str) -> Callable[[Contact, argparse.Namespace], tuple[object, str]]:
@@ -89,7 +105,7 @@ def _deployments(contact: Contact, _: argparse.Namespace) -> tuple[object, str]:
     deployments = contact.call("GET", "/deployments")
     head = ("DEPLOYMENT", "ARTIFACT", "STATUS", "DEVICES")
     rows = [
-        (one["deployment_id"][:SHORT_ID], one["artifact_name"], one["status"], str(len(one["devices"])))
+        (one["deployment_id"][:SHORT_ID], one["artifact_name"], one["status"], str(one["max_devices"]))
         for one in deployments
     ]
     return deployments, table([head, *rows]) if rows else "there is no deployment"
@@ -103,7 +119,9 @@ def _status(contact: Contact, arguments: argparse.Namespace) -> tuple[object, st
         for one in deployment["devices"]
     ]
     title = f"{deployment['deployment_id']}  {deployment['artifact_name']}  {deployment['status']}"
-    return deployment, f"{title}\n{table([head, *rows])}"
+    silent = deployment["max_devices"] - deployment["device_count"]
+    lines = [title, *([table([head, *rows])] if rows else []), *([f"{silent} not polled yet"] if silent > 0 else [])]
+    return deployment, "\n".join(lines)
 
 
 def _log(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str]:
@@ -255,7 +273,7 @@ COMMANDS: tuple[Command, ...] = (
         _accept,
         (
             Argument("devices", nargs="*", metavar="DEVICE"),
-            Argument("--all", action="store_true", help="all that are pending"),
+            Argument("--all", action="store_true", help="all that are pending; no accepted key is replaced"),
         ),
     ),
     Command("reject", "reject a device; its tokens become invalid", _on_device("reject", "rejected"), (_DEVICE,)),
@@ -298,7 +316,7 @@ COMMANDS: tuple[Command, ...] = (
         "log",
         "show the log that a device has sent for a deployment",
         _log,
-        (_DEPLOYMENT, Argument("--device", metavar="DEVICE", help="needed when the deployment has several")),
+        (_DEPLOYMENT, Argument("--device", metavar="DEVICE", help="needed when several have sent one")),
     ),
     Command("abort", "abort a deployment", _abort, (Argument("deployment", metavar="DEPLOYMENT"),)),
     Command(

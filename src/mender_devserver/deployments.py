@@ -104,14 +104,14 @@ class Deployment:
 
     @property
     def status(self) -> str:
-        """``pending`` before the first poll, ``finished`` when all devices are done, ``inprogress`` in between."""
-        open_ones = [one for one in self.device_ids if self.status_of(one) in ACTIVE]
-        if not open_ones:
+        """``pending`` before the first status, ``finished`` when all devices are done, ``inprogress`` in between."""
+        statuses = [one.status for one in self.devices.values()]
+        if self.aborted or len([one for one in statuses if one not in ACTIVE]) >= len(self.device_ids):
             return "finished"
-        return "inprogress" if self.devices else "pending"
+        return "pending" if all(one == "pending" for one in statuses) else "inprogress"
 
     def status_of(self, device_id: str) -> str:
-        """The status on one device."""
+        """The status on one device; ``pending`` also before the device has polled, unless it was aborted before."""
         known = self.devices.get(device_id)
         if known is not None:
             return known.status
@@ -192,13 +192,13 @@ class Deployments:
         if known.poll != poll:
             self._end(deployment, device_id, "failure")
             raise ServerError("Device provided conflicting request data", status=409)
-        if poll.artifact_name == deployment.artifact_name and not deployment.force:
-            self._end(deployment, device_id, "already-installed")
-            return None
         named = self._artifacts.named(deployment.artifact_name)
         fitting = [one for one in named if poll.device_type in one.device_types]
         if not fitting:
             self._end(deployment, device_id, "noartifact")
+            return None
+        if poll.artifact_name == deployment.artifact_name and not deployment.force:
+            self._end(deployment, device_id, "already-installed")
             return None
         if not known.artifact_id:
             self._emit("offered", deployment_id=deployment.id, device_id=device_id)

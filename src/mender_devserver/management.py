@@ -156,14 +156,17 @@ def _deploy(call: Call) -> object:
 
 def _log(call: Call) -> object:
     deployment = call.state.deployments.get(call.name)
-    wanted = call.query.get("device")
-    chosen = [call.state.devices.get(wanted).id] if wanted else deployment.device_ids
-    if len(chosen) > 1:
-        raise ServerError("cannot select a log: the deployment has several devices; name one", status=409)
-    known = deployment.devices.get(chosen[0])
-    if known is None or known.log is None:
-        raise ServerError(f"cannot show the log: device {chosen[0]} has sent none for this deployment", status=404)
-    return known.log
+    logs = {device_id: one.log for device_id, one in deployment.devices.items() if one.log is not None}
+    if wanted := call.query.get("device"):
+        device_id = call.state.devices.get(wanted).id
+        if device_id not in logs:
+            raise ServerError(f"cannot show the log: device {device_id} has sent none for this deployment", status=404)
+        return logs[device_id]
+    if not logs:
+        raise ServerError("cannot show the log: no device has sent one for this deployment", status=404)
+    if len(logs) > 1:
+        raise ServerError(f"cannot select a log: name one of the devices {', '.join(logs)}", status=409)
+    return next(iter(logs.values()))
 
 
 def _add_fault(call: Call) -> object:

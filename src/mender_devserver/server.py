@@ -207,7 +207,7 @@ class DevServer:
         """Create a deployment for some devices, or for all accepted ones, and return its id.
 
         Raises:
-            ServerError: 404 for an unknown Artifact or device, 400 when no device is accepted.
+            ServerError: 404 for an unknown Artifact or a shortened id of no device, 400 when no device is accepted.
         """
         with self._state.lock:
             chosen = None if device_ids is None else list(device_ids)
@@ -224,7 +224,10 @@ class DevServer:
             self._state.deployments.abort(deployment_id)
 
     def status(self, deployment_id: str, device_id: str) -> str:
-        """The status of a deployment on a device, including those set by the server (``noartifact`` …)."""
+        """The status of a deployment on a device, including those set by the server (``noartifact`` …).
+
+        It is ``pending`` until the device reports its first status, also while it has not polled.
+        """
         with self._state.lock:
             device = self._state.devices.get(device_id)
             return self._state.deployments.get(deployment_id).status_of(device.id)

@@ -5,6 +5,7 @@ Plain synchronous code without sockets. A caller with several threads holds ``Se
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -17,6 +18,8 @@ from mender_devserver.devices import Devices, KnownDevice
 from mender_devserver.faults import Faults
 from mender_devserver.ratelimit import RateLimit
 from mender_devserver.storage import Storage
+
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def utc_now() -> datetime:
@@ -54,13 +57,15 @@ class ServerState:
     def deploy(self, artifact_name: str, device_ids: list[str] | None = None, *, force: bool = False) -> Deployment:
         """Create a deployment for the given devices, or for all accepted ones.
 
+        As on the real server, nobody checks whether there is a device with an id that is given in full.
+
         Raises:
-            ServerError: 404 for an unknown Artifact or device, 400 when no device is accepted.
+            ServerError: 404 for an unknown Artifact or a shortened id of no device, 400 when no device is accepted.
         """
         if device_ids is None:
             chosen = tuple(one.id for one in self.devices if one.status == "accepted")
         else:
-            chosen = tuple(self.devices.get(one).id for one in device_ids)
+            chosen = tuple(one if _ID.fullmatch(one) else self.devices.get(one).id for one in device_ids)
         return self.deployments.create(artifact_name, chosen, force=force)
 
     def decommission(self, device_id: str) -> KnownDevice:

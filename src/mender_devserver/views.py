@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mender_devserver.activity import Event
-from mender_devserver.deployments import Deployment
+from mender_devserver.deployments import Deployment, DeviceDeployment
 from mender_devserver.devices import KnownDevice
 
 
@@ -25,26 +25,27 @@ def device_json(device: KnownDevice) -> dict[str, Any]:
 
 
 def deployment_json(deployment: Deployment) -> dict[str, Any]:
-    """A deployment as JSON values, with its status on each device."""
+    """A deployment as JSON values, with its status on each device that has polled."""
     return {
         "deployment_id": deployment.id,
         "artifact_name": deployment.artifact_name,
         "status": deployment.status,
         "created": deployment.created.isoformat(),
         "force": deployment.force,
-        "devices": [_on_device(deployment, one) for one in deployment.device_ids],
+        "device_count": len(deployment.devices),
+        "max_devices": len(deployment.device_ids),
+        "devices": [_on_device(*one) for one in deployment.devices.items()],
     }
 
 
-def _on_device(deployment: Deployment, device_id: str) -> dict[str, Any]:
-    known = deployment.devices.get(device_id)
+def _on_device(device_id: str, known: DeviceDeployment) -> dict[str, Any]:
     return {
         "device_id": device_id,
-        "status": deployment.status_of(device_id),
-        "received": list(known.received) if known else [],
-        "has_log": known is not None and known.log is not None,
-        "size_bytes": known.size_bytes if known else 0,
-        "downloaded_bytes": known.downloaded_bytes if known else 0,
+        "status": known.status,
+        "received": list(known.received),
+        "has_log": known.log is not None,
+        "size_bytes": known.size_bytes,
+        "downloaded_bytes": known.downloaded_bytes,
     }
 
 

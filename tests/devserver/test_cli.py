@@ -74,6 +74,7 @@ def test_whole_round_by_command_line(tmp_path: Path) -> None:
         assert {"os": "linux"} == run_json(directory, "inventory", device["device_id"])
         assert "uploaded release-2  testdev\n" == run(directory, "upload", str(artifact))[1]
         deployment_id = run(directory, "deploy", "release-2")[1].strip()
+        assert f"{deployment_id}  release-2  pending\n1 not polled yet\n" == run(directory, "status")[1]
         assert deployment_id == gadget.poll().json["id"]
         assert (2, "") == run(directory, "log")[:2]
         gadget.report(deployment_id, "failure")
@@ -95,6 +96,51 @@ def test_whole_round_by_command_line(tmp_path: Path) -> None:
         assert 401 == gadget.poll().status
         assert run(directory, "decommission", device["device_id"])[1].startswith("decommissioned ")
         assert [] == run_json(directory, "devices")
+
+
+def test_further_key_is_listed_and_replaces_nothing(tmp_path: Path) -> None:
+    """A key that a device asks with besides its accepted one is listed; ``accept --all`` leaves it out and says so."""
+    with serving(tmp_path, "--plain") as (_, told), calling() as caller:
+        first = Gadget(caller, told["ServerURL"])
+        first.authorize()
+        run(tmp_path, "accept", "--all")
+        second = Gadget(caller, told["ServerURL"])
+        second.authorize()
+        Gadget(caller, told["ServerURL"], {"mac": "other"}).authorize()
+        device_id = run_json(tmp_path, "devices")[0]["device_id"][:8]
+        identity = "mac=02:00:00:00:00:01"
+        rows = run(tmp_path, "devices")[1].splitlines()[1:3]
+        assert [f"{device_id}  accepted  {identity}", f"{device_id}  pending   {identity}, with another key"] == rows
+        told_then = run(tmp_path, "accept", "--all")[1].splitlines()
+        assert ["mac=other", "one"] == [told_then[0].split()[-1], told_then[1].split()[-1]]
+        assert (
+            f"left out {device_id}  {identity}: 'accept {device_id}' replaces" == told_then[1].rpartition(" its acc")[0]
+        )
+        assert [200, 401] == [first.authorize().status, second.authorize().status]
+        assert run(tmp_path, "accept", device_id)[1].startswith("accepted ")
+        assert [401, 200] == [first.authorize().status, second.authorize().status]
+
+
+def test_only_log_of_a_deployment_is_shown(tmp_path: Path) -> None:
+    """Of several devices the one that has sent a log needs no name; several are named."""
+    artifact = make_artifact(tmp_path / "release-2.mender", "release-2")
+    message = {"timestamp": "2026-01-01T00:00:00Z", "level": "error", "message": "no space left"}
+    with serving(tmp_path / "server", "--plain", "--auto-accept") as (_, told), calling() as caller:
+        gadgets = [Gadget(caller, told["ServerURL"], {"mac": name}) for name in "abc"]
+        for gadget in gadgets:
+            gadget.authorize()
+        run(tmp_path / "server", "upload", str(artifact))
+        deployment_id = run(tmp_path / "server", "deploy", "release-2")[1].strip()
+        assert "no device has sent one" in run(tmp_path / "server", "log")[2]
+        for gadget in gadgets[:2]:
+            gadget.poll()
+        path = f"{DEPLOYMENTS}/{deployment_id}/log"
+        gadgets[0].call("PUT", path, {"messages": [message]})
+        assert [message] == run_json(tmp_path / "server", "log")
+        gadgets[1].call("PUT", path, {"messages": [message]})
+        code, _, complaint = run(tmp_path / "server", "log")
+        ids = [one["device_id"] for one in run_json(tmp_path / "server", "status")["devices"]]
+        assert (1, [True, True]) == (code, [one in complaint for one in ids])
 
 
 def test_faults_and_settings_by_command_line(tmp_path: Path) -> None:

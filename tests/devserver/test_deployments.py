@@ -11,6 +11,7 @@ from devserver.caller import make_artifact
 from mender_client.errors import ServerError
 from mender_devserver.deployments import Deployment, Poll
 from mender_devserver.state import ServerState
+from mender_devserver.views import deployment_json
 
 OLD = Poll("old", "testdev")
 DEVICE = "device-1"
@@ -132,13 +133,51 @@ def test_statuses_are_kept_as_received(state: ServerState, deploy: Deploy) -> No
 
 
 def test_deployment_tells_how_far_it_is(state: ServerState, deploy: Deploy) -> None:
-    """Pending before the first poll, in progress after it, finished at the end."""
+    """Pending until the first status, also after a poll; in progress after it; finished at the end."""
     deployment = deploy()
     seen = [deployment.status]
     offered(state)
     seen.append(deployment.status)
-    state.deployments.set_status(deployment.id, DEVICE, "success")
-    assert ["pending", "inprogress", "finished"] == [*seen, deployment.status]
+    for status in ("downloading", "success"):
+        state.deployments.set_status(deployment.id, DEVICE, status)
+        seen.append(deployment.status)
+    assert ["pending", "pending", "inprogress", "finished"] == seen
+
+
+def test_aborted_deployment_is_finished(state: ServerState, deploy: Deploy) -> None:
+    """An abort finishes a deployment, whether a device has polled or not."""
+    deployment = deploy()
+    state.deployments.abort(deployment.id)
+    assert ("finished", {}) == (deployment.status, deployment.devices)
+
+
+def test_device_is_listed_once_it_has_polled(state: ServerState, deploy: Deploy) -> None:
+    """A deployment lists the devices that have polled, and counts those that it is for."""
+    deployment = deploy()
+    before = deployment_json(deployment)
+    offered(state)
+    after = deployment_json(deployment)
+    assert ([], 0, 1) == (before["devices"], before["device_count"], before["max_devices"])
+    assert [(DEVICE, "pending")] == [(one["device_id"], one["status"]) for one in after["devices"]]
+    assert (1, 1) == (after["device_count"], after["max_devices"])
+
+
+def test_deployment_to_an_unknown_device(state: ServerState) -> None:
+    """An id in full is taken as it is, and gets the deployment if it ever polls; a shortened one must be known."""
+    unknown = "11111111-2222-4333-8444-555555555555"
+    deployment = state.deploy("r1", [unknown])
+    found = state.deployments.next_for(unknown, OLD)
+    assert found is not None
+    assert deployment is found[0]
+    with pytest.raises(ServerError, match="cannot find device '11111111'"):
+        state.deploy("r1", ["11111111"])
+
+
+def test_wrong_device_type_counts_before_the_installed_artifact(state: ServerState, deploy: Deploy) -> None:
+    """A device of another type has no fitting Artifact, even if it has one of that name."""
+    deployment = deploy("r1")
+    offered(state, Poll("r1", "otherdev"))
+    assert "noartifact" == deployment.status_of(DEVICE)
 
 
 def test_decommissioned_device_ends_its_deployments(state: ServerState, deploy: Deploy) -> None:

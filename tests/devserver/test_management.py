@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from devserver.caller import Gadget, make_artifact, new_key, public_pem
+from devserver.caller import DEPLOYMENTS, Gadget, make_artifact, new_key, public_pem
 from mender_client.errors import ServerError
 from mender_devserver import DevServer, RateLimit
 from mender_devserver.contact import load_contact
@@ -58,10 +58,15 @@ def test_wrong_question_is_refused(server: DevServer, method: str, path: str, bo
 
 
 def test_log_of_several_devices_needs_a_name(server: DevServer, gadget: Gadget, tmp_path: Path) -> None:
-    """Where several devices may have sent a log, one is to be named."""
-    Gadget(gadget.caller, server.url, {"mac": "2"}).authorize()
+    """Where several devices have sent a log, one is to be named."""
+    other = Gadget(gadget.caller, server.url, {"mac": "2"})
+    other.authorize()
     server.upload(make_artifact(tmp_path / "a.mender", "release-2"))
     deployment_id = server.deploy("release-2")
+    log = {"messages": [{"timestamp": "2026-01-01T00:00:00Z", "level": "error", "message": "x"}]}
+    for one in (gadget, other):
+        one.poll()
+        one.call("PUT", f"{DEPLOYMENTS}/{deployment_id}/log", log)
     with pytest.raises(ServerError, match="name one"):
         ask(server, "GET", f"/deployments/{deployment_id}/log")
 

@@ -29,6 +29,12 @@ def card(page: Page, part: str, text: str) -> Locator:
     return page.locator(f"#{part} li.card").filter(has_text=text)
 
 
+def assert_in_one_line(one: Locator) -> None:
+    """A button isn't squeezed until its text wraps."""
+    line, height = one.evaluate("node => [parseFloat(getComputedStyle(node).lineHeight), node.clientHeight]")
+    assert height < 2 * line
+
+
 def check(page: Page, scheme: str) -> None:
     """No fault for people who can't see, of any weight, and nothing to scroll sideways for, in either scheme."""
     from axe_playwright_python.sync_playwright import Axe
@@ -155,6 +161,22 @@ def test_new_key_is_accepted(browser: Browser, server: DevServer) -> None:
         assert ["rejected", "accepted"] == [one.status for one in server.devices()[0].auth_sets]
 
 
+def test_accept_all_replaces_no_key(browser: Browser, server: DevServer) -> None:
+    """Accept all lets in new devices; a device that asks with another key than its accepted one is left out."""
+    from playwright.sync_api import expect
+
+    with calling() as caller, watching(browser, server) as page:
+        Gadget(caller, server.url).authorize()
+        server.accept(server.devices()[0].id)
+        Gadget(caller, server.url).authorize()
+        for name in ("one", "two"):
+            Gadget(caller, server.url, identity={"name": name}).authorize()
+        button(page, "Accept all pending").click()
+        expect(button(page, "Accept all pending")).to_be_hidden()
+        server.wait_until(lambda: [one.status for one in server.devices()] == ["accepted"] * 3)
+        assert ["accepted", "pending"] == [one.status for one in server.devices()[0].auth_sets]
+
+
 def test_failures_come_first(browser: Browser, server: DevServer, tmp_path: Path) -> None:
     """In a deployment to many devices the failed ones stand on top; the focus goes along with its button."""
     from playwright.sync_api import expect
@@ -167,6 +189,7 @@ def test_failures_come_first(browser: Browser, server: DevServer, tmp_path: Path
         for gadget in gadgets:
             gadget.authorize()
         deployment_id = server.deploy("release-2")
+        expect(card(page, "deployments", "release-2")).to_contain_text("3 devices: 3 not polled yet")
         for gadget in gadgets:
             gadget.poll(device_type="board-x")
             gadget.call("PUT", f"{DEPLOYMENTS}/{deployment_id}/log", log)
@@ -211,6 +234,7 @@ def test_faults_and_settings(browser: Browser, server: DevServer, tmp_path: Path
             }"""
         )
         expect(page.get_by_role("alert").filter(has_text="cannot upload broken.mender")).to_be_visible()
+        assert_in_one_line(button(page, "Close"))
         button(page, "Close").click()
         assert [] == server.artifacts()
 

@@ -62,12 +62,12 @@ export function showDeployments(state, act) {
 }
 
 function fill(state, act, card, deployment) {
-  const { artifact_name: name, devices, status } = deployment;
+  const { artifact_name: name, devices, max_devices: total, status } = deployment;
   say(slot(card, "name"), name);
   badge(slot(card, "status"), word(status), mood(status));
-  say(slot(card, "summary"), `${summary(devices)} · made ${clock(deployment.created)} · ${brief(deployment.deployment_id)}`);
+  say(slot(card, "summary"), `${summary(devices, total)} · made ${clock(deployment.created)} · ${brief(deployment.deployment_id)}`);
   const bar = slot(card, "bar");
-  bar.value = devices.reduce((sum, one) => sum + share(one), 0) / Math.max(1, devices.length);
+  bar.value = devices.reduce((sum, one) => sum + share(one), 0) / Math.max(1, total);
   bar.setAttribute("aria-label", `${name}, all devices`);
   show(bar, status !== "finished");
   slot(card, "region").setAttribute("aria-label", `Devices of ${name}`);
@@ -80,11 +80,13 @@ function fill(state, act, card, deployment) {
   }, (row, one) => fillRow(state, row, one, name));
 }
 
-function summary(devices) {
+// A device is listed once it has polled.
+function summary(devices, total) {
   const counts = new Map();
-  for (const { status } of devices) counts.set(status, (counts.get(status) || 0) + 1);
-  const parts = [...counts].map(([status, count]) => (devices.length === 1 ? word(status) : `${count} ${word(status)}`));
-  return `${several(devices.length, "device")}: ${parts.join(", ")}`;
+  for (const { status } of devices) counts.set(word(status), (counts.get(word(status)) || 0) + 1);
+  if (devices.length < total) counts.set("not polled yet", total - devices.length);
+  const parts = [...counts].map(([text, count]) => (total === 1 ? text : `${count} ${text}`));
+  return `${several(total, "device")}: ${parts.join(", ")}`;
 }
 
 // How far a device is: the download is most of it, as far as anybody can tell from here.

@@ -4,12 +4,13 @@ import { clock, mood, pairs, shown, word } from "./words.js";
 
 const root = find("devices");
 let shownId = "";
+const isNew = (device) => device.status === "pending";
 const isWaiting = (device) => device.auth_sets.some((one) => one.status === "pending");
 
 export function startDevices(state, act) {
   say(slot(root, "conf"), JSON.stringify({ ServerURL: location.origin }));
   slot(root, "accept-all").onclick = () => act(async () => {
-    for (const one of Object.values(state.devices).filter(isWaiting)) await call("POST", `devices/${one.device_id}/accept`);
+    for (const one of Object.values(state.devices).filter(isNew)) await call("POST", `devices/${one.device_id}/accept`);
   });
 }
 
@@ -18,7 +19,7 @@ export function showDevices(state, act) {
   const waiting = devices.filter(isWaiting).length;
   say(slot(root, "count"), devices.length ? `${devices.length}${waiting ? `, ${waiting} pending` : ""}` : "");
   show(slot(root, "empty"), devices.length === 0);
-  show(slot(root, "accept-all"), waiting > 1);
+  show(slot(root, "accept-all"), devices.filter(isNew).length > 1);
   match(slot(root, "list"), Object.entries(state.devices), "device-card", (card, id) => begin(state, act, card, id), fill);
   if (find("show").open && state.devices[shownId]) fillInventory(state.devices[shownId]);
 }
