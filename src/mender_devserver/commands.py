@@ -101,6 +101,13 @@ def _deploy(contact: Contact, arguments: argparse.Namespace) -> tuple[object, st
     return deployment, deployment["deployment_id"]
 
 
+def _configure(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str]:
+    configuration = dict(_split(one, "=") for one in arguments.configuration)
+    path = f"/devices/{quote(arguments.device)}/configuration"
+    deployment = contact.call("POST", path, {"configuration": configuration})
+    return deployment, deployment["deployment_id"]
+
+
 def _deployments(contact: Contact, _: argparse.Namespace) -> tuple[object, str]:
     deployments = contact.call("GET", "/deployments")
     head = ("DEPLOYMENT", "ARTIFACT", "STATUS", "DEVICES")
@@ -308,6 +315,15 @@ COMMANDS: tuple[Command, ...] = (
                 help="to this one; may be repeated (default: to all accepted)",
             ),
             Argument("--force", action="store_true", help="even to devices that already have it"),
+        ),
+    ),
+    Command(
+        "configure",
+        "deploy a configuration to a device, and print the deployment's id",
+        _configure,
+        (
+            _DEVICE,
+            Argument("configuration", nargs="*", metavar="KEY=VALUE", help="the whole configuration; none empties it"),
         ),
     ),
     Command("deployments", "list the deployments", _deployments),

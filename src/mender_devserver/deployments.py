@@ -8,7 +8,7 @@ installed, or not compatible with the device type, ends the deployment; a status
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -90,6 +90,7 @@ class Deployment:
         device_ids: the devices, fixed when the deployment is created.
         created: the time of creation.
         force: offer it even to a device that already has it.
+        configuration: the wanted configuration, if it is a configuration deployment, which has no uploaded Artifact.
         aborted: whether it was aborted.
         devices: the state on each device that has polled.
     """
@@ -99,6 +100,7 @@ class Deployment:
     device_ids: tuple[str, ...]
     created: datetime
     force: bool = False
+    configuration: dict[str, str] | None = None
     aborted: bool = False
     devices: dict[str, DeviceDeployment] = field(default_factory=dict)
 
@@ -156,10 +158,18 @@ class Deployments:
             raise ServerError(f"cannot deploy '{artifact_name}': upload an Artifact of this name first", status=404)
         if not device_ids:
             raise ServerError(f"cannot deploy '{artifact_name}': accept a device first", status=400)
-        deployment = Deployment(str(uuid.uuid4()), artifact_name, device_ids, self._now(), force)
-        self._deployments[deployment.id] = deployment
-        self._emit("deployment", deployment_id=deployment.id, artifact_name=artifact_name, device_ids=list(device_ids))
-        return deployment
+        return self._add(Deployment(str(uuid.uuid4()), artifact_name, device_ids, self._now(), force))
+
+    def configure(self, device_id: str, configuration: Mapping[str, str]) -> Deployment:
+        """Deploy a configuration to a device."""
+        deployment_id = str(uuid.uuid4())
+        name = f"configuration-{deployment_id}"
+        wanted = dict(configuration)
+        return self._add(Deployment(deployment_id, name, (device_id,), self._now(), configuration=wanted))
+
+    def exact(self, deployment_id: str) -> Deployment | None:
+        """The deployment with exactly this id."""
+        return self._deployments.get(deployment_id)
 
     def abort(self, deployment_id: str) -> Deployment:
         """Abort a deployment: it is offered to no device again, and reports of unfinished devices are refused."""
@@ -179,8 +189,8 @@ class Deployments:
 
     # for devices
 
-    def next_for(self, device_id: str, poll: Poll) -> tuple[Deployment, Artifact] | None:
-        """The deployment that this device is to install now, or ``None``.
+    def next_for(self, device_id: str, poll: Poll) -> tuple[Deployment, Artifact | None] | None:
+        """The deployment that this device is to install now, or ``None``; a configuration has no Artifact yet.
 
         Raises:
             ServerError: 409 when the poll differs from the first one of this deployment, which fails it.
@@ -192,6 +202,9 @@ class Deployments:
         if known.poll != poll:
             self._end(deployment, device_id, "failure")
             raise ServerError("Device provided conflicting request data", status=409)
+        if deployment.configuration is not None:
+            self._note_offer(deployment, device_id, deployment.id + device_id)
+            return deployment, None
         named = self._artifacts.named(deployment.artifact_name)
         fitting = [one for one in named if poll.device_type in one.device_types]
         if not fitting:
@@ -200,9 +213,8 @@ class Deployments:
         if poll.artifact_name == deployment.artifact_name and not deployment.force:
             self._end(deployment, device_id, "already-installed")
             return None
-        if not known.artifact_id:
-            self._emit("offered", deployment_id=deployment.id, device_id=device_id)
-        known.artifact_id, known.size_bytes = fitting[-1].id, fitting[-1].size_bytes
+        self._note_offer(deployment, device_id, fitting[-1].id)
+        known.size_bytes = fitting[-1].size_bytes
         return deployment, fitting[-1]
 
     def set_status(self, deployment_id: str, device_id: str, status: str) -> None:
@@ -251,6 +263,18 @@ class Deployments:
             known.first_byte, known.download = first_byte, download
 
     # internal
+
+    def _add(self, deployment: Deployment) -> Deployment:
+        self._deployments[deployment.id] = deployment
+        name, device_ids = deployment.artifact_name, list(deployment.device_ids)
+        self._emit("deployment", deployment_id=deployment.id, artifact_name=name, device_ids=device_ids)
+        return deployment
+
+    def _note_offer(self, deployment: Deployment, device_id: str, artifact_id: str) -> None:
+        known = deployment.devices[device_id]
+        if not known.artifact_id:
+            self._emit("offered", deployment_id=deployment.id, device_id=device_id)
+        known.artifact_id = artifact_id
 
     def _known(self, deployment_id: str, device_id: str) -> DeviceDeployment | None:
         deployment = self._deployments.get(deployment_id)

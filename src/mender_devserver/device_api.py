@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping
 
 from mender_client.errors import ServerError, UnauthorizedError
+from mender_devserver.artifacts import Names
 from mender_devserver.deployments import Poll
 from mender_devserver.devices import KnownDevice
 from mender_devserver.inventory import merge_attributes, read_attributes
@@ -18,6 +19,7 @@ from mender_devserver.messages import Reply, Request, error_reply, json_reply, r
 from mender_devserver.reports import read_log, read_poll_query, read_poll_v1, read_poll_v2, read_status
 from mender_devserver.routes import answer_of_gateway, answer_of_router, route, service_of
 from mender_devserver.state import ServerState
+from mender_devserver.storage import Link
 
 GZIP_FROM_BYTES = 1024
 
@@ -50,7 +52,9 @@ class DeviceApi:
         return Reply(reply.status, reply.body, {**reply.headers, "X-Men-Requestid": request_id})
 
     def device_of(self, request: Request) -> str:
-        """The id of the device that the token of the request belongs to; empty without a valid token."""
+        """The id of the device that the token or the link belongs to; empty without one."""
+        if route(request.path)[0] == "artifact":
+            return request.path.rpartition("/")[2]
         try:
             return self._state.devices.authenticate(request.headers.get("authorization", "")).id
         except UnauthorizedError:
@@ -62,6 +66,8 @@ class DeviceApi:
             return answer_of_gateway()
         if service == "authentication":
             return answer_of_router(request, request_id, v2=False) or self._auth(request)
+        if service == "deployments/download":
+            return answer_of_router(request, request_id, v2=False) or self._state.configurations.answer(request)
         try:
             device = self._state.devices.authenticate(request.headers.get("authorization", ""))
         except UnauthorizedError as error:
@@ -99,15 +105,13 @@ class DeviceApi:
         if found is None:
             return Reply(204)
         deployment, artifact = found
+        if artifact is None:
+            link = self._state.configurations.link(deployment, self._state.url, poll.device_type, device.id)
+            names = Names(deployment.artifact_name, (poll.device_type,))
+            return _offer(deployment.id, deployment.id + device.id, names, _source(link))
         link = self._state.storage.link(artifact, self._state.storage_url, device.id)
-        source = {"uri": link.uri, "expire": f"{link.expires:%Y-%m-%dT%H:%M:%S.%f}Z", "method": "GET"}
-        described = {
-            "id": artifact.id,
-            "artifact_name": artifact.name,
-            "source": source,
-            "device_types_compatible": list(artifact.device_types),
-        }
-        return json_reply({"id": deployment.id, "artifact": described})
+        names = Names(artifact.name, artifact.device_types)
+        return _offer(deployment.id, artifact.id, names, {**_source(link), "method": "GET"})
 
     def _status(self, request: Request, device: KnownDevice, deployment_id: str) -> Reply:
         self._state.deployments.set_status(deployment_id, device.id, read_status(request.body))
@@ -116,6 +120,20 @@ class DeviceApi:
     def _log(self, request: Request, device: KnownDevice, deployment_id: str) -> Reply:
         self._state.deployments.set_log(deployment_id, device.id, read_log(request.body))
         return Reply(204)
+
+
+def _source(link: Link) -> dict[str, str]:
+    return {"uri": link.uri, "expire": f"{link.expires:%Y-%m-%dT%H:%M:%S.%f}Z"}
+
+
+def _offer(deployment_id: str, artifact_id: str, names: Names, source: Mapping[str, str]) -> Reply:
+    described = {
+        "id": artifact_id,
+        "artifact_name": names.artifact_name,
+        "source": source,
+        "device_types_compatible": list(names.device_types),
+    }
+    return json_reply({"id": deployment_id, "artifact": described})
 
 
 def _unauthorized(message: str, request_id: str) -> Reply:

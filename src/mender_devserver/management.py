@@ -154,6 +154,10 @@ def _deploy(call: Call) -> object:
     return deployment_json(call.state.deploy(name, device_ids, force=bool(call.body.get("force"))))
 
 
+def _configure(call: Call) -> object:
+    return deployment_json(call.state.configure(call.name, call.required("configuration", dict)))
+
+
 def _log(call: Call) -> object:
     deployment = call.state.deployments.get(call.name)
     logs = {device_id: one.log for device_id, one in deployment.devices.items() if one.log is not None}
@@ -202,6 +206,7 @@ _ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("POST", "devices/(.+)/accept", lambda call: device_json(call.state.devices.accept(call.name))),
     ("POST", "devices/(.+)/reject", lambda call: device_json(call.state.devices.reject(call.name))),
     ("POST", "devices/(.+)/decommission", _decommission),
+    ("POST", "devices/(.+)/configuration", _configure),
     ("GET", "devices/(.+)/inventory", lambda call: call.state.devices.get(call.name).inventory),
     ("GET", "artifacts", lambda call: [artifacts.as_json(one) for one in call.state.artifacts]),
     ("DELETE", "artifacts/(.+)", lambda call: artifacts.as_json(call.state.artifacts.delete(call.name))),

@@ -18,6 +18,7 @@ _PATTERNS = {
     "next v2": re.compile(_DEVICE.replace("v1", "v2") + "/next"),
     "status": re.compile(f"{_DEVICE}/(?P<id>[^/]+)/status"),
     "log": re.compile(f"{_DEVICE}/(?P<id>[^/]+)/log"),
+    "artifact": re.compile("/api/devices/v1/deployments/download/configuration/[^/]+/[^/]+/[^/]+"),
 }
 _METHODS = {
     "auth": ("POST",),
@@ -26,14 +27,18 @@ _METHODS = {
     "next v2": ("POST",),
     "status": ("PUT",),
     "log": ("PUT",),
+    "artifact": ("GET",),
 }
-_SERVICE = re.compile(r"/api/devices/(?:v[0-9a-z]+/(authentication|deployments)|v[1-9]/(inventory))")
+_SERVICE = re.compile(
+    r"/api/devices/(?:v[0-9a-z]+/(authentication|deployments/download|deployments)|v[1-9]/(inventory))"
+)
 
 
 def route(path: str) -> tuple[str, str]:
     """The kind of request that a path is for, and the deployment id in it, if there is one.
 
-    The kinds are ``auth``, ``inventory``, ``next``, ``next v2``, ``status``, ``log`` and ``other``.
+    The kinds are ``auth``, ``inventory``, ``next``, ``next v2``, ``status``, ``log``, ``artifact`` (a
+    configuration) and ``other``.
     """
     for name, pattern in _PATTERNS.items():
         if match := pattern.fullmatch(collapse_slashes(path)):
@@ -42,7 +47,10 @@ def route(path: str) -> tuple[str, str]:
 
 
 def service_of(path: str) -> str:
-    """The service that the gateway sends a path to: ``authentication``, ``inventory``, ``deployments`` or none."""
+    """The service that the gateway sends a path to, or an empty text.
+
+    They are ``authentication``, ``inventory``, ``deployments``, and ``deployments/download``, which needs no token.
+    """
     match = _SERVICE.match(collapse_slashes(path))
     return (match[1] or match[2]) if match else ""
 
@@ -61,7 +69,7 @@ def answer_of_router(request: Request, request_id: str, *, v2: bool) -> Reply | 
         request_id: its id.
         v2: whether version 2 of the update poll is offered.
     """
-    is_deployments = service_of(request.path) == "deployments"
+    is_deployments = service_of(request.path).startswith("deployments")
     request_id = "" if is_deployments else request_id
     methods = _methods(request.path, v2=v2)
     if not methods:

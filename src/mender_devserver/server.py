@@ -213,6 +213,17 @@ class DevServer:
             chosen = None if device_ids is None else list(device_ids)
             return self._state.deploy(artifact_name, chosen, force=force).id
 
+    def configure(self, device_id: str, configuration: Mapping[str, str]) -> str:
+        """Deploy a configuration to a device, as the page of the real server does, and return the deployment's id.
+
+        Its Artifact has the type ``mender-configure``, no files, and the name ``configuration-`` with that id.
+
+        Raises:
+            ServerError: 404 for an unknown device.
+        """
+        with self._state.lock:
+            return self._state.configure(device_id, configuration).id
+
     def deployments(self) -> list[Deployment]:
         """All deployments, oldest first."""
         with self._state.lock:

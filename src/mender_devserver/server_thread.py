@@ -126,7 +126,7 @@ class ServerThread:
             main, storage = self._handlers()
             self.storage_port = await self._listen(storage, self._endpoint.storage_port)
             self.port = await self._listen(main, self._endpoint.port)
-            self._state.storage_url = self._endpoint.url(self.storage_port)
+            self._state.url, self._state.storage_url = map(self._endpoint.url, (self.port, self.storage_port))
             self._ready.set_result(None)
             await self._stop.wait()
         finally:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
+from mender_client.errors import ServerError
 from mender_devserver.activity import ActivityLog
 from mender_devserver.artifacts import Artifacts
+from mender_devserver.configuration import Configurations
 from mender_devserver.deployments import Deployment, Deployments
 from mender_devserver.devices import Devices, KnownDevice
 from mender_devserver.faults import Faults
@@ -40,6 +43,7 @@ class ServerState:
         self.clock_offset_seconds = 0.0
         self.v2 = False
         self.rate_limit: RateLimit | None = None
+        self.url = "http://server.invalid"
         self.storage_url = "http://storage.invalid"
         self._clock = clock
         self._windows: dict[str, tuple[datetime, int]] = {}
@@ -49,6 +53,7 @@ class ServerState:
         self.artifacts = Artifacts(directory, self.activity.emit)
         self.deployments = Deployments(self.artifacts, self.now, self.activity.emit)
         self.storage = Storage(self.artifacts.exact, self.now)
+        self.configurations = Configurations(self.deployments.exact, self.now)
 
     def now(self) -> datetime:
         """The time by the server's clock, which may be set wrong on purpose."""
@@ -67,6 +72,16 @@ class ServerState:
         else:
             chosen = tuple(one if _ID.fullmatch(one) else self.devices.get(one).id for one in device_ids)
         return self.deployments.create(artifact_name, chosen, force=force)
+
+    def configure(self, device_id: str, configuration: Mapping[str, Any]) -> Deployment:
+        """Deploy a configuration to a device.
+
+        Raises:
+            ServerError: 404 for an unknown device, 400 for a value that isn't a string.
+        """
+        if not all(isinstance(value, str) for value in configuration.values()):
+            raise ServerError("cannot deploy the configuration: each value must be a string", status=400)
+        return self.deployments.configure(self.devices.get(device_id).id, configuration)
 
     def decommission(self, device_id: str) -> KnownDevice:
         """Remove a device and end its deployments."""

@@ -121,6 +121,18 @@ def test_further_key_is_listed_and_replaces_nothing(tmp_path: Path) -> None:
         assert [401, 200] == [first.authorize().status, second.authorize().status]
 
 
+def test_configuration_by_command_line(tmp_path: Path) -> None:
+    """``configure`` deploys pairs of key and value to a device, which is offered them under the deployment's id."""
+    with serving(tmp_path, "--plain", "--auto-accept") as (_, told), calling() as caller:
+        gadget = Gadget(caller, told["ServerURL"])
+        gadget.authorize()
+        (device,) = run_json(tmp_path, "devices")
+        code, output, _ = run(tmp_path, "configure", device["device_id"][:8], "timezone=UTC", "motd=a=b")
+        assert (0, f"configuration-{output.strip()}") == (code, gadget.poll().json["artifact"]["artifact_name"])
+        assert b'"motd":"a=b"' in caller.call("GET", gadget.link()).body
+        assert (2, "") == run(tmp_path, "configure", "nobody")[:2]
+
+
 def test_only_log_of_a_deployment_is_shown(tmp_path: Path) -> None:
     """Of several devices the one that has sent a log needs no name; several are named."""
     artifact = make_artifact(tmp_path / "release-2.mender", "release-2")

@@ -393,7 +393,7 @@ def test_a_first_round_with_the_dev_server(
         see(listing, "accepted")
         assert re.fullmatch(r"[0-9a-f-]{36}\n", say(deploy))
         see(status, "success")
-    assert "has sent none" in say(log, code=2)  # nobody has failed
+    assert "no device has sent one" in say(log, code=2)  # nobody has failed
 
 
 def test_the_dev_server_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ function _shtab_mender_devserver_using
   test "$_shtab_mender_devserver_cmdpath" = "$argv"
 end
 
-set -g _shtab_mender_devserver_commands serve page devices accept reject preauthorize decommission inventory upload artifacts deploy deployments status log abort fault 'fault list' 'fault clear' 'fault add' settings
+set -g _shtab_mender_devserver_commands serve page devices accept reject preauthorize decommission inventory upload artifacts deploy configure deployments status log abort fault 'fault list' 'fault clear' 'fault add' settings
 set -g _shtab_mender_devserver_opts_with_value --after --body --bytes-per-second --content-range --delay-seconds --device --directory --drop-after-bytes --etag --header --host --key --kind --port --stall-after-bytes --stall-seconds --status --storage-port --times
 
 complete -c mender-devserver -e
@@ -114,6 +114,10 @@ complete -c mender-devserver -n '_shtab_mender_devserver_using deploy' -l direct
 complete -c mender-devserver -n '_shtab_mender_devserver_using deploy' -l json -d 'print JSON instead of text'
 complete -c mender-devserver -n '_shtab_mender_devserver_using deploy' -l device -x -d 'to this one; may be repeated (default: to all accepted)'
 complete -c mender-devserver -n '_shtab_mender_devserver_using deploy' -l force -d 'even to devices that already have it'
+complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab_mender_devserver_npos -eq 0' -a configure -d 'Deploy a configuration to a device, and print the deployment'"'"'s id.'
+complete -c mender-devserver -n '_shtab_mender_devserver_using configure' -s h -l help -d 'show this help message and exit'
+complete -c mender-devserver -n '_shtab_mender_devserver_using configure' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'
+complete -c mender-devserver -n '_shtab_mender_devserver_using configure' -l json -d 'print JSON instead of text'
 complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab_mender_devserver_npos -eq 0' -a deployments -d 'List the deployments.'
 complete -c mender-devserver -n '_shtab_mender_devserver_using deployments' -s h -l help -d 'show this help message and exit'
 complete -c mender-devserver -n '_shtab_mender_devserver_using deployments' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'
