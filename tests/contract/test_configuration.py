@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from devserver.caller import Answer, Caller, Gadget, calling
-from mender_client.core.artifact import verify_artifact
+from mender_client.core.artifact import ArtifactReader
 from mender_client.errors import ServerError
 from mender_devserver import DevServer
 from mender_devserver.views import deployment_json
@@ -198,7 +198,7 @@ def test_configuration_is_an_artifact_for_the_client(server: DevServer) -> None:
         gadget.authorize()
         deployment_id = server.configure(server.devices()[0].id, {"timezone": "UTC"})
         content = caller.call("GET", gadget.link()).body
-    header = verify_artifact(io.BytesIO(content))
+    header = ArtifactReader(io.BytesIO(content)).finish()
     assert ("mender-configure", {"timezone": "UTC"}) == (header.payload.type, header.payload.meta_data)
     assert f"configuration-{deployment_id}" == header.artifact_name
 
