@@ -15,6 +15,7 @@ import pytest
 
 from mender_client.app.cli import build_parser
 from mender_client.app.config import KEYS
+from waiting import PATIENCE_S
 
 from .pages import PROJECT
 
@@ -143,7 +144,7 @@ def _read_until(terminal: int, words: str) -> None:
     """Read what a terminal shows until the words are there."""
     shown = ""
     while words not in shown:
-        assert select.select([terminal], [], [], 20.0)[0], f"{words!r} was not shown: {shown!r}"
+        assert select.select([terminal], [], [], PATIENCE_S)[0], f"{words!r} was not shown: {shown!r}"
         shown += os.read(terminal, 4096).decode("utf-8", "replace")
 
 

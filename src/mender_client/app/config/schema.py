@@ -17,7 +17,7 @@ from .settings import KEYS
 if TYPE_CHECKING:
     from typing import Any
 
-Schema = dict[str, Any]
+    Schema = dict[str, Any]
 
 
 def build_schema() -> Schema:
