@@ -14,6 +14,8 @@ from typing import Any
 
 KEPT = 20_000
 """How many requests and how many events are kept."""
+KEPT_CHARACTERS = 4096
+"""How much of the headers of a request is kept, and of its path: anybody can send long ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Exchange:
         method: the HTTP method.
         path: without the query, which can hold a signature.
         kind: ``auth``, ``inventory``, ``next``, ``status``, ``log``, ``artifact`` or ``other``.
-        headers: of the request, names in lower case, without secrets.
+        headers: of the request, names in lower case, without secrets; those that exceed ``KEPT_CHARACTERS`` are left
+            out.
         device_id: the device that the token or the link belongs to; else empty.
         status: of the reply; 0 when the connection was closed instead.
         bytes_received: length of the request body.
@@ -87,8 +90,10 @@ class ActivityLog:
     def open(self, connection: int, method: str, path: str, kind: str, headers: Mapping[str, str]) -> Exchange:
         """Log a request that has been read; the caller fills in the rest later."""
         shown = {name: value for name, value in headers.items() if name not in ("authorization", "cookie")}
+        sizes = itertools.accumulate(len(name) + len(value) for name, value in shown.items())
+        kept = {name: shown[name] for name, size in zip(shown, sizes, strict=True) if size <= KEPT_CHARACTERS}
         number = next(self._exchange_numbers)
-        exchange = Exchange(number, self._now(), connection, method, path, kind, shown)
+        exchange = Exchange(number, self._now(), connection, method, path[:KEPT_CHARACTERS], kind, kept)
         self._exchanges.append(exchange)
         return exchange
 
@@ -98,6 +103,11 @@ class ActivityLog:
         self._events.append(event)
         for listener in tuple(self._listeners):
             listener(event)
+
+    def forget(self, device_id: str) -> None:
+        """Remove the events of a device."""
+        others = (event for event in self._events if event.data.get("device_id") != device_id)
+        self._events = deque(others, maxlen=KEPT)
 
     def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Call ``listener`` for each new event, until the returned function is called."""

@@ -59,12 +59,17 @@ def check_browser(request: Request, own_host: str) -> None:
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2] != host:
         raise ServerError("cannot answer a page of another origin: open the dev server's own page", status=403)
-    if not _is_own(host, own_host):
+    if not is_own_host(host, own_host):
         raise ServerError("cannot answer for this host name: use an IP address, localhost or the --host", status=403)
 
 
-def _is_own(host: str, own_host: str) -> bool:
-    """Whether the name in a ``Host`` header can't have been pointed here by somebody else."""
+def is_own_host(host: str, own_host: str) -> bool:
+    """Whether the name in a ``Host`` header can't have been pointed here by somebody else.
+
+    Args:
+        host: the value of the header.
+        own_host: the name or address that the server listens on.
+    """
     try:
         name = urlsplit(f"//{host}").hostname or ""
         if name in ("localhost", own_host.lower()):

@@ -3,6 +3,9 @@
 A device is known by its identity; each key that it uses makes an *auth set*. The status of the auth set decides:
 accepting one key of a device rejects the key accepted before. A token belongs to one auth set. Several tokens of one
 set can be valid at the same time; all of them end when the set is rejected or the device is decommissioned.
+
+Anybody can send authentication requests, and devices are kept in memory: of those that wait for a decision only the
+newest are remembered, and only requests of a sensible size are read.
 """
 
 from __future__ import annotations
@@ -25,6 +28,12 @@ AuthStatus = Literal["pending", "accepted", "rejected", "preauthorized"]
 Emit = Callable[..., None]
 T = TypeVar("T")
 
+MOST_PENDING = 1000
+"""How many devices that nobody has decided about are remembered; the oldest of them is forgotten first."""
+MOST_PENDING_KEYS = 10
+"""The same for the keys of one device."""
+LARGEST_REQUEST_BYTES = 16 * 1024
+"""The largest authentication request."""
 UNAUTHORIZED = "dev auth: unauthorized"
 """The reply to an unknown, pending, rejected or decommissioned device, which it can't tell apart."""
 
@@ -82,13 +91,15 @@ class Devices:
     Args:
         now: the server's clock.
         emit: where events go.
+        forget: removes the events of a device.
     """
 
-    def __init__(self, now: Callable[[], datetime], emit: Emit) -> None:
+    def __init__(self, now: Callable[[], datetime], emit: Emit, forget: Callable[[str], None]) -> None:
         self.auto_accept = False
         self.token_seconds = 7 * 24 * 3600.0
         self._now = now
         self._emit = emit
+        self._forget = forget
         self._devices: dict[str, KnownDevice] = {}
         self._grants: dict[str, IssuedToken] = {}
 
@@ -109,15 +120,17 @@ class Devices:
         """Answer an authentication request with a token.
 
         Raises:
-            ServerError: 400 when malformed; 401 when not accepted or wrongly signed.
+            ServerError: 400 when malformed, 413 when too large; 401 when not accepted or wrongly signed.
         """
+        if len(request.body) > LARGEST_REQUEST_BYTES:
+            raise ServerError("request body too large", status=413)
         identity, public_key = read_auth_request(request.body)
         signature = request.headers.get("x-men-signature", "")
         if not signature:
             raise ServerError("missing request signature header", status=400)
         device = self._device_of(identity) or self._add(identity)
         auth_set = self._auth_set_of(device, public_key) or self._add_key(device, public_key, "pending")
-        if self.auto_accept and auth_set.status == "pending":
+        if self.auto_accept and auth_set.status == "pending" and is_signed(public_key, request.body, signature):
             self._accept(device, auth_set)
         if auth_set.status not in ("accepted", "preauthorized"):
             raise UnauthorizedError(UNAUTHORIZED, status=401)
@@ -206,6 +219,10 @@ class Devices:
         return next((one for one in self._devices.values() if identity_hash(one.identity) == wanted), None)
 
     def _add(self, identity: dict[str, Any], *, quiet: bool = False) -> KnownDevice:
+        pending = [one for one in self._devices.values() if one.status == "pending"]
+        for one in pending[: max(0, len(pending) + 1 - MOST_PENDING)]:
+            del self._devices[one.id]
+            self._forget(one.id)
         device = KnownDevice(str(uuid.uuid4()), identity, self._now())
         self._devices[device.id] = device
         if not quiet:
@@ -217,6 +234,9 @@ class Devices:
         return next((one for one in device.auth_sets if one.public_key == public_key), None)
 
     def _add_key(self, device: KnownDevice, public_key: str, status: AuthStatus) -> AuthSet:
+        pending = [one for one in device.auth_sets if one.status == "pending"]
+        for one in pending[: max(0, len(pending) + 1 - MOST_PENDING_KEYS)]:
+            device.auth_sets.remove(one)
         auth_set = AuthSet(str(uuid.uuid4()), public_key, status, self._now())
         if device.auth_sets:
             self._emit("device-pending", device_id=device.id, identity=device.identity, new_key=True)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from mender_client.errors import NetworkError
-from mender_devserver.browser import Page
+from mender_devserver.browser import Page, is_own_host
 from mender_devserver.device_api import DeviceApi
 from mender_devserver.listener import Connections, RequestHandler
 from mender_devserver.management import PREFIX, Management
-from mender_devserver.messages import Request
-from mender_devserver.routes import route
+from mender_devserver.messages import Reply, Request
+from mender_devserver.routes import answer_of_gateway, route
 from mender_devserver.state import ServerState
 
 SHUTDOWN_SECONDS = 0.2
@@ -73,6 +73,10 @@ class Endpoint:
         """The base URL for a port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.context else 'http'}://{host}:{port}"
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(status=reply.status, body=reply.body, headers=dict(reply.headers))
 
 
 class ServerThread:
@@ -156,8 +160,12 @@ class ServerThread:
         async def main(raw: web.BaseRequest) -> web.StreamResponse:
             try:
                 if (reply := page.answer(Request(raw.method, raw.path))) is not None:
-                    return web.Response(status=reply.status, body=reply.body, headers=dict(reply.headers))
-                return await (management if raw.path.startswith(PREFIX) else devices)(raw)
+                    return _response(reply)
+                if raw.path.startswith(PREFIX):
+                    return await management(raw)
+                if not is_own_host(raw.headers.get("Host", ""), self._endpoint.host):
+                    return _response(answer_of_gateway())  # the real gateway serves its own names only, too
+                return await devices(raw)
             except ConnectionError:
                 return web.StreamResponse()  # the client closed the connection during the request
 

@@ -49,7 +49,7 @@ class ServerState:
         self._windows: dict[str, tuple[datetime, int]] = {}
         self.activity = ActivityLog(self.now)
         self.faults = Faults(self.activity.emit)
-        self.devices = Devices(self.now, self.activity.emit)
+        self.devices = Devices(self.now, self.activity.emit, self.activity.forget)
         self.artifacts = Artifacts(directory, self.activity.emit)
         self.deployments = Deployments(self.artifacts, self.now, self.activity.emit)
         self.storage = Storage(self.artifacts.exact, self.now)

@@ -10,7 +10,7 @@ import pytest
 
 from devserver.caller import PrivateKey, auth_request, new_key, public_pem
 from mender_client.errors import ServerError, UnauthorizedError
-from mender_devserver.devices import KnownDevice
+from mender_devserver.devices import MOST_PENDING, MOST_PENDING_KEYS, KnownDevice
 from mender_devserver.messages import Request
 from mender_devserver.state import ServerState
 
@@ -207,7 +207,49 @@ def test_bad_authorization_is_explained(state: ServerState, header: str, message
 def test_signature_that_is_not_base64_is_wrong(state: ServerState) -> None:
     """Anything but base64 is a wrong signature, not an error of the server."""
     key = new_key()
-    state.devices.auto_accept = True
+    state.devices.preauthorize(IDENTITY, public_pem(key))
     body, _ = auth_request(key, IDENTITY)
     with pytest.raises(UnauthorizedError, match="signature verification failed"):
         state.devices.authorize(Request("POST", "", headers={"x-men-signature": "é!"}, body=body))
+
+
+def test_pending_devices_are_not_remembered_without_end(state: ServerState) -> None:
+    """Of the devices that nobody has decided about the newest are kept, with their events; the others stay."""
+    key = new_key()
+    refused(state, key, {"n": "accepted"})
+    state.devices.accept(only_device(state).id)
+    for number in range(MOST_PENDING + 5):
+        refused(state, key, {"n": str(number)})
+    known = [one.identity["n"] for one in state.devices]
+    assert ["accepted", *(str(number) for number in range(5, MOST_PENDING + 5))] == known
+    told = [event.data["identity"]["n"] for event in state.activity.events() if event.name == "device-pending"]
+    assert known == told
+
+
+def test_pending_keys_are_not_remembered_without_end(state: ServerState) -> None:
+    """Of the keys that a device asks with the newest are kept, and the accepted one stays."""
+    accepted, *others = (new_key() for _ in range(MOST_PENDING_KEYS + 3))
+    refused(state, accepted)
+    state.devices.accept(only_device(state).id)
+    for key in others:
+        refused(state, key)
+    keys = [one.public_key for one in only_device(state).auth_sets]
+    assert [public_pem(accepted), *map(public_pem, others[2:])] == keys
+
+
+def test_large_request_is_refused(state: ServerState) -> None:
+    """An authentication request that no device sends isn't read."""
+    with pytest.raises(ServerError, match="too large") as caught:
+        ask(state, new_key(), {"n": "x" * 16 * 1024})
+    assert (413, []) == (caught.value.status, list(state.devices))
+
+
+def test_auto_accept_needs_a_signature(state: ServerState) -> None:
+    """Nobody is accepted at once who doesn't prove that the key is theirs."""
+    state.devices.auto_accept = True
+    body, _ = auth_request(new_key(), IDENTITY)
+    _, stolen = auth_request(new_key(), IDENTITY)
+    request = Request("POST", "", headers={"x-men-signature": stolen["X-MEN-Signature"]}, body=body)
+    with pytest.raises(UnauthorizedError, match="dev auth: unauthorized"):
+        state.devices.authorize(request)
+    assert "pending" == only_device(state).status

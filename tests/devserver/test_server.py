@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from devserver.caller import ATTRIBUTES, Caller, Gadget, calling, make_artifact
+from devserver.caller import ATTRIBUTES, AUTH, Caller, Gadget, auth_request, calling, make_artifact, new_key
 from mender_client.errors import NetworkError, ServerError
 from mender_devserver import DevServer, Event, Fault
 from mender_devserver.certificate import provide_certificate
@@ -220,3 +220,27 @@ def test_download_ends_with_the_client(server: DevServer, gadget: Gadget, releas
         raw.recv(100)
     server.wait_until(lambda: server.events[-1].name == "download-end")
     assert 204 == gadget.report(release, "downloading").status
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
+def test_foreign_host_makes_no_device(server: DevServer, caller: Caller, host: str) -> None:
+    """A name that somebody points at this machine leads to no device API, as at the real gateway; nothing is noted."""
+    body, headers = auth_request(new_key(), {"mac": "1"})
+    answer = caller.call("POST", server.url + AUTH, body, {**headers, "Host": host})
+    assert (404, [], []) == (answer.status, server.devices(), server.requests)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1234", "[::1]:80", "192.0.2.1"])
+def test_own_name_and_addresses_lead_to_the_device_api(server: DevServer, caller: Caller, host: str) -> None:
+    """Addresses and localhost can't be pointed here by others."""
+    body, headers = auth_request(new_key(), {"mac": "1"})
+    assert 200 == caller.call("POST", server.url + AUTH, body, {**headers, "Host": host}).status
+
+
+def test_long_requests_are_noted_in_part(server: DevServer, caller: Caller) -> None:
+    """Of the headers and the path of a request only some kilobytes are kept."""
+    headers = {"X-First": "1", **{f"X-Long-{number}": "x" * 2000 for number in range(5)}}
+    caller.call("GET", f"{server.url}/{'p' * 6000}", b"", headers)
+    (noted,) = server.requests
+    assert (4096, "1") == (len(noted.path), noted.headers["x-first"])
+    assert sum(len(name) + len(value) for name, value in noted.headers.items()) <= 4096
