@@ -27,6 +27,7 @@ from mender_devserver.state import ServerState
 from mender_devserver.views import deployment_json, device_json, event_json
 
 PREFIX = "/api/management/dev/"
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Answer = Callable[["Call"], object]
 
@@ -151,6 +152,9 @@ def _preauthorize(call: Call) -> object:
 
 def _deploy(call: Call) -> object:
     name, device_ids = call.required("artifact_name", str), call.body.get("device_ids")
+    for one in device_ids or ():
+        if not _ID.fullmatch(one):
+            call.state.devices.get(one)  # a typing error in a shortened id would wait for a device for ever
     return deployment_json(call.state.deploy(name, device_ids, force=bool(call.body.get("force"))))
 
 

@@ -207,7 +207,7 @@ class DevServer:
         """Create a deployment for some devices, or for all accepted ones, and return its id.
 
         Raises:
-            ServerError: 404 for an unknown Artifact or a shortened id of no device, 400 when no device is accepted.
+            ServerError: 404 for an unknown Artifact, 409 for an ambiguous id, 400 when no device is accepted.
         """
         with self._state.lock:
             chosen = None if device_ids is None else list(device_ids)

@@ -5,7 +5,6 @@ Plain synchronous code without sockets. A caller with several threads holds ``Se
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
@@ -21,8 +20,6 @@ from mender_devserver.devices import Devices, KnownDevice
 from mender_devserver.faults import Faults
 from mender_devserver.ratelimit import RateLimit
 from mender_devserver.storage import Storage
-
-_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def utc_now() -> datetime:
@@ -62,16 +59,24 @@ class ServerState:
     def deploy(self, artifact_name: str, device_ids: list[str] | None = None, *, force: bool = False) -> Deployment:
         """Create a deployment for the given devices, or for all accepted ones.
 
-        As on the real server, nobody checks whether there is a device with an id that is given in full.
+        As on the real server, nobody checks whether there is a device with a given id.
 
         Raises:
-            ServerError: 404 for an unknown Artifact or a shortened id of no device, 400 when no device is accepted.
+            ServerError: 404 for an unknown Artifact, 409 for an ambiguous id, 400 when no device is accepted.
         """
         if device_ids is None:
             chosen = tuple(one.id for one in self.devices if one.status == "accepted")
         else:
-            chosen = tuple(one if _ID.fullmatch(one) else self.devices.get(one).id for one in device_ids)
+            chosen = tuple(self._full_id(one) for one in device_ids)
         return self.deployments.create(artifact_name, chosen, force=force)
+
+    def _full_id(self, device_id: str) -> str:
+        try:
+            return self.devices.get(device_id).id
+        except ServerError as error:
+            if error.status != 404:
+                raise
+            return device_id
 
     def configure(self, device_id: str, configuration: Mapping[str, Any]) -> Deployment:
         """Deploy a configuration to a device.

@@ -71,6 +71,15 @@ def test_log_of_several_devices_needs_a_name(server: DevServer, gadget: Gadget, 
         ask(server, "GET", f"/deployments/{deployment_id}/log")
 
 
+def test_deployment_to_a_mistyped_id(server: DevServer, gadget: Gadget, release: str) -> None:
+    """An id in full is taken as it is, as by the real server; a shortened one must be that of a device."""
+    unknown = "11111111-2222-4333-8444-555555555555"
+    deployment = ask(server, "POST", "/deployments", {"artifact_name": "release-2", "device_ids": [unknown]})
+    assert (1, 0, "pending") == (deployment["max_devices"], deployment["device_count"], deployment["status"])
+    with pytest.raises(ServerError, match="cannot find device '11111111'"):
+        ask(server, "POST", "/deployments", {"artifact_name": "release-2", "device_ids": [unknown[:8]]})
+
+
 def test_all_settings_are_changed_together_or_not_at_all(server: DevServer) -> None:
     """One wrong value leaves all as they were."""
     wanted = {"auto_accept": False, "v2": True, "token_seconds": 60, "link_seconds": 30, "rate_limit": "5/20"}
