@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -86,3 +87,22 @@ def test_waiting_is_no_loop(stage: Stage) -> None:
     world.live()
     check(world)
     assert "success" == world.server.status
+
+
+@pytest.mark.parametrize("road", ["healthy", "at-once", "unhealthy", "aborted-installing"])
+@pytest.mark.parametrize("length", [1, 6])
+def test_storage_that_fails_for_a_moment(stage: Stage, road: str, length: int) -> None:
+    """Whichever effects of the client fail before the sub-updater starts, the running client recovers by itself."""
+    options = replace(BY_NAME[road].options, has_operator=False)
+    scenario = replace(BY_NAME[road], options=options)
+    trace = effects(stage, scenario)
+    end = trace.index("spawn") + 1
+    failures = []
+    for first in range(1, end):
+        world = begin(stage, scenario, dict.fromkeys(range(first, min(first + length, end)), Blow(Kind.FAULT)))
+        try:
+            world.live(most_turns=300)
+            check(world)
+        except (AssertionError, ValueError) as error:
+            failures.append(f"from effect {first} ({trace[first - 1]}): {error!r}")
+    assert [] == failures

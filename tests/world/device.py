@@ -71,6 +71,7 @@ class Options:
         silent_fails: and it fails, too.
         info_after_report: it writes artifact_info between its report and the removal of the lock.
         has_boot_service: something of it runs at boot.
+        has_operator: somebody switches a device off and on again that has been waiting for long.
         sub_updater_timeout_seconds: SubUpdaterTimeoutSeconds.
         others: further provides of the device.
         server_urls: the servers.
@@ -91,6 +92,7 @@ class Options:
     silent_fails: bool = False
     info_after_report: bool = False
     has_boot_service: bool = True
+    has_operator: bool = True
     sub_updater_timeout_seconds: float = 7 * 86400.0
     others: Mapping[str, str] = field(default_factory=dict)
     server_urls: Sequence[str] = (URL,)
@@ -406,7 +408,7 @@ class World:
 
     def _call_the_operator(self) -> None:
         """A device that waits for a sub-updater that died is switched off and on again, if that can help."""
-        if self.lock.read() is None or not self.options.has_boot_service:
+        if self.lock.read() is None or not (self.options.has_boot_service and self.options.has_operator):
             self._waits_since = None
         elif self._waits_since is None:
             self._waits_since = self.clock.seconds

@@ -329,9 +329,20 @@ class Agent:
             offer = engine.ask()
             if offer is None or not engine.begin(offer):
                 return
-        self._wait = engine.run()
+        try:
+            self._wait = engine.run()
+        except MenderError:
+            # a lock without a sub-updater would be waited for without end; continue as after a restart
+            self._has_resumed = not self._may_be_locked()
+            raise
         if self._wait is not None:
             self._has_resumed = False  # the next step finds the sub-updater, or what it left, as after a restart
         elif is_continued:
             self.request_poll()  # the server was not asked for a deployment yet
         self._inventory_again()
+
+    def _may_be_locked(self) -> bool:
+        try:
+            return self.lock.read() is not None
+        except StorageError:
+            return True
