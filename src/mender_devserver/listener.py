@@ -174,7 +174,7 @@ class Sender:
             self._cut()
             return response
         self._exchange.status = reply.status
-        if reply.status != 204:
+        if reply.status not in (204, 304):
             response.content_length = reply.length
         if reply.status == 413:
             response.force_close()

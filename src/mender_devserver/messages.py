@@ -141,7 +141,7 @@ def _number(text: str) -> int | float:
     """A number, which Go reads as a float64: ``1.0`` is the same as ``1``, and what doesn't fit is an error."""
     value = float(text)
     if math.isinf(value):
-        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
+        raise ValueError(f"json: cannot unmarshal number {text[:40]} into Go value of type float64")
     return int(value) if value.is_integer() and abs(value) < _LARGEST_PLAIN else value
 
 
