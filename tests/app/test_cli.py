@@ -213,9 +213,12 @@ FAULTS: dict[str, tuple[Plant, tuple[str, ...], int, str]] = {
     "configuration is a directory": (
         lambda d: None, ("check-update", "-c", "/var/lib/mender"), 78, "cannot be read: Is a directory",
     ),
-    "server certificate missing": (
-        lambda d: d.write("etc/mender/mender.conf", json.dumps({"ServerURL": NOBODY, "ServerCertificate": "/no"})),
-        ("check-update",), 78, "ServerCertificate: cannot load",
+    "client certificate missing": (
+        lambda d: d.write(
+            "etc/mender/mender.conf",
+            json.dumps({"ServerURL": NOBODY, "HttpsClient": {"Certificate": "/no", "Key": "/no"}}),
+        ),
+        ("check-update",), 78, "HttpsClient.Certificate: cannot load",
     ),
     "PKCS#11": (
         lambda d: d.write(

@@ -382,6 +382,15 @@ def test_an_expired_certificate(ward: Ward) -> None:
         assert "TLS" not in ward.faults()
 
 
+def test_an_authority_that_cannot_be_used(ward: Ward) -> None:
+    """What can't be used of ServerCertificate is a warning, as at the start of the daemon."""
+    ward.write("authorities/bad.pem", "garbage")
+    ward.write("authorities/good.pem", (ward.root / "etc/mender/server.crt").read_text())
+    ward.configure(ServerCertificate="/authorities")
+    assert "bad.pem: it holds no certificate" in worries(ward)["TLS"]
+    assert "TLS" not in ward.faults()
+
+
 def test_a_server_that_gives_no_answer(ward: Ward) -> None:
     """A server that takes the connection and gives no answer is a fault, however right its certificate is."""
     authority = Authority(ward.root / "ca")

@@ -130,7 +130,10 @@ WRONG_CONFIGURATIONS = {
     "huge": ('{"ServerURL":"http://a","UpdatePollIntervalSeconds":1e400}', "must be a whole number"),
     "number as text": ('{"ServerURL":"http://a","TenantToken":7}', "TenantToken: must be a text"),
     "no group": ('{"ServerURL":"http://a","HttpsClient":7}', "HttpsClient: must be an object"),
-    "no certificate": ('{"ServerURL":"https://a","ServerCertificate":"/none"}', "ServerCertificate: cannot load"),
+    "no certificate": (
+        '{"ServerURL":"https://a","HttpsClient":{"Certificate":"/none","Key":"/none"}}',
+        "HttpsClient.Certificate: cannot load",
+    ),
     "pkcs11": ('{"ServerURL":"http://a","Security":{"AuthPrivateKey":"pkcs11:"}}', "AuthPrivateKey: it names no key"),
 }
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from mender_client.core.devicekey import KeyType
 from mender_client.core.wire import Request
 from mender_client.errors import ConfigError, NetworkError
-from mender_client.system.tls import TlsSettings, tls_context
+from mender_client.system.cryptolib import CryptographyBackend
+from mender_client.system.tls import TlsRules, TlsSettings
 
 from .authority import DAY, NOW, Authority, Pair
 from .conftest import MakeTransport
@@ -119,44 +122,129 @@ def early(authority: Authority) -> Pair:
     return authority.issue("127.0.0.1", start=NOW + DAY, end=NOW + 2 * DAY)
 
 
-def test_all_expired(authority: Authority) -> None:
-    """Where every certificate of ServerCertificate has expired, the start fails with file, subject and date."""
-    file = expired(authority).certificate
-    with pytest.raises(ConfigError) as caught:
-        tls_context(TlsSettings(ca_file=file))
-    assert (
-        f"ServerCertificate: the certificate '127.0.0.1' in {file} expired on "
-        f"{NOW - 2 * DAY:%Y-%m-%d %H:%M} UTC; renew the certificate, or set this device's clock [TLS18]"
-    ) == str(caught.value)
+@pytest.mark.parametrize("make", [expired, early])
+def test_out_of_date(authority: Authority, caplog: pytest.LogCaptureFixture, make: Callable[[Authority], Pair]) -> None:
+    """An authority out of date is a warning with file, subject and date, and the system's CAs still hold."""
+    file = make(authority).certificate
+    TlsRules(TlsSettings(ca_file=file))
+    assert 1 == len(caplog.messages)
+    assert f"ServerCertificate: the certificate '127.0.0.1' in {file} " in caplog.messages[0]
+    assert " UTC; renew the certificate, or set this device's clock [TLS18]" in caplog.messages[0]
 
 
 def test_some_expired(authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where another certificate holds, an expired one is only complained about."""
+    """Where another certificate holds, only the expired one is complained about."""
     file = tmp_path / "both.pem"
     file.write_bytes(expired(authority).certificate.read_bytes() + authority.certificate.read_bytes())
-    tls_context(TlsSettings(ca_file=file))
-    said = f"the certificate '127.0.0.1' in {file} expired on"
-    assert [logging.WARNING] == [record.levelno for record in caplog.records if said in record.getMessage()]
+    TlsRules(TlsSettings(ca_file=file))
+    said = f"the certificate '127.0.0.1' in {file} expired on {NOW - 2 * DAY:%Y-%m-%d %H:%M} UTC; "
+    assert [logging.WARNING] == [record.levelno for record in caplog.records]
+    assert said in caplog.messages[0]
 
 
-def test_not_valid_yet(authority: Authority) -> None:
-    """A certificate that is not valid yet fails the start while the clock seems right."""
-    with pytest.raises(ConfigError, match=r"is not valid before .* UTC; renew the certificate, or set this"):
-        tls_context(TlsSettings(ca_file=early(authority).certificate))
-
-
-def test_not_valid_yet_by_a_wrong_clock(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
-    """While the clock is evidently wrong, dates don't end the start: the clock may be set later."""
-    tls_context(TlsSettings(ca_file=early(authority).certificate), lambda: "it shows 1970")
-    assert "this device's clock is wrong: it shows 1970" in caplog.messages[-1]
-
-
-def test_expired_client_certificate(authority: Authority) -> None:
-    """An expired client certificate fails the start by its own name."""
+def test_expired_client_certificate(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    """An expired client certificate is a warning by its own name: whether it will do is the server's decision."""
     pair = expired(authority)
-    tls = TlsSettings(certificate=pair.certificate, key=pair.key)
-    with pytest.raises(ConfigError, match=r"^HttpsClient\.Certificate: the certificate '127\.0\.0\.1' in .* expired"):
-        tls_context(tls)
+    TlsRules(TlsSettings(certificate=pair.certificate, key=pair.key))
+    assert 1 == len(caplog.messages)
+    assert caplog.messages[0].startswith("HttpsClient.Certificate: the certificate '127.0.0.1' in ")
+
+
+def _der(authority: Authority) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(authority.certificate.read_text())
+
+
+def test_binary_form(
+    authority: Authority, make_transport: MakeTransport, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A certificate in DER form is trusted like one in PEM form, as *.cer files often are."""
+    file = tmp_path / "ca.cer"
+    file.write_bytes(_der(authority))
+    assert is_trusted(make_transport(TlsSettings(ca_file=file)), authority)
+    assert [] == caplog.messages
+
+
+BAD_NEIGHBOURS: dict[str, Callable[[Authority], bytes]] = {
+    "empty": lambda a: b"",
+    "text": lambda a: b"no certificate",
+    "damaged": lambda a: a.certificate.read_bytes().replace(b"M", b"*", 1),
+    "truncated": lambda a: a.certificate.read_bytes()[:200],
+    "truncated DER": lambda a: _der(a)[:200],
+    "a key": lambda a: a.good.key.read_bytes(),
+}
+
+
+@pytest.mark.parametrize("name", BAD_NEIGHBOURS)
+def test_one_bad_file_in_a_directory(
+    authority: Authority,
+    other: Authority,
+    make_transport: MakeTransport,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+) -> None:
+    """Of a directory what can be used is trusted; what can't is named in a warning."""
+    directory = _directory(tmp_path / "directory")
+    (directory / "a.pem").write_bytes(BAD_NEIGHBOURS[name](other))
+    (directory / "b.pem").write_bytes(authority.certificate.read_bytes())
+    (directory / "c.pem").mkdir()
+    transport = make_transport(TlsSettings(ca_file=directory))
+    said = caplog.messages[:]
+    assert [True, False] == [is_trusted(transport, one) for one in (authority, other)]
+    assert 2 == len(said)
+    assert f"ServerCertificate: cannot load {directory / 'a.pem'}: " in said[0]
+    assert f"ServerCertificate: cannot load {directory / 'c.pem'}: " in said[1]
+
+
+@pytest.mark.parametrize("name", ["damaged", "truncated"])
+def test_one_bad_certificate_in_a_file(
+    authority: Authority,
+    other: Authority,
+    make_transport: MakeTransport,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+) -> None:
+    """Of a file with a malformed certificate the others are trusted, and the file is named in a warning."""
+    file = tmp_path / "bundle.pem"
+    good = authority.certificate.read_bytes()
+    file.write_bytes(BAD_NEIGHBOURS[name](other) + b"\n" + good if name == "damaged" else good + good[:200])
+    assert is_trusted(make_transport(TlsSettings(ca_file=file)), authority)
+    assert [
+        f"ServerCertificate: cannot load all of {file}: it holds a malformed certificate; "
+        "remove or replace that certificate [TLS20]"
+    ] == caplog.messages
+
+
+def test_renewed_beside_a_bad_file(
+    authority: Authority, other: Authority, make_transport: MakeTransport, tmp_path: Path
+) -> None:
+    """A file that was bad from the start doesn't keep others from being renewed."""
+    directory = _directory(tmp_path / "directory")
+    (directory / "bad.pem").write_text("garbage")
+    transport = make_transport(TlsSettings(ca_file=directory))
+    (directory / "new.pem").write_bytes(authority.certificate.read_bytes())
+    assert [True, False] == [is_trusted(transport, one) for one in (authority, other)]
+
+
+def test_client_certificate_renewed_without_authority(
+    authority: Authority, make_transport: MakeTransport, tmp_path: Path
+) -> None:
+    """Where ServerCertificate never held anything, a renewed client certificate is used nevertheless."""
+    pair = authority.issue("device")
+    certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
+    stranger = Authority(tmp_path / "stranger").issue("device")
+    certificate.write_bytes(stranger.certificate.read_bytes())
+    key.write_bytes(stranger.key.read_bytes())
+    settings = TlsSettings(ca_file=tmp_path / "missing.pem", verify=False, certificate=certificate, key=key)
+    transport = make_transport(settings)
+    context = authority.good.server_context(client_ca=authority.certificate)
+    with RawServer(raw(answer(b"x")), tls=context) as server:
+        with pytest.raises(NetworkError, match="client certificate"):
+            transport.send(Request("GET", server.url))
+        key.write_bytes(pair.key.read_bytes())
+        certificate.write_bytes(pair.certificate.read_bytes())
+        assert b"x" == transport.send(Request("GET", server.url)).body
 
 
 def _encrypted(pair: Pair) -> Path:
@@ -164,6 +252,11 @@ def _encrypted(pair: Pair) -> Path:
     path = pair.key.with_suffix(".encrypted")
     scheme = serialization.BestAvailableEncryption(b"a pass phrase")
     path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, scheme))
+    return path
+
+
+def _rsa_key(path: Path) -> Path:
+    path.write_bytes(CryptographyBackend().generate(KeyType.RSA))
     return path
 
 
@@ -183,18 +276,27 @@ def _directory(path: Path) -> Path:
     return path
 
 
+USELESS: dict[str, Callable[[Authority, Path], Path]] = {
+    "missing": lambda a, p: p / "no.pem",
+    "garbage": lambda a, p: _garbage(p / "x.pem"),
+    "damaged": lambda a, p: _damaged(a, p / "x.pem"),
+    "empty": lambda a, p: Path("/dev/null"),
+    "a key": lambda a, p: a.good.key,
+    "empty directory": lambda a, p: _directory(p / "directory"),
+}
+
+
+@pytest.mark.parametrize("name", USELESS)
+def test_useless_authorities(authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    """A ServerCertificate that can't be used is a warning: fewer servers are trusted than was asked for, never more."""
+    path = USELESS[name](authority, tmp_path)
+    TlsRules(TlsSettings(ca_file=path))
+    assert 1 == len(caplog.messages)
+    assert caplog.messages[0].startswith(f"ServerCertificate: cannot load {path}: ")
+
+
 _PEM = "name a readable file in PEM form"
 UNUSABLE: dict[str, tuple[str, str, Callable[[Authority, Path], TlsSettings]]] = {
-    "authority missing": ("ServerCertificate", _PEM, lambda a, p: TlsSettings(ca_file=p / "no.pem")),
-    "authority garbage": ("ServerCertificate", _PEM, lambda a, p: TlsSettings(ca_file=_garbage(p / "x.pem"))),
-    "authority damaged": ("ServerCertificate", _PEM, lambda a, p: TlsSettings(ca_file=_damaged(a, p / "x.pem"))),
-    "authority empty": ("ServerCertificate", _PEM, lambda a, p: TlsSettings(ca_file=Path("/dev/null"))),
-    "authority is a key": ("ServerCertificate", _PEM, lambda a, p: TlsSettings(ca_file=a.good.key)),
-    "directory empty": (
-        "ServerCertificate",
-        "the directory holds no file named",
-        lambda a, p: TlsSettings(ca_file=_directory(p / "directory")),
-    ),
     "certificate missing": (
         "HttpsClient.Certificate",
         _PEM,
@@ -220,6 +322,11 @@ UNUSABLE: dict[str, tuple[str, str, Callable[[Authority, Path], TlsSettings]]] =
         "it is not the key of the certificate",
         lambda a, p: TlsSettings(certificate=a.good.certificate, key=a.issue("other").key),
     ),
+    "key of another type": (
+        "HttpsClient.Key",
+        "it is not the key of the certificate",
+        lambda a, p: TlsSettings(certificate=a.good.certificate, key=_rsa_key(p / "rsa.key")),
+    ),
     "key encrypted": (
         "HttpsClient.Key",
         "it is encrypted with a passphrase; store the key without one",
@@ -230,9 +337,9 @@ UNUSABLE: dict[str, tuple[str, str, Callable[[Authority, Path], TlsSettings]]] =
 
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_unusable_files(authority: Authority, tmp_path: Path, name: str) -> None:
-    """A certificate or key file that can't be used is a ConfigError that names the key of the configuration."""
+    """A client certificate or its key that can't be used is a ConfigError that names the key of the configuration."""
     key, remedy, settings = UNUSABLE[name]
     with pytest.raises(ConfigError) as caught:
-        tls_context(settings(authority, tmp_path))
+        TlsRules(settings(authority, tmp_path))
     assert str(caught.value).startswith(f"{key}: cannot ")
     assert remedy in str(caught.value)

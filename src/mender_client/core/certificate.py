@@ -50,11 +50,19 @@ def parse_pem(data: bytes) -> tuple[Certificate, ...]:
     Raises:
         ValueError: one of them is malformed.
     """
+    return tuple(parse_der(body) for body in pem_bodies(data))
+
+
+def pem_bodies(data: bytes) -> list[bytes]:
+    """The certificates in a PEM file as DER, not parsed; empty for one that isn't base64."""
+    return [_decoded(body) for body in _PEM.findall(data)]
+
+
+def _decoded(body: bytes) -> bytes:
     try:
-        bodies = [base64.b64decode(body) for body in _PEM.findall(data)]
-    except ValueError as error:
-        raise ValueError("it holds a malformed certificate") from error
-    return tuple(parse_der(body) for body in bodies)
+        return base64.b64decode(body)
+    except ValueError:
+        return b""
 
 
 def parse_der(data: bytes) -> Certificate:

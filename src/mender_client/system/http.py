@@ -69,7 +69,7 @@ class HttpTransport:
 
     def __post_init__(self) -> None:
         self._guard = ConnectionGuard(self.timeouts)
-        self._rules = TlsRules(self.tls, self.clock_check.clock_problem)
+        self._rules = TlsRules(self.tls)
         self._kept: dict[str, _Connection] = {}
 
     def send(self, request: Request) -> Reply:

@@ -6,17 +6,20 @@ import contextlib
 import logging
 import os
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from mender_client.core.certificate import MAXIMUM_BYTES, Certificate, parse_pem
+from mender_client.core.certificate import MAXIMUM_BYTES, Certificate, parse_der, parse_pem, pem_bodies
 from mender_client.core.text import printable
 from mender_client.errors import ConfigError, Diagnostic
 
 _logger = logging.getLogger(__name__)
 _SUFFIXES = (".pem", ".crt", ".cer")
+_DER_SEQUENCE = b"\x30"
+_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""What OpenSSL says of a key and a certificate that aren't a pair; the last, when their types differ."""
 _SERVER, _CLIENT, _KEY = "ServerCertificate", "HttpsClient.Certificate", "HttpsClient.Key"
 
 
@@ -40,20 +43,19 @@ class TlsSettings:
 class TlsRules:
     """The TLS context of new connections; reloaded when one of the operator's files has changed.
 
-    Args:
-        settings: the files and the rules.
-        clock_problem: says why the device's clock is evidently wrong; empty when it isn't.
+    What can't be used of ServerCertificate is only warned about, since it makes no server trusted. Without the client
+    certificate the device would connect with less than what was asked for.
 
     Raises:
-        ConfigError: a certificate or key can't be used.
+        ConfigError: the client certificate or its key can't be used.
     """
 
-    def __init__(self, settings: TlsSettings, clock_problem: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, settings: TlsSettings) -> None:
         self._settings = settings
-        self._clock_problem = clock_problem
         self._is_wide = False
+        self._has_authorities = False
         self._stamp = _stamp(settings)
-        self._context = tls_context(settings, clock_problem)
+        self._context = self._load()
 
     def context(self) -> ssl.SSLContext:
         """For a new connection; files that became unusable are reported once, and their last content is used."""
@@ -61,7 +63,7 @@ class TlsRules:
         if stamp != self._stamp:
             self._stamp = stamp
             try:
-                self._context = tls_context(self._settings, self._clock_problem)
+                self._context = self._load()
             except ConfigError as error:
                 _logger.warning("the certificates loaded before stay in force: %s", error)
             else:
@@ -69,6 +71,17 @@ class TlsRules:
                 if self._is_wide:
                     self._context.load_default_certs()
         return self._context
+
+    def _load(self) -> ssl.SSLContext:
+        context = tls_context(self._settings)
+        if self._settings.ca_file is not None:
+            has_authorities, faults = trust(context, self._settings.ca_file)
+            if self._has_authorities and not has_authorities:
+                raise ConfigError(faults)
+            self._has_authorities = has_authorities
+            for fault in faults:
+                _logger.warning("%s", fault)
+        return context
 
     def widen(self) -> bool:
         """Trust the bundle of all of the system's CAs too; False if it is trusted already."""
@@ -79,12 +92,12 @@ class TlsRules:
         return True
 
 
-def tls_context(settings: TlsSettings, clock_problem: Callable[[], str] = lambda: "") -> ssl.SSLContext:
-    """The TLS rules: version 1.2 or newer, chain and host name verified, the system's CAs and the operator's.
+def tls_context(settings: TlsSettings) -> ssl.SSLContext:
+    """The TLS rules: version 1.2 or newer, chain and host name verified, the system's CAs, the client certificate.
 
     Of the system's CAs the directory is trusted, in which OpenSSL looks up the one that it needs; the bundle of all of
-    them costs more than a megabyte and is loaded by ``TlsRules.widen`` when the directory did not suffice. Arguments
-    and errors as of ``TlsRules``; where the clock is wrong, the dates of certificates are no reason to fail.
+    them costs more than a megabyte and is loaded by ``TlsRules.widen`` when the directory did not suffice. Errors as of
+    ``TlsRules``.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     directory = ssl.get_default_verify_paths().capath
@@ -97,66 +110,111 @@ def tls_context(settings: TlsSettings, clock_problem: Callable[[], str] = lambda
     # CAs in the field, and the partial chain, which lets the operator's file name an intermediate certificate.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    if settings.ca_file is not None:
-        _trust(context, settings.ca_file, clock_problem)
     if settings.certificate is not None:
-        _show(context, settings.certificate, settings.key, clock_problem)
+        _show(context, settings.certificate, settings.key)
     if not settings.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def _trust(context: ssl.SSLContext, path: Path, clock_problem: Callable[[], str]) -> None:
-    found: list[tuple[Path, Certificate]] = []
-    for file in _files(path):
-        certificates = _read_certificates(_SERVER, file)
-        with _loading(_SERVER, file):
-            context.load_verify_locations(file)
-        found += [(file, certificate) for certificate in certificates]
-    if not found:
-        text = f"{_SERVER}: cannot load {path}: the directory holds no file named *.pem, *.crt or *.cer"
-        raise ConfigError([Diagnostic("TLS14", text, "put the certificates there, or name a file")])
-    _check_dates(_SERVER, found, clock_problem)
+def trust(context: ssl.SSLContext, path: Path) -> tuple[bool, Sequence[Diagnostic]]:
+    """Trust the certificates in a file, or in those of a directory, in PEM or DER form.
+
+    Returns:
+        Whether there are any, and what is wrong with the others.
+    """
+    found: list[Certificate] = []
+    faults: list[Diagnostic] = []
+    try:
+        files = _files(path)
+    except OSError as error:
+        files, faults = [], [_no_authority(path, error)]
+    else:
+        if not files:
+            text = f"{_SERVER}: cannot load {path}: the directory holds no file named *.pem, *.crt or *.cer"
+            faults.append(Diagnostic("TLS14", text, "put the certificates there, or name a file"))
+    for file in files:
+        try:
+            good, is_whole = _trust_file(context, file)
+        except (OSError, ValueError) as error:
+            faults.append(_no_authority(file, error))
+            continue
+        found += good
+        faults += _date_faults(_SERVER, file, good)
+        if not is_whole:
+            text = f"{_SERVER}: cannot load all of {file}: it holds a malformed certificate"
+            faults.append(Diagnostic("TLS20", text, "remove or replace that certificate"))
+    return bool(found), faults
+
+
+def _no_authority(path: Path, error: Exception) -> Diagnostic:
+    text = f"{_SERVER}: cannot load {path}: {_reason(error)}"
+    return Diagnostic("TLS19", text, "name a readable file in PEM or DER form")
 
 
 def _files(path: Path) -> Sequence[Path]:
     """The file, or those of the directory; hashed links are left out, since they repeat what is there."""
     if not path.is_dir():
         return [path]
-    with _loading(_SERVER, path):
-        return sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+    return sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
 
 
-def _show(context: ssl.SSLContext, certificate: Path, key: Path | None, clock_problem: Callable[[], str]) -> None:
-    found = _read_certificates(_CLIENT, certificate)
-    if key is not None and b"ENCRYPTED" in _read(_KEY, key):
-        text = f"{_KEY}: cannot load {key}: it is encrypted with a passphrase"
-        raise ConfigError([Diagnostic("TLS15", text, "store the key without one, mode 0600")])
+def _trust_file(context: ssl.SSLContext, file: Path) -> tuple[Sequence[Certificate], bool]:
+    """Trust what a file holds; returns its good certificates, and whether these are all; none is a ValueError."""
+    data = _read(file)
+    try:
+        context.load_verify_locations(file)
+        is_whole = True
+    except ssl.SSLError:
+        is_whole = False
+    bodies = pem_bodies(data)
+    if not bodies and data[:1] == _DER_SEQUENCE:
+        bodies, is_whole = [data], True
+    good = []
+    for body in bodies:
+        with contextlib.suppress(ValueError, ssl.SSLError):
+            certificate = parse_der(body)
+            if not is_whole or body is data:
+                context.load_verify_locations(cadata=body)
+            good.append(certificate)
+    if not good:
+        raise ValueError("it holds a malformed certificate" if bodies else "it holds no certificate")
+    return good, is_whole and len(good) == len(bodies)
+
+
+def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    with _loading(_CLIENT, certificate):
+        found = parse_pem(_read(certificate))
+        if not found:
+            raise ValueError("it holds no certificate")
+    if key is not None:
+        with _loading(_KEY, key):
+            content = _read(key)
+        if b"ENCRYPTED" in content:
+            text = f"{_KEY}: cannot load {key}: it is encrypted with a passphrase"
+            raise ConfigError([Diagnostic("TLS15", text, "store the key without one, mode 0600")])
     with _loading(_KEY, key or certificate):
         try:
             # the password keeps OpenSSL from asking on the terminal when the key is encrypted
             context.load_cert_chain(certificate, key, password="")
         except ssl.SSLError as error:
-            if error.reason != "KEY_VALUES_MISMATCH":
+            if error.reason not in _MISMATCHES:
                 raise
             text = f"{_KEY}: cannot use {key}: it is not the key of the certificate {certificate}"
             raise ConfigError([Diagnostic("TLS16", text, "configure the key and certificate of one pair")]) from error
-    # the others are those of its CAs, and the server has them too
-    _check_dates(_CLIENT, [(certificate, found[0])], clock_problem)
+    # the others are those of its CAs, and the server has them too; whether it accepts this one is its decision
+    for fault in _date_faults(_CLIENT, certificate, found[:1]):
+        _logger.warning("%s", fault)
 
 
-def _read_certificates(key: str, path: Path) -> Sequence[Certificate]:
-    with _loading(key, path):
-        certificates = parse_pem(_read(key, path))
-        if not certificates:
-            raise ValueError("it holds no certificate")
-        return certificates
-
-
-def _read(key: str, path: Path) -> bytes:
-    with _loading(key, path), path.open("rb") as file:
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
         return file.read(MAXIMUM_BYTES)
+
+
+def _reason(error: Exception) -> str:
+    return printable(str(getattr(error, "strerror", None) or error))
 
 
 @contextlib.contextmanager
@@ -165,35 +223,25 @@ def _loading(key: str, path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        text = f"{key}: cannot load {path}: {printable(str(reason))}"
+        text = f"{key}: cannot load {path}: {_reason(error)}"
         raise ConfigError([Diagnostic("TLS17", text, "name a readable file in PEM form")]) from error
 
 
-def _check_dates(key: str, found: Sequence[tuple[Path, Certificate]], clock_problem: Callable[[], str]) -> None:
-    """Refuse what can't be used; where the clock is wrong or another certificate holds, only complain."""
+def _date_faults(key: str, path: Path, found: Sequence[Certificate]) -> Sequence[Diagnostic]:
+    """The certificates out of date; where the clock is wrong they may still hold."""
     now = datetime.now(timezone.utc)
     remedy = "renew the certificate, or set this device's clock"
-    faults = [
+    return [
         Diagnostic("TLS18", f"{key}: the certificate {printable(certificate.subject)!r} in {path} {why}", remedy)
-        for path, certificate in found
+        for certificate in found
         if (why := certificate.fault_at(now))
     ]
-    if not faults:
-        return
-    if len(faults) == len(found) and not (wrong := clock_problem()):
-        raise ConfigError(faults)
-    for fault in faults:
-        _logger.warning("%s", fault)
-    if len(faults) == len(found):
-        text = f"this device's clock is wrong: {wrong}; the certificate is loaded nevertheless"
-        _logger.warning("%s", Diagnostic("TLS19", text, "set the clock"))
 
 
 def _stamp(settings: TlsSettings) -> list[tuple[Path, int, int, int]]:
     """What shows that files have changed: name, inode, time and size of each."""
     files = [path for path in (settings.certificate, settings.key) if path is not None]
-    with contextlib.suppress(ConfigError):
+    with contextlib.suppress(OSError):
         files += [] if settings.ca_file is None else _files(settings.ca_file)
     stamp = []
     for path in files:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlsplit
 
 from mender_client.core.certificate import Certificate
 from mender_client.errors import ConfigError, DeviceError, ErrorKind, NetworkError, NotAcceptedError, ServerError
+from mender_client.system.tls import trust
 
 from .context import PORTS, DiagnosticContext
 from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning
@@ -114,6 +116,7 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
             "use an https URL",
         )
         return
+    yield from _unused_authorities(context)
     if isinstance(obstacle, NetworkError):
         is_about_tls = obstacle.kind in _KINDS_OF_TLS
         yield reported(Verdict.FAULT, obstacle.diagnostic) if is_about_tls else skipped("the server can't be reached")
@@ -124,6 +127,13 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
     for url in context.config.server_urls:
         if url.startswith("https"):
             yield from _dates(context, url)
+
+
+def _unused_authorities(context: DiagnosticContext) -> Iterator[CheckResult]:
+    """What the daemon warns about at its start."""
+    if named := context.config.server_certificate:
+        _, faults = trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), context.paths.below_root(named))
+        yield from (reported(Verdict.WARNING, one) for one in faults)
 
 
 def _dates(context: DiagnosticContext, url: str) -> Iterator[CheckResult]:
