@@ -157,14 +157,18 @@ def _rank(member: str, title: str) -> int:
 
 
 def _payload_type(parts: _Parts) -> str | None:
-    """The type of the one payload, on which header-info and type-info must agree."""
+    """The type of the one payload, on which header-info and type-info must agree.
+
+    mender-artifact 3.3 to 4.3 writes an empty type into the type-info of ``rootfs-image``: that says nothing.
+    """
     payloads = parts.info.values.get("payloads")
     if not isinstance(payloads, list) or not all(isinstance(entry, dict) for entry in payloads):
         raise malformed(f"{INFO} doesn't list its payloads")
     if len(payloads) != 1:
         raise malformed(f"{INFO} lists {len(payloads)} payloads, and this client takes one")
     declared = Document(payloads[0], f"payloads in {INFO}").text("type")
-    if declared != parts.type_info.text("type"):
+    is_said_again = parts.type_info.values.get("type") != "" or declared is None
+    if is_said_again and declared != parts.type_info.text("type"):
         raise malformed(f"{INFO} and {TYPE_INFO} name different payload types")
     return declared
 
