@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from app.artifact_program import P256, RSA, key_pair
+from app.artifact_program import DATA, P256, RSA, key_pair
 from mender_client.client.download import DownloadPolicy
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
 from mender_client.system.cryptolib import CryptographyBackend
 from mender_client.system.openssl import OpensslBackend
 from mender_client.system.signatures import SigningKey, VerifyKeys
+from mender_devserver.artifacts import read_names
 from world import NEW, Answer, Options, Stage, World, at
 
 BACKENDS = {"cryptography": CryptographyBackend, "openssl": OpensslBackend}
@@ -25,9 +27,14 @@ def deployed(directory: Path, policy: DownloadPolicy, *, signing_key: Path | Non
     source = PayloadSource("rootfs.img", 200_000, lambda: io.BytesIO(b"i" * 200_000))
     sign = SigningKey(signing_key, CryptographyBackend()).sign if signing_key else None
     write_artifact(out, rootfs_image(NEW, ["board"], compression=Compression.NONE), [source], sign=sign)
+    return offered(directory, policy, out.getvalue())
+
+
+def offered(directory: Path, policy: DownloadPolicy, artifact: bytes) -> World:
+    """A device that is offered an Artifact of the release."""
     stage = Stage(directory)
     world = World(stage, Options(policy=policy))
-    world.server.offer(stage.add(NEW, out.getvalue()), NEW)
+    world.server.offer(stage.add(NEW, artifact), NEW)
     while not list(world.server.state.devices):
         world.turn()
     world.server.deploy(NEW)
@@ -55,6 +62,20 @@ def test_signatures_decide(tmp_path: Path, caplog: pytest.LogCaptureFixture, bac
     assert ("success" if said is None else "failure") == world.server.status
     if said is not None:
         assert said in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "none", "gzip", "lzma", "signed-rsa", "signed-ec", "signed-later", "scripts", "bare", "module"]
+)
+def test_artifacts_of_mender_artifact_are_installed(tmp_path: Path, name: str) -> None:
+    """The server takes what mender-artifact 3.9.0 wrote, and the device installs it, signed ones with a key."""
+    samples = DATA / "mender-artifact-3.9.0"
+    keys = VerifyKeys("ArtifactVerifyKeys", [samples / "rsa.pub", samples / "ec.pub"], CryptographyBackend())
+    policy = DownloadPolicy(check_signature=keys) if name.startswith("signed") else DownloadPolicy()
+    assert ("release-2", ("board",)) == astuple(read_names(samples / f"{name}.mender"))
+    world = offered(tmp_path, policy, (samples / f"{name}.mender").read_bytes())
+    world.live()
+    assert "success" == world.server.status
 
 
 @pytest.mark.parametrize(("is_signed", "words"), [(True, "its signature was not checked"), (False, "it is not signed")])

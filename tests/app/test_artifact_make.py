@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from app.artifact_program import DATA, P256, RSA, Run, described, key_pair, make_run, payload_of
 
@@ -95,29 +98,104 @@ def test_an_artifact_without_payload_reads_as_the_reference_tool_s(run: Run, tmp
     assert described(run, DATA / "bootstrap-no-payload.mender") == described(run, tmp_path / "out")
 
 
+OF_AN_OLD_IMAGE = ["artifact_group", "rootfs_image_checksum", "rootfs-image.*"]
+
+
 @pytest.mark.parametrize(
     ("words", "provides", "clears"),
     [
-        ((), {"rootfs-image.version": "n"}, "rootfs-image.*"),
-        (("--software-name", "boot"), {"rootfs-image.boot.version": "n"}, "rootfs-image.boot.*"),
-        (("--software-filesystem", "data"), {"data.version": "n"}, "data.*"),
-        (("--software-version", "7"), {"rootfs-image.version": "7"}, "rootfs-image.*"),
-        (
-            ("--software-version", "7", "--no-default-software-version"),
-            {"rootfs-image.version": "7"},
-            "rootfs-image.*",
-        ),
-        (("-p", "rootfs-image.version:own"), {"rootfs-image.version": "own"}, "rootfs-image.*"),
+        ((), {"rootfs-image.version": "n"}, OF_AN_OLD_IMAGE),
+        (("--software-name", "boot"), {"rootfs-image.boot.version": "n"}, ["rootfs-image.boot.*"]),
+        (("--software-filesystem", "data"), {"data.version": "n"}, ["data.*"]),
+        (("--software-version", "7"), {"rootfs-image.version": "7"}, OF_AN_OLD_IMAGE),
+        (("--software-version", "7", "--no-default-software-version"), {"rootfs-image.version": "7"}, None),
+        (("--no-default-software-version", "--clears-provides", "x"), None, ["x"]),
+        (("-p", "rootfs-image.version:own"), {"rootfs-image.version": "own"}, OF_AN_OLD_IMAGE),
     ],
 )
 def test_the_software_s_version(
-    run: Run, tmp_path: Path, image: Path, words: tuple[str, ...], provides: dict[str, str], clears: str
+    run: Run, tmp_path: Path, image: Path, words: tuple[str, ...], provides: dict[str, str] | None, clears: Any
 ) -> None:
     """File system, name and version of the software make the default provides and clears; own provides win."""
     common = ("-n", "n", *BOARD, "-f", image, "-o", tmp_path / "out", "--no-checksum-provide")
     assert 0 == run("write", "rootfs-image", *common, *words).code
     payload = described(run, tmp_path / "out")["payloads"][0]
-    assert (provides, ["artifact_group", "rootfs_image_checksum", clears]) == (payload["provides"], payload["clears"])
+    assert (provides, clears) == (payload["provides"], payload["clears"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("lzma", ("--compression", "lzma")),
+        (
+            "depends",
+            (
+                "-N",
+                "release-1",
+                "-N",
+                "release-0",
+                "-G",
+                "group-1",
+                "-G",
+                "group-2",
+                "--depends",
+                "a:1",
+                "--depends",
+                "b:2",
+            ),
+        ),
+        ("provides", ("-g", "group-3", "-p", "c:3", "-p", "d:4")),
+        ("clears", ("--clears-provides", "x.*", "--clears-provides", "y")),
+        ("no-checksum", ("--no-checksum-provide",)),
+        ("no-default-clears", ("--no-default-clears-provides",)),
+        ("no-version", ("--no-default-software-version",)),
+        (
+            "bare",
+            ("--no-checksum-provide", "--no-default-clears-provides", "--no-default-software-version"),
+        ),
+        ("software", ("--software-filesystem", "data", "--software-name", "app", "--software-version", "5")),
+        ("two-types", ("-t", "other-board")),
+    ],
+)
+def test_options_do_what_those_of_mender_artifact_do(
+    run: Run, tmp_path: Path, name: str, words: tuple[str, ...]
+) -> None:
+    """The same options give the same description as with mender-artifact 3.9.0."""
+    sample = DATA / "mender-artifact-3.9.0" / f"{name}.mender"
+    (image,) = payload_of(run, sample, tmp_path)
+    common = ("-n", "release-2", "-t", "board", "-f", image, "-o", tmp_path / "out")
+    assert 0 == run("write", "rootfs-image", *common, *words).code
+    assert described(run, sample) == described(run, tmp_path / "out")
+
+
+@pytest.mark.skipif(shutil.which("mender-artifact") is None, reason="mender-artifact isn't installed")
+@pytest.mark.parametrize("compression", ["none", "gzip", "xz"])
+@pytest.mark.parametrize("key", [RSA, P256])
+def test_mender_artifact_validates_ours(
+    run: Run, tmp_path: Path, image: Path, compression: str, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+) -> None:
+    """What is written here is an Artifact for the reference tool, with a good signature."""
+    private, public = key_pair(tmp_path, "key", key)
+    words = (
+        "-n",
+        "n",
+        *BOARD,
+        "-f",
+        image,
+        "-k",
+        private,
+        "--compression",
+        compression,
+        "--depends",
+        "a:1",
+        "-p",
+        "b:2",
+    )
+    assert 0 == run("write", "rootfs-image", *words, "-o", tmp_path / "out.mender").code
+    done = subprocess.run(
+        ["mender-artifact", "validate", "-k", public, tmp_path / "out.mender"], capture_output=True, text=True
+    )
+    assert "validated successfully" in done.stdout + done.stderr
 
 
 def test_several_values_of_one_depends(run: Run, tmp_path: Path) -> None:

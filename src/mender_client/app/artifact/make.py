@@ -37,13 +37,17 @@ from .files import FileStream, regular_size, replaced
 _ROOTFS = "rootfs-image"
 _OLD_ROOTFS_CLEARS = ("artifact_group", "rootfs_image_checksum")
 """What root file system Artifacts of older formats left on the device."""
+_REFERENCE_NAMES = {"lzma": "xz"}
+"""What mender-artifact calls a compression."""
 
 
 def write_rootfs(options: Namespace) -> ExitCode:
     """Write an Artifact of one root file system image; arguments and errors as of ``write_module``."""
-    clears = () if options.no_default_clears_provides else _OLD_ROOTFS_CLEARS
-    checksum_key = None if options.no_checksum_provide else f"{options.software_filesystem or _ROOTFS}.checksum"
-    return _write(options, _ROOTFS, _default_provides(options), (*clears, *_default_clears(options)), checksum_key)
+    clears = _default_clears(options)
+    if clears == (f"{_ROOTFS}.*",):
+        clears = (*_OLD_ROOTFS_CLEARS, *clears)
+    checksum_key = None if options.no_checksum_provide else f"{_ROOTFS}.checksum"
+    return _write(options, _ROOTFS, _default_provides(options), clears, checksum_key)
 
 
 def write_module(options: Namespace) -> ExitCode:
@@ -73,7 +77,8 @@ def _default_provides(options: Namespace, name: str | None = None) -> dict[str, 
 
 
 def _default_clears(options: Namespace, name: str | None = None) -> tuple[str, ...]:
-    return () if options.no_default_clears_provides else (f"{_software(options, name)}.*",)
+    is_left_out = options.no_default_clears_provides or options.no_default_software_version
+    return () if is_left_out else (f"{_software(options, name)}.*",)
 
 
 def _software(options: Namespace, name: str | None) -> str:
@@ -102,7 +107,7 @@ def _write(
         clears=tuple(dict.fromkeys((*options.clears_provides, *clears))) or None,
         meta_data=_meta_data(options.meta_data),
         scripts=_scripts(options.script),
-        compression=Compression(options.compression),
+        compression=Compression(_REFERENCE_NAMES.get(options.compression, options.compression)),
         checksum_key=checksum_key,
     )
     sources = _sources(options.file)

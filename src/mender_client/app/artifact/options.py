@@ -10,7 +10,7 @@ from mender_client.app.exitcodes import ExitCode
 from mender_client.commandline import Argument, Command
 
 _FILE = "the Artifact file; - reads standard input"
-_COMPRESSIONS = ("none", "gzip", "xz", "zstd")
+_COMPRESSIONS = ("none", "gzip", "xz", "lzma", "zstd")
 _SCRIPT = re.compile(
     r"Artifact(Install|Reboot|Commit|Rollback|RollbackReboot|Failure)_(Enter|Leave|Error)_[0-9]{2}(_.+)?"
 )
@@ -108,7 +108,7 @@ _OF_EVERY_ARTIFACT = (
     Argument("-n", "--artifact-name", metavar="NAME", type=_line, required=True, help="the Artifact's name"),
     Argument("-t", "--device-type", metavar="TYPE", type=_line, action="append", required=True, help="may be repeated"),
     Argument("-o", "--output-path", metavar="OUT", type=_path, required=True, help="where to write the Artifact"),
-    Argument("--compression", choices=_COMPRESSIONS, default="gzip", help="default: gzip"),
+    Argument("--compression", choices=_COMPRESSIONS, default="gzip", help="default: gzip; lzma is xz"),
     Argument("-k", "--key", metavar="FILE", help="private key (PEM) to sign with"),
     Argument(
         "-s", "--script", metavar="FILE", type=_script, nargs="+", action="extend", default=[], help="state scripts"
@@ -127,7 +127,11 @@ _SOFTWARE_VERSION = (
     ),
     Argument("--software-name", metavar="NAME", type=_line, help="second part of it (update modules: their type)"),
     Argument("--software-version", metavar="TEXT", type=_line, help="the version (default: the Artifact's name)"),
-    Argument("--no-default-software-version", action="store_true", help="don't provide a version"),
+    Argument(
+        "--no-default-software-version",
+        action="store_true",
+        help="neither provide a version nor clear that of an older one",
+    ),
     Argument("--no-default-clears-provides", action="store_true", help="don't clear the provides of an older one"),
 )
 
