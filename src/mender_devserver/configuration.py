@@ -67,7 +67,7 @@ class Configurations:
         query = {name: values[0] for name, values in parse_qs(request.query).items()}
         for name in ("x-men-expire", "x-men-signature"):
             if name not in query:
-                raise ServerError(f"invalid request parameters: {name}: cannot be blank.", status=400)
+                raise ServerError(f"invalid request parameters: {name}: required key is missing.", status=400)
         if self._now() >= _expiry(query["x-men-expire"]):
             raise ServerError("URL expired", status=403)
         expected = self._sign(request.path, query["x-men-expire"])
@@ -92,7 +92,8 @@ def _expiry(stamp: str) -> datetime:
     try:
         return datetime.strptime(stamp, _STAMP).replace(tzinfo=timezone.utc)
     except ValueError as error:
-        raise ServerError(f"invalid request parameters: x-men-expire: {error}", status=400) from error
+        reason = "parameter 'x-men-expire' is not a valid timestamp"
+        raise ServerError(f"invalid request parameters: {reason}", status=400) from error
 
 
 def _artifact(deployment: Deployment, device_type: str) -> bytes:

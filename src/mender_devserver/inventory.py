@@ -17,10 +17,11 @@ _PREFIX = "failed to decode request body: "
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute as it was sent."""
+    """One attribute as it was sent; a device may send no timestamp, which the real server can't check."""
 
     name: str
     value: Any
+    has_timestamp: bool
 
 
 def read_attributes(body: bytes) -> list[Attribute]:
@@ -36,7 +37,7 @@ def read_attributes(body: bytes) -> list[Attribute]:
         raise ServerError(f"{_PREFIX}json: cannot unmarshal {json_kind(listed)} into a list of attributes", status=400)
     attributes = [_decode(as_object(one, _PREFIX)) for one in listed]
     for one in attributes:
-        if problems := [*_name_problems(one.name), *_value_problems(one.value)]:
+        if problems := [*_name_problems(one.name), *_timestamp_problems(one), *_value_problems(one.value)]:
             raise ServerError("; ".join(problems) + ".", status=400)
     return attributes
 
@@ -61,9 +62,10 @@ def _decode(fields: Mapping[str, Any]) -> Attribute:
     name = as_text(given["name"], _PREFIX)
     for field in ("scope", "description"):
         as_text(given[field], _PREFIX)
-    if given["timestamp"] is not None:
+    has_timestamp = given["timestamp"] is not None
+    if has_timestamp:
         check_timestamp(given["timestamp"], _PREFIX)
-    return Attribute(name, given["value"])
+    return Attribute(name, given["value"], has_timestamp)
 
 
 def _name_problems(name: str) -> list[str]:
@@ -72,6 +74,10 @@ def _name_problems(name: str) -> list[str]:
     if size_of(name) > LONGEST_NAME_BYTES:
         return [f"name: the length must be between 1 and {LONGEST_NAME_BYTES}"]
     return []
+
+
+def _timestamp_problems(attribute: Attribute) -> list[str]:
+    return ["timestamp: must be either a string or byte slice"] if attribute.has_timestamp else []
 
 
 def _value_problems(value: object) -> list[str]:
