@@ -100,6 +100,8 @@ def _proxies(environment: Mapping[str, str]) -> Proxies | None:
     from mender_client.core.proxies import read_proxies
 
     proxies = read_proxies(environment)
+    for warning in proxies.warnings:
+        _logger.warning("%s", warning)
     for proxy in dict.fromkeys((proxies.https, proxies.http)):
         if proxy is not None:
             _logger.info("servers are reached through the proxy %s", proxy)

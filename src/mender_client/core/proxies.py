@@ -13,10 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
-from mender_client.errors import ConfigError
+from mender_client.errors import ConfigError, Diagnostic
+
+from .text import printable
 
 _DEFAULT_PORT = 80
-_NUMERIC = re.compile(r"[0-9.]+(/[0-9]+)?|[0-9a-fA-F.]*:[0-9a-fA-F:.]*(/[0-9]+)?", re.ASCII)
+_LONGEST_SHOWN = 80
+_NUMERIC = re.compile(r"[0-9.]+(/[0-9.]+)?|[0-9a-fA-F.]*:[0-9a-fA-F:.]*(/[0-9]+)?", re.ASCII)
 _WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*):([0-9]{1,5})", re.ASCII)
 
 
@@ -72,11 +75,13 @@ class Proxies:
         http: the proxy for http URLs.
         https: the proxy for https URLs.
         exemptions: the hosts that are contacted directly.
+        warnings: the entries of ``no_proxy`` that are ignored.
     """
 
     http: Proxy | None = None
     https: Proxy | None = None
     exemptions: tuple[Exemption, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
 
     def choose(self, scheme: str, host: str, port: int) -> Proxy | None:
         """The proxy for a server; None for a direct connection, as always to this device itself."""
@@ -100,7 +105,7 @@ def read_proxies(environment: Mapping[str, str]) -> Proxies:
     """Read ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``.
 
     Raises:
-        ConfigError: a variable is invalid; the message names the variable, but not its value.
+        ConfigError: a proxy is invalid; the message names the variable, but not its value.
     """
     problems: list[str] = []
 
@@ -116,17 +121,9 @@ def read_proxies(environment: Mapping[str, str]) -> Proxies:
         return None
 
     http, https = proxy("http_proxy", "all_proxy"), proxy("https_proxy", "all_proxy")
-    variable, value = _variable(environment, "no_proxy")
-    exemptions: list[Exemption] = []
-    try:
-        exemptions = [_exemption(entry) for entry in re.split(r"[\s,]+", value) if entry]
-    except ValueError:
-        problems.append(
-            f"{variable}: an entry is neither a host, a domain, an address nor a network such as 10.0.0.0/8"
-        )
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    return Proxies(http, https, tuple(exemptions))
+    return Proxies(http, https, *_exemptions(*_variable(environment, "no_proxy")))
 
 
 def _variable(environment: Mapping[str, str], name: str) -> tuple[str, str]:
@@ -164,11 +161,23 @@ def _split(text: str) -> SplitResult:
     return parts
 
 
+def _exemptions(variable: str, value: str) -> tuple[tuple[Exemption, ...], tuple[Diagnostic, ...]]:
+    found, warnings = list[Exemption](), list[Diagnostic]()
+    for entry in filter(None, re.split(r"[\s,]+", value)):
+        try:
+            found.append(_exemption(entry))
+        except ValueError:
+            text = f"{variable}: the entry {printable(entry[:_LONGEST_SHOWN])!r} is ignored"
+            remedy = "write a host, a domain, an address or a network such as 10.0.0.0/8"
+            warnings.append(Diagnostic("CFG19", text, remedy))
+    return tuple(found), tuple(warnings)
+
+
 def _exemption(entry: str) -> Exemption:
     port = None
     if match := _WITH_PORT.fullmatch(entry):
         entry, port = match[1], int(match[2])
-    text = entry.strip("[]")
+    text = entry.strip("[]").partition("%")[0]
     if _NUMERIC.fullmatch(text):
         return Exemption("", ipaddress.ip_network(text, strict=False), port)
     if "/" in text or ":" in text:

@@ -18,7 +18,7 @@ from mender_client.app.observers import Observers
 from mender_client.app.paths import Paths
 from mender_client.core.accepted_identity import accepted_identity, explain_change
 from mender_client.core.model import Identity
-from mender_client.core.proxies import Proxy, read_proxies
+from mender_client.core.proxies import Proxies, Proxy, read_proxies
 from mender_client.core.record import Record
 from mender_client.core.wire import Request
 from mender_client.errors import ConfigError, DeviceError, Diagnostic, MenderError, StorageError
@@ -144,6 +144,11 @@ class DiagnosticContext:
             return error
         return None
 
+    @cached_property
+    def proxies(self) -> Proxies:
+        """The proxies of the environment; errors as of ``proxy_of``."""
+        return read_proxies(self.environment)
+
     def proxy_of(self, url: str) -> Proxy | None:
         """The proxy for a URL, None for none.
 
@@ -151,9 +156,7 @@ class DiagnosticContext:
             ConfigError: a variable that names a proxy can't be used.
         """
         parts = urlsplit(url)
-        return read_proxies(self.environment).choose(
-            parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
-        )
+        return self.proxies.choose(parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme])
 
     def close(self) -> None:
         if "parts" in self.__dict__:

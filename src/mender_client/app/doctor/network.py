@@ -90,6 +90,7 @@ def proxy(context: DiagnosticContext) -> Iterator[CheckResult]:
     except ConfigError as error:
         yield reported(Verdict.FAULT, error.diagnostic, "correct this environment variable")
         return
+    yield from (reported(Verdict.WARNING, one) for one in context.proxies.warnings)
     if not used:
         yield skipped("none")
         return
