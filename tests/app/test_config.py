@@ -181,7 +181,8 @@ FAULTS: list[tuple[object, list[str]]] = [
     ({"ServerURL": ""}, [MISSING]),
     ({"Servers": []}, [MISSING]),
     ({"ServerURL": 5}, ["main.conf: ServerURL: must be a text"]),
-    ({"ServerURL": None}, ["main.conf: ServerURL: must be a text"]),
+    ({"ServerURL": None}, [MISSING]),
+    ({"Servers": [{"ServerURL": None}]}, ["main.conf: Servers: must be a text"]),
     ({"ServerURL": "server.example"}, [f"main.conf: ServerURL: {ADDRESS}"]),
     ({"ServerURL": "ftp://server.example"}, [f"main.conf: ServerURL: {ADDRESS}"]),
     ({"ServerURL": "https://"}, [f"main.conf: ServerURL: {ADDRESS}"]),
@@ -316,11 +317,48 @@ def test_unknown_key_in_an_object(files: Files) -> None:
     ) == tuple(map(said, loaded.warnings))
 
 
+TOLERATED: list[tuple[object, dict[str, object], str]] = [
+    ({"TenantToken": None}, {}, "TenantToken: is null, and the key is ignored"),
+    ({"SkipVerify": None}, {}, "SkipVerify: is null, and the key is ignored"),
+    ({"RetryDownloadCount": None}, {}, "RetryDownloadCount: is null, and the key is ignored"),
+    ({"security": None}, {}, "security: is null, and the key is ignored"),
+    ({"HttpsClient": {"KEY": None}}, {}, "HttpsClient.Key: is null, and the key is ignored"),
+    ({"Servers": None}, {}, "Servers: is null, and the key is ignored"),
+    ({"DaemonLogLevel": ""}, {}, "DaemonLogLevel: is empty, and the key is ignored"),
+    ({"DaemonLogLevel": " "}, {}, "DaemonLogLevel: is empty, and the key is ignored"),
+    ({"IdentityFormat": ""}, {}, "IdentityFormat: is empty, and the key is ignored"),
+    ({"DaemonLogLevel": "debug "}, {"daemon_log_level": "debug"}, "DaemonLogLevel: the blanks around it are ignored"),
+    (
+        {"ServerURL": " https://a.example/ \n"},
+        {"server_urls": ("https://a.example",)},
+        "ServerURL: the blanks around it are ignored",
+    ),
+    (
+        {"Servers": [{"ServerURL": "https://a.example "}], "ServerURL": ""},
+        {"server_urls": ("https://a.example",)},
+        "Servers: the blanks around it are ignored",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given_", "expected", "warning"), TOLERATED, ids=range(len(TOLERATED)))
+def test_tolerated(files: Files, given_: dict[str, object], expected: dict[str, object], warning: str) -> None:
+    """A key that says nothing, and blanks around a word or an address, are a warning, as for the C++ client."""
+    loaded = files.load({"ServerURL": SERVER, **given_})
+    assert ({**DEFAULTS, **expected}, 1) == (facts(loaded)[0], len(loaded.warnings))
+    assert loaded.warnings[0].text == f"{files.main}: {warning}"
+
+
+def test_null_leaves_the_key_to_the_fallback_file(files: Files) -> None:
+    """A key of null counts as missing, so that of the other file holds."""
+    assert "t" == files.load({"ServerURL": SERVER, "TenantToken": None}, {"TenantToken": "t"}).config.tenant_token
+
+
 def test_many_unknown_keys(files: Files) -> None:
     """Twenty unknown keys are named and the rest is counted, without looking for what was meant by each."""
     keys = {f"NobodyKnowsThis{number}": 1 for number in range(5000)} | {"x" * 100_000: 1}
-    warnings = files.load({"ServerURL": SERVER, **keys}).warnings
-    assert (21, f"{files.main}: 4981 more unknown keys are ignored") == (len(warnings), said(warnings[-1]))
+    warnings = files.load({"ServerURL": SERVER, **keys, "TenantToken": None}).warnings
+    assert (22, f"{files.main}: 4981 more unknown keys are ignored") == (len(warnings), said(warnings[-1]))
 
 
 def test_deep_value(files: Files) -> None:

@@ -32,11 +32,13 @@ class Kind:
         check: returns the value to use, or raises ValueError that says what the value must be.
         words: the kind, for people.
         schema: the same as JSON Schema, draft 2020-12.
+        trim: removes blanks that mean nothing, of any value; None where they may mean something.
     """
 
     check: Callable[[Any], Any]
     words: str
     schema: Mapping[str, Any]
+    trim: Callable[[Any], Any] | None = None
 
 
 def any_case(word: str) -> str:
@@ -101,7 +103,16 @@ def _address(value: Any) -> str:
     return text.rstrip("/")
 
 
-ADDRESS = Kind(_address, "address", {"anyOf": [{"const": ""}, {"allOf": [TEXT.schema, {"pattern": _ADDRESS}]}]})
+def _trim(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_trim(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _trim(item) for name, item in value.items()}
+    return value.strip(" \t\r\n") if isinstance(value, str) else value
+
+
+_ADDRESS_SCHEMA = {"anyOf": [{"const": ""}, {"allOf": [TEXT.schema, {"pattern": _ADDRESS}]}]}
+ADDRESS = Kind(_address, "address", _ADDRESS_SCHEMA, _trim)
 
 
 def _servers(value: Any) -> tuple[str, ...]:
@@ -128,6 +139,7 @@ SERVERS = Kind(
             "not": {"patternProperties": {_SERVER_KEY: False}},  # at least one
         },
     },
+    _trim,
 )
 
 
@@ -153,4 +165,4 @@ def one_of(*choices: str) -> Kind:
         return text
 
     pattern = f"^({'|'.join(any_case(choice) for choice in choices)})$"
-    return Kind(check, ", ".join(choices[:-1]) + " or " + choices[-1], {**TEXT.schema, "pattern": pattern})
+    return Kind(check, ", ".join(choices[:-1]) + " or " + choices[-1], {**TEXT.schema, "pattern": pattern}, _trim)

@@ -151,15 +151,16 @@ class _Reader:
         document = self._parse(path, data)
         if document is None:
             return
-        unknown = len(self.warnings)
+        before = len(self.warnings)
         try:
             self._take(path, "", document, given=set())
         except RecursionError:
             self._give_up(_too_deep(path))
-        more = len(self.warnings) - unknown - _UNKNOWN_NAMED
-        if more > 0:
+        unknown = [one for one in self.warnings[before:] if one.code == "CFG11"]
+        if (more := len(unknown) - _UNKNOWN_NAMED) > 0:
+            others = [one for one in self.warnings[before:] if one.code != "CFG11"]
             rest = Diagnostic("CFG03", f"{path}: {more} more unknown keys are ignored")
-            self.warnings[unknown + _UNKNOWN_NAMED :] = [rest]
+            self.warnings[before:] = [*others, *unknown[:_UNKNOWN_NAMED], rest]
 
     def _give_up(self, problem: Diagnostic) -> None:
         self.has_found = self.is_incomplete = True
@@ -196,6 +197,8 @@ class _Reader:
             if not prefix and lower in _GROUPS:
                 if isinstance(value, _Pairs):
                     self._take(path, f"{name}.", value, given=given)
+                elif value is None:
+                    self._ignore(path, full, "null")
                 else:
                     self.problems.append(Diagnostic("CFG10", f"{path}: {full}: must be an object"))
             elif lower in self._keys and "." not in name:
@@ -206,9 +209,21 @@ class _Reader:
                 ignored = f"{path}: unknown key {full!r:.80} is ignored"
                 self.warnings.append(Diagnostic("CFG11", ignored, self._advice(full)))
 
-    def _check(self, path: Path, key: Key, value: Any) -> None:
+    def _check(self, path: Path, key: Key, written: Any) -> None:
+        """Check a value. What says nothing, and blanks around it, do no harm: other clients take them too."""
+        plain = _plain(written)
+        value = key.kind.trim(plain) if key.kind.trim else plain
+        if value is None:
+            self._ignore(path, key.name, "null")
+            return
+        if value == "" and key.default:
+            self._ignore(path, key.name, "empty")
+            return
+        if value != plain:
+            text = f"{path}: {key.name}: the blanks around it are ignored"
+            self.warnings.append(Diagnostic("CFG21", text, "remove them"))
         try:
-            checked = key.kind.check(_plain(value))
+            checked = key.kind.check(value)
         except ValueError as error:
             self.refused.add(key.name)
             self.problems.append(Diagnostic("CFG12", f"{path}: {key.name}: {error}"))
@@ -216,6 +231,10 @@ class _Reader:
         if key.name not in self.values:
             self.values[key.name] = checked
             self.origins[key.name] = path
+
+    def _ignore(self, path: Path, name: str, what: str) -> None:
+        text = f"{path}: {name}: is {what}, and the key is ignored"
+        self.warnings.append(Diagnostic("CFG20", text, "remove the key, or give it a value"))
 
     def _advice(self, name: str) -> str:
         if len(name) > _LONGEST_GUESSED or len(self.warnings) > _UNKNOWN_NAMED:
