@@ -35,6 +35,7 @@ def tar_block(
     mode: bytes = b"0000600\0",
     size_field: bytes | None = None,
     link: bytes = b"",
+    device: bytes = b"0000000\0",
     rest: bytes = b"",
     checksum: bytes | None = None,
 ) -> bytes:
@@ -54,7 +55,7 @@ def tar_block(
     put(156, kind)
     put(157, link)
     put(257, magic)
-    put(329, b"0000000\0" * 2)
+    put(329, device * 2)
     put(345, rest)
     put(148, b"%06o\0 " % sum(block) if checksum is None else checksum)
     return bytes(block)

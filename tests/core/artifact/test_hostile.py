@@ -208,14 +208,37 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: outer(MEMBERS[:3])[:-1024] + pax(pax_record("size", str(1 << 59))) + tar_block("data/0000.tar"),
         "data/0000.tar has 576460752303423488 bytes, more than the limit of 68719476736",
     ),
+    "a setuid bit": (lambda: one_file(tar_block("file", 7, mode=b"0004755\0")), "setuid, setgid or sticky bit"),
+    "a setgid bit": (lambda: one_file(tar_block("file", 7, mode=b"0102755\0")), "setuid, setgid or sticky bit"),
+    "a sticky bit": (lambda: one_file(tar_block("file", 7, mode=b"0001644\0")), "setuid, setgid or sticky bit"),
+    "a device number": (lambda: one_file(tar_block("file", 7, device=b"0000010\0")), "a device number"),
+    # Extended headers: what one reader believes and another doesn't
+    "a size record over a smaller size": (lambda: with_header(pax_record("size", "7"), "file", 3), "7 bytes to some"),
+    "a size record over a size of 0": (lambda: with_header(pax_record("size", "7"), "file", 0), "7 bytes to some"),
+    "a size record under a larger size": (lambda: with_header(pax_record("size", "7"), "file", 600), "7 bytes to some"),
+    "a path record over another name": (
+        lambda: with_header(pax_record("path", "file"), "other", 7),
+        "'file' to some readers, 'other' to others",
+    ),
+    "a path record over a path": (lambda: with_header(pax_record("path", "file"), "../file", 7), "'file' to some"),
+    "a long path record over another name": (
+        lambda: with_header(pax_record("path", "f" * 120), "f" * 99, 7, listed="f" * 120),
+        "to some readers",
+    ),
+    "a foreign path record over another name": (
+        lambda: with_header(pax_record("path", "für"), "for", 7, listed="für"),
+        "'für' to some readers, 'for' to others",
+    ),
+    "an outer path record": (lambda: outer_pax("path", "manifest", "version"), "'manifest' to some readers"),
+    "an outer size record": (lambda: outer_pax("size", "7", "manifest"), "7 bytes to some readers"),
     # Extended headers
     "an unknown record": (lambda: with_pax(pax_record("linkpath", "x")), "'linkpath', which has no place"),
     "a sparse record": (lambda: with_pax(pax_record("GNU.sparse.major", "1")), "which has no place"),
     "a record twice": (lambda: with_pax(pax_record("path", "a") * 2), "'path', which has no place"),
-    "a path record that goes up": (lambda: with_pax(pax_record("path", "../file")), "plain name"),
+    "a path record that goes up": (lambda: with_pax(pax_record("path", "../file")), "'../file' to some readers"),
     "a path record with a NUL": (lambda: with_pax(pax_record("path", "a\0b")), "broken extended header"),
     "a path record of other bytes": (lambda: with_pax(b"9 path=\xff\n"), "isn't UTF-8"),
-    "a size record that lies": (lambda: with_pax(pax_record("size", "99999999")), "data/0000.tar is truncated"),
+    "a size record that lies": (lambda: with_pax(pax_record("size", "99999999")), "99999999 bytes to some readers"),
     "a negative size record": (lambda: with_pax(pax_record("size", "-7")), "a size that isn't a number"),
     "a huge size record": (lambda: with_pax(pax_record("size", "9" * 19)), "a size that isn't a number"),
     "a size record in other digits": (lambda: with_pax(pax_record("size", "\u0667")), "a size that isn't a number"),
@@ -316,6 +339,18 @@ def with_pax(*records: bytes) -> bytes:
     return forge(payload_members=[*(pax(record) for record in records), tar_file("file", b"content")])
 
 
+def with_header(record: bytes, name: str, size: int, *, listed: str = "file") -> bytes:
+    """Build an Artifact whose payload file has an extended header over another name or size in the header itself."""
+    member = pax(record) + tar_block(name, size) + padded(b"content")
+    return forge(files=[(listed, b"content")], payload_members=[member])
+
+
+def outer_pax(key: str, value: str, name: str) -> bytes:
+    """Build an Artifact whose manifest has an extended header over another name or size."""
+    version, _, *rest = (tar_file(*member) for member in MEMBERS)
+    return tar(version, pax(pax_record(key, value)), tar_file(name, MEMBERS[1][1]), *rest)
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_it_is_refused_with_a_clear_message(case: str) -> None:
     """Each item of the refuse list ends in one ArtifactError that names the fault, on one printable line."""
@@ -336,15 +371,15 @@ ACCEPTED: dict[str, Callable[[], bytes]] = {
     "GNU headers": lambda: forge(payload_members=[tar_file("file", b"content", magic=GNU)]),
     "a NUL type": lambda: forge(payload_members=[tar_file("file", b"content", kind=b"\0")]),
     "blanks around numbers": lambda: one_file(tar_block("file", size_field=b"         7 \0")),
-    "a path record": lambda: forge(
-        files=[("ü" * 100, b"content")],
-        payload_members=[pax(pax_record("path", "ü" * 100)) + tar_file("x", b"content")],
+    "a path record as Python writes it": lambda: with_header(
+        pax_record("path", "ü" * 101), "?" * 100, 7, listed="ü" * 101
     ),
-    "a size record": lambda: forge(
-        payload_members=[
-            pax(pax_record("size", "7") + pax_record("mtime", "1.5")) + tar_block("file") + padded(b"content")
-        ]
-    ),
+    "a path record as Go writes it": lambda: with_header(pax_record("path", "für"), "fr", 7, listed="für"),
+    "a path record for a long name": lambda: with_header(pax_record("path", "x" * 120), "x" * 100, 7, listed="x" * 120),
+    "a path record that says the same": lambda: with_header(pax_record("path", "file"), "file", 7),
+    "a size record that says the same": lambda: with_header(pax_record("size", "7"), "file", 7),
+    "a time with fractions": lambda: with_header(pax_record("mtime", "1.5"), "file", 7),
+    "an owner that doesn't fit": lambda: with_header(pax_record("uid", "3000000"), "file", 7),
     "no files": lambda: forge(files=[]),
     "null for an absent field": lambda: forge(
         type_info=type_info(artifact_provides=None, artifact_depends=None, clears_artifact_provides=None)

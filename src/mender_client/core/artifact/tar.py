@@ -1,8 +1,10 @@
 """Tar archives, read strictly and as a stream.
 
 The standard library's reader tolerates much: links, sparse maps, GNU long names, numbers in base 256, junk between
-members. Each of these can make two readers see two different Artifacts. So this reader accepts regular files with ustar
-or GNU headers and the few PAX records that the reference tool writes, and refuses everything else.
+members. Each of these can make two readers see two different Artifacts, and the manifest vouches for one of them only.
+So this reader accepts regular files with ustar or GNU headers and the few PAX records that the reference tool writes,
+and refuses everything else. A PAX record for name or size may say only what the header itself can't hold: some readers,
+busybox among them, don't know it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ _ZEROS = bytes(4096)
 _LARGEST_PAX_BYTES = 4096
 _PAX_KEYS = frozenset({"path", "size", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname"})
 _PAX_SIZE = re.compile(r"[0-9]{1,18}")
+_USTAR_NAME_BYTES = 100
+_USTAR_MOST_BYTES = 8**11 - 1
+_SPECIAL_MODES = 0o7000
 _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 _USTAR = b"ustar\x0000"
 _GNU = b"ustar  \x00"
@@ -135,7 +140,16 @@ class TarReader:
         header = _parse_block(self._read_block(), self._title)
         if header.kind == b"x":
             raise malformed(f"{self._title} has two extended headers in a row")
-        return _Header(header.kind, records.get("path", header.name), int(records.get("size", header.size)))
+        name, size = records.get("path", header.name), int(records.get("size", header.size))
+        if name != header.name and header.name not in _names_without_pax(name):
+            raise malformed(
+                f"{self._title} has a member that is {shown(name)} to some readers, {shown(header.name)} to others"
+            )
+        if size != header.size and not (header.size == 0 and size > _USTAR_MOST_BYTES):
+            raise malformed(
+                f"{self._title} has {shown(name)} with {size} bytes to some readers, with {header.size} to others"
+            )
+        return _Header(header.kind, name, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +166,12 @@ def _parse_block(block: bytes, title: str) -> _Header:
     if sum(block) - sum(block[148:156]) + 8 * ord(" ") != _octal(block[148:156], title):
         raise damaged(f"{title} has a tar header with a wrong checksum")
     _check_kind(block, magic, title)
-    for start, end in ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345)):
+    for start, end in ((108, 116), (116, 124), (136, 148)):
         _octal(block[start:end], title, may_be_blank=True)
+    if _octal(block[100:108], title, may_be_blank=True) & _SPECIAL_MODES:
+        raise malformed(f"{title} has a member with the setuid, setgid or sticky bit")
+    if any(_octal(block[start : start + 8], title, may_be_blank=True) for start in (329, 337)):
+        raise malformed(f"{title} has a member with a device number")
     name = _text(block[:100], title)
     prefix = _text(block[345:500], title) if magic == _USTAR else ""
     return _Header(block[156:157], f"{prefix}/{name}" if prefix else name, _octal(block[124:136], title))
@@ -170,6 +188,15 @@ def _check_kind(block: bytes, magic: bytes, title: str) -> None:
     spare_from = 345 if magic == _GNU else 500
     if any(block[157:257]) or any(block[spare_from:]):
         raise malformed(f"{title} has a tar header with a link name, a sparse map or other extras")
+
+
+def _names_without_pax(name: str) -> tuple[str, ...]:
+    """What the writers in use put where a long or foreign name doesn't fit: Go, Python, GNU tar."""
+    if name.isascii():
+        return (name[:_USTAR_NAME_BYTES],) if len(name) > _USTAR_NAME_BYTES else ()
+    dropped = name.encode("ascii", "ignore").decode()
+    replaced = name.encode("ascii", "replace").decode()
+    return dropped[:_USTAR_NAME_BYTES], replaced[:_USTAR_NAME_BYTES]
 
 
 def _octal(field: bytes, title: str, *, may_be_blank: bool = False) -> int:
