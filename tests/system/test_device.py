@@ -126,15 +126,24 @@ def test_inventory_directory_missing(files: Directory, caplog: pytest.LogCapture
     assert "cannot read the inventory directory" in caplog.text
 
 
+def plain(provides: Provides) -> Provides:
+    """The same with a dictionary, which compares."""
+    return Provides(provides.device_type, provides.artifact_name, dict(provides.others))
+
+
 def test_provides(files: Directory) -> None:
     """Device type, artifact name and all further keys of artifact_info are what the device provides."""
     files.type.write_text("device_type= qemu \n")
     files.info.write_text("artifact_name=release-1\nrootfs-image.version=1\nartifact_group=g\n")
-    provides = files.device().provides()
     others = {"rootfs-image.version": "1", "artifact_group": "g"}
-    assert Provides("qemu", "release-1", others) == Provides(
-        provides.device_type, provides.artifact_name, dict(provides.others)
-    )
+    assert Provides("qemu", "release-1", others) == plain(files.device().provides())
+
+
+def test_files_as_people_write_them(files: Directory) -> None:
+    """A byte order mark of an editor and comments do no harm, and a comment never provides anything."""
+    files.type.write_bytes(b"\xef\xbb\xbfdevice_type=qemu\r\n")
+    files.info.write_bytes(b"\xef\xbb\xbf# X=7\n#Y=8\n  # Z=9\nartifact_name = a # b\nv=#1\n")
+    assert Provides("qemu", "a # b", {"v": "#1"}) == plain(files.device().provides())
 
 
 def test_stray_device_type(files: Directory) -> None:

@@ -120,13 +120,13 @@ def _setup(options: argparse.Namespace) -> ExitCode:
 
 
 def _show_artifact(options: argparse.Namespace) -> ExitCode:
-    from mender_client.core.keyvalue import parse_key_values
+    from mender_client.core.keyvalue import parse_key_value_file
     from mender_client.system.files import read_text
 
     path = paths_of(options).artifact_info
-    for key, value in parse_key_values(read_text(path)).pairs:
-        if key.strip() == "artifact_name" and value.strip():
-            print(value.strip())
+    for key, value in parse_key_value_file(read_text(path)):
+        if key == "artifact_name" and value:
+            print(value)
             return ExitCode.DONE
     text = f"cannot find the artifact name: {path} has no line artifact_name=NAME"
     raise MenderError("USE03", text, remedy="add that line")

@@ -39,6 +39,12 @@ def parse_key_values(text: str) -> KeyValues:
     return KeyValues(tuple(pairs), tuple(malformed))
 
 
+def parse_key_value_file(text: str) -> tuple[tuple[str, str], ...]:
+    """The pairs of a file that people write: without the blanks around them, comments and a byte order mark."""
+    lines = (line for line in text.removeprefix("\ufeff").split("\n") if not line.lstrip().startswith("#"))
+    return tuple((key.strip(), value.strip()) for key, value in parse_key_values("\n".join(lines)).pairs)
+
+
 def group_by_key(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """Gather the values of each key, keys in order of their first appearance."""
     grouped: dict[str, list[str]] = {}

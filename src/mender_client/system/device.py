@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from mender_client.core.keyvalue import KeyValues, parse_key_values
+from mender_client.core.keyvalue import KeyValues, parse_key_value_file, parse_key_values
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME, Identity, IdentityFormat, Provides
 from mender_client.errors import Diagnostic, ScriptError, StorageError
 
@@ -96,8 +96,8 @@ class ScriptedDevice:
 
     def provides(self) -> Provides:
         """As the port says; polling with a wrong device type would end deployments."""
-        pairs = parse_key_values(read_text(self.device_type_file)).pairs
-        device_type = next((value.strip() for name, value in pairs if name.strip() == "device_type"), "")
+        pairs = parse_key_value_file(read_text(self.device_type_file))
+        device_type = next((value for name, value in pairs if name == "device_type"), "")
         if not device_type:
             text = f"cannot find the device type in {self.device_type_file}"
             raise StorageError("IDN13", text, remedy="add a line device_type=TYPE")
@@ -108,11 +108,10 @@ class ScriptedDevice:
 
     def _artifact_info(self) -> dict[str, str]:
         try:
-            parsed = parse_key_values(read_text(self.artifact_info_file))
+            return dict(parse_key_value_file(read_text(self.artifact_info_file)))
         except StorageError as error:
             if not self._is_artifact_info_missed:
                 text = f"{error.text}: the artifact name is reported as {UNKNOWN_ARTIFACT_NAME!r}"
                 _logger.warning("%s", Diagnostic("IDN14", text, "write a line artifact_name=NAME into the file"))
                 self._is_artifact_info_missed = True
             return {}
-        return {key.strip(): value.strip() for key, value in parsed.pairs}

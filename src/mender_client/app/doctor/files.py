@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mender_client.app.file_checks import check_configuration_files, look_at_files
-from mender_client.core.keyvalue import parse_key_values
+from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.errors import ConfigError, MenderError
 from mender_client.system.files import read_text
 from mender_client.system.journal import JsonJournal
@@ -132,11 +132,11 @@ def device_type(context: DiagnosticContext) -> Iterator[CheckResult]:
     file = context.paths.below_root(path) if path else context.paths.device_type
     remedy = f"write a line device_type=TYPE into {file}"
     try:
-        pairs = parse_key_values(read_text(file)).pairs
+        pairs = parse_key_value_file(read_text(file))
     except MenderError as error:
         yield reported(Verdict.FAULT, error.diagnostic, remedy)
         return
-    found = next((value.strip() for key, value in pairs if key.strip() == "device_type"), "")
+    found = next((value for key, value in pairs if key == "device_type"), "")
     yield ok(found) if found else fault(f"{file} has no line device_type=TYPE", remedy)
 
 
@@ -145,11 +145,11 @@ def artifact_info(context: DiagnosticContext) -> Iterator[CheckResult]:
     file = context.paths.artifact_info
     remedy = f"write a line artifact_name=NAME into {file}; the sub-updater does that after each update"
     try:
-        pairs = parse_key_values(read_text(file)).pairs
+        pairs = parse_key_value_file(read_text(file))
     except MenderError as error:
         yield warning(f"{error.text}: the artifact name is reported as 'unknown'", remedy)
         return
-    found = next((value.strip() for key, value in pairs if key.strip() == "artifact_name"), "")
+    found = next((value for key, value in pairs if key == "artifact_name"), "")
     missing = f"{file} has no line artifact_name=NAME: the artifact name is reported as 'unknown'"
     yield ok(found) if found else warning(missing, remedy)
 

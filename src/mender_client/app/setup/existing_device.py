@@ -8,7 +8,7 @@ from typing import Any
 
 from mender_client.app.config import KEYS, ConfigFindings, examine
 from mender_client.app.paths import Paths
-from mender_client.core.keyvalue import parse_key_values
+from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.errors import ConfigError, StorageError
 
 UNITS = "/etc/systemd/system"
@@ -54,8 +54,8 @@ class ExistingDevice:
     @property
     def device_type(self) -> str | None:
         """The device type, None when there is none."""
-        pairs = parse_key_values((content(self.device_type_file) or b"").decode("utf-8", "replace")).pairs
-        return next((value.strip() for key, value in pairs if key.strip() == "device_type" and value.strip()), None)
+        pairs = parse_key_value_file((content(self.device_type_file) or b"").decode("utf-8", "replace"))
+        return next((value for key, value in pairs if key == "device_type" and value), None)
 
     def has_file(self, path: str) -> bool:
         """Whether there is such a file or directory, below the root or on this machine."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mender_client.app.config import examine
-from mender_client.core.keyvalue import parse_key_values
+from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME
 from mender_client.errors import ConfigError, DeviceError, Diagnostic, MenderError
 
@@ -100,8 +100,7 @@ def _plan_type(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None
 def _plan_artifact_info(wanted: SetupOptions, taken: Migration | None, device: ExistingDevice, plan: Plan) -> None:
     file = device.paths.artifact_info
     there = content(file)
-    pairs = parse_key_values((there or b"").decode("utf-8", "replace")).pairs
-    old = {key.strip(): value.strip() for key, value in pairs}
+    old = dict(parse_key_value_file((there or b"").decode("utf-8", "replace")))
     new = {**old, **(taken.provides if taken is not None else {})}
     if wanted.artifact_name:
         new["artifact_name"] = wanted.artifact_name
