@@ -166,6 +166,7 @@ def test_units() -> None:
         "KillMode": "process",
         "Restart": "on-failure",
         "RestartSec": "10",
+        "RestartPreventExitStatus": "78",
         "LockPersonality": "yes",
         "RestrictRealtime": "yes",
     }
