@@ -316,6 +316,23 @@ def test_key_of_another_kind(backend: Backend, path: Path) -> None:
         DeviceKey(path, backend).ensure()
 
 
+@pytest.mark.parametrize("curve", [ec.SECP256K1(), ec.BrainpoolP256R1()], ids=lambda curve: curve.name)
+def test_curves_that_no_server_verifies(backend: Backend, path: Path, curve: ec.EllipticCurve) -> None:
+    """A key on a curve that the server answers with 400 for ever is refused at the start, not sent."""
+    other = ec.generate_private_key(curve)
+    path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(KeyFileError, match=r"cannot use the device key .*: its curve is none of P-224, P-256, P-384"):
+        DeviceKey(path, backend).ensure()
+
+
+@pytest.mark.parametrize("curve", [ec.SECP224R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+def test_curves(backend: Backend, path: Path, curve: ec.EllipticCurve) -> None:
+    """A key on each curve that servers verify is used."""
+    other = ec.generate_private_key(curve)
+    path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    assert not DeviceKey(path, backend).ensure(kind=KeyType.ECDSA)
+
+
 def test_missing_key(backend: Backend, path: Path) -> None:
     """A missing key is named, with the command that makes one."""
     with pytest.raises(

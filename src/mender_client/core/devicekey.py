@@ -33,6 +33,13 @@ _ALGORITHMS = {
     bytes.fromhex("06032b6570"): KeyType.ED25519,
 }
 """The object identifier near the front of a SubjectPublicKeyInfo (RFC 3279, RFC 5480, RFC 8410)."""
+_CURVES = (
+    bytes.fromhex("06052b81040021"),  # P-224
+    bytes.fromhex("06082a8648ce3d030107"),  # P-256
+    bytes.fromhex("06052b81040022"),  # P-384
+    bytes.fromhex("06052b81040023"),  # P-521
+)
+"""The named curves that servers verify; they answer all others with 400."""
 _FRONT_BYTES = 24
 
 _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
@@ -72,9 +79,19 @@ class PrivatePem:
 
 
 def key_type(public_key_pem: str) -> KeyType | None:
-    """The type of a public key (PEM SubjectPublicKeyInfo), or None when no server verifies it."""
+    """The type of a public key (PEM SubjectPublicKeyInfo), or None when it is of no such type."""
     front = _der(public_key_pem)[:_FRONT_BYTES]
     return next((kind for identifier, kind in _ALGORITHMS.items() if identifier in front), None)
+
+
+def find_key_fault(public_key_pem: str) -> str:
+    """Why no server verifies signatures of this key; empty when servers do."""
+    kind = key_type(public_key_pem)
+    if kind is None:
+        return "it is neither an RSA, an ECDSA nor an Ed25519 key"
+    if kind is KeyType.ECDSA and not any(curve in _der(public_key_pem)[:_FRONT_BYTES] for curve in _CURVES):
+        return "its curve is none of P-224, P-256, P-384 and P-521, and servers accept no other"
+    return ""
 
 
 def fingerprint(public_key_pem: str) -> str:

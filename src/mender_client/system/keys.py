@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mender_client.core.devicekey import KeyType, UnreadableKeyError, key_type, parse_private_key
+from mender_client.core.devicekey import KeyType, UnreadableKeyError, find_key_fault, key_type, parse_private_key
 from mender_client.errors import KeyFileError
 
 from .backend import Backend, PrivateKey, UnusableKeyError
@@ -107,8 +107,8 @@ class DeviceKey:
         if not self._public_key_pem:
             with self._with_remedy():
                 public = self._backend.public_key_pem(self._load())
-                if key_type(public) is None:
-                    raise UnusableKeyError(self._path, "it is neither an RSA, an ECDSA nor an Ed25519 key")
+                if fault := find_key_fault(public):
+                    raise UnusableKeyError(self._path, fault)
             self._public_key_pem = public
         return self._public_key_pem
 

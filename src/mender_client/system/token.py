@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mender_client.core.devicekey import KeyType, key_type
+from mender_client.core.devicekey import KeyType, find_key_fault, key_type
 from mender_client.core.tokenuri import TokenUri
 from mender_client.errors import KeyFileError
 
@@ -75,8 +75,8 @@ class TokenKey:
                 form = [] if self._has_provider() else ["-inform", "engine"]
                 public = self._run(call, ["pkey", *self._loading(), *form, "-in", self._uri.address, "-pubout"])
             text = public.decode("ascii", "replace")
-            if key_type(text) is None:
-                raise self._error("it is neither an RSA, an ECDSA nor an Ed25519 key", "name another key")
+            if fault := find_key_fault(text):
+                raise self._error(fault, "name another key")
             self._public_key_pem = text
         return self._public_key_pem
 
