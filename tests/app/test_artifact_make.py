@@ -198,6 +198,14 @@ def test_mender_artifact_validates_ours(
     assert "validated successfully" in done.stdout + done.stderr
 
 
+def test_an_image_of_mostly_zeros_is_written_with_xz(run: Run, tmp_path: Path, image: Path) -> None:
+    """However little is left of it, what was written is accepted when it is read again."""
+    os.truncate(image, 130 << 20)
+    common = ("-n", "n", *BOARD, "-f", image, "-o", tmp_path / "out", "--compression", "xz")
+    assert 0 == run("write", "rootfs-image", *common).code
+    assert 130 << 20 == described(run, tmp_path / "out")["payloads"][0]["files"][0]["size"]
+
+
 def test_several_values_of_one_depends(run: Run, tmp_path: Path) -> None:
     """A key that is given again takes another value that will do; a value may hold colons."""
     words = ("--depends", "a:1", "--depends", "a:2:3", "--depends", "b:")

@@ -41,7 +41,7 @@ from mender_client.errors import ArtifactError
 BOUNDS = Bounds(seconds=60.0, memory_bytes=48 << 20)
 """A case takes a few milliseconds; on a busy machine one of them may wait for a second. In memory there may be an xz
 dictionary that a mutation enlarged, and some."""
-LIMITS = Limits(payload_bytes=4 << 20, expansion_free_bytes=4 << 20, window_bytes=16 << 20)
+LIMITS = Limits(payload_bytes=4 << 20, window_bytes=16 << 20)
 
 FIELDS = [
     *((0, 100), (100, 8), (108, 8), (116, 8), (124, 12), (136, 12)),  # name to time

@@ -145,10 +145,6 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "no line end": (lambda: forge(manifest=listed()[:-1]), "doesn't end with a newline"),
     "an empty manifest": (lambda: forge(manifest=b""), "doesn't list version"),
     "a manifest of other bytes": (lambda: forge(manifest=b"\xff\n"), "manifest isn't UTF-8"),
-    "a manifest of 5000 lines": (
-        lambda: forge(manifest=listed(*(f"{DIGEST}  data/0000/{n}" for n in range(5000)))),
-        "more than the limit of 4096 lines",
-    ),
     "a manifest of a million lines": (
         lambda: forge(manifest=listed(*(f"{DIGEST}  data/0000/{n}" for n in range(1_000_000)))),
         "more than the limit of 1048576",
@@ -462,17 +458,34 @@ def test_a_bomb_in_the_header_ends_early(compression: str) -> None:
 
 
 @pytest.mark.parametrize("compression", COMPRESSED)
-def test_a_bomb_in_the_payload_ends_at_the_bound(compression: str) -> None:
-    """Neither the absolute bound nor the ratio is passed, in flat memory."""
-    content = bytes(8 << 20)
-    parts = Forge(compression=compression, files=[("file", content)])
-    for limits, bound in (
-        (Limits(payload_bytes=1 << 20), 1 << 20),
-        (Limits(expansion_free_bytes=1 << 20, expansion_ratio=100), max(1 << 20, 100 * len(parts.payload_stored()))),
-    ):
-        message, peak = measured(parts.build(), limits)
-        assert f"expands to more than {bound} bytes" in message
-        assert peak < DECODER_BYTES
+def test_a_bomb_in_the_payload_ends_before_it_is_expanded(compression: str) -> None:
+    """Files that are too large together are refused by what their headers say, in flat memory."""
+    parts = Forge(compression=compression, files=[("a", bytes(1 << 19)), ("b", bytes(8 << 20))])
+    message, peak = measured(parts.build(), Limits(payload_bytes=8 << 20))
+    assert "data/0000.tar" + SUFFIXES[compression] + " holds files of more than 8388608 bytes" in message
+    assert peak < DECODER_BYTES
+
+
+@pytest.mark.parametrize("compression", COMPRESSED)
+def test_zeros_behind_the_files_of_the_payload_end_early(compression: str) -> None:
+    """What isn't in a file is padding, and limited as such."""
+    payload = pack(tar(tar_file("file", b"content")) + bytes(64 << 20), compression)
+    message, peak = measured(forge(compression=compression, payload=payload), Limits())
+    assert "padded with more than 1048576 zeros" in message
+    assert peak < DECODER_BYTES
+
+
+@pytest.mark.parametrize("compression", COMPRESSED)
+def test_an_image_of_mostly_zeros_is_no_bomb(compression: str) -> None:
+    """However well an image can be compressed, it is accepted."""
+    image = b"boot" + bytes(160 << 20)
+    payload = pack(tar(tar_file("file", image)), compression)
+    assert isinstance(outcome(forge(compression=compression, files=[("file", image)], payload=payload)), Header)
+
+
+def test_ten_thousand_files_are_accepted() -> None:
+    """A payload of many small files is as good as one of few."""
+    assert isinstance(outcome(named(*(f"file-{number}" for number in range(10_000)))), Header)
 
 
 def measured(content: bytes, limits: Limits) -> tuple[str, int]:
@@ -492,7 +505,9 @@ def test_a_huge_xz_dictionary_is_refused() -> None:
     """An xz stream that asks for more memory than permitted gets none of it."""
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}]
     packed = lzma.compress(tar(tar_file("file", b"content")), filters=filters)
-    assert "can't be decompressed (Memory usage limit" in str(outcome(forge(compression="xz", payload=packed)))
+    assert "data/0000.tar.xz needs more memory to be decompressed than" in str(
+        outcome(forge(compression="xz", payload=packed))
+    )
 
 
 def test_a_huge_zstd_window_is_refused() -> None:
@@ -500,7 +515,9 @@ def test_a_huge_zstd_window_is_refused() -> None:
     parameters = zstandard.ZstdCompressionParameters(window_log=30, write_content_size=False)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     packed = compressor.compress(tar(tar_file("file", b"content"))) + compressor.flush()
-    assert "can't be decompressed" in str(outcome(forge(compression="zstd", payload=packed)))
+    assert "data/0000.tar.zst needs more memory to be decompressed than" in str(
+        outcome(forge(compression="zstd", payload=packed))
+    )
 
 
 @pytest.mark.parametrize(
@@ -638,7 +655,6 @@ def test_a_header_augment_adds_provides_depends_and_meta_data() -> None:
         ({"lines": [PLAIN.lines()[0]]}, "'data/0000/file' twice"),
         ({"lines": [HEADER_LINE]}, "has no place in an Artifact"),
         ({"lines": [f"{DIGEST}  data/0000/FILE"]}, "look the same"),
-        ({"lines": [f"{DIGEST}  data/0000/{n}" for n in range(4096)]}, "more than the limit of 4096 lines"),
         ({"lines": [f"{DIGEST}  header-augment.tar"]}, "'header-augment.tar' isn't what the manifest says"),
         ({"augment_header": augment_header(type_info(type="other"))}, "different payload types"),
         (

@@ -1,8 +1,9 @@
 """The compressions of an Artifact's members: none, gzip, xz, zstd.
 
 A decoder is a readable on top of a readable. It accepts exactly one compressed stream: data after it, even a second
-stream, is refused, since no digest covers it in the payload and other readers might miss it. The output is counted
-against a budget, so that a decompression bomb ends early, and is never more than the caller's buffer holds.
+stream, is refused, since no digest covers it in the payload and other readers might miss it. It returns never more than
+the caller's buffer holds; that a decompression bomb ends early is for the tar reader on top of it, which knows how much
+may come.
 """
 
 from __future__ import annotations
@@ -42,25 +43,13 @@ def compression_of(name: str, stem: str) -> Compression | None:
     return next((one for one in Compression if name == stem + one.suffix), None)
 
 
-def expansion_budget(stored_bytes: int, most_bytes: int, limits: Limits) -> int:
-    """How many bytes a compressed member may expand to.
-
-    Args:
-        stored_bytes: its size as stored.
-        most_bytes: the limit for members of its kind.
-        limits: the ratio, and what is always allowed.
-    """
-    return min(most_bytes, max(limits.expansion_free_bytes, stored_bytes * limits.expansion_ratio))
-
-
-def open_decoder(source: Readable, compression: Compression, title: str, *, budget: int, limits: Limits) -> Readable:
+def open_decoder(source: Readable, compression: Compression, title: str, limits: Limits) -> Readable:
     """Decompress a member.
 
     Args:
         source: the compressed bytes.
         compression: how they are compressed.
         title: what to call the member in messages.
-        budget: the most bytes that it may expand to.
         limits: the memory that a decoder may use.
 
     Returns:
@@ -72,10 +61,6 @@ def open_decoder(source: Readable, compression: Compression, title: str, *, budg
     """
     if compression is Compression.NONE:
         return source
-    return _Budget(_open_engine(source, compression, title, limits), title, budget)
-
-
-def _open_engine(source: Readable, compression: Compression, title: str, limits: Limits) -> Readable:
     # imported when first needed: most devices only ever see one compression
     if compression is Compression.GZIP:
         import zlib
@@ -110,23 +95,6 @@ def _open_zstandard(source: Readable, title: str, limits: Limits) -> Readable:
     decoder = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
     reader = decoder.stream_reader(cast(IO[bytes], frame), read_size=ZstdFrame.PIECE_BYTES, read_across_frames=False)
     return _ZstandardReader(frame, reader, zstandard.ZstdError, title)
-
-
-class _Budget:
-    """Counts the output of a decoder."""
-
-    def __init__(self, source: Readable, title: str, budget: int) -> None:
-        self._source = source
-        self._title = title
-        self._left = budget
-        self._budget = budget
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        count = self._source.readinto(buffer)
-        self._left -= count
-        if self._left < 0:
-            raise over_limit(f"{self._title} expands to more than {self._budget} bytes")
-        return count
 
 
 class Engine(Protocol):
@@ -206,8 +174,16 @@ class EngineReader:
                 raise truncated(self._title)
         try:
             return self._engine.decompress(fresh, most)
-        except (self._error, EOFError) as error:
-            raise damaged(f"{self._title} can't be decompressed ({error})") from error
+        except (self._error, EOFError, MemoryError) as error:
+            raise _not_decompressed(self._title, error) from error
+
+
+def _not_decompressed(title: str, error: Exception) -> Exception:
+    """The error for invalid data, or for data that needs more memory than there is; only their texts differ."""
+    if isinstance(error, MemoryError) or "memory" in str(error).lower():
+        remedy = "compress it with gzip, or with a smaller window: that of xz -6 is 8 MiB"
+        return unsupported(f"{title} needs more memory to be decompressed than this device has for it", remedy)
+    return damaged(f"{title} can't be decompressed ({error})")
 
 
 class ZstdFrame:
@@ -302,8 +278,8 @@ class _ZstandardReader:
     def readinto(self, buffer: memoryview, /) -> int:
         try:
             count = self._reader.readinto(buffer)
-        except self._error as error:
-            raise damaged(f"{self._title} can't be decompressed ({error})") from error
+        except (self._error, MemoryError) as error:
+            raise _not_decompressed(self._title, error) from error
         if count == 0 and not self._frame.ended:
             raise truncated(self._title)
         return count

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from .codec import Compression, expansion_budget, open_decoder
+from .codec import Compression, open_decoder
 from .json_fields import Document, parse_document
 from .limits import Limits
 from .names import NameSet, check_file_name
@@ -130,11 +130,9 @@ def _read_parts(stored: bytes, name: str, compression: Compression, limits: Limi
 
 def _read_members(stored: bytes, name: str, compression: Compression, limits: Limits) -> Iterator[tuple[str, bytes]]:
     """The files of a header, which must be in this order: header-info, scripts, type-info, meta-data."""
-    budget = expansion_budget(len(stored), limits.header_bytes, limits)
-    decoder = open_decoder(io.BytesIO(stored), compression, name, budget=budget, limits=limits)
-    tar = TarReader(decoder, name, limits)
+    tar = TarReader(open_decoder(io.BytesIO(stored), compression, name, limits), name, limits)
     names = NameSet(name)
-    last = -1
+    last, left = -1, limits.header_bytes
     while member := tar.next_member():
         names.add(member.name)
         rank = _rank(member.name, name)
@@ -143,6 +141,9 @@ def _read_members(stored: bytes, name: str, compression: Compression, limits: Li
         last = rank
         if len(names) > limits.header_members:
             raise over_limit(f"{name} holds more than the limit of {limits.header_members} files")
+        left -= member.size
+        if left < 0:
+            raise over_limit(f"{name} holds files of more than the limit of {limits.header_bytes} bytes")
         most = limits.header_bytes if member.name.startswith(SCRIPTS_DIRECTORY) else limits.json_bytes
         yield member.name, tar.read_member(member, most)
 

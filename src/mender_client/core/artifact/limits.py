@@ -14,28 +14,22 @@ class Limits:
     """Limits for reading one Artifact; the defaults suit every sane one.
 
     Args:
-        manifest_bytes: the size of ``manifest`` and of ``manifest-augment``.
-        manifest_entries: the lines of both together.
+        manifest_bytes: the size of ``manifest`` and of ``manifest-augment``; enough for more than 10,000 files.
         header_stored_bytes: the size of ``header.tar*`` as it is stored.
-        header_bytes: the expanded size of the header, most of which is scripts.
+        header_bytes: the expanded size of the header's files, most of which are scripts.
         header_members: the number of files in the header.
         json_bytes: the size of a JSON document in the header; parsing it takes about twenty times as much memory.
-        payload_bytes: the expanded size of the payload.
-        expansion_ratio: expanded bytes per stored byte of a compressed member, beyond ``expansion_free_bytes``; gzip
-            achieves 1032 at most.
-        expansion_free_bytes: what a compressed member may always expand to, however small it is.
+        payload_bytes: the expanded size of the payload's files. There is no limit relative to their compressed size: an
+            image of mostly zeros is sane.
         window_bytes: the window of xz and zstd, which their decoders keep in memory.
         padding_bytes: zeros after the end of a tar.
     """
 
     manifest_bytes: int = _MIB
-    manifest_entries: int = 4096
     header_stored_bytes: int = 2 * _MIB
     header_bytes: int = 8 * _MIB
     header_members: int = 512
     json_bytes: int = 256 * _KIB
     payload_bytes: int = 64 * _GIB
-    expansion_ratio: int = 2000
-    expansion_free_bytes: int = 64 * _MIB
     window_bytes: int = 64 * _MIB
     padding_bytes: int = _MIB

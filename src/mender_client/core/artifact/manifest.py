@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .codec import Compression, compression_of
-from .limits import Limits
 from .names import NameSet, check_file_name
-from .refusal import malformed, over_limit, shown
+from .refusal import malformed, shown
 
 VERSION = "version"
 MANIFEST = "manifest"
@@ -44,13 +43,13 @@ class Manifest:
         return tuple(entry[prefix:] for entry in self.digests if entry.startswith(PAYLOAD_DIRECTORY))
 
 
-def parse_manifest(content: bytes, limits: Limits) -> Manifest:
+def parse_manifest(content: bytes) -> Manifest:
     """Parse ``manifest``, which lists the version, the header and the payload's files (protocol: Artifact format).
 
     Raises:
-        ArtifactError: a line is malformed, an entry is unknown, missing or duplicate, or there are too many.
+        ArtifactError: a line is malformed, an entry is unknown, missing or duplicate.
     """
-    manifest = _parse(content, MANIFEST, HEADER, limits)
+    manifest = _parse(content, MANIFEST, HEADER)
     if VERSION not in manifest.digests:
         raise malformed(f"{MANIFEST} doesn't list {VERSION}")
     if manifest.header is None:
@@ -58,25 +57,23 @@ def parse_manifest(content: bytes, limits: Limits) -> Manifest:
     return manifest
 
 
-def parse_augment(content: bytes, base: Manifest, limits: Limits) -> Manifest:
+def parse_augment(content: bytes, base: Manifest) -> Manifest:
     """Parse ``manifest-augment``, which may add a header-augment and payload files.
 
     Raises:
         ArtifactError: as for the manifest; or it lists a file of the manifest.
     """
-    augment = _parse(content, AUGMENT, HEADER_AUGMENT, limits)
+    augment = _parse(content, AUGMENT, HEADER_AUGMENT)
     if VERSION in augment.digests:
         raise malformed(f"{AUGMENT} lists {VERSION}, which only {MANIFEST} may")
     names = NameSet(f"{MANIFEST} with {AUGMENT}")
     for entry in (*base.digests, *augment.digests):
         names.add(entry)
-    if len(base.digests) + len(augment.digests) > limits.manifest_entries:
-        raise _too_many(AUGMENT, limits)
     return augment
 
 
-def _parse(content: bytes, title: str, header_stem: str, limits: Limits) -> Manifest:
-    digests = _parse_lines(content, title, limits)
+def _parse(content: bytes, title: str, header_stem: str) -> Manifest:
+    digests = _parse_lines(content, title)
     header, compression = None, None
     for entry in digests:
         found = compression_of(entry, header_stem)
@@ -89,15 +86,13 @@ def _parse(content: bytes, title: str, header_stem: str, limits: Limits) -> Mani
     return Manifest(digests, header, compression)
 
 
-def _parse_lines(content: bytes, title: str, limits: Limits) -> dict[str, str]:
+def _parse_lines(content: bytes, title: str) -> dict[str, str]:
     try:
         lines = content.decode().split("\n")
     except UnicodeDecodeError as error:
         raise malformed(f"{title} isn't UTF-8") from error
     if lines.pop() != "":
         raise malformed(f"{title} doesn't end with a newline")
-    if len(lines) > limits.manifest_entries:
-        raise _too_many(title, limits)
     names = NameSet(title)
     digests: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
@@ -116,7 +111,3 @@ def _check_payload_entry(entry: str, title: str) -> None:
     if directory != PAYLOAD_DIRECTORY:
         raise malformed(f"{title} lists {shown(entry)}, a second payload, and this client takes one")
     check_file_name(name, title)
-
-
-def _too_many(title: str, limits: Limits) -> Exception:
-    return over_limit(f"{title} has more than the limit of {limits.manifest_entries} lines")

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from mender_client.errors import ArtifactError
 
-from .codec import Compression, compression_of, expansion_budget, open_decoder
+from .codec import Compression, compression_of, open_decoder
 from .header import apply_augment, parse_header
 from .json_fields import parse_document
 from .limits import Limits
@@ -236,7 +236,7 @@ class ArtifactReader:
                 f"cannot accept the Artifact: {SIGNATURE} is missing, and a verify key is configured",
                 remedy="sign it",
             )
-        manifest = parse_manifest(content, self._limits)
+        manifest = parse_manifest(content)
         check_digest(hashlib.sha256(version).hexdigest(), manifest.digests[VERSION], VERSION)
         augment = None
         if member is not None and member.name == AUGMENT:
@@ -282,7 +282,7 @@ class ArtifactReader:
                 f"cannot accept the Artifact: {AUGMENT} lists parts that no signature covers",
                 remedy="build it without",
             )
-        return parse_augment(self._tar.read_member(member, self._limits.manifest_bytes), manifest, self._limits)
+        return parse_augment(self._tar.read_member(member, self._limits.manifest_bytes), manifest)
 
     def _read_header(
         self,
@@ -317,11 +317,15 @@ class ArtifactReader:
         tar = TarReader(self._open_payload(member), member.name, self._limits)
         expected = {file.name: file.sha256 for file in header.payload.files}
         names = NameSet(member.name)
+        left = self._limits.payload_bytes
         while inner := tar.next_member():
             check_file_name(inner.name, member.name)
             names.add(inner.name)
             if inner.name not in expected:
                 raise malformed(f"{shown(PAYLOAD_DIRECTORY + inner.name)} isn't in the manifest")
+            left -= inner.size
+            if left < 0:
+                raise over_limit(f"{member.name} holds files of more than {self._limits.payload_bytes} bytes")
             file = PayloadFile(tar, inner, expected[inner.name], self._new_digest())
             yield file
             file.drain()
@@ -334,8 +338,7 @@ class ArtifactReader:
         limits = self._limits
         if member.size > limits.payload_bytes:
             raise over_limit(f"{member.name} has {member.size} bytes, more than the limit of {limits.payload_bytes}")
-        budget = expansion_budget(member.size, limits.payload_bytes, limits)
-        return open_decoder(self._tar, compression, member.name, budget=budget, limits=limits)
+        return open_decoder(self._tar, compression, member.name, limits)
 
 
 def check_format(content: bytes) -> None:
