@@ -199,9 +199,17 @@ class NotAcceptedError(UnauthorizedError):
 
 
 class AbortedError(ServerError):
-    """409 or 404 to a status: the deployment is over on the server; stop working on it."""
+    """409 to a status: the deployment is over on the server; stop working on it."""
 
     kind = ErrorKind.ABORTED
+
+
+class UnknownDeploymentError(ServerError):
+    """404 to a status in the server's own words; final only if it persists."""
+
+
+class RefusedLogError(ServerError):
+    """The server's own error to a log; the outcome is more important than the log."""
 
 
 class ArtifactError(MenderError):

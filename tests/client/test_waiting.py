@@ -205,13 +205,14 @@ def test_aborted_while_the_outcome_is_told(stage: Stage) -> None:
 
 
 def test_forgotten_deployment(stage: Stage) -> None:
-    """A 404 to a status ends the deployment's queue."""
+    """A deployment that the server doesn't know, and goes on not to know, ends with its reports."""
     world = started(World(stage))
     message = Message("gone", MessageKind.STATUS, Status.DOWNLOADING)
     world.journal.update(lambda record: record.telling("gone", Status.DOWNLOADING))
-    assert (message,) == world.journal.load().outbox
     client_of(world).request_poll()
     client_of(world).step()
+    assert (message,) == world.journal.load().outbox
+    run_for(world, 120)
     assert () == world.journal.load().outbox
     assert "next" == kinds_since(world, 0)[-1]
 
@@ -221,7 +222,7 @@ def test_empty_log(stage: Stage) -> None:
     world = started(World(stage))
     world.journal.update(lambda record: record.concluded("gone", Event.FAILURE, now=""))
     client_of(world).request_poll()
-    client_of(world).step()
+    run_for(world, 120)
     assert () == world.journal.load().outbox
     assert 0 == world.transport.counts["log"]
 
@@ -230,7 +231,7 @@ def test_empty_log(stage: Stage) -> None:
 def test_refused_log(stage: Stage, status: int) -> None:
     """A log that the server refuses for good doesn't keep the failure from being told."""
     world = with_deployment(World(stage, Options(has_script=False)))
-    world.transport.rules.append(at("log", Answer(status)))
+    world.transport.rules.append(at("log", Answer(status, body=b'{"error":"no"}')))
     world.live()
     assert "failure" == world.server.status
 
@@ -311,6 +312,64 @@ def test_log_that_the_server_cannot_take(stage: Stage, caplog: pytest.LogCapture
     """A server that answers the log with errors again and again hears the outcome without it."""
     world = with_deployment(World(stage, Options(can_spawn=False)))
     world.transport.rules.append(at("log", Answer(500)))
+    run_for(world, 1800)
+    assert "failure" != world.server.status
     run_for(world, 3 * 3600)
     assert "failure" == world.server.status
     assert "the outcome is reported without its log" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(404, body=b"404 page not found"),
+        Answer(404, body=b'{"error":"not found"}'),
+        Answer(405),
+        Answer(400),
+        Answer(413),
+        Answer(415),
+        Answer(200, body=b"<html>please log in</html>"),
+    ],
+    ids=["404", "404 as the server's", "405", "400", "413", "415", "web page"],
+)
+@pytest.mark.parametrize("outcome", [Event.SUCCESS, Event.FAILURE])
+def test_gateway_hiccup(stage: Stage, answer: Answer, outcome: Event) -> None:
+    """While a gateway answers in the server's place for some seconds, no outcome and no log is thrown away."""
+    world = handed_over(stage)
+    reported(world, outcome)
+    end = world.clock.seconds + 50
+    kinds = ("status success", "status failure", "log", "next", "inventory")
+    world.transport.rules.append(lambda kind, number: answer if kind in kinds and world.clock.seconds < end else None)
+    run_for(world, 40)
+    assert world.journal.load().outbox
+    world.lock.remove()
+    run_for(world, 400)
+    assert ("success" if outcome is Event.SUCCESS else "failure", ()) == (
+        world.server.status,
+        world.journal.load().outbox,
+    )
+    assert outcome is Event.SUCCESS or (world.server.on_device and world.server.on_device.log)
+
+
+def test_refused_for_a_day(stage: Stage) -> None:
+    """A status that something in between refuses is sent for days; then it is dropped, and the client goes on."""
+    world = handed_over(stage)
+    reported(world)
+    world.transport.rules.append(at("status success", Answer(400)))
+    kept = []
+    for _ in range(10):
+        kept.append(bool(world.journal.load().outbox))
+        world.client = world.new_client()  # a restart loses the hour that has begun, no more
+        run_for(world, 24 * 3600)
+    assert ([True] * 6, ()) == (kept[:6], world.journal.load().outbox)
+
+
+def test_server_in_trouble_is_waited_for(stage: Stage) -> None:
+    """However long a server is in trouble, it hears the outcome."""
+    world = handed_over(stage)
+    reported(world)
+    world.transport.rules.append(at("status success", Answer(503)))
+    run_for(world, 10 * 24 * 3600)
+    world.transport.rules.clear()
+    run_for(world, 600)
+    assert "success" == world.server.status

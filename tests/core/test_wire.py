@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 from mender_client.core import wire
 from mender_client.core.model import Attribute, Deployment, Identity, Link, LogMessage, Provides, Status, Token
 from mender_client.core.wire import NextForm, Reply
-from mender_client.errors import AbortedError, ServerError, UnauthorizedError
+from mender_client.errors import (
+    AbortedError,
+    RefusedLogError,
+    ServerError,
+    UnauthorizedError,
+    UnknownDeploymentError,
+)
 
 SERVER = "https://server.example:8443"
 TOKEN = Token("the.jwt.token", SERVER)
@@ -259,15 +265,10 @@ PARSERS: dict[str, Parse] = {
 }
 
 
-FINAL_FOR_A_STATUS = (400, 404, 405, 409, 413, 415)
-
-
 @pytest.mark.parametrize("parser", PARSERS)
-@pytest.mark.parametrize("status", [201, 301, 400, 401, 403, 415, 418, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 405, 413, 415, 418, 429, 500, 502, 503])
 def test_refusals_name_what_was_asked(parser: str, status: int) -> None:
     """Any other status is an error that names what was asked and the status; a 401 is one of its own."""
-    if parser == "status" and status in FINAL_FOR_A_STATUS:
-        return
     with pytest.raises(ServerError, match=rf"cannot .*: the server answered {status} \(why not\)") as caught:
         PARSERS[parser](reply(status, {"error": "why not"}))
     assert status == caught.value.status
@@ -283,24 +284,55 @@ def test_404_and_409_are_ordinary_elsewhere(parser: str, status: int) -> None:
     assert ServerError is type(caught.value)
 
 
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"error":"why not"}'])
+def test_aborted(body: bytes) -> None:
+    """409 to a status means that the deployment is over, and only 409 does."""
+    with pytest.raises(AbortedError, match="it was aborted on the server") as caught:
+        wire.parse_status_reply(reply(409, body), Status.FAILURE, now=NOW)
+    assert 409 == caught.value.status
+
+
 @pytest.mark.parametrize(
-    ("status", "reason"),
-    [
-        (409, "it was aborted on the server"),
-        (404, "does not know it"),
-        (400, "malformed"),
-        (405, "does not support this request"),
-        (413, "too large"),
-        (415, "does not support this content type"),
-    ],
+    ("body", "kind"),
+    [(b'{"error":"not found"}', UnknownDeploymentError), (b"404 page not found", ServerError), (b"{}", ServerError)],
 )
-def test_aborted(status: int, reason: str) -> None:
-    """409 and 404 to a status mean that the deployment is over; what can't be mended by repeating it ends it, too."""
-    with pytest.raises(
-        AbortedError, match=f'cannot report the status "failure" of the deployment: .*{reason}'
-    ) as caught:
-        wire.parse_status_reply(reply(status), Status.FAILURE, now=NOW)
-    assert status == caught.value.status
+def test_unknown_deployment(body: bytes, kind: type[ServerError]) -> None:
+    """404 is the server's word about a deployment only with the server's own error, not with a proxy's page."""
+    with pytest.raises(ServerError) as caught:
+        wire.parse_status_reply(reply(404, body), Status.FAILURE, now=NOW)
+    assert kind is type(caught.value)
+
+
+TAKERS: dict[str, Parse] = {
+    "status": PARSERS["status"],
+    "log": lambda answer: wire.parse_log_reply(answer, now=NOW),
+    "inventory": PARSERS["inventory"],
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_taken(taker: str, status: int) -> None:
+    """What was sent counts as taken with a 2xx without a body or with a JSON one."""
+    for body in (b"", b"\r\n", b"{}", b"null"):
+        TAKERS[taker](reply(status, body))
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_captive_portal(taker: str) -> None:
+    """A web page with 200, as captive portals and gateways send it, doesn't count as the server's answer."""
+    with pytest.raises(ServerError, match="the answer 200 is not a Mender server's") as caught:
+        TAKERS[taker](reply(200, b"<html>please log in</html>"))
+    assert ServerError is type(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413])
+def test_refused_log(status: int) -> None:
+    """A log is refused for good by the server's own error only."""
+    for body, kind in ((b'{"error":"why"}', RefusedLogError), (b"<html>", ServerError)):
+        with pytest.raises(ServerError) as caught:
+            wire.parse_log_reply(reply(status, body), now=NOW)
+        assert kind is type(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -577,8 +609,9 @@ def test_recorded_replies(exchange: dict[str, Any]) -> None:
         return
     with pytest.raises(ServerError) as caught:
         PARSERS[parser](answer)
-    kind = AbortedError if parser == "status" and status in FINAL_FOR_A_STATUS else ServerError
-    assert (UnauthorizedError if status == 401 else kind) is type(caught.value)
+    of_a_status = {409: AbortedError, 404: UnknownDeploymentError} if parser == "status" else {}
+    kinds = {401: UnauthorizedError, **of_a_status}
+    assert kinds.get(status, ServerError) is type(caught.value)
     assert status == caught.value.status
     if status == 429:
         assert 9 == caught.value.retry_after_seconds

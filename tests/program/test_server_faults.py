@@ -147,19 +147,28 @@ def test_statuses_of_a_failing_deployment(device: Device, kind: str) -> None:
     _survives(device, daemon)
 
 
-@pytest.mark.parametrize("status", [404, 409])
 @pytest.mark.parametrize("after", [0, 1], ids=["downloading", "installing"])
-def test_refused_status_ends_the_deployment(device: Device, status: int, after: int) -> None:
-    """A 409 or 404 to a status ends the deployment there: nothing is installed, no lock is left."""
-    device.server.add_fault(Fault(kind="status", status=status, after=after))
+def test_aborted_status_ends_the_deployment(device: Device, after: int) -> None:
+    """A 409 to a status ends the deployment there: nothing is installed, no lock is left."""
+    device.server.add_fault(Fault(kind="status", status=409, after=after))
     deployment = device.deploy("release-2")
     daemon = device.daemon()
-    reason = "it was aborted on the server" if status == 409 else "the server does not know it (any more)"
-    daemon.wait_for(reason)
+    daemon.wait_for("it was aborted on the server")
     device.server.abort(deployment)
     assert not device.lock.exists()
     assert [] == device.runs
     _survives(device, daemon)
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, "404 page not found"), (400, "<html>"), (200, "<html>")])
+@pytest.mark.parametrize("after", [0, 1], ids=["downloading", "installing"])
+def test_gateway_answers_a_status(device: Device, status: int, body: str, after: int) -> None:
+    """A gateway that answers a status in the server's place for a while delays the deployment, and no more."""
+    device.server.add_fault(Fault(kind="status", status=status, body=body, after=after, times=3))
+    deployment = device.deploy("release-2")
+    assert 0 == device.daemon().wait_exit()
+    device.wait_status(deployment, "success")
+    assert [deployment] == device.runs
 
 
 def test_conflict_ends_the_deployment(device: Device) -> None:

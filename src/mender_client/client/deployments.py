@@ -15,10 +15,10 @@ from mender_client.core.wire import (
     build_next_request,
     build_status_request,
     fit_log,
+    parse_log_reply,
     parse_next_reply,
     parse_status_reply,
 )
-from mender_client.errors import ServerError
 
 from .auth import Session
 
@@ -57,9 +57,12 @@ class Deployments:
             MenderError: the server can't be reached or answers with an error.
         """
         server_url = self.session.authorise().server_url
+        is_under_way = form is not None
         form = form or self._form_that_worked.get(server_url, NextForm.V2_POST)
         reply = self._ask(form, provides)
         while reply.status in (404, 405) and form.fallback is not None:
+            if is_under_way and form.fallback is NextForm.V1_GET and provides.others:
+                break  # it would say less than before: 409, and the server fails the deployment
             form = form.fallback
             reply = self._ask(form, provides)
         deployment = parse_next_reply(reply, now=self.clock.now())
@@ -74,6 +77,7 @@ class Deployments:
 
         Raises:
             AbortedError: the server has ended the deployment.
+            UnknownDeploymentError: the server does not know it, or has no route to it for the moment.
             MenderError: it can't be sent now.
         """
         reply = self.session.call(lambda token: build_status_request(token, deployment_id, status))
@@ -81,20 +85,13 @@ class Deployments:
         _logger.info("deployment %s: reported status %s", deployment_id, status.value)
 
     def send_log(self, deployment_id: str, messages: Iterable[LogMessage]) -> None:
-        """Send the end of a deployment's log, as much as the server takes; a final refusal is only logged.
+        """Send the end of a deployment's log, as much as the server takes.
 
         Raises:
+            RefusedLogError: the server says that it never takes this log.
             MenderError: it can't be sent now.
         """
         fitting = fit_log(messages)
-        if not fitting:
-            return
-        reply = self.session.call(lambda token: build_log_request(token, deployment_id, fitting))
-        if reply.status in (200, 204):
-            return
-        if reply.status in (400, 404, 409, 413, 415):
-            _logger.warning("deployment %s: the server refused the log with %d", deployment_id, reply.status)
-            return
-        raise ServerError(
-            "DEP02", f"cannot send the deployment log: the server answered {reply.status}", status=reply.status
-        )
+        if fitting:
+            reply = self.session.call(lambda token: build_log_request(token, deployment_id, fitting))
+            parse_log_reply(reply, now=self.clock.now())

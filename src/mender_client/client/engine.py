@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mender_client import TYPE_CHECKING
@@ -15,7 +16,7 @@ from mender_client.core.machine import ENDS, RESUME, Event, Flow, InstallerState
 from mender_client.core.model import LogMessage, Status
 from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, DeviceData, Journal, Lock
 from mender_client.core.record import LoopError, Record, Update
-from mender_client.errors import Diagnostic, ServerError, StorageError
+from mender_client.errors import Diagnostic, RefusedLogError, ServerError, StorageError
 
 from .deployments import Deployments, Offer
 from .outbox import Outbox
@@ -150,7 +151,8 @@ class Engine:
         try:
             self.outcomes.conclude(deployment_id, Event.FAULT)
         except StorageError:
-            self.deployments.send_log(deployment_id, [LogMessage(self.clock.now(), "error", str(error))])
+            with suppress(RefusedLogError):
+                self.deployments.send_log(deployment_id, [LogMessage(self.clock.now(), "error", str(error))])
             self.deployments.send_status(deployment_id, Status.FAILURE)
         else:
             self.outbox.flush()

@@ -8,14 +8,28 @@ from dataclasses import dataclass
 from mender_client.core.model import Status
 from mender_client.core.ports import DeploymentLog, Journal
 from mender_client.core.record import Message, MessageKind
-from mender_client.errors import AbortedError, Diagnostic, ServerError, UnauthorizedError
+from mender_client.errors import (
+    AbortedError,
+    Diagnostic,
+    RefusedLogError,
+    ServerError,
+    UnauthorizedError,
+    UnknownDeploymentError,
+)
 
 from .deployments import Deployments
 
 _logger = logging.getLogger(__name__)
 
-LOG_TRIES = 5
-"""How often the server may refuse a log with an error before the outcome is reported without it."""
+UNKNOWN_SECONDS = 60.0
+"""How long the server must say that it does not know a deployment, or that it never takes a log, to be believed."""
+LOG_SECONDS = 3600.0
+"""How long a log may be refused otherwise before the outcome is reported without it."""
+REFUSED_HOURS = 7 * 24
+"""For how many hours of the client's life a status may be refused before it is dropped."""
+_HOUR = 3600.0
+_TROUBLE = frozenset({408, 425, 429})
+"""What says, like every 5xx, that the server can't answer now."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -27,7 +41,8 @@ class Outbox:
     log: DeploymentLog
 
     def __post_init__(self) -> None:
-        self._log_refusals = 0
+        self._refused: Message | None = None
+        self._refused_since = self._counted_since = 0.0
 
     def tell(self, deployment_id: str, status: Status) -> None:
         """Store a status and send everything that is pending.
@@ -56,27 +71,47 @@ class Outbox:
         try:
             self._send(message)
         except AbortedError as error:
-            self.journal.update(lambda record: record.silenced(message.deployment_id))
-            if message.status is None or not message.status.is_final:
+            self._drop(message, error)
+        except ServerError as error:
+            if isinstance(error, UnauthorizedError) or not self._is_final(message, error):
                 raise
-            _logger.warning("deployment %s: %s", message.deployment_id, error)
+            if message.kind is MessageKind.LOG:
+                text = f"deployment {message.deployment_id}: the outcome is reported without its log: {error.text}"
+                _logger.warning("%s", Diagnostic("REP05", text, remedy=error.remedy))
+                self.journal.update(lambda record: record.acknowledged(message))
+            else:
+                self._drop(message, AbortedError("REP06", error.text, remedy=error.remedy, status=error.status))
         else:
+            self._refused = None
             self.journal.update(lambda record: record.acknowledged(message))
 
     def _send(self, message: Message) -> None:
+        deployment_id = message.deployment_id
         if message.kind is MessageKind.LOG:
-            self._send_log(message.deployment_id)
-        elif message.status is not None:
-            self.deployments.send_status(message.deployment_id, message.status)
-
-    def _send_log(self, deployment_id: str) -> None:
-        """Send the log; if the server keeps refusing it, the outcome is reported without it."""
-        try:
             self.deployments.send_log(deployment_id, self.log.messages(deployment_id))
-        except ServerError as error:
-            self._log_refusals += 1
-            if isinstance(error, UnauthorizedError) or self._log_refusals < LOG_TRIES:
-                raise
-            text = f"deployment {deployment_id}: the outcome is reported without its log: {error.text}"
-            _logger.warning("%s", Diagnostic("REP05", text, remedy=error.remedy))
-        self._log_refusals = 0
+        elif message.status is not None:
+            self.deployments.send_status(deployment_id, message.status)
+
+    def _drop(self, message: Message, error: AbortedError) -> None:
+        """Drop the messages of a deployment that is over on the server."""
+        self.journal.update(lambda record: record.silenced(message.deployment_id))
+        if message.status is None or not message.status.is_final:
+            raise error
+        _logger.warning("deployment %s: %s", message.deployment_id, error)
+
+    def _is_final(self, message: Message, error: ServerError) -> bool:
+        """Whether a refusal has lasted so long that sending again is no use; a server in trouble is waited for."""
+        now = self.deployments.clock.monotonic()
+        if message.content != self._refused:
+            self._refused, self._refused_since, self._counted_since = message.content, now, now
+        seconds = now - self._refused_since
+        if isinstance(error, UnknownDeploymentError | RefusedLogError):
+            return seconds >= UNKNOWN_SECONDS
+        if message.kind is MessageKind.LOG:
+            return seconds >= LOG_SECONDS
+        if error.status in _TROUBLE or error.status >= 500:
+            return False
+        if now - self._counted_since >= _HOUR:
+            self._counted_since = now
+            self.journal.update(lambda record: record.refused(message))
+        return message.refused_hours >= REFUSED_HOURS

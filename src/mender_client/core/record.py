@@ -49,11 +49,18 @@ class Message:
         deployment_id: which deployment.
         kind: a status, or the deployment's log as it is on disk.
         status: the status; None for a log.
+        refused_hours: for how many hours something between the client and the server has refused it.
     """
 
     deployment_id: str
     kind: MessageKind
     status: Status | None = None
+    refused_hours: int = 0
+
+    @property
+    def content(self) -> Message:
+        """The message as it was stored first."""
+        return replace(self, refused_hours=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +376,8 @@ class Record:
         messages = [Message(deployment_id, MessageKind.STATUS, status)]
         if status is Status.FAILURE:
             messages.insert(0, Message(deployment_id, MessageKind.LOG))
-        new = tuple(message for message in messages if message not in self.outbox)
+        pending = {message.content for message in self.outbox}
+        new = tuple(message for message in messages if message not in pending)
         return replace(self, outbox=(*self.outbox, *new)) if new else self
 
     def acknowledged(self, message: Message) -> Record:
@@ -378,9 +386,15 @@ class Record:
         if message in outbox:
             outbox.remove(message)
         update = self.update
-        if update is not None and message == Message(update.deployment_id, MessageKind.STATUS, Status.DOWNLOADING):
+        downloading = None if update is None else Message(update.deployment_id, MessageKind.STATUS, Status.DOWNLOADING)
+        if update is not None and message.content == downloading:
             update = replace(update, tried=True)
         return replace(self, outbox=tuple(outbox), update=update)
+
+    def refused(self, message: Message) -> Record:
+        """The record once a message has been refused for another hour."""
+        counted = replace(message, refused_hours=message.refused_hours + 1)
+        return replace(self, outbox=tuple(counted if one == message else one for one in self.outbox))
 
     def silenced(self, deployment_id: str) -> Record:
         """The record without messages of a deployment, which the server has aborted or forgotten."""

@@ -208,7 +208,7 @@ def _decode_process(value: Mapping[str, Any]) -> ProcessRef:
 def _decode_message(value: Mapping[str, Any]) -> Message:
     kind = MessageKind(_get(value, "kind", str))
     status = Status(_get(value, "status", str)) if kind is MessageKind.STATUS else None
-    return Message(_identifier(value), kind, status)
+    return Message(_identifier(value), kind, status, _get({"refused_hours": 0, **value}, "refused_hours", int))
 
 
 def _decode_outcome(value: Mapping[str, Any]) -> Outcome:

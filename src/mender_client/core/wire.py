@@ -19,7 +19,7 @@ from enum import Enum
 from urllib.parse import urlencode, urlsplit
 
 from mender_client import TYPE_CHECKING
-from mender_client.errors import AbortedError, ServerError, UnauthorizedError
+from mender_client.errors import AbortedError, RefusedLogError, ServerError, UnauthorizedError, UnknownDeploymentError
 
 from .model import Attribute, Deployment, Identity, Link, LogMessage, Provides, Status, Token
 from .text import printable
@@ -48,14 +48,6 @@ _PLAIN_HTTP = re.compile(rb"plain HTTP|HTTP request to an HTTPS server")
 _DEPLOYMENT_ID = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Control characters, line ends and lone surrogates, which no name has."""
-_FINAL_REFUSALS = {
-    400: "the server calls the request malformed",
-    404: "the server does not know it (any more)",
-    405: "the server does not support this request",
-    409: "it was aborted on the server",
-    413: "the server calls the request too large",
-    415: "the server does not support this content type",
-}
 _JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -240,20 +232,22 @@ def build_status_request(token: Token, deployment_id: str, status: Status) -> Re
 
 
 def parse_status_reply(reply: Reply, status: Status, *, now: datetime) -> None:
-    """Accept a 204 (or 200).
+    """Accept the answer to a status that the server has taken; any other one may be a gateway's.
 
     Raises:
-        AbortedError: 409 (aborted), 404 (unknown to the server), or a status that says that the request itself is
-            wrong, so that repeating it is no use: stop this deployment.
+        AbortedError: 409: stop this deployment.
+        UnknownDeploymentError: 404 with the server's own error.
         UnauthorizedError: 401.
         ServerError: any other reply.
     """
     what = f'report the status "{status.value}"'
-    if reply.status in _FINAL_REFUSALS:
-        reason = _FINAL_REFUSALS[reply.status]
-        raise AbortedError("SRV03", f"cannot {what} of the deployment: {reason}", status=reply.status)
-    if reply.status not in (200, 204):
-        _refuse(what, reply, now=now)
+    if reply.status == 409:
+        text = f"cannot {what} of the deployment: it was aborted on the server"
+        raise AbortedError("SRV03", text, status=reply.status)
+    if reply.status == 404 and _error_text(reply.body):
+        text = f"cannot {what} of the deployment: the server does not know it (any more)"
+        raise UnknownDeploymentError("SRV08", text, status=reply.status)
+    _expect_taken(what, reply, now=now)
 
 
 def build_log_request(token: Token, deployment_id: str, messages: Sequence[LogMessage]) -> Request:
@@ -261,6 +255,21 @@ def build_log_request(token: Token, deployment_id: str, messages: Sequence[LogMe
     url = f"{token.server_url}{DEPLOYMENTS_PATH}/{deployment_id}/log"
     body = {"messages": [_log_entry(message) for message in messages]}
     return _json_request("PUT", url, token, body)
+
+
+def parse_log_reply(reply: Reply, *, now: datetime) -> None:
+    """Accept the answer to a log that the server has taken.
+
+    Raises:
+        RefusedLogError: the server's own error says that it never takes this log.
+        UnauthorizedError: 401.
+        ServerError: any other reply.
+    """
+    what = "send the deployment log"
+    if reply.status in (400, 404, 409, 413, 415) and _error_text(reply.body):
+        text = f"cannot {what}: the server refuses it with {reply.status}{_error_text(reply.body)}"
+        raise RefusedLogError("DEP02", text, status=reply.status)
+    _expect_taken(what, reply, now=now)
 
 
 def fit_log(messages: Iterable[LogMessage]) -> tuple[LogMessage, ...]:
@@ -318,14 +327,13 @@ def build_inventory_request(token: Token, attributes: Sequence[Attribute]) -> Re
 
 
 def parse_inventory_reply(reply: Reply, *, now: datetime) -> None:
-    """Accept a 200.
+    """Accept the answer to an inventory that the server has taken.
 
     Raises:
         UnauthorizedError: 401.
         ServerError: any other reply.
     """
-    if reply.status != 200:
-        _refuse("send the inventory", reply, now=now)
+    _expect_taken("send the inventory", reply, now=now)
 
 
 def _attribute_entry(attribute: Attribute) -> dict[str, object]:
@@ -349,6 +357,22 @@ def parse_retry_after(value: str, *, now: datetime) -> float | None:
     except (TypeError, ValueError, OverflowError, IndexError):
         return None
     return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def _expect_taken(what: str, reply: Reply, *, now: datetime) -> None:
+    """Raise unless a request was taken: by a 2xx without a body or with a JSON one, which no captive portal sends."""
+    if not 200 <= reply.status < 300:
+        _refuse(what, reply, now=now)
+    try:
+        if reply.body.strip():
+            _from_json(reply.body)
+    except ValueError as error:
+        raise ServerError(
+            "SRV09",
+            f"cannot {what}: the answer {reply.status} is not a Mender server's",
+            remedy="check whether a gateway or a captive portal between device and server answers in its place",
+            status=reply.status,
+        ) from error
 
 
 def _refuse(what: str, reply: Reply, *, now: datetime) -> NoReturn:
