@@ -20,6 +20,9 @@ from client.scenarios import new_stage
 from mutants.harmless import REASONS, reason_for
 from mutants.tables import Verdict, judge_all, mutants
 
+_ENOUGH_JUDGES = 10
+"""How many cases must have looked at a mutant in a sample to call it a survivor."""
+
 
 def main() -> int:
     """Judge, print, and say how it went."""
@@ -48,8 +51,8 @@ def report(verdicts: list[Verdict], *, seconds: float, is_quiet: bool, is_sample
     """Print the table; 1 when something needs a look."""
     caught = [one for one in verdicts if one.evidence]
     harmless = [one for one in verdicts if not one.evidence and reason_for(one.mutant)]
-    # in a sample of the cases some entries are never reached: it says nothing about their mutants
-    judged = [one for one in verdicts if one.judges or not is_sample]
+    # in a sample of the cases some entries are hardly reached: it says nothing about their mutants
+    judged = [one for one in verdicts if one.judges >= _ENOUGH_JUDGES or not is_sample]
     survivors = [one for one in judged if not one.evidence and not reason_for(one.mutant)]
     used = {reason for one in harmless for reason in (str(one.mutant), str(one.mutant).partition(" ->")[0])}
     stale = [] if is_sample else sorted(set(REASONS) - used)

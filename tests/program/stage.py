@@ -261,17 +261,26 @@ class Device:
 
     # -- its processes --------------------------------------------------------------------------------------
 
-    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
-        """Start the program with these arguments behind ``--root``."""
+    def wait_over(self, deployment_id: str) -> None:
+        """Wait until the server has heard an outcome, and the lock is gone."""
+        wait_until(
+            lambda: {"success", "failure"} & set(self.statuses(deployment_id)) and not self.lock.exists(),
+            what=f"an outcome ({self.said})",
+        )
+
+    def start(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, before: Sequence[str] = ()
+    ) -> Process:
+        """Start the program with these arguments behind ``--root``, and others before it."""
         log = self.root.parent / f"process-{self.root.name}-{len(self.processes)}.log"
-        argv = [str(self.program), "--root", str(self.root), *arguments]
+        argv = [str(self.program), *before, "--root", str(self.root), *arguments]
         process = Process(argv, log, environment or {})
         self.processes.append(process)
         return process
 
-    def daemon(self, *arguments: str) -> Process:
+    def daemon(self, *arguments: str, before: Sequence[str] = ()) -> Process:
         """Start the daemon."""
-        return self.start("daemon", "--no-syslog", *arguments)
+        return self.start("daemon", "--no-syslog", *arguments, before=before)
 
     def run(self, *arguments: str, root: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the program to its end; it must not show a traceback."""

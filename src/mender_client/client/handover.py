@@ -59,6 +59,7 @@ class HandOver:
 
     def __post_init__(self) -> None:
         self._started = ""
+        self._not_started = ""
         self._process: ProcessRef | None = None
         self.effects: Mapping[State, Effect] = {
             State.DOWNLOADING: self._failing(self._download),
@@ -69,7 +70,8 @@ class HandOver:
         }
 
     def look(self, update: Update) -> InstallerState:
-        if update.process is None and not self.installer.has_begun():
+        has_begun = self._not_started != update.deployment_id and self.installer.has_begun()
+        if update.process is None and not has_begun:
             return InstallerState.NOT_BEGUN
         # a lock that names no deployment may be this one's; only no lock, or another's, says that it is done
         if self.lock.read() not in (update.deployment_id, ""):
@@ -134,7 +136,9 @@ class HandOver:
     def _hand_over(self, update: Update) -> Event:
         """Start the installation, once only, even if that could not be stored."""
         if self._started != update.deployment_id:
+            self._not_started = update.deployment_id  # whatever trace an attempt that fails leaves
             self._process = self.installer.install(update.deployment, self.store.artifact)
+            self._not_started = ""
             self._started = update.deployment_id
             _logger.info("deployment %s: installation of %s started", update.deployment_id, self.store.artifact)
         return Event.STARTED

@@ -214,8 +214,10 @@ class SystemProcesses:
                 preexec_fn=lambda: _leave_trace(self._output, told),
             )
         except OSError as error:
+            self._remove_trace()
             raise _cannot_run(argv[0], error) from error
         except subprocess.SubprocessError as error:
+            self._remove_trace()
             why = os.strerror(os.read(reason, 1)[0])
             text = f"cannot open {self._output} for the output of {argv[0]}: {why}"
             raise ScriptError("SCR06", text, remedy="check its owner and mode, and the disk") from error
@@ -224,6 +226,11 @@ class SystemProcesses:
             os.close(told)
         process.returncode = 0  # init adopts it when this process exits
         return self._identify(process.pid) or ProcessRef(process.pid, self.boot_id(), 0)
+
+    def _remove_trace(self) -> None:
+        """Nothing was started; the installer remembers that, too, where the disk can't be written."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._output)
 
     def has_spawned(self) -> bool:
         try:

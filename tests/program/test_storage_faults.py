@@ -1,0 +1,43 @@
+"""The device's storage fails for a moment, at any call: the daemon recovers by itself, and the update is installed."""
+
+from __future__ import annotations
+
+import errno
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from program import faulty_storage
+from program.stage import Device
+
+_SAMPLE = 3
+_SEED = 5
+_FIRST = 3
+"""The first two calls take daemon.lock; when they fail the program ends, and its service manager starts it again."""
+
+
+@pytest.mark.parametrize(("number", "seconds"), [(errno.EIO, 0.0), (errno.ENOSPC, 1.5)], ids=["EIO", "ENOSPC"])
+def test_storage_fails_at_any_call(device: Device, number: int, seconds: float, is_nightly: bool) -> None:
+    """Whichever call fails, and whatever fails in the next moment, the deployment ends, and with a true outcome."""
+    calls = _update(device, 0, seconds, number)
+    places = range(_FIRST, calls + 1)
+    for first in places if is_nightly else random.Random(_SEED).sample(places, _SAMPLE):
+        _update(device, first, seconds, number)
+
+
+def _update(device: Device, first: int, seconds: float, number: int) -> int:
+    """Let a device update while its storage fails from one call on; returns how many calls there were."""
+    count_file = device.root.with_suffix(".count")
+    device.program = Path(sys.executable)
+    name = f"release-at-{first}"
+    deployment_id = device.deploy(name)
+    script = [faulty_storage.__file__, str(device.data), str(count_file), str(first), str(seconds), str(number)]
+    daemon = device.daemon(before=script)
+    device.wait_over(deployment_id)
+    daemon.stop()
+    is_installed = name in (device.root / "etc/mender/artifact_info").read_text()
+    assert ("success" if is_installed else "failure") == device.statuses(deployment_id)[-1], device.said
+    assert device.runs.count(deployment_id) <= 1
+    return int(count_file.read_text())
