@@ -28,6 +28,8 @@ LOG_SECONDS = 3600.0
 REFUSED_HOURS = 7 * 24
 """For how many hours of the client's life a status may be refused before it is dropped."""
 _HOUR = 3600.0
+_MOST_HOURS = 24
+"""What counts between two refusals: the rest may have been a time without network."""
 _TROUBLE = frozenset({408, 425, 429})
 """What says, like every 5xx, that the server can't answer now."""
 
@@ -111,7 +113,7 @@ class Outbox:
             return seconds >= LOG_SECONDS
         if error.status in _TROUBLE or error.status >= 500:
             return False
-        if now - self._counted_since >= _HOUR:
+        if (hours := int((now - self._counted_since) // _HOUR)) > 0:
             self._counted_since = now
-            self.journal.update(lambda record: record.refused(message))
+            self.journal.update(lambda record: record.refused(message, hours=min(hours, _MOST_HOURS)))
         return message.refused_hours >= REFUSED_HOURS

@@ -391,9 +391,9 @@ class Record:
             update = replace(update, tried=True)
         return replace(self, outbox=tuple(outbox), update=update)
 
-    def refused(self, message: Message) -> Record:
-        """The record once a message has been refused for another hour."""
-        counted = replace(message, refused_hours=message.refused_hours + 1)
+    def refused(self, message: Message, *, hours: int) -> Record:
+        """The record once a message has been refused for some more hours."""
+        counted = replace(message, refused_hours=message.refused_hours + hours)
         return replace(self, outbox=tuple(counted if one == message else one for one in self.outbox))
 
     def silenced(self, deployment_id: str) -> Record:
