@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from mender_devserver import Event, Fault
-from program.stage import LEAVE, Device
+from program.stage import IDENTITY, LEAVE, Device
 from waiting import wait_until
 
 
@@ -60,6 +62,65 @@ def test_report_while_the_server_is_down(device: Device, handed: str) -> None:
     assert "reports failure: no room" in device.log_of(handed)
     assert "half done" in device.log_of(handed)
     assert [handed] == device.runs[:1]
+
+
+def _without_a_key(device: Device) -> str:
+    device.key.unlink()
+    return "cannot find the device key"
+
+
+def _with_a_broken_key(device: Device) -> str:
+    device.key.write_text("x")
+    return "cannot use the device key"
+
+
+def _without_the_identity_script(device: Device) -> str:
+    (device.root / "usr/share/mender/identity/mender-device-identity").unlink()
+    return "mender-device-identity: No such file or directory"
+
+
+def _without_a_client_certificate(device: Device) -> str:
+    device.configure(HttpsClient={"Certificate": "/none", "Key": "/none"})
+    return "HttpsClient.Certificate: cannot load"
+
+
+def _with_a_broken_configuration(device: Device) -> str:
+    device.write("etc/mender/mender.conf", "{")
+    return "is not valid JSON"
+
+
+def _with_a_broken_key_address(device: Device) -> str:
+    device.configure(Security={"AuthPrivateKey": "pkcs11:"})
+    return "Security.AuthPrivateKey: it names no key"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _without_a_key,
+        _with_a_broken_key,
+        _without_the_identity_script,
+        _without_a_client_certificate,
+        _with_a_broken_configuration,
+        _with_a_broken_key_address,
+    ],
+)
+def test_report_with_a_fault_that_waiting_does_not_mend(
+    device: Device, handed: str, spoil: Callable[[Device], str]
+) -> None:
+    """A fault of the device itself is said at once, with 75, and the outcome is kept until it is corrected."""
+    key = device.key.read_text()
+    fault = spoil(device)
+    done = device.call("report", "--failure", "--reason", "no room", "--timeout", "86400")
+    assert (75, "") == (done.returncode, done.stdout)
+    assert fault in done.stderr
+    assert "; the outcome is stored, and the daemon will report it" in done.stderr
+    device.key.write_text(key)
+    device.write_script("usr/share/mender/identity/mender-device-identity", IDENTITY)
+    device.configure()
+    assert 0 == device.call("report", "--failure").returncode
+    assert ["downloading", "installing", "failure"] == device.statuses(handed)
+    assert "reports failure: no room" in device.log_of(handed)
 
 
 def test_report_beside_a_daemon(device: Device, handed: str) -> None:

@@ -133,11 +133,11 @@ def _show_artifact(options: argparse.Namespace) -> ExitCode:
 
 
 def _report(options: argparse.Namespace) -> ExitCode:
-    config, paths = _start(options)
     from .report import report
 
+    paths = paths_of(options)
     return report(
-        config,
+        lambda: _load(options, paths, is_server_needed=True, is_daemon=False),
         paths,
         is_success=options.success,
         reason=options.reason,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 from mender_client.core.backoff import Backoff
 from mender_client.core.model import Status
 from mender_client.core.record import Outcome
-from mender_client.errors import Diagnostic, MenderError
+from mender_client.errors import ConfigError, Diagnostic, KeyFileError, MenderError, ScriptError
 from mender_client.system.connection import Timeouts
 from mender_client.system.keys import Passphrase, no_passphrase
+from mender_client.system.process import ProgramError
 
 from .assemble import DeviceParts
 from .config import Config
@@ -25,7 +28,7 @@ _LONGEST_RETRY_SECONDS = 15.0
 
 
 def report(
-    config: Config,
+    load: Callable[[], Config],
     paths: Paths,
     *,
     is_success: bool,
@@ -35,18 +38,51 @@ def report(
 ) -> ExitCode:
     """Store the outcome of the update in progress, and report it to the server.
 
+    The outcome is stored whatever is wrong with the configuration: the update may have changed it.
+
+    Args:
+        load: loads the settings, and sets up logging accordingly.
+        paths: the device's files.
+        is_success: the outcome.
+        reason: why it failed.
+        timeout_seconds: how long to try to report it.
+        passphrase: unlocks the device key.
+
     Returns:
         DONE when the server has it, KEPT when the daemon will send it later, NOTHING when no update is in progress,
         FAILED when it contradicts what was reported before.
     """
     patience = max(timeout_seconds, 1.0)
     timeouts = Timeouts(connect=min(15.0, patience), idle=min(60.0, patience), total=min(120.0, patience))
-    key = device_key(config, paths, passphrase)
-    with closing(DeviceParts(Host(config, paths, timeouts=timeouts), config, paths, key=key)) as parts:
+    config = Config()
+    try:
+        config = load()
+        key = device_key(config, paths, passphrase)
+        host = Host(config, paths, timeouts=timeouts)
+    except ConfigError as error:
+        offline = Host(Config(), paths, environment={})
+        with closing(DeviceParts(offline, replace(config, auth_private_key=""), paths)) as parts:
+            code = _store(parts, is_success=is_success, reason=reason)
+        return _keep(error) if code is ExitCode.DONE else code
+    with closing(DeviceParts(host, config, paths, key=key)) as parts:
         return _report(parts, is_success=is_success, reason=reason, timeout_seconds=timeout_seconds)
 
 
 def _report(parts: DeviceParts, *, is_success: bool, reason: str, timeout_seconds: float) -> ExitCode:
+    code = _store(parts, is_success=is_success, reason=reason)
+    if code is not ExitCode.DONE:
+        return code
+    code = _send(parts, timeout_seconds)
+    deployment_id = parts.lock.read()
+    if code is ExitCode.DONE and deployment_id and parts.journal.load().outcome_of(deployment_id) is None:
+        # the state file was damaged meanwhile: the report may be lost, and the server accepts a repeated one
+        _note(parts, deployment_id, is_success=is_success, reason=reason)
+        code = _send(parts, timeout_seconds)
+    return code
+
+
+def _store(parts: DeviceParts, *, is_success: bool, reason: str) -> ExitCode:
+    """Store the outcome; returns DONE when it is, NOTHING and FAILED as ``report``."""
     paths = parts.paths
     deployment_id = parts.lock.read()
     if deployment_id is None:
@@ -63,12 +99,7 @@ def _report(parts: DeviceParts, *, is_success: bool, reason: str, timeout_second
         text = f"cannot report {outcome.value}: deployment {deployment_id} was already reported as {known.status.value}"
         print(Diagnostic("REP01", f"{text}, and the first report is final"), file=sys.stderr)
         return ExitCode.FAILED
-    code = _send(parts, timeout_seconds)
-    if code is ExitCode.DONE and parts.journal.load().outcome_of(deployment_id) is None:
-        # the state file was damaged meanwhile: the report may be lost, and the server accepts a repeated one
-        _note(parts, deployment_id, is_success=is_success, reason=reason)
-        code = _send(parts, timeout_seconds)
-    return code
+    return ExitCode.DONE
 
 
 def _note(parts: DeviceParts, deployment_id: str, *, is_success: bool, reason: str) -> Outcome | None:
@@ -88,10 +119,22 @@ def _send(parts: DeviceParts, timeout_seconds: float) -> ExitCode:
         except MenderError as error:
             backoff = backoff.after_failure()
             wait = backoff.delay_seconds(random=random.random())  # noqa: S311 - jitter is no secret
-            if parts.clock.monotonic() + wait > end:
-                text = f"{error.text}; the outcome is stored, and the daemon will report it"
-                print(Diagnostic("REP04", text, error.remedy), file=sys.stderr)
-                return ExitCode.KEPT
+            if _is_lasting(error) or parts.clock.monotonic() + wait > end:
+                return _keep(error)
             parts.clock.sleep(wait)
         else:
             return ExitCode.DONE
+
+
+def _is_lasting(error: MenderError) -> bool:
+    """Whether somebody has to correct something on this device first; a script that ran and failed may succeed yet."""
+    return isinstance(error, ConfigError | KeyFileError | ScriptError) and not isinstance(error, ProgramError)
+
+
+def _keep(error: MenderError) -> ExitCode:
+    problems = error.problems if isinstance(error, ConfigError) else (error.diagnostic,)
+    for problem in problems[:-1]:
+        print(problem, file=sys.stderr)
+    text = f"{problems[-1].text}; the outcome is stored, and the daemon will report it"
+    print(Diagnostic("REP04", text, problems[-1].remedy), file=sys.stderr)
+    return ExitCode.KEPT
