@@ -41,7 +41,7 @@ def board(mender_device: DirectoryDevice) -> DirectoryDevice:
 
 def test_a_healthy_image_is_committed(board: DirectoryDevice) -> None:
     """The image is on B, B runs, and the server knows it."""
-    outcome = board.update("release-2", b"healthy".ljust(IMAGE_BYTES, b"!"))
+    outcome = board.update("release-2", b"healthy".ljust(IMAGE_BYTES, b"!"), timeout_seconds=PATIENCE_S)
     assert "success" == outcome.status, outcome
     assert "release-2" == board.artifact_name
     assert "running=B" in board.read("boot.env").splitlines()
@@ -50,7 +50,7 @@ def test_a_healthy_image_is_committed(board: DirectoryDevice) -> None:
 def test_a_sick_image_is_rolled_back(board: DirectoryDevice, mender_server: DevServer) -> None:
     """A runs again, over a link that breaks on the way too."""
     mender_server.add_fault(Fault(kind="artifact", drop_after_bytes=20000))
-    outcome = board.update("release-2", b"sick".ljust(IMAGE_BYTES, b"!"))
+    outcome = board.update("release-2", b"sick".ljust(IMAGE_BYTES, b"!"), timeout_seconds=PATIENCE_S)
     assert "failure" == outcome.status, outcome
     assert "release-1" == board.artifact_name
     assert "running=A" in board.read("boot.env").splitlines()
@@ -59,6 +59,6 @@ def test_a_sick_image_is_rolled_back(board: DirectoryDevice, mender_server: DevS
 def test_a_sub_updater_that_dies(mender_device: DirectoryDevice) -> None:
     """A sub-updater that ends without a word is seen, and not waited for until the time is out."""
     mender_device.write_script("usr/share/mender/install", "echo nothing to say")
-    outcome = mender_device.update("release-2")
+    outcome = mender_device.update("release-2", timeout_seconds=PATIENCE_S)
     assert "stuck" == outcome.status
     assert "nothing to say\n" == outcome.sub_updater_log

@@ -33,11 +33,11 @@ def server(tmp_path: Path) -> Iterator[DevServer]:
 def test_device_updates(server: DevServer, tmp_path: Path) -> None:
     """A device is known by its directory's name, tells its inventory, updates, and says what it runs then."""
     with VirtualDevice(server.url, tmp_path / "one", inventory={"kernel": "6.1"}) as device:
-        device.run_until(lambda: bool(server.devices() and server.devices()[0].inventory))
+        device.run_until(lambda: bool(server.devices() and server.devices()[0].inventory), timeout_seconds=PATIENCE_S)
         assert {"name": "one"} == server.devices()[0].identity
         assert "6.1" == server.devices()[0].inventory["kernel"]
         deployment_id, device_id = server.deploy("release-2"), server.devices()[0].id
-        device.run_until(lambda: server.status(deployment_id, device_id) == "success")
+        device.run_until(lambda: server.status(deployment_id, device_id) == "success", timeout_seconds=PATIENCE_S)
         assert ["downloading", "installing", "success"] == server.statuses(deployment_id, device_id)
         assert "release-2" == device.artifact_name
 
@@ -50,9 +50,9 @@ def test_device_fails_as_it_is_told(server: DevServer, tmp_path: Path) -> None:
         raise RuntimeError(f"{deployment.artifact_name} does not boot")
 
     with VirtualDevice(server.url, tmp_path / "one", install=install) as device:
-        device.run_until(lambda: bool(server.devices()))
+        device.run_until(lambda: bool(server.devices()), timeout_seconds=PATIENCE_S)
         deployment_id, device_id = server.deploy("release-2"), server.devices()[0].id
-        device.run_until(lambda: server.status(deployment_id, device_id) == "failure")
+        device.run_until(lambda: server.status(deployment_id, device_id) == "failure", timeout_seconds=PATIENCE_S)
         assert "release-2 does not boot" in str(server.log(deployment_id, device_id))
         assert "release-1" == device.artifact_name
 
@@ -82,7 +82,9 @@ def test_device_comes_back(server: DevServer, tmp_path: Path) -> None:
     """A second device on the same directory is the same device to the server."""
     for _ in range(2):
         with VirtualDevice(server.url, tmp_path / "one") as device:
-            device.run_until(lambda: bool(server.devices() and server.devices()[0].inventory))
+            device.run_until(
+                lambda: bool(server.devices() and server.devices()[0].inventory), timeout_seconds=PATIENCE_S
+            )
     assert 1 == len(server.devices())
     assert 1 == len(server.devices()[0].auth_sets)
 
