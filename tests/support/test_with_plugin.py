@@ -10,6 +10,7 @@ import pytest
 
 from mender_devserver import DevServer, Fault
 from mender_devserver.testing import DirectoryDevice
+from waiting import PATIENCE_S
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
 SETTINGS = """
