@@ -181,6 +181,7 @@ class DeviceParts:
     def downloader(self) -> Downloader:
         from mender_client.client.download import Downloader, DownloadPolicy
         from mender_client.client.pace import PaceLimits
+        from mender_client.system.capacity import DeviceCapacity
         from mender_client.system.digest import choose_digest
 
         config = self._config
@@ -199,6 +200,7 @@ class DeviceParts:
                     window_seconds=config.download_stall_seconds,
                 ),
                 check_signature=self.verify_keys,
+                capacity=DeviceCapacity([Path(part) for part in (config.rootfs_part_a, config.rootfs_part_b) if part]),
             ),
             random=random.random,
             tracker=self.tracker,

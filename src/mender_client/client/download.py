@@ -12,17 +12,17 @@ from dataclasses import dataclass
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import Link
-from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile, Transport
+from mender_client.core.ports import ArtifactStore, Capacity, Clock, Journal, PartialFile, Transport
 from mender_client.core.record import Update
 from mender_client.core.resume import RemoteObject
-from mender_client.errors import ArtifactError, StorageError
+from mender_client.errors import ArtifactError, DownloadError, StorageError
 
 from .pace import PaceLimits
 from .status_tracker import StatusTracker
 from .stream import ArtifactStream, Progress, RenewableLink, RetryBudget, StartOverError
 
 if TYPE_CHECKING:
-    from mender_client.core.artifact import Header, NewDigest, SignatureCheck
+    from mender_client.core.artifact import ArtifactReader, Header, NewDigest, SignatureCheck
 
 _logger = logging.getLogger(__name__)
 _PROGRESS_STEP_PERCENT = 5
@@ -41,6 +41,7 @@ class DownloadPolicy:
         reserve_bytes: free space that must be left when the Artifact is on disk.
         pace: how fast a connection may and must be.
         check_signature: checks an Artifact's signature; None accepts every Artifact.
+        capacity: what the device can hold; None: unknown.
     """
 
     tries_without_progress: int = 10
@@ -48,6 +49,7 @@ class DownloadPolicy:
     reserve_bytes: int = 16 * 1024 * 1024
     pace: PaceLimits = PaceLimits()  # noqa: RUF009 - frozen
     check_signature: SignatureCheck | None = None
+    capacity: Capacity | None = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -178,6 +180,12 @@ class Downloader:
         """Read the Artifact once through; False when the download must start from the beginning."""
         try:
             header = self._read(stream, update)
+        except MemoryError as error:
+            raise DownloadError(
+                "DWN20",
+                "cannot verify the Artifact: this device has too little memory for it",
+                remedy="build it with gzip, fewer files or smaller scripts",
+            ) from error
         except StartOverError as reason:
             retries.failed(f"{reason.text}; starting from the beginning")
             return False
@@ -197,9 +205,15 @@ class Downloader:
 
     def _read(self, stream: ArtifactStream, update: Update) -> Header:
         # imported late: an idle daemon does without the memory
-        from mender_client.core.artifact import ArtifactReader, check_depends
+        from mender_client.core.artifact import ArtifactReader, check_depends, limits_for
 
-        reader = ArtifactReader(stream, check_signature=self.policy.check_signature, new_digest=self.new_digest)
+        capacity = self.policy.capacity
+        reader = ArtifactReader(
+            stream,
+            limits=limits_for(None if capacity is None else capacity.memory_bytes()),
+            check_signature=self.policy.check_signature,
+            new_digest=self.new_digest,
+        )
         header = reader.read_header()
         if header.artifact_name != update.artifact_name:
             raise ArtifactError(
@@ -215,8 +229,25 @@ class Downloader:
             artifact_name=provides.artifact_name,
             provides=provides.others,
         )
+        most_bytes = None if capacity is None else capacity.storage_bytes(header.payload.type)
+        if most_bytes is not None:
+            _check_sizes(reader, most_bytes)
         reader.finish()
         return header
+
+
+def _check_sizes(reader: ArtifactReader, most_bytes: int) -> None:
+    """Refuse a payload that the device can't hold before its files are read: a few MB may claim to be many GB."""
+    total = 0
+    for file in reader.payload_files():
+        total += file.size
+        if total > most_bytes:
+            raise StorageError(
+                "DWN21",
+                f"cannot install the Artifact: its files have {total} bytes or more, and this device can hold "
+                f"{most_bytes}",
+                remedy="build it for the size of this device's partitions",
+            )
 
 
 class _ProgressLog:

@@ -212,6 +212,16 @@ class ArtifactStore(Protocol):
         """Free space where the Artifact goes."""
 
 
+class Capacity(Protocol):
+    """What the device can hold, as far as that is known."""
+
+    def memory_bytes(self) -> int | None:
+        """The memory that this process may have."""
+
+    def storage_bytes(self, payload_type: str | None) -> int | None:
+        """The space for the files of a payload of this type, whatever is on it now."""
+
+
 class Journal(Protocol):
     """The state file, which holds the record across restarts; several processes of one device may use it."""
 

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from mender_client import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mender_client.core.artifact import NewDigest
+    from mender_client.core.artifact import Digest, NewDigest
 
 _SLOT_BYTES = 256 * 1024
 _SLOTS = 4
@@ -75,4 +75,13 @@ def _work(
 
 def choose_digest() -> NewDigest | None:
     """The background digest where there is a second processor for it, else None."""
-    return BackgroundSha256 if len(os.sched_getaffinity(0)) > 1 else None
+    return _in_background if len(os.sched_getaffinity(0)) > 1 else None
+
+
+def _in_background() -> Digest:
+    try:
+        return BackgroundSha256()
+    except RuntimeError:  # there is no memory for another thread
+        from mender_client.core.artifact.reader import PlainDigest
+
+        return PlainDigest()

@@ -7,7 +7,7 @@ error is ``ArtifactError``.
 
 from .codec import Compression
 from .depends import check_depends
-from .limits import Limits
+from .limits import Limits, limits_for
 from .reader import ArtifactReader, Digest, NewDigest, PayloadFile, SignatureCheck
 from .stream import Readable
 from .values import File, Header, Payload, Script
@@ -38,6 +38,7 @@ __all__ = [
     "Sign",
     "SignatureCheck",
     "check_depends",
+    "limits_for",
     "module_image",
     "rootfs_image",
     "sign_artifact",

@@ -33,3 +33,15 @@ class Limits:
     payload_bytes: int = 64 * _GIB
     window_bytes: int = 64 * _MIB
     padding_bytes: int = _MIB
+
+
+_LEAST_WINDOW_BYTES = 8 * _MIB
+"""What xz and zstd use by default."""
+
+
+def limits_for(memory_bytes: int | None) -> Limits:
+    """The limits for a device with so much memory; None: unknown."""
+    window_bytes = Limits().window_bytes
+    if memory_bytes is not None:
+        window_bytes = min(window_bytes, max(_LEAST_WINDOW_BYTES, memory_bytes // 4))
+    return Limits(window_bytes=window_bytes)
