@@ -386,6 +386,45 @@ except KeyFileError as error:
     assert done.stdout.endswith("; check its path, owner and mode [KEY07]\n")
 
 
+UNABLE = {
+    "missing library": ("echo 'openssl: error while loading shared libraries: libx.so' >&2; exit 127", "libx.so"),
+    "killed": ("kill -KILL $$", "it was killed by signal 9"),
+    "broken configuration": ("echo 'Auto configuration failed' >&2; exit 1", "Auto configuration failed"),
+    "no /proc": (
+        'for one; do shift; case $one in /proc/*) one=/none$one ;; esac; set -- "$@" "$one"; done; exec openssl "$@"',
+        "/none/proc/self/fd/",
+    ),
+    "says nothing": ("exit 0", "it printed no public key"),
+}
+
+
+@pytest.mark.parametrize("name", UNABLE)
+@pytest.mark.parametrize("which", ["Ed25519 PKCS#8", "RSA PKCS#8, encrypted"])
+def test_openssl_that_cannot_work(path: Path, tmp_path: Path, name: str, which: str) -> None:
+    """An openssl that can't read any key doesn't make the device key a damaged one, and its own error is told."""
+    body, words = UNABLE[name]
+    program = tmp_path / "openssl"
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o755)
+    path.write_bytes(pem(which))
+    key = DeviceKey(path, OpensslBackend(str(program)), given)
+    with pytest.raises(KeyFileError) as caught:
+        key.ensure()
+    assert str(caught.value).startswith(f"cannot read the key {path}: cannot use {program}: ")
+    assert words in caught.value.text
+    assert "forcebootstrap" not in str(caught.value)
+    assert "damaged" not in str(caught.value)
+
+
+def test_openssl_that_cannot_verify(tmp_path: Path) -> None:
+    """An openssl that can't read any key makes no public key a wrong one."""
+    program = tmp_path / "openssl"
+    program.write_text("#!/bin/sh\necho 'Auto configuration failed' >&2; exit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(KeyFileError, match=r"cannot read a public key: cannot use .*Auto configuration failed"):
+        OpensslBackend(str(program)).verify(public_pem(P256), MESSAGE, b"")
+
+
 def test_openssl_missing(path: Path) -> None:
     """Without the openssl program the error says what to install."""
     backend = OpensslBackend("/no/such/openssl")

@@ -23,6 +23,15 @@ _ALGORITHMS: dict[KeyType, Sequence[str]] = {
     KeyType.ED25519: ("ED25519",),
 }
 
+_FAILED = 1
+"""The exit code of openssl for whatever fails; others are those of a shell or a signal."""
+_GOOD_KEY = b"""-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE9jXWBzgjXwRU5ik1jGB7UF7kFHjk
+4FndmkX3H/Uv4gsQo0HQ0NNFfS4zPx8CUrM2JAVCwz5SNO1EpfhEk+RCXQ==
+-----END PUBLIC KEY-----
+"""
+"""Any key, which each openssl that works can read."""
+
 
 class OpensslCall:
     """One run of the program, whose input files are in memory and hidden from other users.
@@ -95,12 +104,26 @@ class OpensslBackend:
             return call.run(["genpkey", "-algorithm", *_ALGORITHMS[kind], *cipher], "make a key", limits=_GENERATE)
 
     def public_key_pem(self, key: PrivateKey) -> str:
+        action = f"read the key {key.file}"
         with OpensslCall(self._program, key.passphrase) as call:
             try:
-                output = call.run(["pkey", "-in", call.file(key.pem), "-pubout"], f"read the key {key.file}")
+                output = call.run(["pkey", "-in", call.file(key.pem), "-pubout"], action)
             except ProgramError as error:
+                self._check_program(error, action)
                 raise unreadable(key) from error
+        if not output:
+            raise _useless(action, ProgramError(self._program, "printed no public key", ""))
         return output.decode("ascii", "replace")
+
+    def _check_program(self, failure: ProgramError, action: str) -> None:
+        """Refuse to blame a key if the program was ended, or can't read a good key either."""
+        if failure.code != _FAILED:
+            raise _useless(action, failure) from failure
+        with OpensslCall(self._program) as call:
+            try:
+                call.run(["pkey", "-pubin", "-in", call.file(_GOOD_KEY), "-noout"], action)
+            except ProgramError as error:
+                raise _useless(action, error) from error
 
     def sign(self, key: PrivateKey, message: bytes) -> bytes:
         # the type stands in the same form in a private key, unless that is encrypted
@@ -139,4 +162,11 @@ class OpensslBackend:
             try:
                 call.run(["pkey", "-pubin", "-in", call.file(public_key), "-noout"], "read a public key")
             except ProgramError as error:
+                self._check_program(error, "read a public key")
                 raise broken_public_key() from error
+
+
+def _useless(action: str, failure: ProgramError) -> KeyFileError:
+    can_pass_files = os.path.exists("/proc/self/fd")
+    remedy = "repair it: 'openssl version' must work as the client's user" if can_pass_files else "mount /proc"
+    return KeyFileError("KEY26", f"cannot {action}: {failure.text}", remedy=remedy)

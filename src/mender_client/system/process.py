@@ -52,11 +52,13 @@ class ProgramError(ScriptError):
         program: its name.
         how: what happened, with the last line of ``complaint``.
         complaint: the end of its standard error.
+        code: its exit code, or the negated number of the signal that ended it.
     """
 
-    def __init__(self, program: str, how: str, complaint: str) -> None:
+    def __init__(self, program: str, how: str, complaint: str, code: int = 1) -> None:
         super().__init__("SCR01", f"cannot use {program}: it {how}", remedy="run it by hand, as the client's user")
         self.complaint = complaint
+        self.code = code
 
 
 def run_script(
@@ -107,7 +109,7 @@ def run_script(
         complaints = complaint.decode("utf-8", "replace").strip()
         said = printable(complaints.rpartition("\n")[2])
         how = f"failed with exit code {code}" if code > 0 else f"was killed by signal {-code}"
-        raise ProgramError(argv[0], how + (f" ({said})" if said else ""), complaints)
+        raise ProgramError(argv[0], how + (f" ({said})" if said else ""), complaints, code)
     return output
 
 
