@@ -142,6 +142,12 @@ class ScriptError(DeviceError):
     kind = ErrorKind.SCRIPT
 
 
+class NotReadyError(DeviceError):
+    """Something of the device isn't there yet, such as the address of a network interface; it may come by itself."""
+
+    kind = ErrorKind.SCRIPT
+
+
 class StorageError(DeviceError):
     """A file of the client can't be read or written: full, read-only or broken disk, wrong permissions."""
 

@@ -11,6 +11,7 @@ import pytest
 from mender_client.client.identity_guard import IdentityGuard
 from mender_client.core.model import Identity
 from mender_client.core.record import Record
+from mender_client.errors import NotReadyError
 from world import Stage, World
 
 from .acting import run_for, started
@@ -84,6 +85,32 @@ def test_change_is_told_before_the_server_is_asked(world: World, caplog: pytest.
     assert 1 == said[0]
     assert "the identity script prints something else" in warnings(caplog)[0]
     assert world.journal.load().identity_change == warnings(caplog)[0]
+
+
+NOBODY = Identity('{"mac":"00:00:00:00:00:00"}')
+
+
+def test_no_address_yet(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Before the network interface has its address the server isn't asked; with it the device goes on by itself."""
+    real = world.device.id_data
+    world.device.id_data = NOBODY.id_data
+    world.client = world.new_client()
+    asked = world.transport.counts["auth"]
+    run_for(world, 60)
+    assert asked == world.transport.counts["auth"]
+    assert any("no value of it identifies a device yet" in text for text in warnings(caplog))
+    world.device.id_data = real
+    run_for(world, 600)
+    assert asked + 1 == world.transport.counts["auth"]
+
+
+def test_accepted_without_an_address() -> None:
+    """A device that the server once accepted with such an identity goes on with it, and with no other of the kind."""
+    guard = IdentityGuard(journal=Memory(), keys=Keys())
+    guard.accept(NOBODY)
+    guard.check(NOBODY)
+    with pytest.raises(NotReadyError):
+        guard.check(Identity('{"mac":""}'))
 
 
 def test_told_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,13 @@ import re
 
 import pytest
 
-from mender_client.core.accepted_identity import AcceptedIdentity, NewKey, accepted_identity, explain_change
+from mender_client.core.accepted_identity import (
+    AcceptedIdentity,
+    NewKey,
+    accepted_identity,
+    explain_change,
+    has_real_value,
+)
 from mender_client.core.model import Identity
 from mender_client.core.record import Record
 from mender_client.errors import Diagnostic
@@ -34,6 +40,27 @@ def test_nothing_to_say() -> None:
     assert "" == explain(PLAIN, ONE)
     assert "" == explain(PLAIN, ONE, "/moved.pem")
     assert () == explain_change(None, ACCEPTED, PLAIN, None)
+
+
+@pytest.mark.parametrize(
+    ("id_data", "expected"),
+    [
+        ('{"mac":""}', False),
+        ('{"mac":" "}', False),
+        ('{"mac":"00:00:00:00:00:00"}', False),
+        ('{"mac":"ff-ff-ff-ff-ff-ff"}', False),
+        ('{"mac":"FFFFFFFFFFFF"}', False),
+        ('{"mac":["","00:00:00:00:00:00"],"serial":""}', False),
+        ('{"mac":"02:00:00:00:00:00"}', True),
+        ('{"mac":["00:00:00:00:00:00","02:00:00:00:00:01"]}', True),
+        ('{"mac":"00:00:00:00:00:00","serial":"7"}', True),
+        ('{"serial":"0"}', True),
+        ('{"serial":"ff"}', True),
+    ],
+)
+def test_real_values(id_data: str, expected: bool) -> None:
+    """An identity of nothing but empty values and the addresses of no interface identifies nobody."""
+    assert expected is has_real_value(Identity(id_data))
 
 
 def test_what_differs_is_told_with_both_fingerprints() -> None:

@@ -51,6 +51,7 @@ class Session:
             NetworkError: no server answered.
             ServerError: a server answered with an error.
             ScriptError: the identity can't be determined.
+            NotReadyError: it has no real value yet.
             KeyFileError: the key can't be used.
         """
         if self._token is None:

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mender_client.core.accepted_identity import AcceptedIdentity, accepted_identity, explain_change
+from mender_client.core.accepted_identity import AcceptedIdentity, accepted_identity, explain_change, has_real_value
 from mender_client.core.model import Identity
 from mender_client.core.ports import Journal, KeyStore
 from mender_client.core.record import Record
-from mender_client.errors import Diagnostic, StorageError
+from mender_client.core.text import printable
+from mender_client.errors import Diagnostic, NotReadyError, StorageError
 
 _logger = logging.getLogger(__name__)
 
@@ -19,7 +20,9 @@ _logger = logging.getLogger(__name__)
 class IdentityGuard:
     """Compares what the device is about to ask as with what the server accepted last.
 
-    It only warns: the change may be wanted. A full disk doesn't keep the device from asking either.
+    It only warns of a change, which may be wanted. A full disk doesn't keep the device from asking either. But it holds
+    back an identity without a real value, as scripts print before a network interface is up: each would be a device to
+    the server.
     """
 
     journal: Journal
@@ -33,13 +36,18 @@ class IdentityGuard:
 
         Raises:
             KeyFileError: the key can't be used.
+            NotReadyError: the identity has no real value, and wasn't accepted so.
         """
         now = self._accepted_identity(identity)
         try:
             record = self.journal.load()
         except StorageError as error:
             _logger.debug("cannot compare the identity with the accepted one: %s", error)
-            return
+            record = Record()
+        if not has_real_value(identity) and (record.accepted is None or record.accepted.identity != now.identity):
+            text = f"cannot use the identity {printable(identity.id_data)}: no value of it identifies a device yet"
+            remedy = "make the identity script print the address of an interface, or a serial number"
+            raise NotReadyError("IDN03", text, remedy=remedy)
         changes = explain_change(record.accepted, now, identity, record.new_key)
         if changes == self._said:
             return

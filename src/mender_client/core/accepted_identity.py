@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 
 from mender_client.errors import Diagnostic
 
 from .devicekey import fingerprint
 from .model import Identity
+
+_NO_ADDRESS = re.compile(r"(00|[fF]{2})([:.-]?\1){5}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,13 @@ class NewKey:
 def accepted_identity(identity: Identity, public_key_pem: str, key_location: str) -> AcceptedIdentity:
     """What a request with this identity and this key authenticates with."""
     return AcceptedIdentity(_digest(identity.id_data), fingerprint(public_key_pem), key_location)
+
+
+def has_real_value(identity: Identity) -> bool:
+    """Whether a value identifies the device: not empty, and not the address that an interface has before it is up."""
+    entries = json.loads(identity.id_data).values()
+    values = [str(value).strip() for entry in entries for value in (entry if isinstance(entry, list) else [entry])]
+    return any(value and not _NO_ADDRESS.fullmatch(value) for value in values)
 
 
 def explain_change(
