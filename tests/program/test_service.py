@@ -238,10 +238,10 @@ def test_text_lines_name_the_deployment_once(device: Device) -> None:
     assert {1} == {line.count(deployment) for line in daemon.text.splitlines() if deployment in line}
 
 
-def test_metrics_file(device: Device, tmp_path: Path) -> None:
-    """The daemon keeps its figures in the file that it is given."""
-    file = tmp_path / "mender.prom"
-    daemon = device.daemon("--metrics-file", str(file))
+def test_metrics_file(device: Device) -> None:
+    """The daemon keeps its figures in the file that it is given, below the root directory."""
+    file = device.root / "mender.prom"
+    daemon = device.daemon("--metrics-file", "/mender.prom")
     wait_until(lambda: file.exists() and "mender_client_polls_total 1" in file.read_text())
     assert 0 == daemon.stop()
     assert 'mender_client_state{state="stopped"} 1' in file.read_text()

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from pathlib import Path
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import ClientStatus
@@ -53,7 +52,7 @@ def make_observers(paths: Paths, environment: Mapping[str, str], *, pid: int, me
     if metrics_file is not None:
         from mender_client.system.metrics import MetricsFile
 
-        observers.append(MetricsFile(Path(metrics_file)))
+        observers.append(MetricsFile(paths.below_root(metrics_file)))
     return Observers(tuple(observers), notifier, client_status.begun(now, version=__version__, python=python))
 
 
