@@ -17,6 +17,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # checkers know better; importing typing would cost a third of the time of --version
 
 if TYPE_CHECKING:
+    from .app.artifact.payload import Artifact
     from .core.model import Deployment
     from .embedding import Client, DeviceDescription
     from .errors import (
@@ -41,6 +42,7 @@ RELEASED = "2026-11-23"
 """When this version was made; a device whose clock shows an earlier day has a wrong clock."""
 
 __all__ = [
+    "Artifact",
     "ArtifactError",
     "BusyError",
     "Client",
@@ -62,6 +64,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Artifact": "app.artifact.payload",
     "Client": "embedding",
     "DeviceDescription": "embedding",
     "InstallFunction": "embedding",

@@ -35,7 +35,7 @@ def test_the_commands_run_and_print_what_the_guide_shows(tmp_path: Path) -> None
         )  # fmt: skip
         errors = re.sub(r"(?m)^[.+*-]*\n?", "", done.stderr)  # openssl shows how it searches for primes
         assert (0, expected, "") == (done.returncode, done.stdout, errors), commands
-    assert 8 == len(STEPS)
+    assert 9 == len(STEPS)
 
 
 @pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "json"])
@@ -52,7 +52,15 @@ def test_every_option_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     from mender_client.app.cli import main
 
     known = ""
-    for words in (["write", "rootfs-image"], ["write", "module-image"], ["show"], ["verify"], ["cat"], ["sign"]):
+    for words in (
+        ["write", "rootfs-image"],
+        ["write", "module-image"],
+        ["show"],
+        ["verify"],
+        ["cat"],
+        ["extract"],
+        ["sign"],
+    ):
         with pytest.raises(SystemExit):
             main(["artifact", *words, "-h"])
         known += capsys.readouterr().out

@@ -32,7 +32,7 @@ RULES = {
     "app": {"client", "commandline", "core", "errors", "installers", "system"},
     "embedding": {"app", "client", "core", "errors", "installers", "system"},
     "__main__": {"app"},
-    "__init__": {"core", "embedding", "errors", "installers"},
+    "__init__": {"app", "core", "embedding", "errors", "installers"},
     "mender_devserver": {"commandline", "core", "errors"},
     "mender_devserver.testing": {
         "app", "client", "core", "embedding", "errors", "installers", "mender_devserver", "system",

@@ -55,3 +55,13 @@ def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
     with subprocess.Popen(program("Install with a function", server), cwd=tmp_path) as process:
         server.wait_until(lambda: server.status(second, device_id) == "success", timeout_seconds=PATIENCE_S)
         process.terminate()
+
+
+def test_the_artifact_is_read(server: DevServer, tmp_path: Path) -> None:
+    """What the example copies to a partition is what the command extracts."""
+    (tmp_path / "partition").touch()
+    code = HEADINGS["Read the Artifact"].replace("/dev/mmcblk0p3", "partition")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    argv = [sys.executable, "-m", "mender_client", "artifact", "cat", "release-2.mender"]
+    expected = subprocess.run(argv, cwd=tmp_path, capture_output=True, check=True).stdout
+    assert expected == (tmp_path / "partition").read_bytes()

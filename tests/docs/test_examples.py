@@ -66,7 +66,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     },
     "docs/guide/artifacts.md": {
         "Write": [By("tests/app/test_artifact_guide.py")] * 2,
-        "Inspect": [By("tests/app/test_artifact_guide.py")] * 2,
+        "Inspect": [By("tests/app/test_artifact_guide.py")] * 3,
         "Sign": [By("tests/app/test_artifact_guide.py")] * 3,
         "Rotate keys": [By("tests/app/test_artifact_guide.py")] * 3,
     },
@@ -78,6 +78,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Register the device and send its inventory": [By("tests/docs/test_embedding_guide.py")],
         "Poll, download, and report": [By("tests/docs/test_embedding_guide.py")],
         "Install with a function": [By("tests/docs/test_embedding_guide.py")],
+        "Read the Artifact": [By("tests/docs/test_embedding_guide.py")],
     },
     "docs/guide/first-device.md": {
         "On your workstation: three commands": [By("tests/docs/test_first_device.py")] * 4,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import assert_type
 
 import mender_client
 from mender_client import (
+    Artifact,
     ArtifactError,
     BusyError,
     Client,
@@ -37,6 +39,25 @@ def install(artifact: Path, deployment: Deployment) -> bool | None:
     return artifact.exists() or None
 
 
+def install_image(path: Path, deployment: Deployment) -> bool:
+    """One that reads the Artifact."""
+    artifact = Artifact.open(path)
+    assert_type(artifact, Artifact)
+    assert_type(artifact.name, str)
+    assert_type(artifact.group, str | None)
+    assert_type(artifact.device_types, tuple[str, ...])
+    assert_type(artifact.payload_type, str | None)
+    assert_type(artifact.provides, Mapping[str, str])
+    assert_type(artifact.clears_provides, tuple[str, ...] | None)
+    assert_type(artifact.meta_data, Mapping[str, Any])
+    assert_type(artifact.extract("directory"), tuple[Path, ...])
+    with open("/dev/partition", "wb", buffering=0) as partition:
+        artifact.copy(artifact.file_names[0], partition)
+    with open("image", "wb") as image:
+        artifact.copy(artifact.file_names[0], image)
+    return artifact.name == deployment.artifact_name
+
+
 def install_now(artifact: Path, deployment: Deployment) -> bool:
     """One that always knows."""
     return bool(artifact and deployment)
@@ -47,7 +68,7 @@ def use(settings: Mapping[str, object]) -> None:
     device = DeviceDescription(identity={"mac": "02:00"}, device_type="board", artifact_name="one")
     device.inventory = {"one": "value", "several": ["a", "b"]}
     device.provides = {"rootfs-image.version": "one"}
-    functions: list[InstallFunction] = [install, install_now]
+    functions: list[InstallFunction] = [install, install_image, install_now]
     with Client(settings, data="data", device=device, install=functions[0]) as client:
         assert_type(client, Client)
         client.authorise()

@@ -115,3 +115,10 @@ def emit(data: bytes | memoryview) -> None:
         raise StorageError("ART45", "cannot write to standard output: it is closed", remedy="open it")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+class StandardOutput:
+    """Standard output as a file to write to; raises as ``emit``."""
+
+    def write(self, data: memoryview, /) -> None:
+        emit(data)

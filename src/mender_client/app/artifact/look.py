@@ -1,4 +1,7 @@
-"""``artifact show``, ``verify`` and ``cat``: each verifies the whole Artifact, in one pass, from a file or a pipe."""
+"""``artifact show``, ``verify``, ``cat`` and ``extract``.
+
+Each verifies the whole Artifact, in one pass, from a file or a pipe.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from pathlib import Path
 
 from mender_client.app.exitcodes import ExitCode
 from mender_client.core.artifact import ArtifactReader, Header, check_depends
-from mender_client.errors import ArtifactError, ConfigError, KeyFileError
+from mender_client.errors import ConfigError, KeyFileError
 from mender_client.system.digest import choose_digest
 
-from .files import FileStream, emit
+from . import payload
+from .files import FileStream, StandardOutput, emit
+from .payload import copy
 from .text import as_text, safe
-
-_PIECE_BYTES = 256 * 1024
 
 
 def show(artifact: str, *, is_json_wanted: bool) -> ExitCode:
@@ -80,8 +83,8 @@ class _SignerNote:
 
 def _check_device_type(header: Header, device_type: str) -> None:
     """Check the device type alone: what is installed on the device isn't known here."""
-    payload = replace(header.payload, depends={})
-    only_type = replace(header, depends_names=(), depends_groups=(), payload=payload)
+    undemanding = replace(header.payload, depends={})
+    only_type = replace(header, depends_names=(), depends_groups=(), payload=undemanding)
     check_depends(only_type, device_type=device_type, artifact_name="", provides={})
 
 
@@ -96,24 +99,16 @@ def cat(artifact: str, name: str | None) -> ExitCode:
         StorageError: the Artifact can't be read.
     """
     with FileStream(artifact) as stream:
-        reader = ArtifactReader(stream)
-        names = [file.name for file in reader.read_header().payload.files]
-        wanted = name if name is not None else _only(names)
-        buffer, is_found = memoryview(bytearray(_PIECE_BYTES)), False
-        for file in reader.payload_files():
-            if file.name == wanted:
-                is_found = True
-                while count := file.readinto(buffer):
-                    emit(buffer[:count])
-        reader.finish()
-    if not is_found:
-        text = f"cannot find the payload file {wanted!r}: the Artifact has {', '.join(names) or 'none'}"
-        raise ArtifactError("ART40", text)
+        copy(stream, name, StandardOutput())
     return ExitCode.DONE
 
 
-def _only(names: list[str]) -> str:
-    if len(names) != 1:
-        text = f"cannot choose a payload file: the Artifact has {', '.join(names) or 'none'}"
-        raise ArtifactError("ART41", text, remedy="name one")
-    return names[0]
+def extract(artifact: str, directory: str) -> ExitCode:
+    """Write all payload files into a directory, when the whole Artifact is verified.
+
+    Raises:
+        ArtifactError: the Artifact is broken.
+        StorageError: a file can't be read or written.
+    """
+    payload.extract(artifact, Path(directory))
+    return ExitCode.DONE

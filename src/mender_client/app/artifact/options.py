@@ -73,6 +73,12 @@ def _cat(options: argparse.Namespace) -> ExitCode:
     return cat(options.artifact, options.file)
 
 
+def _extract(options: argparse.Namespace) -> ExitCode:
+    from .look import extract
+
+    return extract(options.artifact, options.directory)
+
+
 def _write_rootfs(options: argparse.Namespace) -> ExitCode:
     from .make import write_rootfs
 
@@ -207,6 +213,15 @@ COMMANDS = (
         (
             Argument("artifact", metavar="ARTIFACT", help=_FILE),
             Argument("file", metavar="FILE", nargs="?", help="the payload file; optional when there is only one"),
+        ),
+    ),
+    Command(
+        "extract",
+        "write all payload files into a directory, verified",
+        _extract,
+        (
+            Argument("artifact", metavar="ARTIFACT", help=_FILE),
+            Argument("directory", metavar="DIR", type=_path, help="the directory; made if it isn't there"),
         ),
     ),
     Command("write", "make an Artifact", parts=_WRITE),
