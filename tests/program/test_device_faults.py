@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
 import signal
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from calling import call
+from core.artifact.forge import Forge, dump, tar, tar_file
 from program.conftest import MakeDevice
-from program.stage import LEAVE, MAC, Device
+from program.stage import DEVICE_TYPE, LEAVE, MAC, Device
 from waiting import wait_until
 
 IDENTITY = "usr/share/mender/identity/mender-device-identity"
@@ -354,3 +356,27 @@ def test_private_files(device: Device, umask: str) -> None:
     assert {"artifact.mender", "journal.json", "sub-updater.log", "deployment.log", "daemon.lock"} <= set(modes)
     assert ("0o700", "0o644") == (modes.pop("mender"), modes.pop("update.lock"))
     assert {"0o600"} == set(modes.values())
+
+
+def test_an_artifact_that_needs_more_memory_than_there_is(device: Device, tmp_path: Path) -> None:
+    """It fails the deployment, at once and with the reason; the daemon goes on, and installs the next one."""
+    content = b"image" * 4000
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 64 << 20}]
+    info = {
+        "payloads": [{"type": "app"}],
+        "artifact_provides": {"artifact_name": "release-2"},
+        "artifact_depends": {"device_type": [DEVICE_TYPE]},
+    }
+    payload = lzma.compress(tar(tar_file("file", content)), filters=filters)
+    greedy = Forge(compression="xz", info=dump(info), files=[("file", content)], payload=payload)
+    (tmp_path / "greedy.mender").write_bytes(greedy.build())
+    limited = tmp_path / "limited"
+    limited.write_text(f'#!/bin/sh\nulimit -v 102400\nexec {device.program} "$@"\n')
+    limited.chmod(0o755)
+    device.program = limited
+    daemon = device.daemon()
+    deployment_id = device.deploy("release-2", file=tmp_path / "greedy.mender")
+    device.wait_status(deployment_id, "failure")
+    assert "needs more memory to be decompressed than this device has for it" in device.log_of(deployment_id)
+    assert daemon.is_alive
+    device.wait_status(device.deploy("release-3"), "success")
