@@ -98,6 +98,25 @@ def test_check_of_any_file(device: Device, capsys: pytest.CaptureFixture[str]) -
     assert f"error: {device.main}: UpdatePollIntervalSeconds: must be at least 1" in capsys.readouterr().out
 
 
+def test_check_of_one_file(device: Device, tmp_path: Path) -> None:
+    """A file that is named is checked alone, wherever it is and whatever this device's files hold."""
+    device.write("{", "{")
+    file = tmp_path / "new.conf"
+    file.write_text(json.dumps({"ServerURL": "https://a", "Colour": 1}))
+    expected = [
+        "warning: /new.conf: unknown key 'Colour' is ignored [CFG11]",
+        "/new.conf: no errors, 1 warning",
+    ]
+    assert Done(0, "\n".join(expected) + "\n", "") == device.config("check", str(file))
+    file.write_text("{}")
+    expected = [
+        "error: /new.conf: ServerURL: is missing (no key ServerURL); set the server's address [CFG15]",
+        "/new.conf: 1 error, no warnings",
+    ]
+    assert Done(78, "\n".join(expected) + "\n", "") == device.config("check", str(file))
+    assert 78 == device.config("check", str(tmp_path / "none")).code
+
+
 def shown(device: Device, *words: str) -> dict[str, tuple[object, str]]:
     """What ``show --json`` says, value and origin by key."""
     done = device.config("show", "--json", *words)
@@ -119,6 +138,15 @@ def test_show_tells_values_and_origins(device: Device) -> None:
     assert (300, "default") == values["RetryPollIntervalSeconds"]
     assert ("debug", "--log-level") == values["DaemonLogLevel"]
     assert (True, "--skipverify") == values["SkipVerify"]
+
+
+def test_show_only_what_is_set(device: Device) -> None:
+    """``--changed`` leaves out the defaults."""
+    device.write({"ServerURL": "https://a", "HttpsClient": {"Key": "/k"}}, {"TenantToken": "t"})
+    values = shown(device, "--changed", "--log-level", "debug")
+    assert ["ServerURL", "TenantToken", "HttpsClient.Key", "DaemonLogLevel"] == list(values)
+    device.write("{}", "{}")
+    assert "" == device.config("show", "--changed").out
 
 
 def test_show_masks_secrets(device: Device) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.app.exitcodes import ExitCode
@@ -22,46 +23,51 @@ if TYPE_CHECKING:
     from typing import Any
 
 MASK = "(secret)"
+_DEFAULT = "default"
 _PIN = re.compile(r"(pin-value=)[^;&?]*", re.IGNORECASE)
 
 
-def check(paths: Paths, *, is_json: bool) -> ExitCode:
-    """Print the errors and warnings of the two files.
+def check(main: Path, fallback: Path, *, is_json: bool) -> ExitCode:
+    """Print the errors and warnings of the two files, which may be one.
 
     Returns:
         CONFIGURATION when a client would not start with them.
     """
-    findings = examine(paths.config, paths.fallback_config)
+    findings = examine(main, fallback)
     if is_json:
         problems, warnings = map(str, findings.problems), map(str, findings.warnings)
         print(json.dumps({"problems": [*problems], "warnings": [*warnings]}, indent=1))
     else:
-        print("\n".join(_report(findings, paths)))
+        print("\n".join(_report(findings, dict.fromkeys((main, fallback)))))
     return ExitCode.CONFIGURATION if findings.problems else ExitCode.DONE
 
 
-def _report(findings: ConfigFindings, paths: Paths) -> Iterator[str]:
+def _report(findings: ConfigFindings, files: Iterable[Path]) -> Iterator[str]:
     yield from (f"error: {problem}" for problem in findings.problems)
     yield from (f"warning: {warning}" for warning in findings.warnings)
     if findings.ignored:
         yield f"note: accepted without effect: {printable(', '.join(findings.ignored))}"
     errors, warnings = len(findings.problems), len(findings.warnings)
-    names = " and ".join(str(path) for path in dict.fromkeys((paths.config, paths.fallback_config)))
+    names = " and ".join(map(str, files))
     yield f"{names}: {errors or 'no'} error{'s' * (errors != 1)}, {warnings or 'no'} warning{'s' * (warnings != 1)}"
 
 
-def show(paths: Paths, *, overrides: Mapping[str, tuple[str, Any]], is_json: bool) -> ExitCode:
+def show(
+    paths: Paths, *, overrides: Mapping[str, tuple[str, Any]], is_json: bool, is_changed_only: bool = False
+) -> ExitCode:
     """Print the merged configuration with the origin of each value; errors go to standard error.
 
     Overrides are what the command line sets: option and value, by key."""
     findings = examine(paths.config, paths.fallback_config)
     values = merged(findings, overrides)
+    if is_changed_only:
+        values = {name: shown for name, shown in values.items() if shown[1] != _DEFAULT}
     if is_json:
         listed = {name: {"value": value, "origin": origin} for name, (value, origin) in values.items()}
         print(json.dumps(listed, indent=1))
     else:
         rows = [(name, printable(_json(value)), origin) for name, (value, origin) in values.items()]
-        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
         for name, value, origin in rows:
             print(f"{name:{widths[0]}}  {value:{min(widths[1], 40)}}  {origin}")
     for problem in findings.problems:
@@ -77,7 +83,7 @@ def merged(findings: ConfigFindings, overrides: Mapping[str, tuple[str, Any]]) -
             origin, value = overrides[key.name]
         else:
             value = findings.values.get(key.name, key.default)
-            origin = str(findings.origins.get(key.name, "default"))
+            origin = str(findings.origins.get(key.name, _DEFAULT))
         shown[key.name] = (masked(key, value), origin)
     return shown
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.app.exitcodes import ExitCode
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
 def _check(options: argparse.Namespace) -> ExitCode:
     from .commands import check
 
-    return check(paths_of(options), is_json=options.json)
+    if options.file is not None:
+        return check(Path(options.file), Path(options.file), is_json=options.json)
+    paths = paths_of(options)
+    return check(paths.config, paths.fallback_config, is_json=options.json)
 
 
 def _show(options: argparse.Namespace) -> ExitCode:
     from .commands import show
 
-    return show(paths_of(options), overrides=_overrides(options), is_json=options.json)
+    return show(paths_of(options), overrides=_overrides(options), is_json=options.json, is_changed_only=options.changed)
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, tuple[str, Any]]:
@@ -44,8 +48,21 @@ def _explain(options: argparse.Namespace) -> ExitCode:
 _JSON = Argument("--json", action="store_true", help="print JSON, for programs")
 
 COMMANDS = (
-    Command("check", "report all errors and warnings in mender.conf, in both files at once", _check, (_JSON,)),
-    Command("show", "print the merged configuration and the origin of each value; secrets are masked", _show, (_JSON,)),
+    Command(
+        "check",
+        "report all errors and warnings in mender.conf, in both files at once",
+        _check,
+        (
+            Argument("file", metavar="FILE", nargs="?", help="check this file alone, on any machine; not below --root"),
+            _JSON,
+        ),
+    ),
+    Command(
+        "show",
+        "print the merged configuration and the origin of each value; secrets are masked",
+        _show,
+        (Argument("--changed", action="store_true", help="leave out the defaults"), _JSON),
+    ),
     Command(
         "explain",
         "print what keys of mender.conf mean: value, unit, default, example",

@@ -278,7 +278,7 @@ def _check_together(reader: _Reader, main: Path, fallback: Path, *, is_server_ne
     has_server = values.get("ServerURL") or values.get("Servers") or reader.refused & {"ServerURL", "Servers"}
     if is_server_needed and not has_server:
         where = "no key ServerURL" if reader.has_found else "no such file"
-        reader.problems.append(_no_server(main, f"{where}, nor in {fallback}"))
+        reader.problems.append(_no_server(main, where if main == fallback else f"{where}, nor in {fallback}"))
 
 
 def _no_server(where: Path, why: str) -> Diagnostic:
