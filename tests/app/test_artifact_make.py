@@ -198,10 +198,11 @@ def test_mender_artifact_validates_ours(
     assert "validated successfully" in done.stdout + done.stderr
 
 
-def test_an_image_of_mostly_zeros_is_written_with_xz(run: Run, tmp_path: Path, image: Path) -> None:
+@pytest.mark.parametrize("compression", ["xz", "zstd"])
+def test_an_image_of_mostly_zeros_is_written(run: Run, tmp_path: Path, image: Path, compression: str) -> None:
     """However little is left of it, what was written is accepted when it is read again."""
     os.truncate(image, 130 << 20)
-    common = ("-n", "n", *BOARD, "-f", image, "-o", tmp_path / "out", "--compression", "xz")
+    common = ("-n", "n", *BOARD, "-f", image, "-o", tmp_path / "out", "--compression", compression)
     assert 0 == run("write", "rootfs-image", *common).code
     assert 130 << 20 == described(run, tmp_path / "out")["payloads"][0]["files"][0]["size"]
 
@@ -250,17 +251,6 @@ def test_write_verify_sign_verify(run: Run, tmp_path: Path, image: Path, kind: s
     assert (1, 0) == (run("verify", later, "-k", public).code, run("verify", later, "-k", other_public).code)
     assert image.read_bytes() == run("cat", later).out
     assert {**described(run, plain), "signed": True} == described(run, later)
-
-
-def test_what_a_device_would_refuse_isn_t_written(run: Run, tmp_path: Path) -> None:
-    """An image of zeros that compresses beyond a device's bound against bombs is refused where it is made."""
-    with (tmp_path / "zeros.img").open("wb") as file:
-        file.truncate(80 << 20)
-    words = ("-n", "n", *BOARD, "-f", tmp_path / "zeros.img", "-o", tmp_path / "out")
-    done = run("write", "rootfs-image", *words, "--compression", "zstd")
-    assert 1 == done.code
-    assert "data/0000.tar.zst expands to more than" in done.err
-    assert [tmp_path / "zeros.img"] == list(tmp_path.iterdir())
 
 
 def test_sign_keeps_links_and_modes(run: Run, tmp_path: Path) -> None:

@@ -123,7 +123,10 @@ class Config:
         "seconds",
     )
     rootfs_part_a: str = _path(
-        "RootfsPartA", "One root file system partition; passed to the sub-updater.", "/dev/mmcblk0p2", "device path"
+        "RootfsPartA",
+        "One root file system partition; passed to the sub-updater. An image larger than both partitions is refused.",
+        "/dev/mmcblk0p2",
+        "device path",
     )
     rootfs_part_b: str = _path(
         "RootfsPartB",
