@@ -177,6 +177,83 @@ def test_show_is_safe_on_a_terminal(device: Device) -> None:
     assert device.config("show").out.replace("\n", "").isprintable()
 
 
+SETTINGS: list[tuple[str, str, dict[str, object]]] = [
+    ("ServerURL", "https://b", {"serverurl": "https://b"}),
+    ("updatepollintervalseconds", "60", {"UpdatePollIntervalSeconds": 60}),
+    ("SkipVerify", "true", {"SkipVerify": True}),
+    ("TenantToken", "5", {"TenantToken": "5"}),
+    ("ArtifactVerifyKeys", '["/a", "/b"]', {"ArtifactVerifyKeys": ["/a", "/b"]}),
+    ("Security.AuthPrivateKey", "/k", {"Security": {"AuthPrivateKey": "/k"}}),
+    ("Security.SSLEngine", "e", {"Security": {"SSLEngine": "e"}}),
+    ("DaemonLogLevel", "debug", {"DaemonLogLevel": "debug"}),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "expected"), SETTINGS, ids=[key for key, _, _ in SETTINGS])
+def test_set(device: Device, key: str, value: str, expected: dict[str, object]) -> None:
+    """A key is set in the main file; what else stands there is kept, with spelling, order and the file's mode."""
+    before = {"Colour": [1], "serverurl": "https://a", "Security": None}
+    device.write(before)
+    device.main.chmod(0o640)
+    assert 0 == device.config("set", key, value).code
+    after = json.loads(device.main.read_text())
+    assert {**before, **expected} == after
+    assert list(before) == list(after)[:3]
+    assert 0o640 == device.main.stat().st_mode & 0o777
+
+
+def test_set_twice(device: Device) -> None:
+    """Two keys of one object stand in it together, and the first key makes the file, readable by its owner alone."""
+    assert 0 == device.config("set", "Security.SSLEngine", "e").code
+    assert 0 == device.config("set", "security.authprivatekey", "/k").code
+    assert {"Security": {"SSLEngine": "e", "AuthPrivateKey": "/k"}} == json.loads(device.main.read_text())
+    assert 0o600 == device.main.stat().st_mode & 0o777
+
+
+def test_set_a_pair(device: Device) -> None:
+    """Of two keys that need each other either is set first, with a warning; a wrong value can be set right."""
+    device.write({"ServerURL": 5})
+    assert 0 == device.config("set", "ServerURL", "https://a").code
+    done = device.config("set", "HttpsClient.Key", "/k")
+    assert 0 == done.code
+    assert "warning: /etc/mender/mender.conf: HttpsClient.Key: needs HttpsClient.Certificate" in done.err
+    done = device.config("set", "HttpsClient.Certificate", "/c")
+    assert (0, "") == (done.code, done.err)
+    assert 0 == device.config("check").code
+
+
+@pytest.mark.parametrize(
+    ("before", "key", "value", "code", "words"),
+    [
+        ({}, "SkipVerify", "yes", 78, "cannot set SkipVerify: it must be true or false"),
+        ({}, "UpdatePollIntervalSeconds", "0", 78, "cannot set UpdatePollIntervalSeconds: it must be"),
+        ({}, "ServrURL", "https://a", 64, "cannot set 'ServrURL': there is no such key; did you mean 'ServerURL'?"),
+        ({"Servers": [{"ServerURL": "https://a"}]}, "ServerURL", "https://b", 78, "cannot be used together"),
+        ({"SkipVerify": 5}, "ServerURL", "https://b", 78, "SkipVerify: must be true or false"),
+        ({"Security": 5}, "Security.SSLEngine", "x", 78, "Security: must be an object"),
+        ("{,}", "ServerURL", "https://b", 78, "is not valid JSON: line 1, column 2"),
+        ("[]", "ServerURL", "https://b", 78, "must hold a JSON object"),
+    ],
+)
+def test_set_refuses(device: Device, before: object, key: str, value: str, code: int, words: str) -> None:
+    """A wrong key or value, and a file that would have errors, change nothing."""
+    device.write(before)
+    content = device.main.read_bytes()
+    done = device.config("set", key, value)
+    assert (code, "", content) == (done.code, done.out, device.main.read_bytes())
+    assert words in done.err
+
+
+def test_set_of_a_link(device: Device) -> None:
+    """A link is not replaced by a file."""
+    device.write({})
+    device.main.rename(device.root / "real.conf")
+    device.main.symlink_to(device.root / "real.conf")
+    done = device.config("set", "SkipVerify", "false")
+    assert (1, "{}") == (done.code, (device.root / "real.conf").read_text())
+    assert "it is a symbolic link to /real.conf; change that file by hand" in done.err
+
+
 def test_explain(device: Device) -> None:
     """A key is explained with its meaning, value, unit, default and an example, in whatever case it is asked for."""
     text = """\

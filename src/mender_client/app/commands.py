@@ -317,7 +317,7 @@ COMMANDS: tuple[Command, ...] = (
         _setup_arguments,
     ),
     Command("doctor", "find out what is wrong with this device, and how to fix it", _doctor, (_JSON,)),
-    Command("config", "check, show and explain the configuration", parts=_config_commands),
+    Command("config", "check, show, change and explain the configuration", parts=_config_commands),
     Command("artifact", "show, verify, make and sign Artifact files", parts=_artifact_commands),
 )
 """Every command, in the order of the help."""

@@ -103,23 +103,32 @@ def explain(names: Sequence[str]) -> ExitCode:
     Returns:
         USAGE when one of them is unknown.
     """
-    known = {key.name.lower(): key for key in KEYS}
     without_effect = {name.lower(): name for name in (*ACCEPTED_KEYS, *RETIRED_KEYS)}
     parts, unknown = [], list[Diagnostic]()
     for name in names or [key.name for key in KEYS]:
-        if name.lower() in known:
-            parts.append("\n".join(_explanation(known[name.lower()])))
+        if key := find_key(name):
+            parts.append("\n".join(_explanation(key)))
         elif name.lower() in without_effect:
             parts.append(f"{without_effect[name.lower()]}\n  Used by other Mender clients; has no effect here.")
         else:
-            close = suggest(name)
-            remedy = f"did you mean {close!r}?" if close else "list all keys with 'config explain'"
-            unknown.append(Diagnostic("USE01", f"cannot explain {name!r:.80}: there is no such key", remedy))
+            unknown.append(unknown_key(name, "explain"))
     if parts:
         print("\n\n".join(parts))
     for message in unknown:
         print(message, file=sys.stderr)
     return ExitCode.USAGE if unknown else ExitCode.DONE
+
+
+def find_key(name: str) -> Key | None:
+    """The key of this name, in upper or lower case."""
+    return next((key for key in KEYS if key.name.lower() == name.lower()), None)
+
+
+def unknown_key(name: str, action: str) -> Diagnostic:
+    """What is said of a name that is no key: cannot ACTION it."""
+    close = suggest(name)
+    remedy = f"did you mean {close!r}?" if close else "list all keys with 'config explain'"
+    return Diagnostic("USE01", f"cannot {action} {name!r:.80}: there is no such key", remedy)
 
 
 def _explanation(key: Key) -> Iterator[str]:

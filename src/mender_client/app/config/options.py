@@ -39,6 +39,12 @@ def _overrides(options: argparse.Namespace) -> dict[str, tuple[str, Any]]:
     return overrides
 
 
+def _set(options: argparse.Namespace) -> ExitCode:
+    from .set_value import set_value
+
+    return set_value(paths_of(options), options.key, options.value)
+
+
 def _explain(options: argparse.Namespace) -> ExitCode:
     from .commands import explain
 
@@ -62,6 +68,15 @@ COMMANDS = (
         "print the merged configuration and the origin of each value; secrets are masked",
         _show,
         (Argument("--changed", action="store_true", help="leave out the defaults"), _JSON),
+    ),
+    Command(
+        "set",
+        "set a key in the main mender.conf, if the result is valid; everything else in it is kept",
+        _set,
+        (
+            Argument("key", metavar="KEY", help="the key, such as HttpsClient.Key"),
+            Argument("value", metavar="VALUE", help="the value: a text as it is, anything else as in JSON"),
+        ),
     ),
     Command(
         "explain",

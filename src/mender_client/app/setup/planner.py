@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mender_client.app.config import examine
+from mender_client.app.config.config_file import ConfigFile
 from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME
 from mender_client.errors import ConfigError, DeviceError, Diagnostic, MenderError
 
-from .config_file import ConfigFile
 from .existing_device import CLIENT_UNIT, SUB_UPDATER_UNIT, ExistingDevice, content
 from .migration import Migration, look
 from .plan import Plan

@@ -50,7 +50,7 @@ function _shtab_mender_python_client_using
   test "$_shtab_mender_python_client_cmdpath" = "$argv"
 end
 
-set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status history setup doctor config 'config check' 'config show' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact extract' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
+set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact report check-update send-inventory status history setup doctor config 'config check' 'config show' 'config set' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact extract' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write bootstrap-artifact' 'artifact sign'
 set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --device-type --fallback-config --file --identity --inventory-poll --key --key-type --log-file --log-format --log-level --meta-data --metrics-file --migrate-from --output-path --passphrase-file --provides --provides-group --reason --retry-poll --root --rootfs-part-a --rootfs-part-b --script --server-cert --server-url --software-filesystem --software-name --software-version --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
 
 complete -c mender-python-client -e
@@ -227,7 +227,7 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -s F -l forcebootstrap -d 'replace the device key by a new one'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
 complete -c mender-python-client -n '_shtab_mender_python_client_using doctor' -l json -d 'print JSON, for programs'
-complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a config -d 'Check, show and explain the configuration.'
+complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a config -d 'Check, show, change and explain the configuration.'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config' -s h -l help -d 'show this help message and exit'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config' -l fallback-config -xka "(__fish_complete_path (commandline -ct))" -d 'fallback configuration (default: mender.conf in the data directory)'
@@ -270,6 +270,19 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using config sh
 complete -c mender-python-client -n '_shtab_mender_python_client_using config show' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config show' -l changed -d 'leave out the defaults'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config show' -l json -d 'print JSON, for programs'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config; and test $_shtab_mender_python_client_npos -eq 0' -a set -d 'Set a key in the main mender.conf, if the result is valid; everything else in it is kept.'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -s h -l help -d 'show this help message and exit'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -l fallback-config -xka "(__fish_complete_path (commandline -ct))" -d 'fallback configuration (default: mender.conf in the data directory)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -s d -l data -xka "(__fish_complete_directories)" -d 'data directory (default: /var/lib/mender)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -l root -xka "(__fish_complete_directories)" -d 'directory that all paths are below; for tests, containers and images'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -s l -l log-level -xka "debug info warning error critical" -d 'debug, info, warning, error or critical'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -s L -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'log to this file instead of standard error'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -l log-format -xka "text json" -d 'text (default), or json: one object a line'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -l no-syslog -d 'don'"'"'t log to syslog (the daemon does by default)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -l skipverify -d 'trust every server; for a test bench only'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -s F -l forcebootstrap -d 'replace the device key by a new one'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config; and test $_shtab_mender_python_client_npos -eq 0' -a explain -d 'Print what keys of mender.conf mean: value, unit, default, example.'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config explain' -s h -l help -d 'show this help message and exit'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config explain' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mender_client.app.config import KEYS
-from mender_client.app.config.commands import masked
+from .commands import masked
+from .settings import KEYS
 
 
 class ConfigFile:
@@ -18,12 +18,18 @@ class ConfigFile:
         self.lines: list[str] = []
 
     def set(self, name: str, value: Any) -> None:
-        """Set a key that is in no object; it keeps its place and its spelling."""
-        spelling = next((one for one in self._pairs if one.lower() == name.lower()), name)
-        if spelling in self._pairs:
-            self.lines.append("- " + self._line(name, self._pairs[spelling]))
+        """Set a key; it keeps its place and its spelling, and so does the object that it is in."""
+        group, _, inner = name.rpartition(".")
+        pairs = self._pairs
+        if group:
+            spelling = _spelling(pairs, group)
+            pairs[spelling] = pairs.get(spelling) or {}
+            pairs = pairs[spelling]
+        spelling = _spelling(pairs, inner)
+        if spelling in pairs:
+            self.lines.append("- " + self._line(name, pairs[spelling]))
         self.lines.append("+ " + self._line(name, value))
-        self._pairs[spelling] = value
+        pairs[spelling] = value
 
     def _line(self, name: str, value: Any) -> str:
         shown = masked(self._keys[name], value)
@@ -32,3 +38,7 @@ class ConfigFile:
     def data(self) -> bytes:
         text = json.dumps(self._pairs, indent=2, ensure_ascii=False) + "\n"
         return text.encode("utf-8", "backslashreplace")  # half a surrogate is written as JSON escapes it
+
+
+def _spelling(pairs: dict[str, Any], name: str) -> str:
+    return next((one for one in pairs if one.lower() == name.lower()), name)

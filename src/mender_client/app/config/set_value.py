@@ -1,0 +1,92 @@
+"""``config set``: changes one key of the main configuration file, if the result is valid."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from mender_client import TYPE_CHECKING
+from mender_client.app.exitcodes import ExitCode
+from mender_client.app.paths import Paths
+from mender_client.errors import ConfigError, Diagnostic, StorageError
+from mender_client.system.files import make_directory, storage_errors, write_atomic
+
+from .commands import find_key, unknown_key
+from .config_file import ConfigFile
+from .keys import Key
+from .reader import examine
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_HALF_A_PAIR = "CFG14"
+"""A key that needs another: one of the two has to be set first."""
+
+
+def set_value(paths: Paths, name: str, text: str) -> ExitCode:
+    """Set a key in the main configuration file; everything else there is kept.
+
+    Args:
+        paths: the device's files.
+        name: the key, in upper or lower case.
+        text: the value: a text as it is, anything else as in JSON.
+
+    Returns:
+        USAGE when there is no such key.
+
+    Raises:
+        ConfigError: the value is wrong, or the configuration would have errors.
+        StorageError: the file can't be read or written.
+    """
+    key = find_key(name)
+    if key is None:
+        print(unknown_key(name, "set"), file=sys.stderr)
+        return ExitCode.USAGE
+    value = _value(key, text)
+    main = paths.config
+    _refuse(one for one in examine(main, main, is_server_needed=False).problems if f": {key.name}: " not in one.text)
+    document = ConfigFile(_content(main))
+    document.set(key.name, value)
+    data = document.data()
+    problems = examine(main, paths.fallback_config, is_server_needed=False, instead_of_main=data).problems
+    _refuse(problems)
+    for half in problems:
+        print(f"warning: {half}", file=sys.stderr)
+    _write(main, data)
+    print(f"{key.name} is set in {main}; a running daemon takes it after SIGHUP")
+    return ExitCode.DONE
+
+
+def _refuse(problems: Iterable[Diagnostic]) -> None:
+    if found := [one for one in problems if one.code != _HALF_A_PAIR]:
+        raise ConfigError(found)
+
+
+def _value(key: Key, text: str) -> Any:
+    """The value as it is written into the file."""
+    try:
+        key.kind.check(text)
+        return text
+    except ValueError as error:
+        try:
+            value = json.loads(text)
+            key.kind.check(value)
+        except (ValueError, RecursionError):
+            raise ConfigError([Diagnostic("CFG22", f"cannot set {key.name}: it {error}")]) from error
+        return value
+
+
+def _content(path: Path) -> bytes | None:
+    with storage_errors("read", path):
+        return path.read_bytes() if path.exists() else None
+
+
+def _write(path: Path, data: bytes) -> None:
+    if path.is_symlink():
+        text = f"cannot change {path}: it is a symbolic link to {path.readlink()}"
+        raise StorageError("CFG23", text, remedy="change that file by hand")
+    make_directory(path.parent, mode=0o755)
+    write_atomic(path, data, mode=stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600)
