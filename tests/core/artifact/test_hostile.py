@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import shutil
+import subprocess
 import sys
+import tarfile
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -393,6 +396,27 @@ ACCEPTED: dict[str, Callable[[], bytes]] = {
 def test_what_is_unusual_but_sound_is_accepted(case: str) -> None:
     """Strict isn't narrow: everything that a sound writer may emit is read."""
     assert isinstance(outcome(ACCEPTED[case]()), Header)
+
+
+def as_busybox_reads(artifact: bytes) -> bytes:
+    """What busybox, which knows no extended headers, takes for the content of the payload's file."""
+    with tarfile.open(fileobj=io.BytesIO(artifact)) as archive:
+        stored = archive.extractfile("data/0000.tar")
+        assert stored is not None
+        return subprocess.run(["busybox", "tar", "-xO"], input=stored.read(), capture_output=True, check=True).stdout
+
+
+@pytest.mark.skipif(shutil.which("busybox") is None, reason="busybox isn't installed")
+@pytest.mark.parametrize("case", [case for case in ACCEPTED if "record" in case or "number" in case or "GNU" in case])
+def test_what_is_accepted_is_the_same_to_busybox(case: str) -> None:
+    """A sub-updater that unpacks with it gets what was verified."""
+    assert b"content" == as_busybox_reads(ACCEPTED[case]())
+
+
+@pytest.mark.skipif(shutil.which("busybox") is None, reason="busybox isn't installed")
+def test_a_size_record_is_refused_because_busybox_believes_the_header() -> None:
+    """It would install less than was verified."""
+    assert b"con" == as_busybox_reads(REFUSED["a size record over a smaller size"][0]())
 
 
 # Compressed members
