@@ -72,7 +72,8 @@ DEFAULTS: dict[str, object] = {
     "download_minimum_rate": 0,
     "download_speed_limit": 0,
     "download_reserve_bytes": 16777216,
-    "sub_updater_timeout_seconds": 0,
+    "sub_updater_timeout_seconds": 86400,
+    "payload_types": (),
     "rootfs_part_a": "",
     "rootfs_part_b": "",
     "identity_format": IdentityFormat.PLAIN,
@@ -117,6 +118,7 @@ VALUES: list[tuple[dict[str, object], dict[str, object]]] = [
     ({"DownloadSpeedLimit": 2000}, {"download_speed_limit": 2000}),
     ({"DownloadReserveBytes": 0}, {"download_reserve_bytes": 0}),
     ({"SubUpdaterTimeoutSeconds": 600}, {"sub_updater_timeout_seconds": 600}),
+    ({"PayloadTypes": [" rootfs-image "]}, {"payload_types": ("rootfs-image",)}),
     ({"RootfsPartA": "/dev/a", "RootfsPartB": "/dev/b"}, {"rootfs_part_a": "/dev/a", "rootfs_part_b": "/dev/b"}),
     ({"IdentityFormat": "List"}, {"identity_format": IdentityFormat.LIST}),
 ]

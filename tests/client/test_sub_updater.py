@@ -16,7 +16,7 @@ from world.power import Power
 from world.stores import WorldLock
 
 SCRIPT = Path("/usr/share/mender/install")
-DEPLOYMENT = Deployment("d-1", "release-2", ("board",), Link("https://storage.invalid/x"))
+DEPLOYMENT = Deployment("d-1", "release-2", ("board",), Link("https://storage.invalid/x"), "rootfs-image")
 HANDS = ProcessRef(7, "this-boot", 99)
 
 
@@ -47,6 +47,12 @@ class Recorder:
     def age_seconds(self, process: ProcessRef) -> float:
         """How long it runs."""
         return process.age_seconds("this-boot", 100.0, 100)
+
+    def stop(self, process: ProcessRef, *, is_forced: bool) -> bool:
+        """It ends only when it is forced to."""
+        is_alive = process in self.alive
+        self.alive -= {process} if is_forced else set()
+        return is_alive
 
     def find(self, variable: str, value: str) -> ProcessRef | None:
         """As the test says."""
@@ -88,6 +94,7 @@ def test_environment(processes: Recorder) -> None:
         "MENDER_DEPLOYMENT_ID": "d-1",
         "MENDER_ARTIFACT_NAME": "release-2",
         "MENDER_ARTIFACT_PATH": "/data/artifact.mender",
+        "MENDER_PAYLOAD_TYPE": "rootfs-image",
     }
     assert [([str(SCRIPT), "/data/artifact.mender"], variables)] == processes.started
 

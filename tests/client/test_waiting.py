@@ -104,12 +104,14 @@ def test_sub_updater_timeout(stage: Stage, caplog: pytest.LogCaptureFixture) -> 
     try:
         run_for(world, 495)
         assert "installing" == world.server.status
-        run_for(world, 30)
+        run_for(world, 120)
     finally:
         logging.getLogger("mender_client").removeHandler(world.log)
     assert ("failure", None, None) == (world.server.status, world.lock.read(), world.journal.load().update)
     log = world.server.on_device.log if world.server.on_device else None
     assert "SubUpdaterTimeoutSeconds" in str(log)
+    assert world.stops[0] is False, "it may end by itself first"
+    assert world.stops[-1] is True, "no second sub-updater may start beside it"
 
 
 def test_sub_updater_timeout_of_a_client_that_restarts(stage: Stage) -> None:
@@ -120,7 +122,7 @@ def test_sub_updater_timeout_of_a_client_that_restarts(stage: Stage) -> None:
         world.client = None
         world.start_client()
         run_for(world, 45)
-    run_for(world, 30)
+    run_for(world, 120)
     assert ("failure", None) == (world.server.status, world.lock.read())
 
 

@@ -47,6 +47,20 @@ def test_contradicting_report_is_refused(device: Device, handed: str) -> None:
     assert ["downloading", "installing", "success"] == device.statuses(handed)
 
 
+@pytest.mark.parametrize("option", ["--success", "--failure"])
+def test_report_of_another_deployment(
+    device: Device, handed: str, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """A sub-updater whose deployment is over can't report for the one that follows."""
+    monkeypatch.setenv("MENDER_DEPLOYMENT_ID", "an-earlier-deployment")
+    done = device.call("report", option)
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "cannot report: this is the sub-updater of deployment an-earlier-deployment, which is over" in done.stderr
+    assert ["downloading", "installing"] == device.statuses(handed)
+    monkeypatch.setenv("MENDER_DEPLOYMENT_ID", handed)
+    assert 0 == device.call("report", option).returncode
+
+
 def test_report_while_the_server_is_down(device: Device, handed: str) -> None:
     """With the server down ``report`` ends with 75 after --timeout; the daemon delivers it and frees the lock later."""
     device.server.stop()

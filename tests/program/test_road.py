@@ -20,6 +20,7 @@ SUB_UPDATER_VARIABLES = {
     "MENDER_CLIENT",
     "MENDER_DATA_DIR",
     "MENDER_DEPLOYMENT_ID",
+    "MENDER_PAYLOAD_TYPE",
     "MENDER_ROOT",
     "MENDER_ROOTFS_PART_A",
     "MENDER_ROOTFS_PART_B",
@@ -81,10 +82,27 @@ def test_environment_of_the_sub_updater(device: Device, monkeypatch: pytest.Monk
     assert deployment == seen["MENDER_DEPLOYMENT_ID"]
     assert "release-2" == seen["MENDER_ARTIFACT_NAME"]
     assert str(device.data / "artifact.mender") == seen["MENDER_ARTIFACT_PATH"]
+    assert "rootfs-image" == seen["MENDER_PAYLOAD_TYPE"]
     assert str(device.data) == seen["MENDER_DATA_DIR"]
     assert str(device.root) == seen["MENDER_ROOT"]
     assert ("/dev/a", "/dev/b") == (seen["MENDER_ROOTFS_PART_A"], seen["MENDER_ROOTFS_PART_B"])
     assert str(device.program) == seen["MENDER_CLIENT"]
+
+
+def test_configuration_is_not_installed(device: Device) -> None:
+    """A configuration from the server's page fails before the download, unless PayloadTypes names its type."""
+    deployment = device.server.configure(device.id, {"timezone": "UTC"})
+    daemon = device.daemon()
+    device.wait_status(deployment, "failure")
+    assert "nothing on this device installs payloads of type mender-configure; " in device.log_of(deployment)
+    assert [] == device.runs
+    device.configure(PayloadTypes=["mender-configure"])
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("configuration reloaded")
+    release = device.deploy("release-2")
+    device.wait_status(release, "failure")
+    assert "its payload type 'rootfs-image' is not one of PayloadTypes; " in device.log_of(release)
+    assert [] == device.runs
 
 
 def test_session_of_the_sub_updater(device: Device) -> None:

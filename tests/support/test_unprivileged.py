@@ -38,7 +38,13 @@ def run(script: str, root: Path, **variables: str) -> subprocess.CompletedProces
 def test_hand_over(root: Path) -> None:
     """What the client asks for reaches root's sub-updater once, with the partitions that root knows."""
     name = "release 2 $(touch x); 'y'"
-    asked = run("hand-over", root, MENDER_DEPLOYMENT_ID=DEPLOYMENT, MENDER_ARTIFACT_NAME=name)
+    asked = run(
+        "hand-over",
+        root,
+        MENDER_DEPLOYMENT_ID=DEPLOYMENT,
+        MENDER_ARTIFACT_NAME=name,
+        MENDER_PAYLOAD_TYPE="rootfs-image",
+    )
     assert (0, "") == (asked.returncode, asked.stderr)
     done = run("install-as-root", root, MENDER_ROOTFS_PART_A="/dev/a", MENDER_ROOTFS_PART_B="/dev/b", SECRET="x")
     data = root / "var/lib/mender"
@@ -49,6 +55,7 @@ def test_hand_over(root: Path) -> None:
         f"MENDER_CLIENT={root}/usr/lib/mender/client-as-mender",
         f"MENDER_DATA_DIR={data}",
         f"MENDER_DEPLOYMENT_ID={DEPLOYMENT}",
+        "MENDER_PAYLOAD_TYPE=rootfs-image",
         f"MENDER_ROOT={root}",
         "MENDER_ROOTFS_PART_A=/dev/a",
         "MENDER_ROOTFS_PART_B=/dev/b",

@@ -213,6 +213,15 @@ class WorldProcesses:
         """How long ago it was started."""
         return process.age_seconds(self._world.boot_id, self._world.clock.monotonic(), TICKS_PER_SECOND)
 
+    def stop(self, process: ProcessRef, *, is_forced: bool) -> bool:
+        """A sub-updater that is at work ends only when it is forced to."""
+        if not self.is_alive(process):
+            return False
+        self._world.stops.append(is_forced)
+        if is_forced:
+            self._world.process = None
+        return True
+
     def find(self, variable: str, value: str) -> ProcessRef | None:
         """The one that works on the deployment."""
         assert variable == "MENDER_DEPLOYMENT_ID"
@@ -253,6 +262,7 @@ class World:
         self.starts: Counter[str] = Counter()
         self._deeds: set[str] = set()
         self.doubled: list[str] = []
+        self.stops: list[bool] = []
         self._client_due = 0.0
         self._boot_service_due: float | None = None
         self._boots = 0

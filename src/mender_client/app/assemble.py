@@ -200,6 +200,7 @@ class DeviceParts:
                     window_seconds=config.download_stall_seconds,
                 ),
                 check_signature=self.verify_keys,
+                payload_types=config.payload_types,
                 capacity=DeviceCapacity([Path(part) for part in (config.rootfs_part_a, config.rootfs_part_b) if part]),
             ),
             random=random.random,

@@ -133,6 +133,8 @@ def _show_artifact(options: argparse.Namespace) -> ExitCode:
 
 
 def _report(options: argparse.Namespace) -> ExitCode:
+    import os
+
     from .report import report
 
     paths = paths_of(options)
@@ -141,6 +143,7 @@ def _report(options: argparse.Namespace) -> ExitCode:
         paths,
         is_success=options.success,
         reason=options.reason,
+        reporter_deployment_id=os.environ.get("MENDER_DEPLOYMENT_ID", ""),
         timeout_seconds=options.timeout,
         passphrase=_passphrase(options, paths),
     )

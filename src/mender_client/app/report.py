@@ -33,6 +33,7 @@ def report(
     *,
     is_success: bool,
     reason: str,
+    reporter_deployment_id: str = "",
     timeout_seconds: float,
     passphrase: Passphrase = no_passphrase,
 ) -> ExitCode:
@@ -45,12 +46,13 @@ def report(
         paths: the device's files.
         is_success: the outcome.
         reason: why it failed.
+        reporter_deployment_id: the deployment that the reporting sub-updater was started for; empty when unknown.
         timeout_seconds: how long to try to report it.
         passphrase: unlocks the device key.
 
     Returns:
         DONE when the server has it, KEPT when the daemon will send it later, NOTHING when no update is in progress,
-        FAILED when it contradicts what was reported before.
+        FAILED when it contradicts what was reported before, or comes from the sub-updater of another deployment.
     """
     patience = max(timeout_seconds, 1.0)
     timeouts = Timeouts(connect=min(15.0, patience), idle=min(60.0, patience), total=min(120.0, patience))
@@ -62,16 +64,16 @@ def report(
     except ConfigError as error:
         offline = Host(Config(), paths, environment={})
         with closing(DeviceParts(offline, replace(config, auth_private_key=""), paths)) as parts:
-            code = _store(parts, is_success=is_success, reason=reason)
+            code = _store(parts, reporter_deployment_id, is_success=is_success, reason=reason)
         return _keep(error) if code is ExitCode.DONE else code
     with closing(DeviceParts(host, config, paths, key=key)) as parts:
+        code = _store(parts, reporter_deployment_id, is_success=is_success, reason=reason)
+        if code is not ExitCode.DONE:
+            return code
         return _report(parts, is_success=is_success, reason=reason, timeout_seconds=timeout_seconds)
 
 
 def _report(parts: DeviceParts, *, is_success: bool, reason: str, timeout_seconds: float) -> ExitCode:
-    code = _store(parts, is_success=is_success, reason=reason)
-    if code is not ExitCode.DONE:
-        return code
     code = _send(parts, timeout_seconds)
     deployment_id = parts.lock.read()
     if code is ExitCode.DONE and deployment_id and parts.journal.load().outcome_of(deployment_id) is None:
@@ -81,7 +83,7 @@ def _report(parts: DeviceParts, *, is_success: bool, reason: str, timeout_second
     return code
 
 
-def _store(parts: DeviceParts, *, is_success: bool, reason: str) -> ExitCode:
+def _store(parts: DeviceParts, reporter_deployment_id: str, *, is_success: bool, reason: str) -> ExitCode:
     """Store the outcome; returns DONE when it is, NOTHING and FAILED as ``report``."""
     paths = parts.paths
     deployment_id = parts.lock.read()
@@ -91,6 +93,11 @@ def _store(parts: DeviceParts, *, is_success: bool, reason: str) -> ExitCode:
     if not deployment_id:
         text = f"cannot report: {paths.update_lock} names no deployment"
         raise MenderError("REP02", text, remedy="write the deployment's id back, or remove the file")
+    if reporter_deployment_id not in ("", deployment_id):
+        text = f"cannot report: this is the sub-updater of deployment {reporter_deployment_id}, which is over, but "
+        text += f"{paths.update_lock} is that of {deployment_id}"
+        print(Diagnostic("REP07", text, "let it end without removing the lock"), file=sys.stderr)
+        return ExitCode.FAILED
     outcome = Status.SUCCESS if is_success else Status.FAILURE
     known = parts.journal.load().outcome_of(deployment_id)
     if known is None:

@@ -11,7 +11,7 @@ from mender_client.core.machine import State
 from mender_client.core.ports import Clock, DeploymentLog, Journal, Lock, SubUpdater, Transport
 from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
-from mender_client.errors import AbortedError, MenderError, NotAcceptedError, ServerError, StorageError
+from mender_client.errors import AbortedError, Diagnostic, MenderError, NotAcceptedError, ServerError, StorageError
 
 from .auth import Session
 from .clockwait import ClockWait
@@ -25,6 +25,9 @@ _logger = logging.getLogger(__name__)
 
 LOCK_GRACE_SECONDS = 60.0
 """How long the sub-updater may take to remove the lock once its report has been delivered."""
+
+STOP_GRACE_SECONDS = 60.0
+"""How long a sub-updater that is stopped may take to end before it is killed."""
 
 REMINDER_SECONDS = 3600.0
 """How often the log repeats since when the client has been waiting for the sub-updater."""
@@ -64,6 +67,7 @@ class Agent:
         self._awaited_since = 0.0
         self._reminded_after = 0.0
         self._reported_at: float | None = None
+        self._stopping_since: float | None = None
         self._is_poll_wanted = False
         self._is_inventory_wanted = False
         self._is_inventory_forced = False
@@ -156,6 +160,8 @@ class Agent:
             return not self._is_done_with(current, record)
         waited = self.clock.monotonic() - self._awaited_since
         if 0 < self.sub_updater_timeout_seconds <= waited:
+            if self._is_stopping_sub_updater(current, record):
+                return True
             reason = f"the sub-updater has not reported for {waited:.0f} s (SubUpdaterTimeoutSeconds)"
             self.engine.give_up(current, reason)
             self._lock_removed()
@@ -163,6 +169,21 @@ class Agent:
         if waited >= self._reminded_after + REMINDER_SECONDS:
             self._reminded_after = waited
             self._log_wait(current)
+        return True
+
+    def _is_stopping_sub_updater(self, deployment_id: str, record: Record) -> bool:
+        """Whether the sub-updater still runs; it is asked to end, then forced, so that no second one joins it."""
+        update = record.update_of(deployment_id)
+        if self.sub_updater is None or update is None or update.process is None:
+            return False
+        now = self.clock.monotonic()
+        is_forced = self._stopping_since is not None and now - self._stopping_since >= STOP_GRACE_SECONDS
+        if not self.sub_updater.stop(update.process, is_forced=is_forced):
+            return False
+        if self._stopping_since is None:
+            self._stopping_since = now
+            text = f"deployment {deployment_id}: the sub-updater takes longer than SubUpdaterTimeoutSeconds"
+            _logger.warning("%s", Diagnostic("UPD10", f"{text}, stopping process {update.process.pid}"))
         return True
 
     def _begin_to_wait(self, deployment_id: str) -> None:
@@ -175,6 +196,7 @@ class Agent:
         self._awaited = deployment_id
         self._awaited_since = self.clock.monotonic() - self._reminded_after
         self._reported_at = None
+        self._stopping_since = None
 
     def _log_wait(self, deployment_id: str) -> None:
         update = self.journal.load().update_of(deployment_id)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _PROGRESS_STEP_PERCENT = 5
+_CONFIGURATION = "mender-configure"
+"""The payload type of the configurations that a server sends: a sub-updater would take them for a release."""
 _SPACE_CHECK_BYTES = 4 * 1024 * 1024
 """How often the free space is checked where the storage doesn't say how much will come."""
 
@@ -42,6 +44,7 @@ class DownloadPolicy:
         pace: how fast a connection may and must be.
         check_signature: checks an Artifact's signature; None accepts every Artifact.
         capacity: what the device can hold; None: unknown.
+        payload_types: the types of payloads to accept (PayloadTypes); empty accepts all but configurations.
     """
 
     tries_without_progress: int = 10
@@ -50,6 +53,7 @@ class DownloadPolicy:
     pace: PaceLimits = PaceLimits()  # noqa: RUF009 - frozen
     check_signature: SignatureCheck | None = None
     capacity: Capacity | None = None
+    payload_types: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -73,6 +77,7 @@ class Downloader:
     new_digest: NewDigest | None = None
 
     def __post_init__(self) -> None:
+        self.payload_type = ""
         self._deployment_id = ""
         self._received = 0
         self._kept = 0
@@ -229,11 +234,26 @@ class Downloader:
             artifact_name=provides.artifact_name,
             provides=provides.others,
         )
+        self.payload_type = header.payload.type or ""
+        _check_payload_type(self.payload_type, self.policy.payload_types)
         most_bytes = None if capacity is None else capacity.storage_bytes(header.payload.type)
         if most_bytes is not None:
             _check_sizes(reader, most_bytes)
         reader.finish()
         return header
+
+
+def _check_payload_type(payload_type: str, accepted: tuple[str, ...]) -> None:
+    """Refuse a payload that nothing on this device installs, before it is downloaded."""
+    if accepted and payload_type not in accepted:
+        text = f"cannot install the Artifact: its payload type {payload_type!r} is not one of PayloadTypes"
+        raise ArtifactError("DWN22", text, remedy="deploy another Artifact, or add the type to PayloadTypes")
+    if not accepted and payload_type == _CONFIGURATION:
+        raise ArtifactError(
+            "DWN23",
+            f"cannot apply the configuration: nothing on this device installs payloads of type {_CONFIGURATION}",
+            remedy="deploy releases only, or list the types that the sub-updater installs in PayloadTypes",
+        )
 
 
 def _check_sizes(reader: ArtifactReader, most_bytes: int) -> None:

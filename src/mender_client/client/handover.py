@@ -84,7 +84,8 @@ class HandOver:
         """As ``Effects.note``: the process, or the cost of the download."""
         if update.state is State.DOWNLOADING:
             received, kept = self.downloader.taken_of(update.deployment_id)
-            return update.fetched(received=received, kept=kept)
+            noted = update.fetched(received=received, kept=kept)
+            return replace(noted, payload_type=self.downloader.payload_type)
         return replace(update, process=self._process) if update.state is State.HANDING_OVER else update
 
     def _failing(self, effect: Effect) -> Effect:

@@ -133,12 +133,14 @@ class Deployment:
         artifact_name: the name that the device has when it is done.
         device_types: the device types that the Artifact is for, as the server knows them.
         link: where the Artifact is.
+        payload_type: the type of its payload, such as ``rootfs-image``; empty until it is downloaded.
     """
 
     id: str
     artifact_name: str
     device_types: tuple[str, ...]
     link: Link
+    payload_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ class Update:
         began: when it was first offered, RFC 3339; empty when an older version began it.
         fetched_bytes: how much of the Artifact has come over the network, as far as is noted.
         resumed_bytes: how much of it was on disk when the client last started, and did not come again.
+        payload_type: the type of the Artifact's payload, once it is downloaded.
     """
 
     deployment_id: str
@@ -156,11 +157,12 @@ class Update:
     began: str = ""
     fetched_bytes: int = 0
     resumed_bytes: int = 0
+    payload_type: str = ""
 
     @property
     def deployment(self) -> Deployment:
         """The deployment as the server offered it."""
-        return Deployment(self.deployment_id, self.artifact_name, self.device_types, self.link)
+        return Deployment(self.deployment_id, self.artifact_name, self.device_types, self.link, self.payload_type)
 
     def fetched(self, *, received: int, kept: int) -> Update:
         """The update that knows what its download has cost since the client started.

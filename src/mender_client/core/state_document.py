@@ -37,7 +37,8 @@ _STORED_FIELDS = {"remote_object": "promise", "process": "hands"}
 """Fields that version 1.0.0 stored under another name."""
 
 _ADDED: Mapping[str, Any] = {
-    "flow": Flow.HANDOVER.value, "device_types": [], "link": {}, "began": "", "fetched_bytes": 0, "resumed_bytes": 0
+    "flow": Flow.HANDOVER.value, "device_types": [], "link": {}, "began": "", "fetched_bytes": 0, "resumed_bytes": 0,
+    "payload_type": "",
 }  # fmt: skip
 """Fields that the first documents lack, with their defaults."""
 
@@ -184,6 +185,7 @@ def _decode_update(stored: object) -> Update:
         began=_get(value, "began", str),
         fetched_bytes=_get(value, "fetched_bytes", int),
         resumed_bytes=_get(value, "resumed_bytes", int),
+        payload_type=_get(value, "payload_type", str),
     )
 
 

@@ -46,6 +46,9 @@ class SubUpdaterInstaller:
         # everything that it started, tells which deployment it is for
         return self.processes.find(_DEPLOYMENT_ID, deployment_id)
 
+    def stop(self, process: ProcessRef, *, is_forced: bool) -> bool:
+        return self.processes.stop(process, is_forced=is_forced)
+
     def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:
         known = process or self.find_process(deployment_id, None)
         return 0.0 if known is None else self.processes.age_seconds(known)
@@ -63,6 +66,7 @@ class SubUpdaterInstaller:
             _DEPLOYMENT_ID: deployment.id,
             "MENDER_ARTIFACT_NAME": deployment.artifact_name,
             "MENDER_ARTIFACT_PATH": str(artifact),
+            "MENDER_PAYLOAD_TYPE": deployment.payload_type,
         }
         try:
             return self.processes.spawn([str(self.program), str(artifact)], variables)

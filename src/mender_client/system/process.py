@@ -247,6 +247,12 @@ class SystemProcesses:
     def age_seconds(self, process: ProcessRef) -> float:
         return process.age_seconds(self.boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
 
+    def stop(self, process: ProcessRef, *, is_forced: bool) -> bool:
+        if not self.is_alive(process):
+            return False
+        _signal_group(process.pid, signal.SIGKILL if is_forced else signal.SIGTERM)
+        return True
+
     def find(self, variable: str, value: str) -> ProcessRef | None:
         wanted = f"{variable}={value}".encode()
         own = str(os.getpid())
@@ -254,6 +260,8 @@ class SystemProcesses:
             if not entry.name.isdigit() or entry.name == own:
                 continue
             try:
+                if entry.stat().st_uid not in (0, os.geteuid()):
+                    continue  # anybody can set a variable
                 environment = (entry / "environ").read_bytes()
             except OSError:
                 continue  # it has exited, or belongs to another user

@@ -143,16 +143,21 @@ SERVERS = Kind(
 )
 
 
-def _paths(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise ValueError("must be a list of texts")
-    paths = tuple(_text(item) for item in value)
-    if not all(paths):
-        raise ValueError("must not hold an empty path")
-    return paths
+def _listed(what: str) -> Callable[[Any], tuple[str, ...]]:
+    def check(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise ValueError("must be a list of texts")
+        texts = tuple(_text(item) for item in value)
+        if not all(texts):
+            raise ValueError(f"must not hold an empty {what}")
+        return texts
+
+    return check
 
 
-PATHS = Kind(_paths, "list of paths", {"type": "array", "items": {**TEXT.schema, "minLength": 1}})
+_TEXTS_SCHEMA = {"type": "array", "items": {**TEXT.schema, "minLength": 1}}
+TEXTS = Kind(_listed("text"), "list of texts", _TEXTS_SCHEMA, _trim)
+PATHS = Kind(_listed("path"), "list of paths", _TEXTS_SCHEMA)
 
 
 def one_of(*choices: str) -> Kind:

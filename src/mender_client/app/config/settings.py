@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from mender_client import TYPE_CHECKING
 
 from .keys import Key, key
-from .kinds import ADDRESS, BYTES, FLAG, PATHS, SECONDS, SECONDS_OR_NONE, SECRET, SERVERS, TEXT, one_of, whole
+from .kinds import ADDRESS, BYTES, FLAG, PATHS, SECONDS, SECONDS_OR_NONE, SECRET, SERVERS, TEXT, TEXTS, one_of, whole
 
 if TYPE_CHECKING:
     from typing import Any
@@ -118,9 +118,18 @@ class Config:
     sub_updater_timeout_seconds: int = key(
         "SubUpdaterTimeoutSeconds",
         SECONDS_OR_NONE,
-        "How long to wait for a sub-updater before the deployment is reported as failed; 0 waits forever.",
-        0,
+        "How long a sub-updater may take before it is stopped and the deployment is reported as failed; 0 waits "
+        "forever.",
+        86400,
         "seconds",
+    )
+    payload_types: tuple[str, ...] = key(
+        "PayloadTypes",
+        TEXTS,
+        "The types of payloads that the sub-updater installs, such as rootfs-image; all others are refused before the "
+        "download. Empty: all types but mender-configure.",
+        (),
+        example=["rootfs-image"],
     )
     rootfs_part_a: str = _path(
         "RootfsPartA",
