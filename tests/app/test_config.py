@@ -118,7 +118,7 @@ VALUES: list[tuple[dict[str, object], dict[str, object]]] = [
     ({"DownloadSpeedLimit": 2000}, {"download_speed_limit": 2000}),
     ({"DownloadReserveBytes": 0}, {"download_reserve_bytes": 0}),
     ({"SubUpdaterTimeoutSeconds": 600}, {"sub_updater_timeout_seconds": 600}),
-    ({"PayloadTypes": [" rootfs-image "]}, {"payload_types": ("rootfs-image",)}),
+    ({"PayloadTypes": ["rootfs-image"]}, {"payload_types": ("rootfs-image",)}),
     ({"RootfsPartA": "/dev/a", "RootfsPartB": "/dev/b"}, {"rootfs_part_a": "/dev/a", "rootfs_part_b": "/dev/b"}),
     ({"IdentityFormat": "List"}, {"identity_format": IdentityFormat.LIST}),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 
@@ -103,6 +104,18 @@ def test_configuration_is_not_installed(device: Device) -> None:
     device.wait_status(release, "failure")
     assert "its payload type 'rootfs-image' is not one of PayloadTypes; " in device.log_of(release)
     assert [] == device.runs
+
+
+def test_sub_updater_that_starts_the_client_at_once(device: Device) -> None:
+    """A client that is started while the one that handed over still exits waits for its end, and runs."""
+    start = '"$MENDER_CLIENT" --root "$root" daemon --no-syslog >"$root/second.log" 2>&1 & echo $! >"$root/second"'
+    device.write("plan", f'rm -f "$MENDER_DATA_DIR/update.lock"\n{start}')
+    deployment = device.deploy("release-2")
+    assert 0 == device.daemon().wait_exit()
+    try:
+        device.wait_status(deployment, "failure")
+    finally:
+        os.kill(int((device.root / "second").read_text()), signal.SIGTERM)
 
 
 def test_session_of_the_sub_updater(device: Device) -> None:

@@ -287,6 +287,21 @@ def test_second_daemon(tmp_path: Path) -> None:
     assert None is DaemonLock(path).holder()
 
 
+def test_daemon_that_is_exiting(tmp_path: Path) -> None:
+    """A daemon that has handed over an update is no longer the running one, and the next one waits for its end."""
+    path = tmp_path / "daemon.lock"
+    old, new = DaemonLock(path), DaemonLock(path)
+    old.acquire()
+    old.announce(is_exiting=True)
+    assert None is new.holder()
+    timer = threading.Timer(0.5, old.release)
+    timer.start()
+    new.acquire()
+    timer.join()
+    assert (os.getpid(), f"{os.getpid()}\n") == (new.holder(), path.read_text())
+    new.release()
+
+
 def test_holder_without_a_file(tmp_path: Path) -> None:
     """Where no daemon ever ran there is no holder, and nothing is made."""
     assert None is DaemonLock(tmp_path / "daemon.lock").holder()

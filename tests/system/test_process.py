@@ -276,7 +276,7 @@ def test_no_proc(tmp_path: Path) -> None:
     """Without the kernel's word on processes none is taken for alive."""
     nothing = tmp_path / "proc"
     nothing.mkdir()
-    processes = SystemProcesses(tmp_path / "output.log", nothing)
+    processes = SystemProcesses(tmp_path / "output.log", proc=nothing)
     process = processes.spawn(["/bin/true"], {})
     assert (False, None) == (processes.is_alive(process), processes.find("A", "b"))
     os.waitpid(process.pid, 0)

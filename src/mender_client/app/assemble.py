@@ -62,6 +62,7 @@ class DeviceParts:
         device: identity, inventory and provides; None: from its scripts and files.
         make_installer: makes what installs Artifacts, with the lock file and what concludes deployments; None: the
             device's sub-updater installs.
+        announce: as for ``SystemProcesses``.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class DeviceParts:
         progressed: Callable[[Progress], None] | None = None,
         device: DeviceData | None = None,
         make_installer: Callable[[LockFile, Outcomes], Installer] | None = None,
+        announce: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.host = host
         self.clock = host.clock
@@ -87,6 +89,7 @@ class DeviceParts:
         self._progressed = progressed
         self._device = device
         self._make_installer = make_installer
+        self._announce = announce
 
     def close(self) -> None:
         """Stop recording, and close connections and descriptors."""
@@ -227,7 +230,7 @@ class DeviceParts:
                 "MENDER_ROOTFS_PART_B": config.rootfs_part_b,
             },
             lock=self.lock,
-            processes=SystemProcesses(paths.sub_updater_log),
+            processes=SystemProcesses(paths.sub_updater_log, self._announce),
             find_problem=Trust.below(paths.root).program_problem,
         )
 

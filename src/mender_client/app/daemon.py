@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from mender_client import __version__
 from mender_client.core.client_status import STOPPED, ClientStatus
@@ -74,9 +74,15 @@ def run_daemon(
 
             progressed = ProgressBar(sys.stderr)
 
+        def announce(is_exiting: bool) -> None:
+            if is_exiting and observers.notifier is not None:
+                observers.notifier.stopping()  # a start that the sub-updater requests is then queued, not ignored
+            with suppress(OSError):  # the next daemon is refused then, and its service manager tries again
+                lock.announce(is_exiting=is_exiting)
+
         def make_parts(config: Config, key: KeyStore, client_status: ClientStatus) -> DeviceParts:
             host = Host(config, paths, observers=observers.knowing(client_status))
-            parts = DeviceParts(host, config, paths, key=key, progressed=progressed)
+            parts = DeviceParts(host, config, paths, key=key, progressed=progressed, announce=announce)
             if parts.verify_keys is not None:
                 parts.verify_keys.load()
             _ = parts.agent  # made now: signal handlers use it

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _LOCK_TRIES = 10
 _LOCK_PAUSE_SECONDS = 0.02
+_EXIT_SECONDS = 30.0
+"""How long a daemon waits for one that is exiting."""
 _LARGEST_PID = 1 << 22
 """The kernel's own limit."""
 _REMEDIES = {
@@ -207,7 +209,7 @@ class LockFile:
 class DaemonLock:
     """Keeps a second daemon away from the same data directory; the kernel frees it when the holder dies.
 
-    The file holds the pid of the daemon.
+    The file holds the pid of the daemon; it is empty while a daemon that has handed over an update is exiting.
     """
 
     def __init__(self, path: Path) -> None:
@@ -224,28 +226,44 @@ class DaemonLock:
         with storage_errors("open", self._path):
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         if not self._take():
-            pid = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
+            pid = self._pid()
             self.release()
-            text = f"cannot start: a daemon (pid {pid}) already uses {self._path.parent}"
+            text = f"cannot start: a daemon (pid {pid or 'unknown'}) already uses {self._path.parent}"
             raise BusyError("STO13", text, remedy="stop it first, or use another data directory")
         try:
             with storage_errors("write", self._path):
-                os.ftruncate(self._descriptor, 0)
-                os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+                self.announce(is_exiting=False)
         except StorageError:
             self.release()
             raise
 
+    def announce(self, *, is_exiting: bool) -> None:
+        """Write our pid, or that this daemon is exiting: the next one then waits for its end instead of refusing.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        os.ftruncate(self._descriptor, 0)
+        if not is_exiting:
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
     def _take(self) -> bool:
         """Whether the lock is ours now; who only looks for the holder has it for an instant, so ask more than once."""
-        for _ in range(_LOCK_TRIES):
+        end = time.monotonic() + _EXIT_SECONDS
+        tries = 0
+        while True:
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
+                tries += 1
+                if (tries >= _LOCK_TRIES and self._pid()) or time.monotonic() > end:
+                    return False
                 time.sleep(_LOCK_PAUSE_SECONDS)
             else:
                 return True
-        return False
+
+    def _pid(self) -> str:
+        return os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
 
     def release(self) -> None:
         """Let another daemon start."""

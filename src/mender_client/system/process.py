@@ -188,11 +188,15 @@ class SystemProcesses:
 
     Args:
         output: the file that their output is appended to, and the trace that one was started.
+        announce: called with True before a program is started, and with False when that has failed.
         proc: where procfs is mounted.
     """
 
-    def __init__(self, output: Path, proc: Path = Path("/proc")) -> None:
+    def __init__(
+        self, output: Path, announce: Callable[[bool], None] = lambda _: None, proc: Path = Path("/proc")
+    ) -> None:
         self._output = output
+        self._announce = announce
         self._proc = proc
 
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
@@ -203,6 +207,7 @@ class SystemProcesses:
         process holds by flock is held by the child too until then: nobody can take it without seeing the file.
         """
         reason, told = os.pipe()
+        self._announce(True)
         try:
             process = subprocess.Popen(  # the child runs a few system calls of ours, nothing that takes a lock
                 list(argv),
@@ -231,6 +236,7 @@ class SystemProcesses:
 
     def _remove_trace(self) -> None:
         """Nothing was started; the installer remembers that, too, where the disk can't be written."""
+        self._announce(False)
         with contextlib.suppress(OSError):
             os.unlink(self._output)
 
