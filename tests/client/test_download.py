@@ -226,13 +226,13 @@ def test_no_fresh_link_now(stage: Stage) -> None:
     assert "bytes=1000-" == world.transport.ranges[-1]
 
 
-@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("status", [400, 403, 404, 410])
 def test_object_is_gone(stage: Stage, status: int) -> None:
-    """An object that a fresh link doesn't lead to either fails the deployment."""
+    """An object that fresh links don't lead to either fails the deployment after RetryDownloadCount tries."""
     world = with_deployment(World(stage))
     world.transport.rules.append(at("download", Answer(status)))
     poll(world)
-    assert ("failure", 2) == (world.server.status, world.transport.counts["download"])
+    assert ("failure", 12) == (world.server.status, world.transport.counts["download"])
 
 
 def test_object_is_gone_now_and_then(stage: Stage) -> None:
@@ -272,19 +272,89 @@ def test_storage_asks_for_patience(stage: Stage) -> None:
 
 def test_only_tries_without_progress_count(stage: Stage) -> None:
     """RetryDownloadCount tries in a row without a new byte end a download; bytes seen before are no progress."""
-    world = with_deployment(World(stage, Options(policy=DownloadPolicy(tries_without_progress=3))))
+    policy = DownloadPolicy(tries_without_progress=3, patience_seconds=0)
+    world = with_deployment(World(stage, Options(policy=policy)))
     world.transport.cut_bodies_at = lambda number: 500 if number < 5 else 0
     poll(world)
     assert "failure" == world.server.status
     assert 4 + 3 == world.transport.counts["download"]
 
 
-def test_outage_during_the_download(stage: Stage) -> None:
-    """A storage that can't be reached at all fails the download only after all tries."""
+@pytest.mark.parametrize("fault", [Refused(), Answer(503)], ids=["unreachable", "503"])
+def test_outage_during_the_download(stage: Stage, fault: Refused | Answer) -> None:
+    """A storage that can't be reached, or is in trouble, fails the download after an hour, not after some tries."""
+    world = with_deployment(World(stage, Options(policy=DownloadPolicy(longest_wait_seconds=5))))
+    world.transport.rules.append(at("download", fault))
+    began = world.clock.seconds
+    poll(world)
+    assert "failure" == world.server.status
+    assert 3600 <= world.clock.seconds - began < 3700
+
+
+def test_short_outage_with_short_waits(stage: Stage) -> None:
+    """An outage of half an hour costs no deployment, however short the waits between the tries are."""
+    world = with_deployment(World(stage, Options(policy=DownloadPolicy(longest_wait_seconds=5))))
+    end = world.clock.seconds + 1800
+    world.transport.rules.append(
+        lambda kind, number: Refused() if kind == "download" and world.clock.seconds < end else None
+    )
+    assert is_in_hands(poll(world))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_fresh_link_at_once(stage: Stage, status: int) -> None:
+    """A link that doesn't work is replaced at once, also after an outage; only a fresh one that fails is waited for."""
     world = with_deployment(World(stage))
-    world.transport.rules.append(at("download", Refused()))
+    world.transport.rules += [at("download", Refused(), *range(1, 10)), at("download", Answer(status), 10, 11)]
+    poll(world)
+    assert is_in_hands(world)
+    assert 9 + 1 == len(world.clock.sleeps)
+
+
+@pytest.mark.parametrize("times", [1, 3, 10])
+def test_captive_portal(stage: Stage, times: int) -> None:
+    """A web page with 200 in place of the Artifact is tried again with a fresh link."""
+    world = with_deployment(World(stage))
+    page = b"<html>please log in</html>" * 100
+    answer = Answer(200, {"content-length": str(len(page)), "content-type": "text/html"}, page)
+    world.transport.rules.append(at("download", answer, *range(1, times + 1)))
+    polls = world.transport.counts["next"]
+    assert is_in_hands(poll(world))
+    assert times == world.transport.counts["next"] - polls - 1
+
+
+def test_captive_portal_for_good(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A web page that stays fails the deployment, with the reason."""
+    world = with_deployment(World(stage))
+    world.transport.rules.append(at("download", Answer(200, {}, b"<html>please log in</html>" * 100)))
     poll(world)
     assert ("failure", 11) == (world.server.status, world.transport.counts["download"])
+    assert "something else was sent in its place" in caplog.text
+
+
+def test_cut_without_a_length(stage: Stage) -> None:
+    """A body without a length that is cut is fetched again."""
+    world = with_deployment(World(stage))
+    data = world.stage.content(NEW)
+    world.transport.rules.append(at("download", Answer(200, {}, data[:-2000]), 1, 2))
+    assert is_in_hands(poll(world))
+    assert ["", "", ""] == world.transport.ranges
+
+
+def test_other_etag_of_each_node(stage: Stage) -> None:
+    """Nodes of a storage that give the same object different ETags don't make the download start over."""
+    world = with_deployment(World(stage))
+    data = world.stage.content(NEW)
+    total = len(data)
+    for number, start in enumerate(range(0, total, 1000), 1):
+        headers = {"content-length": str(total - start), "etag": f'"{number}"'}
+        if start:
+            headers["content-range"] = f"bytes {start}-{total - 1}/{total}"
+        answer = Answer(206 if start else 200, headers, data[start : start + 1000])
+        world.transport.rules.append(at("download", answer, number))
+    assert is_in_hands(poll(world))
+    assert ["", "bytes=1000-", "bytes=2000-"] == world.transport.ranges[:3]
+    assert 1 == world.transport.ranges.count("")
 
 
 def test_not_enough_room(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

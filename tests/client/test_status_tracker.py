@@ -141,3 +141,15 @@ def test_failed_update(stage: Stage) -> None:
     client_of(world).step()
     assert (WAITING, "update", 0) == (onlooker.last.doing, onlooker.last.failure.job, onlooker.last.failure.in_a_row)
     assert {"failed": 1} == onlooker.last.counts.deployments
+
+
+def test_no_stale_rate(stage: Stage) -> None:
+    """While a download waits for its next try, no rate of before is shown."""
+    clock, onlooker = WorldClock(), Onlooker()
+    tracker = StatusTracker(clock, [onlooker])
+    tracker.downloaded(Progress(0, 1000, 0))
+    clock.seconds += 10
+    tracker.downloaded(Progress(500, 1000, 0))
+    assert 50 == onlooker.last.download.bytes_per_second
+    tracker.interrupted()
+    assert Download(500, 1000, 0, 0) == onlooker.last.download

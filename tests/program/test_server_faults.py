@@ -217,6 +217,7 @@ def test_no_artifact_fails_the_deployment(device: Device, content: bytes) -> Non
     """What isn't an Artifact fails the deployment with a reason, and is not kept."""
     file = device.root / "wrong"
     file.write_bytes(content)
+    device.configure(RetryDownloadCount=2)
     deployment = device.deploy("release-2", file=file)
     daemon = device.daemon()
     device.wait_status(deployment, "failure")

@@ -195,6 +195,7 @@ class DeviceParts:
             journal=self.journal,
             policy=DownloadPolicy(
                 tries_without_progress=config.retry_download_count,
+                patience_seconds=config.retry_download_seconds,
                 longest_wait_seconds=config.retry_poll_seconds,
                 reserve_bytes=config.download_reserve_bytes,
                 pace=PaceLimits(

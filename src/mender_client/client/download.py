@@ -39,6 +39,8 @@ class DownloadPolicy:
     Attributes:
         tries_without_progress: failures in a row, none of which brought a new byte, that end it
             (RetryDownloadCount).
+        patience_seconds: for how long such failures are tolerated in any case while the storage is out of reach or in
+            trouble (RetryDownloadSeconds).
         longest_wait_seconds: the cap of the waiting time between tries.
         reserve_bytes: free space that must be left when the Artifact is on disk.
         pace: how fast a connection may and must be.
@@ -48,6 +50,7 @@ class DownloadPolicy:
     """
 
     tries_without_progress: int = 10
+    patience_seconds: float = 3600.0
     longest_wait_seconds: float = 300.0
     reserve_bytes: int = 16 * 1024 * 1024
     pace: PaceLimits = PaceLimits()  # noqa: RUF009 - frozen
@@ -106,8 +109,10 @@ class Downloader:
         retries = RetryBudget(
             clock=self.clock,
             limit=self.policy.tries_without_progress,
+            patience_seconds=self.policy.patience_seconds,
             longest_wait_seconds=self.policy.longest_wait_seconds,
             random=self.random,
+            interrupted=self.tracker.interrupted,
         )
 
         def renew() -> Link:
@@ -121,7 +126,7 @@ class Downloader:
             remote_object = update.remote_object
             if remote_object == RemoteObject():  # nothing is known of the object whose bytes are on disk
                 partial.restart()
-            while not self._verify(update, self._stream(update, link, partial, remote_object, retries), retries):
+            while not self._verify(update, self._stream(update, link, partial, remote_object, retries)):
                 partial.restart()
                 remote_object = RemoteObject()
             self.tracker.alive()
@@ -181,7 +186,7 @@ class Downloader:
                 remedy="free some space in the data directory",
             )
 
-    def _verify(self, update: Update, stream: ArtifactStream, retries: RetryBudget) -> bool:
+    def _verify(self, update: Update, stream: ArtifactStream) -> bool:
         """Read the Artifact once through; False when the download must start from the beginning."""
         try:
             header = self._read(stream, update)
@@ -192,13 +197,20 @@ class Downloader:
                 remedy="build it with gzip, fewer files or smaller scripts",
             ) from error
         except StartOverError as reason:
-            retries.failed(f"{reason.text}; starting from the beginning")
+            stream.retries.failed(f"{reason.text}; starting from the beginning", is_refused=True)
             return False
         except ArtifactError as error:
-            if not stream.is_pieced_together:
+            if stream.is_pieced_together:
+                # the fault may lie where two pieces meet: bytes from before a power cut, an object that changed
+                why = "it was downloaded in pieces"
+            elif stream.is_other_content:
+                why = "something else was sent in its place"
+                stream.link.forget()
+            elif stream.is_end_unsure:
+                why = "its length was not announced, and it may have been cut"
+            else:
                 raise
-            # the fault may lie where two pieces meet: bytes from before a power cut, an object that changed
-            retries.failed(f"{error.text}; it was downloaded in pieces, starting from the beginning")
+            stream.retries.failed(f"{error.text}; {why}, starting from the beginning", is_refused=True)
             return False
         finally:
             stream.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from mender_client.core.client_status import ClientStatus, Download
@@ -67,6 +68,14 @@ class StatusTracker:
         download = Download(progress.done, progress.total or 0, progress.kept, rate)
         self.note(lambda one, _: one.downloads(download))
         self.tell()
+
+    def interrupted(self) -> None:
+        """A download waits for its next try; its rate is no longer true."""
+        self._download_told_at = None
+        download = self.client_status.download
+        if download.bytes_per_second:
+            self.note(lambda one, _: one.downloads(replace(download, bytes_per_second=0)))
+            self.tell()
 
     def alive(self) -> None:
         """Tell the observers that the client is at work."""

@@ -18,6 +18,8 @@ from .pace import Pace, PaceLimits
 _logger = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 1.0
+_FIRST_MEMBER = b"version"
+"""What each Artifact begins with, and no web page does."""
 
 
 class StartOverError(MenderError):
@@ -28,39 +30,60 @@ class StartOverError(MenderError):
 class RetryBudget:
     """Counts failures in a row without a new byte, and waits between tries: about a second first, then longer.
 
+    An outage ends the download after a number of tries and a time, whichever is later. A storage that answers, but not
+    with the object, ends it after the number of tries.
+
     Attributes:
-        limit: how many failures in a row end the download.
+        limit: how many failures in a row are tolerated.
+        patience_seconds: for how long failures in a row are tolerated.
         longest_wait_seconds: the cap of the waiting time.
+        interrupted: called before each wait.
     """
 
     clock: Clock
     limit: int
+    patience_seconds: float
     longest_wait_seconds: float
     random: Callable[[], float]
+    interrupted: Callable[[], None]
 
     def __post_init__(self) -> None:
         self._backoff = Backoff(FIRST_RETRY_SECONDS, self.longest_wait_seconds, tries_per_interval=1)
         self._best_offset = 0
+        self._refusals = 0
+        self._since = self.clock.monotonic()
 
     def progressed(self, offset: int) -> None:
         """Note how far the download has come; only bytes never seen before are progress."""
         if offset > self._best_offset:
             self._best_offset = offset
             self._backoff = self._backoff.after_success()
+            self._refusals = 0
+            self._since = self.clock.monotonic()
 
-    def failed(self, reason: str, *, retry_after_seconds: float | None = None) -> None:
+    def failed(self, reason: str, *, retry_after_seconds: float | None = None, is_refused: bool = False) -> None:
         """Wait before the next try.
+
+        Args:
+            reason: why it failed.
+            retry_after_seconds: what the storage asked for.
+            is_refused: the storage has answered, but not with the object, or with a broken one.
 
         Raises:
             DownloadError: it was the last one.
             Interrupted: the client is to stop.
         """
         self._backoff = self._backoff.after_failure()
-        if self._backoff.failures > self.limit:
-            text = f"cannot download the Artifact: {reason}; gave up after {self.limit} failed tries in a row"
+        self._refusals += is_refused
+        tries, seconds = self._backoff.failures, self.clock.monotonic() - self._since
+        text = f"cannot download the Artifact: {reason}; gave up after {tries} failed tries in a row in {seconds:.0f} s"
+        if self._refusals > self.limit:
+            raise DownloadError("DWN07", text, remedy="check the storage, upload the Artifact again and deploy it anew")
+        if tries > self.limit and seconds >= self.patience_seconds:
             raise DownloadError("DWN03", text, remedy="check the storage and the network, then deploy again")
         delay = self._backoff.delay_seconds(random=self.random(), retry_after_seconds=retry_after_seconds)
         _logger.info("download interrupted: %s; next try in %.1f s", reason, delay)
+        self.interrupted()
         self.clock.sleep(delay)
 
 
@@ -89,10 +112,14 @@ class RenewableLink:
         self.link = self.renew()
         self._is_fresh = True
 
+    def forget(self) -> None:
+        """Ask for another link before the next try."""
+        self.link = Link("")
+
     def unreachable(self) -> None:
         """Note that there was no answer: a link from before a restart is replaced before the next try."""
         if not self._is_fresh:
-            self.link = Link("")
+            self.forget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +168,10 @@ class ArtifactStream:
         self._body: Body | None = None
         self._is_reading_back = True
         self._is_complete = False
-        self._was_gone = False
+        self._refused_links = 0
         self.offset = 0
         self.is_pieced_together = False
+        self.is_other_content = False
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer as far as bytes are there, waiting and asking again as long as the policy allows.
@@ -153,7 +181,7 @@ class ArtifactStream:
 
         Raises:
             StartOverError: the storage's answer does not continue what we have.
-            DownloadError: no progress in too many tries, or the object is gone.
+            DownloadError: no progress in too many tries.
             StorageError: the disk is full or broken.
             Interrupted: the client is to stop.
         """
@@ -173,6 +201,11 @@ class ArtifactStream:
                 return count
         return 0
 
+    @property
+    def is_end_unsure(self) -> bool:
+        """Whether the body has ended without having had a length, so that it may have been cut."""
+        return self._is_complete and self.remote_object.total is None
+
     def _has_all(self) -> bool:
         return self._is_complete or (self.remote_object.total is not None and self.offset >= self.remote_object.total)
 
@@ -188,6 +221,7 @@ class ArtifactStream:
                 return 0
         except NetworkError as error:
             self.close()
+            self._refused_links = 0
             self.retries.failed(error.text)
             return 0
         self._store(buffer[:count])
@@ -201,9 +235,11 @@ class ArtifactStream:
     def _store(self, data: memoryview) -> None:
         if self.remote_object.total is not None and self.offset + len(data) > self.remote_object.total:
             raise StartOverError("DWN04", "the storage sent more bytes than it announced")
+        if not self.offset:
+            self.is_other_content = not _FIRST_MEMBER.startswith(bytes(data[: len(_FIRST_MEMBER)]))
         self.partial.write(data)
         self.offset += len(data)
-        self._was_gone = False
+        self._refused_links = 0
         self.retries.progressed(self.offset)
         self.progressed(Progress(self.offset, self.remote_object.total, self._kept))
 
@@ -250,15 +286,15 @@ class ArtifactStream:
             text = f"the storage's answer ({status}) does not continue the {self.offset} bytes on disk"
             raise StartOverError("DWN06", text)
         if continuation is Continuation.RETRY:
+            self._refused_links = 0
             seconds = parse_retry_after(retry_after, now=self.clock.now())
             self.retries.failed(f"the storage answered {status}", retry_after_seconds=seconds)
             return
-        if continuation is Continuation.GONE:
-            if self._was_gone:
-                text = f"cannot download the Artifact: the storage answered {status}, also with a fresh link"
-                raise DownloadError("DWN07", text, remedy="upload the Artifact again and deploy it anew")
-            self._was_gone = True
-        self.retries.failed(f"link expired (the storage answered {status})")
+        if self._refused_links:
+            self.retries.failed(f"the storage answered {status}, also with a fresh link", is_refused=True)
+        else:
+            _logger.info("download interrupted: the storage answered %d; asking for a fresh link", status)
+        self._refused_links += 1
         self.link.refresh()
 
     def close(self) -> None:

@@ -63,17 +63,17 @@ class Continuation(Enum):
     CONTINUE = "its body continues where our bytes end"
     RESTART = "it is another object, or starts elsewhere: start from the beginning"
     COMPLETE = "we have every byte already"
-    NEW_LINK = "the link no longer works: ask the server for a fresh one, keep the bytes"
-    GONE = "the object does not exist"
+    NEW_LINK = "the link does not work (any more): ask the server for a fresh one, keep the bytes"
     RETRY = "the storage is in trouble: try again later"
 
 
 def judge(
     status: int, headers: Mapping[str, str], *, offset: int, known: RemoteObject
 ) -> tuple[Continuation, RemoteObject]:
-    """Decide whether an answer continues a download; a file is never spliced from two objects.
+    """Decide whether an answer continues a download; whether the bytes fit together is verified in the end.
 
-    Object stores may ignore ``If-Range``, so ETag and total are compared here (protocol: Range rules).
+    Object stores may ignore ``If-Range``, so total and ETag are compared here (protocol: Range rules). The nodes of one
+    store may give the same object different ETags, so with the same total another ETag is no reason to start over.
 
     Args:
         status: the HTTP status of the answer.
@@ -93,10 +93,8 @@ def judge(
         answer = parse_content_range(headers.get("content-range", ""))
         is_complete = answer is not None and answer.total == offset and known.total in (None, offset)
         return (Continuation.COMPLETE if is_complete else Continuation.RESTART), known
-    if status in (401, 403):
+    if status in (400, 401, 403, 404, 410):  # 400: an expired link at Google's store
         return Continuation.NEW_LINK, known
-    if status in (404, 410):
-        return Continuation.GONE, known
     return Continuation.RETRY, known
 
 
@@ -107,7 +105,8 @@ def _judge_partial(headers: Mapping[str, str], offset: int, known: RemoteObject)
     etag = _etag(headers)
     if known.total is not None and answer.total is not None and answer.total != known.total:
         return Continuation.RESTART, known
-    if known.etag is not None and etag is not None and etag != known.etag:
+    is_size_known = known.total is not None and answer.total is not None
+    if known.etag is not None and etag is not None and etag != known.etag and not is_size_known:
         return Continuation.RESTART, known
     return Continuation.CONTINUE, RemoteObject(
         total=known.total if known.total is not None else answer.total,

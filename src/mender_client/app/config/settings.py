@@ -99,6 +99,13 @@ class Config:
     retry_download_count: int = key(
         "RetryDownloadCount", whole(1, 1000000), "Attempts without a new byte before a download fails.", 10, "attempts"
     )
+    retry_download_seconds: int = key(
+        "RetryDownloadSeconds",
+        SECONDS_OR_NONE,
+        "For how long an unreachable or failing storage is tried at least before a download fails.",
+        3600,
+        "seconds",
+    )
     download_stall_seconds: int = key(
         "DownloadStallSeconds", SECONDS, "A download that receives nothing for this long is resumed.", 60, "seconds"
     )
