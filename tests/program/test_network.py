@@ -14,7 +14,7 @@ from mender_client.app.paths import Paths
 from mender_client.system.connection import Timeouts
 from mender_devserver import DevServer
 from program.proxy import ACTIONS, KINDS, POINTS, Action, FaultProxy, Kind
-from program.stage import LEAVE, Device
+from program.stage import LEAVE, Device, make_artifact
 from waiting import NEVER_S, wait_until
 
 TIMEOUTS = Timeouts(connect=NEVER_S, idle=0.3, total=0.6)
@@ -66,7 +66,7 @@ def stretch(tmp_path: Path) -> Iterator[Stretch]:
 def test_network_breaks(stretch: Stretch, kind: Kind, action: Action) -> None:
     """Wherever a request is cut, stalled or reset, each deployment ends once and truly, and is installed once."""
     device, client = stretch.device, stretch.parts.agent
-    broken = device.write("broken", "no Artifact")
+    broken = make_artifact(device.root / "broken.mender", "another-name")
     ends: dict[str, str] = {}
     for number, point in enumerate(POINTS):
         if kind == "auth":

@@ -129,7 +129,7 @@ def test_statuses_of_an_inventory(device: Device) -> None:
 def test_statuses_of_a_failing_deployment(device: Device, kind: str) -> None:
     """Whatever a status or a log is answered with, the outcome is heard in the end, and final is the last word."""
     daemon = _settled(device)
-    broken = device.write("broken", "no Artifact")
+    broken = make_artifact(device.root / "broken.mender", "another-name")
     for status in STATUSES:
         deployment = device.deploy(f"broken-{status}", file=broken)
         device.server.add_fault(Fault(kind=kind, status=status))  # type: ignore[arg-type]  # one of the list

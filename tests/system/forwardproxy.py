@@ -42,6 +42,7 @@ class ForwardProxy(RawServer):
             elif self._status or self._server is None:
                 connection.sendall(answer(b"no", status=self._status or 502))
             elif head.startswith("CONNECT "):
+                connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
                 connection.sendall(b"HTTP/1.1 200 Connection established\r\nX-Proxy: yes\r\n\r\n")
                 self._pump(connection, self._server.port)
                 return

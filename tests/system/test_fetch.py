@@ -39,6 +39,19 @@ def test_download(make_transport: MakeTransport) -> None:
     assert not [line for line in lines if line.lower().startswith("authorization")]
 
 
+INTERIM = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+
+
+def test_interim_answers(make_transport: MakeTransport) -> None:
+    """An interim answer (100, 102, 103) is never taken for the answer itself, for requests and downloads."""
+    with RawServer(keep_alive(INTERIM + answer(b"x", status=201))) as server:
+        transport = make_transport()
+        for _ in range(2):
+            reply = transport.send(Request("GET", server.url))
+            assert (201, b"x") == (reply.status, reply.body)
+        assert b"x" == read_all(transport.open(server.url, {}))
+
+
 @pytest.mark.parametrize("piece", [1, 3, 100_000])
 def test_any_buffer(make_transport: MakeTransport, piece: int) -> None:
     """The bytes are the same whatever the size of the buffer, and after the end comes nothing."""

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPResponse, parse_headers
 
 from mender_client import TYPE_CHECKING
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
@@ -247,6 +248,17 @@ class GuardedSocket:
     def _wait(self, events: int, seconds: float) -> bool:
         self._poll.register(self._sock, events)
         return bool(self._poll.poll(seconds * 1000))
+
+
+class FinalResponse(HTTPResponse):
+    """An answer behind its interim ones (RFC 9110, 15.2): http.client skips 100 only, and takes 102 for the answer."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # begin() calls it
+            if not 100 < status < 200:
+                return version, status, reason
+            parse_headers(self.fp)
 
 
 class _Reader(io.RawIOBase):

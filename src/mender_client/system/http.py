@@ -23,6 +23,7 @@ from .clockevidence import ClockCheck
 from .connection import (
     CHECK_REDIRECTS,
     ConnectionGuard,
+    FinalResponse,
     GuardedSocket,
     Server,
     Timeouts,
@@ -201,6 +202,7 @@ class _Connection(HTTPConnection):
     """A connection to a server, perhaps through a proxy."""
 
     sock: Any
+    response_class = FinalResponse
 
     def __init__(self, server: Server, proxy: Proxy | None) -> None:
         super().__init__(server.host, server.port)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 
 from mender_client.core.proxies import Proxy, authority
 from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
-from .connection import ConnectionGuard, GuardedSocket, Server, dial
+from .connection import ConnectionGuard, FinalResponse, GuardedSocket, Server, dial
 from .netfaults import describe
 
 
@@ -38,7 +38,7 @@ def _connect(sock: GuardedSocket, server: str, proxy: Proxy) -> None:
     if proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
     sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-    with HTTPResponse(sock, method="CONNECT") as response:  # type: ignore[arg-type]  # it needs makefile alone
+    with FinalResponse(sock, method="CONNECT") as response:  # type: ignore[arg-type]  # it needs makefile alone
         response.begin()
         if not 200 <= response.status < 300:
             raise refusal(response.status, f"https://{server}", proxy)
