@@ -179,6 +179,12 @@ def test_inventory_limit_of_names() -> None:
     assert ((good,), ("", "m" * 1025)) == wire.fit_inventory([Attribute("", "1"), Attribute("m" * 1025, "1"), good])
 
 
+def test_inventory_names_in_bytes() -> None:
+    """The limit of names counts bytes of UTF-8, as the server does, and a name with a NUL is left out."""
+    good, odd = Attribute("\u00fc" * 512, "1"), ("\u00fc" * 600, "a\0b")
+    assert ((good,), odd) == wire.fit_inventory([*(Attribute(name, "1") for name in odd), good])
+
+
 def test_inventory_limit_of_size() -> None:
     """The body stays within 1 MiB as it is sent, escapes included, and a small attribute after a huge one is kept."""
     attributes = [Attribute("a", "\u00e4" * 100_000), Attribute("b", "\u00e4" * 100_000), Attribute("c", "1")]

@@ -81,7 +81,7 @@ class InventorySender:
             more = len(left_out) - _NAMED_OF_LEFT_OUT
             text = (
                 "inventory: left out what the server would refuse (over 100 attributes, 1 MiB, or a name over 1024 "
-                f"characters): {names}{f' and {more} more' if more > 0 else ''}"
+                f"bytes or with a NUL): {names}{f' and {more} more' if more > 0 else ''}"
             )
             _logger.warning("%s", Diagnostic("INV01", text, remedy="let the inventory scripts print less"))
         self._reported_left_out = left_out

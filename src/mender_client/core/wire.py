@@ -304,20 +304,24 @@ def _log_entry(message: LogMessage) -> dict[str, str]:
 def fit_inventory(attributes: Iterable[Attribute]) -> tuple[tuple[Attribute, ...], tuple[str, ...]]:
     """The attributes that the server will accept, and the names of those left out.
 
-    The server stores nothing at all when a limit is exceeded: 100 attributes, 1 MiB, names of 1 to 1024 characters.
-    The first attributes are kept.
+    The server stores nothing at all when a limit is exceeded: 100 attributes, 1 MiB, names of 1 to 1024 bytes without
+    a NUL. The first attributes are kept.
     """
     kept: list[Attribute] = []
     left_out: list[str] = []
     room = MAXIMUM_BODY_BYTES - 2
     for attribute in attributes:
         size = len(_to_json(_attribute_entry(attribute))) + 1
-        if len(kept) < MAXIMUM_ATTRIBUTES and 1 <= len(attribute.name) <= MAXIMUM_ATTRIBUTE_NAME and size <= room:
+        if len(kept) < MAXIMUM_ATTRIBUTES and _is_attribute_name(attribute.name) and size <= room:
             kept.append(attribute)
             room -= size
         else:
             left_out.append(attribute.name)
     return tuple(kept), tuple(left_out)
+
+
+def _is_attribute_name(name: str) -> bool:
+    return 1 <= len(name.encode("utf-8", "replace")) <= MAXIMUM_ATTRIBUTE_NAME and "\0" not in name
 
 
 def build_inventory_request(token: Token, attributes: Sequence[Attribute]) -> Request:
