@@ -308,3 +308,19 @@ def test_401_to_a_good_token_is_said(stage: Stage, caplog: pytest.LogCaptureFixt
         client_of(world).step()
     warnings = [record for record in caplog.records if record.levelname == "WARNING"]
     assert 1 == sum("cannot ask for a deployment: the server answered 401" in one.getMessage() for one in warnings)
+
+
+def test_software_of_the_last_artifact(stage: Stage) -> None:
+    """After a success, polls and inventory hold what the Artifact provides, without the sub-updater's help."""
+    world = with_deployment(World(stage, Options(others={"rootfs-image.version": "release-1", "color": "blue"})))
+    world.live()
+    assert "success" == world.server.status
+    provides = world.journal.load().provides(world.device.provides())
+    digest = provides.others["rootfs-image.checksum"]
+    assert {"rootfs-image.version": "release-2", "rootfs-image.checksum": digest, "color": "blue"} == provides.others
+    inventory = world.server.device.inventory
+    assert ("release-2", "blue") == (inventory["rootfs-image.version"], inventory["color"])
+    world.name(world.running, "release-1")  # a roll back outside of the client
+    assert {"rootfs-image.version": "release-1", "color": "blue"} == world.journal.load().provides(
+        world.device.provides()
+    ).others

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mender_client.core.keyvalue import KeyValues, group_by_key, parse_key_values
-from mender_client.core.model import Identity, IdentityFormat, Link, Status, Token
+from mender_client.core.model import Identity, IdentityFormat, Link, Provides, Software, Status, Token
 from mender_client.errors import ScriptError
 
 PLAIN, LIST = IdentityFormat.PLAIN, IdentityFormat.LIST
@@ -76,3 +76,13 @@ def test_secrets_hide() -> None:
     """A token and a pre-signed link don't print themselves, so that no log can hold them by accident."""
     assert "secret" not in repr(Token("secret", "https://server"))
     assert "secret" not in repr(Link("https://store/?signature=secret"))
+
+
+def test_software_after_another_artifact() -> None:
+    """An Artifact clears what it names, by globs, of the Artifacts before it and of artifact_info, and adds its own."""
+    first = Software("a", {"data.version": "1", "rootfs-image.version": "1"})
+    second = first.followed_by("b", {"rootfs-image.version": "2"}, ["rootfs-image.*", "group"])
+    assert Software("b", {"data.version": "1", "rootfs-image.version": "2"}, ("rootfs-image.*", "group")) == second
+    seen = Provides("board", "b", {"rootfs-image.checksum": "old", "group": "x", "groups": "y"})
+    assert {"groups": "y", "data.version": "1", "rootfs-image.version": "2"} == second.completing(seen).others
+    assert Provides("board", "a", {"group": "x"}) == second.completing(Provides("board", "a", {"group": "x"}))

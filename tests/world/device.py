@@ -532,7 +532,9 @@ class World:
             log=self.log,
             journal=self.journal,
             session=session,
-            inventory=InventorySender(session=session, clock=self.clock, device=self.device, version="1.0"),
+            inventory=InventorySender(
+                session=session, clock=self.clock, device=self.device, journal=self.journal, version="1.0"
+            ),
             outbox=outbox,
             engine=engine,
             tracker=tracker,

@@ -164,7 +164,9 @@ class DeviceParts:
     def inventory(self) -> InventorySender:
         from mender_client.client.inventory import InventorySender
 
-        return InventorySender(session=self.session, clock=self.clock, device=self.device, version=__version__)
+        return InventorySender(
+            session=self.session, clock=self.clock, device=self.device, journal=self.journal, version=__version__
+        )
 
     @cached_property
     def outbox(self) -> Outbox:

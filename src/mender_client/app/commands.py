@@ -187,7 +187,7 @@ def _check_update(options: argparse.Namespace) -> ExitCode:
     with closing(_device_parts(config, paths, options)) as parts:
         update = parts.journal.load().update
         if update is None:
-            offer = parts.deployments.next(parts.device.provides())
+            offer = parts.deployments.next(parts.journal.load().provides(parts.device.provides()))
         else:
             offer = parts.deployments.next(update.provides, update.form)
     if offer is None:

@@ -96,7 +96,7 @@ def run_daemon(
 
         parts = make_parts(config, key, observers.client_status)
         os.chdir("/")
-        daemon = _Daemon(parts, make_anew, observers)
+        daemon = _Daemon(parts, make_anew, observers, lock)
         with _signals(daemon):
             _logger.info("mender-python-client %s started, server %s", __version__, config.server_urls[0])
             daemon.run()
@@ -131,11 +131,16 @@ class _Daemon:
     """Runs one client after the other: each reload makes a new one, which continues from the old one's status."""
 
     def __init__(
-        self, parts: DeviceParts, make_anew: Callable[[ClientStatus], DeviceParts], observers: Observers
+        self,
+        parts: DeviceParts,
+        make_anew: Callable[[ClientStatus], DeviceParts],
+        observers: Observers,
+        lock: DaemonLock,
     ) -> None:
         self._parts = parts
         self._make_anew = make_anew
         self._notifier = observers.notifier
+        self._lock = lock
         self._is_stopping = False
         self._is_reload_wanted = False
 
@@ -152,7 +157,7 @@ class _Daemon:
         try:
             while not self._is_stopping:
                 wait = self._parts.agent.step()
-                if self._parts.agent.has_handed_over:
+                if self._lock.is_exiting:  # even if the sub-updater is done already: it starts the client again
                     _logger.info("exiting; the sub-updater starts the client again when it is done")
                     return
                 if not self._is_reload_wanted:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.model import Link
+from mender_client.core.model import Link, Software
 from mender_client.core.ports import ArtifactStore, Capacity, Clock, Journal, PartialFile, Transport
 from mender_client.core.record import Update
 from mender_client.core.resume import RemoteObject
@@ -81,6 +81,7 @@ class Downloader:
 
     def __post_init__(self) -> None:
         self.payload_type = ""
+        self.software: Software | None = None
         self._deployment_id = ""
         self._received = 0
         self._kept = 0
@@ -247,6 +248,13 @@ class Downloader:
             provides=provides.others,
         )
         self.payload_type = header.payload.type or ""
+        before = self.journal.load().software
+        if before is None or before.artifact_name != provides.artifact_name:
+            before = Software(provides.artifact_name)
+        payload = header.payload
+        group = {"artifact_group": header.artifact_group} if header.artifact_group else {}
+        brought = {**group, **(payload.provides or {})}
+        self.software = before.followed_by(update.artifact_name, brought, payload.clears or ())
         _check_payload_type(self.payload_type, self.policy.payload_types)
         most_bytes = None if capacity is None else capacity.storage_bytes(header.payload.type)
         if most_bytes is not None:

@@ -94,7 +94,7 @@ class Engine:
         update = self.journal.load().update
         try:
             if update is None:
-                offer = self.deployments.next(self.device.provides())
+                offer = self.deployments.next(self.journal.load().provides(self.device.provides()))
             else:
                 # a deployment is asked for with the same data until its end, whatever the device would say now
                 offer = self.deployments.next(update.provides, update.form)

@@ -85,7 +85,7 @@ class HandOver:
         if update.state is State.DOWNLOADING:
             received, kept = self.downloader.taken_of(update.deployment_id)
             noted = update.fetched(received=received, kept=kept)
-            return replace(noted, payload_type=self.downloader.payload_type)
+            return replace(noted, payload_type=self.downloader.payload_type, software=self.downloader.software)
         return replace(update, process=self._process) if update.state is State.HANDING_OVER else update
 
     def _failing(self, effect: Effect) -> Effect:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mender_client.core.keyvalue import group_by_key
 from mender_client.core.model import Attribute
-from mender_client.core.ports import Clock, DeviceData
+from mender_client.core.ports import Clock, DeviceData, Journal
 from mender_client.core.text import printable
 from mender_client.core.wire import build_inventory_request, fit_inventory, parse_inventory_reply
 from mender_client.errors import Diagnostic
@@ -29,6 +29,7 @@ class InventorySender:
     session: Session
     clock: Clock
     device: DeviceData
+    journal: Journal
     version: str
 
     def __post_init__(self) -> None:
@@ -60,7 +61,7 @@ class InventorySender:
         return True
 
     def _collect(self) -> tuple[Attribute, ...]:
-        provides = self.device.provides()
+        provides = self.journal.load().provides(self.device.provides())
         own = {
             "device_type": (provides.device_type,),
             "artifact_name": (provides.artifact_name,),
@@ -68,8 +69,10 @@ class InventorySender:
         }
         outputs = self.device.inventory()
         grouped = group_by_key(pair for output in outputs for pair in output.pairs if pair[0] not in own)
+        software = {name: (value,) for name, value in provides.others.items() if name not in grouped}
         attributes = [
-            Attribute(name, values[0] if len(values) == 1 else values) for name, values in {**own, **grouped}.items()
+            Attribute(name, values[0] if len(values) == 1 else values)
+            for name, values in {**own, **software, **grouped}.items()
         ]
         kept, left_out = fit_inventory(attributes)
         self._warn_about(left_out)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
@@ -109,6 +110,37 @@ class Provides:
     device_type: str
     artifact_name: str
     others: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """What an Artifact has left on the device, besides its name (protocol: Artifact format, provides).
+
+    Attributes:
+        artifact_name: the Artifact's name; while the device has another one, nothing of this holds.
+        provides: what it and the Artifacts before it provide.
+        clears: which keys of artifact_info it has made invalid; ``*`` stands for any characters.
+    """
+
+    artifact_name: str
+    provides: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    clears: tuple[str, ...] = ()
+
+    def followed_by(self, artifact_name: str, provides: Mapping[str, str], clears: Sequence[str]) -> Software:
+        """The software after another Artifact was installed over this one."""
+        kept = {key: value for key, value in self.provides.items() if not _is_cleared(key, clears)}
+        return Software(artifact_name, MappingProxyType({**kept, **provides}), tuple(clears))
+
+    def completing(self, seen: Provides) -> Provides:
+        """What the device provides, if artifact_info says so much."""
+        if seen.artifact_name != self.artifact_name:
+            return seen
+        kept = {key: value for key, value in seen.others.items() if not _is_cleared(key, self.clears)}
+        return replace(seen, others=MappingProxyType({**kept, **self.provides}))
+
+
+def _is_cleared(key: str, clears: Sequence[str]) -> bool:
+    return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), key) for pattern in clears)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from mender_client import TYPE_CHECKING
 
 from .accepted_identity import AcceptedIdentity, NewKey
 from .machine import ENDS, IRREVOCABLE, Event, Flow, State, advance
-from .model import Deployment, Link, Provides, Status
+from .model import Deployment, Link, Provides, Software, Status
 from .resume import RemoteObject
 from .text import printable
 from .wire import NextForm, is_deployment_id
@@ -137,6 +137,7 @@ class Update:
         fetched_bytes: how much of the Artifact has come over the network, as far as is noted.
         resumed_bytes: how much of it was on disk when the client last started, and did not come again.
         payload_type: the type of the Artifact's payload, once it is downloaded.
+        software: what will be installed when it succeeds, once it is downloaded.
     """
 
     deployment_id: str
@@ -158,6 +159,7 @@ class Update:
     fetched_bytes: int = 0
     resumed_bytes: int = 0
     payload_type: str = ""
+    software: Software | None = None
 
     @property
     def deployment(self) -> Deployment:
@@ -235,6 +237,7 @@ class Record:
         unknown: fields of another version, kept for it.
         totals: how many deployments have ``succeeded``, ``failed`` or were ``aborted``, those that are forgotten too.
         unread: the updates, messages and outcomes of another version, kept for it.
+        software: what the last successful deployment has installed; None when that isn't known.
     """
 
     update: Update | None = None
@@ -246,6 +249,11 @@ class Record:
     unknown: Mapping[str, Any] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
     unread: Unread = Unread()
+    software: Software | None = None
+
+    def provides(self, seen: Provides) -> Provides:
+        """What the device provides: what its files say, and what the Artifact that was installed last has added."""
+        return seen if self.software is None else self.software.completing(seen)
 
     def update_of(self, deployment_id: str) -> Update | None:
         """The update under way if it is that of this deployment."""
@@ -360,6 +368,8 @@ class Record:
         left = replace(self._without(deployment_id), totals=totals)
         if status is None:
             return left
+        if status is Status.SUCCESS and update is not None and update.software is not None:
+            left = replace(left, software=update.software)
         outcome = _outcome(deployment_id, status, now, update, self.unread)
         return replace(left, outcomes=(*self.outcomes, outcome)[-MAXIMUM_OUTCOMES:]).telling(deployment_id, status)
 

@@ -16,7 +16,7 @@ from mender_client import TYPE_CHECKING
 from .accepted_identity import AcceptedIdentity, NewKey
 from .client_status import filled
 from .machine import ENDS, Flow, State
-from .model import Link, Provides, Status
+from .model import Link, Provides, Software, Status
 from .record import Message, MessageKind, Outcome, ProcessRef, Record, Unread, Update
 from .resume import RemoteObject
 from .wire import NextForm, is_deployment_id, parse_link
@@ -51,7 +51,7 @@ def encode_record(record: Record) -> dict[str, Any]:
         "outcomes": [*unread.outcomes, *map(_encode, record.outcomes)],
         "totals": _encode(record.totals),
     }
-    for name in ("accepted", "new_key", "identity_change"):
+    for name in ("accepted", "new_key", "identity_change", "software"):
         if value := getattr(record, name):
             known[name] = _encode(value)
     return {
@@ -104,6 +104,7 @@ def decode_record(document: object) -> Record:
         identity_change=_read(document, "identity_change", _decode_text, unread) or "",
         unknown=_unknown(document, Record, "schema"),
         totals=_read(document, "totals", _decode_totals, unread) or {},
+        software=_read(document, "software", _decode_software, unread),
         unread=Unread(unread.pop("update", None), unread_messages, unread_outcomes, MappingProxyType(unread)),
     )
 
@@ -186,6 +187,7 @@ def _decode_update(stored: object) -> Update:
         fetched_bytes=_get(value, "fetched_bytes", int),
         resumed_bytes=_get(value, "resumed_bytes", int),
         payload_type=_get(value, "payload_type", str),
+        software=None if value.get("software") is None else _decode_software(value["software"]),
     )
 
 
@@ -195,6 +197,16 @@ def _decode_link(value: Mapping[str, Any]) -> Link:
         return Link(parse_link(_get(value, "uri", str)), _get(value, "expire", str))
     except ValueError:
         return Link("")
+
+
+def _decode_software(stored: object) -> Software:
+    value = _decode_object(stored)
+    provides = _get(value, "provides", dict)
+    return Software(
+        _get(value, "artifact_name", str),
+        MappingProxyType({key: _get(provides, key, str) for key in provides}),
+        tuple(_decode_text(one) for one in _get(value, "clears", list)),
+    )
 
 
 def _decode_provides(value: Mapping[str, Any]) -> Provides:

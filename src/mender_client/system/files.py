@@ -215,6 +215,7 @@ class DaemonLock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = -1
+        self.is_exiting = False
 
     def acquire(self) -> None:
         """Become the one daemon of this data directory, for as long as this object lives.
@@ -243,6 +244,7 @@ class DaemonLock:
         Raises:
             OSError: it can't be written.
         """
+        self.is_exiting = is_exiting
         os.ftruncate(self._descriptor, 0)
         if not is_exiting:
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
