@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "doctor": [[], ["--json"]],
     "config check": [[]],
     "config show": [[], ["--json"]],
+    "config set": [["UpdatePollIntervalSeconds", "soon"]],
     "config explain": [["TenantToken"]],
     "artifact show": [["{artifact}"], ["--json", "{signed}"], ["{key}"]],
     "artifact verify": [
@@ -54,6 +55,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
         ["-k", "{device_key}", "{signed}"],
     ],
     "artifact cat": [["{key}"]],
+    "artifact extract": [["{key}", "{out}"]],
     "artifact write rootfs-image": [["-f", "{key}", "-n", "a", "-t", "b", "-o", "{out}", "-k", "{public}"]],
     "artifact write module-image": [["-T", "m", "-n", "a", "-t", "b", "-o", "{out}", "-m", "{key}", "-k", "{key}"]],
     "artifact write bootstrap-artifact": [["-n", "a", "-t", "b", "-o", "{out}", "-k", "{key}"]],

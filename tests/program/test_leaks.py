@@ -96,7 +96,7 @@ def test_search_finds(plant: Plant) -> None:
 def test_faults_were_met(plant: Plant) -> None:
     """The daemons went through every bad answer of the storage, at the finest log level."""
     said = plant.written["daemon release-2"]
-    for words in ("503", "cannot follow the redirect", "link expired", "cannot use the deployment offered"):
+    for words in ("503", "cannot follow the redirect", "asking for a fresh link", "cannot use the deployment offered"):
         assert words in said, said
     assert any(name.startswith("log of") and len(text) > 200 for name, text in plant.written.items())
     said = "".join(text for name, text in plant.written.items() if name.startswith("send-inventory"))
