@@ -130,6 +130,16 @@ def test_a_key_that_can_t_be_used_is_named_at_the_start(backend: Backend, tmp_pa
     assert BROKEN[name][1] in str(caught.value)
 
 
+def test_one_good_key_is_enough(backend: Backend, tmp_path: Path) -> None:
+    """While one key can be used the others are only named: fewer Artifacts are accepted than asked for, not more."""
+    good = DATA / "rsa3072.pub"
+    check_signature = VerifyKeys("ArtifactVerifyKeys", [tmp_path / "missing", good], backend)
+    (fault,) = check_signature.load()
+    assert fault.text.startswith(f"ArtifactVerifyKeys: cannot read the key {tmp_path / 'missing'}: ")
+    assert (fault,) == check_signature.load()
+    assert ["", True] == [check("signed-rsa", check_signature), bool(check("signed-ecdsa", check_signature))]
+
+
 def test_every_key_that_can_t_be_used_is_named(backend: Backend, tmp_path: Path) -> None:
     """A missing file, a directory, a private key and a key of another kind are four problems of one error."""
     files = [
@@ -137,7 +147,6 @@ def test_every_key_that_can_t_be_used_is_named(backend: Backend, tmp_path: Path)
         tmp_path,
         stored(tmp_path / "private", RSA, is_public=False),
         stored(tmp_path / "p384", P384, is_public=True),
-        stored(tmp_path / "good", RSA, is_public=True),
     ]
     with pytest.raises(ConfigError) as caught:
         VerifyKeys("ArtifactVerifyKeys", files, backend).load()

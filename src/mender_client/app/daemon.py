@@ -84,7 +84,8 @@ def run_daemon(
             host = Host(config, paths, observers=observers.knowing(client_status))
             parts = DeviceParts(host, config, paths, key=key, progressed=progressed, announce=announce)
             if parts.verify_keys is not None:
-                parts.verify_keys.load()
+                for fault in parts.verify_keys.load():
+                    _logger.warning("%s", fault)
             _ = parts.agent  # made now: signal handlers use it
             return parts
 

@@ -31,24 +31,29 @@ class VerifyKeys:
         self._files = tuple(files)
         self._backend = backend
         self._keys: dict[Path, PublicKey] = {}
+        self._faults: tuple[Diagnostic, ...] = ()
 
-    def load(self) -> None:
+    def load(self) -> tuple[Diagnostic, ...]:
         """Read the keys, once; later changes of the files have no effect.
 
+        Returns:
+            What is wrong with keys that can't be used while others can: fewer Artifacts are accepted, never more.
+
         Raises:
-            ConfigError: some can't be read or used; each is named.
+            ConfigError: none can be read or used; each is named.
         """
         if self._keys:
-            return
+            return self._faults
         keys, problems = {}, []
         for file in self._files:
             try:
                 keys[file] = load_public_key(file, self._backend)
             except KeyFileError as error:
                 problems.append(Diagnostic("KEY14", f"{self._setting}: {error.text}", error.remedy))
-        if problems:
+        if not keys:
             raise ConfigError(problems)
-        self._keys = keys
+        self._keys, self._faults = keys, tuple(problems)
+        return self._faults
 
     def __call__(self, manifest: bytes, signature: bytes) -> None:
         """Refuse an Artifact that was signed with none of the keys; raises as ``signer``."""

@@ -73,7 +73,8 @@ class _SignerNote:
         self._keys = VerifyKeys("--key", [Path(file) for file in files], choose_backend())
         self.signer = Path()
         try:
-            self._keys.load()
+            if faults := self._keys.load():
+                raise ConfigError(faults)
         except ConfigError as error:
             raise KeyFileError("KEY25", f"cannot verify signatures: {error.text}", remedy=error.remedy) from error
 
