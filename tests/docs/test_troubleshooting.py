@@ -14,7 +14,7 @@ from mender_client.app.doctor import CHECKS
 from .pages import PROJECT
 
 PAGE = (PROJECT / "docs/guide/troubleshooting.md").read_text("utf-8")
-DOCTOR = PAGE.partition("\n## What doctor looks at\n")[2].partition("\n## Messages\n")[0]
+DOCTOR = PAGE.partition("\n## What doctor checks\n")[2].partition("\n## Messages\n")[0]
 
 
 def test_the_page_is_fresh() -> None:
