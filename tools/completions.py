@@ -48,7 +48,11 @@ def _say_what_words_are(parser: argparse.ArgumentParser) -> None:
             action.complete = shtab.FILE if action.metavar in _FILES else shtab.DIRECTORY  # type: ignore[attr-defined]
         action.choices = _WORDS.get(action.dest, action.choices)
     commands = children(parser)
-    for child in commands.choices.values() if commands else ():
+    if commands is None:
+        return
+    for choice in commands._choices_actions:
+        commands.choices[choice.dest].description = choice.help  # the whole description is too long for a list
+    for child in commands.choices.values():
         _say_what_words_are(child)
 
 

@@ -7,10 +7,10 @@ imports the implementation, so that a command loads only what it needs.
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 
 from mender_client import TYPE_CHECKING
 from mender_client.errors import Diagnostic
@@ -55,10 +55,11 @@ class Command:
 
     Attributes:
         name: as it is typed.
-        help: what it does, lower-case and without a full stop.
+        help: what it does, lower-case and without a full stop; short, since lists of commands show it.
         run: runs it; None for a command that only has commands of its own.
         parts: its arguments and its own commands, or a function that imports them.
         defaults: values of arguments that it does not have but its implementation reads.
+        more: what else its manual says, in whole sentences.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Command:
     run: Callable[..., Any] | None = None
     parts: Sequence[Part] | Callable[[], Sequence[Part]] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    more: str = ""
 
 
 Part = Argument | OneOf | Command
@@ -95,10 +97,53 @@ class Program:
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, and which lists its commands when none is given.
+
+    Attributes:
+        commands: its commands.
+        words: what is parsed; a complaint looks for misspelt options in it.
+    """
+
+    commands: Sequence[Command] = ()
+    words: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = super().parse_known_args(args, namespace)
+        if self.commands and not hasattr(found, "run"):  # no command was given
+            if rest:
+                self.error(f"unrecognized arguments: {' '.join(rest)}")
+            self.exit(USAGE_EXIT_CODE, self._list_of_commands())
+        if rest and not self.commands:  # said here, where the options of the command are known
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+    def _list_of_commands(self) -> str:
+        columns = max(len(command.name) for command in self.commands) + 2
+        lines = [f"  {command.name:<{columns}}{command.help}\n" for command in self.commands]
+        usage = f"usage: {self.prog} [OPTIONS] COMMAND [ARGUMENTS]\n\ncommands:\n"
+        return f"{usage}{''.join(lines)}\nsee '{self.prog} COMMAND --help'\n"
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            self._complain(f"unknown command '{value}'", value, action.choices)
+        super()._check_value(action, value)
+
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        problem = Diagnostic("USE02", message, f"see '{self.prog} --help'")
-        self.exit(USAGE_EXIT_CODE, f"{self.prog}: {problem}\n")
+        for word in takewhile("--".__ne__, self.words):
+            name, known = word.partition("=")[0], self._option_string_actions
+            if name.startswith("--") and not any(option.startswith(name) for option in known):
+                self._complain(f"unknown option '{name}'", name, known)
+        self._complain(message)
+
+    def _complain(self, message: str, word: str = "", known: Iterable[str] = ()) -> NoReturn:
+        """End the program with one line, which names the known word that looks like a wrong one."""
+        from difflib import get_close_matches  # seldom needed
+
+        names = {name.lstrip("-"): name for name in known}
+        near = get_close_matches(word.lstrip("-"), names, n=1)
+        help_of = f"'{self.prog} --help'"
+        remedy = f"did you mean '{names[near[0]]}'? See {help_of}" if near else f"see {help_of}"
+        self.exit(USAGE_EXIT_CODE, f"{self.prog}: {Diagnostic('USE02', message, remedy)}\n")
 
 
 def build_parser(program: Program, words: Sequence[str] | None = None) -> argparse.ArgumentParser:
@@ -140,10 +185,9 @@ def _common_options(arguments: Sequence[Argument], *, is_default: bool) -> _Pars
     return options
 
 
-def _add_parts(
-    parser: argparse.ArgumentParser, parts: Sequence[Part], program: Program, words: Sequence[str] | None
-) -> None:
+def _add_parts(parser: _Parser, parts: Sequence[Part], program: Program, words: Sequence[str] | None) -> None:
     commands = [part for part in parts if isinstance(part, Command)]
+    parser.commands, parser.words = commands, words or ()
     for part in parts:
         if isinstance(part, Argument):
             parser.add_argument(*part.names, **part.settings)
@@ -153,7 +197,7 @@ def _add_parts(
                 group.add_argument(*argument.names, **argument.settings)
     if commands:
         kind: Any = partial(_Parser, formatter_class=_formatter(argparse.HelpFormatter, words))
-        below = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=kind)
+        below = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=kind)
         for command in commands:
             if words is not None and command.name not in words:
                 below.add_parser(command.name, help=command.help)
@@ -162,12 +206,13 @@ def _add_parts(
 
 
 def _add_command(below: Any, command: Command, program: Program, words: Sequence[str] | None) -> None:
-    parser: argparse.ArgumentParser = below.add_parser(
+    parser: _Parser = below.add_parser(
         command.name,
         help=command.help,
-        description=f"{command.help[:1].upper()}{command.help[1:]}.",
+        description=f"{command.help[:1].upper()}{command.help[1:]}. {command.more}".rstrip(),
         epilog=program.epilog,
         parents=[_common_options(program.common, is_default=False)],
     )
-    parser.set_defaults(run=command.run, **command.defaults)
     _add_parts(parser, command.parts() if callable(command.parts) else command.parts, program, words)
+    if not parser.commands:
+        parser.set_defaults(run=command.run, **command.defaults)

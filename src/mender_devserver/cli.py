@@ -30,7 +30,7 @@ DONE, FAILED, MISSING, USAGE = 0, 1, 2, 64
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
-    arguments = parse_arguments(argv)
+    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
     try:
         if arguments.run is None:
             serve(arguments)

@@ -43,15 +43,15 @@ DEVSERVER = Program(
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the program."""
-    return commandline.build_parser(DEVSERVER)
+def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The parser of the program; see ``commandline.build_parser``."""
+    return commandline.build_parser(DEVSERVER, words)
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line; wrong usage ends the program with 64."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    parser = build_parser(words)
+    arguments = parser.parse_args(words)
     if "all" in arguments and bool(arguments.devices) is arguments.all:
         parser.error("name devices to accept, or say --all")
     return arguments

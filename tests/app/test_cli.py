@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from calling import call, check
 from mender_client import __version__
+from mender_client.app.commands import CLIENT
+from mender_client.commandline import Command, Part
 from mender_client.core.devicekey import fingerprint
 
 NOBODY = "http://127.0.0.1:9"
@@ -82,35 +84,64 @@ def test_version(device: Device) -> None:
     assert f"mender-python-client {__version__}\n\n" == done.stdout
 
 
-USAGE = [
-    (),
-    ("fly",),
-    ("daemon", "--fly"),
-    ("daemon", "extra"),
-    ("report",),
-    ("report", "--success", "--failure"),
-    ("-l", "loud", "show-artifact"),
-    ("show-artifact", "-l", "loud"),
-    ("-c",),
-    ("artifact",),
-    ("artifact", "cat"),
-    ("report", "--success", "--timeout", "soon"),
-    ("report", "--success", "--timeout", "nan"),
-]
+SEE = "see 'mender-python-client{}--help' [USE02]"
+USAGE: dict[tuple[str, ...], str] = {
+    ("fly",): f": unknown command 'fly'; {SEE.format(' ')}",
+    ("stauts",): f": unknown command 'stauts'; did you mean 'status'? {SEE.format(' ').replace('see', 'See')}",
+    ("daemon", "--fly"): f" daemon: unknown option '--fly'; {SEE.format(' daemon ')}",
+    ("daemon", "extra"): f" daemon: unrecognized arguments: extra; {SEE.format(' daemon ')}",
+    ("status", "--jsn"): " status: unknown option '--jsn'; did you mean '--json'? "
+    + SEE.format(" status ").replace("see", "See"),
+    ("--verison",): ": unknown option '--verison'; did you mean '--version'? " + SEE.format(" ").replace("see", "See"),
+    ("report",): f" report: one of the arguments --success --failure is required; {SEE.format(' report ')}",
+    ("report", "--sucess"): " report: unknown option '--sucess'; did you mean '--success'? "
+    + SEE.format(" report ").replace("see", "See"),
+    ("report", "--success", "--failure"): " report: argument --failure: not allowed with argument --success; "
+    + SEE.format(" report "),
+    ("-l", "loud", "show-artifact"): ": argument -l/--log-level: unknown log level 'loud' "
+    f"(debug, info, warning, error or critical); {SEE.format(' ')}",
+    ("show-artifact", "-l", "loud"): " show-artifact: argument -l/--log-level: unknown log level 'loud' "
+    f"(debug, info, warning, error or critical); {SEE.format(' show-artifact ')}",
+    ("-c",): f": argument -c/--config: expected one argument; {SEE.format(' ')}",
+    ("artifact", "sgin"): " artifact: unknown command 'sgin'; did you mean 'sign'? "
+    + SEE.format(" artifact ").replace("see", "See"),
+    ("artifact", "cat"): " artifact cat: the following arguments are required: ARTIFACT; "
+    + SEE.format(" artifact cat "),
+    ("report", "--success", "--timeout", "soon"): " report: argument --timeout: 'soon' is not a number of seconds "
+    f"from 0 to 86400; {SEE.format(' report ')}",
+    ("report", "--success", "--timeout", "nan"): " report: argument --timeout: 'nan' is not a number of seconds "
+    f"from 0 to 86400; {SEE.format(' report ')}",
+}
 
 
 @pytest.mark.parametrize("arguments", USAGE, ids=" ".join)
 def test_usage(device: Device, arguments: tuple[str, ...]) -> None:
-    """Wrong usage is exit code 64, told on standard error."""
+    """Wrong usage is exit code 64 and one line on standard error: what is wrong, what was meant, where to look."""
     done = device.call(*arguments)
+    assert (64, "", f"mender-python-client{USAGE[arguments]}\n") == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("words", [(), ("artifact",), ("artifact", "write"), ("config",)], ids=" ".join)
+def test_list_of_commands(words: tuple[str, ...]) -> None:
+    """Without a command, the program lists its commands, one a line, within 80 columns, and exits with 64."""
+    done = call(*words)
+    name = " ".join(("mender-python-client", *words))
+    lines = done.stderr.splitlines()
     assert (64, "") == (done.returncode, done.stdout)
-    assert done.stderr.startswith("usage: ")
+    assert f"usage: {name} [OPTIONS] COMMAND [ARGUMENTS]" == lines[0]
+    assert f"see '{name} COMMAND --help'" == lines[-1]
+    parts: Sequence[Part] = CLIENT.commands
+    for word in words:
+        command = next(one for one in parts if isinstance(one, Command) and one.name == word)
+        parts = command.parts() if callable(command.parts) else command.parts
+    assert [one.name for one in parts if isinstance(one, Command)] == [line.split()[0] for line in lines[3:-2]]
+    assert [] == [line for line in lines if len(line) > 80]
 
 
 def test_usage_ends_the_process(device: Device) -> None:
     """The exit code of wrong usage is that of the process."""
     done = device.run("fly")
-    assert (64, "", True) == (done.returncode, done.stdout, done.stderr.startswith("usage: "))
+    assert (64, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines()))
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("daemon", "-h"), ("artifact", "cat", "-h")], ids=" ".join)

@@ -269,13 +269,13 @@ _JSON = Argument("--json", action="store_true", help="print JSON, for programs")
 COMMANDS: tuple[Command, ...] = (
     Command(
         "daemon",
-        "run the client: authenticate, send the inventory, poll, download and install",
+        "run the client: poll for updates, and install them",
         _daemon,
         (Argument("--metrics-file", metavar="FILE", help="keep metrics in this file, in the Prometheus text format"),),
     ),
     Command(
         "bootstrap",
-        "make the device key unless there is one, and print its public key",
+        "generate the device key if there is none; print its public key",
         _bootstrap,
         (
             Argument(
@@ -288,7 +288,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("show-artifact", "print the name of the installed Artifact", _show_artifact),
     Command(
         "report",
-        "report the outcome of the update in progress (for sub-updaters)",
+        "report the outcome of an update (for sub-updaters)",
         _report,
         (
             OneOf(
@@ -302,26 +302,33 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "check-update",
-        "make the daemon poll now; without a daemon, ask the server whether there is an update",
+        "poll for an update now",
         _check_update,
+        more="The daemon polls, and installs the update. Without a running daemon, the command asks the server whether "
+        "there is an update, and installs nothing.",
     ),
-    Command("send-inventory", "make the daemon send the inventory now; without a daemon, send it", _send_inventory),
+    Command(
+        "send-inventory",
+        "send the inventory now",
+        _send_inventory,
+        more="The daemon sends it, if it is running, otherwise the command itself.",
+    ),
     Command(
         "status",
         "show what the client is doing and why",
         _status,
         (_JSON, Argument("-f", "--follow", action="store_true", help="show it again and again, until Ctrl-C")),
     ),
-    Command("history", "show how the last deployments ended", _history, (_JSON,)),
+    Command("history", "show the outcomes of the last deployments", _history, (_JSON,)),
     Command(
         "setup",
-        "set this device up: configuration, device type, key, and optionally scripts and units",
+        "set up this device: configuration, device type, key, units",
         _setup,
         _setup_arguments,
     ),
-    Command("doctor", "find out what is wrong with this device, and how to fix it", _doctor, (_JSON,)),
+    Command("doctor", "check this device, and show how to fix what is wrong", _doctor, (_JSON,)),
     Command("config", "check, show, change and explain the configuration", parts=_config_commands),
-    Command("artifact", "show, verify, make and sign Artifact files", parts=_artifact_commands),
+    Command("artifact", "show, verify, create and sign Artifact files", parts=_artifact_commands),
 )
 """Every command, in the order of the help."""
 

@@ -144,7 +144,7 @@ _SOFTWARE_VERSION = (
 _WRITE = (
     Command(
         "rootfs-image",
-        "make an Artifact from a root file system image",
+        "create an Artifact from a root file system image",
         _write_rootfs,
         (
             Argument(
@@ -158,7 +158,7 @@ _WRITE = (
     ),
     Command(
         "module-image",
-        "make an Artifact for an update module",
+        "create an Artifact for an update module",
         _write_module,
         (
             Argument("-T", "--type", dest="payload_type", metavar="TYPE", type=_line, required=True, help="module"),
@@ -172,7 +172,7 @@ _WRITE = (
     ),
     Command(
         "bootstrap-artifact",
-        "make an Artifact without payload",
+        "create an Artifact without payload",
         _write_bootstrap,
         _OF_EVERY_ARTIFACT,
         defaults={"file": [], "meta_data": None},
@@ -191,7 +191,7 @@ COMMANDS = (
     ),
     Command(
         "verify",
-        "verify an Artifact as a device does, and check its signature",
+        "verify an Artifact and its signature as a device does",
         _verify,
         (
             Argument("artifact", metavar="FILE", help=_FILE),
@@ -221,10 +221,10 @@ COMMANDS = (
         _extract,
         (
             Argument("artifact", metavar="ARTIFACT", help=_FILE),
-            Argument("directory", metavar="DIR", type=_path, help="the directory; made if it isn't there"),
+            Argument("directory", metavar="DIR", type=_path, help="the directory; created if it does not exist"),
         ),
     ),
-    Command("write", "make an Artifact", parts=_WRITE),
+    Command("write", "create an Artifact", parts=_WRITE),
     Command(
         "sign",
         "sign an Artifact, or replace its signature",

@@ -56,31 +56,34 @@ _JSON = Argument("--json", action="store_true", help="print JSON, for programs")
 COMMANDS = (
     Command(
         "check",
-        "report all errors and warnings in mender.conf, in both files at once",
+        "report all errors and warnings in mender.conf",
         _check,
         (
             Argument("file", metavar="FILE", nargs="?", help="check this file alone, on any machine; not below --root"),
             _JSON,
         ),
+        more="Without FILE, both files are checked at once.",
     ),
     Command(
         "show",
-        "print the merged configuration and the origin of each value; secrets are masked",
+        "print the configuration, and where each value comes from",
         _show,
         (Argument("--changed", action="store_true", help="leave out the defaults"), _JSON),
+        more="Both files are merged; secrets are masked.",
     ),
     Command(
         "set",
-        "set a key in the main mender.conf, if the result is valid; everything else in it is kept",
+        "set a key in the main mender.conf",
         _set,
         (
             Argument("key", metavar="KEY", help="the key, such as HttpsClient.Key"),
             Argument("value", metavar="VALUE", help="the value: a text as it is, anything else as in JSON"),
         ),
+        more="The file is only written if the result is valid. Everything else in it is kept.",
     ),
     Command(
         "explain",
-        "print what keys of mender.conf mean: value, unit, default, example",
+        "explain the keys of mender.conf",
         _explain,
         (Argument("keys", metavar="KEY", nargs="*", help="the keys (default: all)"),),
     ),
