@@ -18,8 +18,11 @@ TYPE_CHECKING = False  # checkers know better; importing typing would cost a thi
 
 if TYPE_CHECKING:
     from .app.artifact.payload import Artifact
+    from .core.machine import State
     from .core.model import Deployment
-    from .embedding import Client, DeviceDescription
+    from .embedding.callbacks import ProgressFunction, StateFunction
+    from .embedding.client import Client
+    from .embedding.description import AttributeValue, DeviceDescription
     from .errors import (
         ArtifactError,
         BusyError,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
         NotAcceptedError,
         ServerError,
         StorageError,
+        UsageError,
     )
     from .installers.callback import InstallFunction
 
@@ -44,6 +48,7 @@ RELEASED = "2026-11-23"
 __all__ = [
     "Artifact",
     "ArtifactError",
+    "AttributeValue",
     "BusyError",
     "Client",
     "ConfigError",
@@ -58,17 +63,25 @@ __all__ = [
     "MenderError",
     "NetworkError",
     "NotAcceptedError",
+    "ProgressFunction",
     "ServerError",
+    "State",
+    "StateFunction",
     "StorageError",
+    "UsageError",
     "__version__",
 ]
 
 _HOMES = {
     "Artifact": "app.artifact.payload",
-    "Client": "embedding",
-    "DeviceDescription": "embedding",
-    "InstallFunction": "embedding",
+    "AttributeValue": "embedding.description",
+    "Client": "embedding.client",
     "Deployment": "core.model",
+    "DeviceDescription": "embedding.description",
+    "InstallFunction": "installers.callback",
+    "ProgressFunction": "embedding.callbacks",
+    "State": "core.machine",
+    "StateFunction": "embedding.callbacks",
 }
 
 

@@ -126,6 +126,10 @@ class ConfigError(MenderError):
         self.args = ("\n".join(map(str, self.problems)),)
 
 
+class UsageError(MenderError, ValueError):
+    """A program called a method out of order, or one of a closed client: a mistake in that program."""
+
+
 class DeviceError(MenderError):
     """Something on this device is missing, broken or full; it may be fixed while the client runs."""
 

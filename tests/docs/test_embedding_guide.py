@@ -51,6 +51,12 @@ def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
     assert "verified" in run("Poll, download, and report", server, tmp_path)
     assert "success" == server.status(first, device_id)
 
+    shown = server.deploy("release-2", force=True)
+    printed = run("Show progress and state", server, tmp_path).splitlines()
+    assert "success" == server.status(shown, device_id)
+    assert ["release-2: downloading", "release-2: succeeded"] == [printed[0], printed[-1]]
+    assert any(line.endswith(" bytes") for line in printed)
+
     second = server.deploy("release-2", force=True)
     with subprocess.Popen(program("Install with a function", server), cwd=tmp_path) as process:
         server.wait_until(lambda: server.status(second, device_id) == "success", timeout_seconds=PATIENCE_S)

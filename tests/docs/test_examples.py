@@ -78,6 +78,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Register the device and send its inventory": [By("tests/docs/test_embedding_guide.py")],
         "Poll, download, and report": [By("tests/docs/test_embedding_guide.py")],
         "Install with a function": [By("tests/docs/test_embedding_guide.py")],
+        "Show progress and state": [By("tests/docs/test_embedding_guide.py")],
         "Read the Artifact": [By("tests/docs/test_embedding_guide.py")],
     },
     "docs/guide/first-device.md": {

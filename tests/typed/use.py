@@ -12,6 +12,7 @@ import mender_client
 from mender_client import (
     Artifact,
     ArtifactError,
+    AttributeValue,
     BusyError,
     Client,
     ConfigError,
@@ -26,8 +27,12 @@ from mender_client import (
     MenderError,
     NetworkError,
     NotAcceptedError,
+    ProgressFunction,
     ServerError,
+    State,
+    StateFunction,
     StorageError,
+    UsageError,
 )
 
 
@@ -63,11 +68,30 @@ def install_now(artifact: Path, deployment: Deployment) -> bool:
     return bool(artifact and deployment)
 
 
+def show_progress(done_bytes: int, total_bytes: int | None) -> None:
+    """One that shows a download."""
+    print(100 * done_bytes // total_bytes if total_bytes else done_bytes)
+
+
+def show_state(state: State, deployment: Deployment) -> None:
+    """One that shows a deployment."""
+    print(deployment.artifact_name, state.value, state is State.SUCCEEDED)
+
+
+def measure() -> dict[str, AttributeValue]:
+    """Attributes of every kind."""
+    return {"text": "a", "whole": 1, "number": 0.5, "list": ["a", "b"], "numbers": [1, 2.5], "mixed": (1, "a")}
+
+
 def use(settings: Mapping[str, object]) -> None:
     """Everything that a client can do."""
     device = DeviceDescription(identity={"mac": "02:00"}, device_type="board", artifact_name="one")
     device.inventory = {"one": "value", "several": ["a", "b"]}
     device.provides = {"rootfs-image.version": "one"}
+    device.inventory = measure()
+    device.inventory = {"only": 1}
+    progress: list[ProgressFunction] = [show_progress, lambda done, total: print(done, total)]
+    states: list[StateFunction] = [show_state, lambda state, deployment: print(state, deployment)]
     functions: list[InstallFunction] = [install, install_image, install_now]
     with Client(settings, data="data", device=device, install=functions[0]) as client:
         assert_type(client, Client)
@@ -80,7 +104,9 @@ def use(settings: Mapping[str, object]) -> None:
         client.run()
         client.poll_now()
         client.stop()
-    Client({"ServerURL": "https://x"}, data=Path("data"), device=device).close()
+    Client({"ServerURL": "https://x"}, data=Path("data"), device=device, passphrase="secret").close()
+    Client("mender.conf", data="data", device=device, on_progress=progress[0], on_state=states[0]).close()
+    Client(Path("mender.conf"), data="data", device=device, on_progress=None, on_state=None, passphrase=None).close()
     assert_type(mender_client.__version__, str)
 
 
@@ -95,4 +121,5 @@ def explain(error: MenderError) -> str | int | tuple[Diagnostic, ...]:
     assert issubclass(NotAcceptedError, ServerError)
     assert issubclass(StorageError, DeviceError)
     assert issubclass(KeyFileError, DeviceError)
+    assert issubclass(UsageError, ValueError)
     return str((ArtifactError, BusyError, Interrupted, NetworkError))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,25 +64,22 @@ def load_config(main: Path, fallback: Path, *, is_server_needed: bool = True) ->
     return LoadedConfig(build_config(findings.values), findings.warnings)
 
 
-def check_settings(settings: Mapping[str, object]) -> Config:
+def check_settings(settings: Mapping[str, object]) -> LoadedConfig:
     """Check settings that a program gives instead of a file, by the same keys; an unknown key is an error here.
 
     Raises:
         ConfigError: all errors at once.
     """
-    reader = _Reader()
+    reader = _Reader(is_unknown_refused=True)
     label = Path("settings")
     try:
-        reader.take(label, json.dumps(settings).encode())
+        reader.take(label, json.dumps(settings, default=os.fspath).encode())
     except (TypeError, ValueError) as error:
         raise ConfigError([Diagnostic("CFG01", f"{label}: cannot be written as JSON: {error}")]) from error
-    _check_together(reader, label, label, is_server_needed=False)
-    problems = [*reader.problems, *reader.warnings]
-    if not problems and not reader.values.get("ServerURL") and not reader.values.get("Servers"):
-        problems.append(_no_server(label, "no key ServerURL"))
-    if problems:
-        raise ConfigError(problems)
-    return build_config(reader.values)
+    _check_together(reader, label, label, is_server_needed=True)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return LoadedConfig(build_config(reader.values), tuple(reader.warnings))
 
 
 def examine(
@@ -120,7 +118,8 @@ def suggest(name: str) -> str:
 class _Reader:
     """Collects values, problems and warnings from one file after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_unknown_refused: bool = False) -> None:
+        self._is_unknown_refused = is_unknown_refused
         self.values: dict[str, Any] = {}
         self.origins: dict[str, Path] = {}
         self.problems: list[Diagnostic] = []
@@ -205,6 +204,8 @@ class _Reader:
                 self._check(path, self._keys[lower], value)
             elif lower in self._silent:
                 self.ignored.append(full)
+            elif self._is_unknown_refused:
+                self.problems.append(Diagnostic("CFG24", f"{path}: there is no key {full!r:.80}", self._advice(full)))
             else:
                 ignored = f"{path}: unknown key {full!r:.80} is ignored"
                 self.warnings.append(Diagnostic("CFG11", ignored, self._advice(full)))

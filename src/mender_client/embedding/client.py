@@ -7,74 +7,32 @@ and resumed downloads are those of the daemon.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 
 from mender_client.app.assemble import DeviceParts
-from mender_client.app.config import check_settings
+from mender_client.app.config import LoadedConfig, check_settings, load_config
 from mender_client.app.devicekey import device_key, prepare_key
+from mender_client.app.file_checks import check_configuration_files, check_files
 from mender_client.app.host import Host
 from mender_client.app.paths import Paths
 from mender_client.client.deployments import Offer
-from mender_client.core.keyvalue import KeyValues
 from mender_client.core.machine import Event
-from mender_client.core.model import Deployment, Identity, Provides
-from mender_client.errors import BusyError, Diagnostic, Interrupted, MenderError
+from mender_client.core.model import Deployment
+from mender_client.errors import BusyError, Diagnostic, Interrupted, KeyFileError, MenderError, UsageError
 from mender_client.installers.callback import CallbackInstaller, InstallFunction
 from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.journal import JsonJournal
+from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.marker_file import MarkerFile
+from mender_client.system.secretfile import check_secret
+
+from .callbacks import ProgressCallback, ProgressFunction, StateFunction, ToldJournal
+from .description import DescribedDevice, DeviceDescription
 
 _logger = logging.getLogger(__name__)
-
-Values = str | Sequence[str]
-"""One value of an attribute, or several."""
-
-
-@dataclass(slots=True)
-class DeviceDescription:
-    """Identity, inventory and software of a device. The program may change it at any time; it is read when needed.
-
-    Attributes:
-        identity: identifies the device, a serial number for instance; it must never change.
-        device_type: the device type that Artifacts must be made for.
-        artifact_name: the installed software; set it when an update is installed.
-        provides: further provides that Artifacts may depend on.
-        inventory: the inventory attributes.
-    """
-
-    identity: Mapping[str, Values]
-    device_type: str
-    artifact_name: str
-    provides: Mapping[str, str] = field(default_factory=dict)
-    inventory: Mapping[str, Values] = field(default_factory=dict)
-
-
-class _Described:
-    """A description as the workflow asks for it; see ``core.ports.DeviceData``."""
-
-    def __init__(self, description: DeviceDescription) -> None:
-        self._description = description
-
-    def identity(self) -> Identity:
-        return Identity.from_key_values(_key_values(self._description.identity))
-
-    def inventory(self) -> Sequence[KeyValues]:
-        return [_key_values(self._description.inventory)]
-
-    def provides(self) -> Provides:
-        described = self._description
-        return Provides(described.device_type, described.artifact_name, MappingProxyType(dict(described.provides)))
-
-
-def _key_values(attributes: Mapping[str, Values]) -> KeyValues:
-    pairs = [
-        (key, value)
-        for key, values in attributes.items()
-        for value in ([values] if isinstance(values, str) else values)
-    ]
-    return KeyValues(tuple(pairs), ())
 
 
 class Client:
@@ -86,10 +44,15 @@ class Client:
     The log that the server gets of a failure holds what the logger ``mender_client`` lets through: set it to INFO.
 
     Args:
-        settings: what ``mender.conf`` holds, by the same keys: ``{"ServerURL": "https://mender.example.com"}``.
+        settings: what ``mender.conf`` holds, by the same keys: ``{"ServerURL": "https://mender.example.com"}``; or the
+            path of such a file, which is read as the daemon reads it, with ``mender.conf`` in the data directory for
+            the keys that it lacks. ``DaemonLogLevel`` and ``DeviceTypeFile`` have no effect.
         data: the data directory; made if it isn't there.
         device: what the device says about itself.
         install: installs Artifacts when ``step`` or ``run`` bring them; None for a program that calls ``download``.
+        passphrase: unlocks an encrypted device key, or is the PIN of its token; a new key is encrypted with it.
+        on_progress: is told the progress of downloads, which is not logged then.
+        on_state: is told each state of a deployment.
 
     Raises:
         ConfigError: settings are wrong; it names all of them.
@@ -100,29 +63,39 @@ class Client:
 
     def __init__(
         self,
-        settings: Mapping[str, object],
+        settings: Mapping[str, object] | Path | str,
         *,
         data: Path | str,
         device: DeviceDescription,
         install: InstallFunction | None = None,
+        passphrase: str | None = None,
+        on_progress: ProgressFunction | None = None,
+        on_state: StateFunction | None = None,
     ) -> None:
-        config = check_settings(settings)
-        paths = Paths.locate(data=str(Path(data).absolute()))
+        file = None if isinstance(settings, Mapping) else str(Path(settings).absolute())
+        paths = Paths.locate(config=file, data=str(Path(data).absolute()))
+        loaded = check_settings(settings) if isinstance(settings, Mapping) else _read_files(paths)
+        config = loaded.config
+        for warning in loaded.warnings:
+            _logger.warning("%s", warning)
         make_directory(paths.data)
         self._lock = DaemonLock(paths.daemon_lock)
         self._lock.acquire()
         try:
-            key = device_key(config, paths)
+            key = device_key(config, paths, _passphrase(passphrase))
             prepare_key(key, paths)
             self._install = install
             self._offer: Offer | None = None
             self._artifact = paths.artifact
-            self._parts = DeviceParts(
+            self._is_closed = False
+            self._opened = DeviceParts(
                 Host(config, paths),
                 config,
                 paths,
                 key=key,
-                device=_Described(device),
+                journal=ToldJournal(paths.journal, on_state) if on_state else JsonJournal(paths.journal),
+                progressed=ProgressCallback(on_progress) if on_progress else None,
+                device=DescribedDevice(device),
                 make_installer=lambda lock, outcomes: CallbackInstaller(
                     install or _keep,
                     conclude=lambda deployment_id, is_installed: outcomes.conclude(
@@ -132,7 +105,7 @@ class Client:
                     trace=MarkerFile(paths.data / "install.trace"),
                 ),
             )
-            _ = self._parts.agent  # made now: other threads and signal handlers use it
+            _ = self._opened.agent  # made now: other threads and signal handlers use it
         except BaseException:
             self._lock.release()
             raise
@@ -145,10 +118,18 @@ class Client:
     ) -> None:
         self.close()
 
+    @property
+    def _parts(self) -> DeviceParts:
+        if self._is_closed:
+            raise UsageError("API04", "cannot use this client: it is closed", remedy="make a new one")
+        return self._opened
+
     def close(self) -> None:
-        """Close connections and release the data directory."""
-        self._parts.close()
-        self._lock.release()
+        """Close connections and release the data directory. Every other use of a closed client is a UsageError."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._opened.close()
+            self._lock.release()
 
     # -- step by step -------------------------------------------------------------------------------------------
 
@@ -196,13 +177,15 @@ class Client:
             is reported, or it was aborted by the server.
 
         Raises:
-            ValueError: ``check`` has found no deployment, or the client has a function that installs.
+            UsageError: ``check`` has found no deployment, or the client has a function that installs.
             MenderError: the server can't be reached; ``check`` again later.
         """
-        if self._offer is None or self._install is not None:
-            raise ValueError("download() follows a check() that found a deployment, in a client without install")
-        offer, self._offer = self._offer, None
         engine = self._parts.engine
+        if self._install is not None:
+            raise UsageError("API05", "cannot download: step() and run() do, in a client that has install=")
+        if self._offer is None:
+            raise UsageError("API06", "cannot download: no deployment is known", remedy="call check() first")
+        offer, self._offer = self._offer, None
         return self._artifact if engine.begin(offer) and engine.run() is not None else None
 
     def report(self, *, success: bool, reason: str = "") -> None:
@@ -215,12 +198,12 @@ class Client:
             reason: why it is not; goes into the log that the server gets.
 
         Raises:
-            ValueError: nothing waits for a report.
+            UsageError: nothing waits for a report.
             StorageError: it can't be stored.
         """
         deployment_id = self._parts.lock.read()
         if not deployment_id:
-            raise ValueError("report() is for a deployment that was downloaded and waits")
+            raise UsageError("API07", "cannot report: no deployment waits for it", remedy="call download() first")
         self._parts.outcomes.report(deployment_id, is_success=success, reporter="the program", reason=reason)
         self._parts.outcomes.free(deployment_id)
         try:
@@ -240,34 +223,61 @@ class Client:
             Seconds until the next step is due.
 
         Raises:
-            ValueError: the client has no function that installs.
+            UsageError: the client has no function that installs.
             Interrupted: ``stop`` was called.
         """
+        agent = self._parts.agent
         if self._install is None:
-            raise ValueError("step() and run() need a function that installs: pass install=")
-        return self._parts.agent.step()
+            raise UsageError("API09", "cannot install: the client has no function for it", remedy="pass install=")
+        return agent.step()
 
     def run(self) -> None:
-        """Take step after step, waiting between them, until ``stop`` is called."""
+        """Take step after step, waiting between them, until ``stop`` is called.
+
+        Raises:
+            UsageError: the client has no function that installs.
+        """
+        clock = self._parts.clock
         try:
-            while not self._parts.clock.is_stopping:
-                self._parts.clock.wait(self.step())
+            while not clock.is_stopping:
+                clock.wait(self.step())
         except Interrupted:
             return
 
     def poll_now(self) -> None:
         """Make the next step poll for a deployment whatever the schedule says; ``run`` takes that step at once.
 
-        May be called from any thread and from signal handlers.
+        May be called from any thread and from signal handlers; no effect on a closed client.
         """
-        self._parts.agent.request_poll()
-        self._parts.clock.wake()
+        if not self._is_closed:
+            self._opened.agent.request_poll()
+            self._opened.clock.wake()
 
     def stop(self) -> None:
-        """Stop ``run`` and interrupt whatever it is doing; may be called from any thread and from signal handlers."""
-        self._parts.clock.stop()
-        self._parts.transport.stop()
+        """Stop ``run`` for good, and interrupt whatever it is doing; make a new client to go on.
+
+        May be called from any thread and from signal handlers; no effect on a closed client.
+        """
+        if not self._is_closed:
+            self._opened.clock.stop()
+            self._opened.transport.stop()
 
 
 def _keep(artifact: Path, deployment: Deployment) -> None:
     """Leave it to the program, which calls ``report``."""
+
+
+def _read_files(paths: Paths) -> LoadedConfig:
+    """Read the configuration files with the checks of the daemon."""
+    check_configuration_files(paths)
+    loaded = load_config(paths.config, paths.fallback_config)
+    return replace(loaded, warnings=(*loaded.warnings, *check_files(loaded.config, paths)))
+
+
+def _passphrase(given: str | None) -> Passphrase:
+    if given is None:
+        return no_passphrase
+    secret = given.encode()
+    if secret.splitlines() != [secret]:
+        raise KeyFileError("API10", "cannot use the passphrase: it must be one line of text", remedy="pass another one")
+    return lambda: check_secret(secret, "passphrase", "passphrase=")

@@ -1,0 +1,1 @@
+"""The client as a part of another program: what ``mender_client`` exports of it."""
