@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mender_client.app.logs import kept_on_failure, reopen_log_files, set_up_logging
+from mender_client.core.text import ROUTINE
 from mender_client.errors import ConfigError
 from mender_client.system.deploymentlog import DeploymentLogFile
 
@@ -102,14 +103,16 @@ def recording(directory: Path) -> Iterator[None]:
 
 
 def test_deployment(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """A line of a deployment names it, once."""
+    """A line of a deployment names it, once; one that comes again and again doesn't."""
     set_up_logging(level="info", file=None, is_syslog_wanted=False)
     with recording(tmp_path):
         logger.info("one")
         logger.info("deployment dep-1 failed")
-    first, second = capsys.readouterr().err.splitlines()
+        logger.info("download: %d %%", 5, extra=ROUTINE)
+    first, second, third = capsys.readouterr().err.splitlines()
     assert first.endswith("INFO    deployment dep-1: one")
     assert second.endswith("INFO    deployment dep-1 failed")
+    assert third.endswith("INFO    download: 5 %")
 
 
 def test_json(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 
 from mender_client.client.download import DownloadPolicy
+from mender_client.client.pace import PaceLimits
 from mender_client.core.artifact import rootfs_image
 from mender_client.core.model import Status
 from mender_client.errors import ArtifactError, Interrupted
@@ -414,11 +416,22 @@ def test_signature(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_progress_in_the_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """The log says how far a download is, every five per cent."""
+    """The log says every half a minute how far a download is and how fast, without naming the deployment each time."""
     caplog.set_level(logging.INFO, "mender_client")
-    world = with_deployment(World(stage), big(stage, NEW, "board"))
+    policy = DownloadPolicy(pace=PaceLimits(most_bytes_per_second=10_240))
+    world = with_deployment(World(stage, Options(policy=policy)), big(stage, NEW, "board"))
     poll(world)
-    assert 17 <= caplog.text.count("% of 1") <= 20
+    lines = [record for record in caplog.records if record.message.startswith("download: ")]
+    assert 3 == len(lines)
+    assert re.fullmatch(r"download: \d+\.\d KiB of 9\d\d\.\d KiB \(3\d %\), 10\.\d KiB/s", lines[0].message)
+    assert all(hasattr(record, "is_routine") for record in lines)
+
+
+def test_no_progress_of_a_quick_download(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A download of less than half a minute leaves no progress in the log, however large it is."""
+    caplog.set_level(logging.INFO, "mender_client")
+    poll(with_deployment(World(stage), big(stage, NEW, "board")))
+    assert "download: " not in caplog.text
 
 
 def test_stop_keeps_the_bytes(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,23 @@ def test_no_identity(files: Directory, body: str, reason: str) -> None:
     script(files.identity, body)
     with pytest.raises(ScriptError, match=reason):
         files.device().identity()
+
+
+def test_each_script_in_the_log(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
+    """At the level debug each run of a script is a line: its path, how it ended, what it took; not what it printed."""
+    caplog.set_level(logging.DEBUG, "mender_client")
+    script(files.identity, "echo mac=x")
+    script(files.inventory / "a", "exit 3")
+    script(files.inventory / "b", "kill -9 $$")
+    device = files.device()
+    device.identity()
+    device.inventory()
+    lines = [record.message for record in caplog.records if record.levelno == logging.DEBUG]
+    assert [
+        f"ran {files.identity}: exit code 0, 6 bytes in S s",
+        f"ran {files.inventory / 'a'}: exit code 3 in S s",
+        f"ran {files.inventory / 'b'}: signal 9 in S s",
+    ] == [re.sub(r"\d+\.\d\d\d s", "S s", line) for line in lines]
 
 
 def test_identity_script_missing(files: Directory) -> None:

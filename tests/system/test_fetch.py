@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import socket
 import time
 
@@ -37,6 +39,16 @@ def test_download(make_transport: MakeTransport) -> None:
     assert "GET /a?query HTTP/1.1" == lines[0]
     assert {"Range: bytes=5-", "Accept-Encoding: identity", "User-Agent: a-test/1"} <= set(lines)
     assert not [line for line in lines if line.lower().startswith("authorization")]
+
+
+def test_download_in_the_log(make_transport: MakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+    """At the level debug a download is two lines: when its head has come, and when it has ended."""
+    caplog.set_level(logging.DEBUG, "mender_client")
+    with RawServer(raw(answer(b"the bytes", status=206))) as server:
+        read_all(make_transport().open(f"{server.url}/a?query", {}))
+    head, end = [record.message for record in caplog.records]
+    assert re.fullmatch(rf"GET {server.url}/a: 206 in \d+\.\d\d\d s", head)
+    assert re.fullmatch(rf"GET {server.url}/a: 9 bytes in \d+\.\d\d\d s", end)
 
 
 INTERIM = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"

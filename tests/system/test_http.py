@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import re
 import signal
 import socket
 import threading
@@ -51,6 +53,24 @@ def test_exchange(make_transport: MakeTransport) -> None:
     lines = head.decode().split("\r\n")
     assert ("PUT /b HTTP/1.1", b"the body") == (lines[0], body)
     assert {"User-Agent: a-test/1", "Content-Length: 8", "Content-Type: application/json"} <= set(lines)
+
+
+def test_each_request_in_the_log(make_transport: MakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+    """At the level debug each request is a line: method, address without its query, status, bytes, duration."""
+    caplog.set_level(logging.DEBUG, "mender_client")
+    with RawServer(keep_alive(answer(b"no", status=429))) as server:
+        make_transport().send(get(server))
+    (line,) = [record.message for record in caplog.records]
+    assert re.fullmatch(rf"GET {server.url}/a: 429, 2 bytes in \d+\.\d\d\d s", line)
+
+
+def test_failed_request_in_the_log(make_transport: MakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+    """A request without an answer is a line, too, with the kind of the failure."""
+    caplog.set_level(logging.DEBUG, "mender_client")
+    with RawServer(raw(b"")) as server, pytest.raises(NetworkError):
+        make_transport().send(get(server))
+    (line,) = [record.message for record in caplog.records]
+    assert re.fullmatch(rf"GET {server.url}/a: failed \([a-z-]+\) in \d+\.\d\d\d s", line)
 
 
 def test_gzip_is_not_offered(make_transport: MakeTransport) -> None:

@@ -4,19 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-_MOST = 1 << 80
-"""A number from a damaged file may be too large to divide."""
-
-
-def amount(count: float) -> str:
-    """So many bytes."""
-    count = min(count, _MOST)
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
-
 
 def clock_time(seconds: float) -> str:
     """So many seconds, as a clock shows them."""

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.record import Outcome
-from mender_client.core.text import printable
+from mender_client.core.text import amount, printable
 from mender_client.system.journal import JsonJournal
 
 from .exitcodes import ExitCode
-from .formatting import amount, clock_time
+from .formatting import clock_time
 from .paths import Paths
 
 if TYPE_CHECKING:

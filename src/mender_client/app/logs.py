@@ -72,9 +72,13 @@ class _JsonFormatter(logging.Formatter):
 
 
 def _tagged(record: logging.LogRecord) -> str:
-    """The message, prefixed with the deployment under way unless the message names it."""
+    """The message, prefixed with the deployment under way unless it names it, or comes again and again."""
     deployment_id, message = current_deployment(), record.getMessage()
-    return message if deployment_id in message else f"deployment {deployment_id}: {message}"
+    return (
+        message
+        if deployment_id in message or hasattr(record, "is_routine")
+        else f"deployment {deployment_id}: {message}"
+    )
 
 
 def _one_line(text: str) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from mender_client import TYPE_CHECKING
 from mender_client.client.stream import Progress
+from mender_client.core.text import amount
 
-from .formatting import amount, clock_time
+from .formatting import clock_time
 
 if TYPE_CHECKING:
     from typing import TextIO

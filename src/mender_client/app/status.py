@@ -14,14 +14,14 @@ from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import STOPPED, WAITING, Authorisation, ClientStatus, headline
 from mender_client.core.machine import EXPLANATIONS, State
 from mender_client.core.record import Record
-from mender_client.core.text import printable
+from mender_client.core.text import amount, printable
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses
 from mender_client.system.statusfile import read_client_status
 
 from .exitcodes import ExitCode
-from .formatting import ago, amount
+from .formatting import ago
 from .paths import Paths
 
 if TYPE_CHECKING:

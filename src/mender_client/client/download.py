@@ -15,6 +15,7 @@ from mender_client.core.model import Link, Software
 from mender_client.core.ports import ArtifactStore, Capacity, Clock, Journal, PartialFile, Transport
 from mender_client.core.record import Update
 from mender_client.core.resume import RemoteObject
+from mender_client.core.text import ROUTINE, amount
 from mender_client.errors import ArtifactError, DownloadError, StorageError
 
 from .pace import PaceLimits
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from mender_client.core.artifact import ArtifactReader, Header, NewDigest, SignatureCheck
 
 _logger = logging.getLogger(__name__)
-_PROGRESS_STEP_PERCENT = 5
+_PROGRESS_SECONDS = 30.0
+"""How often the log says how far a download is; one that is shorter leaves no such line."""
 _CONFIGURATION = "mender-configure"
 """The payload type of the configurations that a server sends: a sub-updater would take them for a release."""
 _SPACE_CHECK_BYTES = 4 * 1024 * 1024
@@ -146,7 +148,7 @@ class Downloader:
         remote_object: RemoteObject,
         retries: RetryBudget,
     ) -> ArtifactStream:
-        shown = self.progressed or _ProgressLog()
+        shown = self.progressed or _ProgressLog(self.clock)
         checked_at = 0
         received_before = self._received
 
@@ -291,14 +293,21 @@ def _check_sizes(reader: ArtifactReader, most_bytes: int) -> None:
 
 
 class _ProgressLog:
-    """A log line every few per cent."""
+    """A log line every half a minute: how far the download is, and how fast since the last one."""
 
-    def __init__(self) -> None:
-        self._next_percent = _PROGRESS_STEP_PERCENT
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._at = clock.monotonic()
+        self._done: int | None = None
 
     def __call__(self, progress: Progress) -> None:
+        if self._done is None:
+            self._done = progress.kept  # that much was on disk
+        seconds = self._clock.monotonic() - self._at
+        if seconds < _PROGRESS_SECONDS:
+            return
         done, total = progress.done, progress.total
-        if total and done * 100 >= self._next_percent * total:
-            percent = done * 100 // total
-            _logger.info("download: %d %% of %d bytes", percent, total)
-            self._next_percent = percent - percent % _PROGRESS_STEP_PERCENT + _PROGRESS_STEP_PERCENT
+        rate = amount(max(0, done - self._done) / seconds)
+        of = f" of {amount(total)} ({100 * done // total} %)" if total else ""
+        _logger.info("download: %s%s, %s/s", amount(done), of, rate, extra=ROUTINE)
+        self._at, self._done = self._at + seconds, done

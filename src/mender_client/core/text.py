@@ -1,9 +1,25 @@
-"""Text from outside, made fit for a log line or a terminal."""
+"""Text for log lines and terminals: text from outside, made fit for them, and numbers of bytes."""
 
 from __future__ import annotations
+
+ROUTINE = {"is_routine": True}
+"""``extra`` of a log line that comes again and again: the deployment is not named in it."""
+
+_MOST = 1 << 80
+"""A number from a damaged file may be too large to divide."""
 
 
 def printable(text: str, *, limit: int = 200) -> str:
     """One line of at most ``limit`` characters, without terminal control sequences."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return cut if cut.isprintable() else "".join(one if one.isprintable() else "?" for one in cut)
+
+
+def amount(count: float) -> str:
+    """So many bytes."""
+    count = min(count, _MOST)
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"

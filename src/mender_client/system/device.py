@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from mender_client.core.model import UNKNOWN_ARTIFACT_NAME, Identity, IdentityFo
 from mender_client.errors import Diagnostic, ScriptError, StorageError
 
 from .files import read_text
-from .process import ScriptLimits, run_script
+from .process import ProgramError, ScriptLimits, run_script
 
 _logger = logging.getLogger(__name__)
 
@@ -59,7 +60,15 @@ class ScriptedDevice:
         if problem := self.find_problem(script):
             text = f"cannot run {script}: another user could have written it: {problem.text}"
             raise ScriptError("SCR12", text, remedy=problem.remedy)
-        return run_script([str(script)], limits=self.limits, is_stopping=self.is_stopping)
+        began = time.monotonic()
+        try:
+            output = run_script([str(script)], limits=self.limits, is_stopping=self.is_stopping)
+        except ProgramError as error:
+            how = f"exit code {error.code}" if error.code > 0 else f"signal {-error.code}"
+            _logger.debug("ran %s: %s in %.3f s", script, how, time.monotonic() - began)
+            raise
+        _logger.debug("ran %s: exit code 0, %d bytes in %.3f s", script, len(output), time.monotonic() - began)
+        return output
 
     def inventory(self) -> Sequence[KeyValues]:
         """As the port says, in the order of their names; a warning is logged when it is new."""

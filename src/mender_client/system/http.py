@@ -7,15 +7,18 @@ decided here; parsing HTTP is left to the library.
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from urllib.parse import urljoin, urlsplit
 
 from mender_client import TYPE_CHECKING
+from mender_client.core.text import printable
 from mender_client.core.wire import REDIRECTS, Reply, Request, parse_link
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
 
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from mender_client.core.proxies import Proxies, Proxy
 
     from .probe import PeerInfo
+
+_logger = logging.getLogger(__name__)
 
 MAXIMUM_REPLY_BYTES = 2 * 1024 * 1024
 MAXIMUM_REDIRECTS = 5
@@ -74,8 +79,8 @@ class HttpTransport:
         self._kept: dict[str, _Connection] = {}
 
     def send(self, request: Request) -> Reply:
-        url = request.url
-        with self._translated(url), self._guard.within(self.timeouts.total):
+        began, url = time.monotonic(), request.url
+        with _failure_logged(request, began), self._translated(url), self._guard.within(self.timeouts.total):
             body = self._ask_kept(request) or self._ask(request)
             try:
                 data = _read_all(body, url)
@@ -86,6 +91,7 @@ class HttpTransport:
             self._kept[origin(url)] = connection
         if self.tls.verify and urlsplit(url).scheme == "https":
             self.clock_check.heard(body.headers.get("date", ""))
+        _log(request, began, f"{body.status}, {len(data)} bytes")
         return Reply(body.status, body.headers, data)
 
     def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
@@ -95,8 +101,10 @@ class HttpTransport:
         """
         is_from_outside = False
         for _ in range(MAXIMUM_REDIRECTS + 1):
-            with self._translated(url), self._guard.within(self.timeouts.total):
-                body = self._ask(Request("GET", url, headers), is_internal_refused=is_from_outside)
+            began, request = time.monotonic(), Request("GET", url, headers)
+            with _failure_logged(request, began), self._translated(url), self._guard.within(self.timeouts.total):
+                body = self._ask(request, is_internal_refused=is_from_outside)
+            _log(request, began, str(body.status))
             if body.status not in REDIRECTS:
                 return body
             body.close()
@@ -186,7 +194,23 @@ class HttpTransport:
 
     def _exchange(self, connection: _Connection, request: Request) -> HttpBody:
         response = connection.ask(request, {"User-Agent": self.user_agent, **request.headers})
-        return HttpBody(connection, response, self._guard, lambda: self._translated(request.url))
+        return HttpBody(connection, response, self._guard, request, lambda: self._translated(request.url))
+
+
+def _log(request: Request, began: float, what: str) -> None:
+    """Log a request at the level debug; the query of an address may be a secret, and headers hold the token."""
+    if _logger.isEnabledFor(logging.DEBUG):
+        where = printable(f"{origin(request.url)}{urlsplit(request.url).path}")
+        _logger.debug("%s %s: %s in %.3f s", request.method, where, what, time.monotonic() - began)
+
+
+@contextmanager
+def _failure_logged(request: Request, began: float) -> Iterator[None]:
+    try:
+        yield
+    except NetworkError as error:
+        _log(request, began, f"failed ({error.kind.value})")
+        raise
 
 
 def _server(url: str) -> Server:
@@ -245,16 +269,20 @@ class HttpBody:
     bytes are counted here: http.client takes a short body for a whole one. Any other body comes through http.client.
 
     Attributes:
+        request: what is answered.
         translated: names the server in what is raised.
     """
 
     connection: _Connection
     response: HTTPResponse
     guard: ConnectionGuard
+    request: Request
     translated: Callable[[], AbstractContextManager[None]]
 
     def __post_init__(self) -> None:
         self._left = self.response.length
+        self._began = time.monotonic()
+        self._count = 0
         self.status: int = self.response.status
         found = self.response.headers
         self.headers: Mapping[str, str] = {name.lower(): ", ".join(found.get_all(name, ())) for name in found}
@@ -262,11 +290,14 @@ class HttpBody:
     def readinto(self, buffer: memoryview, /) -> int:
         with self.translated():
             if self._left is None:
-                return self._read_piece(buffer)
+                count = self._read_piece(buffer)
+                self._count += count
+                return count
             count = self.response.fp.readinto1(buffer[: self._left]) if self._left else 0
             if self._left and not count and buffer:
                 raise IncompleteRead(b"", self._left)
             self._left -= count
+            self._count += count
             return count
 
     def _read_piece(self, buffer: memoryview) -> int:
@@ -282,6 +313,9 @@ class HttpBody:
         return self.connection if self.connection.sock is not None else None
 
     def close(self) -> None:
+        if self._count:
+            _log(self.request, self._began, f"{self._count} bytes")
+            self._count = 0
         self.response.close()
         self.connection.close()
 
