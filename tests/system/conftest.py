@@ -9,6 +9,7 @@ import pytest
 from mender_client.core.proxies import Proxies
 from mender_client.system.clockevidence import ClockCheck
 from mender_client.system.connection import Timeouts
+from mender_client.system.dial import Resolve, resolve_by_system
 from mender_client.system.http import HttpTransport
 from mender_client.system.tls import TlsSettings
 from waiting import PATIENCE_S
@@ -29,6 +30,7 @@ def make_transport() -> Iterator[MakeTransport]:
         total: float = PATIENCE_S,
         clock_check: ClockCheck | None = None,
         proxies: Proxies | None = None,
+        resolve: Resolve = resolve_by_system,
     ) -> HttpTransport:
         timeouts = Timeouts(connect=connect, idle=idle, total=total)
         transport = HttpTransport(
@@ -37,6 +39,7 @@ def make_transport() -> Iterator[MakeTransport]:
             timeouts=timeouts,
             clock_check=clock_check or ClockCheck(),
             proxies=proxies,
+            resolve=resolve,
         )
         made.append(transport)
         return transport

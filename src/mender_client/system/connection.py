@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 CHECK_REDIRECTS = "check where the server's storage redirects downloads to"
-_LONGEST_LABEL = 63
 _RECORD_BYTES = 16384
 """The most that one TLS record holds."""
 _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -61,11 +60,11 @@ class ConnectionGuard:
         self.timeouts = timeouts
         self.is_stopped = False
         self._deadline: float | None = None
-        self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._waiting: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def add(self, sock: Any) -> None:
-        """Make a socket one that ``interrupt`` ends."""
-        self._sockets.add(sock)
+    def add(self, waiting: Any) -> None:
+        """Make a socket, or whatever has a method ``interrupt``, one that ``interrupt`` ends."""
+        self._waiting.add(waiting)
         if self.is_stopped:
             self.interrupt()  # the stop came while we were connecting
 
@@ -95,46 +94,16 @@ class ConnectionGuard:
         return min(seconds, left)
 
     def interrupt(self) -> None:
-        """Break off every connection; safe in a signal handler."""
-        for sock in list(self._sockets):
+        """Break off every connection and wait; safe in a signal handler."""
+        for waiting in list(self._waiting):
+            if not isinstance(waiting, socket.socket):
+                waiting.interrupt()
+                continue
             try:
                 # not SSLSocket.shutdown, which would pull the TLS object from under a read in progress
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(waiting, socket.SHUT_RDWR)
             except OSError:
                 continue
-
-
-def dial(host: str, port: int, guard: ConnectionGuard, *, is_internal_refused: bool = False) -> socket.socket:
-    """Connect to the first address of a host that answers.
-
-    Args:
-        host: a name or an address, ASCII.
-        port: the port.
-        guard: bounds the time.
-        is_internal_refused: a redirect from outside leads here, so no address may be one of this device.
-
-    Raises:
-        OSError: no address answers; the error of the first one.
-        NetworkError: the host is internal.
-    """
-    first: OSError | None = None
-    found = _resolve(host, port)
-    if is_internal_refused and any(is_internal(str(address[0])) for *_, address in found):
-        raise internal_redirect(f"to {host}")
-    for family, kind, protocol, _, address in found:
-        limit = guard.limit(guard.timeouts.connect)
-        sock = socket.socket(family, kind, protocol)
-        guard.add(sock)
-        try:
-            sock.settimeout(limit)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.connect(address)
-            return sock
-        except OSError as error:
-            sock.close()
-            first = first or error
-    guard.limit(guard.timeouts.connect)
-    raise first or socket.gaierror(socket.EAI_NONAME, "no address")
 
 
 def is_internal(host: str) -> bool:
@@ -151,21 +120,13 @@ def internal_redirect(source: str) -> NetworkError:
     return NetworkError("NET01", text, remedy=CHECK_REDIRECTS, kind=ErrorKind.REDIRECT)
 
 
-def _resolve(host: str, port: int) -> list[Any]:
-    # bytes: for a text, Python loads the tables of all the world's scripts, half a megabyte
-    name = host.encode("ascii")
-    if any(not 0 < len(label) <= _LONGEST_LABEL for label in name.rstrip(b".").split(b".")) and b":" not in name:
-        raise socket.gaierror(socket.EAI_NONAME, "no host can have this name")
-    return socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM)
-
-
 def secure(sock: socket.socket, host: str, context: ssl.SSLContext, guard: ConnectionGuard) -> ssl.SSLSocket:
     """Speak TLS over a connection, with a server whose certificate must be for the host; closes it when that fails.
 
     Raises:
         OSError: the handshake failed.
     """
-    name = host.partition("%")[0].rstrip(".").encode("ascii")  # bytes, as in _resolve
+    name = host.partition("%")[0].rstrip(".").encode("ascii")  # bytes, as in resolve_by_system
     current: Any = sock
     try:
         sock.settimeout(guard.limit(guard.timeouts.connect))

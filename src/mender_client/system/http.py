@@ -30,11 +30,11 @@ from .connection import (
     GuardedSocket,
     Server,
     Timeouts,
-    dial,
     internal_redirect,
     is_internal,
     secure,
 )
+from .dial import Dialer, Resolve, resolve_by_system
 from .netfaults import is_issuer_unknown, origin, translate_errors
 from .tls import TlsRules, TlsSettings
 
@@ -62,6 +62,7 @@ class HttpTransport:
     Attributes:
         clock_check: explains certificates that seem out of date.
         proxies: which proxy leads to which server; None for none.
+        resolve: finds the addresses of servers and proxies.
 
     Raises:
         ConfigError: a certificate or key file can't be used.
@@ -72,9 +73,11 @@ class HttpTransport:
     timeouts: Timeouts = Timeouts()  # noqa: RUF009 - frozen
     clock_check: ClockCheck = field(default_factory=ClockCheck)
     proxies: Proxies | None = None
+    resolve: Resolve = resolve_by_system
 
     def __post_init__(self) -> None:
         self._guard = ConnectionGuard(self.timeouts)
+        self._dialer = Dialer(self._guard, self.resolve)
         self._rules = TlsRules(self.tls)
         self._kept: dict[str, _Connection] = {}
 
@@ -183,11 +186,11 @@ class HttpTransport:
 
     def _dial(self, server: Server, *, is_internal_refused: bool = False) -> socket.socket:
         if (proxy := self._proxy(server)) is None:
-            return dial(server.host, server.port, self._guard, is_internal_refused=is_internal_refused)
+            return self._dialer.dial(server.host, server.port, is_internal_refused=is_internal_refused)
         # imported where there is a proxy: an idle daemon does without the memory
         from .tunnel import dial_through
 
-        return dial_through(proxy, server, self._guard)
+        return dial_through(proxy, server, self._dialer, self._guard)
 
     def _proxy(self, server: Server) -> Proxy | None:
         return None if self.proxies is None else self.proxies.choose(server.scheme, server.host, server.port)

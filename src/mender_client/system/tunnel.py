@@ -8,11 +8,12 @@ from http.client import HTTPException
 from mender_client.core.proxies import Proxy, authority
 from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
-from .connection import ConnectionGuard, FinalResponse, GuardedSocket, Server, dial
+from .connection import ConnectionGuard, FinalResponse, GuardedSocket, Server
+from .dial import Dialer
 from .netfaults import describe
 
 
-def dial_through(proxy: Proxy, server: Server, guard: ConnectionGuard) -> socket.socket:
+def dial_through(proxy: Proxy, server: Server, dialer: Dialer, guard: ConnectionGuard) -> socket.socket:
     """Connect to a proxy, and for https through it to the server.
 
     Raises:
@@ -20,7 +21,7 @@ def dial_through(proxy: Proxy, server: Server, guard: ConnectionGuard) -> socket
     """
     name = authority(server.host, server.port)
     try:
-        sock = dial(proxy.host, proxy.port, guard)
+        sock = dialer.dial(proxy.host, proxy.port)
         try:
             if server.scheme == "https":
                 with guard.within(guard.timeouts.connect):

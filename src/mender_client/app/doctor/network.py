@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from mender_client.core.certificate import Certificate
 from mender_client.errors import ConfigError, DeviceError, ErrorKind, NetworkError, NotAcceptedError, ServerError
+from mender_client.system.connection import ConnectionGuard, Timeouts
+from mender_client.system.dial import Dialer
 from mender_client.system.tls import trust
 
 from .context import PORTS, DiagnosticContext
@@ -55,12 +57,16 @@ def names(context: DiagnosticContext) -> Iterator[CheckResult]:
         yield skipped("the server is reached through a proxy, or not configured")
     for host in dict.fromkeys(hosts):
         try:
-            found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+            found = {str(address[0]) for *_, address in _dialer().resolve(host, 0)}
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or "it is not a host name"
             yield fault(f"{host} can't be resolved: {why}", "check the name in ServerURL, and DNS (/etc/resolv.conf)")
         else:
             yield ok(f"{host} has the address {', '.join(sorted(found))}")
+
+
+def _dialer() -> Dialer:
+    return Dialer(ConnectionGuard(Timeouts(connect=_PATIENCE_SECONDS, total=_PATIENCE_SECONDS)))
 
 
 def connection(context: DiagnosticContext) -> Iterator[CheckResult]:
@@ -70,7 +76,7 @@ def connection(context: DiagnosticContext) -> Iterator[CheckResult]:
         yield skipped("the server is reached through a proxy, or not configured")
     for url, host, port in servers:
         try:
-            socket.create_connection((host, port), timeout=_PATIENCE_SECONDS).close()
+            _dialer().dial(host, port).close()
         except socket.gaierror:
             yield skipped(f"{host} can't be resolved")
         except (OSError, UnicodeError) as error:

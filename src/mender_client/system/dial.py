@@ -1,0 +1,249 @@
+"""Connections to whichever address of a host answers first (Happy Eyeballs, RFC 8305), and names that resolve in time.
+
+One thread races the addresses: families in turn, the next one tried when the last has not answered for a moment. A name
+is resolved in a thread of its own while something waits for it: nothing could end ``getaddrinfo`` otherwise.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from mender_client import TYPE_CHECKING
+
+from .connection import ConnectionGuard, internal_redirect, is_internal
+
+if TYPE_CHECKING:
+    from typing import Any
+
+Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, "tuple[Any, ...]"]
+"""As ``getaddrinfo`` describes it: family, kind, protocol, nothing, address."""
+Resolve = Callable[[str, int], Sequence[Address]]
+
+STAGGER_SECONDS = 0.25
+"""How long an address may be silent before the next one is tried as well (RFC 8305, section 8)."""
+_LONGEST_LABEL = 63
+_MOST_REMEMBERED = 64
+
+
+def resolve_by_system(host: str, port: int) -> Sequence[Address]:
+    """The addresses of a host, in the system's order."""
+    # bytes: for a text, Python loads the tables of all the world's scripts, half a megabyte
+    return socket.getaddrinfo(host.encode("ascii"), port, 0, socket.SOCK_STREAM)
+
+
+class Dialer:
+    """Makes connections, and remembers which address of a host answered where its first one didn't.
+
+    Args:
+        guard: bounds the time, and ends what waits.
+        resolve: finds the addresses of a name.
+    """
+
+    def __init__(self, guard: ConnectionGuard, resolve: Resolve = resolve_by_system) -> None:
+        self._guard = guard
+        self._ask = resolve
+        self._lookups: dict[tuple[str, int], _Lookup] = {}
+        self._answered: dict[tuple[str, int], Address] = {}
+
+    def dial(self, host: str, port: int, *, is_internal_refused: bool = False) -> socket.socket:
+        """Connect to the first address of a host that answers.
+
+        Args:
+            host: a name or an address, ASCII.
+            port: the port.
+            is_internal_refused: a redirect from outside leads here, so no address may be one of this device.
+
+        Raises:
+            OSError: no address answers; the error of the first that failed.
+            NetworkError: the host is internal.
+        """
+        found = self.resolve(host, port)
+        if is_internal_refused and any(is_internal(str(address[0])) for *_, address in found):
+            raise internal_redirect(f"to {host}")
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "no address")
+        ordered = in_turn(found, self._answered.pop((host, port), None))
+        sock, address = _Race(ordered, self._guard).run()
+        if address != found[0]:
+            if len(self._answered) >= _MOST_REMEMBERED:
+                self._answered.clear()
+            self._answered[host, port] = address
+        return sock
+
+    def resolve(self, host: str, port: int) -> Sequence[Address]:
+        """The addresses of a host.
+
+        Raises:
+            OSError: it can't be resolved, or not in time.
+        """
+        if _is_numeric(host):
+            return self._ask(host, port)
+        if any(not 0 < len(label) <= _LONGEST_LABEL for label in host.rstrip(".").split(".")):
+            raise socket.gaierror(socket.EAI_NONAME, "no host can have this name")
+        lookup = self._lookups.pop((host, port), None)
+        if lookup is None or lookup.is_done:
+            lookup = _Lookup(lambda: self._ask(host, port))
+        try:
+            return lookup.wait(self._guard)
+        finally:
+            if not lookup.is_done:  # the next one waits for it, so that threads don't add up
+                self._lookups[host, port] = lookup
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        socket.inet_aton(host)
+    except OSError:
+        return ":" in host
+    return True
+
+
+def in_turn(found: Sequence[Address], first: Address | None) -> list[Address]:
+    """The order in which to try addresses: families in turn, within each as found, from the one that answered last."""
+    if first is not None:
+        # the address itself if it is still one of them, else its family
+        found = sorted(found, key=lambda one: (one != first, one[0] != first[0]))
+    families: dict[int, deque[Address]] = {}
+    for address in found:
+        families.setdefault(address[0], deque()).append(address)
+    ordered: list[Address] = []
+    while len(ordered) < len(found):
+        ordered += [queue.popleft() for queue in families.values() if queue]
+    return ordered
+
+
+class _Lookup:
+    """A name that is being resolved in a thread, which the process doesn't wait for when it ends."""
+
+    def __init__(self, resolve: Callable[[], Sequence[Address]]) -> None:
+        self._resolve = resolve
+        self._found: Sequence[Address] = ()
+        self._error: Exception | None = None
+        self.is_done = False
+        self._awaited = threading.Lock()  # a signal handler may release it, as it may not set an Event
+        self._awaited.acquire()
+        threading.Thread(target=self._run, name="resolver", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._found = self._resolve()
+        except (OSError, UnicodeError, MemoryError) as error:
+            self._error = error
+        self.is_done = True
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """End the wait; safe in a signal handler."""
+        with suppress(RuntimeError):  # nobody waits any more
+            self._awaited.release()
+
+    def wait(self, guard: ConnectionGuard) -> Sequence[Address]:
+        """What was found.
+
+        Raises:
+            OSError: the name can't be resolved, or not in time.
+            Interrupted: the client is to stop.
+        """
+        guard.add(self)
+        with suppress(TimeoutError):
+            self._awaited.acquire(timeout=guard.limit(guard.timeouts.total))
+            guard.limit(0)
+        if not self.is_done:
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer in time")
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A connection in the making, and when it is out of time."""
+
+    sock: socket.socket
+    address: Address
+    ends_at: float
+
+
+class _Race:
+    """Connects to several addresses, each tried a moment after the one before it, until one answers."""
+
+    def __init__(self, addresses: Sequence[Address], guard: ConnectionGuard) -> None:
+        self._left = deque(addresses)
+        self._guard = guard
+        self._running: dict[int, _Attempt] = {}
+        self._poll = select.poll()
+        self._errors: list[OSError] = []
+
+    def run(self) -> tuple[socket.socket, Address]:
+        """The connection, which doesn't block, and its address; raises as ``Dialer.dial``."""
+        try:
+            winner = self._run()
+        finally:
+            for attempt in self._running.values():
+                attempt.sock.close()
+        return winner.sock, winner.address
+
+    def _run(self) -> _Attempt:
+        next_at = 0.0
+        while self._left or self._running:
+            if self._left and (not self._running or time.monotonic() >= next_at):
+                self._start(self._left.popleft())
+                next_at = time.monotonic() + STAGGER_SECONDS
+                continue
+            for attempt in self._wait(next_at if self._left else None):
+                code = attempt.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if not code:
+                    return attempt
+                self._fail(attempt.sock, OSError(code, os.strerror(code)))
+                next_at = 0.0
+            self._expire()
+        raise self._errors[0]
+
+    def _start(self, address: Address) -> None:
+        family, kind, protocol, _, target = address
+        limit = self._guard.limit(self._guard.timeouts.connect)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:
+            self._errors.append(error)
+            return
+        self._guard.add(sock)
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex(target)
+        if code in (0, errno.EINPROGRESS):
+            self._poll.register(sock, select.POLLOUT)
+            self._running[sock.fileno()] = _Attempt(sock, address, time.monotonic() + limit)
+        else:
+            self._fail(sock, OSError(code, os.strerror(code)))
+
+    def _wait(self, until: float | None) -> list[_Attempt]:
+        """The attempts that have ended, after a wait for one, until one is out of time, or for so long."""
+        ends = [attempt.ends_at for attempt in self._running.values()] + ([] if until is None else [until])
+        seconds = max(0.0, min(ends) - time.monotonic())
+        ready = self._poll.poll(self._guard.limit(seconds) * 1000)
+        self._guard.limit(0)
+        for descriptor, _ in ready:
+            self._poll.unregister(descriptor)
+        return [self._running.pop(descriptor) for descriptor, _ in ready]
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for descriptor, attempt in list(self._running.items()):
+            if now >= attempt.ends_at:
+                del self._running[descriptor]
+                self._poll.unregister(descriptor)
+                self._fail(attempt.sock, TimeoutError("no answer in time"))
+
+    def _fail(self, sock: socket.socket, error: OSError) -> None:
+        sock.close()
+        self._errors.append(error)
