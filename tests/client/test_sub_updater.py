@@ -48,11 +48,11 @@ class Recorder:
         """How long it runs."""
         return process.age_seconds("this-boot", 100.0, 100)
 
-    def stop(self, process: ProcessRef, *, is_forced: bool) -> bool:
+    def stop(self, process: ProcessRef | None, variable: str, value: str, *, is_forced: bool) -> bool:
         """It ends only when it is forced to."""
-        is_alive = process in self.alive
-        self.alive -= {process} if is_forced else set()
-        return is_alive
+        found = {process, self.find(variable, value)} & self.alive
+        self.alive -= found if is_forced else set()
+        return bool(found)
 
     def find(self, variable: str, value: str) -> ProcessRef | None:
         """As the test says."""

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from mender_client.client.agent import LOCK_GRACE_SECONDS
+from mender_client.client.agent import LOCK_GRACE_SECONDS, STOP_GRACE_SECONDS
 from mender_client.client.handover import LOCK_CHECK_SECONDS
 from mender_client.core.machine import Event
 from mender_client.core.model import Status
@@ -112,6 +112,31 @@ def test_sub_updater_timeout(stage: Stage, caplog: pytest.LogCaptureFixture) -> 
     assert "SubUpdaterTimeoutSeconds" in str(log)
     assert world.stops[0] is False, "it may end by itself first"
     assert world.stops[-1] is True, "no second sub-updater may start beside it"
+
+
+def test_sub_updater_that_cannot_be_ended(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A sub-updater that is there even after it was killed is waited for some minutes, not for ever, and is named."""
+    world = handed_over(stage, Options(sub_updater_timeout_seconds=500, is_stuck=True))
+    assert world.process is not None
+    which = f"process {world.process.process.pid}"
+    run_for(world, 500 + 2 * STOP_GRACE_SECONDS - 10)
+    assert "installing" == world.server.status
+    run_for(world, 60)
+    assert ("failure", None) == (world.server.status, world.lock.read())
+    assert f"stopping {which} [UPD10]" in caplog.text
+    assert f"{which} was killed, but is still there; look in the kernel log" in caplog.text
+
+
+def test_boot_step_takes_too_long(stage: Stage) -> None:
+    """What works on the deployment after a boot is stopped as well before the deployment fails."""
+    world = handed_over(stage, Options(sub_updater_timeout_seconds=500, has_boot_service=False))
+    deployment_id = world.server.deployment_id
+    world.boot_up()
+    world.spawn({"MENDER_DEPLOYMENT_ID": deployment_id}, steps=0)
+    run_for(world, 500 + STOP_GRACE_SECONDS - 10)
+    assert (deployment_id, "installing") == (world.lock.read(), world.server.status)
+    run_for(world, 60)
+    assert ([True], None, "failure") == (world.stops[-1:], world.process, world.server.status)
 
 
 def test_sub_updater_timeout_of_a_client_that_restarts(stage: Stage) -> None:

@@ -98,7 +98,7 @@ class _Processes:
         """How long it runs."""
         return process.age_seconds("this-boot", 100.0, 100)
 
-    def stop(self, process: ProcessRef, *, is_forced: bool) -> bool:
+    def stop(self, process: ProcessRef | None, variable: str, value: str, *, is_forced: bool) -> bool:
         return False
 
     def find(self, variable: str, value: str) -> ProcessRef | None:

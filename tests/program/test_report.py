@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -197,6 +198,20 @@ def test_dead_sub_updater_is_given_up(device: Device) -> None:
     wait_until(lambda: not device.lock.exists())
     assert "the sub-updater has not reported for" in device.log_of(deployment)
     assert daemon.is_alive
+
+
+def test_child_of_a_dead_sub_updater_is_stopped(device: Device) -> None:
+    """What a sub-updater that died has left at work is stopped before its deployment fails and the next one begins."""
+    device.configure(SubUpdaterTimeoutSeconds=1)
+    device.write("plan", 'sleep 3600 & echo $! >"$root/child"')
+    deployment = device.deploy("release-2")
+    device.daemon().wait_exit()
+    wait_until(lambda: (device.root / "child").exists() and (device.root / "child").read_text().endswith("\n"))
+    environment = Path("/proc", (device.root / "child").read_text().strip(), "environ")
+    assert deployment in environment.read_text()
+    device.daemon()
+    device.wait_status(deployment, "failure")
+    assert not environment.exists() or not environment.read_text()  # gone, or a zombie
 
 
 def test_journal_damaged_while_it_is_reported(device: Device, handed: str) -> None:

@@ -155,6 +155,34 @@ def test_sub_updater_is_not_the_managers(device: Device, manager: Manager) -> No
     assert "WATCHDOG" not in environment
 
 
+def test_sub_updater_that_cannot_be_started(device: Device, manager: Manager) -> None:
+    """A client that has told the manager that it stops does so with an error, to be started again, at once."""
+    sub_updater = device.root / "usr/share/mender/install"
+    sub_updater.write_text("#!/no/such/interpreter\n")
+    deployment = device.deploy("release-2")
+    daemon = started(device, manager.environment())
+    assert 1 == daemon.wait_exit()
+    assert "[DMN04]" in daemon.text
+    device.wait_status(deployment, "failure")
+    manager.wait("STOPPING=1")
+    manager.forget()
+    again = started(device, manager.environment())
+    manager.wait("STATUS=waiting for the next poll")
+    assert 0 == again.stop()
+
+
+def test_sub_updater_that_cannot_be_started_without_a_manager(device: Device) -> None:
+    """A client that nobody would start again goes on."""
+    sub_updater = device.root / "usr/share/mender/install"
+    sub_updater.write_text("#!/no/such/interpreter\n")
+    deployment = device.deploy("release-2")
+    daemon = device.daemon()
+    device.wait_status(deployment, "failure")
+    daemon.send(signal.SIGUSR1)
+    wait_until(lambda: [one.status for one in device.server.requests].count(204) >= 2)
+    assert 0 == daemon.stop()
+
+
 # -- the configuration read again ------------------------------------------------------------------------------
 
 

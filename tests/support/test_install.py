@@ -300,6 +300,18 @@ def test_lock_removed_by_the_client(device: Device) -> None:
     assert "the client has no update in progress (exit 2)" in device.log
 
 
+def test_lock_of_another_is_left_alone(device: Device) -> None:
+    """A sub-updater whose deployment is over neither reports for the one that follows nor removes its lock."""
+    device.hand_over()
+    device.write("var/lib/mender/update.lock", "deployment-2\n")
+    device.write("fake/report-codes", "1\n")
+    device.settle()
+    assert device.reports == []
+    assert device.lines("var/lib/mender/update.lock") == ["deployment-2"]
+    assert not (device.data / "sub-updater.state").exists()
+    assert "the client has no update in progress (exit 1)" in device.log
+
+
 def test_boot_without_an_update(device: Device) -> None:
     """A boot with nothing to do does nothing and says nothing."""
     (device.data / "update.lock").unlink()

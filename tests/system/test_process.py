@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -368,3 +370,87 @@ def test_age(script: MakeScript, processes: SystemProcesses) -> None:
     wait_until(lambda: processes.age_seconds(process) > 0.1)
     assert processes.age_seconds(process) <= time.clock_gettime(time.CLOCK_BOOTTIME) - before + 0.02
     assert 0.0 == processes.age_seconds(ProcessRef(process.pid, "another boot", process.start_time))
+
+
+# -- the end of a program that was spawned, and of what it started -----------------------------------------------
+
+MARK = ("MENDER_DEPLOYMENT_ID", "another-id-of-this-test")
+
+
+def orphan(script: MakeScript, processes: SystemProcesses, tmp_path: Path, child: str) -> tuple[ProcessRef, int]:
+    """A program that has ended and was reaped, and the child that it left; ``child`` prints its pid first."""
+    leader = processes.spawn([script(f"{child} & exit 0")], {})
+    os.waitpid(leader.pid, 0)
+    wait_until(lambda: (tmp_path / "output.log").read_text().endswith("\n"))
+    return leader, int((tmp_path / "output.log").read_text())
+
+
+def test_stop(script: MakeScript, processes: SystemProcesses) -> None:
+    """A program that is asked to end, or forced, is told so while it lives, and no longer."""
+    for is_forced in (False, True):
+        process = processes.spawn([script("exec sleep 600")], {})
+        assert processes.stop(process, *MARK, is_forced=is_forced)
+        assert (signal.SIGKILL if is_forced else signal.SIGTERM) == os.waitpid(process.pid, 0)[1]
+        assert not processes.stop(process, *MARK, is_forced=is_forced)
+
+
+def test_stop_a_child_that_outlives_the_program(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
+    """A child of a program that has ended itself is stopped, and as long as it lives the program is not over."""
+    leader, child = orphan(script, processes, tmp_path, "sh -c 'trap : TERM; echo $$; while :; do sleep 0.1; done'")
+    assert processes.stop(leader, *MARK, is_forced=False)
+    assert processes.stop(leader, *MARK, is_forced=True)
+    wait_until(lambda: not is_running(child))
+    wait_until(lambda: not processes.stop(leader, *MARK, is_forced=True))
+
+
+def test_stop_a_child_in_a_group_of_its_own(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
+    """A child that has made a process group of its own belongs to the session all the same."""
+    code = "import os, time; os.setpgid(0, 0); print(os.getpid(), flush=True); time.sleep(600)"
+    leader, child = orphan(script, processes, tmp_path, f"{sys.executable} -c '{code}'")
+    assert processes.stop(leader, *MARK, is_forced=False)
+    wait_until(lambda: not is_running(child))
+
+
+def test_stop_what_bears_the_mark(script: MakeScript, processes: SystemProcesses, tmp_path: Path) -> None:
+    """A process in another session counts if its environment says for what it works, as it does in ``find``."""
+    leader = processes.spawn([script("setsid sh -c 'echo $$; exec sleep 600' & exit 0")], dict([MARK]))
+    os.waitpid(leader.pid, 0)
+    wait_until(lambda: processes.find(*MARK) is not None)
+    wait_until(lambda: (tmp_path / "output.log").read_text().endswith("\n"))
+    assert processes.stop(leader, *MARK, is_forced=False)
+    wait_until(lambda: processes.find(*MARK) is None)
+    assert not processes.stop(None, *MARK, is_forced=False)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"boot_id": "another"}, {"start_time": 1}, {"start_time": 0}, {"start_time": 1 << 60}],
+    ids=["another boot", "an earlier process", "an unknown process", "a later process"],
+)
+def test_stop_leaves_others_alone(script: MakeScript, processes: SystemProcesses, other: dict[str, Any]) -> None:
+    """A program that happens to have the pid of the one that is meant is left alone."""
+    process = processes.spawn([script("exec sleep 600")], {})
+    assert not processes.stop(replace(process, **other), *MARK, is_forced=True)
+    assert processes.is_alive(process)
+    ended(process)
+
+
+def test_stop_leaves_the_session_of_others_alone(
+    script: MakeScript, processes: SystemProcesses, tmp_path: Path
+) -> None:
+    """A daemon that was left by a process whose number was another's before is left alone."""
+    leader, child = orphan(script, processes, tmp_path, "sh -c 'echo $$; exec sleep 600 >/dev/null 2>&1'")
+    wait_until(lambda: "sleep" in Path(f"/proc/{child}/comm").read_text())
+    assert not processes.stop(leader, *MARK, is_forced=True)
+    assert is_running(child)
+    os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_process_of_another_user_bears_no_mark(script: MakeScript, processes: SystemProcesses) -> None:
+    """Anybody can set a variable: a process of another user is neither found by it nor stopped."""
+    with subprocess.Popen(["/bin/sleep", "600"], env=dict([MARK]), user=65534, group=65534) as stranger:
+        wait_until(lambda: f"{MARK[0]}={MARK[1]}".encode() in Path(f"/proc/{stranger.pid}/environ").read_bytes())
+        assert None is processes.find(*MARK)
+        assert not processes.stop(None, *MARK, is_forced=True)
+        stranger.kill()

@@ -67,6 +67,7 @@ class Options:
         step_seconds: how long each of its steps takes.
         rots: a power cut spoils the whole Artifact on disk.
         dies: it ends in the middle, leaving the lock behind.
+        is_stuck: it can't be killed, as a process that waits for a device can't.
         is_silent: it never reports, and just removes the lock.
         silent_fails: and it fails, too.
         info_after_report: it writes artifact_info between its report and the removal of the lock.
@@ -88,6 +89,7 @@ class Options:
     step_seconds: float = 1.0
     rots: bool = False
     dies: bool = False
+    is_stuck: bool = False
     is_silent: bool = False
     silent_fails: bool = False
     info_after_report: bool = False
@@ -213,12 +215,12 @@ class WorldProcesses:
         """How long ago it was started."""
         return process.age_seconds(self._world.boot_id, self._world.clock.monotonic(), TICKS_PER_SECOND)
 
-    def stop(self, process: ProcessRef, *, is_forced: bool) -> bool:
+    def stop(self, process: ProcessRef | None, variable: str, value: str, *, is_forced: bool) -> bool:
         """A sub-updater that is at work ends only when it is forced to."""
-        if not self.is_alive(process):
+        if not (process is not None and self.is_alive(process)) and self.find(variable, value) is None:
             return False
         self._world.stops.append(is_forced)
-        if is_forced:
+        if is_forced and not self._world.options.is_stuck:
             self._world.process = None
         return True
 

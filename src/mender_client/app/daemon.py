@@ -43,6 +43,8 @@ def run_daemon(
 ) -> ExitCode:
     """Run as the daemon of this device until a signal ends it or the sub-updater is started.
 
+    It ends as well if the sub-updater can't be started after the service manager was told that the client stops.
+
     Args:
         config: the settings.
         paths: the device's files.
@@ -51,6 +53,9 @@ def run_daemon(
         is_new_key_wanted: replace the device key first.
         is_watched: standard error is a terminal: show downloads as a bar there.
         passphrase: unlocks the device key.
+
+    Returns:
+        DONE, or FAILED when the service manager is to start it again.
 
     Raises:
         MenderError: it can't start.
@@ -100,10 +105,9 @@ def run_daemon(
         daemon = _Daemon(parts, make_anew, observers, lock)
         with _signals(daemon):
             _logger.info("mender-python-client %s started, server %s", __version__, config.server_urls[0])
-            daemon.run()
+            return daemon.run()
     finally:
         lock.release()
-    return ExitCode.DONE
 
 
 def _check_scripts(paths: Paths) -> None:
@@ -145,22 +149,27 @@ class _Daemon:
         self._is_stopping = False
         self._is_reload_wanted = False
 
-    def run(self) -> None:
+    def run(self) -> ExitCode:
         if self._notifier is not None:
             self._notifier.ready()
         try:
-            self._loop()
+            return self._loop()
         finally:
             if self._notifier is not None:
                 self._notifier.stopping()
 
-    def _loop(self) -> None:
+    def _loop(self) -> ExitCode:
         try:
             while not self._is_stopping:
                 wait = self._parts.agent.step()
                 if self._lock.is_exiting:  # even if the sub-updater is done already: it starts the client again
                     _logger.info("exiting; the sub-updater starts the client again when it is done")
-                    return
+                    return ExitCode.DONE
+                if self._notifier is not None and self._notifier.has_said_stopping:
+                    text = "exiting: the service manager was told so before the sub-updater could not be started"
+                    _logger.error("%s", Diagnostic("DMN04", text, "let it start the client again after a failure"))
+                    self._parts.tracker.does(STOPPED)
+                    return ExitCode.FAILED
                 if not self._is_reload_wanted:
                     self._parts.clock.wait(wait)
                 if self._is_reload_wanted:
@@ -169,6 +178,7 @@ class _Daemon:
             pass
         self._parts.tracker.does(STOPPED)
         _logger.info("stopped")
+        return ExitCode.DONE
 
     def _reload(self) -> None:
         """Reload the configuration; if it has errors they are logged and the old one stays in effect."""

@@ -160,30 +160,37 @@ class Agent:
             return not self._is_done_with(current, record)
         waited = self.clock.monotonic() - self._awaited_since
         if 0 < self.sub_updater_timeout_seconds <= waited:
-            if self._is_stopping_sub_updater(current, record):
-                return True
             reason = f"the sub-updater has not reported for {waited:.0f} s (SubUpdaterTimeoutSeconds)"
-            self.engine.give_up(current, reason)
-            self._lock_removed()
-            return False
+            return not self._has_given_up(current, record, reason)
         if waited >= self._reminded_after + REMINDER_SECONDS:
             self._reminded_after = waited
             self._log_wait(current)
         return True
 
-    def _is_stopping_sub_updater(self, deployment_id: str, record: Record) -> bool:
-        """Whether the sub-updater still runs; it is asked to end, then forced, so that no second one joins it."""
+    def _has_given_up(self, deployment_id: str, record: Record, reason: str) -> bool:
+        """Fail the deployment once the sub-updater is stopped: asked to end, then forced, so that no second joins it.
+
+        One that is forced and still there executes nothing any more: it waits in the kernel, for a device for instance.
+        """
         update = record.update_of(deployment_id)
-        if self.sub_updater is None or update is None or update.process is None:
-            return False
+        process = update.process if update is not None else None
         now = self.clock.monotonic()
-        is_forced = self._stopping_since is not None and now - self._stopping_since >= STOP_GRACE_SECONDS
-        if not self.sub_updater.stop(update.process, is_forced=is_forced):
-            return False
-        if self._stopping_since is None:
-            self._stopping_since = now
-            text = f"deployment {deployment_id}: the sub-updater takes longer than SubUpdaterTimeoutSeconds"
-            _logger.warning("%s", Diagnostic("UPD10", f"{text}, stopping process {update.process.pid}"))
+        stopping_for = 0.0 if self._stopping_since is None else now - self._stopping_since
+        sub_updater = self.sub_updater if deployment_id else None
+        if sub_updater and sub_updater.stop(deployment_id, process, is_forced=stopping_for >= STOP_GRACE_SECONDS):
+            found = sub_updater.find_process(deployment_id, process)
+            which = f"process {found.pid}" if found is not None else "its process group"
+            if self._stopping_since is None:
+                self._stopping_since = now
+                text = f"deployment {deployment_id}: the sub-updater takes longer than SubUpdaterTimeoutSeconds"
+                _logger.warning("%s", Diagnostic("UPD10", f"{text}, stopping {which}"))
+            if stopping_for < 2 * STOP_GRACE_SECONDS:
+                return False
+            text = f"cannot end the sub-updater of deployment {deployment_id}: {which} was killed, but is still there"
+            _logger.error("%s", Diagnostic("UPD11", text, "look in the kernel log for what it waits for, and reboot"))
+            reason += f", and {which} was killed, but is still there"
+        self.engine.give_up(deployment_id, reason)
+        self._lock_removed()
         return True
 
     def _begin_to_wait(self, deployment_id: str) -> None:

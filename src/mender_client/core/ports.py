@@ -294,8 +294,18 @@ class Processes(Protocol):
     def age_seconds(self, process: ProcessRef) -> float:
         """How long ago that process was started, whether it still runs or not; 0 when that was in another boot."""
 
-    def stop(self, process: ProcessRef, *, is_forced: bool) -> bool:
-        """Send SIGTERM, or SIGKILL, to the process group of a program that was spawned; False when it has ended."""
+    def stop(self, process: ProcessRef | None, variable: str, value: str, *, is_forced: bool) -> bool:
+        """Send SIGTERM, or SIGKILL, to every process of a program that was spawned.
+
+        Args:
+            process: the program; its session and its process group are meant, whether it still runs itself or not.
+            variable: processes whose environment holds this variable are meant as well.
+            value: with this value.
+            is_forced: send SIGKILL.
+
+        Returns:
+            Whether there was one; it may end later, or never.
+        """
 
     def find(self, variable: str, value: str) -> ProcessRef | None:
         """A process of this user or of root whose environment holds this variable with this value."""
@@ -335,8 +345,11 @@ class SubUpdater(Protocol):
     def find_process(self, deployment_id: str, process: ProcessRef | None) -> ProcessRef | None:
         """The process that is at work on this deployment, or None; ``process`` is the one recorded at its start."""
 
-    def stop(self, process: ProcessRef, *, is_forced: bool) -> bool:
-        """Ask the process that was recorded at the start, and its children, to end, or force them; False: it has."""
+    def stop(self, deployment_id: str, process: ProcessRef | None, *, is_forced: bool) -> bool:
+        """Ask everything that works on this deployment to end, or force it; False when nothing does any more.
+
+        ``process`` is the one recorded at the start.
+        """
 
     def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:
         """How long ago, in this boot, the work on this deployment began; 0 when unknown."""

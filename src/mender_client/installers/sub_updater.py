@@ -46,8 +46,8 @@ class SubUpdaterInstaller:
         # everything that it started, tells which deployment it is for
         return self.processes.find(_DEPLOYMENT_ID, deployment_id)
 
-    def stop(self, process: ProcessRef, *, is_forced: bool) -> bool:
-        return self.processes.stop(process, is_forced=is_forced)
+    def stop(self, deployment_id: str, process: ProcessRef | None, *, is_forced: bool) -> bool:
+        return self.processes.stop(process, _DEPLOYMENT_ID, deployment_id, is_forced=is_forced)
 
     def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:
         known = process or self.find_process(deployment_id, None)

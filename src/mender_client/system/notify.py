@@ -34,6 +34,7 @@ class Notifier:
         self._monotonic = monotonic
         self._beat_at = -watchdog_seconds
         self._status = ""
+        self.has_said_stopping = False
 
     def ready(self) -> None:
         """The client works, from the start or again after it has read its configuration."""
@@ -44,7 +45,8 @@ class Notifier:
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """The client ends."""
+        """The client ends; the manager takes back no such word, and waits for the end."""
+        self.has_said_stopping = True
         self._send("STOPPING=1")
 
     def noticed(self, client_status: ClientStatus) -> None:

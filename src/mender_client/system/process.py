@@ -13,7 +13,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,12 @@ SCRIPT_UMASK = 0o077
 
 SPAWNED_UMASK = 0o022
 """What init gives to services: the sub-updater writes files of the system that others read, such as artifact_info."""
+
+_STATE, _GROUP, _SESSION, _START_TIME = 0, 2, 3, 19
+"""Where they are in ``/proc/PID/stat``, behind the name; see proc(5)."""
+
+_ENDED = "ZX"
+"""The states of a process that has ended."""
 
 _KEPT_OF_STDERR = 4096
 _GRACE_SECONDS = 2.0
@@ -232,7 +238,8 @@ class SystemProcesses:
             os.close(reason)
             os.close(told)
         process.returncode = 0  # init adopts it when this process exits
-        return self._identify(process.pid) or ProcessRef(process.pid, self.boot_id(), 0)
+        fields = self._stat(process.pid)  # there even if it has ended already
+        return ProcessRef(process.pid, self.boot_id(), 0 if fields is None else int(fields[_START_TIME]))
 
     def _remove_trace(self) -> None:
         """Nothing was started; the installer remembers that, too, where the disk can't be written."""
@@ -253,36 +260,79 @@ class SystemProcesses:
     def age_seconds(self, process: ProcessRef) -> float:
         return process.age_seconds(self.boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
 
-    def stop(self, process: ProcessRef, *, is_forced: bool) -> bool:
-        if not self.is_alive(process):
-            return False
-        _signal_group(process.pid, signal.SIGKILL if is_forced else signal.SIGTERM)
-        return True
+    def stop(self, process: ProcessRef | None, variable: str, value: str, *, is_forced: bool) -> bool:
+        found = {one.pid for one in self._having(variable, value)}
+        if process is not None:
+            found |= self._members(process)
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # it has just ended, or can't be ended by us
+                os.kill(pid, signal.SIGKILL if is_forced else signal.SIGTERM)
+        return bool(found)
+
+    def _members(self, process: ProcessRef) -> set[int]:
+        """The living processes of the session and the process group that a spawned program began.
+
+        The kernel gives its number to no other process while one of them lives, but it may when all of them have
+        ended. So if the program has ended itself, its output, which they inherit, must show that they are its own.
+        """
+        if process.boot_id != self.boot_id() or not process.start_time:
+            return set()
+        leader = self._stat(process.pid)
+        if leader is not None and int(leader[_START_TIME]) != process.start_time:
+            return set()
+        found = {
+            pid
+            for pid in self._pids()
+            if (fields := self._stat(pid)) is not None
+            and str(process.pid) in (fields[_GROUP], fields[_SESSION])
+            and int(fields[_START_TIME]) >= process.start_time
+            and fields[_STATE] not in _ENDED
+        }
+        return found if leader is not None or any(self._writes_output(pid) for pid in found) else set()
+
+    def _writes_output(self, pid: int) -> bool:
+        """Whether the file for the output of a spawned program is an output of this process."""
+        for descriptor in ("1", "2"):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.stat(self._proc / str(pid) / "fd" / descriptor), os.stat(self._output)):
+                    return True
+        return False
 
     def find(self, variable: str, value: str) -> ProcessRef | None:
+        return next(self._having(variable, value), None)
+
+    def _having(self, variable: str, value: str) -> Iterator[ProcessRef]:
         wanted = f"{variable}={value}".encode()
-        own = str(os.getpid())
-        for entry in self._proc.iterdir():
-            if not entry.name.isdigit() or entry.name == own:
-                continue
+        for pid in self._pids():
+            directory = self._proc / str(pid)
             try:
-                if entry.stat().st_uid not in (0, os.geteuid()):
+                if directory.stat().st_uid not in (0, os.geteuid()):
                     continue  # anybody can set a variable
-                environment = (entry / "environ").read_bytes()
+                environment = (directory / "environ").read_bytes()
             except OSError:
                 continue  # it has exited, or belongs to another user
-            if wanted in environment.split(b"\0"):
-                return self._identify(int(entry.name))
-        return None
+            if wanted in environment.split(b"\0") and (process := self._identify(pid)) is not None:
+                yield process
+
+    def _pids(self) -> Iterator[int]:
+        """All processes but this one."""
+        return (
+            int(entry.name) for entry in self._proc.iterdir() if entry.name.isdigit() and int(entry.name) != os.getpid()
+        )
 
     def _identify(self, pid: int) -> ProcessRef | None:
+        fields = self._stat(pid)
+        if fields is None or fields[_STATE] in _ENDED:
+            return None
+        return ProcessRef(pid, self.boot_id(), int(fields[_START_TIME]))
+
+    def _stat(self, pid: int) -> list[str] | None:
+        """What the kernel says about a process, from its state on; None when there is none."""
         try:
             # the name in parentheses may hold anything; the fields after it are plain
-            fields = (self._proc / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+            return (self._proc / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         except OSError:
             return None
-        state, start_time = fields[0], fields[19]
-        return None if state in "ZX" else ProcessRef(pid, self.boot_id(), int(start_time))
 
     def boot_id(self) -> str:
         """The kernel's ID of this boot; empty when it can't be read."""
