@@ -29,7 +29,7 @@ from mender_client.core.tokenuri import parse_token_uri
 from mender_client.core.wire import parse_link, parse_retry_after
 from mender_client.errors import ConfigError, NetworkError, ScriptError
 from mender_client.system.clockevidence import parse_date
-from mender_client.system.http import _redirected
+from mender_client.system.links import _redirected
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 MOST_BYTES = 10**19

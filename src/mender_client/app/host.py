@@ -74,9 +74,9 @@ def _warn_of_plain_http(server_urls: Sequence[str]) -> None:
         if not url.startswith("http:"):
             continue
         # imported only where there is no TLS, to save memory
-        from mender_client.core.internal_address import is_internal_address
+        from mender_client.core.reach import Reach, reach_of
 
-        if not is_internal_address(urlsplit(url).hostname or ""):
+        if reach_of(urlsplit(url).hostname or "") > Reach.LINK:
             text = f"{url} is used without TLS: an attacker can read the token and answer as the server"
             _logger.warning("%s", Diagnostic("CFG18", text, "use an https address"))
 

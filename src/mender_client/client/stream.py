@@ -222,7 +222,7 @@ class ArtifactStream:
         except NetworkError as error:
             self.close()
             self._refused_links = 0
-            self.retries.failed(error.text)
+            self.retries.failed(error.text, is_refused=error.kind is ErrorKind.REDIRECT)
             return 0
         self._store(buffer[:count])
         try:
@@ -256,8 +256,11 @@ class ArtifactStream:
         uri = self.link.uri()
         try:
             body = self.transport.open(uri, range_header(self.offset))
-        except NetworkError:
-            self.link.unreachable()
+        except NetworkError as error:
+            if error.kind is ErrorKind.REDIRECT:
+                self.link.forget()
+            else:
+                self.link.unreachable()
             raise
         continuation, remote_object = judge(body.status, body.headers, offset=self.offset, known=self.remote_object)
         if continuation is Continuation.CONTINUE:

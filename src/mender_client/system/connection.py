@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from http.client import HTTPResponse, parse_headers
 
 from mender_client import TYPE_CHECKING
-from mender_client.errors import ErrorKind, Interrupted, NetworkError
+from mender_client.errors import Interrupted
 
 if TYPE_CHECKING:
     from typing import Any
 
-CHECK_REDIRECTS = "check where the server's storage redirects downloads to"
 _RECORD_BYTES = 16384
 """The most that one TLS record holds."""
 _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -104,20 +103,6 @@ class ConnectionGuard:
                 socket.socket.shutdown(waiting, socket.SHUT_RDWR)
             except OSError:
                 continue
-
-
-def is_internal(host: str) -> bool:
-    """Whether a name or an address is one of this device, or on its link."""
-    # imported when a redirect comes: an idle daemon does without the memory
-    from mender_client.core.internal_address import is_internal_address
-
-    return is_internal_address(host)
-
-
-def internal_redirect(source: str) -> NetworkError:
-    """The error for a redirect that leads from outside into this device."""
-    text = f"cannot follow the redirect {source}: it leads from outside to an address of this device or its link"
-    return NetworkError("NET01", text, remedy=CHECK_REDIRECTS, kind=ErrorKind.REDIRECT)
 
 
 def secure(sock: socket.socket, host: str, context: ssl.SSLContext, guard: ConnectionGuard) -> ssl.SSLSocket:

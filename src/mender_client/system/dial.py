@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from mender_client import TYPE_CHECKING
 
-from .connection import ConnectionGuard, internal_redirect, is_internal
+from .connection import ConnectionGuard
 
 if TYPE_CHECKING:
     from typing import Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, "tuple[Any, ...]"]
 """As ``getaddrinfo`` describes it: family, kind, protocol, nothing, address."""
 Resolve = Callable[[str, int], Sequence[Address]]
+CheckAddress = Callable[[str], None]
+"""Raises when an address may not be connected to."""
 
 STAGGER_SECONDS = 0.25
 """How long an address may be silent before the next one is tried as well (RFC 8305, section 8)."""
@@ -38,6 +40,10 @@ def resolve_by_system(host: str, port: int) -> Sequence[Address]:
     """The addresses of a host, in the system's order."""
     # bytes: for a text, Python loads the tables of all the world's scripts, half a megabyte
     return socket.getaddrinfo(host.encode("ascii"), port, 0, socket.SOCK_STREAM)
+
+
+def accept_any(_: str) -> None:
+    """No address is refused."""
 
 
 class Dialer:
@@ -54,21 +60,20 @@ class Dialer:
         self._lookups: dict[tuple[str, int], _Lookup] = {}
         self._answered: dict[tuple[str, int], Address] = {}
 
-    def dial(self, host: str, port: int, *, is_internal_refused: bool = False) -> socket.socket:
+    def dial(self, host: str, port: int, check_address: CheckAddress = accept_any) -> socket.socket:
         """Connect to the first address of a host that answers.
 
         Args:
             host: a name or an address, ASCII.
             port: the port.
-            is_internal_refused: a redirect from outside leads here, so no address may be one of this device.
+            check_address: is called with each address before one is connected to; may raise.
 
         Raises:
             OSError: no address answers; the error of the first that failed.
-            NetworkError: the host is internal.
         """
         found = self.resolve(host, port)
-        if is_internal_refused and any(is_internal(str(address[0])) for *_, address in found):
-            raise internal_redirect(f"to {host}")
+        for *_, address in found:
+            check_address(str(address[0]))
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "no address")
         ordered = in_turn(found, self._answered.pop((host, port), None))

@@ -15,26 +15,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.text import printable
-from mender_client.core.wire import REDIRECTS, Reply, Request, parse_link
+from mender_client.core.wire import REDIRECTS, Reply, Request
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
 
 from .clockevidence import ClockCheck
 from .connection import (
-    CHECK_REDIRECTS,
     ConnectionGuard,
     FinalResponse,
     GuardedSocket,
     Server,
     Timeouts,
-    internal_redirect,
-    is_internal,
     secure,
 )
-from .dial import Dialer, Resolve, resolve_by_system
+from .dial import CheckAddress, Dialer, Resolve, accept_any, resolve_by_system
 from .netfaults import is_issuer_unknown, origin, translate_errors
 from .tls import TlsRules, TlsSettings
 
@@ -80,6 +77,8 @@ class HttpTransport:
         self._dialer = Dialer(self._guard, self.resolve)
         self._rules = TlsRules(self.tls)
         self._kept: dict[str, _Connection] = {}
+        self._asked = ("", "")
+        self._warned_of = ""
 
     def send(self, request: Request) -> Reply:
         began, url = time.monotonic(), request.url
@@ -90,6 +89,7 @@ class HttpTransport:
             except BaseException:
                 body.close()
                 raise
+        self._asked = (origin(url), body.connection.peer)  # the links of downloads are its
         if (connection := body.release()) is not None:
             self._kept[origin(url)] = connection
         if self.tls.verify and urlsplit(url).scheme == "https":
@@ -98,26 +98,30 @@ class HttpTransport:
         return Reply(body.status, body.headers, data)
 
     def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
-        """As the port says; no redirect is followed from https to http, nor from outside into this device.
+        """As the port says; the link and its redirects obey the rules in ``links``.
 
         The total time limit holds for the head of each answer, not for the body that the caller then reads.
         """
-        is_from_outside = False
+        # imported when something is downloaded: an idle daemon does without the memory
+        from .links import CHECK_LINKS, Trail, warn_where_tls_ends
+
+        server_url, peer = self._asked
+        if server_url.startswith("https:") and url.startswith("http:") and self._warned_of != origin(url):
+            self._warned_of = origin(url)
+            warn_where_tls_ends(url, server_url)
+        trail = Trail(server_url, peer)
         for _ in range(MAXIMUM_REDIRECTS + 1):
+            trail.enter(url)
             began, request = time.monotonic(), Request("GET", url, headers)
             with _failure_logged(request, began), self._translated(url), self._guard.within(self.timeouts.total):
-                body = self._ask(request, is_internal_refused=is_from_outside)
+                body = self._ask(request, trail.check)
             _log(request, began, str(body.status))
             if body.status not in REDIRECTS:
                 return body
             body.close()
-            target = _redirected(url, body.headers.get("location", ""))
-            is_from_outside = is_from_outside or not is_internal(_server(url).host)
-            if is_from_outside and is_internal(_server(target).host):
-                raise internal_redirect(f"of {origin(url)}")
-            url = target
+            url = trail.follow(url, body.connection.peer, body.headers.get("location", ""))
         text = f"cannot fetch from {origin(url)}: more than {MAXIMUM_REDIRECTS} redirects"
-        raise NetworkError("NET12", text, remedy=CHECK_REDIRECTS, kind=ErrorKind.REDIRECT)
+        raise NetworkError("NET12", text, remedy=CHECK_LINKS, kind=ErrorKind.REDIRECT)
 
     def rest(self) -> None:
         while self._kept:
@@ -166,27 +170,29 @@ class HttpTransport:
         connection.close()
         return None
 
-    def _ask(self, request: Request, *, is_internal_refused: bool = False) -> HttpBody:
+    def _ask(self, request: Request, check_address: CheckAddress = accept_any) -> HttpBody:
         try:
-            connection = self._connect(request.url, is_internal_refused=is_internal_refused)
+            connection = self._connect(request.url, check_address)
         except ssl.SSLCertVerificationError as error:
             if not is_issuer_unknown(error) or not self._rules.widen():
                 raise
-            connection = self._connect(request.url, is_internal_refused=is_internal_refused)
+            connection = self._connect(request.url, check_address)
         return self._exchange(connection, request)
 
-    def _connect(self, url: str, *, is_internal_refused: bool) -> _Connection:
+    def _connect(self, url: str, check_address: CheckAddress) -> _Connection:
         server = _server(url)
-        connection = _Connection(server, self._proxy(server))
-        sock = self._dial(server, is_internal_refused=is_internal_refused)
+        proxy = self._proxy(server)
+        sock = self._dial(server, check_address)
+        peer = "" if proxy is not None else str(sock.getpeername()[0])
         if server.scheme == "https":
             sock = secure(sock, server.host, self._rules.context(), self._guard)
+        connection = _Connection(server, proxy, peer)
         connection.sock = GuardedSocket(sock, self._guard)
         return connection
 
-    def _dial(self, server: Server, *, is_internal_refused: bool = False) -> socket.socket:
+    def _dial(self, server: Server, check_address: CheckAddress = accept_any) -> socket.socket:
         if (proxy := self._proxy(server)) is None:
-            return self._dialer.dial(server.host, server.port, is_internal_refused=is_internal_refused)
+            return self._dialer.dial(server.host, server.port, check_address)
         # imported where there is a proxy: an idle daemon does without the memory
         from .tunnel import dial_through
 
@@ -226,14 +232,21 @@ def _server(url: str) -> Server:
 
 
 class _Connection(HTTPConnection):
-    """A connection to a server, perhaps through a proxy."""
+    """A connection to a server, perhaps through a proxy.
+
+    Args:
+        server: whom to ask.
+        proxy: the one that leads there.
+        peer: the server's address; empty behind a proxy.
+    """
 
     sock: Any
     response_class = FinalResponse
 
-    def __init__(self, server: Server, proxy: Proxy | None) -> None:
+    def __init__(self, server: Server, proxy: Proxy | None, peer: str) -> None:
         super().__init__(server.host, server.port)
         self.default_port = _DEFAULT_PORTS[server.scheme]
+        self.peer = peer
         self._proxy = proxy if server.scheme == "http" else None  # for https it's only the way to the server
 
     def ask(self, request: Request, headers: dict[str, str]) -> HTTPResponse:
@@ -331,20 +344,3 @@ def _read_all(body: HttpBody, url: str) -> bytes:
             text = f"cannot use the answer of {origin(url)}: it is larger than {MAXIMUM_REPLY_BYTES} bytes"
             raise NetworkError("NET13", text, remedy="check the address", kind=ErrorKind.TOO_LARGE)
     return bytes(data)
-
-
-def _redirected(url: str, location: str) -> str:
-    def refusal(reason: str) -> NetworkError:
-        text = f"cannot follow the redirect of {origin(url)}: {reason}"
-        return NetworkError("NET14", text, remedy=CHECK_REDIRECTS, kind=ErrorKind.REDIRECT)
-
-    if not location:
-        raise refusal("it names no address")
-    try:
-        target = parse_link(urljoin(url, location))
-    except ValueError as error:
-        # the text of the error may repeat what stands in the address
-        raise refusal("it leads to no http or https address") from error
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise refusal("it leads from https to http")
-    return target
