@@ -300,3 +300,76 @@ def test_not_modified_is_no_redirect(make_transport: MakeTransport) -> None:
     with RawServer(keep_alive(b"HTTP/1.1 304 Not Modified\r\n\r\n")) as server:
         body = make_transport().open(server.url, {})
         assert (304, b"") == (body.status, read_all(body))
+
+
+MOVED = b"the object has moved"
+
+
+def mixed(server: RawServer, connection: socket.socket) -> None:
+    """A server of both the API and the Artifacts, which redirects and refuses by path."""
+    while request := server.read_request(connection):
+        path = request.split(b" ")[1]
+        if path == b"/moved":
+            connection.sendall(answer(MOVED, "Location: /artifact", status=302))
+        elif path == b"/chunks":
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+        else:
+            connection.sendall(
+                answer(b"gone" if path == b"/gone" else b"z" * 100_000, status=404 if path == b"/gone" else 200)
+            )
+
+
+@pytest.mark.parametrize("path", ["artifact", "moved", "chunks"])
+def test_download_over_the_connection_of_the_api(make_transport: MakeTransport, path: str) -> None:
+    """A download from the server of the API uses its connection and leaves it open: one connection for everything."""
+    with RawServer(mixed) as server:
+        transport = make_transport()
+        for _ in range(3):
+            transport.send(Request("GET", f"{server.url}/api"))
+            assert read_all(transport.open(f"{server.url}/{path}", {}), piece=4096)
+            body = transport.open(f"{server.url}/gone", {})  # nobody reads it
+            assert 404 == body.status
+            body.close()
+        transport.send(Request("GET", f"{server.url}/api"))
+        assert 1 == server.connections
+
+
+def test_connection_of_the_api_beside_a_download(make_transport: MakeTransport) -> None:
+    """A download from another server leaves the connection of the API alone, and keeps none of its own."""
+    with RawServer(mixed) as server, RawServer(mixed) as storage:
+        transport = make_transport()
+        for _ in range(3):
+            transport.send(Request("GET", f"{server.url}/api"))
+            read_all(transport.open(f"{storage.url}/artifact", {}), piece=4096)
+        assert [1, 3] == [server.connections, storage.connections]
+
+
+def test_unread_download(make_transport: MakeTransport) -> None:
+    """A download that is given up costs its connection; what is left of it is never taken for an answer."""
+    with RawServer(mixed) as server:
+        transport = make_transport()
+        transport.send(Request("GET", f"{server.url}/api"))
+        body = transport.open(f"{server.url}/artifact", {})
+        assert body.readinto(memoryview(bytearray(10)))
+        body.close()
+        assert b"z" * 100_000 == transport.send(Request("GET", f"{server.url}/api")).body
+        assert 2 == server.connections
+
+
+def test_cut_download(make_transport: MakeTransport) -> None:
+    """A download that breaks off costs its connection."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        while request := server.read_request(connection):
+            whole = answer(b"some bytes")
+            connection.sendall(whole if b"/api" in request else whole[:-3])
+            if b"/api" not in request:
+                return
+
+    with RawServer(script) as server:
+        transport = make_transport()
+        transport.send(Request("GET", f"{server.url}/api"))
+        with pytest.raises(NetworkError):
+            read_all(transport.open(f"{server.url}/artifact", {}))
+        assert b"some bytes" == transport.send(Request("GET", f"{server.url}/api")).body
+        assert 2 == server.connections

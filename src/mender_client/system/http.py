@@ -50,6 +50,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PROXY_AUTHENTICATION = 407
 _LOOK_SECONDS = 5.0
 _READ_BYTES = 16384
+_DRAIN_SECONDS = 1.0
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -91,7 +92,7 @@ class HttpTransport:
                 raise
         self._asked = (origin(url), body.connection.peer)  # the links of downloads are its
         if (connection := body.release()) is not None:
-            self._kept[origin(url)] = connection
+            self._keep(url, connection)
         if self.tls.verify and urlsplit(url).scheme == "https":
             self.clock_check.heard(body.headers.get("date", ""))
         _log(request, began, f"{body.status}, {len(data)} bytes")
@@ -114,8 +115,10 @@ class HttpTransport:
             trail.enter(url)
             began, request = time.monotonic(), Request("GET", url, headers)
             with _failure_logged(request, began), self._translated(url), self._guard.within(self.timeouts.total):
-                body = self._ask(request, trail.check)
+                body = self._ask_kept(request, trail.check) or self._ask(request, trail.check)
             _log(request, began, str(body.status))
+            if origin(url) == server_url:
+                body.keep = self._keep
             if body.status not in REDIRECTS:
                 return body
             body.close()
@@ -159,11 +162,18 @@ class HttpTransport:
             return ""
         return "" if said is None else self.clock_check.clock_problem(unverified=said)
 
-    def _ask_kept(self, request: Request) -> HttpBody | None:
-        """Ask over a kept-alive connection; None to ask over a new one, since any API request may be repeated."""
+    def _keep(self, url: str, connection: _Connection) -> None:
+        if (other := self._kept.pop(origin(url), None)) is not None:
+            other.close()
+        self._kept[origin(url)] = connection
+
+    def _ask_kept(self, request: Request, check_address: CheckAddress = accept_any) -> HttpBody | None:
+        """Ask over a kept-alive connection; None to ask over a new one, since any request here may be repeated."""
         connection = self._kept.pop(origin(request.url), None)
         if connection is None:
             return None
+        if connection.peer:
+            check_address(connection.peer)
         if not connection.sock.has_input():
             with suppress(ConnectionError, ssl.SSLError, HTTPException):
                 return self._exchange(connection, request)
@@ -287,6 +297,7 @@ class HttpBody:
     Attributes:
         request: what is answered.
         translated: names the server in what is raised.
+        keep: takes the connection when the body has been read, or nearly, and can be used again.
     """
 
     connection: _Connection
@@ -299,6 +310,7 @@ class HttpBody:
         self._left = self.response.length
         self._began = time.monotonic()
         self._count = 0
+        self.keep: Callable[[str, _Connection], None] | None = None
         self.status: int = self.response.status
         found = self.response.headers
         self.headers: Mapping[str, str] = {name.lower(): ", ".join(found.get_all(name, ())) for name in found}
@@ -332,8 +344,23 @@ class HttpBody:
         if self._count:
             _log(self.request, self._began, f"{self._count} bytes")
             self._count = 0
-        self.response.close()
-        self.connection.close()
+        if self.keep is not None and self._has_ended() and (connection := self.release()) is not None:
+            self.keep(self.request.url, connection)
+        else:
+            self.response.close()
+            self.connection.close()
+        self.keep = None
+
+    def _has_ended(self) -> bool:
+        """Whether the body has been read; the little that is left of an error or a redirect is read now."""
+        if self._left is None:
+            return self.response.isclosed()
+        if not 0 < self._left <= _READ_BYTES:
+            return not self._left
+        with suppress(NetworkError, Interrupted), self.guard.within(_DRAIN_SECONDS):
+            while self.readinto(memoryview(bytearray(_READ_BYTES))):
+                pass
+        return not self._left
 
 
 def _read_all(body: HttpBody, url: str) -> bytes:
