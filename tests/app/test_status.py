@@ -96,7 +96,15 @@ def test_dead_sub_updater(paths: Paths) -> None:
     status = look(paths)
     assert status.sub_updater_pid is None
     assert status.since == SINCE
-    assert "no process found: it waits for a reboot, or has died" in status.activity
+    assert "no sub-updater is running; it may be between two boots" in status.activity
+
+
+def test_sub_updater_that_outlives_its_deployment(paths: Paths) -> None:
+    """A sub-updater that is still there after its deployment has failed is named."""
+    JsonJournal(paths.journal).update(lambda record: record.concluded("dep-1", Event.FAILURE, now=SINCE))
+    with subprocess.Popen(["sleep", "60"], env={"PATH": "/bin:/usr/bin", "MENDER_DEPLOYMENT_ID": "dep-1"}) as process:
+        assert f"still there (pid {process.pid}), although its deployment is over" in text(paths)
+        process.kill()
 
 
 def test_sub_updater_at_work(paths: Paths) -> None:

@@ -39,6 +39,25 @@ def test_wait_while_locked(stage: Stage, caplog: pytest.LogCaptureFixture) -> No
     assert LOCK_CHECK_SECONDS <= 5.0
 
 
+def test_sub_updater_dies(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A sub-updater that ends without a report is noticed while the client waits, and said once."""
+    world = handed_over(stage)
+    run_for(world, 60)
+    assert "[UPD12]" not in caplog.text
+    world.process = None
+    run_for(world, 600)
+    assert 1 == caplog.text.count("the sub-updater has died without a report, or waits for a reboot")
+    assert "installing" == world.server.status
+
+
+def test_lock_after_a_boot(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """After a boot no sub-updater is called dead that was started in another one."""
+    world = handed_over(stage, Options(has_boot_service=False))
+    world.boot_up()
+    run_for(world, 600)
+    assert 1 == caplog.text.count("no sub-updater is running; it may be between two boots")
+
+
 def test_lock_of_somebody_else(stage: Stage) -> None:
     """Also a lock that this client knows nothing of means that an update is in progress."""
     world = World(stage, Options(has_boot_service=False))

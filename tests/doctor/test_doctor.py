@@ -333,6 +333,22 @@ def test_a_sub_updater_at_work(ward: Ward) -> None:
         worker.kill()
 
 
+def test_a_sub_updater_that_cannot_be_ended(ward: Ward) -> None:
+    """A sub-updater that outlives its deployment is named."""
+    journal = ward.data / "journal.json"
+    before = journal.read_bytes() if journal.exists() else None
+    JsonJournal(journal).update(lambda record: record.concluded("stuck", Event.FAULT, now="2026-01-01T00:00:00+00:00"))
+    with (
+        subprocess.Popen(["sleep", "60"], env={**os.environ, "MENDER_DEPLOYMENT_ID": "stuck"}) as worker,
+        running(ward),
+    ):
+        assert f"the sub-updater (pid {worker.pid}) is still there" in worries(ward)["update"]
+        worker.kill()
+    journal.unlink()
+    if before is not None:
+        journal.write_bytes(before)
+
+
 # -- disks ------------------------------------------------------------------------------------------------------
 
 

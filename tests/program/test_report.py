@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mender_devserver import Event, Fault
-from program.stage import IDENTITY, LEAVE, Device
+from program.stage import HOLD, IDENTITY, LEAVE, Device
 from waiting import wait_until
 
 
@@ -31,12 +31,46 @@ def test_report_without_a_lock(device: Device) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["success", "failure"])
-def test_report(device: Device, handed: str, outcome: str) -> None:
+def test_report(device: Device, handed: str, outcome: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A report is heard by the server; the same again changes nothing; the lock stays the sub-updater's."""
+    monkeypatch.setenv("MENDER_DEPLOYMENT_ID", handed)
     assert 0 == device.run("report", f"--{outcome}").returncode
     assert 0 == device.call("report", f"--{outcome}").returncode
     assert ["downloading", "installing", outcome] == device.statuses(handed)
     assert device.lock.exists()
+
+
+def test_one_command_ends_the_deployment_of_a_dead_sub_updater(device: Device, handed: str) -> None:
+    """A failure that is reported by hand ends everything: the outcome is heard, the lock is gone, nothing is advised.
+
+    Until then daemon, ``status`` and ``doctor`` say the same.
+    """
+    died = "the sub-updater has died without a report, or waits for a reboot"
+    what_to_do = "run 'mender-python-client report --failure'"
+    daemon = device.daemon()
+    daemon.wait_for("[UPD12]")
+    assert 0 == daemon.stop()
+    said = (daemon.text, device.call("status").stdout, device.call("doctor").stdout)
+    assert [True] * 3 == [died in one and what_to_do in one for one in said], said
+    assert "at work" not in said[2]
+    done = device.call("report", "--failure", "--reason", "it died")
+    assert (0, "") == (done.returncode, done.stdout)
+    assert f"{device.lock} is removed; start the client" in done.stderr
+    assert ["downloading", "installing", "failure"] == device.statuses(handed)
+    assert not device.lock.exists()
+    assert [False] * 2 == [what_to_do in device.call(one).stdout for one in ("status", "doctor")]
+    assert 2 == device.call("report", "--failure").returncode
+
+
+def test_failure_reported_by_hand_beside_a_sub_updater(device: Device) -> None:
+    """As long as the sub-updater runs, the lock is left to it."""
+    device.write("plan", HOLD)
+    deployment = device.deploy("release-2")
+    assert 0 == device.daemon().wait_exit()
+    done = device.call("report", "--failure")
+    assert (0, True) == (done.returncode, device.lock.exists())
+    assert "still runs: " in done.stderr
+    assert ["downloading", "installing", "failure"] == device.statuses(deployment)
 
 
 def test_contradicting_report_is_refused(device: Device, handed: str) -> None:
@@ -69,7 +103,7 @@ def test_report_while_the_server_is_down(device: Device, handed: str) -> None:
     assert 75 == done.returncode
     assert "the outcome is stored, and the daemon will report it" in done.stderr
     daemon = device.daemon()
-    daemon.wait_for("is being installed by the sub-updater")
+    daemon.wait_for("the sub-updater has reported")
     device.server.start()
     device.wait_status(handed, "failure")
     wait_until(lambda: not device.lock.exists())
@@ -141,7 +175,7 @@ def test_report_with_a_fault_that_waiting_does_not_mend(
 def test_report_beside_a_daemon(device: Device, handed: str) -> None:
     """``report`` beside a waiting daemon is heard once, and the daemon goes on when update.lock removed."""
     daemon = device.daemon()
-    daemon.wait_for("is being installed by the sub-updater")
+    daemon.wait_for("for the removal of update.lock")
     device.write("etc/mender/artifact_info", "artifact_name=release-2\n")
     assert 0 == device.call("report", "--success").returncode
     device.lock.unlink()

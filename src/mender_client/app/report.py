@@ -13,6 +13,7 @@ from mender_client.core.model import Status
 from mender_client.core.record import Outcome
 from mender_client.errors import ConfigError, Diagnostic, KeyFileError, MenderError, ScriptError
 from mender_client.system.connection import Timeouts
+from mender_client.system.files import DaemonLock
 from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.process import ProgramError
 
@@ -39,7 +40,8 @@ def report(
 ) -> ExitCode:
     """Store the outcome of the update in progress, and report it to the server.
 
-    The outcome is stored whatever is wrong with the configuration: the update may have changed it.
+    The outcome is stored whatever is wrong with the configuration: the update may have changed it. A failure that is
+    reported by hand, for a sub-updater that has died, removes the lock as well.
 
     Args:
         load: loads the settings, and sets up logging accordingly.
@@ -70,7 +72,25 @@ def report(
         code = _store(parts, reporter_deployment_id, is_success=is_success, reason=reason)
         if code is not ExitCode.DONE:
             return code
-        return _report(parts, is_success=is_success, reason=reason, timeout_seconds=timeout_seconds)
+        code = _report(parts, is_success=is_success, reason=reason, timeout_seconds=timeout_seconds)
+        if code is ExitCode.DONE and not is_success and not reporter_deployment_id:
+            _free(parts)
+        return code
+
+
+def _free(parts: DeviceParts) -> None:
+    """Remove the lock of a deployment that has failed, unless its sub-updater still runs, which removes it itself."""
+    deployment_id, sub_updater = parts.lock.read(), parts.sub_updater
+    if not deployment_id or sub_updater is None:
+        return
+    if (process := sub_updater.find_process(deployment_id, None)) is not None:
+        text = f"the sub-updater (pid {process.pid}) still runs: {parts.paths.update_lock} is left to it"
+    else:
+        parts.outcomes.free(deployment_id)
+        text = f"no sub-updater runs: {parts.paths.update_lock} is removed"
+        if DaemonLock(parts.paths.daemon_lock).holder() is None:
+            text += "; start the client"
+    print(text, file=sys.stderr)
 
 
 def _report(parts: DeviceParts, *, is_success: bool, reason: str, timeout_seconds: float) -> ExitCode:

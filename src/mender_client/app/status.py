@@ -13,7 +13,9 @@ from pathlib import Path
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import STOPPED, WAITING, Authorisation, ClientStatus, headline
 from mender_client.core.machine import EXPLANATIONS, State
+from mender_client.core.model import Status as OutcomeStatus
 from mender_client.core.record import Record
+from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence, sub_updater_state
 from mender_client.core.text import amount, printable
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
@@ -42,7 +44,7 @@ class Status:
         since: since when, RFC 3339; None when that is not known.
         update: the update under way according to the state file, None for none.
         lock: the deployment id in the lock file, None when there is no lock.
-        sub_updater_pid: the sub-updater's process, None when none is found.
+        sub_updater_pid: the sub-updater's process, also when it has outlived its deployment; None when none is found.
         unreported: the number of pending reports.
         last_outcome: the last deployment that ended here, None for none.
         damaged_journals: damaged state files that were set aside.
@@ -116,10 +118,10 @@ def look(paths: Paths) -> Status:
     record, problem = journal.peek()
     lock = LockFile(paths.update_lock).read()
     update = record.update
-    pid = sub_updater_pid(lock, record)
     daemon = DaemonLock(paths.daemon_lock).holder()
+    state, pid = (None, stuck_sub_updater_pid(record, daemon)) if lock is None else look_at_sub_updater(lock, record)
     client, client_at = read_client_status(paths.status) or (None, "")
-    activity, since = _activity(record, lock, pid, client, is_daemon_running=daemon is not None)
+    activity, since = _activity(record, lock, state, pid, client, is_daemon_running=daemon is not None)
     last = record.outcomes[-1] if record.outcomes else None
     return Status(
         version=__version__,
@@ -155,6 +157,28 @@ def look(paths: Paths) -> Status:
     )
 
 
+def look_at_sub_updater(deployment_id: str, record: Record) -> tuple[SubUpdaterState, int | None]:
+    """What the sub-updater of a deployment does, and its process, None when none is found."""
+    pid = sub_updater_pid(deployment_id, record)
+    update = record.update_of(deployment_id)
+    noted = update.process if update is not None else None
+    state = sub_updater_state(
+        has_reported=record.outcome_of(deployment_id) is not None,
+        is_found=pid is not None,
+        was_started_in_this_boot=noted is not None and SystemProcesses(Path("/dev/null")).age_seconds(noted) > 0,
+    )
+    return state, pid
+
+
+def stuck_sub_updater_pid(record: Record, daemon_pid: int | None) -> int | None:
+    """The process of the last deployment that failed if it is still there, though the deployment is over."""
+    last = record.outcomes[-1] if record.outcomes else None
+    if last is None or last.status is not OutcomeStatus.FAILURE:
+        return None
+    pid = sub_updater_pid(last.deployment_id, record)
+    return None if pid == daemon_pid else pid
+
+
 def sub_updater_pid(deployment_id: str | None, record: Record) -> int | None:
     """The process that installs the deployment that the lock names; None when none is found."""
     if not deployment_id:
@@ -169,15 +193,22 @@ def sub_updater_pid(deployment_id: str | None, record: Record) -> int | None:
 
 
 def _activity(
-    record: Record, lock: str | None, pid: int | None, client: ClientStatus | None, *, is_daemon_running: bool
+    record: Record,
+    lock: str | None,
+    state: SubUpdaterState | None,
+    pid: int | None,
+    client: ClientStatus | None,
+    *,
+    is_daemon_running: bool,
 ) -> tuple[str, str | None]:
     update = record.update
-    if lock is not None and record.outcome_of(lock) is not None:
-        return "the sub-updater has reported; its report must reach the server and the lock must be removed", None
-    if lock is not None:
-        process = f"running (pid {pid})" if pid is not None else "no process found: it waits for a reboot, or has died"
+    if state is SubUpdaterState.REPORTED:
+        stopped = "" if is_daemon_running else "; start the client, which does both"
+        return state.value + stopped, None
+    if state is not None:
+        process = f" (pid {pid})" if pid is not None else ""
         since = update.since if update is not None and update.deployment_id == lock else None
-        return f"waiting for the sub-updater to report and to remove the lock; {process}", since
+        return f"waiting until update.lock is removed: {state.value}{process}", since
     if update is not None:
         stopped = "" if is_daemon_running else "; continues when the daemon runs"
         return EXPLANATIONS[update.state] + stopped, update.since
@@ -243,11 +274,14 @@ def _of_update(status: Status) -> list[tuple[str, str]]:
 
 def _of_lock(status: Status) -> list[tuple[str, str]]:
     if status.lock is None:
-        return []
+        if status.sub_updater_pid is None:
+            return []
+        return [("sub-updater", f"still there (pid {status.sub_updater_pid}), although its deployment is over")]
     lines = [("lock", status.lock or "update.lock names no deployment")]
-    if status.sub_updater_pid is None:
-        hint = "if the sub-updater will not finish, end the deployment with 'mender-python-client report --failure'"
-        lines.append(("", hint))
+    has_reported = status.last_outcome is not None and status.last_outcome["deployment_id"] == status.lock
+    if status.sub_updater_pid is None and not has_reported:
+        is_known = status.update is not None and status.update["deployment_id"] == status.lock
+        lines.append(("", remedy_of_absence(is_known=is_known)))
     return lines
 
 

@@ -11,6 +11,7 @@ from mender_client.core.machine import State
 from mender_client.core.ports import Clock, DeploymentLog, Journal, Lock, SubUpdater, Transport
 from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
+from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence, sub_updater_state
 from mender_client.errors import AbortedError, Diagnostic, MenderError, NotAcceptedError, ServerError, StorageError
 
 from .auth import Session
@@ -68,6 +69,7 @@ class Agent:
         self._reminded_after = 0.0
         self._reported_at: float | None = None
         self._stopping_since: float | None = None
+        self._is_at_work = False
         self._is_poll_wanted = False
         self._is_inventory_wanted = False
         self._is_inventory_forced = False
@@ -162,10 +164,27 @@ class Agent:
         if 0 < self.sub_updater_timeout_seconds <= waited:
             reason = f"the sub-updater has not reported for {waited:.0f} s (SubUpdaterTimeoutSeconds)"
             return not self._has_given_up(current, record, reason)
-        if waited >= self._reminded_after + REMINDER_SECONDS:
+        if waited >= self._reminded_after + REMINDER_SECONDS or self._has_just_died(current, record):
             self._reminded_after = waited
             self._log_wait(current)
         return True
+
+    def _has_just_died(self, deployment_id: str, record: Record) -> bool:
+        update = record.update_of(deployment_id)
+        is_watched = self._is_at_work and update is not None and update.process is not None
+        return is_watched and self._look(deployment_id, record) is SubUpdaterState.DIED
+
+    def _look(self, deployment_id: str, record: Record) -> SubUpdaterState | None:
+        """What the sub-updater does; None when this process installs."""
+        if self.sub_updater is None:
+            return None
+        update = record.update_of(deployment_id)
+        process = update.process if update is not None else None
+        return sub_updater_state(
+            has_reported=record.outcome_of(deployment_id) is not None,
+            is_found=self.sub_updater.find_process(deployment_id, process) is not None,
+            was_started_in_this_boot=self.sub_updater.seconds_at_work(deployment_id, process) > 0,
+        )
 
     def _has_given_up(self, deployment_id: str, record: Record, reason: str) -> bool:
         """Fail the deployment once the sub-updater is stopped: asked to end, then forced, so that no second joins it.
@@ -206,15 +225,21 @@ class Agent:
         self._stopping_since = None
 
     def _log_wait(self, deployment_id: str) -> None:
-        update = self.journal.load().update_of(deployment_id)
-        since = f" since {update.since}" if update is not None else ""
+        record = self.journal.load()
+        update = record.update_of(deployment_id)
         which = f"deployment {deployment_id}" if deployment_id else "an unknown deployment (update.lock names none)"
-        _logger.info(
-            "%s is being installed by the sub-updater%s; waiting until update.lock is removed ('mender-python-client "
-            "report --failure' ends the deployment if the sub-updater cannot)",
-            which,
-            since,
-        )
+        since = f" since {update.since}" if update is not None else ""
+        state = self._look(deployment_id, record)
+        self._is_at_work = state is SubUpdaterState.AT_WORK
+        if state in (SubUpdaterState.DIED, SubUpdaterState.ABSENT):
+            text = f"{which} waits{since} for the removal of update.lock: {state.value}"
+            _logger.warning("%s", Diagnostic("UPD12", text, remedy=remedy_of_absence(is_known=update is not None)))
+        elif state is SubUpdaterState.REPORTED:
+            _logger.info("%s: %s", which, state.value)
+        else:
+            _logger.info(
+                "%s is being installed by the sub-updater%s; waiting until update.lock is removed", which, since
+            )
 
     def _is_done_with(self, deployment_id: str, record: Record) -> bool:
         """After the sub-updater's report: deliver it, then remove the lock if the sub-updater does not."""

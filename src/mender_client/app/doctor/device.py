@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mender_client.app.formatting import span
-from mender_client.app.status import sub_updater_pid
+from mender_client.app.status import look_at_sub_updater, stuck_sub_updater_pid
 from mender_client.core.client_status import ClientStatus, Failure
 from mender_client.core.devicekey import fingerprint, key_type
 from mender_client.core.model import Identity
+from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence
 from mender_client.errors import MenderError, ScriptError
 from mender_client.system.files import LockFile
-from mender_client.system.process import ScriptLimits, SystemProcesses, run_script
+from mender_client.system.process import ScriptLimits, run_script
 from mender_client.system.statusfile import read_client_status
 
 from .context import DiagnosticContext
@@ -105,31 +106,30 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
         last = context.record.outcomes[-1] if context.record.outcomes else None
         before = f"; the last one: {last.artifact_name or last.deployment_id}, {last.status.value}" if last else ""
         described = "" if in_progress is None else f"{in_progress.artifact_name}: {in_progress.state.value}"
-        yield ok(described or f"none in progress{before}")
+        if (stuck := stuck_sub_updater_pid(context.record, context.daemon_pid)) is not None:
+            found = f"the sub-updater (pid {stuck}) is still there, although its deployment is over"
+            yield warning(found + before, "see the kernel log for what it waits for; reboot if it does not end")
+        else:
+            yield ok(described or f"none in progress{before}")
         return
     try:
         age = max(0.0, time.time() - lock.stat().st_mtime)
     except FileNotFoundError:
         age = 0.0
-    in_progress = context.record.update_of(deployment_id)
-    noted = in_progress.process if in_progress is not None else None
-    pid = sub_updater_pid(deployment_id, context.record)
+    state, pid = look_at_sub_updater(deployment_id, context.record)
     locked = f"{lock} has named deployment {deployment_id or '(none)'} for {span(age)}"
-    if pid is not None:
-        found = f"being installed by the sub-updater (pid {pid}); {locked}"
-        yield ok(found) if age < _LONG_SECONDS else warning(found, "see sub-updater.log for what it is doing")
-    elif in_progress is None and context.record.outcome_of(deployment_id) is None:
+    is_long = age > _LONG_SECONDS
+    if state is SubUpdaterState.AT_WORK:
+        found = f"{state.value} (pid {pid}); {locked}"
+        yield warning(found, "see sub-updater.log for what it is doing") if is_long else ok(found)
+    elif state is SubUpdaterState.REPORTED:
+        yield warning(f"{state.value}; {locked}", "keep the client running, which does both")
+    elif context.record.update_of(deployment_id) is None:
         found = f"stale lock: {locked}, which the client does not know"
-        yield fault(found, f"if no update is being installed, remove it: rm {lock}")
-    elif noted is not None and noted.boot_id == SystemProcesses(Path("/dev/null")).boot_id():
-        remedy = "see sub-updater.log; then run 'mender-python-client report --failure', and remove the lock"
-        yield fault(f"the sub-updater has died; {locked}", remedy)
+        yield fault(found, f"{remedy_of_absence(is_known=False)}: rm {lock}")
     else:
-        yield (fault if age > _LONG_SECONDS else warning)(
-            f"no sub-updater is running: it may be between two boots; {locked}",
-            "its boot step ends the update; if it has none, run 'mender-python-client report --failure', and remove "
-            "the lock",
-        )
+        is_fault = is_long or state is SubUpdaterState.DIED
+        yield (fault if is_fault else warning)(f"{state.value}; {locked}", remedy_of_absence(is_known=True))
 
 
 def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
@@ -143,18 +143,14 @@ def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
             yield warning(found, "it tries again by itself; if no other line has the cause, see its log")
         else:
             yield ok(f"running (pid {pid})")
-    elif _exists(context.paths.update_lock):
+        return
+    deployment_id = LockFile(context.paths.update_lock).read()
+    state = None if deployment_id is None else look_at_sub_updater(deployment_id, context.record)[0]
+    if state is SubUpdaterState.AT_WORK:
         yield ok("not running while the sub-updater is, which starts it again at the end")
     else:
-        yield warning("not running", f"start it: {_START if _has_systemd(context) else _DAEMON}")
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
-    return True
+        why = "" if state is None else f": {state.value}"
+        yield warning(f"not running{why}", f"start it: {_START if _has_systemd(context) else _DAEMON}")
 
 
 def _last_failure(context: DiagnosticContext) -> Failure | None:

@@ -1,0 +1,41 @@
+"""What can be seen of a sub-updater whose lock is there, in the words that daemon, ``status`` and ``doctor`` share."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+_END = "if it does not go on by itself, run 'mender-python-client report --failure', which ends the deployment"
+_REMOVE = "if nothing is being installed, remove update.lock"
+
+
+class SubUpdaterState(str, Enum):
+    """What the sub-updater does, as far as that can be seen; the values are for people."""
+
+    AT_WORK = "the sub-updater is at work"
+    REPORTED = "the sub-updater has reported; its report must reach the server and the lock must be removed"
+    DIED = "the sub-updater has died without a report, or waits for a reboot"
+    ABSENT = "no sub-updater is running; it may be between two boots"
+
+
+def sub_updater_state(*, has_reported: bool, is_found: bool, was_started_in_this_boot: bool) -> SubUpdaterState:
+    """Judge what was seen.
+
+    Args:
+        has_reported: whether the outcome of the deployment is stored.
+        is_found: whether a process works on the deployment.
+        was_started_in_this_boot: whether the sub-updater's start in this boot is recorded.
+    """
+    if has_reported:
+        return SubUpdaterState.REPORTED
+    if is_found:
+        return SubUpdaterState.AT_WORK
+    return SubUpdaterState.DIED if was_started_in_this_boot else SubUpdaterState.ABSENT
+
+
+def remedy_of_absence(*, is_known: bool) -> str:
+    """What to do when no sub-updater is at work.
+
+    Args:
+        is_known: whether the client knows the deployment that the lock names.
+    """
+    return _END if is_known else _REMOVE
