@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 
 from mender_client import TYPE_CHECKING
+from mender_client.dataclass import dataclass, field
 from mender_client.errors import Diagnostic
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class OneOf:
         self.is_required = is_required
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Command:
     """A command.
 
@@ -73,7 +73,7 @@ class Command:
 Part = Argument | OneOf | Command
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Program:
     """A program.
 

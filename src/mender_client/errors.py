@@ -9,8 +9,9 @@ the code that raises ensures this, because any handler may log the message.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+from mender_client.dataclass import dataclass
 
 
 class ErrorKind(str, Enum):
@@ -61,7 +62,7 @@ class ErrorKind(str, Enum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Diagnostic:
     """A message for the operator.
 

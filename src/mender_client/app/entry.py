@@ -12,9 +12,6 @@ def main() -> int:
     if sys.argv[1:] == ["--version"]:
         print(f"mender-python-client {__version__}")
         return 0
-    from .spared_imports import spare_inspect
-
-    spare_inspect()
     from .cli import main as run
 
     return run()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic
 from mender_client.system.trust import Trust
 
@@ -18,7 +18,7 @@ from .config import Config
 from .paths import Paths
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FileFindings:
     """What is wrong with the files; the warnings are about readable secrets and what is only reported to the server."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import ClientStatus
 from mender_client.core.ports import Observer
+from mender_client.dataclass import dataclass, field, replace
 from mender_client.system.statusfile import StatusFile, read_client_status
 
 from .paths import Paths
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mender_client.system.notify import Notifier
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observers:
     """The observers of a daemon, one of which may talk to the service manager, and the status they have been told."""
 

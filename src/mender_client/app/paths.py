@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from mender_client.dataclass import dataclass
 
 
 class _InData:
@@ -25,7 +26,7 @@ class _InRoot(_InData):
         return paths.below_root(self._name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Paths:
     """The files and directories of the contract; see ``docs/reference/files.md``.
 

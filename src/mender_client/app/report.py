@@ -6,11 +6,11 @@ import random
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 
 from mender_client.core.backoff import Backoff
 from mender_client.core.model import Status
 from mender_client.core.record import Outcome
+from mender_client.dataclass import replace
 from mender_client.errors import ConfigError, Diagnostic, KeyFileError, MenderError, ScriptError
 from mender_client.system.connection import Timeouts
 from mender_client.system.files import DaemonLock

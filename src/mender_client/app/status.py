@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from mender_client.core.model import Status as OutcomeStatus
 from mender_client.core.record import Record
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence, sub_updater_state
 from mender_client.core.text import amount, printable
+from mender_client.dataclass import asdict, dataclass
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses
@@ -33,7 +33,7 @@ _FOLLOW_SECONDS = 1.0
 _LONGEST_LINE = 4000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Status:
     """The status of the client.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from mender_client.core.client_status import WAITING
 from mender_client.core.machine import State
@@ -12,6 +11,7 @@ from mender_client.core.ports import Clock, DeploymentLog, Journal, Lock, SubUpd
 from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence, sub_updater_state
+from mender_client.dataclass import dataclass, replace
 from mender_client.errors import AbortedError, Diagnostic, MenderError, NotAcceptedError, ServerError, StorageError
 
 from .auth import Session

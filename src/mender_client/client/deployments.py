@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from mender_client.core.model import Deployment, LogMessage, Provides, Status
 from mender_client.core.ports import Clock
@@ -19,13 +18,14 @@ from mender_client.core.wire import (
     parse_next_reply,
     parse_status_reply,
 )
+from mender_client.dataclass import dataclass
 
 from .auth import Session
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Offer:
     """A deployment, and the data with which the device asked for it; it asks with the same data until the end."""
 

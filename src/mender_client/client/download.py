@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import Link, Software
@@ -16,6 +15,7 @@ from mender_client.core.ports import ArtifactStore, Capacity, Clock, Journal, Pa
 from mender_client.core.record import Update
 from mender_client.core.resume import RemoteObject
 from mender_client.core.text import ROUTINE, amount
+from mender_client.dataclass import dataclass
 from mender_client.errors import ArtifactError, DownloadError, StorageError
 
 from .pace import PaceLimits
@@ -34,7 +34,7 @@ _SPACE_CHECK_BYTES = 4 * 1024 * 1024
 """How often the free space is checked where the storage doesn't say how much will come."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DownloadPolicy:
     """The limits of a download.
 
@@ -55,7 +55,7 @@ class DownloadPolicy:
     patience_seconds: float = 3600.0
     longest_wait_seconds: float = 300.0
     reserve_bytes: int = 16 * 1024 * 1024
-    pace: PaceLimits = PaceLimits()  # noqa: RUF009 - frozen
+    pace: PaceLimits = PaceLimits()
     check_signature: SignatureCheck | None = None
     capacity: Capacity | None = None
     payload_types: tuple[str, ...] = ()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.machine import ENDS, RESUME, Event, Flow, InstallerState, State, advance
 from mender_client.core.model import LogMessage, Status
 from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, DeviceData, Journal, Lock
 from mender_client.core.record import LoopError, Record, Update
+from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, RefusedLogError, ServerError, StorageError
 
 from .deployments import Deployments, Offer
@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 _CONFLICT = 409
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wait:
     """There is nothing to do for so many seconds."""
 

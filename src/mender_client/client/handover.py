@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from mender_client.core.machine import Event, InstallerState, State
 from mender_client.core.model import Link, Status
 from mender_client.core.ports import ArtifactStore, DeviceData, Installer, Lock, SubUpdater
 from mender_client.core.record import ProcessRef, Update
+from mender_client.dataclass import dataclass, replace
 from mender_client.errors import (
     AbortedError,
     ArtifactError,

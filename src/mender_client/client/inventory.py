@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from mender_client.core.keyvalue import group_by_key
 from mender_client.core.model import Attribute
 from mender_client.core.ports import Clock, DeviceData, Journal
 from mender_client.core.text import printable
 from mender_client.core.wire import build_inventory_request, fit_inventory, parse_inventory_reply
+from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic
 
 from .auth import Session

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from mender_client.core.model import Status
 from mender_client.core.ports import DeploymentLog, Journal
 from mender_client.core.record import Message, MessageKind
+from mender_client.dataclass import dataclass
 from mender_client.errors import (
     AbortedError,
     Diagnostic,

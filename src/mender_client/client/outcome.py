@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from mender_client.core.machine import Event
 from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, Journal, Lock
 from mender_client.core.record import Outcome, Update
+from mender_client.dataclass import dataclass
 from mender_client.errors import StorageError
 
 _logger = logging.getLogger(__name__)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mender_client.core.ports import Clock
+from mender_client.dataclass import dataclass
 from mender_client.errors import ErrorKind, NetworkError
 
 _ANY_SIZE = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PaceLimits:
     """The bounds of a download's rate.
 

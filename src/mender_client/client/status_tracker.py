@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 from mender_client.core.client_status import ClientStatus, Download
 from mender_client.core.ports import Clock, Observer
+from mender_client.dataclass import replace
 
 from .stream import Progress
 

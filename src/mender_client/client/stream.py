@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from mender_client.core.backoff import Backoff
 from mender_client.core.model import Link
 from mender_client.core.ports import Body, Clock, PartialFile, Transport
 from mender_client.core.resume import Continuation, RemoteObject, judge, range_header
 from mender_client.core.wire import parse_retry_after
+from mender_client.dataclass import dataclass
 from mender_client.errors import DownloadError, ErrorKind, MenderError, NetworkError
 
 from .pace import Pace, PaceLimits
@@ -122,7 +122,7 @@ class RenewableLink:
             self.forget()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Progress:
     """How far a download is, in bytes.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 
+from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic
 
 from .devicekey import fingerprint
@@ -19,7 +19,7 @@ from .model import Identity
 _NO_ADDRESS = re.compile(r"(00|[fF]{2})([:.-]?\1){5}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AcceptedIdentity:
     """What a device authenticates with, as far as it is remembered.
 
@@ -34,7 +34,7 @@ class AcceptedIdentity:
     key_location: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NewKey:
     """A key that this client made after the server had accepted the device.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from mender_client.dataclass import dataclass, replace
 
 TRIES_PER_INTERVAL = 3
 """Other Mender clients try each interval three times before they double it."""
@@ -12,7 +12,7 @@ MAXIMUM_RETRY_AFTER_SECONDS = 24 * 3600.0
 """A server can neither stop a device from sending requests nor make it send them without a pause."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Backoff:
     """The delay after repeated failures: each interval several times, then doubled, up to a cap.
 

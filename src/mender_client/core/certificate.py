@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 from datetime import datetime, timezone
+
+from mender_client.dataclass import dataclass
 
 MAXIMUM_BYTES = 4 * 1024 * 1024
 """More than any bundle of CA certificates has."""
@@ -19,7 +20,7 @@ _SEQUENCE, _OBJECT_ID, _UTC_TIME, _GENERALIZED_TIME, _BMP_STRING, _VERSION = 0x3
 _COMMON_NAME = b"\x55\x04\x03"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Certificate:
     """A certificate, not verified.
 

@@ -6,10 +6,10 @@ It only informs, and may be lost: decisions are based on the record.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 
 from mender_client import TYPE_CHECKING
+from mender_client.dataclass import dataclass, field, fields, is_dataclass, replace
 from mender_client.errors import MenderError
 
 from .machine import ENDS, EXPLANATIONS, State
@@ -41,7 +41,7 @@ class Authorisation(str, Enum):
     """Pending acceptance, or rejected: the server does not say which."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Failure:
     """The last failure.
 
@@ -63,7 +63,7 @@ class Failure:
     in_a_row: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Download:
     """The progress of the download.
 
@@ -80,7 +80,7 @@ class Download:
     bytes_per_second: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Counts:
     """Totals that only grow, over restarts too.
 
@@ -99,7 +99,7 @@ class Counts:
     deployments: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ClientStatus:
     """The client status; times are RFC 3339, empty for never.
 

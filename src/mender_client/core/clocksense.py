@@ -5,8 +5,9 @@ No check is relaxed because of this. It only tells the cause of an error, and wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from mender_client.dataclass import dataclass
 
 TOLERANCE = timedelta(minutes=5)
 """Smaller differences are normal: clocks are adjusted a little, and replies take time."""
@@ -21,7 +22,7 @@ FIRST_LOOK_SECONDS = 2.0
 LONGEST_LOOK_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ClockEvidence:
     """What is known about the time without the clock; all aware and in UTC.
 
@@ -50,7 +51,7 @@ def find_clock_problem(now: datetime, evidence: ClockEvidence) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ClockLook:
     """Both clocks at one moment, and how long to wait before looking again.
 

@@ -11,7 +11,8 @@ import binascii
 import enum
 import hashlib
 import re
-from dataclasses import dataclass, field
+
+from mender_client.dataclass import dataclass, field
 
 
 class KeyType(enum.Enum):
@@ -65,7 +66,7 @@ class UnreadableKeyError(ValueError):
         self.remedy = remedy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PrivatePem:
     """The private key in a file.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
 
+from mender_client.dataclass import dataclass, field, replace
 from mender_client.errors import ScriptError
 
 from .keyvalue import KeyValues, group_by_key
@@ -42,7 +42,7 @@ class IdentityFormat(str, Enum):
     LIST = "list"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Identity:
     """What makes this device this device to the server, as the JSON object that is signed and sent."""
 
@@ -84,7 +84,7 @@ class Identity:
         return cls(json.dumps(attributes, sort_keys=True, separators=(",", ":")))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Token:
     """The JSON Web Token that authorises this device; opaque to the client and a secret.
 
@@ -97,7 +97,7 @@ class Token:
     server_url: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Provides:
     """What the device says about its software when it asks for a deployment.
 
@@ -112,7 +112,7 @@ class Provides:
     others: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Software:
     """What an Artifact has left on the device, besides its name (protocol: Artifact format, provides).
 
@@ -143,7 +143,7 @@ def _is_cleared(key: str, clears: Sequence[str]) -> bool:
     return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), key) for pattern in clears)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Link:
     """Where the Artifact can be fetched for a while, without the token. Its query is a secret.
 
@@ -156,7 +156,7 @@ class Link:
     expire: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deployment:
     """An update that the server wants on this device.
 
@@ -175,7 +175,7 @@ class Deployment:
     payload_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attribute:
     """One inventory attribute; several values make a list."""
 
@@ -183,7 +183,7 @@ class Attribute:
     value: str | tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LogMessage:
     """One line of a deployment log; ``timestamp`` is aware."""
 

@@ -10,9 +10,9 @@ import base64
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
+from mender_client.dataclass import dataclass, field
 from mender_client.errors import ConfigError, Diagnostic
 
 from .text import printable
@@ -23,7 +23,7 @@ _NUMERIC = re.compile(r"[0-9.]+(/[0-9.]+)?|[0-9a-fA-F.]*:[0-9a-fA-F:.]*(/[0-9]+)
 _WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*):([0-9]{1,5})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Proxy:
     """A proxy, contacted over plain HTTP.
 
@@ -44,7 +44,7 @@ class Proxy:
         return f"http://{authority(self.host, self.port)} ({self.variable})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Exemption:
     """An entry of ``no_proxy``.
 
@@ -67,7 +67,7 @@ class Exemption:
         return self.name in ("*", host) or host.endswith(f".{self.name}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Proxies:
     """The proxies of a device.
 

@@ -8,10 +8,10 @@ messages that report it are recorded in one change, so that neither can be lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from mender_client import TYPE_CHECKING
+from mender_client.dataclass import dataclass, field, replace
 
 from .accepted_identity import AcceptedIdentity, NewKey
 from .machine import ENDS, IRREVOCABLE, Event, Flow, State, advance
@@ -41,7 +41,7 @@ class MessageKind(str, Enum):
     LOG = "log"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """A message to the server about a deployment, in the order of the outbox.
 
@@ -63,7 +63,7 @@ class Message:
         return replace(self, refused_hours=0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """How a deployment ended on this device.
 
@@ -86,7 +86,7 @@ class Outcome:
     resumed_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProcessRef:
     """The sub-updater's process, told apart from a later one with the same pid.
 
@@ -113,7 +113,7 @@ class ProcessRef:
         return max(uptime_seconds - self.start_time / ticks_per_second, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Update:
     """The update under way: everything that is needed to continue it after a restart.
 
@@ -148,8 +148,8 @@ class Update:
     form: NextForm
     flow: Flow = Flow.HANDOVER
     device_types: tuple[str, ...] = ()
-    link: Link = Link("")  # noqa: RUF009 - frozen
-    remote_object: RemoteObject = RemoteObject()  # noqa: RUF009 - frozen
+    link: Link = Link("")
+    remote_object: RemoteObject = RemoteObject()
     seen_bytes: int = 0
     writes: int = 0
     tried: bool = False
@@ -178,7 +178,7 @@ class Update:
         return replace(self, fetched_bytes=self.fetched_bytes + received, resumed_bytes=kept)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unread:
     """What another version wrote and this one does not understand: JSON values, kept verbatim for that version.
 
@@ -223,7 +223,7 @@ class Unread:
         return found if isinstance(found, str) else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Record:
     """The client's memory.
 

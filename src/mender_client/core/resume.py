@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from mender_client.dataclass import dataclass
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.ASCII)
 _LENGTH = re.compile(r"\d{1,19}", re.ASCII)
@@ -13,7 +14,7 @@ _ETAG = re.compile(r"[\x20-\x7e\x80-\xff]{1,256}")
 """One that is longer or holds control characters is none: it goes into the state file, which must not grow by it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ContentRange:
     """A parsed ``Content-Range`` header; ``first`` and ``last`` are None in the ``*/TOTAL`` form of a 416."""
 
@@ -49,7 +50,7 @@ def range_header(offset: int) -> dict[str, str]:
     return {"Range": f"bytes={offset}-"} if offset else {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RemoteObject:
     """What the server said about the whole object: its length in bytes and its ETag, each None when unsaid."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from mender_client.dataclass import dataclass, replace
 
 from .backoff import Backoff
 
@@ -10,7 +10,7 @@ FIRST_RETRY_SECONDS = 60.0
 """Where the back-off of the device API starts; a lower RetryPollIntervalSeconds lowers it too."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
     """One thing that is done again and again.
 
@@ -49,7 +49,7 @@ class Job:
         return replace(self, due_at=0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schedule:
     """The two recurring jobs of a client."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import enum
 import re
-from dataclasses import dataclass
+
+from mender_client.dataclass import dataclass
 
 from .devicekey import UnreadableKeyError
 
@@ -33,7 +34,7 @@ _ALGORITHMS = {
 """The AlgorithmIdentifier of a SubjectPublicKeyInfo, without its outer tag (RFC 3279, RFC 5480)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PublicKey:
     """A public key of a kind that signs Artifacts.
 

@@ -7,11 +7,11 @@ understand, an update included, is kept verbatim and written back for the versio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import MappingProxyType
 
 from mender_client import TYPE_CHECKING
+from mender_client.dataclass import fields, is_dataclass
 
 from .accepted_identity import AcceptedIdentity, NewKey
 from .client_status import filled

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
+
+from mender_client.dataclass import dataclass, field
 
 SCHEME = "pkcs11:"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TokenUri:
     """The URI of a key in a token.
 

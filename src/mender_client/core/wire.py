@@ -12,13 +12,13 @@ import math
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from urllib.parse import urlencode, urlsplit
 
 from mender_client import TYPE_CHECKING
+from mender_client.dataclass import dataclass, field, replace
 from mender_client.errors import AbortedError, RefusedLogError, ServerError, UnauthorizedError, UnknownDeploymentError
 
 from .model import Attribute, Deployment, Identity, Link, LogMessage, Provides, Status, Token
@@ -51,7 +51,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """One HTTP request.
 
@@ -68,7 +68,7 @@ class Request:
     body: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     """One HTTP reply; header names are lower-case."""
 

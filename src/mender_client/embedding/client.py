@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -21,6 +20,7 @@ from mender_client.app.paths import Paths
 from mender_client.client.deployments import Offer
 from mender_client.core.machine import Event
 from mender_client.core.model import Deployment
+from mender_client.dataclass import replace
 from mender_client.errors import BusyError, Diagnostic, Interrupted, KeyFileError, MenderError, UsageError
 from mender_client.installers.callback import CallbackInstaller, InstallFunction
 from mender_client.system.files import DaemonLock, make_directory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field  # with __slots__: a program that mistypes an attribute is told
 from types import MappingProxyType
 from typing import Any
 

@@ -8,12 +8,12 @@ again. A daemon that finds the lock waits until it is removed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from mender_client.core.model import Deployment
 from mender_client.core.ports import Lock, Processes
 from mender_client.core.record import ProcessRef
+from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, InstallError, ScriptError
 
 _DEPLOYMENT_ID = "MENDER_DEPLOYMENT_ID"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.devicekey import KeyType
+from mender_client.dataclass import dataclass, field
 from mender_client.errors import KeyFileError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ else:
 RSA_BITS = 3072
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PrivateKey:
     """A private key as a back end takes it: one PEM block; the file is for messages."""
 

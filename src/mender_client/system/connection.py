@@ -13,10 +13,10 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.client import HTTPResponse, parse_headers
 
 from mender_client import TYPE_CHECKING
+from mender_client.dataclass import dataclass
 from mender_client.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _EVENTS: dict[type[OSError], int] = {ssl.SSLWantReadError: select.POLLIN, ssl.SSLWantWriteError: select.POLLOUT}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timeouts:
     """Time limits of the network, in seconds.
 
@@ -43,7 +43,7 @@ class Timeouts:
     total: float = 120.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Server:
     """Where a server is: its name or address is ASCII, its port never left out."""
 

@@ -6,12 +6,12 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from mender_client.core.keyvalue import KeyValues, parse_key_value_file, parse_key_values
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME, Identity, IdentityFormat, Provides
+from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, ScriptError, StorageError
 
 from .files import read_text
@@ -39,7 +39,7 @@ class ScriptedDevice:
     device_type_file: Path
     artifact_info_file: Path
     find_problem: Callable[[Path], Diagnostic | None]
-    limits: ScriptLimits = ScriptLimits()  # noqa: RUF009 - frozen
+    limits: ScriptLimits = ScriptLimits()
     is_stopping: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:

@@ -15,9 +15,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from mender_client import TYPE_CHECKING
+from mender_client.dataclass import dataclass
 
 from .connection import ConnectionGuard
 
@@ -169,7 +169,7 @@ class _Lookup:
         return self._found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Attempt:
     """A connection in the making, and when it is out of time."""
 

@@ -13,13 +13,13 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from urllib.parse import urlsplit
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.text import printable
 from mender_client.core.wire import REDIRECTS, Reply, Request
+from mender_client.dataclass import dataclass, field
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
 
 from .clockevidence import ClockCheck
@@ -68,7 +68,7 @@ class HttpTransport:
 
     tls: TlsSettings
     user_agent: str
-    timeouts: Timeouts = Timeouts()  # noqa: RUF009 - frozen
+    timeouts: Timeouts = Timeouts()
     clock_check: ClockCheck = field(default_factory=ClockCheck)
     proxies: Proxies | None = None
     resolve: Resolve = resolve_by_system

@@ -12,18 +12,18 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.client import BadStatusLine, HTTPException, IncompleteRead
 from urllib.parse import urlsplit
 
 from mender_client.core.text import printable
+from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
 ClockProblem = Callable[[], str]
 """Says why the device's clock is evidently wrong; empty when it isn't."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fault(Diagnostic):
     """A case: what to tell the operator, and its kind."""
 

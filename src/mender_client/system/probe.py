@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import socket
 import ssl
-from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPException, HTTPResponse
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.certificate import Certificate, parse_der
 from mender_client.core.proxies import authority
+from mender_client.dataclass import dataclass
 
 from .clockevidence import parse_date
 from .connection import ConnectionGuard, GuardedSocket, Server, secure
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _DER = 2  # what _ssl calls the binary form
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PeerInfo:
     """What a server shows, unverified.
 

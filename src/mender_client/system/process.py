@@ -14,11 +14,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mender_client.core.record import ProcessRef
 from mender_client.core.text import printable
+from mender_client.dataclass import dataclass
 from mender_client.errors import Interrupted, ScriptError
 
 from .files import sync_directory
@@ -43,7 +43,7 @@ _KEPT_OF_STDERR = 4096
 _GRACE_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScriptLimits:
     """How long a script may run, and how much it may write to standard output."""
 

@@ -11,10 +11,10 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from mender_client.core.client_status import ClientStatus, decode_client_status
+from mender_client.dataclass import asdict
 from mender_client.errors import StorageError
 
 from .files import open_own, write_atomic

@@ -7,12 +7,12 @@ import logging
 import os
 import ssl
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from mender_client.core.certificate import MAXIMUM_BYTES, Certificate, parse_der, parse_pem, pem_bodies
 from mender_client.core.text import printable
+from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic
 
 _logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIG
 _SERVER, _CLIENT, _KEY = "ServerCertificate", "HttpsClient.Certificate", "HttpsClient.Key"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TlsSettings:
     """Which servers are trusted, and how the device authenticates to them.
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic
 
 _MOST_LINKS = 40
 _ACCESS_LIST = "system.posix_acl_access"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trust:
     """Judges files by their owners and modes, and by those of everything above them.
 

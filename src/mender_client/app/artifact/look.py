@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mender_client.app.exitcodes import ExitCode
 from mender_client.core.artifact import ArtifactReader, Header, check_depends
+from mender_client.dataclass import replace
 from mender_client.errors import ConfigError, KeyFileError
 from mender_client.system.digest import choose_digest
 

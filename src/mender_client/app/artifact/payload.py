@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from mender_client.core.artifact import ArtifactReader, PayloadFile
+from mender_client.dataclass import dataclass
 from mender_client.errors import ArtifactError
 from mender_client.system.digest import choose_digest
 from mender_client.system.files import storage_errors, sync_directory
@@ -26,7 +26,7 @@ class Writable(Protocol):
         """Write; returns how many bytes were, None for all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Artifact:
     """An Artifact file, such as ``Client.download`` and the function that installs get.
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from mender_client import TYPE_CHECKING
+from mender_client.dataclass import dataclass, field
 
 from .kinds import SECRET, Kind
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Key:
     """One key of ``mender.conf``.
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mender_client import TYPE_CHECKING
+from mender_client.dataclass import dataclass
 
 if TYPE_CHECKING:
     from typing import Any
@@ -24,7 +24,7 @@ _ADDRESS = rf"^[Hh][Tt][Tt][Pp][Ss]?://({_HOST})(:({_PORT}))?(/[!-\"$->@-~]*)?$"
 """An address without user, query and fragment, in the words that Python and ECMAScript understand alike."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kind:
     """A kind of value.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.text import printable
+from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic
 
 from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
@@ -25,7 +25,7 @@ _LONGEST_GUESSED = 64
 _GROUPS = frozenset(key.name.partition(".")[0].lower() for key in KEYS if "." in key.name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoadedConfig:
     """A configuration, and the warnings about it."""
 
@@ -33,7 +33,7 @@ class LoadedConfig:
     warnings: tuple[Diagnostic, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ConfigFindings:
     """What the files hold, and what is wrong with them.
 

@@ -6,9 +6,9 @@ Parser, messages, ``config explain``, JSON Schema and the generated pages read t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 
 from mender_client import TYPE_CHECKING
+from mender_client.dataclass import dataclass, fields
 
 from .keys import Key, key
 from .kinds import ADDRESS, BYTES, FLAG, PATHS, SECONDS, SECONDS_OR_NONE, SECRET, SERVERS, TEXT, TEXTS, one_of, whole
@@ -24,7 +24,7 @@ def _path(name: str, help: str, example: str, form: str = "path") -> Any:
     return key(name, TEXT, help, form=form, example=example)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Config:
     """The settings, checked; paths are as written, not below ``--root`` yet."""
 

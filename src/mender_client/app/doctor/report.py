@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
 
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
 from mender_client.core.text import printable
+from mender_client.dataclass import asdict, replace
 from mender_client.system.keys import Passphrase
 
 from . import device, files, network

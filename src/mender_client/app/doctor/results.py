@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Verdict(str, Enum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CheckResult:
     """One line of the report.
 

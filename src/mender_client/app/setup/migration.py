@@ -8,10 +8,10 @@ single one as a string. The latter keep the name of the installed Artifact in a 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from mender_client.core.lmdb import read_entries
+from mender_client.dataclass import dataclass
 from mender_client.errors import BusyError, DeviceError
 from mender_client.system.files import LockFile
 
@@ -20,7 +20,7 @@ from .existing_device import ExistingDevice, content
 IDENTITY_FORMATS = {"python": "list", "mender": "plain"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Migration:
     """What the other client leaves.
 

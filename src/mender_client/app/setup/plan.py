@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from mender_client.core.text import printable
+from mender_client.dataclass import dataclass, field
 from mender_client.errors import StorageError
 from mender_client.system.files import make_directory, write_atomic
 
 from .existing_device import content
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
     """One file that is made or replaced.
 
@@ -31,7 +31,7 @@ class Change:
     lines: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass()
 class Plan:
     """Everything that will be written, in this order.
 

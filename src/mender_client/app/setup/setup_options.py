@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mender_client.app.config import KEYS
+from mender_client.dataclass import dataclass, replace
 from mender_client.errors import MenderError
 
 from .existing_device import ExistingDevice
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SetupOptions:
     """What is wanted; None where nothing was said, and what is there stays.
 

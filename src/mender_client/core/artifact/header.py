@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import TypeVar
+
+from mender_client.dataclass import dataclass, replace
 
 from .codec import Compression, open_decoder
 from .json_fields import Document, parse_document
@@ -24,7 +25,7 @@ META_DATA = "headers/0000/meta-data"
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Parts:
     """The parsed files of a header."""
 

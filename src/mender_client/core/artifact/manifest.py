@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from mender_client.dataclass import dataclass
 
 from .codec import Compression, compression_of
 from .names import NameSet, check_file_name
@@ -22,7 +23,7 @@ PAYLOAD_DIRECTORY = "data/0000/"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Manifest:
     """A parsed manifest, or manifest-augment.
 

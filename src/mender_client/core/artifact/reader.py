@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
+from mender_client.dataclass import replace
 from mender_client.errors import ArtifactError
 
 from .codec import Compression, compression_of, open_decoder

@@ -10,7 +10,8 @@ busybox among them, don't know it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from mender_client.dataclass import dataclass
 
 from .limits import Limits
 from .refusal import damaged, malformed, over_limit, shown
@@ -29,7 +30,7 @@ _USTAR = b"ustar\x0000"
 _GNU = b"ustar  \x00"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Member:
     """A regular file in a tar.
 
@@ -152,7 +153,7 @@ class TarReader:
         return _Header(header.kind, name, size)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Header:
     kind: bytes
     name: str

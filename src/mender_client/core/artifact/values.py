@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from mender_client.dataclass import asdict, dataclass, field
 
 from .codec import Compression
 
 FORMAT_VERSION = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Script:
     """A state script.
 
@@ -26,7 +27,7 @@ class Script:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class File:
     """A file of the payload.
 
@@ -43,7 +44,7 @@ class File:
     augmented: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Payload:
     """What is to be installed, and what it requires and provides.
 
@@ -64,7 +65,7 @@ class Payload:
     files: tuple[File, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Header:
     """What is known of an Artifact once its header is verified.
 

@@ -13,9 +13,9 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from mender_client.dataclass import dataclass, field
 from mender_client.errors import ArtifactError
 
 from .codec import Compression, Encoder, open_encoder
@@ -38,7 +38,7 @@ Sign = Callable[[bytes], bytes]
 """Signs the manifest's bytes: RSA PKCS#1 v1.5, or ECDSA P-256 as r‖s or DER, with SHA-256."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PayloadSource:
     """A file for the payload.
 
@@ -53,7 +53,7 @@ class PayloadSource:
     open: Callable[[], AbstractContextManager[Readable]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ArtifactSpec:
     """What to write; ``rootfs_image`` and ``module_image`` fill in the usual values.
 
