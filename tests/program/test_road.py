@@ -106,6 +106,20 @@ def test_configuration_is_not_installed(device: Device) -> None:
     assert [] == device.runs
 
 
+def test_configuration_never_renames_the_device(device: Device) -> None:
+    """A sub-updater that applies a configuration and follows the guide leaves the device its name."""
+    device.configure(PayloadTypes=["mender-configure"])
+    deployment = device.server.configure(device.id, {"timezone": "UTC"})
+    assert 0 == device.daemon().wait_exit()
+    device.wait_status(deployment, "success")
+    assert "artifact_name=release-1" in (device.root / "etc/mender/artifact_info").read_text()
+    assert "MENDER_ARTIFACT_NAME=release-1" in (device.root / "environment").read_text().splitlines()
+    wait_until(lambda: not device.lock.exists())
+    record = json.loads((device.data / "journal.json").read_text())
+    brought = {"data-partition.mender-configure.version": f"configuration-{deployment}"}
+    assert ("release-1", brought) == (record["software"]["artifact_name"], record["software"]["provides"])
+
+
 def test_sub_updater_that_starts_the_client_at_once(device: Device) -> None:
     """A client that is started while the one that handed over still exits waits for its end, and runs."""
     start = '"$MENDER_CLIENT" --root "$root" daemon --no-syslog >"$root/second.log" 2>&1 & echo $! >"$root/second"'

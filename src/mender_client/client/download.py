@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.model import Link, Software
+from mender_client.core.model import CONFIGURATION, Link, Software
 from mender_client.core.ports import ArtifactStore, Capacity, Clock, Journal, PartialFile, Transport
 from mender_client.core.record import Update
 from mender_client.core.resume import RemoteObject
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 30.0
 """How often the log says how far a download is; one that is shorter leaves no such line."""
-_CONFIGURATION = "mender-configure"
 """The payload type of the configurations that a server sends: a sub-updater would take them for a release."""
 _SPACE_CHECK_BYTES = 4 * 1024 * 1024
 """How often the free space is checked where the storage doesn't say how much will come."""
@@ -256,7 +255,8 @@ class Downloader:
         payload = header.payload
         group = {"artifact_group": header.artifact_group} if header.artifact_group else {}
         brought = {**group, **(payload.provides or {})}
-        self.software = before.followed_by(update.artifact_name, brought, payload.clears or ())
+        name = provides.artifact_name if payload.type == CONFIGURATION else update.artifact_name
+        self.software = before.followed_by(name, brought, payload.clears or ())
         _check_payload_type(self.payload_type, self.policy.payload_types)
         most_bytes = None if capacity is None else capacity.storage_bytes(header.payload.type)
         if most_bytes is not None:
@@ -270,10 +270,10 @@ def _check_payload_type(payload_type: str, accepted: tuple[str, ...]) -> None:
     if accepted and payload_type not in accepted:
         text = f"cannot install the Artifact: its payload type {payload_type!r} is not one of PayloadTypes"
         raise ArtifactError("DWN22", text, remedy="deploy another Artifact, or add the type to PayloadTypes")
-    if not accepted and payload_type == _CONFIGURATION:
+    if not accepted and payload_type == CONFIGURATION:
         raise ArtifactError(
             "DWN23",
-            f"cannot apply the configuration: nothing on this device installs payloads of type {_CONFIGURATION}",
+            f"cannot apply the configuration: nothing on this device installs payloads of type {CONFIGURATION}",
             remedy="deploy releases only, or list the types that the sub-updater installs in PayloadTypes",
         )
 

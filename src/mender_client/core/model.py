@@ -17,6 +17,9 @@ from .keyvalue import KeyValues, group_by_key
 UNKNOWN_ARTIFACT_NAME = "unknown"
 """What a device without artifact_info calls its software; the server refuses an empty name."""
 
+CONFIGURATION = "mender-configure"
+"""The payload type of a configuration deployment. Its Artifact provides no artifact name: the device keeps its own."""
+
 
 class Status(str, Enum):
     """The deployment statuses that this client sends."""

@@ -163,8 +163,9 @@ class Update:
 
     @property
     def deployment(self) -> Deployment:
-        """The deployment as the server offered it."""
-        return Deployment(self.deployment_id, self.artifact_name, self.device_types, self.link, self.payload_type)
+        """The deployment as the server offered it, with the name that the device has when it is done."""
+        name = self.artifact_name if self.software is None else self.software.artifact_name
+        return Deployment(self.deployment_id, name, self.device_types, self.link, self.payload_type)
 
     def fetched(self, *, received: int, kept: int) -> Update:
         """The update that knows what its download has cost since the client started.
