@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import tracemalloc
 from collections.abc import Callable
@@ -472,7 +473,8 @@ RETRY_AFTER: list[tuple[str, float | None]] = [
     ("9" * 30, None),
     ("Mon, 23 Nov 2026 12:00:30 -0000", None),
     ("Mon, 99 Nov 2026 12:00:30 GMT", None),
-    ("Fri, 31 Dec 9999 23:59:59 -2359", 2.5e11),
+    ("Mon, 23 Nov 2026 14:00:00 GMT", 3600),
+    ("Fri, 31 Dec 9999 23:59:59 -2359", 3600),
 ]
 
 
@@ -481,6 +483,27 @@ def test_retry_after(value: str, expected: float | None) -> None:
     """Retry-After is seconds or an HTTP date; anything else is as if it were not there."""
     seconds = wire.parse_retry_after(value, now=NOW)
     assert expected == (seconds if expected is None else pytest.approx(seconds, rel=0.01))
+
+
+BY_DATE: list[tuple[str, float | None]] = [
+    ("Mon, 01 Jan 2001 00:00:00 GMT", 5),
+    ("Mon, 01 Jan 2001 01:00:00 +0100", 5),
+    ("Sun, 31 Dec 2000 23:00:00 GMT", 3605),
+    ("Sun, 31 Dec 2000 12:00:00 GMT", 12 * 3600 + 5),
+    ("Mon, 01 Jan 2001 00:00:09 GMT", 0),
+    ("", 0),
+    ("yesterday", 0),
+    ("Mon, 01 Jan 2001 00:00:00 -0000", 0),
+]
+
+
+@pytest.mark.parametrize(("date", "expected"), BY_DATE)
+@pytest.mark.parametrize("parser", PARSERS)
+def test_retry_after_by_the_clock_of_the_server(parser: str, date: str, expected: float) -> None:
+    """A date in Retry-After is compared with the Date of the same reply: this device's clock may be wrong."""
+    with pytest.raises(ServerError) as caught:
+        PARSERS[parser](reply(503, retry_after="Mon, 01 Jan 2001 00:00:05 GMT", date=date))
+    assert expected == caught.value.retry_after_seconds
 
 
 @given(
@@ -643,6 +666,23 @@ def test_log_of_a_million_lines() -> None:
     tracemalloc.stop()
     assert 10_000 < len(kept) < 20_000
     assert peak < 16 << 20
+
+
+PILES = [b"{}", b"[]", b"[{}]", b"1e1", b'""', b'{"":[]}', b"null"]
+
+
+@pytest.mark.parametrize("pile", PILES)
+@pytest.mark.parametrize("parser", PARSERS)
+def test_reply_of_many_small_values(parser: str, pile: bytes) -> None:
+    """The longest reply takes a few MiB at most, whatever JSON it is."""
+    most = wire.MOST_NEXT_REPLY_BYTES if parser == "next" else wire.MOST_REPLY_BYTES
+    body = b"[" + b",".join([pile] * (most // (len(pile) + 1))) + b"]"
+    tracemalloc.start()
+    with contextlib.suppress(ServerError):
+        PARSERS[parser](wire.Reply(200, {}, body))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 << 20
 
 
 NOT_HERE = {

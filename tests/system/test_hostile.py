@@ -21,7 +21,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 LIMITS = {"idle": 0.3, "total": 0.3}
 MOST_BYTES = 16 << 20
-"""A reply of the device API may have 2 MiB, and is copied once or twice; a hundred headers may have 64 KiB each."""
+"""A hundred headers may have 64 KiB each, and are copied once or twice."""
 
 
 def flood(head: bytes, piece: bytes) -> Script:

@@ -14,9 +14,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from mender_client.core.wire import Request
+from mender_client.core.wire import MOST_REPLY_BYTES, Request
 from mender_client.errors import Interrupted, NetworkError
-from mender_client.system.http import MAXIMUM_REPLY_BYTES
 from waiting import wait_until
 
 from .conftest import MakeTransport
@@ -198,7 +197,7 @@ def _reset_in_body(server: RawServer, connection: socket.socket) -> None:
 
 OK = b"HTTP/1.1 200 OK\r\n"
 NO_HTTP = "the answer is no HTTP, or broke off"
-TOO_LARGE = f"it is larger than {MAXIMUM_REPLY_BYTES} bytes"
+TOO_LARGE = f"it is larger than {MOST_REPLY_BYTES} bytes"
 BROKEN: dict[str, tuple[Script, str]] = {
     "cut in its headers": (raw(b"HTTP/1.1 200 OK\r\nContent-Le"), "the answer broke off"),
     "cut after its headers": (raw(b"HTTP/1.1 204 No Content\r\nX: y\r\n"), "the answer broke off"),

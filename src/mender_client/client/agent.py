@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from mender_client.core.client_status import WAITING
 from mender_client.core.machine import State
@@ -12,7 +13,15 @@ from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence, sub_updater_state
 from mender_client.dataclass import dataclass, replace
-from mender_client.errors import AbortedError, Diagnostic, MenderError, NotAcceptedError, ServerError, StorageError
+from mender_client.errors import (
+    AbortedError,
+    DeviceError,
+    Diagnostic,
+    MenderError,
+    NotAcceptedError,
+    ServerError,
+    StorageError,
+)
 
 from .auth import Session
 from .clockwait import ClockWait
@@ -95,17 +104,19 @@ class Agent:
             Interrupted: the client was asked to stop.
         """
         wait = self._step()
-        self._tell_status()
+        with suppress(MemoryError):
+            self._tell_status()
         return wait
 
     def _step(self) -> float:
         self._wait = None
         try:
-            if not self._has_resumed:
-                self.engine.resume()
-                self._has_resumed = True
-            if self._is_update_in_progress():
-                return LOCK_CHECK_SECONDS
+            with _within_memory("continue"):
+                if not self._has_resumed:
+                    self.engine.resume()
+                    self._has_resumed = True
+                if self._is_update_in_progress():
+                    return LOCK_CHECK_SECONDS
         except MenderError as error:
             self._note_failure(error, "update")
             return LOCK_CHECK_SECONDS
@@ -269,7 +280,8 @@ class Agent:
 
     def _work(self) -> None:
         try:
-            self.session.authorise()
+            with _within_memory("authorise this device"):
+                self.session.authorise()
             self._note_success("authorisation")
         except MenderError as error:
             self._note_failure(error, "authorisation")
@@ -292,7 +304,8 @@ class Agent:
     def _deliver(self) -> bool:
         """Send the pending reports before anything else; False when they can't be sent."""
         try:
-            self.outbox.flush()
+            with _within_memory("report"):
+                self.outbox.flush()
         except AbortedError as error:
             _logger.warning("%s", error)  # the update notices when it continues
         except MenderError as error:
@@ -312,7 +325,8 @@ class Agent:
 
     def _run(self, name: str, job: Job, action: Callable[[], None]) -> Job:
         try:
-            action()
+            with _within_memory(f"finish the {name}"):
+                action()
         except MenderError as error:
             self._note_failure(error, name)
             return self._failed(job, error, self.random())
@@ -385,7 +399,7 @@ class Agent:
                 return
         try:
             self._wait = engine.run()
-        except MenderError:
+        except (MenderError, MemoryError):
             # a lock without a sub-updater would be waited for without end; continue as after a restart
             self._has_resumed = not self._may_be_locked()
             raise
@@ -400,3 +414,13 @@ class Agent:
             return self.lock.read() is not None
         except StorageError:
             return True
+
+
+@contextmanager
+def _within_memory(action: str) -> Iterator[None]:
+    """Make memory that runs out a failure of what was being done, which is tried again, and not the client's end."""
+    try:
+        yield
+    except MemoryError as error:
+        text = f"cannot {action}: this device has too little memory"
+        raise DeviceError("DMN05", text, remedy="free some memory, or raise the limit of the service") from error

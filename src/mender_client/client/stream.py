@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mender_client.core.backoff import Backoff
 from mender_client.core.model import Link
@@ -270,7 +270,7 @@ class ArtifactStream:
             return
         status, headers = body.status, body.headers
         body.close()
-        self._react(continuation, status, headers.get("retry-after", ""))
+        self._react(continuation, status, headers)
 
     def _accept(self, remote_object: RemoteObject) -> None:
         if self.offset:
@@ -280,7 +280,7 @@ class ArtifactStream:
         left = None if remote_object.total is None else remote_object.total - self.offset
         self.described(remote_object, left)
 
-    def _react(self, continuation: Continuation, status: int, retry_after: str) -> None:
+    def _react(self, continuation: Continuation, status: int, headers: Mapping[str, str]) -> None:
         """Handle an answer without usable bytes."""
         if continuation is Continuation.COMPLETE:
             self._is_complete = True
@@ -290,7 +290,8 @@ class ArtifactStream:
             raise StartOverError("DWN06", text)
         if continuation is Continuation.RETRY:
             self._refused_links = 0
-            seconds = parse_retry_after(retry_after, now=self.clock.now())
+            date = headers.get("date", "")
+            seconds = parse_retry_after(headers.get("retry-after", ""), now=self.clock.now(), date=date)
             self.retries.failed(f"the storage answered {status}", retry_after_seconds=seconds)
             return
         if self._refused_links:

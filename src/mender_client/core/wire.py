@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,6 +41,13 @@ MAXIMUM_LOG_MESSAGE = 64 * 1024
 _MOST_MESSAGES = MAXIMUM_BODY_BYTES // 64
 """No message is shorter than 64 bytes as JSON: a million empty lines must not fill the memory."""
 
+MOST_REPLY_BYTES = 64 * 1024
+"""The most that a reply may have; parsed, JSON takes up to 25 times as much memory."""
+MOST_NEXT_REPLY_BYTES = 256 * 1024
+"""The same for a deployment, which holds a link and lists device types."""
+MOST_SECONDS_BY_OUR_CLOCK = 3600.0
+"""The longest wait until a date that is compared with this device's clock."""
+
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PLAIN_HTTP = re.compile(rb"plain HTTP|HTTP request to an HTTPS server")
 """What nginx, Apache and Go's servers say to a client that speaks http to a port for https."""
@@ -60,12 +66,14 @@ class Request:
         url: the whole address.
         headers: the headers; they may hold the token, so they don't print.
         body: the body, empty for none.
+        most_reply_bytes: how long the body of the reply may be.
     """
 
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    most_reply_bytes: int = field(default=MOST_REPLY_BYTES, repr=False)
 
 
 @dataclass(frozen=True)
@@ -154,14 +162,16 @@ def build_next_request(token: Token, form: NextForm, provides: Provides) -> Requ
     base = {"artifact_name": provides.artifact_name, "device_type": provides.device_type}
     if form is NextForm.V1_GET:
         url = f"{token.server_url}{DEPLOYMENTS_PATH}/next?{urlencode(base)}"
-        return Request("GET", url, _authorized(token))
-    if form is NextForm.V1_POST:
+        request = Request("GET", url, _authorized(token))
+    elif form is NextForm.V1_POST:
         v1_body: dict[str, Any] = dict(base)
         if provides.others:
             v1_body["artifact_provides"] = dict(provides.others)
-        return _json_request("POST", f"{token.server_url}{DEPLOYMENTS_PATH}/next", token, v1_body)
-    v2_body = {"device_provides": {**provides.others, **base}}
-    return _json_request("POST", token.server_url + NEXT_V2_PATH, token, v2_body)
+        request = _json_request("POST", f"{token.server_url}{DEPLOYMENTS_PATH}/next", token, v1_body)
+    else:
+        v2_body = {"device_provides": {**provides.others, **base}}
+        request = _json_request("POST", token.server_url + NEXT_V2_PATH, token, v2_body)
+    return replace(request, most_reply_bytes=MOST_NEXT_REPLY_BYTES)
 
 
 def parse_next_reply(reply: Reply, *, now: datetime) -> Deployment | None:
@@ -348,19 +358,33 @@ def _attribute_entry(attribute: Attribute) -> dict[str, object]:
 # -- what they share ---------------------------------------------------------------------------------------
 
 
-def parse_retry_after(value: str, *, now: datetime) -> float | None:
+def parse_retry_after(value: str, *, now: datetime, date: str = "") -> float | None:
     """Seconds to wait by a ``Retry-After`` header: a number of seconds or an HTTP date (RFC 9110, 10.2.3).
 
-    None when it is neither: then the client's own back-off applies.
+    Args:
+        value: the header.
+        now: by this device's clock, which may be wrong.
+        date: the ``Date`` of the same reply, with which a date is compared. Without it, an hour is the most.
+
+    Returns:
+        None when it is neither: then the client's own back-off applies.
     """
     text = value.strip()
     if re.fullmatch(r"\d{1,18}", text, re.ASCII):
         return float(text)
+    until, said = _parse_date(text), _parse_date(date)
+    if until is None:
+        return None
+    seconds = max((until - (said or now)).total_seconds(), 0.0)
+    return seconds if said is not None else min(seconds, MOST_SECONDS_BY_OUR_CLOCK)
+
+
+def _parse_date(text: str) -> datetime | None:
     try:
-        seconds = (parsedate_to_datetime(text) - now).total_seconds()
+        date = parsedate_to_datetime(text)
+        return date if date.utcoffset() is not None else None
     except (TypeError, ValueError, OverflowError, IndexError):
         return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 def _expect_taken(what: str, reply: Reply, *, now: datetime) -> None:
@@ -398,7 +422,8 @@ def _refuse(what: str, reply: Reply, *, now: datetime) -> NoReturn:
             status=status,
         )
     reason = _error_text(reply.body)
-    retry_after = parse_retry_after(reply.headers.get("retry-after", ""), now=now)
+    headers = reply.headers
+    retry_after = parse_retry_after(headers.get("retry-after", ""), now=now, date=headers.get("date", ""))
     if status == 401:
         raise UnauthorizedError(
             "SRV06",

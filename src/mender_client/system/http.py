@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-MAXIMUM_REPLY_BYTES = 2 * 1024 * 1024
 MAXIMUM_REDIRECTS = 5
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PROXY_AUTHENTICATION = 407
@@ -86,7 +85,7 @@ class HttpTransport:
         with _failure_logged(request, began), self._translated(url), self._guard.within(self.timeouts.total):
             body = self._ask_kept(request) or self._ask(request)
             try:
-                data = _read_all(body, url)
+                data = _read_all(body, request)
             except BaseException:
                 body.close()
                 raise
@@ -363,11 +362,11 @@ class HttpBody:
         return not self._left
 
 
-def _read_all(body: HttpBody, url: str) -> bytes:
+def _read_all(body: HttpBody, request: Request) -> bytes:
     data, buffer = bytearray(), memoryview(bytearray(_READ_BYTES))
     while count := body.readinto(buffer):
         data += buffer[:count]
-        if len(data) > MAXIMUM_REPLY_BYTES:
-            text = f"cannot use the answer of {origin(url)}: it is larger than {MAXIMUM_REPLY_BYTES} bytes"
+        if len(data) > request.most_reply_bytes:
+            text = f"cannot use the answer of {origin(request.url)}: it is larger than {request.most_reply_bytes} bytes"
             raise NetworkError("NET13", text, remedy="check the address", kind=ErrorKind.TOO_LARGE)
     return bytes(data)
