@@ -15,9 +15,10 @@ import pytest
 
 from mender_client import __version__
 from mender_client.app.exitcodes import ExitCode
+from mender_client.app.formatting import utc
 from mender_client.app.history import show_history
 from mender_client.app.paths import Paths
-from mender_client.app.status import follow_status, look, render
+from mender_client.app.status import as_document, follow_status, look, render
 from mender_client.core.client_status import (
     STOPPED,
     WAITING,
@@ -85,7 +86,7 @@ def test_idle_daemon(paths: Paths) -> None:
 def test_download_of_a_dead_daemon(paths: Paths) -> None:
     """After the daemon has died, status says what was under way, since when, and what it takes to go on."""
     begun(paths)
-    assert f"being downloaded and verified; continues when the daemon runs, since {SINCE}" in text(paths)
+    assert f"being downloaded and verified; continues when the daemon runs, since {utc(SINCE)}" in text(paths)
     assert "release-2 (deployment dep-1), downloading" in text(paths)
 
 
@@ -125,7 +126,7 @@ def test_kept_report(paths: Paths) -> None:
     JsonJournal(paths.journal).update(lambda record: record.concluded("dep-1", Event.SUCCESS, now=SINCE))
     assert "the sub-updater has reported; its report must reach the server and the lock must be removed" in text(paths)
     assert "1 report that the server" in text(paths)
-    assert f"success of release-2 (deployment dep-1) at {SINCE}" in text(paths)
+    assert f"success of release-2 (deployment dep-1) at {utc(SINCE)}" in text(paths)
 
 
 def test_damaged_journal(paths: Paths) -> None:
@@ -185,11 +186,56 @@ def test_what_comes_next(paths: Paths) -> None:
     leave(paths, waiting.planned(next_poll=later, next_inventory=later))
     with running(paths):
         said = text(paths)
-    assert f"doing          waiting for the next poll, since {AT} (60 s ago)" in said
-    assert f"next           poll at {later} (in 29 min), inventory at {later} (in 29 min)" in said
-    assert f"server         https://mender.example.com, last answer at {AT} (60 s ago)" in said
-    assert f"authorisation  accepted, since {AT}" in said
+    assert f"doing          waiting for the next poll, since {utc(AT)} (60 s ago)" in said
+    assert f"next           poll at {utc(later)} (in 29 min), inventory at {utc(later)} (in 29 min)" in said
+    assert f"server         https://mender.example.com, last answer at {utc(AT)} (60 s ago)" in said
+    assert f"authorisation  accepted, since {utc(AT)}" in said
     assert "last failure" not in said
+
+
+def test_overdue(paths: Paths) -> None:
+    """What is due is called due, not past: the status file may be a minute old."""
+    leave(paths, SITUATION.does(WAITING, AT).planned(next_poll=AT, next_inventory="2026-11-23T12:30:00+00:00"))
+    with running(paths):
+        assert "next           poll now, inventory at 2026-11-23T12:30:00Z (in 29 min)" in text(paths)
+
+
+def test_installed(paths: Paths) -> None:
+    """status says what is installed and which device type this is, or that it is not known."""
+    assert "installed      unknown Artifact, device type unknown" in text(paths)
+    write(paths.config, json.dumps({"DeviceTypeFile": "/etc/type"}))
+    write(paths.artifact_info, "artifact_name=release-1\n")
+    write(paths.below_root("/etc/type"), "device_type=board\n")
+    assert "installed      release-1, device type board" in text(paths)
+
+
+def test_document(paths: Paths) -> None:
+    """The JSON has a schema number, null for what is unknown, never an empty text, and times of one format, UTC."""
+    begun(paths)
+    leave(paths, SITUATION.judged(Authorisation.ACCEPTED, AT).does(WAITING, AT))
+    document = as_document(look(paths))
+    assert [(), (), (1, None, None, None, False)] == [
+        tuple(places(document, "")),
+        tuple(place for place in places(document, "+00:00")),
+        tuple(document[key] for key in ("schema", "artifact_name", "device_type", "lock", "is_locked")),
+    ]
+    assert utc(SINCE) == document["update"]["since"]
+    assert (utc(AT), None) == (document["client"]["since"], document["client"]["next_poll"])
+
+
+def places(value: object, ending: str) -> Iterator[str]:
+    """The texts in a document that are empty, or end so."""
+    if isinstance(value, dict):
+        for one in value.values():
+            yield from places(one, ending)
+    elif isinstance(value, str) and (value.endswith(ending) if ending else not value):
+        yield value
+
+
+def write(file: Path, content: str) -> None:
+    """Write a file of the device."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
 
 
 def test_trouble(paths: Paths) -> None:
@@ -204,7 +250,10 @@ def test_trouble(paths: Paths) -> None:
     with running(paths):
         said = text(paths)
     assert "waiting to try again; poll failed 2 times in a row: cannot reach it, since" in said
-    assert f"last failure   poll, refused, 2 times in a row since {SINCE}, at {AT} (60 s ago): cannot reach it" in said
+    assert (
+        f"last failure   poll, refused, 2 times in a row since {utc(SINCE)}, at {utc(AT)} (60 s ago): cannot reach it"
+        in said
+    )
 
 
 def test_waiting_for_acceptance(paths: Paths) -> None:
@@ -234,7 +283,7 @@ def test_daemon_that_ended(paths: Paths, doing: str, words: str) -> None:
     """A daemon that ended as it should is not called dead."""
     leave(paths, SITUATION.does(doing, AT))
     assert not look(paths).has_died
-    assert f"not running; it {words} at {AT} (60 s ago)" in text(paths)
+    assert f"not running; it {words} at {utc(AT)} (60 s ago)" in text(paths)
 
 
 def test_download(paths: Paths) -> None:
@@ -286,20 +335,27 @@ def test_no_history(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_history(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    """The history tells how each deployment ended, when it began, how long it took, what came and what was resumed."""
+    """The history tells how each deployment ended and why, when it began, how long it took, what came, was resumed."""
     begun(paths)
     cost = {"received": 5 << 20, "kept": 1 << 20}
     JsonJournal(paths.journal).update(
-        lambda record: record.concluded("dep-1", Event.FAULT, now=AT, note=lambda update: update.fetched(**cost))
+        lambda record: record.concluded(
+            "dep-1", Event.FAULT, now=AT, note=lambda update: update.fetched(**cost), reason="the disk is full"
+        )
     )
-    JsonJournal(paths.journal).update(lambda record: record.concluded("dep-0", Event.SUCCESS, now=AT))
+    JsonJournal(paths.journal).update(lambda record: record.concluded("dep-0", Event.SUCCESS, now=AT, reason="none"))
     show_history(paths, is_json=False)
     first, second = capsys.readouterr().out.splitlines()
-    what = f"release-2  deployment dep-1  began {SINCE}  took 2:00:00  5.0 MiB fetched, 1.0 MiB resumed"
-    assert f"{AT}  failure  {what}" == first
-    assert f"{AT}  success  (unknown Artifact)  deployment dep-0" == second
+    what = f"release-2  deployment dep-1  began {utc(SINCE)}  took 2:00:00  5.0 MiB fetched, 1.0 MiB resumed"
+    what += "  reason: the disk is full"
+    assert f"{utc(AT)}  failure  {what}" == first
+    assert f"{utc(AT)}  success  (unknown Artifact)  deployment dep-0" == second
     show_history(paths, is_json=True)
-    whole, bare = json.loads(capsys.readouterr().out)["deployments"]
+    document = json.loads(capsys.readouterr().out)
+    whole, bare = document["deployments"]
+    assert (1, None) == (document["schema"], document["journal_problem"])
+    assert ("the disk is full", utc(SINCE)) == (whole["reason"], whole["began"])
+    assert (None, None, None) == (bare["reason"], bare["began"], bare["artifact_name"])
     assert (7200.0, 5 << 20, 1 << 20) == (whole["duration_seconds"], whole["fetched_bytes"], whole["resumed_bytes"])
     assert None is bare["duration_seconds"]
 

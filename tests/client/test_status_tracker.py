@@ -121,6 +121,20 @@ def test_update(stage: Stage) -> None:
     assert {"succeeded": 1} == world.journal.load().totals
 
 
+def test_requests_are_told(stage: Stage) -> None:
+    """What was requested is counted when it is done, whether or not it succeeded, and told at once."""
+    world, onlooker = watched(stage)
+    started(world)
+    before = onlooker.last
+    assert NEW != before.installed != ""
+    for count in (1, 2):
+        client_of(world).request_poll()
+        client_of(world).step()
+        assert before.counts.requests + count == onlooker.last.counts.requests
+        world.transport.hosts_down = {"mender.invalid"}
+    assert before.news != onlooker.last.news
+
+
 def test_download_is_told_now_and_then(stage: Stage) -> None:
     """A download is told at its beginning, every five seconds, and at its end; each piece is a sign of life."""
     clock, onlooker = WorldClock(), Onlooker()

@@ -105,7 +105,8 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     },
     "docs/guide/operate.md": {
         "Status": [Not("--follow runs until it is stopped; tests/app/test_status.py does that")],
-        "History": [HERE],
+        "History": [HERE, HERE],
+        "Poll now": [HERE],
         "Metrics": [Not("runs until it is stopped; tests/program/test_service.py does that")],
     },
     "docs/guide/proxy.md": {"Proxies": [HERE, HERE, HERE]},
@@ -228,9 +229,10 @@ def test_first_steps(machine: Machine) -> None:
     said = typed(machine, page, heading, 3, codes=(0, 1))
     assert "ok       authorisation" in said
     assert "ok       authorisation" in typed(machine, "docs/guide/troubleshooting.md", "Troubleshooting", codes=(0, 1))
-    assert "" == typed(machine, "docs/guide/operate.md", "History").replace(
-        "no deployment has finished on this device\n", ""
-    )
+    page = "docs/guide/operate.md"
+    assert "no deployment has finished on this device\n" == typed(machine, page, "History")
+    assert "no deployment was logged on this device\n" == typed(machine, page, "History", 1, codes=(2,))
+    assert "no update\n" in typed(machine, page, "Poll now", codes=(2,))
 
 
 def test_first_device_on_a_device(machine: Machine) -> None:

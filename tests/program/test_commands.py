@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import stat
 
 import pytest
 
 from mender_client import __version__
-from mender_devserver import DevServer
+from mender_devserver import DevServer, Fault
 from program.conftest import MakeDevice
-from program.stage import HOLD, LEAVE, Device
+from program.stage import FAIL, HOLD, LEAVE, MAC, Device
 from waiting import wait_until
 
 
@@ -147,6 +148,88 @@ def test_check_update_beside_a_daemon(device: Device) -> None:
     done = device.run("check-update")
     assert (0, f"the daemon (pid {daemon.pid}) polls now\n") == (done.returncode, done.stdout)
     device.wait_status(deployment, "success")
+
+
+def test_check_update_that_waits(device: Device) -> None:
+    """``check-update --wait`` ends when the update is handed over, with 0; when there is none, with 2."""
+    device.configure(UpdatePollIntervalSeconds=3600)
+    device.write("plan", LEAVE)
+    daemon = device.daemon()
+    wait_until(lambda: 204 in [one.status for one in device.server.requests])
+    none = device.run("check-update", "--wait")
+    assert (2, f"the daemon (pid {daemon.pid}) polls now\nno update\n") == (none.returncode, none.stdout)
+    deployment = device.deploy("release-2")
+    some = device.run("check-update", "--wait")
+    assert 0 == some.returncode
+    assert f"update handed over to the sub-updater (deployment {deployment})" == some.stdout.splitlines()[1]
+
+
+def test_check_update_that_waits_for_a_failure(device: Device) -> None:
+    """An update that fails is exit code 1 of ``check-update --wait``, with the reason, which ``history`` has too."""
+    device.configure(UpdatePollIntervalSeconds=3600)
+    daemon = device.daemon()
+    wait_until(lambda: 204 in [one.status for one in device.server.requests])
+    (device.root / "usr/share/mender/install").unlink()
+    deployment = device.deploy("release-2")
+    done = device.run("check-update", "--wait")
+    assert 1 == done.returncode
+    said = done.stdout.splitlines()[1]
+    assert said.startswith(f"failure of release-2 (deployment {deployment}): cannot install updates: ")
+    reason = said.partition("): ")[2]
+    assert f"  reason: {reason}\n" in device.call("history").stdout
+    assert reason == json.loads(device.call("history", "--json").stdout)["deployments"][0]["reason"]
+    device.server.add_fault(Fault(kind="next", status=500, times=None))
+    failed = device.run("check-update", "--wait")
+    assert (1, True) == (failed.returncode, failed.stderr.startswith("poll failed: "))
+    assert 0 == daemon.stop()
+
+
+def test_status_after_check_update(device: Device) -> None:
+    """Once a requested poll is done ``status`` shows it: a status that is a minute old would mislead."""
+    device.configure(UpdatePollIntervalSeconds=3600)
+    device.daemon()
+    wait_until(lambda: 204 in [one.status for one in device.server.requests])
+    for polls in (2, 3):
+        assert 2 == device.run("check-update", "--wait").returncode
+        status = json.loads(device.call("status", "--json").stdout)
+        assert (1, polls, "testdev", "release-1") == (
+            status["schema"], status["client"]["counts"]["polls"], status["device_type"], status["artifact_name"]
+        )  # fmt: skip
+        assert "release-1" == status["client"]["installed"]
+
+
+def test_log(device: Device) -> None:
+    """``log`` prints what was recorded of the last deployment, the sub-updater's output too; 2 without any."""
+    none = device.call("log")
+    assert (2, "no deployment was logged on this device\n") == (none.returncode, none.stdout)
+    device.write("plan", FAIL)
+    deployment = device.deploy("release-2")
+    device.daemon().wait_exit()
+    device.wait_status(deployment, "failure")
+    for words in ((), (deployment,), (deployment[:8],)):
+        done = device.call("log", *words)
+        assert (0, "") == (done.returncode, done.stderr)
+        assert f" INFO    deployment {deployment} begins\n" in done.stdout
+        assert " INFO    installing release-2\n" in done.stdout
+        assert "the sub-updater reports failure: no room on B\n" in done.stdout
+    other = device.call("log", "no-such")
+    text = f"there is no log of deployment no-such: only the last one is kept, which is of {deployment}\n"
+    assert (2, text) == (other.returncode, other.stdout)
+
+
+def test_what_would_be_sent(device: Device) -> None:
+    """``show-provides``, ``show-inventory`` and ``show-identity`` print what would be sent, as lines and as JSON."""
+    device.write("etc/mender/artifact_info", "artifact_name=release-7\nrootfs-image.version=7\n")
+    provides = {"artifact_name": "release-7", "device_type": "testdev", "rootfs-image.version": "7"}
+    assert "".join(f"{key}={value}\n" for key, value in provides.items()) == device.call("show-provides").stdout
+    assert provides == json.loads(device.call("show-provides", "--json").stdout)
+    assert f"mac={MAC}\n" == device.call("show-identity").stdout
+    assert {"mac": MAC} == json.loads(device.call("show-identity", "--json").stdout)
+    said = device.call("show-inventory").stdout
+    assert {"device_type=testdev", "color=blue", "port=1", "port=2", "rootfs-image.version=7"} < set(said.splitlines())
+    inventory = json.loads(device.call("show-inventory", "--json").stdout)
+    assert ("blue", ["1", "2"]) == (inventory["color"], inventory["port"])
+    assert [] == device.server.requests
 
 
 def test_send_inventory_beside_a_daemon(device: Device) -> None:

@@ -232,11 +232,13 @@ def test_metrics(tmp_path: Path) -> None:
     client_status = SITUATION.answered(AT).contacted("https://x", AT).fetched(100, 7).judged(Authorisation.ACCEPTED, AT)
     client_status = client_status.failed("poll", NetworkError('a "quoted" \\ text', kind=ErrorKind.DNS), AT, in_a_row=3)
     client_status = client_status.remembering(Record(totals={"succeeded": 2, "aborted": 1})).downloads(Download(5, 10))
+    client_status = client_status.asks_with("release-1")
     MetricsFile(tmp_path / "mender.prom").noticed(client_status)
     found = figures(tmp_path / "mender.prom")
     assert {
         "mender_client_info python=3.11.2 version=1.0": 1,
         "mender_client_start_time_seconds": 1795435200,
+        "mender_client_installed_artifact artifact_name=release-1": 1,
         "mender_client_polls_total": 1,
         "mender_client_failures_total kind=dns": 1,
         "mender_client_failures_in_a_row": 3,

@@ -111,11 +111,7 @@ class DeviceParts:
 
     @cached_property
     def log(self) -> DeploymentLogFile:
-        from mender_client.system.deploymentlog import DeploymentLogFile
-
-        configured = self._config.update_log_path
-        directory = self.paths.below_root(configured) if configured else self.paths.data
-        return DeploymentLogFile(directory / "deployment.log", self.paths.sub_updater_log)
+        return deployment_log(self._config, self.paths)
 
     @cached_property
     def verify_keys(self) -> VerifyKeys | None:
@@ -305,6 +301,14 @@ class DeviceParts:
             schedule=schedule,
             sub_updater_timeout_seconds=self._config.sub_updater_timeout_seconds,
         )
+
+
+def deployment_log(config: Config, paths: Paths) -> DeploymentLogFile:
+    """The log of the last deployment."""
+    from mender_client.system.deploymentlog import DeploymentLogFile
+
+    directory = paths.below_root(config.update_log_path) if config.update_log_path else paths.data
+    return DeploymentLogFile(directory / "deployment.log", paths.sub_updater_log)
 
 
 def scripted_device(config: Config, paths: Paths, clock: SystemClock, observers: Observers) -> ScriptedDevice:

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.commandline import Argument, Command, OneOf, Part, Program
 from mender_client.dataclass import replace
-from mender_client.errors import MenderError
 
 from .exitcodes import ExitCode
 from .paths import Paths, paths_of
 
 if TYPE_CHECKING:
+    from mender_client.core.ports import DeviceData
+    from mender_client.core.record import Record
     from mender_client.system.keys import Passphrase
 
-    from .assemble import DeviceParts
     from .config import Config
 
 PROGRAM = "mender-python-client"
@@ -120,16 +120,47 @@ def _setup(options: argparse.Namespace) -> ExitCode:
 
 
 def _show_artifact(options: argparse.Namespace) -> ExitCode:
-    from mender_client.core.keyvalue import parse_key_value_file
-    from mender_client.system.files import read_text
+    from .show import show_artifact
 
-    path = paths_of(options).artifact_info
-    for key, value in parse_key_value_file(read_text(path)):
-        if key == "artifact_name" and value:
-            print(value)
-            return ExitCode.DONE
-    text = f"cannot find the artifact name: {path} has no line artifact_name=NAME"
-    raise MenderError("USE03", text, remedy="add that line")
+    return show_artifact(paths_of(options))
+
+
+def _show_provides(options: argparse.Namespace) -> ExitCode:
+    from .show import show_provides
+
+    return show_provides(*_device(options), is_json=options.json)
+
+
+def _show_inventory(options: argparse.Namespace) -> ExitCode:
+    from .show import show_inventory
+
+    return show_inventory(*_device(options), is_json=options.json)
+
+
+def _show_identity(options: argparse.Namespace) -> ExitCode:
+    from .show import show_identity
+
+    return show_identity(_device(options)[0], is_json=options.json)
+
+
+def _device(options: argparse.Namespace) -> tuple[DeviceData, Record]:
+    """What the device says about itself, and what the client knows of it."""
+    config, paths = _start(options, is_server_needed=False)
+    from mender_client.system.clock import SystemClock
+    from mender_client.system.journal import JsonJournal
+
+    from .assemble import scripted_device
+    from .observers import Observers
+
+    return scripted_device(config, paths, SystemClock(), Observers()), JsonJournal(paths.journal).peek()[0]
+
+
+def _log(options: argparse.Namespace) -> ExitCode:
+    config, paths = _start(options, is_server_needed=False)
+    from .assemble import deployment_log
+    from .show import show_log
+
+    return show_log(deployment_log(config, paths), options.deployment)
 
 
 def _report(options: argparse.Namespace) -> ExitCode:
@@ -171,69 +202,17 @@ def _doctor(options: argparse.Namespace) -> ExitCode:
 
 
 def _check_update(options: argparse.Namespace) -> ExitCode:
-    import signal
-    from contextlib import closing
-
     config, paths = _start(options)
-    from mender_client.system.files import LockFile
+    from .requests import check_update
 
-    current = LockFile(paths.update_lock).read()
-    if current is not None:
-        which = f"deployment {current or '(unknown)'}"
-        print(f"{which} is being installed by the sub-updater; no update poll until it has reported")
-        return ExitCode.NOTHING
-    if _wake_daemon(paths, signal.SIGUSR1, "polls"):
-        return ExitCode.DONE
-    with closing(_device_parts(config, paths, options)) as parts:
-        update = parts.journal.load().update
-        if update is None:
-            offer = parts.deployments.next(parts.journal.load().provides(parts.device.provides()))
-        else:
-            offer = parts.deployments.next(update.provides, update.form)
-    if offer is None:
-        print("no update")
-        return ExitCode.NOTHING
-    deployment = offer.deployment
-    print(f"update available: {deployment.artifact_name} (deployment {deployment.id}); start the daemon to install it")
-    return ExitCode.DONE
+    return check_update(config, paths, _passphrase(options, paths), is_waiting=options.wait)
 
 
 def _send_inventory(options: argparse.Namespace) -> ExitCode:
-    import signal
-    from contextlib import closing
-
     config, paths = _start(options)
-    if _wake_daemon(paths, signal.SIGUSR2, "sends the inventory"):
-        return ExitCode.DONE
-    with closing(_device_parts(config, paths, options)) as parts:
-        parts.inventory.send(even_if_unchanged=True)
-    print("inventory sent")
-    return ExitCode.DONE
+    from .requests import send_inventory
 
-
-def _device_parts(config: Config, paths: Paths, options: argparse.Namespace) -> DeviceParts:
-    from .assemble import DeviceParts
-    from .devicekey import device_key
-    from .host import Host
-
-    return DeviceParts(Host(config, paths), config, paths, key=device_key(config, paths, _passphrase(options, paths)))
-
-
-def _wake_daemon(paths: Paths, number: int, what: str) -> bool:
-    import os
-
-    from mender_client.system.files import DaemonLock
-
-    pid = DaemonLock(paths.daemon_lock).holder()
-    if pid is None:
-        return False
-    try:
-        os.kill(pid, number)
-    except OSError as error:
-        text = f"cannot signal the daemon (pid {pid}): {error.strerror}"
-        raise MenderError("DMN01", text, remedy="run this as the daemon's user, or as root") from error
-    print(f"the daemon (pid {pid}) {what} now")
-    return True
+    return send_inventory(config, paths, _passphrase(options, paths))
 
 
 def _setup_arguments() -> Sequence[Part]:
@@ -287,6 +266,15 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("show-artifact", "print the name of the installed Artifact", _show_artifact),
     Command(
+        "show-provides",
+        "print what the device tells the server it provides",
+        _show_provides,
+        (_JSON,),
+        more="That is what artifact_info, device_type and the last installed Artifact say.",
+    ),
+    Command("show-inventory", "print the inventory that would be sent", _show_inventory, (_JSON,)),
+    Command("show-identity", "print the identity that would be sent", _show_identity, (_JSON,)),
+    Command(
         "report",
         "report the outcome of an update (for sub-updaters)",
         _report,
@@ -304,8 +292,16 @@ COMMANDS: tuple[Command, ...] = (
         "check-update",
         "poll for an update now",
         _check_update,
+        (
+            Argument(
+                "--wait",
+                action="store_true",
+                help="wait until the daemon has handed an update over to the sub-updater, or has found none",
+            ),
+        ),
         more="The daemon polls, and installs the update. Without a running daemon, the command asks the server whether "
-        "there is an update, and installs nothing.",
+        "there is an update, and installs nothing. With --wait, exit code 0 means that an update was handed over or is "
+        "installed, 2 that there is none, and 1 that the poll or the update has failed.",
     ),
     Command(
         "send-inventory",
@@ -320,6 +316,19 @@ COMMANDS: tuple[Command, ...] = (
         (_JSON, Argument("-f", "--follow", action="store_true", help="show it again and again, until Ctrl-C")),
     ),
     Command("history", "show the outcomes of the last deployments", _history, (_JSON,)),
+    Command(
+        "log",
+        "print the log of the last deployment",
+        _log,
+        (
+            Argument(
+                "deployment",
+                metavar="DEPLOYMENT",
+                nargs="?",
+                help="id of the deployment, or its first characters; only the log of the last one is stored",
+            ),
+        ),
+    ),
     Command(
         "setup",
         "set up this device: configuration, device type, key, units",

@@ -11,11 +11,15 @@ from mender_client.core.text import amount, printable
 from mender_client.system.journal import JsonJournal
 
 from .exitcodes import ExitCode
-from .formatting import clock_time
+from .formatting import clock_time, for_programs, utc
 from .paths import Paths
 
 if TYPE_CHECKING:
     from typing import Any
+
+
+_SCHEMA = 1
+"""Of ``history --json``; grows when something in it is renamed, removed or means something else."""
 
 
 def show_history(paths: Paths, *, is_json: bool) -> ExitCode:
@@ -27,7 +31,8 @@ def show_history(paths: Paths, *, is_json: bool) -> ExitCode:
     record, problem = JsonJournal(paths.journal).peek()
     if is_json:
         deployments = [as_document(one) for one in record.outcomes]
-        print(json.dumps({"deployments": deployments, "journal_problem": problem}, indent=1))
+        document = {"schema": _SCHEMA, "deployments": deployments, "journal_problem": problem}
+        print(json.dumps(for_programs(document, times=("began", "ended")), indent=1))
         return ExitCode.DONE
     if problem:
         print(f"cannot use the state file: {problem}")
@@ -49,6 +54,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
         "duration_seconds": duration_seconds(outcome),
         "fetched_bytes": outcome.fetched_bytes,
         "resumed_bytes": outcome.resumed_bytes,
+        "reason": outcome.reason,
     }
 
 
@@ -66,12 +72,13 @@ def render(outcome: Outcome) -> list[str]:
     seconds = duration_seconds(outcome)
     resumed = f", {amount(outcome.resumed_bytes)} resumed" if outcome.resumed_bytes else ""
     columns = [
-        outcome.at,
+        utc(outcome.at),
         f"{outcome.status.value:<7}",
         outcome.artifact_name or "(unknown Artifact)",
         f"deployment {outcome.deployment_id}",
-        f"began {outcome.began}" if outcome.began else "",
+        f"began {utc(outcome.began)}" if outcome.began else "",
         f"took {clock_time(seconds)}" if seconds is not None else "",
         f"{amount(outcome.fetched_bytes)} fetched{resumed}" if outcome.fetched_bytes or resumed else "",
+        f"reason: {outcome.reason}" if outcome.reason else "",
     ]
     return [column for column in columns if column]

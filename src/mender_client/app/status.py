@@ -11,24 +11,32 @@ from pathlib import Path
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import STOPPED, WAITING, Authorisation, ClientStatus, headline
+from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.machine import EXPLANATIONS, State
 from mender_client.core.model import Status as OutcomeStatus
 from mender_client.core.record import Record
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence, sub_updater_state
 from mender_client.core.text import amount, printable
 from mender_client.dataclass import asdict, dataclass
-from mender_client.system.files import DaemonLock, LockFile
+from mender_client.errors import StorageError
+from mender_client.system.files import DaemonLock, LockFile, read_text
 from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses
 from mender_client.system.statusfile import read_client_status
 
 from .exitcodes import ExitCode
-from .formatting import ago
+from .formatting import ago, for_programs, utc
 from .paths import Paths
 
 if TYPE_CHECKING:
     from typing import Any
 
+SCHEMA = 1
+"""Of ``status --json``; grows when something in it is renamed, removed or means something else."""
+
+_TIMES = frozenset(
+    {"since", "at", "client_at", "started", "authorised_since", "contact", "polled", "next_poll", "next_inventory"}
+)
 _FOLLOW_SECONDS = 1.0
 _LONGEST_LINE = 4000
 
@@ -39,6 +47,8 @@ class Status:
 
     Attributes:
         version: of this program.
+        artifact_name: what is installed; empty when that is not known.
+        device_type: the device type; empty when that is not known.
         daemon_pid: the running daemon's process id, None when none runs.
         activity: what the client is doing or waiting for, for people.
         since: since when, RFC 3339; None when that is not known.
@@ -56,6 +66,8 @@ class Status:
     """
 
     version: str
+    artifact_name: str
+    device_type: str
     daemon_pid: int | None
     activity: str
     since: str | None
@@ -79,7 +91,7 @@ def show_status(paths: Paths, *, is_json: bool) -> ExitCode:
         StorageError: the state file can't be read.
     """
     status = look(paths)
-    print(json.dumps(asdict(status), indent=1) if is_json else _text(status))
+    print(json.dumps(as_document(status), indent=1) if is_json else _text(status))
     return ExitCode.DONE
 
 
@@ -97,11 +109,19 @@ def follow_status(paths: Paths, *, is_json: bool, sleep: Callable[[float], None]
             if is_terminal:
                 print(f"\x1b[H\x1b[2J{_text(status)}", flush=True)
             elif status != last:
-                print(json.dumps(asdict(status)) if is_json else f"{_text(status)}\n", flush=True)
+                print(json.dumps(as_document(status)) if is_json else f"{_text(status)}\n", flush=True)
             last = status
             sleep(_FOLLOW_SECONDS)
     except KeyboardInterrupt:
         return ExitCode.DONE
+
+
+def as_document(status: Status) -> dict[str, Any]:
+    """The status for programs."""
+    document: dict[str, Any] = for_programs({"schema": SCHEMA, **asdict(status)}, times=_TIMES)
+    if document["client"] is not None:
+        document["client"]["download"]["total"] = document["client"]["download"]["total"] or None
+    return {**document, "is_locked": status.lock is not None}  # a lock may name no deployment
 
 
 def _text(status: Status) -> str:
@@ -125,6 +145,8 @@ def look(paths: Paths) -> Status:
     last = record.outcomes[-1] if record.outcomes else None
     return Status(
         version=__version__,
+        artifact_name=_value(paths.artifact_info, "artifact_name"),
+        device_type=_value(_device_type_file(paths), "device_type"),
         daemon_pid=daemon,
         activity=activity,
         since=since,
@@ -179,6 +201,21 @@ def stuck_sub_updater_pid(record: Record, daemon_pid: int | None) -> int | None:
     return None if pid == daemon_pid else pid
 
 
+def _device_type_file(paths: Paths) -> Path:
+    from .config import examine
+
+    configured = examine(paths.config, paths.fallback_config, is_server_needed=False).values.get("DeviceTypeFile")
+    return paths.below_root(configured) if configured else paths.device_type
+
+
+def _value(file: Path, key: str) -> str:
+    """A value of a ``key=value`` file; empty when it isn't there."""
+    try:
+        return dict(parse_key_value_file(read_text(file))).get(key, "")
+    except StorageError:
+        return ""
+
+
 def sub_updater_pid(deployment_id: str | None, record: Record) -> int | None:
     """The process that installs the deployment that the lock names; None when none is found."""
     if not deployment_id:
@@ -221,7 +258,12 @@ def _activity(
 
 def render(status: Status, *, now: datetime) -> list[str]:
     """The lines for a person; ages are counted up to now."""
-    lines = [("client", _who(status, now)), ("doing", status.activity + _since(status.since, now))]
+    installed = status.artifact_name or "unknown Artifact"
+    lines = [
+        ("client", _who(status, now)),
+        ("installed", f"{installed}, device type {status.device_type or 'unknown'}"),
+        ("doing", status.activity + _since(status.since, now)),
+    ]
     lines += _of_update(status) + _of_lock(status)
     if status.client is not None:
         lines += _of_client(status.client, now, is_running=status.daemon_pid is not None)
@@ -248,14 +290,14 @@ def _who(status: Status, now: datetime) -> str:
     if client is None:
         return f"{status.version}, not running"
     if status.has_died:
-        how = f"it was killed, crashed or lost power after {status.client_at}{ago(status.client_at, now)}"
+        how = f"it was killed, crashed or lost power after {utc(status.client_at)}{ago(status.client_at, now)}"
         return f"{status.version}, not running; {how}"
     how = "stopped" if client.doing == STOPPED else "started the sub-updater"
-    return f"{status.version}, not running; it {how} at {client.since}{ago(client.since, now)}"
+    return f"{status.version}, not running; it {how} at {utc(client.since)}{ago(client.since, now)}"
 
 
 def _since(moment: str | None, now: datetime) -> str:
-    return f", since {moment}{ago(moment, now)}" if moment else ""
+    return f", since {utc(moment)}{ago(moment, now)}" if moment else ""
 
 
 def _of_update(status: Status) -> list[tuple[str, str]]:
@@ -285,22 +327,27 @@ def _of_lock(status: Status) -> list[tuple[str, str]]:
     return lines
 
 
+def _when(moment: str, now: datetime) -> str:
+    """When something is due, by a file that may be a minute old."""
+    distance = ago(moment, now)
+    return "now" if distance.endswith(" ago)") else f"at {utc(moment)}{distance}"
+
+
 def _of_client(client: ClientStatus, now: datetime, *, is_running: bool) -> list[tuple[str, str]]:
     """What the daemon wrote."""
     lines = []
     if is_running and client.next_poll:
-        what = f"poll at {client.next_poll}{ago(client.next_poll, now)}"
-        lines.append(("next", f"{what}, inventory at {client.next_inventory}{ago(client.next_inventory, now)}"))
+        lines.append(("next", f"poll {_when(client.next_poll, now)}, inventory {_when(client.next_inventory, now)}"))
     if client.contact:
-        lines.append(("server", f"{client.server_url}, last answer at {client.contact}{ago(client.contact, now)}"))
+        lines.append(("server", f"{client.server_url}, last answer at {utc(client.contact)}{ago(client.contact, now)}"))
     else:
         lines.append(("server", "no answer yet"))
     lines.append(("authorisation", _AUTHORISATIONS[client.authorisation] + _since(client.authorised_since, now)))
     failure = client.failure
     if failure.job:
-        many = f"{failure.in_a_row} times in a row since {failure.since}"
+        many = f"{failure.in_a_row} times in a row since {utc(failure.since)}"
         often = {0: "resolved", 1: "once"}.get(failure.in_a_row, many)
-        when = f"{failure.at}{ago(failure.at, now)}"
+        when = f"{utc(failure.at)}{ago(failure.at, now)}"
         lines.append(("last failure", f"{failure.job}, {failure.kind}, {often}, at {when}: {failure.text}"))
     return lines
 
@@ -315,4 +362,4 @@ _AUTHORISATIONS = {
 def _outcome(last: dict[str, str]) -> str:
     name, deployment = last["artifact_name"], last["deployment_id"]
     what = f"{name} (deployment {deployment})" if name else deployment
-    return f"{last['status']} of {what} at {last['at']}"
+    return f"{last['status']} of {what} at {utc(last['at'])}"

@@ -82,6 +82,7 @@ class Agent:
         self._is_poll_wanted = False
         self._is_inventory_wanted = False
         self._is_inventory_forced = False
+        self._is_heeded = False
         self._tokens_seen = 0
         self._failures: dict[str, tuple[str, int]] = {}
         self._clock_wait = ClockWait(self.clock)
@@ -105,6 +106,9 @@ class Agent:
         """
         wait = self._step()
         with suppress(MemoryError):
+            if self._is_heeded:
+                self._is_heeded = False
+                self.tracker.note(lambda one, _: one.heeded())
             self._tell_status()
         return wait
 
@@ -146,6 +150,7 @@ class Agent:
 
     def _take_requests(self) -> None:
         """Make due what was requested; requests from now on are for the step after this one."""
+        self._is_heeded = self._is_poll_wanted or self._is_inventory_wanted
         if self._is_poll_wanted:
             self._is_poll_wanted = False
             self.schedule = replace(self.schedule, poll=self.schedule.poll.at_once())

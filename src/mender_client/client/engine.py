@@ -54,6 +54,10 @@ class Effects(Protocol):
     def effects(self) -> Mapping[State, Effect]:
         """The effect of each state."""
 
+    @property
+    def reason(self) -> str:
+        """Why the effect that ran last has failed; empty when it has not."""
+
     def look(self, update: Update) -> InstallerState:
         """The state of the installer, as far as it can be observed."""
 
@@ -94,7 +98,9 @@ class Engine:
         update = self.journal.load().update
         try:
             if update is None:
-                offer = self.deployments.next(self.journal.load().provides(self.device.provides()))
+                provides = self.journal.load().provides(self.device.provides())
+                self.tracker.note(lambda one, _: one.asks_with(provides.artifact_name))
+                offer = self.deployments.next(provides)
             else:
                 # a deployment is asked for with the same data until its end, whatever the device would say now
                 offer = self.deployments.next(update.provides, update.form)
@@ -149,7 +155,7 @@ class Engine:
     def _refuse(self, deployment_id: str, error: StorageError) -> None:
         """Fail a deployment that can't be stored, since it can't be carried out safely then."""
         try:
-            self.outcomes.conclude(deployment_id, Event.FAULT)
+            self.outcomes.conclude(deployment_id, Event.FAULT, reason=str(error))
         except StorageError:
             with suppress(RefusedLogError):
                 self.deployments.send_log(deployment_id, [LogMessage(self.clock.now(), "error", str(error))])
@@ -208,7 +214,7 @@ class Engine:
     def _move(self, update: Update, event: Event) -> Wait | None:
         deployment_id, note = update.deployment_id, self.flows[update.flow].note
         if advance(update.flow, update.state, event) in ENDS:
-            self._end(update, event)
+            self._end(update, event, self.flows[update.flow].reason)
             return AT_ONCE
         try:
             self._store_state(update, lambda record: record.moved(deployment_id, event, now=self._now(), note=note))
@@ -227,10 +233,10 @@ class Engine:
         except LoopError as error:
             text = f"deployment {update.deployment_id} failed: state loop detected: {error}"
             _logger.error("%s", Diagnostic("UPD06", text, remedy="look in the log for what ended the client each time"))
-            self._end(update, Event.FAULT)
+            self._end(update, Event.FAULT, f"state loop detected: {error}")
 
-    def _end(self, update: Update, event: Event) -> None:
-        self.outcomes.conclude(update.deployment_id, event, note=self.flows[update.flow].note)
+    def _end(self, update: Update, event: Event, reason: str = "") -> None:
+        self.outcomes.conclude(update.deployment_id, event, note=self.flows[update.flow].note, reason=reason)
 
     def _look(self, update: Update) -> InstallerState:
         return self.flows[update.flow].look(update)
@@ -251,7 +257,7 @@ class Engine:
         if deployment_id:
             with recording(self.log, deployment_id):
                 _logger.error("%s", Diagnostic("UPD08", f"deployment {deployment_id} failed: {reason}"))
-            self.outcomes.conclude(deployment_id, Event.FAULT)
+            self.outcomes.conclude(deployment_id, Event.FAULT, reason=reason)
         else:
             _logger.error("%s", Diagnostic("UPD09", f"update.lock names no deployment and is removed: {reason}"))
         self.lock.remove()
@@ -302,7 +308,8 @@ class Engine:
         if not deployment_id or self.lock.read() in (deployment_id, ""):
             return
         with recording(self.log, deployment_id):
-            text = f"deployment {deployment_id} failed: another version of the client began it, and this one cannot "
-            text += f"continue {record.unread.summary}"
+            reason = "another version of the client began it, and this one cannot "
+            reason += f"continue {record.unread.summary}"
+            text = f"deployment {deployment_id} failed: {reason}"
             _logger.error("%s", Diagnostic("UPD07", text, remedy="deploy again"))
-        self.outcomes.conclude(deployment_id, Event.FAULT)
+        self.outcomes.conclude(deployment_id, Event.FAULT, reason=reason)

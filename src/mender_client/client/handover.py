@@ -58,6 +58,7 @@ class HandOver:
     tracker: StatusTracker
 
     def __post_init__(self) -> None:
+        self.reason = ""
         self._started = ""
         self._not_started = ""
         self._process: ProcessRef | None = None
@@ -92,6 +93,7 @@ class HandOver:
         """The effect with its errors as events: before the Artifact is installed, an error can end the deployment."""
 
         def guarded(update: Update) -> Event | Wait:
+            self.reason = ""
             try:
                 return effect(update)
             except AbortedError as error:
@@ -105,6 +107,7 @@ class HandOver:
 
     def _say_failed(self, update: Update, error: MenderError) -> None:
         _logger.error("deployment %s failed: %s", update.deployment_id, error)
+        self.reason = str(error)
         self.tracker.note(lambda one, now: one.failed("update", error, now, in_a_row=0))
 
     def _download(self, update: Update) -> Event:
@@ -152,9 +155,7 @@ class HandOver:
         installed = self.device.provides().artifact_name
         is_installed = installed == update.artifact_name
         how = "succeeded" if is_installed else "failed"
-        text = (
-            f"deployment {update.deployment_id} {how}: the sub-updater removed the lock without a report, and "
-            f"artifact_info says {installed!r}"
-        )
+        self.reason = f"the sub-updater removed the lock without a report, and artifact_info says {installed!r}"
+        text = f"deployment {update.deployment_id} {how}: {self.reason}"
         _logger.warning("%s", Diagnostic("UPD04", text, remedy="let the sub-updater report before it removes the lock"))
         return Event.SUCCESS if is_installed else Event.FAILURE

@@ -7,6 +7,7 @@ import logging
 from mender_client.core.keyvalue import group_by_key
 from mender_client.core.model import Attribute
 from mender_client.core.ports import Clock, DeviceData, Journal
+from mender_client.core.record import Record
 from mender_client.core.text import printable
 from mender_client.core.wire import build_inventory_request, fit_inventory, parse_inventory_reply
 from mender_client.dataclass import dataclass
@@ -51,7 +52,8 @@ class InventorySender:
         Raises:
             MenderError: it could not be collected or sent.
         """
-        attributes = self._collect()
+        attributes, left_out = collect_inventory(self.device, self.journal.load(), version=self.version)
+        self._warn_about(left_out)
         if not even_if_unchanged and self._accepted == (self.session.tokens_received, attributes):
             return False
         reply = self.session.call(lambda token: build_inventory_request(token, attributes))
@@ -59,24 +61,6 @@ class InventorySender:
         self._accepted = (self.session.tokens_received, attributes)
         _logger.info("inventory sent: %d attributes", len(attributes))
         return True
-
-    def _collect(self) -> tuple[Attribute, ...]:
-        provides = self.journal.load().provides(self.device.provides())
-        own = {
-            "device_type": (provides.device_type,),
-            "artifact_name": (provides.artifact_name,),
-            "mender_client_version": (self.version,),
-        }
-        outputs = self.device.inventory()
-        grouped = group_by_key(pair for output in outputs for pair in output.pairs if pair[0] not in own)
-        software = {name: (value,) for name, value in provides.others.items() if name not in grouped}
-        attributes = [
-            Attribute(name, values[0] if len(values) == 1 else values)
-            for name, values in {**own, **software, **grouped}.items()
-        ]
-        kept, left_out = fit_inventory(attributes)
-        self._warn_about(left_out)
-        return kept
 
     def _warn_about(self, left_out: tuple[str, ...]) -> None:
         if left_out and left_out != self._reported_left_out:
@@ -88,3 +72,33 @@ class InventorySender:
             )
             _logger.warning("%s", Diagnostic("INV01", text, remedy="let the inventory scripts print less"))
         self._reported_left_out = left_out
+
+
+def collect_inventory(
+    device: DeviceData, record: Record, *, version: str
+) -> tuple[tuple[Attribute, ...], tuple[str, ...]]:
+    """The inventory that the server would take, and the names of the attributes that it would refuse.
+
+    Args:
+        device: what it says about itself.
+        record: what the last Artifact has added.
+        version: of this client.
+
+    Raises:
+        StorageError: what is installed, or the device type, can't be read.
+    """
+    provides = record.provides(device.provides())
+    own = {
+        "device_type": (provides.device_type,),
+        "artifact_name": (provides.artifact_name,),
+        "mender_client_version": (version,),
+    }
+    outputs = device.inventory()
+    grouped = group_by_key(pair for output in outputs for pair in output.pairs if pair[0] not in own)
+    software = {name: (value,) for name, value in provides.others.items() if name not in grouped}
+    return fit_inventory(
+        [
+            Attribute(name, values[0] if len(values) == 1 else values)
+            for name, values in {**own, **software, **grouped}.items()
+        ]
+    )

@@ -60,10 +60,15 @@ class Outcomes:
             else:
                 because = f": {reason}" if reason else ""
                 _logger.error("deployment %s: %s reports failure%s", deployment_id, reporter, because)
-        return self._store_outcome(deployment_id, Event.SUCCESS if is_success else Event.FAILURE)
+        return self._store_outcome(deployment_id, Event.SUCCESS if is_success else Event.FAILURE, reason=reason)
 
     def conclude(
-        self, deployment_id: str, event: Event, *, note: Callable[[Update], Update] = lambda update: update
+        self,
+        deployment_id: str,
+        event: Event,
+        *,
+        note: Callable[[Update], Update] = lambda update: update,
+        reason: str = "",
     ) -> None:
         """End a deployment: store its outcome, then remove the lock and the Artifact.
 
@@ -71,20 +76,28 @@ class Outcomes:
             deployment_id: which deployment.
             event: what ended it.
             note: as ``Effects.note``, for the outcome.
+            reason: why it failed.
 
         Raises:
             StorageError: the outcome can't be stored, or the lock can't be removed.
         """
         if event is Event.FAULT:
             self._discard()  # first of all: the state file may need the space
-        self._store_outcome(deployment_id, event, note)
+        self._store_outcome(deployment_id, event, note, reason=reason)
         self.free(deployment_id)
 
     def _store_outcome(
-        self, deployment_id: str, event: Event, note: Callable[[Update], Update] = lambda update: update
+        self,
+        deployment_id: str,
+        event: Event,
+        note: Callable[[Update], Update] = lambda update: update,
+        *,
+        reason: str,
     ) -> Outcome | None:
         now = self.clock.now().isoformat(timespec="seconds")
-        record = self.journal.update(lambda record: record.concluded(deployment_id, event, now=now, note=note))
+        record = self.journal.update(
+            lambda record: record.concluded(deployment_id, event, now=now, note=note, reason=reason)
+        )
         return record.outcome_of(deployment_id)
 
     def free(self, deployment_id: str) -> None:

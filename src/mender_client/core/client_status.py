@@ -86,6 +86,7 @@ class Counts:
 
     Attributes:
         polls: update polls that the server has answered.
+        requests: polls and inventories that were requested, by a signal or a program, and that are done or have failed.
         failures: failures by kind.
         bytes_fetched: bytes of Artifacts that came over the network.
         bytes_resumed: bytes of Artifacts that did not have to be fetched again.
@@ -93,6 +94,7 @@ class Counts:
     """
 
     polls: int = 0
+    requests: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
     bytes_fetched: int = 0
     bytes_resumed: int = 0
@@ -111,6 +113,7 @@ class ClientStatus:
         since: since when.
         deployment_id: the deployment that it works on, empty for none.
         artifact_name: the Artifact of that.
+        installed: the name of the installed Artifact, as it was sent with the last update poll.
         download: how far its download is.
         server_url: the server that answered last.
         authorisation: what the server thinks of this device.
@@ -131,6 +134,7 @@ class ClientStatus:
     since: str = ""
     deployment_id: str = ""
     artifact_name: str = ""
+    installed: str = ""
     download: Download = Download()
     server_url: str = ""
     authorisation: Authorisation = Authorisation.UNKNOWN
@@ -148,7 +152,8 @@ class ClientStatus:
         """What observers are told at once; other changes can wait."""
         failure = self.failure
         trouble = (failure.job, failure.kind, failure.text) if failure.in_a_row else ()
-        return self.started, self.doing, self.deployment_id, self.download, self.authorisation, trouble, self.unreported
+        work = (self.started, self.doing, self.deployment_id, self.download, self.counts.requests)
+        return *work, self.authorisation, trouble, self.unreported
 
     def begun(self, now: str, *, version: str, python: str) -> ClientStatus:
         """The status of a client that starts, with the totals and the last events of the former one."""
@@ -214,6 +219,14 @@ class ClientStatus:
         if job != self.failure.job or not self.failure.in_a_row:
             return self
         return replace(self, failure=replace(self.failure, in_a_row=0))
+
+    def asks_with(self, installed: str) -> ClientStatus:
+        """The server is asked for an update of this Artifact."""
+        return replace(self, installed=installed)
+
+    def heeded(self) -> ClientStatus:
+        """What was requested is done, or has failed."""
+        return replace(self, counts=replace(self.counts, requests=self.counts.requests + 1))
 
     def answered(self, now: str) -> ClientStatus:
         """The server has answered an update poll."""

@@ -22,6 +22,8 @@ def _families(one: ClientStatus) -> Iterator[tuple[str, str, str, _Samples]]:
     counts, download = one.counts, one.download
     versions = {"version": one.version, "python": one.python}
     yield "info", "gauge", "Versions; always 1.", [(versions, 1)]
+    installed: _Samples = [({"artifact_name": one.installed}, 1)] if one.installed else []
+    yield "installed_artifact", "gauge", "The installed Artifact; always 1.", installed
     yield "start_time_seconds", "gauge", "When the client started.", _time(one.started)
     yield "state", "gauge", "1 for what the client does.", [({"state": word}, one.doing == word) for word in _STATES]
     authorisations: _Samples = [({"state": word.value}, one.authorisation is word) for word in Authorisation]

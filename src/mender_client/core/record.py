@@ -29,6 +29,8 @@ MAXIMUM_WRITES = 28
 MAXIMUM_OUTCOMES = 100
 """How many outcomes are remembered."""
 
+_LONGEST_REASON = 300
+
 
 class LoopError(Exception):
     """The update has changed its state too often without progress."""
@@ -75,6 +77,7 @@ class Outcome:
         began: when it was first offered, RFC 3339; empty when it is not known.
         fetched_bytes: how much of the Artifact came over the network, in all tries.
         resumed_bytes: how much of it was on disk already when the client last started, and did not come again.
+        reason: why it failed, empty when it did not or when that is not known.
     """
 
     deployment_id: str
@@ -84,6 +87,7 @@ class Outcome:
     began: str = ""
     fetched_bytes: int = 0
     resumed_bytes: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -344,14 +348,20 @@ class Record:
         return replace(self, update=_entered(note(update), state, now))
 
     def concluded(
-        self, deployment_id: str, event: Event, *, now: str, note: Callable[[Update], Update] = lambda update: update
+        self,
+        deployment_id: str,
+        event: Event,
+        *,
+        now: str,
+        note: Callable[[Update], Update] = lambda update: update,
+        reason: str = "",
     ) -> Record:
         """The record after an event that ends a deployment: outcome, messages and end in one change.
 
         A deployment without a known update may end as well: another client began it, or another version whose update
         can't be read. A known outcome stands: the first report is final.
 
-        Arguments as for ``moved``.
+        Arguments as for ``moved``, and ``reason``: why it failed.
 
         Raises:
             ValueError: the update's state does not expect the event.
@@ -372,6 +382,8 @@ class Record:
         if status is Status.SUCCESS and update is not None and update.software is not None:
             left = replace(left, software=update.software)
         outcome = _outcome(deployment_id, status, now, update, self.unread)
+        if status is Status.FAILURE:
+            outcome = replace(outcome, reason=printable(reason, limit=_LONGEST_REASON))
         return replace(left, outcomes=(*self.outcomes, outcome)[-MAXIMUM_OUTCOMES:]).telling(deployment_id, status)
 
     def _without(self, deployment_id: str) -> Record:

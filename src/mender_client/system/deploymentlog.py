@@ -65,7 +65,7 @@ class DeploymentLogFile(logging.Handler):
         self._thread = threading.get_ident()
         _DEPLOYMENT.set(deployment_id)
         self._logger.addHandler(self)
-        if self._recorded_id() == deployment_id:
+        if self.recorded_id() == deployment_id:
             if not _read(self._path, 1, is_end=True).endswith(b"\n"):
                 self._append(os.O_APPEND, b"\n")  # a line that a power cut has torn must not swallow the next one
             self._latest = max((message.timestamp.timestamp() for message in self._recorded()), default=0.0)
@@ -128,7 +128,7 @@ class DeploymentLogFile(logging.Handler):
 
         What ``report`` says is recorded, and is in the sub-updater's output as well; it is sent once.
         """
-        if self._recorded_id() not in (deployment_id, None):
+        if self.recorded_id() not in (deployment_id, None):
             return
         last = datetime.now(timezone.utc)
         said: deque[str] = deque(maxlen=_LAST_LINES)
@@ -148,7 +148,8 @@ class DeploymentLogFile(logging.Handler):
             if message is not None:
                 yield message
 
-    def _recorded_id(self) -> str | None:
+    def recorded_id(self) -> str | None:
+        """The deployment whose log is on disk, None when there is no usable one."""
         first = _read(self._path, 4096, is_end=False).partition(b"\n")[0]
         try:
             document = json.loads(first)
