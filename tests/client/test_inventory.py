@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
 
+from mender_client.core.wire import Request
 from mender_client.errors import StorageError
 from world import NEW, Answer, Stage, World, at
 
@@ -108,6 +110,115 @@ def test_left_out(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     client_of(world).request_inventory()
     client_of(world).step()
     assert "left out" in caplog.text
+
+
+def refusing(world: World, *refused: tuple[str, str]) -> list[int]:
+    """Let the server refuse every inventory that has one of these attributes; returns how many each request had."""
+    counts: list[int] = []
+
+    def answer(request: Request) -> Answer | None:
+        if request.url.endswith("/inventory/device/attributes"):
+            attributes = [(one["name"], one["value"]) for one in json.loads(request.body)]
+            counts.append(len(attributes))
+            if set(attributes) & set(refused):
+                return Answer(400, body=b'{"error": "value: not supported"}')
+        return None
+
+    world.transport.answer_to = answer
+    return counts
+
+
+def send_inventory(world: World) -> None:
+    """Let the client send the inventory now."""
+    client_of(world).request_inventory()
+    client_of(world).step()
+
+
+@pytest.mark.parametrize("bad", [[0], [50], [96], [3, 4], [0, 42, 96]])
+def test_refused_attributes(stage: Stage, caplog: pytest.LogCaptureFixture, bad: list[int]) -> None:
+    """What the server refuses is found by halving, left out and named, once; the rest is sent."""
+    caplog.set_level(logging.WARNING, "mender_client")
+    world = World(stage)
+    world.device.attributes = [(f"key{number}", "x") for number in range(97)]
+    counts = refusing(world, *[(f"key{number}", "x") for number in bad])
+    started(world)
+    assert 100 - len(bad) == len(world.server.device.inventory)
+    assert len(counts) <= 1 + 9 * len(bad)
+    named = ", ".join(f"key{number}" for number in sorted(bad))
+    (record,) = caplog.records
+    assert f"left out {named}, without which the server takes the rest: " in record.getMessage()
+    assert "the server answered 400 (value: not supported)" in record.getMessage()
+    caplog.clear()
+    counts.clear()
+    send_inventory(world)
+    assert [100 - len(bad)] == counts
+    assert [] == caplog.records
+
+
+def test_refused_until_its_value_changes(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A refused attribute is sent again when its value has changed; refused then, too, it is known by its name."""
+    caplog.set_level(logging.WARNING, "mender_client")
+    world = World(stage)
+    world.device.attributes = [(f"key{number}", "x") for number in range(50)]
+    counts = refusing(world, ("key7", "x"), ("key7", "y"))
+    started(world)
+    assert "key7" not in world.server.device.inventory
+    for value, expected in (("y", [53, 52]), ("y", [52]), ("z", [53])):
+        counts.clear()
+        world.device.attributes[7] = ("key7", value)
+        send_inventory(world)
+        assert expected == counts
+    assert "z" == world.server.device.inventory["key7"]
+    assert 1 == len(caplog.records)
+
+
+def test_refused_by_a_gateway(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Where every inventory is refused, attributes are searched for once, and none is left out afterwards."""
+    caplog.set_level(logging.WARNING, "mender_client")
+    world = World(stage)
+    world.device.attributes = [(f"key{number}", "x") for number in range(97)]
+    counts: list[int] = []
+
+    def refuse(request: Request) -> Answer | None:
+        if not request.url.endswith("/inventory/device/attributes"):
+            return None
+        counts.append(len(json.loads(request.body)))
+        return Answer(400)
+
+    world.transport.answer_to = refuse
+    started(world)
+    assert len(counts) <= 30
+    counts.clear()
+    run_for(world, 24 * 3600)
+    assert {100} == set(counts)
+    assert "left out" not in caplog.text
+    world.transport.answer_to = lambda request: None
+    send_inventory(world)
+    assert 100 == len(world.server.device.inventory)
+
+
+@pytest.mark.parametrize("refusals", range(1, 12))
+def test_refused_by_a_gateway_for_a_moment(stage: Stage, caplog: pytest.LogCaptureFixture, refusals: int) -> None:
+    """A gateway that refuses the first requests only makes nobody guilty."""
+    caplog.set_level(logging.WARNING, "mender_client")
+    world = World(stage)
+    world.device.attributes = [(f"key{number}", "x") for number in range(97)]
+    world.transport.rules.append(at("inventory", Answer(400), *range(1, refusals + 1)))
+    started(world)
+    run_for(world, 24 * 3600)
+    assert 100 == len(world.server.device.inventory)
+    assert "left out" not in caplog.text
+
+
+def test_search_that_breaks_off(stage: Stage) -> None:
+    """A search in which the server is in trouble is made again, and ends with all that it takes."""
+    world = World(stage)
+    world.device.attributes = [(f"key{number}", "x") for number in range(97)]
+    refusing(world, ("key50", "x"))
+    world.transport.rules.append(at("inventory", Answer(500), 5))
+    started(world)
+    run_for(world, 24 * 3600)
+    assert 99 == len(world.server.device.inventory)
 
 
 def test_no_device_type(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

@@ -184,13 +184,14 @@ class WorldTransport:
         self.conflicts = 0
         self.before_request: Callable[[str, int], None] = lambda kind, number: None
         self.hosts_down: set[str] = set()
+        self.answer_to: Callable[[Request], Answer | None] = lambda request: None
 
     def send(self, request: Request) -> Reply:
         """Send a request of the device API."""
         kind = route(urlsplit(request.url).path)[0]
         if kind == "status":
             kind = f"status {json.loads(request.body)['status']}"
-        fault = self._note(kind, request.url)
+        fault = self._note(kind, request.url) or self.answer_to(request)
         self.sent.append(request)
         if isinstance(fault, Lost):
             self._power.do(kind, lambda: self._handle(request), _lost)

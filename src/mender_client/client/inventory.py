@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from mender_client.core.keyvalue import group_by_key
 from mender_client.core.model import Attribute
@@ -11,12 +12,15 @@ from mender_client.core.record import Record
 from mender_client.core.text import printable
 from mender_client.core.wire import build_inventory_request, fit_inventory, parse_inventory_reply
 from mender_client.dataclass import dataclass
-from mender_client.errors import Diagnostic
+from mender_client.errors import Diagnostic, ServerError
 
 from .auth import Session
 
 _logger = logging.getLogger(__name__)
 _NAMED_OF_LEFT_OUT = 10
+_BAD_REQUEST = 400
+_MOST_REFUSED = 3
+"""How many refused attributes are searched for: each takes a request for every doubling of the number of attributes."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -36,6 +40,8 @@ class InventorySender:
     def __post_init__(self) -> None:
         self._accepted: tuple[int, tuple[Attribute, ...]] | None = None
         self._reported_left_out: tuple[str, ...] = ()
+        self._refused: dict[str, Attribute] = {}
+        self._searched: frozenset[str] = frozenset()
 
     def send(self, *, even_if_unchanged: bool = False) -> bool:
         """Send the inventory.
@@ -56,19 +62,86 @@ class InventorySender:
         self._warn_about(left_out)
         if not even_if_unchanged and self._accepted == (self.session.tokens_received, attributes):
             return False
-        reply = self.session.call(lambda token: build_inventory_request(token, attributes))
-        parse_inventory_reply(reply, now=self.clock.now())
+        count = self._send_accepted(attributes)
         self._accepted = (self.session.tokens_received, attributes)
-        _logger.info("inventory sent: %d attributes", len(attributes))
+        _logger.info("inventory sent: %d attributes", count)
         return True
+
+    def _send_accepted(self, attributes: Sequence[Attribute]) -> int:
+        """Send all attributes but those that the server refuses, one of which makes it refuse all; returns how many.
+
+        A refused attribute is left out until its value changes.
+        """
+        sent = [one for one in attributes if self._refused.get(one.name) != one]
+        error = self._refusal_of(sent)
+        if error is None:
+            self._searched = frozenset()
+            return len(sent)
+        changed = [one for one in sent if one.name in self._refused]
+        rest = [one for one in sent if one not in changed]
+        if not changed or self._refusal_of(rest) is not None:
+            changed = self._search(sent, error)
+            rest = [one for one in sent if one not in changed]
+        self._leave_out(changed, error, among=attributes)
+        return len(rest)
+
+    def _search(self, attributes: Sequence[Attribute], error: ServerError) -> list[Attribute]:
+        """The attributes without which the server has taken the inventory.
+
+        After a search that finds none there is no other one as long as the names of the attributes stay the same.
+
+        Raises:
+            ServerError: it takes none of what was tried.
+        """
+        names = frozenset(one.name for one in attributes)
+        if names == self._searched:
+            raise error
+        found: list[Attribute] = []
+        rest = list(attributes)
+        while rest and len(found) < _MOST_REFUSED:
+            found.append(self._halve(rest))
+            rest.remove(found[-1])
+            if self._refusal_of(rest) is None:
+                if self._refusal_of(found) is not None:  # which replaces nothing on the server
+                    return found
+                break  # whoever refused the others takes them now
+        if (last := self._refusal_of(attributes)) is not None:
+            self._searched = names
+            raise last
+        return []
+
+    def _halve(self, attributes: list[Attribute]) -> Attribute:
+        """One attribute because of which these are refused, found with a request for each halving."""
+        while len(attributes) > 1:
+            half = len(attributes) // 2
+            is_refused = self._refusal_of(attributes[:half]) is not None
+            attributes = attributes[:half] if is_refused else attributes[half:]
+        return attributes[0]
+
+    def _refusal_of(self, attributes: Sequence[Attribute]) -> ServerError | None:
+        """Send these attributes; returns the error of a 400."""
+        reply = self.session.call(lambda token: build_inventory_request(token, attributes))
+        try:
+            parse_inventory_reply(reply, now=self.clock.now())
+        except ServerError as error:
+            if error.status != _BAD_REQUEST:
+                raise
+            return error
+        return None
+
+    def _leave_out(self, found: list[Attribute], error: ServerError, *, among: Sequence[Attribute]) -> None:
+        if new := [one.name for one in found if one.name not in self._refused]:
+            text = f"inventory: left out {_listed(new)}, without which the server takes the rest: {error.text}"
+            _logger.warning("%s", Diagnostic("INV02", text, remedy="let the inventory scripts print something else"))
+        names = {one.name for one in among}
+        refused = {**self._refused, **{one.name: one for one in found}}
+        self._refused = {name: one for name, one in refused.items() if name in names}
 
     def _warn_about(self, left_out: tuple[str, ...]) -> None:
         if left_out and left_out != self._reported_left_out:
-            names = ", ".join(printable(name, limit=60) for name in left_out[:_NAMED_OF_LEFT_OUT])
-            more = len(left_out) - _NAMED_OF_LEFT_OUT
             text = (
                 "inventory: left out what the server would refuse (over 100 attributes, 1 MiB, or a name over 1024 "
-                f"bytes or with a NUL): {names}{f' and {more} more' if more > 0 else ''}"
+                f"bytes or with a NUL): {_listed(left_out)}"
             )
             _logger.warning("%s", Diagnostic("INV01", text, remedy="let the inventory scripts print less"))
         self._reported_left_out = left_out
@@ -102,3 +175,9 @@ def collect_inventory(
             for name, values in {**own, **software, **grouped}.items()
         ]
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    listed = ", ".join(printable(name, limit=60) for name in names[:_NAMED_OF_LEFT_OUT])
+    more = len(names) - _NAMED_OF_LEFT_OUT
+    return f"{listed} and {more} more" if more > 0 else listed
