@@ -25,9 +25,9 @@ DOWNLOAD_SECONDS = 1.5
 SETTLE_SECONDS = 0.5
 SHOWN_ATTRIBUTES = ("artifact_name", "device_type", "mac_demo0", "mender_client_version")
 
-WORKS = ["downloading", "installing", "success"]
+WORKS = ["downloading", "installing", "rebooting", "success"]
 OUTCOMES = ("success", "failure", "already-installed", "noartifact", "aborted")
-FAILS = ["downloading", "installing", "failure"]
+FAILS = ["downloading", "installing", "rebooting", "failure"]
 
 
 class StuckError(MenderError):

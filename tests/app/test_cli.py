@@ -93,7 +93,7 @@ USAGE: dict[tuple[str, ...], str] = {
     ("status", "--jsn"): " status: unknown option '--jsn'; did you mean '--json'? "
     + SEE.format(" status ").replace("see", "See"),
     ("--verison",): ": unknown option '--verison'; did you mean '--version'? " + SEE.format(" ").replace("see", "See"),
-    ("report",): f" report: one of the arguments --success --failure is required; {SEE.format(' report ')}",
+    ("report",): f" report: one of the arguments --success --failure --rebooting is required; {SEE.format(' report ')}",
     ("report", "--sucess"): " report: unknown option '--sucess'; did you mean '--success'? "
     + SEE.format(" report ").replace("see", "See"),
     ("report", "--success", "--failure"): " report: argument --failure: not allowed with argument --success; "

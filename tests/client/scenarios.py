@@ -114,6 +114,8 @@ SCENARIOS = (
     Scenario("refused-at-once", "failure", Options(refuses=True, eager_steps=99)),
     Scenario("write-fails", "failure", Options(write_fails=True)),
     Scenario("unhealthy", "failure", Options(unhealthy=NEW), is_thorough=True),
+    Scenario("tells-reboot", "success", Options(tells_reboot=True)),
+    Scenario("tells-reboot-and-fails", "failure", Options(tells_reboot=True, unhealthy=NEW)),
     Scenario("unbootable", "failure", Options(unbootable=NEW)),
     Scenario("dies", "failure", Options(dies=True, has_boot_service=False, sub_updater_timeout_seconds=_SOON)),
     Scenario(

@@ -291,15 +291,47 @@ def test_log_to_a_server_in_trouble(stage: Stage) -> None:
     assert (2, 1) == (world.transport.counts["log"], world.transport.counts["status failure"])
 
 
-def test_two_senders(stage: Stage) -> None:
+def test_two_senders(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """While another process sends what is in the outbox, the client leaves it alone and comes back later."""
     world = handed_over(stage)
     reported(world)
+    caplog.set_level(logging.INFO, "mender_client")
     with world.journal.sending():
         run_for(world, 30)
     assert 0 == world.transport.counts["status success"]
-    run_for(world, 400)
-    assert "success" == world.server.status
+    run_for(world, 30)
+    assert ("success", 1) == (world.server.status, world.transport.counts["status success"])
+    assert [] == [line for line in caplog.messages if "another process" in line or "works again" in line]
+
+
+def test_two_senders_and_no_lock(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """The same when nothing is being installed any more: it is no failure, and the poll comes right after it."""
+    caplog.set_level(logging.INFO, "mender_client")
+    world = handed_over(stage)
+    reported(world)
+    world.lock.remove()
+    before = len(world.transport.requests)
+    with world.journal.sending():
+        run_for(world, 30)
+    assert ["auth"] == kinds_since(world, before)
+    run_for(world, 30)
+    assert ["auth", "status success", "inventory", "next v2", "next"] == kinds_since(world, before)
+    assert [] == [line for line in caplog.messages if "another process" in line or "works again" in line]
+
+
+def test_rebooting(stage: Stage) -> None:
+    """A sub-updater that reports that it reboots is heard before its outcome, and once."""
+    world = with_deployment(World(stage, Options(tells_reboot=True)))
+    world.live()
+    assert ["downloading", "installing", "rebooting", "success"] == world.server.statuses
+
+
+def test_rebooting_without_network(stage: Stage) -> None:
+    """Without network the device reboots all the same; what has become stale then is not sent after the outcome."""
+    world = with_deployment(World(stage, Options(tells_reboot=True)))
+    world.transport.rules.append(at("status rebooting", Refused()))
+    world.live()
+    assert ["downloading", "installing", "success"] == world.server.statuses
 
 
 def test_no_memory_at_the_start(stage: Stage) -> None:

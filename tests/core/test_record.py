@@ -255,3 +255,10 @@ def test_outbox() -> None:
 def test_age(process: ProcessRef, age: float) -> None:
     """A process is as old as the boot less its start; of another boot's process nothing is known."""
     assert age == process.age_seconds("this-boot", 100.0, 100)
+
+
+def test_nothing_follows_the_outcome() -> None:
+    """A status that comes after the outcome is not reported any more."""
+    record = Record().concluded("d", Event.SUCCESS, now="")
+    assert record == record.telling("d", Status.REBOOTING)
+    assert 2 == len(record.telling("another", Status.REBOOTING).outbox)

@@ -73,6 +73,28 @@ def test_failure_reported_by_hand_beside_a_sub_updater(device: Device) -> None:
     assert ["downloading", "installing", "failure"] == device.statuses(deployment)
 
 
+def test_report_rebooting(device: Device, handed: str) -> None:
+    """That the device reboots can be reported before the outcome, and not after it."""
+    assert 0 == device.run("report", "--rebooting").returncode
+    assert handed == device.lock.read_text().strip()
+    assert 0 == device.call("report", "--success").returncode
+    done = device.call("report", "--rebooting")
+    assert 1 == done.returncode
+    assert f"cannot report rebooting: deployment {handed} was already reported as success" in done.stderr
+    assert ["downloading", "installing", "rebooting", "success"] == device.statuses(handed)
+
+
+def test_report_rebooting_while_the_server_is_down(device: Device, handed: str) -> None:
+    """Without the server the status is kept, and gives way to the outcome if that is known before it is sent."""
+    device.server.stop()
+    done = device.call("report", "--rebooting", "--timeout", "0")
+    assert 75 == done.returncode
+    assert "; the status is stored, and the daemon will report it" in done.stderr
+    device.server.start()
+    assert 0 == device.call("report", "--success").returncode
+    assert ["downloading", "installing", "success"] == device.statuses(handed)
+
+
 def test_contradicting_report_is_refused(device: Device, handed: str) -> None:
     """The first report is final: a second, contradicting one ends with 1 and is not sent."""
     assert 0 == device.call("report", "--success").returncode

@@ -34,6 +34,11 @@ case "$1 $2" in
         cat "$fake/payload"
         exit "$(cat "$fake/cat-code")"
         ;;
+    "report --rebooting")
+        sync "$fake" # where the power may go
+        printf '%s\\n' "${2#--}" >>"$fake/statuses"
+        exit "$(cat "$fake/rebooting-code")"
+        ;;
     "report --success" | "report --failure")
         sync "$fake" # where the power may go
         [ -e "${data:-$root/var/lib/mender}/update.lock" ] || exit 2
@@ -114,6 +119,7 @@ class Device:
         self.write("etc/mender/artifact_info", "artifact_group=lab\nartifact_name=old-1\n")
         self.write("fake/cat-code", "0\n")
         self.write("fake/report-codes", "0\n")
+        self.write("fake/rebooting-code", "0\n")
         (self.root / "fake/payload").write_bytes(NEW)
         self.configure()
         self.write("var/lib/mender/update.lock", "deployment-1\n")

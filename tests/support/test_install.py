@@ -48,6 +48,16 @@ def test_success(device: Device) -> None:
     device.settle()
     check_success(device)
     assert device.calls == [f"cat {device.root}/dev/artifact ", "report success 0 "]
+    assert device.lines("fake/statuses") == ["rebooting"]
+
+
+@pytest.mark.parametrize("code", ["64", "75"], ids=["an older client", "no network"])
+def test_reboot_that_cannot_be_reported(device: Device, code: str) -> None:
+    """The device reboots whether or not the client can report that."""
+    device.write("fake/rebooting-code", f"{code}\n")
+    device.hand_over()
+    device.settle()
+    check_success(device)
 
 
 def test_second_update_goes_back_to_the_first_partition(device: Device) -> None:

@@ -70,6 +70,7 @@ class Options:
         is_stuck: it can't be killed, as a process that waits for a device can't.
         is_silent: it never reports, and just removes the lock.
         silent_fails: and it fails, too.
+        tells_reboot: it reports that it reboots.
         info_after_report: it writes artifact_info between its report and the removal of the lock.
         has_boot_service: something of it runs at boot.
         has_operator: somebody switches a device off and on again that has been waiting for long.
@@ -92,6 +93,7 @@ class Options:
     is_stuck: bool = False
     is_silent: bool = False
     silent_fails: bool = False
+    tells_reboot: bool = False
     info_after_report: bool = False
     has_boot_service: bool = True
     has_operator: bool = True

@@ -93,6 +93,10 @@ class SubUpdater:
         yield
         self._boot_set(target, 1)
         yield
+        if world.options.tells_reboot:
+            world.journal.update(lambda record: record.telling(self.deployment_id, Status.REBOOTING))
+            yield
+            yield from self._send()
         self._store("trial")
         yield
         world.power.do("reboot", lambda: None)

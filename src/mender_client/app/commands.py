@@ -166,13 +166,15 @@ def _log(options: argparse.Namespace) -> ExitCode:
 def _report(options: argparse.Namespace) -> ExitCode:
     import os
 
+    from mender_client.core.model import Status
+
     from .report import report
 
     paths = paths_of(options)
     return report(
         lambda: _load(options, paths, is_server_needed=True, is_daemon=False),
         paths,
-        is_success=options.success,
+        status=Status.SUCCESS if options.success else Status.FAILURE if options.failure else Status.REBOOTING,
         reason=options.reason,
         reporter_deployment_id=os.environ.get("MENDER_DEPLOYMENT_ID", ""),
         timeout_seconds=options.timeout,
@@ -282,6 +284,7 @@ COMMANDS: tuple[Command, ...] = (
             OneOf(
                 Argument("--success", action="store_true", help="the update is installed and committed"),
                 Argument("--failure", action="store_true", help="the update failed; sends the deployment log too"),
+                Argument("--rebooting", action="store_true", help="the device reboots now; the outcome follows later"),
                 is_required=True,
             ),
             Argument("--reason", metavar="TEXT", default="", help="why it failed; goes into the deployment log"),

@@ -1,4 +1,4 @@
-"""``report``: the sub-updater says how the update went. Written down first, sent second, so that it can't be lost."""
+"""``report``: the sub-updater says how the update goes. Written down first, sent second, so that it can't be lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mender_client.core.backoff import Backoff
 from mender_client.core.model import Status
 from mender_client.core.record import Outcome
 from mender_client.dataclass import replace
-from mender_client.errors import ConfigError, Diagnostic, KeyFileError, MenderError, ScriptError
+from mender_client.errors import AbortedError, ConfigError, Diagnostic, KeyFileError, MenderError, ScriptError
 from mender_client.system.connection import Timeouts
 from mender_client.system.files import DaemonLock
 from mender_client.system.keys import Passphrase, no_passphrase
@@ -32,7 +32,7 @@ def report(
     load: Callable[[], Config],
     paths: Paths,
     *,
-    is_success: bool,
+    status: Status,
     reason: str,
     reporter_deployment_id: str = "",
     timeout_seconds: float,
@@ -46,7 +46,7 @@ def report(
     Args:
         load: loads the settings, and sets up logging accordingly.
         paths: the device's files.
-        is_success: the outcome.
+        status: the outcome, or REBOOTING while there is none yet.
         reason: why it failed.
         reporter_deployment_id: the deployment that the reporting sub-updater was started for; empty when unknown.
         timeout_seconds: how long to try to report it.
@@ -66,14 +66,14 @@ def report(
     except ConfigError as error:
         offline = Host(Config(), paths, environment={})
         with closing(DeviceParts(offline, replace(config, auth_private_key=""), paths)) as parts:
-            code = _store(parts, reporter_deployment_id, is_success=is_success, reason=reason)
-        return _keep(error) if code is ExitCode.DONE else code
+            code = _store(parts, reporter_deployment_id, status, reason)
+        return _keep(error, status) if code is ExitCode.DONE else code
     with closing(DeviceParts(host, config, paths, key=key)) as parts:
-        code = _store(parts, reporter_deployment_id, is_success=is_success, reason=reason)
+        code = _store(parts, reporter_deployment_id, status, reason)
         if code is not ExitCode.DONE:
             return code
-        code = _report(parts, is_success=is_success, reason=reason, timeout_seconds=timeout_seconds)
-        if code is ExitCode.DONE and not is_success and not reporter_deployment_id:
+        code = _report(parts, status, reason, timeout_seconds=timeout_seconds)
+        if code is ExitCode.DONE and status is Status.FAILURE and not reporter_deployment_id:
             _free(parts)
         return code
 
@@ -93,18 +93,23 @@ def _free(parts: DeviceParts) -> None:
     print(text, file=sys.stderr)
 
 
-def _report(parts: DeviceParts, *, is_success: bool, reason: str, timeout_seconds: float) -> ExitCode:
-    code = _send(parts, timeout_seconds)
+def _report(parts: DeviceParts, status: Status, reason: str, *, timeout_seconds: float) -> ExitCode:
+    code = _send(parts, status, timeout_seconds)
     deployment_id = parts.lock.read()
-    if code is ExitCode.DONE and deployment_id and parts.journal.load().outcome_of(deployment_id) is None:
+    if (
+        code is ExitCode.DONE
+        and status.is_final
+        and deployment_id
+        and parts.journal.load().outcome_of(deployment_id) is None
+    ):
         # the state file was damaged meanwhile: the report may be lost, and the server accepts a repeated one
-        _note(parts, deployment_id, is_success=is_success, reason=reason)
-        code = _send(parts, timeout_seconds)
+        _note(parts, deployment_id, status, reason)
+        code = _send(parts, status, timeout_seconds)
     return code
 
 
-def _store(parts: DeviceParts, reporter_deployment_id: str, *, is_success: bool, reason: str) -> ExitCode:
-    """Store the outcome; returns DONE when it is, NOTHING and FAILED as ``report``."""
+def _store(parts: DeviceParts, reporter_deployment_id: str, status: Status, reason: str) -> ExitCode:
+    """Store the report; returns DONE when it is, NOTHING and FAILED as ``report``."""
     paths = parts.paths
     deployment_id = parts.lock.read()
     if deployment_id is None:
@@ -118,36 +123,40 @@ def _store(parts: DeviceParts, reporter_deployment_id: str, *, is_success: bool,
         text += f"{paths.update_lock} is that of {deployment_id}"
         print(Diagnostic("REP07", text, "let it end without removing the lock"), file=sys.stderr)
         return ExitCode.FAILED
-    outcome = Status.SUCCESS if is_success else Status.FAILURE
     known = parts.journal.load().outcome_of(deployment_id)
     if known is None:
-        known = _note(parts, deployment_id, is_success=is_success, reason=reason)
-    if known is not None and known.status is not outcome:
-        text = f"cannot report {outcome.value}: deployment {deployment_id} was already reported as {known.status.value}"
+        known = _note(parts, deployment_id, status, reason)
+    if known is not None and known.status is not status:
+        text = f"cannot report {status.value}: deployment {deployment_id} was already reported as {known.status.value}"
         print(Diagnostic("REP01", f"{text}, and the first report is final"), file=sys.stderr)
         return ExitCode.FAILED
     return ExitCode.DONE
 
 
-def _note(parts: DeviceParts, deployment_id: str, *, is_success: bool, reason: str) -> Outcome | None:
-    """Write the outcome down; returns the one that stands, which may be another's."""
+def _note(parts: DeviceParts, deployment_id: str, status: Status, reason: str) -> Outcome | None:
+    """Write the report down; returns the outcome that stands, if there is one, which may be another's."""
+    if not status.is_final:
+        return parts.journal.update(lambda record: record.telling(deployment_id, status)).outcome_of(deployment_id)
+    is_success = status is Status.SUCCESS
     try:
         return parts.outcomes.report(deployment_id, is_success=is_success, reporter="the sub-updater", reason=reason)
     except ValueError as error:
         raise MenderError("REP03", f"cannot report: {error}", remedy="report after the update has begun") from error
 
 
-def _send(parts: DeviceParts, timeout_seconds: float) -> ExitCode:
+def _send(parts: DeviceParts, status: Status, timeout_seconds: float) -> ExitCode:
     end = parts.clock.monotonic() + timeout_seconds
     backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, tries_per_interval=1)
     while True:
         try:
             parts.outbox.flush()
+        except AbortedError as error:
+            print(error.diagnostic, file=sys.stderr)  # and its messages are dropped
         except MenderError as error:
             backoff = backoff.after_failure()
             wait = backoff.delay_seconds(random=random.random())  # noqa: S311 - jitter is no secret
             if _is_lasting(error) or parts.clock.monotonic() + wait > end:
-                return _keep(error)
+                return _keep(error, status)
             parts.clock.sleep(wait)
         else:
             return ExitCode.DONE
@@ -158,10 +167,11 @@ def _is_lasting(error: MenderError) -> bool:
     return isinstance(error, ConfigError | KeyFileError | ScriptError) and not isinstance(error, ProgramError)
 
 
-def _keep(error: MenderError) -> ExitCode:
+def _keep(error: MenderError, status: Status) -> ExitCode:
     problems = error.problems if isinstance(error, ConfigError) else (error.diagnostic,)
     for problem in problems[:-1]:
         print(problem, file=sys.stderr)
-    text = f"{problems[-1].text}; the outcome is stored, and the daemon will report it"
+    what = "outcome" if status.is_final else "status"
+    text = f"{problems[-1].text}; the {what} is stored, and the daemon will report it"
     print(Diagnostic("REP04", text, problems[-1].remedy), file=sys.stderr)
     return ExitCode.KEPT

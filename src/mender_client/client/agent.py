@@ -15,6 +15,7 @@ from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_abse
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import (
     AbortedError,
+    BusyError,
     DeviceError,
     Diagnostic,
     MenderError,
@@ -41,6 +42,9 @@ STOP_GRACE_SECONDS = 60.0
 
 REMINDER_SECONDS = 3600.0
 """How often the log repeats since when the client has been waiting for the sub-updater."""
+
+BUSY_SECONDS = 2.0
+"""When to try again while another process of this client sends what is pending."""
 
 REST_AFTER_SECONDS = 60.0
 """A wait longer than this closes the connection: a fleet that waits must not hold a server's memory."""
@@ -340,6 +344,8 @@ class Agent:
         return job.after_success(self.clock.monotonic(), random=self.random())
 
     def _failed(self, job: Job, error: MenderError, random: float) -> Job:
+        if isinstance(error, BusyError):
+            return replace(job, due_at=max(job.due_at, self.clock.monotonic() + BUSY_SECONDS))
         return job.after_failure(
             self.clock.monotonic(),
             random=random,
@@ -348,6 +354,9 @@ class Agent:
 
     def _note_failure(self, error: MenderError, job: str) -> None:
         """Log what failed, but not every minute of an outage; pending acceptance is logged elsewhere."""
+        if isinstance(error, BusyError):
+            _logger.debug("%s", error)  # ``report`` does the work
+            return
         self._clock_wait.failed(error)
         if isinstance(error, NotAcceptedError):
             _logger.debug("%s", error)

@@ -26,6 +26,7 @@ class Status(str, Enum):
 
     DOWNLOADING = "downloading"
     INSTALLING = "installing"
+    REBOOTING = "rebooting"
     SUCCESS = "success"
     FAILURE = "failure"
 

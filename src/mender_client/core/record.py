@@ -398,6 +398,8 @@ class Record:
 
     def telling(self, deployment_id: str, status: Status) -> Record:
         """The record with a status to be reported; before a failure the log, as nothing may follow a final status."""
+        if not status.is_final and self.outcome_of(deployment_id) is not None:
+            return self
         messages = [Message(deployment_id, MessageKind.STATUS, status)]
         if status is Status.FAILURE:
             messages.insert(0, Message(deployment_id, MessageKind.LOG))

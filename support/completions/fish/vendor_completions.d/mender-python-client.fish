@@ -167,6 +167,7 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using report' -
 complete -c mender-python-client -n '_shtab_mender_python_client_using report' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
 complete -c mender-python-client -n '_shtab_mender_python_client_using report' -l success -d 'the update is installed and committed'
 complete -c mender-python-client -n '_shtab_mender_python_client_using report' -l failure -d 'the update failed; sends the deployment log too'
+complete -c mender-python-client -n '_shtab_mender_python_client_using report' -l rebooting -d 'the device reboots now; the outcome follows later'
 complete -c mender-python-client -n '_shtab_mender_python_client_using report' -l reason -x -d 'why it failed; goes into the deployment log'
 complete -c mender-python-client -n '_shtab_mender_python_client_using report' -l timeout -x -d 'how long to try (default: 60)'
 complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a check-update -d 'poll for an update now'
