@@ -18,7 +18,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from calling import call
 from mender_client.app.cli import main
+from mender_client.app.setup.existing_device import CLIENT_UNIT, SUB_UPDATER_UNIT
+from mender_client.app.setup.run import next_steps
 from mender_client.system.files import DaemonLock
 from mender_devserver import DevServer
 from waiting import PATIENCE_S
@@ -35,6 +38,7 @@ class Done:
     code: int
     out: str
     err: str
+    raw: str = ""
 
 
 class Device:
@@ -63,7 +67,7 @@ class Device:
         except SystemExit as stop:
             code = int(stop.code or 0)
         out, err = self._capture.readouterr()
-        return Done(code, out.replace(f"{self.root}/", "/"), err.replace(f"{self.root}/", "/"))
+        return Done(code, out.replace(f"{self.root}/", "/"), err.replace(f"{self.root}/", "/"), out)
 
     def setup(self, *words: str) -> Done:
         """Run ``setup --yes``."""
@@ -284,6 +288,56 @@ def test_units(device: Device) -> None:
     written = json.loads(device.text("etc/mender/mender.conf"))
     assert ("/dev/a", "/dev/b") == (written["RootfsPartA"], written["RootfsPartB"])
     assert {"mender-python-client.service", "mender-sub-updater.service"} == {unit.name for unit in units.iterdir()}
+    assert f"next: systemctl --root={device.root} enable mender-sub-updater.service\n" in done.raw
+
+
+@pytest.mark.parametrize(
+    ("root", "pid", "units", "steps"),
+    [
+        ("/", None, [], []),
+        ("/", 7, [], ["restart the daemon (pid 7), which still uses the old settings"]),
+        ("/", None, [CLIENT_UNIT], [f"systemctl daemon-reload && systemctl enable --now {CLIENT_UNIT}"]),
+        (
+            "/",
+            None,
+            [SUB_UPDATER_UNIT, CLIENT_UNIT],
+            [f"systemctl daemon-reload && systemctl enable {SUB_UPDATER_UNIT} && systemctl enable --now {CLIENT_UNIT}"],
+        ),
+        (
+            "/image",
+            None,
+            [SUB_UPDATER_UNIT, CLIENT_UNIT],
+            [f"systemctl --root=/image enable {SUB_UPDATER_UNIT} {CLIENT_UNIT}"],
+        ),
+    ],
+)
+def test_next_steps(root: str, pid: int | None, units: list[str], steps: list[str]) -> None:
+    """What is left to do names every unit that was written: without its boot step no update is ever committed."""
+    assert steps == next_steps(Path(root), pid, units)
+
+
+def test_image(device: Device) -> None:
+    """``--image`` writes all but a device key, and asks no server; a key that is there is told of."""
+    words = ["--image", "--server-url", "http://no.such.server", "--device-type", "x", "--install-scripts"]
+    assert "mender-agent.pem would be the key of every device that is made from this image" in device.setup(*words).out
+    key = device.root / "var/lib/mender/mender-agent.pem"
+    key.unlink()
+    done = device.setup(*words, "--install-unit")
+    assert (0, "") == (done.code, done.err)
+    assert ("key" in done.out, "doctor" in done.out, key.exists()) == (False, False, False)
+    assert (device.root / "usr/share/mender/inventory").is_dir()
+
+
+def test_image_needs_a_root() -> None:
+    """The running system is no image."""
+    done = call("setup", "--image", "--yes", "--server-url", NOBODY, "--device-type", "x")
+    assert (
+        1,
+        "mender-python-client: cannot prepare an image: this is the running system; pass --root DIR [SET15]\n",
+    ) == (
+        done.returncode,
+        done.stderr,
+    )
 
 
 def test_certificate_below_the_root_stays_where_it_is(device: Device) -> None:

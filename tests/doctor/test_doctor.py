@@ -17,6 +17,8 @@ import pytest
 
 from mender_client.app.cli import main
 from mender_client.app.doctor import CHECKS
+from mender_client.app.doctor.device import BOOT_UNIT, UNIT, unit_results
+from mender_client.app.doctor.results import Verdict
 from mender_client.core.client_status import ClientStatus
 from mender_client.core.machine import Event
 from mender_client.core.model import Deployment, Link, Provides
@@ -470,3 +472,21 @@ def test_a_message_with_its_code(ward: Ward, capsys: pytest.CaptureFixture[str])
     assert "FIL11" == said["code"]
     main(["--root", str(ward.root), "doctor"])
     assert "missing or not executable [FIL11]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("script", "enabled", "expected"),
+    [
+        ("install --boot", {UNIT, BOOT_UNIT}, [(Verdict.OK, UNIT), (Verdict.OK, BOOT_UNIT)]),
+        ("install --boot", {UNIT}, [(Verdict.OK, UNIT), (Verdict.FAULT, BOOT_UNIT)]),
+        ("another sub-updater", set(), [(Verdict.WARNING, UNIT)]),
+        (None, {UNIT}, [(Verdict.OK, UNIT)]),
+    ],
+)
+def test_units(tmp_path: Path, script: str | None, enabled: set[str], expected: list[tuple[Verdict, str]]) -> None:
+    """A sub-updater with a boot step needs its unit enabled, or no update is ever committed."""
+    if script is not None:
+        (tmp_path / "install").write_text(script)
+    results = list(unit_results(tmp_path / "install", lambda unit: unit in enabled))
+    assert expected == [(result.verdict, result.found.split()[0]) for result in results]
+    assert [] == [result for result in results if result.verdict is not Verdict.OK and not result.remedy]

@@ -137,11 +137,14 @@ def test_inventory_that_fails_again(files: Directory, caplog: pytest.LogCaptureF
 
 
 def test_inventory_directory_missing(files: Directory, caplog: pytest.LogCaptureFixture) -> None:
-    """A device without an inventory directory has an empty inventory, and says why."""
+    """A device without an inventory directory is one without scripts; one that can't be read is warned of."""
     files.inventory.rmdir()
     with caplog.at_level(logging.WARNING):
         assert [] == list(files.device().inventory())
-    assert "cannot read the inventory directory" in caplog.text
+    assert "" == caplog.text
+    files.inventory.write_text("no directory")
+    assert [] == list(files.device().inventory())
+    assert f"cannot read the inventory directory {files.inventory}: Not a directory" in caplog.text
 
 
 def plain(provides: Provides) -> Provides:

@@ -113,7 +113,7 @@ def _setup(options: argparse.Namespace) -> ExitCode:
     paths = paths_of(options)
     passphrase = _passphrase(options, paths)
     code = set_up(setup_options_of(options), paths, passphrase, is_agreed=options.yes)
-    if code is ExitCode.DONE:  # whatever doctor finds: what was asked for is written
+    if code is ExitCode.DONE and not options.image:  # whatever doctor finds: what was asked for is written
         set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
         print_summary(paths, passphrase=passphrase)
     return code

@@ -83,10 +83,11 @@ class ScriptedDevice:
     def _inventory_scripts(self, warnings: list[Diagnostic]) -> list[Path]:
         try:
             entries = sorted(self.inventory_directory.iterdir())
+        except FileNotFoundError:
+            return []  # as if it were empty: a device may do without scripts
         except OSError as error:
             text = f"cannot read the inventory directory {self.inventory_directory}: {error.strerror}"
-            remedy = "install inventory scripts with 'mender-python-client setup --install-scripts'"
-            warnings.append(Diagnostic("INV11", text, remedy))
+            warnings.append(Diagnostic("INV11", text, "check its owner and mode"))
             return []
         return [entry for entry in entries if os.path.isfile(entry) and os.access(entry, os.X_OK)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from mender_client.system.statusfile import read_client_status
 from .context import DiagnosticContext
 from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning
 
-UNIT = "mender-python-client.service"
+UNIT, BOOT_UNIT = "mender-python-client.service", "mender-sub-updater.service"
 _START, _DAEMON = f"'systemctl start {UNIT}'", "'mender-python-client daemon', or the script of your init system"
 _LONG_SECONDS = 3600.0
 _NOBODYS = frozenset({"unknown", "none", "null", "default", "default string", "to be filled by o.e.m.", "serial"})
@@ -164,14 +164,44 @@ def _has_systemd(context: DiagnosticContext) -> bool:
 
 
 def service(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The service manager starts the client at boot."""
+    """The service manager starts the client at boot, and before it the sub-updater's boot step, if it has one."""
     if not _has_systemd(context):
         yield skipped("there is no systemd")
         return
-    remedy = f"install it with 'mender-python-client setup --install-unit', then run 'systemctl enable {UNIT}'"
+    yield from unit_results(context.paths.sub_updater, _is_enabled)
+
+
+def _is_enabled(unit: str) -> bool:
     try:
-        run_script(["systemctl", "is-enabled", UNIT], limits=ScriptLimits(seconds=10.0))
+        run_script(["systemctl", "is-enabled", unit], limits=ScriptLimits(seconds=10.0))
     except ScriptError:
-        yield warning(f"{UNIT} is not enabled", remedy)
-    else:
+        return False
+    return True
+
+
+def unit_results(sub_updater: Path, is_enabled: Callable[[str], bool]) -> Iterator[CheckResult]:
+    """Whether the units that are needed are enabled.
+
+    Args:
+        sub_updater: the sub-updater; that of this package is to be called at boot, others have their own way.
+        is_enabled: whether a unit is enabled.
+    """
+    if is_enabled(UNIT):
         yield ok(f"{UNIT} is enabled")
+    else:
+        remedy = f"run 'systemctl enable {UNIT}'; 'mender-python-client setup --install-unit' installs it"
+        yield warning(f"{UNIT} is not enabled", remedy)
+    if not _has_boot_step(sub_updater):
+        return
+    if is_enabled(BOOT_UNIT):
+        yield ok(f"{BOOT_UNIT} is enabled")
+    else:
+        remedy = f"run 'systemctl enable {BOOT_UNIT}'; 'setup --install-sub-updater --install-unit' installs it"
+        yield fault(f"{BOOT_UNIT} is not enabled: no update would be committed", remedy)
+
+
+def _has_boot_step(sub_updater: Path) -> bool:
+    try:
+        return b"--boot" in sub_updater.read_bytes()
+    except OSError:
+        return False

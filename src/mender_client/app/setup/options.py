@@ -72,6 +72,11 @@ ARGUMENTS = (
     Argument("--install-sub-updater", action="store_true", help="install the sub-updater for two partitions (A/B)"),
     Argument("--install-unit", action="store_true", help="install the systemd units of the client and the sub-updater"),
     Argument(
+        "--image",
+        action="store_true",
+        help="prepare an image below --root: generate no device key and contact no server",
+    ),
+    Argument(
         "--migrate-from",
         choices=("python", "mender"),
         help="migrate a device from the archived Python client, or from the Go or C++ client",
@@ -106,6 +111,7 @@ def setup_options_of(options: argparse.Namespace) -> SetupOptions:
         is_sub_updater_wanted=options.install_sub_updater,
         is_unit_wanted=options.install_unit,
         origin=options.migrate_from,
+        is_image=options.image,
     )
 
 

@@ -44,9 +44,19 @@ def make_plan(wanted: SetupOptions, device: ExistingDevice, *, find_program: Cal
     _plan_artifact_info(wanted, taken, device, plan)
     _plan_scripts(wanted, device, plan)
     _plan_units(wanted, device, plan, find_program)
-    if device.key is not None and not os.path.lexists(device.key):
-        plan.new_key = device.key
+    _plan_key(wanted, device, plan)
     return plan
+
+
+def _plan_key(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None:
+    """A device needs a key of its own, so an image must have none."""
+    if device.key is None:
+        return
+    is_there = os.path.lexists(device.key)
+    if not wanted.is_image and not is_there:
+        plan.new_key = device.key
+    elif wanted.is_image and is_there:
+        plan.notes.append(f"{device.key} would be the key of every device that is made from this image: remove it")
 
 
 def _check_needed(wanted: SetupOptions, device: ExistingDevice) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from mender_client.app.assemble import own_program
@@ -10,12 +11,11 @@ from mender_client.app.config import load_config
 from mender_client.app.devicekey import device_key, prepare_key
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
-from mender_client.errors import Diagnostic
+from mender_client.errors import Diagnostic, MenderError
 from mender_client.system.files import DaemonLock, make_directory
 from mender_client.system.keys import Passphrase
 
-from .existing_device import CLIENT_UNIT, ExistingDevice
-from .plan import Plan
+from .existing_device import CLIENT_UNIT, SUB_UPDATER_UNIT, ExistingDevice
 from .planner import make_plan
 from .setup_options import SetupOptions, agree, ask
 
@@ -31,6 +31,8 @@ def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agr
         MenderError: something is missing, or can't be read or written.
     """
     is_asking = not is_agreed and sys.stdin.isatty()
+    if wanted.is_image and paths.root == Path("/"):
+        raise MenderError("SET15", "cannot prepare an image: this is the running system", remedy="pass --root DIR")
     device = ExistingDevice(paths)
     if is_asking:
         wanted = ask(wanted, device)
@@ -52,13 +54,26 @@ def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agr
         config = load_config(paths.config, paths.fallback_config).config
         prepare_key(device_key(config, paths, passphrase), paths)
     print("written")
-    _tell_next_steps(plan, device)
+    written = {change.path for change in plan.changes}
+    units = [unit for unit in (SUB_UPDATER_UNIT, CLIENT_UNIT) if device.unit(unit) in written]
+    for step in next_steps(paths.root, DaemonLock(paths.daemon_lock).holder(), units):
+        print(f"next: {step}")
     return ExitCode.DONE
 
 
-def _tell_next_steps(plan: Plan, device: ExistingDevice) -> None:
-    pid = DaemonLock(device.paths.daemon_lock).holder()
-    if pid is not None:
-        print(f"next: restart the daemon (pid {pid}), which still uses the old settings")
-    elif device.paths.root == Path("/") and any(change.path == device.unit(CLIENT_UNIT) for change in plan.changes):
-        print(f"next: systemctl daemon-reload && systemctl enable --now {CLIENT_UNIT}")
+def next_steps(root: Path, daemon_pid: int | None, units: Sequence[str]) -> list[str]:
+    """What is left to do.
+
+    Args:
+        root: the root directory of the device.
+        daemon_pid: the daemon that runs, None for none.
+        units: the units that were written.
+    """
+    steps = [] if daemon_pid is None else [f"restart the daemon (pid {daemon_pid}), which still uses the old settings"]
+    if units and root != Path("/"):
+        steps.append(f"systemctl --root={root} enable {' '.join(units)}")
+    elif units:
+        # the boot step does its work at boot; only the client is to start now
+        enabled = [f"systemctl enable {'--now ' if unit == CLIENT_UNIT else ''}{unit}" for unit in units]
+        steps.append(" && ".join(["systemctl daemon-reload", *enabled]))
+    return steps

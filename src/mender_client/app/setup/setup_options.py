@@ -29,6 +29,7 @@ class SetupOptions:
         is_sub_updater_wanted: install the A/B sub-updater.
         is_unit_wanted: install the systemd units.
         origin: whose device is taken over, ``python`` or ``mender``.
+        is_image: prepare an image of devices, each of which makes its own key later.
     """
 
     settings: dict[str, Any]
@@ -40,6 +41,7 @@ class SetupOptions:
     is_sub_updater_wanted: bool = False
     is_unit_wanted: bool = False
     origin: str | None = None
+    is_image: bool = False
 
 
 def ask(wanted: SetupOptions, device: ExistingDevice) -> SetupOptions:
