@@ -23,6 +23,11 @@ MEASURED = ("tests/client/", "tests/core/", "tests/embedding/")
 UNMEASURED = (
     "tests/client/test_power_cuts.py::test_every_blow",
     "tests/client/test_power_cuts.py::test_more_blows",
+    "tests/client/test_power_cuts.py::test_storage_that_fails_for_a_moment",
+    "tests/client/test_waiting.py::test_refused_for_a_day",
+    "tests/client/test_waiting.py::test_server_in_trouble_is_waited_for",
+    "tests/client/test_waiting.py::test_wait_for_ever",
+    "tests/core/artifact/test_hostile.py::test_ten_thousand_files_are_accepted",
     "tests/core/artifact/test_properties.py",
     "tests/core/artifact/test_reference_files.py::test_a_truncation_at_any_byte",
     "tests/core/artifact/test_reference_files.py::test_pieces_make_no_difference",

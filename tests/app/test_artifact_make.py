@@ -199,12 +199,15 @@ def test_mender_artifact_validates_ours(
 
 
 @pytest.mark.parametrize("compression", ["xz", "zstd"])
-def test_an_image_of_mostly_zeros_is_written(run: Run, tmp_path: Path, image: Path, compression: str) -> None:
+def test_an_image_of_mostly_zeros_is_written(
+    run: Run, tmp_path: Path, image: Path, compression: str, is_nightly: bool
+) -> None:
     """However little is left of it, what was written is accepted when it is read again."""
-    os.truncate(image, 130 << 20)
+    size = (130 if is_nightly else 13) << 20
+    os.truncate(image, size)
     common = ("-n", "n", *BOARD, "-f", image, "-o", tmp_path / "out", "--compression", compression)
     assert 0 == run("write", "rootfs-image", *common).code
-    assert 130 << 20 == described(run, tmp_path / "out")["payloads"][0]["files"][0]["size"]
+    assert size == described(run, tmp_path / "out")["payloads"][0]["files"][0]["size"]
 
 
 def test_several_values_of_one_depends(run: Run, tmp_path: Path) -> None:

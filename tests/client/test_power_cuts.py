@@ -91,14 +91,14 @@ def test_waiting_is_no_loop(stage: Stage) -> None:
 
 @pytest.mark.parametrize("road", ["healthy", "at-once", "unhealthy", "aborted-installing"])
 @pytest.mark.parametrize("length", [1, 6])
-def test_storage_that_fails_for_a_moment(stage: Stage, road: str, length: int) -> None:
+def test_storage_that_fails_for_a_moment(stage: Stage, road: str, length: int, is_nightly: bool) -> None:
     """Whichever effects of the client fail before the sub-updater starts, the running client recovers by itself."""
     options = replace(BY_NAME[road].options, has_operator=False)
     scenario = replace(BY_NAME[road], options=options)
     trace = effects(stage, scenario)
     end = trace.index("spawn") + 1
     failures = []
-    for first in range(1, end):
+    for first in range(1, end, 1 if is_nightly else 3):
         world = begin(stage, scenario, dict.fromkeys(range(first, min(first + length, end)), Blow(Kind.FAULT)))
         try:
             world.live(most_turns=300)

@@ -429,7 +429,17 @@ def test_gateway_hiccup(stage: Stage, answer: Answer, outcome: Event) -> None:
     assert outcome is Event.SUCCESS or (world.server.on_device and world.server.on_device.log)
 
 
-def test_refused_for_a_day(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def run_for_a_day(world: World, *, is_nightly: bool) -> None:
+    """Let the client live for a day; where not every check of the lock is tried, only one in ten minutes."""
+
+    def skip() -> None:
+        if not is_nightly:
+            world.clock.seconds += 600
+
+    run_for(world, 24 * 3600, each=skip)
+
+
+def test_refused_for_a_day(stage: Stage, caplog: pytest.LogCaptureFixture, is_nightly: bool) -> None:
     """A status that something in between refuses is sent for days; then it is dropped, and the client goes on."""
     world = handed_over(stage)
     reported(world)
@@ -438,18 +448,19 @@ def test_refused_for_a_day(stage: Stage, caplog: pytest.LogCaptureFixture) -> No
     for _ in range(10):
         kept.append(bool(world.journal.load().outbox))
         world.client = world.new_client()  # a restart loses the hour that has begun, no more
-        run_for(world, 24 * 3600)
+        run_for_a_day(world, is_nightly=is_nightly)
     assert [True] * 6 == kept[:6]
     assert "[REP06]" in caplog.text
     assert world.journal.load().update is None
 
 
-def test_server_in_trouble_is_waited_for(stage: Stage) -> None:
+def test_server_in_trouble_is_waited_for(stage: Stage, is_nightly: bool) -> None:
     """However long a server is in trouble, it hears the outcome."""
     world = handed_over(stage)
     reported(world)
     world.transport.rules.append(at("status success", Answer(503)))
-    run_for(world, 10 * 24 * 3600)
+    for _ in range(10):
+        run_for_a_day(world, is_nightly=is_nightly)
     world.transport.rules.clear()
     run_for(world, 600)
     assert "success" == world.server.status

@@ -28,6 +28,7 @@ def test_mypy(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     assert (0, "") == (done.returncode, done.stderr), done.stdout
 
 
+@pytest.mark.nightly
 def test_pyright(tmp_path: Path) -> None:
     """A user's program passes pyright in its strict mode."""
     if not (BIN / "pyright").exists() or not shutil.which("node"):
