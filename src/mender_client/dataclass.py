@@ -106,7 +106,7 @@ def _dataclass(*, frozen: bool = False, kw_only: bool = False, eq: bool = True, 
             one.name = name
             if one is value:
                 delattr(cls, name)
-        methods: dict[str, Any] = {"__init__": _init, "__dataclass_fields__": known}
+        methods: dict[str, Any] = {"__init__": _init, "__replace__": _replace, "__dataclass_fields__": known}
         if repr:
             methods["__repr__"] = _repr
         if eq:

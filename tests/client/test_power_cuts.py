@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mender_client.client.handover import LOCK_CHECK_SECONDS
+from mender_client.client.engine import LOCK_CHECK_SECONDS
 from mender_client.core.record import MAXIMUM_WRITES
 from world import Blow, Kind, Stage
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mender_client.client.handover import LOCK_CHECK_SECONDS
+from mender_client.client.engine import LOCK_CHECK_SECONDS
 from mender_client.core.machine import ENDS, Flow, State
 from mender_client.core.model import Link
 from mender_client.core.state_document import SCHEMA, decode_record, encode_record

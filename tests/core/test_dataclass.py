@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -101,6 +102,8 @@ def nested() -> Deployment:
 def test_functions() -> None:
     """replace, asdict, fields and is_dataclass do what those of the standard library do, which accept ours too."""
     assert dataclasses.replace(nested(), id="new") == replace(nested(), id="new")
+    if sys.version_info >= (3, 13):
+        assert copy.replace(nested(), id="new") == replace(nested(), id="new")
     assert dataclasses.asdict(nested()) == asdict(nested())
     assert [one.name for one in dataclasses.fields(Point3)] == [one.name for one in fields(Point3)]
     assert [(True, True), (False, False)] == [(is_dataclass(one), dataclasses.is_dataclass(one)) for one in (Point, 1)]

@@ -525,7 +525,7 @@ class World:
             lock=self.lock,
             log=self.log,
             outcomes=self.new_outcomes(),
-            flows={Flow.HANDOVER: hand_over},
+            effects_of={Flow.HANDOVER: hand_over}.__getitem__,
             tracker=tracker,
         )
         agent = Agent(

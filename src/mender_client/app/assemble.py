@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING, __version__
+from mender_client.core.machine import Flow
 from mender_client.core.model import IdentityFormat
 from mender_client.errors import Diagnostic
 from mender_client.system.clock import SystemClock
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from mender_client.client.auth import Session
     from mender_client.client.deployments import Deployments
     from mender_client.client.download import Downloader
-    from mender_client.client.engine import Engine
+    from mender_client.client.engine import Effects, Engine
     from mender_client.client.handover import HandOver
     from mender_client.client.inventory import InventorySender
     from mender_client.client.outbox import Outbox
@@ -240,6 +241,10 @@ class DeviceParts:
 
         return self.installer if isinstance(self.installer, SubUpdaterInstaller) else None
 
+    def _effects_of(self, flow: Flow) -> Effects:
+        """The effects of a flow; their modules are loaded when the first update needs them."""
+        return {Flow.HANDOVER: lambda: self.hand_over}[flow]()
+
     @cached_property
     def hand_over(self) -> HandOver:
         from mender_client.client.handover import HandOver
@@ -259,7 +264,6 @@ class DeviceParts:
     @cached_property
     def engine(self) -> Engine:
         from mender_client.client.engine import Engine
-        from mender_client.core.machine import Flow
 
         return Engine(
             clock=self.clock,
@@ -271,7 +275,7 @@ class DeviceParts:
             lock=self.lock,
             log=self.log,
             outcomes=self.outcomes,
-            flows={Flow.HANDOVER: self.hand_over},
+            effects_of=self._effects_of,
             tracker=self.tracker,
         )
 

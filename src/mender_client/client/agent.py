@@ -26,8 +26,7 @@ from mender_client.errors import (
 
 from .auth import Session
 from .clockwait import ClockWait
-from .engine import Engine, Wait
-from .handover import LOCK_CHECK_SECONDS
+from .engine import LOCK_CHECK_SECONDS, Engine, Wait
 from .inventory import InventorySender
 from .outbox import Outbox
 from .status_tracker import StatusTracker

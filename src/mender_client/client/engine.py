@@ -40,6 +40,9 @@ class Wait:
     seconds: float
 
 
+LOCK_CHECK_SECONDS = 4.0
+"""How often the lock file is checked while the sub-updater installs an update."""
+
 AT_ONCE = Wait(0.0)
 _SOON = Wait(1.0)
 
@@ -78,7 +81,7 @@ class Engine:
     lock: Lock
     log: DeploymentLog
     outcomes: Outcomes
-    flows: Mapping[Flow, Effects]
+    effects_of: Callable[[Flow], Effects]
     tracker: StatusTracker
 
     def __post_init__(self) -> None:
@@ -196,7 +199,7 @@ class Engine:
         update = self.journal.load().update
         if update is None:
             return None
-        effects = self.flows[update.flow]
+        effects = self.effects_of(update.flow)
         self.tracker.does(update.state.value, deployment_id=update.deployment_id, artifact_name=update.artifact_name)
         result = effects.effects[update.state](update)
         if isinstance(result, Wait):
@@ -212,9 +215,9 @@ class Engine:
         return AT_ONCE
 
     def _move(self, update: Update, event: Event) -> Wait | None:
-        deployment_id, note = update.deployment_id, self.flows[update.flow].note
+        deployment_id, note = update.deployment_id, self.effects_of(update.flow).note
         if advance(update.flow, update.state, event) in ENDS:
-            self._end(update, event, self.flows[update.flow].reason)
+            self._end(update, event, self.effects_of(update.flow).reason)
             return AT_ONCE
         try:
             self._store_state(update, lambda record: record.moved(deployment_id, event, now=self._now(), note=note))
@@ -236,10 +239,10 @@ class Engine:
             self._end(update, Event.FAULT, f"state loop detected: {error}")
 
     def _end(self, update: Update, event: Event, reason: str = "") -> None:
-        self.outcomes.conclude(update.deployment_id, event, note=self.flows[update.flow].note, reason=reason)
+        self.outcomes.conclude(update.deployment_id, event, note=self.effects_of(update.flow).note, reason=reason)
 
     def _look(self, update: Update) -> InstallerState:
-        return self.flows[update.flow].look(update)
+        return self.effects_of(update.flow).look(update)
 
     def _now(self) -> str:
         return self.clock.now().isoformat(timespec="seconds")

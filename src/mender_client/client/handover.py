@@ -26,14 +26,11 @@ from mender_client.errors import (
 
 from .deployments import Deployments
 from .download import Downloader
-from .engine import Effect, Wait
+from .engine import LOCK_CHECK_SECONDS, Effect, Wait
 from .outbox import Outbox
 from .status_tracker import StatusTracker
 
 _logger = logging.getLogger(__name__)
-
-LOCK_CHECK_SECONDS = 4.0
-"""How often the lock file is checked while the sub-updater installs an update."""
 
 _FAULTS = (ArtifactError, DownloadError, InstallError, StorageError)
 """Errors that fail a deployment before it is installed; after every other one the effect is tried again later."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.client_status import ClientStatus, Download
 from mender_client.core.ports import Clock, Observer
 from mender_client.dataclass import replace
 
-from .stream import Progress
+if TYPE_CHECKING:
+    from .stream import Progress
 
 DOWNLOAD_SECONDS = 5.0
 """How often the progress of a download is told: an observer may write to flash."""
