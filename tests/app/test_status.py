@@ -29,7 +29,7 @@ from mender_client.core.client_status import (
 from mender_client.core.machine import EXPLANATIONS, Event, State
 from mender_client.core.model import Deployment, Link, Provides, Status
 from mender_client.core.record import Outcome, Record
-from mender_client.core.wire import NextForm
+from mender_client.core.wire.deployments import NextForm
 from mender_client.errors import ErrorKind, NetworkError
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal

@@ -11,7 +11,7 @@ from mender_client.client.download import DownloadPolicy
 from mender_client.client.pace import PaceLimits
 from mender_client.core.artifact import rootfs_image
 from mender_client.core.model import Status
-from mender_client.errors import ArtifactError, Interrupted
+from mender_client.errors import ArtifactError, ErrorKind, Interrupted, NetworkError
 from world import NEW, Answer, Options, Refused, Stage, World, at, build_artifact
 from world.stores import PARTIAL
 
@@ -235,6 +235,22 @@ def test_object_is_gone(stage: Stage, status: int) -> None:
     world.transport.rules.append(at("download", Answer(status)))
     poll(world)
     assert ("failure", 12) == (world.server.status, world.transport.counts["download"])
+
+
+def test_link_that_may_not_be_followed(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A link that leads where none may fails the deployment after RetryDownloadCount tries, each with a fresh link."""
+    world = with_deployment(World(stage))
+
+    def refuse(kind: str, number: int) -> None:
+        if kind == "download":
+            raise NetworkError("NET01", "cannot follow the link", kind=ErrorKind.REDIRECT)
+
+    world.transport.before_request = refuse
+    polls = world.transport.counts["next"]
+    poll(world)
+    assert ("failure", 11) == (world.server.status, world.transport.counts["download"])
+    assert 10 <= world.transport.counts["next"] - polls
+    assert "cannot follow the link; gave up after 11 failed tries" in caplog.text
 
 
 def test_object_is_gone_now_and_then(stage: Stage) -> None:

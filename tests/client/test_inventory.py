@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from mender_client.core.wire import Request
+from mender_client.core.wire.messages import Request
 from mender_client.errors import StorageError
 from world import NEW, Answer, Stage, World, at
 

@@ -20,7 +20,7 @@ from mender_client.core.record import (
     Update,
 )
 from mender_client.core.resume import RemoteObject
-from mender_client.core.wire import NextForm
+from mender_client.core.wire.deployments import NextForm
 
 ID = "d-1"
 DEPLOYMENT = Deployment(ID, "release-2", ("board",), Link("https://storage.invalid/x"))

@@ -17,7 +17,7 @@ from mender_client.core.model import Link, Provides, Status
 from mender_client.core.record import Message, MessageKind, Outcome, ProcessRef, Record, Update
 from mender_client.core.resume import RemoteObject
 from mender_client.core.state_document import SCHEMA, decode_record, encode_record
-from mender_client.core.wire import NextForm
+from mender_client.core.wire.deployments import NextForm
 
 UPDATE = Update(
     deployment_id="d-1",

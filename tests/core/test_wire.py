@@ -16,9 +16,28 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mender_client.core import wire
 from mender_client.core.model import Attribute, Deployment, Identity, Link, LogMessage, Provides, Status, Token
-from mender_client.core.wire import NextForm, Reply
+from mender_client.core.wire.authentication import AUTH_PATH, build_auth_body, build_auth_request, parse_auth_reply
+from mender_client.core.wire.deployments import (
+    DEPLOYMENTS_PATH,
+    MOST_NEXT_REPLY_BYTES,
+    NEXT_V2_PATH,
+    NextForm,
+    build_log_request,
+    build_next_request,
+    build_status_request,
+    fit_log,
+    parse_log_reply,
+    parse_next_reply,
+    parse_status_reply,
+)
+from mender_client.core.wire.inventory import (
+    INVENTORY_PATH,
+    build_inventory_request,
+    fit_inventory,
+    parse_inventory_reply,
+)
+from mender_client.core.wire.messages import MAXIMUM_BODY_BYTES, MOST_REPLY_BYTES, Reply, parse_retry_after
 from mender_client.errors import (
     AbortedError,
     RefusedLogError,
@@ -47,16 +66,16 @@ def reply(status: int, body: object = b"", **headers: str) -> Reply:
 def test_auth_body() -> None:
     """The identity travels as a string that holds JSON; an empty tenant token is left out."""
     identity = Identity('{"mac":"x"}')
-    assert {"id_data": '{"mac":"x"}', "pubkey": "PEM"} == json.loads(wire.build_auth_body(identity, "PEM"))
+    assert {"id_data": '{"mac":"x"}', "pubkey": "PEM"} == json.loads(build_auth_body(identity, "PEM"))
     assert {"id_data": '{"mac":"x"}', "pubkey": "PEM", "tenant_token": "t"} == json.loads(
-        wire.build_auth_body(identity, "PEM", "t")
+        build_auth_body(identity, "PEM", "t")
     )
 
 
 def test_auth_request() -> None:
     """The request carries exactly the signed bytes, and their signature in base64."""
-    request = wire.build_auth_request(SERVER, b"the body", b"\xff\x00signature")
-    assert ("POST", SERVER + wire.AUTH_PATH, b"the body") == (request.method, request.url, request.body)
+    request = build_auth_request(SERVER, b"the body", b"\xff\x00signature")
+    assert ("POST", SERVER + AUTH_PATH, b"the body") == (request.method, request.url, request.body)
     assert {
         **JSON,
         "Accept": "application/json",
@@ -71,14 +90,14 @@ BASE = {"device_type": "a type", "artifact_name": "a&name=\u00e4"}
 
 def test_next_v2() -> None:
     """The v2 question holds all provides in one object."""
-    request = wire.build_next_request(TOKEN, NextForm.V2_POST, PROVIDES)
-    assert ("POST", SERVER + wire.NEXT_V2_PATH, {**BEARER, **JSON}) == (request.method, request.url, request.headers)
+    request = build_next_request(TOKEN, NextForm.V2_POST, PROVIDES)
+    assert ("POST", SERVER + NEXT_V2_PATH, {**BEARER, **JSON}) == (request.method, request.url, request.headers)
     assert {"device_provides": {**BASE, "rootfs-image.checksum": "1"}} == json.loads(request.body)
 
 
 def test_next_v2_own_keys_win() -> None:
     """A stray artifact_name among the further provides doesn't replace the real one."""
-    request = wire.build_next_request(TOKEN, NextForm.V2_POST, Provides("t", "n", {"artifact_name": "other"}))
+    request = build_next_request(TOKEN, NextForm.V2_POST, Provides("t", "n", {"artifact_name": "other"}))
     assert {"device_provides": {"device_type": "t", "artifact_name": "n"}} == json.loads(request.body)
 
 
@@ -87,17 +106,17 @@ def test_next_v2_own_keys_win() -> None:
 )
 def test_next_v1_post(others: dict[str, str], expected: dict[str, Any]) -> None:
     """The v1 question leaves artifact_provides out when there are none: absent and {} differ to the server."""
-    request = wire.build_next_request(TOKEN, NextForm.V1_POST, Provides("t", "n", others))
-    assert ("POST", f"{SERVER}{wire.DEPLOYMENTS_PATH}/next") == (request.method, request.url)
+    request = build_next_request(TOKEN, NextForm.V1_POST, Provides("t", "n", others))
+    assert ("POST", f"{SERVER}{DEPLOYMENTS_PATH}/next") == (request.method, request.url)
     assert {"device_type": "t", "artifact_name": "n", **expected} == json.loads(request.body)
 
 
 def test_next_v1_get() -> None:
     """The oldest question is a GET with both names URL-encoded."""
-    request = wire.build_next_request(TOKEN, NextForm.V1_GET, PROVIDES)
+    request = build_next_request(TOKEN, NextForm.V1_GET, PROVIDES)
     parts = urlsplit(request.url)
     assert ("GET", b"", BEARER) == (request.method, request.body, request.headers)
-    assert f"{wire.DEPLOYMENTS_PATH}/next" == parts.path
+    assert f"{DEPLOYMENTS_PATH}/next" == parts.path
     assert {name: [value] for name, value in BASE.items()} == parse_qs(parts.query, strict_parsing=True)
 
 
@@ -109,16 +128,16 @@ def test_fallback_order() -> None:
 @pytest.mark.parametrize("status", Status)
 def test_status_request(status: Status) -> None:
     """A status is told to the deployment's own address."""
-    request = wire.build_status_request(TOKEN, "an-id", status)
-    assert ("PUT", f"{SERVER}{wire.DEPLOYMENTS_PATH}/an-id/status") == (request.method, request.url)
+    request = build_status_request(TOKEN, "an-id", status)
+    assert ("PUT", f"{SERVER}{DEPLOYMENTS_PATH}/an-id/status") == (request.method, request.url)
     assert ({"status": status.value}, {**BEARER, **JSON}) == (json.loads(request.body), request.headers)
 
 
 def test_log_request() -> None:
     """Time stamps of the log go out in UTC with a zone, whatever zone they were made in."""
     moment = datetime(2026, 1, 1, 1, 0, 0, 500_000, tzinfo=timezone(timedelta(hours=1)))
-    request = wire.build_log_request(TOKEN, "an-id", [LogMessage(moment, "info", "a\nb")])
-    assert ("PUT", f"{SERVER}{wire.DEPLOYMENTS_PATH}/an-id/log") == (request.method, request.url)
+    request = build_log_request(TOKEN, "an-id", [LogMessage(moment, "info", "a\nb")])
+    assert ("PUT", f"{SERVER}{DEPLOYMENTS_PATH}/an-id/log") == (request.method, request.url)
     assert {"messages": [{"timestamp": "2026-01-01T00:00:00.500Z", "level": "info", "message": "a\nb"}]} == json.loads(
         request.body
     )
@@ -126,14 +145,14 @@ def test_log_request() -> None:
 
 def test_inventory_request() -> None:
     """The inventory replaces what the server had; several values make a list."""
-    request = wire.build_inventory_request(TOKEN, [Attribute("a", "1"), Attribute("b", ("1", "2"))])
-    assert ("PUT", SERVER + wire.INVENTORY_PATH, {**BEARER, **JSON}) == (request.method, request.url, request.headers)
+    request = build_inventory_request(TOKEN, [Attribute("a", "1"), Attribute("b", ("1", "2"))])
+    assert ("PUT", SERVER + INVENTORY_PATH, {**BEARER, **JSON}) == (request.method, request.url, request.headers)
     assert [{"name": "a", "value": "1"}, {"name": "b", "value": ["1", "2"]}] == json.loads(request.body)
 
 
 def test_requests_and_replies_hide_secrets() -> None:
     """Neither a request nor a reply prints the token, the address's query or the body."""
-    request = wire.build_next_request(TOKEN, NextForm.V1_GET, PROVIDES)
+    request = build_next_request(TOKEN, NextForm.V1_GET, PROVIDES)
     assert "Request(method='GET')" == repr(request)
     assert "secret" not in repr(reply(200, b"secret"))
 
@@ -149,58 +168,58 @@ def message(text: str, level: str = "info") -> LogMessage:
 def test_log_leaves_out_what_would_refuse_it() -> None:
     """A message with an empty field would refuse the whole log, so it is left out."""
     messages = [message("a"), message(""), message(" \n"), message("b", level=""), message("c")]
-    assert (message("a"), message("c")) == wire.fit_log(messages)
+    assert (message("a"), message("c")) == fit_log(messages)
 
 
 def test_log_keeps_the_tail() -> None:
     """Of a log above the server's limit the end is kept, in order, and no more is cut than has to be."""
     messages = [message(f"{number} " + "x" * 1000) for number in range(2000)]
-    kept = wire.fit_log(messages)
+    kept = fit_log(messages)
     assert messages[-len(kept) :] == list(kept)
-    size = len(wire.build_log_request(TOKEN, "id", kept).body)
-    assert wire.MAXIMUM_BODY_BYTES - 2000 < size <= wire.MAXIMUM_BODY_BYTES
+    size = len(build_log_request(TOKEN, "id", kept).body)
+    assert MAXIMUM_BODY_BYTES - 2000 < size <= MAXIMUM_BODY_BYTES
 
 
 def test_log_of_one_huge_line() -> None:
     """A single line above the limit is cut, because an empty log would be refused and the cause would be lost."""
-    kept = wire.fit_log([message("before"), message("x" * 3_000_000)])
+    kept = fit_log([message("before"), message("x" * 3_000_000)])
     assert 2 == len(kept)
-    assert len(wire.build_log_request(TOKEN, "id", kept).body) <= wire.MAXIMUM_BODY_BYTES
+    assert len(build_log_request(TOKEN, "id", kept).body) <= MAXIMUM_BODY_BYTES
 
 
 def test_inventory_limit_of_attributes() -> None:
     """At most 100 attributes are sent; the names of the others are known to whoever has to say so."""
     attributes = [Attribute(f"a{number}", "1") for number in range(103)]
-    assert (tuple(attributes[:100]), ("a100", "a101", "a102")) == wire.fit_inventory(attributes)
+    assert (tuple(attributes[:100]), ("a100", "a101", "a102")) == fit_inventory(attributes)
 
 
 def test_inventory_limit_of_names() -> None:
     """An attribute with no name, or with one above 1024 characters, is left out."""
     good = Attribute("n" * 1024, "1")
-    assert ((good,), ("", "m" * 1025)) == wire.fit_inventory([Attribute("", "1"), Attribute("m" * 1025, "1"), good])
+    assert ((good,), ("", "m" * 1025)) == fit_inventory([Attribute("", "1"), Attribute("m" * 1025, "1"), good])
 
 
 def test_inventory_names_in_bytes() -> None:
     """The limit of names counts bytes of UTF-8, as the server does, and a name with a NUL is left out."""
     good, odd = Attribute("\u00fc" * 512, "1"), ("\u00fc" * 600, "a\0b")
-    assert ((good,), odd) == wire.fit_inventory([*(Attribute(name, "1") for name in odd), good])
+    assert ((good,), odd) == fit_inventory([*(Attribute(name, "1") for name in odd), good])
 
 
 def test_inventory_limit_of_size() -> None:
     """The body stays within 1 MiB as it is sent, escapes included, and a small attribute after a huge one is kept."""
     attributes = [Attribute("a", "\u00e4" * 100_000), Attribute("b", "\u00e4" * 100_000), Attribute("c", "1")]
-    kept, left_out = wire.fit_inventory(attributes)
+    kept, left_out = fit_inventory(attributes)
     assert ((attributes[0], attributes[2]), ("b",)) == (kept, left_out)
-    assert len(wire.build_inventory_request(TOKEN, kept).body) <= wire.MAXIMUM_BODY_BYTES
+    assert len(build_inventory_request(TOKEN, kept).body) <= MAXIMUM_BODY_BYTES
 
 
 def test_inventory_just_below_the_limit() -> None:
     """An inventory of a byte less than 1 MiB is sent."""
-    empty = len(wire.build_inventory_request(TOKEN, [Attribute("a", "")]).body) + 1
-    attribute = Attribute("a", "x" * (wire.MAXIMUM_BODY_BYTES - empty))
-    kept, left_out = wire.fit_inventory([attribute])
+    empty = len(build_inventory_request(TOKEN, [Attribute("a", "")]).body) + 1
+    attribute = Attribute("a", "x" * (MAXIMUM_BODY_BYTES - empty))
+    kept, left_out = fit_inventory([attribute])
     assert (1, ()) == (len(kept), left_out)
-    assert len(wire.build_inventory_request(TOKEN, kept).body) <= wire.MAXIMUM_BODY_BYTES
+    assert len(build_inventory_request(TOKEN, kept).body) <= MAXIMUM_BODY_BYTES
 
 
 # -- what comes back: the good road ------------------------------------------------------------------------
@@ -222,7 +241,7 @@ def offer(**changes: object) -> dict[str, Any]:
 
 def test_token() -> None:
     """A 200 is the token, whatever white space a proxy put around it."""
-    assert Token("a.b.c", SERVER) == wire.parse_auth_reply(reply(200, b" a.b.c\r\n"), SERVER, now=NOW)
+    assert Token("a.b.c", SERVER) == parse_auth_reply(reply(200, b" a.b.c\r\n"), SERVER, now=NOW)
 
 
 def test_deployment() -> None:
@@ -233,42 +252,42 @@ def test_deployment() -> None:
         ("qemu",),
         Link("https://store.example/a?X-Amz-Signature=secret", "2026-11-24T12:00:00Z"),
     )
-    assert expected == wire.parse_next_reply(reply(200, offer()), now=NOW)
+    assert expected == parse_next_reply(reply(200, offer()), now=NOW)
 
 
 @pytest.mark.parametrize("expire", [None, 5, []])
 def test_link_without_expiry(expire: object) -> None:
     """A server that doesn't say when the link ends, or says it oddly, is believed the rest."""
     document = offer(source={"uri": "http://store/a", "expire": expire})
-    deployment = wire.parse_next_reply(reply(200, document), now=NOW)
+    deployment = parse_next_reply(reply(200, document), now=NOW)
     assert deployment is not None
     assert Link("http://store/a") == deployment.link
 
 
 def test_no_deployment() -> None:
     """A 204 says that there is nothing to do."""
-    assert None is wire.parse_next_reply(reply(204), now=NOW)
+    assert None is parse_next_reply(reply(204), now=NOW)
 
 
 @pytest.mark.parametrize("status", [200, 204])
 def test_status_accepted(status: int) -> None:
     """A status is taken with 204; 200 will do."""
-    wire.parse_status_reply(reply(status), Status.INSTALLING, now=NOW)
+    parse_status_reply(reply(status), Status.INSTALLING, now=NOW)
 
 
 def test_inventory_accepted() -> None:
     """An inventory is taken with 200 and an empty body."""
-    wire.parse_inventory_reply(reply(200), now=NOW)
+    parse_inventory_reply(reply(200), now=NOW)
 
 
 # -- what comes back: refusals -----------------------------------------------------------------------------
 
 Parse = Callable[[Reply], object]
 PARSERS: dict[str, Parse] = {
-    "auth": lambda answer: wire.parse_auth_reply(answer, SERVER, now=NOW),
-    "next": lambda answer: wire.parse_next_reply(answer, now=NOW),
-    "status": lambda answer: wire.parse_status_reply(answer, Status.DOWNLOADING, now=NOW),
-    "inventory": lambda answer: wire.parse_inventory_reply(answer, now=NOW),
+    "auth": lambda answer: parse_auth_reply(answer, SERVER, now=NOW),
+    "next": lambda answer: parse_next_reply(answer, now=NOW),
+    "status": lambda answer: parse_status_reply(answer, Status.DOWNLOADING, now=NOW),
+    "inventory": lambda answer: parse_inventory_reply(answer, now=NOW),
 }
 
 
@@ -295,7 +314,7 @@ def test_404_and_409_are_ordinary_elsewhere(parser: str, status: int) -> None:
 def test_aborted(body: bytes) -> None:
     """409 to a status means that the deployment is over, and only 409 does."""
     with pytest.raises(AbortedError, match="it was aborted on the server") as caught:
-        wire.parse_status_reply(reply(409, body), Status.FAILURE, now=NOW)
+        parse_status_reply(reply(409, body), Status.FAILURE, now=NOW)
     assert 409 == caught.value.status
 
 
@@ -306,13 +325,13 @@ def test_aborted(body: bytes) -> None:
 def test_unknown_deployment(body: bytes, kind: type[ServerError]) -> None:
     """404 is the server's word about a deployment only with the server's own error, not with a proxy's page."""
     with pytest.raises(ServerError) as caught:
-        wire.parse_status_reply(reply(404, body), Status.FAILURE, now=NOW)
+        parse_status_reply(reply(404, body), Status.FAILURE, now=NOW)
     assert kind is type(caught.value)
 
 
 TAKERS: dict[str, Parse] = {
     "status": PARSERS["status"],
-    "log": lambda answer: wire.parse_log_reply(answer, now=NOW),
+    "log": lambda answer: parse_log_reply(answer, now=NOW),
     "inventory": PARSERS["inventory"],
 }
 
@@ -338,7 +357,7 @@ def test_refused_log(status: int) -> None:
     """A log is refused for good by the server's own error only."""
     for body, kind in ((b'{"error":"why"}', RefusedLogError), (b"<html>", ServerError)):
         with pytest.raises(ServerError) as caught:
-            wire.parse_log_reply(reply(status, body), now=NOW)
+            parse_log_reply(reply(status, body), now=NOW)
         assert kind is type(caught.value)
 
 
@@ -353,14 +372,14 @@ def test_refused_log(status: int) -> None:
 def test_refusal_without_a_reason(body: bytes) -> None:
     """A refusal whose body says nothing usable is told by its status alone."""
     with pytest.raises(ServerError) as caught:
-        wire.parse_inventory_reply(reply(502, body), now=NOW)
+        parse_inventory_reply(reply(502, body), now=NOW)
     assert "cannot send the inventory: the server answered 502" == caught.value.text
 
 
 def test_reason_of_the_server_is_made_printable() -> None:
     """What a server says as its reason can't forge log lines and is bounded."""
     with pytest.raises(ServerError) as caught:
-        wire.parse_inventory_reply(reply(400, {"error": "a\n\x1b[31m\u2028b\x7f\ud800\u202e" + "x" * 1000}), now=NOW)
+        parse_inventory_reply(reply(400, {"error": "a\n\x1b[31m\u2028b\x7f\ud800\u202e" + "x" * 1000}), now=NOW)
     assert "cannot send the inventory: the server answered 400 (a??[31m?b???x" in str(caught.value)
     assert len(caught.value.text) < 300
 
@@ -372,7 +391,7 @@ TOKENS = [b"", b"  ", b"a b", b"a\r\nX-Evil: 1", b"\xff\xfe", "tok\u00e9n".encod
 def test_no_token(body: bytes) -> None:
     """A 200 whose body can't be a token, because it could forge a header, is refused."""
     with pytest.raises(ServerError, match="cannot authorise this device: the server's reply holds no token"):
-        wire.parse_auth_reply(reply(200, body), SERVER, now=NOW)
+        parse_auth_reply(reply(200, body), SERVER, now=NOW)
 
 
 def without(key: str) -> dict[str, Any]:
@@ -449,7 +468,7 @@ def test_unusable_offers(name: str) -> None:
     """A 200 that holds no usable deployment is the server's error, told in one printable line without the link."""
     body, reason = BAD_OFFERS[name]
     with pytest.raises(ServerError) as caught:
-        wire.parse_next_reply(reply(200, body), now=NOW)
+        parse_next_reply(reply(200, body), now=NOW)
     text = str(caught.value)
     assert text.startswith("cannot use the deployment offered by the server: ")
     assert reason in text
@@ -481,7 +500,7 @@ RETRY_AFTER: list[tuple[str, float | None]] = [
 @pytest.mark.parametrize(("value", "expected"), RETRY_AFTER)
 def test_retry_after(value: str, expected: float | None) -> None:
     """Retry-After is seconds or an HTTP date; anything else is as if it were not there."""
-    seconds = wire.parse_retry_after(value, now=NOW)
+    seconds = parse_retry_after(value, now=NOW)
     assert expected == (seconds if expected is None else pytest.approx(seconds, rel=0.01))
 
 
@@ -516,7 +535,7 @@ def test_retry_after_by_the_clock_of_the_server(parser: str, date: str, expected
 @example("1 jan 99999999999 0:0:0")
 def test_retry_after_takes_anything(value: str) -> None:
     """No Retry-After header can do more than be ignored."""
-    seconds = wire.parse_retry_after(value, now=NOW)
+    seconds = parse_retry_after(value, now=NOW)
     assert seconds is None or seconds >= 0
 
 
@@ -609,13 +628,13 @@ def recorded() -> list[dict[str, Any]]:
 
 def _parser_of(exchange: dict[str, Any]) -> str | None:
     path = exchange["request"]["path"].partition("?")[0]
-    if path == wire.AUTH_PATH:
+    if path == AUTH_PATH:
         return "auth"
-    if path == wire.INVENTORY_PATH:
+    if path == INVENTORY_PATH:
         return "inventory"
-    if path in (f"{wire.DEPLOYMENTS_PATH}/next", wire.NEXT_V2_PATH):
+    if path in (f"{DEPLOYMENTS_PATH}/next", NEXT_V2_PATH):
         return "next"
-    return "status" if path.startswith(wire.DEPLOYMENTS_PATH) and path.endswith("/status") else None
+    return "status" if path.startswith(DEPLOYMENTS_PATH) and path.endswith("/status") else None
 
 
 EXCHANGES = [exchange for exchange in recorded() if _parser_of(exchange) is not None]
@@ -655,13 +674,13 @@ def test_the_recording_holds_every_kind() -> None:
 def test_log_steers_no_terminal() -> None:
     """Control characters of a message are replaced before the server shows them to somebody; a tab becomes a space."""
     sent = [message("a\tb\x1b[2J\u202ec"), message("plain é")]
-    assert ["a b?[2J?c", "plain é"] == [kept.message for kept in wire.fit_log(sent)]
+    assert ["a b?[2J?c", "plain é"] == [kept.message for kept in fit_log(sent)]
 
 
 def test_log_of_a_million_lines() -> None:
     """Of a log of very many lines only as many as the server could take are ever held."""
     tracemalloc.start()
-    kept = wire.fit_log(message("x") for _ in range(100_000))
+    kept = fit_log(message("x") for _ in range(100_000))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 10_000 < len(kept) < 20_000
@@ -675,11 +694,11 @@ PILES = [b"{}", b"[]", b"[{}]", b"1e1", b'""', b'{"":[]}', b"null"]
 @pytest.mark.parametrize("parser", PARSERS)
 def test_reply_of_many_small_values(parser: str, pile: bytes) -> None:
     """The longest reply takes a few MiB at most, whatever JSON it is."""
-    most = wire.MOST_NEXT_REPLY_BYTES if parser == "next" else wire.MOST_REPLY_BYTES
+    most = MOST_NEXT_REPLY_BYTES if parser == "next" else MOST_REPLY_BYTES
     body = b"[" + b",".join([pile] * (most // (len(pile) + 1))) + b"]"
     tracemalloc.start()
     with contextlib.suppress(ServerError):
-        PARSERS[parser](wire.Reply(200, {}, body))
+        PARSERS[parser](Reply(200, {}, body))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10 << 20
@@ -710,6 +729,6 @@ def test_wrong_address(name: str) -> None:
     """An answer that only says that the address is wrong leads to the right one, and repeats no query."""
     answer, said = NOT_HERE[name]
     with pytest.raises(ServerError) as caught:
-        wire.parse_auth_reply(answer, SERVER, now=NOW)
+        parse_auth_reply(answer, SERVER, now=NOW)
     assert f"cannot authorise this device: the server answered {answer.status}{said}" in str(caught.value)
     assert "secret" not in str(caught.value)

@@ -24,7 +24,7 @@ from mender_client.core.lmdb import read_entries
 from mender_client.core.metrics import render_metrics
 from mender_client.core.model import IdentityFormat
 from mender_client.core.state_document import decode_record, encode_record
-from mender_client.core.wire import fit_log, is_deployment_id
+from mender_client.core.wire.deployments import fit_log, is_deployment_id
 from mender_client.errors import ConfigError, ErrorKind, NetworkError, StorageError
 from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice

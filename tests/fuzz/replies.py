@@ -22,7 +22,8 @@ from mender_client.client.status_tracker import StatusTracker
 from mender_client.core.keyvalue import KeyValues
 from mender_client.core.model import Identity, LogMessage, Provides, Status
 from mender_client.core.record import Record
-from mender_client.core.wire import Reply, Request, is_deployment_id
+from mender_client.core.wire.deployments import is_deployment_id
+from mender_client.core.wire.messages import Reply, Request
 from mender_client.errors import ServerError
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.core.wire import fit_log
+from mender_client.core.wire.deployments import fit_log
 from mender_client.system.deploymentlog import DeploymentLogFile, current_deployment
 
 from .tmpfs import fill, small_disk

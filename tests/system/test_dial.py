@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from mender_client.core.proxies import read_proxies
-from mender_client.core.wire import Request
+from mender_client.core.wire.messages import Request
 from mender_client.errors import Interrupted, NetworkError
 from mender_client.system.dial import Address, in_turn
 from waiting import NEVER_S, PATIENCE_S, wait_until
@@ -228,7 +228,7 @@ def test_resolved_later(make_transport: MakeTransport, stuck: Stuck) -> None:
 
 EXITS = """
 import signal, time
-from mender_client.core.wire import Request
+from mender_client.core.wire.messages import Request
 from mender_client.errors import Interrupted
 from mender_client.system.http import HttpTransport
 from mender_client.system.tls import TlsSettings

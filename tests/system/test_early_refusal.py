@@ -26,7 +26,7 @@ from mender_client.core.artifact import (
     write_artifact,
 )
 from mender_client.core.model import Deployment, Link, Provides
-from mender_client.core.wire import NextForm
+from mender_client.core.wire.deployments import NextForm
 from mender_client.errors import ArtifactError
 from mender_client.system.clock import SystemClock
 from mender_client.system.http import HttpTransport

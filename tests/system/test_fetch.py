@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from mender_client.core.wire import Request
+from mender_client.core.wire.messages import Request
 from mender_client.errors import Interrupted, NetworkError
 from mender_client.system.http import MAXIMUM_REDIRECTS, HttpBody
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mender_client.core.wire import Request
+from mender_client.core.wire.messages import Request
 from mender_client.errors import NetworkError
 
 from .conftest import MakeTransport

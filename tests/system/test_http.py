@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from mender_client.core.wire import MOST_REPLY_BYTES, Request
+from mender_client.core.wire.messages import MOST_REPLY_BYTES, Request
 from mender_client.errors import Interrupted, NetworkError
 from waiting import wait_until
 

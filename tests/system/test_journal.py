@@ -13,7 +13,7 @@ import pytest
 from mender_client.core.machine import Event
 from mender_client.core.model import Deployment, Link, Provides, Status
 from mender_client.core.record import Record
-from mender_client.core.wire import NextForm
+from mender_client.core.wire.deployments import NextForm
 from mender_client.errors import BusyError, StorageError
 from mender_client.system.journal import JsonJournal
 

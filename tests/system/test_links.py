@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from mender_client.core.proxies import read_proxies
-from mender_client.core.wire import Request
+from mender_client.core.wire.messages import Request
 from mender_client.errors import NetworkError
 from mender_client.system.dial import Address
 from mender_client.system.http import HttpTransport

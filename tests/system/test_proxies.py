@@ -10,7 +10,7 @@ import time
 import pytest
 
 from mender_client.core.proxies import Proxies, read_proxies
-from mender_client.core.wire import Request
+from mender_client.core.wire.messages import Request
 from mender_client.errors import NetworkError
 from mender_client.system.tls import TlsSettings
 

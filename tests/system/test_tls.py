@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mender_client.core.wire import Request
+from mender_client.core.wire.messages import Request
 from mender_client.errors import Interrupted, NetworkError
 from mender_client.system.http import HttpTransport
 from mender_client.system.tls import TlsSettings, tls_context

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from mender_client.core.devicekey import KeyType
-from mender_client.core.wire import Request
+from mender_client.core.wire.messages import Request
 from mender_client.errors import ConfigError, NetworkError
 from mender_client.system.cryptolib import CryptographyBackend
 from mender_client.system.tls import TlsRules, TlsSettings

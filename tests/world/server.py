@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mender_client.core.wire import Reply, Request
+from mender_client.core.wire.messages import Reply, Request
 from mender_client.errors import NetworkError
 from mender_devserver import messages
 from mender_devserver.artifacts import Artifact

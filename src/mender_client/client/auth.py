@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from mender_client.core.client_status import Authorisation
 from mender_client.core.model import Identity, Token
 from mender_client.core.ports import Clock, DeviceData, KeyStore, Transport
-from mender_client.core.wire import Reply, Request, build_auth_body, build_auth_request, parse_auth_reply
+from mender_client.core.wire.authentication import build_auth_body, build_auth_request, parse_auth_reply
+from mender_client.core.wire.messages import Reply, Request
 from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, NetworkError, NotAcceptedError, ServerError, UnauthorizedError
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 from mender_client.core.model import Deployment, LogMessage, Provides, Status
 from mender_client.core.ports import Clock
-from mender_client.core.wire import (
+from mender_client.core.wire.deployments import (
     NextForm,
-    Reply,
     build_log_request,
     build_next_request,
     build_status_request,
@@ -18,6 +17,7 @@ from mender_client.core.wire import (
     parse_next_reply,
     parse_status_reply,
 )
+from mender_client.core.wire.messages import Reply
 from mender_client.dataclass import dataclass
 
 from .auth import Session

@@ -10,7 +10,7 @@ from mender_client.core.model import Attribute
 from mender_client.core.ports import Clock, DeviceData, Journal
 from mender_client.core.record import Record
 from mender_client.core.text import printable
-from mender_client.core.wire import build_inventory_request, fit_inventory, parse_inventory_reply
+from mender_client.core.wire.inventory import build_inventory_request, fit_inventory, parse_inventory_reply
 from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, ServerError
 

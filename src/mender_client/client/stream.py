@@ -9,7 +9,7 @@ from mender_client.core.backoff import Backoff
 from mender_client.core.model import Link
 from mender_client.core.ports import Body, Clock, PartialFile, Transport
 from mender_client.core.resume import Continuation, RemoteObject, judge, range_header
-from mender_client.core.wire import parse_retry_after
+from mender_client.core.wire.messages import parse_retry_after
 from mender_client.dataclass import dataclass
 from mender_client.errors import DownloadError, ErrorKind, MenderError, NetworkError
 

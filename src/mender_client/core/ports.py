@@ -17,7 +17,7 @@ from .client_status import ClientStatus
 from .keyvalue import KeyValues
 from .model import Deployment, Identity, LogMessage, Provides
 from .record import ProcessRef, Record
-from .wire import Reply, Request
+from .wire.messages import Reply, Request
 
 if TYPE_CHECKING:
     from typing import Protocol

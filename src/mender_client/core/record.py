@@ -18,7 +18,7 @@ from .machine import ENDS, IRREVOCABLE, Event, Flow, State, advance
 from .model import Deployment, Link, Provides, Software, Status
 from .resume import RemoteObject
 from .text import printable
-from .wire import NextForm, is_deployment_id
+from .wire.deployments import NextForm, is_deployment_id
 
 if TYPE_CHECKING:
     from typing import Any

@@ -19,7 +19,8 @@ from .machine import ENDS, Flow, State
 from .model import Link, Provides, Software, Status
 from .record import Message, MessageKind, Outcome, ProcessRef, Record, Unread, Update
 from .resume import RemoteObject
-from .wire import NextForm, is_deployment_id, parse_link
+from .wire.deployments import NextForm, is_deployment_id
+from .wire.messages import parse_link
 
 if TYPE_CHECKING:
     from typing import Any, TypeVar

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.wire import is_deployment_id
+from mender_client.core.wire.deployments import is_deployment_id
 from mender_client.errors import BusyError, StorageError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.text import printable
-from mender_client.core.wire import REDIRECTS, Reply, Request
+from mender_client.core.wire.messages import REDIRECTS, Reply, Request
 from mender_client.dataclass import dataclass, field
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
 

@@ -9,7 +9,7 @@ import logging
 from urllib.parse import urljoin, urlsplit
 
 from mender_client.core.reach import Reach, reach_of
-from mender_client.core.wire import parse_link
+from mender_client.core.wire.messages import parse_link
 from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
 from .netfaults import origin

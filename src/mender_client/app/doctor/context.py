@@ -20,7 +20,7 @@ from mender_client.core.accepted_identity import accepted_identity, explain_chan
 from mender_client.core.model import Identity
 from mender_client.core.proxies import Proxies, Proxy, read_proxies
 from mender_client.core.record import Record
-from mender_client.core.wire import Request
+from mender_client.core.wire.messages import Request
 from mender_client.errors import ConfigError, DeviceError, Diagnostic, MenderError, StorageError
 from mender_client.system.clock import SystemClock
 from mender_client.system.connection import Timeouts
