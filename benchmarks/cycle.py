@@ -59,7 +59,8 @@ def report(binaries: Path) -> None:
         times = []
         for number in range(5):
             (root / "var/lib/mender/update.lock").write_text(f"bench-{number}\n")
-            times.append(cpu_ms([*program, "report", "--success"]))
+            # 75: the server knows no such deployment, so the report is kept; it was sent all the same
+            times.append(cpu_ms([*program, "report", "--success"], codes=(0, 75)))
         print(f"report --success over TLS: {statistics.median(times):.0f} ms of CPU, openssl included (bar 500)")
 
 

@@ -210,7 +210,7 @@ def test_a_program_follows_an_update(server: DevServer, device: DeviceDescriptio
         device,
         key,
         tmp_path,
-        on_state=lambda state, deployment: states.append((state, deployment.artifact_name)),
+        on_state=lambda state, deployment, reason: states.append((state, deployment.artifact_name + reason)),
         on_progress=lambda done, total: progress.append((done, total)),
     )
     with client:
@@ -227,10 +227,15 @@ def test_a_program_is_told_how_a_download_ends(
     server: DevServer, device: DeviceDescription, key: Path, tmp_path: Path, is_aborted: bool, end: State
 ) -> None:
     """A deployment that fails or is aborted before download() returns ends with a state of its own."""
-    states = list[State]()
+    states, reasons = list[State](), list[str]()
+
+    def told(state: State, deployment: Deployment, reason: str) -> None:
+        states.append(state)
+        reasons.append(reason)
+
     shutil.copy(key, tmp_path)
     settings = {"ServerURL": server.url, "PayloadTypes": ["another"]}
-    with Client(settings, data=tmp_path, device=device, on_state=lambda state, _: states.append(state)) as client:
+    with Client(settings, data=tmp_path, device=device, on_state=told) as client:
         client.authorise()
         deployment_id = server.deploy("release-2")
         assert client.check() is not None
@@ -238,6 +243,7 @@ def test_a_program_is_told_how_a_download_ends(
             server.abort(deployment_id)
         assert client.download() is None
     assert [State.DOWNLOADING, end] == states
+    assert [False, end is State.FAILED] == ["PayloadTypes" in one for one in reasons]
 
 
 def test_after_a_restart_states_are_told(
@@ -255,7 +261,7 @@ def test_after_a_restart_states_are_told(
         {"ServerURL": server.url},
         data=tmp_path / "data",
         device=device,
-        on_state=lambda state, _: states.append(state),
+        on_state=lambda state, *_: states.append(state),
     )
     with again:
         again.report(success=True)

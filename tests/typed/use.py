@@ -73,9 +73,9 @@ def show_progress(done_bytes: int, total_bytes: int | None) -> None:
     print(100 * done_bytes // total_bytes if total_bytes else done_bytes)
 
 
-def show_state(state: State, deployment: Deployment) -> None:
+def show_state(state: State, deployment: Deployment, reason: str) -> None:
     """One that shows a deployment."""
-    print(deployment.artifact_name, state.value, state is State.SUCCEEDED)
+    print(deployment.artifact_name, state.value, state is State.SUCCEEDED, reason)
 
 
 def measure() -> dict[str, AttributeValue]:
@@ -91,7 +91,7 @@ def use(settings: Mapping[str, object]) -> None:
     device.inventory = measure()
     device.inventory = {"only": 1}
     progress: list[ProgressFunction] = [show_progress, lambda done, total: print(done, total)]
-    states: list[StateFunction] = [show_state, lambda state, deployment: print(state, deployment)]
+    states: list[StateFunction] = [show_state, lambda state, deployment, reason: print(state, reason)]
     functions: list[InstallFunction] = [install, install_image, install_now]
     with Client(settings, data="data", device=device, install=functions[0]) as client:
         assert_type(client, Client)

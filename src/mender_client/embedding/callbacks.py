@@ -9,7 +9,7 @@ from pathlib import Path
 from mender_client.client.stream import Progress
 from mender_client.core.machine import State
 from mender_client.core.model import Deployment, Status
-from mender_client.core.record import Record, Update
+from mender_client.core.record import Outcome, Record, Update
 from mender_client.errors import Diagnostic
 from mender_client.system.journal import JsonJournal
 
@@ -19,8 +19,9 @@ ProgressFunction = Callable[[int, "int | None"], object]
 """Called with the bytes of the Artifact that are on disk and with those of the whole, None when the storage doesn't
 say, each time that a piece of some kilobytes has come."""
 
-StateFunction = Callable[[State, Deployment], object]
-"""Called with the state that a deployment has just entered, which is stored already."""
+StateFunction = Callable[[State, Deployment, str], object]
+"""Called with the state that a deployment has just entered, which is stored already, the deployment, and why it has
+failed; empty in other states and when that isn't known."""
 
 
 class ProgressCallback:
@@ -54,20 +55,20 @@ class ToldJournal(JsonJournal):
         record = super().update(noted)
         before, now = changed_from[0].update, record.update
         if before is not None and record.update_of(before.deployment_id) is None:
-            self._tell(_end(before, record), before)
+            outcome = record.outcome_of(before.deployment_id)
+            self._tell(_end(outcome), before, "" if outcome is None else outcome.reason)
         if now is not None:
             self._tell(now.state, now)
         return record
 
-    def _tell(self, state: State, update: Update) -> None:
+    def _tell(self, state: State, update: Update, reason: str = "") -> None:
         if self._told != (update.deployment_id, state):
             self._told = update.deployment_id, state
             with self._failures:
-                self._function(state, update.deployment)
+                self._function(state, update.deployment, reason)
 
 
-def _end(update: Update, record: Record) -> State:
-    outcome = record.outcome_of(update.deployment_id)
+def _end(outcome: Outcome | None) -> State:
     if outcome is None:
         return State.ABORTED
     return State.SUCCEEDED if outcome.status is Status.SUCCESS else State.FAILED
