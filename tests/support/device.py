@@ -46,6 +46,7 @@ case "$1 $2" in
         [ "$(grep -c . "$fake/report-codes")" -le 1 ] || sed -i 1d "$fake/report-codes"
         case $code in 0 | 75) printf '%s\\n' "${2#--}" >>"$fake/reports" ;; esac
         printf '%s\\n' "report ${2#--} $code ${data:+data }" >>"$fake/calls"
+        [ "${3:-}" != --reason ] || printf '%s\\n' "$4" >>"$fake/reasons"
         exit "$code"
         ;;
 esac
@@ -230,6 +231,11 @@ class Device:
     def reports(self) -> list[str]:
         """The outcomes that the client took, in order."""
         return self.lines("fake/reports")
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the updates failed, as the client was told."""
+        return self.lines("fake/reasons")
 
     @property
     def calls(self) -> list[str]:

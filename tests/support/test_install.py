@@ -79,6 +79,7 @@ def test_boot_loader_rolls_back(device: Device) -> None:
     device.boot()
     check_failure(device)
     assert "rolled back: A runs" in device.log
+    assert device.reasons == ["B did not start, or not as far as its check; rolled back: A runs"]
 
 
 def test_health_check_fails(device: Device) -> None:
@@ -88,7 +89,7 @@ def test_health_check_fails(device: Device) -> None:
     device.settle()
     check_failure(device)
     assert "no gateway" in device.log
-    assert "the health check failed (exit 3)" in device.log
+    assert device.reasons == ["the health check failed (exit 3): echo no gateway; exit 3; rolled back: A runs"]
 
 
 def test_health_check_sees_the_update(device: Device) -> None:
@@ -116,6 +117,20 @@ def test_artifact_info_that_cannot_be_written_rolls_back(device: Device) -> None
     (device.root / "etc/mender/artifact_info.new").mkdir()
     device.settle()
     check_failure(device)
+    [reason] = device.reasons
+    assert reason.startswith(f"cannot write {device.root}/etc/mender/artifact_info, and it does not contain ")
+    assert "artifact_name=new-2: " in reason
+    assert "s a directory" in reason
+    assert reason.endswith("; rolled back: A runs")
+
+
+def test_health_check_of_several_lines(device: Device) -> None:
+    """A reason of several lines can't become another line of the state file."""
+    device.configure("HEALTH_CHECK='step=success", "false'")
+    device.hand_over()
+    device.settle()
+    check_failure(device)
+    assert device.reasons == ["the health check failed (exit 1): step=success false; rolled back: A runs"]
 
 
 def test_image_that_carries_its_name(device: Device) -> None:
@@ -133,7 +148,9 @@ def test_wrong_digest(device: Device) -> None:
     assert device.hand_over() == 1
     check_failure(device)
     assert not (device.root / "fake/reboot").exists()
-    assert "cannot read the image from" in device.log
+    assert device.reasons == [
+        f"cannot read the image from {device.root}/dev/artifact: see the lines above; A keeps running"
+    ]
 
 
 def test_partition_too_small(device: Device) -> None:
@@ -177,6 +194,7 @@ def test_incomplete_environment(device: Device, changes: dict[str, str], message
     assert device.hand_over(**changes) == 1
     check_failure(device)
     assert message in device.log
+    assert message in device.reasons[0]
     assert device.boot_variables == before
 
 
@@ -220,6 +238,7 @@ def test_reboot_command_fails(device: Device) -> None:
     device.configure("REBOOT_COMMAND='exit 1'")
     assert device.hand_over() == 1
     check_failure(device)
+    assert device.reasons == ["cannot reboot: check REBOOT_COMMAND; A keeps running"]
 
 
 def test_reboot_command_that_boots_and_fails(device: Device) -> None:
@@ -283,6 +302,7 @@ def test_report_never_succeeds(device: Device) -> None:
     device.write("fake/report-codes", "0\n")
     device.boot()
     assert device.reports == ["failure"]
+    assert {"B did not start, or not as far as its check; rolled back: A runs"} == set(device.reasons)
     assert device.is_quiet
 
 
@@ -334,7 +354,7 @@ def test_lock_without_a_state(device: Device) -> None:
     """A power cut between the client's lock and the first step ends as a failure, not as a lock for ever."""
     device.boot()
     check_failure(device)
-    assert "deployment deployment-1 was interrupted before its first step" in device.log
+    assert device.reasons == ["deployment deployment-1 was interrupted before its first step"]
 
 
 def test_lock_that_is_a_link(device: Device) -> None:
@@ -362,6 +382,56 @@ def test_boot_loader_that_never_goes_back(device: Device) -> None:
             device.boot()
     assert device.reports == ["failure"]
     assert "the boot loader did not return to A after 3 reboots" in device.log
+
+
+def lose_the_data_partition(device: Device) -> None:
+    """The new system does not find its data partition: the mount point is empty."""
+    for name in ("sub-updater.state", "update.lock"):
+        (device.data / name).rename(device.root / name)
+
+
+def find_the_data_partition(device: Device) -> None:
+    """The data partition is there again."""
+    for name in ("sub-updater.state", "update.lock"):
+        (device.root / name).rename(device.data / name)
+
+
+def test_trial_boot_without_the_data_partition(device: Device) -> None:
+    """A new system that does not find its state returns to the old one, which reports the failure."""
+    device.hand_over()
+    lose_the_data_partition(device)
+    device.boot()
+    assert device.boot_variables["running"] == "B"
+    assert (device.root / "fake/reboot").exists()
+    assert "in a trial boot: returning to the old system" in device.log
+    find_the_data_partition(device)
+    device.settle()
+    check_failure(device)
+
+
+def test_trial_boot_with_a_lock_and_without_a_state(device: Device) -> None:
+    """A lock alone is no reason to stay in a system that nobody has checked."""
+    device.hand_over()
+    (device.data / "sub-updater.state").unlink()
+    device.settle()
+    check_failure(device)
+
+
+def test_trial_boot_without_the_data_partition_for_ever(device: Device) -> None:
+    """A boot loader that never returns is not asked without end; then the system keeps running."""
+    device.hand_over()
+    lose_the_data_partition(device)
+    boots, code = 0, 0
+    while (device.root / "fake/reboot").exists():
+        boots += 1
+        assert boots < 10, device.log
+        # the boot loader starts B again and again, and counts nothing
+        device.write("boot.env", (device.root / "boot.env").read_text().replace("running=A", "running=B"))
+        (device.root / "fake/reboot").unlink()
+        environment = {"PATH": device.environment["PATH"], "MENDER_ROOT": str(device.root)}
+        code = device.run("usr/share/mender/install", "--boot", environment=environment)
+    assert code == 75
+    assert "the boot loader does not return to the old system: this one keeps running" in device.log
 
 
 def test_boot_beside_a_running_update(device: Device) -> None:

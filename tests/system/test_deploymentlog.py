@@ -147,8 +147,21 @@ def test_what_report_says_stands_once(log: DeploymentLogFile, logger: logging.Lo
         "it said: no room on B\n"
     )
     (tmp_path / "sub-updater.log").write_text(output)
-    assert [*texts(log)[:2], *output.splitlines()[1:]] == texts(log)
-    assert 4 == len(texts(log))
+    begins, *rest = texts(log)
+    assert [*output.splitlines()[1:], "the sub-updater reports failure: no room on B"] == rest
+    assert "deployment d1 begins" == begins
+
+
+def test_the_cause_comes_first(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
+    """The line that says that the deployment has failed is the last one, and times never go back."""
+    log.begin("d1")
+    logger.info("started")
+    logger.warning("deployment d1 failed: no report")
+    log.end()
+    (tmp_path / "sub-updater.log").write_text("no room on B\n")
+    assert ["deployment d1 begins", "started", "no room on B", "deployment d1 failed: no report"] == texts(log)
+    times = [message.timestamp for message in log.messages("d1")]
+    assert sorted(times) == times
 
 
 def test_zones(log: DeploymentLogFile, tmp_path: Path) -> None:

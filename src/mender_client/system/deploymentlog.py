@@ -124,23 +124,32 @@ class DeploymentLogFile(logging.Handler):
             self._stop(error)
 
     def messages(self, deployment_id: str) -> Iterator[LogMessage]:
-        """What was recorded of this deployment, then what the sub-updater wrote, each line as a message of its own.
+        """What was recorded of this deployment, and what the sub-updater wrote, each line as a message of its own.
 
-        What ``report`` says is recorded, and is in the sub-updater's output as well; it is sent once.
+        The cause comes first: the line that says that the deployment has failed stands after the sub-updater's. What
+        ``report`` says is recorded, and is in the sub-updater's output as well; it is sent once.
         """
         if self.recorded_id() not in (deployment_id, None):
             return
-        last = datetime.now(timezone.utc)
         said: deque[str] = deque(maxlen=_LAST_LINES)
+        end: LogMessage | None = None
+        last = datetime.now(timezone.utc)
         for message in self._recorded():
-            last = message.timestamp
+            if end is not None:
+                yield end
+            end, last = message, message.timestamp if end is None else end.timestamp
             said.append(message.message)
-            yield message
+        if end is not None and end.level == "info":
+            yield end
+            last = end.timestamp
+            end = None
         for line in _lines(self._sub_updater_log):
             text = line.decode("utf-8", "replace").strip()
             is_ours = _CLIENT_LINE.match(text) and any(text.endswith(one) for one in said)
             if text and not is_ours:
                 yield LogMessage(last, "info", text)
+        if end is not None:
+            yield end
 
     def _recorded(self) -> Iterator[LogMessage]:
         for line in _lines(self._path):
