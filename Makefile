@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= $(or $(VIRTUAL_ENV),.venv)
 BIN := $(VENV)/bin
-# many tests wait for processes and timers: two workers for each processor
-WORKERS ?= $(shell echo $$(( 2 * $$(nproc) )))
+# some tests wait for processes and timers: one worker more than processors; each collects all tests
+WORKERS ?= $(shell echo $$(( 1 + $$(nproc) )))
 PYTEST = "$(BIN)/coverage" run -m pytest -n $(WORKERS)
 # a test that hangs for so many seconds shows where, and ends its worker
 hang = -o faulthandler_timeout=$(1) -o faulthandler_exit_on_timeout=true

@@ -323,7 +323,7 @@ def planted(directory: Path) -> None:
 WRITE_ROOTFS = "write rootfs-image -n n -t b -o out"
 WRITE_MODULE = "write module-image -n n -t b -T app -o out"
 WRONG: dict[str, tuple[int, str]] = {
-    "write": (64, "the following arguments are required: COMMAND"),
+    "write": (64, "see 'mender-python-client artifact write COMMAND --help'"),
     "write rootfs-image -t b -f rootfs.img -o out": (64, "required: -n/--artifact-name"),
     "write rootfs-image -n n -f rootfs.img -o out": (64, "required: -t/--device-type"),
     "write rootfs-image -n n -t b -f rootfs.img": (64, "required: -o/--output-path"),
@@ -402,15 +402,16 @@ def peak_kib(*words: str | Path) -> int:
     return int(peak)
 
 
-def test_memory_stays_flat(tmp_path: Path) -> None:
+def test_memory_stays_flat(tmp_path: Path, is_nightly: bool) -> None:
     """Nothing is held in memory: 64 MiB cost no command more than 1 MiB does, give or take 4 MiB."""
+    many = 64 if is_nightly else 24
     key, _ = key_pair(tmp_path, "key", P256)
     peaks: dict[int, list[int]] = {}
-    for mib in (1, 64):
+    for mib in (1, many):
         image, out = tmp_path / f"{mib}.img", tmp_path / f"{mib}.mender"
         with image.open("wb") as file:
             file.truncate(mib << 20)
         words = ("-n", "n", *BOARD, "-f", image, "-o", out, "--compression", "none")
         peaks[mib] = [peak_kib("write", "rootfs-image", *words)]
         peaks[mib] += [peak_kib("sign", out, "-k", key), peak_kib("show", out), peak_kib("cat", out)]
-    assert all(large - small < 4096 for small, large in zip(peaks[1], peaks[64], strict=True)), peaks
+    assert all(large - small < 4096 for small, large in zip(peaks[1], peaks[many], strict=True)), peaks

@@ -19,6 +19,7 @@ import pytest
 
 from calling import call
 from devserver.caller import ATTRIBUTES, AUTH, DEPLOYMENTS, Gadget, calling, make_artifact, new_key, public_pem
+from mender_devserver import DevServer
 from mender_devserver.cli import main
 
 Shared = tuple[Path, dict[str, str]]
@@ -100,13 +101,13 @@ def test_whole_round_by_command_line(tmp_path: Path) -> None:
 
 def test_further_key_is_listed_and_replaces_nothing(tmp_path: Path) -> None:
     """A key that a device asks with besides its accepted one is listed; ``accept --all`` leaves it out and says so."""
-    with serving(tmp_path, "--plain") as (_, told), calling() as caller:
-        first = Gadget(caller, told["ServerURL"])
+    with DevServer(tmp_path, tls=False) as server, calling() as caller:
+        first = Gadget(caller, server.url)
         first.authorize()
         run(tmp_path, "accept", "--all")
-        second = Gadget(caller, told["ServerURL"])
+        second = Gadget(caller, server.url)
         second.authorize()
-        Gadget(caller, told["ServerURL"], {"mac": "other"}).authorize()
+        Gadget(caller, server.url, {"mac": "other"}).authorize()
         device_id = run_json(tmp_path, "devices")[0]["device_id"][:8]
         identity = "mac=02:00:00:00:00:01"
         rows = run(tmp_path, "devices")[1].splitlines()[1:3]
@@ -123,8 +124,8 @@ def test_further_key_is_listed_and_replaces_nothing(tmp_path: Path) -> None:
 
 def test_configuration_by_command_line(tmp_path: Path) -> None:
     """``configure`` deploys pairs of key and value to a device, which is offered them under the deployment's id."""
-    with serving(tmp_path, "--plain", "--auto-accept") as (_, told), calling() as caller:
-        gadget = Gadget(caller, told["ServerURL"])
+    with DevServer(tmp_path, tls=False, auto_accept=True) as server, calling() as caller:
+        gadget = Gadget(caller, server.url)
         gadget.authorize()
         (device,) = run_json(tmp_path, "devices")
         code, output, _ = run(tmp_path, "configure", device["device_id"][:8], "timezone=UTC", "motd=a=b")
@@ -137,8 +138,8 @@ def test_only_log_of_a_deployment_is_shown(tmp_path: Path) -> None:
     """Of several devices the one that has sent a log needs no name; several are named."""
     artifact = make_artifact(tmp_path / "release-2.mender", "release-2")
     message = {"timestamp": "2026-01-01T00:00:00Z", "level": "error", "message": "no space left"}
-    with serving(tmp_path / "server", "--plain", "--auto-accept") as (_, told), calling() as caller:
-        gadgets = [Gadget(caller, told["ServerURL"], {"mac": name}) for name in "abc"]
+    with DevServer(tmp_path / "server", tls=False, auto_accept=True) as server, calling() as caller:
+        gadgets = [Gadget(caller, server.url, {"mac": name}) for name in "abc"]
         for gadget in gadgets:
             gadget.authorize()
         run(tmp_path / "server", "upload", str(artifact))
@@ -157,8 +158,8 @@ def test_only_log_of_a_deployment_is_shown(tmp_path: Path) -> None:
 
 def test_faults_and_settings_by_command_line(tmp_path: Path) -> None:
     """Faults and settings change a running server."""
-    with serving(tmp_path, "--plain", "--auto-accept") as (_, told), calling() as caller:
-        gadget = Gadget(caller, told["ServerURL"])
+    with DevServer(tmp_path, tls=False, auto_accept=True) as server, calling() as caller:
+        gadget = Gadget(caller, server.url)
         gadget.authorize()
         words = ["fault", "add", "--kind", "next", "--status", "429", "--header", "Retry-After: 3", "--for-ever"]
         assert (0, 'added kind=next times=null status=429 headers={"Retry-After": "3"}\n', "") == run(tmp_path, *words)
@@ -179,10 +180,10 @@ def test_preauthorized_by_command_line(tmp_path: Path) -> None:
     """A device that was preauthorised is let in at its first request."""
     key = new_key("rsa")
     (tmp_path / "device.pub").write_text(public_pem(key))
-    with serving(tmp_path, "--plain") as (_, told), calling() as caller:
+    with DevServer(tmp_path, tls=False) as server, calling() as caller:
         code, output, _ = run(tmp_path, "preauthorize", "mac=1", "sn=2", "--key", str(tmp_path / "device.pub"))
         assert (0, "mac=1 sn=2\n") == (code, output[-11:])
-        assert 200 == Gadget(caller, told["ServerURL"], {"sn": "2", "mac": "1"}, key).authorize().status
+        assert 200 == Gadget(caller, server.url, {"sn": "2", "mac": "1"}, key).authorize().status
 
 
 @pytest.mark.parametrize(

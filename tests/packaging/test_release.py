@@ -56,6 +56,7 @@ def test_nothing_runs_at_install(release: Path) -> None:
     assert [] == [name for name in names if name.endswith((".pth", ".so", "/setup.py"))]
 
 
+@pytest.mark.nightly
 def test_uninstalling_leaves_nothing(release: Path, tmp_path: Path) -> None:
     """A virtual environment is the same after both wheels were installed, used, and uninstalled."""
     environment = tmp_path / "environment"

@@ -165,30 +165,28 @@ def _with_a_broken_key_address(device: Device) -> str:
     return "Security.AuthPrivateKey: it names no key"
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        _without_a_key,
-        _with_a_broken_key,
-        _without_the_identity_script,
-        _without_a_client_certificate,
-        _with_a_broken_configuration,
-        _with_a_broken_key_address,
-    ],
+SPOILERS: tuple[Callable[[Device], str], ...] = (
+    _without_a_key,
+    _with_a_broken_key,
+    _without_the_identity_script,
+    _without_a_client_certificate,
+    _with_a_broken_configuration,
+    _with_a_broken_key_address,
 )
-def test_report_with_a_fault_that_waiting_does_not_mend(
-    device: Device, handed: str, spoil: Callable[[Device], str]
-) -> None:
+
+
+def test_report_with_a_fault_that_waiting_does_not_mend(device: Device, handed: str) -> None:
     """A fault of the device itself is said at once, with 75, and the outcome is kept until it is corrected."""
     key = device.key.read_text()
-    fault = spoil(device)
-    done = device.call("report", "--failure", "--reason", "no room", "--timeout", "86400")
-    assert (75, "") == (done.returncode, done.stdout)
-    assert fault in done.stderr
-    assert "; the outcome is stored, and the daemon will report it" in done.stderr
-    device.key.write_text(key)
-    device.write_script("usr/share/mender/identity/mender-device-identity", IDENTITY)
-    device.configure()
+    for spoil in SPOILERS:
+        fault = spoil(device)
+        done = device.call("report", "--failure", "--reason", "no room", "--timeout", "86400")
+        assert (75, "") == (done.returncode, done.stdout)
+        assert fault in done.stderr
+        assert "; the outcome is stored, and the daemon will report it" in done.stderr
+        device.key.write_text(key)
+        device.write_script("usr/share/mender/identity/mender-device-identity", IDENTITY)
+        device.configure()
     assert 0 == device.call("report", "--failure").returncode
     assert ["downloading", "installing", "failure"] == device.statuses(handed)
     assert "reports failure: no room" in device.log_of(handed)
