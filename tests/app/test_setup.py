@@ -291,6 +291,21 @@ def test_units(device: Device) -> None:
     assert f"next: systemctl --root={device.root} enable mender-sub-updater.service\n" in done.raw
 
 
+@pytest.mark.parametrize("place", ["lib", "usr/lib"])
+def test_packaged_unit_is_used(device: Device, place: str) -> None:
+    """A unit that a package has installed is used: one of our own would hide it, and every change of the package."""
+    packaged = device.write(f"{place}/systemd/system/mender-python-client.service", "[Service]\n")
+    words = ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=b", "--install-unit"]
+    done = device.setup(*words)
+    unit = device.root / "etc/systemd/system/mender-python-client.service"
+    assert not unit.exists()
+    assert f"note: {packaged} of the package is used, and no unit is written\n" in done.raw
+    assert f"next: systemctl --root={device.root} enable mender-python-client.service\n" in done.raw
+    device.write("etc/systemd/system/mender-python-client.service", "[Service]\n")
+    done = device.setup(*words)
+    assert f"note: {unit} replaces {packaged} of the package: remove it unless you have adapted it\n" in done.raw
+
+
 @pytest.mark.parametrize(
     ("root", "pid", "units", "steps"),
     [

@@ -12,6 +12,8 @@ from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.errors import ConfigError, StorageError
 
 UNITS = "/etc/systemd/system"
+PACKAGED_UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system")
+"""Where packages put units; one of the same name in ``UNITS`` takes precedence."""
 CLIENT_UNIT = "mender-python-client.service"
 SUB_UPDATER_UNIT = "mender-sub-updater.service"
 
@@ -69,8 +71,12 @@ class ExistingDevice:
     @property
     def has_unit(self) -> bool:
         """Whether the client's unit is installed, by us or by a package."""
-        places = (UNITS, "/lib/systemd/system", "/usr/lib/systemd/system")
-        return any(os.path.lexists(self.paths.below_root(f"{place}/{CLIENT_UNIT}")) for place in places)
+        return os.path.lexists(self.unit(CLIENT_UNIT)) or self.packaged_unit(CLIENT_UNIT) is not None
+
+    def packaged_unit(self, name: str) -> Path | None:
+        """The unit that a package has installed, None when there is none."""
+        files = (self.paths.below_root(f"{place}/{name}") for place in PACKAGED_UNITS)
+        return next((file for file in files if os.path.lexists(file)), None)
 
     def unit(self, name: str) -> Path:
         return self.paths.below_root(f"{UNITS}/{name}")

@@ -39,11 +39,13 @@ class Plan:
         changes: the files.
         new_key: the device key that will be made, None when there is one.
         notes: what is worth knowing before saying yes.
+        packaged_units: the units that are there already, and are to be enabled.
     """
 
     changes: list[Change] = field(default_factory=list)
     new_key: Path | None = None
     notes: list[str] = field(default_factory=list)
+    packaged_units: list[str] = field(default_factory=list)
 
     def replace(self, path: Path, data: bytes, *, mode: int = 0o644, lines: tuple[str, ...] = ()) -> None:
         """Have a file hold this; nothing to do when it does.

@@ -149,9 +149,15 @@ def _plan_scripts(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> N
 def _plan_units(wanted: SetupOptions, device: ExistingDevice, plan: Plan, find_program: Callable[[], str]) -> None:
     if not wanted.is_unit_wanted:
         return
-    unit = support_file(f"systemd/{CLIENT_UNIT}")
-    if device.paths.root == Path("/") and not os.path.exists(_USUAL_PROGRAM):
-        unit = unit.replace(_USUAL_PROGRAM.encode(), find_program().encode())
-    plan.add(device.unit(CLIENT_UNIT), unit, mode=0o644)
-    if wanted.is_sub_updater_wanted:
-        plan.add(device.unit(SUB_UPDATER_UNIT), support_file(f"systemd/{SUB_UPDATER_UNIT}"), mode=0o644)
+    for name in (SUB_UPDATER_UNIT, CLIENT_UNIT) if wanted.is_sub_updater_wanted else (CLIENT_UNIT,):
+        place, packaged = device.unit(name), device.packaged_unit(name)
+        if packaged is None:
+            unit = support_file(f"systemd/{name}")
+            if device.paths.root == Path("/") and not os.path.exists(_USUAL_PROGRAM):
+                unit = unit.replace(_USUAL_PROGRAM.encode(), find_program().encode())
+            plan.add(place, unit, mode=0o644)
+        elif os.path.lexists(place):
+            plan.notes.append(f"{place} replaces {packaged} of the package: remove it unless you have adapted it")
+        else:
+            plan.notes.append(f"{packaged} of the package is used, and no unit is written")
+            plan.packaged_units.append(name)

@@ -55,7 +55,9 @@ def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agr
         prepare_key(device_key(config, paths, passphrase), paths)
     print("written")
     written = {change.path for change in plan.changes}
-    units = [unit for unit in (SUB_UPDATER_UNIT, CLIENT_UNIT) if device.unit(unit) in written]
+    units = [
+        unit for unit in (SUB_UPDATER_UNIT, CLIENT_UNIT) if unit in plan.packaged_units or device.unit(unit) in written
+    ]
     for step in next_steps(paths.root, DaemonLock(paths.daemon_lock).holder(), units):
         print(f"next: {step}")
     return ExitCode.DONE
@@ -67,7 +69,7 @@ def next_steps(root: Path, daemon_pid: int | None, units: Sequence[str]) -> list
     Args:
         root: the root directory of the device.
         daemon_pid: the daemon that runs, None for none.
-        units: the units that were written.
+        units: the units that were written, or come from a package.
     """
     steps = [] if daemon_pid is None else [f"restart the daemon (pid {daemon_pid}), which still uses the old settings"]
     if units and root != Path("/"):
