@@ -17,8 +17,10 @@ from mender_client.core.proxies import read_proxies
 from mender_client.core.wire.messages import Request
 from mender_client.errors import Interrupted, NetworkError
 from mender_client.system.dial import Address, in_turn
+from mender_client.system.tls import TlsSettings
 from waiting import NEVER_S, PATIENCE_S, wait_until
 
+from .authority import Authority
 from .conftest import MakeTransport
 from .forwardproxy import ForwardProxy
 from .rawserver import RawServer, answer, keep_alive, raw
@@ -95,6 +97,28 @@ def test_what_answered_is_tried_first(make_transport: MakeTransport) -> None:
         transport.rest()
         found = [v6(other.port), v4(new.port)]
         assert b"new" == transport.send(get()).body
+
+
+def test_family_that_loses_what_is_sent(
+    make_transport: MakeTransport, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A family that connects but never ends a handshake is tried after the other one from then on."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    context = authority.issue(HOST).server_context()
+    tls = TlsSettings(ca_file=authority.certificate)
+    with (
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as mute,
+        RawServer(raw(answer(b"x")), tls=context) as server,
+    ):
+        found = [v6(mute.getsockname()[1]), v4(server.port)]
+        transport = make_transport(tls, connect=5.0, resolve=lambda *_: found)
+        request = Request("GET", f"https://{HOST}/")
+        with pytest.raises(NetworkError) as caught:
+            transport.send(request)
+        assert "timeout" == caught.value.kind
+        for _ in range(3):
+            assert b"x" == transport.send(request).body
+            transport.rest()
 
 
 def test_proxy_of_several_addresses(make_transport: MakeTransport) -> None:
@@ -254,6 +278,22 @@ def test_exit_while_a_name_is_resolved() -> None:
         process.terminate()
         assert "stopped\n" == process.communicate(timeout=PATIENCE_S)[0]
     assert 0 == process.returncode
+
+
+NO_THREADS = """
+import threading
+from mender_client.system.connection import ConnectionGuard, Timeouts
+from mender_client.system.dial import Dialer
+
+threading.stack_size(1 << 46)
+print(Dialer(ConnectionGuard(Timeouts()), lambda *_: [threading.current_thread().name]).resolve("updates.example", 80))
+"""
+
+
+def test_no_thread_to_be_had() -> None:
+    """Where no thread can be started, a name is resolved without one."""
+    done = subprocess.run([sys.executable, "-c", NO_THREADS], capture_output=True, text=True, check=False)
+    assert ("['MainThread']\n", "") == (done.stdout, done.stderr)
 
 
 def test_no_thread_for_an_address(make_transport: MakeTransport) -> None:

@@ -59,6 +59,7 @@ class Dialer:
         self._ask = resolve
         self._lookups: dict[tuple[str, int], _Lookup] = {}
         self._answered: dict[tuple[str, int], Address] = {}
+        self._distrusted: tuple[str, int, int] | None = None
 
     def dial(self, host: str, port: int, check_address: CheckAddress = accept_any) -> socket.socket:
         """Connect to the first address of a host that answers.
@@ -76,13 +77,22 @@ class Dialer:
             check_address(str(address[0]))
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "no address")
+        usual = found[0]
+        if self._distrusted is not None and self._distrusted[:2] == (host, port):
+            family, self._distrusted = self._distrusted[2], None
+            found = sorted(found, key=lambda one: one[0] == family)
         ordered = in_turn(found, self._answered.pop((host, port), None))
         sock, address = _Race(ordered, self._guard).run()
-        if address != found[0]:
+        if address != usual:
             if len(self._answered) >= _MOST_REMEMBERED:
                 self._answered.clear()
             self._answered[host, port] = address
         return sock
+
+    def distrust(self, host: str, port: int, family: int) -> None:
+        """Begin with another family the next time: this one connects, and then loses what is sent."""
+        self._answered.pop((host, port), None)
+        self._distrusted = (host, port, family)
 
     def resolve(self, host: str, port: int) -> Sequence[Address]:
         """The addresses of a host.
@@ -136,7 +146,10 @@ class _Lookup:
         self.is_done = False
         self._awaited = threading.Lock()  # a signal handler may release it, as it may not set an Event
         self._awaited.acquire()
-        threading.Thread(target=self._run, name="resolver", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name="resolver", daemon=True).start()
+        except RuntimeError:  # neither memory nor a free task for it
+            self._run()
 
     def _run(self) -> None:
         try:

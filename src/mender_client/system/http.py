@@ -194,7 +194,12 @@ class HttpTransport:
         sock = self._dial(server, check_address)
         peer = "" if proxy is not None else str(sock.getpeername()[0])
         if server.scheme == "https":
-            sock = secure(sock, server.host, self._rules.context(), self._guard)
+            family = sock.family
+            try:
+                sock = secure(sock, server.host, self._rules.context(), self._guard)
+            except TimeoutError:
+                self._dialer.distrust(server.host, server.port, family)
+                raise
         connection = _Connection(server, proxy, peer)
         connection.sock = GuardedSocket(sock, self._guard)
         return connection
