@@ -166,7 +166,7 @@ class BusyError(DeviceError):
 
 
 class InstallError(DeviceError):
-    """The installation can't be started; the deployment has failed."""
+    """The installation can't be started, or a step of it failed; the deployment has failed."""
 
     kind = ErrorKind.INSTALL
 

@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from mender_client.core.model import Software
+from mender_client.core.standalone import Position, StandaloneUpdate
+from mender_client.dataclass import replace
 from mender_client.errors import Interrupted, KeyFileError, ScriptError
 from mender_devserver.deployments import Poll
 from world import URL, Answer, Lost, Options, Refused, Stage, World, at
@@ -324,3 +327,19 @@ def test_software_of_the_last_artifact(stage: Stage) -> None:
     assert {"rootfs-image.version": "release-1", "color": "blue"} == world.journal.load().provides(
         world.device.provides()
     ).others
+
+
+def test_standalone_update(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """While an update without a server is in progress no deployment is asked for, which is said once; then again."""
+    world = with_deployment(World(stage))
+    pending = StandaloneUpdate("app", Software("by-hand"), Position.INSTALLED, "")
+    world.journal.update(lambda record: replace(record, standalone=pending))
+    before = len(world.transport.requests)
+    for _ in range(3):
+        client_of(world).request_poll()
+        client_of(world).step()
+    assert "next" not in kinds_since(world, before)
+    assert 1 == sum("no update poll: by-hand is being installed" in one.getMessage() for one in caplog.records)
+    world.journal.update(lambda record: replace(record, standalone=None))
+    world.live()
+    assert "success" == world.server.status

@@ -79,7 +79,7 @@ def test_aborted_meanwhile(stage: Stage) -> None:
 # -- an update that another version began ---------------------------------------------------------------------
 
 
-CHANGES = [{"state": "artifact-commit"}, {"flow": "modules", "state": "reboot"}, {"form": "v3 POST"}]
+CHANGES = [{"state": "artifact-commit"}, {"flow": "unheard-of", "state": "reboot"}, {"form": "v3 POST"}]
 
 
 def of_another_version(world: World, change: Mapping[str, str]) -> None:

@@ -17,8 +17,10 @@ from mender_client.core.machine import (
     Event,
     Flow,
     InstallerState,
+    Result,
     State,
     advance,
+    result_after,
 )
 
 CASES = [(flow, state) for flow in Flow for state in TRANSITIONS[flow]]
@@ -55,9 +57,78 @@ def reachable(flow: Flow, state: State) -> set[State]:
 
 @pytest.mark.parametrize(("flow", "state"), UNDER_WAY)
 def test_every_road_ends(flow: Flow, state: State) -> None:
-    """From every state an end can be reached, and a fault always leads to failure."""
+    """From every state an end can be reached, and a state loop ends every update that nobody else installs."""
     assert reachable(flow, state) & ENDS
-    assert State.FAILED is advance(flow, state, Event.FAULT)
+    assert State.FAILED is advance(flow, state, Event.LOOP)
+
+
+def test_a_fault_ends_what_is_handed_over() -> None:
+    """Where somebody else installs, a fault always leads to failure."""
+    assert {State.FAILED} == {advance(flow, state, Event.FAULT) for flow, state in UNDER_WAY if flow is Flow.HANDOVER}
+
+
+ROLLBACK = (
+    State.CHECK_ROLLBACK,
+    State.ARTIFACT_ROLLBACK,
+    State.CHECK_ROLLBACK_REBOOT,
+    State.ROLLBACK_REBOOT,
+    State.VERIFY_ROLLBACK_REBOOT,
+    State.ARTIFACT_FAILURE,
+)
+INSTALL = (
+    State.ARTIFACT_INSTALL,
+    State.CHECK_REBOOT,
+    State.ARTIFACT_REBOOT,
+    State.VERIFY_REBOOT,
+    State.ARTIFACT_COMMIT,
+)
+
+
+@pytest.mark.parametrize("state", INSTALL)
+def test_what_has_begun_is_rolled_back(state: State) -> None:
+    """From the first call of ArtifactInstall to the commit, a fault and an abort by the server lead to the rollback."""
+    for event in (Event.FAULT, Event.ABORT):
+        assert State.CHECK_ROLLBACK is advance(Flow.MODULES, state, event)
+        assert Result.FAILED is result_after(state, event, Result.CLEAN)
+
+
+def test_what_is_committed_is_not_rolled_back() -> None:
+    """After the commit nothing leads to the rollback; the update fails, and the device is not what it was."""
+    assert not {State.CHECK_ROLLBACK, State.ARTIFACT_ROLLBACK} & reachable(Flow.MODULES, State.COMMITTED)
+    assert State.CLEANUP is advance(Flow.MODULES, State.COMMITTED, Event.FAULT)
+    assert Result.INCONSISTENT is result_after(State.COMMITTED, Event.FAULT, Result.CLEAN)
+
+
+@pytest.mark.parametrize("state", ROLLBACK)
+@pytest.mark.parametrize("event", [Event.FAULT, Event.FLAWED, Event.LOOP])
+def test_a_rollback_that_fails(state: State, event: Event) -> None:
+    """Whatever fails in a rollback, the device is not what it was; nothing makes that good again."""
+    assert Result.INCONSISTENT is result_after(state, event, Result.FAILED)
+    assert {Result.INCONSISTENT} == {result_after(one, Event.DONE, Result.INCONSISTENT) for one in ROLLBACK}
+
+
+def test_no_rollback_without_support() -> None:
+    """A module that answers No to SupportsRollback is not called for one, and the device is not what it was."""
+    assert State.ARTIFACT_FAILURE is advance(Flow.MODULES, State.CHECK_ROLLBACK, Event.NO)
+    assert Result.INCONSISTENT is result_after(State.CHECK_ROLLBACK, Event.NO, Result.FAILED)
+    assert Result.FAILED is result_after(State.CHECK_ROLLBACK_REBOOT, Event.NO, Result.FAILED)
+
+
+@pytest.mark.parametrize("state", [State.DOWNLOADING, State.VERIFIED])
+def test_nothing_is_touched_before_the_install(state: State) -> None:
+    """What fails before ArtifactInstall leaves the device as it was; only Cleanup is called."""
+    for event in (Event.FAULT, Event.ABORT):
+        assert State.CLEANUP is advance(Flow.MODULES, state, event)
+    assert {Result.FAILED} == {result_after(state, one, Result.CLEAN) for one in (Event.FAULT, Event.ABORT, Event.LOOP)}
+
+
+@pytest.mark.parametrize(
+    "state", [State.ARTIFACT_INSTALL, State.CHECK_REBOOT, State.VERIFY_REBOOT, State.ARTIFACT_COMMIT]
+)
+def test_power_cut_before_the_commit(state: State) -> None:
+    """A client that is restarted before the commit rolls back; only in the reboot it goes on, for that is a reboot."""
+    assert {State.CHECK_ROLLBACK} == set(RESUME[Flow.MODULES][state].values())
+    assert {State.VERIFY_REBOOT} == set(RESUME[Flow.MODULES][State.ARTIFACT_REBOOT].values())
 
 
 @pytest.mark.parametrize("flow", list(Flow))
@@ -69,12 +140,12 @@ def test_every_loop_is_bounded(flow: Flow) -> None:
 
 @pytest.mark.parametrize("flow", list(Flow))
 def test_no_way_back(flow: Flow) -> None:
-    """No transition leads back: only a restart may begin again."""
+    """No transition leads back: only a restart may begin again, and what is repeated stays where it is."""
     order = list(TRANSITIONS[flow])
     assert all(
-        order.index(after) > order.index(state)
+        order.index(after) > order.index(state) or event is Event.AGAIN
         for state, events in TRANSITIONS[flow].items()
-        for after in events.values()
+        for event, after in events.items()
     )
 
 

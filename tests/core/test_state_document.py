@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mender_client.core.accepted_identity import AcceptedIdentity, NewKey
-from mender_client.core.machine import ENDS, Event, Flow, State
+from mender_client.core.machine import ENDS, TRANSITIONS, Event, Flow, Result, State
 from mender_client.core.model import Link, Provides, Status
 from mender_client.core.record import Message, MessageKind, Outcome, ProcessRef, Record, Update
 from mender_client.core.resume import RemoteObject
@@ -68,6 +68,7 @@ def test_there_and_back(record: Record) -> None:
 
 TEXT = st.text(max_size=20)
 IDS = st.text("0aZ_-", min_size=1, max_size=9)
+UNDER_WAY = [(flow, state) for flow in Flow for state in TRANSITIONS[flow] if state not in ENDS]
 RECORDS = st.builds(
     Record,
     update=st.none()
@@ -75,11 +76,11 @@ RECORDS = st.builds(
         Update,
         IDS,
         TEXT,
-        st.sampled_from([state for state in State if state not in ENDS]),
+        st.just(State.DOWNLOADING),
         TEXT,
         st.builds(Provides, TEXT, TEXT, st.dictionaries(TEXT, TEXT, max_size=3)),
         st.sampled_from(NextForm),
-        st.sampled_from(Flow),
+        st.just(Flow.HANDOVER),
         st.lists(TEXT, max_size=2).map(tuple),
         st.just(Link("")) | st.builds(Link, st.just("https://storage.invalid/x?secret"), TEXT),
         st.builds(RemoteObject, st.none() | st.integers(0), st.none() | TEXT),
@@ -87,7 +88,9 @@ RECORDS = st.builds(
         st.integers(0),
         st.booleans(),
         st.none() | st.builds(ProcessRef, st.integers(0), TEXT, st.integers(0)),
-    ),
+        result=st.sampled_from(Result),
+        reboot=TEXT,
+    ).flatmap(lambda update: st.sampled_from(UNDER_WAY).map(lambda at: replace(update, flow=at[0], state=at[1]))),
     outbox=st.lists(
         st.builds(Message, IDS, st.just(MessageKind.LOG))
         | st.builds(Message, IDS, st.just(MessageKind.STATUS), st.sampled_from(Status)),
@@ -131,6 +134,7 @@ def is_kept(changed: Mapping[str, Any]) -> bool:
     [
         *(update_document(state=state.value)["update"] for state in ENDS),
         update_document(state="unheard-of")["update"],
+        update_document(flow="unheard-of")["update"],
         update_document(flow="modules")["update"],
         update_document(flow=None)["update"],
         update_document(form="v9")["update"],

@@ -5,6 +5,7 @@ something happen at a chosen effect, and asks afterwards what is true.
 """
 
 from .device import NEW, OLD, SUB_UPDATER, Options, World
+from .modules import ModuleOptions
 from .power import Blow, Cut, Damage, Kind, Power
 from .server import STORAGE, URL, Answer, Fault, Lost, Refused, Rule, at
 from .stage import Stage, build_artifact, make_stage
@@ -22,6 +23,7 @@ __all__ = [
     "Fault",
     "Kind",
     "Lost",
+    "ModuleOptions",
     "Options",
     "Power",
     "Refused",

@@ -28,6 +28,7 @@ from mender_client.client.identity_guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
 from mender_client.client.outbox import Outbox
 from mender_client.client.outcome import Outcomes
+from mender_client.client.payload import InstallPolicy, ModuleEffects
 from mender_client.client.status_tracker import StatusTracker
 from mender_client.core.keyvalue import KeyValues
 from mender_client.core.machine import Flow
@@ -40,6 +41,7 @@ from mender_client.installers.sub_updater import SubUpdaterInstaller
 
 from .clock import WorldClock
 from .disk import Disk
+from .modules import ModuleOptions, WorldModules, WorldScripts
 from .power import Blow, Cut, Kind, Power
 from .server import URL, Server, WorldTransport
 from .stage import Stage
@@ -78,6 +80,8 @@ class Options:
         others: further provides of the device.
         server_urls: the servers.
         policy: of the download.
+        modules: installs by an update module.
+        is_spooled: SpoolArtifact.
     """
 
     eager_steps: int = 0
@@ -101,6 +105,8 @@ class Options:
     others: Mapping[str, str] = field(default_factory=dict)
     server_urls: Sequence[str] = (URL,)
     policy: DownloadPolicy = field(default_factory=DownloadPolicy)
+    modules: ModuleOptions | None = None
+    is_spooled: bool | None = None
 
 
 class Parts(NamedTuple):
@@ -266,6 +272,8 @@ class World:
         self.starts: Counter[str] = Counter()
         self._deeds: set[str] = set()
         self.doubled: list[str] = []
+        self.calls: list[str] = []
+        self.arriving = NEW
         self.stops: list[bool] = []
         self._client_due = 0.0
         self._boot_service_due: float | None = None
@@ -515,6 +523,21 @@ class World:
             sub_updater=sub_updater,
             tracker=tracker,
         )
+        modules = WorldModules(self, self.options.modules or ModuleOptions())
+        effects = ModuleEffects(
+            outbox=outbox,
+            deployments=deployments,
+            downloader=downloader,
+            store=self.store,
+            save_provides=modules.save_provides,
+            modules=modules,
+            scripts=WorldScripts(self, self.options.modules or ModuleOptions()),  # type: ignore[arg-type]
+            tracker=tracker,
+            clock=self.clock,
+            policy=InstallPolicy(is_spooled=self.options.is_spooled),
+            random=self.random,
+        )
+        flow = Flow.HANDOVER if self.options.modules is None else Flow.MODULES
         engine = Engine(
             clock=self.clock,
             device=self.device,
@@ -525,8 +548,9 @@ class World:
             lock=self.lock,
             log=self.log,
             outcomes=self.new_outcomes(),
-            effects_of={Flow.HANDOVER: hand_over}.__getitem__,
+            effects_of=lambda flow: hand_over if flow is Flow.HANDOVER else effects,
             tracker=tracker,
+            choose_flow=lambda: flow,
         )
         agent = Agent(
             clock=self.clock,

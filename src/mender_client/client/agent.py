@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.client_status import WAITING
 from mender_client.core.machine import State
 from mender_client.core.ports import Clock, DeploymentLog, Journal, Lock, SubUpdater, Transport
 from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
+from mender_client.core.standalone import StandaloneUpdate
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence, sub_updater_state
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import (
@@ -30,6 +32,9 @@ from .engine import LOCK_CHECK_SECONDS, Engine, Wait
 from .inventory import InventorySender
 from .outbox import Outbox
 from .status_tracker import StatusTracker
+
+if TYPE_CHECKING:
+    from .sync_scripts import SyncScripts
 
 _logger = logging.getLogger(__name__)
 
@@ -57,6 +62,7 @@ class Agent:
         sub_updater: None when this process installs.
         sub_updater_timeout_seconds: how long the client waits for the sub-updater before it reports failure and
             removes the lock; 0 waits for ever.
+        sync_scripts: the state scripts around polls; None when no update module installs.
     """
 
     clock: Clock
@@ -73,6 +79,7 @@ class Agent:
     random: Callable[[], float]
     schedule: Schedule
     sub_updater_timeout_seconds: float = 0.0
+    sync_scripts: SyncScripts | None = None
 
     def __post_init__(self) -> None:
         self._has_resumed = False
@@ -90,6 +97,7 @@ class Agent:
         self._failures: dict[str, tuple[str, int]] = {}
         self._clock_wait = ClockWait(self.clock)
         self._wait: Wait | None = None
+        self._standalone_name: str | None = None
 
     @property
     def has_handed_over(self) -> bool:
@@ -133,7 +141,7 @@ class Agent:
             self._inventory_again()
             self.schedule = replace(self.schedule, poll=self.schedule.poll.at_once())
         if self.schedule.seconds_until_due(self.clock.monotonic()) <= 0:
-            self._work()
+            self._work_in_sync()
             if self._wait is not None:
                 return self._wait.seconds
         if self._is_poll_wanted or self._is_inventory_wanted:
@@ -286,6 +294,26 @@ class Agent:
 
     # -- what is due --------------------------------------------------------------------------------------------
 
+    def _work_in_sync(self) -> None:
+        """Continue an update, or do what is due between the state scripts of Sync."""
+        if self._is_installing() and self.schedule.poll.is_due(self.clock.monotonic()):
+            # before anything else: the device may have been rebooted into software that can't reach the server
+            self.schedule = replace(self.schedule, poll=self._run("update", self.schedule.poll, self._poll))
+            return
+        if self.sync_scripts is None:
+            self._work()
+            return
+        try:
+            self.sync_scripts.begin()
+            self._work()
+            self.sync_scripts.leave()
+        except MenderError as error:
+            self._note_failure(error, "scripts")
+            self._postpone_everything(error)
+        else:
+            self._note_success("scripts")
+        self.sync_scripts.idle()
+
     def _work(self) -> None:
         try:
             with _within_memory("authorise this device"):
@@ -325,6 +353,8 @@ class Agent:
 
     def _postpone_everything(self, error: MenderError) -> None:
         """Postpone all jobs to the same time, so that the server is contacted once."""
+        if self.sync_scripts is not None:
+            self.sync_scripts.failed()
         random = self.random()
         self.schedule = Schedule(
             inventory=self._failed(self.schedule.inventory, error, random),
@@ -337,6 +367,8 @@ class Agent:
                 action()
         except MenderError as error:
             self._note_failure(error, name)
+            if self.sync_scripts is not None:
+                self.sync_scripts.failed()
             return self._failed(job, error, self.random())
         self._note_success(name)
         self._clock_wait.succeeded()
@@ -405,22 +437,47 @@ class Agent:
 
     def _poll(self) -> None:
         engine = self.engine
-        is_continued = self.journal.load().update is not None
+        record = self.journal.load()
+        is_continued = record.update is not None
         if not is_continued:
+            if self._is_kept_by(record.standalone):
+                return
             offer = engine.ask()
+            if self.sync_scripts is not None:
+                self.sync_scripts.leave()
             if offer is None or not engine.begin(offer):
                 return
         try:
             self._wait = engine.run()
-        except (MenderError, MemoryError):
-            # a lock without a sub-updater would be waited for without end; continue as after a restart
-            self._has_resumed = not self._may_be_locked()
+        except (MenderError, MemoryError) as error:
+            # a lock without a sub-updater would be waited for without end, and a state of an update module whose end
+            # can't be stored must not be repeated; continue as after a restart
+            is_unstored = isinstance(error, StorageError | MemoryError) and self._is_installing()
+            self._has_resumed = not (is_unstored or self._may_be_locked())
             raise
         if self._wait is not None:
             self._has_resumed = False  # the next step finds the sub-updater, or what it left, as after a restart
         elif is_continued:
             self.request_poll()  # the server was not asked for a deployment yet
         self._inventory_again()
+
+    def _is_kept_by(self, standalone: StandaloneUpdate | None) -> bool:
+        """Whether an update without a server is in progress, over which no deployment may begin; said once."""
+        name = None if standalone is None else standalone.artifact_name
+        if name is not None and name != self._standalone_name:
+            text = f"no update poll: {name} is being installed without a server"
+            remedy = "'mender-python-client commit', 'rollback' or 'resume' ends that"
+            _logger.warning("%s", Diagnostic("UPD28", text, remedy))
+        self._standalone_name = name
+        return name is not None
+
+    def _is_installing(self) -> bool:
+        """Whether an update module is to continue an update."""
+        try:
+            update = self.journal.load().update
+        except StorageError:
+            return False
+        return update is not None and not update.is_handed_over
 
     def _may_be_locked(self) -> bool:
         try:

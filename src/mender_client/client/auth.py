@@ -63,6 +63,10 @@ class Session:
             _logger.info("authorised by %s", self._token.server_url)
         return self._token
 
+    def forget_token(self) -> None:
+        """Authenticate anew before the next request: what the device authenticates with may have changed."""
+        self._token = None
+
     def _ask_servers(self) -> Token:
         identity = self.device.identity()
         self.guard.check(identity)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from mender_client.core.model import Deployment, LogMessage, Provides, Status
+from mender_client.core.model import Deployment, Link, LogMessage, Provides, Status
 from mender_client.core.ports import Clock
+from mender_client.core.record import Update
 from mender_client.core.wire.deployments import (
     NextForm,
     build_log_request,
@@ -19,10 +20,13 @@ from mender_client.core.wire.deployments import (
 )
 from mender_client.core.wire.messages import Reply
 from mender_client.dataclass import dataclass
+from mender_client.errors import AbortedError, ServerError
 
 from .auth import Session
 
 _logger = logging.getLogger(__name__)
+
+_CONFLICT = 409
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,26 @@ class Deployments:
         deployment = parse_next_reply(reply, now=self.clock.now())
         self._form_that_worked[server_url] = form
         return None if deployment is None else Offer(deployment, provides, form)
+
+    def fresh_link(self, update: Update) -> Link:
+        """A new link to the Artifact of the update under way.
+
+        The deployment is asked for with the same data until its end, whatever the device would say now.
+
+        Raises:
+            AbortedError: the server no longer offers it.
+            MenderError: as ``next``.
+        """
+        try:
+            again = self.next(update.provides, update.form)
+        except ServerError as error:
+            if error.status != _CONFLICT:
+                raise
+            raise AbortedError("DEP03", error.text, status=error.status) from error
+        if again is None or again.deployment.id != update.deployment_id:
+            text = f"cannot continue deployment {update.deployment_id}: the server no longer offers it"
+            raise AbortedError("DEP01", text, status=204)
+        return again.deployment.link
 
     def _ask(self, form: NextForm, provides: Provides) -> Reply:
         return self.session.call(lambda token: build_next_request(token, form, provides))

@@ -15,7 +15,7 @@ from mender_client.core.ports import ArtifactStore, Capacity, Clock, Journal, Pa
 from mender_client.core.record import Update
 from mender_client.core.resume import RemoteObject
 from mender_client.core.text import ROUTINE, amount
-from mender_client.dataclass import dataclass
+from mender_client.dataclass import dataclass, replace
 from mender_client.errors import ArtifactError, DownloadError, StorageError
 
 from .pace import PaceLimits
@@ -24,11 +24,14 @@ from .stream import ArtifactStream, Progress, RenewableLink, RetryBudget, StartO
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import ArtifactReader, Header, NewDigest, SignatureCheck
+    from mender_client.core.artifact.stream import Readable
+
+    Accept = Callable[[Header], None]
+    Consume = Callable[[Header, ArtifactReader], None]
 
 _logger = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 30.0
 """How often the log says how far a download is; one that is shorter leaves no such line."""
-"""The payload type of the configurations that a server sends: a sub-updater would take them for a release."""
 _SPACE_CHECK_BYTES = 4 * 1024 * 1024
 """How often the free space is checked where the storage doesn't say how much will come."""
 
@@ -58,6 +61,41 @@ class DownloadPolicy:
     check_signature: SignatureCheck | None = None
     capacity: Capacity | None = None
     payload_types: tuple[str, ...] = ()
+
+
+class NoSpaceError(StorageError):
+    """There is too little free space for the Artifact."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How the Artifact of an update is read: what refuses it, and what reads its payload, if it is not only stored."""
+
+    update: Update
+    accept: Accept
+    consume: Consume | None = None
+
+
+class _NothingStored:
+    """In the place of the partial Artifact where nothing is stored; see ``core.ports.PartialFile``."""
+
+    def readinto(self, buffer: memoryview, /) -> int:  # noqa: ARG002 - there is nothing
+        return 0
+
+    def write(self, data: memoryview, /) -> None:
+        pass
+
+    def restart(self) -> None:
+        pass
+
+    def sync(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+NOTHING_STORED = _NothingStored()
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -91,19 +129,62 @@ class Downloader:
         """What the download of a deployment has cost since the client started: bytes received, and bytes kept."""
         return (self._received, self._kept) if deployment_id == self._deployment_id else (0, 0)
 
-    def fetch(self, update: Update, fresh_link: Callable[[], Link]) -> None:
+    def fetch(self, update: Update, fresh_link: Callable[[], Link], *, accept: Accept = lambda _: None) -> None:
         """Download the Artifact of an update, verify it and commit it to the store.
 
         Args:
             update: what to download, and what the Artifact's depends are compared with.
             fresh_link: requests a new link from the server.
+            accept: refuses, by its verified header, an Artifact that can't be installed.
 
         Raises:
             ArtifactError: the Artifact is broken, not for this device or not signed as required.
             DownloadError: it can't be downloaded.
+            NoSpaceError: there is no space for it.
             StorageError: it can't be stored.
             Interrupted: the client is to stop; the bytes on disk are kept.
         """
+        partial = self.store.open_partial()
+        try:
+            self._download(update, fresh_link, partial, _Reading(update, accept))
+            self.tracker.alive()
+            partial.sync()
+        finally:
+            partial.close()
+        self.store.commit()
+
+    def stream(self, update: Update, fresh_link: Callable[[], Link], *, accept: Accept, consume: Consume) -> None:
+        """Download the Artifact of an update and let its payload be consumed as it comes; nothing is stored.
+
+        Args:
+            update: as for ``fetch``.
+            fresh_link: as for ``fetch``.
+            accept: as for ``fetch``.
+            consume: reads the payload; called again when the download has to start from the beginning.
+
+        Raises:
+            MenderError: as ``fetch``, and what ``consume`` raises.
+            Interrupted: the client is to stop.
+        """
+        restarted = replace(update, remote_object=RemoteObject())
+        self._download(restarted, fresh_link, NOTHING_STORED, _Reading(update, accept, consume))
+
+    def reread(self, update: Update, consume: Consume) -> None:
+        """Verify the stored Artifact of an update once more and let its payload be consumed.
+
+        Raises:
+            MenderError: as ``fetch``, and what ``consume`` raises.
+            Interrupted: the client is to stop.
+        """
+        partial = self.store.open_partial()
+        try:
+            self._read(partial, _Reading(update, lambda _: None, consume))
+        finally:
+            partial.close()
+
+    def _download(
+        self, update: Update, fresh_link: Callable[[], Link], partial: PartialFile, reading: _Reading
+    ) -> None:
         is_first = update.deployment_id != self._deployment_id
         if is_first:
             self._deployment_id, self._received, self._kept = update.deployment_id, 0, 0
@@ -123,21 +204,16 @@ class Downloader:
             return link
 
         link = RenewableLink(link=update.link, renew=renew)
-        partial = self.store.open_partial()
         try:
             remote_object = update.remote_object
             if remote_object == RemoteObject():  # nothing is known of the object whose bytes are on disk
                 partial.restart()
-            while not self._verify(update, self._stream(update, link, partial, remote_object, retries)):
+            while not self._verify(self._stream(update, link, partial, remote_object, retries), reading):
                 partial.restart()
                 remote_object = RemoteObject()
-            self.tracker.alive()
-            partial.sync()
         finally:
-            partial.close()
             received, kept = self._received - received_before, self._kept if is_first else 0
             self.tracker.note(lambda one, _: one.fetched(received, kept))
-        self.store.commit()
 
     def _stream(
         self,
@@ -151,13 +227,17 @@ class Downloader:
         checked_at = 0
         received_before = self._received
 
+        is_stored = partial is not NOTHING_STORED
+
         def described(remote_object: RemoteObject, left: int | None) -> None:
+            if not is_stored:
+                return
             self._check_space(left or 0)
             self.journal.update(lambda record: record.described(update.deployment_id, remote_object))
 
         def progressed(progress: Progress) -> None:
             nonlocal checked_at
-            if progress.total is None and progress.done - checked_at >= _SPACE_CHECK_BYTES:
+            if is_stored and progress.total is None and progress.done - checked_at >= _SPACE_CHECK_BYTES:
                 self._check_space(0)
                 checked_at = progress.done
             self._received = received_before + progress.done - progress.kept
@@ -181,17 +261,17 @@ class Downloader:
     def _check_space(self, left: int) -> None:
         needed, free = left + self.policy.reserve_bytes, self.store.free_bytes()
         if free < needed:
-            raise StorageError(
+            raise NoSpaceError(
                 "DWN01",
                 f"cannot store the Artifact: it needs {needed} bytes ({left} still to come and a reserve of "
                 f"{self.policy.reserve_bytes}), but {free} are free",
                 remedy="free some space in the data directory",
             )
 
-    def _verify(self, update: Update, stream: ArtifactStream) -> bool:
+    def _verify(self, stream: ArtifactStream, reading: _Reading) -> bool:
         """Read the Artifact once through; False when the download must start from the beginning."""
         try:
-            header = self._read(stream, update)
+            header = self._read(stream, reading)
         except MemoryError as error:
             raise DownloadError(
                 "DWN20",
@@ -222,7 +302,8 @@ class Downloader:
             _logger.info("Artifact accepted without a signature check: %s, no ArtifactVerifyKey is set", what)
         return True
 
-    def _read(self, stream: ArtifactStream, update: Update) -> Header:
+    def _read(self, stream: Readable, reading: _Reading) -> Header:
+        update = reading.update
         # imported late: an idle daemon does without the memory
         from mender_client.core.artifact import ArtifactReader, check_depends, limits_for
 
@@ -258,6 +339,9 @@ class Downloader:
         name = provides.artifact_name if payload.type == CONFIGURATION else update.artifact_name
         self.software = before.followed_by(name, brought, payload.clears or ())
         _check_payload_type(self.payload_type, self.policy.payload_types)
+        reading.accept(header)
+        if reading.consume is not None:
+            reading.consume(header, reader)
         most_bytes = None if capacity is None else capacity.storage_bytes(header.payload.type)
         if most_bytes is not None:
             _check_sizes(reader, most_bytes)
@@ -270,12 +354,6 @@ def _check_payload_type(payload_type: str, accepted: tuple[str, ...]) -> None:
     if accepted and payload_type not in accepted:
         text = f"cannot install the Artifact: its payload type {payload_type!r} is not one of PayloadTypes"
         raise ArtifactError("DWN22", text, remedy="deploy another Artifact, or add the type to PayloadTypes")
-    if not accepted and payload_type == CONFIGURATION:
-        raise ArtifactError(
-            "DWN23",
-            f"cannot apply the configuration: nothing on this device installs payloads of type {CONFIGURATION}",
-            remedy="deploy releases only, or list the types that the sub-updater installs in PayloadTypes",
-        )
 
 
 def _check_sizes(reader: ArtifactReader, most_bytes: int) -> None:

@@ -67,10 +67,18 @@ class Effects(Protocol):
     def note(self, update: Update) -> Update:
         """The update with what became known in its state; stored together with the next one."""
 
+    def abandon(self, update: Update) -> None:
+        """End the work on an update that is in a state loop."""
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Engine:
-    """Carries deployments out."""
+    """Carries deployments out.
+
+    Attributes:
+        effects_of: gives the effects of a flow when they are needed: an idle client does without the memory.
+        choose_flow: how a new deployment is carried out.
+    """
 
     clock: Clock
     device: DeviceData
@@ -83,6 +91,7 @@ class Engine:
     outcomes: Outcomes
     effects_of: Callable[[Flow], Effects]
     tracker: StatusTracker
+    choose_flow: Callable[[], Flow] = lambda: Flow.HANDOVER
 
     def __post_init__(self) -> None:
         self._is_tidy = False
@@ -147,7 +156,9 @@ class Engine:
             _logger.info("deployment %s: update to %s", deployment.id, deployment.artifact_name)
             try:
                 self.journal.update(
-                    lambda record: record.begun(deployment, offer.provides, offer.form, now=self._now())
+                    lambda record: record.begun(
+                        deployment, offer.provides, offer.form, now=self._now(), flow=self.choose_flow()
+                    )
                 )
             except StorageError as error:
                 _logger.error("deployment %s failed: %s", deployment.id, error)
@@ -236,7 +247,9 @@ class Engine:
         except LoopError as error:
             text = f"deployment {update.deployment_id} failed: state loop detected: {error}"
             _logger.error("%s", Diagnostic("UPD06", text, remedy="look in the log for what ended the client each time"))
-            self._end(update, Event.FAULT, f"state loop detected: {error}")
+            effects = self.effects_of(update.flow)
+            effects.abandon(update)
+            self._end(update, Event.LOOP, f"state loop detected: {error}")
 
     def _end(self, update: Update, event: Event, reason: str = "") -> None:
         self.outcomes.conclude(update.deployment_id, event, note=self.effects_of(update.flow).note, reason=reason)
@@ -282,12 +295,9 @@ class Engine:
             return
         found = self._look(update)
         state = RESUME[update.flow][update.state][found]
+        seen = f"; found {found.value}" if update.is_handed_over else ""
         _logger.info(
-            "deployment %s: resuming as %s; it was %s, found %s",
-            update.deployment_id,
-            state.value,
-            update.state.value,
-            found.value,
+            "deployment %s: was %s, resuming as %s%s", update.deployment_id, update.state.value, state.value, seen
         )
         is_ours = self.lock.read() == update.deployment_id
         if is_ours and found is not InstallerState.AT_WORK and state is State.DOWNLOADING:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.machine import Event, InstallerState, State
-from mender_client.core.model import Link, Status
+from mender_client.core.model import CONFIGURATION, Status
 from mender_client.core.ports import ArtifactStore, DeviceData, Installer, Lock, SubUpdater
 from mender_client.core.record import ProcessRef, Update
 from mender_client.dataclass import dataclass, replace
@@ -20,7 +21,6 @@ from mender_client.errors import (
     DownloadError,
     InstallError,
     MenderError,
-    ServerError,
     StorageError,
 )
 
@@ -29,6 +29,9 @@ from .download import Downloader
 from .engine import LOCK_CHECK_SECONDS, Effect, Wait
 from .outbox import Outbox
 from .status_tracker import StatusTracker
+
+if TYPE_CHECKING:
+    from mender_client.core.artifact import Header
 
 _logger = logging.getLogger(__name__)
 
@@ -86,6 +89,9 @@ class HandOver:
             return replace(noted, payload_type=self.downloader.payload_type, software=self.downloader.software)
         return replace(update, process=self._process) if update.state is State.HANDING_OVER else update
 
+    def abandon(self, update: Update) -> None:
+        """As ``Effects.abandon``: there is nothing to do."""
+
     def _failing(self, effect: Effect) -> Effect:
         """The effect with its errors as events: before the Artifact is installed, an error can end the deployment."""
 
@@ -111,21 +117,17 @@ class HandOver:
         self.outbox.tell(update.deployment_id, Status.DOWNLOADING)
         if self.sub_updater is not None:
             self.sub_updater.check()  # before the download, not after it
-        self.downloader.fetch(update, lambda: self._fresh_link(update))
+        self.downloader.fetch(update, lambda: self.deployments.fresh_link(update), accept=self._accept)
         return Event.FETCHED
 
-    def _fresh_link(self, update: Update) -> Link:
-        try:
-            # a deployment is asked for with the same data until its end, whatever the device would say now
-            again = self.deployments.next(update.provides, update.form)
-        except ServerError as error:
-            if error.status != 409:
-                raise
-            raise AbortedError("DEP03", error.text, status=error.status) from error
-        if again is None or again.deployment.id != update.deployment_id:
-            text = f"cannot continue deployment {update.deployment_id}: the server no longer offers it"
-            raise AbortedError("DEP01", text, status=204)
-        return again.deployment.link
+    def _accept(self, header: Header) -> None:
+        """Refuse a configuration of the server, which a sub-updater would take for a release."""
+        if header.payload.type == CONFIGURATION and not self.downloader.policy.payload_types:
+            raise ArtifactError(
+                "DWN23",
+                f"cannot apply the configuration: nothing on this device installs payloads of type {CONFIGURATION}",
+                remedy="deploy releases only, or list the types that the sub-updater installs in PayloadTypes",
+            )
 
     def _confirm(self, update: Update) -> Event:
         """Report the status installing, whose reply shows whether the update is still wanted; then take the lock."""

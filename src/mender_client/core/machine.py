@@ -18,6 +18,9 @@ class Flow(str, Enum):
     HANDOVER = "handover"
     """The verified Artifact is handed to the sub-updater, or to a function of the embedding program."""
 
+    MODULES = "modules"
+    """The client installs, by an update module and state scripts."""
+
 
 class State(str, Enum):
     """Where an update stands."""
@@ -27,6 +30,19 @@ class State(str, Enum):
     HANDING_OVER = "handing-over"
     INSTALLING = "installing"
     RECONCILING = "reconciling"
+    ARTIFACT_INSTALL = "artifact-install"
+    CHECK_REBOOT = "check-reboot"
+    ARTIFACT_REBOOT = "artifact-reboot"
+    VERIFY_REBOOT = "verify-reboot"
+    ARTIFACT_COMMIT = "artifact-commit"
+    COMMITTED = "committed"
+    CHECK_ROLLBACK = "check-rollback"
+    ARTIFACT_ROLLBACK = "artifact-rollback"
+    CHECK_ROLLBACK_REBOOT = "check-rollback-reboot"
+    ROLLBACK_REBOOT = "rollback-reboot"
+    VERIFY_ROLLBACK_REBOOT = "verify-rollback-reboot"
+    ARTIFACT_FAILURE = "artifact-failure"
+    CLEANUP = "cleanup"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     ABORTED = "aborted"
@@ -40,8 +56,25 @@ class Event(str, Enum):
     STARTED = "the sub-updater has been started"
     SUCCESS = "the sub-updater reports success, or artifact_info shows it"
     FAILURE = "the sub-updater reports failure, or artifact_info shows it"
-    FAULT = "an error, a timeout or a state loop"
+    FAULT = "an error or a timeout"
+    LOOP = "a state loop"
     ABORT = "aborted by the server"
+    EMPTY = "the Artifact is verified, and its payload is empty"
+    DONE = "the state has done its work"
+    FLAWED = "the state has done its work, but the update can no longer end clean"
+    YES = "the update module answers yes"
+    NO = "the update module answers no"
+    AGAIN = "the state has to be repeated"
+
+
+class Result(str, Enum):
+    """How an update of the flow MODULES has gone so far; it only gets worse."""
+
+    CLEAN = "clean"
+    FAILED = "failed"
+    """The update failed, and what was installed before is untouched or restored, as far as is known."""
+    INCONSISTENT = "inconsistent"
+    """The update failed, and what was installed before is not restored."""
 
 
 class InstallerState(str, Enum):
@@ -59,6 +92,19 @@ EXPLANATIONS: Mapping[State, str] = {
     State.HANDING_OVER: "the sub-updater is being started",
     State.INSTALLING: "being installed by the sub-updater; waiting for its report and the removal of update.lock",
     State.RECONCILING: "update.lock was removed without a report; artifact_info tells the outcome",
+    State.ARTIFACT_INSTALL: "the update module installs the Artifact",
+    State.CHECK_REBOOT: "the update module is asked whether the device must reboot",
+    State.ARTIFACT_REBOOT: "the device reboots into the new software",
+    State.VERIFY_REBOOT: "the update module verifies that the new software runs",
+    State.ARTIFACT_COMMIT: "the server is told that the new software runs; then the update module commits it",
+    State.COMMITTED: "the update is committed; the scripts ArtifactCommit_Leave run",
+    State.CHECK_ROLLBACK: "the update failed; the update module is asked whether it can roll back",
+    State.ARTIFACT_ROLLBACK: "the update module rolls back",
+    State.CHECK_ROLLBACK_REBOOT: "the update module is asked whether the rollback needs a reboot",
+    State.ROLLBACK_REBOOT: "the device reboots into the old software",
+    State.VERIFY_ROLLBACK_REBOOT: "the update module verifies that the old software runs",
+    State.ARTIFACT_FAILURE: "the update module and the scripts ArtifactFailure react to the failure",
+    State.CLEANUP: "the update module cleans up; then the outcome is stored",
     State.SUCCEEDED: "the outcome is stored and reported to the server: success",
     State.FAILED: "the outcome is stored and reported to the server, after the log: failure",
     State.ABORTED: "aborted by the server; nothing is reported and nothing is remembered",
@@ -68,24 +114,70 @@ EXPLANATIONS: Mapping[State, str] = {
 ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.ABORTED})
 """The states in which an update is over."""
 
-_OUTCOMES = {Event.SUCCESS: State.SUCCEEDED, Event.FAILURE: State.FAILED, Event.FAULT: State.FAILED}
+_OUTCOMES = {
+    Event.SUCCESS: State.SUCCEEDED,
+    Event.FAILURE: State.FAILED,
+    Event.FAULT: State.FAILED,
+    Event.LOOP: State.FAILED,
+}
+_BEFORE_INSTALL = {Event.FAULT: State.CLEANUP, Event.ABORT: State.CLEANUP, Event.LOOP: State.FAILED}
+_ROLLS_BACK = {Event.FAULT: State.CHECK_ROLLBACK, Event.ABORT: State.CHECK_ROLLBACK, Event.LOOP: State.FAILED}
+_GIVES_UP = {Event.FAULT: State.ARTIFACT_FAILURE, Event.LOOP: State.FAILED}
 
 TRANSITIONS: Mapping[Flow, Mapping[State, Mapping[Event, State]]] = {
     Flow.HANDOVER: {
         State.DOWNLOADING: {
             Event.FETCHED: State.VERIFIED,
             Event.FAULT: State.FAILED,
+            Event.LOOP: State.FAILED,
             Event.ABORT: State.ABORTED,
         },
         State.VERIFIED: {
             Event.CONFIRMED: State.HANDING_OVER,
             Event.FAILURE: State.FAILED,  # power was lost after the lock: at boot, a sub-updater finds no work begun
             Event.FAULT: State.FAILED,
+            Event.LOOP: State.FAILED,
             Event.ABORT: State.ABORTED,
         },
         State.HANDING_OVER: {Event.STARTED: State.INSTALLING, **_OUTCOMES},  # it may end before its start is stored
         State.INSTALLING: _OUTCOMES,
         State.RECONCILING: _OUTCOMES,
+        State.SUCCEEDED: {},
+        State.FAILED: {},
+        State.ABORTED: {},
+    },
+    Flow.MODULES: {
+        State.DOWNLOADING: {Event.FETCHED: State.VERIFIED, Event.EMPTY: State.CLEANUP, **_BEFORE_INSTALL},
+        State.VERIFIED: {Event.CONFIRMED: State.ARTIFACT_INSTALL, **_BEFORE_INSTALL},
+        State.ARTIFACT_INSTALL: {Event.DONE: State.CHECK_REBOOT, **_ROLLS_BACK},
+        State.CHECK_REBOOT: {Event.YES: State.ARTIFACT_REBOOT, Event.NO: State.ARTIFACT_COMMIT, **_ROLLS_BACK},
+        State.ARTIFACT_REBOOT: {Event.DONE: State.VERIFY_REBOOT, **_ROLLS_BACK},
+        State.VERIFY_REBOOT: {Event.DONE: State.ARTIFACT_COMMIT, **_ROLLS_BACK},
+        State.ARTIFACT_COMMIT: {Event.DONE: State.COMMITTED, **_ROLLS_BACK},
+        State.COMMITTED: {Event.DONE: State.CLEANUP, Event.FAULT: State.CLEANUP, Event.LOOP: State.FAILED},
+        State.CHECK_ROLLBACK: {Event.YES: State.ARTIFACT_ROLLBACK, Event.NO: State.ARTIFACT_FAILURE, **_GIVES_UP},
+        State.ARTIFACT_ROLLBACK: {
+            Event.DONE: State.CHECK_ROLLBACK_REBOOT,
+            Event.FLAWED: State.CHECK_ROLLBACK_REBOOT,
+            **_GIVES_UP,
+        },
+        State.CHECK_ROLLBACK_REBOOT: {Event.YES: State.ROLLBACK_REBOOT, Event.NO: State.ARTIFACT_FAILURE, **_GIVES_UP},
+        State.ROLLBACK_REBOOT: {
+            Event.DONE: State.VERIFY_ROLLBACK_REBOOT,
+            Event.FLAWED: State.VERIFY_ROLLBACK_REBOOT,
+            Event.LOOP: State.FAILED,
+        },
+        State.VERIFY_ROLLBACK_REBOOT: {
+            Event.DONE: State.ARTIFACT_FAILURE,
+            Event.AGAIN: State.VERIFY_ROLLBACK_REBOOT,  # the loop guard ends it
+            **_GIVES_UP,
+        },
+        State.ARTIFACT_FAILURE: {
+            Event.DONE: State.CLEANUP,
+            Event.FLAWED: State.CLEANUP,
+            Event.LOOP: State.FAILED,
+        },
+        State.CLEANUP: {Event.SUCCESS: State.SUCCEEDED, Event.FAILURE: State.FAILED, Event.LOOP: State.FAILED},
         State.SUCCEEDED: {},
         State.FAILED: {},
         State.ABORTED: {},
@@ -118,11 +210,57 @@ RESUME: Mapping[Flow, Mapping[State, Mapping[InstallerState, State]]] = {
         },
         State.RECONCILING: dict.fromkeys(InstallerState, State.RECONCILING),
     },
+    Flow.MODULES: {
+        state: dict.fromkeys(InstallerState, after)
+        for state, after in {
+            State.DOWNLOADING: State.DOWNLOADING,
+            State.VERIFIED: State.DOWNLOADING,  # what the update module has written may not have reached the disk
+            State.ARTIFACT_INSTALL: State.CHECK_ROLLBACK,
+            State.CHECK_REBOOT: State.CHECK_ROLLBACK,
+            State.ARTIFACT_REBOOT: State.VERIFY_REBOOT,  # a power cut in the reboot is a reboot
+            State.VERIFY_REBOOT: State.CHECK_ROLLBACK,
+            State.ARTIFACT_COMMIT: State.CHECK_ROLLBACK,
+            State.COMMITTED: State.COMMITTED,
+            State.CHECK_ROLLBACK: State.CHECK_ROLLBACK,
+            State.ARTIFACT_ROLLBACK: State.ARTIFACT_ROLLBACK,
+            State.CHECK_ROLLBACK_REBOOT: State.ARTIFACT_ROLLBACK,
+            State.ROLLBACK_REBOOT: State.VERIFY_ROLLBACK_REBOOT,
+            State.VERIFY_ROLLBACK_REBOOT: State.VERIFY_ROLLBACK_REBOOT,
+            State.ARTIFACT_FAILURE: State.ARTIFACT_FAILURE,
+            State.CLEANUP: State.CLEANUP,
+        }.items()
+    },
 }
 
-IRREVOCABLE: Mapping[Flow, frozenset[State]] = {Flow.HANDOVER: frozenset({State.INSTALLING, State.RECONCILING})}
+IRREVOCABLE: Mapping[Flow, frozenset[State]] = {
+    Flow.HANDOVER: frozenset({State.INSTALLING, State.RECONCILING}),
+    Flow.MODULES: frozenset(),
+}
 """States that the loop guard lets an update enter however often it has changed its state: the installer has begun, so
 ending the update here could contradict what is installed. No way leads from them back, so no loop contains them."""
+
+_UNTOUCHED = frozenset({State.DOWNLOADING, State.VERIFIED})
+_ROLLBACK = frozenset({
+    State.CHECK_ROLLBACK, State.ARTIFACT_ROLLBACK, State.CHECK_ROLLBACK_REBOOT, State.ROLLBACK_REBOOT,
+    State.VERIFY_ROLLBACK_REBOOT, State.ARTIFACT_FAILURE,
+})  # fmt: skip
+
+
+def result_after(state: State, event: Event, result: Result) -> Result:
+    """How an update of the flow MODULES has gone after an event in a state.
+
+    Args:
+        state: the state in which it happened.
+        event: what happened.
+        result: how the update had gone before.
+    """
+    if state in _UNTOUCHED:
+        return Result.FAILED if event in (Event.FAULT, Event.ABORT, Event.LOOP) else result
+    is_unsupported = state is State.CHECK_ROLLBACK and event is Event.NO
+    is_too_late = event is Event.FAULT and (state in _ROLLBACK or state is State.COMMITTED)
+    if is_unsupported or is_too_late or event in (Event.FLAWED, Event.LOOP):
+        return Result.INCONSISTENT
+    return Result.FAILED if event in (Event.FAULT, Event.ABORT) and result is Result.CLEAN else result
 
 
 def advance(flow: Flow, state: State, event: Event) -> State:

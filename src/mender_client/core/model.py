@@ -9,10 +9,14 @@ from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
 
+from mender_client import TYPE_CHECKING
 from mender_client.dataclass import dataclass, field, replace
 from mender_client.errors import ScriptError
 
 from .keyvalue import KeyValues, group_by_key
+
+if TYPE_CHECKING:
+    from .artifact import Header
 
 UNKNOWN_ARTIFACT_NAME = "unknown"
 """What a device without artifact_info calls its software; the server refuses an empty name."""
@@ -118,17 +122,20 @@ class Provides:
 
 @dataclass(frozen=True)
 class Software:
-    """What an Artifact has left on the device, besides its name (protocol: Artifact format, provides).
+    """What an Artifact has left on the device (protocol: Artifact format, provides).
 
     Attributes:
-        artifact_name: the Artifact's name; while the device has another one, nothing of this holds.
+        artifact_name: the Artifact's name.
         provides: what it and the Artifacts before it provide.
         clears: which keys of artifact_info it has made invalid; ``*`` stands for any characters.
+        seen_name: the name in artifact_info where that could not be changed to the Artifact's; empty where it could.
+            While artifact_info has another name than this and the Artifact's, nothing of all this holds.
     """
 
     artifact_name: str
     provides: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     clears: tuple[str, ...] = ()
+    seen_name: str = ""
 
     def followed_by(self, artifact_name: str, provides: Mapping[str, str], clears: Sequence[str]) -> Software:
         """The software after another Artifact was installed over this one."""
@@ -137,10 +144,49 @@ class Software:
 
     def completing(self, seen: Provides) -> Provides:
         """What the device provides, if artifact_info says so much."""
-        if seen.artifact_name != self.artifact_name:
+        if seen.artifact_name not in (self.artifact_name, self.seen_name):
             return seen
         kept = {key: value for key, value in seen.others.items() if not _is_cleared(key, self.clears)}
-        return replace(seen, others=MappingProxyType({**kept, **self.provides}))
+        return replace(seen, artifact_name=self.artifact_name, others=MappingProxyType({**kept, **self.provides}))
+
+
+INCONSISTENT = "_INCONSISTENT"
+"""What is appended to the name of an Artifact that could be neither installed nor rolled back."""
+
+
+def replaced(before: Provides, header: Header) -> Software:
+    """What the device provides once an update module has installed an Artifact over what it provides now.
+
+    An Artifact that says nothing of provides and clears leaves its name and group alone; one that only says what it
+    provides clears everything else (installer contract, section 5).
+
+    Args:
+        before: what the device provides now.
+        header: the Artifact's header.
+    """
+    payload = header.payload
+    clears = ("*",) if payload.clears is None else payload.clears
+    kept = {key: value for key, value in before.others.items() if not _is_cleared(key, clears)}
+    brought = {key: value for key, value in (payload.provides or {}).items() if key not in _NAME_AND_GROUP}
+    group = {_GROUP: header.artifact_group} if header.artifact_group else {}
+    return Software(header.artifact_name, MappingProxyType({**kept, **brought, **group}), ("*",))
+
+
+def inconsistent(before: Provides, software: Software) -> Software:
+    """What the device provides when the software could be neither installed nor rolled back: nobody knows.
+
+    Args:
+        before: what the device provided.
+        software: what was to be installed.
+    """
+    name = software.artifact_name
+    name = name if name.endswith(INCONSISTENT) else name + INCONSISTENT
+    group = {_GROUP: software.provides[_GROUP]} if _GROUP in software.provides else {}
+    return Software(name, MappingProxyType({**before.others, **group}), ("*",), software.seen_name)
+
+
+_GROUP = "artifact_group"
+_NAME_AND_GROUP = ("artifact_name", _GROUP)
 
 
 def _is_cleared(key: str, clears: Sequence[str]) -> bool:

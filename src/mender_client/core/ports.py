@@ -6,7 +6,7 @@ program that embeds the client, brings its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import PurePath
@@ -21,6 +21,8 @@ from .wire.messages import Reply, Request
 
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from .artifact import Header, PayloadFile, Script
 else:
     Protocol = object
 
@@ -353,3 +355,122 @@ class SubUpdater(Protocol):
 
     def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:
         """How long ago, in this boot, the work on this deployment began; 0 when unknown."""
+
+
+class Modules(Protocol):
+    """The update modules of the device, and the tree that they are given: one call for each state of an update."""
+
+    def check(self, payload_type: str) -> None:
+        """Make sure that there is a module for payloads of this type.
+
+        Raises:
+            InstallError: there is none, it can't be run, or another user could have written it.
+        """
+
+    def has_tree(self) -> bool:
+        """Whether there is a tree: of this update, or of one that was never cleaned up."""
+
+    def tree_type(self) -> str:
+        """The type of the payload that the tree was made for; empty when that is not known."""
+
+    def prepare(self, header: Header, provides: Provides) -> None:
+        """Make the tree anew, durably.
+
+        Args:
+            header: of the Artifact.
+            provides: what is installed now.
+
+        Raises:
+            ArtifactError: a payload file has a name that can't be given to a module.
+            StorageError: it can't be made.
+        """
+
+    def download(self, payload_type: str, files: Iterator[PayloadFile]) -> None:
+        """Let the module have the files: as streams, or in the tree if it takes no stream.
+
+        Raises:
+            InstallError: the module failed, or took only part of them.
+            StorageError: the tree can't be written.
+            Interrupted: the client is to stop.
+            MenderError: whatever reading the files raises; the module has been ended then.
+        """
+
+    def run(self, payload_type: str, state: str) -> None:
+        """Let the module do a state; without a tree, ``Cleanup`` does nothing and every other state fails.
+
+        Raises:
+            InstallError: it failed, took too long, or can't be run.
+            Interrupted: the client is to stop; the module has been ended.
+        """
+
+    def ask(self, payload_type: str, query: str) -> str:
+        """Ask the module ``ProvidePayloadFileSizes``, ``NeedsArtifactReboot`` or ``SupportsRollback``.
+
+        Returns:
+            ``No``, ``Yes`` or, to NeedsArtifactReboot, ``Automatic``.
+
+        Raises:
+            InstallError: it failed, or answered something else.
+            Interrupted: the client is to stop.
+        """
+
+    def remove_tree(self) -> None:
+        """Remove the tree; none is fine.
+
+        Raises:
+            StorageError: it can't be removed.
+        """
+
+    def end_orphans(self) -> None:
+        """End the processes of modules that a client which was killed has left behind."""
+
+    def reboot(self) -> None:
+        """Call the program ``reboot``, whose failure is only logged; the device may go down at any moment.
+
+        Raises:
+            Interrupted: the client is to stop, because the device goes down.
+        """
+
+
+class ScriptDirectory(Protocol):
+    """A directory of state scripts."""
+
+    def names(self, state: str, action: str) -> Sequence[str]:
+        """The scripts that are to be run, in their order.
+
+        Args:
+            state: such as ``ArtifactInstall``.
+            action: ``Enter``, ``Leave`` or ``Error``.
+
+        Raises:
+            ScriptError: the directory can't be read, or is of an unknown version.
+        """
+
+    def check_version(self) -> None:
+        """Make sure that the scripts are written for a version of the contract that this client knows.
+
+        Raises:
+            ScriptError: they are not.
+        """
+
+    def run(self, name: str, *, seconds: float) -> int:
+        """Run one script.
+
+        Args:
+            name: its file name.
+            seconds: how long it may take.
+
+        Returns:
+            Its exit code, or the negated number of the signal that ended it.
+
+        Raises:
+            ScriptError: it can't be run, took too long, or another user could have written it.
+            Interrupted: the client is to stop; the script has been ended.
+        """
+
+    def replace(self, scripts: Sequence[Script]) -> None:
+        """Remove all scripts, and store these, durably.
+
+        Raises:
+            StorageError: the directory can't be written.
+        """

@@ -14,9 +14,10 @@ from mender_client import TYPE_CHECKING
 from mender_client.dataclass import dataclass, field, replace
 
 from .accepted_identity import AcceptedIdentity, NewKey
-from .machine import ENDS, IRREVOCABLE, Event, Flow, State, advance
-from .model import Deployment, Link, Provides, Software, Status
+from .machine import ENDS, IRREVOCABLE, Event, Flow, Result, State, advance, result_after
+from .model import Deployment, Link, Provides, Software, Status, inconsistent
 from .resume import RemoteObject
+from .standalone import StandaloneUpdate
 from .text import printable
 from .wire.deployments import NextForm, is_deployment_id
 
@@ -142,6 +143,9 @@ class Update:
         resumed_bytes: how much of it was on disk when the client last started, and did not come again.
         payload_type: the type of the Artifact's payload, once it is downloaded.
         software: what will be installed when it succeeds, once it is downloaded.
+        result: how it has gone so far; of the flow HANDOVER this is not known.
+        reboot: what the update module answered last to NeedsArtifactReboot; empty before.
+        reason: why it fails, as far as the flow MODULES knows; empty otherwise.
     """
 
     deployment_id: str
@@ -164,12 +168,34 @@ class Update:
     resumed_bytes: int = 0
     payload_type: str = ""
     software: Software | None = None
+    result: Result = Result.CLEAN
+    reboot: str = ""
+    reason: str = ""
 
     @property
     def deployment(self) -> Deployment:
         """The deployment as the server offered it, with the name that the device has when it is done."""
         name = self.artifact_name if self.software is None else self.software.artifact_name
         return Deployment(self.deployment_id, name, self.device_types, self.link, self.payload_type)
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether somebody else installs it."""
+        return self.flow is Flow.HANDOVER
+
+    def after(self, event: Event) -> Update:
+        """The update that knows what an event in its state does to its result."""
+        if self.is_handed_over:
+            return self
+        return replace(self, result=result_after(self.state, event, self.result))
+
+    @property
+    def installed(self) -> Software | None:
+        """What the update leaves on the device as it has gone so far; None when that is what was there before."""
+        if self.software is None or self.result is Result.FAILED:
+            return None
+        is_clean = self.result is Result.CLEAN
+        return self.software if is_clean else inconsistent(self.provides, self.software)
 
     def fetched(self, *, received: int, kept: int) -> Update:
         """The update that knows what its download has cost since the client started.
@@ -243,6 +269,7 @@ class Record:
         totals: how many deployments have ``succeeded``, ``failed`` or were ``aborted``, those that are forgotten too.
         unread: the updates, messages and outcomes of another version, kept for it.
         software: what the last successful deployment has installed; None when that isn't known.
+        standalone: the update that a person installs without a server, if any.
     """
 
     update: Update | None = None
@@ -255,6 +282,7 @@ class Record:
     totals: Mapping[str, int] = field(default_factory=dict)
     unread: Unread = Unread()
     software: Software | None = None
+    standalone: StandaloneUpdate | None = None
 
     def provides(self, seen: Provides) -> Provides:
         """What the device provides: what its files say, and what the Artifact that was installed last has added."""
@@ -268,7 +296,9 @@ class Record:
         """How a deployment ended, if that is known."""
         return next((one for one in reversed(self.outcomes) if one.deployment_id == deployment_id), None)
 
-    def begun(self, deployment: Deployment, provides: Provides, form: NextForm, *, now: str) -> Record:
+    def begun(
+        self, deployment: Deployment, provides: Provides, form: NextForm, *, now: str, flow: Flow = Flow.HANDOVER
+    ) -> Record:
         """The record with a new update under way; the same deployment again keeps what is known of it.
 
         Its link is stored, so that a restarted client continues the download without asking the server. It is a
@@ -284,6 +314,7 @@ class Record:
             now,
             provides,
             form,
+            flow=flow,
             device_types=deployment.device_types,
             link=deployment.link,
             began=now,
@@ -306,7 +337,7 @@ class Record:
         """The record after a restart.
 
         A client that waits, for the sub-updater or for a server out of reach, may be restarted as often as it likes;
-        only trying again can be a loop.
+        only trying again can be a loop. An update module is called again by every restart.
 
         Raises:
             LoopError: there were too many changes without progress.
@@ -315,8 +346,11 @@ class Record:
         if update is None:
             return self
         is_tried = update.tried or any(message.deployment_id == update.deployment_id for message in self.outbox)
-        if state is update.state and not (state is State.DOWNLOADING and is_tried):
+        is_tried = is_tried if state is State.DOWNLOADING else not update.is_handed_over
+        if state is update.state and not is_tried:
             return self
+        if state is State.CHECK_ROLLBACK and update.state is not state:
+            update = update.after(Event.FAULT)
         if bytes_on_disk > update.seen_bytes:
             grown = bytes_on_disk - update.seen_bytes  # what came before the client ended and could not note it
             update = replace(update, seen_bytes=bytes_on_disk, writes=0, fetched_bytes=update.fetched_bytes + grown)
@@ -345,7 +379,9 @@ class Record:
         state = advance(update.flow, update.state, event)
         if state in ENDS:
             raise ValueError(f"{event.value}: this ends the update and needs its outcome")
-        return replace(self, update=_entered(note(update), state, now))
+        update = note(update).after(event)
+        software = update.installed if state is State.CLEANUP else None
+        return replace(self, update=_entered(update, state, now), software=software or self.software)
 
     def concluded(
         self,
@@ -372,15 +408,18 @@ class Record:
         if update is None:
             end = advance(Flow.HANDOVER, State.INSTALLING, event)
         else:
-            update = note(update)
             end = advance(update.flow, update.state, event)
+            update = note(update).after(event)
         status = {State.SUCCEEDED: Status.SUCCESS, State.FAILED: Status.FAILURE}.get(end)
         totals = {**self.totals, end.value: self.totals.get(end.value, 0) + 1}
         left = replace(self._without(deployment_id), totals=totals)
         if status is None:
             return left
-        if status is Status.SUCCESS and update is not None and update.software is not None:
-            left = replace(left, software=update.software)
+        has_changed = status is Status.SUCCESS or (
+            event is Event.LOOP and update is not None and not update.is_handed_over
+        )
+        if update is not None and has_changed:
+            left = replace(left, software=update.installed or self.software)
         outcome = _outcome(deployment_id, status, now, update, self.unread)
         if status is Status.FAILURE:
             outcome = replace(outcome, reason=printable(reason, limit=_LONGEST_REASON))

@@ -15,10 +15,11 @@ from mender_client.dataclass import fields, is_dataclass
 
 from .accepted_identity import AcceptedIdentity, NewKey
 from .client_status import filled
-from .machine import ENDS, Flow, State
+from .machine import ENDS, TRANSITIONS, Flow, Result, State
 from .model import Link, Provides, Software, Status
 from .record import Message, MessageKind, Outcome, ProcessRef, Record, Unread, Update
 from .resume import RemoteObject
+from .standalone import Position, StandaloneUpdate
 from .wire.deployments import NextForm, is_deployment_id
 from .wire.messages import parse_link
 
@@ -39,7 +40,7 @@ _STORED_FIELDS = {"remote_object": "promise", "process": "hands"}
 
 _ADDED: Mapping[str, Any] = {
     "flow": Flow.HANDOVER.value, "device_types": [], "link": {}, "began": "", "fetched_bytes": 0, "resumed_bytes": 0,
-    "payload_type": "",
+    "payload_type": "", "result": Result.CLEAN.value, "reboot": "", "reason": "",
 }  # fmt: skip
 """Fields that the first documents lack, with their defaults."""
 
@@ -52,7 +53,7 @@ def encode_record(record: Record) -> dict[str, Any]:
         "outcomes": [*unread.outcomes, *map(_encode, record.outcomes)],
         "totals": _encode(record.totals),
     }
-    for name in ("accepted", "new_key", "identity_change", "software"):
+    for name in ("accepted", "new_key", "identity_change", "software", "standalone"):
         if value := getattr(record, name):
             known[name] = _encode(value)
     return {
@@ -106,6 +107,7 @@ def decode_record(document: object) -> Record:
         unknown=_unknown(document, Record, "schema"),
         totals=_read(document, "totals", _decode_totals, unread) or {},
         software=_read(document, "software", _decode_software, unread),
+        standalone=_read(document, "standalone", _decode_standalone, unread),
         unread=Unread(unread.pop("update", None), unread_messages, unread_outcomes, MappingProxyType(unread)),
     )
 
@@ -164,6 +166,9 @@ def _decode_update(stored: object) -> Update:
     state = _STATES.get(state_name) or State(state_name)
     if state in ENDS:
         raise ValueError("an update that is over is not kept")
+    flow = Flow(_get(value, "flow", str))
+    if state not in TRANSITIONS[flow]:
+        raise ValueError("the flow has no such state")
     remote_object = _get(value, "promise", dict)
     return Update(
         deployment_id=_identifier(value),
@@ -172,7 +177,7 @@ def _decode_update(stored: object) -> Update:
         since=_get(value, "since", str),
         provides=_decode_provides(_get(value, "provides", dict)),
         form=NextForm(_get(value, "form", str)),
-        flow=Flow(_get(value, "flow", str)),
+        flow=flow,
         device_types=tuple(_decode_text(one) for one in _get(value, "device_types", list)),
         link=_decode_link(_get(value, "link", dict)),
         remote_object=RemoteObject(
@@ -189,6 +194,9 @@ def _decode_update(stored: object) -> Update:
         resumed_bytes=_get(value, "resumed_bytes", int),
         payload_type=_get(value, "payload_type", str),
         software=None if value.get("software") is None else _decode_software(value["software"]),
+        result=Result(_get(value, "result", str)),
+        reboot=_get(value, "reboot", str),
+        reason=_get(value, "reason", str),
     )
 
 
@@ -207,6 +215,18 @@ def _decode_software(stored: object) -> Software:
         _get(value, "artifact_name", str),
         MappingProxyType({key: _get(provides, key, str) for key in provides}),
         tuple(_decode_text(one) for one in _get(value, "clears", list)),
+        _get({"seen_name": "", **value}, "seen_name", str),
+    )
+
+
+def _decode_standalone(stored: object) -> StandaloneUpdate:
+    value = _decode_object(stored)
+    return StandaloneUpdate(
+        _get(value, "payload_type", str),
+        _decode_software(value.get("software")),
+        Position(_get(value, "position", str)),
+        _get(value, "since", str),
+        Result(_get(value, "result", str)),
     )
 
 

@@ -15,6 +15,11 @@ def printable(text: str, *, limit: int = 200) -> str:
     return cut if cut.isprintable() else "".join(one if one.isprintable() else "?" for one in cut)
 
 
+def ending(code: int) -> str:
+    """How a program failed, by its exit code, or by the negated number of the signal that ended it."""
+    return f"failed with exit code {code}" if code > 0 else f"was killed by signal {-code}"
+
+
 def amount(count: float) -> str:
     """So many bytes."""
     count = min(count, _MOST)

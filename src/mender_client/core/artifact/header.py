@@ -34,6 +34,7 @@ class _Parts:
     type_info: Document
     meta_data: Document | None
     scripts: tuple[Script, ...]
+    contents: Mapping[str, bytes]
 
 
 def parse_header(stored: bytes, name: str, compression: Compression, limits: Limits) -> Header:
@@ -74,6 +75,7 @@ def parse_header(stored: bytes, name: str, compression: Compression, limits: Lim
         augmented=False,
         scripts=parts.scripts,
         payload=_parse_payload(parts, payload_type),
+        documents={member.rpartition("/")[2]: content for member, content in parts.contents.items()},
     )
 
 
@@ -126,6 +128,7 @@ def _read_parts(stored: bytes, name: str, compression: Compression, limits: Limi
         parse_document(contents[TYPE_INFO], TYPE_INFO),
         parse_document(meta_data, META_DATA) if meta_data else None,
         tuple(scripts),
+        contents,
     )
 
 

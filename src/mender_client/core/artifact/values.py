@@ -80,6 +80,7 @@ class Header:
         augmented: there is a manifest-augment, which no signature covers.
         scripts: the state scripts, in the Artifact's order.
         payload: the payload, which may be empty.
+        documents: the JSON documents of the header as they are in the Artifact, by their plain file name.
     """
 
     artifact_name: str
@@ -92,6 +93,7 @@ class Header:
     augmented: bool
     scripts: tuple[Script, ...]
     payload: Payload
+    documents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def describe(self) -> dict[str, Any]:
         """The header as plain JSON values; scripts by their digest."""

@@ -1,0 +1,68 @@
+"""Gives the software of a new device its name and provides: the bootstrap Artifact (installer contract, section 9)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from mender_client import TYPE_CHECKING
+from mender_client.core.model import UNKNOWN_ARTIFACT_NAME, Software, replaced
+from mender_client.core.ports import DeviceData, Journal
+from mender_client.dataclass import replace
+from mender_client.errors import ArtifactError, Diagnostic, MenderError
+
+if TYPE_CHECKING:
+    from mender_client.core.artifact import ArtifactReader
+
+_logger = logging.getLogger(__name__)
+
+
+def name_software(
+    journal: Journal,
+    device: DeviceData,
+    save_provides: Callable[[Software], str],
+    open_artifact: Callable[[], ArtifactReader] | None,
+) -> bool:
+    """Store a name for software that has none.
+
+    Args:
+        journal: where it is stored.
+        device: what the Artifact must fit.
+        save_provides: as for ``Standalone``.
+        open_artifact: opens the bootstrap Artifact; None when there is none, and the name is unknown.
+
+    Returns:
+        Whether nothing failed; the name is unknown when something did.
+
+    Raises:
+        StorageError: it can't be stored.
+    """
+    software, is_good = Software(UNKNOWN_ARTIFACT_NAME), True
+    if open_artifact is not None:
+        try:
+            software = _read(device, open_artifact())
+            software = replace(software, seen_name=save_provides(software))
+            _logger.info("the installed software is %s, says the bootstrap Artifact", software.artifact_name)
+        except MenderError as error:
+            text = f"cannot use the bootstrap Artifact: {error.text}"
+            _logger.error("%s", Diagnostic("UPD25", text, error.remedy))
+            is_good = False
+    journal.update(lambda record: replace(record, software=software))
+    return is_good
+
+
+def _read(device: DeviceData, reader: ArtifactReader) -> Software:
+    from mender_client.core.artifact import check_depends
+
+    header = reader.read_header()
+    if header.payload.type:
+        raise ArtifactError("UPD26", f"it has a payload of the type {header.payload.type!r}", remedy="build it without")
+    provides = device.provides()
+    check_depends(
+        header,
+        device_type=provides.device_type,
+        artifact_name=provides.artifact_name,
+        provides=provides.others,
+    )
+    reader.finish()
+    return replaced(provides, header)

@@ -1,0 +1,74 @@
+"""The state scripts Idle and Sync, which run around the polls of a client that installs by update modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+from mender_client import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .scripts import StateScripts
+
+
+class _Phase(Enum):
+    STARTED = auto()
+    IDLE = auto()
+    SYNC = auto()
+
+
+class SyncScripts:
+    """Runs the scripts in the order of the installer contract (section 4.1); each call may find its work done.
+
+    Args:
+        scripts: gives what runs state scripts, when the first one may run.
+        is_wanted: whether an update module would install the next update; without that no script runs.
+    """
+
+    def __init__(self, scripts: Callable[[], StateScripts], is_wanted: Callable[[], bool]) -> None:
+        self._scripts = scripts
+        self._is_wanted = is_wanted
+        self._phase = _Phase.STARTED
+
+    def begin(self) -> None:
+        """Leave Idle and enter Sync.
+
+        Raises:
+            ScriptError: a script failed; nothing may be asked or sent.
+        """
+        if not self._is_wanted():
+            return
+        self.idle()
+        self._scripts().run_all("Idle", "Leave")
+        self._phase = _Phase.SYNC
+        self._run("Enter")
+
+    def leave(self) -> None:
+        """Leave Sync.
+
+        Raises:
+            ScriptError: a script failed; a deployment that was found must not begin.
+        """
+        if self._phase is _Phase.SYNC:
+            self._phase = _Phase.STARTED
+            self._run("Leave")
+
+    def failed(self) -> None:
+        """What was asked or sent has failed."""
+        if self._phase is _Phase.SYNC:
+            self._phase = _Phase.STARTED
+            self._scripts().run_all("Sync", "Error")
+
+    def idle(self) -> None:
+        """Enter Idle."""
+        if self._phase is not _Phase.IDLE and self._is_wanted():
+            self._phase = _Phase.IDLE
+            self._scripts().run_all("Idle", "Enter")
+
+    def _run(self, action: str) -> None:
+        try:
+            self._scripts().run("Sync", action)
+        except Exception:
+            self._phase = _Phase.STARTED
+            self._scripts().run_all("Sync", "Error")
+            raise

@@ -1,0 +1,165 @@
+"""The flow MODULES: every state fails, power goes, the client is killed, at every effect of every road."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from world import NEW, OLD, Blow, Damage, Kind, ModuleOptions, Options, Stage, World
+from world.modules import TREE
+from world.stores import ARTIFACT, PARTIAL
+
+from .scenarios import FINAL, Scenario, begin
+
+pytestmark = pytest.mark.usefixtures("quietly")
+_BLOWS = 12
+_SEED = 3
+
+_SUCCESS = [
+    "Download_Enter", "Download", "Download_Leave",
+    "ArtifactInstall_Enter", "ArtifactInstall", "ArtifactInstall_Leave", "NeedsArtifactReboot",
+]  # fmt: skip
+_REBOOT = ["ArtifactReboot_Enter", "ArtifactVerifyReboot", "ArtifactReboot_Leave"]
+_COMMIT = ["ArtifactCommit_Enter", "ArtifactCommit", "ArtifactCommit_Leave", "Cleanup"]
+_ROLLBACK = [
+    "SupportsRollback", "ArtifactRollback_Enter", "ArtifactRollback", "ArtifactRollback_Leave", "NeedsArtifactReboot",
+]  # fmt: skip
+_ROLLBACK_REBOOT = ["ArtifactRollbackReboot_Enter", "ArtifactVerifyRollbackReboot", "ArtifactRollbackReboot_Leave"]
+_FAILURE = ["ArtifactFailure_Enter", "ArtifactFailure", "ArtifactFailure_Leave", "Cleanup"]
+
+ORDERS: Mapping[tuple[str, str], list[str]] = {
+    ("Automatic", ""): [*_SUCCESS, *_REBOOT, *_COMMIT],
+    ("Yes", ""): [*_SUCCESS, _REBOOT[0], "ArtifactReboot", *_REBOOT[1:], *_COMMIT],
+    ("No", ""): [*_SUCCESS, *_COMMIT],
+    ("No", "Download_Enter"): ["Download_Enter", "Download_Error"],
+    ("No", "Download"): ["Download_Enter", "Download", "Download_Error", "Cleanup"],
+    ("No", "Download_Leave"): ["Download_Enter", "Download", "Download_Leave", "Download_Error", "Cleanup"],
+    ("No", "ArtifactInstall_Enter"): [*_SUCCESS[:4], "ArtifactInstall_Error", *_ROLLBACK, *_FAILURE],
+    ("No", "ArtifactInstall"): [*_SUCCESS[:5], "ArtifactInstall_Error", *_ROLLBACK, *_FAILURE],
+    ("No", "ArtifactCommit"): [*_SUCCESS, *_COMMIT[:2], "ArtifactCommit_Error", *_ROLLBACK, *_FAILURE],
+    ("Automatic", "ArtifactVerifyReboot"): [
+        *_SUCCESS, *_REBOOT[:2], "ArtifactReboot_Error", *_ROLLBACK, *_ROLLBACK_REBOOT, *_FAILURE,
+    ],
+    ("Automatic", "ArtifactReboot_Leave"): [
+        *_SUCCESS, *_REBOOT, "ArtifactReboot_Error", *_ROLLBACK, *_ROLLBACK_REBOOT, *_FAILURE,
+    ],
+}  # fmt: skip
+
+
+def _scenario(options: ModuleOptions, *, is_spooled: bool | None = None) -> Scenario:
+    device = Options(modules=options, has_boot_service=False, is_spooled=is_spooled)
+    return Scenario(f"{options.reboot}-{options.fails}", "", device)
+
+
+def _live(stage: Stage, scenario: Scenario, blows: Mapping[int, Blow]) -> World:
+    world = begin(stage, scenario, blows)
+    world.calls.clear()
+    world.live()
+    return world
+
+
+def _check(world: World) -> None:
+    """What must be true when all is quiet."""
+    options = world.options.modules
+    assert options is not None
+    finals = [one for one in world.server.statuses if one in FINAL]
+    record = world.journal.load()
+    assert (1, finals) == (len(finals), world.server.statuses[-1:]), f"no single final status: {world.server.statuses}"
+    assert (None, ()) == (record.update, record.outbox)
+    assert (None, None, None) == tuple(world.disk.read(name) for name in (TREE, ARTIFACT, PARTIAL)), "something is left"
+    name = record.provides(world.device.provides()).artifact_name
+    runs = world.image_in(world.running)
+    if finals == ["success"]:
+        assert (NEW, NEW) == (runs, name)
+    elif name.endswith("_INCONSISTENT"):
+        assert f"{NEW}_INCONSISTENT" == name
+        flaws = ("Rollback", "ArtifactFailure", "ArtifactCommit_Leave", "NeedsArtifactReboot")
+        may_be = not options.can_roll_back or any(flaw in one for flaw in flaws for one in _faults(world))
+        assert may_be, "a rollback that had no reason to fail"
+        return
+    else:
+        has_no_cleanup = {"Cleanup", "call Cleanup", "remove backup"} & _faults(world)
+        assert (NEW if has_no_cleanup and name == NEW else OLD, name) == (runs, runs)
+    assert world.running == world.boot["part"], "what runs is not what boots"
+
+
+def _faults(world: World) -> set[str]:
+    """What has failed by itself."""
+    options = world.options.modules
+    assert options is not None
+    plan, trace = world.power.plan, world.power.trace
+    return {
+        options.fails,
+        *(trace[at - 1] for at, blow in plan.items() if blow.kind is Kind.FAULT and at <= len(trace)),
+    }
+
+
+ROADS = [
+    ModuleOptions(reboot=reboot, fails=fails, fails_late=late, can_roll_back=can_roll_back)
+    for reboot in ("No", "Yes", "Automatic")
+    for fails in ("", *dict.fromkeys([*_SUCCESS, *_REBOOT, "ArtifactReboot", *_COMMIT, "ArtifactVerifyRollbackReboot"]))
+    for late in (False, True)
+    for can_roll_back in (True, False)
+    if late is False or fails[-6:] not in ("_Enter", "_Leave")
+]
+
+
+@pytest.mark.parametrize(("reboot", "fails"), ORDERS, ids=str)
+def test_order_of_calls(stage: Stage, reboot: str, fails: str) -> None:
+    """Calls and scripts come in the order of the contract."""
+    world = _live(stage, _scenario(ModuleOptions(reboot=reboot, fails=fails)), {})
+    first, last = world.calls.index("Download_Enter"), len(world.calls)
+    _check(world)
+    assert ORDERS[reboot, fails] == world.calls[first:last]
+
+
+def _statuses(world: World) -> list[str]:
+    return world.server.statuses
+
+
+@pytest.mark.parametrize(
+    "road", ROADS, ids=lambda road: f"{road.reboot}-{road.fails}-{road.fails_late}-{road.can_roll_back}"
+)
+def test_every_state_fails(stage: Stage, road: ModuleOptions) -> None:
+    """Whichever state or script fails, before or after its damage: one true final status, and nothing is left."""
+    _check(_live(stage, _scenario(road), {}))
+
+
+def _blows(trace: list[str]) -> Iterator[tuple[int, Blow]]:
+    for number, name in enumerate(trace, 1):
+        for after in (False, True):
+            yield number, Blow(Kind.KILL, after=after)
+            yield number, Blow(Kind.POWER, after=after)
+        yield number, Blow(Kind.FAULT)
+        if name.startswith(("append", "sync", "rename", "empty")):
+            yield number, Blow(Kind.POWER, after=True, damage=Damage.TORN)
+
+
+BLOWN = [
+    ModuleOptions(reboot=reboot, fails=fails)
+    for reboot in ("No", "Automatic")
+    for fails in ("", "ArtifactInstall", "ArtifactVerifyReboot", "ArtifactCommit", "ArtifactCommit_Leave", "Cleanup")
+] + [ModuleOptions(cannot_save=True), ModuleOptions(can_roll_back=False, fails="ArtifactCommit")]
+
+
+@pytest.mark.parametrize("is_spooled", [True, False], ids=["spooled", "streamed"])
+@pytest.mark.parametrize("road", BLOWN, ids=lambda road: f"{road.reboot}-{road.fails}")
+def test_every_blow(stage: Stage, road: ModuleOptions, is_spooled: bool, is_nightly: bool) -> None:
+    """Whatever happens at whichever effect: one final status, and it is true; nothing is left, nothing is doubled."""
+    scenario = _scenario(road, is_spooled=is_spooled)
+    world = begin(stage, scenario, {})
+    while not world.is_quiet:
+        world.turn()
+    trace = world.power.trace[world.first_effect :]
+    cases = list(_blows(trace))
+    if not is_nightly:
+        cases = random.Random(_SEED).sample(cases, min(len(cases), _BLOWS))
+    failures = []
+    for number, blow in cases:
+        try:
+            _check(_live(stage, scenario, {number: blow}))
+        except (AssertionError, ValueError) as error:
+            failures.append(f"{blow} at effect {number} ({trace[number - 1]}): {error!r}")
+    assert [] == failures

@@ -1,0 +1,161 @@
+"""When state scripts are run again, and which failure ends a row (protocol: state scripts)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from mender_client.client.scripts import StateScripts
+from mender_client.core.artifact import Script
+from mender_client.core.state_scripts import place_of
+from mender_client.errors import ArtifactError, Interrupted, ScriptError
+from world.clock import WorldClock
+
+
+class Scripts:
+    """A directory of scripts that exit as told; each run takes ten seconds."""
+
+    def __init__(self, clock: WorldClock, **exits: Sequence[int]) -> None:
+        self.clock = clock
+        self.exits: dict[str, Iterator[int]] = {name: iter(codes) for name, codes in exits.items()}
+        self.runs: list[tuple[str, float, float]] = []
+        self.stored: list[str] = []
+        self.is_version_known = True
+
+    def names(self, state: str, action: str) -> Sequence[str]:
+        """As the port says."""
+        self.check_version()
+        return [name for name in self.exits if place_of(name) == (state, action)]
+
+    def check_version(self) -> None:
+        """As the port says."""
+        if not self.is_version_known:
+            raise ScriptError("SSC03", "cannot run the state scripts")
+
+    def run(self, name: str, *, seconds: float) -> int:
+        """As the port says."""
+        self.runs.append((name, self.clock.seconds, seconds))
+        self.clock.seconds += min(10.0, seconds)
+        return next(self.exits[name], 21)
+
+    def replace(self, scripts: Sequence[Script]) -> None:
+        """As the port says."""
+        self.stored = [script.name for script in scripts]
+
+    @property
+    def begun(self) -> list[str]:
+        """Which ran."""
+        return [name for name, _, _ in self.runs]
+
+
+def scripts(clock: WorldClock, root: Scripts, artifact: Scripts | None = None) -> StateScripts:
+    """What is tested."""
+    return StateScripts(root=root, artifact=artifact or Scripts(clock), clock=clock, alive=lambda: None)
+
+
+@pytest.fixture
+def clock() -> WorldClock:
+    """A clock that only waits move."""
+    return WorldClock()
+
+
+def test_row(clock: WorldClock) -> None:
+    """All scripts of a state run one after another."""
+    root = Scripts(clock, Idle_Enter_00=[0], Idle_Enter_01=[0], Idle_Leave_00=[0])
+    scripts(clock, root).run("Idle", "Enter")
+    assert ["Idle_Enter_00", "Idle_Enter_01"] == root.begun
+
+
+def test_first_failure(clock: WorldClock) -> None:
+    """Where failures count, the first one ends the row."""
+    root = Scripts(clock, Sync_Enter_00=[0], Sync_Enter_01=[3], Sync_Enter_02=[0])
+    with pytest.raises(ScriptError, match="Sync_Enter_01 failed with exit code 3"):
+        scripts(clock, root).run("Sync", "Enter")
+    assert ["Sync_Enter_00", "Sync_Enter_01"] == root.begun
+
+
+def test_ignored_failures(clock: WorldClock, caplog: pytest.LogCaptureFixture) -> None:
+    """Where failures are ignored, all scripts run, and each failure is logged."""
+    root = Scripts(clock, Idle_Enter_00=[1], Idle_Enter_01=[-9], Idle_Enter_02=[0])
+    assert not scripts(clock, root).run_all("Idle", "Enter")
+    assert 3 == len(root.runs)
+    assert ["exit code 1", "signal 9"] == [one.getMessage().partition(";")[0][-len(end) :] for one, end in zip(
+        caplog.records, ("exit code 1", "signal 9"), strict=True
+    )]  # fmt: skip
+    assert scripts(clock, Scripts(clock, Idle_Enter_00=[0])).run_all("Idle", "Enter")
+
+
+def test_unknown_version(clock: WorldClock) -> None:
+    """Scripts of an unknown version fail the state; the check before the commit is the root file system's."""
+    root = Scripts(clock)
+    root.is_version_known = False
+    tested = scripts(clock, root)
+    with pytest.raises(ScriptError):
+        tested.run("Download", "Enter")
+    assert not tested.run_all("Idle", "Enter")
+    with pytest.raises(ScriptError):
+        tested.check_version()
+    tested.run("ArtifactCommit", "Enter")
+
+
+def test_where_scripts_are(clock: WorldClock) -> None:
+    """Idle, Sync and Download are the root file system's scripts, all others the Artifact's."""
+    root = Scripts(clock, Download_Enter_00=[0], ArtifactInstall_Enter_00=[1])
+    artifact = Scripts(clock, Download_Enter_00=[1], ArtifactInstall_Enter_00=[0])
+    tested = scripts(clock, root, artifact)
+    tested.run("Download", "Enter")
+    tested.run("ArtifactInstall", "Enter")
+    assert (["Download_Enter_00"], ["ArtifactInstall_Enter_00"]) == (root.begun, artifact.begun)
+
+
+def test_retry_later(clock: WorldClock) -> None:
+    """A script that exits with 21 is run again after the interval, and then the next one."""
+    root = Scripts(clock, Sync_Enter_00=[21, 21, 0], Sync_Enter_01=[0])
+    scripts(clock, root).run("Sync", "Enter")
+    assert [("Sync_Enter_00", 0.0), ("Sync_Enter_00", 70.0), ("Sync_Enter_00", 140.0), ("Sync_Enter_01", 150.0)] == [
+        (name, at) for name, at, _ in root.runs
+    ]
+    assert max(clock.sleeps) <= 1.0
+
+
+@pytest.mark.parametrize("is_ignored", [False, True])
+def test_retry_timeout(clock: WorldClock, is_ignored: bool) -> None:
+    """A script fails when the retry time-out has passed since its first 21; one that runs then is stopped."""
+    root = Scripts(clock, Sync_Enter_00=[], Sync_Enter_01=[0])
+    tested = StateScripts(
+        root=root, artifact=root, clock=clock, alive=lambda: None, retry_interval_seconds=60, retry_timeout_seconds=125
+    )
+    if is_ignored:
+        assert not tested.run_all("Sync", "Enter")
+        assert "Sync_Enter_01" == root.begun[-1]
+    else:
+        with pytest.raises(ScriptError, match="retry later"):
+            tested.run("Sync", "Enter")
+    own = [(at, seconds) for name, at, seconds in root.runs if name == "Sync_Enter_00"]
+    assert [(0.0, 3600.0), (70.0, 65.0)] == own
+
+
+def test_clock_of_the_next_script(clock: WorldClock) -> None:
+    """The retry time-out starts anew for the next script."""
+    root = Scripts(clock, Sync_Enter_00=[21, 0], Sync_Enter_01=[21, 0])
+    tested = StateScripts(root=root, artifact=root, clock=clock, alive=lambda: None, retry_timeout_seconds=75)
+    tested.run("Sync", "Enter")
+    assert 4 == len(root.runs)
+
+
+def test_stop_while_waiting(clock: WorldClock) -> None:
+    """The wait for a retry ends when the client is to stop."""
+    clock.stops_after_sleeps = 5
+    with pytest.raises(Interrupted):
+        scripts(clock, Scripts(clock, Idle_Enter_00=[21])).run_all("Idle", "Enter")
+
+
+def test_install(clock: WorldClock) -> None:
+    """The Artifact's scripts are stored; a script whose name doesn't fit is refused, and nothing is stored."""
+    artifact = Scripts(clock)
+    tested = scripts(clock, Scripts(clock), artifact)
+    tested.install([Script("ArtifactInstall_Enter_00", b"", "")])
+    with pytest.raises(ArtifactError, match="ArtifactInstall_Enter_0 x"):
+        tested.install([Script("ArtifactInstall_Enter_0 x", b"", "")])
+    assert ["ArtifactInstall_Enter_00"] == artifact.stored
