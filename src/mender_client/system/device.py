@@ -10,11 +10,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mender_client.core.keyvalue import KeyValues, parse_key_value_file, parse_key_values
-from mender_client.core.model import UNKNOWN_ARTIFACT_NAME, Identity, IdentityFormat, Provides
-from mender_client.dataclass import dataclass
+from mender_client.core.model import UNKNOWN_ARTIFACT_NAME, Identity, IdentityFormat, Provides, Software
+from mender_client.dataclass import dataclass, replace
 from mender_client.errors import Diagnostic, ScriptError, StorageError
 
-from .files import read_text
+from .files import read_text, write_atomic
 from .process import ProgramError, ScriptLimits, run_script
 
 _logger = logging.getLogger(__name__)
@@ -111,10 +111,34 @@ class ScriptedDevice:
         if not device_type:
             text = f"cannot find the device type in {self.device_type_file}"
             raise StorageError("IDN13", text, remedy="add a line device_type=TYPE")
+        return replace(self.software(), device_type=device_type)
+
+    def software(self) -> Provides:
+        """What artifact_info says; the device type, which need not be known for that, is left out."""
         info = self._artifact_info()
         name = info.pop("artifact_name", "") or UNKNOWN_ARTIFACT_NAME
         info.pop("device_type", None)
-        return Provides(device_type, name, MappingProxyType(info))
+        return Provides("", name, MappingProxyType(info))
+
+    def save_provides(self, software: Software) -> str:
+        """Write artifact_info, which a sub-updater or a person may read later on.
+
+        Args:
+            software: what the device provides now.
+
+        Returns:
+            The name that the file holds then; empty when that is the software's. On a read-only root file system it
+            keeps what it has.
+        """
+        lines = {"artifact_name": software.artifact_name, **software.provides}
+        try:
+            if self._artifact_info() != lines:
+                text = "".join(f"{key}={value}\n" for key, value in lines.items())
+                write_atomic(self.artifact_info_file, text.encode(), mode=0o644)
+        except StorageError as error:
+            _logger.info("artifact_info keeps its content: %s", error.text)
+            return self._artifact_info().get("artifact_name", "") or UNKNOWN_ARTIFACT_NAME
+        return ""
 
     def _artifact_info(self) -> dict[str, str]:
         try:

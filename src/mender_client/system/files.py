@@ -98,6 +98,44 @@ def remove_file(path: Path) -> None:
         sync_directory(path.parent)
 
 
+def remove_tree(directory: Path) -> None:
+    """Remove a directory with everything in it; none is fine. No link is followed, and no mount is entered.
+
+    It gets another name first, so that after a power cut it is there whole or not at all under its own.
+
+    Raises:
+        StorageError: it can't be removed.
+    """
+    doomed = directory.with_name(f".{directory.name}.removed")
+    with storage_errors("remove", directory):
+        _remove_all(doomed)
+        try:
+            os.rename(directory, doomed)
+        except FileNotFoundError:
+            return
+        sync_directory(directory.parent)
+        _remove_all(doomed)
+
+
+def _remove_all(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        left, emptied = [path], list[Path]()
+        device = path.lstat().st_dev
+        while left:
+            directory = left.pop()
+            if directory.lstat().st_dev != device:
+                raise OSError(errno.EBUSY, f"something is mounted on {directory}")
+            emptied.append(directory)
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(Path(entry.path))
+                    else:
+                        os.unlink(entry.path)
+        for directory in reversed(emptied):
+            directory.rmdir()
+
+
 def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
     """Read a UTF-8 text file of so many bytes at most.
 
@@ -209,11 +247,13 @@ class LockFile:
 class DaemonLock:
     """Keeps a second daemon away from the same data directory; the kernel frees it when the holder dies.
 
-    The file holds the pid of the daemon; it is empty while a daemon that has handed over an update is exiting.
+    The file holds the pid of the daemon; it is empty while a daemon that has handed over an update is exiting. A
+    command that must be alone holds the lock in the place of a daemon, and says so there: nobody may signal it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_command: bool = False) -> None:
         self._path = path
+        self._is_command = is_command
         self._descriptor = -1
         self.is_exiting = False
 
@@ -227,9 +267,9 @@ class DaemonLock:
         with storage_errors("open", self._path):
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         if not self._take():
-            pid = self._pid()
+            *command, pid = self._holder().split() or ["unknown"]
             self.release()
-            text = f"cannot start: a daemon (pid {pid or 'unknown'}) already uses {self._path.parent}"
+            text = f"cannot start: a {'command' if command else 'daemon'} (pid {pid}) already uses {self._path.parent}"
             raise BusyError("STO13", text, remedy="stop it first, or use another data directory")
         try:
             with storage_errors("write", self._path):
@@ -247,7 +287,8 @@ class DaemonLock:
         self.is_exiting = is_exiting
         os.ftruncate(self._descriptor, 0)
         if not is_exiting:
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            who = "command " if self._is_command else ""
+            os.pwrite(self._descriptor, f"{who}{os.getpid()}\n".encode(), 0)
 
     def _take(self) -> bool:
         """Whether the lock is ours now; who only looks for the holder has it for an instant, so ask more than once."""
@@ -258,13 +299,13 @@ class DaemonLock:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 tries += 1
-                if (tries >= _LOCK_TRIES and self._pid()) or time.monotonic() > end:
+                if (tries >= _LOCK_TRIES and self._holder()) or time.monotonic() > end:
                     return False
                 time.sleep(_LOCK_PAUSE_SECONDS)
             else:
                 return True
 
-    def _pid(self) -> str:
+    def _holder(self) -> str:
         return os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
 
     def release(self) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mender_client.core.record import ProcessRef
-from mender_client.core.text import printable
+from mender_client.core.text import ending, printable
 from mender_client.dataclass import dataclass
 from mender_client.errors import Interrupted, ScriptError
 
@@ -100,7 +100,7 @@ def run_script(
             pass_fds=tuple(pass_descriptors),
         )
     except OSError as error:
-        raise _cannot_run(argv[0], error) from error
+        raise cannot_run(argv[0], error) from error
     with process:
         try:
             output, complaint = _collect(process, argv[0], limits, is_stopping)
@@ -114,18 +114,18 @@ def run_script(
     if code != 0:
         complaints = complaint.decode("utf-8", "replace").strip()
         said = printable(complaints.rpartition("\n")[2])
-        how = f"failed with exit code {code}" if code > 0 else f"was killed by signal {-code}"
-        raise ProgramError(argv[0], how + (f" ({said})" if said else ""), complaints, code)
+        raise ProgramError(argv[0], ending(code) + (f" ({said})" if said else ""), complaints, code)
     return output
 
 
-def _cannot_run(program: str, error: OSError) -> ScriptError:
+def cannot_run(program: str, error: OSError | ValueError) -> ScriptError:
+    """The error of a program that could not be started."""
     remedy = "check its first line"
     if isinstance(error, FileNotFoundError):
         remedy = "install it, or the interpreter in its first line"
     elif isinstance(error, PermissionError):
         remedy = "make it executable"
-    return ScriptError("SCR03", f"cannot run {program}: {error.strerror}", remedy=remedy)
+    return ScriptError("SCR03", f"cannot run {program}: {getattr(error, 'strerror', error)}", remedy=remedy)
 
 
 def _collect(
@@ -228,7 +228,7 @@ class SystemProcesses:
             )
         except OSError as error:
             self._remove_trace()
-            raise _cannot_run(argv[0], error) from error
+            raise cannot_run(argv[0], error) from error
         except subprocess.SubprocessError as error:
             self._remove_trace()
             why = os.strerror(os.read(reason, 1)[0])
