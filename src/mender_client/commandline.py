@@ -85,6 +85,7 @@ class Program:
         epilog: ends the help of each command.
         example: ends the help of the program, before the epilog.
         version: printed by ``--version``; empty for a program without that option.
+        usage_exit_code: the exit code of wrong usage.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Program:
     epilog: str
     example: str = ""
     version: str = ""
+    usage_exit_code: int = USAGE_EXIT_CODE
 
 
 class _Parser(argparse.ArgumentParser):
@@ -102,17 +104,19 @@ class _Parser(argparse.ArgumentParser):
     Attributes:
         commands: its commands.
         words: what is parsed; a complaint looks for misspelt options in it.
+        usage_exit_code: as of the program.
     """
 
     commands: Sequence[Command] = ()
     words: Sequence[str] = ()
+    usage_exit_code = USAGE_EXIT_CODE
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, rest = super().parse_known_args(args, namespace)
         if self.commands and not hasattr(found, "run"):  # no command was given
             if rest:
                 self.error(f"unrecognized arguments: {' '.join(rest)}")
-            self.exit(USAGE_EXIT_CODE, self._list_of_commands())
+            self.exit(self.usage_exit_code, self._list_of_commands())
         if rest and not self.commands:  # said here, where the options of the command are known
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return found, rest
@@ -143,7 +147,7 @@ class _Parser(argparse.ArgumentParser):
         near = get_close_matches(word.lstrip("-"), names, n=1)
         help_of = f"'{self.prog} --help'"
         remedy = f"did you mean '{names[near[0]]}'? See {help_of}" if near else f"see {help_of}"
-        self.exit(USAGE_EXIT_CODE, f"{self.prog}: {Diagnostic('USE02', message, remedy)}\n")
+        self.exit(self.usage_exit_code, f"{self.prog}: {Diagnostic('USE02', message, remedy)}\n")
 
 
 def build_parser(program: Program, words: Sequence[str] | None = None) -> argparse.ArgumentParser:
@@ -188,6 +192,7 @@ def _common_options(arguments: Sequence[Argument], *, is_default: bool) -> _Pars
 def _add_parts(parser: _Parser, parts: Sequence[Part], program: Program, words: Sequence[str] | None) -> None:
     commands = [part for part in parts if isinstance(part, Command)]
     parser.commands, parser.words = commands, words or ()
+    parser.usage_exit_code = program.usage_exit_code
     for part in parts:
         if isinstance(part, Argument):
             parser.add_argument(*part.names, **part.settings)

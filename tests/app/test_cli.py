@@ -280,13 +280,15 @@ FAULTS: dict[str, tuple[Plant, tuple[str, ...], int, str]] = {
         ("check-update",), 1, "cannot read",
     ),
     "no artifact info": (
-        lambda d: (d.root / "etc/mender/artifact_info").unlink(), ("show-artifact",), 1, "artifact_info: No such file",
+        lambda d: (d.write("usr/share/mender/install", "", mode=0o755), (d.root / "etc/mender").rename(d.root / "x")),
+        ("show-artifact",), 1, "cannot find the artifact name",
     ),
     "artifact info that is no text": (
         lambda d: (d.root / "etc/mender/artifact_info").write_bytes(b"\xff"), ("show-artifact",), 1, "not UTF-8",
     ),
     "artifact info without a name": (
-        lambda d: d.write("etc/mender/artifact_info", "x=y"), ("show-artifact",), 1, "has no line artifact_name=NAME",
+        lambda d: (d.write("usr/share/mender/install", "", mode=0o755), d.write("etc/mender/artifact_info", "x=y")),
+        ("show-artifact",), 1, "has no line artifact_name=NAME",
     ),
     "data directory is a file": (
         lambda d: d.write("a-file", ""), ("bootstrap", "-d", "/a-file"), 78, "cannot be read: Not a directory",

@@ -160,11 +160,11 @@ def test_without_from_the_archived_device_would_be_another_one(archived: OtherCl
 def test_mender_client(mender: OtherClient, server: DevServer) -> None:
     """A device of the C++ client is still accepted, and what is installed comes from its database."""
     mender.get_accepted()
-    conf = {"Servers": [{"ServerURL": server.url}], "IdentityFormat": "list", "ModuleTimeoutSeconds": 5}
+    conf = {"Servers": [{"ServerURL": server.url}], "IdentityFormat": "list", "ClientProtocol": "https"}
     mender.write("etc/mender/mender.conf", json.dumps(conf))
     done = mender.run("setup", "--migrate-from", "mender", "--yes")
     assert (0, "") == (done.returncode, done.stderr)
-    assert "note: ModuleTimeoutSeconds: has no effect in this client\n" in done.stdout
+    assert "note: ClientProtocol: has no effect in this client\n" in done.stdout
     assert {**conf, "IdentityFormat": "plain"} == json.loads(mender.text("etc/mender/mender.conf"))
     assert [("accepted", {"mac": MAC}, 1)] == [
         (one.status, one.identity, len(one.auth_sets)) for one in server.devices()

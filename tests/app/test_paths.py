@@ -22,6 +22,10 @@ DEVICE = {
     "identity_script": "/usr/share/mender/identity/mender-device-identity",
     "inventory_directory": "/usr/share/mender/inventory",
     "sub_updater": "/usr/share/mender/install",
+    "modules_directory": "/usr/share/mender/modules/v3",
+    "module_tree": "/var/lib/mender/modules/v3/payloads/0000/tree",
+    "root_scripts": "/etc/mender/scripts",
+    "artifact_scripts": "/var/lib/mender/scripts",
 }
 
 
@@ -30,6 +34,14 @@ def test_defaults(name: str) -> None:
     """The paths on a device are those of the contract, and --root moves every one of them."""
     assert Path(DEVICE[name]) == getattr(Paths.locate(), name)
     assert Path("/image" + DEVICE[name]) == getattr(Paths.locate(root="/image"), name)
+
+
+def test_moved_directories() -> None:
+    """Programs are told which directories aren't where they always are, and of no others."""
+    assert {} == Paths.locate().moved()
+    assert {"MENDER_CONF_DIR": "/c"} == Paths.locate(config="/c/mender.conf").moved()
+    assert {"MENDER_DATASTORE_DIR": "/d"} == Paths.locate(data="/d").moved()
+    assert {"MENDER_CONF_DIR", "MENDER_DATASTORE_DIR"} == set(Paths.locate(root="/image").moved())
 
 
 def test_data_moves_the_fallback() -> None:

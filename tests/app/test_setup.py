@@ -276,6 +276,28 @@ def test_scripts_that_were_adapted_stay(device: Device) -> None:
     assert os.access(device.root / "usr/share/mender/install", os.X_OK)
 
 
+def test_update_modules(device: Device) -> None:
+    """Update modules are installed on demand; those of Mender's package stay, and a sub-updater goes before them."""
+    stock = "usr/share/mender/modules/v3/single-file"
+    device.write(stock, "#!/bin/sh\n", mode=0o755)
+    words = ("--server-url", NOBODY, "--device-type", "x")
+    done = device.setup(*words, "--identity", "a=b")
+    assert ["single-file"] == os.listdir(device.root / stock.rpartition("/")[0])
+    done = device.setup(*words, "--install-modules")
+    assert "#!/bin/sh\n" == device.text(stock)
+    assert f"note: /{stock} exists and is left as it is; it differs from the one in this package\n" in done.out
+    missing = (
+        "note: the update module rootfs-image can't work without RootfsPartA and RootfsPartB; see --rootfs-part-a\n"
+    )
+    assert missing in done.out
+    assert "note: updates go to" not in done.out
+    modules = [file for file in (device.root / stock).parent.iterdir() if os.access(file, os.X_OK)]
+    expected = ["deb", "directory", "docker-compose", "rootfs-image", "script", "single-file"]
+    assert expected == sorted(file.name for file in modules)
+    done = device.setup(*words, "--install-modules", "--install-sub-updater")
+    assert "note: updates go to the sub-updater while there is /usr/share/mender/install; see Installer\n" in done.out
+
+
 def test_units(device: Device) -> None:
     """The client's unit is installed on demand, and that of the sub-updater together with the sub-updater."""
     words = ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=b", "--install-unit"]

@@ -38,6 +38,10 @@ PASSPHRASE = "LEAK-passphrase-8d1a"
 COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "bootstrap": [[]],
     "show-artifact": [[]],
+    "install": [["{artifact}"], ["{key}"], ["http://u:{credentials}@127.0.0.1:9/?{link}"]],
+    "commit": [[]],
+    "rollback": [[]],
+    "resume": [[]],
     "report": [["--failure", "--reason", "why", "--timeout", "0"]],
     "show-provides": [[], ["--json"]],
     "show-inventory": [[], ["--json"]],

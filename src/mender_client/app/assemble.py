@@ -26,6 +26,7 @@ from mender_client.system.trust import Trust
 from .config import Config
 from .devicekey import device_key
 from .host import Host
+from .installer import chooses_sub_updater
 from .observers import Observers
 from .paths import Paths
 
@@ -39,9 +40,15 @@ if TYPE_CHECKING:
     from mender_client.client.inventory import InventorySender
     from mender_client.client.outbox import Outbox
     from mender_client.client.outcome import Outcomes
+    from mender_client.client.payload import ModuleEffects
+    from mender_client.client.scripts import StateScripts
+    from mender_client.client.standalone import Standalone
     from mender_client.client.status_tracker import StatusTracker
     from mender_client.client.stream import Progress
+    from mender_client.client.sync_scripts import SyncScripts
     from mender_client.core.ports import DeviceData, Installer, KeyStore, SubUpdater
+    from mender_client.installers.modules import UpdateModules
+    from mender_client.system.calls import Calls
     from mender_client.system.deploymentlog import DeploymentLogFile
     from mender_client.system.device import ScriptedDevice
     from mender_client.system.signatures import VerifyKeys
@@ -102,7 +109,11 @@ class DeviceParts:
 
     @cached_property
     def device(self) -> DeviceData:
-        return self._device or scripted_device(self._config, self.paths, self.clock, self.host.observers)
+        return self._device or self.scripted_device
+
+    @cached_property
+    def scripted_device(self) -> ScriptedDevice:
+        return scripted_device(self._config, self.paths, self.clock, self.host.observers)
 
     @cached_property
     def store(self) -> ArtifactDirectory:
@@ -243,7 +254,7 @@ class DeviceParts:
 
     def _effects_of(self, flow: Flow) -> Effects:
         """The effects of a flow; their modules are loaded when the first update needs them."""
-        return {Flow.HANDOVER: lambda: self.hand_over}[flow]()
+        return self.hand_over if flow is Flow.HANDOVER else self.module_effects
 
     @cached_property
     def hand_over(self) -> HandOver:
@@ -262,6 +273,97 @@ class DeviceParts:
         )
 
     @cached_property
+    def calls(self) -> Calls:
+        """Runs update modules and state scripts."""
+        from mender_client.system.calls import Calls
+
+        return Calls(
+            environment={**os.environ, **self.paths.moved()},
+            is_stopping=lambda: self.clock.is_stopping,
+            alive=self.tracker.alive,
+        )
+
+    @cached_property
+    def modules(self) -> UpdateModules:
+        from mender_client.installers.modules import UpdateModules
+        from mender_client.system.module_tree import ModuleTree
+
+        return UpdateModules(
+            directory=self.paths.modules_directory,
+            tree=ModuleTree(self.paths.module_tree),
+            calls=self.calls,
+            find_problem=Trust.below(self.paths.root).program_problem,
+            seconds=self._config.module_timeout_seconds,
+        )
+
+    @cached_property
+    def state_scripts(self) -> StateScripts:
+        from mender_client.client.scripts import StateScripts
+        from mender_client.system.scripts import StateScriptDirectory
+
+        config, paths, calls = self._config, self.paths, self.calls
+        find_problem = Trust.below(paths.root).permission_problem
+        return StateScripts(
+            root=StateScriptDirectory(path=paths.root_scripts, calls=calls, find_problem=find_problem),
+            artifact=StateScriptDirectory(path=paths.artifact_scripts, calls=calls, find_problem=find_problem),
+            clock=self.clock,
+            alive=self.tracker.alive,
+            seconds=config.state_script_timeout_seconds,
+            retry_interval_seconds=config.state_script_retry_seconds,
+            retry_timeout_seconds=config.state_script_patience_seconds,
+        )
+
+    @cached_property
+    def module_effects(self) -> ModuleEffects:
+        from mender_client.client.payload import InstallPolicy, ModuleEffects
+
+        config = self._config
+        return ModuleEffects(
+            outbox=self.outbox,
+            deployments=self.deployments,
+            downloader=self.downloader,
+            store=self.store,
+            save_provides=self.scripted_device.save_provides,
+            modules=self.modules,
+            scripts=self.state_scripts,
+            tracker=self.tracker,
+            clock=self.clock,
+            policy=InstallPolicy(
+                is_spooled={"always": True, "never": False}.get(config.spool_artifact),
+                longest_wait_seconds=config.retry_poll_seconds,
+                retries=config.retry_poll_count,
+            ),
+            random=random.random,
+        )
+
+    def standalone(self, *, begun: Callable[[], None], stops: frozenset[str]) -> Standalone:
+        """What carries a standalone command out; arguments as of ``Standalone``."""
+        from mender_client.client.standalone import Standalone
+
+        return Standalone(
+            clock=self.clock,
+            journal=self.journal,
+            device=self.device,
+            lock=self.lock,
+            modules=self.modules,
+            scripts=self.state_scripts,
+            save_provides=self.scripted_device.save_provides,
+            begun=begun,
+            stops=stops,
+        )
+
+    def choose_flow(self) -> Flow:
+        """How the next deployment is carried out (Installer)."""
+        is_handed_over = self._make_installer is not None or chooses_sub_updater(self._config, self.paths)
+        return Flow.HANDOVER if is_handed_over else Flow.MODULES
+
+    @cached_property
+    def sync_scripts(self) -> SyncScripts:
+        from mender_client.client.sync_scripts import SyncScripts
+
+        return SyncScripts(lambda: self.state_scripts, lambda: not chooses_sub_updater(self._config, self.paths))
+
+    @cached_property
     def engine(self) -> Engine:
         from mender_client.client.engine import Engine
 
@@ -277,6 +379,7 @@ class DeviceParts:
             outcomes=self.outcomes,
             effects_of=self._effects_of,
             tracker=self.tracker,
+            choose_flow=self.choose_flow,
         )
 
     @cached_property
@@ -304,6 +407,7 @@ class DeviceParts:
             random=random.random,
             schedule=schedule,
             sub_updater_timeout_seconds=self._config.sub_updater_timeout_seconds,
+            sync_scripts=None if self._make_installer is not None else self.sync_scripts,
         )
 
 

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from mender_client import commandline
+from mender_client.commandline import Program
 from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
 
-from .commands import CLIENT, PROGRAM
+from .commands import CLIENT
 from .exitcodes import ExitCode
 
 
@@ -19,10 +20,10 @@ def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     return commandline.build_parser(CLIENT, words)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program."""
+def main(arguments: Sequence[str] | None = None, program: Program = CLIENT) -> int:
+    """Run the program, or one that has some of its commands under another name."""
     words = sys.argv[1:] if arguments is None else arguments
-    options = build_parser(words).parse_args(words)
+    options = commandline.build_parser(program, words).parse_args(words)
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal can't show is no error
@@ -32,12 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except ConfigError as error:
         for problem in error.problems:
-            print(f"{PROGRAM}: {problem}", file=sys.stderr)
+            print(f"{program.name}: {problem}", file=sys.stderr)
         return ExitCode.CONFIGURATION
     except Interrupted:
         return ExitCode.DONE
     except MenderError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        print(f"{program.name}: {error}", file=sys.stderr)
         return ExitCode.FAILED
     except KeyboardInterrupt:
         return 130
@@ -49,5 +50,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # other packages handle the errors of the device's files; what is left is standard output
         sys.stdout = None
         failure = Diagnostic("USE04", f"cannot write the result: {error.strerror or error}")
-        print(f"{PROGRAM}: {failure}", file=sys.stderr)
+        print(f"{program.name}: {failure}", file=sys.stderr)
         return ExitCode.FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.commandline import Argument, Command, OneOf, Part, Program
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mender_client.system.keys import Passphrase
 
     from .config import Config
+    from .standalone.run import Request
 
 PROGRAM = "mender-python-client"
 
@@ -120,15 +122,51 @@ def _setup(options: argparse.Namespace) -> ExitCode:
 
 
 def _show_artifact(options: argparse.Namespace) -> ExitCode:
-    from .show import show_artifact
+    from .standalone.installed import show_artifact
 
     return show_artifact(paths_of(options))
 
 
 def _show_provides(options: argparse.Namespace) -> ExitCode:
-    from .show import show_provides
+    from .standalone.installed import show_provides
 
-    return show_provides(*_device(options), is_json=options.json)
+    return show_provides(paths_of(options), is_json=options.json)
+
+
+def _install(options: argparse.Namespace) -> ExitCode:
+    from .standalone.run import install
+
+    request = _request(options, is_reboot_told=options.reboot_exit_code)
+    return install(partial(_load_offline, options), paths_of(options), options.artifact, request)
+
+
+def _commit(options: argparse.Namespace) -> ExitCode:
+    from .standalone.run import commit
+
+    return commit(partial(_load_offline, options), paths_of(options), _request(options))
+
+
+def _rollback(options: argparse.Namespace) -> ExitCode:
+    from .standalone.run import roll_back
+
+    return roll_back(partial(_load_offline, options), paths_of(options), _request(options))
+
+
+def _resume(options: argparse.Namespace) -> ExitCode:
+    from .standalone.run import resume
+
+    request = _request(options, is_reboot_told=options.reboot_exit_code)
+    return resume(partial(_load_offline, options), paths_of(options), request)
+
+
+def _load_offline(options: argparse.Namespace) -> Config:
+    return _load(options, paths_of(options), is_server_needed=False, is_daemon=False)
+
+
+def _request(options: argparse.Namespace, *, is_reboot_told: bool = False) -> Request:
+    from .standalone.run import Request
+
+    return Request(frozenset(options.stop_before), is_reboot_told)
 
 
 def _show_inventory(options: argparse.Namespace) -> ExitCode:
@@ -223,6 +261,24 @@ def _setup_arguments() -> Sequence[Part]:
     return ARGUMENTS
 
 
+def _install_arguments() -> Sequence[Part]:
+    from .standalone.options import INSTALL
+
+    return INSTALL
+
+
+def _commit_arguments() -> Sequence[Part]:
+    from .standalone.options import GO_ON
+
+    return GO_ON
+
+
+def _resume_arguments() -> Sequence[Part]:
+    from .standalone.options import RESUME
+
+    return RESUME
+
+
 def _config_commands() -> Sequence[Part]:
     from .config.options import COMMANDS
 
@@ -267,13 +323,11 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command("show-artifact", "print the name of the installed Artifact", _show_artifact),
-    Command(
-        "show-provides",
-        "print what the device tells the server it provides",
-        _show_provides,
-        (_JSON,),
-        more="That is what artifact_info, device_type and the last installed Artifact say.",
-    ),
+    Command("show-provides", "print what the installed software provides", _show_provides, (_JSON,)),
+    Command("install", "install an Artifact without a server", _install, _install_arguments),
+    Command("commit", "keep what 'install' has installed", _commit, _commit_arguments),
+    Command("rollback", "restore what was there before 'install'", _rollback, _commit_arguments),
+    Command("resume", "go on with an 'install' that was stopped or interrupted", _resume, _resume_arguments),
     Command("show-inventory", "print the inventory that would be sent", _show_inventory, (_JSON,)),
     Command("show-identity", "print the identity that would be sent", _show_identity, (_JSON,)),
     Command(
@@ -381,7 +435,7 @@ CLIENT = Program(
     description="Keeps a device up to date from a Mender server.",
     commands=COMMANDS,
     common=COMMON,
-    epilog="exit codes: 0 done; 1 failed; 2 nothing to do, or nothing in progress; 64 wrong usage;\n"
-    "75 kept for later (report); 78 wrong configuration",
+    epilog="exit codes: 0 done; 1 failed; 2 nothing to do, or nothing in progress; 4 reboot needed (install, resume);\n"
+    "64 wrong usage; 75 kept for later (report); 78 wrong configuration",
     version=__version__,
 )

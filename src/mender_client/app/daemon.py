@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 from mender_client import __version__
 from mender_client.core.client_status import STOPPED, ClientStatus
@@ -24,6 +24,7 @@ from .config import Config
 from .devicekey import device_key, prepare_key
 from .exitcodes import ExitCode
 from .host import Host
+from .installer import installer_problem, installer_reason
 from .logs import kept_on_failure, reopen_log_files
 from .observers import Observers
 from .paths import Paths
@@ -67,12 +68,13 @@ def run_daemon(
     lock.acquire()
     try:
         remove_stale_files(paths.data)
-        _check_scripts(paths)
+        _check_programs(config, paths)
         key = device_key(config, paths, passphrase)
         if prepare_key(key, paths, is_forced=is_new_key_wanted):
             _logger.info("made a new device key: %s", key.location)
         observers = make_observers()
         _check_watchdog(observers, config)
+        _take_bootstrap(config, paths)
         progressed = None
         if is_watched:
             from .progress import ProgressBar  # imported only where it is shown, to save memory
@@ -110,15 +112,27 @@ def run_daemon(
         lock.release()
 
 
-def _check_scripts(paths: Paths) -> None:
-    """Warn about missing scripts at the start, not when an update is due."""
+def _check_programs(config: Config, paths: Paths) -> None:
+    """Warn about missing programs at the start, not when an update is due."""
     trust = Trust.below(paths.root)
-    for script, consequence in (
-        (paths.identity_script, "the device has no identity"),
-        (paths.sub_updater, "no update can be installed"),
+    for consequence, problem in (
+        ("the device has no identity", trust.program_problem(paths.identity_script)),
+        ("no update can be installed", installer_problem(config, paths, trust)),
     ):
-        if problem := trust.program_problem(script):
+        if problem is not None:
             _logger.warning("%s", Diagnostic("FIL05", f"{consequence}: {problem.text}", problem.remedy))
+    _logger.info("updates are installed by %s", installer_reason(config, paths))
+
+
+def _take_bootstrap(config: Config, paths: Paths) -> None:
+    if paths.bootstrap.exists():
+        from .standalone.installed import ensure_name, offline_parts  # imported only where there is one
+
+        with closing(offline_parts(config, paths)) as parts:
+            try:
+                ensure_name(parts, config)
+            except MenderError as error:
+                _logger.error("%s", error)
 
 
 def _check_watchdog(observers: Observers, config: Config) -> None:

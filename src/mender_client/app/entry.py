@@ -8,10 +8,14 @@ from mender_client import __version__
 
 
 def main() -> int:
-    """Run ``mender-python-client`` with the arguments of this process."""
+    """Run ``mender-python-client``, or what it is called as, with the arguments of this process."""
     if sys.argv[1:] == ["--version"]:
         print(f"mender-python-client {__version__}")
         return 0
     from .cli import main as run
 
+    if sys.argv[0].rpartition("/")[2] == "mender-update":
+        from .mender_update import MENDER_UPDATE
+
+        return run(program=MENDER_UPDATE)
     return run()

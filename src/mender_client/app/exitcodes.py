@@ -9,6 +9,7 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     NOTHING = 2
+    REBOOT = 4
     USAGE = 64
     KEPT = 75
     CONFIGURATION = 78

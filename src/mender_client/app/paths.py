@@ -47,13 +47,18 @@ class Paths:
     artifact = _InData("artifact.mender")
     update_lock = _InData("update.lock")  # of the contract with the sub-updater
     daemon_lock = _InData("daemon.lock")
+    command_lock = _InData("standalone.lock")
+    bootstrap = _InData("bootstrap.mender")
     journal = _InData("journal.json")  # the state file
     status = _InData("status.json")
     sub_updater_log = _InData("sub-updater.log")
+    module_tree = _InData("modules/v3/payloads/0000/tree")
+    artifact_scripts = _InData("scripts")
     artifact_info = _InRoot("/etc/mender/artifact_info")
     identity_script = _InRoot("/usr/share/mender/identity/mender-device-identity")
     inventory_directory = _InRoot("/usr/share/mender/inventory")
     sub_updater = _InRoot("/usr/share/mender/install")
+    modules_directory = _InRoot("/usr/share/mender/modules/v3")
 
     @classmethod
     def locate(
@@ -76,6 +81,18 @@ class Paths:
             fallback_config=_below(base, fallback_config) if fallback_config else data_directory / "mender.conf",
             data=data_directory,
         )
+
+    @property
+    def root_scripts(self) -> Path:
+        """The state scripts that belong to the root file system."""
+        return self.config.parent / "scripts"
+
+    def moved(self) -> dict[str, str]:
+        """The variables that tell update modules and state scripts which directories aren't where they always are."""
+        places = {"MENDER_CONF_DIR": self.config.parent, "MENDER_DATASTORE_DIR": self.data}
+        usual = Paths.locate()
+        normal = (usual.config.parent, usual.data)
+        return {name: str(place) for (name, place), one in zip(places.items(), normal, strict=True) if place != one}
 
     def below_root(self, path: str) -> Path:
         """A path of the device, below the root directory."""

@@ -6,13 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 
 from mender_client import TYPE_CHECKING, __version__
-from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.text import printable
-from mender_client.errors import MenderError
-from mender_client.system.files import read_text
 
 from .exitcodes import ExitCode
-from .paths import Paths
 
 if TYPE_CHECKING:
     from mender_client.core.ports import DeviceData
@@ -21,31 +17,6 @@ if TYPE_CHECKING:
 
 _LONGEST_LINE = 4000
 _Values = Mapping[str, "str | list[str]"]
-
-
-def show_artifact(paths: Paths) -> ExitCode:
-    """Print the name of the installed Artifact.
-
-    Raises:
-        MenderError: it can't be read, or there is none.
-    """
-    for key, value in parse_key_value_file(read_text(paths.artifact_info)):
-        if key == "artifact_name" and value:
-            print(value)
-            return ExitCode.DONE
-    text = f"cannot find the artifact name: {paths.artifact_info} has no line artifact_name=NAME"
-    raise MenderError("USE03", text, remedy="add that line")
-
-
-def show_provides(device: DeviceData, record: Record, *, is_json: bool) -> ExitCode:
-    """Print what an update poll says about the software of this device.
-
-    Raises:
-        MenderError: it can't be read.
-    """
-    provides = record.provides(device.provides())
-    named = {"artifact_name": provides.artifact_name, "device_type": provides.device_type}
-    return _print({**named, **provides.others}, is_json=is_json)
 
 
 def show_inventory(device: DeviceData, record: Record, *, is_json: bool) -> ExitCode:

@@ -15,6 +15,7 @@ from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.machine import EXPLANATIONS, State
 from mender_client.core.model import Status as OutcomeStatus
 from mender_client.core.record import Record
+from mender_client.core.standalone import EXPLANATIONS as STANDALONE
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence, sub_updater_state
 from mender_client.core.text import amount, printable
 from mender_client.dataclass import asdict, dataclass
@@ -53,6 +54,7 @@ class Status:
         activity: what the client is doing or waiting for, for people.
         since: since when, RFC 3339; None when that is not known.
         update: the update under way according to the state file, None for none.
+        standalone: the update that is installed without a server, None for none.
         lock: the deployment id in the lock file, None when there is no lock.
         sub_updater_pid: the sub-updater's process, also when it has outlived its deployment; None when none is found.
         unreported: the number of pending reports.
@@ -72,6 +74,7 @@ class Status:
     activity: str
     since: str | None
     update: dict[str, Any] | None
+    standalone: dict[str, str] | None
     lock: str | None
     sub_updater_pid: int | None
     unreported: int
@@ -158,6 +161,13 @@ def look(paths: Paths) -> Status:
             "state": update.state.value,
             "since": update.since,
             "total_bytes": update.remote_object.total,
+        },
+        standalone=None
+        if record.standalone is None
+        else {
+            "artifact_name": record.standalone.artifact_name,
+            "position": record.standalone.position.value,
+            "since": record.standalone.since,
         },
         lock=lock,
         sub_updater_pid=pid,
@@ -249,6 +259,9 @@ def _activity(
     if update is not None:
         stopped = "" if is_daemon_running else "; continues when the daemon runs"
         return EXPLANATIONS[update.state] + stopped, update.since
+    if (standalone := record.standalone) is not None:
+        which = f"no update poll: {standalone.artifact_name} is installed without a server"
+        return f"{which}; it is {STANDALONE[standalone.position]}", standalone.since
     if not is_daemon_running:
         return "nothing: the daemon is not running", None
     if client is not None and client.doing == WAITING:

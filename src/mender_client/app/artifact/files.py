@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedRandom, FileIO
 from pathlib import Path
 
-from mender_client.errors import StorageError
+from mender_client.errors import Interrupted, StorageError
 from mender_client.system.files import storage_errors, sync_directory
 
 STANDARD_INPUT = "-"
+_CHECK_MS = 500
 
 
 class FileStream:
@@ -21,12 +23,14 @@ class FileStream:
 
     Args:
         path: its path, or ``-`` for standard input.
+        is_stopping: asked while nothing comes; true ends the reading.
 
     Raises:
         StorageError: it can't be opened.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, is_stopping: Callable[[], bool] = lambda: False) -> None:
+        self._is_stopping = is_stopping
         is_standard = path == STANDARD_INPUT
         self._name = Path("standard input" if is_standard else path)
         try:
@@ -34,6 +38,8 @@ class FileStream:
         except OSError as error:
             text = f"cannot read {self._name}: {error.strerror}"
             raise StorageError("ART42", text, remedy="check the path") from error
+        self._poll = select.poll()
+        self._poll.register(self._file, select.POLLIN)
 
     def __enter__(self) -> FileStream:
         return self
@@ -46,7 +52,13 @@ class FileStream:
 
         Raises:
             StorageError: the file can't be read.
+            Interrupted: the client is to stop.
         """
+        is_ready = False
+        while not is_ready:
+            if self._is_stopping():
+                raise Interrupted("the client was asked to stop")
+            is_ready = bool(self._poll.poll(_CHECK_MS))
         with storage_errors("read", self._name):
             return self._file.readinto(buffer) or 0
 

@@ -91,6 +91,36 @@ def _write_module(options: argparse.Namespace) -> ExitCode:
     return write_module(options)
 
 
+def _write_single_file(options: argparse.Namespace) -> ExitCode:
+    from .shipped import write_single_file
+
+    return write_single_file(options)
+
+
+def _write_directory(options: argparse.Namespace) -> ExitCode:
+    from .shipped import write_directory
+
+    return write_directory(options)
+
+
+def _write_script(options: argparse.Namespace) -> ExitCode:
+    from .shipped import write_script
+
+    return write_script(options)
+
+
+def _write_deb(options: argparse.Namespace) -> ExitCode:
+    from .shipped import write_deb
+
+    return write_deb(options)
+
+
+def _write_docker_compose(options: argparse.Namespace) -> ExitCode:
+    from .shipped import write_docker_compose
+
+    return write_docker_compose(options)
+
+
 def _write_bootstrap(options: argparse.Namespace) -> ExitCode:
     from .make import write_bootstrap
 
@@ -141,15 +171,32 @@ _SOFTWARE_VERSION = (
     Argument("--no-default-clears-provides", action="store_true", help="don't clear the provides of an older one"),
 )
 
+_DEST_DIR = Argument(
+    "--dest-dir", metavar="DIR", type=_line, required=True, help="directory on the device that is written to"
+)
+
+
+def _one_file(text: str) -> Argument:
+    return Argument("-f", "--file", metavar="FILE", type=_path, action=_Once, required=True, default=[], help=text)
+
+
+def _files(text: str) -> Argument:
+    return Argument(
+        "-f", "--file", metavar="FILE", type=_path, nargs="+", action="extend", required=True, default=[], help=text
+    )
+
+
+def _directory(text: str) -> Argument:
+    return Argument("-f", "--file", dest="directory", metavar="DIR", type=_path, required=True, help=text)
+
+
 _WRITE = (
     Command(
         "rootfs-image",
         "create an Artifact from a root file system image",
         _write_rootfs,
         (
-            Argument(
-                "-f", "--file", metavar="FILE", type=_path, action=_Once, required=True, default=[], help="the image"
-            ),
+            _one_file("the image"),
             *_OF_EVERY_ARTIFACT,
             *_SOFTWARE_VERSION,
             Argument("--no-checksum-provide", action="store_true", help="don't provide the image's checksum"),
@@ -166,6 +213,42 @@ _WRITE = (
                 "-f", "--file", metavar="FILE", type=_path, nargs="+", action="extend", default=[], help="payload files"
             ),
             Argument("-m", "--meta-data", metavar="FILE", type=_path, help="a JSON object for the update module"),
+            *_OF_EVERY_ARTIFACT,
+            *_SOFTWARE_VERSION,
+        ),
+    ),
+    Command(
+        "single-file",
+        "create an Artifact that installs one file",
+        _write_single_file,
+        (_one_file("the file; it keeps name and mode"), _DEST_DIR, *_OF_EVERY_ARTIFACT, *_SOFTWARE_VERSION),
+    ),
+    Command(
+        "directory",
+        "create an Artifact that replaces a directory",
+        _write_directory,
+        (_directory("directory here with the new content"), _DEST_DIR, *_OF_EVERY_ARTIFACT, *_SOFTWARE_VERSION),
+    ),
+    Command(
+        "script",
+        "make an Artifact whose files are run",
+        _write_script,
+        (_files("scripts, run in the order of their names"), *_OF_EVERY_ARTIFACT, *_SOFTWARE_VERSION),
+    ),
+    Command(
+        "deb",
+        "create an Artifact that installs Debian packages",
+        _write_deb,
+        (_files("packages"), *_OF_EVERY_ARTIFACT, *_SOFTWARE_VERSION),
+    ),
+    Command(
+        "docker-compose",
+        "create an Artifact that runs containers",
+        _write_docker_compose,
+        (
+            _directory("directory here with compose.yaml and what it refers to"),
+            Argument("--project-name", metavar="NAME", type=_line, required=True, help="the project"),
+            Argument("--images", metavar="FILE", type=_path, help="the images, of docker save (default: pull them)"),
             *_OF_EVERY_ARTIFACT,
             *_SOFTWARE_VERSION,
         ),

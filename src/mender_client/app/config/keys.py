@@ -38,14 +38,7 @@ def key(name: str, kind: Kind, help: str, default: Any = "", form: str = "", *, 
     return field(default=default, repr=kind is not SECRET, metadata={"key": declared})
 
 
-ACCEPTED_KEYS: tuple[str, ...] = (
-    "RetryPollCount",
-    "StateScriptTimeoutSeconds",
-    "StateScriptRetryTimeoutSeconds",
-    "StateScriptRetryIntervalSeconds",
-    "ModuleTimeoutSeconds",
-    "HttpsClient.SSLEngine",
-)
+ACCEPTED_KEYS: tuple[str, ...] = ("HttpsClient.SSLEngine",)
 """Keys of other Mender clients that are accepted without effect."""
 
 RETIRED_KEYS: tuple[str, ...] = (

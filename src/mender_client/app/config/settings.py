@@ -96,6 +96,14 @@ class Config:
     retry_poll_seconds: int = key(
         "RetryPollIntervalSeconds", SECONDS, "The longest wait after a failure.", 300, "seconds"
     )
+    retry_poll_count: int = key(
+        "RetryPollCount",
+        whole(0, 1000000),
+        "How often a device that has started with new software tries to report it before it rolls back; 0 tries until "
+        "the longest wait has passed three times.",
+        0,
+        "attempts",
+    )
     retry_download_count: int = key(
         "RetryDownloadCount", whole(1, 1000000), "Attempts without a new byte before a download fails.", 10, "attempts"
     )
@@ -121,6 +129,37 @@ class Config:
     )
     download_reserve_bytes: int = key(
         "DownloadReserveBytes", BYTES, "Space that a download leaves free in the data directory.", 16777216, "bytes"
+    )
+    installer: str = key(
+        "Installer",
+        one_of("auto", "sub-updater", "modules"),
+        "What installs updates: the sub-updater, or update modules; auto: the sub-updater where there is one.",
+        "auto",
+        "auto, sub-updater or modules",
+    )
+    spool_artifact: str = key(
+        "SpoolArtifact",
+        one_of("auto", "always", "never"),
+        "Whether an Artifact is stored before an update module installs it; auto: if there is space for it.",
+        "auto",
+        "auto, always or never",
+    )
+    module_timeout_seconds: int = key(
+        "ModuleTimeoutSeconds", SECONDS, "How long each call of an update module may take.", 14400, "seconds"
+    )
+    state_script_timeout_seconds: int = key(
+        "StateScriptTimeoutSeconds", SECONDS, "How long a state script may take.", 3600, "seconds"
+    )
+    state_script_retry_seconds: int = key(
+        "StateScriptRetryIntervalSeconds", SECONDS, "The wait before a state script that asks for it runs again.", 60,
+        "seconds",
+    )  # fmt: skip
+    state_script_patience_seconds: int = key(
+        "StateScriptRetryTimeoutSeconds",
+        SECONDS,
+        "For how long a state script may ask to be run again before it counts as failed.",
+        1800,
+        "seconds",
     )
     sub_updater_timeout_seconds: int = key(
         "SubUpdaterTimeoutSeconds",

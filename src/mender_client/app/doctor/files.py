@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mender_client.app.file_checks import check_configuration_files, look_at_files
+from mender_client.app.installer import installer_problem, installer_reason
 from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.errors import ConfigError, MenderError
 from mender_client.system.files import read_text
@@ -155,10 +156,9 @@ def artifact_info(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def install_script(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """There is a sub-updater, and it can be run."""
-    program = context.paths.sub_updater
-    problem = context.trust.program_problem(program)
-    yield reported(Verdict.FAULT, problem) if problem else ok(str(program))
+    """Something can install updates: the sub-updater, or an update module."""
+    problem = installer_problem(context.config, context.paths, context.trust)
+    yield reported(Verdict.FAULT, problem) if problem else ok(installer_reason(context.config, context.paths))
 
 
 def partitions(context: DiagnosticContext) -> Iterator[CheckResult]:

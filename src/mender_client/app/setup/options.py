@@ -70,6 +70,11 @@ ARGUMENTS = (
     ),
     Argument("--rootfs-part-b", metavar="DEVICE", type=_line, help="the other one"),
     Argument("--install-sub-updater", action="store_true", help="install the sub-updater for two partitions (A/B)"),
+    Argument(
+        "--install-modules",
+        action="store_true",
+        help="install the update modules; those that are there already stay",
+    ),
     Argument("--install-unit", action="store_true", help="install the systemd units of the client and the sub-updater"),
     Argument(
         "--image",
@@ -109,6 +114,7 @@ def setup_options_of(options: argparse.Namespace) -> SetupOptions:
         identity=tuple(options.identity),
         is_scripts_wanted=options.install_scripts,
         is_sub_updater_wanted=options.install_sub_updater,
+        is_modules_wanted=options.install_modules,
         is_unit_wanted=options.install_unit,
         origin=options.migrate_from,
         is_image=options.image,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from .setup_options import SetupOptions
 from .support import support_file, support_names
 
 _USUAL_PROGRAM = "/usr/bin/mender-python-client"
+_USUAL_PYTHON = "/usr/bin/python3"
 _PARTITIONS = ("RootfsPartA", "RootfsPartB")
 _CERTIFICATE = "/etc/mender/server.crt"
 
@@ -141,9 +143,27 @@ def _plan_scripts(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> N
             plan.add(paths.inventory_directory / name, support_file(f"inventory/{name}"), mode=0o755)
     if wanted.is_sub_updater_wanted:
         plan.add(paths.sub_updater, support_file("install"), mode=0o755)
-        names = [name for name in _PARTITIONS if not (wanted.settings.get(name) or device.setting(name))]
-        if names:
-            plan.notes.append(f"the sub-updater can't work without {' and '.join(names)}; see --rootfs-part-a")
+        _note_partitions("the sub-updater", wanted, device, plan)
+    if wanted.is_modules_wanted:
+        _plan_modules(wanted, device, plan)
+
+
+def _plan_modules(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None:
+    paths = device.paths
+    for name in support_names("modules/v3"):
+        module = support_file(f"modules/v3/{name}")
+        if paths.root == Path("/") and not os.path.exists(_USUAL_PYTHON):
+            module = module.replace(f"#!{_USUAL_PYTHON} ".encode(), f"#!{sys.executable} ".encode(), 1)
+        plan.add(paths.modules_directory / name, module, mode=0o755)
+    _note_partitions("the update module rootfs-image", wanted, device, plan)
+    if wanted.is_sub_updater_wanted or os.path.lexists(paths.sub_updater):
+        plan.notes.append(f"updates go to the sub-updater while there is {paths.sub_updater}; see Installer")
+
+
+def _note_partitions(what: str, wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None:
+    names = [name for name in _PARTITIONS if not (wanted.settings.get(name) or device.setting(name))]
+    if names:
+        plan.notes.append(f"{what} can't work without {' and '.join(names)}; see --rootfs-part-a")
 
 
 def _plan_units(wanted: SetupOptions, device: ExistingDevice, plan: Plan, find_program: Callable[[], str]) -> None:

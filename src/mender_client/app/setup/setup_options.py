@@ -27,6 +27,7 @@ class SetupOptions:
         identity: ``key=value`` lines that the identity script is to print, empty for none.
         is_scripts_wanted: install the identity and inventory scripts.
         is_sub_updater_wanted: install the A/B sub-updater.
+        is_modules_wanted: install the update modules.
         is_unit_wanted: install the systemd units.
         origin: whose device is taken over, ``python`` or ``mender``.
         is_image: prepare an image of devices, each of which makes its own key later.
@@ -39,6 +40,7 @@ class SetupOptions:
     identity: tuple[str, ...] = ()
     is_scripts_wanted: bool = False
     is_sub_updater_wanted: bool = False
+    is_modules_wanted: bool = False
     is_unit_wanted: bool = False
     origin: str | None = None
     is_image: bool = False

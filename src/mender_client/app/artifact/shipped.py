@@ -1,0 +1,130 @@
+"""``artifact write single-file`` and the like: payloads as the update modules of these names expect them.
+
+They are those of Mender's own modules and generators, but for docker-compose. What a payload says in words is in files
+of one line each: a module in shell can read them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tarfile
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mender_client.app.exitcodes import ExitCode
+from mender_client.errors import ArtifactError
+from mender_client.system.files import storage_errors
+
+from .files import regular_size
+from .make import write_module
+
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_MANIFESTS = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+
+
+def write_single_file(options: Namespace) -> ExitCode:
+    """Write an Artifact that replaces one file; its mode is that of the file here. Raises as ``write_module``."""
+    (file,) = options.file
+    regular_size(file)
+    words = {
+        "dest_dir": _absolute(options.dest_dir),
+        "filename": os.path.basename(file),
+        "permissions": f"{stat.S_IMODE(os.stat(file).st_mode):o}",
+    }
+    return _write(options, "single-file", words, [file])
+
+
+def write_directory(options: Namespace) -> ExitCode:
+    """Write an Artifact that replaces a directory. Raises as ``write_module``."""
+    words = {"dest_dir": _absolute(options.dest_dir)}
+    return _write(options, "directory", words, (), tree=("update.tar", options.directory))
+
+
+def write_script(options: Namespace) -> ExitCode:
+    """Write an Artifact whose files are run. Raises as ``write_module``."""
+    return _write(options, "script", {}, options.file)
+
+
+def write_deb(options: Namespace) -> ExitCode:
+    """Write an Artifact of Debian packages. Raises as ``write_module``."""
+    for file in options.file:
+        if not file.endswith(".deb"):
+            text = f"cannot write {file} as a Debian package: its name doesn't end in .deb"
+            raise ArtifactError("ART54", text, remedy="name packages, or another kind of payload")
+    return _write(options, "deb", {}, options.file)
+
+
+def write_docker_compose(options: Namespace) -> ExitCode:
+    """Write an Artifact of a project of Docker Compose. Raises as ``write_module``."""
+    project = options.project_name
+    if _PROJECT.fullmatch(project) is None:
+        text = f"cannot use the project name {project!r}: Docker Compose takes small letters, digits, - and _"
+        raise ArtifactError("ART55", text, remedy="choose another")
+    if not any(Path(options.directory, name).is_file() for name in _MANIFESTS):
+        text = f"cannot find {_MANIFESTS[0]} in {options.directory}: Docker Compose would have nothing to start"
+        raise ArtifactError("ART56", text, remedy="name the directory that it is in")
+    named = {"images.tar": options.images} if options.images else {}
+    words = {"project_name": project}
+    return _write(options, "docker-compose", words, (), tree=("manifests.tar", options.directory), named=named)
+
+
+def _absolute(directory: str) -> str:
+    if not directory.startswith("/"):
+        text = f"cannot install into {directory!r}: it isn't the path of a directory on the device"
+        raise ArtifactError("ART53", text, remedy="let it begin with /")
+    return directory
+
+
+def _write(
+    options: Namespace,
+    payload_type: str,
+    words: dict[str, str],
+    files: Sequence[str],
+    *,
+    tree: tuple[str, str] | None = None,
+    named: dict[str, str] | None = None,
+) -> ExitCode:
+    """Write an Artifact.
+
+    Args:
+        words: files of one line, by name.
+        files: files that keep their names.
+        tree: a name, and a directory whose content is put under it.
+        named: files that get other names.
+    """
+    with TemporaryDirectory() as place:
+        made = [Path(place, name) for name in words]
+        for file, word in zip(made, words.values(), strict=True):
+            file.write_text(f"{word}\n", encoding="utf-8")
+        if tree is not None:
+            made.append(Path(place, tree[0]))
+            _pack(Path(tree[1]), made[-1])
+        for name, path in (named or {}).items():
+            regular_size(path)
+            made.append(Path(place, name))
+            made[-1].symlink_to(os.path.abspath(path))
+        payload = [*map(str, made), *files]
+        return write_module(
+            Namespace(**{**vars(options), "payload_type": payload_type, "meta_data": None, "file": payload})
+        )
+
+
+def _pack(directory: Path, into: Path) -> None:
+    """Pack a directory's content as ``tar -C DIRECTORY -c .`` does, in the order of names, and as root's."""
+
+    def as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = 0
+        member.uname = member.gname = "root"
+        member.mtime = int(member.mtime)
+        return member
+
+    with storage_errors("read", directory):
+        if not stat.S_ISDIR(directory.stat().st_mode):
+            text = f"cannot pack {directory}: it isn't a directory"
+            raise ArtifactError("ART57", text, remedy="name the directory whose content is to be installed")
+        with tarfile.open(into, "w", format=tarfile.GNU_FORMAT) as archive:
+            archive.add(directory, ".", filter=as_root)

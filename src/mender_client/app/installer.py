@@ -1,0 +1,54 @@
+"""What installs updates on this device: its sub-updater, or update modules (Installer)."""
+
+from __future__ import annotations
+
+import os
+
+from mender_client.errors import Diagnostic
+from mender_client.system.trust import Trust
+
+from .config import Config
+from .paths import Paths
+
+AUTO, SUB_UPDATER, MODULES = "auto", "sub-updater", "modules"
+
+
+def chooses_sub_updater(config: Config, paths: Paths) -> bool:
+    """Whether the sub-updater installs updates, and not update modules."""
+    if config.installer == AUTO:
+        return os.path.isfile(paths.sub_updater) and os.access(paths.sub_updater, os.X_OK)
+    return config.installer == SUB_UPDATER
+
+
+def installer_reason(config: Config, paths: Paths) -> str:
+    """Which one it is, and why, for people."""
+    if config.installer != AUTO:
+        return f"{_NAMES[config.installer]}, as Installer says"
+    if chooses_sub_updater(config, paths):
+        return f"the sub-updater, since {paths.sub_updater} is there"
+    return f"update modules ({', '.join(module_names(paths)) or 'none'}), since there is no {paths.sub_updater}"
+
+
+_NAMES = {SUB_UPDATER: "the sub-updater", MODULES: "update modules"}
+
+
+def installer_problem(config: Config, paths: Paths, trust: Trust) -> Diagnostic | None:
+    """Why no update can be installed; None when one can."""
+    modules = [] if chooses_sub_updater(config, paths) else module_names(paths)
+    if modules:
+        problems = [trust.program_problem(paths.modules_directory / name) for name in modules]
+        return problems[0] if all(problems) else None
+    if config.installer == MODULES:
+        text = f"{paths.modules_directory} holds no update module"
+        return Diagnostic("FIL19", text, "install update modules there, with mode 755")
+    return trust.program_problem(paths.sub_updater)
+
+
+def module_names(paths: Paths) -> list[str]:
+    """The update modules that are installed: the payload types that can be installed."""
+    try:
+        entries = sorted(os.listdir(paths.modules_directory))
+    except OSError:
+        return []
+    found = [(name, paths.modules_directory / name) for name in entries]
+    return [name for name, path in found if os.path.isfile(path) and os.access(path, os.X_OK)]

@@ -1,0 +1,150 @@
+"""``install``, ``commit``, ``rollback`` and ``resume``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+from mender_client.app.assemble import DeviceParts
+from mender_client.app.config import Config
+from mender_client.app.exitcodes import ExitCode
+from mender_client.app.host import Host
+from mender_client.app.paths import Paths
+from mender_client.client.standalone import Standalone
+from mender_client.core.artifact import ArtifactReader, limits_for
+from mender_client.core.artifact.stream import Readable
+from mender_client.dataclass import dataclass
+from mender_client.errors import ConfigError, Diagnostic, Interrupted
+from mender_client.system.capacity import DeviceCapacity
+from mender_client.system.digest import choose_digest
+from mender_client.system.files import DaemonLock, make_directory
+
+from . import words
+from .installed import ensure_name, offline_parts
+from .source import is_address, open_source
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        stops: the states before which to stop.
+        is_reboot_told: whether a reboot that is needed has an exit code of its own.
+    """
+
+    stops: frozenset[str]
+    is_reboot_told: bool = False
+
+
+def install(load: Callable[[], Config], paths: Paths, source: str, request: Request) -> ExitCode:
+    """Install an Artifact.
+
+    Args:
+        load: loads the settings, and sets up logging accordingly.
+        paths: the device's files.
+        source: the path of a file, an http or https address, or ``-`` for standard input.
+        request: what else is asked for.
+
+    Raises:
+        ConfigError: the settings are wrong.
+        MenderError: a daemon or another command is at work, or the state file can't be used.
+    """
+    config = load()
+    make_directory(paths.data)
+    with ExitStack() as stack:
+        stack.enter_context(_held(DaemonLock(paths.command_lock, is_command=True)))
+        stack.enter_context(_held(DaemonLock(paths.daemon_lock, is_command=True)))
+        made = DeviceParts(Host(config, paths), config, paths) if is_address(source) else offline_parts(config, paths)
+        parts = stack.enter_context(closing(made))
+        if not ensure_name(parts, config):
+            return ExitCode.FAILED
+
+        def read() -> ArtifactReader:
+            return _reader(parts, open_source(parts, config, source, stack))
+
+        return _carry_out(parts, request, lambda standalone: standalone.install(read))
+
+
+def _reader(parts: DeviceParts, stream: Readable) -> ArtifactReader:
+    keys = parts.verify_keys
+    if keys is not None:
+        for fault in keys.load():
+            _logger.warning("%s", fault)
+    limits = limits_for(DeviceCapacity([]).memory_bytes())
+    return ArtifactReader(stream, limits=limits, check_signature=keys, new_digest=choose_digest())
+
+
+def commit(load: Callable[[], Config], paths: Paths, request: Request) -> ExitCode:
+    """Commit what is installed; arguments and errors as of ``install``."""
+    return _go_on(load, paths, request, lambda standalone: standalone.commit())
+
+
+def roll_back(load: Callable[[], Config], paths: Paths, request: Request) -> ExitCode:
+    """Restore what was there before; arguments and errors as of ``install``."""
+    return _go_on(load, paths, request, lambda standalone: standalone.roll_back())
+
+
+def resume(load: Callable[[], Config], paths: Paths, request: Request) -> ExitCode:
+    """Go on with what was stopped or interrupted; arguments and errors as of ``install``."""
+    return _go_on(load, paths, request, lambda standalone: standalone.resume())
+
+
+def _go_on(
+    load: Callable[[], Config], paths: Paths, request: Request, command: Callable[[Standalone], None]
+) -> ExitCode:
+    """Work on a pending update. A daemon may run meanwhile: it starts no deployment before the update is over."""
+    try:
+        config = load()
+    except ConfigError as error:  # the update may have changed the settings, and must be rolled back all the same
+        for problem in error.problems:
+            _logger.error("%s", problem)
+        config = Config()
+    make_directory(paths.data)
+    with _held(DaemonLock(paths.command_lock, is_command=True)), closing(offline_parts(config, paths)) as parts:
+        return _carry_out(parts, request, command)
+
+
+def _carry_out(parts: DeviceParts, request: Request, command: Callable[[Standalone], None]) -> ExitCode:
+    standalone = parts.standalone(begun=lambda: print(words.BEGUN, flush=True), stops=request.stops)
+    with _ended_by_signals(parts):
+        try:
+            command(standalone)
+        except Interrupted:
+            text = "interrupted before the end"
+            remedy = "'resume' goes on, if there is something to go on with; 'status' shows it"
+            _logger.error("%s", Diagnostic("UPD27", text, remedy))
+            return ExitCode.FAILED
+    for line in words.lines(standalone.facts):
+        print(line)
+    return words.exit_code(standalone.facts, is_reboot_told=request.is_reboot_told)
+
+
+@contextmanager
+def _held(lock: DaemonLock) -> Iterator[None]:
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _ended_by_signals(parts: DeviceParts) -> Iterator[None]:
+    """End the module or script that runs, instead of leaving it behind; what is stored tells how to go on."""
+
+    def stop(*_: object) -> None:
+        parts.clock.stop()
+        parts.transport.stop()
+
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

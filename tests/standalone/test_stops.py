@@ -1,0 +1,299 @@
+"""Stopping before a state, going on after a stop or a kill, and what is refused (contract, section 6.3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .bench import INCONSISTENT, NEW, OLD, Bench
+from .test_way import (
+    ASK,
+    AUTOMATIC,
+    BACK,
+    BEGUN,
+    COMMIT,
+    DOWNLOAD,
+    FAILURE,
+    FINISH,
+    INSTALL,
+    INSTALLED,
+    NOT_COMMITTED,
+    ROLLBACK,
+    STUCK,
+)
+
+STREAMED = "Streamed to storage, but not installed/enabled.\n"
+INSTALL_ENTER, COMMIT_ENTER, COMMIT_LEAVE = "ArtifactInstall_Enter", "ArtifactCommit_Enter", "ArtifactCommit_Leave"
+ROLLBACK_ENTER, FAILURE_ENTER, CLEANUP = "ArtifactRollback_Enter", "ArtifactFailure_Enter", "Cleanup"
+
+
+def _stops(*states: str) -> list[str]:
+    return [word for state in states for word in ("--stop-before", state)]
+
+
+def _bench(tmp_path: Path, *, is_reversible: bool = True) -> Bench:
+    return Bench(tmp_path, is_scripted=True, is_reversible=is_reversible)
+
+
+def _bring(bench: Bench, position: str) -> None:
+    """Bring an update to a position: by a stop, or by killing the client where no stop leads."""
+    artifact = bench.artifact()
+    deaths = {"artifact-install": "ArtifactInstall", "artifact-commit": "ArtifactCommit"}
+    deaths |= {"artifact-commit-leave": "ArtifactCommit_Leave", "artifact-rollback": "ArtifactRollback"}
+    deaths |= {"artifact-failure": "ArtifactFailure", "cleanup": "Cleanup"}
+    if position == "artifact-install":
+        bench.dies(deaths[position])
+        bench.runs_and_dies("install", artifact)
+    elif position == "streamed":
+        bench.does("install", *_stops(INSTALL_ENTER), artifact)
+    else:
+        bench.does("install", artifact)
+        if position == "committed":
+            bench.does("commit", *_stops(COMMIT_LEAVE))
+        elif position in deaths:
+            bench.dies(deaths[position])
+            bench.runs_and_dies("commit" if "commit" in position else "rollback")
+    assert position == bench.position()
+    bench.calls()
+
+
+# -- the table of saved positions -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("position", "out", "calls", "provides"),
+    [
+        ("streamed", NOT_COMMITTED, [*INSTALL, *ASK], OLD),
+        ("artifact-install", "Rolled back.\n", BACK, OLD),
+        ("installed", "Committed.\n", [*COMMIT, *FINISH], NEW),
+        ("artifact-commit", "Rolled back.\n", BACK, OLD),
+        ("committed", "Committed.\n", FINISH, NEW),
+        ("artifact-commit-leave", "Committed.\n", FINISH, NEW),
+        ("artifact-rollback", "Rolled back.\n", BACK[1:], OLD),
+        ("artifact-failure", "Rolled back.\n", [*FAILURE, "Cleanup"], OLD),
+        ("cleanup", "Cleaned up.\nRolled back.\n", ["Cleanup"], OLD),
+    ],
+)
+def test_resume(tmp_path: Path, position: str, out: str, calls: list[str], provides: dict[str, str]) -> None:
+    """``resume`` goes on from each position, after a stop or a kill."""
+    bench = _bench(tmp_path)
+    _bring(bench, position)
+    assert (0, out, calls) == (*bench.does("resume"), bench.calls())
+    assert provides == bench.provides()
+    assert bench.has_tree is (position == "streamed")
+
+
+@pytest.mark.parametrize(
+    ("position", "code", "out", "calls", "provides"),
+    [
+        ("streamed", 1, "", [], OLD),
+        ("artifact-install", 1, "", [], OLD),
+        ("installed", 0, "Committed.\n", [*COMMIT, *FINISH], NEW),
+        ("artifact-commit", 0, "Rolled back.\n", BACK, OLD),
+        ("committed", 1, "", [], OLD),
+        ("artifact-commit-leave", 1, "", [], OLD),
+        ("artifact-rollback", 1, "", [], OLD),
+        ("artifact-failure", 1, "Rolled back.\n", [], OLD),
+        ("cleanup", 1, "Rolled back.\n", [], OLD),
+    ],
+)
+def test_commit(tmp_path: Path, position: str, code: int, out: str, calls: list[str], provides: dict[str, str]) -> None:
+    """``commit`` commits what is installed, rolls back what was interrupted in its commit, and is refused elsewhere."""
+    bench = _bench(tmp_path)
+    _bring(bench, position)
+    assert (code, out, calls) == (*bench.does("commit"), bench.calls())
+    assert (provides, None if code == 0 else position) == (bench.provides(), bench.position())
+
+
+@pytest.mark.parametrize(
+    ("position", "code", "out", "calls"),
+    [
+        ("streamed", 0, "Rolled back.\n", BACK),
+        ("artifact-install", 0, "Rolled back.\n", BACK),
+        ("installed", 0, "Rolled back.\n", BACK),
+        ("artifact-commit", 0, "Rolled back.\n", BACK),
+        ("committed", 0, "Rolled back.\n", BACK),
+        ("artifact-commit-leave", 1, "", []),
+        ("artifact-rollback", 0, "Rolled back.\n", BACK[1:]),
+        ("artifact-failure", 1, "Rolled back.\n", []),
+        ("cleanup", 1, "Rolled back.\n", []),
+    ],
+)
+def test_rollback(tmp_path: Path, position: str, code: int, out: str, calls: list[str]) -> None:
+    """``rollback`` is possible before ArtifactCommit_Leave and within a rollback, and refused elsewhere."""
+    bench = _bench(tmp_path)
+    _bring(bench, position)
+    assert (code, out, calls) == (*bench.does("rollback"), bench.calls())
+    assert (OLD, None if code == 0 else position) == (bench.provides(), bench.position())
+
+
+@pytest.mark.parametrize("death", DOWNLOAD)
+@pytest.mark.parametrize("command", ["resume", "commit", "rollback"])
+def test_killed_in_download(tmp_path: Path, death: str, command: str) -> None:
+    """A client that is killed in the download leaves nothing to go on with; the next install begins anew."""
+    bench = _bench(tmp_path)
+    bench.dies(death)
+    bench.runs_and_dies("install", bench.artifact())
+    bench.calls()
+    assert (2, "No update in progress.\n", []) == (*bench.does(command), bench.calls())
+    assert (0, BEGUN + NOT_COMMITTED, INSTALLED) == (*bench.does("install", bench.artifact()), bench.calls())
+
+
+@pytest.mark.parametrize("position", ["artifact-install", "artifact-commit"])
+@pytest.mark.parametrize("answer", ["No", "Perhaps"])
+def test_resume_without_rollback(tmp_path: Path, position: str, answer: str) -> None:
+    """What was interrupted and can't be rolled back ends as inconsistent."""
+    bench = _bench(tmp_path)
+    _bring(bench, position)
+    bench.answers("SupportsRollback", answer)
+    said = STUCK if answer == "No" else "Rollback failed. System may be in an inconsistent state."
+    assert (1, f"{said}\n") == bench.does("resume")
+    assert ["SupportsRollback", *FAILURE, "Cleanup"] == bench.calls()
+    assert (INCONSISTENT, None) == (bench.provides(), bench.position())
+
+
+@pytest.mark.parametrize("position", ["streamed", "artifact-install", "installed", "artifact-commit", "committed"])
+def test_rollback_that_is_not_supported(tmp_path: Path, position: str) -> None:
+    """A rollback that the module doesn't support is refused: nothing is done, and the update stays pending."""
+    bench = _bench(tmp_path)
+    _bring(bench, position)
+    bench.answers("SupportsRollback", "No")
+    assert (1, f"{STUCK}\n", ["SupportsRollback"]) == (*bench.does("rollback"), bench.calls())
+    assert (OLD, position) == (bench.provides(), bench.position())
+
+
+# -- stops ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stops", "is_reversible", "out", "calls", "position"),
+    [
+        ([INSTALL_ENTER], True, STREAMED, DOWNLOAD, "streamed"),
+        ([INSTALL_ENTER, COMMIT_ENTER], True, STREAMED, DOWNLOAD, "streamed"),
+        ([COMMIT_ENTER], True, NOT_COMMITTED, INSTALLED, "installed"),
+        ([COMMIT_ENTER], False, NOT_COMMITTED, INSTALLED, "installed"),
+        ([COMMIT_LEAVE], True, NOT_COMMITTED, INSTALLED, "installed"),
+        ([COMMIT_LEAVE], False, f"{AUTOMATIC}Installed and committed.\n", [*INSTALLED, *COMMIT], "committed"),
+        (
+            [CLEANUP],
+            False,
+            f"{AUTOMATIC}Installed and committed.\n",
+            [*INSTALLED, *COMMIT, "ArtifactCommit_Leave"],
+            "cleanup",
+        ),
+        ([ROLLBACK_ENTER, FAILURE_ENTER], True, NOT_COMMITTED, INSTALLED, "installed"),
+    ],
+)
+def test_stop_of_install(
+    tmp_path: Path, stops: list[str], is_reversible: bool, out: str, calls: list[str], position: str
+) -> None:
+    """``install`` stops before a state: all before it has run, and its position is stored."""
+    bench = _bench(tmp_path, is_reversible=is_reversible)
+    assert (0, BEGUN + out) == bench.does("install", *_stops(*stops), bench.artifact())
+    assert (calls, position, OLD) == (bench.calls(), bench.position(), bench.provides())
+
+
+@pytest.mark.parametrize(
+    ("stop", "out", "calls", "position"),
+    [
+        (ROLLBACK_ENTER, "", ["SupportsRollback"], "artifact-rollback"),
+        (FAILURE_ENTER, "Rolled back.\n", ["SupportsRollback", *ROLLBACK], "artifact-failure"),
+        (CLEANUP, "Rolled back.\n", ["SupportsRollback", *ROLLBACK, *FAILURE], "cleanup"),
+    ],
+)
+def test_stop_in_a_rollback(tmp_path: Path, stop: str, out: str, calls: list[str], position: str) -> None:
+    """A stop in a rollback after a failure has the exit code of the failure; one that was asked for has 0."""
+    bench = _bench(tmp_path)
+    bench.fails("ArtifactInstall")
+    assert (1, f"{BEGUN}Installation failed.\n{out}") == bench.does("install", *_stops(stop), bench.artifact())
+    assert [*DOWNLOAD, *INSTALL[:2], "ArtifactInstall_Error", *calls] == bench.calls()
+    assert (0, out, []) == (*bench.does("resume", *_stops(stop)), bench.calls())
+    done = "Cleaned up.\nRolled back.\n" if stop == CLEANUP else "Rolled back.\n"
+    assert (0, done) == bench.does("resume")
+    bench.heal()
+    bench.does("install", bench.artifact())
+    bench.calls()
+    assert (0, out, calls) == (*bench.does("rollback", *_stops(stop)), bench.calls())
+    assert (position, OLD) == (bench.position(), bench.provides())
+    assert (0, done) == bench.does("resume")
+    assert (None, OLD, False) == (bench.position(), bench.provides(), bench.has_tree)
+
+
+@pytest.mark.parametrize(
+    ("stop", "position", "calls"),
+    [
+        (COMMIT_LEAVE, "committed", COMMIT),
+        (CLEANUP, "cleanup", [*COMMIT, "ArtifactCommit_Leave"]),
+    ],
+)
+@pytest.mark.parametrize("command", ["commit", "resume"])
+def test_stop_of_commit(tmp_path: Path, command: str, stop: str, position: str, calls: list[str]) -> None:
+    """``commit`` and ``resume`` stop after the commit; ``resume`` ends it."""
+    bench = _bench(tmp_path)
+    bench.does("install", bench.artifact())
+    bench.calls()
+    assert (0, "Committed.\n", calls) == (*bench.does(command, *_stops(stop)), bench.calls())
+    assert (position, OLD) == (bench.position(), bench.provides())
+    assert (0, "", []) == (*bench.does("resume", *_stops(stop)), bench.calls())
+    assert 0 == bench.does("resume")[0]
+    assert (None, NEW) == (bench.position(), bench.provides())
+
+
+@pytest.mark.parametrize(
+    ("position", "stop", "command"),
+    [
+        ("streamed", INSTALL_ENTER, "resume"),
+        ("installed", COMMIT_ENTER, "resume"),
+        ("installed", COMMIT_ENTER, "commit"),
+        ("committed", COMMIT_LEAVE, "resume"),
+    ],
+)
+def test_same_stop_twice(tmp_path: Path, position: str, stop: str, command: str) -> None:
+    """The same stop a second time does nothing, says nothing, and is no failure."""
+    bench = _bench(tmp_path)
+    _bring(bench, position)
+    assert (0, "", [], position) == (*bench.does(command, *_stops(stop)), bench.calls(), bench.position())
+
+
+def test_every_stop_on_the_way(tmp_path: Path) -> None:
+    """An update can be taken from stop to stop."""
+    bench = _bench(tmp_path)
+    bench.does("install", *_stops(INSTALL_ENTER), bench.artifact())
+    for stop in (COMMIT_ENTER, COMMIT_LEAVE, CLEANUP):
+        assert 0 == bench.does("resume", *_stops(stop))[0]
+    assert (0, "Cleaned up.\n") == bench.does("resume")
+    assert [*INSTALLED, *COMMIT, *FINISH] == bench.calls()
+    assert NEW == bench.provides()
+
+
+def test_failures_of_a_rollback_are_kept_over_a_stop(tmp_path: Path) -> None:
+    """A rollback that failed before a stop ends as inconsistent."""
+    bench = _bench(tmp_path)
+    bench.does("install", bench.artifact())
+    bench.fails("ArtifactRollback")
+    said = "Rollback failed. System may be in an inconsistent state.\n"
+    assert (1, said) == bench.does("rollback", *_stops(FAILURE_ENTER))
+    assert (0, "") == bench.does("resume", *_stops(FAILURE_ENTER))
+    assert (1, said) == bench.does("resume")
+    assert INCONSISTENT == bench.provides()
+
+
+def test_post_commit_failure_is_kept_over_a_stop(tmp_path: Path) -> None:
+    """A failure after the commit makes the name inconsistent, also when the end comes later."""
+    bench = _bench(tmp_path)
+    bench.does("install", bench.artifact())
+    bench.fails("ArtifactCommit_Leave")
+    post = "One or more post-commit steps failed.\n"
+    assert (1, f"Committed.\n{post}") == bench.does("commit", *_stops(CLEANUP))
+    assert (0, "Cleaned up.\n") == bench.does("resume")
+    assert INCONSISTENT == bench.provides()
+
+
+def test_unknown_stop(tmp_path: Path) -> None:
+    """A state before which nothing can stop is refused before anything is done."""
+    bench = _bench(tmp_path)
+    artifact = bench.artifact()
+    for state in ("ArtifactReboot_Enter", "Download", "artifactinstall_enter", ""):
+        done = bench.run("install", "--stop-before", state, artifact)
+        assert (64, "", []) == (done.returncode, done.stdout, bench.calls())
