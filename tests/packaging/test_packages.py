@@ -42,10 +42,11 @@ def test_purging_knows_every_file_of_the_client() -> None:
     page = (PROJECT / "docs/reference/files.md").read_text()
     written = page.partition("## Files that the client writes")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in written.splitlines() if line.startswith("| `<datadir>/")]
-    names = {name for row in rows for name in re.findall(r"`(?:<datadir>/)?([^`]+)`", row)} - {"<datadir>/", ""}
+    paths = {path for row in rows for path in re.findall(r"`(?:<datadir>/)?([^`]+)`", row)} - {"<datadir>/", ""}
     purge = (PACKAGING / "debian/mender-python-client.postrm").read_text()
-    removed = set(purge.partition("rm -f ")[2].partition("cd /")[0].replace("\\\n", " ").split())
-    assert names == removed
+    files, _, directories = purge.partition("rm -f ")[2].partition("cd /")[0].replace("\\\n", " ").partition("rm -rf ")
+    assert {path for path in paths if "/" not in path} == set(files.split())
+    assert {path.split("/")[0] for path in paths if "/" in path} == set(directories.split())
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
@@ -87,7 +88,7 @@ def test_make_reads_the_package_of_buildroot() -> None:
 
 
 def test_every_package_has_the_scripts_of_the_device() -> None:
-    """Debian, Yocto and Buildroot install identity, inventory, sub-updater and units from support/."""
+    """Debian, Yocto and Buildroot install identity, inventory, sub-updater, modules and units from support/."""
     texts = {
         "debian": "".join(file.read_text() for file in (PACKAGING / "debian").iterdir() if file.is_file()),
         "buildroot": next(BUILDROOT.glob("package/*/*.mk")).read_text(),
@@ -97,6 +98,7 @@ def test_every_package_has_the_scripts_of_the_device() -> None:
         "support/identity",
         "support/inventory",
         "support/install",
+        "support/modules/v3",
         *(f"support/systemd/{unit}" for unit in units()),
     ]
     missing = {name: [one for one in wanted if one not in text] for name, text in texts.items()}

@@ -161,11 +161,11 @@ def _pytest(environment: Path, directory: Path, *arguments: str, expected: int) 
 
 
 def test_wheel_holds_what_setup_installs(wheel: Path) -> None:
-    """Scripts, sub-updater and units are inside, for ``setup``."""
+    """Scripts, sub-updater, update modules and units are inside, for ``setup``."""
     support = PROJECT / "support"
     files = [
         support / "install",
-        *(file for name in ("identity", "inventory", "systemd") for file in (support / name).iterdir()),
+        *(file for name in ("identity", "inventory", "modules/v3", "systemd") for file in (support / name).iterdir()),
     ]
     with zipfile.ZipFile(wheel) as archive:
         inside = [archive.read(f"mender_client/{file.relative_to(PROJECT)}") for file in files]

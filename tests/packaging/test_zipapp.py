@@ -56,15 +56,19 @@ def test_it_updates_a_device(make_device: MakeDevice, isolated: Path) -> None:
 
 
 def test_it_sets_a_device_up(isolated: Path, tmp_path: Path) -> None:
-    """Scripts, sub-updater and units that setup installs are inside."""
+    """Scripts, sub-updater, update modules and units that setup installs are inside."""
     root = tmp_path / "root"
     root.mkdir()
     parts = ["--rootfs-part-a", "/dev/a", "--rootfs-part-b", "/dev/b"]
-    wanted = ["--install-scripts", "--install-sub-updater", "--install-unit", *parts]
+    wanted = ["--install-scripts", "--install-sub-updater", "--install-modules", "--install-unit", *parts]
     server = ["--server-url", "http://127.0.0.1:9", "--device-type", "board"]
     command = [str(isolated), "setup", "--yes", "--root", str(root), *server, *wanted]
     subprocess.run(command, capture_output=True, check=False)
-    for directory, installed in (("identity", "usr/share/mender/identity"), ("systemd", "etc/systemd/system")):
+    for directory, installed in (
+        ("identity", "usr/share/mender/identity"),
+        ("modules/v3", "usr/share/mender/modules/v3"),
+        ("systemd", "etc/systemd/system"),
+    ):
         for file in (PROJECT / "support" / directory).iterdir():
             assert file.read_bytes() == (root / installed / file.name).read_bytes()
     assert (PROJECT / "support/install").read_bytes() == (root / "usr/share/mender/install").read_bytes()

@@ -14,7 +14,9 @@ import pytest
 from support.device import SUPPORT, Shell
 
 SCRIPTS = sorted(
-    str(path.relative_to(SUPPORT)) for path in SUPPORT.rglob("*") if path.is_file() and os.access(path, os.X_OK)
+    str(path.relative_to(SUPPORT))
+    for path in SUPPORT.rglob("*")
+    if path.is_file() and os.access(path, os.X_OK) and not path.read_text().startswith("#!/usr/bin/python3 -IS\n")
 )
 INVENTORY = [script for script in SCRIPTS if script.startswith("inventory/")]
 NET: dict[str, dict[str, str]] = {

@@ -53,4 +53,12 @@ define MENDER_PYTHON_CLIENT_SUB_UPDATER_INIT_SYSTEMD
 endef
 endif
 
+ifeq ($(BR2_PACKAGE_MENDER_PYTHON_CLIENT_MODULES),y)
+define MENDER_PYTHON_CLIENT_INSTALL_MODULES
+	mkdir -p $(TARGET_DIR)/usr/share/mender/modules/v3
+	$(INSTALL) -m 0755 $(@D)/support/modules/v3/* $(TARGET_DIR)/usr/share/mender/modules/v3
+endef
+MENDER_PYTHON_CLIENT_POST_INSTALL_TARGET_HOOKS += MENDER_PYTHON_CLIENT_INSTALL_MODULES
+endif
+
 $(eval $(python-package))

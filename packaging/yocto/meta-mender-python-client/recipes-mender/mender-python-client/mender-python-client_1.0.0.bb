@@ -27,6 +27,8 @@ do_install:append() {
     install -m 0755 ${S}/support/identity/* ${D}${datadir}/mender/identity
     install -m 0755 ${S}/support/inventory/* ${D}${datadir}/mender/inventory
     install -m 0755 ${S}/support/install ${D}${datadir}/mender/install
+    install -d ${D}${datadir}/mender/modules/v3
+    install -m 0755 ${S}/support/modules/v3/* ${D}${datadir}/mender/modules/v3
 
     if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
         install -d ${D}${systemd_system_unitdir}
@@ -39,7 +41,7 @@ do_install:append() {
     fi
 }
 
-PACKAGES =+ "${PN}-sub-updater-ab ${PN}-completion"
+PACKAGES =+ "${PN}-sub-updater-ab ${PN}-modules ${PN}-completion"
 
 FILES:${PN} += "${datadir}/mender/identity ${datadir}/mender/inventory"
 FILES:${PN}-sub-updater-ab += "\
@@ -47,6 +49,7 @@ FILES:${PN}-sub-updater-ab += "\
     ${sysconfdir}/init.d/mender-sub-updater \
     ${systemd_system_unitdir}/mender-sub-updater.service \
 "
+FILES:${PN}-modules += "${datadir}/mender/modules"
 FILES:${PN}-completion += "\
     ${datadir}/bash-completion \
     ${datadir}/fish \
@@ -72,4 +75,5 @@ RDEPENDS:${PN} += "\
     python3-threading \
 "
 RDEPENDS:${PN}-sub-updater-ab += "${PN}"
+RDEPENDS:${PN}-modules += "${PN}"
 RRECOMMENDS:${PN} += "ca-certificates"
