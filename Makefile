@@ -16,7 +16,7 @@ DEMO_STAMP := $(VENV)/.has-devserver
 DEV_STAMP := $(VENV)/.has-dev
 LOCK = "$(BIN)/uv" pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-package mender-python-client --no-emit-package mender-devserver
-SOURCES := src tests benchmarks demo tools
+SOURCES := src tests benchmarks demo tools support/modules/v3/rootfs-image
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test nightly check lint format docs screenshots site dist zipapp deb deb-check lock audit

@@ -93,6 +93,15 @@ AREAS = {
         "The sub-updater is missing, can't be run, or failed; see `sub-updater.log` in the data directory. The "
         "[contract](sub-updater.md#the-report) wants a report before the lock is removed.",
     ),
+    "MOD": (
+        "Update modules",
+        "An update module is missing, can't be run, took too long or failed. What it printed is in the log of the "
+        "deployment, with the state and the payload type in front.",
+    ),
+    "SSC": (
+        "State scripts",
+        "A state script can't be run, took too long or failed. What it printed is in the log, with its name in front.",
+    ),
     "REP": (
         "Reports",
         "`report` with exit code 75 is no fault: the outcome is on disk, and the daemon delivers it.",

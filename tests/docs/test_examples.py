@@ -111,6 +111,12 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     },
     "docs/guide/proxy.md": {"Proxies": [HERE, HERE, HERE]},
     "docs/guide/release.md": {"Make": [Not(_MAKES), Not("changes the tree")], "Check": [Not(_MAKES)]},
+    "docs/guide/standalone.md": {
+        "From a USB stick": [By("tests/docs/test_standalone_guide.py")] * 3,
+        "Reboots": [By("tests/docs/test_standalone_guide.py")],
+        "Stop and resume": [By("tests/docs/test_standalone_guide.py")],
+        "The first name of a new device": [By("tests/docs/test_standalone_guide.py")],
+    },
     "docs/guide/sub-updater.md": {"The smallest one": [HERE]},
     "docs/guide/test-your-sub-updater.md": {
         "A first test": [By("tests/docs/test_plugin_guide.py")] * 2,
@@ -126,6 +132,15 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "docs/guide/unprivileged.md": {
         "Set it up": [HERE],
         "What it protects": [Not("two lines for a script of the reader")],
+    },
+    "docs/guide/update-modules.md": {
+        "A single file": [By("tests/docs/test_update_modules.py")],
+        "A directory": [By("tests/docs/test_update_modules.py")],
+        "Containers": [By("tests/docs/test_update_modules.py")],
+        "Debian packages": [By("tests/docs/test_update_modules.py")],
+        "Scripts": [By("tests/docs/test_update_modules.py")],
+        "A root file system": [By("tests/docs/test_update_modules.py"), CONFIG],
+        "Write your own": [By("tests/docs/test_update_modules.py")] * 2,
     },
     "docs/reference/configuration.md": {"Configuration": [CONFIG], "Ask the program": [HERE]},
     "docs/reference/devserver.md": {
