@@ -86,7 +86,7 @@ FAILURE_LINES = [
     "rolled back: B runs",
 ]
 VERDICT_LINES = [
-    "  ok  the server has the statuses of release-3: downloading, installing, failure",
+    "  ok  the server has the statuses of release-3: downloading, installing, rebooting, failure",
     "  ok  the active partition is B",
     "All checks passed",
 ]
@@ -97,7 +97,7 @@ def test_an_update_works_and_another_one_is_rolled_back(tmp_path: Path) -> None:
     code, out, err = run_demo(tmp_path)
     assert (0, "") == (code, err), out
     assert_in_order([*SUCCESS_LINES, *FAILURE_LINES, *VERDICT_LINES], out)
-    assert "  ok  the server has the statuses of release-2: downloading, installing, success" in out
+    assert "  ok  the server has the statuses of release-2: downloading, installing, rebooting, success" in out
     assert "NOT" not in out
     assert [] == list(tmp_path.iterdir())
     assert [] == processes_below(tmp_path)
@@ -114,8 +114,10 @@ def test_a_difference_is_named(tmp_path: Path) -> None:
         write_artifact(out_file, rootfs_image("broken-2", ["a-board"]), [source])
     code, out, err = run_demo(temporary, "--artifact", str(artifact))
     assert (1, "") == (code, err), out
-    expected = "(expected: downloading, installing, success)"
-    assert f"  NOT the server has the statuses of broken-2: downloading, installing, failure {expected}" in out
+    expected = "(expected: downloading, installing, rebooting, success)"
+    assert (
+        f"  NOT the server has the statuses of broken-2: downloading, installing, rebooting, failure {expected}" in out
+    )
     assert "  NOT the active partition is A (expected: B)" in out
     assert "  NOT artifact_info names release-1 (expected: broken-2)" in out
     assert "Some checks failed: see the lines marked NOT." in out

@@ -204,6 +204,18 @@ def test_report_beside_a_daemon(device: Device, handed: str) -> None:
     assert daemon.is_alive
 
 
+def test_report_while_the_daemon_looks(device: Device, handed: str) -> None:
+    """A daemon that looks while ``report`` sends sends nothing itself, and has nothing to warn about."""
+    daemon = device.daemon()
+    daemon.wait_for("for the removal of update.lock")
+    device.server.add_fault(Fault(kind="status", delay_seconds=6.0))  # the daemon looks every four seconds
+    assert 0 == device.start("report", "--success").wait_exit()
+    device.lock.unlink()
+    daemon.wait_for("update.lock removed")
+    assert ["downloading", "installing", "success"] == device.statuses(handed)
+    assert [] == [words for words in ("another process", "works again") if words in daemon.text]
+
+
 def test_report_tries_again(device: Device, handed: str) -> None:
     """``report`` tries again after a failure of the server, and loses neither log nor outcome."""
     device.server.add_fault(Fault(kind="log", status=502, body="Bad Gateway"))

@@ -177,6 +177,10 @@ def test_units() -> None:
     assert boot["Service"]["ExecStart"] == "/usr/share/mender/install --boot"
     assert boot["Service"]["Type"] == "oneshot"
     assert boot["Unit"]["Before"] == "mender-python-client.service"
+    # without its data partition a new system must be left, and the client must not make a new key
+    assert "RequiresMountsFor" not in boot["Unit"]
+    assert "var-lib-mender.mount" in boot["Unit"]["After"].split()
+    assert client["Unit"]["RequiresMountsFor"] == "/var/lib/mender"
 
 
 def test_units_are_understood(tmp_path: Path) -> None:
