@@ -106,7 +106,7 @@ def _how_to_watch(arguments: argparse.Namespace) -> str:
     directory = (
         "" if arguments.directory == DEFAULT_DIRECTORY else f" --directory {shlex.quote(str(arguments.directory))}"
     )
-    return f"'mender-devserver page{directory}' gives the address of its page for a browser"
+    return f"'mender-devserver page{directory}' prints the address of its web page"
 
 
 def _event_json(event: Event) -> str:

@@ -184,9 +184,9 @@ def test_bootstrap(device: Device) -> None:
     assert 0 == done.returncode
     assert done.stdout.startswith("-----BEGIN PUBLIC KEY-----\n")
     mark = f"(RSA, SHA-256 {fingerprint(done.stdout)})\n"
-    assert f"mender-python-client: made a new device key {mark}" == done.stderr
+    assert f"mender-python-client: generated a new device key {mark}" == done.stderr
     again = device.run("bootstrap")
-    assert (done.stdout, f"mender-python-client: kept the device key {mark}") == (again.stdout, again.stderr)
+    assert (done.stdout, f"mender-python-client: the device key already exists {mark}") == (again.stdout, again.stderr)
 
 
 def test_all_problems_of_the_configuration(device: Device) -> None:

@@ -182,7 +182,7 @@ NO_SERVER = "mender.conf: no server is configured; pass --server-url"
 FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
     "nothing is known": (
         lambda d: None, [], 78,
-        f"{NO_SERVER} [SET06] mender-python-client: /var/lib/mender/device_type: holds no device type; pass",
+        f"{NO_SERVER} [SET06] mender-python-client: /var/lib/mender/device_type: contains no device type; pass",
     ),
     "no server": (lambda d: None, ["--device-type", "x"], 78, NO_SERVER),
     "a wrong address": (lambda d: None, [*NEEDED, "--server-url", "server"], 78, "ServerURL: must be an address"),
@@ -203,12 +203,12 @@ FAULTS: dict[str, tuple[Callable[[Device], object], list[str], int, str]] = {
         lambda d: os.symlink("x", d.write("etc/mender/x", "{}").with_name("mender.conf")),
         NEEDED, 1, "symbolic link",
     ),
-    "no device type": (lambda d: None, ["--server-url", NOBODY], 78, "device_type: holds no device type; pass"),
+    "no device type": (lambda d: None, ["--server-url", NOBODY], 78, "device_type: contains no device type; pass"),
     "no certificate": (
         lambda d: None, [*NEEDED, "--server-cert", "/no.crt"], 1, "/no.crt: there is no such file",
     ),
     "a certificate that is none": (
-        lambda d: None, [*NEEDED, "--server-cert", "/dev/null"], 1, "it holds no certificate in PEM form",
+        lambda d: None, [*NEEDED, "--server-cert", "/dev/null"], 1, "it contains no certificate in PEM form",
     ),
     "a token file that is missing": (
         lambda d: None, ["--tenant-token-file", "/no"], 1, "cannot read the tenant token from /no: No such file",

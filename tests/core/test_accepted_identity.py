@@ -85,7 +85,10 @@ def made(key: str, *, is_forced: bool) -> NewKey:
         (explain(Identity('{"mac":"2"}'), ONE), "the identity script prints something else; .*what it printed before$"),
         (explain(PLAIN, OTHER), f"{FILE} was replaced; .*accept it on the server, or restore the former key$"),
         (explain(PLAIN, OTHER, "/a.pem"), "names another key, /a.pem instead of .*, or restore Security.AuthPriv"),
-        (explain(PLAIN, OTHER, new_key=made(OTHER, is_forced=True)), "--forcebootstrap made a new one; .*accept it on"),
+        (
+            explain(PLAIN, OTHER, new_key=made(OTHER, is_forced=True)),
+            "--forcebootstrap has generated a new one; .*accept it on",
+        ),
         (explain(PLAIN, OTHER, new_key=made(OTHER, is_forced=False)), f"{FILE} was missing, so a new one was made;"),
         (explain(PLAIN, OTHER, new_key=made(ONE, is_forced=True)), f"{FILE} was replaced;"),
     ],

@@ -117,7 +117,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Stop and resume": [By("tests/docs/test_standalone_guide.py")],
         "The first name of a new device": [By("tests/docs/test_standalone_guide.py")],
     },
-    "docs/guide/sub-updater.md": {"The smallest one": [HERE]},
+    "docs/guide/sub-updater.md": {"A minimal sub-updater": [HERE]},
     "docs/guide/test-your-sub-updater.md": {
         "A first test": [By("tests/docs/test_plugin_guide.py")] * 2,
         "Reboots": [Not("a line for a script of the reader"), Not("a line for a test of the reader")],
@@ -350,7 +350,7 @@ def test_the_smallest_sub_updater(mender_device: object, tmp_path: Path) -> None
 
     assert isinstance(mender_device, DirectoryDevice)
     program = tmp_path / "install"
-    program.write_text(example("docs/guide/sub-updater.md", "The smallest one"))
+    program.write_text(example("docs/guide/sub-updater.md", "A minimal sub-updater"))
     mender_device.install_sub_updater(program)
     outcome = mender_device.update("release-2", b"the new program")
     assert ("success", "release-2") == (outcome.status, mender_device.artifact_name), outcome

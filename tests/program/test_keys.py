@@ -31,7 +31,7 @@ def test_each_type_of_key(newborn: Device, server: DevServer, kind: str) -> None
     """A key of each type is made, encrypted, and signs as the server verifies; the passphrase comes from stdin."""
     made = newborn.run("bootstrap", "--key-type", kind, "--passphrase-file", "-")
     assert 0 == made.returncode, made.stderr
-    assert f"made a new device key ({TITLES[kind]}, SHA-256 " in made.stderr
+    assert f"generated a new device key ({TITLES[kind]}, SHA-256 " in made.stderr
     assert newborn.key.read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
     server.preauthorize({"mac": MAC}, made.stdout)
     done = newborn.run("check-update", "--passphrase-file", "-", "--log-level", "debug")
@@ -79,7 +79,8 @@ def test_another_type_is_not_made(newborn: Device) -> None:
     other = newborn.call("bootstrap", "--key-type", "ecdsa")
     assert (1, "") == (other.returncode, other.stdout)
     assert (
-        f"cannot make an ECDSA key: {newborn.key} is an Ed25519 key; replace it with --forcebootstrap" in other.stderr
+        f"cannot generate an ECDSA key: {newborn.key} is an Ed25519 key; replace it with --forcebootstrap"
+        in other.stderr
     )
     forced = newborn.call("bootstrap", "--key-type", "ecdsa", "--forcebootstrap")
     assert (0, True) == (forced.returncode, forced.stdout != first.stdout)
@@ -103,13 +104,16 @@ def test_forced_key_is_told_before_the_server_is_asked(device: Device, server: D
     done = device.call("check-update")
     change, refusal = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
     assert "the device key differs from the one that the server accepted (SHA-256 " in change
-    assert "--forcebootstrap made a new one; the device is pending acceptance of the new key" in change
+    assert "--forcebootstrap has generated a new one; the device is pending acceptance of the new key" in change
     assert "unauthorized" in refusal
-    assert "--forcebootstrap made a new one" in device.call("status").stdout
-    assert "--forcebootstrap made a new one" in json.loads(device.call("status", "--json").stdout)["identity_change"]
+    assert "--forcebootstrap has generated a new one" in device.call("status").stdout
+    assert (
+        "--forcebootstrap has generated a new one"
+        in json.loads(device.call("status", "--json").stdout)["identity_change"]
+    )
     server.accept(device.id)
     assert 2 == device.call("check-update").returncode
-    assert "" == json.loads(device.call("status", "--json").stdout)["identity_change"]
+    assert None is json.loads(device.call("status", "--json").stdout)["identity_change"]
 
 
 def test_changes_of_the_configuration_are_told(device: Device) -> None:

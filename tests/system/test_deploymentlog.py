@@ -137,7 +137,10 @@ def test_torn_line(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Pat
 
 
 def test_what_report_says_stands_once(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
-    """The reason of a failure is recorded, and the same line in the sub-updater's output is left out."""
+    """The reason of a failure is recorded, and the same line in the sub-updater's output is left out.
+
+    Another line of the client there has its level, and no second time.
+    """
     log.begin("d1")
     logger.error("the sub-updater reports failure: no room on B")
     log.end()
@@ -148,7 +151,9 @@ def test_what_report_says_stands_once(log: DeploymentLogFile, logger: logging.Lo
     )
     (tmp_path / "sub-updater.log").write_text(output)
     begins, *rest = texts(log)
-    assert [*output.splitlines()[1:], "the sub-updater reports failure: no room on B"] == rest
+    reported = "the sub-updater reports failure: no room on B"
+    assert ["another line of the client", "it said: no room on B", reported] == rest
+    assert "warning" == [message.level for message in log.messages("d1")][1]
     assert "deployment d1 begins" == begins
 
 

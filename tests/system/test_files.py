@@ -179,7 +179,7 @@ def test_read(tmp_path: Path) -> None:
     [
         (None, "No such file or directory [STO10]"),
         (b"x" * 11, "it is larger than 10 bytes; check that it is the right file [STO11]"),
-        (b"\xff\xfe", "it is not UTF-8 text; write it anew [STO12]"),
+        (b"\xff\xfe", "it is not UTF-8 text; replace it [STO12]"),
     ],
 )
 def test_unreadable(tmp_path: Path, content: bytes | None, reason: str) -> None:

@@ -138,7 +138,7 @@ def test_replaced_once(make_transport: MakeTransport) -> None:
     with RawServer(script) as server:
         transport = make_transport()
         transport.send(get(server))
-        with pytest.raises(NetworkError, match=r"the connection was reset|the answer is no HTTP, or broke off"):
+        with pytest.raises(NetworkError, match=r"the connection was reset|the answer is not HTTP, or is incomplete"):
             transport.send(get(server))
         assert 2 == server.connections
 
@@ -196,11 +196,11 @@ def _reset_in_body(server: RawServer, connection: socket.socket) -> None:
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
-NO_HTTP = "the answer is no HTTP, or broke off"
+NO_HTTP = "the answer is not HTTP, or is incomplete"
 TOO_LARGE = f"it is larger than {MOST_REPLY_BYTES} bytes"
 BROKEN: dict[str, tuple[Script, str]] = {
-    "cut in its headers": (raw(b"HTTP/1.1 200 OK\r\nContent-Le"), "the answer broke off"),
-    "cut after its headers": (raw(b"HTTP/1.1 204 No Content\r\nX: y\r\n"), "the answer broke off"),
+    "cut in its headers": (raw(b"HTTP/1.1 200 OK\r\nContent-Le"), "the answer is incomplete"),
+    "cut after its headers": (raw(b"HTTP/1.1 204 No Content\r\nX: y\r\n"), "the answer is incomplete"),
     "two lengths": (raw(OK + b"Content-Length: 3\r\nContent-Length: 5\r\n\r\nabcde"), NO_HTTP),
     "closes at once": (raw(b""), f"the connection was reset|{NO_HTTP}"),
     "no HTTP": (raw(b"SSH-2.0-OpenSSH_9\r\n"), NO_HTTP),
@@ -210,11 +210,11 @@ BROKEN: dict[str, tuple[Script, str]] = {
     "odd status": (raw(b"HTTP/1.1 abc OK\r\n\r\n"), NO_HTTP),
     "reset in the header": (_reset_in_header, "the connection was reset"),
     "reset in the body": (_reset_in_body, "the connection was reset"),
-    "truncated": (raw(OK + b"Content-Length: 10\r\n\r\nabc"), "the answer broke off"),
-    "empty instead of long": (raw(OK + b"Content-Length: 10\r\n\r\n"), "the answer broke off"),
-    "chunked, cut in a chunk": (raw(OK + b"Transfer-Encoding: chunked\r\n\r\n9\r\nabc"), "the answer broke off"),
-    "chunked, no end": (raw(OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), "broke off"),
-    "chunked, no number": (raw(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n"), "broke off"),
+    "truncated": (raw(OK + b"Content-Length: 10\r\n\r\nabc"), "the answer is incomplete"),
+    "empty instead of long": (raw(OK + b"Content-Length: 10\r\n\r\n"), "the answer is incomplete"),
+    "chunked, cut in a chunk": (raw(OK + b"Transfer-Encoding: chunked\r\n\r\n9\r\nabc"), "the answer is incomplete"),
+    "chunked, no end": (raw(OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), "is incomplete"),
+    "chunked, no number": (raw(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n"), "is incomplete"),
     "one endless header": (raw(OK + b"X: " + b"x" * 200_000), NO_HTTP),
     "a thousand headers": (raw(OK + b"X: y\r\n" * 1000 + b"\r\n"), NO_HTTP),
     "endless headers": (drip(OK, b"X: y\r\n" * 50, seconds=0), NO_HTTP),

@@ -182,7 +182,7 @@ def test_key_of_another_type(path: Path) -> None:
     """A key of another type than the wanted one stays, and the way to replace it is said."""
     path.write_bytes(pem("Ed25519 PKCS#8"))
     key = DeviceKey(path, CryptographyBackend())
-    with pytest.raises(KeyFileError, match=r"cannot make an ECDSA key: .* is an Ed25519 key; .*--forcebootstrap"):
+    with pytest.raises(KeyFileError, match=r"cannot generate an ECDSA key: .* is an Ed25519 key; .*--forcebootstrap"):
         key.ensure(kind=KeyType.ECDSA)
     assert pem("Ed25519 PKCS#8") == path.read_bytes()
     assert key.ensure(kind=KeyType.ECDSA, replace=True)

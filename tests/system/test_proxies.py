@@ -185,9 +185,9 @@ def test_each_form_of_no_proxy(make_transport: MakeTransport, variable: str, hos
 
 
 REFUSALS = [
-    (407, "", "it wants a user and password (407)", "set all_proxy to http://USER:PASSWORD@HOST:PORT"),
-    (407, "user:secret@", "it refuses the user and password (407)", "check them in all_proxy"),
-    (403, "", "it does not let this device through (403)", "ask the administrator of the proxy"),
+    (407, "", "it requires a user and password (407)", "set all_proxy to http://USER:PASSWORD@HOST:PORT"),
+    (407, "user:secret@", "it rejects the user and password (407)", "check them in all_proxy"),
+    (403, "", "it denies this device access (403)", "ask the administrator of the proxy"),
     (502, "", "it cannot reach the server (502)", "check the server's name and port"),
     (500, "", "it answered 500", "check the address in all_proxy"),
 ]
@@ -212,7 +212,9 @@ def test_password_wanted_for_http(make_transport: MakeTransport) -> None:
             with pytest.raises(NetworkError) as caught:
                 ask()
             assert "proxy" == caught.value.kind
-            assert f"through the proxy http://127.0.0.1:{proxy.port} (all_proxy): it wants a user" in str(caught.value)
+            assert f"through the proxy http://127.0.0.1:{proxy.port} (all_proxy): it requires a user" in str(
+                caught.value
+            )
             assert "secret" not in str(caught.value)
         transport.rest()
 

@@ -168,7 +168,7 @@ def test_a_key_in_a_token_is_never_made() -> None:
 
 def test_another_type_in_a_token(make_key: MakeKey) -> None:
     """A key of another type than the wanted one is said to be in a token."""
-    with pytest.raises(KeyFileError, match=r"cannot make another key: pkcs11:.*is in a token and of another type"):
+    with pytest.raises(KeyFileError, match=r"cannot generate another key: pkcs11:.*is in a token and of another type"):
         make_key("pkcs11:token=device;object=ec", lambda: PIN).ensure(kind=KeyType.RSA)
 
 

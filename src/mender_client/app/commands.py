@@ -97,7 +97,7 @@ def _bootstrap(options: argparse.Namespace) -> ExitCode:
     kind = key_type(public)
     print(public, end="")
     print(
-        f"{PROGRAM}: {'made a new' if is_new else 'kept the'} device key "
+        f"{PROGRAM}: {'generated a new device key' if is_new else 'the device key already exists'} "
         f"({kind.title if kind else ''}, SHA-256 {fingerprint(public)})",
         file=sys.stderr,
     )

@@ -71,7 +71,7 @@ def run_daemon(
         _check_programs(config, paths)
         key = device_key(config, paths, passphrase)
         if prepare_key(key, paths, is_forced=is_new_key_wanted):
-            _logger.info("made a new device key: %s", key.location)
+            _logger.info("generated a new device key: %s", key.location)
         observers = make_observers()
         _check_watchdog(observers, config)
         _take_bootstrap(config, paths)
@@ -180,7 +180,7 @@ class _Daemon:
                     _logger.info("exiting; the sub-updater starts the client again when it is done")
                     return ExitCode.DONE
                 if self._notifier is not None and self._notifier.has_said_stopping:
-                    text = "exiting: the service manager was told so before the sub-updater could not be started"
+                    text = "exiting: starting the sub-updater failed after the service manager was notified"
                     _logger.error("%s", Diagnostic("DMN04", text, "let it start the client again after a failure"))
                     self._parts.tracker.does(STOPPED)
                     return ExitCode.FAILED

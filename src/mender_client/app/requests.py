@@ -127,7 +127,9 @@ def _await_poll(paths: Paths, pid: int, before: _Seen, *, sleep: Callable[[float
         print(f"{outcome.status.value} of {outcome.artifact_name} (deployment {outcome.deployment_id}){because}")
         return ExitCode.DONE if outcome.status is Status.SUCCESS else ExitCode.FAILED
     if status.counts.requests <= asked:
-        raise MenderError("DMN06", "cannot tell what came of the poll: the daemon has ended", remedy="see its log")
+        raise MenderError(
+            "DMN06", "cannot determine the result of the poll: the daemon has exited", remedy="see its log"
+        )
     if seen.update is None and status.counts.polls > before.status.counts.polls:
         print("no update")
         return ExitCode.NOTHING

@@ -368,7 +368,7 @@ def _of_client(client: ClientStatus, now: datetime, *, is_running: bool) -> list
 _AUTHORISATIONS = {
     Authorisation.UNKNOWN: "unknown",
     Authorisation.ACCEPTED: "accepted",
-    Authorisation.WAITING: "pending acceptance, or rejected: the server answers both in the same way",
+    Authorisation.WAITING: "pending acceptance, or rejected: the server does not tell which",
 }
 
 

@@ -255,7 +255,7 @@ class Agent:
         record = self.journal.load()
         update = record.update_of(deployment_id)
         which = f"deployment {deployment_id}" if deployment_id else "an unknown deployment (update.lock names none)"
-        since = f" since {update.since}" if update is not None else ""
+        since = f" since {update.since.replace('+00:00', 'Z')}" if update is not None else ""
         state = self._look(deployment_id, record)
         self._is_at_work = state is SubUpdaterState.AT_WORK
         if state in (SubUpdaterState.DIED, SubUpdaterState.ABSENT):

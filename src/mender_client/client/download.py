@@ -320,7 +320,7 @@ class Downloader:
                 "DWN02",
                 f"cannot install the Artifact: the server announced {update.artifact_name!r}, "
                 f"but it is {header.artifact_name!r}",
-                remedy="upload the Artifact again and deploy it anew",
+                remedy="upload the Artifact again and deploy it again",
             )
         provides = update.provides
         check_depends(

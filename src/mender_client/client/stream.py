@@ -78,7 +78,9 @@ class RetryBudget:
         tries, seconds = self._backoff.failures, self.clock.monotonic() - self._since
         text = f"cannot download the Artifact: {reason}; gave up after {tries} failed tries in a row in {seconds:.0f} s"
         if self._refusals > self.limit:
-            raise DownloadError("DWN07", text, remedy="check the storage, upload the Artifact again and deploy it anew")
+            raise DownloadError(
+                "DWN07", text, remedy="check the storage, upload the Artifact again and deploy it again"
+            )
         if tries > self.limit and seconds >= self.patience_seconds:
             raise DownloadError("DWN03", text, remedy="check the storage and the network, then deploy again")
         delay = self._backoff.delay_seconds(random=self.random(), retry_after_seconds=retry_after_seconds)
@@ -248,7 +250,7 @@ class ArtifactStream:
         if self.remote_object.total is None:
             self._is_complete = True  # it had no length; verification finds what is missing
         elif self.offset < self.remote_object.total:
-            text = f"the download broke off at byte {self.offset} of {self.remote_object.total}"
+            text = f"the download was interrupted at byte {self.offset} of {self.remote_object.total}"
             raise NetworkError("DWN05", text, kind=ErrorKind.BROKEN_OFF)
 
     def _connect(self) -> None:

@@ -119,7 +119,7 @@ def _key_cause(accepted: AcceptedIdentity, now: AcceptedIdentity, new_key: NewKe
     accept = "accept it on the server"
     if new_key is not None and new_key.key == now.key:
         if new_key.is_forced:
-            return "--forcebootstrap made a new one", accept
+            return "--forcebootstrap has generated a new one", accept
         return f"{now.key_location} was missing, so a new one was made", f"{accept}, or restore the former file"
     if now.key_location != accepted.key_location:
         return (

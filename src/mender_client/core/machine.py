@@ -52,7 +52,7 @@ class Event(str, Enum):
     """What happens to an update."""
 
     FETCHED = "the Artifact is downloaded and verified"
-    CONFIRMED = "the server still wants it installed"
+    CONFIRMED = "the server has confirmed the update"
     STARTED = "the sub-updater has been started"
     SUCCESS = "the sub-updater reports success, or artifact_info shows it"
     FAILURE = "the sub-updater reports failure, or artifact_info shows it"

@@ -145,9 +145,11 @@ class DeploymentLogFile(logging.Handler):
             end = None
         for line in _lines(self._sub_updater_log):
             text = line.decode("utf-8", "replace").strip()
-            is_ours = _CLIENT_LINE.match(text) and any(text.endswith(one) for one in said)
-            if text and not is_ours:
+            ours = _CLIENT_LINE.match(text)
+            if ours is None and text:
                 yield LogMessage(last, "info", text)
+            elif ours is not None and not any(text.endswith(one) for one in said):
+                yield LogMessage(last, ours.group(1).lower(), text[ours.end() :].strip())
         if end is not None:
             yield end
 

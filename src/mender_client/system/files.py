@@ -151,7 +151,7 @@ def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise StorageError("STO12", f"cannot read {path}: it is not UTF-8 text", remedy="write it anew") from error
+        raise StorageError("STO12", f"cannot read {path}: it is not UTF-8 text", remedy="replace it") from error
 
 
 def open_own(path: Path) -> BinaryIO:

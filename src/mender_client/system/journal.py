@@ -84,7 +84,7 @@ class JsonJournal:
         unread = record.unread.summary
         if unread and unread != self._reported:
             text = f"cannot understand all of {self._path}: another version of the client wrote {unread}; it is kept"
-            _logger.warning("%s", Diagnostic("STO01", text, remedy="return to that version to have it continued"))
+            _logger.warning("%s", Diagnostic("STO01", text, remedy="go back to that version to continue it"))
         self._reported = unread
 
     def _set_aside(self, reason: str) -> None:
@@ -93,7 +93,7 @@ class JsonJournal:
         with storage_errors("set aside", self._path):
             os.replace(self._path, aside)
         text = f"cannot use the state file {self._path}: {reason}"
-        _logger.error("%s", Diagnostic("STO02", text, remedy=f"look at {aside.name}, where it was set aside"))
+        _logger.error("%s", Diagnostic("STO02", text, remedy=f"look at {aside.name}, to which it was moved"))
 
     def set_aside(self) -> list[Path]:
         """The files that could not be used, for ``status`` and ``doctor``."""

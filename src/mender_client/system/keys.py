@@ -125,7 +125,7 @@ class DeviceKey:
     def _check_type(self, wanted: KeyType | None) -> None:
         present = key_type(self.public_key_pem())
         if wanted is not None and present is not None and present is not wanted:
-            text = f"cannot make an {wanted.title} key: {self._path} is an {present.title} key"
+            text = f"cannot generate an {wanted.title} key: {self._path} is an {present.title} key"
             remedy = "replace it with --forcebootstrap; the device must then be accepted again"
             raise KeyFileError("KEY05", text, remedy=remedy)
 

@@ -79,10 +79,10 @@ def describe(error: BaseException, clock_problem: ClockProblem = lambda: "") -> 
     if isinstance(error, OSError):
         return _describe_os(error)
     if isinstance(error, IncompleteRead):
-        return Fault("NET03", "the answer broke off", kind=ErrorKind.BROKEN_OFF)
+        return Fault("NET03", "the answer is incomplete", kind=ErrorKind.BROKEN_OFF)
     if isinstance(error, BadStatusLine) and str(error).startswith("\x15\x03"):  # a TLS alert
         return Fault("NET04", "it speaks TLS on this port", "write https instead of http", ErrorKind.NO_TLS)
-    text = f"the answer is no HTTP, or broke off ({type(error).__name__})"
+    text = f"the answer is not HTTP, or is incomplete ({type(error).__name__})"
     return Fault("NET05", text, "check the address, and the proxy if there is one", ErrorKind.PROTOCOL)
 
 

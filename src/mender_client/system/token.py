@@ -65,7 +65,7 @@ class TokenKey:
             raise KeyFileError("KEY21", text, remedy="generate a new one with the token's own tools")
         present = key_type(self.public_key_pem())
         if kind not in (None, present):
-            text = f"cannot make another key: {self.location} is in a token and of another type"
+            text = f"cannot generate another key: {self.location} is in a token and of another type"
             raise KeyFileError("KEY22", text, remedy="generate one with the token's own tools")
         return False
 

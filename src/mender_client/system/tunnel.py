@@ -48,13 +48,13 @@ def _connect(sock: GuardedSocket, server: str, proxy: Proxy) -> None:
 def refusal(status: int, server: str, proxy: Proxy) -> NetworkError:
     """What a proxy's status means for the request to a server, given as scheme, host and port."""
     if status == 407 and proxy.authorization:
-        said = Diagnostic("NET21", "it refuses the user and password (407)", f"check them in {proxy.variable}")
+        said = Diagnostic("NET21", "it rejects the user and password (407)", f"check them in {proxy.variable}")
     elif status == 407:
         remedy = f"set {proxy.variable} to http://USER:PASSWORD@HOST:PORT"
-        said = Diagnostic("NET22", "it wants a user and password (407)", remedy)
+        said = Diagnostic("NET22", "it requires a user and password (407)", remedy)
     elif status in (401, 403, 405):
         remedy = "ask the administrator of the proxy"
-        said = Diagnostic("NET23", f"it does not let this device through ({status})", remedy)
+        said = Diagnostic("NET23", f"it denies this device access ({status})", remedy)
     elif status in (502, 503, 504):
         said = Diagnostic("NET24", f"it cannot reach the server ({status})", "check the server's name and port")
     else:

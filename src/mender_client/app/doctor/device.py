@@ -140,14 +140,14 @@ def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
             once, many = f"at {failure.at}", f"{failure.in_a_row} times since {failure.since}"
             failed = f"{failure.job} has failed {once if failure.in_a_row == 1 else many}"
             found = f"running (pid {pid}), but {failed} ({failure.kind}): {failure.text}"
-            yield warning(found, "it tries again by itself; if no other line has the cause, see its log")
+            yield warning(found, "it retries automatically; if no other line has the cause, see its log")
         else:
             yield ok(f"running (pid {pid})")
         return
     deployment_id = LockFile(context.paths.update_lock).read()
     state = None if deployment_id is None else look_at_sub_updater(deployment_id, context.record)[0]
     if state is SubUpdaterState.AT_WORK:
-        yield ok("not running while the sub-updater is, which starts it again at the end")
+        yield ok("not running while the sub-updater is, which starts it again when it is done")
     else:
         why = "" if state is None else f": {state.value}"
         yield warning(f"not running{why}", f"start it: {_START if _has_systemd(context) else _DAEMON}")

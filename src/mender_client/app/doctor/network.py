@@ -176,7 +176,7 @@ def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
     elif isinstance(refusal, NotAcceptedError):
         yield _not_accepted(context)
     elif isinstance(refusal, ServerError):
-        yield reported(Verdict.FAULT, refusal.diagnostic, "see the server's log; the client tries again by itself")
+        yield reported(Verdict.FAULT, refusal.diagnostic, "see the server's log; the client retries automatically")
     elif isinstance(refusal, NetworkError) and refusal.kind not in _REPORTED_ELSEWHERE:
         remedy = "see the server's log, and check firewalls and proxies in between"
         yield reported(Verdict.FAULT, refusal.diagnostic, remedy)

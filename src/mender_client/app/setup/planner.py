@@ -67,7 +67,9 @@ def _check_needed(wanted: SetupOptions, device: ExistingDevice) -> None:
     if not device.has_server and not wanted.settings.get("ServerURL"):
         problems.append(Diagnostic("SET06", f"{device.paths.config}: no server is configured", "pass --server-url"))
     if device.device_type is None and not wanted.device_type:
-        problems.append(Diagnostic("SET07", f"{device.device_type_file}: holds no device type", "pass --device-type"))
+        problems.append(
+            Diagnostic("SET07", f"{device.device_type_file}: contains no device type", "pass --device-type")
+        )
     if problems:
         raise ConfigError(problems)
 
@@ -80,7 +82,7 @@ def _plan_certificate(file: Path, device: ExistingDevice, plan: Plan) -> str:
         return named
     data = content(place if place.exists() else file)
     if data is None or b"-----BEGIN CERTIFICATE-----" not in data:
-        why = "there is no such file" if data is None else "it holds no certificate in PEM form"
+        why = "there is no such file" if data is None else "it contains no certificate in PEM form"
         raise DeviceError("SET08", f"cannot use the server certificate {file}: {why}", remedy="name a file in PEM form")
     if place.exists():
         return named

@@ -32,7 +32,7 @@ def over_limit(reason: str) -> ArtifactError:
     return ArtifactError(
         "ART04",
         f"cannot accept the Artifact: {reason}",
-        remedy="find out who made it; no sane Artifact exceeds the limits",
+        remedy="check where it comes from; a valid Artifact does not exceed the limits",
     )
 
 

@@ -148,7 +148,7 @@ def parse_status_reply(reply: Reply, status: Status, *, now: datetime) -> None:
         text = f"cannot {what} of the deployment: it was aborted on the server"
         raise AbortedError("SRV03", text, status=reply.status)
     if reply.status == 404 and error_text(reply.body):
-        text = f"cannot {what} of the deployment: the server does not know it (any more)"
+        text = f"cannot {what} of the deployment: the server does not know it"
         raise UnknownDeploymentError("SRV08", text, status=reply.status)
     expect_taken(what, reply, now=now)
 

@@ -157,7 +157,7 @@ def refuse(what: str, reply: Reply, *, now: datetime) -> NoReturn:
     raise ServerError(
         "SRV07",
         f"cannot {what}: the server answered {status}{reason}",
-        remedy="see the server's log; the client tries again by itself",
+        remedy="see the server's log; the client retries automatically",
         status=status,
         retry_after_seconds=retry_after,
     )
