@@ -125,8 +125,8 @@ def _check_programs(config: Config, paths: Paths) -> None:
 
 
 def _take_bootstrap(config: Config, paths: Paths) -> None:
-    if paths.bootstrap.exists():
-        from .standalone.installed import ensure_name, offline_parts  # imported only where there is one
+    if os.path.exists(paths.bootstrap):
+        from .standalone.naming import ensure_name, offline_parts  # imported only where there is one
 
         with closing(offline_parts(config, paths)) as parts:
             try:

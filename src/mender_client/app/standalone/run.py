@@ -22,7 +22,7 @@ from mender_client.system.digest import choose_digest
 from mender_client.system.files import DaemonLock, make_directory
 
 from . import words
-from .installed import ensure_name, offline_parts
+from .naming import ensure_name, offline_parts
 from .source import is_address, open_source
 
 _logger = logging.getLogger(__name__)
