@@ -451,6 +451,6 @@ def test_process_of_another_user_bears_no_mark(script: MakeScript, processes: Sy
     """Anybody can set a variable: a process of another user is neither found by it nor stopped."""
     with subprocess.Popen(["/bin/sleep", "600"], env=dict([MARK]), user=65534, group=65534) as stranger:
         wait_until(lambda: f"{MARK[0]}={MARK[1]}".encode() in Path(f"/proc/{stranger.pid}/environ").read_bytes())
-        assert None is processes.find(*MARK)
-        assert not processes.stop(None, *MARK, is_forced=True)
+        found, is_stopped = processes.find(*MARK), processes.stop(None, *MARK, is_forced=True)
         stranger.kill()
+    assert (None, False) == (found, is_stopped)
