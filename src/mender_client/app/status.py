@@ -13,6 +13,7 @@ from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import STOPPED, WAITING, Authorisation, ClientStatus, headline
 from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.machine import EXPLANATIONS, State
+from mender_client.core.model import Provides
 from mender_client.core.model import Status as OutcomeStatus
 from mender_client.core.record import Record
 from mender_client.core.standalone import EXPLANATIONS as STANDALONE
@@ -25,8 +26,11 @@ from mender_client.system.journal import JsonJournal
 from mender_client.system.process import SystemProcesses
 from mender_client.system.statusfile import read_client_status
 
+from .config import Config, examine
+from .config.settings import build_config
 from .exitcodes import ExitCode
 from .formatting import ago, for_programs, utc
+from .installer import installer_reason
 from .paths import Paths
 
 if TYPE_CHECKING:
@@ -50,6 +54,7 @@ class Status:
         version: of this program.
         artifact_name: what is installed; empty when that is not known.
         device_type: the device type; empty when that is not known.
+        installer: what installs updates, and why.
         daemon_pid: the running daemon's process id, None when none runs.
         activity: what the client is doing or waiting for, for people.
         since: since when, RFC 3339; None when that is not known.
@@ -70,6 +75,7 @@ class Status:
     version: str
     artifact_name: str
     device_type: str
+    installer: str
     daemon_pid: int | None
     activity: str
     since: str | None
@@ -137,6 +143,7 @@ def look(paths: Paths) -> Status:
     Raises:
         StorageError: the state file can't be read.
     """
+    config = build_config(examine(paths.config, paths.fallback_config, is_server_needed=False).values)
     journal = JsonJournal(paths.journal)
     record, problem = journal.peek()
     lock = LockFile(paths.update_lock).read()
@@ -148,8 +155,9 @@ def look(paths: Paths) -> Status:
     last = record.outcomes[-1] if record.outcomes else None
     return Status(
         version=__version__,
-        artifact_name=_value(paths.artifact_info, "artifact_name"),
-        device_type=_value(_device_type_file(paths), "device_type"),
+        artifact_name=_artifact_name(paths, record),
+        device_type=_value(_device_type_file(config, paths), "device_type"),
+        installer=installer_reason(config, paths),
         daemon_pid=daemon,
         activity=activity,
         since=since,
@@ -211,11 +219,13 @@ def stuck_sub_updater_pid(record: Record, daemon_pid: int | None) -> int | None:
     return None if pid == daemon_pid else pid
 
 
-def _device_type_file(paths: Paths) -> Path:
-    from .config import examine
+def _device_type_file(config: Config, paths: Paths) -> Path:
+    return paths.below_root(config.device_type_file) if config.device_type_file else paths.device_type
 
-    configured = examine(paths.config, paths.fallback_config, is_server_needed=False).values.get("DeviceTypeFile")
-    return paths.below_root(configured) if configured else paths.device_type
+
+def _artifact_name(paths: Paths, record: Record) -> str:
+    """The name of what is installed, which a read-only artifact_info may not have; empty when it isn't known."""
+    return record.provides(Provides("", _value(paths.artifact_info, "artifact_name"))).artifact_name
 
 
 def _value(file: Path, key: str) -> str:
@@ -275,6 +285,7 @@ def render(status: Status, *, now: datetime) -> list[str]:
     lines = [
         ("client", _who(status, now)),
         ("installed", f"{installed}, device type {status.device_type or 'unknown'}"),
+        ("updates by", status.installer),
         ("doing", status.activity + _since(status.since, now)),
     ]
     lines += _of_update(status) + _of_lock(status)
