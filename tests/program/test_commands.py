@@ -218,9 +218,9 @@ def test_log(device: Device) -> None:
 
 
 def test_what_would_be_sent(device: Device) -> None:
-    """``show-provides``, ``show-inventory`` and ``show-identity`` print what would be sent, as lines and as JSON."""
+    """``show-provides``, ``show-inventory`` and ``show-identity`` print what is known or sent, as lines and as JSON."""
     device.write("etc/mender/artifact_info", "artifact_name=release-7\nrootfs-image.version=7\n")
-    provides = {"artifact_name": "release-7", "device_type": "testdev", "rootfs-image.version": "7"}
+    provides = {"artifact_name": "release-7", "rootfs-image.version": "7"}
     assert "".join(f"{key}={value}\n" for key, value in provides.items()) == device.call("show-provides").stdout
     assert provides == json.loads(device.call("show-provides", "--json").stdout)
     assert f"mac={MAC}\n" == device.call("show-identity").stdout
