@@ -67,6 +67,11 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "artifact write rootfs-image": [["-f", "{key}", "-n", "a", "-t", "b", "-o", "{out}", "-k", "{public}"]],
     "artifact write module-image": [["-T", "m", "-n", "a", "-t", "b", "-o", "{out}", "-m", "{key}", "-k", "{key}"]],
     "artifact write bootstrap-artifact": [["-n", "a", "-t", "b", "-o", "{out}", "-k", "{key}"]],
+    "artifact write single-file": [["-f", "{key}", "-n", "a", "-t", "b", "-o", "{out}", "--dest-dir", "/x"]],
+    "artifact write directory": [["-f", "{key}", "-n", "a", "-t", "b", "-o", "{out}", "--dest-dir", "/x"]],
+    "artifact write script": [["-f", "{key}", "-n", "a", "-t", "b", "-o", "{out}", "-k", "{key}"]],
+    "artifact write deb": [["-f", "{key}", "-n", "a", "-t", "b", "-o", "{out}", "-k", "{key}"]],
+    "artifact write docker-compose": [["-f", "{key}", "-n", "a", "-t", "b", "-o", "{out}", "--project-name", "p"]],
     "setup": [
         ["--yes", "--tenant-token-file", "{tenant}", "--device-type", "testdev"],
         ["--yes", "--server-url", "https://u:{credentials}@h/?{link}"],
