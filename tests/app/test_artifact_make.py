@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from app.artifact_program import DATA, P256, RSA, Run, described, key_pair, make_run, payload_of
+from app.artifact_program import DATA, P256, Run, described, key_pair, make_run, payload_of
+from keys import RSA
 
 BOARD = ("-t", "qemux86-64")
 

@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from calling import call
+from keys import RSA
 from mender_devserver import DevServer
 
 MAC = "02:00:00:00:00:07"
-RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 ED25519 = ed25519.Ed25519PrivateKey.generate()
 Key = rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 PKCS1 = RSA.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from app.artifact_program import P256, RSA, key_pair
+from app.artifact_program import P256, key_pair
 from core.artifact.forge import tar_file
+from keys import RSA
 from program.stage import PROGRAM
 from system.rawserver import RawServer, answer, raw
 from waiting import PATIENCE_S

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from keys import RSA
 from mender_client.core.devicekey import KeyType, key_type
 from mender_client.errors import KeyFileError, StorageError
 from mender_client.system.backend import RSA_BITS, Backend
@@ -25,7 +26,6 @@ from mender_client.system.keys import DeviceKey, Passphrase, load_private_key, n
 from mender_client.system.openssl import OpensslBackend
 
 BACKENDS: dict[str, Callable[[], Backend]] = {"cryptography": CryptographyBackend, "openssl": OpensslBackend}
-RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 P256 = ec.generate_private_key(ec.SECP256R1())
 P384 = ec.generate_private_key(ec.SECP384R1())
 ED25519 = ed25519.Ed25519PrivateKey.generate()

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from keys import RSA
 from mender_client.core.artifact import ArtifactReader
 from mender_client.errors import ArtifactError, ConfigError, KeyFileError
 from mender_client.system.backend import Backend
@@ -21,7 +22,7 @@ from mender_client.system.signatures import SigningKey, VerifyKeys
 
 DATA = Path(__file__).parents[1] / "data" / "artifacts"
 BACKENDS: dict[str, Callable[[], Backend]] = {"cryptography": CryptographyBackend, "openssl": OpensslBackend}
-RSA, P256 = rsa.generate_private_key(public_exponent=65537, key_size=2048), ec.generate_private_key(ec.SECP256R1())
+P256 = ec.generate_private_key(ec.SECP256R1())
 P384, ED25519 = ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate()
 Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 MANIFEST = b"0" * 64 + b"  version\n"

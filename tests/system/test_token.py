@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from keys import RSA
 from mender_client.core.devicekey import KeyType
 from mender_client.core.tokenuri import TokenUri, parse_token_uri
 from mender_client.errors import KeyFileError
@@ -22,7 +23,6 @@ from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.token import TokenKey
 
 PIN = b"314159"
-RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 P256 = ec.generate_private_key(ec.SECP256R1())
 MESSAGE = b'{"id_data":"{}"}'
 MakeKey = Callable[..., TokenKey]

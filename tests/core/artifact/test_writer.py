@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from core.artifact.forge import DATA, REAL, forge, outcome
 from core.artifact.signing import PublicKey, check_with
+from keys import RSA
 from mender_client.core.artifact import (
     ArtifactReader,
     ArtifactSpec,
@@ -210,7 +211,6 @@ def test_sources_are_closed() -> None:
     assert ["open", "close"] * 2 == events
 
 
-RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 ECDSA = ec.generate_private_key(ec.SECP256R1())
 
 
