@@ -121,6 +121,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "docs/guide/test-your-sub-updater.md": {
         "A first test": [By("tests/docs/test_plugin_guide.py")] * 2,
         "Reboots": [Not("a line for a script of the reader"), Not("a line for a test of the reader")],
+        "Update modules": [By("tests/docs/test_plugin_guide.py")],
     },
     "docs/guide/tls-and-keys.md": {
         "Private CA": [CONFIG],

@@ -98,7 +98,7 @@ def test_root_file_system(tmp_path: Path) -> None:
 def test_own_module(tmp_path: Path, is_rolled_back: bool) -> None:
     """The module of the page installs its Artifact, and goes back, also if the power fails before or after."""
     module = Module("script", tmp_path / "module", DASH)  # its harness, with another program in it
-    program = blocks("Write your own")[0].replace("=/opt/", f"={tmp_path}/opt/")
+    program = blocks("Write your own")[0].replace("/opt/", f"{tmp_path}/opt/")
     assert 10 >= len(program.splitlines())
     (module.place / "script").write_text(program)
     model = tmp_path / "opt/model/model.bin"

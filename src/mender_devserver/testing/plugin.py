@@ -1,11 +1,11 @@
-"""The pytest plugin: two fixtures, a Mender server and a device, for tests of sub-updaters.
+"""The pytest plugin: a Mender server and a device for tests of sub-updaters, and the states of an update module.
 
 pytest finds it where this package is installed. Nothing is imported before a test uses a fixture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mender_devserver import DevServer
 
     from .directory import DirectoryDevice
+    from .modules import ModuleUnderTest
 
 
 @pytest.fixture
@@ -34,3 +35,13 @@ def mender_device(mender_server: DevServer, tmp_path: Path) -> Iterator[Director
     device = DirectoryDevice(tmp_path / "mender-device", mender_server)
     yield device
     device.power_off()
+
+
+@pytest.fixture
+def mender_module(tmp_path: Path) -> Callable[..., ModuleUnderTest]:
+    """Takes an update module and the files of a payload; see ``ModuleUnderTest``."""
+    from functools import partial
+
+    from .modules import ModuleUnderTest
+
+    return partial(ModuleUnderTest, tmp_path / "mender-module")
