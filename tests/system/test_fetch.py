@@ -315,7 +315,7 @@ def mixed(server: RawServer, connection: socket.socket) -> None:
             connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
         else:
             connection.sendall(
-                answer(b"gone" if path == b"/gone" else b"z" * 100_000, status=404 if path == b"/gone" else 200)
+                answer(b"gone" if path == b"/gone" else b"z" * 50_000, status=404 if path == b"/gone" else 200)
             )
 
 
@@ -352,7 +352,7 @@ def test_unread_download(make_transport: MakeTransport) -> None:
         body = transport.open(f"{server.url}/artifact", {})
         assert body.readinto(memoryview(bytearray(10)))
         body.close()
-        assert b"z" * 100_000 == transport.send(Request("GET", f"{server.url}/api")).body
+        assert b"z" * 50_000 == transport.send(Request("GET", f"{server.url}/api")).body
         assert 2 == server.connections
 
 
