@@ -216,7 +216,8 @@ class Devices:
 
     def _device_of(self, identity: dict[str, Any]) -> KnownDevice | None:
         wanted = identity_hash(identity)
-        return next((one for one in self._devices.values() if identity_hash(one.identity) == wanted), None)
+        equal = (one for one in self._devices.values() if one.identity == identity)  # for Python, 1 equals True
+        return next((one for one in equal if identity_hash(one.identity) == wanted), None)
 
     def _add(self, identity: dict[str, Any], *, quiet: bool = False) -> KnownDevice:
         pending = [one for one in self._devices.values() if one.status == "pending"]
