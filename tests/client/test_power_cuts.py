@@ -15,7 +15,7 @@ from .scenarios import BY_NAME, SCENARIOS, Scenario, begin, check, effects, live
 
 pytestmark = pytest.mark.usefixtures("quietly")
 _PAIRS = 8
-_BLOWS = 6
+_BLOWS = 4
 """Blows on each road, where not all of them fall."""
 _SEED = 1
 ROADS = pytest.mark.parametrize("road", SCENARIOS, ids=str)

@@ -145,6 +145,7 @@ def test_keyboard_keeps_its_place(browser: Browser, server: DevServer, tmp_path:
         expect(card(page, "artifacts", "release-2")).to_be_visible()
 
 
+@pytest.mark.nightly
 def test_new_key_is_accepted(browser: Browser, server: DevServer) -> None:
     """An accepted device that asks with a new key says so, and can be accepted anew."""
     from playwright.sync_api import expect
@@ -161,6 +162,7 @@ def test_new_key_is_accepted(browser: Browser, server: DevServer) -> None:
         assert ["rejected", "accepted"] == [one.status for one in server.devices()[0].auth_sets]
 
 
+@pytest.mark.nightly
 def test_accept_all_replaces_no_key(browser: Browser, server: DevServer) -> None:
     """Accept all lets in new devices; a device that asks with another key than its accepted one is left out."""
     from playwright.sync_api import expect
@@ -177,6 +179,7 @@ def test_accept_all_replaces_no_key(browser: Browser, server: DevServer) -> None
         assert ["accepted", "pending"] == [one.status for one in server.devices()[0].auth_sets]
 
 
+@pytest.mark.nightly
 def test_failures_come_first(browser: Browser, server: DevServer, tmp_path: Path) -> None:
     """In a deployment to many devices the failed ones stand on top; the focus goes along with its button."""
     from playwright.sync_api import expect
