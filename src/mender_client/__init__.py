@@ -18,6 +18,7 @@ TYPE_CHECKING = False  # checkers know better; importing typing would cost a thi
 
 if TYPE_CHECKING:
     from .app.artifact.payload import Artifact
+    from .app.update_module import StreamedFile, UpdateModule
     from .core.machine import State
     from .core.model import Deployment
     from .embedding.callbacks import ProgressFunction, StateFunction
@@ -68,6 +69,8 @@ __all__ = [
     "State",
     "StateFunction",
     "StorageError",
+    "StreamedFile",
+    "UpdateModule",
     "UsageError",
     "__version__",
 ]
@@ -82,6 +85,8 @@ _HOMES = {
     "ProgressFunction": "embedding.callbacks",
     "State": "core.machine",
     "StateFunction": "embedding.callbacks",
+    "StreamedFile": "app.update_module",
+    "UpdateModule": "app.update_module",
 }
 
 

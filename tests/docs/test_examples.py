@@ -142,6 +142,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Scripts": [By("tests/docs/test_update_modules.py")],
         "A root file system": [By("tests/docs/test_update_modules.py"), CONFIG],
         "Write your own": [By("tests/docs/test_update_modules.py")] * 2,
+        "In Python": [By("tests/docs/test_update_modules.py")],
     },
     "docs/reference/configuration.md": {"Configuration": [CONFIG], "Ask the program": [HERE]},
     "docs/reference/devserver.md": {

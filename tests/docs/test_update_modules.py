@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mender_client.app.artifact.payload import extract
+from mender_devserver.testing import ModuleUnderTest
 from modules.board import Board
 from modules.module import MODULES, Module
 from support.device import Shell
@@ -118,6 +119,21 @@ def test_own_module(tmp_path: Path, is_rolled_back: bool) -> None:
         module.restore_power()
         assert [0] * 4 == module.run("ArtifactRollback", "ArtifactRollback", "ArtifactFailure", "Cleanup")
         assert "old" == model.read_text()
+
+
+def test_python(tmp_path: Path) -> None:
+    """The module in Python streams, and what is installed is new or old after each failure and power cut."""
+    program, target = tmp_path / "firmware", tmp_path / "firmware.bin"
+    (example,) = (block.text for where, block in examples(PAGE) if where == "In Python")
+    program.write_text(example)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    module = ModuleUnderTest(
+        tmp_path / "harness", program, {"any": b"new"}, environment={"PATH": path, "TARGET": str(target)}
+    )
+    for walk in module.walks(lambda: target.write_text("old")):
+        assert walk.installed in (target.read_text(), "unknown"), walk
+        assert walk.is_streamed or walk.road == "DownloadWithFileSizes fails"
+        assert not target.with_suffix(".bin.new").exists()
 
 
 def test_the_page_names_each_module() -> None:

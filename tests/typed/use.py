@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from typing_extensions import assert_type
 
@@ -32,6 +32,8 @@ from mender_client import (
     State,
     StateFunction,
     StorageError,
+    StreamedFile,
+    UpdateModule,
     UsageError,
 )
 
@@ -108,6 +110,19 @@ def use(settings: Mapping[str, object]) -> None:
     Client("mender.conf", data="data", device=device, on_progress=progress[0], on_state=states[0]).close()
     Client(Path("mender.conf"), data="data", device=device, on_progress=None, on_state=None, passphrase=None).close()
     assert_type(mender_client.__version__, str)
+
+
+class Module(UpdateModule):
+    """An update module."""
+
+    def download(self, files: Iterator[StreamedFile]) -> None:
+        """Read everything."""
+        for file in files:
+            print(file.name, file.size, assert_type(file.read(1), bytes), file.readinto(bytearray(1)))
+
+    def needs_reboot(self) -> Literal["No", "Yes", "Automatic"]:
+        """Leave it to the client."""
+        return "Automatic"
 
 
 def explain(error: MenderError) -> str | int | tuple[Diagnostic, ...]:

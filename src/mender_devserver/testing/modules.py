@@ -88,7 +88,7 @@ class ModuleUnderTest:
         program: the module.
         payload: the files of the payload, by name.
         meta_data: the meta-data of the Artifact.
-        environment: further variables for the module.
+        environment: the module's environment, besides PATH.
         seconds: how long a call may take.
 
     Attributes:
@@ -115,8 +115,8 @@ class ModuleUnderTest:
         (place / "bin/reboot").write_text("#!/bin/sh\n")
         for file in (place / "modules" / self._type, place / "bin/reboot"):
             file.chmod(0o755)
-        variables = {**os.environ, **(environment or {})}
-        variables["PATH"] = f"{place / 'bin'}:{variables.get('PATH', os.defpath)}"
+        variables = {"PATH": os.pathsep.join(os.get_exec_path()), **(environment or {})}
+        variables["PATH"] = f"{place / 'bin'}:{variables['PATH']}"
         self._calls = _TroubledCalls(Calls(environment=variables))
         self._modules = UpdateModules(
             directory=place / "modules",

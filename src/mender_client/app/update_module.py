@@ -1,0 +1,186 @@
+"""Update modules in Python: a class whose methods are the states (protocol: update modules, version 3).
+
+This file imports next to nothing: a module is started a dozen times for each update.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from mender_client import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from io import FileIO
+    from typing import Literal, NoReturn
+
+_SKIPPED_BYTES = 65536
+_WRONG_USAGE = 64
+
+
+class StreamedFile:
+    """A file of the payload while it arrives. What isn't read of it is skipped.
+
+    Attributes:
+        name: its name.
+        size: its length in bytes.
+    """
+
+    def __init__(self, name: str, size: int, stream: FileIO) -> None:
+        self.name = name
+        self.size = size
+        self._left = size
+        self._stream = stream
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:
+        """Read into a buffer.
+
+        Returns:
+            How many bytes were read; 0 at the end of the file.
+
+        Raises:
+            OSError: the download ended early.
+        """
+        count = self._stream.readinto(buffer)
+        self._left -= count
+        if not count and len(buffer) and self._left:
+            raise OSError(f"{self.name} ended {self._left} bytes early")
+        return count
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read so many bytes at most, or all that are left; empty at the end of the file. Raises as ``readinto``."""
+        buffer = bytearray(self._left if size < 0 else min(size, self._left))
+        view, filled = memoryview(buffer), 0
+        while filled < len(buffer) and (count := self.readinto(view[filled:])):
+            filled += count
+        return bytes(buffer)
+
+
+class UpdateModule:
+    """An update module; its methods are called by the client, each in a process of its own.
+
+    A subclass overrides what it needs. A method that raises an exception has failed. After a power cut, a method may be
+    called a second time, and ``rollback`` may be called although ``install`` never was.
+
+    Args:
+        tree: the directory of the update, which is also the working directory.
+
+    Attributes:
+        tree: the directory of the update: ``files`` has the payload, unless ``download`` is overridden, ``tmp`` is the
+            module's own until the end of the update, ``header`` describes the Artifact.
+    """
+
+    def __init__(self, tree: str) -> None:
+        self.tree = tree
+
+    def download(self, files: Iterator[StreamedFile]) -> None:
+        """Take the payload while it arrives, for example to write it to a partition; it isn't verified yet.
+
+        A module that doesn't override this finds the files in ``files``.
+        """
+
+    def install(self) -> None:
+        """Install the payload."""
+
+    def needs_reboot(self) -> Literal["No", "Yes", "Automatic"]:
+        """Whether the device must be rebooted: by ``reboot`` ("Yes"), or by the client ("Automatic")."""
+        return "No"
+
+    def reboot(self) -> None:
+        """Reboot into the new software; called only if ``needs_reboot`` returns "Yes"."""
+
+    def verify_reboot(self) -> None:
+        """Raise an exception unless the new software runs."""
+
+    def commit(self) -> None:
+        """Make the update permanent: the last chance to fail."""
+
+    def supports_rollback(self) -> bool:
+        """Whether it can go back; by default, whether ``rollback`` is overridden."""
+        return type(self).rollback is not UpdateModule.rollback
+
+    def rollback(self) -> None:
+        """Restore what was there before the update."""
+
+    def rollback_reboot(self) -> None:
+        """Reboot into the old software; called only if ``needs_reboot`` returns "Yes"."""
+        self.reboot()
+
+    def verify_rollback_reboot(self) -> None:
+        """Raise an exception unless the old software runs; then the reboot is tried again."""
+
+    def failure(self) -> None:
+        """The update has failed, and was rolled back if that is possible."""
+
+    def cleanup(self) -> None:
+        """Remove what was left outside of the tree."""
+
+    @classmethod
+    def main(cls, arguments: Sequence[str] | None = None) -> NoReturn:
+        """Do what one call of the client asks for, and exit: with 1 after one line on standard error if it failed.
+
+        Args:
+            arguments: the state and the tree; by default those of the command line.
+        """
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        if len(words) != 2:
+            print(f"usage: {os.path.basename(sys.argv[0])} STATE TREE", file=sys.stderr)
+            sys.exit(_WRONG_USAGE)
+        try:
+            answer = cls(words[1])._run(words[0])
+        except Exception as error:  # noqa: BLE001 - whatever it is, the state has failed
+            text = " ".join(str(error).split()) or "no reason given"
+            print(f"cannot do {words[0]}: {text} ({type(error).__name__})", file=sys.stderr)
+            sys.exit(1)
+        if answer:
+            print(answer)
+        sys.exit(0)
+
+    def _run(self, state: str) -> str:
+        """Do one state; the answer if it is a query. States of later versions do nothing."""
+        if state == "ProvidePayloadFileSizes":
+            return "Yes" if self._is_streaming() else "No"
+        if state == "NeedsArtifactReboot":
+            return self.needs_reboot()
+        if state == "SupportsRollback":
+            return "Yes" if self.supports_rollback() else "No"
+        if self._is_streaming() and state == "Download":
+            raise OSError("the client doesn't tell the sizes of the files; it is too old")
+        if self._is_streaming() and state == "DownloadWithFileSizes":
+            files = self._payload()
+            self.download(files)
+            for _ in files:
+                pass  # the client wants each file to be read
+        elif state in _METHODS:
+            getattr(self, _METHODS[state])()
+        return ""
+
+    def _is_streaming(self) -> bool:
+        return type(self).download is not UpdateModule.download
+
+    def _payload(self) -> Iterator[StreamedFile]:
+        while True:
+            with open(os.path.join(self.tree, "stream-next"), encoding="utf-8") as file:
+                line = file.read().strip()
+            if not line:
+                return
+            path, _, size = line.partition(" ")
+            with open(os.path.join(self.tree, path), "rb", buffering=0) as stream:
+                taken = StreamedFile(os.path.basename(path), int(size), stream)
+                yield taken
+                while taken.read(_SKIPPED_BYTES):
+                    pass
+
+
+_METHODS = {
+    "ArtifactInstall": "install",
+    "ArtifactReboot": "reboot",
+    "ArtifactVerifyReboot": "verify_reboot",
+    "ArtifactCommit": "commit",
+    "ArtifactRollback": "rollback",
+    "ArtifactRollbackReboot": "rollback_reboot",
+    "ArtifactVerifyRollbackReboot": "verify_rollback_reboot",
+    "ArtifactFailure": "failure",
+    "Cleanup": "cleanup",
+}
