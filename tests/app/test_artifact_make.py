@@ -324,7 +324,6 @@ def planted(directory: Path) -> None:
 WRITE_ROOTFS = "write rootfs-image -n n -t b -o out"
 WRITE_MODULE = "write module-image -n n -t b -T app -o out"
 WRONG: dict[str, tuple[int, str]] = {
-    "write": (64, "see 'mender-python-client artifact write COMMAND --help'"),
     "write rootfs-image -t b -f rootfs.img -o out": (64, "required: -n/--artifact-name"),
     "write rootfs-image -n n -f rootfs.img -o out": (64, "required: -t/--device-type"),
     "write rootfs-image -n n -t b -f rootfs.img": (64, "required: -o/--output-path"),
