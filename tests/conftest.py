@@ -43,6 +43,7 @@ UNMEASURED = (
     "tests/mutants/",
     "tests/packaging/",
     "tests/page/",
+    "tests/program/modules/",
     "tests/program/test_kill.py",
     "tests/program/test_leaks.py",
     "tests/program/test_soak.py",
