@@ -1,0 +1,76 @@
+"""The daemon with the update modules of Debian's package mender-client, unchanged."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from core.artifact.forge import type_info
+
+from .board import FAIL, Board, Happening, MakeBoard, described
+from .rows import INCONSISTENT, NEW, OLD
+
+STOCK = Path("/usr/share/mender/modules/v3")
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(not (STOCK / "single-file").exists(), reason="the package mender-client isn't installed"),
+]
+SCRIPTS = (
+    "[downloading] Download_Enter Download_Leave "
+    "[installing] ArtifactInstall_Enter ArtifactInstall_Leave [installing] ArtifactCommit_Enter"
+)
+"""The module notes nothing; the scripts around it do."""
+
+
+def live(make_board: MakeBoard, kind: str, files: dict[str, bytes], *, fails: bool) -> Board:
+    """Install an Artifact of this type; the check before the commit fails if it is to."""
+    parts = {
+        "info": described(payloads=[{"type": kind}]),
+        "type_info": type_info(type=kind),
+        "files": list(files.items()),
+    }
+    board = make_board(Happening(plan={"ArtifactCommit_Enter": FAIL} if fails else {}, parts=parts))
+    shutil.copy(STOCK / kind, board.root / "usr/share/mender/modules/v3" / kind)
+    board.live()
+    noted = SCRIPTS.split()
+    assert noted == board.noted[: len(noted)]
+    assert ("[failure]" if fails else "[success]", []) == (board.noted[-1], board.left)
+    return board
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_single_file(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None:
+    """single-file installs its file, and brings the old one back."""
+    target = tmp_path / "file"
+    target.write_text("old")
+    files = {"dest_dir": str(tmp_path).encode(), "filename": b"file", "permissions": b"640", "file": b"new"}
+    board = live(make_board, "single-file", files, fails=fails)
+    assert ("old" if fails else "new", OLD if fails else NEW) == (target.read_text(), board.provides["artifact_name"])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_directory(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None:
+    """directory installs its files, and brings the old ones back."""
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "old").touch()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("./new"))
+    files = {"dest_dir": str(target).encode(), "update.tar": archive.getvalue()}
+    board = live(make_board, "directory", files, fails=fails)
+    assert ["old" if fails else "new"] == [path.name for path in target.iterdir()]
+    assert (OLD if fails else NEW) == board.provides["artifact_name"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_script(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None:
+    """script runs its script, which can't be undone."""
+    script = f"#!/bin/sh\necho ran >{tmp_path}/ran\n".encode()
+    board = live(make_board, "script", {"script": script}, fails=fails)
+    assert "ran\n" == (tmp_path / "ran").read_text()
+    assert (INCONSISTENT if fails else NEW) == board.provides["artifact_name"]
