@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mender_client.core.machine import Event, State
+from mender_client.core.machine import Event, Flow, State
 from mender_client.core.model import Deployment, Link, Provides, Status
 from mender_client.core.record import (
     MAXIMUM_OUTCOMES,
@@ -128,6 +128,13 @@ def test_loop_in_any_state(state: State, event: Event) -> None:
     looped = replace(record, update=replace(update_in(record), writes=MAXIMUM_WRITES))
     with pytest.raises(LoopError, match=f"changed {MAXIMUM_WRITES} times"):
         looped.moved(ID, event, now="")
+
+
+def test_an_artifact_on_disk_is_progress_of_the_download_alone() -> None:
+    """A device that dies in the same state again and again gets no second count because its Artifact was stored."""
+    update = replace(update_in(BEGUN), flow=Flow.MODULES, state=State.ARTIFACT_FAILURE, writes=5, fetched_bytes=9)
+    resumed = update_in(replace(BEGUN, update=update).resumed(State.ARTIFACT_FAILURE, bytes_on_disk=9, now=""))
+    assert (6, 9) == (resumed.writes, resumed.fetched_bytes)
 
 
 def test_what_has_begun_to_install_is_no_loop() -> None:

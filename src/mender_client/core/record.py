@@ -351,7 +351,7 @@ class Record:
             return self
         if state is State.CHECK_ROLLBACK and update.state is not state:
             update = update.after(Event.FAULT)
-        if bytes_on_disk > update.seen_bytes:
+        if update.state is State.DOWNLOADING and bytes_on_disk > update.seen_bytes:
             grown = bytes_on_disk - update.seen_bytes  # what came before the client ended and could not note it
             update = replace(update, seen_bytes=bytes_on_disk, writes=0, fetched_bytes=update.fetched_bytes + grown)
         # what was not reported of the attempt that is over is reported of the next one

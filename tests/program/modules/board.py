@@ -48,12 +48,14 @@ class Happening:
         refused: how many statuses the server takes before it answers 409 to the next one; None: it takes all.
         parts: parts of the Artifact, for ``forge``.
         keys: of ``mender.conf``.
+        name: the Artifact's name.
     """
 
     plan: Mapping[str, str] = field(default_factory=dict)
     refused: int | None = None
     parts: Mapping[str, Any] = field(default_factory=dict)
     keys: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "new"
 
 
 class Board(Device):
@@ -124,10 +126,11 @@ class Board(Device):
 
     def offer(self) -> str:
         """Let the server offer the deployment."""
-        self.server.upload(self.artifact(), artifact_name="new", device_types=[DEVICE_TYPE])
+        name = self._happening.name
+        self.server.upload(self.artifact(), artifact_name=name, device_types=[DEVICE_TYPE])
         if self._happening.refused is not None:
             self.server.add_fault(Fault(kind="status", after=self._happening.refused, status=409))
-        return self.server.deploy("new", [self.id])
+        return self.server.deploy(name, [self.id])
 
     def go_on(self, deployment: str) -> None:
         """Start the daemon until the deployment is over."""

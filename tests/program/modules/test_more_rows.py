@@ -287,9 +287,10 @@ def test_provides(make_board: MakeBoard, case: tuple[dict[str, Any], dict[str, s
 @pytest.mark.parametrize("call", ["ArtifactInstall", "ArtifactCommit_Leave"])
 def test_provides_of_what_is_inconsistent(make_board: MakeBoard, call: str) -> None:
     """What can't be rolled back keeps what was provided, with the new name, its suffix and the new group."""
-    group = {"artifact_provides": {"artifact_name": "new_INCONSISTENT", "artifact_group": "h"}}
+    group = {"artifact_provides": {"artifact_name": INCONSISTENT, "artifact_group": "h"}}
     new = type_info(artifact_provides={"app.version": "4"}, clears_artifact_provides=["app.*"])
-    board = make_board(Happening(plan={call: FAIL}, parts={"info": described(**group), "type_info": new}))
+    parts = {"info": described(**group), "type_info": new}
+    board = make_board(Happening(plan={call: FAIL}, parts=parts, name=INCONSISTENT))
     board.write("etc/mender/artifact_info", "".join(f"{key}={value}\n" for key, value in OLD_PROVIDES.items()))
     board.live()
     assert {**OLD_PROVIDES, "artifact_name": INCONSISTENT, "artifact_group": "h"} == board.provides
