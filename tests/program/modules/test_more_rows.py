@@ -228,7 +228,9 @@ def test_script_that_never_wants(make_board: MakeBoard) -> None:
     assert board.noted.count("ArtifactInstall_Enter") in (2, 3)
 
 
-@pytest.mark.parametrize("call", ["ArtifactVerifyRollbackReboot", "ArtifactFailure"])
+@pytest.mark.parametrize(
+    "call", ["ArtifactVerifyRollbackReboot", pytest.param("ArtifactFailure", marks=pytest.mark.nightly)]
+)
 def test_loop(make_board: MakeBoard, call: str) -> None:
     """A rollback's reboot that never succeeds, and a device that dies in one call each time, come to an end."""
     code = FAIL if call == "ArtifactVerifyRollbackReboot" else "kill -9 $PPID"
