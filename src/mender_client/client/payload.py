@@ -129,7 +129,8 @@ class ModuleEffects:
         self.reason = update.reason or self.reason
         update = replace(update, reason=self.reason)
         if update.software is not None:
-            update = replace(update, software=replace(update.software, seen_name=self._seen_name))
+            seen_name = self._seen_name or update.software.seen_name  # an earlier life may have seen it
+            update = replace(update, software=replace(update.software, seen_name=seen_name))
         if update.state is State.DOWNLOADING:
             received, kept = self.downloader.taken_of(update.deployment_id)
             update = update.fetched(received=received, kept=kept)
