@@ -26,7 +26,7 @@ from mender_client.system.trust import Trust
 from .config import Config
 from .devicekey import device_key
 from .host import Host
-from .installer import chooses_sub_updater
+from .installer import chooses_sub_updater, module_problem
 from .observers import Observers
 from .paths import Paths
 
@@ -288,11 +288,12 @@ class DeviceParts:
         from mender_client.installers.modules import UpdateModules
         from mender_client.system.module_tree import ModuleTree
 
+        trust = Trust.below(self.paths.root)
         return UpdateModules(
             directory=self.paths.modules_directory,
             tree=ModuleTree(self.paths.module_tree),
             calls=self.calls,
-            find_problem=Trust.below(self.paths.root).program_problem,
+            find_problem=lambda module: module_problem(module, self.paths, trust),
             seconds=self._config.module_timeout_seconds,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from mender_client.errors import Diagnostic
 from mender_client.system.trust import Trust
@@ -42,6 +43,14 @@ def installer_problem(config: Config, paths: Paths, trust: Trust) -> Diagnostic 
         text = f"{paths.modules_directory} holds no update module"
         return Diagnostic("FIL19", text, "install update modules there, with mode 755")
     return trust.program_problem(paths.sub_updater)
+
+
+def module_problem(module: Path, paths: Paths, trust: Trust) -> Diagnostic | None:
+    """Why an update module can't or must not be run; None when it may."""
+    if not os.path.lexists(module):
+        remedy = f"install it with mode 755, or a sub-updater as {paths.sub_updater}"
+        return Diagnostic("FIL20", f"{module} is missing", remedy)
+    return trust.program_problem(module)
 
 
 def module_names(paths: Paths) -> list[str]:
