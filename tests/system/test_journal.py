@@ -193,13 +193,13 @@ def test_what_another_version_wrote_is_kept_and_said_once(path: Path, caplog: py
     JsonJournal(path).update(lambda _: FULL)
     document = json.loads(path.read_text())
     newer = {**document, "schema": 2, "outbox": [{"kind": "song"}, *document["outbox"]]}
-    path.write_text(json.dumps({**newer, "update": {**document["update"], "flow": "modules"}}))
+    path.write_text(json.dumps({**newer, "update": {**document["update"], "flow": "song"}}))
     journal = JsonJournal(path)
     assert (FULL.outbox, FULL.outcomes, None) == (journal.load().outbox, journal.load().outcomes, journal.load().update)
     journal.update(lambda record: record.telling("dep-1", Status.DOWNLOADING))
     journal.load()
     after = json.loads(path.read_text())
-    assert [{"kind": "song"}, "modules", 3] == [after["outbox"][0], after["update"]["flow"], len(after["outbox"][1:])]
+    assert [{"kind": "song"}, "song", 3] == [after["outbox"][0], after["update"]["flow"], len(after["outbox"][1:])]
     assert [] == journal.set_aside()
     assert 1 == caplog.text.count("another version of the client wrote")
-    assert "the update under way (flow 'modules', state 'downloading'), 1 pending report; it is kept" in caplog.text
+    assert "the update under way (flow 'song', state 'downloading'), 1 pending report; it is kept" in caplog.text
