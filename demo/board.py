@@ -1,7 +1,7 @@
 """The device as a directory: everything that a Mender device has on its disks, below one root.
 
 The scripts are those of ``support/``, copied as a system image would have them. What only a simulated device needs is
-written here: a network card, the boot loader's variables, and a health check.
+written here: a network card, the boot loader's variables and tools, ``reboot``, and a health check.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 SUPPORT = Path(__file__).resolve().parent.parent / "support"
 MAC = "02:00:5e:00:53:01"
 CARD = "demo0"
+LETTERS, NUMBERS = ("A", "B"), ("2", "3")
+"""What the partitions are called: update modules tell them apart by numbers."""
 
 SUB_UPDATER_CONF = """\
 # The boot loader's variables are in a file, and whoever powers this device looks for two other ones.
@@ -39,6 +41,30 @@ fi
 echo "health check: the service answers"
 """
 
+FW_PRINTENV = """\
+#!/bin/sh
+grep "^$1=" "$MENDER_ROOT/boot/env"
+"""
+
+FW_SETENV = """\
+#!/bin/sh
+# Only the form that sets several variables at once: lines NAME=VALUE from standard input.
+[ "$*" = "-s -" ] || exit 64
+env=$MENDER_ROOT/boot/env
+while IFS== read -r name value; do
+    { grep -v "^$name=" "$env"; echo "$name=$value"; } >"$env.new"
+    mv "$env.new" "$env"
+done
+"""
+
+REBOOT = """\
+#!/bin/sh
+# As init does: end what runs, which is the client that has called this, then switch off.
+kill -TERM $PPID
+while kill -0 $PPID; do sleep 0.1; done 2>/dev/null
+: >"$MENDER_ROOT/run/reboot"
+"""
+
 ON_THIS_CARD = """\
 #!/bin/sh
 # The script of support/, told to look at the simulated network card.
@@ -52,9 +78,11 @@ class Board:
 
     Args:
         root: the directory, which is the client's ``--root``.
+        parts: what its partitions are called; the device is delivered with the first one active.
     """
 
     root: Path
+    parts: tuple[str, str]
 
     @property
     def data(self) -> Path:
@@ -63,7 +91,7 @@ class Board:
 
     @property
     def reboot_request(self) -> Path:
-        """There when the sub-updater wants a reboot."""
+        """There when the sub-updater, or the program ``reboot``, wants a reboot."""
         return self.root / "run/reboot"
 
     @property
@@ -71,13 +99,18 @@ class Board:
         """There when the sub-updater wants the client to be started."""
         return self.root / "run/start-client"
 
-    def partition(self, letter: str) -> Path:
-        """The file that is partition A or B."""
-        return self.root / f"dev/part-{letter.lower()}"
+    @property
+    def update_in_progress(self) -> Path:
+        """There while an update is in progress."""
+        return self.data / ("update.lock" if self.parts == LETTERS else "modules/v3/payloads/0000/tree")
+
+    def partition(self, part: str) -> Path:
+        """The file that is a partition."""
+        return self.root / f"dev/part-{part.lower()}"
 
     @property
     def running(self) -> str:
-        """The letter of the active partition."""
+        """The active partition."""
         variables = dict(line.split("=", 1) for line in (self.root / "boot/env").read_text().splitlines())
         return variables["running"]
 
@@ -89,7 +122,14 @@ class Board:
 
 
 def build_board(
-    root: Path, *, client: Path, server_url: str, certificate: Path, device_type: str, provides: Mapping[str, str]
+    root: Path,
+    *,
+    client: Path,
+    server_url: str,
+    certificate: Path,
+    device_type: str,
+    provides: Mapping[str, str],
+    has_modules: bool,
 ) -> Board:
     """Make the directory of a device that has never been switched on.
 
@@ -100,38 +140,56 @@ def build_board(
         certificate: what it is to trust, a PEM file.
         device_type: what it is.
         provides: what is installed: artifact_name and whatever else.
+        has_modules: updates are installed by the update module ``rootfs-image``, not by the sub-updater.
     """
-    board = Board(root)
+    board = Board(root, NUMBERS if has_modules else LETTERS)
     for directory in ("boot", "dev", "etc/mender", "run", "usr/bin", "usr/share/mender/identity", "var/lib/mender"):
         (root / directory).mkdir(parents=True)
     shutil.copytree(SUPPORT / "inventory", root / "usr/share/mender/inventory")
-    shutil.copy(SUPPORT / "install", root / "usr/share/mender/install")
     shutil.copy(SUPPORT / "demo/boot-loader", root / "boot/boot-loader")
     shutil.copy(certificate, root / "etc/mender/server.crt")
     _plug_card_in(root)
     _write_script(root / "usr/bin/health-check", HEALTH_CHECK)
-    _write(root / "boot/env", "mender_boot_part=A", "upgrade_available=0", "bootcount=0", "running=A")
+    first = board.parts[0]
+    _write(root / "boot/env", f"mender_boot_part={first}", "upgrade_available=0", "bootcount=0", f"running={first}")
     _write(board.data / "device_type", f"device_type={device_type}")
     _write(root / "etc/mender/artifact_info", *(f"{key}={value}" for key, value in provides.items()))
-    (root / "etc/mender/sub-updater.conf").write_text(SUB_UPDATER_CONF.format(client=_quoted(client)))
-    (root / "etc/mender/mender.conf").write_text(json.dumps(_mender_conf(server_url), indent=2) + "\n")
+    (root / "etc/mender/mender.conf").write_text(json.dumps(_mender_conf(server_url, board), indent=2) + "\n")
+    if has_modules:
+        _install_module(root)
+    else:
+        _install_sub_updater(root, client)
     return board
 
 
+def _install_sub_updater(root: Path, client: Path) -> None:
+    shutil.copy(SUPPORT / "install", root / "usr/share/mender/install")
+    (root / "etc/mender/sub-updater.conf").write_text(SUB_UPDATER_CONF.format(client=_quoted(client)))
+
+
+def _install_module(root: Path) -> None:
+    modules = root / "usr/share/mender/modules/v3"
+    modules.mkdir(parents=True)
+    shutil.copy(SUPPORT / "modules/v3/rootfs-image", modules)
+    for name, text in (("fw_printenv", FW_PRINTENV), ("fw_setenv", FW_SETENV), ("reboot", REBOOT)):
+        _write_script(root / "usr/bin" / name, text)
+
+
 def fill_partitions(board: Board, *, image: bytes, size_bytes: int) -> None:
-    """Put an image on A, nothing on B; both are of the same size."""
-    for letter, content in (("A", image), ("B", b"")):
-        with board.partition(letter).open("wb") as partition:
+    """Put an image on the first partition, nothing on the other one; both are of the same size."""
+    for part, content in zip(board.parts, (image, b""), strict=True):
+        with board.partition(part).open("wb") as partition:
             partition.write(content)
             partition.truncate(size_bytes)
 
 
-def _mender_conf(server_url: str) -> dict[str, object]:
+def _mender_conf(server_url: str, board: Board) -> dict[str, object]:
     return {
         "ServerURL": server_url,
         "ServerCertificate": "/etc/mender/server.crt",
-        "RootfsPartA": "/dev/part-a",
-        "RootfsPartB": "/dev/part-b",
+        **{f"RootfsPart{letter}": f"/dev/part-{part.lower()}" for letter, part in zip("AB", board.parts, strict=True)},
+        # update modules: from the server straight into the partition, even with room to store the Artifact first
+        "SpoolArtifact": "never",
         # as short as can be; the defaults are half an hour, eight hours and five minutes
         "UpdatePollIntervalSeconds": 1,
         "InventoryPollIntervalSeconds": 60,

@@ -2,7 +2,8 @@
 """Shows two complete updates on one machine: ``make demo``.
 
 A Mender server (the dev server, over TLS), a device that is a directory, and the real client and the real sub-updater
-as processes. The demo writes only to one temporary directory, removes it at the end, and uses no fixed port.
+(with ``--modules``, the real update module) as processes. The demo writes only to one temporary directory, removes it
+at the end, and uses no fixed port.
 
 Exit code: 0 if the server received exactly the expected statuses and the device runs the expected system; else 1; 130
 after Ctrl-C.
@@ -24,7 +25,7 @@ from board import build_board, fill_partitions
 from device import Device
 from processes import StopSignals, adopt_orphans
 from releases import IMAGE_BYTES, Release, make_image, read_release, write_release
-from story import Stage, Story
+from story import MODULES, SUB_UPDATER, Form, Stage, Story
 from timeline import BOLD, DIM, RED, Style, Timeline
 
 from mender_client.errors import DeviceError, MenderError
@@ -32,8 +33,8 @@ from mender_devserver import DevServer
 
 DEVICE_TYPE = "demo-board"
 WELCOME = """\
-A Mender server and a device, both on this machine. The client (mender-python-client daemon) and the sub-updater \
-(support/install) are the real programs. The device is a directory, its two partitions are files in that directory, \
+A Mender server and a device, both on this machine. The client (mender-python-client daemon) and {installer} \
+are the real programs. The device is a directory, its two partitions are files in that directory, \
 and a "reboot" runs a simulated boot loader again."""
 
 
@@ -70,6 +71,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="deploy this .mender file first; the device is adapted to it (default: one is written)",
     )
     parser.add_argument(
+        "--modules",
+        dest="form",
+        action="store_const",
+        const=MODULES,
+        default=SUB_UPDATER,
+        help="install with the update module rootfs-image and a state script, not with the sub-updater",
+    )
+    parser.add_argument(
         "--client",
         type=Path,
         metavar="PROGRAM",
@@ -89,17 +98,17 @@ def _play(options: argparse.Namespace, timeline: Timeline, signals: StopSignals)
     with contextlib.ExitStack() as stack:
         with signals.held_back():
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mender-demo-"))).resolve()
-        good = _first_release(options.artifact, directory)
+        good = _first_release(options.artifact, directory, options.form)
         bad = write_release(directory, _other_name("release-3", good), good.device_type, is_healthy=False)
         with signals.held_back():
             server = stack.enter_context(DevServer(directory / "server"))
-        device = _make_device(directory, client, server, good)
+        device = _make_device(directory, client, server, good, options.form)
         stack.callback(device.close)
         # last in, first out: signals are passed over from here, before anything is taken apart
         stack.callback(signals.pass_over)
-        _greet(timeline, directory, good, is_given=options.artifact is not None)
+        _greet(timeline, directory, good, options.form, is_given=options.artifact is not None)
         stage = Stage(server, device, timeline)
-        story = Story(stage, good, bad)
+        story = Story(stage, good, bad, options.form)
         story.tell()
         is_good = story.verdict()
         timeline.text()
@@ -116,17 +125,23 @@ def _program(name: str) -> Path:
     return path
 
 
-def _first_release(artifact: Path | None, directory: Path) -> Release:
+def _first_release(artifact: Path | None, directory: Path, form: Form) -> Release:
     if artifact is None:
         return write_release(directory, "release-2", DEVICE_TYPE, is_healthy=True)
-    return read_release(artifact.resolve())
+    release = read_release(artifact.resolve())
+    if form is MODULES and release.payload_type != "rootfs-image":
+        raise DeviceError(
+            f"cannot use {artifact}: its payload type is {release.payload_type!r}, and the only update module of this "
+            "demo is 'rootfs-image'; leave out --modules"
+        )
+    return release
 
 
 def _other_name(name: str, release: Release) -> str:
     return name if name != release.name else f"{name}-demo"
 
 
-def _make_device(directory: Path, client: Path, server: DevServer, release: Release) -> Device:
+def _make_device(directory: Path, client: Path, server: DevServer, release: Release, form: Form) -> Device:
     """A device that fits the release: its type, and whatever else it depends on."""
     installed = {"artifact_name": _other_name("release-1", release), **release.needs}
     board = build_board(
@@ -136,14 +151,15 @@ def _make_device(directory: Path, client: Path, server: DevServer, release: Rele
         certificate=server.certificate,
         device_type=release.device_type,
         provides=installed,
+        has_modules=form is MODULES,
     )
     first_image = make_image(installed["artifact_name"], is_healthy=True)
     fill_partitions(board, image=first_image, size_bytes=max(2 * IMAGE_BYTES, release.image_bytes))
     return Device(board, client)
 
 
-def _greet(timeline: Timeline, directory: Path, release: Release, *, is_given: bool) -> None:
-    timeline.text(WELCOME)
+def _greet(timeline: Timeline, directory: Path, release: Release, form: Form, *, is_given: bool) -> None:
+    timeline.text(WELCOME.format(installer=form.installer))
     timeline.text(f"Everything is in {directory}, which is removed at the end.", DIM)
     if is_given:
         timeline.text(f"The first update is {release.path}: {release.name} for {release.device_type}.")

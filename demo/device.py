@@ -1,7 +1,7 @@
 """The device switched on: power supply, boot and init, in the place of U-Boot or GRUB and systemd.
 
-What runs are the real programs: ``mender-python-client daemon`` and the sub-updater. Nothing here waits; ``tick`` does
-what is due, and gives what the programs have said since the last time.
+What runs are the real programs: ``mender-python-client daemon`` and the sub-updater or update module. Nothing here
+waits; ``tick`` does what is due, and gives what the programs have said since the last time.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _DEPLOYMENT = re.compile(r"^deployment [0-9a-f]{8}: ")
 _NO_NEWS = re.compile(r"download: \d+ %|\d records (in|out)$|sub-updater: an update is in progress: see")
 """The first is shown as a bar; the second is dd's; the third says where the lines are that follow it here."""
 _CLIENT_LINE = re.compile(r"\S+Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) +(.*)")
+_PRINTED = re.compile(r"[\w-]+(?: \([\w-]+\), stderr)?: ((?:rootfs-image|health check): .*)")
+"""What the update module or the state script has printed, in a line of the client."""
 _SUB_UPDATER_LINE = re.compile(r"\S+Z sub-updater: (.*)")
 
 
@@ -109,7 +111,10 @@ class Device:
     @property
     def daemon_command(self) -> Sequence[str]:
         """How the client is started."""
-        return [*self.client_command, "daemon", "--no-syslog"]
+        root = self.board.root
+        # the device's own programs come first: "reboot" must never be the one of this machine
+        variables = [f"PATH={root}/usr/bin:{os.environ.get('PATH', os.defpath)}", f"MENDER_ROOT={root}"]
+        return ["env", *variables, *self.client_command, "daemon", "--no-syslog"]
 
     @property
     def daemon_pid(self) -> int | None:
@@ -198,14 +203,16 @@ def _understand(who: str, line: str) -> Said | None:
     if not line or _NO_NEWS.search(line):
         return None
     if match := _CLIENT_LINE.fullmatch(line):
-        level, text = match.groups()
+        level, text = match[1], _DEPLOYMENT.sub("", match[2])
+        if printed := _PRINTED.fullmatch(text):
+            return _understand(who, printed[1])
         # in the sub-updater's log stands what the client says when it is called from there
         name = "client report" if who == "sub-updater" else "client"
-        return Said(name, _DEPLOYMENT.sub("", text), is_complaint=level not in ("DEBUG", "INFO"))
+        return Said(name, text, is_complaint=level not in ("DEBUG", "INFO"))
     if match := _SUB_UPDATER_LINE.fullmatch(line):
         return Said("sub-updater", match.group(1))
     program, colon, text = line.partition(": ")
-    if colon and program in ("boot loader", "health check"):
+    if colon and program in ("boot loader", "health check", "rootfs-image"):
         return Said(program, text)
     return Said(who, line)
 

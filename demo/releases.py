@@ -12,6 +12,9 @@ from pathlib import Path
 from mender_client.core.artifact import ArtifactReader, Header, PayloadSource, rootfs_image, write_artifact
 from mender_client.errors import ArtifactError
 
+HEALTH_CHECK = b'#!/bin/sh\nexec "$MENDER_ROOT/usr/bin/health-check"\n'
+"""A state script in each Artifact; with a sub-updater none runs."""
+
 IMAGE_BYTES = 4 * 1024 * 1024
 
 
@@ -92,6 +95,7 @@ def write_release(directory: Path, name: str, device_type: str, *, is_healthy: b
     image = make_image(name, is_healthy=is_healthy)
     path = directory / f"{name}.mender"
     source = PayloadSource("rootfs.img", len(image), functools.partial(io.BytesIO, image))
+    spec = rootfs_image(name, [device_type], scripts={"ArtifactCommit_Enter_10_health-check": HEALTH_CHECK})
     with path.open("wb") as out:
-        write_artifact(out, rootfs_image(name, [device_type]), [source])
+        write_artifact(out, spec, [source])
     return read_release(path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,44 @@ DOWNLOAD_SECONDS = 1.5
 SETTLE_SECONDS = 0.5
 SHOWN_ATTRIBUTES = ("artifact_name", "device_type", "mac_demo0", "mender_client_version")
 
-WORKS = ["downloading", "installing", "rebooting", "success"]
 OUTCOMES = ("success", "failure", "already-installed", "noartifact", "aborted")
-FAILS = ["downloading", "installing", "rebooting", "failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What depends on who installs the updates.
+
+    Args:
+        installer: who does, as the greeting puts it.
+        success: what happens in the successful update.
+        failure: what happens in the failed one.
+        statuses: those before the outcome.
+    """
+
+    installer: str
+    success: str
+    failure: str
+    statuses: Sequence[str]
+
+
+SUB_UPDATER = Form(
+    "the sub-updater (support/install)",
+    "The client downloads the Artifact, verifies it, and starts the sub-updater, which writes the image to the "
+    "inactive partition and reboots into it. The new system is committed only if it passes its health check.",
+    "The same again, but the service of this release does not start. After the reboot, the health check fails, "
+    "the sub-updater rolls back to the previous partition, and the client sends the log to the server.",
+    ("downloading", "installing", "rebooting"),
+)
+MODULES = Form(
+    "the update module (support/modules/v3/rootfs-image)",
+    "The client verifies the Artifact while it downloads it, and the update module writes the image straight to the "
+    "inactive partition. The client reboots the device. The new system is committed only if it passes its health "
+    "check, the Artifact's state script ArtifactCommit_Enter.",
+    "The same again, but the service of this release does not start. After the reboot, the health check fails, the "
+    "update module rolls back to the previous partition, and after another reboot the client sends the log to the "
+    "server.",
+    ("downloading", "installing", "rebooting", "installing"),
+)
 
 
 class StuckError(MenderError):
@@ -174,10 +210,12 @@ class Story:
         stage: where.
         good: what is deployed first.
         bad: what is deployed then, and fails.
+        form: who installs them.
     """
 
-    def __init__(self, stage: Stage, good: Release, bad: Release) -> None:
+    def __init__(self, stage: Stage, good: Release, bad: Release, form: Form) -> None:
         self._stage = stage
+        self._form = form
         self._good = good
         self._bad = bad
         self._deployments: dict[str, str] = {}
@@ -192,15 +230,13 @@ class Story:
         self._update(
             self._good,
             f"2. A successful update: {self._good.name}",
-            "The client downloads the Artifact, verifies it, and starts the sub-updater, which writes the image to the "
-            "inactive partition and reboots into it. The new system is committed only if it passes its health check.",
+            self._form.success,
             "success",
         )
         self._update(
             self._bad,
             f"3. A failed update: {self._bad.name}",
-            "The same again, but the service of this release does not start. After the reboot, the health check fails, "
-            "the sub-updater rolls back to the previous partition, and the client sends the log to the server.",
+            self._form.failure,
             "failure",
         )
         self._show_log()
@@ -260,8 +296,8 @@ class Story:
         timeline.text()
         timeline.text("Result", BOLD)
         checks = [
-            self._check_statuses(self._good, WORKS),
-            self._check_statuses(self._bad, FAILS),
+            self._check_statuses(self._good, "success"),
+            self._check_statuses(self._bad, "failure"),
             self._check_log(),
             *self._check_device(self._stage.device.board),
         ]
@@ -269,8 +305,8 @@ class Story:
             timeline.verdict(is_good=is_good, text=text)
         return all(is_good for is_good, _ in checks)
 
-    def _check_statuses(self, release: Release, expected: list[str]) -> tuple[bool, str]:
-        what = f"the server has the statuses of {release.name}: "
+    def _check_statuses(self, release: Release, outcome: str) -> tuple[bool, str]:
+        what, expected = f"the server has the statuses of {release.name}: ", [*self._form.statuses, outcome]
         return _compare(what, expected, self._statuses(release), ", ".join)
 
     def _check_log(self) -> tuple[bool, str]:
@@ -278,14 +314,15 @@ class Story:
         return lines > 0, f"the server has the log of {self._bad.name}: {lines} lines"
 
     def _check_device(self, board: Board) -> list[tuple[bool, str]]:
+        trace = board.update_in_progress
         return [
-            _compare("the active partition is ", "B", board.running, str),
+            _compare("the active partition is ", board.parts[1], board.running, str),
             (
                 _digest(board.partition(board.running), self._good.image_bytes) == self._good.image_sha256,
                 f"the active partition contains the image of {self._good.name}, byte for byte",
             ),
             _compare("artifact_info names ", self._good.name, board.artifact_name, str),
-            (not (board.data / "update.lock").exists(), "no update is in progress (there is no update.lock)"),
+            (not trace.exists(), f"no update is in progress (there is no {trace.relative_to(board.data)})"),
         ]
 
 

@@ -103,6 +103,44 @@ def test_an_update_works_and_another_one_is_rolled_back(tmp_path: Path) -> None:
     assert [] == processes_below(tmp_path)
 
 
+MODULE_LINES = [
+    "A successful update: release-2",
+    "rootfs-image: writing 4194304 bytes",
+    "client: Artifact release-2 verified",
+    "status: INSTALLING",
+    "status: REBOOTING",
+    "client: stopped",
+    "the “reboot”",
+    "boot loader: starting 3",
+    "health check: the service answers",
+    "status: SUCCESS",
+    "A failed update: release-3",
+    "boot loader: starting 2",
+    "health check: the service of this release doesn't start",
+    "running ArtifactRollback of the update module rootfs-image",
+    "client: stopped",
+    "boot loader: starting 3",
+    "received the deployment log",
+    "status: FAILURE",
+    "The log of release-3 on the server",
+    "state script ArtifactCommit_Enter_10_health-check failed with exit code 1",
+    "  ok  the server has the statuses of release-2: downloading, installing, rebooting, installing, success",
+    "  ok  the server has the statuses of release-3: downloading, installing, rebooting, installing, failure",
+    "  ok  the active partition is 3",
+    "All checks passed",
+]
+
+
+def test_an_update_module_works_and_is_rolled_back(tmp_path: Path) -> None:
+    """With --modules the images are streamed to an update module, and a state script has the second one rolled back."""
+    code, out, err = run_demo(tmp_path, "--modules")
+    assert (0, "") == (code, err), out
+    assert_in_order(MODULE_LINES, out)
+    assert "NOT" not in out
+    assert [] == list(tmp_path.iterdir())
+    assert [] == processes_below(tmp_path)
+
+
 @pytest.mark.nightly
 def test_a_difference_is_named(tmp_path: Path) -> None:
     """When the first update doesn't end as it should, the demo says what differs and ends with 1."""
