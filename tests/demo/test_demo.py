@@ -209,7 +209,7 @@ def test_kept_devices_go_on(tmp_path: Path) -> None:
     with start_demo(tmp_path, "--keep", "--artifact", str(ARTIFACTS / "signed-rsa.mender")) as demo:
         assert demo.stdout is not None
         lines: list[str] = []
-        while (line := demo.stdout.readline()) and "4. Yours" not in line:
+        while (line := demo.stdout.readline()) and "4. Your turn" not in line:
             lines.append(line)
         assert_in_order([*SUCCESS_LINES, *FAILURE_LINES], "".join(lines))
         assert any("for qemux86-64." in line for line in lines), lines
