@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 class _Phase(Enum):
+    OFF = auto()
     STARTED = auto()
     IDLE = auto()
     SYNC = auto()
@@ -28,7 +29,7 @@ class SyncScripts:
     def __init__(self, scripts: Callable[[], StateScripts], is_wanted: Callable[[], bool]) -> None:
         self._scripts = scripts
         self._is_wanted = is_wanted
-        self._phase = _Phase.STARTED
+        self._phase = _Phase.OFF
 
     def begin(self) -> None:
         """Leave Idle and enter Sync.
@@ -37,7 +38,10 @@ class SyncScripts:
             ScriptError: a script failed; nothing may be asked or sent.
         """
         if not self._is_wanted():
+            self._phase = _Phase.OFF
             return
+        if self._phase is _Phase.OFF:
+            self._phase = _Phase.STARTED
         self.idle()
         self._scripts().run_all("Idle", "Leave")
         self._phase = _Phase.SYNC
@@ -60,8 +64,8 @@ class SyncScripts:
             self._scripts().run_all("Sync", "Error")
 
     def idle(self) -> None:
-        """Enter Idle."""
-        if self._phase is not _Phase.IDLE and self._is_wanted():
+        """Enter Idle, if scripts were wanted when the last work began."""
+        if self._phase not in (_Phase.IDLE, _Phase.OFF):
             self._phase = _Phase.IDLE
             self._scripts().run_all("Idle", "Enter")
 

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from mender_client import TYPE_CHECKING
@@ -103,6 +102,8 @@ def parse_retry_after(value: str, *, now: datetime, date: str = "") -> float | N
 
 
 def _parse_date(text: str) -> datetime | None:
+    from email.utils import parsedate_to_datetime  # seldom needed, and slow to load
+
     try:
         date = parsedate_to_datetime(text)
         return date if date.utcoffset() is not None else None
