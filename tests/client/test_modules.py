@@ -127,6 +127,17 @@ def test_every_state_fails(stage: Stage, road: ModuleOptions) -> None:
     _check(_live(stage, _scenario(road), {}))
 
 
+@pytest.mark.parametrize(("copies", "is_stored"), [(2.2, True), (1.5, False), (0.5, False)])
+def test_space(stage: Stage, copies: float, is_stored: bool) -> None:
+    """An Artifact is stored first only where its files fit beside it; where they don't, it streams and installs."""
+    world = begin(stage, _scenario(ModuleOptions()), {})
+    world.disk.free_bytes = world.options.policy.reserve_bytes + int(copies * len(stage.content(NEW)))
+    world.live()
+    _check(world)
+    was_stored = "rename artifact.mender.part to artifact.mender" in world.power.trace
+    assert ("success", is_stored) == (world.server.status, was_stored)
+
+
 def _blows(trace: list[str]) -> Iterator[tuple[int, Blow]]:
     for number, name in enumerate(trace, 1):
         for after in (False, True):

@@ -74,6 +74,7 @@ class _Reading:
     update: Update
     accept: Accept
     consume: Consume | None = None
+    copies: int = 1
 
 
 class _NothingStored:
@@ -129,13 +130,16 @@ class Downloader:
         """What the download of a deployment has cost since the client started: bytes received, and bytes kept."""
         return (self._received, self._kept) if deployment_id == self._deployment_id else (0, 0)
 
-    def fetch(self, update: Update, fresh_link: Callable[[], Link], *, accept: Accept = lambda _: None) -> None:
+    def fetch(
+        self, update: Update, fresh_link: Callable[[], Link], *, accept: Accept = lambda _: None, copies: int = 1
+    ) -> None:
         """Download the Artifact of an update, verify it and commit it to the store.
 
         Args:
             update: what to download, and what the Artifact's depends are compared with.
             fresh_link: requests a new link from the server.
             accept: refuses, by its verified header, an Artifact that can't be installed.
+            copies: how often there must be space for it: twice if its files may have to be stored beside it.
 
         Raises:
             ArtifactError: the Artifact is broken, not for this device or not signed as required.
@@ -146,7 +150,7 @@ class Downloader:
         """
         partial = self.store.open_partial()
         try:
-            self._download(update, fresh_link, partial, _Reading(update, accept))
+            self._download(update, fresh_link, partial, _Reading(update, accept, copies=copies))
             self.tracker.alive()
             partial.sync()
         finally:
@@ -208,7 +212,9 @@ class Downloader:
             remote_object = update.remote_object
             if remote_object == RemoteObject():  # nothing is known of the object whose bytes are on disk
                 partial.restart()
-            while not self._verify(self._stream(update, link, partial, remote_object, retries), reading):
+            while not self._verify(
+                self._stream(update, link, partial, remote_object, retries, reading.copies), reading
+            ):
                 partial.restart()
                 remote_object = RemoteObject()
         finally:
@@ -222,6 +228,7 @@ class Downloader:
         partial: PartialFile,
         remote_object: RemoteObject,
         retries: RetryBudget,
+        copies: int,
     ) -> ArtifactStream:
         shown = self.progressed or _ProgressLog(self.clock)
         checked_at = 0
@@ -232,7 +239,7 @@ class Downloader:
         def described(remote_object: RemoteObject, left: int | None) -> None:
             if not is_stored:
                 return
-            self._check_space(left or 0)
+            self._check_space((left or 0) + (copies - 1) * (remote_object.total or 0))
             self.journal.update(lambda record: record.described(update.deployment_id, remote_object))
 
         def progressed(progress: Progress) -> None:

@@ -148,10 +148,10 @@ class ModuleEffects:
     # -- download -----------------------------------------------------------------------------------------------
 
     def _download(self, update: Update) -> Event:
+        self._software, self._seen_name, self.reason = None, "", ""
         if self._is_aborted(update, Status.DOWNLOADING):
             return Event.ABORT
         self._drop_tree()
-        self._software, self._seen_name, self.reason = None, "", ""
         try:
             self.scripts.run("Download", "Enter")
             self._fetch(update)
@@ -193,7 +193,7 @@ class ModuleEffects:
 
         if self.policy.is_spooled is not False:
             try:
-                self.downloader.fetch(update, renew, accept=self._accept)
+                self.downloader.fetch(update, renew, accept=self._accept, copies=1 if self.policy.is_spooled else 2)
             except NoSpaceError as error:
                 if self.policy.is_spooled:
                     raise
