@@ -19,7 +19,8 @@ DISTRIBUTIONS = {"mender-python-client": PROJECT, "mender-devserver": PROJECT / 
 
 
 def checkout(target: Path) -> Path:
-    """A copy of the files of this checkout that git knows, or would know, with other times and modes."""
+    """A copy of the files of this checkout that git knows, or would know, with other times and modes; as in git's own,
+    a program stays executable for its owner."""
     command = ["git", "-C", str(PROJECT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -32,6 +33,7 @@ def checkout(target: Path) -> Path:
             copy.symlink_to(source.readlink())
         elif source.is_file():
             copy.write_bytes(source.read_bytes())
+            copy.chmod(copy.stat().st_mode | source.stat().st_mode & 0o100)
     return target
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from mender_client import __version__
 from program.conftest import MakeDevice
 from program.stage import FAIL, Device
 from release import PROJECT, install, link_dependencies
@@ -112,12 +113,15 @@ def test_wheel_holds_the_package_alone(wheel: Path) -> None:
     """The client's wheel holds its package with type marker and licence, one program, and no plugin of pytest."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        (entry_points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
+        programs = [name for name in names if ".data/scripts/" in name]
+        (script,) = (archive.read(name).decode() for name in programs)
     assert "mender_client/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {"mender_client"} == _packages(names)
     assert [] == [name for name in names if "devserver" in name or "testing" in name]
-    assert "[console_scripts]\nmender-python-client = mender_client.app.entry:main\n" == entry_points
+    assert [] == [name for name in names if name.endswith("/entry_points.txt")]
+    assert [f"mender_python_client-{__version__}.data/scripts/mender-python-client"] == programs
+    assert script.startswith("#!python\n")  # installers write the path of their Python there
 
 
 def test_devserver_wheel_holds_its_package_alone(devserver_wheel: Path) -> None:
