@@ -222,8 +222,8 @@ def test_only_the_program_prints() -> None:
     ]
 
 
-CALLS_THE_PROGRAM = "mender_client.installers.callback"
-"""Calls a function of the surrounding program, which may raise anything."""
+CALL_THE_PROGRAM = {"mender_client.installers.callback", "mender_client.embedding.modules"}
+"""Call functions of the surrounding program, which may raise anything."""
 
 
 def test_no_broad_except() -> None:
@@ -231,7 +231,7 @@ def test_no_broad_except() -> None:
     assert [] == [
         f"{module}, line {node.lineno}"
         for module in MODULES
-        if package(module) != "app" and module != CALLS_THE_PROGRAM
+        if package(module) != "app" and module not in CALL_THE_PROGRAM
         for node in ast.walk(tree(module))
         if isinstance(node, ast.ExceptHandler) and catches_everything(node)
     ]

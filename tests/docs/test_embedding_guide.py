@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import subprocess
 import sys
@@ -10,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from mender_client.core.artifact import PayloadSource, module_image, write_artifact
 from mender_devserver import DevServer
 from program.stage import make_artifact
 from waiting import PATIENCE_S
 
+from .pages import examples
+
 PAGE = Path(__file__).parents[2] / "docs/guide/embed.md"
-HEADINGS = dict(re.findall(r"^## (.+?)\n.*?```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE))
+HEADINGS = dict(re.findall(r"^##+ (.+?)\n.*?```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE))
 
 
 @pytest.fixture
@@ -60,6 +65,56 @@ def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
     second = server.deploy("release-2", force=True)
     with subprocess.Popen(program("Install with a function", server), cwd=tmp_path) as process:
         server.wait_until(lambda: server.status(second, device_id) == "success", timeout_seconds=PATIENCE_S)
+        process.terminate()
+
+
+def upload_model(server: DevServer, place: Path, content: str = "weights") -> None:
+    """Type the example that makes an Artifact."""
+    place.mkdir()
+    heading = "Install with update modules"
+    (commands,) = (block.text for where, block in examples(PAGE) if where == heading and block.language == "sh")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-ec", commands.replace("weights", content)], cwd=place, env=environment, check=True)
+    server.upload(place / "model-2.mender")
+
+
+def install(server: DevServer, directory: Path) -> str:
+    """Run the example with update modules until its deployment is over; its status."""
+    with subprocess.Popen(program("Install with update modules", server), cwd=directory) as process:
+        server.wait_until(lambda: bool(server.devices()), timeout_seconds=PATIENCE_S)
+        device_id = server.devices()[0].id
+        deployment_id = server.deploy("model-2", force=True)
+        ends = ("success", "failure")
+        server.wait_until(lambda: server.status(deployment_id, device_id) in ends, timeout_seconds=PATIENCE_S)
+        process.terminate()
+    return server.status(deployment_id, device_id)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "installed"), [("weights", "success", "weights\n"), ("junk", "failure", "old\n")]
+)
+def test_an_update_module(server: DevServer, tmp_path: Path, content: str, status: str, installed: str) -> None:
+    """What the module of the example installs, or what was there before if that is no model."""
+    (tmp_path / "model.bin").write_text("old\n")
+    upload_model(server, tmp_path / "host", content)
+    assert (status, installed) == (install(server, tmp_path), (tmp_path / "model.bin").read_text())
+
+
+def test_a_reboot(server: DevServer, tmp_path: Path) -> None:
+    """The example reboots, ends, and has its update committed when it is started again."""
+    (tmp_path / "systemctl").write_text('#!/bin/sh\necho "$1" >>reboots\n')
+    (tmp_path / "systemctl").chmod(0o755)
+    source = PayloadSource("image", 1, lambda: io.BytesIO(b"1"))
+    with (tmp_path / "image-2.mender").open("wb") as file:
+        write_artifact(file, module_image("image-2", ["board-1"], "image"), [source])
+    server.upload(tmp_path / "image-2.mender")
+    run("Register the device and send its inventory", server, tmp_path)
+    device_id, deployment_id = server.devices()[0].id, server.deploy("image-2")
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(program("Reboots", server), cwd=tmp_path, env=environment, check=True)
+    assert ("rebooting", "reboot\n") == (server.status(deployment_id, device_id), (tmp_path / "reboots").read_text())
+    with subprocess.Popen(program("Reboots", server), cwd=tmp_path) as process:
+        server.wait_until(lambda: server.status(deployment_id, device_id) == "success", timeout_seconds=PATIENCE_S)
         process.terminate()
 
 

@@ -78,6 +78,8 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Register the device and send its inventory": [By("tests/docs/test_embedding_guide.py")],
         "Poll, download, and report": [By("tests/docs/test_embedding_guide.py")],
         "Install with a function": [By("tests/docs/test_embedding_guide.py")],
+        "Install with update modules": [By("tests/docs/test_embedding_guide.py")] * 2,
+        "Reboots": [By("tests/docs/test_embedding_guide.py")],
         "Show progress and state": [By("tests/docs/test_embedding_guide.py")],
         "Read the Artifact": [By("tests/docs/test_embedding_guide.py")],
     },

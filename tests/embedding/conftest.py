@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,15 +52,16 @@ def embed(server: DevServer, device: DeviceDescription, key: Path, tmp_path: Pat
     data.mkdir(mode=0o700)
     shutil.copy(key, data)
 
-    def start(install: InstallFunction | None = None, *, poll_seconds: int = 1) -> Client:
+    def start(install: InstallFunction | None = None, *, poll_seconds: int = 1, **others: Any) -> Client:
         if clients:
             clients.pop().close()
-        settings = {
+        settings: dict[str, object] = {
             "ServerURL": server.url,
             "UpdatePollIntervalSeconds": poll_seconds,
             "InventoryPollIntervalSeconds": poll_seconds,
         }
-        client = Client(settings, data=data, device=device, install=install)
+        settings |= others.pop("settings", {})
+        client = Client(settings, data=data, device=device, install=install, **others)
         clients.append(client)
         return client
 

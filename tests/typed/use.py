@@ -107,6 +107,7 @@ def use(settings: Mapping[str, object]) -> None:
         client.poll_now()
         client.stop()
     Client({"ServerURL": "https://x"}, data=Path("data"), device=device, passphrase="secret").close()
+    Client(settings, data="data", device=device, modules={"a": Module, "b": make_module}, reboot=client.stop).run()
     Client("mender.conf", data="data", device=device, on_progress=progress[0], on_state=states[0]).close()
     Client(Path("mender.conf"), data="data", device=device, on_progress=None, on_state=None, passphrase=None).close()
     assert_type(mender_client.__version__, str)
@@ -123,6 +124,11 @@ class Module(UpdateModule):
     def needs_reboot(self) -> Literal["No", "Yes", "Automatic"]:
         """Leave it to the client."""
         return "Automatic"
+
+
+def make_module(tree: str) -> UpdateModule:
+    """One that knows more than its directory."""
+    return Module(tree)
 
 
 def explain(error: MenderError) -> str | int | tuple[Diagnostic, ...]:

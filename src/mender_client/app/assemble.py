@@ -31,6 +31,8 @@ from .observers import Observers
 from .paths import Paths
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from mender_client.client.agent import Agent
     from mender_client.client.auth import Session
     from mender_client.client.deployments import Deployments
@@ -46,15 +48,38 @@ if TYPE_CHECKING:
     from mender_client.client.status_tracker import StatusTracker
     from mender_client.client.stream import Progress
     from mender_client.client.sync_scripts import SyncScripts
-    from mender_client.core.ports import DeviceData, Installer, KeyStore, SubUpdater
-    from mender_client.installers.modules import UpdateModules
+    from mender_client.core.model import Software
+    from mender_client.core.ports import DeviceData, Installer, KeyStore, Modules, SubUpdater
     from mender_client.system.calls import Calls
     from mender_client.system.deploymentlog import DeploymentLogFile
     from mender_client.system.device import ScriptedDevice
     from mender_client.system.signatures import VerifyKeys
     from mender_client.system.store import ArtifactDirectory
+else:
+    Protocol = object
 
 _logger = logging.getLogger(__name__)
+
+
+class Program(Protocol):
+    """A program that embeds the client: what it brings in place of the device's scripts, files and programs."""
+
+    @property
+    def device(self) -> DeviceData:
+        """Identity, inventory and provides."""
+
+    @property
+    def flow(self) -> Flow:
+        """How deployments are carried out."""
+
+    def make_installer(self, lock: LockFile, outcomes: Outcomes) -> Installer:
+        """Make what Artifacts are handed to."""
+
+    def make_modules(self, is_stopping: Callable[[], bool]) -> Modules:
+        """Make what calls update modules."""
+
+    def save_provides(self, software: Software) -> str:
+        """Take notice of what is installed; as ``ScriptedDevice.save_provides``."""
 
 
 class DeviceParts:
@@ -67,9 +92,8 @@ class DeviceParts:
         key: the device key; None: the configured one, without a passphrase.
         journal: holds the state; None: the state file.
         progressed: shows the progress of downloads; None writes log lines.
-        device: identity, inventory and provides; None: from its scripts and files.
-        make_installer: makes what installs Artifacts, with the lock file and what concludes deployments; None: the
-            device's sub-updater installs.
+        program: the program that embeds the client; None: the device is what its scripts and files say, and its
+            sub-updater or its update modules install.
         announce: as for ``SystemProcesses``.
     """
 
@@ -82,8 +106,7 @@ class DeviceParts:
         key: KeyStore | None = None,
         journal: JsonJournal | None = None,
         progressed: Callable[[Progress], None] | None = None,
-        device: DeviceData | None = None,
-        make_installer: Callable[[LockFile, Outcomes], Installer] | None = None,
+        program: Program | None = None,
         announce: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.host = host
@@ -95,8 +118,7 @@ class DeviceParts:
         self.key = key or device_key(config, paths)
         self._config = config
         self._progressed = progressed
-        self._device = device
-        self._make_installer = make_installer
+        self._program = program
         self._announce = announce
 
     def close(self) -> None:
@@ -109,11 +131,15 @@ class DeviceParts:
 
     @cached_property
     def device(self) -> DeviceData:
-        return self._device or self.scripted_device
+        return self.scripted_device if self._program is None else self._program.device
 
     @cached_property
     def scripted_device(self) -> ScriptedDevice:
         return scripted_device(self._config, self.paths, self.clock, self.host.observers)
+
+    @property
+    def save_provides(self) -> Callable[[Software], str]:
+        return (self._program or self.scripted_device).save_provides
 
     @cached_property
     def store(self) -> ArtifactDirectory:
@@ -225,8 +251,8 @@ class DeviceParts:
 
     @cached_property
     def installer(self) -> Installer:
-        if self._make_installer is not None:
-            return self._make_installer(self.lock, self.outcomes)
+        if self._program is not None:
+            return self._program.make_installer(self.lock, self.outcomes)
         from mender_client.installers.sub_updater import SubUpdaterInstaller
         from mender_client.system.process import SystemProcesses
 
@@ -279,12 +305,17 @@ class DeviceParts:
 
         return Calls(
             environment={**os.environ, **self.paths.moved()},
-            is_stopping=lambda: self.clock.is_stopping,
+            is_stopping=self._is_stopping,
             alive=self.tracker.alive,
         )
 
+    def _is_stopping(self) -> bool:
+        return self.clock.is_stopping
+
     @cached_property
-    def modules(self) -> UpdateModules:
+    def modules(self) -> Modules:
+        if self._program is not None:
+            return self._program.make_modules(self._is_stopping)
         from mender_client.installers.modules import UpdateModules
         from mender_client.system.module_tree import ModuleTree
 
@@ -304,9 +335,13 @@ class DeviceParts:
 
         config, paths, calls = self._config, self.paths, self.calls
         find_problem = Trust.below(paths.root).permission_problem
+
+        def directory(path: Path) -> StateScriptDirectory:
+            return StateScriptDirectory(path=path, calls=calls, find_problem=find_problem)
+
         return StateScripts(
-            root=StateScriptDirectory(path=paths.root_scripts, calls=calls, find_problem=find_problem),
-            artifact=StateScriptDirectory(path=paths.artifact_scripts, calls=calls, find_problem=find_problem),
+            root=directory(paths.root_scripts) if self._program is None else None,
+            artifact=directory(paths.artifact_scripts),
             clock=self.clock,
             alive=self.tracker.alive,
             seconds=config.state_script_timeout_seconds,
@@ -324,7 +359,7 @@ class DeviceParts:
             deployments=self.deployments,
             downloader=self.downloader,
             store=self.store,
-            save_provides=self.scripted_device.save_provides,
+            save_provides=self.save_provides,
             modules=self.modules,
             scripts=self.state_scripts,
             tracker=self.tracker,
@@ -348,15 +383,16 @@ class DeviceParts:
             lock=self.lock,
             modules=self.modules,
             scripts=self.state_scripts,
-            save_provides=self.scripted_device.save_provides,
+            save_provides=self.save_provides,
             begun=begun,
             stops=stops,
         )
 
     def choose_flow(self) -> Flow:
         """How the next deployment is carried out (Installer)."""
-        is_handed_over = self._make_installer is not None or chooses_sub_updater(self._config, self.paths)
-        return Flow.HANDOVER if is_handed_over else Flow.MODULES
+        if self._program is not None:
+            return self._program.flow
+        return Flow.HANDOVER if chooses_sub_updater(self._config, self.paths) else Flow.MODULES
 
     @cached_property
     def sync_scripts(self) -> SyncScripts:
@@ -408,7 +444,7 @@ class DeviceParts:
             random=random.random,
             schedule=schedule,
             sub_updater_timeout_seconds=self._config.sub_updater_timeout_seconds,
-            sync_scripts=None if self._make_installer is not None else self.sync_scripts,
+            sync_scripts=self.sync_scripts if self._program is None else None,
         )
 
 

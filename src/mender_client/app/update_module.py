@@ -11,9 +11,15 @@ import sys
 from mender_client import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from io import FileIO
-    from typing import Literal, NoReturn
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Literal, NoReturn, Protocol
+
+    class Stream(Protocol):
+        """Where the bytes of a file come from."""
+
+        def readinto(self, buffer: bytearray | memoryview, /) -> int:
+            """Read into a buffer; 0 at the end."""
+
 
 _SKIPPED_BYTES = 65536
 _WRONG_USAGE = 64
@@ -27,7 +33,7 @@ class StreamedFile:
         size: its length in bytes.
     """
 
-    def __init__(self, name: str, size: int, stream: FileIO) -> None:
+    def __init__(self, name: str, size: int, stream: Stream) -> None:
         self.name = name
         self.size = size
         self._left = size
@@ -58,13 +64,18 @@ class StreamedFile:
 
 
 class UpdateModule:
-    """An update module; its methods are called by the client, each in a process of its own.
+    """An update module; its methods are called by the client.
 
     A subclass overrides what it needs. A method that raises an exception has failed. After a power cut, a method may be
-    called a second time, and ``rollback`` may be called although ``install`` never was.
+    called a second time, and ``rollback`` may be called although ``install`` never was. Each call gets an instance of
+    its own: what must be known later belongs into ``tree/tmp``.
+
+    An executable module runs each method in a process of its own, whose working directory is the tree. The modules of
+    a program that embeds the client run in that program, in the thread and the working directory of the client, and
+    without a time limit.
 
     Args:
-        tree: the directory of the update, which is also the working directory.
+        tree: the directory of the update.
 
     Attributes:
         tree: the directory of the update: ``files`` has the payload, unless ``download`` is overridden, ``tmp`` is the
@@ -128,7 +139,8 @@ class UpdateModule:
             print(f"usage: {os.path.basename(sys.argv[0])} STATE TREE", file=sys.stderr)
             sys.exit(_WRONG_USAGE)
         try:
-            answer = cls(words[1])._run(words[0])
+            module = cls(words[1])
+            answer = run_state(module, words[0], lambda: _streams(module.tree))
         except Exception as error:  # noqa: BLE001 - whatever it is, the state has failed
             text = " ".join(str(error).split()) or "no reason given"
             print(f"cannot do {words[0]}: {text} ({type(error).__name__})", file=sys.stderr)
@@ -137,40 +149,55 @@ class UpdateModule:
             print(answer)
         sys.exit(0)
 
-    def _run(self, state: str) -> str:
-        """Do one state; the answer if it is a query. States of later versions do nothing."""
-        if state == "ProvidePayloadFileSizes":
-            return "Yes" if self._is_streaming() else "No"
-        if state == "NeedsArtifactReboot":
-            return self.needs_reboot()
-        if state == "SupportsRollback":
-            return "Yes" if self.supports_rollback() else "No"
-        if self._is_streaming() and state == "Download":
-            raise OSError("the client doesn't tell the sizes of the files; it is too old")
-        if self._is_streaming() and state == "DownloadWithFileSizes":
-            files = self._payload()
-            self.download(files)
-            for _ in files:
-                pass  # the client wants each file to be read
-        elif state in _METHODS:
-            getattr(self, _METHODS[state])()
-        return ""
 
-    def _is_streaming(self) -> bool:
-        return type(self).download is not UpdateModule.download
+def run_state(module: UpdateModule, state: str, payload: Callable[[], Iterator[StreamedFile]]) -> str:
+    """Let a module do one state; states of later versions do nothing.
 
-    def _payload(self) -> Iterator[StreamedFile]:
-        while True:
-            with open(os.path.join(self.tree, "stream-next"), encoding="utf-8") as file:
-                line = file.read().strip()
-            if not line:
-                return
-            path, _, size = line.partition(" ")
-            with open(os.path.join(self.tree, path), "rb", buffering=0) as stream:
-                taken = StreamedFile(os.path.basename(path), int(size), stream)
-                yield taken
-                while taken.read(_SKIPPED_BYTES):
-                    pass
+    Args:
+        module: the module.
+        state: the state, or the query.
+        payload: begins to read the payload.
+
+    Returns:
+        The answer if it is a query.
+    """
+    is_streaming = type(module).download is not UpdateModule.download
+    if state == "ProvidePayloadFileSizes":
+        return "Yes" if is_streaming else "No"
+    if state == "NeedsArtifactReboot":
+        return module.needs_reboot()
+    if state == "SupportsRollback":
+        return "Yes" if module.supports_rollback() else "No"
+    if is_streaming and state == "Download":
+        raise OSError("the client doesn't tell the sizes of the files; it is too old")
+    if is_streaming and state == "DownloadWithFileSizes":
+        files = _whole(payload())
+        module.download(files)
+        for _ in files:
+            pass  # the client wants each file to be read
+    elif state in _METHODS:
+        getattr(module, _METHODS[state])()
+    return ""
+
+
+def _whole(files: Iterator[StreamedFile]) -> Iterator[StreamedFile]:
+    """Files of which the rest is read before the next one."""
+    for file in files:
+        yield file
+        while file.read(_SKIPPED_BYTES):
+            pass
+
+
+def _streams(tree: str) -> Iterator[StreamedFile]:
+    """The payload as the client feeds it to a program: through FIFOs."""
+    while True:
+        with open(os.path.join(tree, "stream-next"), encoding="utf-8") as file:
+            line = file.read().strip()
+        if not line:
+            return
+        path, _, size = line.partition(" ")
+        with open(os.path.join(tree, path), "rb", buffering=0) as stream:
+            yield StreamedFile(os.path.basename(path), int(size), stream)
 
 
 _METHODS = {

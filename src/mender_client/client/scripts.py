@@ -29,7 +29,7 @@ class StateScripts:
     """Runs state scripts.
 
     Attributes:
-        root: the scripts of the root file system.
+        root: the scripts of the root file system; None when there are none.
         artifact: the scripts of the Artifact.
         alive: tells that the client is at work.
         seconds: how long one script may take (StateScriptTimeoutSeconds).
@@ -39,7 +39,7 @@ class StateScripts:
             (StateScriptRetryTimeoutSeconds).
     """
 
-    root: ScriptDirectory
+    root: ScriptDirectory | None
     artifact: ScriptDirectory
     clock: Clock
     alive: Callable[[], None]
@@ -59,6 +59,8 @@ class StateScripts:
             Interrupted: the client is to stop.
         """
         directory = self._directory(state)
+        if directory is None:
+            return
         for name in directory.names(state, action):
             self._run(directory, name)
 
@@ -72,6 +74,8 @@ class StateScripts:
             Interrupted: the client is to stop.
         """
         directory = self._directory(state)
+        if directory is None:
+            return True
         try:
             names = directory.names(state, action)
         except ScriptError as error:
@@ -86,7 +90,7 @@ class StateScripts:
                 _logger.warning("%s", error.diagnostic)
         return not failed
 
-    def _directory(self, state: str) -> ScriptDirectory:
+    def _directory(self, state: str) -> ScriptDirectory | None:
         return self.artifact if state.startswith("Artifact") else self.root
 
     def _run(self, directory: ScriptDirectory, name: str) -> None:
@@ -136,4 +140,5 @@ class StateScripts:
         Raises:
             ScriptError: they are of an unknown version.
         """
-        self.root.check_version()
+        if self.root is not None:
+            self.root.check_version()

@@ -425,9 +425,10 @@ class Modules(Protocol):
         """End the processes of modules that a client which was killed has left behind."""
 
     def reboot(self) -> None:
-        """Call the program ``reboot``, whose failure is only logged; the device may go down at any moment.
+        """Start a reboot; the device may go down at any moment. If the program ``reboot`` fails, that is only logged.
 
         Raises:
+            InstallError: the program that embeds the client can't.
             Interrupted: the client is to stop, because the device goes down.
         """
 

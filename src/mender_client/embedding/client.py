@@ -1,13 +1,13 @@
 """The client as a part of another program.
 
-The program brings a description of the device and a function that installs. State file, pending reports, verification
-and resumed downloads are those of the daemon.
+The program brings a description of the device, and a function or update modules that install. State file, pending
+reports, verification and resumed downloads are those of the daemon.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -17,20 +17,20 @@ from mender_client.app.devicekey import device_key, prepare_key
 from mender_client.app.file_checks import check_configuration_files, check_files
 from mender_client.app.host import Host
 from mender_client.app.paths import Paths
+from mender_client.app.update_module import UpdateModule
 from mender_client.client.deployments import Offer
-from mender_client.core.machine import Event
 from mender_client.core.model import Deployment
 from mender_client.dataclass import replace
 from mender_client.errors import BusyError, Diagnostic, Interrupted, KeyFileError, MenderError, UsageError
-from mender_client.installers.callback import CallbackInstaller, InstallFunction
+from mender_client.installers.callback import InstallFunction
 from mender_client.system.files import DaemonLock, make_directory
 from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import Passphrase, no_passphrase
-from mender_client.system.marker_file import MarkerFile
 from mender_client.system.secretfile import check_secret
 
 from .callbacks import ProgressCallback, ProgressFunction, StateFunction, ToldJournal
 from .description import DescribedDevice, DeviceDescription
+from .program import EmbeddingProgram
 
 _logger = logging.getLogger(__name__)
 
@@ -50,12 +50,17 @@ class Client:
         data: the data directory; made if it isn't there.
         device: what the device says about itself.
         install: installs Artifacts when ``step`` or ``run`` bring them; None for a program that calls ``download``.
+        modules: the update modules that install, in place of ``install``, by the type of the payloads. Each is a
+            subclass of ``UpdateModule``, or a function that makes one from the directory of the update.
+        reboot: starts the reboot for update modules that leave it to the client ("Automatic"); the client waits 10
+            minutes for it. Call ``stop`` in it to end ``run``.
         passphrase: unlocks an encrypted device key, or is the PIN of its token; a new key is encrypted with it.
         on_progress: is told the progress of downloads, which is not logged then.
         on_state: is told each state of a deployment.
 
     Raises:
         ConfigError: settings are wrong; it names all of them.
+        UsageError: both ``install`` and ``modules`` are given.
         BusyError: another client uses the data directory.
         StorageError: the data directory can't be used.
         KeyFileError: there is no usable device key, and none can be made.
@@ -68,10 +73,15 @@ class Client:
         data: Path | str,
         device: DeviceDescription,
         install: InstallFunction | None = None,
+        modules: Mapping[str, Callable[[str], UpdateModule]] | None = None,
+        reboot: Callable[[], object] | None = None,
         passphrase: str | None = None,
         on_progress: ProgressFunction | None = None,
         on_state: StateFunction | None = None,
     ) -> None:
+        if install is not None and modules is not None:
+            text = "cannot install by a function and by update modules"
+            raise UsageError("API11", text, remedy="pass install= or modules=")
         file = None if isinstance(settings, Mapping) else str(Path(settings).absolute())
         paths = Paths.locate(config=file, data=str(Path(data).absolute()))
         loaded = check_settings(settings) if isinstance(settings, Mapping) else _read_files(paths)
@@ -84,7 +94,7 @@ class Client:
         try:
             key = device_key(config, paths, _passphrase(passphrase))
             prepare_key(key, paths)
-            self._install = install
+            self._is_installing = install is not None or modules is not None
             self._offer: Offer | None = None
             self._artifact = paths.artifact
             self._is_closed = False
@@ -95,14 +105,8 @@ class Client:
                 key=key,
                 journal=ToldJournal(paths.journal, on_state) if on_state else JsonJournal(paths.journal),
                 progressed=ProgressCallback(on_progress) if on_progress else None,
-                device=DescribedDevice(device),
-                make_installer=lambda lock, outcomes: CallbackInstaller(
-                    install or _keep,
-                    conclude=lambda deployment_id, is_installed: outcomes.conclude(
-                        deployment_id, Event.SUCCESS if is_installed else Event.FAILURE
-                    ),
-                    lock=lock,
-                    trace=MarkerFile(paths.data / "install.trace"),
+                program=EmbeddingProgram(
+                    device=DescribedDevice(device), paths=paths, install=install, modules=modules, reboot=reboot
                 ),
             )
             _ = self._opened.agent  # made now: other threads and signal handlers use it
@@ -177,12 +181,12 @@ class Client:
             is reported, or it was aborted by the server.
 
         Raises:
-            UsageError: ``check`` has found no deployment, or the client has a function that installs.
+            UsageError: ``check`` has found no deployment, or the client installs by itself.
             MenderError: the server can't be reached; ``check`` again later.
         """
         engine = self._parts.engine
-        if self._install is not None:
-            raise UsageError("API05", "cannot download: step() and run() do, in a client that has install=")
+        if self._is_installing:
+            raise UsageError("API05", "cannot download: step() and run() do, in a client that installs")
         if self._offer is None:
             raise UsageError("API06", "cannot download: no deployment is known", remedy="call check() first")
         offer, self._offer = self._offer, None
@@ -223,19 +227,20 @@ class Client:
             Seconds until the next step is due.
 
         Raises:
-            UsageError: the client has no function that installs.
+            UsageError: the client has nothing that installs.
             Interrupted: ``stop`` was called.
         """
         agent = self._parts.agent
-        if self._install is None:
-            raise UsageError("API09", "cannot install: the client has no function for it", remedy="pass install=")
+        if not self._is_installing:
+            text = "cannot install: the client has neither a function nor update modules for it"
+            raise UsageError("API09", text, remedy="pass install= or modules=")
         return agent.step()
 
     def run(self) -> None:
         """Take step after step, waiting between them, until ``stop`` is called.
 
         Raises:
-            UsageError: the client has no function that installs.
+            UsageError: the client has nothing that installs.
         """
         clock = self._parts.clock
         try:
@@ -261,10 +266,6 @@ class Client:
         if not self._is_closed:
             self._opened.clock.stop()
             self._opened.transport.stop()
-
-
-def _keep(artifact: Path, deployment: Deployment) -> None:
-    """Leave it to the program, which calls ``report``."""
 
 
 def _read_files(paths: Paths) -> LoadedConfig:

@@ -25,7 +25,8 @@ class DeviceDescription:
     Attributes:
         identity: identifies the device, a serial number for instance; it must never change.
         device_type: the device type that Artifacts must be made for.
-        artifact_name: the installed software; set it when an update is installed.
+        artifact_name: the installed software; set it when an update is installed. What update modules install is
+            remembered: the program may go on with the name that it always starts with.
         provides: further provides that Artifacts may depend on.
         inventory: the inventory attributes.
     """

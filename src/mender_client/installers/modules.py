@@ -1,7 +1,7 @@
 """Update modules: the programs that install payloads, one for each payload type (protocol: update modules, version 3).
 
 Each state of an update is one call: ``MODULE STATE TREE``. This file makes the calls and tells whether they succeeded;
-which call comes when is the workflow's matter.
+which call comes when is the workflow's matter. A program that embeds the client has classes in place of the programs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ else:
 _logger = logging.getLogger(__name__)
 _CLEANUP = "Cleanup"
 _PAYLOAD_TYPE = "header/payload_type"
-_REBOOTS = ("ArtifactReboot", "ArtifactRollbackReboot")
+REBOOTS = ("ArtifactReboot", "ArtifactRollbackReboot")
 _REBOOT_SECONDS = 600.0
 _ANSWERS: Mapping[str, tuple[str, ...]] = {
     "ProvidePayloadFileSizes": ("No", "Yes"),
@@ -102,9 +102,53 @@ class Tree(Streams, Protocol):
         """End the processes that work in it; none may be left when an earlier client was killed."""
 
 
+class ModulesWithTree:
+    """What update modules have in common, whether they are programs or classes; see ``core.ports.Modules``."""
+
+    tree: Tree
+
+    def has_tree(self) -> bool:
+        return self.tree.exists()
+
+    def tree_type(self) -> str:
+        return self.tree.read(_PAYLOAD_TYPE)
+
+    def prepare(self, header: Header, provides: Provides) -> None:
+        for file in header.payload.files:
+            if any(char.isspace() for char in file.name) or "/" in file.name or file.name in (".", ".."):
+                text = f"cannot accept the Artifact: {printable(file.name)!r} can't be the name of a payload file"
+                raise ArtifactError("ART62", text, remedy="build it again, with a name without spaces")
+        self.tree.build(tree_files(header, provides))
+
+    def run(self, payload_type: str, state: str) -> None:
+        if state == _CLEANUP and not self.tree.exists():
+            return
+        self._run(payload_type, state)
+
+    def ask(self, payload_type: str, query: str) -> str:
+        answer = self._run(payload_type, query, is_query=True)
+        answers = _ANSWERS[query]
+        if answer and answer not in answers:
+            text = f"cannot use the update module {payload_type}: it answers {printable(answer)!r} to {query}"
+            raise InstallError("MOD05", text, remedy=f"let it answer one of: {', '.join(answers)}")
+        return answer or answers[0]
+
+    def _run(self, payload_type: str, state: str, *, is_query: bool = False) -> str:
+        """Make one call, and return its answer if it is a query."""
+        raise NotImplementedError
+
+    def _check_tree(self, payload_type: str, state: str) -> None:
+        if not self.tree.exists():
+            text = f"cannot do {state} with the update module {payload_type}: {self.tree.path} is missing"
+            raise InstallError("MOD03", text, remedy="deploy the update again")
+
+    def remove_tree(self) -> None:
+        self.tree.remove()
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
-class UpdateModules:
-    """Calls update modules; see ``core.ports.Modules``.
+class UpdateModules(ModulesWithTree):
+    """Calls update modules that are programs.
 
     Attributes:
         directory: where the modules are; the payload type is the file name.
@@ -131,19 +175,6 @@ class UpdateModules:
             raise InstallError("MOD02", text, remedy=problem.remedy)
         return program
 
-    def has_tree(self) -> bool:
-        return self.tree.exists()
-
-    def tree_type(self) -> str:
-        return self.tree.read(_PAYLOAD_TYPE)
-
-    def prepare(self, header: Header, provides: Provides) -> None:
-        for file in header.payload.files:
-            if any(char.isspace() for char in file.name) or "/" in file.name or file.name in (".", ".."):
-                text = f"cannot accept the Artifact: {printable(file.name)!r} can't be the name of a payload file"
-                raise ArtifactError("ART62", text, remedy="build it again, with a name without spaces")
-        self.tree.build(tree_files(header, provides))
-
     def download(self, payload_type: str, files: Iterator[PayloadFile]) -> None:
         with_sizes = self.ask(payload_type, "ProvidePayloadFileSizes") == "Yes"
         state = "DownloadWithFileSizes" if with_sizes else "Download"
@@ -167,11 +198,6 @@ class UpdateModules:
             for file in files:
                 self.tree.store(file.name, file.readinto)
 
-    def run(self, payload_type: str, state: str) -> None:
-        if state == _CLEANUP and not self.tree.exists():
-            return
-        self._run(payload_type, state)
-
     def _run(self, payload_type: str, state: str, *, is_query: bool = False) -> str:
         """Make one call, and return its answer if it is a query."""
         _logger.info("running %s of the update module %s", state, payload_type)
@@ -183,19 +209,9 @@ class UpdateModules:
         _check_code(code, payload_type, state)
         return call.answer()
 
-    def ask(self, payload_type: str, query: str) -> str:
-        answer = self._run(payload_type, query, is_query=True)
-        answers = _ANSWERS[query]
-        if answer and answer not in answers:
-            text = f"cannot use the update module {payload_type}: it answers {printable(answer)!r} to {query}"
-            raise InstallError("MOD05", text, remedy=f"make it print one of: {', '.join(answers)}")
-        return answer or answers[0]
-
     def _start(self, payload_type: str, state: str, *, is_query: bool = False) -> AbstractContextManager[Call]:
         program = self._program(payload_type)
-        if not self.tree.exists():
-            text = f"cannot do {state} with the update module {payload_type}: {self.tree.path} is missing"
-            raise InstallError("MOD03", text, remedy="deploy the update again")
+        self._check_tree(payload_type, state)
         try:
             return self.calls.start(
                 [str(program), state, str(self.tree.path)],
@@ -203,13 +219,10 @@ class UpdateModules:
                 seconds=self.seconds,
                 directory=self.tree.path,
                 is_query=is_query,
-                may_outlive=state in _REBOOTS,
+                may_outlive=state in REBOOTS,
             )
         except ScriptError as error:
             raise _failed(payload_type, state, error) from error
-
-    def remove_tree(self) -> None:
-        self.tree.remove()
 
     def end_orphans(self) -> None:
         self.tree.end_orphans()

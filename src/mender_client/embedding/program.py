@@ -1,0 +1,82 @@
+"""What the program brings: the description of its device, and what installs; see ``app.assemble.Program``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mender_client import TYPE_CHECKING
+from mender_client.app.paths import Paths
+from mender_client.core.machine import Event, Flow
+from mender_client.core.model import Deployment, Software
+from mender_client.dataclass import dataclass
+from mender_client.installers.callback import CallbackInstaller, InstallFunction
+from mender_client.system.marker_file import MarkerFile
+
+from .description import DescribedDevice
+
+if TYPE_CHECKING:
+    from mender_client.client.outcome import Outcomes
+    from mender_client.system.files import LockFile
+
+    from .modules import EmbeddedModules, MakeModule
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class EmbeddingProgram:
+    """A program with a client in it.
+
+    Attributes:
+        install: installs Artifacts; None when the program does it by itself.
+        modules: the update modules by payload type; None when they don't install.
+        reboot: reboots the device for update modules.
+    """
+
+    device: DescribedDevice
+    paths: Paths
+    install: InstallFunction | None
+    modules: Mapping[str, MakeModule] | None
+    reboot: Callable[[], object] | None
+
+    @property
+    def flow(self) -> Flow:
+        """How deployments are carried out."""
+        return Flow.HANDOVER if self.modules is None else Flow.MODULES
+
+    def make_installer(self, lock: LockFile, outcomes: Outcomes) -> CallbackInstaller:
+        """Make what hands an Artifact to the program."""
+
+        def conclude(deployment_id: str, is_installed: bool) -> None:
+            outcomes.conclude(deployment_id, Event.SUCCESS if is_installed else Event.FAILURE)
+
+        return CallbackInstaller(
+            self.install or (_keep if self.modules is None else _refuse),
+            conclude=conclude,
+            lock=lock,
+            trace=MarkerFile(self.paths.data / "install.trace"),
+        )
+
+    def make_modules(self, is_stopping: Callable[[], bool]) -> EmbeddedModules:
+        """Make what calls the update modules."""
+        # imported late: not every program has some
+        from mender_client.system.module_tree import ModuleTree
+
+        from .modules import EmbeddedModules
+
+        return EmbeddedModules(
+            self.modules or {}, tree=ModuleTree(self.paths.module_tree), reboot=self.reboot, is_stopping=is_stopping
+        )
+
+    def save_provides(self, software: Software) -> str:
+        """Nothing is written: the description is the program's, and keeps the name that it has."""
+        name = self.device.provides().artifact_name
+        return "" if name == software.artifact_name else name
+
+
+def _keep(artifact: Path, deployment: Deployment) -> None:
+    """Leave it to the program, which calls ``report``."""
+
+
+def _refuse(artifact: Path, deployment: Deployment) -> None:  # noqa: ARG001 - whatever it is
+    """An earlier version of the program began this update, and would have installed it itself."""
+    raise RuntimeError("the program installs by update modules now")
