@@ -442,7 +442,7 @@ DECODER_BYTES = 12 << 20
     ("change", "expected"),
     [
         (lambda packed: packed + b"x", "goes on after the end"),
-        (lambda packed: packed + packed, "goes on after the end"),
+        (lambda packed: packed + bytes(512), "goes on after the end"),
         (lambda packed: packed[:-1], "truncated"),
         (lambda packed: packed[: len(packed) // 2], "truncated"),
         (lambda packed: packed[:2], "truncated"),
@@ -454,13 +454,52 @@ DECODER_BYTES = 12 << 20
 def test_a_compressed_member_is_one_whole_stream(
     compression: str, part: str, change: Callable[[bytes], bytes], expected: str
 ) -> None:
-    """A broken checksum, a cut, a second stream, a byte too many: refused in header and payload alike."""
+    """A broken checksum, a cut, zeros, a byte too many: refused in header and payload alike."""
     sound = Forge(compression=compression)
     packed = sound.header_stored() if part == "header" else sound.payload_stored()
     changed = replace(sound, header=change(packed)) if part == "header" else replace(sound, payload=change(packed))
     message = str(outcome(changed.build()))
     assert expected in message
     assert f"{part if part == 'header' else 'data/0000'}.tar{SUFFIXES[compression]} " in message
+
+
+@pytest.mark.parametrize(
+    ("compression", "expected"),
+    [("gzip", "holds bytes after its end"), ("xz", "goes on after the end"), ("zstd", "goes on after the end")],
+)
+def test_a_second_archive_behind_the_payload_is_refused(compression: str, expected: str) -> None:
+    """Of xz and zstd by the second stream already; gzip members make up one stream, in which the archive has ended."""
+    packed = Forge(compression=compression).payload_stored()
+    assert expected in str(outcome(forge(compression=compression, payload=packed * 2)))
+
+
+@pytest.mark.parametrize("cut", [1, 100, 512, 1500])
+@pytest.mark.parametrize("piece", [1, 1 << 20])
+def test_a_row_of_gzip_members_is_one_stream(cut: int, piece: int) -> None:
+    """Wherever it is cut, and with empty members between, as every gzip reads it."""
+    archive = tar(tar_file("file", b"content"))
+    packed = b"".join(pack(archive[start : start + cut], "gzip") for start in range(0, len(archive), cut))
+    for row in (packed, pack(b"", "gzip") * 3 + packed + pack(b"", "gzip")):
+        assert isinstance(outcome(forge(compression="gzip", payload=row), piece=piece), Header)
+
+
+def test_each_gzip_member_of_a_row_must_be_sound() -> None:
+    """A broken checksum in the middle, a cut in the last one, something else between: refused."""
+    archive = tar(tar_file("file", b"content"))
+    first, second = pack(archive[:700], "gzip"), pack(archive[700:], "gzip")
+    broken = first[:-8] + bytes([first[-8] ^ 1]) + first[-7:]
+    assert "can't be decompressed" in str(outcome(forge(compression="gzip", payload=broken + second)))
+    assert "truncated" in str(outcome(forge(compression="gzip", payload=first + second[:-1])))
+    assert "goes on after the end" in str(outcome(forge(compression="gzip", payload=first + b"\0" + second)))
+    assert "can't be decompressed" in str(outcome(forge(compression="gzip", payload=first + b"\x1f" + second)))
+
+
+def test_gzip_members_without_content_are_limited() -> None:
+    """Nothing may be read for long without anything coming out."""
+    packed, empty = Forge(compression="gzip").payload_stored(), pack(b"", "gzip")
+    assert isinstance(outcome(forge(compression="gzip", payload=empty * 4096 + packed)), Header)
+    message = str(outcome(forge(compression="gzip", payload=empty * 5000 + packed)))
+    assert "data/0000.tar.gz has more than 4096 empty gzip members in a row" in message
 
 
 @pytest.mark.parametrize("compression", COMPRESSED)

@@ -5,10 +5,11 @@ is verified. The rules are those of the protocol (Artifact format, version 3), t
 error is ``ArtifactError``.
 """
 
+from .block_index import BlockIndex
 from .codec import Compression
 from .depends import check_depends
 from .limits import Limits, limits_for
-from .reader import ArtifactReader, Digest, NewDigest, PayloadFile, SignatureCheck
+from .reader import ArtifactReader, Digest, Expander, NewDigest, PayloadFile, SignatureCheck
 from .stream import Readable
 from .values import File, Header, Payload, Script
 from .writer import (
@@ -24,8 +25,10 @@ from .writer import (
 __all__ = [
     "ArtifactReader",
     "ArtifactSpec",
+    "BlockIndex",
     "Compression",
     "Digest",
+    "Expander",
     "File",
     "Header",
     "Limits",

@@ -1,14 +1,15 @@
 """The compressions of an Artifact's members: none, gzip, xz, zstd.
 
-A decoder is a readable on top of a readable. It accepts exactly one compressed stream: data after it, even a second
-stream, is refused, since no digest covers it in the payload and other readers might miss it. It returns never more than
-the caller's buffer holds; that a decompression bomb ends early is for the tar reader on top of it, which knows how much
-may come.
+A decoder is a readable on top of a readable. It accepts exactly one compressed stream, which with gzip is a row of
+members that every reader joins: data after it is refused, since no digest covers it in the payload and other readers
+might miss it. It returns never more than the caller's buffer holds; that a decompression bomb ends early is for the tar
+reader on top of it, which knows how much may come.
 """
 
 from __future__ import annotations
 
 import enum
+from functools import partial
 from typing import IO, Protocol, cast
 
 from mender_client.errors import ArtifactError
@@ -20,6 +21,11 @@ from .stream import Readable, read_up_to, truncated
 _INPUT_BYTES = 64 * 1024
 _MOST_OUTPUT_BYTES = 64 * 1024
 """Larger pieces need fresh pages from the kernel each time, which costs more than it saves."""
+_GZIP_INPUT_BYTES = 16 * 1024
+"""zlib copies what it doesn't use of its input, at the end of each member."""
+_GZIP_MAGIC = 0x1F
+_MOST_EMPTY_MEMBERS = 4096
+"""More than the largest index has; so much may be read without anything coming out."""
 _XZ_OVERHEAD_BYTES = 4 * 1024 * 1024
 """More than xz needs besides its dictionary."""
 
@@ -61,12 +67,10 @@ def open_decoder(source: Readable, compression: Compression, title: str, limits:
     """
     if compression is Compression.NONE:
         return source
-    # imported when first needed: most devices only ever see one compression
     if compression is Compression.GZIP:
-        import zlib
-
-        return EngineReader(source, _GzipEngine(), zlib.error, title)
+        return GzipReader(source, title)
     if compression is Compression.XZ:
+        # imported when first needed: most devices never see it
         import lzma
 
         memory = limits.window_bytes + _XZ_OVERHEAD_BYTES
@@ -109,28 +113,70 @@ class Engine(Protocol):
     def decompress(self, data: bytes | memoryview, max_length: int) -> bytes: ...
 
 
-class _GzipEngine:
-    """zlib's decompressor as an ``Engine``; it leaves it to the caller to keep unread input."""
+class GzipReader:
+    """A readable of what a row of gzip members holds.
 
-    def __init__(self) -> None:
+    Args:
+        source: the members, and nothing else.
+        title: what to call the source in messages.
+    """
+
+    def __init__(self, source: Readable, title: str) -> None:
         import zlib
 
-        self._inflate = zlib.decompressobj(wbits=31)
+        self._source = source
+        self._title = title
+        self._new_inflate = partial(zlib.decompressobj, wbits=31)
+        self._error = zlib.error
+        self._inflate = self._new_inflate()
+        self._memory = memoryview(bytearray(_INPUT_BYTES))
+        self._input = self._memory[:0]
+        self._empty_members = 0
 
-    @property
-    def eof(self) -> bool:
-        return self._inflate.eof
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read expanded bytes; 0 when the last member is complete and nothing follows it.
 
-    @property
-    def needs_input(self) -> bool:
-        return not self._inflate.unconsumed_tail
+        Raises:
+            ArtifactError: a member is broken or truncated, something else follows, or nothing comes out of too many.
+        """
+        most = min(len(buffer), _MOST_OUTPUT_BYTES)
+        while not self._inflate.eof or self._begin_member():
+            piece = self._decompress(most)
+            if piece:
+                self._empty_members = 0
+                buffer[: len(piece)] = piece
+                return len(piece)
+        return 0
 
-    @property
-    def unused_data(self) -> bytes:
-        return self._inflate.unused_data
+    def _begin_member(self) -> bool:
+        """Go to the next member; false at the end."""
+        if not self._fill():
+            return False
+        if self._input[0] != _GZIP_MAGIC:
+            raise damaged(f"{self._title} goes on after the end of its compressed stream")
+        self._empty_members += 1
+        if self._empty_members > _MOST_EMPTY_MEMBERS:
+            raise over_limit(f"{self._title} has more than {_MOST_EMPTY_MEMBERS} empty gzip members in a row")
+        self._inflate = self._new_inflate()
+        return True
 
-    def decompress(self, data: bytes | memoryview, max_length: int) -> bytes:
-        return self._inflate.decompress(self._inflate.unconsumed_tail or data, max_length)
+    def _decompress(self, most: int) -> bytes:
+        if not self._fill():
+            raise truncated(self._title)
+        given = self._input[:_GZIP_INPUT_BYTES]
+        try:
+            piece = self._inflate.decompress(given, most)
+        except (self._error, MemoryError) as error:
+            raise _not_decompressed(self._title, error) from error
+        left = len(self._inflate.unconsumed_tail) or len(self._inflate.unused_data)
+        self._input = self._input[len(given) - left :]
+        return piece
+
+    def _fill(self) -> bool:
+        """Make sure that there is input; false at the end of the source."""
+        if not self._input:
+            self._input = self._memory[: self._source.readinto(self._memory)]
+        return bool(self._input)
 
 
 class EngineReader:

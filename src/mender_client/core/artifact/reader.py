@@ -16,6 +16,7 @@ from typing import Protocol
 from mender_client.dataclass import replace
 from mender_client.errors import ArtifactError
 
+from .block_index import BlockIndex, read_index
 from .codec import Compression, compression_of, open_decoder
 from .header import apply_augment, parse_header
 from .json_fields import parse_document
@@ -35,7 +36,7 @@ from .manifest import (
 )
 from .names import NameSet, check_file_name
 from .refusal import malformed, mismatched, no_artifact, over_limit, shown, unsupported
-from .stream import Readable
+from .stream import Counted, Prefixed, Readable
 from .tar import Member, TarReader
 from .values import FORMAT_VERSION, File, Header
 
@@ -82,6 +83,37 @@ class PlainDigest:
 
 
 NewDigest = Callable[[], Digest]
+
+
+class Expander(Protocol):
+    """Gives the payload's expanded bytes from elsewhere than the Artifact, as far as its index allows it.
+
+    All offsets count from the start of the Artifact.
+    """
+
+    def index_ends_at(self, offset: int) -> None:
+        """There is an index, which will be read to this offset before anything else is called."""
+
+    def no_index(self, problem: str) -> None:
+        """There is none, or one that can't be used, and the payload is decompressed as it is read.
+
+        Args:
+            problem: what is wrong with the index; "" when there is none.
+        """
+
+    def expand(self, index: BlockIndex, start: int, end: int) -> Readable | None:
+        """Open the expanded payload.
+
+        Args:
+            index: what the Artifact says about it: a hint, which is not verified.
+            start: where the first data member begins.
+            end: where the payload ends.
+
+        Returns:
+            The expanded payload, verified by the reader as ever. When it is at its end, the Artifact's stream has to
+            stand at ``end``. None: the payload is decompressed as it is read.
+        """
+
 
 _SMALL_FILE_BYTES = 16 * 1024
 """More than any version or signature has."""
@@ -154,6 +186,7 @@ class ArtifactReader:
         check_signature: given when verify keys are configured; an unsigned Artifact is then refused.
         accept_augmented: accept parts that only the manifest-augment lists, which no signature covers.
         new_digest: makes the digest of a payload file; None hashes in this thread.
+        expander: given the index of an indexed payload, if there is one; None: an index is skipped.
     """
 
     def __init__(
@@ -164,12 +197,15 @@ class ArtifactReader:
         check_signature: SignatureCheck | None = None,
         accept_augmented: bool = False,
         new_digest: NewDigest | None = None,
+        expander: Expander | None = None,
     ) -> None:
         self._limits = limits
         self._check_signature = check_signature
         self._accept_augmented = accept_augmented
         self._new_digest = new_digest or PlainDigest
-        self._tar = TarReader(stream, "the Artifact", limits)
+        self._expander = expander
+        self._stream = Counted(stream)
+        self._tar = TarReader(self._stream, "the Artifact", limits)
         self._header: Header | None = None
         self._sizes: dict[str, int] = {}
         self._begun = False
@@ -338,7 +374,23 @@ class ArtifactReader:
         limits = self._limits
         if member.size > limits.payload_bytes:
             raise over_limit(f"{member.name} has {member.size} bytes, more than the limit of {limits.payload_bytes}")
+        if self._expander is not None and compression is Compression.GZIP:
+            return self._open_indexed(member, self._expander)
+        if self._expander is not None:
+            self._expander.no_index("")
         return open_decoder(self._tar, compression, member.name, limits)
+
+    def _open_indexed(self, member: Member, expander: Expander) -> Readable:
+        begin = self._stream.offset
+        reading = read_index(self._tar, member.size, lambda size: expander.index_ends_at(begin + size))
+        if reading.index is None:
+            expander.no_index(reading.problem)
+        else:
+            expanded = expander.expand(reading.index, self._stream.offset, begin + member.size)
+            if expanded is not None:
+                self._tar.skip_member()
+                return expanded
+        return open_decoder(Prefixed(reading.pending, self._tar), Compression.GZIP, member.name, self._limits)
 
 
 def check_format(content: bytes) -> None:

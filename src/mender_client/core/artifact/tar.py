@@ -101,6 +101,10 @@ class TarReader:
             raise over_limit(f"{shown(member.name)} has {member.size} bytes, more than the limit of {most_bytes}")
         return read_exactly(self, member.size, self._title)
 
+    def skip_member(self) -> None:
+        """Forget the rest of the current member: the source already stands at its end."""
+        self._left = 0
+
     def finish_member(self) -> None:
         """Read to the end of the current member's last block.
 

@@ -1,0 +1,257 @@
+"""The index of an indexed payload: which bytes each compressed piece of it holds, and what they hash to.
+
+Such a payload is a row of independent gzip members of up to 32 KiB each. In front of them stand empty members, whose
+headers carry the index in their extra fields (RFC 1952, section 2.3.1.1): every gzip reads the row as one stream.
+
+Nothing is believed because the index says so: it only tells what to fetch, and the manifest's digests decide. So an
+index that is broken in any way, or too large for the memory that is meant for it, counts as none.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Callable
+from itertools import accumulate
+
+from mender_client.dataclass import dataclass
+
+from .stream import Readable, read_up_to
+
+BLOCK_BYTES = 4096
+MEMBER_BYTES = 32 * 1024
+HASH_BYTES = 8
+LARGEST_PAYLOAD_BYTES = (8 << 30) + (1 << 20)
+"""An image of 8 GiB and what the tar adds. The hashes of so many blocks take 16 MiB of memory."""
+
+_VERSION = 1
+_HEAD = struct.Struct("<IIIIIQ")
+_PIECE_BYTES = 8000
+"""BusyBox calls an extra field corrupt that is larger than its buffer, 8 KiB."""
+_SUBFIELD = b"MB"
+_GZIP_WITH_EXTRA = b"\x1f\x8b\x08\x04" + bytes(5) + b"\xff"
+_EMPTY_DEFLATE = b"\x03\x00" + bytes(8)
+_PIECE_HEAD_BYTES = len(_GZIP_WITH_EXTRA) + 2 + 4
+_PIECE_OVERHEAD_BYTES = _PIECE_HEAD_BYTES + len(_EMPTY_DEFLATE)
+_LEAST_MEMBER_BYTES = 20
+"""The size of an empty gzip member."""
+
+
+@dataclass(frozen=True)
+class BlockIndex:
+    """How a payload is cut, and the hashes of its blocks.
+
+    Args:
+        size: the expanded size of the payload in bytes.
+        begin: where the grid begins: the first member holds the bytes before it, unless it is 0.
+        lengths: the stored length of each data member in bytes; typecode H.
+        hashes: the first 8 bytes of the SHA-256 of each block of 4 KiB from ``begin`` on; the last may be shorter.
+        stored_bytes: the stored size of the index itself: where in the payload the first data member begins.
+    """
+
+    size: int
+    begin: int
+    lengths: array[int]
+    hashes: bytes
+    stored_bytes: int
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks."""
+        return len(self.hashes) // HASH_BYTES
+
+    def member_span(self, member: int) -> tuple[int, int]:
+        """The expanded bytes that a data member holds: start and end."""
+        start = self.begin + MEMBER_BYTES * (member - bool(self.begin))
+        return max(start, 0), min(start + MEMBER_BYTES, self.size)
+
+    def block_span(self, block: int) -> tuple[int, int]:
+        """The expanded bytes that a block covers: start and end."""
+        start = self.begin + BLOCK_BYTES * block
+        return start, min(start + BLOCK_BYTES, self.size)
+
+    def member_of(self, block: int) -> int:
+        """The data member that holds a block."""
+        return block // (MEMBER_BYTES // BLOCK_BYTES) + bool(self.begin)
+
+    def offsets(self) -> array[int]:
+        """Where each data member begins, in stored bytes after the index, and where the last one ends; typecode Q."""
+        return array("Q", accumulate(self.lengths, initial=0))
+
+
+@dataclass(frozen=True)
+class IndexReading:
+    """What stands at the start of a payload.
+
+    Args:
+        index: the index, or None.
+        pending: bytes that were read and belong to what follows.
+        problem: why there is no index, if there is something like one; "" otherwise.
+    """
+
+    index: BlockIndex | None
+    pending: bytes = b""
+    problem: str = ""
+
+
+def count_members(size: int, begin: int) -> int:
+    """The number of data members of a payload that is cut at ``begin``."""
+    return bool(begin) + -(-(size - begin) // MEMBER_BYTES)
+
+
+def count_blocks(size: int, begin: int) -> int:
+    """The number of blocks of a payload that is cut at ``begin``."""
+    return -(-(size - begin) // BLOCK_BYTES)
+
+
+def encode_index(size: int, begin: int, lengths: array[int], hashes: bytes) -> bytes:
+    """Build the index as it is stored; arguments as of ``BlockIndex``."""
+    # imported when needed: devices mostly don't
+    import zlib
+
+    body = zlib.compress(_little_endian(lengths).tobytes() + hashes, 9)
+    pieces = -(-(_HEAD.size + len(body)) // _PIECE_BYTES)
+    stored_bytes = _HEAD.size + len(body) + pieces * _PIECE_OVERHEAD_BYTES
+    content = _HEAD.pack(_VERSION, stored_bytes, BLOCK_BYTES, MEMBER_BYTES, begin, size) + body
+    starts = range(0, len(content), _PIECE_BYTES)
+    return b"".join(_piece(content[start : start + _PIECE_BYTES]) for start in starts)
+
+
+def read_index(source: Readable, stored_bytes: int, announce: Callable[[int], object]) -> IndexReading:
+    """Read the index at the start of a gzip payload, and not a byte further.
+
+    Args:
+        source: the payload as it is stored.
+        stored_bytes: its stored size.
+        announce: told the stored size of the index as soon as it is known.
+
+    Returns:
+        The index, or none and the bytes that an ordinary decoder has to read first: what it doesn't get back was whole
+        and empty gzip members.
+    """
+    return _IndexReader(source, stored_bytes).read(announce)
+
+
+class _Broken(Exception):
+    """There is no index, or one that can't be used."""
+
+
+class _IndexReader:
+    def __init__(self, source: Readable, stored_bytes: int) -> None:
+        self._source = source
+        self._stored_bytes = stored_bytes
+        self._pending = b""
+
+    def read(self, announce: Callable[[int], object]) -> IndexReading:
+        try:
+            return IndexReading(self._read(announce))
+        except _Broken as broken:
+            return IndexReading(None, self._pending, str(broken))
+
+    def _read(self, announce: Callable[[int], object]) -> BlockIndex:
+        content = self._read_piece(None)
+        if len(content) < _HEAD.size:
+            raise _Broken("its index is cut off")
+        version, index_bytes, block_bytes, member_bytes, begin, size = _HEAD.unpack_from(content)
+        if version != _VERSION or (block_bytes, member_bytes) != (BLOCK_BYTES, MEMBER_BYTES):
+            raise _Broken(f"its index is of version {version}, or for other sizes of blocks than {BLOCK_BYTES}")
+        if not (begin < MEMBER_BYTES and begin <= size and 0 < size <= LARGEST_PAYLOAD_BYTES):
+            raise _Broken(f"its index is for {size} bytes, more than a device reserves memory for, or nonsense")
+        body = _Body(count_members(size, begin), count_blocks(size, begin))
+        left = index_bytes - len(content) - _PIECE_OVERHEAD_BYTES
+        is_whole = left == 0 or (left > 0 and len(content) == _PIECE_BYTES)
+        if not is_whole or index_bytes > body.most_stored_bytes or index_bytes >= self._stored_bytes:
+            raise _Broken(f"its index says that it has {index_bytes} bytes")
+        announce(index_bytes)
+        body.take(content[_HEAD.size :])
+        while left:
+            piece_bytes = min(_PIECE_BYTES, left - _PIECE_OVERHEAD_BYTES)
+            if piece_bytes < 1:
+                raise _Broken("its index is cut off")
+            body.take(self._read_piece(piece_bytes))
+            left -= piece_bytes + _PIECE_OVERHEAD_BYTES
+        lengths, hashes = body.finish()
+        if min(lengths) < _LEAST_MEMBER_BYTES or index_bytes + sum(lengths) != self._stored_bytes:
+            raise _Broken("its index doesn't fit its stored size")
+        return BlockIndex(size, begin, lengths, hashes, index_bytes)
+
+    def _read_piece(self, expected_bytes: int | None) -> bytes:
+        """Read a piece of the index; of the first, the length isn't known."""
+        head = self._take(_PIECE_HEAD_BYTES)
+        content_bytes = int.from_bytes(head[-2:], "little")
+        if head != _piece_head(content_bytes):
+            raise _Broken("" if expected_bytes is None else "its index is cut off")
+        if content_bytes > _PIECE_BYTES or expected_bytes not in (None, content_bytes):
+            raise _Broken("its index has a piece of a wrong size")
+        rest = self._take(content_bytes + len(_EMPTY_DEFLATE))
+        if rest[content_bytes:] != _EMPTY_DEFLATE:
+            raise _Broken("its index isn't in empty members")
+        self._pending = b""
+        return rest[:content_bytes]
+
+    def _take(self, count: int) -> bytes:
+        """Read bytes, which are pending until the member that they belong to is known to be whole and empty."""
+        buffer = bytearray(count)
+        taken = bytes(buffer[: read_up_to(self._source, memoryview(buffer))])
+        self._pending += taken
+        return taken
+
+
+class _Body:
+    """Expands the body of the index, in as much memory as its result takes.
+
+    Args:
+        members: how many data members it is for.
+        blocks: how many blocks.
+    """
+
+    def __init__(self, members: int, blocks: int) -> None:
+        import zlib
+
+        self._length_bytes = 2 * members
+        self._size = self._length_bytes + HASH_BYTES * blocks
+        self._inflate = zlib.decompressobj()
+        self._error = zlib.error
+        self._content = bytearray()
+
+    @property
+    def most_stored_bytes(self) -> int:
+        """More than an index with such a body takes, even if the body can't be compressed."""
+        return self._size + self._size // 64 + _PIECE_BYTES
+
+    def take(self, piece: bytes) -> None:
+        """Expand a further piece, never to more than the whole is to have."""
+        try:
+            self._content += self._inflate.decompress(piece, self._size - len(self._content) + 1)
+        except self._error as error:
+            raise _Broken(f"its index can't be decompressed ({error})") from error
+        if len(self._content) > self._size or self._inflate.unconsumed_tail or self._inflate.unused_data:
+            raise _Broken("its index has more content than it should")
+
+    def finish(self) -> tuple[array[int], bytes]:
+        """The lengths and the hashes."""
+        if len(self._content) != self._size or not self._inflate.eof:
+            raise _Broken("its index has less content than it should")
+        lengths = _little_endian(array("H", bytes(self._content[: self._length_bytes])))
+        return lengths, bytes(memoryview(self._content)[self._length_bytes :])
+
+
+def _piece_head(content_bytes: int) -> bytes:
+    return (
+        _GZIP_WITH_EXTRA
+        + (content_bytes + 4 & 0xFFFF).to_bytes(2, "little")
+        + _SUBFIELD
+        + content_bytes.to_bytes(2, "little")
+    )
+
+
+def _piece(content: bytes) -> bytes:
+    return _piece_head(len(content)) + content + _EMPTY_DEFLATE
+
+
+def _little_endian(numbers: array[int]) -> array[int]:
+    """Swap bytes on a machine of the other order, in either direction."""
+    swapped = array("H", numbers)
+    if array("H", [1]).tobytes() != b"\x01\x00":
+        swapped.byteswap()
+    return swapped
