@@ -1,0 +1,141 @@
+"""The plan of an adaptive download: what is found in seeds, and what is fetched."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from array import array
+from hashlib import sha256
+from itertools import pairwise
+
+import pytest
+
+from mender_client.core.adaptive import BlockMap, Found, Plan, Run, is_block, plan_fetch
+from mender_client.core.artifact.block_index import BLOCK_BYTES, HASH_BYTES, MEMBER_BYTES, BlockIndex
+
+
+def block(number: int) -> bytes:
+    """A block that differs from the others; number 0 is all zeros."""
+    return random.Random(number).randbytes(BLOCK_BYTES) if number else bytes(BLOCK_BYTES)
+
+
+def blocks(*numbers: int) -> bytes:
+    """Blocks in a row."""
+    return b"".join(map(block, numbers))
+
+
+def index_of(content: bytes, begin: int = 0) -> BlockIndex:
+    """The index of a payload."""
+    cuts = [0, *range(begin or MEMBER_BYTES, len(content), MEMBER_BYTES), len(content)]
+    members = [content[start:end] for start, end in pairwise(cuts)]
+    lengths = array("H", [len(zlib.compress(one)) for one in members])
+    pieces = [content[start : start + BLOCK_BYTES] for start in range(begin, len(content), BLOCK_BYTES)]
+    return BlockIndex(len(content), begin, lengths, b"".join(sha256(one).digest()[:HASH_BYTES] for one in pieces), 100)
+
+
+def searched(index: BlockIndex, *seeds: bytes, is_overwritten: bool = False) -> BlockMap:
+    """A map for which seeds have been looked through."""
+    block_map = BlockMap(index)
+    for seed in seeds:
+        block_map.begin_seed(-(-len(seed) // BLOCK_BYTES), is_overwritten=is_overwritten)
+        for start in range(0, len(seed), 2 * BLOCK_BYTES):
+            piece = seed[start : start + 2 * BLOCK_BYTES]
+            block_map.look_through(start // BLOCK_BYTES, piece, len(piece))
+    block_map.share()
+    return block_map
+
+
+def test_blocks_are_found_wherever_they_are() -> None:
+    """A block is taken from its own place in a seed, from another place, or from a later seed."""
+    block_map = searched(index_of(blocks(1, 2, 3, 4)), blocks(1, 3, 9), blocks(8, 4))
+    assert [Found(0, 0), None, Found(0, 1), Found(1, 1)] == [block_map.find(one) for one in range(4)]
+    assert 1 == block_map.missing_blocks
+
+
+def test_zeros_come_from_nowhere() -> None:
+    """A block of zeros is known without a seed, a short last one too."""
+    block_map = BlockMap(index_of(blocks(0, 1, 0) + bytes(100)))
+    assert [True, False, True, True] == [block_map.is_zero(one) for one in range(4)]
+    assert 1 == block_map.missing_blocks
+
+
+def test_a_short_last_block_is_found() -> None:
+    """The last block of a payload is compared as far as it goes."""
+    content = blocks(1) + block(2)[:700]
+    assert Found(0, 1) == searched(index_of(content), content).find(1)
+
+
+def test_the_same_content_is_found_once_for_all() -> None:
+    """Blocks of the same content share the place where it was found."""
+    block_map = searched(index_of(blocks(1, 2, 1, 1)), blocks(9, 1))
+    assert [Found(0, 1), None, Found(0, 1), Found(0, 1)] == [block_map.find(one) for one in range(4)]
+
+
+def test_a_seed_that_is_overwritten_serves_only_what_lies_ahead() -> None:
+    """In the partition that is being written, a block counts until its place has been written over."""
+    block_map = searched(index_of(blocks(1, 2, 3, 2)), blocks(2, 5, 3, 1), is_overwritten=True)
+    assert [Found(0, 3), None, Found(0, 2), None] == [block_map.find(one) for one in range(4)]
+
+
+def test_a_seed_can_be_forgotten() -> None:
+    """What comes from a seed that can't be read any more is missing, and nothing else."""
+    block_map = searched(index_of(blocks(1, 2, 0)), blocks(1), blocks(2))
+    block_map.forget_seed(0)
+    assert (None, Found(1, 0), True) == (block_map.find(0), block_map.find(1), block_map.is_zero(2))
+
+
+def test_rows_end_where_the_place_changes() -> None:
+    """Blocks that follow each other in one seed are a row, as zeros are."""
+    block_map = searched(index_of(blocks(1, 2, 0, 0, 3, 4)), blocks(1, 2, 7, 4), blocks(3))
+    assert [2, 1, 2, 1, 1, 1] == [block_map.count_in_row(one, 6) for one in range(6)]
+    assert 1 == block_map.count_in_row(2, 3)
+    assert 1 == searched(index_of(blocks(1, 2)), blocks(1), blocks(2)).count_in_row(0, 2)
+
+
+def test_members_with_a_missing_block_are_fetched() -> None:
+    """A member is fetched if one of its blocks is missing, and the first one whenever the grid begins behind it."""
+    content = bytes(512) + blocks(*range(1, 20))
+    found = blocks(*range(1, 10), 30, *range(11, 20))
+    index = index_of(content, 512)
+    assert bytearray([1, 0, 1, 0]) == searched(index, found).missing_members()
+
+
+def index_with(*lengths: int) -> BlockIndex:
+    """An index of members of these stored lengths."""
+    return BlockIndex(len(lengths) * MEMBER_BYTES, 0, array("H", lengths), b"", 0)
+
+
+def test_neighbours_are_one_request() -> None:
+    """Members with a small gap between them are fetched in one request, others in two."""
+    index = index_with(1000, 5000, 1000, 8000, 6000, 1000, 1000)
+    assert Plan((Run(0, 3), Run(5, 7)), 9000, 23000) == plan_fetch(index, bytes([1, 0, 1, 0, 0, 1, 1]))
+
+
+def test_members_that_are_there_are_not_planned() -> None:
+    """What is on disk as it is stored is left out of the plan."""
+    plan = plan_fetch(index_with(1000, 2000, 3000), bytes([1, 1, 1]), first=2)
+    assert (Plan((Run(2, 3),), 3000, 3000), False) == (plan, plan.is_worthwhile)
+
+
+def test_nothing_missing() -> None:
+    """A payload that is all there needs no request."""
+    plan = plan_fetch(index_with(1000, 2000), bytes(2))
+    assert (0, 0.0, True) == (plan.requests, plan.share, plan.is_worthwhile)
+
+
+@pytest.mark.parametrize("low_bits", [0, 7])
+def test_hashes_that_collide(low_bits: int) -> None:
+    """An index whose hashes go to the same place of the table costs bounded time; what has no room is missing."""
+    count = 20_000
+    hashes = array("Q", [number << 40 | low_bits for number in range(1, count + 1)]).tobytes()
+    block_map = BlockMap(BlockIndex(count * BLOCK_BYTES, 0, array("H", [100] * (count // 8)), hashes, 0))
+    block_map.begin_seed(1)
+    block_map.look_through(0, block(1), BLOCK_BYTES)
+    block_map.share()
+    assert count == block_map.missing_blocks
+
+
+def test_a_block_is_compared() -> None:
+    """Bytes are a block if they have its hash."""
+    index = index_of(blocks(1, 2))
+    assert (True, False) == (is_block(memoryview(block(2)), 1, index), is_block(memoryview(block(2)), 0, index))
