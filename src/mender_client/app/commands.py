@@ -68,10 +68,10 @@ def _daemon(options: argparse.Namespace) -> ExitCode:
         path = getattr(options, name)
         setattr(options, name, os.path.abspath(path) if path else None)
     config, paths = _start(options, is_daemon=True)
-    from .daemon import run_daemon
+    from .daemon import end_process, run_daemon
     from .observers import make_observers
 
-    return run_daemon(
+    code = run_daemon(
         config,
         paths,
         load=lambda: _load(options, paths, is_server_needed=True, is_daemon=True),
@@ -80,6 +80,7 @@ def _daemon(options: argparse.Namespace) -> ExitCode:
         is_watched=options.log_file is None and sys.stderr.isatty(),
         passphrase=_passphrase(options, paths),
     )
+    end_process(code)
 
 
 def _bootstrap(options: argparse.Namespace) -> ExitCode:

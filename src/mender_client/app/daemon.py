@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 
-from mender_client import __version__
+from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import STOPPED, ClientStatus
 from mender_client.core.ports import KeyStore
 from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
@@ -28,6 +28,9 @@ from .installer import installer_problem, installer_reason
 from .logs import kept_on_failure, reopen_log_files
 from .observers import Observers
 from .paths import Paths
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _logger = logging.getLogger(__name__)
 
@@ -110,6 +113,18 @@ def run_daemon(
             return daemon.run()
     finally:
         lock.release()
+
+
+def end_process(code: ExitCode) -> NoReturn:
+    """End this process without taking the interpreter down, which takes longer than all that follows the hand-over.
+
+    A sub-updater that is done at once starts the client again meanwhile, and that one waits. Everything is on disk, and
+    the kernel closes connections and descriptors.
+    """
+    logging.shutdown()
+    with suppress(OSError):  # nobody reads what was printed
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _check_programs(config: Config, paths: Paths) -> None:
