@@ -25,8 +25,8 @@ REBOOT_SECONDS = 0.6
 
 _ID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _DEPLOYMENT = re.compile(r"^deployment [0-9a-f]{8}: ")
-_NO_NEWS = re.compile(r"download: \d+ %|\d records (in|out)$|sub-updater: an update is in progress: see")
-"""The first is shown as a bar; the second is dd's; the third says where the lines are that follow it here."""
+_NO_NEWS = re.compile(r"download: \d+ %|sub-updater: an update is in progress: see")
+"""The first is shown as a bar; the second says where the lines are that follow it here."""
 _CLIENT_LINE = re.compile(r"\S+Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) +(.*)")
 _PRINTED = re.compile(r"[\w-]+(?: \([\w-]+\), stderr)?: ((?:rootfs-image|health check): .*)")
 """What the update module or the state script has printed, in a line of the client."""
@@ -113,8 +113,8 @@ class Device:
         """How the client is started."""
         root = self.board.root
         # the device's own programs come first: "reboot" must never be the one of this machine
-        variables = [f"PATH={root}/usr/bin:{os.environ.get('PATH', os.defpath)}", f"MENDER_ROOT={root}"]
-        return ["env", *variables, *self.client_command, "daemon", "--no-syslog"]
+        path = f"PATH={root}/usr/bin:{os.environ.get('PATH', os.defpath)}"
+        return ["env", path, *self.client_command, "daemon", "--no-syslog"]
 
     @property
     def daemon_pid(self) -> int | None:

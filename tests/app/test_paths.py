@@ -41,7 +41,8 @@ def test_moved_directories() -> None:
     assert {} == Paths.locate().moved()
     assert {"MENDER_CONF_DIR": "/c"} == Paths.locate(config="/c/mender.conf").moved()
     assert {"MENDER_DATASTORE_DIR": "/d"} == Paths.locate(data="/d").moved()
-    assert {"MENDER_CONF_DIR", "MENDER_DATASTORE_DIR"} == set(Paths.locate(root="/image").moved())
+    below = {"MENDER_CONF_DIR": "/image/etc/mender", "MENDER_DATASTORE_DIR": "/image/var/lib/mender"}
+    assert {**below, "MENDER_ROOT": "/image"} == Paths.locate(root="/image").moved()
 
 
 def test_data_moves_the_fallback() -> None:

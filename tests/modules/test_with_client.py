@@ -20,7 +20,7 @@ class Device:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("etc/mender", "usr/share/mender/modules", "var/lib/mender", "bin"):
+        for name in ("etc/mender", "usr/share/mender/modules", "var/lib/mender", "usr/bin"):
             (root / name).mkdir(mode=0o755, parents=True)
         shutil.copytree(MODULES, root / "usr/share/mender/modules/v3")
         (root / "var/lib/mender/device_type").write_text("device_type=board\n")
@@ -31,10 +31,9 @@ class Device:
         self.env = root / "boot.env"
         self.env.write_text("mender_boot_part=2\n")
         for name, text in (("fw_printenv", PRINT), ("fw_setenv", SET)):
-            (root / "bin" / name).write_text(text.format(env=self.env, separator="="))
-            (root / "bin" / name).chmod(0o755)
-        parts = {f"RootfsPart{letter}": str(part) for letter, part in zip("AB", self.parts, strict=True)}
-        settings = {"ServerURL": "https://unused.example", **parts}
+            (root / "usr/bin" / name).write_text(text.format(env=self.env, separator="="))
+            (root / "usr/bin" / name).chmod(0o755)
+        settings = {"ServerURL": "https://unused.example", "RootfsPartA": "/part2", "RootfsPartB": "/part3"}
         (root / "etc/mender/mender.conf").write_text(json.dumps(settings))
 
     def write(self, kind: str, *words: str | Path) -> Path:
@@ -58,11 +57,9 @@ class Device:
 
 
 @pytest.fixture
-def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
-    """A device whose boot loader's tools are found first."""
-    device = Device(tmp_path / "device")
-    monkeypatch.setenv("PATH", f"{device.root}/bin:{os.environ['PATH']}")
-    return device
+def device(tmp_path: Path) -> Device:
+    """A device whose partitions and boot loader are below its root, too."""
+    return Device(tmp_path / "device")
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])

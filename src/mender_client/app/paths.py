@@ -88,11 +88,15 @@ class Paths:
         return self.config.parent / "scripts"
 
     def moved(self) -> dict[str, str]:
-        """The variables that tell update modules and state scripts which directories aren't where they always are."""
+        """The variables that tell update modules and state scripts which directories aren't where they always are.
+
+        With ``--root``, that directory as well, as for the sub-updater.
+        """
         places = {"MENDER_CONF_DIR": self.config.parent, "MENDER_DATASTORE_DIR": self.data}
         usual = Paths.locate()
         normal = (usual.config.parent, usual.data)
-        return {name: str(place) for (name, place), one in zip(places.items(), normal, strict=True) if place != one}
+        moved = {name: str(place) for (name, place), one in zip(places.items(), normal, strict=True) if place != one}
+        return moved if self.root == usual.root else {**moved, "MENDER_ROOT": str(self.root)}
 
     def below_root(self, path: str) -> Path:
         """A path of the device, below the root directory."""
