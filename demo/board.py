@@ -163,7 +163,8 @@ def build_board(
 
 
 def _install_sub_updater(root: Path, client: Path) -> None:
-    shutil.copy(SUPPORT / "install", root / "usr/share/mender/install")
+    for name in ("install", "modules/v3/rootfs-image"):
+        shutil.copy(SUPPORT / name, root / "usr/share/mender")
     (root / "etc/mender/sub-updater.conf").write_text(SUB_UPDATER_CONF.format(client=_quoted(client)))
 
 

@@ -273,7 +273,8 @@ def test_scripts_that_were_adapted_stay(device: Device) -> None:
     assert "note: the sub-updater can't work without RootfsPartA and RootfsPartB; see --rootfs-part-a\n" in done.out
     inventory = device.root / "usr/share/mender/inventory"
     assert "mender-inventory-os" in [file.name for file in inventory.iterdir() if os.access(file, os.X_OK)]
-    assert os.access(device.root / "usr/share/mender/install", os.X_OK)
+    for name in ("install", "rootfs-image"):
+        assert os.access(device.root / "usr/share/mender" / name, os.X_OK)
 
 
 def test_update_modules(device: Device) -> None:

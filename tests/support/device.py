@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,9 @@ SIZE = 4096
 OLD = b"old system".ljust(SIZE, b".")
 NEW = b"new system".ljust(SIZE, b"!")
 
+
+MODULE = "usr/share/mender/rootfs-image"
+"""The update module beside the sub-updater, below the root."""
 
 FAKE_CLIENT = """
 root= data=
@@ -113,6 +117,7 @@ class Device:
             (self.root / directory).mkdir(parents=True)
         self.install_script(SUPPORT / "install", "usr/share/mender/install")
         self.install_script(SUPPORT / "demo/boot-loader", "usr/share/mender/boot-loader")
+        self.install_module()
         self.write_script("usr/bin/mender-python-client", FAKE_CLIENT)
         for name, content in (("part-a", OLD), ("part-b", b"x" * SIZE), ("artifact", b"an Artifact")):
             (self.root / "dev" / name).write_bytes(content)
@@ -155,6 +160,11 @@ class Device:
     def install_script(self, source: Path, name: str) -> None:
         """Installs one script of support/; only its first line, the interpreter, is this device's."""
         self.write_script(name, source.read_text().split("\n", 1)[1])
+
+    def install_module(self, before: str = "", after: str = "") -> None:
+        """Installs the update module that the sub-updater calls, with lines of shell around it."""
+        call = f'{sys.executable} -IS {SUPPORT}/modules/v3/rootfs-image "$@"'
+        self.write_script(MODULE, f"{before}\n{call}\ncode=$?\n{after}\nexit $code\n")
 
     def configure(self, *lines: str) -> None:
         """Writes sub-updater.conf for a rehearsal; `lines` come last and win."""
@@ -221,6 +231,9 @@ class Device:
         for name in ("dd", "mv", "rm", "sync"):
             # A real sync would only wait: this power cut leaves the page cache alone.
             self.wrap(name, COUNTED_EFFECT.format(fake=self.root / "fake"), real=name != "sync")
+        # What the module changes, a file or some variables, is there before it ends, or not.
+        counted = COUNTED_EFFECT.format(fake=self.root / "fake")
+        self.install_module(counted, counted)
 
     def lines(self, name: str) -> list[str]:
         """The lines of a file below the root; none when it isn't there."""

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from support.device import NEW, OLD, SIZE, Device
+from support.device import MODULE, NEW, OLD, SIZE, Device
 
 
 def check_success(device: Device) -> None:
@@ -164,11 +164,84 @@ def test_partition_too_small(device: Device) -> None:
 
 def test_full_disk(device: Device) -> None:
     """A write error of the partition is a failure that names the partition."""
-    device.wrap("dd", 'case "$*" in *part-b*) set -- of=/dev/full bs=1M ;; esac')
+    device.install_module("ulimit -f 1")
     assert device.hand_over() == 1
     check_failure(device)
-    assert f"cannot write to {device.root}/dev/part-b" in device.log
-    assert "No space left on device" in device.log
+    assert [f"cannot write to {device.root}/dev/part-b: File too large; A keeps running"] == device.reasons
+
+
+def test_equal_blocks(device: Device) -> None:
+    """What is on the partition already isn't written again."""
+    (device.root / "dev/part-b").write_bytes(NEW)
+    device.hand_over()
+    device.settle()
+    check_success(device)
+    assert f"wrote 0 blocks of 64 KiB to {device.root}/dev/part-b; 1 were equal already" in device.log
+
+
+def test_empty_image(device: Device) -> None:
+    """An image of no bytes is never booted."""
+    (device.root / "fake/payload").write_bytes(b"")
+    assert device.hand_over() == 1
+    check_failure(device)
+    assert ["cannot use the image: it is empty; A keeps running"] == device.reasons
+
+
+def test_module_is_missing(device: Device) -> None:
+    """A sub-updater without the update module says what is missing, and nothing is touched."""
+    before = device.boot_variables
+    (device.root / MODULE).unlink()
+    assert device.hand_over() == 1
+    check_failure(device)
+    assert device.reasons == [f"cannot find {device.root}/{MODULE}: copy support/modules/v3/rootfs-image there"]
+    assert (before, b"x" * SIZE) == (device.boot_variables, (device.root / "dev/part-b").read_bytes())
+
+
+def test_module_of_somebody_else(device: Device) -> None:
+    """A module of the same name that doesn't know the sub-updater's commands is refused."""
+    device.write_script(MODULE, "exit 0\n")
+    assert device.hand_over() == 1
+    check_failure(device)
+    assert device.reasons == [f"cannot use {device.root}/{MODULE}: it is not the one of mender-python-client"]
+
+
+@pytest.mark.parametrize("fault", ["missing", "broken"])
+def test_new_system_without_a_working_module(device: Device, fault: str) -> None:
+    """A new system that lacks the module, or a Python that runs it, is left for the old one, which says why."""
+    device.hand_over()
+    if fault == "missing":
+        (device.root / MODULE).unlink()
+    else:
+        device.write_script(MODULE, "echo no Python >&2; exit 127\n")
+    device.boot()
+    assert (device.boot_variables["running"], device.reports) == ("B", [])
+    device.install_module()
+    device.settle()
+    check_failure(device)
+    why = f"cannot find {device.root}/{MODULE}: copy support/modules/v3/rootfs-image there"
+    assert device.reasons == [f"{why if fault == 'missing' else 'no Python'}; rolled back: A runs"]
+
+
+def test_module_that_is_missing_for_ever(device: Device) -> None:
+    """A system that can't be left is rebooted three times, then it stays, and nothing is reported."""
+    device.hand_over()
+    (device.root / MODULE).unlink()
+    codes = []
+    while (device.root / "fake/reboot").exists():
+        # the boot loader starts B again and again
+        device.write("boot.env", "mender_boot_part=B\nupgrade_available=1\nbootcount=0\n")
+        codes.append(device.boot())
+    assert codes == [0, 0, 0, 75]
+    assert device.reports == []
+    assert (device.data / "update.lock").exists()
+
+
+def test_boot_without_a_module(device: Device) -> None:
+    """Without an update in progress, a boot needs no module and never ends in a reboot."""
+    (device.data / "update.lock").unlink()
+    (device.root / MODULE).unlink()
+    assert device.boot() == 0
+    assert not (device.root / "fake/reboot").exists()
 
 
 def test_payload_file_is_named(device: Device) -> None:

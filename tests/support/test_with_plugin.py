@@ -26,7 +26,8 @@ IMAGE_BYTES = 65536
 @pytest.fixture
 def board(mender_device: DirectoryDevice) -> DirectoryDevice:
     """A device with two partitions and a boot loader; A runs."""
-    mender_device.install_sub_updater(SUPPORT / "install")
+    sub_updater = mender_device.install_sub_updater(SUPPORT / "install")
+    shutil.copy(SUPPORT / "modules/v3/rootfs-image", sub_updater.parent)
     loader = shutil.copy(SUPPORT / "demo/boot-loader", mender_device.root / "boot-loader")
     mender_device.write("etc/mender/sub-updater.conf", SETTINGS)
     mender_device.write("boot.env", "mender_boot_part=A\nupgrade_available=0\nbootcount=0\nrunning=A\n")

@@ -37,7 +37,8 @@ endef
 
 ifeq ($(BR2_PACKAGE_MENDER_PYTHON_CLIENT_SUB_UPDATER_AB),y)
 define MENDER_PYTHON_CLIENT_INSTALL_SUB_UPDATER
-	$(INSTALL) -m 0755 $(@D)/support/install $(TARGET_DIR)/usr/share/mender/install
+	$(INSTALL) -m 0755 $(@D)/support/install $(@D)/support/modules/v3/rootfs-image \
+		$(TARGET_DIR)/usr/share/mender
 endef
 MENDER_PYTHON_CLIENT_POST_INSTALL_TARGET_HOOKS += MENDER_PYTHON_CLIENT_INSTALL_SUB_UPDATER
 

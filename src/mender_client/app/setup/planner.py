@@ -145,6 +145,7 @@ def _plan_scripts(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> N
             plan.add(paths.inventory_directory / name, support_file(f"inventory/{name}"), mode=0o755)
     if wanted.is_sub_updater_wanted:
         plan.add(paths.sub_updater, support_file("install"), mode=0o755)
+        plan.add(paths.sub_updater.parent / "rootfs-image", _module("rootfs-image", device), mode=0o755)
         _note_partitions("the sub-updater", wanted, device, plan)
     if wanted.is_modules_wanted:
         _plan_modules(wanted, device, plan)
@@ -153,13 +154,18 @@ def _plan_scripts(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> N
 def _plan_modules(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None:
     paths = device.paths
     for name in support_names("modules/v3"):
-        module = support_file(f"modules/v3/{name}")
-        if paths.root == Path("/") and not os.path.exists(_USUAL_PYTHON):
-            module = module.replace(f"#!{_USUAL_PYTHON} ".encode(), f"#!{sys.executable} ".encode(), 1)
-        plan.add(paths.modules_directory / name, module, mode=0o755)
+        plan.add(paths.modules_directory / name, _module(name, device), mode=0o755)
     _note_partitions("the update module rootfs-image", wanted, device, plan)
     if wanted.is_sub_updater_wanted or os.path.lexists(paths.sub_updater):
         plan.notes.append(f"updates go to the sub-updater while there is {paths.sub_updater}; see Installer")
+
+
+def _module(name: str, device: ExistingDevice) -> bytes:
+    """An update module, for this device's Python."""
+    module = support_file(f"modules/v3/{name}")
+    if device.paths.root == Path("/") and not os.path.exists(_USUAL_PYTHON):
+        module = module.replace(f"#!{_USUAL_PYTHON} ".encode(), f"#!{sys.executable} ".encode(), 1)
+    return module
 
 
 def _note_partitions(what: str, wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None:

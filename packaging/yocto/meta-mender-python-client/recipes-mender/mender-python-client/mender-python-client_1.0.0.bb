@@ -26,7 +26,7 @@ do_install:append() {
     install -d ${D}${datadir}/mender/identity ${D}${datadir}/mender/inventory
     install -m 0755 ${S}/support/identity/* ${D}${datadir}/mender/identity
     install -m 0755 ${S}/support/inventory/* ${D}${datadir}/mender/inventory
-    install -m 0755 ${S}/support/install ${D}${datadir}/mender/install
+    install -m 0755 ${S}/support/install ${S}/support/modules/v3/rootfs-image ${D}${datadir}/mender
     install -d ${D}${datadir}/mender/modules/v3
     install -m 0755 ${S}/support/modules/v3/* ${D}${datadir}/mender/modules/v3
 
@@ -46,6 +46,7 @@ PACKAGES =+ "${PN}-sub-updater-ab ${PN}-modules ${PN}-completion"
 FILES:${PN} += "${datadir}/mender/identity ${datadir}/mender/inventory"
 FILES:${PN}-sub-updater-ab += "\
     ${datadir}/mender/install \
+    ${datadir}/mender/rootfs-image \
     ${sysconfdir}/init.d/mender-sub-updater \
     ${systemd_system_unitdir}/mender-sub-updater.service \
 "
