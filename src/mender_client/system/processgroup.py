@@ -10,63 +10,67 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mender_client.core.text import printable
-from mender_client.dataclass import dataclass
 
 _PAUSE_SECONDS = 0.05
 _KILL_SECONDS = 10.0
 """How long SIGKILL is given: a process that hangs in the kernel is left there."""
 
+_PROC = "/proc"
+_STATE, _GROUP, _SESSION, _TERMINAL = 0, 2, 3, 4
+"""Fields of ``/proc/PID/stat``, counted behind the name."""
+
 Find = Callable[[], Mapping[int, str]]
 """Finds processes: their names by pid."""
 
 
-@dataclass(frozen=True)
-class _Status:
-    """What the kernel says of a process in ``/proc/PID/stat``."""
-
-    name: str
-    group: int
-    session: int
-    has_terminal: bool
-
-
-def members(group: int, proc: Path = Path("/proc")) -> dict[int, str]:
+def members(group: int) -> dict[int, str]:
     """The processes of a process group and of the session of the same number."""
-    return {pid: one.name for pid, one in _running(proc) if group in (one.group, one.session)}
+    number = b"%d" % group
+    return {pid: _text(name) for pid, name, fields in _running() if number in fields[_GROUP : _SESSION + 1]}
 
 
-def users_of(directory: Path, proc: Path = Path("/proc")) -> dict[int, str]:
+def users_of(directory: Path) -> dict[int, str]:
     """The processes, of this user or of root, that work in this directory or below.
 
     One with a terminal is left out: it is somebody who has a look.
     """
     found: dict[int, str] = {}
-    for pid, one in _running(proc):
+    for pid, name, fields in _running():
         with contextlib.suppress(OSError):  # it has exited, or belongs to another user
-            place = proc / str(pid)
-            is_inside = Path(os.readlink(place / "cwd").removesuffix(" (deleted)")).is_relative_to(directory)
-            is_ours = place.stat().st_uid in (0, os.geteuid()) and pid != os.getpid()
-            if is_inside and is_ours and not one.has_terminal:
-                found[pid] = one.name
+            place = f"{_PROC}/{pid}"
+            is_inside = f"{os.readlink(f'{place}/cwd').removesuffix(' (deleted)')}/".startswith(f"{directory}/")
+            is_ours = os.stat(place).st_uid in (0, os.geteuid()) and pid != os.getpid()
+            if is_inside and is_ours and fields[_TERMINAL] == b"0":
+                found[pid] = _text(name)
     return found
 
 
-def _running(proc: Path) -> Iterator[tuple[int, _Status]]:
+def _running() -> Iterator[tuple[int, bytes, list[bytes]]]:
+    """Pid, name and further fields of each process: little is done for one, as each call of a script looks at all."""
     with contextlib.suppress(OSError):  # not mounted
-        for name in os.listdir(proc):
-            if name.isdigit() and (status := _status(proc / name / "stat")):
-                yield int(name), status
+        for pid in filter(str.isdigit, os.listdir(_PROC)):
+            # the name in parentheses may hold anything; the fields after it are plain
+            start, _, end = _stat(pid).rpartition(b")")
+            fields = end.split(None, _TERMINAL + 1)
+            if fields and fields[_STATE] not in b"ZX":
+                yield int(pid), start.partition(b"(")[2], fields
 
 
-def _status(path: Path) -> _Status | None:
+def _stat(pid: str) -> bytes:
     try:
-        # the name in parentheses may hold anything; the fields after it are plain
-        start, _, end = path.read_text("utf-8", "replace").rpartition(")")
+        descriptor = os.open(f"{_PROC}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None
-    state, _, group, session, terminal = end.split()[:5]
-    name = printable(start.partition("(")[2])
-    return None if state in "ZX" else _Status(name, int(group), int(session), terminal != "0")
+        return b""
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # it has just exited
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def _text(name: bytes) -> str:
+    return printable(name.decode("utf-8", "replace"))
 
 
 def end_all(find: Find, *, grace_seconds: float, pause: Callable[[float], object] = time.sleep) -> bool:
