@@ -267,14 +267,14 @@ class Story:
         stage.server.add_fault(Fault(kind="artifact", bytes_per_second=rate))
         stage.timeline.operator(f"deploy {release.name} to all devices")
         self._deployments[release.name] = stage.server.deploy(release.name)
-        stage.until(lambda: self._is_over(release), f"the deployment of {release.name} to end")
+        deployment_id, device_id = self._deployments[release.name], stage.device_id
+        stage.until(
+            lambda: stage.server.status(deployment_id, device_id) in OUTCOMES,
+            f"the deployment of {release.name} to end",
+        )
         if self._statuses(release)[-1:] == [outcome]:
             stage.until_event("inventory", stage.index_of_outcome(since))
         stage.for_seconds(SETTLE_SECONDS)
-
-    def _is_over(self, release: Release) -> bool:
-        deployment_id, stage = self._deployments[release.name], self._stage
-        return stage.server.status(deployment_id, stage.device_id) in OUTCOMES
 
     def _statuses(self, release: Release) -> list[str]:
         return self._stage.server.statuses(self._deployments[release.name], self._stage.device_id)

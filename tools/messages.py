@@ -85,14 +85,10 @@ def find(tree: ast.Module, families: frozenset[str], name: str) -> Iterator[Mess
         name: the name of the file.
     """
     constants = _texts_by_name(tree.body)
-    scopes: list[ast.AST] = [tree, *(one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef))]
-    owner = {id(node): scope for scope in scopes for node in ast.walk(scope)}  # the innermost scope is the last
-    statements = [one for one in ast.walk(tree) if isinstance(one, ast.stmt)]
-    statement_of = {id(node): statement for statement in statements for node in ast.walk(statement)}
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or not _is_message(node, families):
+    for node, scope, statement in _calls(tree, tree, None):
+        if not _is_message(node, families):
             continue
-        names = {**constants, **_texts_by_name(ast.walk(owner[id(node)]), statement_of[id(node)])}
+        names = {**constants, **_texts_by_name(ast.walk(scope), statement)}
         code = _code(node)
         text = node.args[1 if code else 0]
         remedy = next((one.value for one in node.keywords if one.arg == "remedy"), None)
@@ -100,6 +96,20 @@ def find(tree: ast.Module, families: frozenset[str], name: str) -> Iterator[Mess
             remedy = node.args[2]
         shown = "" if remedy is None else _template(remedy, names)
         yield Message(code, _template(text, names), "" if shown == GAP else shown, f"{name}:{node.lineno}")
+
+
+def _calls(
+    node: ast.AST, scope: ast.AST, statement: ast.stmt | None
+) -> Iterator[tuple[ast.Call, ast.AST, ast.stmt | None]]:
+    """The calls below a node, each with its function, or the module, and its statement."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Call):
+            yield child, scope, statement
+        yield from _calls(
+            child,
+            child if isinstance(child, ast.FunctionDef) else scope,
+            child if isinstance(child, ast.stmt) else statement,
+        )
 
 
 def write(messages: list[Message]) -> str:
