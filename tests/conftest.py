@@ -22,6 +22,8 @@ MEASURED = ("tests/client/", "tests/core/", "tests/embedding/")
 """Where ``make test`` measures coverage: the tests of core/ and client/, whose coverage has a bar."""
 
 UNMEASURED = (
+    "tests/client/test_modules.py::test_every_blow",
+    "tests/client/test_modules.py::test_every_state_fails",
     "tests/client/test_power_cuts.py::test_every_blow",
     "tests/client/test_power_cuts.py::test_more_blows",
     "tests/client/test_power_cuts.py::test_storage_that_fails_for_a_moment",

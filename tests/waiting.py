@@ -17,7 +17,8 @@ def wait_until(condition: Callable[[], object], *, within: float = PATIENCE_S, w
     Raises:
         AssertionError: it did not come true in time.
     """
-    end = time.monotonic() + within
+    end, pause = time.monotonic() + within, 0.01
     while not condition():
         assert time.monotonic() < end, f"{what} did not come true within {within:g} s"
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.1)  # what takes long isn't looked at too often: others need the processor

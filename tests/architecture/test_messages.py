@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,18 +26,21 @@ MAKERS = {
 """What makes a message, its first argument being the code; ``ConfigError`` is made of such messages."""
 
 
-def messages(path: Path) -> Iterator[tuple[str, object]]:
+@functools.cache
+def messages(path: Path) -> list[tuple[str, object]]:
     """Where messages are made in a file, and their codes; None for one that isn't a literal.
 
     A message that is made from the parts of another one (``error.code``) keeps the other's code.
     """
+    found: list[tuple[str, object]] = []
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in MAKERS:
             first = node.args[0] if node.args else None
             if isinstance(first, ast.Attribute) and first.attr == "code":
                 continue
             value = first.value if isinstance(first, ast.Constant) and len(node.args) > 1 else None
-            yield f"{path.relative_to(PACKAGE)}, line {node.lineno}", value
+            found.append((f"{path.relative_to(PACKAGE)}, line {node.lineno}", value))
+    return found
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mender_client.app.artifact.payload import extract
-from mender_devserver.testing import ModuleUnderTest
+from mender_devserver.testing import ModuleUnderTest, Trouble, Walk
 from modules.board import Board
 from modules.module import MODULES, Module
 from support.device import Shell
@@ -121,7 +122,15 @@ def test_own_module(tmp_path: Path, is_rolled_back: bool) -> None:
         assert "old" == model.read_text()
 
 
-def test_python(tmp_path: Path) -> None:
+WALKS: list[dict[int, Trouble]] = [
+    {1: Trouble.CUT_AFTER},
+    {2: Trouble.FAILS},
+    {4: Trouble.FAILS, 6: Trouble.CUT_AFTER},
+]
+"""Some of the roads: the download, the installation and the rollback go wrong."""
+
+
+def test_python(tmp_path: Path, is_nightly: bool) -> None:
     """The module in Python streams, and what is installed is new or old after each failure and power cut."""
     program, target = tmp_path / "firmware", tmp_path / "firmware.bin"
     (example,) = (block.text for where, block in examples(PAGE) if where == "In Python")
@@ -130,7 +139,16 @@ def test_python(tmp_path: Path) -> None:
     module = ModuleUnderTest(
         tmp_path / "harness", program, {"any": b"new"}, environment={"PATH": path, "TARGET": str(target)}
     )
-    for walk in module.walks(lambda: target.write_text("old")):
+
+    def reset() -> None:
+        target.write_text("old")
+
+    def some() -> Iterator[Walk]:
+        for troubles in WALKS:
+            reset()
+            yield module.walk(troubles)
+
+    for walk in module.walks(reset) if is_nightly else some():
         assert walk.installed in (target.read_text(), "unknown"), walk
         assert walk.is_streamed or walk.road == "DownloadWithFileSizes fails"
         assert not target.with_suffix(".bin.new").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from .test_way import (
     STUCK,
 )
 
+Brought = Callable[[str], Bench]
 STREAMED = "Streamed to storage, but not installed/enabled.\n"
 INSTALL_ENTER, COMMIT_ENTER, COMMIT_LEAVE = "ArtifactInstall_Enter", "ArtifactCommit_Enter", "ArtifactCommit_Leave"
 ROLLBACK_ENTER, FAILURE_ENTER, CLEANUP = "ArtifactRollback_Enter", "ArtifactFailure_Enter", "Cleanup"
@@ -58,6 +61,25 @@ def _bring(bench: Bench, position: str) -> None:
     bench.calls()
 
 
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory: pytest.TempPathFactory) -> Brought:
+    """An update at a position: brought there once, then copied."""
+    benches: dict[str, Bench] = {}
+    copies = tmp_path_factory.mktemp("copies")
+
+    def bring(position: str) -> Bench:
+        if position not in benches:
+            benches[position] = _bench(tmp_path_factory.mktemp(position))
+            _bring(benches[position], position)
+            shutil.copytree(benches[position].root, copies / position)
+            return benches[position]
+        shutil.rmtree(benches[position].root)
+        shutil.copytree(copies / position, benches[position].root)
+        return benches[position]
+
+    return bring
+
+
 # -- the table of saved positions -------------------------------------------------------------------------------------
 
 
@@ -75,10 +97,9 @@ def _bring(bench: Bench, position: str) -> None:
         ("cleanup", "Cleaned up.\nRolled back.\n", ["Cleanup"], OLD),
     ],
 )
-def test_resume(tmp_path: Path, position: str, out: str, calls: list[str], provides: dict[str, str]) -> None:
+def test_resume(brought: Brought, position: str, out: str, calls: list[str], provides: dict[str, str]) -> None:
     """``resume`` goes on from each position, after a stop or a kill."""
-    bench = _bench(tmp_path)
-    _bring(bench, position)
+    bench = brought(position)
     assert (0, out, calls) == (*bench.does("resume"), bench.calls())
     assert provides == bench.provides()
     assert bench.has_tree is (position == "streamed")
@@ -98,10 +119,11 @@ def test_resume(tmp_path: Path, position: str, out: str, calls: list[str], provi
         ("cleanup", 1, "Rolled back.\n", [], OLD),
     ],
 )
-def test_commit(tmp_path: Path, position: str, code: int, out: str, calls: list[str], provides: dict[str, str]) -> None:
+def test_commit(
+    brought: Brought, position: str, code: int, out: str, calls: list[str], provides: dict[str, str]
+) -> None:
     """``commit`` commits what is installed, rolls back what was interrupted in its commit, and is refused elsewhere."""
-    bench = _bench(tmp_path)
-    _bring(bench, position)
+    bench = brought(position)
     assert (code, out, calls) == (*bench.does("commit"), bench.calls())
     assert (provides, None if code == 0 else position) == (bench.provides(), bench.position())
 
@@ -120,16 +142,27 @@ def test_commit(tmp_path: Path, position: str, code: int, out: str, calls: list[
         ("cleanup", 1, "Rolled back.\n", []),
     ],
 )
-def test_rollback(tmp_path: Path, position: str, code: int, out: str, calls: list[str]) -> None:
+def test_rollback(brought: Brought, position: str, code: int, out: str, calls: list[str]) -> None:
     """``rollback`` is possible before ArtifactCommit_Leave and within a rollback, and refused elsewhere."""
-    bench = _bench(tmp_path)
-    _bring(bench, position)
+    bench = brought(position)
     assert (code, out, calls) == (*bench.does("rollback"), bench.calls())
     assert (OLD, None if code == 0 else position) == (bench.provides(), bench.position())
 
 
-@pytest.mark.parametrize("death", DOWNLOAD)
-@pytest.mark.parametrize("command", ["resume", "commit", "rollback"])
+@pytest.mark.parametrize(
+    ("command", "death"),
+    [
+        *(("resume", death) for death in DOWNLOAD),
+        ("commit", DOWNLOAD[0]),
+        ("rollback", DOWNLOAD[-1]),
+        *(
+            pytest.param(command, death, marks=pytest.mark.nightly)
+            for command, done in (("commit", DOWNLOAD[0]), ("rollback", DOWNLOAD[-1]))
+            for death in DOWNLOAD
+            if death != done
+        ),
+    ],
+)
 def test_killed_in_download(tmp_path: Path, death: str, command: str) -> None:
     """A client that is killed in the download leaves nothing to go on with; the next install begins anew."""
     bench = _bench(tmp_path)
@@ -142,10 +175,9 @@ def test_killed_in_download(tmp_path: Path, death: str, command: str) -> None:
 
 @pytest.mark.parametrize("position", ["artifact-install", "artifact-commit"])
 @pytest.mark.parametrize("answer", ["No", "Perhaps"])
-def test_resume_without_rollback(tmp_path: Path, position: str, answer: str) -> None:
+def test_resume_without_rollback(brought: Brought, position: str, answer: str) -> None:
     """What was interrupted and can't be rolled back ends as inconsistent."""
-    bench = _bench(tmp_path)
-    _bring(bench, position)
+    bench = brought(position)
     bench.answers("SupportsRollback", answer)
     said = STUCK if answer == "No" else "Rollback failed. System may be in an inconsistent state."
     assert (1, f"{said}\n") == bench.does("resume")
@@ -154,10 +186,9 @@ def test_resume_without_rollback(tmp_path: Path, position: str, answer: str) -> 
 
 
 @pytest.mark.parametrize("position", ["streamed", "artifact-install", "installed", "artifact-commit", "committed"])
-def test_rollback_that_is_not_supported(tmp_path: Path, position: str) -> None:
+def test_rollback_that_is_not_supported(brought: Brought, position: str) -> None:
     """A rollback that the module doesn't support is refused: nothing is done, and the update stays pending."""
-    bench = _bench(tmp_path)
-    _bring(bench, position)
+    bench = brought(position)
     bench.answers("SupportsRollback", "No")
     assert (1, f"{STUCK}\n", ["SupportsRollback"]) == (*bench.does("rollback"), bench.calls())
     assert (OLD, position) == (bench.provides(), bench.position())
@@ -249,10 +280,9 @@ def test_stop_of_commit(tmp_path: Path, command: str, stop: str, position: str, 
         ("committed", COMMIT_LEAVE, "resume"),
     ],
 )
-def test_same_stop_twice(tmp_path: Path, position: str, stop: str, command: str) -> None:
+def test_same_stop_twice(brought: Brought, position: str, stop: str, command: str) -> None:
     """The same stop a second time does nothing, says nothing, and is no failure."""
-    bench = _bench(tmp_path)
-    _bring(bench, position)
+    bench = brought(position)
     assert (0, "", [], position) == (*bench.does(command, *_stops(stop)), bench.calls(), bench.position())
 
 
