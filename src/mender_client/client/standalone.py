@@ -17,7 +17,7 @@ from mender_client.core.ports import Clock, DeviceData, Journal, Lock, Modules
 from mender_client.core.record import Record
 from mender_client.core.standalone import EXPLANATIONS, INTERRUPTED, REVERSIBLE, STOPS, Fact, Position, StandaloneUpdate
 from mender_client.dataclass import dataclass, replace
-from mender_client.errors import ArtifactError, Diagnostic, MenderError
+from mender_client.errors import Diagnostic, MenderError
 
 from .scripts import StateScripts
 
@@ -197,7 +197,6 @@ class Standalone:
             self._conclude(software)
             self.facts |= {Fact.EMPTY, Fact.INSTALLED, Fact.COMMITTED}
             return None
-        _check_name(payload_type)
         self.scripts.install(header.scripts)
         self.modules.prepare(header, provides)
         update = StandaloneUpdate(payload_type, software, Position.STREAMED, "")
@@ -339,10 +338,3 @@ class Standalone:
     def _fail(self, error: MenderError, fact: Fact) -> None:
         _logger.error("%s", error)
         self.facts |= {fact, Fact.FAILED}
-
-
-def _check_name(payload_type: str) -> None:
-    """Refuse, before anything is started, a type that would lead out of the directory of the update modules."""
-    if "/" in payload_type or payload_type in (".", ".."):
-        text = f"cannot install the Artifact: its payload type {payload_type!r} can't be the name of an update module"
-        raise ArtifactError("UPD24", text, remedy="build it with another payload type")

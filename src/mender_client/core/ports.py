@@ -382,6 +382,7 @@ class Modules(Protocol):
 
         Raises:
             ArtifactError: a payload file has a name that can't be given to a module.
+            InstallError: the type of the payload can't be the name of a module.
             StorageError: it can't be made.
         """
 

@@ -166,14 +166,16 @@ class UpdateModules(ModulesWithTree):
         self._program(payload_type)
 
     def _program(self, payload_type: str) -> Path:
-        if "/" in payload_type or "\0" in payload_type or payload_type in ("", ".", ".."):
-            text = f"cannot install the update: {printable(payload_type)!r} can't be the name of an update module"
-            raise InstallError("MOD01", text, remedy="build the Artifact with another payload type")
+        _check_name(payload_type)
         program = self.directory / payload_type
         if problem := self.find_problem(program):
             text = f"cannot use the update module {printable(payload_type)}: {problem.text}"
             raise InstallError("MOD02", text, remedy=problem.remedy)
         return program
+
+    def prepare(self, header: Header, provides: Provides) -> None:
+        _check_name(header.payload.type or "")
+        super().prepare(header, provides)
 
     def download(self, payload_type: str, files: Iterator[PayloadFile]) -> None:
         with_sizes = self.ask(payload_type, "ProvidePayloadFileSizes") == "Yes"
@@ -235,6 +237,13 @@ class UpdateModules(ModulesWithTree):
             _logger.error("%s", error)
             return
         _logger.info("reboot has exited with code %d", code)
+
+
+def _check_name(payload_type: str) -> None:
+    """Refuse, before anything is started, a type that would lead out of the directory of the update modules."""
+    if "/" in payload_type or "\0" in payload_type or payload_type in ("", ".", ".."):
+        text = f"cannot install the update: {printable(payload_type)!r} can't be the name of an update module"
+        raise InstallError("MOD01", text, remedy="build the Artifact with another payload type")
 
 
 def tree_files(header: Header, provides: Provides) -> dict[str, bytes]:
