@@ -13,9 +13,8 @@ from pathlib import Path
 
 from mender_client.client.download import Downloader, DownloadPolicy
 from mender_client.client.status_tracker import StatusTracker
-from mender_client.core.model import Deployment, Link, Provides
+from mender_client.core.model import Deployment, Link, NextForm, Provides
 from mender_client.core.record import Record
-from mender_client.core.wire.deployments import NextForm
 from mender_client.system.clock import SystemClock
 from mender_client.system.digest import choose_digest
 from mender_client.system.http import HttpTransport

@@ -84,6 +84,19 @@ def test_version(device: Device) -> None:
     assert f"mender-python-client {__version__}\n\n" == done.stdout
 
 
+@pytest.mark.parametrize("command", ["status", "history"])
+def test_looking_loads_little(device: Device, command: str) -> None:
+    """``status`` and ``history`` load neither logging, programs, cryptography nor the device API."""
+    code = (
+        f"import sys; from mender_client.app.cli import main; main(['--root', {str(device.root)!r}, {command!r}])\n"
+        "print(*[name for name in ('hashlib', 'http', 'logging', 'ssl', 'subprocess', 'mender_client.core.wire')"
+        " if name in sys.modules])"
+    )
+    bare = f"import sys; sys.path[:] = {sys.path!r}\n{code}"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", bare], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n\n")
+
+
 SEE = "see 'mender-python-client{}--help' [USE02]"
 USAGE: dict[tuple[str, ...], str] = {
     ("fly",): f": unknown command 'fly'; {SEE.format(' ')}",

@@ -27,9 +27,8 @@ from mender_client.core.client_status import (
     Download,
 )
 from mender_client.core.machine import EXPLANATIONS, Event, State
-from mender_client.core.model import Deployment, Link, Provides, Status
+from mender_client.core.model import Deployment, Link, NextForm, Provides, Status
 from mender_client.core.record import Outcome, Record
-from mender_client.core.wire.deployments import NextForm
 from mender_client.errors import ErrorKind, NetworkError
 from mender_client.system.files import DaemonLock, LockFile
 from mender_client.system.journal import JsonJournal

@@ -11,10 +11,9 @@ import pytest
 
 from mender_client.client.engine import LOCK_CHECK_SECONDS
 from mender_client.core.machine import ENDS, TRANSITIONS, Flow, State
-from mender_client.core.model import Link
+from mender_client.core.model import Link, NextForm
 from mender_client.core.state_document import SCHEMA, decode_record, encode_record
-from mender_client.core.wire.deployments import NextForm
-from mender_client.system.statusfile import read_client_status
+from mender_client.system.snapshot import read_client_status
 from world import NEW, Options, Stage, World
 from world.stores import ARTIFACT, JOURNAL, LOCK, PARTIAL, SUB_UPDATER_LOG
 

@@ -6,14 +6,8 @@ import re
 
 import pytest
 
-from mender_client.core.accepted_identity import (
-    AcceptedIdentity,
-    NewKey,
-    accepted_identity,
-    explain_change,
-    has_real_value,
-)
-from mender_client.core.model import Identity
+from mender_client.core.accepted_identity import accepted_identity, explain_change, has_real_value
+from mender_client.core.model import AcceptedIdentity, Identity, NewKey
 from mender_client.core.record import Record
 from mender_client.errors import Diagnostic
 

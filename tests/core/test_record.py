@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mender_client.core.machine import Event, Flow, State
-from mender_client.core.model import Deployment, Link, Provides, Status
+from mender_client.core.model import Deployment, Link, NextForm, Provides, Status
 from mender_client.core.record import (
     MAXIMUM_OUTCOMES,
     MAXIMUM_WRITES,
@@ -20,7 +20,6 @@ from mender_client.core.record import (
     Update,
 )
 from mender_client.core.resume import RemoteObject
-from mender_client.core.wire.deployments import NextForm
 
 ID = "d-1"
 DEPLOYMENT = Deployment(ID, "release-2", ("board",), Link("https://storage.invalid/x"))

@@ -16,13 +16,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mender_client.core.model import Attribute, Deployment, Identity, Link, LogMessage, Provides, Status, Token
+from mender_client.core.model import (
+    Attribute,
+    Deployment,
+    Identity,
+    Link,
+    LogMessage,
+    NextForm,
+    Provides,
+    Status,
+    Token,
+)
 from mender_client.core.wire.authentication import AUTH_PATH, build_auth_body, build_auth_request, parse_auth_reply
 from mender_client.core.wire.deployments import (
     DEPLOYMENTS_PATH,
     MOST_NEXT_REPLY_BYTES,
     NEXT_V2_PATH,
-    NextForm,
     build_log_request,
     build_next_request,
     build_status_request,

@@ -22,15 +22,14 @@ from mender_client.app.status import look, render
 from mender_client.core.client_status import ClientStatus, Download
 from mender_client.core.lmdb import read_entries
 from mender_client.core.metrics import render_metrics
-from mender_client.core.model import IdentityFormat
+from mender_client.core.model import IdentityFormat, is_deployment_id
 from mender_client.core.state_document import decode_record, encode_record
-from mender_client.core.wire.deployments import fit_log, is_deployment_id
+from mender_client.core.wire.deployments import fit_log
 from mender_client.errors import ConfigError, ErrorKind, NetworkError, StorageError
 from mender_client.system.deploymentlog import DeploymentLogFile
 from mender_client.system.device import ScriptedDevice
 from mender_client.system.files import DaemonLock, LockFile
-from mender_client.system.journal import JsonJournal
-from mender_client.system.statusfile import read_client_status
+from mender_client.system.snapshot import peek_record, read_client_status
 
 _CONFIGURATION = {
     "ServerURL": "https://mender.example.com",
@@ -175,8 +174,7 @@ class _Reading:
 
     def journal(self, content: bytes) -> str:
         self._paths.journal.write_bytes(content)
-        journal = JsonJournal(self._paths.journal)
-        record, problem = journal.peek()
+        record, problem = peek_record(self._paths.journal)
         assert problem.isprintable(), ascii(problem)
         assert len(problem) < 1000
         for line in render(look(self._paths), now=datetime.now(timezone.utc)):

@@ -20,9 +20,8 @@ from mender_client.client.identity_guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
 from mender_client.client.status_tracker import StatusTracker
 from mender_client.core.keyvalue import KeyValues
-from mender_client.core.model import Identity, LogMessage, Provides, Status
+from mender_client.core.model import Identity, LogMessage, Provides, Status, is_deployment_id
 from mender_client.core.record import Record
-from mender_client.core.wire.deployments import is_deployment_id
 from mender_client.core.wire.messages import Reply, Request
 from mender_client.errors import ServerError
 

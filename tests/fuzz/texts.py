@@ -21,12 +21,12 @@ from mender_client.core.certificate import parse_pem
 from mender_client.core.clocksense import ClockEvidence, find_clock_problem
 from mender_client.core.devicekey import UnreadableKeyError, parse_private_key
 from mender_client.core.keyvalue import group_by_key, parse_key_values
-from mender_client.core.model import Identity, IdentityFormat
+from mender_client.core.model import Identity, IdentityFormat, parse_link
 from mender_client.core.proxies import read_proxies
 from mender_client.core.resume import RemoteObject, judge, parse_content_length, parse_content_range
 from mender_client.core.signature import der_forms, parse_public_key, raw_form
 from mender_client.core.tokenuri import parse_token_uri
-from mender_client.core.wire.messages import parse_link, parse_retry_after
+from mender_client.core.wire.messages import parse_retry_after
 from mender_client.errors import ConfigError, NetworkError, ScriptError
 from mender_client.system.clockevidence import parse_date
 from mender_client.system.links import _redirected

@@ -25,8 +25,7 @@ from mender_client.core.artifact import (
     rootfs_image,
     write_artifact,
 )
-from mender_client.core.model import Deployment, Link, Provides
-from mender_client.core.wire.deployments import NextForm
+from mender_client.core.model import Deployment, Link, NextForm, Provides
 from mender_client.errors import ArtifactError
 from mender_client.system.clock import SystemClock
 from mender_client.system.http import HttpTransport

@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mender_client.app.config import load_config
-from mender_client.core.model import Deployment, Link, Token
+from mender_client.core.model import Deployment, Link, Token, parse_link
 from mender_client.core.proxies import read_proxies
 from mender_client.core.signature import parse_public_key
 from mender_client.core.wire.authentication import parse_auth_reply
 from mender_client.core.wire.deployments import parse_next_reply
-from mender_client.core.wire.messages import Reply, Request, parse_link
+from mender_client.core.wire.messages import Reply, Request
 from mender_client.errors import MenderError
 from mender_client.system.cryptolib import CryptographyBackend
 from mender_client.system.http import HttpBody

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from mender_client.core.machine import Event
-from mender_client.core.model import Deployment, Link, Provides, Status
+from mender_client.core.model import Deployment, Link, NextForm, Provides, Status
 from mender_client.core.record import Record
-from mender_client.core.wire.deployments import NextForm
 from mender_client.errors import BusyError, StorageError
 from mender_client.system.journal import JsonJournal
+from mender_client.system.snapshot import damaged_files, peek_record
 
 DEPLOYMENT = Deployment("dep-1", "release-2", ("board",), Link("https://storage.example/a"))
 FULL = (
@@ -73,7 +73,7 @@ def test_truncated_at_each_byte(path: Path) -> None:
         path.write_bytes(content[:length])
         assert Record() == journal.load()
         assert not path.exists()
-        (aside,) = journal.set_aside()
+        (aside,) = damaged_files(path)
         assert content[:length] == aside.read_bytes()
         aside.unlink()
     assert FULL == journal.update(lambda _: FULL)
@@ -85,7 +85,7 @@ def test_foreign(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     journal = JsonJournal(path)
     assert journal.load() == Record()
-    assert len(journal.set_aside()) == 1
+    assert len(damaged_files(path)) == 1
 
 
 def test_unknown_fields_survive(path: Path) -> None:
@@ -145,7 +145,7 @@ def test_long_word_in_the_document(tmp_path: Path) -> None:
     """What is wrong with a document is said in one line, whatever stands in it."""
     path = tmp_path / "journal.json"
     path.write_text('{"schema": 1, "outbox": [], "outcomes": [], "update": {"state": "' + "x" * 70_000 + '"}}')
-    assert len(JsonJournal(path).peek()[1]) <= 200
+    assert len(peek_record(path)[1]) <= 200
 
 
 def test_read_once(path: Path) -> None:
@@ -200,6 +200,6 @@ def test_what_another_version_wrote_is_kept_and_said_once(path: Path, caplog: py
     journal.load()
     after = json.loads(path.read_text())
     assert [{"kind": "song"}, "song", 3] == [after["outbox"][0], after["update"]["flow"], len(after["outbox"][1:])]
-    assert [] == journal.set_aside()
+    assert [] == damaged_files(path)
     assert 1 == caplog.text.count("another version of the client wrote")
     assert "the update under way (flow 'song', state 'downloading'), 1 pending report; it is kept" in caplog.text

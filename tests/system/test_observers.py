@@ -17,7 +17,8 @@ from mender_client.errors import ErrorKind, NetworkError
 from mender_client.system.clock import SystemClock
 from mender_client.system.metrics import MetricsFile
 from mender_client.system.notify import Notifier
-from mender_client.system.statusfile import StatusFile, read_client_status
+from mender_client.system.snapshot import read_client_status
+from mender_client.system.statusfile import StatusFile
 from waiting import NEVER_S
 
 AT = "2026-11-23T12:00:00+00:00"

@@ -186,12 +186,12 @@ def _device(options: argparse.Namespace) -> tuple[DeviceData, Record]:
     """What the device says about itself, and what the client knows of it."""
     config, paths = _start(options, is_server_needed=False)
     from mender_client.system.clock import SystemClock
-    from mender_client.system.journal import JsonJournal
+    from mender_client.system.snapshot import peek_record
 
     from .assemble import scripted_device
     from .observers import Observers
 
-    return scripted_device(config, paths, SystemClock(), Observers()), JsonJournal(paths.journal).peek()[0]
+    return scripted_device(config, paths, SystemClock(), Observers()), peek_record(paths.journal)[0]
 
 
 def _log(options: argparse.Namespace) -> ExitCode:

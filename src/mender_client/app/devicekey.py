@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.accepted_identity import NewKey
 from mender_client.core.devicekey import KeyType, fingerprint
+from mender_client.core.model import NewKey
 from mender_client.dataclass import replace
 from mender_client.errors import ConfigError, Diagnostic
 from mender_client.system.crypto import choose_backend

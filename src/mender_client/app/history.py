@@ -8,7 +8,7 @@ from datetime import datetime
 from mender_client import TYPE_CHECKING
 from mender_client.core.record import Outcome
 from mender_client.core.text import amount, printable
-from mender_client.system.journal import JsonJournal
+from mender_client.system.snapshot import peek_record
 
 from .exitcodes import ExitCode
 from .formatting import clock_time, for_programs, utc
@@ -28,7 +28,7 @@ def show_history(paths: Paths, *, is_json: bool) -> ExitCode:
     Raises:
         StorageError: the state file can't be read.
     """
-    record, problem = JsonJournal(paths.journal).peek()
+    record, problem = peek_record(paths.journal)
     if is_json:
         deployments = [as_document(one) for one in record.outcomes]
         document = {"schema": _SCHEMA, "deployments": deployments, "journal_problem": problem}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mender_client import TYPE_CHECKING
 from mender_client.errors import Diagnostic
-from mender_client.system.trust import Trust
 
 from .config import Config
 from .paths import Paths
+
+if TYPE_CHECKING:
+    from mender_client.system.trust import Trust
 
 AUTO, SUB_UPDATER, MODULES = "auto", "sub-updater", "modules"
 

@@ -10,7 +10,8 @@ from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import ClientStatus
 from mender_client.core.ports import Observer
 from mender_client.dataclass import dataclass, field, replace
-from mender_client.system.statusfile import StatusFile, read_client_status
+from mender_client.system.snapshot import read_client_status
+from mender_client.system.statusfile import StatusFile
 
 from .paths import Paths
 

@@ -13,9 +13,8 @@ from mender_client.core.client_status import Authorisation, ClientStatus
 from mender_client.core.model import Status
 from mender_client.errors import MenderError
 from mender_client.system.files import DaemonLock, LockFile
-from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import Passphrase
-from mender_client.system.statusfile import read_client_status
+from mender_client.system.snapshot import peek_record, read_client_status
 
 from .assemble import DeviceParts
 from .config import Config
@@ -105,7 +104,7 @@ class _Seen:
 
     def __init__(self, paths: Paths) -> None:
         status, _ = read_client_status(paths.status) or (ClientStatus(), "")
-        record, _ = JsonJournal(paths.journal).peek()
+        record, _ = peek_record(paths.journal)
         self.status = status
         self.update = record.update
         self.outcome = record.outcomes[-1] if record.outcomes else None

@@ -22,9 +22,8 @@ from mender_client.core.text import amount, printable
 from mender_client.dataclass import asdict, dataclass
 from mender_client.errors import StorageError
 from mender_client.system.files import DaemonLock, LockFile, read_text
-from mender_client.system.journal import JsonJournal
-from mender_client.system.process import SystemProcesses
-from mender_client.system.statusfile import read_client_status
+from mender_client.system.process_table import ProcessTable
+from mender_client.system.snapshot import damaged_files, peek_record, read_client_status
 
 from .config import Config, examine
 from .config.settings import build_config
@@ -144,8 +143,7 @@ def look(paths: Paths) -> Status:
         StorageError: the state file can't be read.
     """
     config = build_config(examine(paths.config, paths.fallback_config, is_server_needed=False).values)
-    journal = JsonJournal(paths.journal)
-    record, problem = journal.peek()
+    record, problem = peek_record(paths.journal)
     lock = LockFile(paths.update_lock).read()
     update = record.update
     daemon = DaemonLock(paths.daemon_lock).holder()
@@ -188,7 +186,7 @@ def look(paths: Paths) -> Status:
             "status": last.status.value,
             "at": last.at,
         },
-        damaged_journals=[str(path) for path in journal.set_aside()],
+        damaged_journals=[str(path) for path in damaged_files(paths.journal)],
         journal_problem=problem,
         identity_change=record.identity_change,
         client=client,
@@ -205,7 +203,7 @@ def look_at_sub_updater(deployment_id: str, record: Record) -> tuple[SubUpdaterS
     state = sub_updater_state(
         has_reported=record.outcome_of(deployment_id) is not None,
         is_found=pid is not None,
-        was_started_in_this_boot=noted is not None and SystemProcesses(Path("/dev/null")).age_seconds(noted) > 0,
+        was_started_in_this_boot=noted is not None and ProcessTable().age_seconds(noted) > 0,
     )
     return state, pid
 
@@ -240,7 +238,7 @@ def sub_updater_pid(deployment_id: str | None, record: Record) -> int | None:
     """The process that installs the deployment that the lock names; None when none is found."""
     if not deployment_id:
         return None
-    processes = SystemProcesses(Path("/dev/null"))
+    processes = ProcessTable()
     update = record.update_of(deployment_id)
     noted = update.process if update is not None else None
     if noted is not None and processes.is_alive(noted):

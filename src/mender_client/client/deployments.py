@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from mender_client.core.model import Deployment, Link, LogMessage, Provides, Status
+from mender_client.core.model import Deployment, Link, LogMessage, NextForm, Provides, Status
 from mender_client.core.ports import Clock
 from mender_client.core.record import Update
 from mender_client.core.wire.deployments import (
-    NextForm,
     build_log_request,
     build_next_request,
     build_status_request,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from mender_client.core.accepted_identity import AcceptedIdentity, accepted_identity, explain_change, has_real_value
-from mender_client.core.model import Identity
+from mender_client.core.accepted_identity import accepted_identity, explain_change, has_real_value
+from mender_client.core.model import AcceptedIdentity, Identity
 from mender_client.core.ports import Journal, KeyStore
 from mender_client.core.record import Record
 from mender_client.core.text import printable

@@ -10,41 +10,12 @@ import hashlib
 import json
 import re
 
-from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic
 
 from .devicekey import fingerprint
-from .model import Identity
+from .model import AcceptedIdentity, Identity, NewKey
 
 _NO_ADDRESS = re.compile(r"(00|[fF]{2})([:.-]?\1){5}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class AcceptedIdentity:
-    """What a device authenticates with, as far as it is remembered.
-
-    Attributes:
-        identity: SHA-256 of the identity as it is sent, in hexadecimal.
-        key: the fingerprint of the public key.
-        key_location: where the private key is, for people.
-    """
-
-    identity: str
-    key: str
-    key_location: str
-
-
-@dataclass(frozen=True)
-class NewKey:
-    """A key that this client made after the server had accepted the device.
-
-    Attributes:
-        key: its fingerprint.
-        is_forced: it was requested by ``--forcebootstrap``; otherwise there was no key.
-    """
-
-    key: str
-    is_forced: bool
 
 
 def accepted_identity(identity: Identity, public_key_pem: str, key_location: str) -> AcceptedIdentity:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from mender_client import TYPE_CHECKING
 from mender_client.dataclass import dataclass, field, replace
@@ -90,6 +91,34 @@ class Identity:
     def from_attributes(cls, attributes: Mapping[str, str | list[str]]) -> Identity:
         """Write attributes down in the one form that makes equal identities equal."""
         return cls(json.dumps(attributes, sort_keys=True, separators=(",", ":")))
+
+
+@dataclass(frozen=True)
+class AcceptedIdentity:
+    """What a device authenticates with, as far as it is remembered.
+
+    Attributes:
+        identity: SHA-256 of the identity as it is sent, in hexadecimal.
+        key: the fingerprint of the public key.
+        key_location: where the private key is, for people.
+    """
+
+    identity: str
+    key: str
+    key_location: str
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """A key that this client made after the server had accepted the device.
+
+    Attributes:
+        key: its fingerprint.
+        is_forced: it was requested by ``--forcebootstrap``; otherwise there was no key.
+    """
+
+    key: str
+    is_forced: bool
 
 
 @dataclass(frozen=True)
@@ -204,6 +233,43 @@ class Link:
 
     uri: str = field(repr=False)
     expire: str = ""
+
+
+def parse_link(uri: str) -> str:
+    """Check that a URL can be fetched from.
+
+    Raises:
+        ValueError: it is not an http or https URL with a host, or holds characters that no URL has.
+    """
+    if not re.fullmatch(r"[\x21-\x7e]{1,65536}", uri):
+        raise ValueError("the link to the Artifact holds invalid characters")
+    try:
+        parts = urlsplit(uri)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+        _ = parts.port
+    except ValueError:  # a malformed IPv6 host or port; the text of the error would repeat the link
+        is_usable = False
+    if not is_usable:
+        raise ValueError("the link to the Artifact is not an http or https URL")
+    return uri
+
+
+class NextForm(Enum):
+    """The three forms of an update poll, newest first; after a 404 or 405 the next one is tried."""
+
+    V2_POST = "v2 POST"
+    V1_POST = "v1 POST"
+    V1_GET = "v1 GET"
+
+    @property
+    def fallback(self) -> NextForm | None:
+        """The form to try on a server that does not support this one."""
+        return {NextForm.V2_POST: NextForm.V1_POST, NextForm.V1_POST: NextForm.V1_GET}.get(self)
+
+
+def is_deployment_id(text: str) -> bool:
+    """Whether a text can be a deployment ID: safe as part of a path, of a URL and of a log line."""
+    return re.fullmatch("[0-9A-Za-z_-]{1,128}", text) is not None
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,22 @@ from enum import Enum
 from mender_client import TYPE_CHECKING
 from mender_client.dataclass import dataclass, field, replace
 
-from .accepted_identity import AcceptedIdentity, NewKey
 from .machine import ENDS, IRREVOCABLE, Event, Flow, Result, State, advance, result_after
-from .model import Deployment, Link, Provides, Software, Status, inconsistent
+from .model import (
+    AcceptedIdentity,
+    Deployment,
+    Link,
+    NewKey,
+    NextForm,
+    Provides,
+    Software,
+    Status,
+    inconsistent,
+    is_deployment_id,
+)
 from .resume import RemoteObject
 from .standalone import StandaloneUpdate
 from .text import printable
-from .wire.deployments import NextForm, is_deployment_id
 
 if TYPE_CHECKING:
     from typing import Any

@@ -8,9 +8,9 @@ from enum import Enum
 
 from mender_client.dataclass import dataclass
 
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)", re.ASCII)
-_LENGTH = re.compile(r"\d{1,19}", re.ASCII)
-_ETAG = re.compile(r"[\x20-\x7e\x80-\xff]{1,256}")
+_CONTENT_RANGE = r"bytes (?:([0-9]{1,19})-([0-9]{1,19})|\*)/([0-9]{1,19}|\*)"
+_LENGTH = "[0-9]{1,19}"
+_ETAG = r"[\x20-\x7e\x80-\xff]{1,256}"
 """One that is longer or holds control characters is none: it goes into the state file, which must not grow by it."""
 
 
@@ -25,7 +25,7 @@ class ContentRange:
 
 def parse_content_range(value: str) -> ContentRange | None:
     """Parse a ``Content-Range`` header (RFC 9110, 14.4); None when it is not a consistent byte range."""
-    match = _CONTENT_RANGE.fullmatch(value.strip())
+    match = re.fullmatch(_CONTENT_RANGE, value.strip())
     if match is None:
         return None
     first, last, total = (None if part in (None, "*") else int(part) for part in match.groups())
@@ -37,12 +37,12 @@ def parse_content_range(value: str) -> ContentRange | None:
 def parse_content_length(headers: Mapping[str, str]) -> int | None:
     """The ``Content-Length`` of an answer, or None when it is missing or no plain number."""
     value = headers.get("content-length", "").strip()
-    return int(value) if _LENGTH.fullmatch(value) else None
+    return int(value) if re.fullmatch(_LENGTH, value) else None
 
 
 def _etag(headers: Mapping[str, str]) -> str | None:
     value = headers.get("etag", "")
-    return value if _ETAG.fullmatch(value) else None
+    return value if re.fullmatch(_ETAG, value) else None
 
 
 def range_header(offset: int) -> dict[str, str]:

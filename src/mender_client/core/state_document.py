@@ -13,15 +13,22 @@ from types import MappingProxyType
 from mender_client import TYPE_CHECKING
 from mender_client.dataclass import fields, is_dataclass
 
-from .accepted_identity import AcceptedIdentity, NewKey
 from .client_status import filled
 from .machine import ENDS, TRANSITIONS, Flow, Result, State
-from .model import Link, Provides, Software, Status
+from .model import (
+    AcceptedIdentity,
+    Link,
+    NewKey,
+    NextForm,
+    Provides,
+    Software,
+    Status,
+    is_deployment_id,
+    parse_link,
+)
 from .record import Message, MessageKind, Outcome, ProcessRef, Record, Unread, Update
 from .resume import RemoteObject
 from .standalone import Position, StandaloneUpdate
-from .wire.deployments import NextForm, is_deployment_id
-from .wire.messages import parse_link
 
 if TYPE_CHECKING:
     from typing import Any, TypeVar

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.wire.deployments import is_deployment_id
+from mender_client.core.model import is_deployment_id
 from mender_client.errors import BusyError, StorageError
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def open_named(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
 
 
-_TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+_TEMPORARY_NAME = r"\..+\.[0-9a-f]{16}\.tmp"
 _STALE_SECONDS = 3600.0
 
 
@@ -193,7 +193,7 @@ def remove_stale_files(directory: Path) -> None:
     """
     with storage_errors("read", directory), os.scandir(directory) as entries:
         for entry in entries:
-            if _TEMPORARY_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            if re.fullmatch(_TEMPORARY_NAME, entry.name) and entry.is_file(follow_symlinks=False):
                 with suppress(OSError):  # it does no harm but use space
                     if abs(time.time() - entry.stat(follow_symlinks=False).st_mtime) > _STALE_SECONDS:
                         os.unlink(entry.path)

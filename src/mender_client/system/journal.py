@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mender_client.core.record import Record, Unread
-from mender_client.core.state_document import decode_record, encode_record
+from mender_client.core.state_document import encode_record
 from mender_client.core.text import printable
 from mender_client.errors import BusyError, Diagnostic
 
-from .files import open_own, storage_errors, write_atomic
+from .files import storage_errors, write_atomic
+from .snapshot import read_record
 
 _logger = logging.getLogger(__name__)
-_MAXIMUM_BYTES = 1024 * 1024
 
 
 class JsonJournal:
@@ -44,13 +44,6 @@ class JsonJournal:
         self._report_unread(record)
         return record
 
-    def peek(self) -> tuple[Record, str]:
-        """As ``load``, but only looks: a bad file stays, and what is wrong with it is returned."""
-        try:
-            return self._read(), ""
-        except ValueError as error:
-            return Record(), printable(str(error))
-
     def _read(self, *, is_anew: bool = False) -> Record:
         """Read the document, unless it is still the one that was read last; before a change, in any case.
 
@@ -62,18 +55,13 @@ class JsonJournal:
             try:
                 if not is_anew and self._kept is not None and self._kept[0] == _version(os.lstat(self._path)):
                     return self._kept[1]
-                with open_own(self._path) as file:
-                    version = _version(os.fstat(file.fileno()))
-                    data = file.read(_MAXIMUM_BYTES + 1)
             except FileNotFoundError:
                 return Record()
-        if len(data) > _MAXIMUM_BYTES:
-            raise ValueError(f"it is larger than {_MAXIMUM_BYTES} bytes")
-        try:
-            record = decode_record(json.loads(data))
-        except RecursionError:
-            raise ValueError("it is nested too deeply") from None
-        self._kept = version, record
+        found = read_record(self._path)
+        if found is None:
+            return Record()
+        record, state = found
+        self._kept = _version(state), record
         return record
 
     def _report_unread(self, record: Record) -> None:
@@ -94,10 +82,6 @@ class JsonJournal:
             os.replace(self._path, aside)
         text = f"cannot use the state file {self._path}: {reason}"
         _logger.error("%s", Diagnostic("STO02", text, remedy=f"look at {aside.name}, to which it was moved"))
-
-    def set_aside(self) -> list[Path]:
-        """The files that could not be used, for ``status`` and ``doctor``."""
-        return sorted(self._path.parent.glob(f"{self._path.name}.damaged-*"))
 
     def update(self, change: Callable[[Record], Record]) -> Record:
         """Change the record, durably; nothing is written when it stays the same."""

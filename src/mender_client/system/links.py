@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from urllib.parse import urljoin, urlsplit
 
+from mender_client.core.model import parse_link
 from mender_client.core.reach import Reach, reach_of
-from mender_client.core.wire.messages import parse_link
 from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
 from .netfaults import origin

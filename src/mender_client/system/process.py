@@ -13,7 +13,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mender_client.core.record import ProcessRef
@@ -22,6 +22,7 @@ from mender_client.dataclass import dataclass
 from mender_client.errors import Interrupted, ScriptError
 
 from .files import sync_directory
+from .process_table import ENDED, GROUP, SESSION, START_TIME, STATE, ProcessTable
 
 CLEAN_ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -32,12 +33,6 @@ SCRIPT_UMASK = 0o077
 
 SPAWNED_UMASK = 0o022
 """What init gives to services: the sub-updater writes files of the system that others read, such as artifact_info."""
-
-_STATE, _GROUP, _SESSION, _START_TIME = 0, 2, 3, 19
-"""Where they are in ``/proc/PID/stat``, behind the name; see proc(5)."""
-
-_ENDED = "ZX"
-"""The states of a process that has ended."""
 
 _KEPT_OF_STDERR = 4096
 _GRACE_SECONDS = 2.0
@@ -189,7 +184,7 @@ def _leave_trace(output: Path, told: int) -> None:
         raise
 
 
-class SystemProcesses:
+class SystemProcesses(ProcessTable):
     """Starts programs that outlive this process and finds them again; see ``core.ports.Processes``.
 
     Args:
@@ -201,9 +196,9 @@ class SystemProcesses:
     def __init__(
         self, output: Path, announce: Callable[[bool], None] = lambda _: None, proc: Path = Path("/proc")
     ) -> None:
+        super().__init__(proc)
         self._output = output
         self._announce = announce
-        self._proc = proc
 
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
         """As the port says, in a session of its own; the trace is the file for the program's output.
@@ -239,7 +234,7 @@ class SystemProcesses:
             os.close(told)
         process.returncode = 0  # init adopts it when this process exits
         fields = self._stat(process.pid)  # there even if it has ended already
-        return ProcessRef(process.pid, self.boot_id(), 0 if fields is None else int(fields[_START_TIME]))
+        return ProcessRef(process.pid, self.boot_id(), 0 if fields is None else int(fields[START_TIME]))
 
     def _remove_trace(self) -> None:
         """Nothing was started; the installer remembers that, too, where the disk can't be written."""
@@ -253,12 +248,6 @@ class SystemProcesses:
         except OSError as error:
             return not isinstance(error, FileNotFoundError)  # when in doubt, one was
         return True
-
-    def is_alive(self, process: ProcessRef) -> bool:
-        return process.boot_id == self.boot_id() and self._identify(process.pid) == process
-
-    def age_seconds(self, process: ProcessRef) -> float:
-        return process.age_seconds(self.boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
 
     def stop(self, process: ProcessRef | None, variable: str, value: str, *, is_forced: bool) -> bool:
         found = {one.pid for one in self._having(variable, value)}
@@ -278,15 +267,15 @@ class SystemProcesses:
         if process.boot_id != self.boot_id() or not process.start_time:
             return set()
         leader = self._stat(process.pid)
-        if leader is not None and int(leader[_START_TIME]) != process.start_time:
+        if leader is not None and int(leader[START_TIME]) != process.start_time:
             return set()
         found = {
             pid
             for pid in self._pids()
             if (fields := self._stat(pid)) is not None
-            and str(process.pid) in (fields[_GROUP], fields[_SESSION])
-            and int(fields[_START_TIME]) >= process.start_time
-            and fields[_STATE] not in _ENDED
+            and str(process.pid) in (fields[GROUP], fields[SESSION])
+            and int(fields[START_TIME]) >= process.start_time
+            and fields[STATE] not in ENDED
         }
         return found if leader is not None or any(self._writes_output(pid) for pid in found) else set()
 
@@ -297,46 +286,3 @@ class SystemProcesses:
                 if os.path.samestat(os.stat(self._proc / str(pid) / "fd" / descriptor), os.stat(self._output)):
                     return True
         return False
-
-    def find(self, variable: str, value: str) -> ProcessRef | None:
-        return next(self._having(variable, value), None)
-
-    def _having(self, variable: str, value: str) -> Iterator[ProcessRef]:
-        wanted = f"{variable}={value}".encode()
-        for pid in self._pids():
-            directory = self._proc / str(pid)
-            try:
-                if directory.stat().st_uid not in (0, os.geteuid()):
-                    continue  # anybody can set a variable
-                environment = (directory / "environ").read_bytes()
-            except OSError:
-                continue  # it has exited, or belongs to another user
-            if wanted in environment.split(b"\0") and (process := self._identify(pid)) is not None:
-                yield process
-
-    def _pids(self) -> Iterator[int]:
-        """All processes but this one."""
-        return (
-            int(entry.name) for entry in self._proc.iterdir() if entry.name.isdigit() and int(entry.name) != os.getpid()
-        )
-
-    def _identify(self, pid: int) -> ProcessRef | None:
-        fields = self._stat(pid)
-        if fields is None or fields[_STATE] in _ENDED:
-            return None
-        return ProcessRef(pid, self.boot_id(), int(fields[_START_TIME]))
-
-    def _stat(self, pid: int) -> list[str] | None:
-        """What the kernel says about a process, from its state on; None when there is none."""
-        try:
-            # the name in parentheses may hold anything; the fields after it are plain
-            return (self._proc / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-        except OSError:
-            return None
-
-    def boot_id(self) -> str:
-        """The kernel's ID of this boot; empty when it can't be read."""
-        try:
-            return (self._proc / "sys/kernel/random/boot_id").read_text("ascii").strip()
-        except OSError:
-            return ""

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mender_client.core.client_status import ClientStatus, decode_client_status
+from mender_client.core.client_status import ClientStatus
 from mender_client.dataclass import asdict
 from mender_client.errors import StorageError
 
-from .files import open_own, write_atomic
+from .files import write_atomic
 
 _logger = logging.getLogger(__name__)
-_MAXIMUM_BYTES = 64 * 1024
 
 ROUTINE_SECONDS = 60.0
 """The shortest time between two writes of what is routine."""
@@ -69,20 +67,3 @@ class StatusFile:
 
     def alive(self) -> None:
         """Nothing to write."""
-
-
-def read_client_status(path: Path) -> tuple[ClientStatus, str] | None:
-    """The client status that a client has left, and when it was written (RFC 3339); None without a usable one."""
-    from datetime import datetime, timezone
-
-    try:
-        with open_own(path) as file:
-            data = file.read(_MAXIMUM_BYTES + 1)
-            written = os.fstat(file.fileno()).st_mtime
-        document = json.loads(data)
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(document, dict) or len(data) > _MAXIMUM_BYTES:
-        return None
-    moment = datetime.fromtimestamp(written, timezone.utc)
-    return decode_client_status(document), moment.isoformat(timespec="seconds")

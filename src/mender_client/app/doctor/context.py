@@ -27,6 +27,7 @@ from mender_client.system.connection import Timeouts
 from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal
 from mender_client.system.keys import DeviceKey, Passphrase
+from mender_client.system.snapshot import peek_record
 from mender_client.system.trust import Trust
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ReadOnlyJournal(JsonJournal):
     def load(self) -> Record:
         if self._record is None:
             try:
-                self._record = self.peek()[0]
+                self._record = peek_record(self._path)[0]
             except StorageError:
                 self._record = Record()
         return self._record

@@ -17,7 +17,7 @@ from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_abse
 from mender_client.errors import MenderError, ScriptError
 from mender_client.system.files import LockFile
 from mender_client.system.process import ScriptLimits, run_script
-from mender_client.system.statusfile import read_client_status
+from mender_client.system.snapshot import read_client_status
 
 from .context import DiagnosticContext
 from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning

@@ -14,7 +14,7 @@ from mender_client.app.installer import installer_problem, installer_reason
 from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.errors import ConfigError, MenderError
 from mender_client.system.files import read_text
-from mender_client.system.journal import JsonJournal
+from mender_client.system.snapshot import damaged_files, peek_record
 
 from .context import DiagnosticContext
 from .results import CheckResult, Verdict, fault, ok, reported, skipped, warning
@@ -189,9 +189,8 @@ def _partition_problem(context: DiagnosticContext, path: str) -> str:
 
 def state_file(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The state file can be used, and no report to the server is pending."""
-    journal = JsonJournal(context.paths.journal)
     try:
-        record, problem = journal.peek()
+        record, problem = peek_record(context.paths.journal)
     except MenderError as error:
         yield reported(Verdict.FAULT, error.diagnostic)
         return
@@ -208,5 +207,5 @@ def state_file(context: DiagnosticContext) -> Iterator[CheckResult]:
     else:
         yield ok("no pending reports")
     remedy = "examine it if an update is missing, then remove it"
-    for aside in journal.set_aside():
+    for aside in damaged_files(context.paths.journal):
         yield warning(f"{aside} is a damaged state file that was set aside", remedy)

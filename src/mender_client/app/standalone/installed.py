@@ -12,7 +12,7 @@ from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME, Provides
 from mender_client.errors import StorageError
 from mender_client.system.files import read_text
-from mender_client.system.journal import JsonJournal
+from mender_client.system.snapshot import peek_record
 
 
 def show_artifact(paths: Paths) -> ExitCode:
@@ -55,6 +55,6 @@ def _installed(paths: Paths) -> Provides:
     info.pop("device_type", None)
     seen = Provides("", info.pop("artifact_name", "") or UNKNOWN_ARTIFACT_NAME, info)
     try:
-        return JsonJournal(paths.journal).peek()[0].provides(seen)
+        return peek_record(paths.journal)[0].provides(seen)
     except StorageError:
         return seen  # another user asks, who may only read artifact_info

@@ -6,11 +6,20 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
-from enum import Enum
 from urllib.parse import urlencode
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.model import Deployment, Link, LogMessage, Provides, Status, Token
+from mender_client.core.model import (
+    Deployment,
+    Link,
+    LogMessage,
+    NextForm,
+    Provides,
+    Status,
+    Token,
+    is_deployment_id,
+    parse_link,
+)
 from mender_client.core.text import printable
 from mender_client.dataclass import replace
 from mender_client.errors import AbortedError, RefusedLogError, ServerError, UnknownDeploymentError
@@ -24,7 +33,6 @@ from .messages import (
     expect_taken,
     from_json,
     json_request,
-    parse_link,
     refuse,
     to_json,
 )
@@ -42,27 +50,8 @@ MAXIMUM_LOG_MESSAGE = 64 * 1024
 
 _MOST_MESSAGES = MAXIMUM_BODY_BYTES // 64
 """No message is shorter than 64 bytes as JSON: a million empty lines must not fill the memory."""
-_DEPLOYMENT_ID = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
 _CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 """Control characters, line ends and lone surrogates, which no name has; compiled when the first deployment comes."""
-
-
-class NextForm(Enum):
-    """The three forms of an update poll, newest first; after a 404 or 405 the next one is tried."""
-
-    V2_POST = "v2 POST"
-    V1_POST = "v1 POST"
-    V1_GET = "v1 GET"
-
-    @property
-    def fallback(self) -> NextForm | None:
-        """The form to try on a server that does not support this one."""
-        return {NextForm.V2_POST: NextForm.V1_POST, NextForm.V1_POST: NextForm.V1_GET}.get(self)
-
-
-def is_deployment_id(text: str) -> bool:
-    """Whether a text can be a deployment ID: safe as part of a path, of a URL and of a log line."""
-    return _DEPLOYMENT_ID.fullmatch(text) is not None
 
 
 def build_next_request(token: Token, form: NextForm, provides: Provides) -> Request:

@@ -13,7 +13,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.model import Token
+from mender_client.core.model import Token, parse_link
 from mender_client.core.text import printable
 from mender_client.dataclass import dataclass, field
 from mender_client.errors import ServerError, UnauthorizedError
@@ -59,25 +59,6 @@ class Reply:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = field(default=b"", repr=False)
-
-
-def parse_link(uri: str) -> str:
-    """Check that a URL can be fetched from.
-
-    Raises:
-        ValueError: it is not an http or https URL with a host, or holds characters that no URL has.
-    """
-    if not re.fullmatch(r"[\x21-\x7e]{1,65536}", uri):
-        raise ValueError("the link to the Artifact holds invalid characters")
-    try:
-        parts = urlsplit(uri)
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
-        _ = parts.port
-    except ValueError:  # a malformed IPv6 host or port; the text of the error would repeat the link
-        is_usable = False
-    if not is_usable:
-        raise ValueError("the link to the Artifact is not an http or https URL")
-    return uri
 
 
 def parse_retry_after(value: str, *, now: datetime, date: str = "") -> float | None:

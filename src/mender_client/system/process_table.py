@@ -1,0 +1,76 @@
+"""Finds processes again in procfs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mender_client.core.record import ProcessRef
+
+STATE, GROUP, SESSION, START_TIME = 0, 2, 3, 19
+"""Where they are in ``/proc/PID/stat``, behind the name; see proc(5)."""
+
+ENDED = "ZX"
+"""The states of a process that has ended."""
+
+
+class ProcessTable:
+    """The processes of this device; see ``core.ports.Processes``.
+
+    Args:
+        proc: where procfs is mounted.
+    """
+
+    def __init__(self, proc: Path = Path("/proc")) -> None:
+        self._proc = proc
+
+    def is_alive(self, process: ProcessRef) -> bool:
+        return process.boot_id == self.boot_id() and self._identify(process.pid) == process
+
+    def age_seconds(self, process: ProcessRef) -> float:
+        return process.age_seconds(self.boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK"))
+
+    def find(self, variable: str, value: str) -> ProcessRef | None:
+        return next(self._having(variable, value), None)
+
+    def _having(self, variable: str, value: str) -> Iterator[ProcessRef]:
+        wanted = f"{variable}={value}".encode()
+        for pid in self._pids():
+            directory = self._proc / str(pid)
+            try:
+                if directory.stat().st_uid not in (0, os.geteuid()):
+                    continue  # anybody can set a variable
+                environment = (directory / "environ").read_bytes()
+            except OSError:
+                continue  # it has exited, or belongs to another user
+            if wanted in environment.split(b"\0") and (process := self._identify(pid)) is not None:
+                yield process
+
+    def _pids(self) -> Iterator[int]:
+        """All processes but this one."""
+        return (
+            int(entry.name) for entry in self._proc.iterdir() if entry.name.isdigit() and int(entry.name) != os.getpid()
+        )
+
+    def _identify(self, pid: int) -> ProcessRef | None:
+        fields = self._stat(pid)
+        if fields is None or fields[STATE] in ENDED:
+            return None
+        return ProcessRef(pid, self.boot_id(), int(fields[START_TIME]))
+
+    def _stat(self, pid: int) -> list[str] | None:
+        """What the kernel says about a process, from its state on; None when there is none."""
+        try:
+            # the name in parentheses may hold anything; the fields after it are plain
+            return (self._proc / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        except OSError:
+            return None
+
+    def boot_id(self) -> str:
+        """The kernel's ID of this boot; empty when it can't be read."""
+        try:
+            return (self._proc / "sys/kernel/random/boot_id").read_text("ascii").strip()
+        except OSError:
+            return ""
