@@ -288,6 +288,18 @@ def test_device_mapper(board: Board) -> None:
     assert NEW == board.partition(2)[: len(NEW)]
 
 
+def test_variables_in_a_file(board: Board) -> None:
+    """With BOOT_TOOL=file in the client's environment, a file takes the place of the boot loader's tools."""
+    board.env.write_text("mender_boot_part=A\nrunning=A\n")
+    board.environment |= {"BOOT_TOOL": "file", "BOOT_ENV_FILE": str(board.env)}
+    assert 0 == board.download(NEW), board.said
+    assert [0] == board.codes("ArtifactInstall"), board.said
+    assert ("B", "1") == (board.variables["mender_boot_part"], board.variables["upgrade_available"])
+    board.env.write_text(board.env.read_text().replace("running=A", "running=B"))
+    assert [0, 0, 0] == board.codes("ArtifactVerifyReboot", "ArtifactCommit", "Cleanup"), board.said
+    assert ("B", "0") == (board.variables["mender_boot_part"], board.variables["upgrade_available"])
+
+
 def test_boot_variable_as_last_resort(board: Board) -> None:
     """When the kernel doesn't tell, the boot variable does."""
     board.mounts()

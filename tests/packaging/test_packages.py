@@ -98,6 +98,7 @@ def test_every_package_has_the_scripts_of_the_device() -> None:
         "support/identity",
         "support/inventory",
         "support/install",
+        "support/modules/v3/rootfs-image",
         "support/modules/v3",
         *(f"support/systemd/{unit}" for unit in units()),
     ]

@@ -9,6 +9,21 @@ import pytest
 
 from support.device import MODULE, NEW, OLD, SIZE, Device
 
+STATE_OF_1_0_0 = (
+    "step",
+    "deployment",
+    "artifact",
+    "from",
+    "to",
+    "part_a",
+    "part_b",
+    "client",
+    "returns",
+    "pid",
+    "boot_id",
+)
+"""What the sub-updater of 1.0.0 stores, in its order."""
+
 
 def check_success(device: Device) -> None:
     """Asserts that the new system runs, is committed, and was reported."""
@@ -553,6 +568,18 @@ def test_state_directory_elsewhere(device: Device) -> None:
     device.settle()
     assert device.reports == ["success"]
     assert [own / "sub-updater.log"] == list(own.iterdir())
+
+
+def test_state_of_another_version(device: Device) -> None:
+    """The new system's sub-updater finishes what one of 1.0.0 has begun, and the other way round."""
+    device.hand_over()
+    lines = dict(line.split("=", 1) for line in device.lines("var/lib/mender/sub-updater.state"))
+    assert ["version", *STATE_OF_1_0_0, "reason"] == list(lines)
+    lines |= {"part_a": f"{device.root}/dev/part-a", "part_b": f"{device.root}/dev/part-b"}
+    state = "".join(f"{name}={lines[name]}\n" for name in ("version", *STATE_OF_1_0_0))
+    device.write("var/lib/mender/sub-updater.state", state)
+    device.settle()
+    check_success(device)
 
 
 def test_client_from_the_state(device: Device) -> None:
