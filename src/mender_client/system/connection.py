@@ -22,6 +22,8 @@ from mender_client.errors import Interrupted
 if TYPE_CHECKING:
     from typing import Any
 
+SWITCHED = 101
+"""The status of an answer behind which the connection speaks another protocol."""
 _RECORD_BYTES = 16384
 """The most that one TLS record holds."""
 _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -141,6 +143,7 @@ class GuardedSocket:
         self._guard = guard
         self._poll = select.poll()
         self._unsent = bytearray()
+        self._is_detached = False
         self.is_at_end = False
 
     def has_input(self) -> bool:
@@ -166,6 +169,8 @@ class GuardedSocket:
 
     def receive(self, view: memoryview) -> int:
         """Take all that is there, as long as one more TLS record fits, and wait only when there is nothing."""
+        if self._is_detached:
+            return 0
         self._guard.limit(0)  # a peer that sends for ever never lets us wait
         filled, size = 0, len(view)
         while not filled or filled + _RECORD_BYTES <= size:
@@ -187,6 +192,11 @@ class GuardedSocket:
     def close(self) -> None:
         self._sock.close()
 
+    def detach(self) -> socket.socket:
+        """The socket, which is the caller's from here on; what was read ahead stays in the stream of the answer."""
+        self._is_detached = True
+        return self._sock
+
     def _await(self, events: int) -> None:
         if not self._wait(events, self._guard.limit(self._guard.timeouts.idle)):
             raise TimeoutError("nothing came for too long")
@@ -205,6 +215,19 @@ class FinalResponse(HTTPResponse):
             if not 100 < status < 200:
                 return version, status, reason
             parse_headers(self.fp)
+
+
+class SwitchingResponse(FinalResponse):
+    """The answer to an upgrade, which 101 is, too."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = HTTPResponse._read_status(self)  # type: ignore[attr-defined]  # begin() calls it
+        if status == SWITCHED:
+            return version, status, reason
+        while 100 < status < 200:
+            parse_headers(self.fp)
+            version, status, reason = super()._read_status()
+        return version, status, reason
 
 
 class _Reader(io.RawIOBase):

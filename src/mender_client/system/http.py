@@ -24,10 +24,12 @@ from mender_client.errors import ErrorKind, Interrupted, NetworkError
 
 from .clockevidence import ClockCheck
 from .connection import (
+    SWITCHED,
     ConnectionGuard,
     FinalResponse,
     GuardedSocket,
     Server,
+    SwitchingResponse,
     Timeouts,
     secure,
 )
@@ -124,6 +126,29 @@ class HttpTransport:
             url = trail.follow(url, body.connection.peer, body.headers.get("location", ""))
         text = f"cannot fetch from {origin(url)}: more than {MAXIMUM_REDIRECTS} redirects"
         raise NetworkError("NET12", text, remedy=CHECK_LINKS, kind=ErrorKind.REDIRECT)
+
+    def upgrade(self, request: Request) -> tuple[Reply, Upgraded | None]:
+        """Ask for another protocol on a connection of its own; redirects aren't followed.
+
+        Returns:
+            The reply, and the connection if the server has changed to the other protocol.
+
+        Raises:
+            NetworkError: as ``send``.
+        """
+        began, url = time.monotonic(), request.url
+        with _failure_logged(request, began), self._translated(url), self._guard.within(self.timeouts.total):
+            body = self._ask(request)
+            if body.status == SWITCHED:
+                upgraded, data = body.detach(), b""
+            else:
+                upgraded = None
+                try:
+                    data = _read_all(body, request)
+                finally:
+                    body.close()
+        _log(request, began, str(body.status))
+        return Reply(body.status, body.headers, data), upgraded
 
     def rest(self) -> None:
         while self._kept:
@@ -255,7 +280,6 @@ class _Connection(HTTPConnection):
     """
 
     sock: Any
-    response_class = FinalResponse
 
     def __init__(self, server: Server, proxy: Proxy | None, peer: str) -> None:
         super().__init__(server.host, server.port)
@@ -272,6 +296,7 @@ class _Connection(HTTPConnection):
             if self._proxy.authorization:
                 headers["Proxy-Authorization"] = self._proxy.authorization
         response = None
+        self.response_class = SwitchingResponse if "Upgrade" in headers else FinalResponse
         try:
             self.request(request.method, target, request.body or None, headers)
             response = self.getresponse()
@@ -289,6 +314,19 @@ class _Connection(HTTPConnection):
             self.close()
             raise
         return response
+
+
+@dataclass(frozen=True, eq=False)
+class Upgraded:
+    """A connection that speaks another protocol from here on.
+
+    Attributes:
+        sock: the connection; it doesn't block.
+        early: what has come behind the answer.
+    """
+
+    sock: socket.socket
+    early: bytes = field(repr=False)
 
 
 @dataclass(eq=False, repr=False)
@@ -343,6 +381,13 @@ class HttpBody:
         """End an answer that was read to its end; returns its connection if that can be used again."""
         self.response.close()
         return self.connection if self.connection.sock is not None else None
+
+    def detach(self) -> Upgraded:
+        """The connection, after an answer by which the server changes to another protocol."""
+        sock = self.connection.sock.detach()
+        early = self.response.fp.read()
+        self.response.close()
+        return Upgraded(sock, early)
 
     def close(self) -> None:
         if self._count:
