@@ -24,7 +24,8 @@ sys.path.insert(0, str(PROJECT / "src"))
 
 from mender_client.app.cli import build_parser  # noqa: E402
 from mender_client.app.commands import PROGRAM  # noqa: E402 - the checkout's own package
-from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS  # noqa: E402
+from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS, Key  # noqa: E402
+from mender_client.app.config.connect_keys import CONNECT_KEYS  # noqa: E402
 from mender_client.app.config.schema import build_schema  # noqa: E402
 
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
@@ -42,14 +43,16 @@ def render(page: str) -> str:
 # -- mender.conf ---------------------------------------------------------------------------------------------
 
 
-def _keys() -> str:
-    rows = [(f"`{key.name}`", key.form, _default(key.default), key.help) for key in KEYS]
+def _keys(keys: Sequence[Key] = KEYS) -> str:
+    rows = [(f"`{key.name}`", key.form, _default(key.default), key.help) for key in keys]
     return _table(("key", "value", "default", "meaning"), rows)
 
 
 def _default(value: object) -> str:
     if value in ("", ()):
         return "none"
+    if isinstance(value, tuple):
+        return f"`{json.dumps(value)}`"
     return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
 
 
@@ -87,6 +90,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 _PARTS = {
     "keys": _keys,
+    "connect-keys": lambda: _keys(CONNECT_KEYS.keys),
+    "accepted-connect-keys": lambda: _names(CONNECT_KEYS.silent),
     "accepted-keys": lambda: _names(ACCEPTED_KEYS),
     "retired-keys": lambda: _names(RETIRED_KEYS),
     "common-options": _common_options,

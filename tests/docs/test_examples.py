@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mender_client.app.config import load_config
+from mender_client.app.config.connect_keys import load_connect
 from mender_devserver import DevServer
 from mender_devserver.cli import main
 from mender_devserver.testing import VirtualDevice
@@ -49,6 +50,7 @@ class Not:
 
 HERE = "run by a test of this file"
 CONFIG = "mender.conf: read by the client"
+CONNECT = "mender-connect.conf: read by the client"
 
 _MAKES = "takes minutes: it is what CI and the release do"
 _INSTALLS = "installs into the machine; tests/packaging installs the same files"
@@ -112,6 +114,10 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Metrics": [Not("runs until it is stopped; tests/program/test_service.py does that")],
     },
     "docs/guide/proxy.md": {"Proxies": [HERE, HERE, HERE]},
+    "docs/guide/remote-access.md": {
+        "Enable it": [Not(_INSTALLS), CONNECT, Not("runs until it is stopped; tests/connect does that")],
+        "What users may do": [CONNECT],
+    },
     "docs/guide/release.md": {"Make": [Not(_MAKES), Not("changes the tree")], "Check": [Not(_MAKES)]},
     "docs/guide/standalone.md": {
         "From a USB stick": [By("tests/docs/test_standalone_guide.py")] * 3,
@@ -188,6 +194,14 @@ def test_the_other_test_reads_the_page(page: str) -> None:
     """A test that is said to run a page's examples names that page."""
     tests = {how.test for hows in EXAMPLES[page].values() for how in hows if isinstance(how, By)}
     assert [] == [test for test in tests if page not in (PROJECT / test).read_text("utf-8")]
+
+
+@pytest.mark.parametrize(("page", "heading", "number"), of_kind(CONNECT))
+def test_settings_of_connect(page: str, heading: str, number: int, tmp_path: Path) -> None:
+    """An example of mender-connect.conf is one, without a warning."""
+    file = tmp_path / "mender-connect.conf"
+    file.write_text(example(page, heading, number))
+    assert () == load_connect(file, file)[1]
 
 
 @pytest.mark.parametrize(("page", "heading", "number"), of_kind(CONFIG))

@@ -47,6 +47,7 @@ class Paths:
     artifact = _InData("artifact.mender")
     update_lock = _InData("update.lock")  # of the contract with the sub-updater
     daemon_lock = _InData("daemon.lock")
+    connect_lock = _InData("connect.lock")
     command_lock = _InData("standalone.lock")
     bootstrap = _InData("bootstrap.mender")
     journal = _InData("journal.json")  # the state file
@@ -81,6 +82,16 @@ class Paths:
             fallback_config=_below(base, fallback_config) if fallback_config else data_directory / "mender.conf",
             data=data_directory,
         )
+
+    @property
+    def connect_config(self) -> Path:
+        """The main configuration of ``connect``."""
+        return self.config.with_name("mender-connect.conf")
+
+    @property
+    def fallback_connect_config(self) -> Path:
+        """The one that gives the keys that the main one lacks."""
+        return self.fallback_config.with_name("mender-connect.conf")
 
     @property
     def root_scripts(self) -> Path:

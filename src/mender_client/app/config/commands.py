@@ -14,6 +14,7 @@ from mender_client.app.paths import Paths
 from mender_client.core.text import printable
 from mender_client.errors import Diagnostic
 
+from .connect_keys import CONNECT_KEYS, examine_connect
 from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
 from .kinds import SECRET
 from .reader import ConfigFindings, examine, suggest
@@ -27,18 +28,47 @@ _DEFAULT = "default"
 _PIN = re.compile(r"(pin-value=)[^;&?]*", re.IGNORECASE)
 
 
-def check(main: Path, fallback: Path, *, is_json: bool) -> ExitCode:
+def check(main: Path, fallback: Path, *, is_json: bool, connect: tuple[Path, Path] | None = None) -> ExitCode:
     """Print the errors and warnings of the two files, which may be one.
+
+    Args:
+        main, fallback: ``mender.conf``.
+        is_json: print JSON.
+        connect: the two files ``mender-connect.conf``, which may be missing; None if they don't matter.
 
     Returns:
         CONFIGURATION when a client would not start with them.
     """
     findings = examine(main, fallback)
+    files = [main, fallback]
+    if connect is not None:
+        present = [file for file in connect if file.exists()]
+        findings = _joined(findings, examine_connect(*connect))
+        files += present
+    return _tell(findings, files, is_json=is_json)
+
+
+def check_connect(file: Path, *, is_json: bool) -> ExitCode:
+    """Print the errors and warnings of one file ``mender-connect.conf``; as ``check``."""
+    return _tell(examine_connect(file, file), [file], is_json=is_json)
+
+
+def _joined(one: ConfigFindings, other: ConfigFindings) -> ConfigFindings:
+    return ConfigFindings(
+        one.values,
+        one.origins,
+        (*one.problems, *other.problems),
+        (*one.warnings, *other.warnings),
+        (*one.ignored, *other.ignored),
+    )
+
+
+def _tell(findings: ConfigFindings, files: Sequence[Path], *, is_json: bool) -> ExitCode:
     if is_json:
         problems, warnings = map(str, findings.problems), map(str, findings.warnings)
         print(json.dumps({"problems": [*problems], "warnings": [*warnings]}, indent=1))
     else:
-        print("\n".join(_report(findings, dict.fromkeys((main, fallback)))))
+        print("\n".join(_report(findings, dict.fromkeys(files))))
     return ExitCode.CONFIGURATION if findings.problems else ExitCode.DONE
 
 
@@ -103,11 +133,13 @@ def explain(names: Sequence[str]) -> ExitCode:
     Returns:
         USAGE when one of them is unknown.
     """
-    without_effect = {name.lower(): name for name in (*ACCEPTED_KEYS, *RETIRED_KEYS)}
+    without_effect = {name.lower(): name for name in (*CONNECT_KEYS.silent, *ACCEPTED_KEYS, *RETIRED_KEYS)}
     parts, unknown = [], list[Diagnostic]()
     for name in names or [key.name for key in KEYS]:
         if key := find_key(name):
             parts.append("\n".join(_explanation(key)))
+        elif key := next((one for one in CONNECT_KEYS.keys if one.name.lower() == name.lower()), None):
+            parts.append("\n".join(_explanation(key, "mender-connect.conf")))
         elif name.lower() in without_effect:
             parts.append(f"{without_effect[name.lower()]}\n  Used by other Mender clients; has no effect here.")
         else:
@@ -131,9 +163,11 @@ def unknown_key(name: str, action: str) -> Diagnostic:
     return Diagnostic("USE01", f"cannot {action} {name!r:.80}: there is no such key", remedy)
 
 
-def _explanation(key: Key) -> Iterator[str]:
+def _explanation(key: Key, file: str = "") -> Iterator[str]:
     yield key.name
     yield f"  {key.help}"
+    if file:
+        yield f"  file     {file}"
     yield "  value    " + ": ".join(dict.fromkeys((key.kind.words, key.form)))
     yield "  default  " + ("none" if key.default in ("", ()) else _json(key.default))
     yield "  example  " + _as_written(key.name, key.default if key.example is None else key.example)
@@ -141,7 +175,7 @@ def _explanation(key: Key) -> Iterator[str]:
 
 def _as_written(name: str, value: Any) -> str:
     group, _, inner = name.partition(".")
-    return f'"{group}": {{"{inner}": {_json(value)}}}' if inner else f'"{name}": {_json(value)}'
+    return f'"{group}": {{{_as_written(inner, value)}}}' if inner else f'"{name}": {_json(value)}'
 
 
 def _json(value: Any) -> str:

@@ -32,6 +32,33 @@ class Key:
     example: Any = None
 
 
+@dataclass(frozen=True)
+class KeySet:
+    """The keys of one kind of file.
+
+    Attributes:
+        keys: those that have an effect.
+        silent: names that are accepted without effect.
+    """
+
+    keys: tuple[Key, ...]
+    silent: tuple[str, ...]
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The objects that keys are in, in lower case, with dots between nested ones."""
+        names = [key.name.lower().split(".") for key in self.keys]
+        return frozenset(".".join(parts[:count]) for parts in names for count in range(1, len(parts)))
+
+    def suggest(self, name: str) -> str:
+        """The key that is most similar to a wrong name; empty when none is similar."""
+        from difflib import get_close_matches
+
+        known = {key.name.lower(): key.name for key in self.keys}
+        close = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+        return known[close[0]] if close else ""
+
+
 def key(name: str, kind: Kind, help: str, default: Any = "", form: str = "", *, example: Any = None) -> Any:
     """Declare a key as a field of ``Config``; arguments as the attributes of ``Key``, form by default the kind's."""
     declared = Key(name, kind, default, form or kind.words, help, example)

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 
 def _check(options: argparse.Namespace) -> ExitCode:
-    from .commands import check
+    from .commands import check, check_connect
 
     if options.file is not None:
-        return check(Path(options.file), Path(options.file), is_json=options.json)
+        file = Path(options.file)
+        is_connect = file.name.startswith("mender-connect")
+        return check_connect(file, is_json=options.json) if is_connect else check(file, file, is_json=options.json)
     paths = paths_of(options)
-    return check(paths.config, paths.fallback_config, is_json=options.json)
+    connect = (paths.connect_config, paths.fallback_connect_config)
+    return check(paths.config, paths.fallback_config, is_json=options.json, connect=connect)
 
 
 def _show(options: argparse.Namespace) -> ExitCode:
@@ -56,13 +59,14 @@ _JSON = Argument("--json", action="store_true", help="print JSON, for programs")
 COMMANDS = (
     Command(
         "check",
-        "report all errors and warnings in mender.conf",
+        "report all errors and warnings in mender.conf and mender-connect.conf",
         _check,
         (
             Argument("file", metavar="FILE", nargs="?", help="check this file alone, on any machine; not below --root"),
             _JSON,
         ),
-        more="Without FILE, both files are checked at once.",
+        more="Without FILE, all files are checked at once. A FILE whose name begins with mender-connect is checked as "
+        "such a one.",
     ),
     Command(
         "show",
@@ -83,7 +87,7 @@ COMMANDS = (
     ),
     Command(
         "explain",
-        "explain the keys of mender.conf",
+        "explain the keys of mender.conf and mender-connect.conf",
         _explain,
         (Argument("keys", metavar="KEY", nargs="*", help="the keys (default: all)"),),
     ),

@@ -12,7 +12,7 @@ from mender_client.core.text import printable
 from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic
 
-from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
+from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key, KeySet
 from .settings import KEYS, Config, build_config
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _MAXIMUM_FILE_BYTES = 1024 * 1024
 _UNKNOWN_NAMED = 20
 """How many unknown keys of a file are named; the rest is counted."""
 _LONGEST_GUESSED = 64
-_GROUPS = frozenset(key.name.partition(".")[0].lower() for key in KEYS if "." in key.name)
+_MENDER_CONF = KeySet(KEYS, (*ACCEPTED_KEYS, *RETIRED_KEYS))
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def check_settings(settings: Mapping[str, object]) -> LoadedConfig:
     Raises:
         ConfigError: all errors at once.
     """
-    reader = _Reader(is_unknown_refused=True)
+    reader = Reader(_MENDER_CONF, is_unknown_refused=True)
     label = Path("settings")
     try:
         reader.take(label, json.dumps(settings, default=os.fspath).encode())
@@ -93,7 +93,7 @@ def examine(
         is_server_needed: whether it is an error that no server is configured.
         instead_of_main: the content to take for that of the main file.
     """
-    reader = _Reader()
+    reader = Reader(_MENDER_CONF)
     if instead_of_main is None:
         reader.read(main)
     else:
@@ -101,24 +101,24 @@ def examine(
     if fallback != main:
         reader.read(fallback)
     _check_together(reader, main, fallback, is_server_needed=is_server_needed)
-    return ConfigFindings(
-        reader.values, reader.origins, tuple(reader.problems), tuple(reader.warnings), tuple(reader.ignored)
-    )
+    return reader.findings()
 
 
 def suggest(name: str) -> str:
-    """The known key that is most similar to a wrong name; empty when none is similar."""
-    from difflib import get_close_matches
-
-    known = {key.name.lower(): key.name for key in KEYS}
-    close = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
-    return known[close[0]] if close else ""
+    """The key of ``mender.conf`` that is most similar to a wrong name; empty when none is similar."""
+    return _MENDER_CONF.suggest(name)
 
 
-class _Reader:
-    """Collects values, problems and warnings from one file after the other."""
+class Reader:
+    """Collects values, problems and warnings from one file after the other.
 
-    def __init__(self, *, is_unknown_refused: bool = False) -> None:
+    Args:
+        keys: the keys that the files may hold.
+        is_unknown_refused: whether another key is an error.
+    """
+
+    def __init__(self, keys: KeySet, *, is_unknown_refused: bool = False) -> None:
+        self._key_set = keys
         self._is_unknown_refused = is_unknown_refused
         self.values: dict[str, Any] = {}
         self.origins: dict[str, Path] = {}
@@ -128,8 +128,15 @@ class _Reader:
         self.has_found = False
         self.is_incomplete = False  # a file could not be read or parsed
         self.refused: set[str] = set()  # the keys whose values are invalid
-        self._keys = {key.name.lower(): key for key in KEYS}
-        self._silent = {name.lower() for name in (*ACCEPTED_KEYS, *RETIRED_KEYS)}
+        self._keys = {key.name.lower(): key for key in keys.keys}
+        self._silent = {name.lower() for name in keys.silent}
+        self._groups = keys.groups
+
+    def findings(self) -> ConfigFindings:
+        """What was found."""
+        return ConfigFindings(
+            self.values, self.origins, tuple(self.problems), tuple(self.warnings), tuple(self.ignored)
+        )
 
     def read(self, path: Path) -> None:
         """Take the values of a file that no earlier file gave; a file that isn't there has none."""
@@ -193,9 +200,9 @@ class _Reader:
                 twice = f"{path}: {printable(full)}: is given twice (keys are not case-sensitive)"
                 self.problems.append(Diagnostic("CFG09", twice, "remove one of the two"))
             given.add(lower)
-            if not prefix and lower in _GROUPS:
+            if lower in self._groups and "." not in name:
                 if isinstance(value, _Pairs):
-                    self._take(path, f"{name}.", value, given=given)
+                    self._take(path, f"{full}.", value, given=given)
                 elif value is None:
                     self._ignore(path, full, "null")
                 else:
@@ -240,7 +247,7 @@ class _Reader:
     def _advice(self, name: str) -> str:
         if len(name) > _LONGEST_GUESSED or len(self.warnings) > _UNKNOWN_NAMED:
             return ""  # searching for similar names takes time
-        close = suggest(name)
+        close = self._key_set.suggest(name)
         if close.lower() == name.lower():
             group, _, inner = close.partition(".")
             return f'write it as {{"{group}": {{"{inner}": …}}}}'
@@ -262,7 +269,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _check_together(reader: _Reader, main: Path, fallback: Path, *, is_server_needed: bool) -> None:
+def _check_together(reader: Reader, main: Path, fallback: Path, *, is_server_needed: bool) -> None:
     values, origins = reader.values, reader.origins
     for one, other in (("ServerURL", "Servers"), ("ArtifactVerifyKey", "ArtifactVerifyKeys")):
         if values.get(one) and values.get(other):

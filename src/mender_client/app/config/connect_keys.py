@@ -1,0 +1,165 @@
+"""``mender-connect.conf``: its keys, which are those of the stock add-on, and what they mean to ``connect``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from mender_client import TYPE_CHECKING
+from mender_client.dataclass import dataclass, fields
+from mender_client.errors import ConfigError, Diagnostic
+
+from .keys import KeySet, key
+from .kinds import BYTES, FLAG, SECONDS_OR_NONE, TEXT, TEXTS, Kind, whole
+from .reader import ConfigFindings, Reader
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_CELLS = whole(1, 65535)
+_FILES = "Limits.FileTransfer"
+
+
+def _octal(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[0-7]{0,4}", value):
+        raise ValueError('must be a text of octal digits such as "027"')
+    return value
+
+
+OCTAL = Kind(_octal, "octal digits", {"type": "string", "pattern": "^[0-7]{0,4}$"})
+
+
+@dataclass(frozen=True)
+class ConnectConfig:
+    """The settings of ``mender-connect.conf``, checked one by one."""
+
+    user: str = key("User", TEXT, "The user that shells belong to; needed for terminals.", example="root")
+    shell_command: str = key("ShellCommand", TEXT, "The shell; it must be listed in /etc/shells.", "/bin/sh", "path")
+    shell_arguments: tuple[str, ...] = key(
+        "ShellArguments", TEXTS, "Its arguments; --login makes a login shell of any shell.", ("--login",)
+    )
+    remote_terminal: bool = key(
+        "RemoteTerminal", FLAG, "False disables terminals, as for the archived Python client.", True
+    )
+    terminal_disable: bool = key("Terminal.Disable", FLAG, "Disable terminals.", False)
+    terminal_width: int = key("Terminal.Width", _CELLS, "The width, when the user names none.", 80, "characters")
+    terminal_height: int = key("Terminal.Height", _CELLS, "The height, when the user names none.", 40, "lines")
+    file_transfer_disable: bool = key("FileTransfer.Disable", FLAG, "Disable file transfers.", False)
+    port_forward_disable: bool = key("PortForward.Disable", FLAG, "Disable port forwarding.", False)
+    mender_client_disable: bool = key(
+        "MenderClient.Disable", FLAG, "Ignore the server's check-update and send-inventory.", False
+    )
+    stop_expired: bool = key("Sessions.StopExpired", FLAG, "False ignores both of the times that follow.", True)
+    expire_after_seconds: int = key(
+        "Sessions.ExpireAfter", SECONDS_OR_NONE, "How long a terminal may stay open; 0 for no limit.", 0, "seconds"
+    )
+    expire_after_idle_seconds: int = key(
+        "Sessions.ExpireAfterIdle",
+        SECONDS_OR_NONE,
+        "How long a terminal may go without input; excludes ExpireAfter. 0 means 600 if ExpireAfter is 0, too.",
+        0,
+        "seconds",
+    )
+    most_per_user: int = key(
+        "Sessions.MaxPerUser", whole(0, 1000), "How many terminals a user of the server may have; 0 means 1.", 0
+    )
+    has_limits: bool = key("Limits.Enabled", FLAG, "Whether the limits of Limits.FileTransfer apply.", False)
+    chroot: str = key(
+        f"{_FILES}.Chroot", TEXT, "Files are only read and written below it.", form="directory", example="/data"
+    )
+    is_link_followed: bool = key(
+        f"{_FILES}.FollowSymLinks", FLAG, "Whether a path may lead through a symbolic link.", False
+    )
+    is_overwritten: bool = key(f"{_FILES}.AllowOverwrite", FLAG, "Whether an upload may replace a file.", False)
+    owner_put: str = key(
+        f"{_FILES}.OwnerPut",
+        TEXT,
+        "Whom uploads belong to; only files of this user are replaced.",
+        form="user",
+        example="root",
+    )
+    group_put: str = key(f"{_FILES}.GroupPut", TEXT, "The same for the group.", form="group", example="root")
+    owners_get: tuple[str, ...] = key(
+        f"{_FILES}.OwnerGet", TEXTS, "Only files of these users are read.", (), example=["root"]
+    )
+    groups_get: tuple[str, ...] = key(
+        f"{_FILES}.GroupGet", TEXTS, "Only files of these groups are read.", (), example=["root"]
+    )
+    umask: str = key(f"{_FILES}.Umask", OCTAL, "Uploads get the mode 0777 without these bits.", example="027")
+    most_bytes: int = key(f"{_FILES}.MaxFileSize", BYTES, "Larger files are refused; 0 for no limit.", 0, "bytes")
+    sent_per_minute: int = key(
+        f"{_FILES}.Counters.MaxBytesTxPerMinute",
+        BYTES,
+        "After so many bytes sent in a minute no other transfer begins; 0 for no limit.",
+        0,
+        "bytes",
+    )
+    received_per_minute: int = key(
+        f"{_FILES}.Counters.MaxBytesRxPerMinute", BYTES, "The same for bytes received.", 0, "bytes"
+    )
+
+    @property
+    def has_terminals(self) -> bool:
+        """Whether terminals are enabled."""
+        return self.remote_terminal and not self.terminal_disable
+
+
+CONNECT_KEYS = KeySet(
+    tuple(field.metadata["key"] for field in fields(ConnectConfig)),
+    (
+        "ReconnectIntervalSeconds",
+        "ServerURL",
+        "Servers",
+        "ServerCertificate",
+        "SkipVerify",
+        "ClientProtocol",
+        "HttpsClient",
+        "SkipVerifyTLS",
+        f"{_FILES}.AllowSuid",
+        f"{_FILES}.RegularFilesOnly",
+        f"{_FILES}.PreserveMode",
+        f"{_FILES}.PreserveOwner",
+        f"{_FILES}.PreserveGroup",
+    ),
+)
+"""Without effect: pauses grow by themselves, servers and TLS come from mender.conf, only regular files are read, no
+upload has the bits suid and sgid, and modes and owners are kept."""
+
+_ATTRIBUTES = {field.metadata["key"].name: field.name for field in fields(ConnectConfig)}
+
+
+def examine_connect(main: Path, fallback: Path) -> ConfigFindings:
+    """Read, merge and check the two files ``mender-connect.conf``, as ``examine`` does with ``mender.conf``."""
+    reader = Reader(CONNECT_KEYS)
+    reader.read(main)
+    if fallback != main:
+        reader.read(fallback)
+    is_terminal_off = reader.values.get("Terminal.Disable") or reader.values.get("RemoteTerminal") is False
+    if not reader.has_found or reader.is_incomplete or is_terminal_off or reader.values.get("User"):
+        return reader.findings()
+    text = f"{main}: User: is missing, and terminals need it"
+    remedy = "set the user that shells are to belong to, or Terminal.Disable to true"
+    reader.problems.append(Diagnostic("CON01", text, remedy))
+    return reader.findings()
+
+
+def load_connect(main: Path, fallback: Path) -> tuple[ConnectConfig, tuple[Diagnostic, ...]]:
+    """The settings and the warnings about them.
+
+    Raises:
+        ConfigError: all errors at once, or none of the files exists: nobody has allowed ``connect`` on this device.
+    """
+    if not main.exists() and not fallback.exists():
+        text = f"connect is not enabled on this device: there is no {main}"
+        remedy = f'to allow terminals, file transfers and port forwarding, write {{"User": "root"}} to {main}'
+        raise ConfigError([Diagnostic("CON02", text, remedy)])
+    findings = examine_connect(main, fallback)
+    if findings.problems:
+        raise ConfigError(findings.problems)
+    return build_connect(findings.values), findings.warnings
+
+
+def build_connect(values: Mapping[str, Any]) -> ConnectConfig:
+    """The settings for checked values by the names of ``CONNECT_KEYS``."""
+    return ConnectConfig(**{_ATTRIBUTES[name]: value for name, value in values.items()})
