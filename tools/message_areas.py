@@ -25,6 +25,10 @@ AREAS = {
     ),
     "DMN": ("The daemon", "Starting and signalling the daemon, and its service manager."),
     "LOG": ("Logs", "Log files and syslog."),
+    "CON": (
+        "Remote access",
+        "`mender-python-client connect` and `mender-connect.conf`. [Remote access](remote-access.md) has the details.",
+    ),
     "IDN": (
         "Identity, device type and artifact name",
         "Run the identity script by hand: it must print lines `key=value`, the same ones at every boot. To the server "

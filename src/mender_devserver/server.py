@@ -21,6 +21,7 @@ from mender_devserver.artifacts import Artifact, Names
 from mender_devserver.certificate import HOSTS, provide_certificate
 from mender_devserver.contact import Contact
 from mender_devserver.deployments import Deployment
+from mender_devserver.deviceconnect import ConnectedDevice
 from mender_devserver.devices import KnownDevice
 from mender_devserver.faults import Fault
 from mender_devserver.ratelimit import RateLimit
@@ -153,6 +154,19 @@ class DevServer:
         """Remove a device and revoke its tokens."""
         with self._state.lock:
             self._state.decommission(device_id)
+
+    def connected_device(
+        self, device_id: str = "", *, after: ConnectedDevice | None = None, seconds: float = 120.0
+    ) -> ConnectedDevice:
+        """The connection of a device to the device connect service; arguments as of ``ConnectedDevices.wait``.
+
+        Raises:
+            ServerError: the server isn't running.
+            TimeoutError: the device has not connected.
+        """
+        if self._thread is None:
+            raise ServerError("cannot find connected devices: the server was not started", status=409)
+        return self._thread.connected.wait(device_id, after=after, seconds=seconds)
 
     def revoke_tokens(self, device_id: str) -> None:
         """Revoke the tokens of a device, as if they had expired; it stays accepted."""

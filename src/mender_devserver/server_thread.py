@@ -17,6 +17,7 @@ from aiohttp import web
 from mender_client.errors import NetworkError
 from mender_devserver.browser import Page, is_own_host
 from mender_devserver.device_api import DeviceApi
+from mender_devserver.deviceconnect import CONNECT_PATH, ConnectedDevices
 from mender_devserver.listener import Connections, RequestHandler
 from mender_devserver.management import PREFIX, Management
 from mender_devserver.messages import Reply, Request
@@ -93,6 +94,7 @@ class ServerThread:
         self._state = state
         self._endpoint = endpoint
         self._token = token
+        self.connected = ConnectedDevices(state)
         self._runners: list[web.ServerRunner] = []
         self._servers: list[_Server] = []
         self._ready: Future[None] = Future()
@@ -165,6 +167,8 @@ class ServerThread:
                     return await management(raw)
                 if not is_own_host(raw.headers.get("Host", ""), self._endpoint.host):
                     return _response(answer_of_gateway())  # the real gateway serves its own names only, too
+                if raw.path == CONNECT_PATH and raw.method == "GET":
+                    return await self.connected(raw)
                 return await devices(raw)
             except ConnectionError:
                 return web.StreamResponse()  # the client closed the connection during the request

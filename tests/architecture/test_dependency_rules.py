@@ -30,7 +30,8 @@ RULES = {
     "client": {"core", "dataclass", "errors"},
     "installers": {"core", "dataclass", "errors"},
     "system": {"core", "dataclass", "errors"},
-    "app": {"client", "commandline", "core", "dataclass", "errors", "installers", "system"},
+    "connect": {"core", "dataclass", "errors"},
+    "app": {"client", "commandline", "connect", "core", "dataclass", "errors", "installers", "system"},
     "embedding": {"app", "client", "core", "dataclass", "errors", "installers", "system"},
     "__main__": {"app"},
     "__init__": {"app", "core", "embedding", "errors", "installers"},
@@ -179,6 +180,16 @@ def test_the_workflow_speaks_to_ports_only() -> None:
     ]
 
 
+def test_the_protocols_of_connect_do_no_io() -> None:
+    """What device connect says and when is decided without touching the device: it may log, and that is all."""
+    assert [] == [
+        f"{module} uses {name}"
+        for module in of_package("connect")
+        if module.startswith("mender_client.connect.protocol.")
+        for name in sorted((world_used(module) - {"logging"}) | (WORLDLY & called(module)))
+    ]
+
+
 WORLDLY = {"open", "print", "input", "eval", "exec"}
 """Calls that reach into the world."""
 
@@ -247,7 +258,7 @@ def catches_everything(handler: ast.ExceptHandler) -> bool:
 
 def test_no_state_in_modules() -> None:
     """No module keeps state of its own, so that two clients fit into one process."""
-    modules = [module for one in ("core", "client", "installers", "system") for module in of_package(one)]
+    modules = [module for one in ("core", "client", "connect", "installers", "system") for module in of_package(one)]
     assert [] == [
         f"{module}, line {node.lineno}"
         for module in modules
@@ -280,7 +291,7 @@ def keeps_state(statement: ast.stmt) -> bool:
 
 UNUSED_WHILE_IDLE = (
     "bz2", "dataclasses", "inspect", "lzma", "queue", "shutil", "tempfile", "typing", "mender_client.client.download",
-    "mender_client.client.handover", "mender_client.core.artifact",
+    "mender_client.client.handover", "mender_client.core.artifact", "mender_client.connect", "wsproto",
 )  # fmt: skip
 
 

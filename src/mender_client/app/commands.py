@@ -83,6 +83,13 @@ def _daemon(options: argparse.Namespace) -> ExitCode:
     end_process(code)
 
 
+def _connect(options: argparse.Namespace) -> ExitCode:
+    config, paths = _start(options)
+    from .connect import run_connect
+
+    return run_connect(config, paths, _passphrase(options, paths))
+
+
 def _bootstrap(options: argparse.Namespace) -> ExitCode:
     config, paths = _start(options, is_server_needed=False)
     from mender_client.core.devicekey import KeyType, fingerprint, key_type
@@ -310,6 +317,13 @@ COMMANDS: tuple[Command, ...] = (
         "run the client: poll for updates, and install them",
         _daemon,
         (Argument("--metrics-file", metavar="FILE", help="keep metrics in this file, in the Prometheus text format"),),
+    ),
+    Command(
+        "connect",
+        "let users of the server open terminals here, and more",
+        _connect,
+        more="It runs until it is stopped, beside the daemon, and does what mender-connect.conf allows; without that "
+        "file it does nothing. See the guide about remote access.",
     ),
     Command(
         "bootstrap",

@@ -50,7 +50,7 @@ function _shtab_mender_python_client_using
   test "$_shtab_mender_python_client_cmdpath" = "$argv"
 end
 
-set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact show-provides install commit rollback resume show-inventory show-identity report check-update send-inventory status history log setup doctor config 'config check' 'config show' 'config set' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact extract' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write single-file' 'artifact write directory' 'artifact write script' 'artifact write deb' 'artifact write docker-compose' 'artifact write bootstrap-artifact' 'artifact sign'
+set -g _shtab_mender_python_client_commands daemon connect bootstrap show-artifact show-provides install commit rollback resume show-inventory show-identity report check-update send-inventory status history log setup doctor config 'config check' 'config show' 'config set' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact extract' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write single-file' 'artifact write directory' 'artifact write script' 'artifact write deb' 'artifact write docker-compose' 'artifact write bootstrap-artifact' 'artifact sign'
 set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --dest-dir --device-type --fallback-config --file --identity --images --inventory-poll --key --key-type --log-file --log-format --log-level --meta-data --metrics-file --migrate-from --output-path --passphrase-file --project-name --provides --provides-group --reason --retry-poll --root --rootfs-part-a --rootfs-part-b --script --server-cert --server-url --software-filesystem --software-name --software-version --stop-before --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
 
 complete -c mender-python-client -e
@@ -83,6 +83,19 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using daemon' -
 complete -c mender-python-client -n '_shtab_mender_python_client_using daemon' -s F -l forcebootstrap -d 'replace the device key by a new one'
 complete -c mender-python-client -n '_shtab_mender_python_client_using daemon' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
 complete -c mender-python-client -n '_shtab_mender_python_client_using daemon' -l metrics-file -xka "(__fish_complete_path (commandline -ct))" -d 'keep metrics in this file, in the Prometheus text format'
+complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a connect -d 'let users of the server open terminals here, and more'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -s h -l help -d 'show this help message and exit'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -l fallback-config -xka "(__fish_complete_path (commandline -ct))" -d 'fallback configuration (default: mender.conf in the data directory)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -s d -l data -xka "(__fish_complete_directories)" -d 'data directory (default: /var/lib/mender)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -l root -xka "(__fish_complete_directories)" -d 'directory that all paths are below; for tests, containers and images'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -s l -l log-level -xka "debug info warning error critical" -d 'debug, info, warning, error or critical'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -s L -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'log to this file instead of standard error'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -l log-format -xka "text json" -d 'text (default), or json: one object a line'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -l no-syslog -d 'don'"'"'t log to syslog (the daemon does by default)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -l skipverify -d 'trust every server; for a test bench only'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -s F -l forcebootstrap -d 'replace the device key by a new one'
+complete -c mender-python-client -n '_shtab_mender_python_client_using connect' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
 complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a bootstrap -d 'generate the device key if there is none; print its public key'
 complete -c mender-python-client -n '_shtab_mender_python_client_using bootstrap' -s h -l help -d 'show this help message and exit'
 complete -c mender-python-client -n '_shtab_mender_python_client_using bootstrap' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
@@ -357,7 +370,7 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using config' -
 complete -c mender-python-client -n '_shtab_mender_python_client_using config' -l skipverify -d 'trust every server; for a test bench only'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config' -s F -l forcebootstrap -d 'replace the device key by a new one'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
-complete -c mender-python-client -n '_shtab_mender_python_client_using config; and test $_shtab_mender_python_client_npos -eq 0' -a check -d 'report all errors and warnings in mender.conf'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config; and test $_shtab_mender_python_client_npos -eq 0' -a check -d 'report all errors and warnings in mender.conf and mender-connect.conf'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config check' -s h -l help -d 'show this help message and exit'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config check' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config check' -l fallback-config -xka "(__fish_complete_path (commandline -ct))" -d 'fallback configuration (default: mender.conf in the data directory)'
@@ -400,7 +413,7 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using config se
 complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -l skipverify -d 'trust every server; for a test bench only'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -s F -l forcebootstrap -d 'replace the device key by a new one'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config set' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
-complete -c mender-python-client -n '_shtab_mender_python_client_using config; and test $_shtab_mender_python_client_npos -eq 0' -a explain -d 'explain the keys of mender.conf'
+complete -c mender-python-client -n '_shtab_mender_python_client_using config; and test $_shtab_mender_python_client_npos -eq 0' -a explain -d 'explain the keys of mender.conf and mender-connect.conf'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config explain' -s h -l help -d 'show this help message and exit'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config explain' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
 complete -c mender-python-client -n '_shtab_mender_python_client_using config explain' -l fallback-config -xka "(__fish_complete_path (commandline -ct))" -d 'fallback configuration (default: mender.conf in the data directory)'

@@ -1,0 +1,273 @@
+"""``connect``: terminals, file transfers, port forwarding and requests from the server, beside the daemon.
+
+It authenticates by itself, with the device key and identity of the client: the server gives each process its token, and
+neither disturbs the other's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import random
+import signal
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from hashlib import sha1
+from pathlib import Path
+
+from mender_client import TYPE_CHECKING
+from mender_client.connect.files import FileLimits
+from mender_client.connect.protocol.ports import RefusedError
+from mender_client.connect.protocol.terminal import TerminalLimits
+from mender_client.connect.settings import ConnectSettings
+from mender_client.core.wire.deviceconnect import Protocol, build_connect_request
+from mender_client.core.wire.messages import Reply, Request, refuse
+from mender_client.errors import ConfigError, Diagnostic, MenderError, NetworkError
+from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.http import HttpTransport, Upgraded
+from mender_client.system.keys import Passphrase
+from mender_client.system.trust import Trust
+
+from .assemble import DeviceParts
+from .config import Config
+from .config.connect_keys import ConnectConfig, load_connect
+from .devicekey import device_key
+from .exitcodes import ExitCode
+from .host import Host
+from .paths import Paths
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mender_client.connect.service import ConnectService
+
+_logger = logging.getLogger(__name__)
+
+_WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455, 1.3."""
+_IDLE_SECONDS = 600.0
+_SHELLS = Path("/etc/shells")
+_LANGUAGE = ("LANG", "LC_ALL", "LC_CTYPE")
+
+
+def run_connect(config: Config, paths: Paths, passphrase: Passphrase) -> ExitCode:
+    """Keep this device reachable until a signal ends the program.
+
+    Raises:
+        MenderError: it can't start.
+    """
+    _check_file(paths)
+    connect_config, warnings = load_connect(paths.connect_config, paths.fallback_connect_config)
+    for warning in warnings:
+        _logger.warning("%s", warning)
+    settings = connect_settings(connect_config)
+    try:
+        from mender_client.connect.service import ConnectService, Opened
+    except ModuleNotFoundError as error:
+        text = f"connect needs the Python package {error.name}, which is not installed"
+        remedy = "install it: 'pip install mender-python-client[connect]', or Debian's python3-wsproto"
+        raise MenderError("CON03", text, remedy=remedy) from error
+    make_directory(paths.data)
+    lock = DaemonLock(paths.connect_lock, is_command=True)
+    lock.acquire()
+    try:
+        with closing(
+            DeviceParts(Host(config, paths), config, paths, key=device_key(config, paths, passphrase))
+        ) as parts:
+            opener = _Opener(parts)
+
+            def open_websocket() -> Opened:
+                upgraded, server_url = opener.open()
+                return Opened(upgraded.sock, upgraded.early, server_url)
+
+            service = ConnectService(
+                open_websocket,
+                settings,
+                lambda what: _wake_daemon(paths, what),
+                {name: os.environ[name] for name in _LANGUAGE if name in os.environ},
+                config.retry_poll_seconds,
+                random.random,
+            )
+            os.chdir("/")
+            with _signals(service, parts):
+                service.run()
+    finally:
+        lock.release()
+    return ExitCode.DONE
+
+
+def connect_settings(config: ConnectConfig) -> ConnectSettings:
+    """What the settings of the file mean.
+
+    Raises:
+        ConfigError: the user or the shell can't be used on this device.
+    """
+    if config.has_terminals:
+        _check_shell(config)
+    disabled = {
+        Protocol.FILES: config.file_transfer_disable,
+        Protocol.PORTS: config.port_forward_disable,
+        Protocol.CLIENT: config.mender_client_disable,
+    }
+    idle, total = float(config.expire_after_idle_seconds), float(config.expire_after_seconds)
+    return ConnectSettings(
+        user=config.user,
+        shell_command=config.shell_command,
+        shell_arguments=config.shell_arguments,
+        terminals=TerminalLimits(
+            is_disabled=not config.has_terminals,
+            width=config.terminal_width,
+            height=config.terminal_height,
+            per_user=config.most_per_user or 1,
+            seconds=total if config.stop_expired and not idle else 0.0,
+            idle_seconds=(idle or (0.0 if total else _IDLE_SECONDS)) if config.stop_expired else 0.0,
+        ),
+        disabled=frozenset(int(proto) for proto, is_off in disabled.items() if is_off),
+        files=_file_limits(config),
+        sent_per_minute=config.sent_per_minute if config.has_limits else 0,
+        received_per_minute=config.received_per_minute if config.has_limits else 0,
+    )
+
+
+def _file_limits(config: ConnectConfig) -> FileLimits:
+    if not config.has_limits:
+        return FileLimits()
+    return FileLimits(
+        chroot=config.chroot,
+        is_link_followed=config.is_link_followed,
+        is_overwritten=config.is_overwritten,
+        owner_put=config.owner_put,
+        group_put=config.group_put,
+        owners_get=config.owners_get,
+        groups_get=config.groups_get,
+        umask=int(config.umask, 8) if config.umask else None,
+        most_bytes=config.most_bytes,
+    )
+
+
+def _check_file(paths: Paths) -> None:
+    """Refuse a configuration that another user could have written: it says who gets a shell."""
+    trust = Trust.below(paths.root)
+    problems = [
+        Diagnostic("CON04", f"{file}: another user could have written it: {problem.text}", problem.remedy)
+        for file in (paths.connect_config, paths.fallback_connect_config)
+        if (problem := trust.permission_problem(file))
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _check_shell(config: ConnectConfig) -> None:
+    shell, problems = config.shell_command, list[Diagnostic]()
+    if not os.path.isabs(shell) or not os.access(shell, os.X_OK):
+        problems.append(Diagnostic("CON05", f"ShellCommand: {shell} is not the absolute path of a program"))
+    elif not _is_listed(shell):
+        problems.append(Diagnostic("CON06", f"ShellCommand: {shell} is not listed in {_SHELLS}", "add it there"))
+    try:
+        user = pwd.getpwnam(config.user)
+    except KeyError:
+        text = f"User: there is no user {config.user!r:.80}"
+        problems.append(Diagnostic("CON07", text, "name a user of this device"))
+    else:
+        if os.geteuid() not in (0, user.pw_uid):
+            text = f"User: only root can start shells for {config.user!r:.80}"
+            problems.append(Diagnostic("CON08", text, "run connect as root, or name its own user"))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _is_listed(shell: str) -> bool:
+    """Whether a shell is one of this device; one without the list has no others either."""
+    try:
+        lines = _SHELLS.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return True
+    return shell in (line.strip() for line in lines)
+
+
+class _Opener:
+    """Opens the websocket, over the connections of the client and with its authorisation."""
+
+    def __init__(self, parts: DeviceParts) -> None:
+        self._transport = _UpgradingTransport(parts.transport)
+        self._session = parts.session
+        self._session.transport = self._transport
+        self._clock = parts.clock
+
+    def open(self) -> tuple[Upgraded, str]:
+        """The connection behind the handshake, and the server that it leads to.
+
+        Raises:
+            MenderError: the device isn't accepted, or the server can't be reached or refuses.
+        """
+        key = b64encode(os.urandom(16))
+        reply = self._session.call(lambda token: build_connect_request(token, key.decode()))
+        upgraded = self._transport.upgraded
+        if reply.status != 101 or upgraded is None:
+            refuse("open the connection for connect", reply, now=self._clock.now())
+        answer = b64encode(sha1(key + _WEBSOCKET, usedforsecurity=False).digest()).decode()
+        if reply.headers.get("sec-websocket-accept", "") != answer:
+            upgraded.sock.close()
+            text = "cannot open the connection for connect: what answers the server's address is no websocket"
+            raise NetworkError("CON09", text, remedy="check the proxies on the way to the server")
+        return upgraded, self._session.authorise().server_url
+
+
+class _UpgradingTransport:
+    """Upgrades the connections of the requests that ask for it, and sends the others as they are."""
+
+    def __init__(self, transport: HttpTransport) -> None:
+        self._transport = transport
+        self.upgraded: Upgraded | None = None
+
+    def send(self, request: Request) -> Reply:
+        if "Upgrade" not in request.headers:
+            return self._transport.send(request)
+        reply, self.upgraded = self._transport.upgrade(request)
+        return reply
+
+    def open(self, url: str, headers: Mapping[str, str]) -> Any:
+        return self._transport.open(url, headers)
+
+    def rest(self) -> None:
+        self._transport.rest()
+
+
+_SIGNALS = {"check-update": signal.SIGUSR1, "send-inventory": signal.SIGUSR2}
+
+
+def _wake_daemon(paths: Paths, what: str) -> None:
+    pid = DaemonLock(paths.daemon_lock).holder()
+    if pid is None:
+        raise RefusedError("no daemon is running")
+    try:
+        os.kill(pid, _SIGNALS[what])
+    except OSError as error:
+        raise RefusedError(f"cannot signal the daemon: {error.strerror}") from error
+
+
+@contextmanager
+def _signals(service: ConnectService, parts: DeviceParts) -> Iterator[None]:
+    """TERM and INT end the program; the end of a child is looked at."""
+
+    def stop(*_: object) -> None:
+        service.stop()
+        parts.clock.stop()
+        if not service.is_connected:
+            parts.transport.stop()
+
+    handlers = {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+        signal.SIGCHLD: lambda *_: service.child_ended(),
+    }
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    signal.set_wakeup_fd(service.loop.wake_descriptor, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,394 @@
+"""The files of this device, as far as the limits allow; an upload appears under its name whole, or not at all.
+
+What a path names is decided once: it is resolved, judged, and then opened step by step without following any link, so
+that nobody on the device can exchange a directory in between.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import secrets
+import stat
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import PurePosixPath
+
+from mender_client import TYPE_CHECKING
+from mender_client.core.wire.msgpack import Extension
+from mender_client.dataclass import dataclass
+
+from .loop import Background, Callback
+from .protocol.ports import PutRequest, RefusedError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_FORBIDDEN = 403
+_TOO_LARGE = 413
+_MODE = 0o644
+_WAY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_GO_TYPES = {
+    stat.S_IFDIR: 1 << 31,
+    stat.S_IFLNK: 1 << 27,
+    stat.S_IFBLK: 1 << 26,
+    stat.S_IFIFO: 1 << 25,
+    stat.S_IFSOCK: 1 << 24,
+    stat.S_IFCHR: 1 << 26 | 1 << 21,
+}
+_GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
+_TIME_STAMP = -1
+_LONGEST_NAME = 240
+
+
+@dataclass(frozen=True)
+class FileLimits:
+    """What users may do with files; the defaults are those of a device without limits.
+
+    Attributes:
+        chroot: only what is below it; empty for everywhere.
+        is_link_followed: whether a path may lead through a link.
+        is_overwritten: whether an upload may replace a file.
+        owner_put, group_put: whom an upload belongs to, and whose files alone it may replace; empty for any.
+        owners_get, groups_get: whose files may be read; empty for any.
+        umask: decides about the mode of uploads alone, if it is given.
+        most_bytes: of a file; 0 for no limit.
+    """
+
+    chroot: str = ""
+    is_link_followed: bool = True
+    is_overwritten: bool = True
+    owner_put: str = ""
+    group_put: str = ""
+    owners_get: Sequence[str] = ()
+    groups_get: Sequence[str] = ()
+    umask: int | None = None
+    most_bytes: int = 0
+
+
+class DeviceFiles:
+    """See ``protocol.ports.Files``.
+
+    Args:
+        limits: what is allowed.
+        background: waits for the disk.
+    """
+
+    def __init__(self, limits: FileLimits, background: Background) -> None:
+        self._limits = limits
+        self._background = background
+
+    def stat(self, path: str) -> Mapping[str, Any]:
+        try:
+            real = os.path.realpath(path, strict=True)
+            state = os.stat(real)
+        except OSError as error:
+            raise _failed(f"failed to get file info from path '{path}': stat {path}", error) from error
+        self._check_place(path, real)
+        if stat.S_ISREG(state.st_mode):
+            self._check_file(state)
+        return {
+            "path": path,
+            "size": state.st_size,
+            "uid": state.st_uid,
+            "gid": state.st_gid,
+            "mode": _go_mode(state.st_mode),
+            "modtime": _time_stamp(state.st_mtime_ns),
+        }
+
+    def open(self, path: str) -> FileSource:
+        what = f"failed to open file for reading: open {path}"
+        try:
+            real = os.path.realpath(path, strict=True)
+        except OSError as error:
+            raise _failed(what, error) from error
+        self._check_place(path, real)
+        try:
+            directory = _directory(os.path.dirname(real))
+            try:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+                descriptor = os.open(os.path.basename(real) or ".", flags, dir_fd=directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise _failed(what, error) from error
+        try:
+            state = os.fstat(descriptor)
+            if not stat.S_ISREG(state.st_mode):
+                raise RefusedError("access denied: only regular files are allowed", _FORBIDDEN)
+            self._check_file(state)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return FileSource(descriptor, path)
+
+    def create(self, request: PutRequest) -> FileTarget:
+        path = request.path
+        if os.path.isdir(path):
+            name = PurePosixPath(request.source).name
+            if not name:
+                raise RefusedError("conflicting file path: cannot overwrite directory", 409)
+            path = os.path.join(path, name)
+        parent, name = os.path.split(path)
+        try:
+            real = os.path.realpath(parent, strict=True)
+            directory = _directory(real)
+        except OSError as error:
+            raise _failed(f"failed to create target file: failed to create file: open {path}", error) from error
+        try:
+            if name in ("", ".", ".."):
+                raise RefusedError(f"failed to create target file: {path}: it is no name of a file", 400)
+            self._check_place(path, os.path.join(real, name))
+            self._check_overwrite(directory, name, path)
+            return self._target(directory, name, path, request)
+        except BaseException:
+            os.close(directory)
+            raise
+
+    def _target(self, directory: int, name: str, path: str, request: PutRequest) -> FileTarget:
+        limits = self._limits
+        part = f"{name[:_LONGEST_NAME]}.{secrets.token_hex(5)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(part, flags, 0o200, dir_fd=directory)
+        except OSError as error:
+            raise _failed(f"failed to create target file: failed to create file: open {path}", error) from error
+        user = _number(limits.owner_put, lambda one: pwd.getpwnam(one).pw_uid) if limits.owner_put else request.user
+        group = _number(limits.group_put, lambda one: grp.getgrnam(one).gr_gid) if limits.group_put else request.group
+        mode = _MODE if request.mode is None else request.mode
+        if limits.umask is not None:
+            mode = 0o777 & ~limits.umask
+        target = FileTarget(
+            self._background, directory, descriptor, (part, name), path, mode & 0o777, limits.most_bytes
+        )
+        try:
+            if user is not None or group is not None:
+                os.fchown(descriptor, _identifier(user), _identifier(group))
+        except (OSError, OverflowError) as error:
+            target.remove()
+            raise _failed(f"failed to set file owner: chown {path}", error) from error
+        return target
+
+    def _check_place(self, path: str, real: str) -> None:
+        """Refuse what lies outside, or is reached over a link, where that is not allowed."""
+        limits = self._limits
+        if limits.chroot:
+            base = os.path.realpath(limits.chroot)
+            if os.path.commonpath((base, real)) != base:
+                raise RefusedError("access denied: the target file path is outside chroot", _FORBIDDEN)
+        if not limits.is_link_followed and path != real:
+            raise RefusedError("access denied: forbidden to follow the link", _FORBIDDEN)
+
+    def _check_file(self, state: os.stat_result) -> None:
+        limits = self._limits
+        if limits.owners_get and _owner(state) not in limits.owners_get:
+            raise RefusedError("access denied: the file owner does not match", _FORBIDDEN)
+        if limits.groups_get and _group(state) not in limits.groups_get:
+            raise RefusedError("access denied: the file group does not match", _FORBIDDEN)
+        if limits.most_bytes and state.st_size > limits.most_bytes:
+            raise RefusedError("access denied: the file size is over the limit", _TOO_LARGE)
+
+    def _check_overwrite(self, directory: int, name: str, path: str) -> None:
+        try:
+            state = os.lstat(name, dir_fd=directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _failed(f"error checking file location: lstat {path}", error) from error
+        if stat.S_ISDIR(state.st_mode):
+            raise RefusedError("conflicting file path: cannot overwrite directory", 409)
+        if not self._limits.is_overwritten:
+            raise RefusedError("access denied: forbidden to overwrite the file", _FORBIDDEN)
+        if not stat.S_ISREG(state.st_mode):
+            raise RefusedError("conflicting file path: cannot overwrite irregular file", 409)
+        if self._limits.owner_put and _owner(state) != self._limits.owner_put:
+            raise RefusedError("access denied: the file owner does not match", _FORBIDDEN)
+        if self._limits.group_put and _group(state) != self._limits.group_put:
+            raise RefusedError("access denied: the file group does not match", _FORBIDDEN)
+
+
+class FileSource:
+    """See ``protocol.ports.Source``.
+
+    Args:
+        descriptor: the open file.
+        path: its path, for messages.
+    """
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self._descriptor = descriptor
+        self._path = path
+
+    def read(self, size: int) -> bytes:
+        try:
+            return os.read(self._descriptor, size)
+        except OSError as error:
+            raise _failed(f"failed to read file: read {self._path}", error) from error
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class FileTarget:
+    """A file under another name; see ``protocol.ports.Target``.
+
+    Args:
+        background: waits for the disk.
+        directory, descriptor: open; both are ours.
+        names: the one that it has, and the one that it gets.
+        path: as it was requested.
+        mode: its permissions in the end.
+        most_bytes: so many are too many; 0 for no limit.
+    """
+
+    def __init__(
+        self,
+        background: Background,
+        directory: int,
+        descriptor: int,
+        names: tuple[str, str],
+        path: str,
+        mode: int,
+        most_bytes: int,
+    ) -> None:
+        self.path = path
+        self._background = background
+        self._directory = directory
+        self._descriptor = descriptor
+        self._part, self._name = names
+        self._mode = mode
+        self._most_bytes = most_bytes
+        self._size = 0
+        self._is_finishing = False
+
+    def write(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._most_bytes and self._size >= self._most_bytes:
+            raise RefusedError("failed to write file chunk: transmitted bytes limit exhausted", _TOO_LARGE)
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        except OSError as error:
+            raise _failed(f"failed to write file chunk: write {self.path}", error) from error
+
+    def finish(self, done: Callable[[RefusedError | None], None]) -> None:
+        self._is_finishing = True
+
+        def work() -> Callback:
+            try:
+                self._put_in_place()
+            except OSError as error:
+                self._unlink()
+                failure = _failed(f"failed to put the file in its place: {self.path}", error)
+                return lambda: done(failure)
+            finally:
+                self._close()
+            return lambda: done(None)
+
+        self._background.run(work)
+
+    def abort(self) -> None:
+        if not self._is_finishing:
+            self.remove()
+            os.close(self._directory)
+
+    def remove(self) -> None:
+        """Remove the file, but leave the directory open."""
+        self._is_finishing = True
+        self._unlink()
+        os.close(self._descriptor)
+
+    def _put_in_place(self) -> None:
+        os.fchmod(self._descriptor, self._mode)
+        os.fsync(self._descriptor)
+        os.rename(self._part, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        _sync_directory(self._directory)
+
+    def _unlink(self) -> None:
+        with suppress(OSError):
+            os.unlink(self._part, dir_fd=self._directory)
+
+    def _close(self) -> None:
+        os.close(self._descriptor)
+        os.close(self._directory)
+
+
+def _directory(real: str) -> int:
+    """Open a directory by its resolved path; raises OSError when a link is there now."""
+    descriptor = os.open("/", _WAY)
+    try:
+        for part in PurePosixPath(real).parts[1:]:
+            inner = os.open(part, _WAY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _sync_directory(directory: int) -> None:
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _go_mode(mode: int) -> int:
+    """The mode as the server wants it: its permissions are POSIX's, its types are Go's."""
+    bits = sum(go for bit, go in _GO_BITS.items() if mode & bit)
+    return mode & 0o777 | _GO_TYPES.get(stat.S_IFMT(mode), 0) | bits
+
+
+def _time_stamp(nanoseconds: int) -> Extension:
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    if 0 <= seconds < 1 << 34:
+        return Extension(_TIME_STAMP, struct.pack(">Q", rest << 34 | seconds))
+    return Extension(_TIME_STAMP, struct.pack(">Iq", rest, seconds))
+
+
+def _owner(state: os.stat_result) -> str:
+    try:
+        return pwd.getpwuid(state.st_uid).pw_name
+    except KeyError:
+        return str(state.st_uid)
+
+
+def _group(state: os.stat_result) -> str:
+    try:
+        return grp.getgrgid(state.st_gid).gr_name
+    except KeyError:
+        return str(state.st_gid)
+
+
+def _number(name: str, find: Callable[[str], int]) -> int:
+    try:
+        return find(name)
+    except KeyError:
+        if name.isdigit():
+            return int(name)
+        raise RefusedError(f"failed to set file owner: {name}: no such user or group", _FORBIDDEN) from None
+
+
+def _identifier(number: int | None) -> int:
+    """For ``chown``; -1 leaves it, which nobody can ask for."""
+    if number is None:
+        return -1
+    if not 0 <= number < 0xFFFFFFFF:
+        raise OverflowError("no such number")
+    return number
+
+
+_CODES = {FileNotFoundError: 404, NotADirectoryError: 404, PermissionError: _FORBIDDEN, FileExistsError: 409}
+
+
+def _failed(what: str, error: OSError | OverflowError) -> RefusedError:
+    """Why something failed, in the words of other clients."""
+    reason = (getattr(error, "strerror", None) or str(error)).lower()
+    return RefusedError(
+        f"{what}: {reason}", next((code for kind, code in _CODES.items() if isinstance(error, kind)), 0)
+    )

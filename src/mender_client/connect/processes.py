@@ -1,0 +1,74 @@
+"""Finds what a shell has started: its session, its descendants, and what was left to us by those that have ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+class Processes:
+    """The processes below this one, in ``/proc``."""
+
+    def of_shell(self, shell: int, mark: bytes) -> set[int]:
+        """The living processes of a shell.
+
+        Args:
+            shell: its pid, which is the number of its session, too.
+            mark: the variable that its environment has.
+        """
+        parents, sessions = self._table()
+        found = {pid for pid, session in sessions.items() if session == shell}
+        ours = os.getpid()
+        found |= {
+            pid for pid, parent in parents.items() if parent == ours and pid not in found and self._has(pid, mark)
+        }
+        todo = list(found)
+        while todo:
+            parent = todo.pop()
+            more = {pid for pid, its in parents.items() if its == parent} - found
+            found |= more
+            todo += more
+        return found
+
+    def signal(self, pids: Iterable[int], number: signal.Signals) -> None:
+        """Send a signal, and let what is stopped go on to take it."""
+        for pid in pids:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+                if number == signal.SIGHUP:
+                    os.kill(pid, signal.SIGCONT)
+
+    def reap(self, but: set[int]) -> None:
+        """Take note of the end of orphans that were left to us, but not of these children."""
+        for pid in self._children() - but:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+    def kill_children(self) -> None:
+        """End orphans whose shell can't be told: none is left that they could belong to."""
+        self.signal(self._children(), signal.SIGKILL)
+
+    def _children(self) -> set[int]:
+        return {pid for pid, parent in self._table(is_dead_wanted=True)[0].items() if parent == os.getpid()}
+
+    def _table(self, *, is_dead_wanted: bool = False) -> tuple[dict[int, int], dict[int, int]]:
+        """Parents and sessions, by pid."""
+        parents, sessions = {}, {}
+        for name in os.listdir(_PROC):
+            if name.isdigit():
+                with suppress(OSError, ValueError, IndexError):
+                    fields = (_PROC / name / "stat").read_bytes().rpartition(b")")[2].split()
+                    if is_dead_wanted or fields[0] not in (b"Z", b"X"):
+                        parents[int(name)], sessions[int(name)] = int(fields[1]), int(fields[3])
+        return parents, sessions
+
+    def _has(self, pid: int, mark: bytes) -> bool:
+        try:
+            return mark in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        except OSError:
+            return False

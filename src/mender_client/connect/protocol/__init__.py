@@ -1,0 +1,1 @@
+"""What device connect says and when: state machines that reach the device through ``ports``."""

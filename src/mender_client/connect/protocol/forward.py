@@ -1,0 +1,220 @@
+"""Port forwarding: connections from this device to ports, with one message under way in each direction."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+from mender_client.core.text import printable
+from mender_client.core.wire.deviceconnect import Message, Protocol, decode_body, number_of, text_of
+from mender_client.core.wire.msgpack import pack
+from mender_client.dataclass import dataclass
+
+from .ports import Link, Links, RefusedError, Send, Timers
+
+_logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 600.0
+"""A connection whose remote side sends nothing for so long is closed."""
+MOST_CONNECTIONS = 64
+MOST_WAITING_BYTES = 1024 * 1024
+MOST_WAITING_MESSAGES = 256
+_INVALID = "invalid port-forward message: missing connection_id, remote_port or protocol"
+
+
+class PortSession:
+    """The connections of one session.
+
+    Args:
+        sid: its id.
+        send: sends a message.
+        timers: the time.
+        links: makes connections.
+    """
+
+    def __init__(self, sid: str, send: Send, timers: Timers, links: Links) -> None:
+        self._sid = sid
+        self._send = send
+        self._links = links
+        self.timers = timers
+        self._open: dict[str, _Connection] = {}
+
+    def receive(self, message: Message) -> None:
+        try:
+            self._receive(message)
+        except (RefusedError, ValueError) as error:
+            self.refuse(text_of(message.props, "connection_id"), message.typ, str(error))
+
+    def resume(self) -> None:
+        """There is nothing that waits for room: one message at most is under way for each connection."""
+
+    def close(self) -> None:
+        for connection in list(self._open.values()):
+            connection.close()
+        self._open.clear()
+
+    def refuse(self, name: str, typ: str, text: str) -> None:
+        """Answer by an error."""
+        _logger.info("port forwarding: %s", printable(text))
+        self.send("error", name, pack({"err": text, "msgtype": typ}))
+
+    def send(self, typ: str, name: str, body: bytes | None = None) -> None:
+        """Send a message about a connection."""
+        self._send(Message(Protocol.PORTS, typ, self._sid, {"connection_id": name} if name else {}, body))
+
+    def forget(self, connection: _Connection) -> None:
+        """A connection is closed."""
+        if self._open.get(connection.name) is connection:
+            del self._open[connection.name]
+
+    def _receive(self, message: Message) -> None:
+        name = text_of(message.props, "connection_id")
+        if message.typ == "new":
+            self._new(name, message)
+            return
+        if message.typ not in ("forward", "ack", "stop"):
+            raise RefusedError("unknown message type")
+        connection = self._open.get(name)
+        if connection is None:
+            raise RefusedError("unknown connection")
+        if message.typ == "forward":
+            connection.forward(message.body or b"")
+        elif message.typ == "ack":
+            connection.acknowledged()
+        else:
+            connection.close()
+            self.forget(connection)
+            self.send("stop", name)
+
+    def _new(self, name: str, message: Message) -> None:
+        body = decode_body(message)
+        host, port, kind = text_of(body, "remote_host"), number_of(body, "remote_port"), text_of(body, "protocol")
+        if not name or not port or not 0 < port < 65536 or not kind:
+            raise RefusedError(_INVALID)
+        if kind not in ("tcp", "udp"):
+            raise RefusedError(f"unknown protocol: {kind}")
+        if (old := self._open.pop(name, None)) is not None:
+            old.close()
+        if len(self._open) >= MOST_CONNECTIONS:
+            raise RefusedError("too many connections")
+        host = host.removeprefix("[").removesuffix("]") or "localhost"
+        user = text_of(message.props, "user_id")
+        place = _Place(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", kind, user)
+        connection = _Connection(self, name, place)
+        self._open[name] = connection
+        try:
+            connection.link = self._links.open(host, port, connection, is_datagram=kind == "udp")
+        except RefusedError:
+            self.forget(connection)
+            raise
+
+
+@dataclass(frozen=True)
+class _Place:
+    address: str
+    kind: str
+    user: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {printable(self.address)} for user {printable(self.user) or '(unknown)'}"
+
+
+class _Connection:
+    """One connection; what comes from the remote side waits here until the message before is acknowledged."""
+
+    link: Link
+
+    def __init__(self, session: PortSession, name: str, place: _Place) -> None:
+        self.name = name
+        self._session = session
+        self._place = place
+        self._is_connected = False
+        self._is_awaiting = False
+        self._has_ended = False
+        self._early: deque[bytes] = deque()
+        self._unwritten: deque[int] = deque()  # the sizes of what the remote side has not taken
+        self._next: bytes | None = None
+        self._heard_at = session.timers.now()
+        self._timer = session.timers.call_later(IDLE_SECONDS, self._look)
+
+    # -- the user ---------------------------------------------------------------------------------------------------
+
+    def forward(self, data: bytes) -> None:
+        """Bytes of the user; they may come before the connection is there."""
+        self._unwritten.append(len(data))
+        if sum(self._unwritten) > MOST_WAITING_BYTES or len(self._unwritten) > MOST_WAITING_MESSAGES:
+            self.close()
+            self._session.forget(self)
+            self._session.refuse(self.name, "forward", "more bytes than the remote side takes")
+            self._session.send("stop", self.name)
+        elif self._is_connected:
+            self._write(data)
+        else:
+            self._early.append(data)
+
+    def acknowledged(self) -> None:
+        """The user has what was sent; what nobody asked for is ignored."""
+        if self._is_awaiting:
+            self._is_awaiting = False
+            self._pass_on()
+
+    def close(self) -> None:
+        self._timer.cancel()
+        if hasattr(self, "link"):
+            self.link.close()
+
+    # -- the remote side --------------------------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        self._is_connected = True
+        self._heard_at = self._session.timers.now()
+        _logger.info("port forwarding: connected to %s", self._place)
+        self._session.send("new", self.name)
+        while self._early:
+            self._write(self._early.popleft())
+        self.link.read()
+
+    def failed(self, text: str) -> None:
+        self._timer.cancel()
+        self._session.forget(self)
+        self._session.refuse(self.name, "new", text)
+        self._session.send("stop", self.name)  # without it mender-cli would wait for ever
+
+    def received(self, data: bytes) -> None:
+        self._heard_at = self._session.timers.now()
+        self._next = data
+        self._pass_on()
+
+    def written(self) -> None:
+        self._unwritten.popleft()
+        self._session.send("ack", self.name)
+
+    def ended(self) -> None:
+        self._has_ended = True
+        self._pass_on()
+
+    def _write(self, data: bytes) -> None:
+        if data:
+            self.link.write(data)
+        else:
+            self.written()
+
+    def _pass_on(self) -> None:
+        if self._next is not None and not self._is_awaiting:
+            data, self._next, self._is_awaiting = self._next, None, True
+            self._session.send("forward", self.name, data)
+            if not self._has_ended:
+                self.link.read()
+        if self._has_ended and self._next is None:
+            self.close()
+            self._session.forget(self)
+            self._session.send("stop", self.name)
+            _logger.info("port forwarding: connection to %s closed by the remote side", self._place)
+
+    def _look(self) -> None:
+        left = self._heard_at + IDLE_SECONDS - self._session.timers.now()
+        if left > 0:
+            self._timer = self._session.timers.call_later(left, self._look)
+        else:
+            self._next = None
+            self.ended()

@@ -1,0 +1,218 @@
+"""Keeps the connection to the server, and everything that goes over it.
+
+A server or gateway that is gone is reached again at once, and then after growing pauses. Terminals outlive the gap.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from mender_client import TYPE_CHECKING
+from mender_client.core.backoff import Backoff
+from mender_client.core.text import printable
+from mender_client.core.wire.deviceconnect import Message, Protocol, decode, encode
+from mender_client.dataclass import dataclass
+from mender_client.errors import Interrupted, MenderError, NotAcceptedError, ServerError
+
+from .files import DeviceFiles
+from .links import SocketLinks
+from .loop import Background, Call, Loop
+from .protocol.client import ClientSession
+from .protocol.forward import PortSession
+from .protocol.meter import Meter
+from .protocol.sessions import MakeHandler, Sessions
+from .protocol.terminal import Terminals
+from .protocol.transfer import FileSession
+from .settings import ConnectSettings
+from .shells import PtyShells, ShellSettings
+from .websocket import WebSocket
+
+if TYPE_CHECKING:
+    import socket
+
+_logger = logging.getLogger(__name__)
+
+PING_SECONDS = 45.0
+"""The server cuts a connection on which it sees neither ping nor pong for 60 s, whatever else comes."""
+PONG_SECONDS = 15.0
+LASTING_SECONDS = 30.0
+"""A connection that is cut earlier counts as a failure: two devices with one identity cut each other's."""
+_PAYLOAD = b"60"
+_FIRST_PAUSE_SECONDS = 1.0
+_GOODBYE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A websocket that was just opened.
+
+    Attributes:
+        sock: connected and not blocking.
+        early: what has come behind the handshake.
+        server_url: whom it leads to.
+    """
+
+    sock: socket.socket
+    early: bytes
+    server_url: str
+
+
+class ConnectService:
+    """Device connect of this device.
+
+    Args:
+        open_websocket: authenticates and connects; raises MenderError, or Interrupted when the program is to stop.
+        settings: what is allowed.
+        wake: as for ``ClientSession``.
+        language: the variables of the locale, for shells.
+        longest_pause_seconds: between two tries to connect.
+        random: spreads a fleet; as for ``Backoff``.
+    """
+
+    def __init__(
+        self,
+        open_websocket: Callable[[], Opened],
+        settings: ConnectSettings,
+        wake: Callable[[str], None],
+        language: Mapping[str, str],
+        longest_pause_seconds: float,
+        random: Callable[[], float],
+    ) -> None:
+        self.loop = Loop()
+        self._open = open_websocket
+        self._socket: WebSocket | None = None
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, longest_pause_seconds)
+        self._random = random
+        self._is_stopping = False
+        self._ping: Call | None = None
+        self._connected_at = 0.0
+        self._pause_seconds = 0.0
+        self._said = ""
+        shell = ShellSettings(settings.shell_command, settings.shell_arguments, settings.user, language)
+        self._shells = PtyShells(self.loop, shell)
+        self._terminals = Terminals(self._send, self.loop, self._shells, settings.terminals, self._is_congested)
+        self._sessions = Sessions(self._send, self.loop, self._handlers(settings, wake), self._terminals)
+
+    def _handlers(self, settings: ConnectSettings, wake: Callable[[str], None]) -> dict[int, MakeHandler]:
+        background = Background(self.loop)
+        files = DeviceFiles(settings.files, background)
+        links = SocketLinks(self.loop, background)
+        sent, received = Meter(self.loop, settings.sent_per_minute), Meter(self.loop, settings.received_per_minute)
+        handlers: dict[int, MakeHandler] = {
+            Protocol.FILES: lambda sid: FileSession(sid, self._send, files, sent, received, self._is_congested),
+            Protocol.PORTS: lambda sid: PortSession(sid, self._send, self.loop, links),
+            Protocol.CLIENT: lambda sid: ClientSession(sid, self._send, wake),
+        }
+        return {proto: make for proto, make in handlers.items() if proto not in settings.disabled}
+
+    # -- called by the program --------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Keep the connection until ``stop`` is called."""
+        try:
+            while not self._is_stopping:
+                self._connect()
+                self.loop.run(lambda: self._socket is None or self._is_stopping)
+                if self._pause_seconds:
+                    self.loop.run_for(self._pause_seconds, lambda: self._is_stopping)
+        finally:
+            self._say_goodbye()
+            self.loop.close()
+
+    def stop(self) -> None:
+        """End soon; safe in a signal handler."""
+        self._is_stopping = True
+        self.loop.wake()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection is there."""
+        return self._socket is not None
+
+    def child_ended(self) -> None:
+        """Some child process has ended; safe in a signal handler."""
+        self.loop.post(self._shells.reap)
+
+    # -- the connection ---------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        self._pause_seconds = 0.0
+        try:
+            opened = self._open()
+        except Interrupted:
+            return
+        except MenderError as error:
+            self._report(error)
+            self._pause(error.retry_after_seconds if isinstance(error, ServerError) else None)
+            return
+        self._said = ""
+        self._connected_at = self.loop.now()
+        self._socket = WebSocket(self.loop, opened.sock, opened.early, self._received, self._resumed, self._closed)
+        self._ping = self.loop.call_later(PING_SECONDS, self._keep_alive)
+        self._terminals.connected(True)
+        _logger.info("connected to %s", opened.server_url)
+
+    def _pause(self, retry_after_seconds: float | None = None) -> None:
+        self._backoff = self._backoff.after_failure()
+        self._pause_seconds = self._backoff.delay_seconds(
+            random=self._random(), retry_after_seconds=retry_after_seconds
+        )
+
+    def _report(self, error: MenderError) -> None:
+        """Log why there is no connection; the same reason only once."""
+        text = str(error)
+        if text != self._said and not isinstance(error, NotAcceptedError):  # the authentication has said that
+            self._said = text
+            _logger.warning("%s", error)
+
+    def _closed(self, reason: str) -> None:
+        self._socket = None
+        if self._ping is not None:
+            self._ping.cancel()
+        self._sessions.close()
+        self._terminals.connected(False)
+        _logger.info("connection lost: %s", printable(reason[:300]))
+        if self.loop.now() - self._connected_at >= LASTING_SECONDS:
+            self._backoff = self._backoff.after_success()
+        else:
+            self._pause()
+
+    def _keep_alive(self) -> None:
+        if self._socket is not None:
+            self._socket.ping(_PAYLOAD)
+            asked_at = self.loop.now()
+            self._ping = self.loop.call_later(PONG_SECONDS, lambda: self._expect_pong(asked_at))
+
+    def _expect_pong(self, asked_at: float) -> None:
+        if self._socket is not None and self._socket.heard_at < asked_at:
+            self._socket.close()
+            self._closed("the server is silent")
+        else:
+            self._ping = self.loop.call_later(PING_SECONDS - PONG_SECONDS, self._keep_alive)
+
+    def _received(self, data: bytes) -> None:
+        try:
+            message = decode(data)
+        except ValueError as error:
+            _logger.warning("a message of the server is not understood: %s", printable(str(error)))
+            return
+        self._sessions.receive(message)
+
+    def _resumed(self) -> None:
+        self._sessions.resume()
+
+    def _send(self, message: Message) -> None:
+        if self._socket is not None:
+            self._socket.send(encode(message))
+
+    def _is_congested(self) -> bool:
+        return self._socket is not None and self._socket.is_congested
+
+    def _say_goodbye(self) -> None:
+        self._sessions.close()
+        self._terminals.end_all("the program ends")
+        self.loop.run_for(_GOODBYE_SECONDS, lambda: self._shells.is_idle)
+        self._shells.kill()
+        if self._socket is not None:
+            self._socket.close(1001)

@@ -1,0 +1,158 @@
+"""Remote terminals, with real shells."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from connect.conftest import Reach
+from connect.user import User
+from program.stage import Device
+from waiting import wait_until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
+
+
+def processes_with(mark: str) -> list[int]:
+    """The processes whose command line holds a text."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                if mark.encode() in (path / "cmdline").read_bytes() and int(path.name) != os.getpid():
+                    found.append(int(path.name))
+            except OSError:
+                continue
+    return found
+
+
+def test_a_shell_of_its_user(reach: Reach) -> None:
+    """A terminal is a login shell on a real terminal of the size asked for, in the home of its user."""
+    user = reach(ShellCommand="/bin/bash")
+    answer = user.open_terminal(width=90, height=33)
+    assert ("new", {"status": 1}, b"Shell started") == (answer.typ, answer.props, answer.body)
+    user.type("stty size; tty; pwd; echo $TERM $HOME $USER; shopt -q login_shell && echo ye''s\r")
+    seen = user.read_until("yes\r\n")
+    for line in ("33 90\r\n", "/dev/pts/", "/root\r\n", "xterm-256color /root root\r\n"):
+        assert line in seen
+
+
+def test_resize(reach: Reach) -> None:
+    """A terminal takes a new size, and ignores one that is none."""
+    user = reach()
+    user.open_terminal()
+    user.send(1, "resize", terminal_width=132, terminal_height=43)
+    user.send(1, "resize", terminal_width=0, terminal_height=0)
+    user.send(1, "resize", terminal_width="70", terminal_height="20")
+    user.send(1, "resize", terminal_width=1 << 40, terminal_height=1 << 40)
+    user.type("stty size\r")
+    user.read_until("43 132\r\n")
+
+
+def test_interrupt(reach: Reach) -> None:
+    """Ctrl-C ends what runs in the terminal, and the shell goes on."""
+    user = reach()
+    user.open_terminal()
+    user.type("echo be''gun; sleep 3600\r")
+    user.read_until("begun")
+    user.type("\x03")
+    user.type("echo af''ter\r")
+    user.read_until("after")
+
+
+def test_exit(reach: Reach) -> None:
+    """A shell that ends by itself ends the session at once, and its user may open another one."""
+    user = reach()
+    user.open_terminal()
+    user.type("echo la''st; exit 3\r")
+    seen, stop = user.read_to_stop()
+    assert "last" in seen
+    assert ({"status": 1}, None) == (stop.props, stop.body)
+    assert 1 == User(user.device).open_terminal().props["status"]
+
+
+def test_stop(reach: Reach) -> None:
+    """What a shell has started ends with it: children, jobs, and what has left its session."""
+    user = reach()
+    user.open_terminal()
+    marks = [f"36{os.getpid() % 1000:03d}{number}" for number in range(3)]
+    user.type(
+        f"sleep {marks[0]} & setsid nohup sleep {marks[1]} >/dev/null & (setsid sleep {marks[2]} &) ; echo do''ne\r"
+    )
+    user.read_until("done")
+    wait_until(lambda: all(processes_with(mark) for mark in marks))
+    user.send(1, "stop")
+    _, stop = user.read_to_stop()
+    assert {"status": 1} == stop.props
+    assert [[], [], []] == [processes_with(mark) for mark in marks]
+
+
+def test_a_shell_that_ignores_the_hang_up(reach: Reach) -> None:
+    """A program that ignores the hang-up is killed after a while, and meanwhile other sessions go on."""
+    user = reach(Sessions={"MaxPerUser": 2})
+    user.open_terminal()
+    user.type("trap '' HUP TERM INT; echo de''af; while :; do sleep 1; done\r")
+    user.read_until("deaf")
+    other = User(user.device)
+    other.open_terminal()
+    user.send(1, "stop")
+    other.type("echo he''re\r")
+    other.read_until("here")
+    assert {"status": 1} == user.read_to_stop()[1].props
+
+
+def test_end_of_the_program(device: Device, reach: Reach) -> None:
+    """The program says goodbye when it is stopped, and leaves no process behind."""
+    user = reach()
+    user.open_terminal()
+    mark = f"37{os.getpid() % 1000:03d}"
+    user.type(f"setsid sleep {mark} & echo do''ne\r")
+    user.read_until("done")
+    (process,) = device.processes
+    assert 0 == process.stop()
+    assert [] == processes_with(mark)
+    assert {"status": 1} == user.read_to_stop()[1].props
+
+
+def test_second_terminal(reach: Reach) -> None:
+    """A user has one terminal unless more are allowed; the first goes on."""
+    user = reach()
+    user.open_terminal()
+    other = User(user.device)
+    assert ({"status": 2}, b"user has too many open sessions") == (
+        (answer := other.open_terminal()).props,
+        answer.body,
+    )
+    other.type("x")
+    assert b"session not found" == other.receive().body
+    user.type("echo st''ill\r")
+    user.read_until("still")
+
+
+def test_connection_lost(device: Device, reach: Reach) -> None:
+    """A terminal outlives a connection that is cut: after the reconnection the same session goes on."""
+    user = reach()
+    user.open_terminal()
+    user.type("here=st''ill\r")
+    user.read_until("\r\n")
+    first = user.device
+    first.cut()
+    user.device = device.server.connected_device(device.id, after=first)
+    user.type("echo $here there\r")
+    user.read_until("still there")
+
+
+def test_flood(reach: Reach) -> None:
+    """Output without end neither keeps other sessions waiting nor a Ctrl-C."""
+    user = reach(Sessions={"MaxPerUser": 2})
+    user.open_terminal()
+    other = User(user.device)
+    other.open_terminal()
+    user.type("yes\r")
+    user.read_until("y\r\ny\r\n" * 10000)
+    other.type("echo he''re\r")
+    user.type("\x03")
+    user.type("echo af''ter\r")
+    user.read_until("after")
