@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from mender_client.client.agent import LOCK_GRACE_SECONDS, STOP_GRACE_SECONDS
 from mender_client.client.engine import LOCK_CHECK_SECONDS
+from mender_client.client.lockwait import LOCK_GRACE_SECONDS, STOP_GRACE_SECONDS
 from mender_client.core.machine import Event
 from mender_client.core.model import Status
 from mender_client.core.record import Message, MessageKind

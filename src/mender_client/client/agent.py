@@ -13,7 +13,6 @@ from mender_client.core.ports import Clock, DeploymentLog, Journal, Lock, SubUpd
 from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
 from mender_client.core.standalone import StandaloneUpdate
-from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence, sub_updater_state
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import (
     AbortedError,
@@ -30,6 +29,7 @@ from .auth import Session
 from .clockwait import ClockWait
 from .engine import LOCK_CHECK_SECONDS, Engine, Wait
 from .inventory import InventorySender
+from .lockwait import LockWait
 from .outbox import Outbox
 from .status_tracker import StatusTracker
 
@@ -37,15 +37,6 @@ if TYPE_CHECKING:
     from .sync_scripts import SyncScripts
 
 _logger = logging.getLogger(__name__)
-
-LOCK_GRACE_SECONDS = 60.0
-"""How long the sub-updater may take to remove the lock once its report has been delivered."""
-
-STOP_GRACE_SECONDS = 60.0
-"""How long a sub-updater that is stopped may take to end before it is killed."""
-
-REMINDER_SECONDS = 3600.0
-"""How often the log repeats since when the client has been waiting for the sub-updater."""
 
 BUSY_SECONDS = 2.0
 """When to try again while another process of this client sends what is pending."""
@@ -83,12 +74,6 @@ class Agent:
 
     def __post_init__(self) -> None:
         self._has_resumed = False
-        self._awaited: str | None = None
-        self._awaited_since = 0.0
-        self._reminded_after = 0.0
-        self._reported_at: float | None = None
-        self._stopping_since: float | None = None
-        self._is_at_work = False
         self._is_poll_wanted = False
         self._is_inventory_wanted = False
         self._is_inventory_forced = False
@@ -96,6 +81,18 @@ class Agent:
         self._tokens_seen = 0
         self._failures: dict[str, tuple[str, int]] = {}
         self._clock_wait = ClockWait(self.clock)
+        self._lock_wait = LockWait(
+            clock=self.clock,
+            transport=self.transport,
+            lock=self.lock,
+            sub_updater=self.sub_updater,
+            log=self.log,
+            journal=self.journal,
+            engine=self.engine,
+            timeout_seconds=self.sub_updater_timeout_seconds,
+            deliver=self._deliver_when_due,
+            resumed=self._resume_polling,
+        )
         self._wait: Wait | None = None
         self._standalone_name: str | None = None
 
@@ -130,7 +127,7 @@ class Agent:
                 if not self._has_resumed:
                     self.engine.resume()
                     self._has_resumed = True
-                if self._is_update_in_progress():
+                if self._lock_wait.is_update_in_progress():
                     return LOCK_CHECK_SECONDS
         except MenderError as error:
             self._note_failure(error, "update")
@@ -170,127 +167,12 @@ class Agent:
             self._is_inventory_forced = True
             self._inventory_again()
 
-    def _inventory_again(self) -> None:
-        self.schedule = replace(self.schedule, inventory=self.schedule.inventory.at_once())
-
-    # -- an update that is being installed --------------------------------------------------------------------------
-
-    def _is_update_in_progress(self) -> bool:
-        current = self.lock.read()
-        if current is None:
-            if self._awaited is not None:
-                self._lock_removed()
-            return False
-        if current != self._awaited:
-            self._begin_to_wait(current)
-        self.log.trim()
-        record = self.journal.load()
-        if record.outcome_of(current) is not None:
-            return not self._is_done_with(current, record)
-        waited = self.clock.monotonic() - self._awaited_since
-        if 0 < self.sub_updater_timeout_seconds <= waited:
-            reason = f"the sub-updater has not reported for {waited:.0f} s (SubUpdaterTimeoutSeconds)"
-            return not self._has_given_up(current, record, reason)
-        if waited >= self._reminded_after + REMINDER_SECONDS or self._has_just_died(current, record):
-            self._reminded_after = waited
-            self._log_wait(current)
-        return True
-
-    def _has_just_died(self, deployment_id: str, record: Record) -> bool:
-        update = record.update_of(deployment_id)
-        is_watched = self._is_at_work and update is not None and update.process is not None
-        return is_watched and self._look(deployment_id, record) is SubUpdaterState.DIED
-
-    def _look(self, deployment_id: str, record: Record) -> SubUpdaterState | None:
-        """What the sub-updater does; None when this process installs."""
-        if self.sub_updater is None:
-            return None
-        update = record.update_of(deployment_id)
-        process = update.process if update is not None else None
-        return sub_updater_state(
-            has_reported=record.outcome_of(deployment_id) is not None,
-            is_found=self.sub_updater.find_process(deployment_id, process) is not None,
-            was_started_in_this_boot=self.sub_updater.seconds_at_work(deployment_id, process) > 0,
-        )
-
-    def _has_given_up(self, deployment_id: str, record: Record, reason: str) -> bool:
-        """Fail the deployment once the sub-updater is stopped: asked to end, then forced, so that no second joins it.
-
-        One that is forced and still there executes nothing any more: it waits in the kernel, for a device for instance.
-        """
-        update = record.update_of(deployment_id)
-        process = update.process if update is not None else None
-        now = self.clock.monotonic()
-        stopping_for = 0.0 if self._stopping_since is None else now - self._stopping_since
-        sub_updater = self.sub_updater if deployment_id else None
-        if sub_updater and sub_updater.stop(deployment_id, process, is_forced=stopping_for >= STOP_GRACE_SECONDS):
-            found = sub_updater.find_process(deployment_id, process)
-            which = f"process {found.pid}" if found is not None else "its process group"
-            if self._stopping_since is None:
-                self._stopping_since = now
-                text = f"deployment {deployment_id}: the sub-updater takes longer than SubUpdaterTimeoutSeconds"
-                _logger.warning("%s", Diagnostic("UPD10", f"{text}, stopping {which}"))
-            if stopping_for < 2 * STOP_GRACE_SECONDS:
-                return False
-            text = f"cannot end the sub-updater of deployment {deployment_id}: {which} was killed, but is still there"
-            _logger.error("%s", Diagnostic("UPD11", text, "look in the kernel log for what it waits for, and reboot"))
-            reason += f", and {which} was killed, but is still there"
-        self.engine.give_up(deployment_id, reason)
-        self._lock_removed()
-        return True
-
-    def _begin_to_wait(self, deployment_id: str) -> None:
-        self._log_wait(deployment_id)
-        self.transport.rest()
-        update = self.journal.load().update_of(deployment_id)
-        process = update.process if update is not None else None
-        sub_updater = self.sub_updater
-        self._reminded_after = 0.0 if sub_updater is None else sub_updater.seconds_at_work(deployment_id, process)
-        self._awaited = deployment_id
-        self._awaited_since = self.clock.monotonic() - self._reminded_after
-        self._reported_at = None
-        self._stopping_since = None
-
-    def _log_wait(self, deployment_id: str) -> None:
-        record = self.journal.load()
-        update = record.update_of(deployment_id)
-        which = f"deployment {deployment_id}" if deployment_id else "an unknown deployment (update.lock names none)"
-        since = f" since {update.since.replace('+00:00', 'Z')}" if update is not None else ""
-        state = self._look(deployment_id, record)
-        self._is_at_work = state is SubUpdaterState.AT_WORK
-        if state in (SubUpdaterState.DIED, SubUpdaterState.ABSENT):
-            text = f"{which} waits{since} for the removal of update.lock: {state.value}"
-            _logger.warning("%s", Diagnostic("UPD12", text, remedy=remedy_of_absence(is_known=update is not None)))
-        elif state is SubUpdaterState.REPORTED:
-            _logger.info("%s: %s", which, state.value)
-        else:
-            _logger.info(
-                "%s is being installed by the sub-updater%s; waiting until update.lock is removed", which, since
-            )
-
-    def _is_done_with(self, deployment_id: str, record: Record) -> bool:
-        """After the sub-updater's report: deliver it, then remove the lock if the sub-updater does not."""
-        is_ours_to_tell = any(message.deployment_id == deployment_id for message in record.outbox)
-        now = self.clock.monotonic()
-        if is_ours_to_tell:
-            if self.schedule.seconds_until_due(now) > 0 or not self._deliver():
-                return False
-        elif self._reported_at is None:
-            self._reported_at = now
-            return False
-        elif now - self._reported_at < LOCK_GRACE_SECONDS:
-            return False
-        _logger.info("deployment %s: reported; removing update.lock for the sub-updater", deployment_id)
-        self.lock.remove()
-        self._lock_removed()
-        return True
-
-    def _lock_removed(self) -> None:
-        _logger.info("update.lock removed, resuming")
-        self.engine.resume()
-        self._awaited = None  # not before that has succeeded
+    def _resume_polling(self) -> None:
         self._inventory_again()
         self.request_poll()
+
+    def _inventory_again(self) -> None:
+        self.schedule = replace(self.schedule, inventory=self.schedule.inventory.at_once())
 
     # -- what is due --------------------------------------------------------------------------------------------
 
@@ -336,6 +218,9 @@ class Agent:
         if self.schedule.poll.is_due(now):
             job = self._run("poll", self.schedule.poll, self._poll)
             self.schedule = replace(self.schedule, poll=job)
+
+    def _deliver_when_due(self) -> bool:
+        return self.schedule.seconds_until_due(self.clock.monotonic()) <= 0 and self._deliver()
 
     def _deliver(self) -> bool:
         """Send the pending reports before anything else; False when they can't be sent."""
@@ -414,7 +299,7 @@ class Agent:
             record = Record()  # has been logged where it matters
         tracker.note(lambda one, _: one.remembering(record))
         update = record.update
-        installing = update.deployment_id if self._wait is not None and update is not None else self._awaited
+        installing = update.deployment_id if self._wait is not None and update is not None else self._lock_wait.awaited
         if installing is not None:
             name = update.artifact_name if update is not None else ""
             tracker.does(State.INSTALLING.value, deployment_id=installing, artifact_name=name)
