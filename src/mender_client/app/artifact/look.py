@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mender_client.app.exitcodes import ExitCode
-from mender_client.core.artifact import ArtifactReader, Header, check_depends
+from mender_client.core.artifact import ArtifactReader, BlockIndex, Header, check_depends
+from mender_client.core.artifact.block_index import BLOCK_BYTES, MEMBER_BYTES
+from mender_client.core.artifact.repack import IndexNote
 from mender_client.dataclass import replace
 from mender_client.errors import ConfigError, KeyFileError
 from mender_client.system.digest import choose_digest
@@ -28,11 +30,28 @@ def show(artifact: str, *, is_json_wanted: bool) -> ExitCode:
         ArtifactError: the Artifact is broken.
         StorageError: it can't be read.
     """
+    note = IndexNote()
     with FileStream(artifact) as stream:
-        header = ArtifactReader(stream, accept_augmented=True, new_digest=choose_digest()).finish()
-    text = json.dumps(header.describe(), indent=2) if is_json_wanted else as_text(header)
+        header = ArtifactReader(stream, accept_augmented=True, new_digest=choose_digest(), expander=note).finish()
+    text = _as_json(header, note.index) if is_json_wanted else as_text(header, note.index)
     emit(text.encode() + b"\n")
     return ExitCode.DONE
+
+
+def _as_json(header: Header, index: BlockIndex | None) -> str:
+    description = header.describe()
+    description["payloads"][0]["index"] = None if index is None else _describe_index(index)
+    return json.dumps(description, indent=2)
+
+
+def _describe_index(index: BlockIndex) -> dict[str, int]:
+    return {
+        "block_bytes": BLOCK_BYTES,
+        "blocks": index.blocks,
+        "member_bytes": MEMBER_BYTES,
+        "members": len(index.lengths),
+        "stored_bytes": index.stored_bytes,
+    }
 
 
 def verify(artifact: str, *, keys: Sequence[str], device_type: str | None) -> ExitCode:

@@ -1,4 +1,4 @@
-"""``artifact write`` and ``artifact sign``: the same bytes for the same input, and never half an Artifact.
+"""``artifact write``, ``index`` and ``sign``: the same bytes for the same input, and never half an Artifact.
 
 What was written is read again and verified before it gets its name, so that no file is left that a device refuses.
 """
@@ -9,6 +9,7 @@ import json
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from io import BufferedRandom
 from pathlib import Path
@@ -25,18 +26,25 @@ from mender_client.core.artifact import (
     sign_artifact,
     write_artifact,
 )
+from mender_client.core.artifact.repack import index_artifact
 from mender_client.core.keyvalue import group_by_key
 from mender_client.errors import ArtifactError, StorageError
 from mender_client.system.crypto import choose_backend
+from mender_client.system.digest import choose_digest
 from mender_client.system.files import read_text
 from mender_client.system.keys import Passphrase
 from mender_client.system.signatures import SigningKey
 
 from .files import FileStream, regular_size, replaced
+from .indexing import indexing_for
 
 _ROOTFS = "rootfs-image"
 _OLD_ROOTFS_CLEARS = ("artifact_group", "rootfs_image_checksum")
 """What root file system Artifacts of older formats left on the device."""
+_LEAST_INDEXED_BYTES = 8 * 1024 * 1024
+"""Of a smaller image, a device fetches the whole in less time than it takes to look at what it has."""
+_MOST_INDEXED_BYTES = 8 * 1024**3
+"""A device reserves no memory for the index of a larger one."""
 _REFERENCE_NAMES = {"lzma": "xz"}
 """What mender-artifact calls a compression."""
 
@@ -47,7 +55,8 @@ def write_rootfs(options: Namespace) -> ExitCode:
     if clears == (f"{_ROOTFS}.*",):
         clears = (*_OLD_ROOTFS_CLEARS, *clears)
     checksum_key = None if options.no_checksum_provide else f"{_ROOTFS}.checksum"
-    return _write(options, _ROOTFS, _default_provides(options), clears, checksum_key)
+    provides = _default_provides(options)
+    return _write(options, _ROOTFS, provides, clears, checksum_key, is_index_wanted=not options.no_index)
 
 
 def write_module(options: Namespace) -> ExitCode:
@@ -94,6 +103,8 @@ def _write(
     provides: Mapping[str, str],
     clears: Sequence[str],
     checksum_key: str | None,
+    *,
+    is_index_wanted: bool = False,
 ) -> ExitCode:
     spec = ArtifactSpec(
         artifact_name=options.artifact_name,
@@ -115,8 +126,10 @@ def _write(
     _refuse_overwriting(output, [*options.file, *options.script, options.meta_data, options.key])
     passphrase = passphrase_of(options.passphrase_file)
     key = SigningKey(Path(options.key), choose_backend(), passphrase) if options.key else None
-    with replaced(output) as out:
-        write_artifact(out, spec, sources, sign=key.sign if key else None)
+    is_index_wanted &= spec.compression is Compression.GZIP
+    is_index_wanted &= all(_LEAST_INDEXED_BYTES <= source.size <= _MOST_INDEXED_BYTES for source in sources)
+    with replaced(output) as out, indexing_for(output) if is_index_wanted else nullcontext() as indexing:
+        write_artifact(out, spec, sources, sign=key.sign if key else None, indexing=indexing)
         _verify(out, key)
     return ExitCode.DONE
 
@@ -169,6 +182,22 @@ def _refuse_overwriting(output: Path, inputs: Sequence[str | None]) -> None:
     if any(file is not None and os.path.exists(output) and os.path.samefile(file, output) for file in inputs):
         text = f"cannot write {output}: it is one of the files to read"
         raise StorageError("ART52", text, remedy="name another path")
+
+
+def index(options: Namespace) -> ExitCode:
+    """Copy an Artifact with an index in its payload; its signature stays valid.
+
+    Raises:
+        ArtifactError: it is broken, has an index, or nothing to index.
+        StorageError: a file can't be read or written; what was there before still is.
+    """
+    artifact, output = options.artifact, Path(options.output_path)
+    regular_size(artifact)
+    _refuse_overwriting(output, [artifact])
+    with replaced(output) as out, indexing_for(output) as indexing:
+        index_artifact(partial(FileStream, artifact), out, indexing, choose_digest())
+        _verify(out, None, accept_augmented=True)
+    return ExitCode.DONE
 
 
 def sign(artifact: str, *, key: str, output: str | None, passphrase: Passphrase) -> ExitCode:

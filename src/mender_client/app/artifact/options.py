@@ -136,6 +136,12 @@ def _sign(options: argparse.Namespace) -> ExitCode:
     return sign(options.artifact, key=options.key, output=options.output_path, passphrase=passphrase)
 
 
+def _index(options: argparse.Namespace) -> ExitCode:
+    from .make import index
+
+    return index(options)
+
+
 def _many(*names: str, metavar: str, kind: Callable[[str], object], text: str) -> Argument:
     return Argument(*names, metavar=metavar, type=kind, action="append", default=[], help=text)
 
@@ -200,6 +206,7 @@ _WRITE = (
             *_OF_EVERY_ARTIFACT,
             *_SOFTWARE_VERSION,
             Argument("--no-checksum-provide", action="store_true", help="don't provide the image's checksum"),
+            Argument("--no-index", action="store_true", help="no index: devices then always fetch the whole image"),
         ),
         defaults={"meta_data": None},
     ),
@@ -308,6 +315,15 @@ COMMANDS = (
         ),
     ),
     Command("write", "create an Artifact", parts=_WRITE),
+    Command(
+        "index",
+        "add an index to an Artifact, so that devices fetch only what they don't have",
+        _index,
+        (
+            Argument("artifact", metavar="FILE", type=_path, help="the Artifact file"),
+            Argument("-o", "--output-path", metavar="OUT", type=_path, required=True, help="where to write the result"),
+        ),
+    ),
     Command(
         "sign",
         "sign an Artifact, or replace its signature",

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from mender_client.core.artifact import File, Header
+from mender_client.core.artifact import BlockIndex, File, Header
 from mender_client.core.artifact.values import FORMAT_VERSION
 
 _NOTE = "yes: parts of it are listed only in manifest-augment, which no signature covers; devices refuse it"
 
 
-def as_text(header: Header) -> str:
-    """Describe an Artifact; lines without line end after the last."""
-    rows = [(label, line) for label, value in _rows(header) for line in _lines(value)]
+def as_text(header: Header, index: BlockIndex | None) -> str:
+    """Describe an Artifact and the index of its payload, if it has one; lines without line end after the last."""
+    rows = [(label, line) for label, value in _rows(header, index) for line in _lines(value)]
     width = max(len(label) for label, _ in rows)
     result, last = [], ""
     for label, line in rows:
@@ -37,7 +37,7 @@ def _lines(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value or ["none"]
 
 
-def _rows(header: Header) -> Iterator[tuple[str, str | list[str]]]:
+def _rows(header: Header, index: BlockIndex | None) -> Iterator[tuple[str, str | list[str]]]:
     payload = header.payload
     yield "Artifact", header.artifact_name
     if header.artifact_group is not None:
@@ -57,6 +57,8 @@ def _rows(header: Header) -> Iterator[tuple[str, str | list[str]]]:
     yield "Clears", list(payload.clears or ())
     yield "Scripts", [f"{script.name}  {_bytes(len(script.content))}" for script in header.scripts]
     yield "Files", _files(payload.files)
+    if index is not None:
+        yield "Index", _index(index)
     meta_data = json.dumps(payload.meta_data, indent=2, ensure_ascii=False) if payload.meta_data else "none"
     yield "Meta-data", meta_data.split("\n")
 
@@ -72,6 +74,10 @@ def _files(files: tuple[File, ...]) -> list[str]:
         note = "  augmented" if file.augmented else ""
         lines += [f"{file.name:{width}}  {_bytes(file.size or 0)}{note}", f"  SHA-256 {file.sha256}"]
     return lines
+
+
+def _index(index: BlockIndex) -> str:
+    return f"{index.blocks:,} blocks in {len(index.lengths):,} gzip members; {_bytes(index.stored_bytes)}"
 
 
 def _bytes(size: int) -> str:

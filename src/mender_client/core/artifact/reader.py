@@ -128,14 +128,16 @@ class PayloadFile:
         payload: the index of the payload, 0.
         name: the file's plain name, without a directory.
         size: its length in bytes.
+        offset: where it begins in the expanded payload.
     """
 
-    __slots__ = ("_digest", "_expected", "_is_verified", "_left", "_tar", "name", "payload", "size")
+    __slots__ = ("_digest", "_expected", "_is_verified", "_left", "_tar", "name", "offset", "payload", "size")
 
-    def __init__(self, tar: TarReader, member: Member, expected: str, digest: Digest) -> None:
+    def __init__(self, tar: TarReader, member: Member, offset: int, expected: str, digest: Digest) -> None:
         self.payload = 0
         self.name = member.name
         self.size = member.size
+        self.offset = offset
         self._tar = tar
         self._expected = expected
         self._left = member.size
@@ -350,7 +352,8 @@ class ArtifactReader:
         self._complete = True
 
     def _walk_payload(self, member: Member, header: Header) -> Iterator[PayloadFile]:
-        tar = TarReader(self._open_payload(member), member.name, self._limits)
+        stream = Counted(self._open_payload(member))
+        tar = TarReader(stream, member.name, self._limits)
         expected = {file.name: file.sha256 for file in header.payload.files}
         names = NameSet(member.name)
         left = self._limits.payload_bytes
@@ -362,7 +365,7 @@ class ArtifactReader:
             left -= inner.size
             if left < 0:
                 raise over_limit(f"{member.name} holds files of more than {self._limits.payload_bytes} bytes")
-            file = PayloadFile(tar, inner, expected[inner.name], self._new_digest())
+            file = PayloadFile(tar, inner, stream.offset, expected[inner.name], self._new_digest())
             yield file
             file.drain()
             self._sizes[inner.name] = inner.size

@@ -1,8 +1,9 @@
 """Writes Artifacts: the same bytes for the same input.
 
-The manifest precedes the payload, so each payload file is read twice: once for its digest, once for its bytes. The
-compressed size of the payload precedes it, too: the writer fills it in afterwards, and so needs an output that can
-seek. Memory doesn't grow with the payload.
+The manifest precedes the payload, so each payload file is read twice: once for its digest, once for its bytes; but not
+with an index, when the compressed payload is kept in a temporary file meanwhile. The compressed size of the payload
+precedes it, too: the writer fills it in afterwards, and so needs an output that can seek. Memory doesn't grow with the
+payload.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import base64
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
 
+from mender_client import TYPE_CHECKING
 from mender_client.dataclass import dataclass, field
 from mender_client.errors import ArtifactError
 
-from .codec import Compression, Encoder, open_encoder
+from .codec import Compression, open_encoder
 from .header import INFO, META_DATA, SCRIPTS_DIRECTORY, TYPE_INFO, parse_header
 from .limits import Limits
 from .manifest import HEADER, MANIFEST, PAYLOAD, PAYLOAD_DIRECTORY, SIGNATURE, VERSION
@@ -27,6 +29,9 @@ from .refusal import shown
 from .stream import Readable
 from .tar import END, Member, TarReader, build_member_header, build_padding
 from .values import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from .indexed import IndexedPayload, Indexing
 
 _CHUNK_BYTES = 128 * 1024
 _OUTER_MODE = 0o600
@@ -45,7 +50,7 @@ class PayloadSource:
     Args:
         name: its plain name in the payload.
         size: its length in bytes.
-        open: opens it at its start; called twice.
+        open: opens it at its start; called twice, or once with an index.
     """
 
     name: str
@@ -116,7 +121,12 @@ def module_image(artifact_name: str, device_types: Sequence[str], payload_type: 
 
 
 def write_artifact(
-    out: BinaryIO, spec: ArtifactSpec, payload: Sequence[PayloadSource] = (), *, sign: Sign | None = None
+    out: BinaryIO,
+    spec: ArtifactSpec,
+    payload: Sequence[PayloadSource] = (),
+    *,
+    sign: Sign | None = None,
+    indexing: Indexing | None = None,
 ) -> None:
     """Write an Artifact; the caller syncs and closes the output.
 
@@ -125,13 +135,16 @@ def write_artifact(
         spec: what it says.
         payload: the payload's files, in order.
         sign: makes the signature; None for an unsigned Artifact.
+        indexing: given to compress the payload, whose compression is gzip, as members with an index.
 
     Raises:
         ArtifactError: a reader would refuse such an Artifact; or a payload file has another size than stated, or
             changed while it was read.
     """
     _check_sources(spec, payload)
-    digests = [_digest(source) for source in payload]
+    digests: list[str] = []
+    archive = _archive(payload, digests)
+    indexed = _indexed(archive, _largest_at(payload), indexing)
     header_name = HEADER + spec.compression.suffix
     header = _compressed(_build_header(spec, digests), spec.compression)
     parse_header(header, header_name, spec.compression, Limits())
@@ -147,7 +160,10 @@ def write_artifact(
     if sign is not None:
         _write_member(out, SIGNATURE, base64.b64encode(sign(manifest)))
     _write_member(out, header_name, header)
-    _write_payload(out, spec.compression, payload, digests)
+    if indexed is None:
+        _write_payload(out, spec.compression, payload, digests)
+    else:
+        write_indexed(out, indexed)
     out.write(END)
 
 
@@ -164,7 +180,7 @@ def sign_artifact(source: Readable, out: BinaryIO, sign: Sign) -> None:
     Raises:
         ArtifactError: the source doesn't begin like an Artifact.
     """
-    recorder = _Recorder(source)
+    recorder = Recorder(source)
     tar = TarReader(recorder, "the Artifact", Limits())
     _read_named(tar, VERSION)
     manifest = _read_named(tar, MANIFEST)
@@ -181,17 +197,23 @@ def sign_artifact(source: Readable, out: BinaryIO, sign: Sign) -> None:
         out.write(chunk[:count])
 
 
-class _Recorder:
-    """Records what is read from a source."""
+class Recorder:
+    """A readable that records what is read from a source."""
 
     def __init__(self, source: Readable) -> None:
         self._source = source
         self._kept = bytearray()
+        self._is_recording = True
 
     def readinto(self, buffer: memoryview, /) -> int:
         count = self._source.readinto(buffer)
-        self._kept += buffer[:count]
+        if self._is_recording:
+            self._kept += buffer[:count]
         return count
+
+    def stop(self) -> None:
+        """Record no more."""
+        self._is_recording = False
 
     def take(self) -> bytes:
         """What was read since the last call."""
@@ -228,20 +250,54 @@ def _check_sources(spec: ArtifactSpec, payload: Sequence[PayloadSource]) -> None
         )
 
 
-def _digest(source: PayloadSource) -> str:
-    digest = hashlib.sha256()
-    _pump(source, digest.update)
-    return digest.hexdigest()
+def _indexed(archive: Iterator[memoryview], aligned_at: int, indexing: Indexing | None) -> IndexedPayload | None:
+    """Read the archive to its end, and compress it on the way if it gets an index."""
+    if indexing is None:
+        for _ in archive:
+            pass
+        return None
+    # imported when needed: a device never does
+    from .indexed import IndexedPayload
+
+    return IndexedPayload(archive, aligned_at, indexing)
 
 
-def _pump(source: PayloadSource, take: Callable[[memoryview], object]) -> None:
-    """Read a whole source and check its size."""
+def _archive(payload: Sequence[PayloadSource], digests: list[str]) -> Iterator[memoryview]:
+    """The expanded payload in pieces, each valid until the next one; adds the digest of each file that was read."""
+    for source in payload:
+        yield memoryview(_member_header(source))
+        digest = hashlib.sha256()
+        for piece in _pieces(source):
+            digest.update(piece)
+            yield piece
+        digests.append(digest.hexdigest())
+        yield memoryview(build_padding(source.size))
+    yield memoryview(END)
+
+
+def _member_header(source: PayloadSource) -> bytes:
+    return build_member_header(Member(source.name, source.size), _PAYLOAD_MODE)
+
+
+def _largest_at(payload: Sequence[PayloadSource]) -> int:
+    """Where in the expanded payload the first of the largest files begins."""
+    at, largest, found = 0, -1, 0
+    for source in payload:
+        at += len(_member_header(source))
+        if source.size > largest:
+            largest, found = source.size, at
+        at += source.size + len(build_padding(source.size))
+    return found
+
+
+def _pieces(source: PayloadSource) -> Iterator[memoryview]:
+    """Read a whole source, piece by piece into the same memory, and check its size."""
     chunk = memoryview(bytearray(_CHUNK_BYTES))
     total = 0
     with source.open() as stream:
         while count := stream.readinto(chunk):
             total += count
-            take(chunk[:count])
+            yield chunk[:count]
     if total != source.size:
         raise ArtifactError(
             "ART34",
@@ -319,10 +375,11 @@ def _write_payload(
     out.write(build_member_header(Member(name, 0), _OUTER_MODE))
     content_start = out.tell()
     encoder = open_encoder(compression)
-    for source, digest in zip(payload, digests, strict=True):
-        _write_source(out, encoder, source, digest)
-    out.write(encoder.compress(END))
+    again: list[str] = []
+    for piece in _archive(payload, again):
+        out.write(encoder.compress(piece))
     out.write(encoder.flush())
+    _check_unchanged(payload, digests, again)
     end = out.tell()
     size = end - content_start
     header = build_member_header(Member(name, size), _OUTER_MODE)
@@ -336,20 +393,19 @@ def _write_payload(
     out.write(build_padding(size))
 
 
-def _write_source(out: BinaryIO, encoder: Encoder, source: PayloadSource, digest: str) -> None:
-    """Write a payload file, and check that it still has the digest that the manifest lists."""
-    again = hashlib.sha256()
+def _check_unchanged(payload: Sequence[PayloadSource], digests: Sequence[str], again: Sequence[str]) -> None:
+    for source, digest, second in zip(payload, digests, again, strict=True):
+        if digest != second:
+            raise ArtifactError(
+                "ART37",
+                f"cannot write the Artifact: {shown(source.name)} changed while it was read",
+                remedy="make sure that the file doesn't change meanwhile",
+            )
 
-    def take(chunk: memoryview) -> None:
-        again.update(chunk)
-        out.write(encoder.compress(chunk))
 
-    out.write(encoder.compress(build_member_header(Member(source.name, source.size), _PAYLOAD_MODE)))
-    _pump(source, take)
-    out.write(encoder.compress(build_padding(source.size)))
-    if again.hexdigest() != digest:
-        raise ArtifactError(
-            "ART37",
-            f"cannot write the Artifact: {shown(source.name)} changed while it was read",
-            remedy="make sure that the file doesn't change meanwhile",
-        )
+def write_indexed(out: BinaryIO, payload: IndexedPayload) -> None:
+    """Write the payload of an Artifact that has an index."""
+    member = Member(PAYLOAD + Compression.GZIP.suffix, payload.stored_bytes)
+    out.write(build_member_header(member, _OUTER_MODE))
+    payload.write(out)
+    out.write(build_padding(payload.stored_bytes))

@@ -51,6 +51,7 @@ function _shtab_mender_python_client_using
 end
 
 set -g _shtab_mender_python_client_commands daemon connect bootstrap show-artifact show-provides install commit rollback resume show-inventory show-identity report check-update send-inventory status history log setup doctor config 'config check' 'config show' 'config set' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact extract' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write single-file' 'artifact write directory' 'artifact write script' 'artifact write deb' 'artifact write docker-compose' 'artifact write bootstrap-artifact' 'artifact sign'
+set -g _shtab_mender_python_client_commands daemon bootstrap show-artifact show-provides install commit rollback resume show-inventory show-identity report check-update send-inventory status history log setup doctor config 'config check' 'config show' 'config set' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact extract' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write single-file' 'artifact write directory' 'artifact write script' 'artifact write deb' 'artifact write docker-compose' 'artifact write bootstrap-artifact' 'artifact index' 'artifact sign'
 set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --clears-provides --compression --config --data --depends --depends-groups --dest-dir --device-type --fallback-config --file --identity --images --inventory-poll --key --key-type --log-file --log-format --log-level --meta-data --metrics-file --migrate-from --output-path --passphrase-file --project-name --provides --provides-group --reason --retry-poll --root --rootfs-part-a --rootfs-part-b --script --server-cert --server-url --software-filesystem --software-name --software-version --stop-before --tenant-token --tenant-token-file --timeout --type --update-poll -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
 
 complete -c mender-python-client -e
@@ -546,6 +547,7 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using artifact 
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact write rootfs-image' -l no-default-software-version -d 'neither provide a version nor clear that of an older one'
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact write rootfs-image' -l no-default-clears-provides -d 'don'"'"'t clear the provides of an older one'
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact write rootfs-image' -l no-checksum-provide -d 'don'"'"'t provide the image'"'"'s checksum'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact write rootfs-image' -l no-index -d 'no index: devices then always fetch the whole image'
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact write; and test $_shtab_mender_python_client_npos -eq 0' -a module-image -d 'create an Artifact for an update module'
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact write module-image' -s h -l help -d 'show this help message and exit'
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact write module-image' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
@@ -763,6 +765,21 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using artifact 
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact write bootstrap-artifact' -s N -l artifact-name-depends -x -d 'one of these must be installed'
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact write bootstrap-artifact' -s G -l depends-groups -x -d 'the device must be in one of these'
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact write bootstrap-artifact' -s g -l provides-group -x -d 'the group of the device after the update'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact; and test $_shtab_mender_python_client_npos -eq 0' -a index -d 'add an index to an Artifact, so that devices fetch only what they don'"'"'t have'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -s h -l help -d 'show this help message and exit'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -l fallback-config -xka "(__fish_complete_path (commandline -ct))" -d 'fallback configuration (default: mender.conf in the data directory)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -s d -l data -xka "(__fish_complete_directories)" -d 'data directory (default: /var/lib/mender)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -l root -xka "(__fish_complete_directories)" -d 'directory that all paths are below; for tests, containers and images'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -s l -l log-level -xka "debug info warning error critical" -d 'debug, info, warning, error or critical'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -s L -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'log to this file instead of standard error'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -l log-format -xka "text json" -d 'text (default), or json: one object a line'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -l no-syslog -d 'don'"'"'t log to syslog (the daemon does by default)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -l skipverify -d 'trust every server; for a test bench only'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -s F -l forcebootstrap -d 'replace the device key by a new one'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'holds the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index' -s o -l output-path -xka "(__fish_complete_path (commandline -ct))" -d 'where to write the result'
+complete -c mender-python-client -n '_shtab_mender_python_client_using artifact index; and test $_shtab_mender_python_client_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the Artifact file'
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact; and test $_shtab_mender_python_client_npos -eq 0' -a sign -d 'sign an Artifact, or replace its signature'
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact sign' -s h -l help -d 'show this help message and exit'
 complete -c mender-python-client -n '_shtab_mender_python_client_using artifact sign' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'

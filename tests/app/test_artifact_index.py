@@ -1,0 +1,187 @@
+"""Artifacts with an index: written by default for images, added to others, and shown."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.artifact_program import DATA, Run, described, key_pair, make_run
+from keys import RSA
+from mender_client.app.artifact.indexing import apply_in_threads
+from mender_client.core.artifact.indexed import Packed, pack
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Runs one command."""
+    return make_run(capsysbinary)
+
+
+def write_image(path: Path, size: int) -> Path:
+    """Write an image: a little of it random, the rest a hole."""
+    with path.open("wb") as file:
+        file.write(random.Random(1).randbytes(200_000))
+        file.truncate(size)
+    return path
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A root file system image that gets an index."""
+    return write_image(tmp_path / "rootfs.ext4", 8 * MIB)
+
+
+def write(run: Run, out: Path, image: Path, *words: str | Path) -> Path:
+    """Write an Artifact of an image."""
+    done = run("write", "rootfs-image", "-n", "release-2", "-t", "board", "-f", image, "-o", out, *words)
+    assert (0, b"", "") == (done.code, done.out, done.err)
+    return out
+
+
+def index_of(run: Run, artifact: Path) -> dict[str, int] | None:
+    """What ``show --json`` says about the index."""
+    index = described(run, artifact)["payloads"][0]["index"]
+    assert index is None or isinstance(index, dict)
+    return index
+
+
+def test_an_image_from_8_mib_on_gets_an_index(run: Run, tmp_path: Path, image: Path) -> None:
+    """By default with gzip, unless it isn't wanted; smaller images and other compressions get none."""
+    index = index_of(run, write(run, tmp_path / "out", image))
+    assert index is not None
+    stored_bytes = index.pop("stored_bytes")
+    assert 2000 > stored_bytes
+    assert {"block_bytes": 4096, "blocks": 2049, "member_bytes": 32768, "members": 258} == index
+    assert index_of(run, write(run, tmp_path / "out", image, "--no-index")) is None
+    assert index_of(run, write(run, tmp_path / "out", image, "--compression", "xz")) is None
+    assert index_of(run, write(run, tmp_path / "out", write_image(tmp_path / "small", 8 * MIB - 1))) is None
+
+
+def test_show_tells_of_the_index(run: Run, tmp_path: Path, image: Path) -> None:
+    """In a line for people."""
+    indexed = run("show", write(run, tmp_path / "out", image)).out.decode()
+    (line,) = [line for line in indexed.splitlines() if line.startswith("Index")]
+    assert line.split(maxsplit=1)[1].startswith("2,049 blocks in 258 gzip members; ")
+    plain = run("show", write(run, tmp_path / "out", image, "--no-index")).out.decode()
+    assert "Index" not in plain
+
+
+def test_index_makes_of_an_artifact_what_write_would_have_made(run: Run, tmp_path: Path, image: Path) -> None:
+    """The same bytes, signature included; the source stays as it is, and nothing else is left behind."""
+    private, public = key_pair(tmp_path, "key", RSA)
+    plain = write(run, tmp_path / "plain", image, "--no-index", "-k", private)
+    before = plain.read_bytes()
+    done = run("index", plain, "-o", tmp_path / "indexed")
+    assert (0, b"", "") == (done.code, done.out, done.err)
+    assert write(run, tmp_path / "direct", image, "-k", private).read_bytes() == (tmp_path / "indexed").read_bytes()
+    assert before == plain.read_bytes()
+    assert 0 == run("verify", "-k", public, tmp_path / "indexed").code
+    names = {"key.pem", "key.pub", "rootfs.ext4", "plain", "indexed", "direct"}
+    assert names == {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("compression", ["none", "xz", "zstd"])
+def test_index_packs_any_compression_anew(run: Run, tmp_path: Path, image: Path, compression: str) -> None:
+    """The Artifact says the same as before; its header keeps its compression."""
+    plain = write(run, tmp_path / "plain", image, "--compression", compression)
+    assert 0 == run("index", plain, "-o", tmp_path / "indexed").code
+    before, after = described(run, plain), described(run, tmp_path / "indexed")
+    assert after["payloads"][0].pop("index") is not None
+    assert before["payloads"][0].pop("index") is None
+    assert before == after
+    assert image.read_bytes() == run("cat", tmp_path / "indexed").out
+
+
+def test_a_signed_and_augmented_artifact_can_be_indexed(run: Run, tmp_path: Path) -> None:
+    """The reference tool's own."""
+    name = next(path.name for path in DATA.glob("*.mender") if b"manifest-augment" in path.read_bytes())
+    assert 0 == run("index", DATA / name, "-o", tmp_path / "out").code
+    assert index_of(run, tmp_path / "out") is not None
+    assert described(run, DATA / name)["augmented"]
+
+
+def cut(path: Path) -> None:
+    """Cut off the end of a file."""
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda run, path, image: write(run, path, image), "ART71"),
+        (lambda run, path, image: path.write_bytes((DATA / "bootstrap-no-payload.mender").read_bytes()), "ART72"),
+        (lambda run, path, image: path.write_bytes(b"not an Artifact" * 1000), "ART06"),
+        (
+            lambda run, path, image: path.write_bytes(write(run, path, image, "--no-index").read_bytes()[:-5000]),
+            "ART02",
+        ),
+    ],
+)
+def test_what_cannot_be_indexed_is_refused_and_nothing_is_written(
+    run: Run, tmp_path: Path, image: Path, make: object, code: str
+) -> None:
+    """It has an index, has no payload, is no Artifact, or is damaged."""
+    assert callable(make)
+    make(run, tmp_path / "in", image)
+    done = run("index", tmp_path / "in", "-o", tmp_path / "out")
+    assert (1, f"[{code}]") == (done.code, done.err.strip()[-7:])
+    assert {"in", "rootfs.ext4"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_output_is_another_file(run: Run, tmp_path: Path, image: Path) -> None:
+    """An Artifact isn't overwritten by what is made of it; standard input can't be read twice."""
+    plain = write(run, tmp_path / "plain", image, "--no-index")
+    before = plain.read_bytes()
+    assert "[ART52]" in run("index", plain, "-o", plain).err
+    assert before == plain.read_bytes()
+    assert 64 == run("index", "-", "-o", tmp_path / "out").code
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    """Parts come in their order, however many are made at once."""
+    parts = [random.Random(seed).randbytes(100_000) + bytes(100_000) for seed in range(12)]
+    expected = list(map(pack, parts))
+    for threads in (1, 2, 7):
+        assert expected == list(apply_in_threads(pack, iter(parts), threads))
+
+
+def test_few_parts_are_in_memory_at_once() -> None:
+    """However long the payload is."""
+    taken = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal taken
+        for number in range(50):
+            taken += 1
+            yield b"%d" % number
+
+    for number, _ in enumerate(apply_in_threads(lambda part: Packed([part], b""), parts(), 2), 1):
+        assert 5 >= taken - number
+    assert 50 == taken
+
+
+def test_a_failing_part_ends_the_work() -> None:
+    """Its error is that of the caller."""
+
+    def fail(part: bytes) -> Packed:
+        raise ValueError(part)
+
+    with pytest.raises(ValueError, match="x"):
+        list(apply_in_threads(fail, iter([b"x"] * 9), 2))
+
+
+def test_memory_does_not_grow_with_the_image(run: Run, tmp_path: Path) -> None:
+    """A few parts and 8 bytes a block."""
+    image = write_image(tmp_path / "large", 128 * MIB)
+    tracemalloc.start()
+    try:
+        write(run, tmp_path / "out", image)
+        assert 16 * MIB > tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
