@@ -5,60 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.commandline import Argument, Command, OneOf, Part, Program
-from mender_client.dataclass import replace
 
 from .exitcodes import ExitCode
-from .paths import Paths, paths_of
+from .loading import load, passphrase, start
+from .paths import paths_of
 
 if TYPE_CHECKING:
     from mender_client.core.ports import DeviceData
     from mender_client.core.record import Record
-    from mender_client.system.keys import Passphrase
-
-    from .config import Config
-    from .standalone.run import Request
 
 PROGRAM = "mender-python-client"
-
-
-def _start(
-    options: argparse.Namespace, *, is_server_needed: bool = True, is_daemon: bool = False
-) -> tuple[Config, Paths]:
-    """Load the configuration and set up logging."""
-    paths = paths_of(options)
-    return _load(options, paths, is_server_needed=is_server_needed, is_daemon=is_daemon), paths
-
-
-def _load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, is_daemon: bool) -> Config:
-    import logging
-
-    from .config import load_config
-    from .file_checks import check_configuration_files, check_files
-    from .logs import set_up_logging
-    from .startup import reset_inherited_state
-
-    check_configuration_files(paths)
-    reset_inherited_state()
-    loaded = load_config(paths.config, paths.fallback_config, is_server_needed=is_server_needed)
-    set_up_logging(
-        level=options.log_level or loaded.config.daemon_log_level,
-        file=options.log_file,
-        is_syslog_wanted=is_daemon and not options.no_syslog,
-        is_json=options.log_format == "json",
-    )
-    for warning in (*loaded.warnings, *check_files(loaded.config, paths, options.passphrase_file)):
-        logging.getLogger(__name__).warning("%s", warning)
-    return replace(loaded.config, skip_verify=True) if options.skipverify else loaded.config
-
-
-def _passphrase(options: argparse.Namespace, paths: Paths) -> Passphrase:
-    from .passphrase import passphrase_of
-
-    return passphrase_of(options.passphrase_file, paths)
 
 
 def _daemon(options: argparse.Namespace) -> ExitCode:
@@ -67,38 +26,38 @@ def _daemon(options: argparse.Namespace) -> ExitCode:
     for name in ("log_file", "metrics_file"):  # the daemon changes its directory
         path = getattr(options, name)
         setattr(options, name, os.path.abspath(path) if path else None)
-    config, paths = _start(options, is_daemon=True)
+    config, paths = start(options, is_daemon=True)
     from .daemon import end_process, run_daemon
     from .observers import make_observers
 
     code = run_daemon(
         config,
         paths,
-        load=lambda: _load(options, paths, is_server_needed=True, is_daemon=True),
+        load=lambda: load(options, paths, is_server_needed=True, is_daemon=True),
         make_observers=lambda: make_observers(paths, os.environ, pid=os.getpid(), metrics_file=options.metrics_file),
         is_new_key_wanted=options.forcebootstrap,
         is_watched=options.log_file is None and sys.stderr.isatty(),
-        passphrase=_passphrase(options, paths),
+        passphrase=passphrase(options, paths),
     )
     end_process(code)
 
 
 def _connect(options: argparse.Namespace) -> ExitCode:
-    config, paths = _start(options)
+    config, paths = start(options)
     from .connect import run_connect
 
-    return run_connect(config, paths, _passphrase(options, paths))
+    return run_connect(config, paths, passphrase(options, paths))
 
 
 def _bootstrap(options: argparse.Namespace) -> ExitCode:
-    config, paths = _start(options, is_server_needed=False)
+    config, paths = start(options, is_server_needed=False)
     from mender_client.core.devicekey import KeyType, fingerprint, key_type
     from mender_client.system.files import DaemonLock, make_directory
 
     from .devicekey import device_key, prepare_key
 
     make_directory(paths.data)
-    key = device_key(config, paths, _passphrase(options, paths))
+    key = device_key(config, paths, passphrase(options, paths))
     wanted = KeyType(options.key_type) if options.key_type else None
     is_new = prepare_key(key, paths, is_forced=options.forcebootstrap, kind=wanted)
     public = key.public_key_pem()
@@ -121,11 +80,11 @@ def _setup(options: argparse.Namespace) -> ExitCode:
     from .setup.run import set_up
 
     paths = paths_of(options)
-    passphrase = _passphrase(options, paths)
-    code = set_up(setup_options_of(options), paths, passphrase, is_agreed=options.yes)
+    unlock = passphrase(options, paths)
+    code = set_up(setup_options_of(options), paths, unlock, is_agreed=options.yes)
     if code is ExitCode.DONE and not options.image:  # whatever doctor finds: what was asked for is written
         set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
-        print_summary(paths, passphrase=passphrase)
+        print_summary(paths, passphrase=unlock)
     return code
 
 
@@ -142,39 +101,27 @@ def _show_provides(options: argparse.Namespace) -> ExitCode:
 
 
 def _install(options: argparse.Namespace) -> ExitCode:
-    from .standalone.run import install
+    from .standalone.commands import install
 
-    request = _request(options, is_reboot_told=options.reboot_exit_code)
-    return install(partial(_load_offline, options), paths_of(options), options.artifact, request)
+    return install(options)
 
 
 def _commit(options: argparse.Namespace) -> ExitCode:
-    from .standalone.run import commit
+    from .standalone.commands import commit
 
-    return commit(partial(_load_offline, options), paths_of(options), _request(options))
+    return commit(options)
 
 
 def _rollback(options: argparse.Namespace) -> ExitCode:
-    from .standalone.run import roll_back
+    from .standalone.commands import roll_back
 
-    return roll_back(partial(_load_offline, options), paths_of(options), _request(options))
+    return roll_back(options)
 
 
 def _resume(options: argparse.Namespace) -> ExitCode:
-    from .standalone.run import resume
+    from .standalone.commands import resume
 
-    request = _request(options, is_reboot_told=options.reboot_exit_code)
-    return resume(partial(_load_offline, options), paths_of(options), request)
-
-
-def _load_offline(options: argparse.Namespace) -> Config:
-    return _load(options, paths_of(options), is_server_needed=False, is_daemon=False)
-
-
-def _request(options: argparse.Namespace, *, is_reboot_told: bool = False) -> Request:
-    from .standalone.run import Request
-
-    return Request(frozenset(options.stop_before), is_reboot_told)
+    return resume(options)
 
 
 def _show_inventory(options: argparse.Namespace) -> ExitCode:
@@ -191,7 +138,7 @@ def _show_identity(options: argparse.Namespace) -> ExitCode:
 
 def _device(options: argparse.Namespace) -> tuple[DeviceData, Record]:
     """What the device says about itself, and what the client knows of it."""
-    config, paths = _start(options, is_server_needed=False)
+    config, paths = start(options, is_server_needed=False)
     from mender_client.system.clock import SystemClock
     from mender_client.system.snapshot import peek_record
 
@@ -202,7 +149,7 @@ def _device(options: argparse.Namespace) -> tuple[DeviceData, Record]:
 
 
 def _log(options: argparse.Namespace) -> ExitCode:
-    config, paths = _start(options, is_server_needed=False)
+    config, paths = start(options, is_server_needed=False)
     from .assemble import deployment_log
     from .show import show_log
 
@@ -218,13 +165,13 @@ def _report(options: argparse.Namespace) -> ExitCode:
 
     paths = paths_of(options)
     return report(
-        lambda: _load(options, paths, is_server_needed=True, is_daemon=False),
+        lambda: load(options, paths, is_server_needed=True),
         paths,
         status=Status.SUCCESS if options.success else Status.FAILURE if options.failure else Status.REBOOTING,
         reason=options.reason,
         reporter_deployment_id=os.environ.get("MENDER_DEPLOYMENT_ID", ""),
         timeout_seconds=options.timeout,
-        passphrase=_passphrase(options, paths),
+        passphrase=passphrase(options, paths),
     )
 
 
@@ -246,21 +193,21 @@ def _doctor(options: argparse.Namespace) -> ExitCode:
 
     paths = paths_of(options)
     set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
-    return run_doctor(paths, passphrase=_passphrase(options, paths), is_json=options.json)
+    return run_doctor(paths, passphrase=passphrase(options, paths), is_json=options.json)
 
 
 def _check_update(options: argparse.Namespace) -> ExitCode:
-    config, paths = _start(options)
+    config, paths = start(options)
     from .requests import check_update
 
-    return check_update(config, paths, _passphrase(options, paths), is_waiting=options.wait)
+    return check_update(config, paths, passphrase(options, paths), is_waiting=options.wait)
 
 
 def _send_inventory(options: argparse.Namespace) -> ExitCode:
-    config, paths = _start(options)
+    config, paths = start(options)
     from .requests import send_inventory
 
-    return send_inventory(config, paths, _passphrase(options, paths))
+    return send_inventory(config, paths, passphrase(options, paths))
 
 
 def _setup_arguments() -> Sequence[Part]:

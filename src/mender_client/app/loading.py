@@ -1,0 +1,63 @@
+"""What a command does first: it reads the configuration and sets up logging. Parts are imported when needed."""
+
+from __future__ import annotations
+
+from mender_client import TYPE_CHECKING
+from mender_client.dataclass import replace
+
+from .paths import Paths, paths_of
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mender_client.system.keys import Passphrase
+
+    from .config import Config
+
+
+def start(
+    options: argparse.Namespace, *, is_server_needed: bool = True, is_daemon: bool = False
+) -> tuple[Config, Paths]:
+    """Load the configuration and set up logging, for the paths that the options say."""
+    paths = paths_of(options)
+    return load(options, paths, is_server_needed=is_server_needed, is_daemon=is_daemon), paths
+
+
+def load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, is_daemon: bool = False) -> Config:
+    """Load the configuration and set up logging.
+
+    Args:
+        options: the common options.
+        paths: the device's files.
+        is_server_needed: whether a configuration without a server is an error.
+        is_daemon: whether the log goes to syslog, too.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+    """
+    import logging
+
+    from .config import load_config
+    from .file_checks import check_configuration_files, check_files
+    from .logs import set_up_logging
+    from .startup import reset_inherited_state
+
+    check_configuration_files(paths)
+    reset_inherited_state()
+    loaded = load_config(paths.config, paths.fallback_config, is_server_needed=is_server_needed)
+    set_up_logging(
+        level=options.log_level or loaded.config.daemon_log_level,
+        file=options.log_file,
+        is_syslog_wanted=is_daemon and not options.no_syslog,
+        is_json=options.log_format == "json",
+    )
+    for warning in (*loaded.warnings, *check_files(loaded.config, paths, options.passphrase_file)):
+        logging.getLogger(__name__).warning("%s", warning)
+    return replace(loaded.config, skip_verify=True) if options.skipverify else loaded.config
+
+
+def passphrase(options: argparse.Namespace, paths: Paths) -> Passphrase:
+    """The passphrase that the options name; not read yet."""
+    from .passphrase import passphrase_of
+
+    return passphrase_of(options.passphrase_file, paths)
