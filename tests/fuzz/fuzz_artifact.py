@@ -13,6 +13,7 @@ import argparse
 import random
 import sys
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,8 @@ from core.artifact.forge import (
 )
 from fuzz.mutations import ODD, mutate_bytes
 from fuzz.running import Bounds, Result, run_cases
-from mender_client.core.artifact import ArtifactReader, Limits
+from mender_client.core.artifact import ArtifactReader, BlockIndex, Expander, Limits, Readable
+from mender_client.core.artifact.block_index import MEMBER_BYTES, count_blocks, encode_index
 from mender_client.errors import ArtifactError
 
 BOUNDS = Bounds(seconds=60.0, memory_bytes=48 << 20)
@@ -101,6 +103,41 @@ def forged(rng: random.Random) -> bytes:
             return replace(parts, manifest=mutate_bytes(rng, manifest)).build()
 
 
+def indexed(rng: random.Random) -> bytes:
+    """Change the index of a payload, its members, or what the index says in a way that it can be read."""
+    content = rng.randbytes(rng.choice((1, 30_000))) + bytes(rng.choice((0, 100_000)))
+    archive = tar(tar_file("file", content))
+    begin = rng.choice((0, 512, 512, rng.randrange(2000)))
+    parts = [archive[:begin]] * bool(begin)
+    parts += [archive[at : at + MEMBER_BYTES] for at in range(begin, len(archive), MEMBER_BYTES)]
+    members = [pack(part, "gzip") for part in parts]
+    hashes = rng.randbytes(8 * count_blocks(len(archive), begin))
+    index = encode_index(len(archive), begin, array("H", map(len, members)), hashes)
+    match rng.randrange(6):
+        case 0:
+            index = mutate_bytes(rng, index)
+        case 1:
+            index = change_head(rng, index)
+        case 2:
+            index = rng.choice((index * 2, index[: rng.randrange(len(index))], pack(b"", "gzip") + index, b""))
+        case 3:
+            members = rng.choice((rng.sample(members, len(members)), members[1:], members * 2))
+        case 4:
+            members[0] = mutate_bytes(rng, members[0])
+        case _:
+            pass
+    payload = index + b"".join(members)
+    return Forge(compression="gzip", files=[("file", content)], payload=payload).build()
+
+
+def change_head(rng: random.Random, index: bytes) -> bytes:
+    """Change a number in the head of an index."""
+    at = 16 + 4 * rng.randrange(7)
+    number = int.from_bytes(index[at : at + 4], "little")
+    changed = rng.choice((0, 1, number + 1, number - 1, number ^ 1 << rng.randrange(32), rng.randrange(1 << 32), -1))
+    return index[:at] + (changed % (1 << 32)).to_bytes(4, "little") + index[at + 4 :]
+
+
 def shuffled(rng: random.Random) -> bytes:
     """Put the members of a built Artifact into another order, double or drop some."""
     members = Forge(compression=rng.choice(KINDS), signature=b"c2ln").members()
@@ -113,6 +150,8 @@ def make_case(seed: int, originals: Sequence[bytes]) -> bytes:
     """Make the case of a seed."""
     rng = random.Random(seed)
     kind = rng.randrange(10)
+    if kind < 2:
+        return indexed(rng)
     if kind < 5:
         return forged(rng)
     if kind == 5:
@@ -122,13 +161,42 @@ def make_case(seed: int, originals: Sequence[bytes]) -> bytes:
     return content[: rng.randrange(len(content) + 1)] if rng.randrange(20) == 0 else content
 
 
+class Unwilling:
+    """An ``Expander`` that checks what it is told and lets the payload be decompressed as it is read."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def index_ends_at(self, offset: int) -> None:
+        assert offset <= len(self._content)
+
+    def no_index(self, problem: str) -> None:
+        assert problem.isprintable(), ascii(problem)
+
+    def expand(self, index: BlockIndex, start: int, end: int) -> Readable | None:
+        assert end - start == index.offsets()[-1]
+        assert index.blocks == count_blocks(index.size, index.begin)
+        assert index.size == index.member_span(len(index.lengths) - 1)[1]
+        return None
+
+
 def try_case(content: bytes, seed: int) -> str:
-    """Verify a case; give the message of the refusal without its particulars."""
+    """Verify a case, with a look at its index and without; give the message of the refusal without its particulars."""
     piece = random.Random(seed).choice((1 << 20, 4096, 7))
+    plain = verify(content, piece, seed, None)
+    looked_at = verify(content, piece, seed, Unwilling(content))
+    assert (plain == "accepted") == (looked_at == "accepted"), (plain, looked_at)
+    return " ".join(word for word in plain.split(";")[0].split()[3:] if word.isalpha()) or plain
+
+
+def verify(content: bytes, piece: int, seed: int, expander: Expander | None) -> str:
+    """Verify a case; give the message of the refusal."""
     try:
-        ArtifactReader(Trickle(content, piece), limits=LIMITS, accept_augmented=seed % 2 == 0).finish()
+        ArtifactReader(
+            Trickle(content, piece), limits=LIMITS, accept_augmented=seed % 2 == 0, expander=expander
+        ).finish()
     except ArtifactError as error:
-        return " ".join(word for word in str(error).split(";")[0].split()[3:] if word.isalpha())
+        return str(error)
     return "accepted"
 
 

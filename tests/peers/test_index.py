@@ -1,0 +1,170 @@
+"""Artifacts with an index, read by everybody else: an index must cost no device its update.
+
+Debian's client installs one with its stock module; what unpacks gzip and tar elsewhere unpacks its payload.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import shutil
+import subprocess
+import tarfile
+from array import array
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from app.artifact_program import key_pair
+from calling import call
+from keys import RSA
+from mender_client.core.artifact import Limits
+from mender_client.core.artifact.block_index import encode_index
+from mender_client.core.artifact.tar import TarReader
+
+from .debian import DebianBench, needed
+
+IMAGE = random.Random(3).randbytes(9_000_000) + bytes(2_000_000)
+STOCK_MODULE = Path("/usr/share/mender/modules/v3/single-file")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the image, the keys, the Artifact and its payload are."""
+    place = tmp_path_factory.mktemp("index")
+    (place / "image").write_bytes(IMAGE)
+    key_pair(place, "key", RSA)
+    words: Sequence[str | Path] = [
+        "-n",
+        "new",
+        "-t",
+        "board",
+        "-f",
+        place / "image",
+        "-o",
+        place / "new.mender",
+        "-k",
+        place / "key.pem",
+    ]
+    ours("artifact", "write", "rootfs-image", *words)
+    (place / "payload.tar.gz").write_bytes(payload_of(place / "new.mender"))
+    return place
+
+
+def ours(*words: str | Path) -> str:
+    """Run a command of our own."""
+    done = call(*map(str, words))
+    assert 0 == done.returncode, done.stderr
+    return done.stdout
+
+
+def payload_of(artifact: Path) -> bytes:
+    """Take the payload out of an Artifact, as it is stored; the index is in front of it."""
+    tar = TarReader(io.BytesIO(artifact.read_bytes()), "it", Limits())
+    while member := tar.next_member():
+        if member.name == "data/0000.tar.gz":
+            payload = tar.read_member(member, 1 << 30)
+            assert b"MB" == payload[12:14]
+            return payload
+    raise AssertionError(artifact)
+
+
+def run(*words: str | Path) -> bytes:
+    """Run a program, which must succeed without a warning; mender-artifact draws how far it is."""
+    done = subprocess.run(words, capture_output=True, check=False)
+    warned = b"" if words[0] == "mender-artifact" else done.stderr
+    assert (0, b"") == (done.returncode, warned), (words, done)
+    return done.stdout
+
+
+def program(name: str) -> str:
+    """Skip the test unless a program is there."""
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} isn't installed")
+    return name
+
+
+def unpacked_by_python(payload: Path) -> bytes:
+    """Read it with gzip and tarfile."""
+    with gzip.open(payload) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        (content,) = [archive.extractfile(member).read() for member in archive]  # type: ignore[union-attr]  # a file
+        return content
+
+
+UNPACKERS: dict[str, tuple[str, Callable[[Path], bytes]]] = {
+    "gzip": ("gzip", lambda payload: run("gzip", "-t", payload) or run("sh", "-c", f"gzip -dc {payload} | tar -xO")),
+    "tar": ("tar", lambda payload: run("tar", "-xzOf", payload, "image")),
+    "bsdtar": ("bsdtar", lambda payload: run("bsdtar", "-xOf", payload, "image")),
+    "busybox tar": ("busybox", lambda payload: run("busybox", "tar", "-xzOf", payload, "image")),
+    "busybox gunzip": ("busybox", lambda p: run("sh", "-c", f"busybox gunzip -c <{p} | busybox tar -xO image")),
+    "python": ("python3", unpacked_by_python),
+}
+
+
+@pytest.mark.parametrize("name", UNPACKERS)
+def test_the_payload_is_an_ordinary_compressed_tar(directory: Path, name: str) -> None:
+    """Whatever unpacks tar.gz gives the image, without a warning."""
+    needs, unpack = UNPACKERS[name]
+    program(needs)
+    assert IMAGE == unpack(directory / "payload.tar.gz")
+
+
+@pytest.mark.parametrize("name", ["gzip -dc", "bsdcat", "busybox zcat"])
+def test_an_index_of_the_largest_payload_is_skipped(tmp_path: Path, name: str) -> None:
+    """More than two thousand empty members in front of the data."""
+    program(name.split()[0])
+    size = 8 << 30
+    lengths = array("H", [20] * (size // (32 * 1024)))
+    index = encode_index(size, 0, lengths, random.Random(1).randbytes(size // 512))
+    (tmp_path / "payload.gz").write_bytes(index + gzip.compress(b"content"))
+    assert b"content" == run("sh", "-c", f"{name} <{tmp_path / 'payload.gz'}")
+
+
+def test_mender_artifact_accepts_it(directory: Path) -> None:
+    """It validates the signature, reads the header, and gives the same payload."""
+    program("mender-artifact")
+    artifact = directory / "new.mender"
+    run("mender-artifact", "validate", "-k", directory / "key.pub", artifact)
+    said = run("mender-artifact", "read", "-k", directory / "key.pub", artifact).decode()
+    assert "Name: new" in said
+    assert "signed and verified correctly" in said
+    run("mender-artifact", "dump", "--files", directory / "dumped", artifact)
+    assert IMAGE == (directory / "dumped/image").read_bytes()
+
+
+@pytest.mark.parametrize("compression", ["none", "xz"])
+def test_mender_artifact_accepts_one_whose_payload_was_packed_anew(directory: Path, compression: str) -> None:
+    """The header keeps its compression, and the payload has another then."""
+    program("mender-artifact")
+    plain, artifact = directory / f"{compression}.plain", directory / f"{compression}.mender"
+    words: Sequence[str | Path] = ["-n", "new", "-t", "board", "-f", directory / "image", "-k", directory / "key.pem"]
+    ours("artifact", "write", "rootfs-image", *words, "-o", plain, "--compression", compression)
+    ours("artifact", "index", plain, "-o", artifact)
+    run("mender-artifact", "validate", "-k", directory / "key.pub", artifact)
+    run("mender-artifact", "dump", "--files", directory / f"dumped-{compression}", artifact)
+    assert IMAGE == (directory / f"dumped-{compression}/image").read_bytes()
+
+
+@needed
+@pytest.mark.parametrize("compression", ["gzip", "xz"])
+def test_debian_s_client_installs_it_with_its_stock_module(tmp_path: Path, directory: Path, compression: str) -> None:
+    """Its single-file puts the file where it belongs, and the device provides the new name."""
+    if not STOCK_MODULE.is_file():
+        pytest.skip("the package mender-client has no single-file")
+    bench = DebianBench(tmp_path)
+    shutil.copy2(STOCK_MODULE, tmp_path / "usr/share/mender/modules/v3/single-file")
+    target = tmp_path / "target"
+    target.mkdir()
+    words: Sequence[str | Path] = ["-n", "new", "-t", "board", "-f", directory / "image", "--dest-dir", target]
+    plain, artifact = tmp_path / "plain.mender", tmp_path / "new.mender"
+    ours("artifact", "write", "single-file", *words, "-o", plain, "--compression", compression)
+    ours("artifact", "index", plain, "-o", artifact)
+    assert payload_of(artifact)
+    done = bench.run("install", artifact)
+    assert 0 == done.returncode, done.stderr
+    assert IMAGE == (target / "image").read_bytes()
+    done = bench.run("commit")
+    assert 0 == done.returncode, done.stderr
+    assert "new" == bench.run("show-artifact").stdout.strip()
