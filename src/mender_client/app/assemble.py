@@ -6,19 +6,14 @@ its module imported then: a command loads what it needs and no more.
 
 from __future__ import annotations
 
-import logging
 import os
 import random
-import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.machine import Flow
-from mender_client.core.model import IdentityFormat
-from mender_client.errors import Diagnostic
-from mender_client.system.clock import SystemClock
 from mender_client.system.files import LockFile
 from mender_client.system.journal import JsonJournal
 from mender_client.system.trust import Trust
@@ -27,7 +22,7 @@ from .config import Config
 from .devicekey import device_key
 from .host import Host
 from .installer import chooses_sub_updater, module_problem
-from .observers import Observers
+from .parts import deployment_log, own_program, scripted_device
 from .paths import Paths
 
 if TYPE_CHECKING:
@@ -57,8 +52,6 @@ if TYPE_CHECKING:
     from mender_client.system.store import ArtifactDirectory
 else:
     Protocol = object
-
-_logger = logging.getLogger(__name__)
 
 
 class Program(Protocol):
@@ -446,50 +439,3 @@ class DeviceParts:
             sub_updater_timeout_seconds=self._config.sub_updater_timeout_seconds,
             sync_scripts=self.sync_scripts if self._program is None else None,
         )
-
-
-def deployment_log(config: Config, paths: Paths) -> DeploymentLogFile:
-    """The log of the last deployment."""
-    from mender_client.system.deploymentlog import DeploymentLogFile
-
-    directory = paths.below_root(config.update_log_path) if config.update_log_path else paths.data
-    return DeploymentLogFile(directory / "deployment.log", paths.sub_updater_log)
-
-
-def scripted_device(config: Config, paths: Paths, clock: SystemClock, observers: Observers) -> ScriptedDevice:
-    """The device as its scripts and files describe it."""
-    from mender_client.system.device import ScriptedDevice
-
-    def is_stopping() -> bool:
-        observers.alive()  # a script has a time limit: while one runs, nothing hangs
-        return clock.is_stopping
-
-    type_file = config.device_type_file
-    return ScriptedDevice(
-        identity_script=paths.identity_script,
-        identity_format=IdentityFormat(config.identity_format),
-        inventory_directory=paths.inventory_directory,
-        device_type_file=paths.below_root(type_file) if type_file else paths.device_type,
-        artifact_info_file=paths.artifact_info,
-        find_problem=Trust.below(paths.root).permission_problem,
-        is_stopping=is_stopping,
-    )
-
-
-def own_program() -> str:
-    """The path of this program, which the sub-updater runs to report; it may be in a virtual environment."""
-    name = "mender-python-client"
-    archive: str | None = getattr(__spec__.loader, "archive", None)
-    if archive is not None:  # the zipapp, whatever it is called
-        if not os.access(archive, os.X_OK):
-            text = f"the sub-updater cannot run {archive} to report"
-            _logger.warning("%s", Diagnostic("FIL01", text, "make it executable"))
-        return os.path.abspath(archive)
-    called = os.path.abspath(sys.argv[0])
-    beside = os.path.join(os.path.dirname(sys.executable), name)
-    for path in (called, beside):
-        if os.path.basename(path).startswith(name) and os.access(path, os.X_OK):
-            return path
-    from shutil import which  # an installed program seldom comes here
-
-    return which(name) or name

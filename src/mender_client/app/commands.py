@@ -142,15 +142,15 @@ def _device(options: argparse.Namespace) -> tuple[DeviceData, Record]:
     from mender_client.system.clock import SystemClock
     from mender_client.system.snapshot import peek_record
 
-    from .assemble import scripted_device
     from .observers import Observers
+    from .parts import scripted_device
 
     return scripted_device(config, paths, SystemClock(), Observers()), peek_record(paths.journal)[0]
 
 
 def _log(options: argparse.Namespace) -> ExitCode:
     config, paths = start(options, is_server_needed=False)
-    from .assemble import deployment_log
+    from .parts import deployment_log
     from .show import show_log
 
     return show_log(deployment_log(config, paths), options.deployment)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mender_client.app.assemble import DeviceParts, scripted_device
+from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import Config, ConfigFindings, examine
 from mender_client.app.config.settings import build_config
 from mender_client.app.devicekey import device_key
 from mender_client.app.host import Host
 from mender_client.app.observers import Observers
+from mender_client.app.parts import scripted_device
 from mender_client.app.paths import Paths
 from mender_client.core.accepted_identity import accepted_identity, explain_change
 from mender_client.core.model import Identity

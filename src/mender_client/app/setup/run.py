@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mender_client.app.assemble import own_program
 from mender_client.app.config import load_config
 from mender_client.app.devicekey import device_key, prepare_key
 from mender_client.app.exitcodes import ExitCode
+from mender_client.app.parts import own_program
 from mender_client.app.paths import Paths
 from mender_client.errors import Diagnostic, MenderError
 from mender_client.system.files import DaemonLock, make_directory
