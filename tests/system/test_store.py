@@ -41,6 +41,19 @@ def test_arrival(store: ArtifactDirectory, tmp_path: Path) -> None:
     assert b"hello world" == (tmp_path / "artifact.mender").read_bytes()
 
 
+def test_large_arrival(store: ArtifactDirectory, tmp_path: Path) -> None:
+    """What is written back to the disk while more arrives stays as it came, after a new start at the beginning too."""
+    piece = bytes(range(256)) * 20_000
+    partial = store.open_partial()
+    for count in (3, 4):
+        partial.restart()
+        for _ in range(count):
+            partial.write(memoryview(piece))
+    partial.sync()
+    partial.close()
+    assert 4 * piece == (tmp_path / "artifact.mender.part").read_bytes()
+
+
 def test_whole_but_not_handed_over(store: ArtifactDirectory, tmp_path: Path) -> None:
     """An Artifact that was whole when the power went is read again from its beginning, to be verified anew."""
     (tmp_path / "artifact.mender").write_bytes(b"hello world")
