@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,3 +187,83 @@ def test_memory_does_not_grow_with_the_image(run: Run, tmp_path: Path) -> None:
         assert 16 * MIB > tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def difference(run: Run, *words: Path) -> dict[str, Any]:
+    """What ``diff --json`` says."""
+    done = run("diff", "--json", *words)
+    assert (0, "") == (done.code, done.err)
+    result = json.loads(done.out)
+    assert isinstance(result, dict)
+    return result
+
+
+def write_images(directory: Path) -> tuple[Path, Path]:
+    """Write an image, and one in which a block in the middle is another."""
+    old, new = directory / "old.img", directory / "new.img"
+    content = bytearray(random.Random(3).randbytes(9 * MIB))
+    old.write_bytes(content)
+    content[5 * MIB : 5 * MIB + 100] = bytes(100)
+    new.write_bytes(content)
+    return old, new
+
+
+def test_diff_says_what_a_device_would_fetch(run: Run, tmp_path: Path) -> None:
+    """The index, the member with the changed block, that with the tar's header, and the end, in a request for each."""
+    old, new = write_images(tmp_path)
+    artifact = write(run, tmp_path / "new", new)
+    size = artifact.stat().st_size
+    index = index_of(run, artifact)
+    assert index is not None
+    found = difference(run, old, artifact)
+    fetched_bytes = found.pop("fetched_bytes")
+    assert index["stored_bytes"] + 32 * 1024 < fetched_bytes < index["stored_bytes"] + 50 * 1024
+    assert fetched_bytes / size == found.pop("share")
+    expected = {"total_bytes": size, "requests": 4, "blocks": 2305, "missing_blocks": 1, "is_adaptive": True}
+    assert expected == found
+
+
+def test_diff_takes_artifacts_and_images_for_either(run: Run, tmp_path: Path) -> None:
+    """An Artifact stands for its image, whatever its compression; a new image is compressed as it would be written."""
+    images = write_images(tmp_path)
+    old = write(run, tmp_path / "old", images[0], "--compression", "xz")
+    new = write(run, tmp_path / "new", images[1], "-n", "image", "-t", "device")
+    expected = difference(run, images[0], new)
+    assert expected == difference(run, old, new)
+    of_image = difference(run, old, images[1])
+    assert expected["missing_blocks"] == of_image["missing_blocks"]
+    assert 2048 > abs(expected["fetched_bytes"] - of_image["fetched_bytes"])
+
+
+def test_diff_takes_several_old_ones(run: Run, tmp_path: Path) -> None:
+    """A block that any of them has isn't missing."""
+    old, new = write_images(tmp_path)
+    artifact = write(run, tmp_path / "new", new)
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(old.read_bytes()[: 6 * MIB])
+    second.write_bytes(new.read_bytes()[4 * MIB :])
+    assert 3 * 256 + 1 == difference(run, first, artifact)["missing_blocks"]
+    assert 0 == difference(run, first, second, artifact)["missing_blocks"]
+
+
+def test_diff_is_for_people(run: Run, tmp_path: Path) -> None:
+    """Three lines; and it says when a device would fetch the whole."""
+    old, new = write_images(tmp_path)
+    artifact = write(run, tmp_path / "new", new)
+    text = run("diff", old, artifact).out.decode()
+    assert text.splitlines()[1:] == ["Requests  4", "Blocks    1 of 2,305 are missing"]
+    assert text.startswith("Fetched   ")
+    other = write_image(tmp_path / "other", 8 * MIB)
+    text = run("diff", other, artifact).out.decode()
+    assert "Fetched   9.0 MiB, 100.0 % of 9.0 MiB; too little is there for an adaptive download\nRequests  1\n" in text
+
+
+def test_diff_needs_an_index_and_sound_files(run: Run, tmp_path: Path) -> None:
+    """Without an index, a device fetches the whole."""
+    old, new = write_images(tmp_path)
+    plain = write(run, tmp_path / "plain", new, "--no-index")
+    assert "[ART73]" in run("diff", old, plain).err
+    artifact = write(run, tmp_path / "new", new)
+    assert "[ART42]" in run("diff", tmp_path / "none", artifact).err
+    cut(plain)
+    assert "[ART02]" in run("diff", plain, artifact).err

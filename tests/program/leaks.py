@@ -73,6 +73,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "artifact write script": [["-f", "{key}", "-n", "a", "-t", "b", "-o", "{out}", "-k", "{key}"]],
     "artifact write deb": [["-f", "{key}", "-n", "a", "-t", "b", "-o", "{out}", "-k", "{key}"]],
     "artifact write docker-compose": [["-f", "{key}", "-n", "a", "-t", "b", "-o", "{out}", "--project-name", "p"]],
+    "artifact diff": [["{artifact}", "{signed}"], ["{key}", "{artifact}"]],
     "artifact index": [["-o", "{out}", "{signed}"], ["-o", "{out}", "{key}"]],
     "setup": [
         ["--yes", "--tenant-token-file", "{tenant}", "--device-type", "testdev"],

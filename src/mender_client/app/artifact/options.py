@@ -142,6 +142,12 @@ def _index(options: argparse.Namespace) -> ExitCode:
     return index(options)
 
 
+def _diff(options: argparse.Namespace) -> ExitCode:
+    from .diff import diff
+
+    return diff(options.old, options.new, is_json_wanted=options.json)
+
+
 def _many(*names: str, metavar: str, kind: Callable[[str], object], text: str) -> Argument:
     return Argument(*names, metavar=metavar, type=kind, action="append", default=[], help=text)
 
@@ -312,6 +318,18 @@ COMMANDS = (
         (
             Argument("artifact", metavar="ARTIFACT", help=_FILE),
             Argument("directory", metavar="DIR", type=_path, help="the directory; created if it does not exist"),
+        ),
+    ),
+    Command(
+        "diff",
+        "say what a device that runs an old image would fetch of a new one",
+        _diff,
+        (
+            Argument(
+                "old", metavar="OLD", type=_path, nargs="+", help="what the device has: Artifacts, images, partitions"
+            ),
+            Argument("new", metavar="NEW", type=_path, help="an Artifact with an index, or an image"),
+            Argument("--json", action="store_true", help="print JSON, for programs"),
         ),
     ),
     Command("write", "create an Artifact", parts=_WRITE),

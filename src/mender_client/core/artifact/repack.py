@@ -31,10 +31,13 @@ class IndexNote:
 
     Attributes:
         index: the index, once the payload has begun and if there is one.
+        start: where the first data member begins then, in bytes from the start of the Artifact.
+        end: where the payload ends.
     """
 
     def __init__(self) -> None:
         self.index: BlockIndex | None = None
+        self.start = self.end = 0
 
     def index_ends_at(self, offset: int) -> None:
         pass
@@ -42,8 +45,8 @@ class IndexNote:
     def no_index(self, problem: str) -> None:
         pass
 
-    def expand(self, index: BlockIndex, _start: int, _end: int) -> Readable | None:
-        self.index = index
+    def expand(self, index: BlockIndex, start: int, end: int) -> Readable | None:
+        self.index, self.start, self.end = index, start, end
         return None
 
 
