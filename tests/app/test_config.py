@@ -74,6 +74,8 @@ DEFAULTS: dict[str, object] = {
     "download_reserve_bytes": 16777216,
     "sub_updater_timeout_seconds": 86400,
     "payload_types": (),
+    "adaptive_download": "auto",
+    "adaptive_seeds": (),
     "rootfs_part_a": "",
     "rootfs_part_b": "",
     "identity_format": IdentityFormat.PLAIN,
@@ -119,6 +121,8 @@ VALUES: list[tuple[dict[str, object], dict[str, object]]] = [
     ({"DownloadReserveBytes": 0}, {"download_reserve_bytes": 0}),
     ({"SubUpdaterTimeoutSeconds": 600}, {"sub_updater_timeout_seconds": 600}),
     ({"PayloadTypes": ["rootfs-image"]}, {"payload_types": ("rootfs-image",)}),
+    ({"AdaptiveDownload": "Off"}, {"adaptive_download": "off"}),
+    ({"AdaptiveSeeds": ["/dev/c", "/data/golden.img"]}, {"adaptive_seeds": ("/dev/c", "/data/golden.img")}),
     ({"RootfsPartA": "/dev/a", "RootfsPartB": "/dev/b"}, {"rootfs_part_a": "/dev/a", "rootfs_part_b": "/dev/b"}),
     ({"IdentityFormat": "List"}, {"identity_format": IdentityFormat.LIST}),
 ]

@@ -245,6 +245,7 @@ def test_metrics(tmp_path: Path) -> None:
         "mender_client_failures_in_a_row": 3,
         "mender_client_fetched_bytes_total": 100,
         "mender_client_resumed_bytes_total": 7,
+        "mender_client_reused_bytes_total": 0,
         "mender_client_last_contact_time_seconds": 1795435200,
         "mender_client_last_poll_time_seconds": 1795435200,
         "mender_client_unreported_messages": 0,

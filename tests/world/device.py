@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -45,7 +45,7 @@ from .modules import ModuleOptions, WorldModules, WorldScripts
 from .power import Blow, Cut, Kind, Power
 from .server import URL, Server, WorldTransport
 from .stage import Stage
-from .stores import ARTIFACT, SUB_UPDATER_LOG, WorldJournal, WorldLock, WorldLog, WorldStore
+from .stores import ARTIFACT, SUB_UPDATER_LOG, WorldJournal, WorldLock, WorldLog, WorldSeeds, WorldStore
 from .subupdater import BOOT, Steps, SubUpdater
 
 TICKS_PER_SECOND = 100
@@ -82,6 +82,7 @@ class Options:
         policy: of the download.
         modules: installs by an update module.
         is_spooled: SpoolArtifact.
+        seeds: where adaptive downloads look; None for AdaptiveDownload off.
     """
 
     eager_steps: int = 0
@@ -107,6 +108,7 @@ class Options:
     policy: DownloadPolicy = field(default_factory=DownloadPolicy)
     modules: ModuleOptions | None = None
     is_spooled: bool | None = None
+    seeds: WorldSeeds | None = None
 
 
 class Parts(NamedTuple):
@@ -275,6 +277,8 @@ class World:
         self.calls: list[str] = []
         self.arriving = NEW
         self.stops: list[bool] = []
+        self.block_bytes = 64 * 1024 if self.options.seeds else 256
+        self.on_block: Callable[[int, bytes], object] = lambda offset, data: None
         self._client_due = 0.0
         self._boot_service_due: float | None = None
         self._boots = 0
@@ -504,6 +508,7 @@ class World:
             policy=self.options.policy,
             random=self.random,
             tracker=tracker,
+            seeds=self.options.seeds,
         )
         sub_updater = SubUpdaterInstaller(
             program=SUB_UPDATER,

@@ -73,9 +73,23 @@ class Disk:
 
         self._effect(f"append to {name}", action)
 
-    def truncate(self, name: str, inode: Inode) -> None:
-        """Empty a file, not durably."""
-        self._effect(f"empty {name}", inode.data.clear)
+    def write_at(self, name: str, inode: Inode, position: int, data: bytes) -> None:
+        """Write bytes over what is there, not durably; a gap before them is zeros."""
+
+        def action() -> None:
+            inode.data.extend(bytes(max(0, position - len(inode.data))))
+            inode.data[position : position + len(data)] = data
+
+        self._effect(f"append to {name}", action)
+
+    def truncate(self, name: str, inode: Inode, size: int = 0) -> None:
+        """Cut a file off, not durably."""
+
+        def action() -> None:
+            inode.data.extend(bytes(max(0, size - len(inode.data))))
+            del inode.data[size:]
+
+        self._effect(f"empty {name}", action)
 
     def sync(self, name: str, inode: Inode) -> None:
         """Make a file's bytes durable."""

@@ -71,9 +71,11 @@ class WorldModules:
         assert payload_type == "rootfs-image"
         self._act("Download", lambda: None)
         for file in files:
-            buffer = memoryview(bytearray(256))
-            while file.readinto(buffer):
+            buffer, offset = memoryview(bytearray(self._world.block_bytes)), 0
+            while count := file.readinto(buffer):
+                self._world.on_block(offset, bytes(buffer[:count]))
                 self._world.power.do("write a block", lambda: None)
+                offset += count
         if self._is_ab:
             self._world.power.do("finish the image", lambda: self._world.fill(self._passive, self._world.arriving))
 

@@ -38,6 +38,10 @@ class Stage:
         """A release's Artifact."""
         return self.path(name).read_bytes()
 
+    def contents(self, name: str) -> list[bytes]:
+        """A release's Artifact, and the same with an expanded payload if it is on this stage."""
+        return [path.read_bytes() for path in (self.path(name), self.path(f"{name}.plain")) if path.exists()]
+
 
 def make_stage(directory: Path) -> Stage:
     """A stage with the release that most worlds install."""

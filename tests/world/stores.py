@@ -18,7 +18,7 @@ from .clock import WorldClock
 from .disk import Disk, Inode
 
 JOURNAL, LOCK, ARTIFACT, LOG = "journal.json", "update.lock", "artifact.mender", "deployment.log"
-PARTIAL = ARTIFACT + ".part"
+PARTIAL, REWRITTEN = ARTIFACT + ".part", ARTIFACT + ".rewritten"
 
 
 class WorldJournal:
@@ -105,12 +105,88 @@ class WorldPartial:
             self._disk.truncate(PARTIAL, self._inode)
         self._position = 0
 
+    def seek(self, position: int) -> None:
+        """Go on elsewhere."""
+        self._position = position
+
     def sync(self) -> None:
         """Make it durable."""
         self._disk.sync(PARTIAL, self._inode)
 
     def close(self) -> None:
         """Nothing to do."""
+
+
+class WorldSeed:
+    """Bytes of the device; see ``core.ports.Seed``."""
+
+    def __init__(self, name: str, data: Callable[[], bytes], *, is_passive: bool = False) -> None:
+        self.name = name
+        self.is_passive = is_passive
+        self._data = data
+
+    def size(self) -> int:
+        """Its size."""
+        return len(self._data())
+
+    def read(self, buffer: memoryview, offset: int, /) -> int:
+        """Read as much as there is."""
+        piece = self._data()[offset : offset + len(buffer)]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def next_data(self, offset: int) -> int:
+        """There are no holes."""
+        return offset
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class WorldRewritten(WorldSeed):
+    """The rewritten Artifact, open; see ``core.ports.RewrittenArtifact``."""
+
+    def __init__(self, disk: Disk, inode: Inode) -> None:
+        super().__init__(REWRITTEN, lambda: bytes(inode.data))
+        self._disk = disk
+        self._inode = inode
+        self._left = len(inode.data)
+        self._position = 0
+
+    def write(self, data: memoryview | bytes, /) -> None:
+        """Write over what is there."""
+        self._disk.write_at(REWRITTEN, self._inode, self._position, bytes(data))
+        self._position += len(data)
+
+    def skip(self, count: int, *, are_zeros: bool) -> None:
+        """Pass over."""
+        if are_zeros and self._position < self._left:
+            self.write(bytes(count))
+        else:
+            self._position += count
+
+    def finish(self) -> int:
+        """Cut off, and make durable."""
+        self._disk.truncate(REWRITTEN, self._inode, self._position)
+        self._disk.sync(REWRITTEN, self._inode)
+        return self._position
+
+
+class WorldSeeds:
+    """The partitions; see ``core.ports.Seeds``."""
+
+    def __init__(self, *seeds: WorldSeed) -> None:
+        self.seeds = list(seeds)
+        self.opened = 0
+
+    def are_there(self) -> bool:
+        """Whether there is one."""
+        return bool(self.seeds)
+
+    def open(self) -> list[WorldSeed]:
+        """All of them."""
+        self.opened += 1
+        return self.seeds
 
 
 class WorldStore:
@@ -129,6 +205,18 @@ class WorldStore:
             self._disk.rename(ARTIFACT, PARTIAL, durably=False)
         return WorldPartial(self._disk, self._disk.open(PARTIAL))
 
+    def open_rewritten(self) -> WorldRewritten:
+        """Open the rewritten Artifact."""
+        return WorldRewritten(self._disk, self._disk.open(REWRITTEN))
+
+    def adopt_rewritten(self) -> None:
+        """Put it in the place of the partial one."""
+        self._disk.rename(REWRITTEN, PARTIAL, durably=False)
+
+    def discard_rewritten(self) -> None:
+        """Remove it."""
+        self._disk.remove(REWRITTEN)
+
     @property
     def artifact(self) -> PurePath:
         """The whole Artifact's path."""
@@ -137,10 +225,12 @@ class WorldStore:
     def commit(self) -> None:
         """Make it the whole Artifact."""
         self._disk.rename(PARTIAL, ARTIFACT, durably=True)
+        self.discard_rewritten()
 
     def discard(self) -> None:
-        """Remove both."""
+        """Remove all."""
         self._disk.remove(PARTIAL)
+        self.discard_rewritten()
         self._disk.remove(ARTIFACT)
 
     def free_bytes(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from mender_client.system.calls import Calls
     from mender_client.system.deploymentlog import DeploymentLogFile
     from mender_client.system.device import ScriptedDevice
+    from mender_client.system.seeds import DeviceSeeds
     from mender_client.system.signatures import VerifyKeys
     from mender_client.system.store import ArtifactDirectory
 else:
@@ -217,6 +218,7 @@ class DeviceParts:
         from mender_client.system.digest import choose_digest
 
         config = self._config
+        partitions = [Path(part) for part in (config.rootfs_part_a, config.rootfs_part_b) if part]
         return Downloader(
             transport=self.transport,
             clock=self.clock,
@@ -234,13 +236,23 @@ class DeviceParts:
                 ),
                 check_signature=self.verify_keys,
                 payload_types=config.payload_types,
-                capacity=DeviceCapacity([Path(part) for part in (config.rootfs_part_a, config.rootfs_part_b) if part]),
+                capacity=DeviceCapacity(partitions),
             ),
             random=random.random,
             tracker=self.tracker,
             progressed=self._progressed,
             new_digest=choose_digest(),
+            seeds=None if config.adaptive_download == "off" else self._seeds(partitions),
         )
+
+    def _seeds(self, partitions: Sequence[Path]) -> DeviceSeeds | None:
+        """Where an adaptive download looks; None if there is nothing."""
+        others = [self.paths.below_root(path) for path in self._config.adaptive_seeds]
+        if not (partitions or others):
+            return None
+        from mender_client.system.seeds import DeviceSeeds
+
+        return DeviceSeeds(partitions, others)
 
     @cached_property
     def installer(self) -> Installer:

@@ -54,6 +54,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
         "duration_seconds": duration_seconds(outcome),
         "fetched_bytes": outcome.fetched_bytes,
         "resumed_bytes": outcome.resumed_bytes,
+        "reused_bytes": outcome.reused_bytes,
         "reason": outcome.reason,
     }
 
@@ -71,6 +72,7 @@ def render(outcome: Outcome) -> list[str]:
     """The columns for a person."""
     seconds = duration_seconds(outcome)
     resumed = f", {amount(outcome.resumed_bytes)} resumed" if outcome.resumed_bytes else ""
+    reused = f", {amount(outcome.reused_bytes)} reused" if outcome.reused_bytes else ""
     columns = [
         utc(outcome.at),
         f"{outcome.status.value:<7}",
@@ -78,7 +80,9 @@ def render(outcome: Outcome) -> list[str]:
         f"deployment {outcome.deployment_id}",
         f"began {utc(outcome.began)}" if outcome.began else "",
         f"took {clock_time(seconds)}" if seconds is not None else "",
-        f"{amount(outcome.fetched_bytes)} fetched{resumed}" if outcome.fetched_bytes or resumed else "",
+        f"{amount(outcome.fetched_bytes)} fetched{resumed}{reused}"
+        if outcome.fetched_bytes or resumed or reused
+        else "",
         f"reason: {outcome.reason}" if outcome.reason else "",
     ]
     return [column for column in columns if column]

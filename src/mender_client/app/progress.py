@@ -56,4 +56,5 @@ def render(progress: Progress, *, rate: float) -> str:
     bar = "#" * filled + "-" * (_BAR_COLUMNS - filled)
     left = f"  {clock_time((total - done) / rate)} left" if rate > 0 and done < total else ""
     resumed = f"  ({100 * kept // total} % resumed)" if kept else ""
-    return f"[{bar}] {100 * done // total:3d} %  {amount(done)} of {amount(total)}  {speed}{left}{resumed}"
+    reused = f"  ({100 * progress.reused // total} % reused)" if progress.reused else ""
+    return f"[{bar}] {100 * done // total:3d} %  {amount(done)} of {amount(total)}  {speed}{left}{resumed}{reused}"

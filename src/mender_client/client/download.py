@@ -7,24 +7,26 @@ restart the bytes on disk are read again, to verify them, but not downloaded aga
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import CONFIGURATION, Link, Software
-from mender_client.core.ports import ArtifactStore, Capacity, Clock, Journal, PartialFile, Transport
+from mender_client.core.ports import ArtifactStore, Capacity, Clock, Journal, PartialFile, Seeds, Transport
 from mender_client.core.record import Update
 from mender_client.core.resume import RemoteObject
 from mender_client.core.text import ROUTINE, amount
 from mender_client.dataclass import dataclass, replace
-from mender_client.errors import ArtifactError, DownloadError, StorageError
+from mender_client.errors import ArtifactError, DownloadError, MenderError, StorageError
 
 from .pace import PaceLimits
 from .status_tracker import StatusTracker
-from .stream import ArtifactStream, Progress, RenewableLink, RetryBudget, StartOverError
+from .stream import AdaptiveError, ArtifactStream, Progress, RenewableLink, RetryBudget, StartOverError
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import ArtifactReader, Header, NewDigest, SignatureCheck
     from mender_client.core.artifact.stream import Readable
+
+    from .adaptive import AdaptiveDownload
 
     Accept = Callable[[Header], None]
     Consume = Callable[[Header, ArtifactReader], None]
@@ -69,12 +71,20 @@ class NoSpaceError(StorageError):
 
 @dataclass(frozen=True)
 class _Reading:
-    """How the Artifact of an update is read: what refuses it, and what reads its payload, if it is not only stored."""
+    """How the Artifact of an update is read.
+
+    Attributes:
+        accept: refuses it.
+        consume: reads its payload, if it is not only stored.
+        copies: how often there must be space for it.
+        assembled: reads its payload instead of storing it, if that is put together from what the device has.
+    """
 
     update: Update
     accept: Accept
     consume: Consume | None = None
     copies: int = 1
+    assembled: Consume | None = None
 
 
 class _NothingStored:
@@ -87,6 +97,9 @@ class _NothingStored:
         pass
 
     def restart(self) -> None:
+        pass
+
+    def seek(self, position: int) -> None:
         pass
 
     def sync(self) -> None:
@@ -107,6 +120,7 @@ class Downloader:
         random: returns numbers in [0, 1) for jitter.
         progressed: shows the progress; None writes log lines.
         new_digest: begins a SHA-256; None hashes in this thread.
+        seeds: where an adaptive download looks for what the device has; None: every download is an ordinary one.
     """
 
     transport: Transport
@@ -118,21 +132,31 @@ class Downloader:
     tracker: StatusTracker
     progressed: Callable[[Progress], None] | None = None
     new_digest: NewDigest | None = None
+    seeds: Seeds | None = None
 
     def __post_init__(self) -> None:
         self.payload_type = ""
         self.software: Software | None = None
         self._deployment_id = ""
         self._received = 0
-        self._kept = 0
+        self._kept = self._reused = 0
+        self._whole_id = ""
 
-    def taken_of(self, deployment_id: str) -> tuple[int, int]:
-        """What the download of a deployment has cost since the client started: bytes received, and bytes kept."""
-        return (self._received, self._kept) if deployment_id == self._deployment_id else (0, 0)
+    def taken_of(self, deployment_id: str) -> Mapping[str, int]:
+        """What the download of a deployment has cost since the client started; arguments of ``Update.fetched``."""
+        is_known = deployment_id == self._deployment_id
+        received, kept, reused = (self._received, self._kept, self._reused) if is_known else (0, 0, 0)
+        return {"received": received, "kept": kept, "reused": reused}
 
     def fetch(
-        self, update: Update, fresh_link: Callable[[], Link], *, accept: Accept = lambda _: None, copies: int = 1
-    ) -> None:
+        self,
+        update: Update,
+        fresh_link: Callable[[], Link],
+        *,
+        accept: Accept = lambda _: None,
+        copies: int = 1,
+        assembled: Consume | None = None,
+    ) -> bool:
         """Download the Artifact of an update, verify it and commit it to the store.
 
         Args:
@@ -140,6 +164,10 @@ class Downloader:
             fresh_link: requests a new link from the server.
             accept: refuses, by its verified header, an Artifact that can't be installed.
             copies: how often there must be space for it: twice if its files may have to be stored beside it.
+            assembled: reads the payload if it can be put together from what the device has; None: it is stored then.
+
+        Returns:
+            Whether it was read by ``assembled``, and nothing is stored.
 
         Raises:
             ArtifactError: the Artifact is broken, not for this device or not signed as required.
@@ -150,12 +178,16 @@ class Downloader:
         """
         partial = self.store.open_partial()
         try:
-            self._download(update, fresh_link, partial, _Reading(update, accept, copies=copies))
+            reading = _Reading(update, accept, copies=copies, assembled=assembled)
+            if self._download(update, fresh_link, partial, reading) and assembled is not None:
+                self.store.discard()
+                return True
             self.tracker.alive()
             partial.sync()
         finally:
             partial.close()
         self.store.commit()
+        return False
 
     def stream(self, update: Update, fresh_link: Callable[[], Link], *, accept: Accept, consume: Consume) -> None:
         """Download the Artifact of an update and let its payload be consumed as it comes; nothing is stored.
@@ -170,8 +202,20 @@ class Downloader:
             MenderError: as ``fetch``, and what ``consume`` raises.
             Interrupted: the client is to stop.
         """
+        reading = _Reading(update, accept, consume)
+        if self._may_be_adaptive(update) and self.store.free_bytes() > self.policy.reserve_bytes:
+            partial = self.store.open_partial()  # for what stands before the payload
+            try:
+                self._download(update, fresh_link, partial, reading)
+            finally:
+                partial.close()
+            return
         restarted = replace(update, remote_object=RemoteObject())
-        self._download(restarted, fresh_link, NOTHING_STORED, _Reading(update, accept, consume))
+        self._download(restarted, fresh_link, NOTHING_STORED, reading)
+
+    def _may_be_adaptive(self, update: Update) -> bool:
+        is_whole = update.not_adaptive or update.deployment_id == self._whole_id
+        return self.seeds is not None and not is_whole and self.seeds.are_there()
 
     def reread(self, update: Update, consume: Consume) -> None:
         """Verify the stored Artifact of an update once more and let its payload be consumed.
@@ -182,25 +226,20 @@ class Downloader:
         """
         partial = self.store.open_partial()
         try:
-            self._read(partial, _Reading(update, lambda _: None, consume))
+            self._read(partial, _Reading(update, lambda _: None, consume), None)
         finally:
             partial.close()
 
     def _download(
         self, update: Update, fresh_link: Callable[[], Link], partial: PartialFile, reading: _Reading
-    ) -> None:
+    ) -> bool:
+        """Download and verify; returns whether it was put together from what the device has."""
         is_first = update.deployment_id != self._deployment_id
         if is_first:
-            self._deployment_id, self._received, self._kept = update.deployment_id, 0, 0
-        received_before = self._received
-        retries = RetryBudget(
-            clock=self.clock,
-            limit=self.policy.tries_without_progress,
-            patience_seconds=self.policy.patience_seconds,
-            longest_wait_seconds=self.policy.longest_wait_seconds,
-            random=self.random,
-            interrupted=self.tracker.interrupted,
-        )
+            self._deployment_id, self._received, self._kept, self._reused = update.deployment_id, 0, 0, 0
+        received_before, reused_before = self._received, self._reused
+        retries = self._retries()
+        seeds = self.seeds if self._may_be_adaptive(update) else None
 
         def renew() -> Link:
             link = fresh_link()
@@ -212,14 +251,73 @@ class Downloader:
             remote_object = update.remote_object
             if remote_object == RemoteObject():  # nothing is known of the object whose bytes are on disk
                 partial.restart()
-            while not self._verify(
-                self._stream(update, link, partial, remote_object, retries, reading.copies), reading
-            ):
-                partial.restart()
-                remote_object = RemoteObject()
+            while True:
+                stream = self._stream(update, link, partial, remote_object, retries, reading)
+                adaptive = None if seeds is None else self._adaptive(seeds, stream, partial, reading)
+                try:
+                    if self._verify(stream, reading, adaptive):
+                        return self._settle(update, adaptive)
+                except AdaptiveError as error:
+                    self._renounce(update, error)
+                    seeds, remote_object, retries = None, stream.remote_object, self._retries()
+                    partial.seek(0)
+                else:
+                    partial.restart()
+                    remote_object = RemoteObject()
+                finally:
+                    if adaptive is not None:
+                        adaptive.close()
+                    if adaptive is not None and adaptive.is_declined:
+                        seeds, self._whole_id = None, update.deployment_id
         finally:
             received, kept = self._received - received_before, self._kept if is_first else 0
-            self.tracker.note(lambda one, _: one.fetched(received, kept))
+            reused = self._reused - reused_before
+            self.tracker.note(lambda one, _: one.fetched(received, kept, max(0, reused)))
+
+    def _retries(self) -> RetryBudget:
+        return RetryBudget(
+            clock=self.clock,
+            limit=self.policy.tries_without_progress,
+            patience_seconds=self.policy.patience_seconds,
+            longest_wait_seconds=self.policy.longest_wait_seconds,
+            random=self.random,
+            interrupted=self.tracker.interrupted,
+        )
+
+    def _adaptive(
+        self, seeds: Seeds, stream: ArtifactStream, partial: PartialFile, reading: _Reading
+    ) -> AdaptiveDownload:
+        # imported when needed: most devices are never offered an Artifact with an index
+        from .adaptive import FIRST_BYTES, AdaptiveDownload
+
+        stream.ask_until(FIRST_BYTES)
+        return AdaptiveDownload(
+            stream=stream,
+            partial=partial,
+            store=self.store,
+            seeds=seeds,
+            clock=self.clock,
+            alive=self.tracker.alive,
+            check_space=self._check_space,
+            is_rewritten=reading.consume is None and reading.assembled is None,
+            is_stored=reading.consume is None,
+        )
+
+    def _settle(self, update: Update, adaptive: AdaptiveDownload | None) -> bool:
+        """Put a rewritten Artifact in the place of the partial one, and say of what object it is the whole."""
+        if adaptive is None or not adaptive.is_assembling:
+            return False
+        if (rewritten := adaptive.finish()) is not None:
+            self.journal.update(lambda record: record.described(update.deployment_id, rewritten))
+            self.store.adopt_rewritten()
+        return True
+
+    def _renounce(self, update: Update, error: MenderError) -> None:
+        """Download the Artifact of this deployment as a whole from now on."""
+        _logger.warning("%s; the Artifact is downloaded as a whole", error)
+        self._whole_id = update.deployment_id
+        self.store.discard_rewritten()
+        self.journal.update(lambda record: record.not_adaptive(update.deployment_id, error.text))
 
     def _stream(
         self,
@@ -228,18 +326,20 @@ class Downloader:
         partial: PartialFile,
         remote_object: RemoteObject,
         retries: RetryBudget,
-        copies: int,
+        reading: _Reading,
     ) -> ArtifactStream:
         shown = self.progressed or _ProgressLog(self.clock)
         checked_at = 0
         received_before = self._received
 
-        is_stored = partial is not NOTHING_STORED
+        is_stored = reading.consume is None
 
         def described(remote_object: RemoteObject, left: int | None) -> None:
-            if not is_stored:
+            if partial is NOTHING_STORED:
                 return
-            self._check_space((left or 0) + (copies - 1) * (remote_object.total or 0))
+            if is_stored:
+                others = 0 if stream.asks_for_part else reading.copies - 1
+                self._check_space((left or 0) + others * (remote_object.total or 0))
             self.journal.update(lambda record: record.described(update.deployment_id, remote_object))
 
         def progressed(progress: Progress) -> None:
@@ -247,12 +347,13 @@ class Downloader:
             if is_stored and progress.total is None and progress.done - checked_at >= _SPACE_CHECK_BYTES:
                 self._check_space(0)
                 checked_at = progress.done
-            self._received = received_before + progress.done - progress.kept
+            self._received = received_before + progress.fetched
+            self._reused = progress.reused
             self._kept = max(0, progress.kept - received_before)  # the rest came since the client started
             self.tracker.downloaded(progress)
             shown(progress)
 
-        return ArtifactStream(
+        stream = ArtifactStream(
             transport=self.transport,
             clock=self.clock,
             link=link,
@@ -264,6 +365,7 @@ class Downloader:
             alive=self.tracker.alive,
             pace_limits=self.policy.pace,
         )
+        return stream
 
     def _check_space(self, left: int) -> None:
         needed, free = left + self.policy.reserve_bytes, self.store.free_bytes()
@@ -275,10 +377,10 @@ class Downloader:
                 remedy="free some space in the data directory",
             )
 
-    def _verify(self, stream: ArtifactStream, reading: _Reading) -> bool:
+    def _verify(self, stream: ArtifactStream, reading: _Reading, adaptive: AdaptiveDownload | None) -> bool:
         """Read the Artifact once through; False when the download must start from the beginning."""
         try:
-            header = self._read(stream, reading)
+            header = self._read(stream, reading, adaptive)
         except MemoryError as error:
             raise DownloadError(
                 "DWN20",
@@ -289,6 +391,8 @@ class Downloader:
             stream.retries.failed(f"{reason.text}; starting from the beginning", is_refused=True)
             return False
         except ArtifactError as error:
+            if adaptive is not None and adaptive.is_assembling:
+                raise AdaptiveError("DWN26", f"cannot put the payload together: {error.text}") from error
             if stream.is_pieced_together:
                 # the fault may lie where two pieces meet: bytes from before a power cut, an object that changed
                 why = "it was downloaded in pieces"
@@ -303,13 +407,13 @@ class Downloader:
             return False
         finally:
             stream.close()
-        _logger.info("Artifact %s verified (%d bytes)", header.artifact_name, stream.offset)
+        _logger.info("Artifact %s verified (%d bytes)%s", header.artifact_name, stream.offset, stream.shares())
         if self.policy.check_signature is None:
             what = "its signature was not checked" if header.signed else "it is not signed"
             _logger.info("Artifact accepted without a signature check: %s, no ArtifactVerifyKey is set", what)
         return True
 
-    def _read(self, stream: Readable, reading: _Reading) -> Header:
+    def _read(self, stream: Readable, reading: _Reading, adaptive: AdaptiveDownload | None) -> Header:
         update = reading.update
         # imported late: an idle daemon does without the memory
         from mender_client.core.artifact import ArtifactReader, check_depends, limits_for
@@ -320,6 +424,7 @@ class Downloader:
             limits=limits_for(None if capacity is None else capacity.memory_bytes()),
             check_signature=self.policy.check_signature,
             new_digest=self.new_digest,
+            expander=adaptive,
         )
         header = reader.read_header()
         if header.artifact_name != update.artifact_name:
@@ -347,8 +452,12 @@ class Downloader:
         self.software = before.followed_by(name, brought, payload.clears or ())
         _check_payload_type(self.payload_type, self.policy.payload_types)
         reading.accept(header)
-        if reading.consume is not None:
-            reading.consume(header, reader)
+        consume = reading.consume
+        if reading.assembled is not None and adaptive is not None:
+            reader.open_payload()
+            consume = reading.assembled if adaptive.is_assembling else None
+        if consume is not None:
+            consume(header, reader)
         most_bytes = None if capacity is None else capacity.storage_bytes(header.payload.type)
         if most_bytes is not None:
             _check_sizes(reader, most_bytes)

@@ -84,8 +84,7 @@ class HandOver:
     def note(self, update: Update) -> Update:
         """As ``Effects.note``: the process, or the cost of the download."""
         if update.state is State.DOWNLOADING:
-            received, kept = self.downloader.taken_of(update.deployment_id)
-            noted = update.fetched(received=received, kept=kept)
+            noted = update.fetched(**self.downloader.taken_of(update.deployment_id))
             return replace(noted, payload_type=self.downloader.payload_type, software=self.downloader.software)
         return replace(update, process=self._process) if update.state is State.HANDING_OVER else update
 

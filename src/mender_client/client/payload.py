@@ -132,8 +132,7 @@ class ModuleEffects:
             seen_name = self._seen_name or update.software.seen_name  # an earlier life may have seen it
             update = replace(update, software=replace(update.software, seen_name=seen_name))
         if update.state is State.DOWNLOADING:
-            received, kept = self.downloader.taken_of(update.deployment_id)
-            update = update.fetched(received=received, kept=kept)
+            update = update.fetched(**self.downloader.taken_of(update.deployment_id))
             software = self._software and replace(self._software, seen_name=self._seen_name)
             return replace(update, payload_type=self.downloader.payload_type, software=software)
         if update.state in (State.CHECK_REBOOT, State.CHECK_ROLLBACK_REBOOT):
@@ -192,15 +191,17 @@ class ModuleEffects:
             self._take(update, header, reader)
 
         if self.policy.is_spooled is not False:
+            copies, assembled = (1, None) if self.policy.is_spooled else (2, install)
             try:
-                self.downloader.fetch(update, renew, accept=self._accept, copies=1 if self.policy.is_spooled else 2)
+                is_done = self.downloader.fetch(update, renew, accept=self._accept, copies=copies, assembled=assembled)
             except NoSpaceError as error:
                 if self.policy.is_spooled:
                     raise
                 _logger.info("the Artifact is not stored, but installed while it is downloaded: %s", error.text)
                 self.store.discard()
             else:
-                self.downloader.reread(update, install)
+                if not is_done:
+                    self.downloader.reread(update, install)
                 return
         self.downloader.stream(update, renew_while_streaming, accept=self._accept, consume=install)
 

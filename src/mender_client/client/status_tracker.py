@@ -67,7 +67,7 @@ class StatusTracker:
         seconds = 0.0 if is_new else now - (last or 0.0)
         rate = round((progress.done - self._download_told) / seconds) if seconds > 0 else 0
         self._download_told_at, self._download_told = (None if is_done else now), progress.done
-        download = Download(progress.done, progress.total or 0, progress.kept, rate)
+        download = Download(progress.done, progress.total or 0, progress.kept, rate, progress.reused)
         self.note(lambda one, _: one.downloads(download))
         self.tell()
 

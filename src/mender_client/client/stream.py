@@ -9,6 +9,7 @@ from mender_client.core.backoff import Backoff
 from mender_client.core.model import Link
 from mender_client.core.ports import Body, Clock, PartialFile, Transport
 from mender_client.core.resume import Continuation, RemoteObject, judge, range_header
+from mender_client.core.text import amount
 from mender_client.core.wire.messages import parse_retry_after
 from mender_client.dataclass import dataclass
 from mender_client.errors import DownloadError, ErrorKind, MenderError, NetworkError
@@ -24,6 +25,10 @@ _FIRST_MEMBER = b"version"
 
 class StartOverError(MenderError):
     """The reply of the storage does not continue the bytes on disk: start from the beginning."""
+
+
+class AdaptiveError(MenderError):
+    """The payload can't be put together from parts: the download has to be an ordinary one."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -132,18 +137,26 @@ class Progress:
         done: the bytes on disk.
         total: the bytes of the whole; None when the storage doesn't say.
         kept: how many of those on disk came before the client was last started.
+        reused: how many of those on disk did not come: their content was on the device.
     """
 
     done: int
     total: int | None
     kept: int
+    reused: int = 0
+
+    @property
+    def fetched(self) -> int:
+        """How many have come since the client was started."""
+        return self.done - self.kept - self.reused
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ArtifactStream:
     """The Artifact's bytes from first to last; see ``core.artifact.Readable``.
 
-    The bytes on disk are read first, then the rest is requested, as often as it takes.
+    The bytes on disk are read first, then the rest is requested, as often as it takes. An adaptive download requests it
+    in parts, and passes over those that it doesn't need; what comes after such a gap isn't written to disk.
 
     Attributes:
         partial: the bytes on disk, positioned at their beginning.
@@ -166,14 +179,54 @@ class ArtifactStream:
 
     def __post_init__(self) -> None:
         self._pace = Pace(self.clock, self.pace_limits)
-        self._kept = 0
+        self._kept = self._reused = 0
         self._body: Body | None = None
+        self._until: int | None = None
+        self._body_end: int | None = None
+        self._has_gap = False
         self._is_reading_back = True
         self._is_complete = False
         self._refused_links = 0
         self.offset = 0
         self.is_pieced_together = False
         self.is_other_content = False
+        self.is_range_ignored = False
+        self.is_storing = True
+
+    def ask_until(self, end: int | None) -> None:
+        """Let the next request ask for the bytes up to this offset, and each further one for as much again.
+
+        None: for all the rest.
+        """
+        self._until = end
+
+    @property
+    def asks_for_part(self) -> bool:
+        """Whether the next request has an end."""
+        return self._until is not None
+
+    @property
+    def arriving(self) -> int:
+        """Up to where the bytes come anyway, if there is a body that is being read."""
+        return self.offset if self._body is None else self._body_end or self.remote_object.total or self.offset
+
+    def skip(self, count: int, *, is_resumed: bool = False) -> None:
+        """Pass over bytes that need not come.
+
+        Args:
+            count: how many.
+            is_resumed: their content was brought by an earlier attempt; else it was on the device before.
+        """
+        if not count:
+            return
+        self.close()
+        self.offset += count
+        self._has_gap = True
+        if self._is_reading_back:
+            self.partial.seek(self.offset)
+        self._kept += count * is_resumed
+        self._reused += count * (not is_resumed)
+        self._show_progress()
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer as far as bytes are there, waiting and asking again as long as the policy allows.
@@ -217,7 +270,7 @@ class ArtifactStream:
             if self._body is None:
                 self._connect()
                 return 0
-            count = self._body.readinto(buffer[: self._pace.piece_bytes])
+            count = self._body.readinto(buffer[: self._most_bytes()])
             if not count:
                 self._end_body()
                 return 0
@@ -232,39 +285,69 @@ class ArtifactStream:
         except NetworkError as error:
             _logger.info("download interrupted: %s", error.text)
             self.close()
+        if self.offset == self._body_end:
+            self.close()  # it has been read to its end: the connection can be used again
         return count
+
+    def _most_bytes(self) -> int:
+        most = self._pace.piece_bytes
+        return most if self._body_end is None else min(most, self._body_end - self.offset)
 
     def _store(self, data: memoryview) -> None:
         if self.remote_object.total is not None and self.offset + len(data) > self.remote_object.total:
             raise StartOverError("DWN04", "the storage sent more bytes than it announced")
         if not self.offset:
             self.is_other_content = not _FIRST_MEMBER.startswith(bytes(data[: len(_FIRST_MEMBER)]))
-        self.partial.write(data)
+        if self.is_storing and not self._has_gap:
+            self.partial.write(data)
         self.offset += len(data)
         self._refused_links = 0
         self.retries.progressed(self.offset)
-        self.progressed(Progress(self.offset, self.remote_object.total, self._kept))
+        self._show_progress()
+
+    def shares(self) -> str:
+        """Where the bytes have come from, for the log; empty for an ordinary download."""
+        if not self._has_gap:
+            return ""
+        fetched = self.offset - self._kept - self._reused
+        resumed = f", resumed {amount(self._kept)}" if self._kept else ""
+        return f": fetched {amount(fetched)}, reused {amount(self._reused)}{resumed}"
+
+    def _show_progress(self) -> None:
+        self.progressed(Progress(self.offset, self.remote_object.total, self._kept, self._reused))
 
     def _end_body(self) -> None:
         self.close()
         if self.remote_object.total is None:
             self._is_complete = True  # it had no length; verification finds what is missing
-        elif self.offset < self.remote_object.total:
+        elif self.offset < self._end_of_request(self.remote_object.total, self._body_end):
             text = f"the download was interrupted at byte {self.offset} of {self.remote_object.total}"
             raise NetworkError("DWN05", text, kind=ErrorKind.BROKEN_OFF)
+
+    @staticmethod
+    def _end_of_request(total: int, end: int | None) -> int:
+        return total if end is None else min(end, total)
 
     def _connect(self) -> None:
         self.alive()
         uri = self.link.uri()
+        if self._until is not None and self.offset >= self._until:
+            self._until = 2 * self.offset
+        is_bounded = self._until is not None
         try:
-            body = self.transport.open(uri, range_header(self.offset))
+            body = self.transport.open(uri, range_header(self.offset, self._until))
         except NetworkError as error:
             if error.kind is ErrorKind.REDIRECT:
                 self.link.forget()
             else:
                 self.link.unreachable()
             raise
-        continuation, remote_object = judge(body.status, body.headers, offset=self.offset, known=self.remote_object)
+        continuation, remote_object = judge(
+            body.status, body.headers, offset=self.offset, known=self.remote_object, is_bounded=is_bounded
+        )
+        if body.status == 200 and is_bounded:
+            self.is_range_ignored, self._until = True, None
+        self._body_end = self._until
         if continuation is Continuation.CONTINUE:
             self._body = body
             self._pace = Pace(self.clock, self.pace_limits)
@@ -277,9 +360,14 @@ class ArtifactStream:
     def _accept(self, remote_object: RemoteObject) -> None:
         if self.offset:
             self.is_pieced_together = True
-            _logger.info("download resumed at byte %d", self.offset)
+            if self._until is None and not self._has_gap:
+                _logger.info("download resumed at byte %d", self.offset)
         self.remote_object = remote_object
-        left = None if remote_object.total is None else remote_object.total - self.offset
+        left = (
+            None
+            if remote_object.total is None
+            else self._end_of_request(remote_object.total, self._until) - self.offset
+        )
         self.described(remote_object, left)
 
     def _react(self, continuation: Continuation, status: int, headers: Mapping[str, str]) -> None:
@@ -287,6 +375,8 @@ class ArtifactStream:
         if continuation is Continuation.COMPLETE:
             self._is_complete = True
             return
+        if continuation is Continuation.RESTART and self._has_gap and self.is_range_ignored:
+            raise AdaptiveError("DWN24", "the storage ignores the requested ranges")
         if continuation is Continuation.RESTART:
             text = f"the storage's answer ({status}) does not continue the {self.offset} bytes on disk"
             raise StartOverError("DWN06", text)

@@ -71,6 +71,7 @@ class Download:
         done: bytes on disk.
         total: the size of the Artifact in bytes; 0 when the storage doesn't say.
         kept: how many of the bytes on disk are from before the last start of the client.
+        reused: how many of them did not come, since the device had their content.
         bytes_per_second: the recent rate.
     """
 
@@ -78,6 +79,7 @@ class Download:
     total: int = 0
     kept: int = 0
     bytes_per_second: int = 0
+    reused: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Counts:
         failures: failures by kind.
         bytes_fetched: bytes of Artifacts that came over the network.
         bytes_resumed: bytes of Artifacts that did not have to be fetched again.
+        bytes_reused: bytes of Artifacts that did not have to be fetched, since the device had their content.
         deployments: deployments by how they ended.
     """
 
@@ -98,6 +101,7 @@ class Counts:
     failures: Mapping[str, int] = field(default_factory=dict)
     bytes_fetched: int = 0
     bytes_resumed: int = 0
+    bytes_reused: int = 0
     deployments: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -232,10 +236,15 @@ class ClientStatus:
         """The server has answered an update poll."""
         return replace(self, polled=now, counts=replace(self.counts, polls=self.counts.polls + 1))
 
-    def fetched(self, received: int, kept: int) -> ClientStatus:
-        """So many bytes of an Artifact came, and so many more need not come again."""
+    def fetched(self, received: int, kept: int, reused: int = 0) -> ClientStatus:
+        """So many bytes of an Artifact came, so many need not come again, and so many were on the device."""
         counts = self.counts
-        new = replace(counts, bytes_fetched=counts.bytes_fetched + received, bytes_resumed=counts.bytes_resumed + kept)
+        new = replace(
+            counts,
+            bytes_fetched=counts.bytes_fetched + received,
+            bytes_resumed=counts.bytes_resumed + kept,
+            bytes_reused=counts.bytes_reused + reused,
+        )
         return replace(self, counts=new)
 
     def remembering(self, record: Record) -> ClientStatus:

@@ -35,6 +35,8 @@ def _families(one: ClientStatus) -> Iterator[tuple[str, str, str, _Samples]]:
     yield "fetched_bytes_total", "counter", "Bytes of Artifacts that were downloaded.", [({}, counts.bytes_fetched)]
     meaning = "Bytes that did not have to be downloaded again."
     yield "resumed_bytes_total", "counter", meaning, [({}, counts.bytes_resumed)]
+    meaning = "Bytes that did not have to be downloaded, since the device had their content."
+    yield "reused_bytes_total", "counter", meaning, [({}, counts.bytes_reused)]
     yield "last_contact_time_seconds", "gauge", "When a server last answered.", _time(one.contact)
     yield "last_poll_time_seconds", "gauge", "When an update poll was last answered.", _time(one.polled)
     meaning = "Consecutive failures of the job that failed last; 0 when it has succeeded since."

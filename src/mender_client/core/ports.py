@@ -172,6 +172,9 @@ class PartialFile(Protocol):
     def restart(self) -> None:
         """Forget every byte."""
 
+    def seek(self, position: int) -> None:
+        """Go on reading or writing elsewhere."""
+
     def sync(self) -> None:
         """Make what was written durable.
 
@@ -181,6 +184,74 @@ class PartialFile(Protocol):
 
     def close(self) -> None:
         """Close, keeping what is there."""
+
+
+class Seed(Protocol):
+    """Something on the device in which there may be blocks of an Artifact's payload.
+
+    Attributes:
+        name: what it is, for people.
+        is_passive: it is the partition that does not run, which an update module may be writing.
+    """
+
+    name: str
+    is_passive: bool
+
+    def size(self) -> int:
+        """Its size in bytes.
+
+        Raises:
+            StorageError: it can't be read.
+        """
+
+    def read(self, buffer: memoryview, offset: int, /) -> int:
+        """Fill the buffer from an offset on; returns the number of bytes, fewer only at the end.
+
+        Raises:
+            StorageError: it can't be read.
+        """
+
+    def next_data(self, offset: int) -> int:
+        """Where from this offset on something may be but zeros; the size if that is nowhere."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Seeds(Protocol):
+    """Where an adaptive download looks for blocks."""
+
+    def are_there(self) -> bool:
+        """Whether there is something to look through."""
+
+    def open(self) -> Sequence[Seed]:
+        """Open those that can be read, in the order in which they are looked through."""
+
+
+class RewrittenArtifact(Seed, Protocol):
+    """An Artifact whose payload is put together on the device: written from front to back, over what an earlier attempt
+    has left, which is a seed until then."""
+
+    def write(self, data: memoryview | bytes, /) -> None:
+        """Write the next bytes.
+
+        Raises:
+            StorageError: full, read-only or broken disk.
+        """
+
+    def skip(self, count: int, *, are_zeros: bool) -> None:
+        """Pass over bytes that an earlier attempt has left; or write zeros, which take no space where nothing was.
+
+        Raises:
+            StorageError: full, read-only or broken disk.
+        """
+
+    def finish(self) -> int:
+        """Cut off what an earlier attempt has left behind the end, make it durable, and return its size.
+
+        Raises:
+            StorageError: the disk can't be written.
+        """
 
 
 class ArtifactStore(Protocol):
@@ -196,6 +267,23 @@ class ArtifactStore(Protocol):
             StorageError: it can't be opened.
         """
 
+    def open_rewritten(self) -> RewrittenArtifact:
+        """Open the rewritten Artifact, making it if there is none.
+
+        Raises:
+            StorageError: it can't be opened.
+        """
+
+    def adopt_rewritten(self) -> None:
+        """Put the rewritten Artifact in the place of the partial one.
+
+        Raises:
+            StorageError: it can't be done.
+        """
+
+    def discard_rewritten(self) -> None:
+        """Remove the rewritten Artifact; none is fine."""
+
     @property
     def artifact(self) -> PurePath:
         """The path of the whole Artifact."""
@@ -208,7 +296,7 @@ class ArtifactStore(Protocol):
         """
 
     def discard(self) -> None:
-        """Remove both the partial and the whole Artifact."""
+        """Remove the partial, the rewritten and the whole Artifact."""
 
     def free_bytes(self) -> int:
         """Free space where the Artifact goes."""

@@ -88,6 +88,7 @@ class Outcome:
         fetched_bytes: how much of the Artifact came over the network, in all tries.
         resumed_bytes: how much of it was on disk already when the client last started, and did not come again.
         reason: why it failed, empty when it did not or when that is not known.
+        reused_bytes: how much of it did not come, since its content was on the device.
     """
 
     deployment_id: str
@@ -98,6 +99,7 @@ class Outcome:
     fetched_bytes: int = 0
     resumed_bytes: int = 0
     reason: str = ""
+    reused_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ class Update:
         began: when it was first offered, RFC 3339; empty when an older version began it.
         fetched_bytes: how much of the Artifact has come over the network, as far as is noted.
         resumed_bytes: how much of it was on disk when the client last started, and did not come again.
+        reused_bytes: how much of it did not come, since its content was on the device.
+        not_adaptive: why it is not downloaded adaptively any more; empty otherwise.
         payload_type: the type of the Artifact's payload, once it is downloaded.
         software: what will be installed when it succeeds, once it is downloaded.
         result: how it has gone so far; of the flow HANDOVER this is not known.
@@ -175,6 +179,8 @@ class Update:
     began: str = ""
     fetched_bytes: int = 0
     resumed_bytes: int = 0
+    reused_bytes: int = 0
+    not_adaptive: str = ""
     payload_type: str = ""
     software: Software | None = None
     result: Result = Result.CLEAN
@@ -206,16 +212,18 @@ class Update:
         is_clean = self.result is Result.CLEAN
         return self.software if is_clean else inconsistent(self.provides, self.software)
 
-    def fetched(self, *, received: int, kept: int) -> Update:
+    def fetched(self, *, received: int, kept: int, reused: int = 0) -> Update:
         """The update that knows what its download has cost since the client started.
 
         Args:
             received: bytes that came over the network.
             kept: bytes that were on disk already.
+            reused: bytes that did not have to come, since the device had their content.
         """
-        if not received + kept:
+        if not received + kept + reused:
             return self
-        return replace(self, fetched_bytes=self.fetched_bytes + received, resumed_bytes=kept)
+        fetched = self.fetched_bytes + received
+        return replace(self, fetched_bytes=fetched, resumed_bytes=kept, reused_bytes=reused)
 
 
 @dataclass(frozen=True)
@@ -337,6 +345,10 @@ class Record:
     def described(self, deployment_id: str, remote_object: RemoteObject) -> Record:
         """The record that knows what the storage said about the object."""
         return self._changed(deployment_id, lambda update: replace(update, remote_object=remote_object))
+
+    def not_adaptive(self, deployment_id: str, reason: str) -> Record:
+        """The record that knows why an update can't be downloaded adaptively."""
+        return self._changed(deployment_id, lambda update: replace(update, not_adaptive=reason))
 
     def _changed(self, deployment_id: str, change: Callable[[Update], Update]) -> Record:
         update = self.update_of(deployment_id)
@@ -485,7 +497,14 @@ def _outcome(deployment_id: str, status: Status, now: str, update: Update | None
         name = unread.artifact_name if unread.deployment_id == deployment_id else ""
         return Outcome(deployment_id, status, now, name)
     return Outcome(
-        deployment_id, status, now, update.artifact_name, update.began, update.fetched_bytes, update.resumed_bytes
+        deployment_id,
+        status,
+        now,
+        update.artifact_name,
+        update.began,
+        update.fetched_bytes,
+        update.resumed_bytes,
+        reused_bytes=update.reused_bytes,
     )
 
 

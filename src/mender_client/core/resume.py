@@ -45,8 +45,10 @@ def _etag(headers: Mapping[str, str]) -> str | None:
     return value if re.fullmatch(_ETAG, value) else None
 
 
-def range_header(offset: int) -> dict[str, str]:
-    """The request header that asks for everything from ``offset`` on; empty at the start."""
+def range_header(offset: int, end: int | None = None) -> dict[str, str]:
+    """The request header that asks for everything from ``offset`` on, up to ``end``; empty for the whole."""
+    if end is not None:
+        return {"Range": f"bytes={offset}-{end - 1}"}
     return {"Range": f"bytes={offset}-"} if offset else {}
 
 
@@ -69,7 +71,7 @@ class Continuation(Enum):
 
 
 def judge(
-    status: int, headers: Mapping[str, str], *, offset: int, known: RemoteObject
+    status: int, headers: Mapping[str, str], *, offset: int, known: RemoteObject, is_bounded: bool = False
 ) -> tuple[Continuation, RemoteObject]:
     """Decide whether an answer continues a download; whether the bytes fit together is verified in the end.
 
@@ -81,6 +83,7 @@ def judge(
         headers: its headers, names lower-case.
         offset: how many bytes we have; the request asked for the rest.
         known: what earlier answers said about the object.
+        is_bounded: the request asked for a part that has an end, so that the answer may be one at offset 0 too.
 
     Returns:
         The verdict, and what is now known about the object.
@@ -89,7 +92,7 @@ def judge(
         said = RemoteObject(parse_content_length(headers), _etag(headers))
         return (Continuation.CONTINUE, said) if offset == 0 else (Continuation.RESTART, known)
     if status == 206:
-        return _judge_partial(headers, offset, known)
+        return _judge_partial(headers, offset, known, is_ranged=is_bounded or offset > 0)
     if status == 416:
         answer = parse_content_range(headers.get("content-range", ""))
         is_complete = answer is not None and answer.total == offset and known.total in (None, offset)
@@ -99,9 +102,11 @@ def judge(
     return Continuation.RETRY, known
 
 
-def _judge_partial(headers: Mapping[str, str], offset: int, known: RemoteObject) -> tuple[Continuation, RemoteObject]:
+def _judge_partial(
+    headers: Mapping[str, str], offset: int, known: RemoteObject, *, is_ranged: bool
+) -> tuple[Continuation, RemoteObject]:
     answer = parse_content_range(headers.get("content-range", ""))
-    if answer is None or answer.first != offset or offset == 0:
+    if answer is None or answer.first != offset or not is_ranged:
         return Continuation.RESTART, known
     etag = _etag(headers)
     if known.total is not None and answer.total is not None and answer.total != known.total:

@@ -47,7 +47,7 @@ _STORED_FIELDS = {"remote_object": "promise", "process": "hands"}
 
 _ADDED: Mapping[str, Any] = {
     "flow": Flow.HANDOVER.value, "device_types": [], "link": {}, "began": "", "fetched_bytes": 0, "resumed_bytes": 0,
-    "payload_type": "", "result": Result.CLEAN.value, "reboot": "", "reason": "",
+    "reused_bytes": 0, "not_adaptive": "", "payload_type": "", "result": Result.CLEAN.value, "reboot": "", "reason": "",
 }  # fmt: skip
 """Fields that the first documents lack, with their defaults."""
 
@@ -199,6 +199,8 @@ def _decode_update(stored: object) -> Update:
         began=_get(value, "began", str),
         fetched_bytes=_get(value, "fetched_bytes", int),
         resumed_bytes=_get(value, "resumed_bytes", int),
+        reused_bytes=_get(value, "reused_bytes", int),
+        not_adaptive=_get(value, "not_adaptive", str),
         payload_type=_get(value, "payload_type", str),
         software=None if value.get("software") is None else _decode_software(value["software"]),
         result=Result(_get(value, "result", str)),

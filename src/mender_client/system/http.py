@@ -118,7 +118,7 @@ class HttpTransport:
             with _failure_logged(request, began), self._translated(url), self._guard.within(self.timeouts.total):
                 body = self._ask_kept(request, trail.check) or self._ask(request, trail.check)
             _log(request, began, str(body.status))
-            if origin(url) == server_url:
+            if origin(url) == server_url or _asks_for_part(headers):
                 body.keep = self._keep
             if body.status not in REDIRECTS:
                 return body
@@ -243,6 +243,11 @@ class HttpTransport:
     def _exchange(self, connection: _Connection, request: Request) -> HttpBody:
         response = connection.ask(request, {"User-Agent": self.user_agent, **request.headers})
         return HttpBody(connection, response, self._guard, request, lambda: self._translated(request.url))
+
+
+def _asks_for_part(headers: Mapping[str, str]) -> bool:
+    """Whether a download asks for a part that has an end, so that another part is likely to follow."""
+    return headers.get("Range", "-")[-1] != "-"
 
 
 def _log(request: Request, began: float, what: str) -> None:

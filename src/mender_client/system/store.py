@@ -1,4 +1,8 @@
-"""The place on disk for one Artifact: ``artifact.mender.part`` while it arrives, ``artifact.mender`` when verified."""
+"""The place on disk for one Artifact.
+
+It is ``artifact.mender.part`` while it arrives, ``artifact.mender.rewritten`` while its payload is put together from
+what the device has, and ``artifact.mender`` when verified.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,12 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from mender_client import TYPE_CHECKING
+
 from .files import remove_file, storage_errors, sync_directory
+
+if TYPE_CHECKING:
+    from .seeds import RewrittenFile
 
 _WRITE_BACK_BYTES = 8 * 1024 * 1024
 
@@ -17,6 +26,7 @@ class ArtifactDirectory:
     def __init__(self, artifact: Path) -> None:
         self.artifact = artifact
         self._partial = artifact.with_name(artifact.name + ".part")
+        self._rewritten = artifact.with_name(artifact.name + ".rewritten")
 
     def partial_size(self) -> int:
         for path in (self._partial, self.artifact):
@@ -34,9 +44,24 @@ class ArtifactDirectory:
         with storage_errors("rename the downloaded Artifact to", self.artifact):
             os.replace(self._partial, self.artifact)
             sync_directory(self.artifact.parent)
+        self.discard_rewritten()
+
+    def open_rewritten(self) -> RewrittenFile:
+        # imported when needed: most downloads do without
+        from .seeds import RewrittenFile
+
+        return RewrittenFile(self._rewritten)
+
+    def adopt_rewritten(self) -> None:
+        with storage_errors("rename", self._rewritten):
+            os.replace(self._rewritten, self._partial)
+
+    def discard_rewritten(self) -> None:
+        remove_file(self._rewritten)
 
     def discard(self) -> None:
         remove_file(self._partial)
+        self.discard_rewritten()
         remove_file(self.artifact)
 
     def free_bytes(self) -> int:
@@ -85,6 +110,9 @@ class PartialArtifact:
         with storage_errors("empty", self._path):
             os.ftruncate(self._descriptor, 0)
         self._position = self._dirty_bytes = 0
+
+    def seek(self, position: int) -> None:
+        self._position = position
 
     def sync(self) -> None:
         with storage_errors("write", self._path):

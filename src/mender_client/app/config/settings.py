@@ -144,6 +144,21 @@ class Config:
         "auto",
         "auto, always or never",
     )
+    adaptive_download: str = key(
+        "AdaptiveDownload",
+        one_of("auto", "off"),
+        "Whether the device fetches only those parts of an image that it doesn't have; auto: where the Artifact has an "
+        "index, and RootfsPartA, RootfsPartB or AdaptiveSeeds can be read.",
+        "auto",
+        "auto or off",
+    )
+    adaptive_seeds: tuple[str, ...] = key(
+        "AdaptiveSeeds",
+        PATHS,
+        "Files and partitions that hold parts of new images, in addition to RootfsPartA and RootfsPartB.",
+        (),
+        example=["/data/golden.img"],
+    )
     module_timeout_seconds: int = key(
         "ModuleTimeoutSeconds", SECONDS, "How long each call of an update module may take.", 14400, "seconds"
     )

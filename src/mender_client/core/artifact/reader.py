@@ -11,6 +11,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Protocol
 
 from mender_client.dataclass import replace
@@ -237,6 +238,11 @@ class ArtifactReader:
             ArtifactError: the payload is broken or doesn't match the manifest.
         """
         return self._files
+
+    def open_payload(self) -> None:
+        """Begin the payload, so that the expander is called; raises as ``payload_files`` does."""
+        if (first := next(self._files, None)) is not None:
+            self._files = chain((first,), self._files)
 
     def finish(self) -> Header:
         """Read and verify the rest, to the end of the stream.

@@ -1,0 +1,120 @@
+"""Adaptive downloads with the real program: what the partitions hold doesn't cross the link, also after kills."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
+from mender_client.core.artifact.indexed import Indexing
+from mender_devserver import Fault
+from program.stage import DEVICE_TYPE, Device
+from waiting import wait_until
+
+MIB = 1024 * 1024
+BLOCK = 4096
+KILLS = 10
+
+
+def make_image(path: Path, *, blocks: int, changed: Sequence[int] = ()) -> Path:
+    """An image of random blocks, some of which differ from those of other images."""
+    source, other = random.Random(1), random.Random(2)
+    content = bytearray(source.randbytes(blocks * BLOCK))
+    for number in changed:
+        content[number * BLOCK : (number + 1) * BLOCK] = other.randbytes(BLOCK)
+    content[10 * BLOCK : 200 * BLOCK] = bytes(190 * BLOCK)
+    path.write_bytes(content)
+    return path
+
+
+def make_indexed(path: Path, name: str, image: Path) -> Path:
+    """An Artifact of an image, with an index."""
+    payload = image.read_bytes()
+    spec = rootfs_image(name, [DEVICE_TYPE], compression=Compression.GZIP)
+    source = PayloadSource("rootfs.img", len(payload), lambda: io.BytesIO(payload))
+    with path.open("wb") as file:
+        write_artifact(file, spec, [source], indexing=Indexing(io.BytesIO()))
+    return path
+
+
+def with_partitions(device: Device, *, blocks: int, changed: Sequence[int], **keys: object) -> Path:
+    """Give the device a partition with the old image; returns the Artifact of the new one."""
+    directory = device.root.parent
+    old = make_image(directory / "a.img", blocks=blocks)
+    device.configure(RootfsPartA=str(old), RootfsPartB=str(directory / "b.img"), **keys)
+    return make_indexed(
+        directory / "new.mender", "release-2", make_image(directory / "new.img", blocks=blocks, changed=changed)
+    )
+
+
+def served(device: Device) -> tuple[int, int]:
+    """Bytes of the Artifact that the server has sent, and requests for them."""
+    downloads = [one for one in device.server.requests if one.kind == "artifact"]
+    return sum(one.bytes_sent for one in downloads), len(downloads)
+
+
+def test_a_small_change_is_a_small_download(device: Device) -> None:
+    """Of an image in which a few blocks changed, those few cross the link; the sub-updater gets a valid Artifact."""
+    artifact = with_partitions(device, blocks=2048, changed=[700, 701, 1500])
+    deployment = device.deploy("release-2", file=artifact)
+    assert 0 == device.daemon().wait_exit()
+    device.wait_status(deployment, "success")
+    fetched, requests = served(device)
+    assert (True, True) == (fetched < 64 * 1024 + 5 * 33_000, requests <= 5), (fetched, requests)
+    installed = device.root / "installed.mender"
+    assert 0 == device.run("artifact", "verify", str(installed), root=False).returncode
+    assert (device.root.parent / "new.img").read_bytes() in installed.read_bytes()
+    connections = {one.connection for one in device.server.requests if one.kind == "artifact"}
+    assert 1 == len(connections)
+
+
+def test_it_is_told(device: Device) -> None:
+    """Log, history and its JSON tell what was fetched and what was reused."""
+    artifact = with_partitions(device, blocks=1024, changed=[700])
+    deployment = device.deploy("release-2", file=artifact)
+    daemon = device.daemon()
+    daemon.wait_exit()
+    device.wait_status(deployment, "success")
+    assert ("fetched" in daemon.text, "reused" in daemon.text) == (True, True)
+    assert "reused" in device.run("history").stdout
+    outcome = device.journal["outcomes"][-1]
+    assert artifact.stat().st_size == outcome["fetched_bytes"] + outcome["reused_bytes"]
+
+
+def test_it_can_be_switched_off(device: Device) -> None:
+    """With AdaptiveDownload off the whole Artifact is fetched in one request, as it is."""
+    artifact = with_partitions(device, blocks=1024, changed=[700], AdaptiveDownload="off")
+    device.deploy("release-2", file=artifact)
+    device.daemon().wait_exit()
+    wait_until((device.root / "installed.mender").exists)
+    assert (artifact.stat().st_size, 1) == served(device)
+
+
+def test_a_storage_without_ranges(device: Device) -> None:
+    """From a storage that ignores Range the Artifact comes as a whole, with one request."""
+    artifact = with_partitions(device, blocks=1024, changed=[700])
+    device.server.add_fault(Fault(kind="artifact", ignore_range=True, times=None))
+    deployment = device.deploy("release-2", file=artifact)
+    device.daemon().wait_exit()
+    device.wait_status(deployment, "success")
+    assert (artifact.stat().st_size, 1) == served(device)
+
+
+def test_killed_again_and_again(device: Device) -> None:
+    """Ten times killed in the middle, the client fetches hardly more than undisturbed."""
+    members = range(30, 530, 2)
+    artifact = with_partitions(device, blocks=535 * 8, changed=[8 * member for member in members])
+    device.server.add_fault(Fault(kind="artifact", delay_seconds=0.01, times=None))
+    deployment = device.deploy("release-2", file=artifact)
+    for number in range(1, KILLS + 1):
+        daemon = device.daemon()
+        wanted = number * len(members) // (KILLS + 1)
+        wait_until(lambda: served(device)[1] > wanted)  # noqa: B023 - it waits here
+        daemon.kill()
+    device.daemon().wait_exit()
+    device.wait_status(deployment, "success")
+    undisturbed = len(members) * 32_800 + 64 * 1024 + 535 * 8 * 8
+    assert served(device)[0] <= 1.05 * undisturbed, (served(device), undisturbed)
+    assert (device.root.parent / "new.img").read_bytes() in (device.root / "installed.mender").read_bytes()
