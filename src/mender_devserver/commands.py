@@ -81,6 +81,15 @@ def _inventory(contact: Contact, arguments: argparse.Namespace) -> tuple[object,
     return attributes, table([("ATTRIBUTE", "VALUE"), *rows]) if rows else "the device has sent no inventory"
 
 
+def _configuration(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str]:
+    found = contact.call("GET", f"/devices/{quote(arguments.device)}/configuration")
+    wanted, reported = found["configured"], found["reported"] or {}
+    rows = [(key, wanted.get(key, "-"), reported.get(key, "-")) for key in sorted({*wanted, *reported})]
+    if not rows:
+        return found, "the device has no configuration"
+    return found, table([("KEY", "CONFIGURED", "REPORTED"), *rows])
+
+
 def _upload(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str]:
     uploaded = []
     for path in arguments.files:
@@ -300,6 +309,7 @@ COMMANDS: tuple[Command, ...] = (
         (_DEVICE,),
     ),
     Command("inventory", "show the inventory of a device", _inventory, (_DEVICE,)),
+    Command("configuration", "show what is configured for a device, and what it reports", _configuration, (_DEVICE,)),
     Command("upload", "upload Artifacts", _upload, (Argument("files", nargs="+", type=Path, metavar="FILE"),)),
     Command("artifacts", "list the Artifacts", _artifacts),
     Command(

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, quote, urlencode
 from mender_client.core.artifact import ArtifactSpec, Compression, write_artifact
 from mender_client.errors import ServerError
 from mender_devserver.deployments import Deployment
-from mender_devserver.messages import Reply, Request
+from mender_devserver.messages import Reply, Request, json_kind, load_json
 from mender_devserver.storage import Link
 
 DOWNLOADS = "/api/devices/v1/deployments/download/configuration"
@@ -27,6 +27,51 @@ LIFE = timedelta(minutes=15)
 _PAYLOAD_TYPE = "mender-configure"
 _PROVIDES = f"data-partition.{_PAYLOAD_TYPE}"
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
+
+
+_MOST_KEYS = 100
+_MOST_CHARACTERS = 4096
+_MALFORMED = "malformed request body: "
+_INVALID = "invalid request body: "
+_GO_TYPES = {
+    "null": "<nil>",
+    "number": "float64",
+    "object": "map[string]interface {}",
+    "array": "[]interface {}",
+}
+
+
+def read_configuration(body: bytes) -> dict[str, str]:
+    """Decode the configuration that a device reports; ``null`` is an empty one.
+
+    Raises:
+        ServerError: 400 for anything but an object of strings within the limits; 500 for too many keys, a flaw of the
+            real server.
+    """
+    values = load_json(body, _MALFORMED)
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        into = "into Go value of type map[string]interface {}"
+        raise ServerError(f"{_MALFORMED}json: cannot unmarshal {json_kind(values)} {into}", status=400)
+    for key, value in values.items():
+        if problem := _entry_problem(key, value):
+            raise ServerError(f"{_INVALID}{problem}.", status=400)
+    if len(values) > _MOST_KEYS:
+        raise ServerError("Internal Server Error", status=500)
+    return values
+
+
+def _entry_problem(key: str, value: object) -> str:
+    too_long = f"the length must be no more than {_MOST_CHARACTERS}"
+    if not key:
+        return "key: cannot be blank"
+    if len(key) > _MOST_CHARACTERS:
+        return f"key: {too_long}"
+    if not isinstance(value, str):
+        kind = json_kind(value)
+        return f"value: invalid type: {_GO_TYPES.get(kind, kind)}"
+    return f"value: {too_long}" if len(value) > _MOST_CHARACTERS else ""
 
 
 class Configurations:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from mender_client.errors import ServerError, UnauthorizedError
 from mender_devserver.artifacts import Names
+from mender_devserver.configuration import read_configuration
 from mender_devserver.deployments import Poll
 from mender_devserver.devices import KnownDevice
 from mender_devserver.inventory import merge_attributes, read_attributes
@@ -39,6 +40,7 @@ class DeviceApi:
             "next v2": {"POST": self._next_v2},
             "status": {"PUT": self._status},
             "log": {"PUT": self._log},
+            "configuration": {"GET": self._wanted_configuration, "PUT": self._reported_configuration},
         }
 
     def answer(self, request: Request) -> Reply:
@@ -76,8 +78,9 @@ class DeviceApi:
             return error_reply(429, "too many requests", request_id, {"Retry-After": str(wait)})
         if reply := answer_of_router(request, request_id, v2=self._state.v2):
             return reply
-        require_json_type(request)
         name, deployment_id = route(request.path)
+        if name != "configuration":  # whose service doesn't look at the type
+            require_json_type(request)
         return self._handlers[name][request.method](request, device, deployment_id)
 
     def _auth(self, request: Request) -> Reply:
@@ -119,6 +122,14 @@ class DeviceApi:
 
     def _log(self, request: Request, device: KnownDevice, deployment_id: str) -> Reply:
         self._state.deployments.set_log(deployment_id, device.id, read_log(request.body))
+        return Reply(204)
+
+    def _wanted_configuration(self, _: Request, device: KnownDevice, __: str) -> Reply:
+        return json_reply(device.configured)
+
+    def _reported_configuration(self, request: Request, device: KnownDevice, _: str) -> Reply:
+        device.reported = read_configuration(request.body)
+        self._state.activity.emit("configuration", device_id=device.id, keys=len(device.reported))
         return Reply(204)
 
 

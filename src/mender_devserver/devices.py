@@ -58,6 +58,8 @@ class KnownDevice:
         created: the time of its first request.
         auth_sets: its keys, oldest first.
         inventory: its attributes by name.
+        configured: the configuration that was last deployed to it.
+        reported: the configuration that it has reported; None: it has reported none.
         last_seen: when it last used a token.
     """
 
@@ -66,6 +68,8 @@ class KnownDevice:
     created: datetime
     auth_sets: list[AuthSet] = field(default_factory=list)
     inventory: dict[str, Any] = field(default_factory=dict)
+    configured: dict[str, str] = field(default_factory=dict)
+    reported: dict[str, str] | None = None
     last_seen: datetime | None = None
 
     @property

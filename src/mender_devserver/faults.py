@@ -26,7 +26,7 @@ from typing import Any, Literal, get_args
 
 from mender_client.errors import ServerError
 
-Kind = Literal["any", "auth", "inventory", "next", "status", "log", "artifact", "other"]
+Kind = Literal["any", "auth", "inventory", "next", "status", "log", "configuration", "artifact", "other"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

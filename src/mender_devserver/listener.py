@@ -83,7 +83,7 @@ class RequestHandler:
         with self._state.lock:
             exchange.bytes_received = len(request.body)
             exchange.device_id = self._device_of(request)
-            reply = error_reply(413, "request body too large") if body is None else self._reply(request, fault)
+            reply = error_reply(413, "http: request body too large") if body is None else self._reply(request, fault)
             date = format_datetime(self._state.now(), usegmt=True)
         reply = Reply(reply.status, reply.body, {**reply.headers, "Date": date})
         return await self._send(raw, reply, exchange, fault)

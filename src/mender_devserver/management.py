@@ -158,6 +158,11 @@ def _deploy(call: Call) -> object:
     return deployment_json(call.state.deploy(name, device_ids, force=bool(call.body.get("force"))))
 
 
+def _configuration(call: Call) -> object:
+    device = call.state.devices.get(call.name)
+    return {"configured": device.configured, "reported": device.reported}
+
+
 def _configure(call: Call) -> object:
     return deployment_json(call.state.configure(call.name, call.required("configuration", dict)))
 
@@ -210,6 +215,7 @@ _ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("POST", "devices/(.+)/accept", lambda call: device_json(call.state.devices.accept(call.name))),
     ("POST", "devices/(.+)/reject", lambda call: device_json(call.state.devices.reject(call.name))),
     ("POST", "devices/(.+)/decommission", _decommission),
+    ("GET", "devices/(.+)/configuration", _configuration),
     ("POST", "devices/(.+)/configuration", _configure),
     ("GET", "devices/(.+)/inventory", lambda call: call.state.devices.get(call.name).inventory),
     ("GET", "artifacts", lambda call: [artifacts.as_json(one) for one in call.state.artifacts]),

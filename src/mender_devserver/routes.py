@@ -18,6 +18,7 @@ _PATTERNS = {
     "next v2": re.compile(_DEVICE.replace("v1", "v2") + "/next"),
     "status": re.compile(f"{_DEVICE}/(?P<id>[^/]+)/status"),
     "log": re.compile(f"{_DEVICE}/(?P<id>[^/]+)/log"),
+    "configuration": re.compile("/api/devices/v1/deviceconfig/configuration"),
     "artifact": re.compile("/api/devices/v1/deployments/download/configuration/[^/]+/[^/]+/[^/]+"),
 }
 _METHODS = {
@@ -27,18 +28,19 @@ _METHODS = {
     "next v2": ("POST",),
     "status": ("PUT",),
     "log": ("PUT",),
+    "configuration": ("GET", "PUT"),
     "artifact": ("GET",),
 }
 _SERVICE = re.compile(
-    r"/api/devices/(?:v[0-9a-z]+/(authentication|deployments/download|deployments)|v[1-9]/(inventory))"
+    r"/api/devices/(?:v[0-9a-z]+/(authentication|deployments/download|deployments)|v[1-9]/(inventory|deviceconfig))"
 )
 
 
 def route(path: str) -> tuple[str, str]:
     """The kind of request that a path is for, and the deployment id in it, if there is one.
 
-    The kinds are ``auth``, ``inventory``, ``next``, ``next v2``, ``status``, ``log``, ``artifact`` (a
-    configuration) and ``other``.
+    The kinds are ``auth``, ``inventory``, ``next``, ``next v2``, ``status``, ``log``, ``configuration``, ``artifact``
+    (that brings a configuration) and ``other``.
     """
     for name, pattern in _PATTERNS.items():
         if match := pattern.fullmatch(collapse_slashes(path)):
@@ -49,7 +51,7 @@ def route(path: str) -> tuple[str, str]:
 def service_of(path: str) -> str:
     """The service that the gateway sends a path to, or an empty text.
 
-    They are ``authentication``, ``inventory``, ``deployments``, and ``deployments/download``, which needs no token.
+    They are ``authentication``, ``inventory``, ``deviceconfig``, ``deployments``, and ``deployments/download``, which needs no token.
     """
     match = _SERVICE.match(collapse_slashes(path))
     return (match[1] or match[2]) if match else ""

@@ -86,7 +86,9 @@ class ServerState:
         """
         if not all(isinstance(value, str) for value in configuration.values()):
             raise ServerError("cannot deploy the configuration: each value must be a string", status=400)
-        return self.deployments.configure(self.devices.get(device_id).id, configuration)
+        device = self.devices.get(device_id)
+        device.configured = dict(configuration)
+        return self.deployments.configure(device.id, configuration)
 
     def decommission(self, device_id: str) -> KnownDevice:
         """Remove a device and end its deployments."""

@@ -293,7 +293,7 @@ def test_update_modules(device: Device) -> None:
     assert missing in done.out
     assert "note: updates go to" not in done.out
     modules = [file for file in (device.root / stock).parent.iterdir() if os.access(file, os.X_OK)]
-    expected = ["deb", "directory", "docker-compose", "rootfs-image", "script", "single-file"]
+    expected = ["deb", "directory", "docker-compose", "mender-configure", "rootfs-image", "script", "single-file"]
     assert expected == sorted(file.name for file in modules)
     done = device.setup(*words, "--install-modules", "--install-sub-updater")
     assert "note: updates go to the sub-updater while there is /usr/share/mender/install; see Installer\n" in done.out

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from mender_client.client.agent import Agent
+from mender_client.client.configuration import ConfigurationReporter
 from mender_client.client.auth import Session
 from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader, DownloadPolicy
@@ -125,6 +126,7 @@ class WorldDevice:
     def __init__(self, world: World) -> None:
         self._world = world
         self.device_type = "board"
+        self.configuration: str | None = None
         self.id_data = '{"mac":"1"}'
         self.identity_error: MenderError | None = None
         self.provides_error: MenderError | None = None
@@ -555,7 +557,10 @@ class World:
             outcomes=self.new_outcomes(),
             effects_of=lambda flow: hand_over if flow is Flow.HANDOVER else effects,
             tracker=tracker,
-            choose_flow=lambda: flow,
+            choose_flow=lambda _: flow,
+        )
+        configuration = ConfigurationReporter(
+            session=session, clock=self.clock, read=lambda: self.device.configuration or ""
         )
         agent = Agent(
             clock=self.clock,
@@ -574,6 +579,7 @@ class World:
             random=self.random,
             schedule=Schedule.every(inventory_seconds=28800, poll_seconds=1800, retry_seconds=300),
             sub_updater_timeout_seconds=self.options.sub_updater_timeout_seconds,
+            report_configuration=lambda: self.device.configuration is None or configuration.send(),
         )
         return Parts(outbox, engine, agent)
 

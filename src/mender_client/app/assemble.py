@@ -14,14 +14,15 @@ from pathlib import Path
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.machine import Flow
-from mender_client.system.files import LockFile
+from mender_client.core.model import CONFIGURATION
+from mender_client.system.files import LockFile, read_text
 from mender_client.system.journal import JsonJournal
 from mender_client.system.trust import Trust
 
 from .config import Config
 from .devicekey import device_key
 from .host import Host
-from .installer import chooses_sub_updater, module_problem
+from .installer import chooses_sub_updater, module_names, module_problem
 from .parts import deployment_log, own_program, scripted_device
 from .paths import Paths
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from mender_client.client.agent import Agent
     from mender_client.client.auth import Session
+    from mender_client.client.configuration import ConfigurationReporter
     from mender_client.client.deployments import Deployments
     from mender_client.client.download import Downloader
     from mender_client.client.engine import Effects, Engine
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from mender_client.client.status_tracker import StatusTracker
     from mender_client.client.stream import Progress
     from mender_client.client.sync_scripts import SyncScripts
-    from mender_client.core.model import Software
+    from mender_client.core.model import Deployment, Software
     from mender_client.core.ports import DeviceData, Installer, KeyStore, Modules, SubUpdater
     from mender_client.system.calls import Calls
     from mender_client.system.deploymentlog import DeploymentLogFile
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from mender_client.system.store import ArtifactDirectory
 else:
     Protocol = object
+
+_MOST_CONFIGURATION_BYTES = 1024 * 1024
 
 
 class Program(Protocol):
@@ -195,6 +199,20 @@ class DeviceParts:
         return InventorySender(
             session=self.session, clock=self.clock, device=self.device, journal=self.journal, version=__version__
         )
+
+    @cached_property
+    def configuration(self) -> ConfigurationReporter:
+        from mender_client.client.configuration import ConfigurationReporter
+
+        return ConfigurationReporter(session=self.session, clock=self.clock, read=self._read_configuration)
+
+    def _read_configuration(self) -> str:
+        return read_text(self.paths.device_configuration, limit=_MOST_CONFIGURATION_BYTES)
+
+    def report_configuration(self) -> None:
+        """Report the configuration of this device, if an update module has stored one."""
+        if self.paths.device_configuration.exists():
+            self.configuration.send()
 
     @cached_property
     def outbox(self) -> Outbox:
@@ -393,11 +411,14 @@ class DeviceParts:
             stops=stops,
         )
 
-    def choose_flow(self) -> Flow:
-        """How the next deployment is carried out (Installer)."""
+    def choose_flow(self, deployment: Deployment) -> Flow:
+        """How a deployment is carried out (Installer); a configuration by its update module in any case."""
         if self._program is not None:
             return self._program.flow
-        return Flow.HANDOVER if chooses_sub_updater(self._config, self.paths) else Flow.MODULES
+        if not chooses_sub_updater(self._config, self.paths):
+            return Flow.MODULES
+        has_module = deployment.is_configuration and CONFIGURATION in module_names(self.paths)
+        return Flow.MODULES if has_module and CONFIGURATION not in self._config.payload_types else Flow.HANDOVER
 
     @cached_property
     def sync_scripts(self) -> SyncScripts:
@@ -450,4 +471,5 @@ class DeviceParts:
             schedule=schedule,
             sub_updater_timeout_seconds=self._config.sub_updater_timeout_seconds,
             sync_scripts=self.sync_scripts if self._program is None else None,
+            report_configuration=self.report_configuration if self._program is None else lambda: None,
         )

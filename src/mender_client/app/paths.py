@@ -60,6 +60,7 @@ class Paths:
     inventory_directory = _InRoot("/usr/share/mender/inventory")
     sub_updater = _InRoot("/usr/share/mender/install")
     modules_directory = _InRoot("/usr/share/mender/modules/v3")
+    device_configuration = _InRoot("/var/lib/mender-configure/device-config.json")
 
     @classmethod
     def locate(

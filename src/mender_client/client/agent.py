@@ -54,6 +54,7 @@ class Agent:
         sub_updater_timeout_seconds: how long the client waits for the sub-updater before it reports failure and
             removes the lock; 0 waits for ever.
         sync_scripts: the state scripts around polls; None when no update module installs.
+        report_configuration: sends what the update module for configurations has stored, if there is anything new.
     """
 
     clock: Clock
@@ -71,6 +72,7 @@ class Agent:
     schedule: Schedule
     sub_updater_timeout_seconds: float = 0.0
     sync_scripts: SyncScripts | None = None
+    report_configuration: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         self._has_resumed = False
@@ -319,6 +321,7 @@ class Agent:
     def _send_inventory(self) -> None:
         self.inventory.send(even_if_unchanged=self._is_inventory_forced)
         self._is_inventory_forced = False
+        self.report_configuration()
 
     def _poll(self) -> None:
         engine = self.engine

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.machine import ENDS, RESUME, Event, Flow, InstallerState, State, advance
-from mender_client.core.model import LogMessage, Status
+from mender_client.core.model import Deployment, LogMessage, Status
 from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, DeviceData, Journal, Lock
 from mender_client.core.record import LoopError, Record, Update
 from mender_client.dataclass import dataclass
@@ -91,7 +91,7 @@ class Engine:
     outcomes: Outcomes
     effects_of: Callable[[Flow], Effects]
     tracker: StatusTracker
-    choose_flow: Callable[[], Flow] = lambda: Flow.HANDOVER
+    choose_flow: Callable[[Deployment], Flow] = lambda _: Flow.HANDOVER
 
     def __post_init__(self) -> None:
         self._is_tidy = False
@@ -157,7 +157,7 @@ class Engine:
             try:
                 self.journal.update(
                     lambda record: record.begun(
-                        deployment, offer.provides, offer.form, now=self._now(), flow=self.choose_flow()
+                        deployment, offer.provides, offer.form, now=self._now(), flow=self.choose_flow(deployment)
                     )
                 )
             except StorageError as error:

@@ -187,7 +187,7 @@ def replaced(before: Provides, header: Header) -> Software:
     """What the device provides once an update module has installed an Artifact over what it provides now.
 
     An Artifact that says nothing of provides and clears leaves its name and group alone; one that only says what it
-    provides clears everything else (installer contract, section 5).
+    provides clears everything else (installer contract, section 5). A configuration is no release: the name stays.
 
     Args:
         before: what the device provides now.
@@ -198,7 +198,8 @@ def replaced(before: Provides, header: Header) -> Software:
     kept = {key: value for key, value in before.others.items() if not _is_cleared(key, clears)}
     brought = {key: value for key, value in (payload.provides or {}).items() if key not in _NAME_AND_GROUP}
     group = {_GROUP: header.artifact_group} if header.artifact_group else {}
-    return Software(header.artifact_name, MappingProxyType({**kept, **brought, **group}), ("*",))
+    name = before.artifact_name if payload.type == CONFIGURATION else header.artifact_name
+    return Software(name, MappingProxyType({**kept, **brought, **group}), ("*",))
 
 
 def inconsistent(before: Provides, software: Software) -> Software:
@@ -289,6 +290,11 @@ class Deployment:
     device_types: tuple[str, ...]
     link: Link
     payload_type: str = ""
+
+    @property
+    def is_configuration(self) -> bool:
+        """Whether the server brings the device's configuration: it names such a deployment by its id."""
+        return self.artifact_name == f"configuration-{self.id}"
 
 
 @dataclass(frozen=True)

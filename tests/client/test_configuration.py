@@ -1,0 +1,77 @@
+"""When and what the client reports of the device's configuration."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from world import Answer, Stage, World, at
+
+from .acting import client_of, kinds_since, run_for, started
+
+INTERVAL = 8 * 3600.0
+
+
+def configured(stage: Stage, text: str) -> World:
+    """A started device on which an update module has stored a configuration."""
+    world = World(stage)
+    world.device.configuration = text
+    return started(world)
+
+
+def reports_since(world: World, number: int) -> int:
+    """How many reports went out."""
+    return kinds_since(world, number).count("configuration")
+
+
+def test_configuration_is_reported(stage: Stage) -> None:
+    """What is stored is reported with the first inventory, and not again while neither it nor the token changes."""
+    world = configured(stage, '{"timezone": "UTC"}')
+    assert {"timezone": "UTC"} == world.server.device.reported
+    before = len(world.transport.requests)
+    run_for(world, 2.5 * INTERVAL)
+    assert 0 == reports_since(world, before)
+    world.device.configuration = "{}"
+    client_of(world).request_inventory()
+    run_for(world, INTERVAL)
+    assert ({}, 1) == (world.server.device.reported, reports_since(world, before))
+
+
+def test_device_without_configuration(stage: Stage) -> None:
+    """A device that has no configuration reports none."""
+    world = started(World(stage))
+    assert (None, 0) == (world.server.device.reported, reports_since(world, 0))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"": "x"}', str({f"k{one}": "" for one in range(101)}),
+                                  '{"a": "' + "x" * 4097 + '"}'])  # fmt: skip
+def test_unusable_configuration(stage: Stage, caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """What the server would refuse is not sent; the log says so once, and polls go on."""
+    with caplog.at_level(logging.WARNING):
+        world = configured(stage, text.replace("'", '"'))
+        client_of(world).request_inventory()
+        run_for(world, INTERVAL)
+    assert 0 == reports_since(world, 0)
+    assert 1 == sum("INV03" in message for message in caplog.messages)
+    assert "next" in kinds_since(world, 0)
+
+
+def test_report_is_repeated(stage: Stage) -> None:
+    """A report that did not arrive is sent again with the retries of the inventory."""
+    world = World(stage)
+    world.transport.rules.append(at("configuration", Answer(500), 1, 2))
+    world.device.configuration = '{"a": "b"}'
+    run_for(started(world), INTERVAL)
+    assert ({"a": "b"}, 3) == (world.server.device.reported, reports_since(world, 0))
+
+
+def test_server_without_the_service(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that knows no configurations is asked again with each inventory, and the log says so once."""
+    world = World(stage)
+    world.transport.rules.append(at("configuration", Answer(404)))
+    world.device.configuration = '{"a": "b"}'
+    with caplog.at_level(logging.WARNING):
+        run_for(started(world), 2.5 * INTERVAL)
+    assert 1 == sum("no configuration service" in message for message in caplog.messages)
+    assert 3 == reports_since(world, 0)
