@@ -101,6 +101,9 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Debian": [Not(_INSTALLS)],
         "BusyBox's init": [HERE, HERE],
     },
+    "docs/guide/device-configuration.md": {
+        "Apply it": [By("tests/docs/test_device_configuration.py"), Not("needs systemd")],
+    },
     "docs/guide/keys.md": {
         "The device key": [HERE, HERE],
         "Use your own key": [CONFIG],

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from mender_client.client.agent import Agent
-from mender_client.client.configuration import ConfigurationReporter
 from mender_client.client.auth import Session
+from mender_client.client.configuration import ConfigurationReporter
 from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader, DownloadPolicy
 from mender_client.client.engine import Engine

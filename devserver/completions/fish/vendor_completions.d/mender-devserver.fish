@@ -50,7 +50,7 @@ function _shtab_mender_devserver_using
   test "$_shtab_mender_devserver_cmdpath" = "$argv"
 end
 
-set -g _shtab_mender_devserver_commands serve page devices accept reject preauthorize decommission inventory upload artifacts deploy configure deployments status log abort fault 'fault list' 'fault clear' 'fault add' settings
+set -g _shtab_mender_devserver_commands serve page devices accept reject preauthorize decommission inventory configuration upload artifacts deploy configure deployments status log abort fault 'fault list' 'fault clear' 'fault add' settings
 set -g _shtab_mender_devserver_opts_with_value --after --body --bytes-per-second --content-range --delay-seconds --device --directory --drop-after-bytes --etag --header --host --key --kind --port --stall-after-bytes --stall-seconds --status --storage-port --times
 
 complete -c mender-devserver -e
@@ -99,6 +99,10 @@ complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab
 complete -c mender-devserver -n '_shtab_mender_devserver_using inventory' -s h -l help -d 'show this help message and exit'
 complete -c mender-devserver -n '_shtab_mender_devserver_using inventory' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'
 complete -c mender-devserver -n '_shtab_mender_devserver_using inventory' -l json -d 'print JSON instead of text'
+complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab_mender_devserver_npos -eq 0' -a configuration -d 'show what is configured for a device, and what it reports'
+complete -c mender-devserver -n '_shtab_mender_devserver_using configuration' -s h -l help -d 'show this help message and exit'
+complete -c mender-devserver -n '_shtab_mender_devserver_using configuration' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'
+complete -c mender-devserver -n '_shtab_mender_devserver_using configuration' -l json -d 'print JSON instead of text'
 complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab_mender_devserver_npos -eq 0' -a upload -d 'upload Artifacts'
 complete -c mender-devserver -n '_shtab_mender_devserver_using upload' -s h -l help -d 'show this help message and exit'
 complete -c mender-devserver -n '_shtab_mender_devserver_using upload' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'
@@ -151,7 +155,7 @@ complete -c mender-devserver -n '_shtab_mender_devserver_using fault; and test $
 complete -c mender-devserver -n '_shtab_mender_devserver_using fault add' -s h -l help -d 'show this help message and exit'
 complete -c mender-devserver -n '_shtab_mender_devserver_using fault add' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'
 complete -c mender-devserver -n '_shtab_mender_devserver_using fault add' -l json -d 'print JSON instead of text'
-complete -c mender-devserver -n '_shtab_mender_devserver_using fault add' -l kind -xka "any auth inventory next status log artifact other" -d 'requests it applies to (default: any)'
+complete -c mender-devserver -n '_shtab_mender_devserver_using fault add' -l kind -xka "any auth inventory next status log configuration artifact other" -d 'requests it applies to (default: any)'
 complete -c mender-devserver -n '_shtab_mender_devserver_using fault add' -l times -x -d 'to how many of them (default: 1)'
 complete -c mender-devserver -n '_shtab_mender_devserver_using fault add' -l for-ever -d 'to all of them from now on'
 complete -c mender-devserver -n '_shtab_mender_devserver_using fault add' -l after -x -d 'let this many pass first'
