@@ -48,7 +48,7 @@ class ConfigurationReporter:
         try:
             text = self.read()
         except StorageError as error:
-            self._warn(str(error))
+            self._warn(error.text)
             return False
         if self._accepted == (self.session.tokens_received, text):
             return False
@@ -56,20 +56,21 @@ class ConfigurationReporter:
             configuration = parse_configuration(text)
             reply = self.session.call(lambda token: build_configuration_report(token, configuration))
         except ValueError as error:
-            self._warn(f"cannot report the configuration of this device: {error}")
+            self._warn(str(error))
             return False
         try:
             parse_configuration_reply(reply, now=self.clock.now())
         except ServerError as error:
             if error.status != _NOT_FOUND:
                 raise
-            self._warn(f"{error.text}: this server may have no configuration service")
+            self._warn("the server has answered 404: it may have no configuration service")
             return False
         self._accepted, self._problem = (self.session.tokens_received, text), ""
         _logger.info("configuration reported: %d keys", len(configuration))
         return True
 
-    def _warn(self, text: str) -> None:
-        if text != self._problem:
+    def _warn(self, reason: str) -> None:
+        if reason != self._problem:
+            text = f"cannot report the configuration of this device: {reason}"
             _logger.warning("%s", Diagnostic("INV03", text, remedy="deploy a configuration to this device again"))
-        self._problem = text
+        self._problem = reason

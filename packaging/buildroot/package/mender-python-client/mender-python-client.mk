@@ -58,6 +58,8 @@ ifeq ($(BR2_PACKAGE_MENDER_PYTHON_CLIENT_MODULES),y)
 define MENDER_PYTHON_CLIENT_INSTALL_MODULES
 	mkdir -p $(TARGET_DIR)/usr/share/mender/modules/v3
 	$(INSTALL) -m 0755 $(@D)/support/modules/v3/* $(TARGET_DIR)/usr/share/mender/modules/v3
+	$(INSTALL) -D -m 0644 $(@D)/support/systemd/mender-configure-apply-device-config.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/mender-configure-apply-device-config.service
 endef
 MENDER_PYTHON_CLIENT_POST_INSTALL_TARGET_HOOKS += MENDER_PYTHON_CLIENT_INSTALL_MODULES
 endif

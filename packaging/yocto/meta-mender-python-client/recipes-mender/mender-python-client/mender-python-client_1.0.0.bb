@@ -34,6 +34,7 @@ do_install:append() {
         install -d ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-python-client.service ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-sub-updater.service ${D}${systemd_system_unitdir}
+        install -m 0644 ${S}/support/systemd/mender-configure-apply-device-config.service ${D}${systemd_system_unitdir}
     fi
     if ${@bb.utils.contains('DISTRO_FEATURES', 'sysvinit', 'true', 'false', d)}; then
         install -d ${D}${sysconfdir}/init.d
@@ -50,7 +51,10 @@ FILES:${PN}-sub-updater-ab += "\
     ${sysconfdir}/init.d/mender-sub-updater \
     ${systemd_system_unitdir}/mender-sub-updater.service \
 "
-FILES:${PN}-modules += "${datadir}/mender/modules"
+FILES:${PN}-modules += "\
+    ${datadir}/mender/modules \
+    ${systemd_system_unitdir}/mender-configure-apply-device-config.service \
+"
 FILES:${PN}-completion += "\
     ${datadir}/bash-completion \
     ${datadir}/fish \
