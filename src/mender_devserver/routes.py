@@ -51,8 +51,8 @@ def route(path: str) -> tuple[str, str]:
 def service_of(path: str) -> str:
     """The service that the gateway sends a path to, or an empty text.
 
-    They are ``authentication``, ``inventory``, ``deviceconfig``, ``deployments``, and ``deployments/download``, which needs
-    no token.
+    They are ``authentication``, ``inventory``, ``deviceconfig``, ``deployments``, and ``deployments/download``, which
+    needs no token.
     """
     match = _SERVICE.match(collapse_slashes(path))
     return (match[1] or match[2]) if match else ""
