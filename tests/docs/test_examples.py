@@ -53,6 +53,7 @@ CONFIG = "mender.conf: read by the client"
 CONNECT = "mender-connect.conf: read by the client"
 
 _MAKES = "takes minutes: it is what CI and the release do"
+_IMAGES = "needs images of half a gigabyte; tests/app/test_artifact_index.py has small ones"
 _INSTALLS = "installs into the machine; tests/packaging installs the same files"
 EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "ARCHITECTURE.md": {"Memory and time": [Not("takes minutes")]},
@@ -65,6 +66,10 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "docs/guide/ab.md": {
         "Requirements": [CONFIG],
         "GRUB": [By("tests/docs/test_ab.py"), By("tests/docs/test_ab.py")],
+    },
+    "docs/guide/adaptive.md": {
+        "Write an Artifact with an index": [Not(_IMAGES), Not(_IMAGES)],
+        "Lay images out": [Not(_IMAGES)],
     },
     "docs/guide/artifacts.md": {
         "Write": [By("tests/app/test_artifact_guide.py")] * 2,
