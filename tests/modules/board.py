@@ -3,8 +3,10 @@ loader whose tools are scripts, and a client that feeds the image."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import py_compile
 import shutil
 import stat
 import subprocess
@@ -103,7 +105,7 @@ class Board:
     def start(self, state: str) -> subprocess.Popen[str]:
         """Start a call."""
         return subprocess.Popen(
-            [sys.executable, "-IS", MODULES / "rootfs-image", state, self.tree],
+            [sys.executable, "-IS", compiled(), state, self.tree],
             cwd=self.tree,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -154,6 +156,14 @@ class Board:
         assert [1, 0, 0, 0] == self.codes("ArtifactInstall", "ArtifactRollback", "ArtifactFailure", "Cleanup")
         assert before == self.variables
         return self.said.splitlines()[-2]
+
+
+@functools.cache
+def compiled() -> Path:
+    """The module, compiled once: that takes longer than a call."""
+    target = Path(__file__).with_name("__pycache__") / f"rootfs-image.{sys.implementation.cache_tag}.pyc"
+    py_compile.compile(str(MODULES / "rootfs-image"), str(target), doraise=True)
+    return target
 
 
 def feed(process: subprocess.Popen[str], fifo: Path, content: bytes) -> bool:

@@ -14,7 +14,10 @@ from .module import MODULES
 STOCK = Path("/usr/share/mender/modules/v3")
 
 
-@pytest.mark.parametrize("directory", [MODULES, STOCK], ids=["shipped", "stock"])
+@pytest.mark.parametrize(
+    "directory",
+    [pytest.param(MODULES, id="shipped"), pytest.param(STOCK, id="stock", marks=pytest.mark.nightly)],
+)
 def test_single_file(directory: Path, tmp_path: Path) -> None:
     """The file is the new or the old one, and nothing is left beside it."""
     if not (directory / "single-file").exists():

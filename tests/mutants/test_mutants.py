@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 RUN = Path(__file__).with_name("run.py")
-SAMPLE = ("--sample", "10", "--every", "10")
+SAMPLE = ("--sample", "8", "--every", "30")
 """Mutants of a fixed seed, and fewer cases to judge them, where not all of them are tried."""
 
 

@@ -88,8 +88,8 @@ def device(make_device: MakeDevice, environment: Path, monkeypatch: pytest.Monke
     return made
 
 
-def test_installed_program_updates_a_device(device: Device, environment: Path) -> None:
-    """The installed program carries out an update over TLS, and reports one that fails with its log."""
+def test_installed_program_updates_a_device(device: Device, environment: Path, is_nightly: bool) -> None:
+    """The installed program carries out an update over TLS, and (at night) reports one that fails with its log."""
     assert str(environment) in _evaluate(environment, "mender_client.__file__")
     assert "None" == _evaluate(environment, "importlib.util.find_spec('cryptography')")
     assert "False" == _evaluate(environment, f"any(path.startswith({str(PROJECT / 'src')!r}) for path in sys.path)")
@@ -98,6 +98,8 @@ def test_installed_program_updates_a_device(device: Device, environment: Path) -
     device.wait_status(good, "success")
     wait_until(lambda: not device.lock.exists())
     assert ["downloading", "installing", "success"] == device.statuses(good)
+    if not is_nightly:
+        return
     device.write("plan", FAIL)
     bad = device.deploy("release-3")
     assert 0 == device.daemon().wait_exit()
@@ -125,9 +127,11 @@ def test_wheel_holds_the_package_alone(wheel: Path) -> None:
 
 
 def test_devserver_wheel_holds_its_package_alone(devserver_wheel: Path) -> None:
-    """The dev server's wheel holds its package with type marker, page, manual page and licence."""
+    """The dev server's wheel holds its package with type marker, page, manual page and licence, and the plugin."""
     with zipfile.ZipFile(devserver_wheel) as archive:
         names = archive.namelist()
+        (points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
+    assert "[pytest11]" in points
     assert {"mender_devserver/py.typed", "mender_devserver/page/index.html"} <= set(names)
     assert any(name.endswith("/man1/mender-devserver.1") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -138,6 +142,7 @@ def _packages(names: list[str]) -> set[str]:
     return {name.split("/")[0] for name in names if not re.search(r"\.(dist-info|data)/", name)}
 
 
+@pytest.mark.nightly
 def test_a_device_gets_the_client_alone(wheel: Path, devserver_wheel: Path, tmp_path: Path) -> None:
     """The client pulls nothing else and is no plugin of pytest; the dev server, installed beside it, is one."""
     directory = tmp_path / "environment"
