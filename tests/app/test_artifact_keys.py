@@ -68,7 +68,7 @@ def test_without_keys_there_is_no_check(tmp_path: Path) -> None:
 def test_an_empty_path_is_a_fault(tmp_path: Path) -> None:
     """A list with an empty path could be meant as anything."""
     paths = device(tmp_path, ArtifactVerifyKeys=["/etc/mender/other.pub", ""])
-    with pytest.raises(ConfigError, match=r"mender\.conf: ArtifactVerifyKeys: must not hold an empty path"):
+    with pytest.raises(ConfigError, match=r"mender\.conf: ArtifactVerifyKeys: must not contain an empty path"):
         load_config(paths.config, paths.fallback_config)
 
 

@@ -118,9 +118,9 @@ def test_verify_accepts(
     ("name", "words", "said"),
     [
         ("rootfs-gzip.mender", ("-k", "rsa3072.pub"), "manifest.sig is missing, and a verify key is configured"),
-        ("signed-rsa.mender", ("-k", "ecdsa.pub"), "made with none of the keys of --key (ecdsa.pub)"),
+        ("signed-rsa.mender", ("-k", "ecdsa.pub"), "matches none of the keys of --key (ecdsa.pub)"),
         ("signed-rsa.mender", ("-k", "gone.pub"), "--key: cannot read the key gone.pub: No such file"),
-        ("signed-rsa.mender", ("-k", "README.md"), "--key: cannot use README.md: it holds no PEM block"),
+        ("signed-rsa.mender", ("-k", "README.md"), "--key: cannot use README.md: it contains no PEM block"),
         ("signed-rsa.mender", ("-t", "toaster"), "requires 'device_type' to be 'qemux86-64' or 'raspberrypi4', and"),
         ("augmented.mender", (), "manifest-augment lists parts that no signature covers"),
         ("README.md", (), "cannot accept the Artifact"),
@@ -210,7 +210,10 @@ def test_results_that_can_t_be_written(command: str) -> None:
         done.stderr,
     )
     closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *program], stderr=subprocess.PIPE, check=False)
-    assert (1, b"mender-python-client: cannot write to standard output: it is closed; open it [ART45]\n") == (
+    assert (
+        1,
+        b"mender-python-client: cannot write to standard output: it is closed; redirect it to a file [ART45]\n",
+    ) == (
         closed.returncode,
         closed.stderr,
     )

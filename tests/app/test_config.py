@@ -197,16 +197,16 @@ FAULTS: list[tuple[object, list[str]]] = [
     ({"ServerURL": "https://[::1"}, [f"main.conf: ServerURL: {ADDRESS}"]),
     ({"ServerURL": "https://a b"}, [f"main.conf: ServerURL: {ADDRESS}"]),
     ({"ServerURL": "https://gr\u00fcn.example"}, [f"main.conf: ServerURL: {ADDRESS}"]),
-    ({"ServerURL": "https://a\nb"}, ["main.conf: ServerURL: must not hold control characters"]),
+    ({"ServerURL": "https://a\nb"}, ["main.conf: ServerURL: must not contain control characters"]),
     ({"ServerURL": "https://a\\b"}, [f"main.conf: ServerURL: {ADDRESS}"]),
-    ({"ServerURL": "https://u:p@a"}, ["main.conf: ServerURL: must hold neither user, query nor fragment"]),
-    ({"ServerURL": "https://a/?"}, ["main.conf: ServerURL: must hold neither user, query nor fragment"]),
-    ({"ServerURL": "https://a/?b"}, ["main.conf: ServerURL: must hold neither user, query nor fragment"]),
+    ({"ServerURL": "https://u:p@a"}, ["main.conf: ServerURL: must contain neither user, query nor fragment"]),
+    ({"ServerURL": "https://a/?"}, ["main.conf: ServerURL: must contain neither user, query nor fragment"]),
+    ({"ServerURL": "https://a/?b"}, ["main.conf: ServerURL: must contain neither user, query nor fragment"]),
     (
         {"Servers": "https://a"},
         ['main.conf: Servers: must be a list of objects such as {"ServerURL": "https://mender.example.com"}'],
     ),
-    ({"Servers": [{}]}, ['main.conf: Servers: must hold a "ServerURL" in each object']),
+    ({"Servers": [{}]}, ['main.conf: Servers: must contain a "ServerURL" in each object']),
     ({"Servers": [{"ServerURL": "x"}]}, [f"main.conf: Servers: {ADDRESS}"]),
     (
         {"ServerURL": SERVER, "Servers": [{"ServerURL": SERVER}]},
@@ -215,9 +215,9 @@ FAULTS: list[tuple[object, list[str]]] = [
     ("", ["main.conf: is not valid JSON: line 1, column 1: expecting value"]),
     ('{\n  "ServerURL": oops\n}', ["main.conf: is not valid JSON: line 2, column 16: "]),
     (b"\xff\xfe", ["main.conf: is not UTF-8 text"]),
-    ("[]", ["main.conf: must hold a JSON object"]),
-    ("[" * 100_000, ["main.conf: is nested too deeply or holds a number that is too large"]),
-    ('{"a": ' + "9" * 5000 + "}", ["main.conf: is nested too deeply or holds a number that is too large"]),
+    ("[]", ["main.conf: must contain a JSON object"]),
+    ("[" * 100_000, ["main.conf: is nested too deeply or contains a number that is too large"]),
+    ('{"a": ' + "9" * 5000 + "}", ["main.conf: is nested too deeply or contains a number that is too large"]),
     (" " * 1_100_000, ["main.conf: is larger than 1048576 bytes; check whether it is the right file"]),
 ]
 ALONE: list[tuple[str, object, str]] = [
@@ -232,7 +232,7 @@ ALONE: list[tuple[str, object, str]] = [
     ("RetryDownloadCount", 0, "must be at least 1"),
     ("SubUpdaterTimeoutSeconds", -1, "must be at least 0"),
     ("TenantToken", ["x"], "must be a text"),
-    ("TenantToken", "a\x7fb", "must not hold control characters"),
+    ("TenantToken", "a\x7fb", "must not contain control characters"),
     ("ArtifactVerifyKeys", "/k", "must be a list of texts"),
     ("ArtifactVerifyKeys", [5], "must be a text"),
     ("DaemonLogLevel", "loud", "must be one of trace, debug, "),
@@ -372,7 +372,7 @@ def test_deep_value(files: Files) -> None:
     deep = '{"Servers": ' + "[" * 900 + "]" * 900 + "}"
     (problem,) = files.problems(deep)
     assert problem in (
-        "main.conf: is nested too deeply or holds a number that is too large",
+        "main.conf: is nested too deeply or contains a number that is too large",
         'main.conf: Servers: must be a list of objects such as {"ServerURL": "https://mender.example.com"}',
     )
 
@@ -381,7 +381,7 @@ def test_deep_value(files: Files) -> None:
 def test_characters_that_no_path_has(files: Files, character: str) -> None:
     """Halves of characters and control characters are refused, since no file name and no header can hold them."""
     text = f'{{"ServerURL": "{SERVER}", "DeviceTypeFile": "/a{character}"}}'
-    assert ["main.conf: DeviceTypeFile: must not hold control characters"] == files.problems(text)
+    assert ["main.conf: DeviceTypeFile: must not contain control characters"] == files.problems(text)
 
 
 def test_key_with_a_dot(files: Files) -> None:

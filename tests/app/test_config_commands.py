@@ -232,7 +232,7 @@ def test_set_a_pair(device: Device) -> None:
         ({"SkipVerify": 5}, "ServerURL", "https://b", 78, "SkipVerify: must be true or false"),
         ({"Security": 5}, "Security.SSLEngine", "x", 78, "Security: must be an object"),
         ("{,}", "ServerURL", "https://b", 78, "is not valid JSON: line 1, column 2"),
-        ("[]", "ServerURL", "https://b", 78, "must hold a JSON object"),
+        ("[]", "ServerURL", "https://b", 78, "must contain a JSON object"),
     ],
 )
 def test_set_refuses(device: Device, before: object, key: str, value: str, code: int, words: str) -> None:

@@ -93,7 +93,7 @@ def test_damaged(at: int, byte: int, length: int) -> None:
 
 def test_broken_base64() -> None:
     """A text that is no base64 is the same fault as a certificate that is none."""
-    with pytest.raises(ValueError, match="it holds a malformed certificate"):
+    with pytest.raises(ValueError, match="it contains a malformed certificate"):
         parse_pem(b"-----BEGIN CERTIFICATE-----\nMIIBA\n-----END CERTIFICATE-----\n")
 
 
@@ -101,5 +101,5 @@ def test_broken_base64() -> None:
 def test_garbage(data: bytes) -> None:
     """Garbage is a ValueError, in PEM too."""
     for read in (lambda: parse_der(data), lambda: parse_pem(pem(data))):
-        with pytest.raises(ValueError, match="it holds a malformed certificate"):
+        with pytest.raises(ValueError, match="it contains a malformed certificate"):
             read()

@@ -399,7 +399,7 @@ TOKENS = [b"", b"  ", b"a b", b"a\r\nX-Evil: 1", b"\xff\xfe", "tok\u00e9n".encod
 @pytest.mark.parametrize("body", TOKENS, ids=range(len(TOKENS)))
 def test_no_token(body: bytes) -> None:
     """A 200 whose body can't be a token, because it could forge a header, is refused."""
-    with pytest.raises(ServerError, match="cannot authorise this device: the server's reply holds no token"):
+    with pytest.raises(ServerError, match="cannot authorise this device: the server's reply contains no token"):
         parse_auth_reply(reply(200, body), SERVER, now=NOW)
 
 
@@ -435,9 +435,9 @@ BAD_OFFERS: dict[str, tuple[object, str]] = {
     "no name": (without("artifact_name"), '"artifact_name" is missing or not a string'),
     "name a number": (offer(artifact_name=5), '"artifact_name" is missing or not a string'),
     "name empty": (offer(artifact_name=""), '"artifact_name" is missing or not a string'),
-    "name with a line end": (offer(artifact_name="a\nb"), '"artifact_name" holds control characters'),
-    "name with a NUL": (offer(artifact_name="a\0b"), '"artifact_name" holds control characters'),
-    "name a mile long": (offer(artifact_name="a" * 1025), '"artifact_name" holds control characters or is too long'),
+    "name with a line end": (offer(artifact_name="a\nb"), '"artifact_name" contains control characters'),
+    "name with a NUL": (offer(artifact_name="a\0b"), '"artifact_name" contains control characters'),
+    "name a mile long": (offer(artifact_name="a" * 1025), '"artifact_name" contains control characters or is too long'),
     "no device types": (without("device_types_compatible"), "is not a list of strings"),
     "device types text": (offer(device_types_compatible="qemu"), "is not a list of strings"),
     "device types mixed": (offer(device_types_compatible=["qemu", 5]), "is not a list of strings"),
@@ -449,7 +449,7 @@ BAD_OFFERS: dict[str, tuple[object, str]] = {
     "id with a slash": (with_id("a/b"), '"id" is not a deployment ID'),
     "id with a query": (with_id("a?b"), '"id" is not a deployment ID'),
     "id with a space": (with_id("a b"), '"id" is not a deployment ID'),
-    "id with a line end": (with_id("a\n"), '"id" holds control characters'),
+    "id with a line end": (with_id("a\n"), '"id" contains control characters'),
     "id with other digits": (with_id("\u0661"), '"id" is not a deployment ID'),
     "id too long": (with_id("a" * 129), '"id" is not a deployment ID'),
     "no link": (with_link(None), '"uri" is missing or not a string'),
@@ -459,10 +459,10 @@ BAD_OFFERS: dict[str, tuple[object, str]] = {
     "link relative": (with_link("/a/b"), "not an http or https URL"),
     "link without host": (with_link("https:///a"), "not an http or https URL"),
     "link with a user": (with_link("https://user:pw@host/a"), "not an http or https URL"),
-    "link with a space": (with_link("https://host/a b"), "holds invalid characters"),
-    "link with a line end": (with_link("https://host/a\r\nX: 1"), "holds invalid characters"),
-    "link with other letters": (with_link("https://host/\u00e4"), "holds invalid characters"),
-    "link too long": (with_link("https://host/" + "a" * 65536), "holds invalid characters"),
+    "link with a space": (with_link("https://host/a b"), "contains invalid characters"),
+    "link with a line end": (with_link("https://host/a\r\nX: 1"), "contains invalid characters"),
+    "link with other letters": (with_link("https://host/\u00e4"), "contains invalid characters"),
+    "link too long": (with_link("https://host/" + "a" * 65536), "contains invalid characters"),
     "link to no port": (with_link("https://host:99999/a"), "cannot use the deployment offered by the server"),
     "link to a broken address": (with_link("https://[::1/a"), "cannot use the deployment offered by the server"),
     "link with a trick host": (

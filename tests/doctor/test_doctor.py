@@ -404,7 +404,7 @@ def test_an_authority_that_cannot_be_used(ward: Ward) -> None:
     ward.write("authorities/bad.pem", "garbage")
     ward.write("authorities/good.pem", (ward.root / "etc/mender/server.crt").read_text())
     ward.configure(ServerCertificate="/authorities")
-    assert "bad.pem: it holds no certificate" in worries(ward)["TLS"]
+    assert "bad.pem: it contains no certificate" in worries(ward)["TLS"]
     assert "TLS" not in ward.faults()
 
 

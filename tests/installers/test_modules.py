@@ -383,10 +383,7 @@ def test_part(bench: Bench, body: str) -> None:
     if body.startswith("rm"):
         assert "" == said
     else:
-        assert (
-            "InstallError: cannot do Download with the update module app: it didn't read all files to their ends"
-            == said
-        )
+        assert "InstallError: cannot run Download of the update module app: it didn't read all files to the end" == said
     assert not {"streams", "stream-next"} & set(bench.listing())
 
 
@@ -396,7 +393,7 @@ def test_part(bench: Bench, body: str) -> None:
 def test_failing_download(bench: Bench, body: str) -> None:
     """A module that fails at any time fails the download; no signal hits the client, nothing hangs."""
     bench.module(f'[ "$1" != Download ] || {{ {body}; }}')
-    assert "InstallError: cannot do Download with the update module app: it failed with exit code 1" == bench.failure(
+    assert "InstallError: cannot run Download of the update module app: it failed with exit code 1" == bench.failure(
         files=FILES
     )
 
@@ -410,7 +407,7 @@ def test_failing_after_all(bench: Bench) -> None:
 def test_failing_query(bench: Bench) -> None:
     """Without an answer to ProvidePayloadFileSizes the download has failed."""
     bench.module("exit 1")
-    assert "cannot do ProvidePayloadFileSizes" in bench.failure()
+    assert "cannot run ProvidePayloadFileSizes" in bench.failure()
     assert ["ProvidePayloadFileSizes"] == bench.calls()
 
 

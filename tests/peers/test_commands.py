@@ -284,7 +284,7 @@ def test_reboot_exit_code(tmp_path: Path, kind: type[Bench]) -> None:
     assert 0 == bench.does("commit")[0]
     assert "new\n" == bench.does("show-artifact")[1]
     provides = dict(line.split("=", 1) for line in bench.does("show-provides")[1].splitlines())
-    # ours begins with artifact_info, which holds more than the name; Debian's with the name alone
+    # ours begins with artifact_info, which contains more than the name; Debian's with the name alone
     inherited = {"rootfs-image.checksum": "1"} if kind is Bench else {}
     assert {"artifact_name": "new", "app.version": "2", **inherited} == provides
 

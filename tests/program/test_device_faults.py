@@ -118,7 +118,7 @@ def test_sub_updater_that_cannot_run(device: Device, spoil: object) -> None:
 
 WRONG_CONFIGURATIONS = {
     "no JSON": ("{\n  oops}", "is not valid JSON: line 2, column 3"),
-    "no object": ("[]", "must hold a JSON object"),
+    "no object": ("[]", "must contain a JSON object"),
     "no UTF-8": (b"\xff", "is not UTF-8 text"),
     "deep": ("[" * 100_000, "nested too deeply"),
     "no server": ("{}", "ServerURL: is missing"),

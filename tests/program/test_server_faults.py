@@ -112,7 +112,7 @@ def test_broken_token(device: Device) -> None:
     for body in ("", " ", "two words", b"\xff\xfe", "x" * 20000):
         device.server.revoke_tokens(device.id)
         said = _meet(device, daemon, Fault(kind="auth", body=body))
-        assert "cannot authorise this device: the server's reply holds no token" in said
+        assert "cannot authorise this device: the server's reply contains no token" in said
     _survives(device, daemon)
 
 

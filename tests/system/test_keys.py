@@ -218,19 +218,22 @@ def test_replace(path: Path) -> None:
 BROKEN: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "it is empty"),
     "zeros": (bytes(512), "it is empty"),
-    "garbage": (b"garbage", "it holds no PEM block"),
-    "binary": (bytes(range(256)), "it holds no PEM block"),
+    "garbage": (b"garbage", "it contains no PEM block"),
+    "binary": (bytes(range(256)), "it contains no PEM block"),
     "cut off": (pem("RSA PKCS#8")[:400], "it is truncated: a PEM block has no end"),
     "two halves": (pem("RSA PKCS#8")[:400] + b"\n" + pem("RSA PKCS#8"), "it is truncated"),
     "a piece missing": (pem("RSA PKCS#8")[:400] + pem("RSA PKCS#8")[900:], "it is damaged"),
     "wrong end": (pem("RSA PKCS#8").replace(b"END PRIVATE", b"END RSA PRIVATE"), "it is damaged: the beginning"),
-    "two keys": (pem("RSA PKCS#8") + pem("P-256 SEC1"), "it holds 2 private keys; put each key into a file of its own"),
-    "a public key": (public_pem(RSA), "it holds a public key and no private key"),
+    "two keys": (
+        pem("RSA PKCS#8") + pem("P-256 SEC1"),
+        "it contains 2 private keys; put each key into a file of its own",
+    ),
+    "a public key": (public_pem(RSA), "it contains a public key and no private key"),
     "a certificate": (
         b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        "it holds a certificate and no private key",
+        "it contains a certificate and no private key",
     ),
-    "DER": (RSA.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())[:-9], "it holds no PEM block"),
+    "DER": (RSA.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())[:-9], "it contains no PEM block"),
     "OpenSSH": (
         ED25519.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
         "it is in OpenSSH's format; convert a copy with 'ssh-keygen -p -m PKCS8 -f FILE'",

@@ -69,7 +69,7 @@ def test_an_artifact_is_accepted_by_the_key_that_signed_it(backend: Backend, nam
 def test_an_artifact_signed_by_another_key_is_refused(backend: Backend, name: str, wrong: list[str]) -> None:
     """The refusal says that the signature is wrong, and by which keys it was tried."""
     message = check(name, keys(backend, *wrong))
-    assert message.startswith("cannot accept the Artifact: its signature was made with none of the keys of Artifact")
+    assert message.startswith("cannot accept the Artifact: its signature matches none of the keys of Artifact")
     assert all(str(DATA / f"{key}.pub") in message for key in wrong)
 
 
@@ -110,9 +110,9 @@ def test_no_forged_signature_is_accepted(backend: Backend, signature: bytes) -> 
 
 
 BROKEN = {
-    "garbage": (b"garbage", "it holds no PEM block"),
-    "empty": (b"", "it holds no PEM block"),
-    "huge": (b"x" * 70_000, "it is larger than 65536 bytes, and no key is"),
+    "garbage": (b"garbage", "it contains no PEM block"),
+    "empty": (b"", "it contains no PEM block"),
+    "huge": (b"x" * 70_000, "it is larger than 65536 bytes"),
     "point off the curve": (
         (DATA / "ecdsa.pub").read_bytes().replace(b"fA==", b"fQ=="),
         "cannot use",
@@ -155,7 +155,7 @@ def test_every_key_that_can_t_be_used_is_named(backend: Backend, tmp_path: Path)
     remedy = "check its path, owner and mode"
     assert f"ArtifactVerifyKeys: cannot read the key {files[0]}: No such file or directory; {remedy} [KEY14]" == missing
     assert f"ArtifactVerifyKeys: cannot read the key {files[1]}: Is a directory; {remedy} [KEY14]" == directory
-    assert private.startswith(f"ArtifactVerifyKeys: cannot use {files[2]}: it holds a private key; name a file")
+    assert private.startswith(f"ArtifactVerifyKeys: cannot use {files[2]}: it contains a private key; name a file")
     assert p384.startswith(f"ArtifactVerifyKeys: cannot use {files[3]}: the key is neither RSA nor ECDSA P-256,")
 
 
@@ -203,7 +203,7 @@ def _encrypted(path: Path) -> Path:
         (lambda path: path, "cannot read the key .*: No such file"),
         (
             lambda path: stored(path, RSA, is_public=True),
-            "cannot sign with .*; name a file that holds one private key in PEM form",
+            "cannot sign with .*; name a file that contains one private key in PEM form",
         ),
         (lambda path: stored(path, P384, is_public=False), "cannot sign with .*neither RSA nor ECDSA P-256"),
         (lambda path: stored(path, ED25519, is_public=False), "cannot sign with .*neither RSA nor ECDSA P-256"),

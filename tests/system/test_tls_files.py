@@ -90,7 +90,7 @@ def test_renewed_by_something_unusable(
     complaints = [record.getMessage() for record in caplog.records]
     assert 1 == len(complaints)
     assert complaints[0].startswith("the certificates loaded before stay in force: ServerCertificate: ")
-    assert f"cannot load {file}: it holds no certificate; " in complaints[0]
+    assert f"cannot load {file}: it contains no certificate; " in complaints[0]
 
 
 def test_renewed_client_certificate(authority: Authority, make_transport: MakeTransport, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_one_bad_certificate_in_a_file(
     file.write_bytes(BAD_NEIGHBOURS[name](other) + b"\n" + good if name == "damaged" else good + good[:200])
     assert is_trusted(make_transport(TlsSettings(ca_file=file)), authority)
     assert [
-        f"ServerCertificate: cannot load all of {file}: it holds a malformed certificate; "
+        f"ServerCertificate: cannot load all of {file}: it contains a malformed certificate; "
         "remove or replace that certificate [TLS20]"
     ] == caplog.messages
 

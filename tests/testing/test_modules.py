@@ -75,7 +75,7 @@ def printed(walk: Walk) -> str:
     [
         ("[ $1 != Cleanup ] || exit 3", "Cleanup with the update module app: it failed with exit code 3"),
         ("[ $1 != NeedsArtifactReboot ] || echo Perhaps", "it answers 'Perhaps' to NeedsArtifactReboot"),
-        ("[ $1 != Download ] || cat stream-next", "it didn't read all files to their ends"),
+        ("[ $1 != Download ] || cat stream-next", "it didn't read all files to the end"),
     ],
 )
 def test_errors(tmp_path: Path, body: str, error: str) -> None:

@@ -287,9 +287,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("show-artifact", "print the name of the installed Artifact", _show_artifact),
     Command("show-provides", "print what the installed software provides", _show_provides, (_JSON,)),
     Command("install", "install an Artifact without a server", _install, _install_arguments),
-    Command("commit", "keep what 'install' has installed", _commit, _commit_arguments),
+    Command("commit", "commit the update that 'install' has installed", _commit, _commit_arguments),
     Command("rollback", "restore what was there before 'install'", _rollback, _commit_arguments),
-    Command("resume", "go on with an 'install' that was stopped or interrupted", _resume, _resume_arguments),
+    Command("resume", "continue an 'install' that was stopped or interrupted", _resume, _resume_arguments),
     Command("show-inventory", "print the inventory that would be sent", _show_inventory, (_JSON,)),
     Command("show-identity", "print the identity that would be sent", _show_identity, (_JSON,)),
     Command(
@@ -332,7 +332,7 @@ COMMANDS: tuple[Command, ...] = (
         "status",
         "show what the client is doing and why",
         _status,
-        (_JSON, Argument("-f", "--follow", action="store_true", help="show it again and again, until Ctrl-C")),
+        (_JSON, Argument("-f", "--follow", action="store_true", help="keep showing the status, until Ctrl-C")),
     ),
     Command("history", "show the outcomes of the last deployments", _history, (_JSON,)),
     Command(
@@ -387,7 +387,7 @@ COMMON = (
     Argument(
         "--passphrase-file",
         metavar="FILE",
-        help="holds the key's passphrase, or its token's PIN; - reads standard input",
+        help="file with the key's passphrase, or its token's PIN; - reads standard input",
     ),
 )
 """The options of every command."""

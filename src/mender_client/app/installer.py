@@ -43,7 +43,7 @@ def installer_problem(config: Config, paths: Paths, trust: Trust) -> Diagnostic 
         problems = [trust.program_problem(paths.modules_directory / name) for name in modules]
         return problems[0] if all(problems) else None
     if config.installer == MODULES:
-        text = f"{paths.modules_directory} holds no update module"
+        text = f"{paths.modules_directory} contains no update module"
         return Diagnostic("FIL19", text, "install update modules there, with mode 755")
     return trust.program_problem(paths.sub_updater)
 

@@ -354,7 +354,7 @@ class Agent:
         name = None if standalone is None else standalone.artifact_name
         if name is not None and name != self._standalone_name:
             text = f"no update poll: {name} is being installed without a server"
-            remedy = "'mender-python-client commit', 'rollback' or 'resume' ends that"
+            remedy = "finish it with 'mender-python-client commit', 'rollback' or 'resume'"
             _logger.warning("%s", Diagnostic("UPD28", text, remedy))
         self._standalone_name = name
         return name is not None

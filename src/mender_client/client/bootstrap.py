@@ -56,7 +56,9 @@ def _read(device: DeviceData, reader: ArtifactReader) -> Software:
 
     header = reader.read_header()
     if header.payload.type:
-        raise ArtifactError("UPD26", f"it has a payload of the type {header.payload.type!r}", remedy="build it without")
+        raise ArtifactError(
+            "UPD26", f"it has a payload of the type {header.payload.type!r}", remedy="build it without a payload"
+        )
     provides = device.provides()
     check_depends(
         header,

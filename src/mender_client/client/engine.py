@@ -236,7 +236,7 @@ class Engine:
             if event is not Event.STARTED or self._look(update) is InstallerState.NO_LOCK:
                 raise
             # the installer has begun in any case; what was stored before is enough to find that out
-            text = f"cannot store that deployment {deployment_id} is being installed: {error.text}"
+            text = f"cannot record that deployment {deployment_id} is being installed: {error.text}"
             _logger.warning("%s", Diagnostic("UPD05", text, remedy=error.remedy))
             return _SOON
         return AT_ONCE
@@ -246,7 +246,7 @@ class Engine:
             self.journal.update(change)
         except LoopError as error:
             text = f"deployment {update.deployment_id} failed: state loop detected: {error}"
-            _logger.error("%s", Diagnostic("UPD06", text, remedy="look in the log for what ended the client each time"))
+            _logger.error("%s", Diagnostic("UPD06", text, remedy="check the log for what ended the client each time"))
             effects = self.effects_of(update.flow)
             effects.abandon(update)
             self._end(update, Event.LOOP, f"state loop detected: {error}")

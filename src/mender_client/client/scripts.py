@@ -104,11 +104,13 @@ class StateScripts:
                 self._wait(min(self.retry_interval_seconds, end - self.clock.monotonic()))
                 left = end - self.clock.monotonic()
                 if left <= 0:
-                    text = f"cannot go on: state script {name} said 'retry later' for {self.retry_timeout_seconds:g} s"
+                    text = (
+                        f"cannot continue: state script {name} said 'retry later' for {self.retry_timeout_seconds:g} s"
+                    )
                     raise ScriptError("SSC05", text, remedy="find out what it waits for")
                 code = self._run_once(directory, name, min(self.seconds, left))
         if code != 0:
-            text = f"cannot go on: state script {name} {ending(code)}"
+            text = f"cannot continue: state script {name} {ending(code)}"
             raise ScriptError("SSC06", text, remedy="see in the log what it printed")
 
     def _run_once(self, directory: ScriptDirectory, name: str, seconds: float) -> int:
@@ -130,7 +132,7 @@ class StateScripts:
         """
         for script in scripts:
             if place_of(script.name) is None:
-                text = f"cannot accept the Artifact: {printable(script.name)!r} is no name of a state script"
+                text = f"cannot accept the Artifact: {printable(script.name)!r} is not the name of a state script"
                 raise ArtifactError("ART63", text, remedy="name it like ArtifactInstall_Enter_10_check")
         self.artifact.replace(scripts)
 

@@ -76,7 +76,7 @@ def parse_der(data: bytes) -> Certificate:
         (first, start), (last, end) = _children(validity)[:2]
         return Certificate(_name(subject), _name(issuer), _time(first, start), _time(last, end))
     except (IndexError, ValueError, OverflowError) as error:
-        raise ValueError("it holds a malformed certificate") from error
+        raise ValueError("it contains a malformed certificate") from error
 
 
 def _element(data: bytes, at: int) -> tuple[int, bytes, int]:

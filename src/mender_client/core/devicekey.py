@@ -112,12 +112,12 @@ def parse_private_key(text: bytes) -> PrivatePem:
         raise UnreadableKeyError("it is empty")
     blocks = _blocks(text)
     if not blocks:
-        raise UnreadableKeyError("it holds no PEM block")
+        raise UnreadableKeyError("it contains no PEM block")
     private = [block for block in blocks if block[0].endswith(b"PRIVATE KEY")]
     if not private:
-        raise UnreadableKeyError(f"it holds a {blocks[0][0].decode('ascii').lower()} and no private key")
+        raise UnreadableKeyError(f"it contains a {blocks[0][0].decode('ascii').lower()} and no private key")
     if len(private) > 1:
-        raise UnreadableKeyError(f"it holds {len(private)} private keys", "put each key into a file of its own")
+        raise UnreadableKeyError(f"it contains {len(private)} private keys", "put each key into a file of its own")
     label, lines = private[0]
     if label not in _USABLE:
         raise UnreadableKeyError(*_OTHER_FORMS.get(label, ("it is neither an RSA, an ECDSA nor an Ed25519 key",)))

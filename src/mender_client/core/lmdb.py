@@ -75,7 +75,7 @@ class _Tree:
             elif flags & _LEAF:
                 yield from self._entry(node)
             else:
-                raise ValueError("it holds a page of an unknown kind")
+                raise ValueError("it contains a page of an unknown kind")
 
     def _entry(self, node: int) -> Iterator[tuple[bytes, bytes]]:
         size, flags, key_size = struct.unpack_from("<IHH", self._data, node)

@@ -243,7 +243,7 @@ def parse_link(uri: str) -> str:
         ValueError: it is not an http or https URL with a host, or holds characters that no URL has.
     """
     if not re.fullmatch(r"[\x21-\x7e]{1,65536}", uri):
-        raise ValueError("the link to the Artifact holds invalid characters")
+        raise ValueError("the link to the Artifact contains invalid characters")
     try:
         parts = urlsplit(uri)
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None

@@ -57,12 +57,12 @@ def parse_public_key(text: bytes) -> PublicKey:
     """
     blocks = _BLOCK.findall(text)
     if not blocks:
-        raise UnreadableKeyError("it holds no PEM block")
+        raise UnreadableKeyError("it contains no PEM block")
     if len(blocks) > 1:
-        raise UnreadableKeyError("it holds several PEM blocks", "put each key into a file of its own")
+        raise UnreadableKeyError("it contains several PEM blocks", "put each key into a file of its own")
     label, content, end = blocks[0]
     if label != b"PUBLIC KEY" or end != label:
-        raise UnreadableKeyError(f"it holds a {label.decode('ascii').lower()}")
+        raise UnreadableKeyError(f"it contains a {label.decode('ascii').lower()}")
     try:
         der = base64.b64decode(b"".join(content.split()), validate=True)
         kind = _kind_of(der)

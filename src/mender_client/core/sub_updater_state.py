@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-_END = "if it does not go on by itself, run 'mender-python-client report --failure', which ends the deployment"
+_END = "if it does not continue by itself, run 'mender-python-client report --failure', which ends the deployment"
 _REMOVE = "if nothing is being installed, remove update.lock"
 
 

@@ -82,7 +82,7 @@ class EmbeddedModules(ModulesWithTree):
         try:
             return str(run_state(self._modules[payload_type](str(self.tree.path)), state, payload) or "")
         except Exception as error:  # the program's own code: whatever it raises is a state that failed
-            text = f"cannot do {state} with the update module {payload_type}: {_described(error)}"
+            text = f"cannot run {state} of the update module {payload_type}: {_described(error)}"
             raise InstallError("MOD10", text) from error
 
     def end_orphans(self) -> None:

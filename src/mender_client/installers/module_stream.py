@@ -70,7 +70,7 @@ class Taken(Enum):
     """How much a module took of the payload."""
 
     NOTHING = "it never opened stream-next"
-    PART = "it didn't read all files to their ends"
+    PART = "it didn't read all files to the end"
     ALL = "it took all files and has been told that there are no more"
 
 

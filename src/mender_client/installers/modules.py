@@ -130,7 +130,7 @@ class ModulesWithTree:
         answers = _ANSWERS[query]
         if answer and answer not in answers:
             text = f"cannot use the update module {payload_type}: it answers {printable(answer)!r} to {query}"
-            raise InstallError("MOD05", text, remedy=f"let it answer one of: {', '.join(answers)}")
+            raise InstallError("MOD05", text, remedy=f"make it answer one of: {', '.join(answers)}")
         return answer or answers[0]
 
     def _run(self, payload_type: str, state: str, *, is_query: bool = False) -> str:
@@ -139,7 +139,7 @@ class ModulesWithTree:
 
     def _check_tree(self, payload_type: str, state: str) -> None:
         if not self.tree.exists():
-            text = f"cannot do {state} with the update module {payload_type}: {self.tree.path} is missing"
+            text = f"cannot run {state} of the update module {payload_type}: {self.tree.path} is missing"
             raise InstallError("MOD03", text, remedy="deploy the update again")
 
     def remove_tree(self) -> None:
@@ -265,16 +265,16 @@ def tree_files(header: Header, provides: Provides) -> dict[str, bytes]:
 
 def _check_code(code: int, payload_type: str, state: str) -> None:
     if code != 0:
-        text = f"cannot do {state} with the update module {payload_type}: it {ending(code)}"
+        text = f"cannot run {state} of the update module {payload_type}: it {ending(code)}"
         raise InstallError("MOD04", text, remedy="see in the log what it printed")
 
 
 def _failed(payload_type: str, state: str, error: ScriptError) -> InstallError:
-    text = f"cannot do {state} with the update module {payload_type}: {error.text}"
+    text = f"cannot run {state} of the update module {payload_type}: {error.text}"
     return InstallError("MOD06", text, remedy=error.remedy)
 
 
 def _no_reader(payload_type: str, state: str) -> InstallError:
-    text = f"cannot do {state} with the update module {payload_type}: it didn't read all files to their ends"
-    remedy = "make it read stream-next until it is empty, and each stream to its end"
+    text = f"cannot run {state} of the update module {payload_type}: it didn't read all files to the end"
+    remedy = "make it read stream-next until it is empty, and each stream to the end"
     return InstallError("MOD07", text, remedy=remedy)

@@ -65,4 +65,4 @@ def unreadable(key: PrivateKey) -> UnusableKeyError:
 def broken_public_key() -> KeyFileError:
     """A public key that a back end can't read."""
     text = "cannot use the public key: it is not a public key in PEM form"
-    return KeyFileError("KEY08", text, remedy="replace the file by the right one")
+    return KeyFileError("KEY08", text, remedy="replace it with the right file")

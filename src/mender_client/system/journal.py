@@ -111,7 +111,7 @@ class JsonJournal:
             try:
                 fcntl.flock(descriptor, operation)
             except BlockingIOError as error:
-                text = f"cannot send: another process of this client holds {path}"
+                text = f"cannot send: another process of this client has locked {path}"
                 raise BusyError("STO03", text, remedy="try again later") from error
             yield
         finally:

@@ -36,8 +36,8 @@ def read_key_file(file: Path) -> bytes:
         text = f"cannot read the key {file}: {error.strerror}"
         raise KeyFileError("KEY02", text, remedy="check its path, owner and mode") from error
     if len(content) > _LARGEST_FILE_BYTES:
-        text = f"cannot read the key {file}: it is larger than {_LARGEST_FILE_BYTES} bytes, and no key is"
-        raise KeyFileError("KEY03", text, remedy="name a file that holds a key in PEM form")
+        text = f"cannot read the key {file}: it is larger than {_LARGEST_FILE_BYTES} bytes"
+        raise KeyFileError("KEY03", text, remedy="name a file that contains a key in PEM form")
     return content
 
 

@@ -109,7 +109,7 @@ class ModuleTree:
         # the kernel's name of it
         here = Path(os.path.realpath(self.path))
         if found := users_of(here):
-            text = f"processes of an update module still run, and are ended: {listed(found)}"
+            text = f"processes of an update module are still running, and are stopped: {listed(found)}"
             _logger.warning("%s", Diagnostic("MOD08", text))
             end_all(lambda: users_of(here), grace_seconds=self._grace_seconds)
 

@@ -36,6 +36,6 @@ def check_secret(line: bytes, noun: str, source: str) -> bytes:
         text = f"cannot use the {noun}: the first line of {source} is empty"
         raise KeyFileError("KEY12", text, remedy=f"write the {noun} there")
     if len(secret) > LONGEST_BYTES or b"\0" in secret:
-        text = f"cannot use the {noun}: {source} holds more than {LONGEST_BYTES} bytes, or a NUL byte"
+        text = f"cannot use the {noun}: {source} contains more than {LONGEST_BYTES} bytes, or a NUL byte"
         raise KeyFileError("KEY13", text, remedy="choose a shorter one without NUL bytes")
     return secret

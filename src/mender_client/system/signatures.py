@@ -79,7 +79,7 @@ class VerifyKeys:
             if _is_made_by(key, manifest, signature, self._backend):
                 return file
         tried = ", ".join(str(file) for file in self._files)
-        text = f"cannot accept the Artifact: its signature was made with none of the keys of {self._setting} ({tried})"
+        text = f"cannot accept the Artifact: its signature matches none of the keys of {self._setting} ({tried})"
         raise ArtifactError("ART23", text, remedy="sign it with one of them, or add the public key of its signer")
 
 
@@ -92,7 +92,7 @@ def load_public_key(file: Path, backend: Backend) -> PublicKey:
     try:
         key = parse_public_key(read_key_file(file))
     except UnreadableKeyError as error:
-        remedy = error.remedy or "name a file that holds one public key in PEM form (-----BEGIN PUBLIC KEY-----)"
+        remedy = error.remedy or "name a file that contains one public key in PEM form (-----BEGIN PUBLIC KEY-----)"
         raise KeyFileError("KEY15", f"cannot use {file}: {error}", remedy=remedy) from error
     try:
         backend.verify(key.pem, b"", b"")
@@ -120,7 +120,7 @@ class SigningKey:
             self._key = load_private_key(file, passphrase)
             self._public = parse_public_key(backend.public_key_pem(self._key).encode())
         except UnusableKeyError as error:
-            remedy = error.remedy or "name a file that holds one private key in PEM form"
+            remedy = error.remedy or "name a file that contains one private key in PEM form"
             raise KeyFileError("KEY17", f"cannot sign with {file}: {error.reason}", remedy=remedy) from error
         except UnreadableKeyError as error:
             remedy = "name an RSA or ECDSA P-256 key"
@@ -142,7 +142,7 @@ class SigningKey:
             ArtifactError: it wasn't.
         """
         if not _is_made_by(self._public, manifest, signature, self._backend):
-            text = f"cannot accept the Artifact: its signature wasn't made with {self._file}"
+            text = f"cannot accept the Artifact: its signature doesn't match {self._file}"
             raise ArtifactError("ART24", text, remedy="sign it again")
 
 

@@ -132,7 +132,7 @@ def trust(context: ssl.SSLContext, path: Path) -> tuple[bool, Sequence[Diagnosti
         files, faults = [], [_no_authority(path, error)]
     else:
         if not files:
-            text = f"{_SERVER}: cannot load {path}: the directory holds no file named *.pem, *.crt or *.cer"
+            text = f"{_SERVER}: cannot load {path}: the directory contains no file named *.pem, *.crt or *.cer"
             faults.append(Diagnostic("TLS14", text, "put the certificates there, or name a file"))
     for file in files:
         try:
@@ -143,7 +143,7 @@ def trust(context: ssl.SSLContext, path: Path) -> tuple[bool, Sequence[Diagnosti
         found += good
         faults += _date_faults(_SERVER, file, good)
         if not is_whole:
-            text = f"{_SERVER}: cannot load all of {file}: it holds a malformed certificate"
+            text = f"{_SERVER}: cannot load all of {file}: it contains a malformed certificate"
             faults.append(Diagnostic("TLS20", text, "remove or replace that certificate"))
     return bool(found), faults
 
@@ -179,7 +179,7 @@ def _trust_file(context: ssl.SSLContext, file: Path) -> tuple[Sequence[Certifica
                 context.load_verify_locations(cadata=body)
             good.append(certificate)
     if not good:
-        raise ValueError("it holds a malformed certificate" if bodies else "it holds no certificate")
+        raise ValueError("it contains a malformed certificate" if bodies else "it contains no certificate")
     return good, is_whole and len(good) == len(bodies)
 
 
@@ -187,7 +187,7 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     with _loading(_CLIENT, certificate):
         found = parse_pem(_read(certificate))
         if not found:
-            raise ValueError("it holds no certificate")
+            raise ValueError("it contains no certificate")
     if key is not None:
         with _loading(_KEY, key):
             content = _read(key)

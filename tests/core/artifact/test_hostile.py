@@ -441,8 +441,8 @@ DECODER_BYTES = 12 << 20
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda packed: packed + b"x", "goes on after the end"),
-        (lambda packed: packed + bytes(512), "goes on after the end"),
+        (lambda packed: packed + b"x", "continues after the end"),
+        (lambda packed: packed + bytes(512), "continues after the end"),
         (lambda packed: packed[:-1], "truncated"),
         (lambda packed: packed[: len(packed) // 2], "truncated"),
         (lambda packed: packed[:2], "truncated"),
@@ -465,7 +465,7 @@ def test_a_compressed_member_is_one_whole_stream(
 
 @pytest.mark.parametrize(
     ("compression", "expected"),
-    [("gzip", "holds bytes after its end"), ("xz", "goes on after the end"), ("zstd", "goes on after the end")],
+    [("gzip", "contains bytes after its end"), ("xz", "continues after the end"), ("zstd", "continues after the end")],
 )
 def test_a_second_archive_behind_the_payload_is_refused(compression: str, expected: str) -> None:
     """Of xz and zstd by the second stream already; gzip members make up one stream, in which the archive has ended."""
@@ -490,7 +490,7 @@ def test_each_gzip_member_of_a_row_must_be_sound() -> None:
     broken = first[:-8] + bytes([first[-8] ^ 1]) + first[-7:]
     assert "can't be decompressed" in str(outcome(forge(compression="gzip", payload=broken + second)))
     assert "truncated" in str(outcome(forge(compression="gzip", payload=first + second[:-1])))
-    assert "goes on after the end" in str(outcome(forge(compression="gzip", payload=first + b"\0" + second)))
+    assert "continues after the end" in str(outcome(forge(compression="gzip", payload=first + b"\0" + second)))
     assert "can't be decompressed" in str(outcome(forge(compression="gzip", payload=first + b"\x1f" + second)))
 
 
@@ -525,7 +525,7 @@ def test_a_bomb_in_the_payload_ends_before_it_is_expanded(compression: str) -> N
     """Files that are too large together are refused by what their headers say, in flat memory."""
     parts = Forge(compression=compression, files=[("a", bytes(1 << 19)), ("b", bytes(8 << 20))])
     message, peak = measured(parts.build(), Limits(payload_bytes=8 << 20))
-    assert "data/0000.tar" + SUFFIXES[compression] + " holds files of more than 8388608 bytes" in message
+    assert "data/0000.tar" + SUFFIXES[compression] + " contains files of more than 8388608 bytes" in message
     assert peak < DECODER_BYTES
 
 
@@ -740,7 +740,7 @@ def test_a_header_augment_may_not_say_again_what_the_header_says() -> None:
         manifest="".join(f"{line}\n" for line in plain.lines()).encode(),
         augment_header=augment_header(type_info(artifact_provides={"c": "5"})),
     )
-    assert "holds 'c', which the header holds already" in str(message)
+    assert "contains 'c', which the header contains already" in str(message)
 
 
 def test_a_manifest_augment_may_come_without_a_header() -> None:

@@ -111,7 +111,7 @@ def test_broken_frames_are_refused() -> None:
     packed = Forge(compression="zstd").payload_stored()
     for payload, expected in (
         (packed[:-1], "truncated"),
-        (packed + b"x", "goes on after the end"),
+        (packed + b"x", "continues after the end"),
         (b"no zstd at all", "can't be decompressed"),
     ):
         assert expected in str(outcome(Forge(compression="zstd", payload=payload).build()))

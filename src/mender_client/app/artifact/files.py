@@ -124,7 +124,7 @@ def emit(data: bytes | memoryview) -> None:
         StorageError: there is no standard output.
     """
     if sys.stdout is None:
-        raise StorageError("ART45", "cannot write to standard output: it is closed", remedy="open it")
+        raise StorageError("ART45", "cannot write to standard output: it is closed", remedy="redirect it to a file")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 

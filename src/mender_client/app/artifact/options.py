@@ -244,7 +244,7 @@ _WRITE = (
     ),
     Command(
         "script",
-        "make an Artifact whose files are run",
+        "create an Artifact whose scripts are run",
         _write_script,
         (_files("scripts, run in the order of their names"), *_OF_EVERY_ARTIFACT, *_SOFTWARE_VERSION),
     ),
@@ -299,7 +299,7 @@ COMMANDS = (
                 default=[],
                 help="public key (PEM); one of several must match",
             ),
-            Argument("-t", "--device-type", metavar="TYPE", help="device type that it must be made for"),
+            Argument("-t", "--device-type", metavar="TYPE", help="device type that it must be compatible with"),
         ),
     ),
     Command(
@@ -335,7 +335,7 @@ COMMANDS = (
     Command("write", "create an Artifact", parts=_WRITE),
     Command(
         "index",
-        "add an index to an Artifact, so that devices fetch only what they don't have",
+        "add an index, so that devices fetch only what they don't have",
         _index,
         (
             Argument("artifact", metavar="FILE", type=_path, help="the Artifact file"),

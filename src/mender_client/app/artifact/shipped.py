@@ -62,7 +62,7 @@ def write_docker_compose(options: Namespace) -> ExitCode:
     """Write an Artifact of a project of Docker Compose. Raises as ``write_module``."""
     project = options.project_name
     if _PROJECT.fullmatch(project) is None:
-        text = f"cannot use the project name {project!r}: Docker Compose takes small letters, digits, - and _"
+        text = f"cannot use the project name {project!r}: Docker Compose allows lower-case letters, digits, - and _"
         raise ArtifactError("ART55", text, remedy="choose another")
     if not any(Path(options.directory, name).is_file() for name in _MANIFESTS):
         text = f"cannot find {_MANIFESTS[0]} in {options.directory}: Docker Compose would have nothing to start"
@@ -75,7 +75,7 @@ def write_docker_compose(options: Namespace) -> ExitCode:
 def _absolute(directory: str) -> str:
     if not directory.startswith("/"):
         text = f"cannot install into {directory!r}: it isn't the path of a directory on the device"
-        raise ArtifactError("ART53", text, remedy="let it begin with /")
+        raise ArtifactError("ART53", text, remedy="use a path that begins with /")
     return directory
 
 

@@ -50,7 +50,7 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a text")
     if re.search(_NO_TEXT, value):
-        raise ValueError("must not hold control characters")
+        raise ValueError("must not contain control characters")
     return value
 
 
@@ -97,7 +97,7 @@ def _address(value: Any) -> str:
     except ValueError:
         is_right = has_more = False
     if is_right and has_more:
-        raise ValueError("must hold neither user, query nor fragment")
+        raise ValueError("must contain neither user, query nor fragment")
     if not is_right or not re.match(_ADDRESS, text):
         raise ValueError("must be an address such as https://mender.example.com")
     return text.rstrip("/")
@@ -122,7 +122,7 @@ def _servers(value: Any) -> tuple[str, ...]:
     for item in value:
         given = [inner for name, inner in item.items() if name.lower() == "serverurl"]
         if len(given) != 1 or not (url := _address(given[0])):
-            raise ValueError('must hold a "ServerURL" in each object')
+            raise ValueError('must contain a "ServerURL" in each object')
         urls.append(url)
     return tuple(urls)
 
@@ -149,7 +149,7 @@ def _listed(what: str) -> Callable[[Any], tuple[str, ...]]:
             raise ValueError("must be a list of texts")
         texts = tuple(_text(item) for item in value)
         if not all(texts):
-            raise ValueError(f"must not hold an empty {what}")
+            raise ValueError(f"must not contain an empty {what}")
         return texts
 
     return check

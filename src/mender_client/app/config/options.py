@@ -81,7 +81,7 @@ COMMANDS = (
         _set,
         (
             Argument("key", metavar="KEY", help="the key, such as HttpsClient.Key"),
-            Argument("value", metavar="VALUE", help="the value: a text as it is, anything else as in JSON"),
+            Argument("value", metavar="VALUE", help="the value: a string as it is, anything else as JSON"),
         ),
         more="The file is only written if the result is valid. Everything else in it is kept.",
     ),

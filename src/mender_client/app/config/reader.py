@@ -189,7 +189,7 @@ class Reader:
         else:
             if isinstance(document, _Pairs):
                 return document
-            self._give_up(Diagnostic("CFG08", f"{path}: must hold a JSON object"))
+            self._give_up(Diagnostic("CFG08", f"{path}: must contain a JSON object"))
         return None
 
     def _take(self, path: Path, prefix: str, pairs: _Pairs, *, given: set[str]) -> None:
@@ -294,4 +294,4 @@ def _no_server(where: Path, why: str) -> Diagnostic:
 
 
 def _too_deep(path: Path) -> Diagnostic:
-    return Diagnostic("CFG07", f"{path}: is nested too deeply or holds a number that is too large")
+    return Diagnostic("CFG07", f"{path}: is nested too deeply or contains a number that is too large")

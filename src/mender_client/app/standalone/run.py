@@ -116,7 +116,7 @@ def _carry_out(parts: DeviceParts, request: Request, command: Callable[[Standalo
             command(standalone)
         except Interrupted:
             text = "interrupted before the end"
-            remedy = "'resume' goes on, if there is something to go on with; 'status' shows it"
+            remedy = "run 'resume' to continue; 'status' shows whether an update is in progress"
             _logger.error("%s", Diagnostic("UPD27", text, remedy))
             return ExitCode.FAILED
     for line in words.lines(standalone.facts):

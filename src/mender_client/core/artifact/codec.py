@@ -153,7 +153,7 @@ class GzipReader:
         if not self._fill():
             return False
         if self._input[0] != _GZIP_MAGIC:
-            raise damaged(f"{self._title} goes on after the end of its compressed stream")
+            raise damaged(f"{self._title} continues after the end of its compressed stream")
         self._empty_members += 1
         if self._empty_members > _MOST_EMPTY_MEMBERS:
             raise over_limit(f"{self._title} has more than {_MOST_EMPTY_MEMBERS} empty gzip members in a row")
@@ -209,7 +209,7 @@ class EngineReader:
                 buffer[: len(piece)] = piece
                 return len(piece)
         if self._engine.unused_data or self._source.readinto(self._input):
-            raise damaged(f"{self._title} goes on after the end of its compressed stream")
+            raise damaged(f"{self._title} continues after the end of its compressed stream")
         return 0
 
     def _decompress(self, most: int) -> bytes:
@@ -273,7 +273,7 @@ class ZstdFrame:
         if not self._last_block:
             self._take_block_header(size)
         elif self._source.readinto(memoryview(bytearray(1))):
-            raise damaged(f"{self._title} goes on after the end of its compressed stream")
+            raise damaged(f"{self._title} continues after the end of its compressed stream")
         else:
             self.ended = True
         return piece
@@ -377,5 +377,7 @@ def _zstd_encoder() -> Encoder:
         import zstandard
     except ImportError as error:
         remedy = "install the extra mender-python-client[zstd], or choose gzip"
-        raise ArtifactError("ART30", "cannot write the Artifact: this Python has no zstd", remedy=remedy) from error
+        raise ArtifactError(
+            "ART30", "cannot write the Artifact: this Python has no zstd support", remedy=remedy
+        ) from error
     return zstandard.ZstdCompressor(write_checksum=True).compressobj()

@@ -93,7 +93,7 @@ def apply_augment(header: Header, stored: bytes, name: str, compression: Compres
     if payload.type != base.type:
         raise malformed(f"{name} is for another payload type than the header")
     if parts.scripts or payload.clears is not None:
-        raise malformed(f"{name} holds scripts or clears_artifact_provides, which it must not")
+        raise malformed(f"{name} contains scripts or clears_artifact_provides, which it must not")
     provides = payload.provides and _joined(base.provides or {}, payload.provides, name)
     depends = _joined(base.depends, payload.depends, name)
     meta_data = payload.meta_data and _joined(base.meta_data or {}, payload.meta_data, name)
@@ -104,7 +104,7 @@ def apply_augment(header: Header, stored: bytes, name: str, compression: Compres
 def _joined(base: Mapping[str, _Value], added: Mapping[str, _Value], name: str) -> dict[str, _Value]:
     for key in added:
         if key in base:
-            raise malformed(f"{name} holds {shown(key)}, which the header holds already")
+            raise malformed(f"{name} contains {shown(key)}, which the header contains already")
     return {**base, **added}
 
 
@@ -141,13 +141,13 @@ def _read_members(stored: bytes, name: str, compression: Compression, limits: Li
         names.add(member.name)
         rank = _rank(member.name, name)
         if rank < last or (last < 0) != (rank == 0):
-            raise malformed(f"{name} holds {shown(member.name)} out of order")
+            raise malformed(f"{name} contains {shown(member.name)} out of order")
         last = rank
         if len(names) > limits.header_members:
-            raise over_limit(f"{name} holds more than the limit of {limits.header_members} files")
+            raise over_limit(f"{name} contains more than the limit of {limits.header_members} files")
         left -= member.size
         if left < 0:
-            raise over_limit(f"{name} holds files of more than the limit of {limits.header_bytes} bytes")
+            raise over_limit(f"{name} contains files of more than the limit of {limits.header_bytes} bytes")
         most = limits.header_bytes if member.name.startswith(SCRIPTS_DIRECTORY) else limits.json_bytes
         yield member.name, tar.read_member(member, most)
 
@@ -158,7 +158,7 @@ def _rank(member: str, title: str) -> int:
     try:
         return {INFO: 0, TYPE_INFO: 2, META_DATA: 3}[member]
     except KeyError:
-        raise malformed(f"{title} holds {shown(member)}, which has no place there") from None
+        raise malformed(f"{title} contains {shown(member)}, which has no place there") from None
 
 
 def _payload_type(parts: _Parts) -> str | None:
@@ -209,4 +209,4 @@ def _parse_depends(depends: Document | None) -> dict[str, tuple[str, ...]]:
 def _check_key(key: str, document: Document) -> None:
     """Refuse a key that can't be stored in a ``key=value`` line."""
     if key.strip() != key or not key or "=" in key or not key.isprintable():
-        raise malformed(f"{document.title} holds {shown(key)}, which can't be the key of a key=value line")
+        raise malformed(f"{document.title} contains {shown(key)}, which can't be the key of a key=value line")

@@ -60,7 +60,7 @@ class Document:
         """Refuse keys that this client doesn't know, where ignoring one could do harm."""
         for key in self.values:
             if key not in keys:
-                raise malformed(f"{self.title} holds {shown(key)}, which this client doesn't know")
+                raise malformed(f"{self.title} contains {shown(key)}, which this client doesn't know")
 
     def _check(self, key: str, is_right: bool, wanted: str) -> None:
         if not is_right:

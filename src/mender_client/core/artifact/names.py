@@ -20,11 +20,11 @@ def check_file_name(name: str, where: str) -> None:
             (protocol: Artifact format, names to be refused).
     """
     if name in {"", ".", ".."} or "/" in name:
-        raise malformed(f"{where} holds {shown(name)}, which isn't the plain name of a file")
+        raise malformed(f"{where} contains {shown(name)}, which isn't the plain name of a file")
     if not is_one_line(name):
-        raise malformed(f"{where} holds {shown(name)}, a name with a control character or a broken one")
+        raise malformed(f"{where} contains {shown(name)}, a name with a control character or a broken one")
     if len(name.encode()) > _LONGEST_FILE_NAME_BYTES:
-        raise over_limit(f"{where} holds {shown(name)}, a name of more than {_LONGEST_FILE_NAME_BYTES} bytes")
+        raise over_limit(f"{where} contains {shown(name)}, a name of more than {_LONGEST_FILE_NAME_BYTES} bytes")
 
 
 def is_one_line(text: str) -> bool:
@@ -65,7 +65,7 @@ class NameSet:
         key = folded(name)
         other = self._seen.get(key)
         if other == name:
-            raise malformed(f"{self._where} holds {shown(name)} twice")
+            raise malformed(f"{self._where} contains {shown(name)} twice")
         if other is not None:
-            raise malformed(f"{self._where} holds {shown(name)} and {shown(other)}, which look the same")
+            raise malformed(f"{self._where} contains {shown(name)} and {shown(other)}, which look the same")
         self._seen[key] = name

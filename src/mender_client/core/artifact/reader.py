@@ -324,7 +324,7 @@ class ArtifactReader:
             raise ArtifactError(
                 "ART25",
                 f"cannot accept the Artifact: {AUGMENT} lists parts that no signature covers",
-                remedy="build it without",
+                remedy="build it without them",
             )
         return parse_augment(self._tar.read_member(member, self._limits.manifest_bytes), manifest)
 
@@ -370,7 +370,7 @@ class ArtifactReader:
                 raise malformed(f"{shown(PAYLOAD_DIRECTORY + inner.name)} isn't in the manifest")
             left -= inner.size
             if left < 0:
-                raise over_limit(f"{member.name} holds files of more than {self._limits.payload_bytes} bytes")
+                raise over_limit(f"{member.name} contains files of more than {self._limits.payload_bytes} bytes")
             file = PayloadFile(tar, inner, stream.offset, expected[inner.name], self._new_digest())
             yield file
             file.drain()

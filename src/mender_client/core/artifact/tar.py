@@ -116,7 +116,7 @@ class TarReader:
             while self.readinto(scratch):
                 pass
         if self._padding and any(read_exactly(self._source, self._padding, self._title)):
-            raise malformed(f"{self._title} holds bytes in the padding between its members")
+            raise malformed(f"{self._title} contains bytes in the padding between its members")
         self._padding = 0
 
     def _read_block(self) -> bytes:
@@ -125,13 +125,13 @@ class TarReader:
     def _read_end(self) -> None:
         """Read to the end of the source: a tar ends with two or more blocks of zeros, and nothing may follow."""
         if any(self._read_block()):
-            raise malformed(f"{self._title} holds bytes after its end")
+            raise malformed(f"{self._title} contains bytes after its end")
         scratch = memoryview(bytearray(len(_ZEROS)))
         total = 0
         while count := read_up_to(self._source, scratch):
             total += count
             if scratch[:count] != _ZEROS[:count]:
-                raise malformed(f"{self._title} holds bytes after its end")
+                raise malformed(f"{self._title} contains bytes after its end")
             if total > self._limits.padding_bytes:
                 raise over_limit(f"{self._title} is padded with more than {self._limits.padding_bytes} zeros")
 
@@ -141,7 +141,7 @@ class TarReader:
             raise over_limit(f"{self._title} has an extended header of {size} bytes, over {_LARGEST_PAX_BYTES}")
         records = _parse_pax(read_exactly(self._source, size, self._title), self._title)
         if any(read_exactly(self._source, -size % BLOCK, self._title)):
-            raise malformed(f"{self._title} holds bytes in the padding of an extended header")
+            raise malformed(f"{self._title} contains bytes in the padding of an extended header")
         header = _parse_block(self._read_block(), self._title)
         if header.kind == b"x":
             raise malformed(f"{self._title} has two extended headers in a row")
@@ -189,7 +189,9 @@ def _check_kind(block: bytes, magic: bytes, title: str) -> None:
     """
     kind = block[156:157]
     if kind not in (b"0", b"\0", b"x"):
-        raise malformed(f"{title} holds something other than a regular file: tar type {shown(kind.decode('latin-1'))}")
+        raise malformed(
+            f"{title} contains something other than a regular file: tar type {shown(kind.decode('latin-1'))}"
+        )
     spare_from = 345 if magic == _GNU else 500
     if any(block[157:257]) or any(block[spare_from:]):
         raise malformed(f"{title} has a tar header with a link name, a sparse map or other extras")

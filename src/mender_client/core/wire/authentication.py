@@ -52,7 +52,7 @@ def parse_auth_reply(reply: Reply, server_url: str, *, now: datetime) -> Token:
     if not re.fullmatch(r"[\x21-\x7e]{1,16384}", value):
         raise ServerError(
             "SRV01",
-            f"cannot {what}: the server's reply holds no token",
+            f"cannot {what}: the server's reply contains no token",
             remedy="check that a Mender server answers at ServerURL",
             status=reply.status,
         )

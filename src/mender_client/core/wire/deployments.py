@@ -201,5 +201,5 @@ def _text(container: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f'"{key}" is missing or not a string')
     if key != "uri" and (re.search(_CONTROL, value) or len(value) > 1024):
-        raise ValueError(f'"{key}" holds control characters or is too long')
+        raise ValueError(f'"{key}" contains control characters or is too long')
     return value
