@@ -63,6 +63,8 @@ class DeviceDeployment:
         size_bytes: the size of that Artifact.
         first_byte: where the last download began.
         download: the last download, which counts the bytes sent.
+        requests: how many requests for the Artifact there were; an adaptive download takes many.
+        earlier_bytes: how many bytes were sent for all of them but the last.
     """
 
     poll: Poll
@@ -73,6 +75,13 @@ class DeviceDeployment:
     size_bytes: int = 0
     first_byte: int = 0
     download: Exchange | None = None
+    requests: int = 0
+    earlier_bytes: int = 0
+
+    @property
+    def sent_bytes(self) -> int:
+        """How many bytes of the Artifact were sent, those that were sent twice counted twice."""
+        return self.earlier_bytes + (self.download.bytes_sent if self.download else 0)
 
     @property
     def downloaded_bytes(self) -> int:
@@ -260,6 +269,7 @@ class Deployments:
         deployment = self._oldest_for(download.device_id)
         if deployment is not None and download.device_id in deployment.devices:
             known = deployment.devices[download.device_id]
+            known.earlier_bytes, known.requests = known.sent_bytes, known.requests + 1
             known.first_byte, known.download = first_byte, download
 
     # internal

@@ -103,15 +103,16 @@ class RequestHandler:
         return spoil(self._answer(request), fault)
 
     async def _send(self, raw: web.BaseRequest, reply: Reply, exchange: Exchange, fault: Fault) -> web.StreamResponse:
-        download = isinstance(reply.body, FileSlice)
+        download, is_part = isinstance(reply.body, FileSlice), False
         if isinstance(reply.body, FileSlice):
             with self._state.lock:
                 self._state.deployments.note_download(reply.body.start, exchange)
-            self._tell("download", exchange, reply)
+            if not (is_part := _is_further_part(exchange, reply.body)):
+                self._tell("download", exchange, reply)
         try:
             return await Sender(raw, exchange, fault).send(reply)
         finally:
-            if download:
+            if download and not is_part:
                 self._tell("download-end", exchange, reply)
 
     def _tell(self, name: str, exchange: Exchange, reply: Reply) -> None:
@@ -125,6 +126,11 @@ class RequestHandler:
                 bytes_sent=exchange.bytes_sent,
                 bytes_promised=reply.length,
             )
+
+
+def _is_further_part(exchange: Exchange, part: FileSlice) -> bool:
+    """Whether a download is one of the many of an adaptive download, which would fill the timeline."""
+    return part.start > 0 and exchange.headers.get("range", "-")[-1:].isdigit()
 
 
 async def read_body(raw: web.BaseRequest, limit_bytes: int) -> bytes | None:

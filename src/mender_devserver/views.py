@@ -46,6 +46,8 @@ def _on_device(device_id: str, known: DeviceDeployment) -> dict[str, Any]:
         "has_log": known.log is not None,
         "size_bytes": known.size_bytes,
         "downloaded_bytes": known.downloaded_bytes,
+        "sent_bytes": known.sent_bytes,
+        "requests": known.requests,
     }
 
 

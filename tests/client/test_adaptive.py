@@ -17,10 +17,12 @@ from mender_client.core.artifact import rootfs_image
 from mender_client.core.artifact.block_index import MEMBER_BYTES, encode_index, read_index
 from mender_client.core.artifact.indexed import Indexing
 from mender_client.core.artifact.repack import index_artifact
+from mender_client.errors import StorageError
 from world import NEW, Answer, ModuleOptions, Options, Stage, World, at, build_artifact
 from world.stores import PARTIAL, REWRITTEN, WorldSeed, WorldSeeds
 
 from .acting import client_of, with_deployment
+from .scenarios import Scenario, effects, live, single_blows
 
 BLOCK = 4096
 BLOCKS = 400
@@ -180,6 +182,29 @@ def test_a_seed_that_goes_away(stage: Stage) -> None:
     assert world.transport.fetched <= 1.02 * len(INDEXED)
 
 
+class BrokenSeed(WorldSeed):
+    """A seed that can be read a few times only."""
+
+    def __init__(self, content: bytes, reads: int) -> None:
+        super().__init__("/dev/broken", lambda: content)
+        self._reads = reads
+
+    def read(self, buffer: memoryview, offset: int, /) -> int:
+        """Read, as long as it works."""
+        self._reads -= 1
+        if self._reads < 0:
+            raise StorageError("STO10", "cannot read /dev/broken: input/output error")
+        return super().read(buffer, offset)
+
+
+@pytest.mark.parametrize("reads", [0, 3, 9])
+def test_a_seed_that_breaks(stage: Stage, reads: int) -> None:
+    """A partition with read errors, while it is looked through or used, costs what it had, and no update."""
+    world = poll(world_with(stage, BrokenSeed(OLD_IMAGE, reads)))
+    assert handed_over(world) in (PLAIN, INDEXED)
+    assert world.transport.fetched <= 1.02 * len(INDEXED)
+
+
 def changed_at(place: int, value: bytes) -> Damage:
     """Put other bytes into the head of the index."""
 
@@ -336,3 +361,30 @@ def test_the_passive_partition_is_written_over(stage: Stage) -> None:
     world.live()
     assert "success" == world.server.status
     assert NEW_IMAGE[: len(target)] == bytes(target)[: len(NEW_IMAGE)]
+
+
+_BLOWS = 12
+"""Blows on each road, where not all of them fall."""
+
+
+@pytest.mark.usefixtures("quietly")
+@pytest.mark.parametrize("road", ["rewritten", "module", "lie"])
+def test_every_blow(stage: Stage, road: str, is_nightly: bool) -> None:
+    """Whatever happens at whichever effect: the update ends as if nothing had, and nothing is left."""
+    old, new = OLD_IMAGE[: 96 * BLOCK], NEW_IMAGE[: 96 * BLOCK]
+    plain = build_artifact(rootfs_image(NEW, ("board",)), new)
+    stage.add(f"{NEW}.plain", plain)
+    stage.add(NEW, other_hash(indexed(plain)) if road == "lie" else indexed(plain))
+    modules = ModuleOptions() if road == "module" else None
+    scenario = Scenario("adaptive", "success", Options(seeds=WorldSeeds(seed(old)), modules=modules))
+    trace = effects(stage, scenario)
+    cases = list(single_blows(trace, scenario))
+    if not is_nightly:
+        cases = random.Random(1).sample(cases, _BLOWS)
+    failures = []
+    for number, blow in cases:
+        try:
+            live(stage, scenario, {number: blow})
+        except (AssertionError, ValueError) as error:
+            failures.append(f"{blow} at effect {number} ({trace[number - 1]}): {error!r}")
+    assert [] == failures

@@ -209,6 +209,16 @@ def test_bytes_stay_with_their_deployment(server: DevServer, gadget: Gadget, rel
     assert second == server.deployments()[1].id
 
 
+def test_parts_are_counted(server: DevServer, gadget: Gadget, release: str) -> None:
+    """Of a download in parts, the deployment counts requests and bytes, and the timeline shows the first part only."""
+    for part in ("0-999", "2000-2999", "3000-3499"):
+        gadget.caller.call("GET", gadget.link(), headers={"Range": f"bytes={part}"})
+    (on_device,) = server.deployments()[0].devices.values()
+    assert (3, 2500) == (on_device.requests, on_device.sent_bytes)
+    assert 1 == sum(event.name == "download" for event in server.events)
+    assert release == server.deployments()[0].id
+
+
 def test_server_stops_under_a_feed(tmp_path: Path) -> None:
     """A page that listens doesn't keep the server from stopping; started again, it is there for the page."""
     with DevServer(tmp_path, tls=False) as server:

@@ -7,6 +7,9 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
 from mender_client.core.artifact.indexed import Indexing
 from mender_devserver import Fault
@@ -39,6 +42,20 @@ def make_indexed(path: Path, name: str, image: Path) -> Path:
     return path
 
 
+MODULE = """
+case $1 in
+SupportsRollback) echo Yes ;;
+NeedsArtifactReboot) echo No ;;
+Download)
+    cd "$2" || exit 1
+    while file=$(cat stream-next) && [ -n "$file" ]; do
+        dd if="$file" of="{target}" bs=4k conv=notrunc status=none || exit 1
+    done ;;
+esac
+"""
+"""Streams the image into the other partition, as a module for A/B devices does."""
+
+
 def with_partitions(device: Device, *, blocks: int, changed: Sequence[int], **keys: object) -> Path:
     """Give the device a partition with the old image; returns the Artifact of the new one."""
     directory = device.root.parent
@@ -47,6 +64,27 @@ def with_partitions(device: Device, *, blocks: int, changed: Sequence[int], **ke
     return make_indexed(
         directory / "new.mender", "release-2", make_image(directory / "new.img", blocks=blocks, changed=changed)
     )
+
+
+def with_module(device: Device) -> Path:
+    """Let an update module install, into the second partition, which holds an older image."""
+    target = make_image(device.root.parent / "b.img", blocks=100)
+    modules = device.root / "usr/share/mender/modules/v3"
+    modules.mkdir(parents=True)
+    device.write_script("usr/share/mender/modules/v3/rootfs-image", MODULE.format(target=target))
+    (device.root / "usr/share/mender/install").unlink()
+    return target
+
+
+def generate_key_pair(directory: Path) -> tuple[Path, Path]:
+    """A key that signs Artifacts, and the one that verifies them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    private, public = directory / "private.pem", directory / "public.pem"
+    private.write_bytes(key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain))
+    public.write_bytes(key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo))
+    private.chmod(0o600)
+    return private, public
 
 
 def served(device: Device) -> tuple[int, int]:
@@ -100,6 +138,36 @@ def test_a_storage_without_ranges(device: Device) -> None:
     device.daemon().wait_exit()
     device.wait_status(deployment, "success")
     assert (artifact.stat().st_size, 1) == served(device)
+
+
+def test_straight_into_an_update_module(device: Device) -> None:
+    """An update module gets the image as it is put together; nothing of its size is stored."""
+    artifact = with_partitions(device, blocks=2048, changed=[700, 701, 1500])
+    target = with_module(device)
+    deployment = device.deploy("release-2", file=artifact)
+    daemon = device.daemon()
+    device.wait_status(deployment, "success")
+    daemon.stop()
+    fetched, requests = served(device)
+    assert (True, True) == (fetched < 64 * 1024 + 5 * 33_000, requests <= 5), (fetched, requests)
+    assert (device.root.parent / "new.img").read_bytes() == target.read_bytes()
+
+
+def test_a_signature_stays_valid(device: Device) -> None:
+    """With ArtifactVerifyKey, what is handed over has a valid signature, for the sub-updater to verify."""
+    directory = device.root.parent
+    private, public = generate_key_pair(directory)
+    device.write("etc/mender/verify.pem", public.read_text())
+    with_partitions(device, blocks=2048, changed=[700], ArtifactVerifyKey="/etc/mender/verify.pem")
+    artifact, image = str(directory / "signed.mender"), str(directory / "new.img")
+    arguments = ["-f", image, "-n", "release-2", "-t", DEVICE_TYPE, "-o", artifact, "-k", str(private)]
+    assert 0 == device.run("artifact", "write", "rootfs-image", *arguments, root=False).returncode
+    deployment = device.deploy("release-2", file=directory / "signed.mender")
+    device.daemon().wait_exit()
+    device.wait_status(deployment, "success")
+    assert served(device)[0] < 64 * 1024 + 5 * 33_000
+    installed = device.root / "installed.mender"
+    assert 0 == device.run("artifact", "verify", str(installed), "-k", str(public), root=False).returncode
 
 
 def test_killed_again_and_again(device: Device) -> None:

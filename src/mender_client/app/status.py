@@ -331,8 +331,9 @@ def _of_update(status: Status) -> list[tuple[str, str]]:
         download = client.download
         total = f" of {amount(download.total)} ({100 * download.done // download.total} %)" if download.total else ""
         kept = f", {amount(download.kept)} of it resumed" if download.kept else ""
+        reused = f", {amount(download.reused)} of it reused" if download.reused else ""
         rate = f", {amount(download.bytes_per_second)}/s" if download.bytes_per_second else ""
-        lines.append(("download", f"{amount(download.done)}{total}{rate}{kept}"))
+        lines.append(("download", f"{amount(download.done)}{total}{rate}{kept}{reused}"))
     return lines
 
 

@@ -103,14 +103,15 @@ function fillRow(state, row, one, deployment) {
   const isLoading = one.status === "downloading";
   say(slot(row, "name"), name);
   badge(slot(row, "status"), word(one.status), mood(one.status));
-  slot(row, "status").title = one.received.map(word).join(" → ");
+  const sent = one.requests > 1 ? `; ${size(one.sent_bytes)} sent in ${one.requests} requests` : "";
+  slot(row, "status").title = one.received.map(word).join(" → ") + sent;
   show(slot(row, "log"), one.has_log);
   slot(row, "log").setAttribute("aria-label", `Log of ${name}, ${deployment}`);
   show(slot(row, "load"), isLoading);
   if (!isLoading) return;
   slot(row, "bar").value = loaded(one);
   slot(row, "bar").setAttribute("aria-label", `Download of ${name}`);
-  say(slot(row, "share"), `${Math.floor(loaded(one) * 100)} % of ${size(one.size_bytes)}`);
+  say(slot(row, "share"), `${Math.floor(loaded(one) * 100)} % of ${size(one.size_bytes)}${sent}`);
 }
 
 async function showLog(state, deploymentId, deviceId) {
