@@ -70,6 +70,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "docs/guide/adaptive.md": {
         "Write an Artifact with an index": [Not(_IMAGES), Not(_IMAGES)],
         "Lay images out": [Not(_IMAGES)],
+        "On the device": [CONFIG],
     },
     "docs/guide/artifacts.md": {
         "Write": [By("tests/app/test_artifact_guide.py")] * 2,
