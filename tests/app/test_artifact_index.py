@@ -163,7 +163,7 @@ def test_few_parts_are_in_memory_at_once() -> None:
             taken += 1
             yield b"%d" % number
 
-    for number, _ in enumerate(apply_in_threads(lambda part: Packed([part], b""), parts(), 2), 1):
+    for number, _ in enumerate(apply_in_threads(lambda part: Packed([part], b"", b""), parts(), 2), 1):
         assert 5 >= taken - number
     assert 50 == taken
 

@@ -264,7 +264,8 @@ def _rebuilt(content: bytes, change: Callable[[list[int], bytearray], object]) -
     assert index is not None
     lengths, hashes = list(index.lengths), bytearray(index.hashes)
     change(lengths, hashes)
-    new = encode_index(index.size, index.begin, array("H", lengths), bytes(hashes))
+    counts = bytes(len(index.blocks_of(member)) for member in range(bool(index.begin), len(index.lengths)))
+    new = encode_index(index.size, index.begin, array("H", lengths), counts, bytes(hashes))
     payload = new + content[start + index.stored_bytes : start + size]
     header = content[start - 512 : start - 512 + 124] + b"%011o\0" % len(payload) + content[start - 512 + 136 : start]
     checksum = sum(header) - sum(header[148:156]) + 256

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import pytest
 
+from core.artifact.forge import firsts_of, full_counts
 from mender_client.core.adaptive import BlockMap, Found, Plan, Run, is_block, plan_fetch
 from mender_client.core.artifact.block_index import BLOCK_BYTES, HASH_BYTES, MEMBER_BYTES, BlockIndex
 
@@ -30,7 +31,8 @@ def index_of(content: bytes, begin: int = 0) -> BlockIndex:
     members = [content[start:end] for start, end in pairwise(cuts)]
     lengths = array("H", [len(zlib.compress(one)) for one in members])
     pieces = [content[start : start + BLOCK_BYTES] for start in range(begin, len(content), BLOCK_BYTES)]
-    return BlockIndex(len(content), begin, lengths, b"".join(sha256(one).digest()[:HASH_BYTES] for one in pieces), 100)
+    hashes = b"".join(sha256(one).digest()[:HASH_BYTES] for one in pieces)
+    return BlockIndex(len(content), begin, lengths, firsts_of(full_counts(len(content), begin)), hashes, 100)
 
 
 def searched(index: BlockIndex, *seeds: bytes, is_overwritten: bool = False) -> BlockMap:
@@ -102,13 +104,22 @@ def test_members_with_a_missing_block_are_fetched() -> None:
 
 def index_with(*lengths: int) -> BlockIndex:
     """An index of members of these stored lengths."""
-    return BlockIndex(len(lengths) * MEMBER_BYTES, 0, array("H", lengths), b"", 0)
+    return BlockIndex(len(lengths) * MEMBER_BYTES, 0, array("H", lengths), firsts_of(b"\x08" * len(lengths)), b"", 0)
 
 
 def test_neighbours_are_one_request() -> None:
-    """Members with a small gap between them are fetched in one request, others in two."""
-    index = index_with(1000, 5000, 1000, 8000, 6000, 1000, 1000)
-    assert Plan((Run(0, 3), Run(5, 7)), 9000, 23000) == plan_fetch(index, bytes([1, 0, 1, 0, 0, 1, 1]))
+    """Members with a gap between them that is smaller than a request are fetched in one request, others in two."""
+    index = index_with(60_000, 1024, 60_000, 30_000, 40_000, 60_000, 1000)
+    assert Plan((Run(0, 3), Run(5, 7)), 182_024, 252_024) == plan_fetch(index, bytes([1, 0, 1, 0, 0, 1, 1]))
+
+
+def test_requests_are_merged() -> None:
+    """The smallest gaps are fetched along until there are 30 requests a MiB, and no more."""
+    index = index_with(20_000, 30_000, 20_000, 2000, 20_000, 40_000, 20_000, *[40_000] * 2, 20_000)
+    missing = bytes([1, 0, 1, 0, 1, 0, 1, 0, 0, 1])
+    assert (Run(0, 5), Run(6, 7), Run(9, 10)) == plan_fetch(index, missing).runs
+    few = index_with(60_000, 30_000, 60_000)
+    assert (Run(0, 1), Run(2, 3)) == plan_fetch(few, bytes([1, 0, 1])).runs
 
 
 def test_members_that_are_there_are_not_planned() -> None:
@@ -128,7 +139,7 @@ def test_hashes_that_collide(low_bits: int) -> None:
     """An index whose hashes go to the same place of the table costs bounded time; what has no room is missing."""
     count = 20_000
     hashes = array("Q", [number << 40 | low_bits for number in range(1, count + 1)]).tobytes()
-    block_map = BlockMap(BlockIndex(count * BLOCK_BYTES, 0, array("H", [100] * (count // 8)), hashes, 0))
+    block_map = BlockMap(BlockIndex(count * BLOCK_BYTES, 0, array("H"), array("I"), hashes, 0))
     block_map.begin_seed(1)
     block_map.look_through(0, block(1), BLOCK_BYTES)
     block_map.share()

@@ -26,6 +26,7 @@ from core.artifact.forge import (
     REAL,
     Forge,
     Trickle,
+    full_counts,
     info,
     outer,
     pack,
@@ -112,7 +113,7 @@ def indexed(rng: random.Random) -> bytes:
     parts += [archive[at : at + MEMBER_BYTES] for at in range(begin, len(archive), MEMBER_BYTES)]
     members = [pack(part, "gzip") for part in parts]
     hashes = rng.randbytes(8 * count_blocks(len(archive), begin))
-    index = encode_index(len(archive), begin, array("H", map(len, members)), hashes)
+    index = encode_index(len(archive), begin, array("H", map(len, members)), full_counts(len(archive), begin), hashes)
     match rng.randrange(6):
         case 0:
             index = mutate_bytes(rng, index)
@@ -132,7 +133,7 @@ def indexed(rng: random.Random) -> bytes:
 
 def change_head(rng: random.Random, index: bytes) -> bytes:
     """Change a number in the head of an index."""
-    at = 16 + 4 * rng.randrange(7)
+    at = 16 + 4 * rng.randrange(8)
     number = int.from_bytes(index[at : at + 4], "little")
     changed = rng.choice((0, 1, number + 1, number - 1, number ^ 1 << rng.randrange(32), rng.randrange(1 << 32), -1))
     return index[:at] + (changed % (1 << 32)).to_bytes(4, "little") + index[at + 4 :]

@@ -19,6 +19,7 @@ import pytest
 
 from app.artifact_program import key_pair
 from calling import call
+from core.artifact.forge import full_counts
 from keys import RSA
 from mender_client.core.artifact import Limits
 from mender_client.core.artifact.block_index import encode_index
@@ -116,8 +117,8 @@ def test_an_index_of_the_largest_payload_is_skipped(tmp_path: Path, name: str) -
     """More than two thousand empty members in front of the data."""
     program(name.split()[0])
     size = 8 << 30
-    lengths = array("H", [20] * (size // (32 * 1024)))
-    index = encode_index(size, 0, lengths, random.Random(1).randbytes(size // 512))
+    counts = full_counts(size)
+    index = encode_index(size, 0, array("H", [20] * len(counts)), counts, random.Random(1).randbytes(size // 512))
     (tmp_path / "payload.gz").write_bytes(index + gzip.compress(b"content"))
     assert b"content" == run("sh", "-c", f"{name} <{tmp_path / 'payload.gz'}")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.adaptive import BlockMap, Plan, Run, is_block, plan_fetch
-from mender_client.core.artifact.block_index import BLOCK_BYTES, MEMBER_BYTES
+from mender_client.core.artifact.block_index import BLOCK_BYTES
 from mender_client.core.artifact.rewriting import find_payload
 from mender_client.core.artifact.stream import read_up_to
 from mender_client.core.artifact.tar import END
@@ -37,8 +37,7 @@ _FIRST_MEMBER_BYTES = 1024
 """The first member has the payload's first tar header only; so much is requested with the index."""
 
 _PIECE_BYTES = 256 * 1024
-_PIECE_MEMBERS = _PIECE_BYTES // MEMBER_BYTES
-_MEMBER_BLOCKS = MEMBER_BYTES // BLOCK_BYTES
+_PIECE_BLOCKS = _PIECE_BYTES // BLOCK_BYTES
 _LARGEST_MEMBER_BYTES = 1 << 16
 _CHECK_BYTES = 4 * 1024 * 1024
 """How often, while seeds are looked through, the client shows that it is alive and looks whether it is to stop."""
@@ -302,12 +301,17 @@ class _Assembly:
             self._write(piece)
             self._member += 1
             return piece
-        end = min(self._member + _PIECE_MEMBERS, self._run.first)
+        end = min(self._end_of_piece(self._member), self._run.first)
         try:
             return self._copy(self._member, end)
         except _LostSeedError as lost:
             self._do_without(lost)
             return self._put_together()
+
+    def _end_of_piece(self, member: int) -> int:
+        """The first member from this one on that a piece has no room for."""
+        block = self.index.blocks_of(member).start + _PIECE_BLOCKS
+        return self._members if block >= self.index.blocks else self.index.member_of(block)
 
     def _span(self, first: int, end: int) -> int:
         return self.index.member_span(end - 1)[1] - self.index.member_span(first)[0]
@@ -334,15 +338,8 @@ class _Assembly:
         if self._bad_in(member, piece):
             raise _lies("a part has another hash than it says")
 
-    def _blocks_of(self, member: int) -> range:
-        has_head = bool(self.index.begin)
-        if has_head and not member:
-            return range(0)
-        first = (member - has_head) * _MEMBER_BLOCKS
-        return range(first, min(first + _MEMBER_BLOCKS, self.index.blocks))
-
     def _bad_in(self, member: int, piece: memoryview) -> int:
-        blocks = self._blocks_of(member)
+        blocks = self.index.blocks_of(member)
         starts = range(0, len(piece), BLOCK_BYTES)
         pairs = zip(blocks, starts, strict=False)
         return sum(not is_block(piece[start : start + BLOCK_BYTES], block, self.index) for block, start in pairs)
@@ -356,7 +353,7 @@ class _Assembly:
         index, offsets = self.index, self._offsets
         piece = self._memory[: self._span(first, end)]
         begin = index.member_span(first)[0]
-        rows = list(self._rows(self._blocks_of(first).start, self._blocks_of(end - 1).stop))
+        rows = list(self._rows(index.blocks_of(first).start, index.blocks_of(end - 1).stop))
         bad: set[int] = set()
         for row in rows:
             part = piece[index.block_span(row.start)[0] - begin : index.block_span(row.stop - 1)[1] - begin]

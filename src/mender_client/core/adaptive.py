@@ -9,16 +9,26 @@ from __future__ import annotations
 import struct
 from array import array
 from hashlib import sha256
+from itertools import pairwise
 
 from mender_client.dataclass import dataclass
 
 from .artifact.block_index import BLOCK_BYTES, HASH_BYTES, BlockIndex
 
-GAP_BYTES = 12 * 1024
-"""Stored bytes between two members that are fetched along with them: another request takes longer."""
+REQUESTS_PER_MIB = 30
+"""Stored bytes between two runs of members are fetched along with them, the smallest gaps first, until there are no
+more requests than so many a MiB: each takes a round trip."""
+
+LARGEST_GAP_BYTES = 64 * 1024
+"""More is not fetched to save a request."""
+
+SMALLEST_GAP_BYTES = 1024
+"""Less costs no more than a request."""
 
 MOST_SHARE = 0.7
 """Of the Artifact; an ordinary download is simpler when more than that must be fetched anyway."""
+
+_MIB = 1024 * 1024
 
 ZEROS = bytes(BLOCK_BYTES)
 MISSING, ZERO = 0, 1
@@ -252,18 +262,27 @@ def plan_fetch(index: BlockIndex, missing: bytes | bytearray, *, first: int = 0)
     """
     offsets = index.offsets()
     runs: list[Run] = []
-    begun: tuple[int, int] | None = None
     member = missing.find(1, first)
     while member >= 0:
-        if begun is not None and offsets[member] - offsets[begun[1]] > GAP_BYTES:
-            runs.append(Run(*begun))
-            begun = None
-        begun = (member if begun is None else begun[0], member + 1)
-        member = missing.find(1, member + 1)
-    if begun is not None:
-        runs.append(Run(*begun))
+        end = missing.find(0, member)
+        runs.append(Run(member, len(missing) if end < 0 else end))
+        member = missing.find(1, runs[-1].end)
     fetched_bytes = sum(offsets[run.end] - offsets[run.first] for run in runs)
-    return Plan(tuple(runs), fetched_bytes, offsets[-1] - offsets[first])
+    gaps = [offsets[run.first] - offsets[before.end] for before, run in pairwise(runs)]
+    largest, requests = SMALLEST_GAP_BYTES, len(runs)
+    for gap in sorted(gaps):
+        most = REQUESTS_PER_MIB * (fetched_bytes + index.stored_bytes) / _MIB
+        if gap > LARGEST_GAP_BYTES or (gap > SMALLEST_GAP_BYTES and requests <= most):
+            break
+        largest, requests, fetched_bytes = max(gap, largest), requests - 1, fetched_bytes + gap
+    merged = runs[:1]
+    for gap, run in zip(gaps, runs[1:], strict=True):
+        if gap <= largest:
+            merged[-1] = Run(merged[-1].first, run.end)
+        else:
+            merged.append(run)
+    fetched_bytes = sum(offsets[run.end] - offsets[run.first] for run in merged)
+    return Plan(tuple(merged), fetched_bytes, offsets[-1] - offsets[first])
 
 
 def is_block(piece: memoryview, block: int, index: BlockIndex) -> bool:

@@ -7,8 +7,10 @@ import hashlib
 import io
 import json
 import lzma
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +235,14 @@ def outcome(content: bytes, *, piece: int = 1 << 20, limits: Limits | None = Non
         return ArtifactReader(Trickle(content, piece), limits=limits or Limits(), **options).finish()
     except ArtifactError as error:
         return str(error)
+
+
+def full_counts(size: int, begin: int = 0) -> bytes:
+    """For an index: the number of blocks of each data member, if all but the last are full."""
+    blocks = -(-(size - begin) // 4096)
+    return bytes([8] * (blocks // 8)) + bytes([blocks % 8] * (blocks % 8 > 0))
+
+
+def firsts_of(counts: bytes) -> array[int]:
+    """For an index: the first block of each data member, and the number of blocks."""
+    return array("I", accumulate(counts, initial=0))

@@ -15,20 +15,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from core.artifact.forge import Forge, Trickle, forge, outcome, tar, tar_file
+from core.artifact.forge import Forge, Trickle, firsts_of, forge, full_counts, outcome, tar, tar_file
 from mender_client.core.artifact import ArtifactReader, BlockIndex, Header, Readable
 from mender_client.core.artifact.block_index import (
     LARGEST_PAYLOAD_BYTES,
     MEMBER_BYTES,
     IndexReading,
     count_blocks,
-    count_members,
     encode_index,
     read_index,
 )
 from mender_client.errors import ArtifactError
 
-HEAD = struct.Struct("<IIIIIQ")
+HEAD = struct.Struct("<IIIIIIQ")
 IMAGE = random.Random(1).randbytes(100_000) + bytes(300_000)
 ARCHIVE = tar(tar_file("file", IMAGE))
 BEGIN = 512
@@ -44,12 +43,18 @@ def packed(archive: bytes = ARCHIVE, begin: int = BEGIN) -> tuple[BlockIndex, by
     """Make an indexed payload: the index of its members, and these."""
     members = [gzip.compress(part, mtime=0) for part in cut(archive, begin, MEMBER_BYTES)]
     hashes = b"".join(hashlib.sha256(block).digest()[:8] for block in cut(archive[begin:], 0, 4096))
-    return BlockIndex(len(archive), begin, array("H", map(len, members)), hashes, 0), b"".join(members)
+    firsts = firsts_of(full_counts(len(archive), begin))
+    return BlockIndex(len(archive), begin, array("H", map(len, members)), firsts, hashes, 0), b"".join(members)
+
+
+def counts_of(index: BlockIndex) -> bytes:
+    """The number of blocks of each data member."""
+    return bytes(end - first for first, end in itertools.pairwise(index.firsts))
 
 
 def encoded(index: BlockIndex) -> bytes:
     """Store an index."""
-    return encode_index(index.size, index.begin, index.lengths, index.hashes)
+    return encode_index(index.size, index.begin, index.lengths, counts_of(index), index.hashes)
 
 
 def piece(content: bytes, *, subfield: bytes = b"MB", more: bytes = b"", flags: int = 4) -> bytes:
@@ -64,14 +69,16 @@ def index_by_hand(
     *,
     version: int = 1,
     block: int = 4096,
-    member: int = MEMBER_BYTES,
+    member: int = 8,
+    members: int = 14,
     begin: int = BEGIN,
     size: int = len(ARCHIVE),
     stored: int | None = None,
 ) -> bytes:
     """Store an index of one piece, whatever it says."""
     length = len(piece(bytes(HEAD.size) + body))
-    return piece(HEAD.pack(version, length if stored is None else stored, block, member, begin, size) + body)
+    stored = length if stored is None else stored
+    return piece(HEAD.pack(version, stored, block, member, members, begin, size) + body)
 
 
 def read(stored: bytes, follows: bytes = b"", *, trickle: int = 1 << 20, size: int | None = None) -> IndexReading:
@@ -100,12 +107,13 @@ def test_an_index_is_read_as_it_was_written(begin: int, trickle: int) -> None:
 def test_a_large_index_is_stored_in_many_small_pieces() -> None:
     """BusyBox refuses extra fields of more than 8 KiB."""
     size = 100 << 20
-    lengths = array("H", random.Random(2).choices(range(20, 65536), k=count_members(size, 512)))
+    counts = full_counts(size, 512)
+    lengths = array("H", random.Random(2).choices(range(20, 65536), k=1 + len(counts)))
     hashes = random.Random(3).randbytes(8 * count_blocks(size, 512))
-    stored = encode_index(size, 512, lengths, hashes)
+    stored = encode_index(size, 512, lengths, counts, hashes)
     ends: list[int] = []
     reading = read_index(io.BytesIO(stored), len(stored) + sum(lengths), ends.append)
-    assert reading.index == BlockIndex(size, 512, lengths, hashes, len(stored))
+    assert reading.index == BlockIndex(size, 512, lengths, firsts_of(counts), hashes, len(stored))
     assert [len(stored)] == ends
     sizes = []
     while stored:
@@ -121,8 +129,10 @@ def test_members_and_blocks_cover_the_payload(begin: int, size: int) -> None:
     """Members meet without gap or overlap, and each block lies in the member that it is said to be in."""
     if begin > size:
         return
-    members, blocks = count_members(size, begin), count_blocks(size, begin)
-    index = BlockIndex(size, begin, array("H", [20] * members), bytes(8 * blocks), 0)
+    blocks = count_blocks(size, begin)
+    firsts = firsts_of(full_counts(size, begin) if size % 2 else bytes([1]) * blocks)
+    members = bool(begin) + len(firsts) - 1
+    index = BlockIndex(size, begin, array("H", [20] * members), firsts, bytes(8 * blocks), 0)
     spans = [index.member_span(member) for member in range(members)]
     assert [0, *(end for _, end in spans)] == [*(start for start, _ in spans), size]
     assert blocks == index.blocks
@@ -133,6 +143,7 @@ def test_members_and_blocks_cover_the_payload(begin: int, size: int) -> None:
         at = end
         low, high = index.member_span(index.member_of(block))
         assert low <= start < end <= high
+        assert block in index.blocks_of(index.member_of(block))
     assert size == at
 
 
@@ -157,7 +168,7 @@ def test_the_offsets_are_where_the_members_are() -> None:
         piece(b"", subfield=b"BC"),
         piece(bytes(64_000), subfield=b"BC"),
         piece(b"BC\x02\x00ab", more=b"MB\x00\x00"),
-        piece(HEAD.pack(1, 0, 4096, MEMBER_BYTES, 0, 1), more=b"BC\x02\x00ab"),
+        piece(HEAD.pack(1, 0, 4096, 8, 1, 0, 1), more=b"BC\x02\x00ab"),
         piece(b"first", subfield=b"BC", more=b"MB\x04\x00text"),
         piece(b"text", flags=12) + b"name\0",
         b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\xff\xff" + bytes(70_000),
@@ -168,26 +179,32 @@ def test_whatever_else_a_gzip_payload_begins_with_is_no_index(stored: bytes) -> 
     assert (None, "") == (read(stored).index, read(stored).problem)
 
 
-BODY_BYTES = 2 * count_members(len(ARCHIVE), BEGIN) + 8 * count_blocks(len(ARCHIVE), BEGIN)
+BODY_BYTES = 2 * 14 + 13 + 8 * count_blocks(len(ARCHIVE), BEGIN)
 
 
 def lies() -> Iterator[tuple[bytes, str]]:
     """Give indexes that must not be used, and what is said about each."""
     index, members = packed()
-    body = zlib.compress(index.lengths.tobytes() + index.hashes)
+    body = zlib.compress(index.lengths.tobytes() + counts_of(index) + index.hashes)
     yield index_by_hand(body, version=2), "of version 2"
     yield index_by_hand(body, version=0), "of version 0"
     yield index_by_hand(body, block=512), "other sizes of blocks"
     yield index_by_hand(body, block=0), "other sizes of blocks"
-    yield index_by_hand(body, member=1 << 16), "other sizes of blocks"
+    yield index_by_hand(body, member=16), "other sizes of blocks"
+    for count in (0, 1, 13, 100, 2**32 - 1):
+        yield index_by_hand(body, members=count), f"says that it has {count} parts"
+    yield index_by_hand(body, members=15), "less content"
     yield index_by_hand(body, begin=MEMBER_BYTES), "nonsense"
     yield index_by_hand(body, begin=2**32 - 1), "nonsense"
     yield index_by_hand(body, begin=512, size=511), "nonsense"
     for size in (0, LARGEST_PAYLOAD_BYTES + 1, 2**63, 2**64 - 1):
         yield index_by_hand(body, size=size), f"its index is for {size} bytes"
-    yield index_by_hand(body, size=LARGEST_PAYLOAD_BYTES), "less content"
+    yield index_by_hand(body, size=LARGEST_PAYLOAD_BYTES, members=300_000), "less content"
     yield index_by_hand(body, size=len(ARCHIVE) - 4096), "more content"
     yield index_by_hand(body, begin=0), "less content"
+    for counts in (b"\0" * 13, b"\x09" * 13, b"\xff" * 13, b"\x01" * 13, b"\x08" * 13):
+        lie = zlib.compress(index.lengths.tobytes() + counts + index.hashes)
+        yield index_by_hand(lie), "which blocks its parts hold"
     right = len(index_by_hand(body))
     for stored in (0, 1, right - 1, right + 1, right + 27, right + len(members), 2**31, 2**32 - 1):
         yield index_by_hand(body, stored=stored), f"says that it has {stored} bytes"
@@ -201,7 +218,7 @@ def lies() -> Iterator[tuple[bytes, str]]:
     yield index_by_hand(zlib.compress(bytes(4 << 20))), "more content"
     yield index_by_hand(b""), "less content"
     for lengths in ([0] * 14, [65535] * 14, [20] * 14, [*index.lengths[:-1], index.lengths[-1] + 1]):
-        lie = zlib.compress(array("H", lengths).tobytes() + index.hashes)
+        lie = zlib.compress(array("H", lengths).tobytes() + counts_of(index) + index.hashes)
         yield index_by_hand(lie), "doesn't fit its stored size"
     whole = index_by_hand(body)
     yield whole[:-1] + b"\x01", "isn't in empty members"
@@ -221,9 +238,10 @@ def test_no_lie_of_an_index_is_believed(stored: bytes, problem: str) -> None:
 def many_pieces() -> tuple[bytes, bytes]:
     """Make an index of three pieces and the members behind it."""
     archive = random.Random(4).randbytes(10 << 20)
-    parts = [piece(b"", subfield=b"BC")] * count_members(len(archive), 0)
+    counts = full_counts(len(archive))
+    parts = [piece(b"", subfield=b"BC")] * len(counts)
     hashes = b"".join(hashlib.sha256(block).digest()[:8] for block in cut(archive, 0, 4096))
-    return encode_index(len(archive), 0, array("H", map(len, parts)), hashes), b"".join(parts)
+    return encode_index(len(archive), 0, array("H", map(len, parts)), counts, hashes), b"".join(parts)
 
 
 @pytest.mark.parametrize(
@@ -267,11 +285,12 @@ def test_a_bomb_in_the_index_takes_no_memory() -> None:
 
 
 def test_the_memory_of_an_index_is_known_beforehand() -> None:
-    """Eight bytes for each block of 4 KiB and two for each member, and not many times as much while it is read."""
+    """Eight bytes for each block of 4 KiB and a few for each member, and not many times as much while it is read."""
     size = 1 << 30
     hashes = random.Random(5).randbytes(8 * count_blocks(size, 0))
-    lengths = array("H", [20] * count_members(size, 0))
-    stored = encode_index(size, 0, lengths, hashes)
+    counts = full_counts(size)
+    lengths = array("H", [20] * len(counts))
+    stored = encode_index(size, 0, lengths, counts, hashes)
     stream = io.BytesIO(stored)
     tracemalloc.start()
     try:

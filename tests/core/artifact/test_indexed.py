@@ -180,7 +180,7 @@ def test_a_payload_that_no_device_would_use_the_index_of_gets_none() -> None:
     """The hashes would take more memory than is meant for them."""
     piece = memoryview(bytes(LARGEST_PAYLOAD_BYTES // 64 + 1))
     with pytest.raises(ArtifactError) as caught:
-        IndexedPayload([piece] * 64, 0, Indexing(io.BytesIO(), lambda _, parts: (Packed([], b"") for _ in parts)))
+        IndexedPayload([piece] * 64, 0, Indexing(io.BytesIO(), lambda _, parts: (Packed([], b"", b"") for _ in parts)))
     assert "[ART70]" in str(caught.value)
 
 
@@ -242,3 +242,15 @@ def test_a_root_file_system_keeps_its_checksum() -> None:
     header = outcome(out.getvalue())
     assert isinstance(header, Header)
     assert hashlib.sha256(IMAGE).hexdigest() == (header.payload.provides or {})["rootfs-image.checksum"]
+
+
+def test_a_directory_is_a_member_of_its_own() -> None:
+    """The first block of an ext4 directory is cut out of its neighbours, and no other block is."""
+    entry = b"\x0c\0\x01\x02.\0\0\0"
+    files = [random.Random(number).randbytes(BLOCK_BYTES) for number in range(20)]
+    for number in (0, 5, 6, 15):
+        files[number] = (7).to_bytes(4, "little") + entry + bytes(BLOCK_BYTES - 12)
+    files[10] = bytes(20) + entry + bytes(BLOCK_BYTES - 28)
+    index = check_index(written(source("image", b"".join(files))))
+    counts = [len(index.blocks_of(member)) for member in range(1, len(index.lengths))]
+    assert [1, 4, 1, 1, 1, 7, 1, 5] == counts

@@ -1,7 +1,8 @@
 """The index of an indexed payload: which bytes each compressed piece of it holds, and what they hash to.
 
-Such a payload is a row of independent gzip members of up to 32 KiB each. In front of them stand empty members, whose
-headers carry the index in their extra fields (RFC 1952, section 2.3.1.1): every gzip reads the row as one stream.
+Such a payload is a row of independent gzip members of up to eight blocks of 4 KiB each. In front of them stand empty
+members, whose headers carry the index in their extra fields (RFC 1952, section 2.3.1.1): every gzip reads the row as
+one stream.
 
 Nothing is believed because the index says so: it only tells what to fetch, and the manifest's digests decide. So an
 index that is broken in any way, or too large for the memory that is meant for it, counts as none.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
 
@@ -19,13 +21,15 @@ from mender_client.dataclass import dataclass
 from .stream import Readable, read_up_to
 
 BLOCK_BYTES = 4096
-MEMBER_BYTES = 32 * 1024
+MEMBER_BLOCKS = 8
+MEMBER_BYTES = MEMBER_BLOCKS * BLOCK_BYTES
+"""The most that a member holds."""
 HASH_BYTES = 8
 LARGEST_PAYLOAD_BYTES = (8 << 30) + (1 << 20)
 """An image of 8 GiB and what the tar adds. The hashes of so many blocks take 16 MiB of memory."""
 
 _VERSION = 1
-_HEAD = struct.Struct("<IIIIIQ")
+_HEAD = struct.Struct("<IIIIIIQ")
 _PIECE_BYTES = 8000
 """BusyBox calls an extra field corrupt that is larger than its buffer, 8 KiB."""
 _SUBFIELD = b"MB"
@@ -33,6 +37,7 @@ _GZIP_WITH_EXTRA = b"\x1f\x8b\x08\x04" + bytes(5) + b"\xff"
 _EMPTY_DEFLATE = b"\x03\x00" + bytes(8)
 _PIECE_HEAD_BYTES = len(_GZIP_WITH_EXTRA) + 2 + 4
 _PIECE_OVERHEAD_BYTES = _PIECE_HEAD_BYTES + len(_EMPTY_DEFLATE)
+_COUNTS = bytes(range(1, MEMBER_BLOCKS + 1))
 _LEAST_MEMBER_BYTES = 20
 """The size of an empty gzip member."""
 
@@ -43,8 +48,9 @@ class BlockIndex:
 
     Args:
         size: the expanded size of the payload in bytes.
-        begin: where the grid begins: the first member holds the bytes before it, unless it is 0.
+        begin: where the first block begins: the first member holds the bytes before it, unless it is 0.
         lengths: the stored length of each data member in bytes; typecode H.
+        firsts: the first block of each data member with blocks, and the number of blocks; typecode I.
         hashes: the first 8 bytes of the SHA-256 of each block of 4 KiB from ``begin`` on; the last may be shorter.
         stored_bytes: the stored size of the index itself: where in the payload the first data member begins.
     """
@@ -52,6 +58,7 @@ class BlockIndex:
     size: int
     begin: int
     lengths: array[int]
+    firsts: array[int]
     hashes: bytes
     stored_bytes: int
 
@@ -62,8 +69,16 @@ class BlockIndex:
 
     def member_span(self, member: int) -> tuple[int, int]:
         """The expanded bytes that a data member holds: start and end."""
-        start = self.begin + MEMBER_BYTES * (member - bool(self.begin))
-        return max(start, 0), min(start + MEMBER_BYTES, self.size)
+        number = member - bool(self.begin)
+        if number < 0:
+            return 0, self.begin
+        first, end = self.firsts[number], self.firsts[number + 1]
+        return self.begin + BLOCK_BYTES * first, min(self.begin + BLOCK_BYTES * end, self.size)
+
+    def blocks_of(self, member: int) -> range:
+        """The blocks that a data member holds."""
+        number = member - bool(self.begin)
+        return range(0) if number < 0 else range(self.firsts[number], self.firsts[number + 1])
 
     def block_span(self, block: int) -> tuple[int, int]:
         """The expanded bytes that a block covers: start and end."""
@@ -72,7 +87,7 @@ class BlockIndex:
 
     def member_of(self, block: int) -> int:
         """The data member that holds a block."""
-        return block // (MEMBER_BYTES // BLOCK_BYTES) + bool(self.begin)
+        return bisect_right(self.firsts, block) - 1 + bool(self.begin)
 
     def offsets(self) -> array[int]:
         """Where each data member begins, in stored bytes after the index, and where the last one ends; typecode Q."""
@@ -94,25 +109,28 @@ class IndexReading:
     problem: str = ""
 
 
-def count_members(size: int, begin: int) -> int:
-    """The number of data members of a payload that is cut at ``begin``."""
-    return bool(begin) + -(-(size - begin) // MEMBER_BYTES)
-
-
 def count_blocks(size: int, begin: int) -> int:
-    """The number of blocks of a payload that is cut at ``begin``."""
+    """The number of blocks of a payload, the first of which begins at ``begin``."""
     return -(-(size - begin) // BLOCK_BYTES)
 
 
-def encode_index(size: int, begin: int, lengths: array[int], hashes: bytes) -> bytes:
-    """Build the index as it is stored; arguments as of ``BlockIndex``."""
+def encode_index(size: int, begin: int, lengths: array[int], counts: bytes, hashes: bytes) -> bytes:
+    """Build the index as it is stored.
+
+    Args:
+        size: as of ``BlockIndex``.
+        begin: as of ``BlockIndex``.
+        lengths: as of ``BlockIndex``.
+        counts: the number of blocks of each data member with blocks.
+        hashes: as of ``BlockIndex``.
+    """
     # imported when needed: devices mostly don't
     import zlib
 
-    body = zlib.compress(_little_endian(lengths).tobytes() + hashes, 9)
+    body = zlib.compress(_little_endian(lengths).tobytes() + counts + hashes, 9)
     pieces = -(-(_HEAD.size + len(body)) // _PIECE_BYTES)
     stored_bytes = _HEAD.size + len(body) + pieces * _PIECE_OVERHEAD_BYTES
-    content = _HEAD.pack(_VERSION, stored_bytes, BLOCK_BYTES, MEMBER_BYTES, begin, size) + body
+    content = _HEAD.pack(_VERSION, stored_bytes, BLOCK_BYTES, MEMBER_BLOCKS, len(lengths), begin, size) + body
     starts = range(0, len(content), _PIECE_BYTES)
     return b"".join(_piece(content[start : start + _PIECE_BYTES]) for start in starts)
 
@@ -152,12 +170,15 @@ class _IndexReader:
         content = self._read_piece(None)
         if len(content) < _HEAD.size:
             raise _Broken("its index is cut off")
-        version, index_bytes, block_bytes, member_bytes, begin, size = _HEAD.unpack_from(content)
-        if version != _VERSION or (block_bytes, member_bytes) != (BLOCK_BYTES, MEMBER_BYTES):
+        version, index_bytes, block_bytes, member_blocks, members, begin, size = _HEAD.unpack_from(content)
+        if version != _VERSION or (block_bytes, member_blocks) != (BLOCK_BYTES, MEMBER_BLOCKS):
             raise _Broken(f"its index is of version {version}, or for other sizes of blocks than {BLOCK_BYTES}")
         if not (begin < MEMBER_BYTES and begin <= size and 0 < size <= LARGEST_PAYLOAD_BYTES):
             raise _Broken(f"its index is for {size} bytes, more than a device reserves memory for, or nonsense")
-        body = _Body(count_members(size, begin), count_blocks(size, begin))
+        blocks = count_blocks(size, begin)
+        if not -(-blocks // MEMBER_BLOCKS) <= members - bool(begin) <= blocks:
+            raise _Broken(f"its index says that it has {members} parts")
+        body = _Body(members, members - bool(begin), blocks)
         left = index_bytes - len(content) - _PIECE_OVERHEAD_BYTES
         is_whole = left == 0 or (left > 0 and len(content) == _PIECE_BYTES)
         if not is_whole or index_bytes > body.most_stored_bytes or index_bytes >= self._stored_bytes:
@@ -170,10 +191,13 @@ class _IndexReader:
                 raise _Broken("its index is cut off")
             body.take(self._read_piece(piece_bytes))
             left -= piece_bytes + _PIECE_OVERHEAD_BYTES
-        lengths, hashes = body.finish()
+        lengths, counts, hashes = body.finish()
+        if counts.translate(None, _COUNTS) or sum(counts) != blocks:
+            raise _Broken("its index doesn't say which blocks its parts hold")
         if min(lengths) < _LEAST_MEMBER_BYTES or index_bytes + sum(lengths) != self._stored_bytes:
             raise _Broken("its index doesn't fit its stored size")
-        return BlockIndex(size, begin, lengths, hashes, index_bytes)
+        firsts = array("I", accumulate(counts, initial=0))
+        return BlockIndex(size, begin, lengths, firsts, hashes, index_bytes)
 
     def _read_piece(self, expected_bytes: int | None) -> bytes:
         """Read a piece of the index; of the first, the length isn't known."""
@@ -202,14 +226,16 @@ class _Body:
 
     Args:
         members: how many data members it is for.
+        counts: how many of them have blocks.
         blocks: how many blocks.
     """
 
-    def __init__(self, members: int, blocks: int) -> None:
+    def __init__(self, members: int, counts: int, blocks: int) -> None:
         import zlib
 
         self._length_bytes = 2 * members
-        self._size = self._length_bytes + HASH_BYTES * blocks
+        self._hashes_at = self._length_bytes + counts
+        self._size = self._hashes_at + HASH_BYTES * blocks
         self._inflate = zlib.decompressobj()
         self._error = zlib.error
         self._content = bytearray()
@@ -228,12 +254,13 @@ class _Body:
         if len(self._content) > self._size or self._inflate.unconsumed_tail or self._inflate.unused_data:
             raise _Broken("its index has more content than it should")
 
-    def finish(self) -> tuple[array[int], bytes]:
-        """The lengths and the hashes."""
+    def finish(self) -> tuple[array[int], bytes, bytes]:
+        """The lengths, the numbers of blocks, and the hashes."""
         if len(self._content) != self._size or not self._inflate.eof:
             raise _Broken("its index has less content than it should")
         lengths = _little_endian(array("H", bytes(self._content[: self._length_bytes])))
-        return lengths, bytes(memoryview(self._content)[self._length_bytes :])
+        content = memoryview(self._content)
+        return lengths, bytes(content[self._length_bytes : self._hashes_at]), bytes(content[self._hashes_at :])
 
 
 def _piece_head(content_bytes: int) -> bytes:

@@ -1,5 +1,8 @@
 """Compresses a payload as independent gzip members with their index in front: see ``block_index``.
 
+A member has eight blocks, but for the directories of an ext4 file system: each is a member of its own. One new file
+changes the numbers in most directories, which lie between the files; so a device doesn't fetch these files with them.
+
 The payload is read once. Its members go to a temporary file first, since the index that precedes them needs their
 lengths. The same payload gives the same bytes, on however many processors.
 """
@@ -10,6 +13,7 @@ import hashlib
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import BinaryIO
 
 from mender_client.dataclass import dataclass
@@ -30,10 +34,12 @@ class Packed:
 
     Args:
         members: each as it is stored.
+        counts: how many blocks each holds.
         hashes: those of the part's blocks.
     """
 
     members: Sequence[bytes]
+    counts: bytes
     hashes: bytes
 
 
@@ -70,14 +76,15 @@ class IndexedPayload:
         self._spool = indexing.spool
         begin %= MEMBER_BYTES
         cutter = _Cutter(pieces, begin)
-        lengths, hashes = array("H"), bytearray()
+        lengths, counts, hashes = array("H"), bytearray(), bytearray()
         for packed in indexing.apply(pack, cutter.parts()):
             if not begin or lengths:
+                counts += packed.counts
                 hashes += packed.hashes
             for member in packed.members:
                 lengths.append(len(member))
                 self._spool.write(member)
-        self._index = encode_index(cutter.size, begin, lengths, bytes(hashes))
+        self._index = encode_index(cutter.size, begin, lengths, bytes(counts), bytes(hashes))
         self.stored_bytes = len(self._index) + sum(lengths)
 
     def write(self, out: BinaryIO) -> None:
@@ -126,9 +133,20 @@ class _Cutter:
 def pack(part: bytes) -> Packed:
     """Compress a part of a payload, member by member, and hash its blocks."""
     view = memoryview(part)
-    starts = range(0, len(part), MEMBER_BYTES)
     hashes = b"".join(_hash(view[start : start + BLOCK_BYTES]) for start in range(0, len(part), BLOCK_BYTES))
-    return Packed([_gzip_member(view[start : start + MEMBER_BYTES]) for start in starts], hashes)
+    cuts = [*_cuts(part), len(part)]
+    spans = list(pairwise(cuts))
+    counts = bytes(-(-(end - start) // BLOCK_BYTES) for start, end in spans)
+    return Packed([_gzip_member(view[start:end]) for start, end in spans], counts, hashes)
+
+
+def _cuts(part: bytes) -> Iterator[int]:
+    """Where the members of a part begin."""
+    is_alone = True
+    for start in range(0, len(part), BLOCK_BYTES):
+        was_alone, is_alone = is_alone, part.startswith(_DIRECTORY, start + _DIRECTORY_AT)
+        if was_alone or is_alone or start % MEMBER_BYTES == 0:
+            yield start
 
 
 def _hash(block: memoryview) -> bytes:
@@ -150,6 +168,8 @@ def _compressed(content: bytes | memoryview) -> bytes:
     return _GZIP_HEADER + body + zlib.crc32(content).to_bytes(4, "little") + len(content).to_bytes(4, "little")
 
 
+_DIRECTORY_AT, _DIRECTORY = 4, b"\x0c\0\x01\x02.\0\0\0"
+"""In the first block of a directory, after the number of its inode: the entry of 12 bytes of itself, ``.``."""
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
 _ZERO_HASH = _sha256(_ZERO_BLOCK)
 _ZERO_CONTENT = bytes(MEMBER_BYTES)
