@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
@@ -11,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 
 from mender_client.app.exitcodes import ExitCode
+from mender_client.client.adaptive import FIRST_BYTES
 from mender_client.core.adaptive import BlockMap, plan_fetch
 from mender_client.core.artifact import (
     ArtifactReader,
@@ -33,8 +35,6 @@ from .files import FileStream, emit, regular_size
 from .indexing import indexing_for
 
 _PIECE_BYTES = 64 * BLOCK_BYTES
-_FIRST_BYTES = 64 * 1024
-"""A device asks for so much first; what is left of the index takes another request."""
 _FIRST_NAME = b"version\0"
 """What an Artifact begins with: the name of its first member."""
 
@@ -144,14 +144,19 @@ def _look_through_one(blocks: BlockMap, stream: Readable, size: int) -> None:
 
 
 def _difference(index: BlockIndex, note: IndexNote, total_bytes: int, blocks: BlockMap) -> Difference:
-    plan = plan_fetch(index, blocks.missing_members())
+    """Follow the device: it fetches the front with the index, then what is missing, and then the end."""
+    front_end = min(max(FIRST_BYTES, note.start), total_bytes)
+    offsets = index.offsets()
+    there = front_end - note.start
+    plan = plan_fetch(index, blocks.missing_members(), first=bisect_right(offsets, there) - 1)
+    fetched_bytes = sum(offsets[run.end] - max(offsets[run.first], there) for run in plan.runs)
     is_end_apart = not plan.runs or plan.runs[-1].end < len(index.lengths)
-    requests = plan.requests + (1 if note.start <= _FIRST_BYTES else 2) + is_end_apart
-    fetched_bytes = note.start + plan.fetched_bytes + total_bytes - note.end
+    requests = 1 + (note.start > FIRST_BYTES) + plan.requests + is_end_apart
+    is_whole = not plan.is_worthwhile or front_end == total_bytes
     return Difference(
         total_bytes=total_bytes,
-        fetched_bytes=fetched_bytes if plan.is_worthwhile else total_bytes,
-        requests=requests if plan.is_worthwhile else 1,
+        fetched_bytes=total_bytes if is_whole else front_end + fetched_bytes + total_bytes - note.end,
+        requests=1 if is_whole else requests,
         blocks=index.blocks,
         missing_blocks=blocks.missing_blocks,
         is_adaptive=plan.is_worthwhile,
