@@ -23,13 +23,13 @@ MEASURED = ("tests/client/", "tests/core/", "tests/embedding/")
 
 UNMEASURED = (
     "tests/client/test_modules.py::test_every_blow",
-    "tests/client/test_modules.py::test_every_state_fails",
+    "tests/client/test_modules.py::test_every_state_fails[Automatic",
+    "tests/client/test_modules.py::test_every_state_fails[Yes",
     "tests/client/test_inventory.py::test_refused_by_a_gateway",
     "tests/client/test_power_cuts.py::test_a_loop_ends[kill",
     "tests/client/test_power_cuts.py::test_every_blow",
     "tests/client/test_power_cuts.py::test_more_blows",
     "tests/client/test_power_cuts.py::test_storage_that_fails_for_a_moment",
-    "tests/client/test_standalone.py::test_power_cuts",
     "tests/client/test_waiting.py::test_refused_for_a_day",
     "tests/client/test_waiting.py::test_server_in_trouble_is_waited_for",
     "tests/client/test_waiting.py::test_wait_for_ever",
