@@ -185,4 +185,6 @@ def test_killed_again_and_again(device: Device) -> None:
     device.wait_status(deployment, "success")
     undisturbed = len(members) * 32_800 + 64 * 1024 + 535 * 8 * 8
     assert served(device)[0] <= 1.05 * undisturbed, (served(device), undisturbed)
+    outcome = device.journal["outcomes"][-1]
+    assert 0 <= served(device)[0] - outcome["fetched_bytes"] <= (KILLS + 1) * 320 * 1024  # noted now and then
     assert (device.root.parent / "new.img").read_bytes() in (device.root / "installed.mender").read_bytes()

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 30.0
 """How often the log says how far a download is; one that is shorter leaves no such line."""
+_NOTE_BYTES = 256 * 1024
+"""How often it is stored how much of an adaptive download has come."""
 _SPACE_CHECK_BYTES = 4 * 1024 * 1024
 """How often the free space is checked where the storage doesn't say how much will come."""
 
@@ -139,13 +141,14 @@ class Downloader:
         self.software: Software | None = None
         self._deployment_id = ""
         self._received = 0
-        self._kept = self._reused = 0
+        self._kept = self._reused = self._noted = 0
         self._whole_id = ""
 
     def taken_of(self, deployment_id: str) -> Mapping[str, int]:
         """What the download of a deployment has cost since the client started; arguments of ``Update.fetched``."""
         is_known = deployment_id == self._deployment_id
-        received, kept, reused = (self._received, self._kept, self._reused) if is_known else (0, 0, 0)
+        received = self._received - self._noted
+        received, kept, reused = (received, self._kept, self._reused) if is_known else (0, 0, 0)
         return {"received": received, "kept": kept, "reused": reused}
 
     def fetch(
@@ -236,7 +239,8 @@ class Downloader:
         """Download and verify; returns whether it was put together from what the device has."""
         is_first = update.deployment_id != self._deployment_id
         if is_first:
-            self._deployment_id, self._received, self._kept, self._reused = update.deployment_id, 0, 0, 0
+            self._deployment_id = update.deployment_id
+            self._received = self._kept = self._reused = self._noted = 0
         received_before, reused_before = self._received, self._reused
         retries = self._retries()
         seeds = self.seeds if self._may_be_adaptive(update) else None
@@ -329,7 +333,7 @@ class Downloader:
         reading: _Reading,
     ) -> ArtifactStream:
         shown = self.progressed or _ProgressLog(self.clock)
-        checked_at = 0
+        checked_at = noted_at = 0
         received_before = self._received
 
         is_stored = reading.consume is None
@@ -343,12 +347,17 @@ class Downloader:
             self.journal.update(lambda record: record.described(update.deployment_id, remote_object))
 
         def progressed(progress: Progress) -> None:
-            nonlocal checked_at
+            nonlocal checked_at, noted_at
             if is_stored and progress.total is None and progress.done - checked_at >= _SPACE_CHECK_BYTES:
                 self._check_space(0)
                 checked_at = progress.done
             self._received = received_before + progress.fetched
             self._reused = progress.reused
+            if not stream.has_gap:
+                noted_at = progress.fetched  # that much is on disk, where it is found after a restart
+            elif progress.fetched - noted_at >= _NOTE_BYTES:
+                self._note(update, progress.fetched - noted_at, progress.done)
+                noted_at = progress.fetched
             self._kept = max(0, progress.kept - received_before)  # the rest came since the client started
             self.tracker.downloaded(progress)
             shown(progress)
@@ -366,6 +375,11 @@ class Downloader:
             pace_limits=self.policy.pace,
         )
         return stream
+
+    def _note(self, update: Update, received: int, done: int) -> None:
+        """Store how far an adaptive download is, for a client that is killed."""
+        self._noted += received
+        self.journal.update(lambda record: record.put_together(update.deployment_id, received=received, done=done))
 
     def _check_space(self, left: int) -> None:
         needed, free = left + self.policy.reserve_bytes, self.store.free_bytes()

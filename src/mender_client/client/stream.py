@@ -201,6 +201,11 @@ class ArtifactStream:
         self._until = end
 
     @property
+    def has_gap(self) -> bool:
+        """Whether bytes were passed over, so that what comes isn't written to disk here."""
+        return self._has_gap
+
+    @property
     def asks_for_part(self) -> bool:
         """Whether the next request has an end."""
         return self._until is not None

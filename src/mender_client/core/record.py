@@ -153,6 +153,7 @@ class Update:
         fetched_bytes: how much of the Artifact has come over the network, as far as is noted.
         resumed_bytes: how much of it was on disk when the client last started, and did not come again.
         reused_bytes: how much of it did not come, since its content was on the device.
+        done_bytes: how far an adaptive download was at its best.
         not_adaptive: why it is not downloaded adaptively any more; empty otherwise.
         payload_type: the type of the Artifact's payload, once it is downloaded.
         software: what will be installed when it succeeds, once it is downloaded.
@@ -180,6 +181,7 @@ class Update:
     fetched_bytes: int = 0
     resumed_bytes: int = 0
     reused_bytes: int = 0
+    done_bytes: int = 0
     not_adaptive: str = ""
     payload_type: str = ""
     software: Software | None = None
@@ -345,6 +347,21 @@ class Record:
     def described(self, deployment_id: str, remote_object: RemoteObject) -> Record:
         """The record that knows what the storage said about the object."""
         return self._changed(deployment_id, lambda update: replace(update, remote_object=remote_object))
+
+    def put_together(self, deployment_id: str, *, received: int, done: int) -> Record:
+        """The record that knows how far an adaptive download is.
+
+        Args:
+            deployment_id: which deployment.
+            received: bytes that have come over the network and weren't noted yet.
+            done: how much of the Artifact is there; more than ever before is progress.
+        """
+
+        def change(update: Update) -> Update:
+            update = replace(update, fetched_bytes=update.fetched_bytes + received)
+            return update if done <= update.done_bytes else replace(update, done_bytes=done, writes=0)
+
+        return self._changed(deployment_id, change)
 
     def not_adaptive(self, deployment_id: str, reason: str) -> Record:
         """The record that knows why an update can't be downloaded adaptively."""

@@ -47,7 +47,8 @@ _STORED_FIELDS = {"remote_object": "promise", "process": "hands"}
 
 _ADDED: Mapping[str, Any] = {
     "flow": Flow.HANDOVER.value, "device_types": [], "link": {}, "began": "", "fetched_bytes": 0, "resumed_bytes": 0,
-    "reused_bytes": 0, "not_adaptive": "", "payload_type": "", "result": Result.CLEAN.value, "reboot": "", "reason": "",
+    "reused_bytes": 0, "done_bytes": 0, "not_adaptive": "", "payload_type": "",
+    "result": Result.CLEAN.value, "reboot": "", "reason": "",
 }  # fmt: skip
 """Fields that the first documents lack, with their defaults."""
 
@@ -200,6 +201,7 @@ def _decode_update(stored: object) -> Update:
         fetched_bytes=_get(value, "fetched_bytes", int),
         resumed_bytes=_get(value, "resumed_bytes", int),
         reused_bytes=_get(value, "reused_bytes", int),
+        done_bytes=_get(value, "done_bytes", int),
         not_adaptive=_get(value, "not_adaptive", str),
         payload_type=_get(value, "payload_type", str),
         software=None if value.get("software") is None else _decode_software(value["software"]),

@@ -45,6 +45,19 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
         raise StorageError("STO10", text, remedy=_REMEDIES.get(error.errno or 0, "")) from error
 
 
+WRITE_BACK_BYTES = 8 * 1024 * 1024
+"""After how many bytes of a large file the kernel is told to write them to the disk."""
+
+
+def start_writing_back(descriptor: int, start: int, end: int) -> None:
+    """Let the kernel write a part of a file to the disk while more comes, so that the fsync has little left to do.
+
+    Linux does so for this advice. It would forget what is on the disk already, but nothing of this is yet.
+    """
+    with suppress(OSError):  # it is mere advice
+        os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
+
+
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool = True) -> None:
     """Replace a file by new content, so that after a power cut there is the old or the new one, never a mix.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mender_client.errors import StorageError
 
-from .files import storage_errors
+from .files import WRITE_BACK_BYTES, start_writing_back, storage_errors
 
 _logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class RewrittenFile(SeedFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path, flags=os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         self._left = self.size()
-        self._position = 0
+        self._position = self._written_back = 0
 
     def write(self, data: memoryview | bytes, /) -> None:
         with storage_errors("write", self._path):
@@ -70,6 +70,9 @@ class RewrittenFile(SeedFile):
                 count = os.pwrite(self._descriptor, data, self._position)
                 self._position += count
                 data = data[count:]
+        if self._position - self._written_back >= WRITE_BACK_BYTES:
+            start_writing_back(self._descriptor, self._written_back, self._position)
+            self._written_back = self._position
 
     def skip(self, count: int, *, are_zeros: bool) -> None:
         if are_zeros and self._position < self._left:

@@ -12,12 +12,10 @@ from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 
-from .files import remove_file, storage_errors, sync_directory
+from .files import WRITE_BACK_BYTES, remove_file, start_writing_back, storage_errors, sync_directory
 
 if TYPE_CHECKING:
     from .seeds import RewrittenFile
-
-_WRITE_BACK_BYTES = 8 * 1024 * 1024
 
 
 class ArtifactDirectory:
@@ -93,18 +91,9 @@ class PartialArtifact:
                 self._position += count
                 self._dirty_bytes += count
                 data = data[count:]
-        if self._dirty_bytes >= _WRITE_BACK_BYTES:
-            self._start_writing_back()
-
-    def _start_writing_back(self) -> None:
-        """Let the kernel write to the disk while more arrives, so that the fsync in the end has little left to do.
-
-        Linux does so for this advice. It would forget what is on the disk already, but nothing of this is yet.
-        """
-        start = self._position - self._dirty_bytes
-        with suppress(OSError):  # it is mere advice
-            os.posix_fadvise(self._descriptor, start, self._dirty_bytes, os.POSIX_FADV_DONTNEED)
-        self._dirty_bytes = 0
+        if self._dirty_bytes >= WRITE_BACK_BYTES:
+            start_writing_back(self._descriptor, self._position - self._dirty_bytes, self._position)
+            self._dirty_bytes = 0
 
     def restart(self) -> None:
         with storage_errors("empty", self._path):
