@@ -42,6 +42,16 @@ def test_standard_input(bench: Bench) -> None:
     assert (*DONE, INSTALLED) == (done.returncode, done.stdout.decode(), bench.calls())
 
 
+def test_standard_input_is_the_clients_alone(bench: Bench) -> None:
+    """Modules and scripts find nothing on standard input: what is there is the Artifact."""
+    module = bench.root / "usr/share/mender/modules/v3/app"
+    module.write_text(module.read_text().replace("exit 0\n", 'head -c 1 >>"$out/found"\nexit 0\n'))
+    content = bench.artifact(files=[("file", os.urandom(1_000_000))]).read_bytes()
+    argv = [str(PROGRAM), "--root", str(bench.root), "install", "-"]
+    done = subprocess.run(argv, input=content, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert (*DONE, b"") == (done.returncode, done.stdout.decode(), (bench.out / "found").read_bytes())
+
+
 def test_address(bench: Bench) -> None:
     """An http address is downloaded, without a token."""
     content = bench.artifact().read_bytes()

@@ -34,7 +34,7 @@ class FileStream:
         is_standard = path == STANDARD_INPUT
         self._name = Path("standard input" if is_standard else path)
         try:
-            self._file = FileIO(0, closefd=False) if is_standard else FileIO(path)
+            self._file = FileIO(os.dup(0)) if is_standard else FileIO(path)
         except OSError as error:
             text = f"cannot read {self._name}: {error.strerror}"
             raise StorageError("ART42", text, remedy="check the path") from error

@@ -43,8 +43,17 @@ def open_source(parts: DeviceParts, config: Config, source: str, stack: ExitStac
         stack.callback(stream.close)
         return stream
     file = stack.enter_context(FileStream(source, lambda: parts.clock.is_stopping))
+    if source == STANDARD_INPUT:
+        _empty_standard_input()
     total = os.path.getsize(source) if source != STANDARD_INPUT and os.path.isfile(source) else None
     return _Shown(file, total, progressed)
+
+
+def _empty_standard_input() -> None:
+    """Give modules and scripts, which inherit it, nothing to read: what is there is the Artifact."""
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(nothing, 0)
+    os.close(nothing)
 
 
 def _download(parts: DeviceParts, config: Config, url: str, progressed: Callable[[Progress], None]) -> ArtifactStream:
