@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from world import NEW, OLD, Blow, Damage, Kind, ModuleOptions, Options, Stage, World
+from world import NEW, OLD, Answer, Blow, Damage, Kind, ModuleOptions, Options, Stage, World, at
 from world.modules import TREE
 from world.stores import ARTIFACT, PARTIAL
 
@@ -143,6 +143,58 @@ def test_space(stage: Stage, copies: float, is_stored: bool) -> None:
     _check(world)
     was_stored = "rename artifact.mender.part to artifact.mender" in world.power.trace
     assert ("success", is_stored) == (world.server.status, was_stored)
+
+
+def test_artifact_that_rots(stage: Stage) -> None:
+    """A stored Artifact that reads otherwise than it was verified is downloaded again, in the same state."""
+    world = begin(stage, _scenario(ModuleOptions(), is_spooled=True), {})
+    is_rotten = False
+
+    def rot(effect: str) -> bool:
+        nonlocal is_rotten
+        inode = world.disk.inode(ARTIFACT) or world.disk.inode(PARTIAL)
+        if effect == "make the tree" and inode is not None and not is_rotten:
+            inode.data[-1500:-1499], is_rotten = b"x", True
+        return False
+
+    world.disk.refuses = rot
+    world.live()
+    _check(world)
+    assert ("success", True) == (world.server.status, is_rotten)
+    begun = world.calls[world.calls.index("Download_Enter") : world.calls.index("ArtifactInstall_Enter")]
+    assert ["Download_Enter", "Download", "Download", "Download_Leave"] == begun
+
+
+def test_artifact_that_always_rots(stage: Stage) -> None:
+    """If it is rotten again, the storage is broken, and the deployment fails."""
+    world = begin(stage, _scenario(ModuleOptions(), is_spooled=True), {})
+
+    def rot(effect: str) -> bool:
+        inode = world.disk.inode(ARTIFACT) or world.disk.inode(PARTIAL)
+        if effect == "make the tree" and inode is not None:
+            inode.data[-1500:-1499] = b"x"
+        return False
+
+    world.disk.refuses = rot
+    world.live()
+    _check(world)
+    assert ("failure", 2) == (world.server.status, world.calls.count("Download"))
+
+
+@pytest.mark.parametrize("is_spooled", [True, False])
+def test_link_that_stays_broken(stage: Stage, is_spooled: bool) -> None:
+    """While the server can't give another link, Download is neither entered again nor reported again."""
+    world = begin(stage, _scenario(ModuleOptions(), is_spooled=is_spooled), {})
+    asked = world.transport.counts["next"]
+    world.transport.rules += [
+        at("download", Answer(404), *range(1, 6)),
+        at("next", Answer(500), *range(asked + 2, asked + 6)),
+    ]
+    world.live()
+    _check(world)
+    assert "success" == world.server.status
+    assert (1, 1) == (world.calls.count("Download_Enter"), world.server.statuses.count("downloading"))
+    assert 0 == world.calls.count("Download_Error")
 
 
 def _blows(trace: list[str]) -> Iterator[tuple[int, Blow]]:

@@ -95,6 +95,7 @@ class ModuleEffects:
     def __post_init__(self) -> None:
         self.reason = ""
         self._is_resumed = False
+        self._entered = ""
         self._software: Software | None = None
         self._reboot = ""
         self._seen_name = ""
@@ -117,9 +118,10 @@ class ModuleEffects:
         }
 
     def look(self, update: Update) -> InstallerState:
-        """As ``Effects.look``; calls of the update module that outlived the client are ended."""
+        """As ``Effects.look``; calls and scripts that outlived the client are ended."""
         if not self._is_resumed:
             self.modules.end_orphans()
+            self.scripts.end_orphans()
             self._is_resumed = True
         self.reason = update.reason
         return InstallerState.NOT_BEGUN
@@ -148,11 +150,15 @@ class ModuleEffects:
 
     def _download(self, update: Update) -> Event:
         self._software, self._seen_name, self.reason = None, "", ""
-        if self._is_aborted(update, Status.DOWNLOADING):
+        # tried again because the server gave no link: the state has not been left meanwhile
+        is_entered = self._entered == update.deployment_id
+        if not is_entered and self._is_aborted(update, Status.DOWNLOADING):
             return Event.ABORT
         self._drop_tree()
         try:
-            self.scripts.run("Download", "Enter")
+            if not is_entered:
+                self.scripts.run("Download", "Enter")
+                self._entered = update.deployment_id
             self._fetch(update)
             self.scripts.run("Download", "Leave")
         except AbortedError as error:
@@ -201,9 +207,21 @@ class ModuleEffects:
                 self.store.discard()
             else:
                 if not is_done:
-                    self.downloader.reread(update, install)
+                    self._install_stored(update, renew, install)
                 return
         self.downloader.stream(update, renew_while_streaming, accept=self._accept, consume=install)
+
+    def _install_stored(
+        self, update: Update, renew: Callable[[], Link], install: Callable[[Header, ArtifactReader], None]
+    ) -> None:
+        """Let the update module have the stored Artifact; one that the disk has spoilt is downloaded once more."""
+        try:
+            self.downloader.reread(update, install)
+        except ArtifactError as error:
+            _logger.warning("the stored Artifact is not what was verified, and is downloaded again: %s", error)
+            self.store.discard()
+            self.downloader.fetch(update, renew, accept=self._accept)
+            self.downloader.reread(update, install)
 
     def _accept(self, header: Header) -> None:
         """Refuse what can't be installed before it is downloaded."""
