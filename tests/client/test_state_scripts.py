@@ -39,6 +39,9 @@ class Scripts:
         self.clock.seconds += min(10.0, seconds)
         return next(self.exits[name], 21)
 
+    def end_orphans(self) -> None:
+        """As the port says."""
+
     def replace(self, scripts: Sequence[Script]) -> None:
         """As the port says."""
         self.stored = [script.name for script in scripts]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from mender_client.errors import Interrupted, ScriptError
 from mender_client.system.calls import Calls
 from mender_client.system.scripts import StateScriptDirectory
 from mender_client.system.trust import Trust
-from waiting import PATIENCE_S
+from waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -36,6 +38,29 @@ def add(place: Path, name: str, body: str = "", *, mode: int = 0o755) -> None:
     place.mkdir(exist_ok=True)
     (place / name).write_text(f"#!/bin/sh\n{body}\n")
     (place / name).chmod(mode)
+
+
+def test_orphans(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Scripts that still run after the client was killed are ended, with what they have started."""
+    add(place, "Idle_Enter_00", 'trap "" TERM; while true; do sleep 3600; done')
+    orphan = subprocess.Popen([place / "Idle_Enter_00"], start_new_session=True)
+    stranger = subprocess.Popen(["sh", "-c", "sleep 3600; :", place / "Idle_Enter_00"])
+    children = Path(f"/proc/{orphan.pid}/task/{orphan.pid}/children")
+    wait_until(children.read_text)
+    child = int(children.read_text())
+    directory(place).end_orphans()
+    assert -signal.SIGKILL == orphan.wait(PATIENCE_S)
+    wait_until(lambda: not Path(f"/proc/{child}").exists())
+    assert f"Idle_Enter_00 (pid {orphan.pid})" in caplog.text
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
+def test_no_orphans(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without such processes there is nothing to do."""
+    directory(place).end_orphans()
+    assert "" == caplog.text
 
 
 def test_no_directory(place: Path) -> None:

@@ -196,6 +196,9 @@ class WorldScripts:
         self._world.power.do(f"{state}_{action}", lambda: None)
         return True
 
+    def end_orphans(self) -> None:
+        """None outlives the client here."""
+
     def install(self, scripts: Sequence[Script]) -> None:
         """The Artifact brings none."""
         assert not scripts

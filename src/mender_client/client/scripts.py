@@ -136,6 +136,11 @@ class StateScripts:
                 raise ArtifactError("ART63", text, remedy="name it like ArtifactInstall_Enter_10_check")
         self.artifact.replace(scripts)
 
+    def end_orphans(self) -> None:
+        """End the scripts that an earlier client, which was killed, has left running."""
+        self.root.end_orphans()
+        self.artifact.end_orphans()
+
     def check_version(self) -> None:
         """Make sure, before the commit, that the root file system's scripts can be run from now on.
 

@@ -82,6 +82,7 @@ class Standalone:
             _logger.error("%s", problem)
             return
         self.modules.end_orphans()
+        self.scripts.end_orphans()
         try:
             update = self._stream(record, open_artifact())
         except MenderError as error:
@@ -139,6 +140,7 @@ class Standalone:
             self.facts.add(Fact.NOTHING)
             return None
         self.modules.end_orphans()
+        self.scripts.artifact.end_orphans()  # a daemon may run those of the root file system
         if update.is_rolled_back:
             self.facts.add(Fact.ROLLED_BACK)
         return update

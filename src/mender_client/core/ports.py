@@ -558,6 +558,9 @@ class ScriptDirectory(Protocol):
             Interrupted: the client is to stop; the script has been ended.
         """
 
+    def end_orphans(self) -> None:
+        """End the scripts that an earlier client, which was killed, has left running."""
+
     def replace(self, scripts: Sequence[Script]) -> None:
         """Remove all scripts, and store these, durably.
 

@@ -18,6 +18,8 @@ _KILL_SECONDS = 10.0
 _PROC = "/proc"
 _STATE, _GROUP, _SESSION, _TERMINAL = 0, 2, 3, 4
 """Fields of ``/proc/PID/stat``, counted behind the name."""
+_LONGEST_INTERPRETER = 3
+"""An interpreter, its option, and the program."""
 
 Find = Callable[[], Mapping[int, str]]
 """Finds processes: their names by pid."""
@@ -43,6 +45,31 @@ def users_of(directory: Path) -> dict[int, str]:
             if is_inside and is_ours and fields[_TERMINAL] == b"0":
                 found[pid] = _text(name)
     return found
+
+
+def runners_of(directory: Path) -> dict[int, str]:
+    """The processes that run a program of this directory as leaders of a session, and all others of their sessions.
+
+    One with a terminal is left out: it is somebody's own.
+    """
+    running = list(_running())
+    sessions = {
+        int(fields[_SESSION])
+        for pid, _, fields in running
+        if pid == int(fields[_SESSION]) and fields[_TERMINAL] == b"0" and _is_from(directory, pid)
+    }
+    return {
+        pid: _text(name) for pid, name, fields in running if int(fields[_SESSION]) in sessions and pid != os.getpid()
+    }
+
+
+def _is_from(directory: Path, pid: int) -> bool:
+    """Whether a process of this user or of root was started from the directory; an interpreter may stand before it."""
+    with contextlib.suppress(OSError):
+        words = Path(f"{_PROC}/{pid}/cmdline").read_bytes().split(b"\0")[:_LONGEST_INTERPRETER]
+        is_ours = os.stat(f"{_PROC}/{pid}").st_uid in (0, os.geteuid())
+        return is_ours and any(Path(os.fsdecode(word)).parent == directory for word in words if word)
+    return False
 
 
 def _running() -> Iterator[tuple[int, bytes, list[bytes]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,10 +16,12 @@ from mender_client.errors import Diagnostic, ScriptError, StorageError
 
 from .calls import Calls
 from .files import make_directory, read_text, remove_tree, storage_errors, sync_directory, write_atomic
+from .processgroup import end_all, listed, runners_of
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import Script
 
+_logger = logging.getLogger(__name__)
 _VERSION = "version"
 
 
@@ -67,6 +70,12 @@ class StateScriptDirectory:
             raise ScriptError("SSC04", text, remedy=problem.remedy)
         with self.calls.start([str(path)], title=name, seconds=seconds) as call:
             return call.wait()
+
+    def end_orphans(self) -> None:
+        if found := runners_of(self.path):
+            text = f"state scripts still run, and are ended: {listed(found)}"
+            _logger.warning("%s", Diagnostic("SSC07", text))
+            end_all(lambda: runners_of(self.path), grace_seconds=self.calls.grace_seconds)
 
     def replace(self, scripts: Sequence[Script]) -> None:
         make_directory(self.path, mode=0o755)
