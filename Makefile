@@ -47,6 +47,7 @@ nightly: $(DEV_STAMP) ## all tests with their searches in full, coverage of ever
 	"$(BIN)/python" tests/fuzz/fuzz_artifact.py --cases $(CASES)
 	"$(BIN)/python" tests/fuzz/fuzz_parsers.py --cases $(CASES)
 	"$(BIN)/python" tests/program/kill.py --kills $(KILLS)
+	"$(BIN)/python" tests/program/modules/kill.py --kills $(KILLS)
 	"$(BIN)/python" tools/soak --minutes $(SOAK_MINUTES)
 
 check: lint site test ## all that CI checks: style, types, tests, documents

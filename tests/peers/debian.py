@@ -89,7 +89,7 @@ class DebianBoard(Board):
         return "success" in finals or bool(finals and self.server.log(deployment, self.id))
 
     @property
-    def provides(self) -> dict[str, str]:
-        """What its ``show-provides`` prints."""
-        done = subprocess.run(argv(self.root, ["show-provides"]), capture_output=True, text=True, check=True)
-        return dict(line.split("=", 1) for line in done.stdout.splitlines())
+    def artifact_name(self) -> str:
+        """What its ``show-artifact`` prints."""
+        done = subprocess.run(argv(self.root, ["show-artifact"]), capture_output=True, text=True, check=True)
+        return done.stdout.strip()

@@ -7,7 +7,6 @@ which it happens, so that a test compares one line with the installer contract.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,13 +138,6 @@ class Board(Device):
             daemon = self.begin_life()
             wait_until(lambda one=daemon: not one.is_alive or self.is_over(deployment), what=f"an end ({self.said})")  # type: ignore[misc]
             self.codes.append(daemon.stop())
-
-    def live_shortly(self, seconds: float) -> None:
-        """Start the daemon, and kill it after a while."""
-        daemon = self.begin_life()
-        end = time.monotonic() + seconds
-        wait_until(lambda: time.monotonic() > end)
-        daemon.kill()
 
     def begin_life(self) -> Process:
         """Start the daemon."""

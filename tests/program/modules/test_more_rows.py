@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -325,21 +324,3 @@ def test_sync_that_fails(make_board: MakeBoard) -> None:
     assert noted.startswith("Idle_Enter Idle_Leave Sync_Enter Sync_Error Idle_Enter Idle_Leave Sync_Enter ")
     assert "Sync_Leave Sync_Error Idle_Enter" in noted
     assert f"Sync_Leave {HEALTHY}" in noted
-
-
-@pytest.mark.nightly
-def test_killed_at_random(make_board: MakeBoard) -> None:
-    """Killed at any instant, again and again, a deployment ends once, with a true status, and leaves nothing over."""
-    rng = random.Random(31)
-    for number in range(30):
-        board = make_board(Happening(plan={**YES, "Download": STREAM, "ArtifactInstall": "sleep 0.1"}))
-        deployment = board.offer()
-        seconds = rng.uniform(0.3, 3.0)
-        board.live_shortly(seconds)
-        board.go_on(deployment)
-        finals = [one for one in board.statuses(deployment) if one in ("success", "failure")]
-        said = f"kill {number} after {seconds:.2f} s: {board.noted}"
-        assert 1 == len(set(finals)), said
-        assert (NEW if finals[0] == "success" else OLD, []) == (board.provides["artifact_name"], board.left), said
-        has_rolled_back = "ArtifactRollback" in board.noted
-        assert has_rolled_back == (finals[0] == "failure"), said

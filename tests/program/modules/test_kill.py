@@ -1,0 +1,41 @@
+"""Kills and power cuts at every change of the journal and at random instants: nothing lost, doubled, or in between."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mender_devserver import DevServer
+
+from .kill import Reaper, TwoPartitions, every_change
+
+RANDOM_KILLS = 12
+SEED = 4
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[TwoPartitions]:
+    """A device with two partitions."""
+    with DevServer(tmp_path / "server", tls=False) as server:
+        device = TwoPartitions(tmp_path / "device", server)
+        yield device
+        device.close()
+
+
+@pytest.mark.nightly
+def test_killed_at_every_change_of_the_journal(device: TwoPartitions) -> None:
+    """Killed, or without power, after any change of the journal, the device goes on to one true outcome."""
+    reaper = Reaper(device, random.Random(SEED))
+    assert every_change(reaper) >= 8
+    assert 0 == reaper.tally.faults, reaper.said
+
+
+def test_killed_at_random_instants(device: TwoPartitions, is_nightly: bool) -> None:
+    """Killed, or without power, at any instant and again in the next life: image, boot loader and name agree."""
+    reaper = Reaper(device, random.Random(SEED))
+    while reaper.tally.kills < (RANDOM_KILLS if is_nightly else 1):
+        reaper.kill_at_random()
+    assert 0 == reaper.tally.faults, reaper.said
