@@ -138,7 +138,8 @@ class StateScripts:
 
     def end_orphans(self) -> None:
         """End the scripts that an earlier client, which was killed, has left running."""
-        self.root.end_orphans()
+        if self.root is not None:
+            self.root.end_orphans()
         self.artifact.end_orphans()
 
     def check_version(self) -> None:
