@@ -170,20 +170,20 @@ def test_a_signature_stays_valid(device: Device) -> None:
     assert 0 == device.run("artifact", "verify", str(installed), "-k", str(public), root=False).returncode
 
 
-def test_killed_again_and_again(device: Device) -> None:
+def test_killed_again_and_again(device: Device, is_nightly: bool) -> None:
     """Ten times killed in the middle, the client fetches hardly more than undisturbed."""
-    members = range(30, 530, 2)
-    artifact = with_partitions(device, blocks=535 * 8, changed=[8 * member for member in members])
+    members = range(30, 830, 4)
+    artifact = with_partitions(device, blocks=835 * 8, changed=[8 * member for member in members])
     device.server.add_fault(Fault(kind="artifact", delay_seconds=0.01, times=None))
     deployment = device.deploy("release-2", file=artifact)
-    for number in range(1, KILLS + 1):
+    for number in range(1, 1 + (KILLS if is_nightly else 2)):
         daemon = device.daemon()
         wanted = number * len(members) // (KILLS + 1)
-        wait_until(lambda: served(device)[1] > wanted)  # noqa: B023 - it waits here
+        wait_until(lambda: served(device)[1] > wanted, what=f"more than {wanted} requests ({device.said})")  # noqa: B023
         daemon.kill()
     device.daemon().wait_exit()
     device.wait_status(deployment, "success")
-    undisturbed = len(members) * 32_800 + 64 * 1024 + 535 * 8 * 8
+    undisturbed = len(members) * 32_800 + 64 * 1024 + 835 * 8 * 8
     assert served(device)[0] <= 1.05 * undisturbed, (served(device), undisturbed)
     outcome = device.journal["outcomes"][-1]
     assert 0 <= served(device)[0] - outcome["fetched_bytes"] <= (KILLS + 1) * 320 * 1024  # noted now and then

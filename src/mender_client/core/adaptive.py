@@ -269,15 +269,15 @@ def plan_fetch(index: BlockIndex, missing: bytes | bytearray, *, first: int = 0)
         member = missing.find(1, runs[-1].end)
     fetched_bytes = sum(offsets[run.end] - offsets[run.first] for run in runs)
     gaps = [offsets[run.first] - offsets[before.end] for before, run in pairwise(runs)]
-    largest, requests = SMALLEST_GAP_BYTES, len(runs)
-    for gap in sorted(gaps):
-        most = REQUESTS_PER_MIB * (fetched_bytes + index.stored_bytes) / _MIB
+    is_closed, requests = bytearray(len(gaps)), len(runs)
+    for number in sorted(range(len(gaps)), key=gaps.__getitem__):
+        gap, most = gaps[number], REQUESTS_PER_MIB * (fetched_bytes + index.stored_bytes) / _MIB
         if gap > LARGEST_GAP_BYTES or (gap > SMALLEST_GAP_BYTES and requests <= most):
             break
-        largest, requests, fetched_bytes = max(gap, largest), requests - 1, fetched_bytes + gap
+        is_closed[number], requests, fetched_bytes = 1, requests - 1, fetched_bytes + gap
     merged = runs[:1]
-    for gap, run in zip(gaps, runs[1:], strict=True):
-        if gap <= largest:
+    for closed, run in zip(is_closed, runs[1:], strict=True):
+        if closed:
             merged[-1] = Run(merged[-1].first, run.end)
         else:
             merged.append(run)
