@@ -1,6 +1,8 @@
 """Fetches, verifies and stores one Artifact with the client's own parts, and prints what it cost as JSON.
 
-Run by the download benchmarks in the lean environment: ``fetch_worker.py URL CA FOLDER NAME DEVICE_TYPE [SPEED]``.
+Run by the download benchmarks in the lean environment:
+``fetch_worker.py URL CA FOLDER NAME DEVICE_TYPE [--stream SEED …]``. With ``--stream`` the payload goes into a file in
+FOLDER, and what the seeds have is not downloaded.
 """
 
 from __future__ import annotations
@@ -9,23 +11,35 @@ import json
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from mender_client.client.download import Downloader, DownloadPolicy
 from mender_client.client.status_tracker import StatusTracker
+from mender_client.core.artifact import ArtifactReader, Header
 from mender_client.core.model import Deployment, Link, NextForm, Provides
 from mender_client.core.record import Record
 from mender_client.system.clock import SystemClock
 from mender_client.system.digest import choose_digest
 from mender_client.system.http import HttpTransport
 from mender_client.system.journal import JsonJournal
+from mender_client.system.seeds import DeviceSeeds
 from mender_client.system.store import ArtifactDirectory
 from mender_client.system.tls import TlsSettings
+
+
+def _write(partition: Path, _: Header, reader: ArtifactReader) -> None:
+    buffer = memoryview(bytearray(256 * 1024))
+    with partition.open("wb", buffering=0) as file:
+        for payload_file in reader.payload_files():
+            while count := payload_file.readinto(buffer):
+                file.write(buffer[:count])
 
 
 def main() -> None:
     """Fetch it."""
     url, ca, directory, name, device_type = sys.argv[1:6]
+    is_streamed, seeds = sys.argv[6:7] == ["--stream"], [Path(one) for one in sys.argv[7:]]
     data = Path(directory)
     clock = SystemClock()
     journal = JsonJournal(data / "journal.json")
@@ -46,9 +60,14 @@ def main() -> None:
         policy=DownloadPolicy(),
         random=lambda: 0.5,
         new_digest=choose_digest(),
+        seeds=DeviceSeeds([], seeds) if seeds else None,
     )
     start = time.monotonic()
-    downloader.fetch(update, lambda: Link(url))
+    if is_streamed:
+        consume = partial(_write, data / "partition")
+        downloader.stream(update, lambda: Link(url), accept=lambda _: None, consume=consume)
+    else:
+        downloader.fetch(update, lambda: Link(url))
     wall = time.monotonic() - start
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(

@@ -19,7 +19,8 @@ error_log {directory}/error.log;
 daemon off;
 events {{ worker_connections 64; }}
 http {{
-  access_log off;
+  log_format traffic '$bytes_sent $request_length';
+  access_log {directory}/access.log traffic;
   sendfile on;
   client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
   uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
@@ -29,6 +30,7 @@ http {{
     ssl_certificate {directory}/server.crt;
     ssl_certificate_key {directory}/server.key;
     root {directory}/files;
+    location /slow/ {{ alias {directory}/files/; limit_rate 6250k; }}
   }}
 }}
 """
@@ -36,12 +38,20 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class FileServer:
-    """Where the files are: put them into ``files``, fetch them below one of the URLs, trust ``certificate``."""
+    """Where the files are: put them into ``files``, fetch them below one of the URLs, trust ``certificate``.
+
+    Below ``slow/`` a reply gets 50 Mbit/s.
+    """
 
     url: str
     plain_url: str
     certificate: Path
     files: Path
+
+    def traffic(self) -> tuple[int, int]:
+        """The number of requests so far, and the bytes of requests and replies."""
+        lines = (self.files.parent / "access.log").read_text().splitlines()
+        return len(lines), sum(int(number) for line in lines for number in line.split())
 
 
 @contextmanager

@@ -1,0 +1,74 @@
+"""Images of root file systems for ``benchmarks.adaptive``, of the shape of a small Debian.
+
+``A`` has 280 MiB of files, ``C`` one more program and one changed file, ``B`` 80 MiB of further files and others that
+were upgraded. Each is an ext4 of 512 MiB. The content is compressed by gzip as well as that of a real system: text,
+code, and what is compressed already.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+IMAGE_MIB = 512
+_MIB = 1024 * 1024
+_DIRECTORIES = 1100
+_FILES_MIB = 280
+_ADDED_MIB = 80
+_UPGRADED = 0.1
+_UUID = "11111111-1111-1111-1111-111111111111"
+
+
+def make_images(directory: Path) -> None:
+    """Make ``A.img``, ``B.img`` and ``C.img``."""
+    tree, rng = directory / "tree", random.Random(1)
+    files = list(_fill(tree, rng, _FILES_MIB))
+    _make_image(tree, directory / "A.img")
+    (tree / "program").write_bytes(_content(rng, 280_000))
+    changed = max(files[:100], key=lambda path: path.stat().st_size)
+    changed.write_bytes(changed.read_bytes() + b"changed\n")
+    _make_image(tree, directory / "C.img")
+    (tree / "program").unlink()
+    for path in rng.sample(files, int(len(files) * _UPGRADED)):
+        path.write_bytes(_content(rng, path.stat().st_size))
+    list(_fill(tree / "added", rng, _ADDED_MIB))
+    _make_image(tree, directory / "B.img")
+    shutil.rmtree(tree)
+
+
+def _fill(tree: Path, rng: random.Random, mib: int) -> Iterator[Path]:
+    directories = [tree / f"d{number % 40}" / f"s{number}" for number in range(_DIRECTORIES * mib // _FILES_MIB)]
+    for one in directories:
+        one.mkdir(parents=True)
+    left, number = mib * _MIB, 0
+    while left > 0:
+        size = min(int(rng.lognormvariate(8.6, 1.9)) + 1, 8 * _MIB)
+        path = rng.choice(directories) / f"file-{number}"
+        path.write_bytes(_content(rng, size))
+        yield path
+        left, number = left - size, number + 1
+
+
+_WORDS = [random.Random(0).randbytes(random.Random(number).randrange(2, 12)) for number in range(3000)]
+
+
+def _content(rng: random.Random, size: int) -> bytes:
+    """Something like code or text: words of a vocabulary, with numbers in between."""
+    if rng.random() < 0.08:
+        return rng.randbytes(size)
+    words, entropy = rng.choices(_WORDS, k=size // 9 + 1), rng.choice((1, 2, 4))
+    return b"".join(word + rng.randbytes(entropy) for word in words)[:size].ljust(size, b"\n")
+
+
+def _make_image(tree: Path, image: Path) -> None:
+    program = shutil.which("mkfs.ext4", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if program is None:
+        raise SystemExit("cannot find mkfs.ext4: install the package e2fsprogs")
+    with image.open("wb") as file:
+        file.truncate(IMAGE_MIB * _MIB)
+    subprocess.run(
+        [program, "-q", "-b", "4096", "-U", _UUID, "-E", f"hash_seed={_UUID}", "-d", str(tree), str(image)], check=True
+    )
