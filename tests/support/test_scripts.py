@@ -16,7 +16,7 @@ from support.device import SUPPORT, Shell
 SCRIPTS = sorted(
     str(path.relative_to(SUPPORT))
     for path in SUPPORT.rglob("*")
-    if path.is_file() and os.access(path, os.X_OK) and not path.read_text().startswith("#!/usr/bin/python3 -IS\n")
+    if path.is_file() and os.access(path, os.X_OK) and "python" not in path.read_text().partition("\n")[0]
 )
 INVENTORY = [script for script in SCRIPTS if script.startswith("inventory/")]
 NET: dict[str, dict[str, str]] = {

@@ -16,6 +16,8 @@ PACKAGED_UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system")
 """Where packages put units; one of the same name in ``UNITS`` takes precedence."""
 CLIENT_UNIT = "mender-python-client.service"
 SUB_UPDATER_UNIT = "mender-sub-updater.service"
+CONFIGURATION_UNIT = "mender-configure-apply-device-config.service"
+"""Applies what mender-configure has stored, at each start of the device."""
 
 
 class ExistingDevice:

@@ -15,7 +15,7 @@ from mender_client.errors import Diagnostic, MenderError
 from mender_client.system.files import DaemonLock, make_directory
 from mender_client.system.keys import Passphrase
 
-from .existing_device import CLIENT_UNIT, SUB_UPDATER_UNIT, ExistingDevice
+from .existing_device import CLIENT_UNIT, CONFIGURATION_UNIT, SUB_UPDATER_UNIT, ExistingDevice
 from .planner import make_plan
 from .setup_options import SetupOptions, agree, ask
 
@@ -56,7 +56,9 @@ def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agr
     print("written")
     written = {change.path for change in plan.changes}
     units = [
-        unit for unit in (SUB_UPDATER_UNIT, CLIENT_UNIT) if unit in plan.packaged_units or device.unit(unit) in written
+        unit
+        for unit in (CONFIGURATION_UNIT, SUB_UPDATER_UNIT, CLIENT_UNIT)
+        if unit in plan.packaged_units or device.unit(unit) in written
     ]
     for step in next_steps(paths.root, DaemonLock(paths.daemon_lock).holder(), units):
         print(f"next: {step}")
