@@ -131,6 +131,7 @@ class _Connection:
         self._is_connected = False
         self._is_awaiting = False
         self._has_ended = False
+        self._is_closed = False
         self._early: deque[bytes] = deque()
         self._unwritten: deque[int] = deque()  # the sizes of what the remote side has not taken
         self._next: bytes | None = None
@@ -159,6 +160,7 @@ class _Connection:
             self._pass_on()
 
     def close(self) -> None:
+        self._is_closed = True
         self._timer.cancel()
         if hasattr(self, "link"):
             self.link.close()
@@ -203,9 +205,9 @@ class _Connection:
         if self._next is not None and not self._is_awaiting:
             data, self._next, self._is_awaiting = self._next, None, True
             self._session.send("forward", self.name, data)
-            if not self._has_ended:
+            if not self._has_ended and not self._is_closed:
                 self.link.read()
-        if self._has_ended and self._next is None:
+        if self._has_ended and self._next is None and not self._is_closed:
             self.close()
             self._session.forget(self)
             self._session.send("stop", self.name)

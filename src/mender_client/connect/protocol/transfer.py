@@ -28,6 +28,8 @@ CHUNK_BYTES = 16384
 WINDOW_CHUNKS = 20
 """The server stores 25 messages for a session, and acknowledges every tenth chunk."""
 ACK_CHUNKS = 10
+ACK_BYTES = 40960
+"""The server waits when 81920 bytes aren't acknowledged."""
 _BUSY = "another file transfer is in progress"
 _RATE = "transmitted bytes limit exhausted"
 
@@ -237,7 +239,7 @@ class _Upload:
         self._meter = meter
         self._digest = hashlib.sha256()
         self._size = 0
-        self._chunks = 0
+        self._unacknowledged = (0, 0)  # chunks and bytes
         self._is_over = False
 
     def receive(self, message: Message) -> None:
@@ -266,8 +268,10 @@ class _Upload:
         self._digest.update(message.body)
         self._meter.count(len(message.body))
         self._size += len(message.body)
-        self._chunks += 1
-        if self._chunks % ACK_CHUNKS == 0:
+        chunks, size = self._unacknowledged
+        self._unacknowledged = (chunks + 1, size + len(message.body))
+        if chunks + 1 >= ACK_CHUNKS or self._unacknowledged[1] >= ACK_BYTES:
+            self._unacknowledged = (0, 0)
             self._session.send("ack", message.props)
 
     def _finished(self, message: Message, error: RefusedError | None) -> None:

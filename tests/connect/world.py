@@ -1,0 +1,235 @@
+"""A device in memory for the protocols: its time, shells and links are the test's; its files are real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mender_client.app.config.connect_keys import CONNECT_KEYS, ConnectConfig, build_connect
+from mender_client.app.config.reader import Reader
+from mender_client.app.connect import connect_settings
+from mender_client.connect.files import DeviceFiles
+from mender_client.connect.protocol.client import ClientSession
+from mender_client.connect.protocol.forward import PortSession
+from mender_client.connect.protocol.meter import Meter
+from mender_client.connect.protocol.ports import LinkUser, RefusedError, Screen
+from mender_client.connect.protocol.sessions import Sessions
+from mender_client.connect.protocol.terminal import Terminals
+from mender_client.connect.protocol.transfer import FileSession
+from mender_client.connect.settings import ConnectSettings
+from mender_client.core.wire.deviceconnect import Message, Protocol
+
+
+class FakeTimer:
+    """A call that is due later."""
+
+    def __init__(self, at: float, callback: Callable[[], None]) -> None:
+        self.at = at
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class FakeTimers:
+    """A clock that stands still until ``advance``."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._due: list[FakeTimer] = []
+
+    def now(self) -> float:
+        return self._now
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> FakeTimer:
+        timer = FakeTimer(self._now + seconds, callback)
+        self._due.append(timer)
+        return timer
+
+    @property
+    def waiting(self) -> int:
+        """How many calls are due."""
+        return sum(one.callback is not None for one in self._due)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and make the calls that are due in it."""
+        end = self._now + seconds
+        while True:
+            self._due = [one for one in self._due if one.callback is not None]
+            timer = min((one for one in self._due if one.at <= end), key=lambda one: one.at, default=None)
+            if timer is None:
+                break
+            self._due.remove(timer)
+            self._now = max(self._now, timer.at)
+            assert timer.callback is not None
+            timer.callback()
+        self._now = end
+
+
+class FakeShell:
+    """A shell that does nothing until the test lets it."""
+
+    def __init__(self, screen: Screen, size: tuple[int, int]) -> None:
+        self.screen = screen
+        self.size = size
+        self.typed = b""
+        self.is_hung_up = False
+        self.is_deaf = False
+
+    def write(self, data: bytes) -> bool:
+        self.typed += data
+        return not self.is_deaf
+
+    def resize(self, width: int, height: int) -> None:
+        self.size = (width, height)
+
+    def hang_up(self) -> None:
+        self.is_hung_up = True
+        self.screen.ended()
+
+
+class FakeShells:
+    """Starts such shells, unless there is a reason not to."""
+
+    def __init__(self) -> None:
+        self.started: list[FakeShell] = []
+        self.problem = ""
+
+    def start(self, width: int, height: int, screen: Screen) -> FakeShell:
+        if self.problem:
+            raise RefusedError(self.problem)
+        shell = FakeShell(screen, (width, height))
+        self.started.append(shell)
+        return shell
+
+
+class FakeLink:
+    """A connection whose other end is the test."""
+
+    def __init__(self, user: LinkUser) -> None:
+        self.user = user
+        self.sent: list[bytes] = []
+        self.is_wanted = False
+        self.is_closed = False
+        self.incoming: list[bytes | None] = []
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+        self.user.written()
+
+    def read(self) -> None:
+        self.is_wanted = True
+        self._give()
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def say(self, *parts: bytes | None) -> None:
+        """The remote side sends; None: it closes."""
+        self.incoming += parts
+        self._give()
+
+    def _give(self) -> None:
+        while self.is_wanted and self.incoming and not self.is_closed:
+            self.is_wanted = False
+            part = self.incoming.pop(0)
+            if part is None:
+                self.user.ended()
+            else:
+                self.user.received(part)
+
+
+class FakeLinks:
+    """Makes such connections at once, unless ``answer`` says what is wrong."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, int, bool]] = []
+        self.links: list[FakeLink] = []
+        self.is_slow = False
+        self.problem_of: Callable[[str, int, bool], str] = lambda host, port, is_datagram: ""
+
+    def open(self, host: str, port: int, user: LinkUser, *, is_datagram: bool) -> FakeLink:
+        self.opened.append((host, port, is_datagram))
+        link = FakeLink(user)
+        self.links.append(link)
+        return link
+
+
+class Inline:
+    """Waits for the disk at once, or when the test says so."""
+
+    def __init__(self) -> None:
+        self.is_held = False
+        self.held: list[Callable[[], None]] = []
+
+    def run(self, work: Callable[[], Callable[[], None]]) -> None:
+        def both() -> None:
+            work()()
+
+        if self.is_held:
+            self.held.append(both)
+        else:
+            both()
+
+
+def config_of(**keys: Any) -> ConnectConfig:
+    """The settings of a file with these keys."""
+    import json
+    from pathlib import Path
+
+    reader = Reader(CONNECT_KEYS)
+    reader.take(Path("mender-connect.conf"), json.dumps({"User": "root", **keys}).encode())
+    assert [] == reader.problems
+    return build_connect(reader.values)
+
+
+class World:
+    """The protocols of one device.
+
+    Args:
+        keys: what stands in ``mender-connect.conf``.
+    """
+
+    def __init__(self, **keys: Any) -> None:
+        self.timers = FakeTimers()
+        self.shells = FakeShells()
+        self.links = FakeLinks()
+        self.disk = Inline()
+        self.sent: list[Message] = []
+        self.woken: list[str] = []
+        self.is_congested = False
+        self.wake_problem = ""
+        self.settings: ConnectSettings = connect_settings(config_of(**keys))
+        self.terminals = Terminals(
+            self.sent.append, self.timers, self.shells, self.settings.terminals, lambda: self.is_congested
+        )
+        self.sessions = Sessions(self.sent.append, self.timers, self._handlers(), self.terminals)
+
+    def _handlers(self) -> dict[int, Any]:
+        settings = self.settings
+        files = DeviceFiles(settings.files, self.disk)  # type: ignore[arg-type]  # it runs at once
+        sent, received = Meter(self.timers, settings.sent_per_minute), Meter(self.timers, settings.received_per_minute)
+        send, timers = self.sent.append, self.timers
+        handlers = {
+            Protocol.FILES: lambda sid: FileSession(sid, send, files, sent, received, lambda: self.is_congested),
+            Protocol.PORTS: lambda sid: PortSession(sid, send, timers, self.links),
+            Protocol.CLIENT: lambda sid: ClientSession(sid, send, self.wake),
+        }
+        return {int(proto): make for proto, make in handlers.items() if proto not in settings.disabled}
+
+    def wake(self, what: str) -> None:
+        """What wakes the daemon."""
+        if self.wake_problem:
+            raise RefusedError(self.wake_problem)
+        self.woken.append(what)
+
+    def receive(self, message: Message) -> list[Message]:
+        """Give the device a message; returns what it sends because of it."""
+        count = len(self.sent)
+        self.sessions.receive(message)
+        return self.sent[count:]
+
+    def taken(self) -> list[Message]:
+        """What was sent since the last call."""
+        sent, self.sent[:] = self.sent[:], []
+        return sent
