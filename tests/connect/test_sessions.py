@@ -1,0 +1,357 @@
+"""Sessions, terminals, transfers and connections in memory: what is said, and when."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connect.world import World, config_of
+from mender_client.connect.protocol.pace import FRAME_BYTES
+from mender_client.connect.protocol.sessions import MOST_SESSIONS
+from mender_client.connect.protocol.terminal import GONE_SECONDS, MOST_SHELLS
+from mender_client.connect.protocol.transfer import CHUNK_BYTES, WINDOW_CHUNKS
+from mender_client.core.wire.deviceconnect import Message, Protocol, decode_body
+from mender_client.core.wire.msgpack import pack
+
+SHELL, FILES, PORTS = Protocol.SHELL, Protocol.FILES, Protocol.PORTS
+
+
+def said(messages: list[Message]) -> list[tuple[str, Any]]:
+    """Types and status or body of messages, in short."""
+    return [(one.typ, one.props.get("status", one.body)) for one in messages]
+
+
+def ask(world: World, typ: str, sid: str = "s", **body: Any) -> list[Message]:
+    """Ask for something about files."""
+    return world.receive(Message(FILES, typ, sid, {"user_id": "u"}, pack(body)))
+
+
+def new_shell(world: World, sid: str = "s", user: str = "u") -> list[Message]:
+    """Ask for a terminal."""
+    return world.receive(Message(SHELL, "new", sid, {"user_id": user}))
+
+
+# -- sessions -----------------------------------------------------------------------------------------------------
+
+
+def test_silent_session() -> None:
+    """A session without a message for 48 s is asked, and ended 12 s later; its transfer ends with it."""
+    world = World()
+    world.receive(Message(Protocol.CONTROL, "ping", "s"))
+    world.taken()
+    world.timers.advance(47)
+    assert [] == world.taken()
+    world.timers.advance(2)
+    assert [("ping", None)] == said(world.taken())
+    world.timers.advance(12)
+    (error,) = world.taken()
+    assert {"err": "session timeout", "close": True} == decode_body(error)
+    assert 0 == world.timers.waiting
+
+
+def test_answered_session() -> None:
+    """A session that answers goes on for as long as it likes."""
+    world = World()
+    world.receive(Message(Protocol.CONTROL, "ping", "s"))
+    for _ in range(20):
+        world.timers.advance(49)
+        world.receive(Message(Protocol.CONTROL, "pong", "s"))
+    assert ["pong", *["ping"] * 20] == [one.typ for one in world.taken()]
+
+
+def test_sessions_without_end() -> None:
+    """A peer that opens sessions without end is refused, and the device doesn't grow."""
+    world = World()
+    for number in range(MOST_SESSIONS + 100):
+        world.receive(Message(Protocol.CONTROL, "ping", f"s{number}"))
+    answers = [one.typ for one in world.taken()]
+    assert (["pong"] * MOST_SESSIONS, ["error"] * 100) == (answers[:MOST_SESSIONS], answers[MOST_SESSIONS:])
+    world.timers.advance(61)
+    world.taken()
+    assert ["pong"] == [one.typ for one in world.receive(Message(Protocol.CONTROL, "ping", "again"))]
+
+
+# -- terminals ----------------------------------------------------------------------------------------------------
+
+
+def test_terminal_that_runs_for_too_long() -> None:
+    """A terminal ends after the whole time that it may take, whatever is typed."""
+    world = World(Sessions={"ExpireAfter": 15})
+    new_shell(world)
+    for _ in range(16):
+        world.receive(Message(SHELL, "shell", "s", {}, b"x"))
+        world.timers.advance(1)
+    assert [True] == [shell.is_hung_up for shell in world.shells.started]
+
+
+def test_user_without_an_answer() -> None:
+    """A terminal whose user doesn't answer for 65 s ends."""
+    world = World()
+    new_shell(world)
+    world.timers.advance(124)
+    assert [False] == [shell.is_hung_up for shell in world.shells.started]
+    world.timers.advance(2)
+    assert [True] == [shell.is_hung_up for shell in world.shells.started]
+
+
+def test_most_shells() -> None:
+    """A device has so many shells, whoever asks for another one."""
+    world = World()
+    for number in range(MOST_SHELLS):
+        assert [("new", 1)] == said(new_shell(world, f"s{number}", f"u{number}"))
+    (refused,) = new_shell(world, "more", "another")
+    assert b"too many shells spawned" == refused.body
+
+
+def test_shells_outlive_a_gap_but_not_a_long_one() -> None:
+    """Shells go on while the connection is lost for some minutes; nobody has to answer meanwhile."""
+    world = World(Sessions={"ExpireAfterIdle": 100000})
+    new_shell(world)
+    world.sessions.close()
+    world.terminals.connected(False)
+    world.timers.advance(GONE_SECONDS - 1)
+    world.terminals.connected(True)
+    world.timers.advance(GONE_SECONDS / 5)
+    assert [False] == [shell.is_hung_up for shell in world.shells.started]
+    world.terminals.connected(False)
+    world.timers.advance(GONE_SECONDS + 1)
+    assert [True] == [shell.is_hung_up for shell in world.shells.started]
+
+
+def test_input_that_nobody_reads() -> None:
+    """Input that is dropped is told."""
+    world = World()
+    new_shell(world)
+    world.shells.started[0].is_deaf = True
+    assert [("shell", 2)] == said(world.receive(Message(SHELL, "shell", "s", {}, b"x")))
+
+
+def test_congestion() -> None:
+    """Nothing is read from a shell while the connection is slower."""
+    world = World()
+    new_shell(world)
+    (shell,) = world.shells.started
+    assert FRAME_BYTES == shell.screen.room()[0]
+    world.is_congested = True
+    assert 0 == shell.screen.room()[0]
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+
+def test_window(tmp_path: Path) -> None:
+    """No more chunks are under way than the server stores, and none while the connection is slower."""
+    (tmp_path / "f").write_bytes(os.urandom(CHUNK_BYTES * 30))
+    world = World()
+    chunks = ask(world, "get_file", path=str(tmp_path / "f"))
+    assert WINDOW_CHUNKS == len(chunks)
+    world.is_congested = True
+    assert [] == world.receive(Message(FILES, "ack", "s", {"offset": CHUNK_BYTES * 10}))
+    world.is_congested = False
+    world.sessions.resume()
+    chunks += world.sent[len(chunks) :]
+    world.receive(Message(FILES, "ack", "s", {"offset": CHUNK_BYTES * 30}))
+    *rest, end = world.sent
+    assert (tmp_path / "f").read_bytes() == b"".join(one.body or b"" for one in rest)
+    assert ({"offset": CHUNK_BYTES * 30}, None) == (end.props, end.body)
+
+
+def upload(world: World, path: Path, *parts: bytes) -> list[Message]:
+    """Send a file."""
+    answers = ask(world, "put_file", path=str(path))
+    offset = 0
+    for part in (*parts, b""):
+        message = Message(FILES, "file_chunk", "s", {"offset": offset}, part or None)
+        answers += world.receive(message)
+        offset += len(part)
+    return answers
+
+
+def test_upload(tmp_path: Path) -> None:
+    """A file is acknowledged in whole when it is in its place; nothing else is left in the directory."""
+    world = World()
+    world.disk.is_held = True
+    answers = upload(world, tmp_path / "f", *[b"x" * 4096] * 25)
+    assert [0, 9 * 4096, 19 * 4096] == [one.props["offset"] for one in answers]
+    assert not (tmp_path / "f").exists()
+    world.receive(Message(Protocol.CONTROL, "close", "s"))  # the server doesn't wait
+    world.disk.held.pop()()
+    assert 25 * 4096 == world.sent[-1].props["offset"]
+    assert [("f", b"x" * 4096 * 25)] == [(one.name, one.read_bytes()) for one in tmp_path.iterdir()]
+    assert 0o644 == (tmp_path / "f").stat().st_mode & 0o7777
+
+
+@pytest.mark.parametrize("end", ["close", "error", "lost", "silence", "wrong offset"])
+def test_upload_that_ends_early(tmp_path: Path, end: str) -> None:
+    """Of an upload that doesn't come to its end nothing is left, and the file that was there stays."""
+    (tmp_path / "f").write_text("old")
+    world = World()
+    ask(world, "put_file", path=str(tmp_path / "f"))
+    world.receive(Message(FILES, "file_chunk", "s", {"offset": 0}, b"new"))
+    assert 2 == len(list(tmp_path.iterdir()))
+    if end == "lost":
+        world.sessions.close()
+    elif end == "silence":
+        world.timers.advance(100)
+    elif end == "wrong offset":
+        world.receive(Message(FILES, "file_chunk", "s", {"offset": 7}, b"new"))
+    else:
+        world.receive(Message(Protocol.CONTROL if end == "close" else FILES, end, "s"))
+    assert [("f", "old")] == [(one.name, one.read_text()) for one in tmp_path.iterdir()]
+
+
+REFUSALS: list[tuple[dict[str, Any], str, str, int]] = [
+    ({}, "get_file", "missing", 404),
+    ({}, "get_file", "dir", 403),
+    ({}, "get_file", "fifo", 403),
+    ({}, "put_file", "fifo", 409),
+    ({}, "put_file", "link", 409),
+    ({}, "put_file", "dir", 409),
+    ({}, "put_file", "nodir/x", 404),
+    ({}, "put_file", "newdir/", 404),
+    ({"Chroot": "{}/dir"}, "get_file", "dir/../secret", 403),
+    ({"Chroot": "{}/dir"}, "stat", "dir/../secret", 403),
+    ({"Chroot": "{}/dir", "FollowSymLinks": True}, "get_file", "dir/out", 403),
+    ({"Chroot": "{}/dir", "FollowSymLinks": True}, "put_file", "dir/updir/x", 403),
+    ({"Chroot": "{}/dir"}, "get_file", "directory", 403),
+    ({"Chroot": "{}/dir"}, "put_file", "dir/../x", 403),
+    ({}, "get_file", "link", 403),
+    ({}, "put_file", "dirlink/x", 403),
+    ({"MaxFileSize": 5}, "get_file", "secret", 413),
+    ({}, "put_file", "secret", 403),
+]
+
+
+@pytest.mark.parametrize(("limits", "typ", "name", "code"), REFUSALS, ids=range(len(REFUSALS)))
+def test_refused_files(tmp_path: Path, limits: dict[str, Any], typ: str, name: str, code: int) -> None:
+    """What must not be read or written is refused before the first byte, with a status for the user."""
+    for directory in ("dir", "other"):
+        (tmp_path / directory).mkdir()
+    for file in ("secret", "directory", "dir/inside"):
+        (tmp_path / file).write_text("secret")
+    os.mkfifo(tmp_path / "fifo")
+    for link, target in (("link", "secret"), ("dirlink", "dir"), ("dir/out", "../secret"), ("dir/updir", "../other")):
+        (tmp_path / link).symlink_to(target)
+    is_limited = bool(limits) or (code == 403 and name in ("link", "dirlink/x", "secret"))
+    keys = {one: str(value).format(tmp_path) if one == "Chroot" else value for one, value in limits.items()}
+    world = World(**({"Limits": {"Enabled": True, "FileTransfer": keys}} if is_limited else {}))
+    before = sorted(tmp_path.rglob("*"))
+    (error,) = ask(world, typ, path=f"{tmp_path}/{name}")
+    assert ("error", code, typ) == (error.typ, (body := decode_body(error)).get("code"), body["msgtype"])
+    assert before == sorted(tmp_path.rglob("*"))
+
+
+def test_mode_and_owner(tmp_path: Path) -> None:
+    """An upload gets the mode that was asked for, without suid, or the one of Umask."""
+    world = World()
+    ask(world, "put_file", path=str(tmp_path / "f"), mode=0o4755)
+    world.receive(Message(FILES, "file_chunk", "s", {"offset": 0}))
+    assert 0o755 == (tmp_path / "f").stat().st_mode & 0o7777
+    world = World(Limits={"Enabled": True, "FileTransfer": {"Umask": "027"}})
+    ask(world, "put_file", path=str(tmp_path / "g"), mode=0o777)
+    world.receive(Message(FILES, "file_chunk", "s", {"offset": 0}))
+    assert 0o750 == (tmp_path / "g").stat().st_mode & 0o7777
+
+
+def test_rate(tmp_path: Path) -> None:
+    """After so many bytes in a minute no transfer begins until the minute is over."""
+    (tmp_path / "f").write_bytes(bytes(60000))
+    limits = {"Counters": {"MaxBytesTxPerMinute": 50000}}
+    world = World(Limits={"Enabled": True, "FileTransfer": limits})
+    ask(world, "get_file", path=str(tmp_path / "f"))
+    world.receive(Message(FILES, "ack", "s", {"offset": 60000}))
+    (error,) = ask(world, "get_file", path=str(tmp_path / "f"))
+    assert 429 == decode_body(error)["code"]
+    world.timers.advance(70)
+    assert "file_chunk" == ask(world, "get_file", path=str(tmp_path / "f"))[0].typ
+
+
+# -- ports --------------------------------------------------------------------------------------------------------
+
+
+def dial(world: World, name: str = "c", **body: Any) -> list[Message]:
+    """Ask for a connection."""
+    wanted = {"remote_host": "127.0.0.1", "remote_port": 80, "protocol": "tcp", **body}
+    return world.receive(Message(PORTS, "new", "s", {"connection_id": name}, pack(wanted)))
+
+
+def test_bytes_before_the_connection() -> None:
+    """What a user sends before the connection is there is sent then, and acknowledged after that."""
+    world = World()
+    assert [] == dial(world)
+    assert [] == world.receive(Message(PORTS, "forward", "s", {"connection_id": "c"}, b"early"))
+    (link,) = world.links.links
+    link.user.connected()
+    assert ["new", "ack"] == [one.typ for one in world.taken()]
+    assert [b"early"] == link.sent
+
+
+def test_one_message_under_way() -> None:
+    """The next message follows when the one before is acknowledged; an acknowledgement too many does nothing."""
+    world = World()
+    dial(world)
+    (link,) = world.links.links
+    link.user.connected()
+    link.say(b"one", b"two", b"three", None)
+    for expected in (["new", "forward"], ["forward"], ["forward", "stop"]):
+        assert expected == [one.typ for one in world.taken()]
+        world.receive(Message(PORTS, "ack", "s", {"connection_id": "c"}))
+    assert link.is_closed
+    world.receive(Message(PORTS, "ack", "s", {"connection_id": "c"}))
+    assert ["error", "error"] == [one.typ for one in world.taken()]
+
+
+def test_connection_that_is_not_read() -> None:
+    """A user who sends more than the remote side takes loses the connection, not the device its memory."""
+    world = World()
+    dial(world)
+    for _ in range(1100):
+        world.receive(Message(PORTS, "forward", "s", {"connection_id": "c"}, bytes(1024)))
+    (link,) = world.links.links
+    assert link.is_closed
+    assert "stop" in [one.typ for one in world.taken()]
+
+
+def test_ipv6_and_udp() -> None:
+    """Addresses of IPv6 are taken with and without brackets, and datagrams keep their limits."""
+    world = World()
+    dial(world, remote_host="[::1]")
+    dial(world, "d", remote_host="::1", protocol="udp")
+    assert [("::1", 80, False), ("::1", 80, True)] == world.links.opened
+
+
+def test_idle_connection() -> None:
+    """A connection whose remote side is silent for ten minutes is closed."""
+    world = World()
+    dial(world)
+    (link,) = world.links.links
+    link.user.connected()
+    for _ in range(21):
+        world.timers.advance(30)
+        world.receive(Message(Protocol.CONTROL, "pong", "s"))
+    assert link.is_closed
+
+
+# -- the client ---------------------------------------------------------------------------------------------------
+
+
+def test_wake() -> None:
+    """The server's wish reaches the daemon, with and without a session."""
+    world = World()
+    for sid in ("", "s"):
+        assert [("check-update", 1)] == said(world.receive(Message(Protocol.CLIENT, "check-update", sid)))
+    world.wake_problem = "no daemon is running"
+    (answer,) = world.receive(Message(Protocol.CLIENT, "send-inventory", ""))
+    assert (["check-update"] * 2, 2, b"no daemon is running") == (world.woken, answer.props["status"], answer.body)
+
+
+# -- settings -----------------------------------------------------------------------------------------------------
+
+
+def test_settings() -> None:
+    """The names of keys match without case, and RemoteTerminal of the archived client disables terminals."""
+    assert 100 == config_of(terminal={"WIDTH": 100}).terminal_width
+    assert not config_of(RemoteTerminal=False).has_terminals
