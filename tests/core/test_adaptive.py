@@ -128,6 +128,12 @@ def test_gaps_of_one_size_are_not_all_fetched() -> None:
     assert (True, True) == (470 <= plan.requests <= 485, plan.share < 0.54), (plan.requests, plan.share)
 
 
+def test_few_bytes_are_fetched_to_save_requests() -> None:
+    """However many requests there are, no more than 4 MiB that nobody needs are fetched to save some of them."""
+    plan = plan_fetch(index_with(*[500, 30_000] * 1000), bytes([1, 0] * 1000))
+    assert (1000 - (4 << 20) // 30_000, 500_000 + (4 << 20) // 30_000 * 30_000) == (plan.requests, plan.fetched_bytes)
+
+
 def test_members_that_are_there_are_not_planned() -> None:
     """What is on disk as it is stored is left out of the plan."""
     plan = plan_fetch(index_with(1000, 2000, 3000), bytes([1, 1, 1]), first=2)

@@ -22,6 +22,9 @@ more requests than so many a MiB: each takes a round trip."""
 LARGEST_GAP_BYTES = 64 * 1024
 """More is not fetched to save a request."""
 
+MOST_GAP_BYTES = 4 * 1024 * 1024
+"""Nor is more than that fetched to save requests, all gaps together: the link may be paid by the megabyte."""
+
 SMALLEST_GAP_BYTES = 1024
 """Less costs no more than a request."""
 
@@ -269,12 +272,12 @@ def plan_fetch(index: BlockIndex, missing: bytes | bytearray, *, first: int = 0)
         member = missing.find(1, runs[-1].end)
     fetched_bytes = sum(offsets[run.end] - offsets[run.first] for run in runs)
     gaps = [offsets[run.first] - offsets[before.end] for before, run in pairwise(runs)]
-    is_closed, requests = bytearray(len(gaps)), len(runs)
+    is_closed, requests, left = bytearray(len(gaps)), len(runs), MOST_GAP_BYTES
     for number in sorted(range(len(gaps)), key=gaps.__getitem__):
         gap, most = gaps[number], REQUESTS_PER_MIB * (fetched_bytes + index.stored_bytes) / _MIB
-        if gap > LARGEST_GAP_BYTES or (gap > SMALLEST_GAP_BYTES and requests <= most):
+        if gap > min(LARGEST_GAP_BYTES, left) or (gap > SMALLEST_GAP_BYTES and requests <= most):
             break
-        is_closed[number], requests, fetched_bytes = 1, requests - 1, fetched_bytes + gap
+        is_closed[number], requests, fetched_bytes, left = 1, requests - 1, fetched_bytes + gap, left - gap
     merged = runs[:1]
     for closed, run in zip(is_closed, runs[1:], strict=True):
         if closed:
