@@ -44,10 +44,12 @@ def _fill(tree: Path, rng: random.Random, mib: int) -> Iterator[Path]:
     directories = [tree / f"d{number % 40}" / f"s{number}" for number in range(_DIRECTORIES * mib // _FILES_MIB)]
     for one in directories:
         one.mkdir(parents=True)
+    # as under /usr/share/doc, most directories have a few small files, and they lie side by side
+    weights = [40 if number % 40 < 12 else 1 for number in range(len(directories))]
     left, number = mib * _MIB, 0
     while left > 0:
         size = min(int(rng.lognormvariate(8.6, 1.9)) + 1, 8 * _MIB)
-        path = rng.choice(directories) / f"file-{number}"
+        path = rng.choices(directories, weights)[0] / f"file-{number}"
         path.write_bytes(_content(rng, size))
         yield path
         left, number = left - size, number + 1
