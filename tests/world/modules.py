@@ -26,7 +26,7 @@ class ModuleOptions:
     Args:
         reboot: what it answers to NeedsArtifactReboot.
         can_roll_back: what it answers to SupportsRollback.
-        fails: the state, query or script that fails.
+        fails: the states, queries and scripts that fail, with blanks between them.
         fails_late: it fails after its work is done.
         cannot_save: artifact_info can't be written.
     """
@@ -128,10 +128,10 @@ class WorldModules:
     def _act(self, name: str, work: object) -> None:
         assert callable(work)
         self._world.calls.append(name)
-        if self._options.fails == name and not self._options.fails_late:
+        if name in self._options.fails.split() and not self._options.fails_late:
             raise _failed(name)
         self._world.power.do(f"call {name}", work, _failed)
-        if self._options.fails == name:
+        if name in self._options.fails.split():
             raise _failed(name)
 
     @property
@@ -187,7 +187,7 @@ class WorldScripts:
         name = f"{state}_{action}"
         self._world.calls.append(name)
         self._world.power.do(name, lambda: None)
-        if self._options.fails == name:
+        if name in self._options.fails.split():
             raise ScriptError("SCR01", f"{name} failed")
 
     def run_all(self, state: str, action: str) -> bool:
