@@ -45,7 +45,7 @@ def _fill(tree: Path, rng: random.Random, mib: int) -> Iterator[Path]:
     for one in directories:
         one.mkdir(parents=True)
     # as under /usr/share/doc, most directories have a few small files, and they lie side by side
-    weights = [40 if number % 40 < 12 else 1 for number in range(len(directories))]
+    weights = [100 if number % 40 < 4 else 1 for number in range(len(directories))]
     left, number = mib * _MIB, 0
     while left > 0:
         size = min(int(rng.lognormvariate(8.6, 1.9)) + 1, 8 * _MIB)
