@@ -19,6 +19,7 @@ pytestmark = [
     pytest.mark.nightly,
     pytest.mark.skipif(not (STOCK / "single-file").exists(), reason="the package mender-client isn't installed"),
 ]
+NO_PROGRAMS: dict[str, str] = {}
 SCRIPTS = (
     "[downloading] Download_Enter Download_Leave "
     "[installing] ArtifactInstall_Enter ArtifactInstall_Leave [installing] ArtifactCommit_Enter"
@@ -26,7 +27,9 @@ SCRIPTS = (
 """The module notes nothing; the scripts around it do."""
 
 
-def live(make_board: MakeBoard, kind: str, files: dict[str, bytes], *, fails: bool) -> Board:
+def live(
+    make_board: MakeBoard, kind: str, files: dict[str, bytes], *, fails: bool, programs: dict[str, str] = NO_PROGRAMS
+) -> Board:
     """Install an Artifact of this type; the check before the commit fails if it is to."""
     parts = {
         "info": described(payloads=[{"type": kind}]),
@@ -34,6 +37,8 @@ def live(make_board: MakeBoard, kind: str, files: dict[str, bytes], *, fails: bo
         "files": list(files.items()),
     }
     board = make_board(Happening(plan={"ArtifactCommit_Enter": FAIL} if fails else {}, parts=parts))
+    for name, body in programs.items():
+        board.write(f"bin/{name}", f"#!/bin/sh\n{body}\n").chmod(0o755)
     shutil.copy(STOCK / kind, board.root / "usr/share/mender/modules/v3" / kind)
     board.live()
     noted = SCRIPTS.split()
@@ -74,3 +79,32 @@ def test_script(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None:
     board = live(make_board, "script", {"script": script}, fails=fails)
     assert "ran\n" == (tmp_path / "ran").read_text()
     assert (INCONSISTENT if fails else NEW) == board.provides["artifact_name"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(("kind", "tool", "options"), [("deb", "dpkg", "-i"), ("rpm", "rpm", "-U -v --force")])
+def test_packages(make_board: MakeBoard, tmp_path: Path, kind: str, tool: str, options: str, fails: bool) -> None:
+    """deb and rpm give their packages to a tool, here a script, which can't be undone."""
+    programs = {tool: f'echo "$*" >>{tmp_path}/called'}
+    board = live(make_board, kind, {f"a.{kind}": b"package"}, fails=fails, programs=programs)
+    (called,) = (tmp_path / "called").read_text().splitlines()
+    assert (f"{options} ", f"files/a.{kind}") == (called[: len(options) + 1], called[-len(f"files/a.{kind}") :])
+    assert (INCONSISTENT if fails else NEW) == board.provides["artifact_name"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_docker(make_board: MakeBoard, tmp_path: Path, fails: bool) -> None:
+    """docker starts its containers, and on a rollback those of before; Docker and jq are scripts here."""
+    running = tmp_path / "running"
+    running.write_text("old\n")
+    docker = f"""case $1 in
+ps) cat {running} ;;
+stop) : >{running} ;;
+run | start) for last; do :; done; echo "$last" >{running} ;;
+esac"""
+    programs = {"docker": docker, "jq": "case $2 in .containers*) echo new ;; esac"}
+    board = live(make_board, "docker", {}, fails=fails, programs=programs)
+    assert ("old" if fails else "new", OLD if fails else NEW) == (
+        running.read_text().strip(),
+        board.provides["artifact_name"],
+    )
