@@ -28,7 +28,7 @@ def make_images(directory: Path) -> None:
     tree, rng = directory / "tree", random.Random(1)
     files = list(_fill(tree, rng, _FILES_MIB))
     _make_image(tree, directory / "A.img")
-    (tree / "d0/program").write_bytes(_content(rng, 280_000))
+    (tree / "d0/program").write_bytes(_content(rng, 1_000_000))
     changed = max(files[:100], key=lambda path: path.stat().st_size)
     changed.write_bytes(changed.read_bytes() + b"changed\n")
     _make_image(tree, directory / "C.img")
