@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mender_client.client.engine import LOCK_CHECK_SECONDS
-from mender_client.core.record import MAXIMUM_WRITES
+from mender_client.core.update import MAXIMUM_WRITES
 from world import Blow, Kind, Stage
 
 from .scenarios import BY_NAME, SCENARIOS, Scenario, begin, check, effects, live, random_blows, single_blows

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from mender_client.core.model import Deployment, Link
-from mender_client.core.record import ProcessRef
+from mender_client.core.update import ProcessRef
 from mender_client.errors import Diagnostic, InstallError, ScriptError
 from mender_client.installers.sub_updater import SubUpdaterInstaller
 from world.disk import Disk

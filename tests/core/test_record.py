@@ -8,18 +8,9 @@ import pytest
 
 from mender_client.core.machine import Event, Flow, State
 from mender_client.core.model import Deployment, Link, NextForm, Provides, Status
-from mender_client.core.record import (
-    MAXIMUM_OUTCOMES,
-    MAXIMUM_WRITES,
-    LoopError,
-    Message,
-    MessageKind,
-    ProcessRef,
-    Record,
-    Unread,
-    Update,
-)
+from mender_client.core.record import MAXIMUM_OUTCOMES, Message, MessageKind, Record, Unread
 from mender_client.core.resume import RemoteObject
+from mender_client.core.update import MAXIMUM_WRITES, LoopError, ProcessRef, Update
 
 ID = "d-1"
 DEPLOYMENT = Deployment(ID, "release-2", ("board",), Link("https://storage.invalid/x"))

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from mender_client.core.machine import ENDS, TRANSITIONS, Event, Flow, Result, State
 from mender_client.core.model import AcceptedIdentity, Link, NewKey, NextForm, Provides, Status
-from mender_client.core.record import Message, MessageKind, Outcome, ProcessRef, Record, Update
+from mender_client.core.record import Message, MessageKind, Outcome, Record
 from mender_client.core.resume import RemoteObject
 from mender_client.core.state_document import SCHEMA, decode_record, encode_record
+from mender_client.core.update import ProcessRef, Update
 
 UPDATE = Update(
     deployment_id="d-1",

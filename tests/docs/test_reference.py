@@ -18,7 +18,7 @@ from mender_client.app.host import Host
 from mender_client.app.paths import Paths
 from mender_client.core.machine import ENDS, RESUME, TRANSITIONS, Event, Flow, InstallerState, State
 from mender_client.core.model import Deployment, Link
-from mender_client.core.record import ProcessRef
+from mender_client.core.update import ProcessRef
 from mender_client.installers.sub_updater import SubUpdaterInstaller
 
 from .pages import PROJECT, prose, row

@@ -22,7 +22,8 @@ from mender_client.app.doctor.results import Verdict
 from mender_client.core.client_status import ClientStatus
 from mender_client.core.machine import Event
 from mender_client.core.model import Deployment, Link, NextForm, Provides
-from mender_client.core.record import ProcessRef, Record
+from mender_client.core.record import Record
+from mender_client.core.update import ProcessRef
 from mender_client.errors import NetworkError
 from mender_client.system.files import DaemonLock
 from mender_client.system.journal import JsonJournal

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mender_client.core.record import ProcessRef
+from mender_client.core.update import ProcessRef
 from mender_client.errors import ScriptError
 from mender_client.system.process import CLEAN_ENVIRONMENT, ScriptLimits, SystemProcesses, run_script
 from waiting import PATIENCE_S, wait_until

@@ -35,8 +35,8 @@ from mender_client.core.keyvalue import KeyValues
 from mender_client.core.machine import Flow
 from mender_client.core.model import Identity, Provides
 from mender_client.core.ports import Observer
-from mender_client.core.record import ProcessRef
 from mender_client.core.schedule import Schedule
+from mender_client.core.update import ProcessRef
 from mender_client.errors import Diagnostic, MenderError, ScriptError, StorageError
 from mender_client.installers.sub_updater import SubUpdaterInstaller
 

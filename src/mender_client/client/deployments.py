@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from mender_client.core.model import Deployment, Link, LogMessage, NextForm, Provides, Status
 from mender_client.core.ports import Clock
-from mender_client.core.record import Update
+from mender_client.core.update import Update
 from mender_client.core.wire.deployments import (
     build_log_request,
     build_next_request,

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import CONFIGURATION, Link, Software
 from mender_client.core.ports import ArtifactStore, Capacity, Clock, Journal, PartialFile, Seeds, Transport
-from mender_client.core.record import Update
 from mender_client.core.resume import RemoteObject
 from mender_client.core.text import ROUTINE, amount
+from mender_client.core.update import Update
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import ArtifactError, DownloadError, MenderError, StorageError
 

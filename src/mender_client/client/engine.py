@@ -14,7 +14,8 @@ from mender_client import TYPE_CHECKING
 from mender_client.core.machine import ENDS, RESUME, Event, Flow, InstallerState, State, advance
 from mender_client.core.model import Deployment, LogMessage, Status
 from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, DeviceData, Journal, Lock
-from mender_client.core.record import LoopError, Record, Update
+from mender_client.core.record import Record
+from mender_client.core.update import LoopError, Update
 from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, RefusedLogError, ServerError, StorageError
 

@@ -12,7 +12,7 @@ from mender_client import TYPE_CHECKING
 from mender_client.core.machine import Event, InstallerState, State
 from mender_client.core.model import CONFIGURATION, Status
 from mender_client.core.ports import ArtifactStore, DeviceData, Installer, Lock, SubUpdater
-from mender_client.core.record import ProcessRef, Update
+from mender_client.core.update import ProcessRef, Update
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import (
     AbortedError,

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 from mender_client.core.machine import Event
 from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, Journal, Lock
-from mender_client.core.record import Outcome, Update
+from mender_client.core.record import Outcome
+from mender_client.core.update import Update
 from mender_client.dataclass import dataclass
 from mender_client.errors import StorageError
 

@@ -14,7 +14,7 @@ from mender_client.core.backoff import Backoff
 from mender_client.core.machine import Event, InstallerState, Result, State
 from mender_client.core.model import Link, Software, Status, replaced
 from mender_client.core.ports import ArtifactStore, Clock, Modules
-from mender_client.core.record import Update
+from mender_client.core.update import Update
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import (
     AbortedError,

@@ -16,7 +16,8 @@ from mender_client import TYPE_CHECKING
 from .client_status import ClientStatus
 from .keyvalue import KeyValues
 from .model import Deployment, Identity, LogMessage, Provides
-from .record import ProcessRef, Record
+from .record import Record
+from .update import ProcessRef
 from .wire.messages import Reply, Request
 
 if TYPE_CHECKING:

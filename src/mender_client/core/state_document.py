@@ -26,9 +26,10 @@ from .model import (
     is_deployment_id,
     parse_link,
 )
-from .record import Message, MessageKind, Outcome, ProcessRef, Record, Unread, Update
+from .record import Message, MessageKind, Outcome, Record, Unread
 from .resume import RemoteObject
 from .standalone import Position, StandaloneUpdate
+from .update import ProcessRef, Update
 
 if TYPE_CHECKING:
     from typing import Any, TypeVar

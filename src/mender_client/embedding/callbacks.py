@@ -9,7 +9,8 @@ from pathlib import Path
 from mender_client.client.stream import Progress
 from mender_client.core.machine import State
 from mender_client.core.model import Deployment, Status
-from mender_client.core.record import Outcome, Record, Update
+from mender_client.core.record import Outcome, Record
+from mender_client.core.update import Update
 from mender_client.errors import Diagnostic
 from mender_client.system.journal import JsonJournal
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from mender_client.core.model import Deployment
 from mender_client.core.ports import Lock, Processes
-from mender_client.core.record import ProcessRef
+from mender_client.core.update import ProcessRef
 from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, InstallError, ScriptError
 

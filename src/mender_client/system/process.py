@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mender_client.core.record import ProcessRef
 from mender_client.core.text import ending, printable
+from mender_client.core.update import ProcessRef
 from mender_client.dataclass import dataclass
 from mender_client.errors import Interrupted, ScriptError
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mender_client.core.record import ProcessRef
+from mender_client.core.update import ProcessRef
 
 STATE, GROUP, SESSION, START_TIME = 0, 2, 3, 19
 """Where they are in ``/proc/PID/stat``, behind the name; see proc(5)."""
