@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import PurePath
 
 from mender_client import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from mender_client.core.artifact import Header, PayloadFile, Script
+    from mender_client.core.gates import GateFacts, GatePoint, Verdict
 else:
     Protocol = object
 
@@ -220,4 +222,20 @@ class ScriptDirectory(Protocol):
 
         Raises:
             StorageError: the directory can't be written.
+        """
+
+
+class Gates(Protocol):
+    """Whether the device lets an update go on."""
+
+    def verdict(self, point: GatePoint, facts: GateFacts, now: datetime) -> Verdict:
+        """Ask the gate at a point; one that is broken is closed and says so, it never raises for that.
+
+        Args:
+            point: what would happen next.
+            facts: the deployment.
+            now: the wall clock, aware, UTC; may be wrong.
+
+        Raises:
+            Interrupted: the client is to stop.
         """
