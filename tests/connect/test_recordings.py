@@ -25,7 +25,7 @@ BETTER = {
     "download-1MiB": "an acknowledgement too many is no error",
     "download-exact-window": "an acknowledgement too many is no error",
     "transfer-raw": "a number of any width is taken, and what comes too late is no error",
-    "put-raw": "a number of any width is taken, and one message in ten is acknowledged",
+    "put-raw": "a number of any width is taken",
     "upload-folder": "one error instead of two, and an empty file arrives",
     "limits-size": "the limits hold for the look at a file, and what comes too late is no error",
     "limits-chroot": "the limits hold for the look at a file, and its path is resolved; a folder is no file to replace",

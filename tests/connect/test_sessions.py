@@ -184,6 +184,21 @@ def test_upload(tmp_path: Path) -> None:
     assert 0o644 == (tmp_path / "f").stat().st_mode & 0o7777
 
 
+def test_user_who_waits_for_each_answer(tmp_path: Path) -> None:
+    """A chunk is acknowledged as soon as no other one is there, for users who wait for that before they go on."""
+    world = World()
+    ask(world, "put_file", path=str(tmp_path / "f"))
+    offset = 0
+    for size in (100, 4096, 1):
+        assert [] == world.receive(Message(FILES, "file_chunk", "s", {"offset": offset}, bytes(size)))
+        world.timers.advance(0)
+        assert offset == world.sent[-1].props["offset"]
+        offset += size
+    count = len(world.sent)
+    world.timers.advance(1)
+    assert count == len(world.sent)
+
+
 @pytest.mark.parametrize("end", ["close", "error", "lost", "silence", "wrong offset"])
 def test_upload_that_ends_early(tmp_path: Path, end: str) -> None:
     """Of an upload that doesn't come to its end nothing is left, and the file that was there stays."""

@@ -208,10 +208,10 @@ class World:
     def _handlers(self) -> dict[int, Any]:
         settings = self.settings
         files = DeviceFiles(settings.files, self.disk)  # type: ignore[arg-type]  # it runs at once
-        sent, received = Meter(self.timers, settings.sent_per_minute), Meter(self.timers, settings.received_per_minute)
+        meters = Meter(self.timers, settings.sent_per_minute), Meter(self.timers, settings.received_per_minute)
         send, timers = self.sent.append, self.timers
         handlers = {
-            Protocol.FILES: lambda sid: FileSession(sid, send, files, sent, received, lambda: self.is_congested),
+            Protocol.FILES: lambda sid: FileSession(sid, send, timers, files, *meters, lambda: self.is_congested),
             Protocol.PORTS: lambda sid: PortSession(sid, send, timers, self.links),
             Protocol.CLIENT: lambda sid: ClientSession(sid, send, self.wake),
         }

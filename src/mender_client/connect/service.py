@@ -1,6 +1,8 @@
 """Keeps the connection to the server, and everything that goes over it.
 
-A server or gateway that is gone is reached again at once, and then after growing pauses. Terminals outlive the gap.
+A server or gateway that is gone is reached again after a short random pause, so that a fleet doesn't return at one
+moment, and then after growing pauses. Terminals outlive the gap. Connecting resolves names, runs scripts and waits for
+the server, so it is done in a thread that ends with it.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ import logging
 from collections.abc import Callable, Mapping
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.backoff import Backoff
 from mender_client.core.text import printable
 from mender_client.core.wire.deviceconnect import Message, Protocol, decode, encode
 from mender_client.dataclass import dataclass
@@ -17,10 +18,11 @@ from mender_client.errors import Interrupted, MenderError, NotAcceptedError, Ser
 
 from .files import DeviceFiles
 from .links import SocketLinks
-from .loop import Background, Call, Loop
+from .loop import Background, Call, Callback, Loop
 from .protocol.client import ClientSession
 from .protocol.forward import PortSession
 from .protocol.meter import Meter
+from .protocol.reconnect import Reconnect
 from .protocol.sessions import MakeHandler, Sessions
 from .protocol.terminal import Terminals
 from .protocol.transfer import FileSession
@@ -36,10 +38,7 @@ _logger = logging.getLogger(__name__)
 PING_SECONDS = 45.0
 """The server cuts a connection on which it sees neither ping nor pong for 60 s, whatever else comes."""
 PONG_SECONDS = 15.0
-LASTING_SECONDS = 30.0
-"""A connection that is cut earlier counts as a failure: two devices with one identity cut each other's."""
 _PAYLOAD = b"60"
-_FIRST_PAUSE_SECONDS = 1.0
 _GOODBYE_SECONDS = 0.5
 
 
@@ -62,12 +61,14 @@ class ConnectService:
     """Device connect of this device.
 
     Args:
-        open_websocket: authenticates and connects; raises MenderError, or Interrupted when the program is to stop.
+        open_websocket: authenticates and connects, in a thread; raises MenderError, or Interrupted when the program is
+            to stop.
         settings: what is allowed.
         wake: as for ``ClientSession``.
         language: the variables of the locale, for shells.
         longest_pause_seconds: between two tries to connect.
-        random: spreads a fleet; as for ``Backoff``.
+        random: as for ``Reconnect``.
+        told: is told in words whether the connection is there.
     """
 
     def __init__(
@@ -78,29 +79,30 @@ class ConnectService:
         language: Mapping[str, str],
         longest_pause_seconds: float,
         random: Callable[[], float],
+        told: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.loop = Loop()
         self._open = open_websocket
         self._socket: WebSocket | None = None
-        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, longest_pause_seconds)
-        self._random = random
+        self._reconnect = Reconnect(longest_pause_seconds, random)
+        self._told = told
         self._is_stopping = False
+        self._is_connecting = False
+        self._background = Background(self.loop)
         self._ping: Call | None = None
         self._connected_at = 0.0
-        self._pause_seconds = 0.0
         self._said = ""
         shell = ShellSettings(settings.shell_command, settings.shell_arguments, settings.user, language)
-        self._shells = PtyShells(self.loop, shell)
+        self._shells = PtyShells(self.loop, shell, lambda: self._is_connecting)
         self._terminals = Terminals(self._send, self.loop, self._shells, settings.terminals, self._is_congested)
         self._sessions = Sessions(self._send, self.loop, self._handlers(settings, wake), self._terminals)
 
     def _handlers(self, settings: ConnectSettings, wake: Callable[[str], None]) -> dict[int, MakeHandler]:
-        background = Background(self.loop)
-        files = DeviceFiles(settings.files, background)
-        links = SocketLinks(self.loop, background)
-        sent, received = Meter(self.loop, settings.sent_per_minute), Meter(self.loop, settings.received_per_minute)
+        files = DeviceFiles(settings.files, self._background)
+        links = SocketLinks(self.loop, self._background)
+        meters = Meter(self.loop, settings.sent_per_minute), Meter(self.loop, settings.received_per_minute)
         handlers: dict[int, MakeHandler] = {
-            Protocol.FILES: lambda sid: FileSession(sid, self._send, files, sent, received, self._is_congested),
+            Protocol.FILES: lambda sid: FileSession(sid, self._send, self.loop, files, *meters, self._is_congested),
             Protocol.PORTS: lambda sid: PortSession(sid, self._send, self.loop, links),
             Protocol.CLIENT: lambda sid: ClientSession(sid, self._send, wake),
         }
@@ -111,11 +113,8 @@ class ConnectService:
     def run(self) -> None:
         """Keep the connection until ``stop`` is called."""
         try:
-            while not self._is_stopping:
-                self._connect()
-                self.loop.run(lambda: self._socket is None or self._is_stopping)
-                if self._pause_seconds:
-                    self.loop.run_for(self._pause_seconds, lambda: self._is_stopping)
+            self._connect()
+            self.loop.run(lambda: self._is_stopping)
         finally:
             self._say_goodbye()
             self.loop.close()
@@ -137,27 +136,41 @@ class ConnectService:
     # -- the connection ---------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        self._pause_seconds = 0.0
+        self._is_connecting = True
+        self._background.run(self._try_to_open)
+
+    def _try_to_open(self) -> Callback:
+        """In a thread: open the websocket; returns what the loop is to do then."""
         try:
             opened = self._open()
         except Interrupted:
-            return
+            return self._settled
         except MenderError as error:
-            self._report(error)
-            self._pause(error.retry_after_seconds if isinstance(error, ServerError) else None)
-            return
+            failure = error
+            return lambda: self._failed(failure)
+        return lambda: self._opened(opened)
+
+    def _settled(self) -> None:
+        """The thread that connects has ended, and with it the programs that it has run."""
+        self._is_connecting = False
+        self._shells.reap()
+
+    def _failed(self, error: MenderError) -> None:
+        self._settled()
+        self._report(error)
+        self._told(f"not connected: {error.text}")
+        wanted = error.retry_after_seconds if isinstance(error, ServerError) else None
+        self.loop.call_later(self._reconnect.after_failure(wanted), self._connect)
+
+    def _opened(self, opened: Opened) -> None:
+        self._settled()
         self._said = ""
         self._connected_at = self.loop.now()
         self._socket = WebSocket(self.loop, opened.sock, opened.early, self._received, self._resumed, self._closed)
         self._ping = self.loop.call_later(PING_SECONDS, self._keep_alive)
         self._terminals.connected(True)
         _logger.info("connected to %s", opened.server_url)
-
-    def _pause(self, retry_after_seconds: float | None = None) -> None:
-        self._backoff = self._backoff.after_failure()
-        self._pause_seconds = self._backoff.delay_seconds(
-            random=self._random(), retry_after_seconds=retry_after_seconds
-        )
+        self._told(f"connected to {opened.server_url}")
 
     def _report(self, error: MenderError) -> None:
         """Log why there is no connection; the same reason only once."""
@@ -172,11 +185,10 @@ class ConnectService:
             self._ping.cancel()
         self._sessions.close()
         self._terminals.connected(False)
-        _logger.info("connection lost: %s", printable(reason[:300]))
-        if self.loop.now() - self._connected_at >= LASTING_SECONDS:
-            self._backoff = self._backoff.after_success()
-        else:
-            self._pause()
+        reason = printable(reason[:300])
+        _logger.info("connection lost: %s", reason)
+        self._told(f"connection lost: {reason}")
+        self.loop.call_later(self._reconnect.after_loss(self.loop.now() - self._connected_at), self._connect)
 
     def _keep_alive(self) -> None:
         if self._socket is not None:
@@ -212,7 +224,7 @@ class ConnectService:
     def _say_goodbye(self) -> None:
         self._sessions.close()
         self._terminals.end_all("the program ends")
-        self.loop.run_for(_GOODBYE_SECONDS, lambda: self._shells.is_idle)
+        self.loop.run_for(_GOODBYE_SECONDS, lambda: self._shells.is_idle and not self._is_connecting)
         self._shells.kill()
         if self._socket is not None:
             self._socket.close(1001)

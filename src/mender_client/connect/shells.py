@@ -62,11 +62,13 @@ class PtyShells:
     Args:
         loop: waits for their output and their end.
         settings: what is started.
+        has_others: whether a thread of ours runs programs now, which are neither shells nor theirs.
     """
 
-    def __init__(self, loop: Loop, settings: ShellSettings) -> None:
+    def __init__(self, loop: Loop, settings: ShellSettings, has_others: Callable[[], bool] = lambda: False) -> None:
         self._loop = loop
         self._settings = settings
+        self._has_others = has_others
         self._processes = Processes()
         self._running: set[PtyShell] = set()
         self._count = 0
@@ -87,10 +89,14 @@ class PtyShells:
         return shell
 
     def reap(self) -> None:
-        """A child has ended: it may be a shell, or an orphan that was left to us."""
+        """A child has ended: it may be a shell, or an orphan that was left to us. Orphans can wait."""
         for shell in list(self._running):
             shell.check()
+        if self._has_others():
+            return
         self._processes.reap(but={shell.pid for shell in self._running})
+        if self._count and not self._running:
+            self._processes.kill_children()
 
     @property
     def is_idle(self) -> bool:
@@ -104,7 +110,7 @@ class PtyShells:
 
     def _over(self, shell: PtyShell) -> None:
         self._running.discard(shell)
-        if not self._running:
+        if not self._running and not self._has_others():
             self._processes.kill_children()
 
     def _spawn(self, width: int, height: int, mark: str) -> tuple[int, subprocess.Popen[bytes]]:

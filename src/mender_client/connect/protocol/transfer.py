@@ -17,7 +17,7 @@ from mender_client.core.wire.deviceconnect import Message, Protocol, decode_body
 from mender_client.core.wire.msgpack import pack
 
 from .meter import Meter
-from .ports import Files, PutRequest, RefusedError, Send, Source, Target
+from .ports import Files, PutRequest, RefusedError, Send, Source, Target, Timers
 
 if TYPE_CHECKING:
     from typing import Any
@@ -29,7 +29,7 @@ WINDOW_CHUNKS = 20
 """The server stores 25 messages for a session, and acknowledges every tenth chunk."""
 ACK_CHUNKS = 10
 ACK_BYTES = 40960
-"""The server waits when 81920 bytes aren't acknowledged."""
+"""The server waits when 81920 bytes aren't acknowledged; a user who sends chunks may wait after each of them."""
 _BUSY = "another file transfer is in progress"
 _RATE = "transmitted bytes limit exhausted"
 
@@ -40,6 +40,7 @@ class FileSession:
     Args:
         sid: its id.
         send: sends a message.
+        timers: the time.
         files: the files of this device.
         sent, received: bound the rates.
         is_congested: whether chunks must wait, because the connection is slower.
@@ -49,6 +50,7 @@ class FileSession:
         self,
         sid: str,
         send: Send,
+        timers: Timers,
         files: Files,
         sent: Meter,
         received: Meter,
@@ -56,6 +58,7 @@ class FileSession:
     ) -> None:
         self._sid = sid
         self._send = send
+        self.timers = timers
         self._files = files
         self._meters = (sent, received)
         self._is_congested = is_congested
@@ -240,6 +243,7 @@ class _Upload:
         self._digest = hashlib.sha256()
         self._size = 0
         self._unacknowledged = (0, 0)  # chunks and bytes
+        self._last = request
         self._is_over = False
 
     def receive(self, message: Message) -> None:
@@ -268,11 +272,18 @@ class _Upload:
         self._digest.update(message.body)
         self._meter.count(len(message.body))
         self._size += len(message.body)
+        self._last = message
         chunks, size = self._unacknowledged
         self._unacknowledged = (chunks + 1, size + len(message.body))
         if chunks + 1 >= ACK_CHUNKS or self._unacknowledged[1] >= ACK_BYTES:
+            self._acknowledge()
+        elif not chunks:
+            self._session.timers.call_later(0.0, self._acknowledge)  # when all that has come is taken
+
+    def _acknowledge(self) -> None:
+        if self._unacknowledged[0] and not self._is_over:
             self._unacknowledged = (0, 0)
-            self._session.send("ack", message.props)
+            self._session.send("ack", self._last.props)
 
     def _finished(self, message: Message, error: RefusedError | None) -> None:
         if error is not None:

@@ -1,0 +1,177 @@
+"""The connection, with real shells, and a server that is the other end of a pair of sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection
+
+from connect.world import config_of
+from mender_client.app.connect import connect_settings
+from mender_client.connect.protocol.reconnect import LASTING_SECONDS, RETURN_SECONDS, Reconnect
+from mender_client.connect.service import ConnectService, Opened
+from mender_client.core.wire.deviceconnect import Message, Protocol, decode, encode
+from mender_client.errors import NetworkError, ServerError
+from waiting import NEVER_S, PATIENCE_S, wait_until
+
+
+class Server:
+    """The server's end of one connection."""
+
+    def __init__(self) -> None:
+        self.sock, self.theirs = socket.socketpair()
+        self.theirs.setblocking(False)
+        self.sock.settimeout(PATIENCE_S)
+        self.frames = Connection(ConnectionType.SERVER)
+
+    @property
+    def opened(self) -> Opened:
+        """What the device gets."""
+        return Opened(self.theirs, b"", "http://server.example.com")
+
+    def send(self, message: Message) -> None:
+        """Send a message."""
+        self.sock.sendall(self.frames.send(BytesMessage(data=encode(message))))
+
+    def receive(self) -> Message:
+        """The next message."""
+        data = bytearray()
+        while True:
+            for event in self.frames.events():
+                if isinstance(event, BytesMessage):
+                    data += event.data
+                    if event.message_finished:
+                        return decode(bytes(data))
+                assert not isinstance(event, CloseConnection)
+            self.frames.receive_data(self.sock.recv(65536))
+
+
+Run = Callable[..., ConnectService]
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """Runs a device in a thread until the test ends; as in the program, the end of a child wakes it."""
+    services: list[tuple[ConnectService, threading.Thread]] = []
+
+    def run(open_websocket: Callable[[], Opened]) -> ConnectService:
+        settings = connect_settings(config_of())
+        service = ConnectService(open_websocket, settings, lambda _: None, {}, NEVER_S, lambda: 0.0)
+        thread = threading.Thread(target=service.run)
+        services.append((service, thread))
+        thread.start()
+        return service
+
+    yield run
+    for service, thread in services:
+        service.stop()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+def test_connecting_keeps_nothing_waiting(run: Run) -> None:
+    """While the server keeps a request for a connection waiting, everything else goes on."""
+    may_go_on, has_passed = threading.Event(), threading.Event()
+    server = Server()
+
+    def open_websocket() -> Opened:
+        assert may_go_on.wait(PATIENCE_S)
+        return server.opened
+
+    service = run(open_websocket)
+    service.loop.post(has_passed.set)
+    assert has_passed.wait(PATIENCE_S)
+    assert not service.is_connected
+    may_go_on.set()
+    server.send(Message(Protocol.CONTROL, "ping", "s"))
+    assert "pong" == server.receive().typ
+    server.sock.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
+def test_programs_of_the_authentication(run: Run) -> None:
+    """A program that runs while the device connects is neither ended nor missed when a shell ends meanwhile."""
+    first, second = Server(), Server()
+    may_go_on, is_running, codes = threading.Event(), threading.Event(), list[int]()
+
+    def open_websocket() -> Opened:
+        if not codes:
+            codes.append(-1)
+            return first.opened
+        with subprocess.Popen(["/bin/sh", "-c", "read line; exit 7"], stdin=subprocess.PIPE) as process:
+            is_running.set()
+            assert may_go_on.wait(PATIENCE_S)
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            codes.append(process.wait())
+        return second.opened
+
+    service = run(open_websocket)
+    first.send(Message(Protocol.SHELL, "new", "s", {"user_id": "u"}))
+    assert b"Shell started" == first.receive().body
+    first.sock.close()
+    assert is_running.wait(PATIENCE_S)
+    service.loop.post(lambda: service._terminals.end_all("a limit"))  # any limit ends it so
+    wait_until(lambda: not len(service._terminals))
+    service.child_ended()
+    time.sleep(0.05)  # were the program ended, it would be by now; if not, this shows nothing
+    may_go_on.set()
+    second.send(Message(Protocol.CONTROL, "ping", "t"))
+    while second.receive().typ != "pong":
+        pass
+    assert [-1, 7] == codes
+    second.sock.close()
+
+
+def test_a_fault_of_ours_ends_the_program() -> None:
+    """An error that nobody expects while connecting ends the program, so that the service manager starts it again."""
+
+    def open_websocket() -> Opened:
+        raise ZeroDivisionError
+
+    service = ConnectService(open_websocket, connect_settings(config_of()), lambda _: None, {}, NEVER_S, lambda: 0.0)
+    with pytest.raises(ZeroDivisionError):
+        service.run()
+
+
+def test_pauses() -> None:
+    """After a connection that lasted a fleet returns over some seconds; after failures the pauses grow, up to a limit.
+
+    A server that says when to come back is obeyed.
+    """
+    reconnect = Reconnect(60.0, lambda: 0.5)
+    assert RETURN_SECONDS / 2 == reconnect.after_loss(LASTING_SECONDS)
+    pauses = [reconnect.after_loss(LASTING_SECONDS - 1), *(reconnect.after_failure() for _ in range(30))]
+    assert pauses == sorted(pauses)
+    assert (1.0 * 2.5 / 3, 60 * 2.5 / 3) == (pauses[0], pauses[-1])
+    assert 126.0 == reconnect.after_failure(120.0)
+    assert RETURN_SECONDS / 2 == reconnect.after_loss(LASTING_SECONDS)
+    assert pauses[0] == reconnect.after_failure()
+
+
+def test_errors_that_the_server_answers(run: Run) -> None:
+    """A server that refuses is asked again after the pause that it asks for."""
+    server, tries = Server(), list[float]()
+
+    def open_websocket() -> Opened:
+        tries.append(time.monotonic())
+        if len(tries) == 1:
+            raise ServerError("SRV01", "cannot open", status=503, retry_after_seconds=1.0)
+        if len(tries) == 2:
+            raise NetworkError("NET01", "cannot reach the server")
+        return server.opened
+
+    run(open_websocket)
+    server.send(Message(Protocol.CONTROL, "ping", "s"))
+    assert "pong" == server.receive().typ
+    assert tries[1] - tries[0] >= 1.0
+    server.sock.close()
