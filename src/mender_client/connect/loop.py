@@ -140,7 +140,7 @@ class Background:
         return self._count >= self._most
 
     def run(self, work: Callable[[], Callback]) -> None:
-        """Do some work in a thread; the loop then calls what it returns, or raises what it has raised."""
+        """Do some work in a thread; the loop then calls what it returns, and fails when the thread has failed."""
         self._count += 1
 
         def done(callback: Callback) -> None:
@@ -148,17 +148,14 @@ class Background:
             callback()
 
         def run() -> None:
+            callback = _fail
             try:
                 callback = work()
-            except BaseException as error:  # noqa: BLE001 - the loop raises it
-                callback = _raising(error)
-            self._loop.post(lambda: done(callback))
+            finally:
+                self._loop.post(lambda: done(callback))
 
         threading.Thread(target=run, daemon=True).start()
 
 
-def _raising(error: BaseException) -> Callback:
-    def fail() -> None:
-        raise error
-
-    return fail
+def _fail() -> None:
+    raise RuntimeError("a thread of this program has failed")
