@@ -14,7 +14,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from mender_client.client.download import Downloader, DownloadPolicy
+from mender_client.client.download import Downloader
+from mender_client.client.download_policy import DownloadPolicy
 from mender_client.client.status_tracker import StatusTracker
 from mender_client.core.artifact import ArtifactReader, Header
 from mender_client.core.model import Deployment, Link, NextForm, Provides

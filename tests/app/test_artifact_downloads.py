@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from app.artifact_program import DATA, P256, key_pair
 from keys import RSA
-from mender_client.client.download import DownloadPolicy
+from mender_client.client.download_policy import DownloadPolicy
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
 from mender_client.system.cryptolib import CryptographyBackend
 from mender_client.system.openssl import OpensslBackend

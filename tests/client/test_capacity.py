@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.artifact.forge import HEADER_INFO, Forge, dump, tar, tar_file
-from mender_client.client.download import DownloadPolicy
+from mender_client.client.download_policy import DownloadPolicy
 from world import NEW, Options, Stage, World
 
 from .acting import client_of, with_deployment

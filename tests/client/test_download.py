@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from mender_client.client.download import DownloadPolicy
+from mender_client.client.download_policy import DownloadPolicy
 from mender_client.client.pace import PaceLimits
 from mender_client.core.artifact import rootfs_image
 from mender_client.core.model import Status

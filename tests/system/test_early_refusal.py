@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from mender_client.client.download import Downloader, DownloadPolicy
+from mender_client.client.download import Downloader
+from mender_client.client.download_policy import DownloadPolicy
 from mender_client.client.status_tracker import StatusTracker
 from mender_client.core.artifact import (
     ArtifactSpec,

@@ -22,7 +22,8 @@ from mender_client.client.agent import Agent
 from mender_client.client.auth import Session
 from mender_client.client.configuration import ConfigurationReporter
 from mender_client.client.deployments import Deployments
-from mender_client.client.download import Downloader, DownloadPolicy
+from mender_client.client.download import Downloader
+from mender_client.client.download_policy import DownloadPolicy
 from mender_client.client.engine import Engine
 from mender_client.client.handover import HandOver
 from mender_client.client.identity_guard import IdentityGuard

@@ -230,7 +230,8 @@ class DeviceParts:
 
     @cached_property
     def downloader(self) -> Downloader:
-        from mender_client.client.download import Downloader, DownloadPolicy
+        from mender_client.client.download import Downloader
+        from mender_client.client.download_policy import DownloadPolicy
         from mender_client.client.pace import PaceLimits
         from mender_client.system.capacity import DeviceCapacity
         from mender_client.system.digest import choose_digest

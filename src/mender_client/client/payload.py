@@ -30,7 +30,8 @@ from mender_client.errors import (
 )
 
 from .deployments import Deployments
-from .download import Downloader, NoSpaceError
+from .download import Downloader
+from .download_policy import NoSpaceError
 from .engine import Effect
 from .outbox import Outbox
 from .status_tracker import StatusTracker

@@ -12,9 +12,9 @@ from mender_client.app.artifact.files import STANDARD_INPUT, FileStream
 from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import Config
 from mender_client.app.progress import ProgressBar
-from mender_client.client.download import NOTHING_STORED
 from mender_client.client.pace import PaceLimits
-from mender_client.client.stream import ArtifactStream, Progress, RenewableLink, RetryBudget
+from mender_client.client.retries import RenewableLink, RetryBudget
+from mender_client.client.stream import NOTHING_STORED, ArtifactStream, Progress
 from mender_client.core.artifact.stream import Readable
 from mender_client.core.model import Link
 from mender_client.core.resume import RemoteObject

@@ -1,0 +1,154 @@
+"""Reads an Artifact once through, and refuses one that is broken or not to be installed on this device.
+
+So a wrong device type, a missing signature or a bad manifest is refused after the header, before the payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mender_client import TYPE_CHECKING
+from mender_client.core.model import CONFIGURATION, Software
+from mender_client.core.ports import Journal
+from mender_client.core.update import Update
+from mender_client.dataclass import dataclass
+from mender_client.errors import ArtifactError, StorageError
+
+from .download_policy import DownloadPolicy
+
+if TYPE_CHECKING:
+    from mender_client.core.artifact import ArtifactReader, Header, NewDigest
+    from mender_client.core.artifact.stream import Readable
+
+    from .adaptive import AdaptiveDownload
+
+    Accept = Callable[[Header], None]
+    Consume = Callable[[Header, ArtifactReader], None]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the Artifact of an update is read.
+
+    Attributes:
+        accept: refuses it.
+        consume: reads its payload, if it is not only stored.
+        copies: how often there must be space for it.
+        assembled: reads its payload instead of storing it, if that is put together from what the device has.
+    """
+
+    update: Update
+    accept: Accept
+    consume: Consume | None = None
+    copies: int = 1
+    assembled: Consume | None = None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the Artifact is stored as it comes."""
+        return self.consume is None
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Verifier:
+    """Verifies Artifacts, and remembers what the last one brings.
+
+    Attributes:
+        new_digest: begins a SHA-256; None hashes in this thread.
+        payload_type: of the payload of the last Artifact; empty for none.
+        software: what is installed when the last Artifact is.
+    """
+
+    policy: DownloadPolicy
+    journal: Journal
+    new_digest: NewDigest | None
+    payload_type: str = ""
+    software: Software | None = None
+
+    def read(self, stream: Readable, reading: Reading, adaptive: AdaptiveDownload | None = None) -> Header:
+        """Read and verify an Artifact from its first byte to its last.
+
+        Raises:
+            MenderError: it is refused, or can't be read; and what ``accept`` and ``consume`` raise.
+            Interrupted: the client is to stop.
+        """
+        # imported late: an idle daemon does without the memory
+        from mender_client.core.artifact import ArtifactReader, limits_for
+
+        capacity = self.policy.capacity
+        reader = ArtifactReader(
+            stream,
+            limits=limits_for(None if capacity is None else capacity.memory_bytes()),
+            check_signature=self.policy.check_signature,
+            new_digest=self.new_digest,
+            expander=adaptive,
+        )
+        header = reader.read_header()
+        _check_update(header, reading.update)
+        self._note(header, reading.update)
+        _check_payload_type(self.payload_type, self.policy.payload_types)
+        reading.accept(header)
+        consume = reading.consume
+        if reading.assembled is not None and adaptive is not None:
+            reader.open_payload()
+            consume = reading.assembled if adaptive.is_assembling else None
+        if consume is not None:
+            consume(header, reader)
+        most_bytes = None if capacity is None else capacity.storage_bytes(header.payload.type)
+        if most_bytes is not None:
+            _check_sizes(reader, most_bytes)
+        reader.finish()
+        return header
+
+    def _note(self, header: Header, update: Update) -> None:
+        """Remember the type of the payload, and what is installed once it is."""
+        payload, provides = header.payload, update.provides
+        self.payload_type = payload.type or ""
+        before = self.journal.load().software
+        if before is None or before.artifact_name != provides.artifact_name:
+            before = Software(provides.artifact_name)
+        group = {"artifact_group": header.artifact_group} if header.artifact_group else {}
+        brought = {**group, **(payload.provides or {})}
+        name = provides.artifact_name if payload.type == CONFIGURATION else update.artifact_name
+        self.software = before.followed_by(name, brought, payload.clears or ())
+
+
+def _check_update(header: Header, update: Update) -> None:
+    """Refuse an Artifact other than the announced one, or for another device or other software."""
+    from mender_client.core.artifact import check_depends
+
+    if header.artifact_name != update.artifact_name:
+        raise ArtifactError(
+            "DWN02",
+            f"cannot install the Artifact: the server announced {update.artifact_name!r}, "
+            f"but it is {header.artifact_name!r}",
+            remedy="upload the Artifact again and deploy it again",
+        )
+    provides = update.provides
+    check_depends(
+        header,
+        device_type=provides.device_type,
+        artifact_name=provides.artifact_name,
+        provides=provides.others,
+    )
+
+
+def _check_payload_type(payload_type: str, accepted: tuple[str, ...]) -> None:
+    """Refuse a payload that nothing on this device installs, before it is downloaded."""
+    if accepted and payload_type not in accepted:
+        text = f"cannot install the Artifact: its payload type {payload_type!r} is not one of PayloadTypes"
+        raise ArtifactError("DWN22", text, remedy="deploy another Artifact, or add the type to PayloadTypes")
+
+
+def _check_sizes(reader: ArtifactReader, most_bytes: int) -> None:
+    """Refuse a payload that the device can't hold before its files are read: a few MB may claim to be many GB."""
+    total = 0
+    for file in reader.payload_files():
+        total += file.size
+        if total > most_bytes:
+            raise StorageError(
+                "DWN21",
+                f"cannot install the Artifact: its files have {total} bytes or more, and this device can hold "
+                f"{most_bytes}",
+                remedy="build it for the size of this device's partitions",
+            )
