@@ -1,7 +1,7 @@
 """The composition root: what one device is made of, and how its parts are joined.
 
-Only this module and ``host`` know both the workflow and the I/O adapters. A part is made when it is first used, and
-its module imported then: a command loads what it needs and no more.
+Only this module, ``server_parts`` and ``host`` know both the workflow and the I/O adapters. A part is made when it is
+first used, and its module imported then: a command loads what it needs and no more.
 """
 
 from __future__ import annotations
@@ -12,87 +12,52 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from mender_client import TYPE_CHECKING, __version__
+from mender_client import TYPE_CHECKING
 from mender_client.core.machine import Flow
 from mender_client.core.model import CONFIGURATION
-from mender_client.system.files import LockFile, read_text
+from mender_client.system.files import LockFile
 from mender_client.system.journal import JsonJournal
 from mender_client.system.trust import Trust
 
 from .config import Config
-from .devicekey import device_key
 from .host import Host
 from .installer import chooses_sub_updater, module_names, module_problem
-from .parts import deployment_log, own_program, scripted_device
+from .parts import deployment_log, own_program
 from .paths import Paths
+from .server_parts import ServerParts
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
     from mender_client.client.agent import Agent
-    from mender_client.client.auth import Session
-    from mender_client.client.configuration import ConfigurationReporter
-    from mender_client.client.deployments import Deployments
     from mender_client.client.download import Downloader
     from mender_client.client.engine import Effects, Engine
     from mender_client.client.handover import HandOver
-    from mender_client.client.inventory import InventorySender
     from mender_client.client.outbox import Outbox
     from mender_client.client.outcome import Outcomes
     from mender_client.client.payload import ModuleEffects
     from mender_client.client.scripts import StateScripts
     from mender_client.client.standalone import Standalone
-    from mender_client.client.status_tracker import StatusTracker
     from mender_client.client.stream import Progress
     from mender_client.client.sync_scripts import SyncScripts
     from mender_client.core.model import Deployment, Software
-    from mender_client.core.ports import DeviceData, Installer, KeyStore, Modules, SubUpdater
+    from mender_client.core.ports import Installer, KeyStore, Modules, SubUpdater
     from mender_client.system.calls import Calls
     from mender_client.system.deploymentlog import DeploymentLogFile
-    from mender_client.system.device import ScriptedDevice
     from mender_client.system.seeds import DeviceSeeds
     from mender_client.system.signatures import VerifyKeys
     from mender_client.system.store import ArtifactDirectory
-else:
-    Protocol = object
 
-_MOST_CONFIGURATION_BYTES = 1024 * 1024
+    from .program import Program
 
 
-class Program(Protocol):
-    """A program that embeds the client: what it brings in place of the device's scripts, files and programs."""
-
-    @property
-    def device(self) -> DeviceData:
-        """Identity, inventory and provides."""
-
-    @property
-    def flow(self) -> Flow:
-        """How deployments are carried out."""
-
-    def make_installer(self, lock: LockFile, outcomes: Outcomes) -> Installer:
-        """Make what Artifacts are handed to."""
-
-    def make_modules(self, is_stopping: Callable[[], bool]) -> Modules:
-        """Make what calls update modules."""
-
-    def save_provides(self, software: Software) -> str:
-        """Take notice of what is installed; as ``ScriptedDevice.save_provides``."""
-
-
-class DeviceParts:
+class DeviceParts(ServerParts):
     """The parts of one device, each made when it is first used.
 
     Args:
-        host: clock, network and observers.
-        config: the settings.
-        paths: the device's files.
-        key: the device key; None: the configured one, without a passphrase.
-        journal: holds the state; None: the state file.
         progressed: shows the progress of downloads; None writes log lines.
-        program: the program that embeds the client; None: the device is what its scripts and files say, and its
-            sub-updater or its update modules install.
+        program: as for ``ServerParts``; without one, the device's sub-updater or its update modules install.
         announce: as for ``SystemProcesses``.
+
+    The others are those of ``ServerParts``.
     """
 
     def __init__(
@@ -107,33 +72,18 @@ class DeviceParts:
         program: Program | None = None,
         announce: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        self.host = host
-        self.clock = host.clock
-        self.transport = host.transport
-        self.paths = paths
-        self.journal = journal or JsonJournal(paths.journal)
+        super().__init__(host, config, paths, key=key, journal=journal, program=program)
         self.lock = LockFile(paths.update_lock)
-        self.key = key or device_key(config, paths)
-        self._config = config
         self._progressed = progressed
-        self._program = program
         self._announce = announce
 
     def close(self) -> None:
         """Stop recording, and close connections and descriptors."""
         if "log" in self.__dict__:
             self.log.end()
-        self.host.close()
+        super().close()
 
     # -- the device -----------------------------------------------------------------------------------------------
-
-    @cached_property
-    def device(self) -> DeviceData:
-        return self.scripted_device if self._program is None else self._program.device
-
-    @cached_property
-    def scripted_device(self) -> ScriptedDevice:
-        return scripted_device(self._config, self.paths, self.clock, self.host.observers)
 
     @property
     def save_provides(self) -> Callable[[Software], str]:
@@ -160,59 +110,6 @@ class DeviceParts:
 
         files = [self.paths.below_root(file) for file in config.artifact_verify_keys]
         return VerifyKeys(config.artifact_verify_setting, files, choose_backend())
-
-    @cached_property
-    def tracker(self) -> StatusTracker:
-        from mender_client.client.status_tracker import StatusTracker
-
-        observers = self.host.observers
-        return StatusTracker(self.clock, observers.members, observers.client_status)
-
-    # -- the server -----------------------------------------------------------------------------------------------
-
-    @cached_property
-    def session(self) -> Session:
-        from mender_client.client.auth import Session
-        from mender_client.client.identity_guard import IdentityGuard
-
-        return Session(
-            transport=self.transport,
-            clock=self.clock,
-            device=self.device,
-            keys=self.key,
-            guard=IdentityGuard(journal=self.journal, keys=self.key),
-            server_urls=self._config.server_urls,
-            tenant_token=self._config.tenant_token,
-            tracker=self.tracker,
-        )
-
-    @cached_property
-    def deployments(self) -> Deployments:
-        from mender_client.client.deployments import Deployments
-
-        return Deployments(session=self.session, clock=self.clock)
-
-    @cached_property
-    def inventory(self) -> InventorySender:
-        from mender_client.client.inventory import InventorySender
-
-        return InventorySender(
-            session=self.session, clock=self.clock, device=self.device, journal=self.journal, version=__version__
-        )
-
-    @cached_property
-    def configuration(self) -> ConfigurationReporter:
-        from mender_client.client.configuration import ConfigurationReporter
-
-        return ConfigurationReporter(session=self.session, clock=self.clock, read=self._read_configuration)
-
-    def _read_configuration(self) -> str:
-        return read_text(self.paths.device_configuration, limit=_MOST_CONFIGURATION_BYTES)
-
-    def report_configuration(self) -> None:
-        """Report the configuration of this device, if an update module has stored one."""
-        if self.paths.device_configuration.exists():
-            self.configuration.send()
 
     @cached_property
     def outbox(self) -> Outbox:

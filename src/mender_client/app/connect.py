@@ -30,13 +30,13 @@ from mender_client.system.http import HttpTransport, Upgraded
 from mender_client.system.keys import Passphrase
 from mender_client.system.trust import Trust
 
-from .assemble import DeviceParts
 from .config import Config
 from .config.connect_keys import ConnectConfig, load_connect
 from .devicekey import device_key
 from .exitcodes import ExitCode
 from .host import Host
 from .paths import Paths
+from .server_parts import ServerParts
 
 if TYPE_CHECKING:
     from typing import Any
@@ -74,7 +74,7 @@ def run_connect(config: Config, paths: Paths, passphrase: Passphrase) -> ExitCod
     lock.acquire()
     try:
         with closing(
-            DeviceParts(Host(config, paths), config, paths, key=device_key(config, paths, passphrase))
+            ServerParts(Host(config, paths), config, paths, key=device_key(config, paths, passphrase))
         ) as parts:
             opener = _Opener(parts)
 
@@ -190,7 +190,7 @@ def _is_listed(shell: str) -> bool:
 class _Opener:
     """Opens the websocket, over the connections of the client and with its authorisation."""
 
-    def __init__(self, parts: DeviceParts) -> None:
+    def __init__(self, parts: ServerParts) -> None:
         self._transport = _UpgradingTransport(parts.transport)
         self._session = parts.session
         self._session.transport = self._transport
@@ -249,7 +249,7 @@ def _wake_daemon(paths: Paths, what: str) -> None:
 
 
 @contextmanager
-def _signals(service: ConnectService, parts: DeviceParts) -> Iterator[None]:
+def _signals(service: ConnectService, parts: ServerParts) -> Iterator[None]:
     """TERM and INT end the program; the end of a child is looked at."""
 
     def stop(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""What the program brings: the description of its device, and what installs; see ``app.assemble.Program``."""
+"""What the program brings: the description of its device, and what installs; see ``app.program.Program``."""
 
 from __future__ import annotations
 

@@ -1,0 +1,39 @@
+"""A program that embeds the client: what it brings in place of the device's scripts, files and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mender_client import TYPE_CHECKING
+from mender_client.core.machine import Flow
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from mender_client.client.outcome import Outcomes
+    from mender_client.core.model import Software
+    from mender_client.core.ports import DeviceData, Installer, Modules
+    from mender_client.system.files import LockFile
+else:
+    Protocol = object
+
+
+class Program(Protocol):
+    """A program that embeds the client: what it brings in place of the device's scripts, files and programs."""
+
+    @property
+    def device(self) -> DeviceData:
+        """Identity, inventory and provides."""
+
+    @property
+    def flow(self) -> Flow:
+        """How deployments are carried out."""
+
+    def make_installer(self, lock: LockFile, outcomes: Outcomes) -> Installer:
+        """Make what Artifacts are handed to."""
+
+    def make_modules(self, is_stopping: Callable[[], bool]) -> Modules:
+        """Make what calls update modules."""
+
+    def save_provides(self, software: Software) -> str:
+        """Take notice of what is installed; as ``ScriptedDevice.save_provides``."""

@@ -1,0 +1,127 @@
+"""What one device needs to speak to its server: key, identity, token, transport, and the services that use them.
+
+``connect`` needs no more; what updates need is in ``assemble``, which builds on this. A part is made when it is first
+used, and its module imported then.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from mender_client import TYPE_CHECKING, __version__
+from mender_client.system.files import read_text
+from mender_client.system.journal import JsonJournal
+
+from .config import Config
+from .devicekey import device_key
+from .host import Host
+from .parts import scripted_device
+from .paths import Paths
+
+if TYPE_CHECKING:
+    from mender_client.client.auth import Session
+    from mender_client.client.configuration import ConfigurationReporter
+    from mender_client.client.deployments import Deployments
+    from mender_client.client.inventory import InventorySender
+    from mender_client.client.status_tracker import StatusTracker
+    from mender_client.core.ports import DeviceData, KeyStore
+    from mender_client.system.device import ScriptedDevice
+
+    from .program import Program
+
+_MOST_CONFIGURATION_BYTES = 1024 * 1024
+
+
+class ServerParts:
+    """The parts of one device that speak to its server, each made when it is first used.
+
+    Args:
+        host: clock, network and observers.
+        config: the settings.
+        paths: the device's files.
+        key: the device key; None: the configured one, without a passphrase.
+        journal: holds the state; None: the state file.
+        program: the program that embeds the client; None: the device is what its scripts and files say.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        config: Config,
+        paths: Paths,
+        *,
+        key: KeyStore | None = None,
+        journal: JsonJournal | None = None,
+        program: Program | None = None,
+    ) -> None:
+        self.host = host
+        self.clock = host.clock
+        self.transport = host.transport
+        self.paths = paths
+        self.journal = journal or JsonJournal(paths.journal)
+        self.key = key or device_key(config, paths)
+        self._config = config
+        self._program = program
+
+    def close(self) -> None:
+        """Close connections and descriptors."""
+        self.host.close()
+
+    @cached_property
+    def device(self) -> DeviceData:
+        return self.scripted_device if self._program is None else self._program.device
+
+    @cached_property
+    def scripted_device(self) -> ScriptedDevice:
+        return scripted_device(self._config, self.paths, self.clock, self.host.observers)
+
+    @cached_property
+    def tracker(self) -> StatusTracker:
+        from mender_client.client.status_tracker import StatusTracker
+
+        observers = self.host.observers
+        return StatusTracker(self.clock, observers.members, observers.client_status)
+
+    @cached_property
+    def session(self) -> Session:
+        from mender_client.client.auth import Session
+        from mender_client.client.identity_guard import IdentityGuard
+
+        return Session(
+            transport=self.transport,
+            clock=self.clock,
+            device=self.device,
+            keys=self.key,
+            guard=IdentityGuard(journal=self.journal, keys=self.key),
+            server_urls=self._config.server_urls,
+            tenant_token=self._config.tenant_token,
+            tracker=self.tracker,
+        )
+
+    @cached_property
+    def deployments(self) -> Deployments:
+        from mender_client.client.deployments import Deployments
+
+        return Deployments(session=self.session, clock=self.clock)
+
+    @cached_property
+    def inventory(self) -> InventorySender:
+        from mender_client.client.inventory import InventorySender
+
+        return InventorySender(
+            session=self.session, clock=self.clock, device=self.device, journal=self.journal, version=__version__
+        )
+
+    @cached_property
+    def configuration(self) -> ConfigurationReporter:
+        from mender_client.client.configuration import ConfigurationReporter
+
+        return ConfigurationReporter(session=self.session, clock=self.clock, read=self._read_configuration)
+
+    def _read_configuration(self) -> str:
+        return read_text(self.paths.device_configuration, limit=_MOST_CONFIGURATION_BYTES)
+
+    def report_configuration(self) -> None:
+        """Report the configuration of this device, if an update module has stored one."""
+        if self.paths.device_configuration.exists():
+            self.configuration.send()
