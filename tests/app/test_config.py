@@ -78,6 +78,7 @@ DEFAULTS: dict[str, object] = {
     "adaptive_seeds": (),
     "rootfs_part_a": "",
     "rootfs_part_b": "",
+    "remote_terminal": True,
     "identity_format": IdentityFormat.PLAIN,
 }
 
@@ -124,6 +125,7 @@ VALUES: list[tuple[dict[str, object], dict[str, object]]] = [
     ({"AdaptiveDownload": "Off"}, {"adaptive_download": "off"}),
     ({"AdaptiveSeeds": ["/dev/c", "/data/golden.img"]}, {"adaptive_seeds": ("/dev/c", "/data/golden.img")}),
     ({"RootfsPartA": "/dev/a", "RootfsPartB": "/dev/b"}, {"rootfs_part_a": "/dev/a", "rootfs_part_b": "/dev/b"}),
+    ({"RemoteTerminal": False}, {"remote_terminal": False}),
     ({"IdentityFormat": "List"}, {"identity_format": IdentityFormat.LIST}),
 ]
 

@@ -200,10 +200,10 @@ class World:
         self.is_congested = False
         self.wake_problem = ""
         self.settings: ConnectSettings = connect_settings(config_of(**keys))
-        self.terminals = Terminals(
-            self.sent.append, self.timers, self.shells, self.settings.terminals, lambda: self.is_congested
-        )
-        self.sessions = Sessions(self.sent.append, self.timers, self._handlers(), self.terminals)
+        self.terminals = Terminals(self.sent.append, self.timers, self.shells, lambda: self.is_congested)
+        self.terminals.limits = self.settings.terminals
+        self.sessions = Sessions(self.sent.append, self.timers, self.terminals)
+        self.sessions.makers = self._handlers()
 
     def _handlers(self) -> dict[int, Any]:
         settings = self.settings

@@ -46,7 +46,7 @@ def _connect(options: argparse.Namespace) -> ExitCode:
     config, paths = start(options)
     from .connect import run_connect
 
-    return run_connect(config, paths, passphrase(options, paths))
+    return run_connect(config, paths, passphrase(options, paths), lambda: load(options, paths, is_server_needed=True))
 
 
 def _bootstrap(options: argparse.Namespace) -> ExitCode:

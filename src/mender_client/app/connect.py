@@ -12,7 +12,7 @@ import pwd
 import random
 import signal
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from hashlib import sha1
 from pathlib import Path
@@ -24,6 +24,7 @@ from mender_client.connect.protocol.terminal import TerminalLimits
 from mender_client.connect.settings import ConnectSettings
 from mender_client.core.wire.deviceconnect import Protocol, build_connect_request
 from mender_client.core.wire.messages import Reply, Request, refuse
+from mender_client.dataclass import replace
 from mender_client.errors import ConfigError, Diagnostic, MenderError, NetworkError
 from mender_client.system.files import DaemonLock, make_directory
 from mender_client.system.http import HttpTransport, Upgraded
@@ -35,13 +36,15 @@ from .config.connect_keys import ConnectConfig, load_connect
 from .devicekey import device_key
 from .exitcodes import ExitCode
 from .host import Host
+from .logs import kept_on_failure, reopen_log_files
+from .observers import make_notifier
 from .paths import Paths
 from .server_parts import ServerParts
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from mender_client.connect.service import ConnectService
+    from mender_client.connect.service import ConnectService, Opened
 
 _logger = logging.getLogger(__name__)
 
@@ -52,50 +55,82 @@ _SHELLS = Path("/etc/shells")
 _LANGUAGE = ("LANG", "LC_ALL", "LC_CTYPE")
 
 
-def run_connect(config: Config, paths: Paths, passphrase: Passphrase) -> ExitCode:
+def run_connect(config: Config, paths: Paths, passphrase: Passphrase, load: Callable[[], Config]) -> ExitCode:
     """Keep this device reachable until a signal ends the program.
+
+    Args:
+        config: the settings of the client.
+        paths: the device's files.
+        passphrase: unlocks the device key.
+        load: reloads the settings of the client, and sets up logging accordingly.
 
     Raises:
         MenderError: it can't start.
     """
-    _check_file(paths)
-    connect_config, warnings = load_connect(paths.connect_config, paths.fallback_connect_config)
-    for warning in warnings:
-        _logger.warning("%s", warning)
-    settings = connect_settings(connect_config)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it is handled
+    settings = _load_settings(config, paths)
     try:
-        from mender_client.connect.service import ConnectService, Opened
+        from mender_client.connect.service import ConnectService
     except ModuleNotFoundError as error:
         text = f"connect needs the Python package {error.name}, which is not installed"
         remedy = "install it: 'pip install mender-python-client[connect]', or Debian's python3-wsproto"
-        raise MenderError("CON03", text, remedy=remedy) from error
+        raise ConfigError([Diagnostic("CON03", text, remedy)]) from error
     make_directory(paths.data)
     lock = DaemonLock(paths.connect_lock, is_command=True)
     lock.acquire()
     try:
-        with closing(
-            ServerParts(Host(config, paths), config, paths, key=device_key(config, paths, passphrase))
-        ) as parts:
-            opener = _Opener(parts)
-
-            def open_websocket() -> Opened:
-                upgraded, server_url = opener.open()
-                return Opened(upgraded.sock, upgraded.early, server_url)
-
+        notifier = make_notifier(os.environ, os.getpid())
+        with closing(_Way(config, paths, passphrase)) as way:
             service = ConnectService(
-                open_websocket,
+                way.open,
                 settings,
                 lambda what: _wake_daemon(paths, what),
                 {name: os.environ[name] for name in _LANGUAGE if name in os.environ},
                 config.retry_poll_seconds,
                 random.random,
+                notifier.state if notifier is not None else lambda _: None,
             )
             os.chdir("/")
-            with _signals(service, parts):
+            with _signals(service, way, lambda: _reload(service, way, load)):
+                if notifier is not None:
+                    notifier.ready()
                 service.run()
     finally:
         lock.release()
     return ExitCode.DONE
+
+
+def _load_settings(config: Config, paths: Paths) -> ConnectSettings:
+    """What is allowed on this device.
+
+    Raises:
+        ConfigError: nothing is, or a setting is wrong.
+    """
+    _check_file(paths)
+    connect_config, warnings = load_connect(paths.connect_config, paths.fallback_connect_config)
+    for warning in warnings:
+        _logger.warning("%s", warning)
+    if not config.remote_terminal:
+        connect_config = replace(connect_config, remote_terminal=False)
+    return connect_settings(connect_config)
+
+
+def _reload(service: ConnectService, way: _Way, load: Callable[[], Config]) -> None:
+    """Read both files again; if one of them has errors they are logged and the old settings stay in effect."""
+    try:
+        with kept_on_failure():
+            config = load()
+            settings = _load_settings(config, way.paths)
+            way.renew(config)
+    except MenderError as error:
+        reopen_log_files()
+        for problem in error.problems if isinstance(error, ConfigError) else (error.diagnostic,):
+            _logger.error("%s", problem)
+        text = "configuration not reloaded; the old one stays in effect"
+        _logger.error("%s", Diagnostic("CON10", text, "correct it and reload again"))
+    else:
+        service.renew(settings)
+        _logger.info("configuration reloaded; connecting again")
 
 
 def connect_settings(config: ConnectConfig) -> ConnectSettings:
@@ -187,32 +222,66 @@ def _is_listed(shell: str) -> bool:
     return shell in (line.strip() for line in lines)
 
 
-class _Opener:
-    """Opens the websocket, over the connections of the client and with its authorisation."""
+class _Way:
+    """The way to the server: opens the websocket over the connections of the client, with its authorisation.
 
-    def __init__(self, parts: ServerParts) -> None:
-        self._transport = _UpgradingTransport(parts.transport)
-        self._session = parts.session
-        self._session.transport = self._transport
-        self._clock = parts.clock
+    Args:
+        config: the settings.
+        paths: the device's files.
+        passphrase: unlocks the device key.
+    """
 
-    def open(self) -> tuple[Upgraded, str]:
-        """The connection behind the handshake, and the server that it leads to.
+    def __init__(self, config: Config, paths: Paths, passphrase: Passphrase) -> None:
+        self.paths = paths
+        self._passphrase = passphrase
+        self._parts = self._make(config)
+
+    def renew(self, config: Config) -> None:
+        """Take other settings; not while ``open`` runs.
+
+        Raises:
+            ConfigError: they name a key or a certificate that can't be used.
+        """
+        parts = self._make(config)
+        old, self._parts = self._parts, parts
+        old.close()
+
+    def stop(self, *, is_connected: bool) -> None:
+        """Refuse everything from now on, and interrupt what is under way; safe in a signal handler."""
+        self._parts.clock.stop()
+        if not is_connected:
+            self._parts.transport.stop()
+
+    def close(self) -> None:
+        """Close connections and descriptors."""
+        self._parts.close()
+
+    def open(self) -> Opened:
+        """The websocket, just opened.
 
         Raises:
             MenderError: the device isn't accepted, or the server can't be reached or refuses.
+            Interrupted: the program is to stop.
         """
+        from mender_client.connect.service import Opened
+
+        session, transport = self._parts.session, _UpgradingTransport(self._parts.transport)
+        session.transport = transport
         key = b64encode(os.urandom(16))
-        reply = self._session.call(lambda token: build_connect_request(token, key.decode()))
-        upgraded = self._transport.upgraded
+        reply = session.call(lambda token: build_connect_request(token, key.decode()))
+        upgraded = transport.upgraded
         if reply.status != 101 or upgraded is None:
-            refuse("open the connection for connect", reply, now=self._clock.now())
+            refuse("open the connection for connect", reply, now=self._parts.clock.now())
         answer = b64encode(sha1(key + _WEBSOCKET, usedforsecurity=False).digest()).decode()
         if reply.headers.get("sec-websocket-accept", "") != answer:
             upgraded.sock.close()
             text = "cannot open the connection for connect: what answers the server's address is no websocket"
             raise NetworkError("CON09", text, remedy="check the proxies on the way to the server")
-        return upgraded, self._session.authorise().server_url
+        return Opened(upgraded.sock, upgraded.early, session.authorise().server_url)
+
+    def _make(self, config: Config) -> ServerParts:
+        key = device_key(config, self.paths, self._passphrase)
+        return ServerParts(Host(config, self.paths), config, self.paths, key=key)
 
 
 class _UpgradingTransport:
@@ -249,18 +318,17 @@ def _wake_daemon(paths: Paths, what: str) -> None:
 
 
 @contextmanager
-def _signals(service: ConnectService, parts: ServerParts) -> Iterator[None]:
-    """TERM and INT end the program; the end of a child is looked at."""
+def _signals(service: ConnectService, way: _Way, reload: Callable[[], None]) -> Iterator[None]:
+    """TERM and INT end the program, HUP reloads the configuration; the end of a child is looked at."""
 
     def stop(*_: object) -> None:
         service.stop()
-        parts.clock.stop()
-        if not service.is_connected:
-            parts.transport.stop()
+        way.stop(is_connected=service.is_connected)
 
     handlers = {
         signal.SIGTERM: stop,
         signal.SIGINT: stop,
+        signal.SIGHUP: lambda *_: service.call_when_settled(reload),
         signal.SIGCHLD: lambda *_: service.child_ended(),
     }
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -47,7 +47,7 @@ def make_observers(paths: Paths, environment: Mapping[str, str], *, pid: int, me
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     python = ".".join(str(part) for part in sys.version_info[:3])
     observers: list[Observer] = [StatusFile(paths.status)]
-    notifier = _notifier(environment, pid)
+    notifier = make_notifier(environment, pid)
     if notifier is not None:
         observers.append(notifier)
     if metrics_file is not None:
@@ -57,7 +57,8 @@ def make_observers(paths: Paths, environment: Mapping[str, str], *, pid: int, me
     return Observers(tuple(observers), notifier, client_status.begun(now, version=__version__, python=python))
 
 
-def _notifier(environment: Mapping[str, str], pid: int) -> Notifier | None:
+def make_notifier(environment: Mapping[str, str], pid: int) -> Notifier | None:
+    """Who tells the service manager that has started this process; None for no such manager."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return None

@@ -85,6 +85,7 @@ class ConnectService:
         self._open = open_websocket
         self._socket: WebSocket | None = None
         self._reconnect = Reconnect(longest_pause_seconds, random)
+        self._wake = wake
         self._told = told
         self._is_stopping = False
         self._is_connecting = False
@@ -92,19 +93,26 @@ class ConnectService:
         self._ping: Call | None = None
         self._connected_at = 0.0
         self._said = ""
-        shell = ShellSettings(settings.shell_command, settings.shell_arguments, settings.user, language)
-        self._shells = PtyShells(self.loop, shell, lambda: self._is_connecting)
-        self._terminals = Terminals(self._send, self.loop, self._shells, settings.terminals, self._is_congested)
-        self._sessions = Sessions(self._send, self.loop, self._handlers(settings, wake), self._terminals)
+        self._retry: Call | None = None
+        self._waiting: list[Callback] = []
+        self._shells = PtyShells(self.loop, language, lambda: self._is_connecting)
+        self._terminals = Terminals(self._send, self.loop, self._shells, self._is_congested)
+        self._sessions = Sessions(self._send, self.loop, self._terminals)
+        self._take(settings)
 
-    def _handlers(self, settings: ConnectSettings, wake: Callable[[str], None]) -> dict[int, MakeHandler]:
+    def _take(self, settings: ConnectSettings) -> None:
+        self._shells.settings = ShellSettings(settings.shell_command, settings.shell_arguments, settings.user)
+        self._terminals.limits = settings.terminals
+        self._sessions.makers = self._makers(settings)
+
+    def _makers(self, settings: ConnectSettings) -> dict[int, MakeHandler]:
         files = DeviceFiles(settings.files, self._background)
         links = SocketLinks(self.loop, self._background)
         meters = Meter(self.loop, settings.sent_per_minute), Meter(self.loop, settings.received_per_minute)
         handlers: dict[int, MakeHandler] = {
             Protocol.FILES: lambda sid: FileSession(sid, self._send, self.loop, files, *meters, self._is_congested),
             Protocol.PORTS: lambda sid: PortSession(sid, self._send, self.loop, links),
-            Protocol.CLIENT: lambda sid: ClientSession(sid, self._send, wake),
+            Protocol.CLIENT: lambda sid: ClientSession(sid, self._send, self._wake),
         }
         return {proto: make for proto, make in handlers.items() if proto not in settings.disabled}
 
@@ -129,6 +137,26 @@ class ConnectService:
         """Whether the connection is there."""
         return self._socket is not None
 
+    def call_when_settled(self, callback: Callback) -> None:
+        """Call soon, but not while the websocket is being opened; safe in a signal handler."""
+        self.loop.post(lambda: self._waiting.append(callback) if self._is_connecting else callback())
+
+    def renew(self, settings: ConnectSettings) -> None:
+        """Take other settings, and connect again.
+
+        Transfers and connections to ports end; terminals go on, unless they are of another user or shell now.
+        """
+        before = self._shells.settings
+        self._take(settings)
+        if settings.terminals.is_disabled or self._shells.settings != before:
+            self._terminals.end_all("the configuration has changed")
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._socket is not None:
+            self._socket.close(1001)
+            self._lose()
+        self._connect()
+
     def child_ended(self) -> None:
         """Some child process has ended; safe in a signal handler."""
         self.loop.post(self._shells.reap)
@@ -136,6 +164,7 @@ class ConnectService:
     # -- the connection ---------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
+        self._retry = None
         self._is_connecting = True
         self._background.run(self._try_to_open)
 
@@ -144,26 +173,27 @@ class ConnectService:
         try:
             opened = self._open()
         except Interrupted:
-            return self._settled
+            return lambda: self._settled(lambda: None)
         except MenderError as error:
             failure = error
-            return lambda: self._failed(failure)
-        return lambda: self._opened(opened)
+            return lambda: self._settled(lambda: self._failed(failure))
+        return lambda: self._settled(lambda: self._opened(opened))
 
-    def _settled(self) -> None:
+    def _settled(self, then: Callback) -> None:
         """The thread that connects has ended, and with it the programs that it has run."""
         self._is_connecting = False
         self._shells.reap()
+        then()
+        while self._waiting and not self._is_connecting:
+            self._waiting.pop(0)()
 
     def _failed(self, error: MenderError) -> None:
-        self._settled()
         self._report(error)
         self._told(f"not connected: {error.text}")
         wanted = error.retry_after_seconds if isinstance(error, ServerError) else None
-        self.loop.call_later(self._reconnect.after_failure(wanted), self._connect)
+        self._retry = self.loop.call_later(self._reconnect.after_failure(wanted), self._connect)
 
     def _opened(self, opened: Opened) -> None:
-        self._settled()
         self._said = ""
         self._connected_at = self.loop.now()
         self._socket = WebSocket(self.loop, opened.sock, opened.early, self._received, self._resumed, self._closed)
@@ -179,16 +209,20 @@ class ConnectService:
             self._said = text
             _logger.warning("%s", error)
 
-    def _closed(self, reason: str) -> None:
+    def _lose(self) -> None:
         self._socket = None
         if self._ping is not None:
             self._ping.cancel()
         self._sessions.close()
         self._terminals.connected(False)
+
+    def _closed(self, reason: str) -> None:
+        self._lose()
         reason = printable(reason[:300])
         _logger.info("connection lost: %s", reason)
         self._told(f"connection lost: {reason}")
-        self.loop.call_later(self._reconnect.after_loss(self.loop.now() - self._connected_at), self._connect)
+        pause = self._reconnect.after_loss(self.loop.now() - self._connected_at)
+        self._retry = self.loop.call_later(pause, self._connect)
 
     def _keep_alive(self) -> None:
         if self._socket is not None:

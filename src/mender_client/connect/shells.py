@@ -47,13 +47,11 @@ class ShellSettings:
         command: an absolute path.
         arguments: of the command; ``--login`` makes a login shell of any shell.
         user: whom it belongs to.
-        language: the variables of the locale.
     """
 
     command: str
     arguments: Sequence[str]
     user: str
-    language: Mapping[str, str]
 
 
 class PtyShells:
@@ -61,13 +59,16 @@ class PtyShells:
 
     Args:
         loop: waits for their output and their end.
-        settings: what is started.
+        language: the variables of the locale.
         has_others: whether a thread of ours runs programs now, which are neither shells nor theirs.
     """
 
-    def __init__(self, loop: Loop, settings: ShellSettings, has_others: Callable[[], bool] = lambda: False) -> None:
+    settings: ShellSettings
+    """What is started."""
+
+    def __init__(self, loop: Loop, language: Mapping[str, str], has_others: Callable[[], bool]) -> None:
         self._loop = loop
-        self._settings = settings
+        self._language = language
         self._has_others = has_others
         self._processes = Processes()
         self._running: set[PtyShell] = set()
@@ -114,7 +115,7 @@ class PtyShells:
             self._processes.kill_children()
 
     def _spawn(self, width: int, height: int, mark: str) -> tuple[int, subprocess.Popen[bytes]]:
-        settings = self._settings
+        settings = self.settings
         user = pwd.getpwnam(settings.user)
         master, slave = os.openpty()
         try:
@@ -131,7 +132,7 @@ class PtyShells:
                     stdin=slave,
                     stdout=slave,
                     stderr=slave,
-                    env=_environment(settings, user, mark),
+                    env={**self._language, **_environment(settings, user, mark)},
                     cwd=user.pw_dir if _is_usable(user) else "/",
                     start_new_session=True,
                     user=user.pw_uid if is_root else None,
@@ -181,7 +182,6 @@ def _is_usable(user: pwd.struct_passwd) -> bool:
 
 def _environment(settings: ShellSettings, user: pwd.struct_passwd, mark: str) -> dict[str, str]:
     return {
-        **settings.language,
         "TERM": "xterm-256color",
         "HOME": user.pw_dir or "/",
         "USER": user.pw_name,

@@ -50,7 +50,11 @@ class Notifier:
         self._send("STOPPING=1")
 
     def noticed(self, client_status: ClientStatus) -> None:
-        line = headline(client_status).replace("\n", " ")[:_LONGEST_STATUS]
+        self.state(headline(client_status))
+
+    def state(self, text: str) -> None:
+        """Say in a line what is going on; the same only once."""
+        line = text.replace("\n", " ")[:_LONGEST_STATUS]
         if line != self._status:
             self._status = line
             self._send(f"STATUS={line}")

@@ -204,6 +204,9 @@ class Config:
         "/dev/mmcblk0p3",
         "device path",
     )
+    remote_terminal: bool = key(
+        "RemoteTerminal", FLAG, "False: connect offers no terminals, as for the archived Python client.", True
+    )
     identity_format: str = key(
         "IdentityFormat",
         one_of("plain", "list"),

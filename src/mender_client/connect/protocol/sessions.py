@@ -34,14 +34,15 @@ class Sessions:
     Args:
         send: sends a message.
         timers: the time.
-        handlers: what handles the protocols that are enabled, but for terminals.
         terminals: the terminals, which outlive sessions.
     """
 
-    def __init__(self, send: Send, timers: Timers, handlers: Mapping[int, MakeHandler], terminals: Terminals) -> None:
+    makers: Mapping[int, MakeHandler]
+    """What handles the protocols that are enabled, but for terminals."""
+
+    def __init__(self, send: Send, timers: Timers, terminals: Terminals) -> None:
         self._send = send
         self._timers = timers
-        self._makers = handlers
         self._terminals = terminals
         self._open: dict[str, _Session] = {}
 
@@ -95,7 +96,7 @@ class Sessions:
             yield from session.handlers.values()
 
     def _handler(self, session: _Session, proto: int) -> Handler | None:
-        if proto not in session.handlers and (make := self._makers.get(proto)) is not None:
+        if proto not in session.handlers and (make := self.makers.get(proto)) is not None:
             session.handlers[proto] = make(session.sid)
         return session.handlers.get(proto)
 
@@ -124,8 +125,8 @@ class Sessions:
         if VERSION not in versions:
             self._refuse(message, f"handshake rejected: require version {VERSION}", is_closing=True)
             return
-        shell = () if self._terminals.is_disabled else (int(Protocol.SHELL),)
-        protocols = sorted((*shell, *self._makers))
+        shell = () if self._terminals.limits.is_disabled else (int(Protocol.SHELL),)
+        protocols = sorted((*shell, *self.makers))
         self.send_control(message.sid, "accept", {"version": VERSION, "protocols": protocols})
 
     def _accepted(self, message: Message) -> None:

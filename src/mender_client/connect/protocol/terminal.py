@@ -21,6 +21,7 @@ GONE_SECONDS = 300.0
 """How long shells outlive the connection to the server."""
 _LARGEST_SIZE = 0xFFFF
 _ASK_AGAIN_SECONDS = 0.05
+_ASK_OFFLINE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,23 +53,22 @@ class Terminals:
         send: sends a message.
         timers: the time.
         shells: starts shells.
-        limits: bounds them.
         is_congested: whether output must wait, because the connection is slower.
     """
+
+    limits: TerminalLimits
+    """Bounds them."""
 
     def __init__(
         self,
         send: Send,
         timers: Timers,
         shells: Shells,
-        limits: TerminalLimits,
         is_congested: Callable[[], bool] = lambda: False,
     ) -> None:
         self.send = send
         self.timers = timers
-        self.limits = limits
         self.is_congested = is_congested
-        self.is_disabled = limits.is_disabled
         self._shells = shells
         self._open: dict[str, Terminal] = {}
         self._gone: Timer | None = None
@@ -83,7 +83,7 @@ class Terminals:
     def receive(self, message: Message) -> None:
         """Take a message of a user, or of the server in its place."""
         terminal = self._open.get(message.sid)
-        if self.is_disabled or message.typ not in ("new", "shell", "resize", "stop", "pong"):
+        if self.limits.is_disabled or message.typ not in ("new", "shell", "resize", "stop", "pong"):
             self.answer(message, ShellStatus.ERROR, f"unknown message protocol and type: 1/{message.typ}")
         elif message.typ == "new":
             self._new(message)
@@ -194,7 +194,9 @@ class Terminal:
     def room(self) -> tuple[int, float]:
         if self._is_over:
             return FRAME_BYTES, 0.0  # read and thrown away, so that the programs can end
-        if not self._is_connected or self._all.is_congested():
+        if not self._is_connected:
+            return 0, _ASK_OFFLINE_SECONDS
+        if self._all.is_congested():
             return 0, _ASK_AGAIN_SECONDS
         wait = self._pace.wait_seconds(self._timers.now())
         return (0, wait) if wait > 0 else (FRAME_BYTES, 0.0)

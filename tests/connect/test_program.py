@@ -1,0 +1,174 @@
+"""The program: how it starts, what signals do, and how it comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from connect.conftest import Reach, allow, start
+from connect.user import User
+from mender_client.core.wire.deviceconnect import Protocol
+from program.stage import Device
+from program.test_service import Manager, manager
+from waiting import wait_until
+
+__all__ = ["manager"]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
+
+
+def ping(user: User) -> str:
+    """Ask the device whether it is there; returns the type of its answer."""
+    user.send(Protocol.CONTROL, "ping")
+    return user.receive().typ
+
+
+def test_not_enabled(device: Device) -> None:
+    """Without a configuration of its own the program does nothing, and ends by the code that no restart follows."""
+    done = device.run("connect")
+    assert (78, "") == (done.returncode, done.stdout)
+    assert 1 == done.stderr.count("CON02")
+    assert not device.server.requests
+
+
+def test_without_wsproto(device: Device, tmp_path: Path) -> None:
+    """Without the package for websockets the program says what to install; no restart would help."""
+    (tmp_path / "wsproto.py").write_text("raise ModuleNotFoundError('none', name='wsproto')\n")
+    allow(device)
+    process = device.start("connect", environment={"PYTHONPATH": str(tmp_path)})
+    assert 78 == process.wait_exit()
+    assert "[CON03]" in process.text
+    assert "pip install mender-python-client[connect]" in process.text
+
+
+def test_a_second_one(device: Device, reach: Reach) -> None:
+    """A second program for the same device is refused, and the first goes on."""
+    user = reach()
+    done = device.run("connect")
+    assert (1, True) == (done.returncode, "[STO13]" in done.stderr), done.stderr
+    assert "pong" == ping(user)
+
+
+def test_authorised_again(device: Device, reach: Reach) -> None:
+    """A device whose token is refused when it comes back authenticates and connects."""
+    user = reach()
+    device.server.revoke_tokens(device.id)
+    first = user.device
+    first.cut()
+    user = User(device.server.connected_device(device.id, after=first))
+    assert "pong" == ping(user)
+    assert 2 == sum(one.kind == "auth" for one in device.server.requests)
+
+
+def test_server_restarted(device: Device, reach: Reach) -> None:
+    """The program comes back when the server does, and a terminal goes on in the same session."""
+    user = reach()
+    user.open_terminal()
+    user.type("here=st''ill\r")
+    user.read_until("\r\n")
+    first = user.device
+    device.server.stop()
+    device.server.start()
+    user.device = device.server.connected_device(device.id, after=first)
+    user.type("echo $here there\r")
+    user.read_until("still there")
+
+
+def test_reload(device: Device, reach: Reach) -> None:
+    """SIGHUP takes both configuration files anew and connects again, which open terminals outlive."""
+    user = reach()
+    user.open_terminal()
+    allow(device, FileTransfer={"Disable": True})
+    (process,) = device.processes
+    first = user.device
+    process.send(signal.SIGHUP)
+    user.device = device.server.connected_device(device.id, after=first)
+    user.type("echo st''ill\r")
+    user.read_until("still")
+    other = User(user.device)
+    other.ask(Protocol.FILES, "stat", {"path": "/"})
+    assert "no handler registered for protocol: 0x0002" == other.error()["err"]
+
+
+def test_reload_of_a_wrong_configuration(device: Device, reach: Reach) -> None:
+    """A configuration with an error is not taken: the old one stays in effect, and the connection too."""
+    user = reach()
+    (process,) = device.processes
+    allow(device, User=7)
+    process.send(signal.SIGHUP)
+    process.wait_for("[CON10]")
+    assert "User: must be" in process.text
+    assert "pong" == ping(user)
+    assert 0 == process.stop()
+
+
+def test_reload_of_other_users(device: Device, reach: Reach) -> None:
+    """A terminal that the new configuration wouldn't allow ends."""
+    user = reach()
+    user.open_terminal()
+    allow(device, Terminal={"Disable": True})
+    (process,) = device.processes
+    process.send(signal.SIGHUP)
+    process.wait_for("terminal " + user.sid + " of user")
+    assert "the configuration has changed" in process.text
+
+
+def test_notifications(device: Device, manager: Manager) -> None:
+    """The service manager hears when the program is ready, and whether the device is connected."""
+    allow(device)
+    process = device.start("connect", environment=manager.environment())
+    manager.wait("READY=1")
+    manager.wait(f"STATUS=connected to {device.server.url}")
+    device.server.stop()
+    manager.wait("STATUS=not connected: ")
+    device.server.start()
+    manager.wait(f"STATUS=connected to {device.server.url}", count=2)
+    assert 0 == process.stop()
+
+
+def test_remote_terminal_of_the_archived_client(device: Device) -> None:
+    """RemoteTerminal in mender.conf, where the archived Python client had it, disables terminals."""
+    device.configure(RemoteTerminal=False)
+    start(device)
+    user = User(device.server.connected_device(device.id))
+    user.send(Protocol.SHELL, "new")
+    assert {"status": 2} == (answer := user.receive()).props
+    assert b"unknown message protocol and type: 1/new" == answer.body
+
+
+@pytest.mark.parametrize("what", ["check-update", "send-inventory"])
+def test_requests_reach_the_daemon(device: Device, reach: Reach, what: str) -> None:
+    """The server's wishes reach a daemon that would not poll or send its inventory for an hour."""
+    device.configure(UpdatePollIntervalSeconds=3600, InventoryPollIntervalSeconds=3600)
+    kind = {"check-update": "next", "send-inventory": "inventory"}[what]
+    daemon = device.daemon()
+    user = reach()
+    user.send(Protocol.CLIENT, what)
+    assert {"status": 1} == user.receive().props
+    wait_until(lambda: sum(one.kind == kind for one in device.server.requests) >= 2, what=daemon.text)
+
+
+def test_no_daemon(reach: Reach) -> None:
+    """A wish that reaches no daemon is answered so."""
+    user = reach()
+    user.send(Protocol.CLIENT, "check-update")
+    assert ({"status": 2}, b"no daemon is running") == ((answer := user.receive()).props, answer.body)
+
+
+def test_log_of_a_session(device: Device, reach: Reach) -> None:
+    """The log names who has opened a terminal and for how long, but not what was typed or shown."""
+    user = reach()
+    user.open_terminal()
+    user.type("echo sec''ret\r")
+    user.read_until("secret")
+    user.send(Protocol.SHELL, "stop")
+    user.read_to_stop()
+    (process,) = device.processes
+    process.wait_for(" bytes shown")
+    assert f"terminal {user.sid} opened by user {user.user}" in process.text
+    assert "secret" not in process.text
+    assert json.dumps("echo") not in process.text
