@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mender_client.core.gates import GatePoint
+from mender_client.core.holding import Decision, DecisionKind, Decisions, Waiting
 from mender_client.core.machine import ENDS, TRANSITIONS, Event, Flow, Result, State
 from mender_client.core.model import AcceptedIdentity, Link, NewKey, NextForm, Provides, Status
 from mender_client.core.record import Message, MessageKind, Outcome, Record
@@ -68,6 +70,10 @@ def test_there_and_back(record: Record) -> None:
 TEXT = st.text(max_size=20)
 IDS = st.text("0aZ_-", min_size=1, max_size=9)
 UNDER_WAY = [(flow, state) for flow in Flow for state in TRANSITIONS[flow] if state not in ENDS]
+DECISION = st.builds(
+    Decision, st.sampled_from(DecisionKind), TEXT, TEXT, TEXT, TEXT, st.none() | st.sampled_from(GatePoint)
+)
+DECISIONS = st.none() | st.builds(Decisions, st.none() | DECISION, st.lists(DECISION, max_size=2).map(tuple))
 RECORDS = st.builds(
     Record,
     update=st.none()
@@ -89,6 +95,8 @@ RECORDS = st.builds(
         st.none() | st.builds(ProcessRef, st.integers(0), TEXT, st.integers(0)),
         result=st.sampled_from(Result),
         reboot=TEXT,
+        waiting=st.none() | st.builds(Waiting, st.sampled_from(GatePoint), TEXT, TEXT, TEXT, st.booleans(), TEXT),
+        decisions=DECISIONS,
     ).flatmap(lambda update: st.sampled_from(UNDER_WAY).map(lambda at: replace(update, flow=at[0], state=at[1]))),
     outbox=st.lists(
         st.builds(Message, IDS, st.just(MessageKind.LOG))
@@ -98,6 +106,7 @@ RECORDS = st.builds(
     accepted=st.none() | st.builds(AcceptedIdentity, TEXT, TEXT, TEXT),
     new_key=st.none() | st.builds(NewKey, TEXT, st.booleans()),
     identity_change=TEXT,
+    decisions=DECISIONS,
     outcomes=st.lists(
         st.builds(Outcome, IDS, st.sampled_from([Status.SUCCESS, Status.FAILURE]), TEXT, TEXT), max_size=3
     ).map(tuple),

@@ -25,6 +25,7 @@ from mender_client.client.deployments import Deployments
 from mender_client.client.download import Downloader
 from mender_client.client.download_policy import DownloadPolicy
 from mender_client.client.engine import Engine
+from mender_client.client.gates import GateKeeper
 from mender_client.client.handover import HandOver
 from mender_client.client.identity_guard import IdentityGuard
 from mender_client.client.inventory import InventorySender
@@ -35,7 +36,7 @@ from mender_client.client.status_tracker import StatusTracker
 from mender_client.core.keyvalue import KeyValues
 from mender_client.core.machine import Flow
 from mender_client.core.model import Identity, Provides
-from mender_client.core.ports import Observer
+from mender_client.core.ports import Gates, Observer
 from mender_client.core.schedule import Schedule
 from mender_client.core.update import ProcessRef
 from mender_client.errors import Diagnostic, MenderError, ScriptError, StorageError
@@ -85,6 +86,7 @@ class Options:
         modules: installs by an update module.
         is_spooled: SpoolArtifact.
         seeds: where adaptive downloads look; None for AdaptiveDownload off.
+        gates: UpdateGates.
     """
 
     eager_steps: int = 0
@@ -111,6 +113,7 @@ class Options:
     modules: ModuleOptions | None = None
     is_spooled: bool | None = None
     seeds: WorldSeeds | None = None
+    gates: Gates | None = None
 
 
 class Parts(NamedTuple):
@@ -520,6 +523,16 @@ class World:
             processes=WorldProcesses(self),
             find_problem=self._program_problem,
         )
+        keeper = GateKeeper(
+            gates=self.options.gates,
+            clock=self.clock,
+            journal=self.journal,
+            outbox=outbox,
+            deployments=deployments,
+            tracker=tracker,
+            elapsed=self.clock.monotonic,
+            boot_id=lambda: self.boot_id,
+        )
         hand_over = HandOver(
             outbox=outbox,
             deployments=deployments,
@@ -530,6 +543,7 @@ class World:
             installer=sub_updater,
             sub_updater=sub_updater,
             tracker=tracker,
+            gates=keeper,
         )
         modules = WorldModules(self, self.options.modules or ModuleOptions())
         effects = ModuleEffects(
@@ -544,6 +558,8 @@ class World:
             clock=self.clock,
             policy=InstallPolicy(is_spooled=self.options.is_spooled),
             random=self.random,
+            gates=keeper,
+            sync=lambda: self.power.do("sync", self.disk.sync_all),
         )
         flow = Flow.HANDOVER if self.options.modules is None else Flow.MODULES
         engine = Engine(
@@ -559,6 +575,7 @@ class World:
             effects_of=lambda flow: hand_over if flow is Flow.HANDOVER else effects,
             tracker=tracker,
             choose_flow=lambda _: flow,
+            boot_id=lambda: self.boot_id,
         )
         configuration = ConfigurationReporter(
             session=session, clock=self.clock, read=lambda: self.device.configuration or ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mender_client.client.agent import Agent
     from mender_client.client.download import Downloader
     from mender_client.client.engine import Effects, Engine
+    from mender_client.client.gates import GateKeeper
     from mender_client.client.handover import HandOver
     from mender_client.client.outbox import Outbox
     from mender_client.client.outcome import Outcomes
@@ -47,6 +49,12 @@ if TYPE_CHECKING:
     from mender_client.system.store import ArtifactDirectory
 
     from .program import Program
+
+
+def _boot_id() -> str:
+    from mender_client.system.process_table import ProcessTable
+
+    return ProcessTable().boot_id()
 
 
 class DeviceParts(ServerParts):
@@ -217,6 +225,23 @@ class DeviceParts(ServerParts):
             installer=self.installer,
             sub_updater=self.sub_updater,
             tracker=self.tracker,
+            gates=self.gate_keeper,
+        )
+
+    @cached_property
+    def gate_keeper(self) -> GateKeeper:
+        """Lets updates pass the gates, or wait there."""
+        from mender_client.client.gates import GateKeeper
+
+        return GateKeeper(
+            gates=None,
+            clock=self.clock,
+            journal=self.journal,
+            outbox=self.outbox,
+            deployments=self.deployments,
+            tracker=self.tracker,
+            elapsed=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+            boot_id=_boot_id,
         )
 
     @cached_property
@@ -291,6 +316,8 @@ class DeviceParts(ServerParts):
                 retries=config.retry_poll_count,
             ),
             random=random.random,
+            gates=self.gate_keeper,
+            sync=os.sync,
         )
 
     def standalone(self, *, begun: Callable[[], None], stops: frozenset[str]) -> Standalone:
@@ -341,6 +368,7 @@ class DeviceParts(ServerParts):
             effects_of=self._effects_of,
             tracker=self.tracker,
             choose_flow=self.choose_flow,
+            boot_id=_boot_id,
         )
 
     @cached_property

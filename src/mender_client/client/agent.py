@@ -13,6 +13,7 @@ from mender_client.core.ports import Clock, DeploymentLog, Journal, Lock, SubUpd
 from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
 from mender_client.core.standalone import StandaloneUpdate
+from mender_client.core.update import Update
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import (
     AbortedError,
@@ -27,7 +28,7 @@ from mender_client.errors import (
 
 from .auth import Session
 from .clockwait import ClockWait
-from .engine import LOCK_CHECK_SECONDS, Engine, Wait
+from .engine import LOCK_CHECK_SECONDS, Engine, Held, Wait
 from .inventory import InventorySender
 from .lockwait import LockWait
 from .outbox import Outbox
@@ -96,6 +97,7 @@ class Agent:
             resumed=self._resume_polling,
         )
         self._wait: Wait | None = None
+        self._asks_gate_at: float | None = None
         self._standalone_name: str | None = None
 
     @property
@@ -259,7 +261,10 @@ class Agent:
             return self._failed(job, error, self.random())
         self._note_success(name)
         self._clock_wait.succeeded()
-        return job.after_success(self.clock.monotonic(), random=self.random())
+        job = job.after_success(self.clock.monotonic(), random=self.random())
+        if name == "inventory" or self._asks_gate_at is None:
+            return job
+        return replace(job, due_at=min(job.due_at, self._asks_gate_at))
 
     def _failed(self, job: Job, error: MenderError, random: float) -> Job:
         if isinstance(error, BusyError):
@@ -306,16 +311,19 @@ class Agent:
             name = update.artifact_name if update is not None else ""
             tracker.does(State.INSTALLING.value, deployment_id=installing, artifact_name=name)
         else:
-            self._tell_plan()
+            self._tell_plan(update if update is not None and update.is_held else None)
 
-    def _tell_plan(self) -> None:
+    def _tell_plan(self, held: Update | None) -> None:
         tracker, schedule = self.tracker, self.schedule
         elapsed = self.clock.monotonic()
         next_poll = tracker.time(in_seconds=max(0.0, schedule.poll.due_at - elapsed))
         next_inventory = tracker.time(in_seconds=max(0.0, schedule.inventory.due_at - elapsed))
-        tracker.note(
-            lambda one, now: one.does(WAITING, now).planned(next_poll=next_poll, next_inventory=next_inventory)
-        )
+        if held is None:
+            tracker.note(lambda one, now: one.does(WAITING, now))
+        else:
+            work, deployment_id, name = held.state.value, held.deployment_id, held.artifact_name
+            tracker.note(lambda one, now: one.does(work, now, deployment_id=deployment_id, artifact_name=name))
+        tracker.note(lambda one, _: one.planned(next_poll=next_poll, next_inventory=next_inventory))
         tracker.tell()
 
     def _send_inventory(self) -> None:
@@ -325,6 +333,7 @@ class Agent:
 
     def _poll(self) -> None:
         engine = self.engine
+        self._asks_gate_at = None
         record = self.journal.load()
         is_continued = record.update is not None
         if not is_continued:
@@ -336,13 +345,17 @@ class Agent:
             if offer is None or not engine.begin(offer):
                 return
         try:
-            self._wait = engine.run()
+            waits = engine.run()
         except (MenderError, MemoryError) as error:
             # a lock without a sub-updater would be waited for without end, and a state of an update module whose end
             # can't be stored must not be repeated; continue as after a restart
             is_unstored = isinstance(error, StorageError | MemoryError) and self._is_installing()
             self._has_resumed = not (is_unstored or self._may_be_locked())
             raise
+        if isinstance(waits, Held):
+            self._asks_gate_at = None if waits.seconds is None else self.clock.monotonic() + waits.seconds
+            return
+        self._wait = waits
         if self._wait is not None:
             self._has_resumed = False  # the next step finds the sub-updater, or what it left, as after a restart
         elif is_continued:

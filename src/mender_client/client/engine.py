@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.machine import ENDS, RESUME, Event, Flow, InstallerState, State, advance
+from mender_client.core.machine import ENDS, RESUME, Event, Flow, InstallerState, State, advance, resume_held
 from mender_client.core.model import Deployment, LogMessage, Status
 from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, DeviceData, Journal, Lock
 from mender_client.core.record import Record
@@ -41,13 +41,24 @@ class Wait:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Held:
+    """The update waits at a gate, which is asked again with the next update poll.
+
+    Attributes:
+        seconds: when the gate may open by itself, in case that is sooner; None if that isn't known.
+    """
+
+    seconds: float | None = None
+
+
 LOCK_CHECK_SECONDS = 4.0
 """How often the lock file is checked while the sub-updater installs an update."""
 
 AT_ONCE = Wait(0.0)
 _SOON = Wait(1.0)
 
-Effect = Callable[[Update], "Event | Wait"]
+Effect = Callable[[Update], "Event | Wait | Held"]
 """Does the work of a state and returns what happened; may run twice for the same update."""
 
 
@@ -79,6 +90,7 @@ class Engine:
     Attributes:
         effects_of: gives the effects of a flow when they are needed: an idle client does without the memory.
         choose_flow: how a new deployment is carried out.
+        boot_id: identifies this boot.
     """
 
     clock: Clock
@@ -93,6 +105,7 @@ class Engine:
     effects_of: Callable[[Flow], Effects]
     tracker: StatusTracker
     choose_flow: Callable[[Deployment], Flow] = lambda _: Flow.HANDOVER
+    boot_id: Callable[[], str] = lambda: ""
 
     def __post_init__(self) -> None:
         self._is_tidy = False
@@ -180,11 +193,11 @@ class Engine:
 
     # -- from state to state ------------------------------------------------------------------------------------
 
-    def run(self) -> Wait | None:
+    def run(self) -> Wait | Held | None:
         """Continue the update until there is nothing to do for a while, or until it is over.
 
         Returns:
-            How long to wait before the next call; None when no update is under way any more.
+            How long to wait before the next call, or that the update is held; None when none is under way any more.
 
         Raises:
             MenderError: the server can't be reached or the disk can't be written now; try again later.
@@ -199,11 +212,11 @@ class Engine:
             self.outbox.flush()
         return wait
 
-    def step(self) -> Wait | None:
+    def step(self) -> Wait | Held | None:
         """Do the effect of the update's state and store the state that follows.
 
         Returns:
-            How long to wait before the next step; None when no update is under way any more.
+            How long to wait before the next step, or that it is held; None when no update is under way any more.
 
         Raises:
             MenderError: as ``run``.
@@ -214,6 +227,8 @@ class Engine:
         effects = self.effects_of(update.flow)
         self.tracker.does(update.state.value, deployment_id=update.deployment_id, artifact_name=update.artifact_name)
         result = effects.effects[update.state](update)
+        if isinstance(result, Held):
+            return result
         if isinstance(result, Wait):
             return self._waited(update, result)
         return self._move(update, result)
@@ -226,7 +241,7 @@ class Engine:
         self._enter(update, state)
         return AT_ONCE
 
-    def _move(self, update: Update, event: Event) -> Wait | None:
+    def _move(self, update: Update, event: Event) -> Wait:
         deployment_id, note = update.deployment_id, self.effects_of(update.flow).note
         if advance(update.flow, update.state, event) in ENDS:
             self._end(update, event, self.effects_of(update.flow).reason)
@@ -295,7 +310,7 @@ class Engine:
             self._is_tidy = self.outcomes.tidy()
             return
         found = self._look(update)
-        state = RESUME[update.flow][update.state][found]
+        state = self._resumed(update, found)
         seen = f"; found {found.value}" if update.is_handed_over else ""
         _logger.info(
             "deployment %s: was %s, resuming as %s%s", update.deployment_id, update.state.value, state.value, seen
@@ -307,6 +322,12 @@ class Engine:
             self._enter(update, state)
             if state is State.RECONCILING:  # what is installed is known without the server
                 self.step()
+
+    def _resumed(self, update: Update, found: InstallerState) -> State:
+        if update.waiting is None or not update.is_held or update.is_handed_over or update.state is State.DOWNLOADING:
+            return RESUME[update.flow][update.state][found]
+        is_same_boot = self.boot_id() == update.waiting.boot_id != ""
+        return resume_held(update.state, update.reboot, is_same_boot=is_same_boot)
 
     def _enter(self, update: Update, state: State) -> None:
         bytes_on_disk = self.store.partial_size()

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 
 from mender_client import TYPE_CHECKING
+from mender_client.core.gates import GatePoint
 from mender_client.core.machine import Event, InstallerState, State
 from mender_client.core.model import CONFIGURATION, Status
 from mender_client.core.ports import ArtifactStore, DeviceData, Installer, Lock, SubUpdater
@@ -26,7 +27,8 @@ from mender_client.errors import (
 
 from .deployments import Deployments
 from .download import Downloader
-from .engine import LOCK_CHECK_SECONDS, Effect, Wait
+from .engine import LOCK_CHECK_SECONDS, Effect, Held, Wait
+from .gates import GateKeeper
 from .outbox import Outbox
 from .status_tracker import StatusTracker
 
@@ -56,6 +58,7 @@ class HandOver:
     installer: Installer
     sub_updater: SubUpdater | None
     tracker: StatusTracker
+    gates: GateKeeper
 
     def __post_init__(self) -> None:
         self.reason = ""
@@ -94,7 +97,7 @@ class HandOver:
     def _failing(self, effect: Effect) -> Effect:
         """The effect with its errors as events: before the Artifact is installed, an error can end the deployment."""
 
-        def guarded(update: Update) -> Event | Wait:
+        def guarded(update: Update) -> Event | Wait | Held:
             self.reason = ""
             try:
                 return effect(update)
@@ -112,7 +115,9 @@ class HandOver:
         self.reason = str(error)
         self.tracker.note(lambda one, now: one.failed("update", error, now, in_a_row=0))
 
-    def _download(self, update: Update) -> Event:
+    def _download(self, update: Update) -> Event | Held:
+        if (held := self.gates.hold(update, GatePoint.DOWNLOAD)) is not None:
+            return held
         self.outbox.tell(update.deployment_id, Status.DOWNLOADING)
         if self.sub_updater is not None:
             self.sub_updater.check()  # before the download, not after it
@@ -128,8 +133,10 @@ class HandOver:
                 remedy="deploy releases only, or list the types that the sub-updater installs in PayloadTypes",
             )
 
-    def _confirm(self, update: Update) -> Event:
+    def _confirm(self, update: Update) -> Event | Held:
         """Report the status installing, whose reply shows whether the update is still wanted; then take the lock."""
+        if (held := self.gates.hold(update, GatePoint.INSTALL)) is not None:
+            return held
         self.outbox.tell(update.deployment_id, Status.INSTALLING)
         self._started = ""
         self.installer.claim(update.deployment_id)

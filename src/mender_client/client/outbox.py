@@ -30,7 +30,7 @@ REFUSED_HOURS = 7 * 24
 _HOUR = 3600.0
 _MOST_HOURS = 24
 """What counts between two refusals: the rest may have been a time without network."""
-_TROUBLE = frozenset({408, 425, 429})
+TROUBLE = frozenset({408, 425, 429})
 """What says, like every 5xx, that the server can't answer now."""
 
 
@@ -111,7 +111,7 @@ class Outbox:
             return seconds >= UNKNOWN_SECONDS
         if message.kind is MessageKind.LOG:
             return seconds >= LOG_SECONDS
-        if error.status in _TROUBLE or error.status >= 500:
+        if error.status in TROUBLE or error.status >= 500:
             return False
         if (hours := int((now - self._counted_since) // _HOUR)) > 0:
             self._counted_since = now

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.backoff import Backoff
-from mender_client.core.machine import Event, InstallerState, Result, State
+from mender_client.core.machine import GATES, Event, InstallerState, Result, State
 from mender_client.core.model import Link, Software, Status, replaced
 from mender_client.core.ports import ArtifactStore, Clock, Modules
 from mender_client.core.update import Update
@@ -32,7 +32,8 @@ from mender_client.errors import (
 from .deployments import Deployments
 from .download import Downloader
 from .download_policy import NoSpaceError
-from .engine import Effect
+from .engine import Effect, Held
+from .gates import GateKeeper
 from .outbox import Outbox
 from .status_tracker import StatusTracker
 
@@ -79,6 +80,7 @@ class ModuleEffects:
         save_provides: writes what the device provides to artifact_info, and returns the name that it holds then; empty
             when that is the software's.
         random: returns numbers in [0, 1) for jitter.
+        sync: makes everything that was written durable.
     """
 
     outbox: Outbox
@@ -92,6 +94,8 @@ class ModuleEffects:
     clock: Clock
     policy: InstallPolicy
     random: Callable[[], float]
+    gates: GateKeeper
+    sync: Callable[[], None]
 
     def __post_init__(self) -> None:
         self.reason = ""
@@ -149,10 +153,12 @@ class ModuleEffects:
 
     # -- download -----------------------------------------------------------------------------------------------
 
-    def _download(self, update: Update) -> Event:
+    def _download(self, update: Update) -> Event | Held:
         self._software, self._seen_name, self.reason = None, "", ""
         # tried again because the server gave no link: the state has not been left meanwhile
         is_entered = self._entered == update.deployment_id
+        if not is_entered and (held := self._held(update)) is not None:
+            return held
         if not is_entered and self._is_aborted(update, Status.DOWNLOADING):
             return Event.ABORT
         self._drop_tree()
@@ -239,14 +245,22 @@ class ModuleEffects:
 
     # -- install, reboot, commit --------------------------------------------------------------------------------
 
-    def _confirm(self, update: Update) -> Event:
+    def _confirm(self, update: Update) -> Event | Held:
+        if (held := self._held(update)) is not None:
+            return held
         return Event.ABORT if self._is_aborted(update, Status.INSTALLING) else Event.CONFIRMED
 
     def _install(self, update: Update) -> Event:
         return self._scripted(update, "ArtifactInstall", lambda: self._call(update, "ArtifactInstall"))
 
-    def _check_reboot(self, update: Update) -> Event:
-        event = self._ask_reboot(update)
+    def _check_reboot(self, update: Update) -> Event | Held:
+        if update.is_held:  # it was asked before
+            self._reboot = update.reboot
+            event = Event.YES
+        else:
+            event = self._ask_reboot(update)
+        if event is Event.YES and (held := self._held(update)) is not None:
+            return held
         if event is Event.YES and self._is_aborted(update, Status.REBOOTING):
             return Event.ABORT
         return event
@@ -284,8 +298,10 @@ class ModuleEffects:
 
         return self._guarded(update, "ArtifactReboot", verify)
 
-    def _commit(self, update: Update) -> Event:
+    def _commit(self, update: Update) -> Event | Held:
         """Commit what the server still wants; the update may have changed as what the device authenticates."""
+        if (held := self._held(update)) is not None:
+            return held
         self.deployments.session.forget_token()
         try:
             self._report_installing(update)
@@ -391,6 +407,20 @@ class ModuleEffects:
             self._seen_name = self.save_provides(software)
 
     # -- all of them --------------------------------------------------------------------------------------------
+
+    def _held(self, update: Update) -> Event | Held | None:
+        """Ask at the gate of the state; what is no answer is an event, if it ends the update."""
+        try:
+            return self.gates.hold(update, GATES[update.state], note=self._noted_reboot, sync=self.sync)
+        except AbortedError as error:
+            self._say_aborted(update, error)
+            return Event.ABORT
+        except InstallError as error:
+            self._say_failed(update, error)
+            return Event.FAULT
+
+    def _noted_reboot(self, update: Update) -> Update:
+        return replace(update, reboot=self._reboot) if update.state is State.CHECK_REBOOT else update
 
     def _call(self, update: Update, state: str) -> None:
         self.modules.run(update.payload_type, state)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
+from .gates import GatePoint
+
 
 class Flow(str, Enum):
     """How an update is installed; stored with it."""
@@ -232,6 +234,21 @@ RESUME: Mapping[Flow, Mapping[State, Mapping[InstallerState, State]]] = {
     },
 }
 
+GATES: Mapping[State, GatePoint] = {
+    State.DOWNLOADING: GatePoint.DOWNLOAD,
+    State.VERIFIED: GatePoint.INSTALL,
+    State.CHECK_REBOOT: GatePoint.REBOOT,
+    State.ARTIFACT_COMMIT: GatePoint.COMMIT,
+}
+"""The gate that an update has to pass in a state, before anything happens that the gate is there for."""
+
+RESUME_HELD: Mapping[State, tuple[State, State]] = {
+    State.VERIFIED: (State.VERIFIED, State.VERIFIED),  # what the update module has written was synced
+    State.CHECK_REBOOT: (State.CHECK_REBOOT, State.VERIFY_REBOOT),  # it waited for the reboot that has happened
+    State.ARTIFACT_COMMIT: (State.ARTIFACT_COMMIT, State.VERIFY_REBOOT),  # the boot loader may have gone back
+}
+"""Where an update of the flow MODULES that waits at a gate resumes: in the same boot, and after a reboot."""
+
 IRREVOCABLE: Mapping[Flow, frozenset[State]] = {
     Flow.HANDOVER: frozenset({State.INSTALLING, State.RECONCILING}),
     Flow.MODULES: frozenset(),
@@ -273,3 +290,15 @@ def advance(flow: Flow, state: State, event: Event) -> State:
         return TRANSITIONS[flow][state][event]
     except KeyError:
         raise ValueError(f"an update that is {state.value} does not expect: {event.value}") from None
+
+
+def resume_held(state: State, reboot: str, *, is_same_boot: bool) -> State:
+    """Where an update of the flow MODULES that waits at the gate of its state resumes; see ``RESUME_HELD``.
+
+    Args:
+        state: its state.
+        reboot: what the update module has answered to NeedsArtifactReboot; empty before.
+        is_same_boot: the device was not rebooted since it waits.
+    """
+    here, after_reboot = RESUME_HELD.get(state, (state, state))
+    return here if is_same_boot or reboot == "No" else after_reboot

@@ -32,6 +32,9 @@ class Status(str, Enum):
     DOWNLOADING = "downloading"
     INSTALLING = "installing"
     REBOOTING = "rebooting"
+    PAUSE_BEFORE_INSTALLING = "pause_before_installing"
+    PAUSE_BEFORE_REBOOTING = "pause_before_rebooting"
+    PAUSE_BEFORE_COMMITTING = "pause_before_committing"
     SUCCESS = "success"
     FAILURE = "failure"
 

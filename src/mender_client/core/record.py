@@ -12,6 +12,7 @@ from enum import Enum
 from mender_client import TYPE_CHECKING
 from mender_client.dataclass import dataclass, field, replace
 
+from .holding import Decisions, Waiting
 from .machine import ENDS, Event, Flow, State, advance
 from .model import (
     AcceptedIdentity,
@@ -155,6 +156,7 @@ class Record:
         unread: the updates, messages and outcomes of another version, kept for it.
         software: what the last successful deployment has installed; None when that isn't known.
         standalone: the update that a person installs without a server, if any.
+        decisions: what people have decided about all updates to come; None for nothing.
     """
 
     update: Update | None = None
@@ -168,6 +170,7 @@ class Record:
     unread: Unread = Unread()
     software: Software | None = None
     standalone: StandaloneUpdate | None = None
+    decisions: Decisions | None = None
 
     def provides(self, seen: Provides) -> Provides:
         """What the device provides: what its files say, and what the Artifact that was installed last has added."""
@@ -214,6 +217,10 @@ class Record:
         """The record that knows what the storage said about the object."""
         return self._changed(deployment_id, lambda update: replace(update, remote_object=remote_object))
 
+    def waits(self, deployment_id: str, waiting: Waiting | None, note: Callable[[Update], Update]) -> Record:
+        """The record that knows at which gate the update waits, and what else became known there."""
+        return self._changed(deployment_id, lambda update: replace(note(update), waiting=waiting))
+
     def put_together(self, deployment_id: str, *, received: int, done: int) -> Record:
         """The record that knows how far an adaptive download is.
 
@@ -240,7 +247,7 @@ class Record:
     def resumed(self, state: State, *, bytes_on_disk: int, now: str) -> Record:
         """The record after a restart.
 
-        A client that waits, for the sub-updater or for a server out of reach, may be restarted as often as it likes;
+        A client that waits, at a gate, for the sub-updater or for a lost server, may be restarted as often as it likes;
         only trying again can be a loop. An update module is called again by every restart.
 
         Raises:
@@ -251,7 +258,7 @@ class Record:
             return self
         is_tried = update.tried or any(message.deployment_id == update.deployment_id for message in self.outbox)
         is_tried = is_tried if state is State.DOWNLOADING else not update.is_handed_over
-        if state is update.state and not is_tried:
+        if state is update.state and (update.is_held or not is_tried):
             return self
         if state is State.CHECK_ROLLBACK and update.state is not state:
             update = update.after(Event.FAULT)
@@ -260,7 +267,8 @@ class Record:
             update = replace(update, seen_bytes=bytes_on_disk, writes=0, fetched_bytes=update.fetched_bytes + grown)
         # what was not reported of the attempt that is over is reported of the next one
         left = self.silenced(update.deployment_id) if state is State.DOWNLOADING else self
-        return replace(left, update=replace(update.entered(state, now=now), tried=False))
+        waiting = update.waiting and replace(update.waiting, is_told=False)
+        return replace(left, update=replace(update.entered(state, now=now), tried=False, waiting=waiting))
 
     def moved(
         self, deployment_id: str, event: Event, *, now: str, note: Callable[[Update], Update] = lambda update: update
@@ -284,6 +292,7 @@ class Record:
         if state in ENDS:
             raise ValueError(f"{event.value}: this ends the update and needs its outcome")
         update = note(update).after(event)
+        update = update if event is Event.FETCHED else replace(update, waiting=None)  # or else fetched once more
         software = update.installed if state is State.CLEANUP else None
         return replace(self, update=update.entered(state, now=now), software=software or self.software)
 

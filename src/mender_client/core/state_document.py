@@ -14,6 +14,8 @@ from mender_client import TYPE_CHECKING
 from mender_client.dataclass import fields, is_dataclass
 
 from .client_status import filled
+from .gates import GatePoint
+from .holding import Decision, DecisionKind, Decisions, Waiting
 from .machine import ENDS, TRANSITIONS, Flow, Result, State
 from .model import (
     AcceptedIdentity,
@@ -62,7 +64,7 @@ def encode_record(record: Record) -> dict[str, Any]:
         "outcomes": [*unread.outcomes, *map(_encode, record.outcomes)],
         "totals": _encode(record.totals),
     }
-    for name in ("accepted", "new_key", "identity_change", "software", "standalone"):
+    for name in ("accepted", "new_key", "identity_change", "software", "standalone", "decisions"):
         if value := getattr(record, name):
             known[name] = _encode(value)
     return {
@@ -85,7 +87,7 @@ def _encode(value: Any) -> Any:
         return value.value
     if isinstance(value, Mapping):
         return dict(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [_encode(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _stored_fields(of: Any) -> list[tuple[str, str]]:
@@ -117,6 +119,7 @@ def decode_record(document: object) -> Record:
         totals=_read(document, "totals", _decode_totals, unread) or {},
         software=_read(document, "software", _decode_software, unread),
         standalone=_read(document, "standalone", _decode_standalone, unread),
+        decisions=_read(document, "decisions", _decode_decisions, unread),
         unread=Unread(unread.pop("update", None), unread_messages, unread_outcomes, MappingProxyType(unread)),
     )
 
@@ -209,6 +212,8 @@ def _decode_update(stored: object) -> Update:
         result=Result(_get(value, "result", str)),
         reboot=_get(value, "reboot", str),
         reason=_get(value, "reason", str),
+        waiting=_read(value, "waiting", _decode_waiting, {}),
+        decisions=_read(value, "decisions", _decode_decisions, {}),
     )
 
 
@@ -240,6 +245,32 @@ def _decode_standalone(stored: object) -> StandaloneUpdate:
         _get(value, "since", str),
         Result(_get(value, "result", str)),
     )
+
+
+def _decode_decisions(stored: object) -> Decisions:
+    value = _decode_object(stored)
+    approvals = _get(value, "approvals", list)
+    return Decisions(
+        None if value.get("hold") is None else _decode_decision(value["hold"]),
+        tuple(_decode_decision(one) for one in approvals),
+    )
+
+
+def _decode_decision(stored: object) -> Decision:
+    value = _decode_object(stored)
+    return Decision(
+        DecisionKind(_get(value, "kind", str)),
+        _get(value, "by", str),
+        _get(value, "at", str),
+        _get(value, "reason", str),
+        _get(value, "until", str),
+        None if value.get("point") is None else GatePoint(_get(value, "point", str)),
+    )
+
+
+def _decode_waiting(stored: object) -> Waiting:
+    value = _decode_object(stored)
+    return filled(Waiting(GatePoint(_get(value, "point", str)), "", ""), value)
 
 
 def _decode_provides(value: Mapping[str, Any]) -> Provides:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from mender_client import TYPE_CHECKING
 from mender_client.dataclass import dataclass, field, replace
 
-from .machine import IRREVOCABLE, Event, Flow, Result, State, result_after
+from .holding import Decisions, Waiting
+from .machine import GATES, IRREVOCABLE, Event, Flow, Result, State, result_after
 from .model import Deployment, Link, NextForm, Provides, Software, inconsistent
 from .resume import RemoteObject
 
@@ -80,6 +81,8 @@ class Update:
         result: how it has gone so far; of the flow HANDOVER this is not known.
         reboot: what the update module answered last to NeedsArtifactReboot; empty before.
         reason: why it fails, as far as the flow MODULES knows; empty otherwise.
+        waiting: at which gate it waits; None when it does not.
+        decisions: what people have decided about it; None for nothing.
     """
 
     deployment_id: str
@@ -108,6 +111,8 @@ class Update:
     result: Result = Result.CLEAN
     reboot: str = ""
     reason: str = ""
+    waiting: Waiting | None = None
+    decisions: Decisions | None = None
 
     @property
     def deployment(self) -> Deployment:
@@ -119,6 +124,11 @@ class Update:
     def is_handed_over(self) -> bool:
         """Whether somebody else installs it."""
         return self.flow is Flow.HANDOVER
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits at the gate of its state."""
+        return self.waiting is not None and GATES.get(self.state) is self.waiting.point
 
     def after(self, event: Event) -> Update:
         """The update that knows what an event in its state does to its result."""

@@ -1,0 +1,197 @@
+"""Asks at each gate whether an update may go on; while it waits there, that is durable, and the server may abort it.
+
+What people have decided goes before what is configured. The gate is asked again with every update poll, or when it may
+open by itself; never more often.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from mender_client.core.clocksense import ClockLook
+from mender_client.core.deciding import is_approved, set_clock, verdict_by_hand
+from mender_client.core.gates import Closed, GateFacts, GatePoint, Open, Refused, Verdict
+from mender_client.core.holding import AHEAD, Waiting, moment
+from mender_client.core.model import Status
+from mender_client.core.ports import Clock, Gates, Journal
+from mender_client.core.update import Update
+from mender_client.dataclass import dataclass, replace
+from mender_client.errors import (
+    AbortedError,
+    Diagnostic,
+    InstallError,
+    ServerError,
+    StorageError,
+    UnauthorizedError,
+    UnknownDeploymentError,
+)
+
+from .deployments import Deployments
+from .engine import Held
+from .outbox import TROUBLE, Outbox
+from .status_tracker import StatusTracker
+
+_logger = logging.getLogger(__name__)
+
+STATUSES = {
+    GatePoint.INSTALL: Status.PAUSE_BEFORE_INSTALLING,
+    GatePoint.REBOOT: Status.PAUSE_BEFORE_REBOOTING,
+    GatePoint.COMMIT: Status.PAUSE_BEFORE_COMMITTING,
+}
+"""What the server is told of an update that waits; for the download there is no such status."""
+
+
+def _as_it_is(update: Update) -> Update:
+    return update
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class GateKeeper:
+    """Lets updates pass, or wait.
+
+    Attributes:
+        gates: what is configured; None for nothing.
+        elapsed: seconds that go forward also while the device is suspended.
+        boot_id: identifies this boot.
+    """
+
+    gates: Gates | None
+    clock: Clock
+    journal: Journal
+    outbox: Outbox
+    deployments: Deployments
+    tracker: StatusTracker
+    elapsed: Callable[[], float]
+    boot_id: Callable[[], str]
+
+    def __post_init__(self) -> None:
+        self._look: ClockLook | None = None
+
+    def hold(
+        self,
+        update: Update,
+        point: GatePoint,
+        *,
+        note: Callable[[Update], Update] = _as_it_is,
+        sync: Callable[[], None] = lambda: None,
+    ) -> Held | None:
+        """Ask whether an update may pass a gate; a waiting one asks the server whether it is still wanted.
+
+        Args:
+            update: the update.
+            point: the gate.
+            note: adds to a waiting update what became known before the gate.
+            sync: makes what was done before the gate durable, before the update waits.
+
+        Returns:
+            None when it goes on.
+
+        Raises:
+            InstallError: it may not go on.
+            AbortedError: the server has ended the deployment.
+            MenderError: the server can't be asked now.
+        """
+        self._watch_clock()
+        update = self.journal.load().update_of(update.deployment_id) or update
+        before = update.waiting
+        if before is not None and point is GatePoint.DOWNLOAD and before.point is not point:
+            return None  # the Artifact is there, and only verified again
+        verdict = self.verdict(update, point)
+        if isinstance(verdict, Refused):
+            text = f"cannot go on {AHEAD[point]}: {verdict.reason}"
+            raise InstallError("UPD30", text, remedy="deploy again when it may be installed")
+        if isinstance(verdict, Open):
+            self._go_on(update, point)
+            return None
+        is_new = before is None or before.point is not point
+        if is_new:
+            sync()
+        waiting = self._wait(update, point, verdict, note)
+        self._ask_server(update, waiting, is_new=is_new)
+        return Held(None if verdict.until is None else max(1.0, (verdict.until - self.clock.now()).total_seconds()))
+
+    def verdict(self, update: Update, point: GatePoint) -> Verdict:
+        """What people and the configured gates say."""
+        record, now = self.journal.load(), self.clock.now()
+        by_hand = verdict_by_hand(record, update, now)
+        if by_hand is not None or self.gates is None:
+            return by_hand or Open()
+        waiting = update.waiting
+        facts = GateFacts(
+            update.deployment_id,
+            update.artifact_name,
+            is_approved=is_approved(record, update, point),
+            closed_since=None if waiting is None or waiting.point is not point else moment(waiting.closed_since),
+        )
+        return self.gates.verdict(point, facts, now)
+
+    def _watch_clock(self) -> None:
+        """If the wall clock was set, what has begun becomes neither older nor younger."""
+        now, elapsed, last = self.clock.now(), self.elapsed(), self._look
+        self._look = ClockLook(now, elapsed)
+        if last is None or not last.has_been_set(now, elapsed):
+            return
+        seconds = (now - last.now).total_seconds() - (elapsed - last.monotonic)
+        _logger.info("the clock was set by %.0f s; what waits goes on waiting for as long as before", seconds)
+        self.journal.update(lambda record: set_clock(record, last.now, seconds))
+
+    # -- the wait -----------------------------------------------------------------------------------------------
+
+    def _wait(self, update: Update, point: GatePoint, verdict: Closed, note: Callable[[Update], Update]) -> Waiting:
+        """Store and log that the update waits, if that is new."""
+        before = update.waiting
+        if before is None or before.point is not point:
+            before = Waiting(point, "", self._now(), boot_id=self.boot_id(), writes=update.writes)
+        waiting = replace(
+            before,
+            reason=verdict.reason,
+            until="" if verdict.until is None else verdict.until.isoformat(timespec="seconds"),
+            needs_approval=verdict.needs_approval,
+            closed_since=before.closed_since if verdict.since is None else verdict.since.isoformat(),
+        )
+        if (waiting.reason, waiting.until) != (before.reason, before.until):
+            until = "" if verdict.until is None else f"; asked again at {verdict.until:%Y-%m-%d %H:%M} UTC"
+            _logger.info("deployment %s %s%s", update.deployment_id, waiting.text, until)
+        if waiting != update.waiting or update.writes > waiting.writes or note(update) != update:
+            self._store(update, waiting, lambda one: replace(note(one), writes=min(one.writes, waiting.writes)))
+        return waiting
+
+    def _go_on(self, update: Update, point: GatePoint) -> None:
+        if update.waiting is not None and update.waiting.point is point:
+            _logger.info("deployment %s goes on %s", update.deployment_id, AHEAD[point])
+            self._store(update, None, _as_it_is)
+
+    def _store(self, update: Update, waiting: Waiting | None, note: Callable[[Update], Update]) -> None:
+        """Store where the update waits; if that fails, it waits all the same, but a restarted client doesn't know."""
+        try:
+            self.journal.update(lambda record: record.waits(update.deployment_id, waiting, note))
+        except StorageError as error:
+            text = f"cannot store where deployment {update.deployment_id} waits: {error.text}"
+            _logger.warning("%s", Diagnostic("UPD31", text, remedy=error.remedy))
+
+    # -- the server ---------------------------------------------------------------------------------------------
+
+    def _ask_server(self, update: Update, waiting: Waiting, *, is_new: bool) -> None:
+        """Tell the server once that the update waits, and then ask with each poll whether it is still wanted."""
+        status = STATUSES.get(waiting.point)
+        if status is not None and not waiting.is_told:
+            self._tell(update, status)
+            self._store(update, replace(waiting, is_told=True), _as_it_is)
+        elif not is_new:  # else it was offered just now
+            self.deployments.fresh_link(update)
+            self.tracker.note(lambda one, now: one.answered(now))
+
+    def _tell(self, update: Update, status: Status) -> None:
+        self.outbox.flush()
+        try:
+            self.deployments.send_status(update.deployment_id, status)
+        except (AbortedError, UnauthorizedError, UnknownDeploymentError):
+            raise
+        except ServerError as error:
+            if error.status in TROUBLE or error.status >= 500:
+                raise
+            _logger.warning("deployment %s waits, but the server does not take that: %s", update.deployment_id, error)
+
+    def _now(self) -> str:
+        return self.clock.now().isoformat(timespec="seconds")
