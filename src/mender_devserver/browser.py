@@ -7,6 +7,7 @@ refused, and so are requests for host names that somebody else could have pointe
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 from importlib.resources import files
 from urllib.parse import urlsplit
@@ -26,6 +27,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+BEARER = "bearer."
+"""With the token behind it, a subprotocol that opens a websocket."""
 
 
 class Page:
@@ -43,6 +46,35 @@ class Page:
         if file is None or request.method not in ("GET", "HEAD"):
             return None
         return Reply(200, file.read_bytes(), {"Content-Type": TYPES[file.name.rpartition(".")[2]], **HEADERS})
+
+
+class Guard:
+    """Decides who may manage the server.
+
+    Args:
+        token: the management token.
+        host: the name or address that the server listens on.
+    """
+
+    def __init__(self, token: str, host: str) -> None:
+        self._token = token
+        self._host = host
+
+    def check(self, request: Request) -> None:
+        """Refuse what doesn't come from somebody with the token.
+
+        The page can't set a header for a websocket, so it offers the token as a subprotocol, which the server doesn't
+        choose: unlike an address, that is never logged.
+
+        Raises:
+            ServerError: 403 for another site, 401 without the token.
+        """
+        check_browser(request, self._host)
+        offered = request.headers.get("sec-websocket-protocol", "").split(",")
+        tokens = [one.strip().removeprefix(BEARER) for one in offered if one.strip().startswith(BEARER)]
+        given = f"Bearer {tokens[0]}" if tokens else request.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            raise ServerError("cannot use the management API: the token is missing or wrong", status=401)
 
 
 def check_browser(request: Request, own_host: str) -> None:

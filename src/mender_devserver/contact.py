@@ -52,20 +52,21 @@ class Contact:
         if path.exists() and self == load_contact(directory):
             path.unlink()
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
+    def call(self, method: str, path: str, body: object = None, *, prefix: str = "/api/management/dev") -> Any:
         """Call the management API and return its JSON reply.
 
         Args:
             method: the HTTP method.
             path: below the prefix of the management API.
             body: a JSON value.
+            prefix: of the API.
 
         Raises:
             NetworkError: there is no reply.
             ServerError: the server refuses the request.
         """
         content = b"" if body is None else json.dumps(body).encode()
-        return self._exchange(method, path, content, {"Content-Type": "application/json"})
+        return self._exchange(method, prefix + path, content, {"Content-Type": "application/json"})
 
     def upload(self, file: BinaryIO) -> Any:
         """Upload an open file and return its description.
@@ -77,13 +78,13 @@ class Contact:
         length = file.seek(0, io.SEEK_END)
         file.seek(0)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
-        return self._exchange("PUT", "/artifacts", file, headers)
+        return self._exchange("PUT", "/api/management/dev/artifacts", file, headers)
 
     def _exchange(self, method: str, path: str, content: bytes | BinaryIO, headers: dict[str, str]) -> Any:
-        connection = self._connect()
+        connection = self.connect()
         try:
             headers = {**headers, "Authorization": f"Bearer {self.token}"}
-            connection.request(method, f"/api/management/dev{path}", content, headers)
+            connection.request(method, path, content, headers)
             response = connection.getresponse()
             answer = json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -94,13 +95,17 @@ class Contact:
             raise ServerError(str(answer["error"]), status=response.status)
         return answer
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def connect(self, timeout_seconds: float = TIMEOUT_SECONDS) -> http.client.HTTPConnection:
+        """A connection to the server, not yet open."""
         parts = urlsplit(self.url)
-        host = parts.hostname or ""
-        if not self.certificate:
-            return http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_SECONDS)
-        context = ssl.create_default_context(cafile=self.certificate)
-        return http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT_SECONDS, context=context)
+        host, context = parts.hostname or "", self.context()
+        if context is None:
+            return http.client.HTTPConnection(host, parts.port, timeout=timeout_seconds)
+        return http.client.HTTPSConnection(host, parts.port, timeout=timeout_seconds, context=context)
+
+    def context(self) -> ssl.SSLContext | None:
+        """How to trust the server; None for plain HTTP."""
+        return ssl.create_default_context(cafile=self.certificate) if self.certificate else None
 
 
 def load_contact(directory: Path) -> Contact:

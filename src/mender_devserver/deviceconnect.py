@@ -1,6 +1,7 @@
 """The device's end of the device connect service: a websocket for each connected device.
 
-What users do with it is not here: a message to a device is sent, and what the device sends is kept in order.
+What a device sends goes to the session of the user that it names. A test can speak with a device itself instead: then
+what belongs to no session is kept for it.
 """
 
 from __future__ import annotations
@@ -8,16 +9,24 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 
 from aiohttp import WSMsgType, web
 
-from mender_client.core.wire.deviceconnect import CONNECT_PATH, Message, decode, encode
+from mender_client.core.wire.deviceconnect import CONNECT_PATH, Message, Protocol, decode, encode
 from mender_client.errors import UnauthorizedError
 from mender_devserver.state import ServerState
+from mender_devserver.usersession import MOST_QUEUED, UserSession
 
 MOST_MESSAGE_BYTES = 8 * 1024 * 1024
-_SECOND_CONNECTION = 1011
-"""With this the real server closes the first connection of a device that connects a second time."""
+PING_SECONDS = 54.0
+"""The device is pinged this long after the last message to it."""
+DEADLINE_SECONDS = 60.0
+"""A device that has sent pings or pongs once, and then none for so long, is cut off; data doesn't count."""
+_ERROR = 1011
+"""With this the real server closes a connection that it can't go on with, and the first one of a device that connects a
+second time."""
 
 
 class ConnectedDevice:
@@ -27,16 +36,28 @@ class ConnectedDevice:
         device_id: its id.
         websocket: the connection.
         loop: the server's.
+        take: gets each message, and its bytes.
     """
 
-    def __init__(self, device_id: str, websocket: web.WebSocketResponse, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        device_id: str,
+        websocket: web.WebSocketResponse,
+        loop: asyncio.AbstractEventLoop,
+        take: Callable[[ConnectedDevice, Message, bytes], None],
+    ) -> None:
         self.device_id = device_id
         self.pings = 0
         self.pongs = 0
+        self.dropped = 0
         self.is_connected = True
         self._websocket = websocket
         self._loop = loop
+        self._take = take
         self._received: queue.Queue[Message | None] = queue.Queue()
+        self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(MOST_QUEUED)
+        self._written_at = loop.time()
+        self._deadline: float | None = None
 
     def send(self, message: Message) -> None:
         """Send a message to the device."""
@@ -75,23 +96,83 @@ class ConnectedDevice:
         """Cut the connection, without a word."""
         self._loop.call_soon_threadsafe(self._abort)
 
+    def post_from_any_thread(self, data: bytes) -> None:
+        """Queue a message, as ``post`` does in the server's thread."""
+        with suppress(RuntimeError):  # the server has stopped
+            self._loop.call_soon_threadsafe(self.post, data)
+
+    # in the server's thread
+
+    def post(self, data: bytes) -> None:
+        """Send a user's message when the device reads; as on the real server, what doesn't fit the queue is dropped."""
+        try:
+            self._outgoing.put_nowait(data)
+        except asyncio.QueueFull:
+            self.dropped += 1
+
+    def keep(self, message: Message) -> None:
+        """Keep a message for ``receive``."""
+        self._received.put(message)
+
+    async def replace(self) -> None:
+        """Close the connection because the device has another one."""
+        if self.is_connected:
+            await self._websocket.close(code=_ERROR, message=b"connection closed by the server")
+
     async def listen(self) -> None:
-        """Keep what the device sends until it is gone."""
+        """Take what the device sends until it is gone."""
+        helpers = [asyncio.create_task(self._write()), asyncio.create_task(self._keep_alive())]
         try:
             async for item in self._websocket:
                 if item.type is WSMsgType.BINARY:
-                    try:
-                        self._received.put(decode(item.data))
-                    except ValueError as error:
-                        await self._websocket.close(code=1011, message=f"msgpack: {error}".encode()[:120])
+                    await self._take_message(item.data)
+                elif item.type is WSMsgType.TEXT:
+                    await self._refuse("msgpack: a text is no message")
                 elif item.type is WSMsgType.PING:
                     self.pings += 1
+                    self._deadline = self._loop.time() + DEADLINE_SECONDS
                     await self._websocket.pong(item.data)
                 elif item.type is WSMsgType.PONG:
                     self.pongs += 1
+                    self._deadline = self._loop.time() + DEADLINE_SECONDS
         finally:
             self.is_connected = False
             self._received.put(None)
+            for one in helpers:
+                one.cancel()
+
+    async def _take_message(self, data: bytes) -> None:
+        try:
+            message = decode(data)
+        except ValueError as error:
+            return await self._refuse(f"msgpack: {error}")
+        if message.proto == Protocol.SHELL and not message.sid:
+            return await self._refuse("api: message missing required session ID")
+        self._take(self, message, data)
+        await asyncio.sleep(0)  # many may be there at once, and would fill a queue before anyone could read from it
+        return None
+
+    async def _refuse(self, reason: str) -> None:
+        await self._websocket.close(code=_ERROR, message=reason.encode()[:120])
+
+    async def _write(self) -> None:
+        with suppress(ConnectionError):
+            while True:
+                data = await self._outgoing.get()
+                self._written_at = self._loop.time()
+                await self._websocket.send_bytes(data)
+
+    async def _keep_alive(self) -> None:
+        with suppress(ConnectionError):
+            while True:
+                now = self._loop.time()
+                if self._deadline is not None and now >= self._deadline:
+                    return await self._refuse("read tcp: i/o timeout")
+                if now >= self._written_at + PING_SECONDS:
+                    self._written_at = now
+                    await self._websocket.ping(b"60")
+                next_at = min(self._written_at + PING_SECONDS, self._deadline or now + PING_SECONDS)
+                await asyncio.sleep(max(next_at - now, 0.1))
 
     def _abort(self) -> None:
         request = self._websocket._req
@@ -100,7 +181,7 @@ class ConnectedDevice:
 
 
 class ConnectedDevices:
-    """The devices that are connected.
+    """The devices that are connected, and the sessions of users with devices.
 
     Args:
         state: the server's state.
@@ -109,7 +190,9 @@ class ConnectedDevices:
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._devices: dict[str, ConnectedDevice] = {}
+        self._sessions: dict[tuple[str, str], UserSession] = {}
         self._changed = threading.Condition()
+        self._is_awaited = False
 
     async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
         """Answer the handshake, and keep the connection until its end."""
@@ -125,15 +208,71 @@ class ConnectedDevices:
         if not websocket.can_prepare(raw):
             return web.json_response({"error": "the client is not using the websocket protocol"}, status=400)
         await websocket.prepare(raw)
-        device = ConnectedDevice(device_id, websocket, asyncio.get_running_loop())
+        device = ConnectedDevice(device_id, websocket, asyncio.get_running_loop(), self._take)
         with self._changed:
             earlier = self._devices.get(device_id)
             self._devices[device_id] = device
             self._changed.notify_all()
-        if earlier is not None and earlier.is_connected:
-            await earlier._websocket.close(code=_SECOND_CONNECTION, message=b"connection closed by the server")
-        await device.listen()
+        self._note(device_id, is_connected=True)
+        try:
+            if earlier is not None:
+                await earlier.replace()
+            await device.listen()
+        finally:
+            self._forget(device)
         return websocket
+
+    def _forget(self, device: ConnectedDevice) -> None:
+        with self._changed:
+            if self._devices.get(device.device_id) is not device:
+                return  # it has another connection
+            del self._devices[device.device_id]
+        self._note(device.device_id, is_connected=False)
+        for session in list(self._sessions.values()):
+            if session.device_id == device.device_id:
+                session.lose_device()
+
+    def _note(self, device_id: str, *, is_connected: bool) -> None:
+        with self._state.lock:
+            self._state.devices.set_connected(device_id, is_connected)
+
+    def _take(self, device: ConnectedDevice, message: Message, data: bytes) -> None:
+        session = self._sessions.get((device.device_id, message.sid))
+        if session is not None:
+            session.take(message, data)
+        elif self._is_awaited:
+            device.keep(message)
+
+    # for users, in the server's thread
+
+    def get(self, device_id: str) -> ConnectedDevice | None:
+        """The connection of a device; None when it isn't connected."""
+        device = self._devices.get(device_id)
+        return device if device is not None and device.is_connected else None
+
+    def post(self, device_id: str, message: Message) -> None:
+        """Send a message to a device, if it is connected."""
+        if (device := self.get(device_id)) is not None:
+            device.post(encode(message))
+
+    def open_session(self, device_id: str) -> UserSession:
+        """Begin a session of a user with a device."""
+        session = UserSession(device_id, lambda message: self.post(device_id, message))
+        self._sessions[device_id, session.id] = session
+        return session
+
+    def close_session(self, session: UserSession) -> None:
+        """End a session."""
+        del self._sessions[session.device_id, session.id]
+        session.end()
+
+    # from any thread
+
+    def wake(self, device_id: str) -> None:
+        """Tell a device to poll, if it is connected; the real server does so after each deployed configuration."""
+        device = self.get(device_id)
+        if device is not None:
+            device.post_from_any_thread(encode(Message(Protocol.CLIENT, "check-update")))
 
     def wait(
         self, device_id: str = "", *, after: ConnectedDevice | None = None, seconds: float = 120.0
@@ -155,6 +294,7 @@ class ConnectedDevices:
                     return one
             return None
 
+        self._is_awaited = True
         with self._changed:
             device = self._changed.wait_for(found, seconds)
         if device is None:

@@ -61,6 +61,8 @@ class KnownDevice:
         configured: the configuration that was last deployed to it.
         reported: the configuration that it has reported; None: it has reported none.
         last_seen: when it last used a token.
+        is_connected: whether it has a connection for users.
+        connection_changed: when that last changed.
     """
 
     id: str
@@ -71,6 +73,8 @@ class KnownDevice:
     configured: dict[str, str] = field(default_factory=dict)
     reported: dict[str, str] | None = None
     last_seen: datetime | None = None
+    is_connected: bool = False
+    connection_changed: datetime | None = None
 
     @property
     def status(self) -> AuthStatus:
@@ -210,6 +214,16 @@ class Devices:
         del self._devices[device.id]
         self._emit("device-decommissioned", device_id=device.id, identity=device.identity)
         return device
+
+    def set_connected(self, device_id: str, is_connected: bool) -> None:
+        """Note that a device has connected, or disconnected; one that is forgotten stays so."""
+        device = self._devices.get(device_id)
+        if device is not None and device.is_connected != is_connected:
+            device.is_connected, device.connection_changed = is_connected, self._now()
+            if is_connected:
+                self._emit("device-connected", device_id=device.id, identity=device.identity)
+            else:
+                self._emit("device-disconnected", device_id=device.id, identity=device.identity)
 
     def revoke_tokens(self, device_id: str) -> None:
         """Revoke all tokens of a device, as if they had expired; it stays accepted."""

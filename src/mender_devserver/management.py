@@ -7,7 +7,6 @@ page are streamed; everything else is in the table of routes.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from aiohttp import web
 
 from mender_client.errors import ServerError
 from mender_devserver import artifacts, faults
-from mender_devserver.browser import check_browser
+from mender_devserver.browser import Guard
 from mender_devserver.listener import read_body
 from mender_devserver.live import LiveFeed
 from mender_devserver.messages import BODY_LIMIT_BYTES, Reply, Request, error_reply, json_reply, load_object
@@ -65,14 +64,12 @@ class Management:
 
     Args:
         state: the server's state.
-        token: the management token.
-        host: the name or address that the server listens on.
+        guard: decides who may.
     """
 
-    def __init__(self, state: ServerState, token: str, host: str) -> None:
+    def __init__(self, state: ServerState, guard: Guard) -> None:
         self._state = state
-        self._token = token
-        self._host = host
+        self._guard = guard
         self._live = LiveFeed(state)
 
     async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
@@ -92,7 +89,7 @@ class Management:
     def answer(self, request: Request) -> Reply:
         """Answer one request other than an upload."""
         try:
-            self._check(request)
+            self._guard.check(request)
             answer, name = _find(request)
             query = {field: values[0] for field, values in parse_qs(request.query).items()}
             body = load_object(request.body) if request.body else {}
@@ -101,15 +98,9 @@ class Management:
         except ServerError as error:
             return error_reply(error.status, str(error))
 
-    def _check(self, request: Request) -> None:
-        check_browser(request, self._host)
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
-            raise ServerError("cannot use the management API: the token is missing or wrong", status=401)
-
     async def _feed(self, raw: web.BaseRequest, request: Request) -> web.StreamResponse:
         try:
-            self._check(request)
+            self._guard.check(request)
         except ServerError as error:
             return _response(error_reply(error.status, str(error)))
         return await self._live.send(raw)
@@ -118,7 +109,7 @@ class Management:
         """Write the body to a file while it is received, so that large files need no memory."""
         part = self._state.artifacts.new_part()
         try:
-            self._check(request)
+            self._guard.check(request)
             with part.open("wb") as file:
                 async for chunk in raw.content.iter_any():
                     file.write(chunk)

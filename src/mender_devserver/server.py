@@ -120,6 +120,11 @@ class DevServer:
         return self._certificate
 
     @property
+    def contact(self) -> Contact:
+        """How the command line reaches the server, and what opens its management; keep it secret."""
+        return self._contact()
+
+    @property
     def page_url(self) -> str:
         """The URL of the page. Its fragment is the management token: keep it secret."""
         return self._contact().page_url

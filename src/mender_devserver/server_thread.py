@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from mender_client.errors import NetworkError
-from mender_devserver.browser import Page, is_own_host
+from mender_devserver.browser import Guard, Page, is_own_host
 from mender_devserver.device_api import DeviceApi
 from mender_devserver.deviceconnect import CONNECT_PATH, ConnectedDevices
 from mender_devserver.listener import Connections, RequestHandler
@@ -23,6 +23,8 @@ from mender_devserver.management import PREFIX, Management
 from mender_devserver.messages import Reply, Request
 from mender_devserver.routes import answer_of_gateway, route
 from mender_devserver.state import ServerState
+from mender_devserver.userapi import PREFIX as USER_PREFIX
+from mender_devserver.userapi import UserApi
 
 SHUTDOWN_SECONDS = 0.2
 BACKLOG = 256
@@ -95,6 +97,7 @@ class ServerThread:
         self._endpoint = endpoint
         self._token = token
         self.connected = ConnectedDevices(state)
+        state.wake = self.connected.wake
         self._runners: list[web.ServerRunner] = []
         self._servers: list[_Server] = []
         self._ready: Future[None] = Future()
@@ -143,7 +146,12 @@ class ServerThread:
 
     def _handlers(self) -> tuple[Handler, Handler]:
         state, connections, page = self._state, Connections(), Page()
-        device_api, management = DeviceApi(state), Management(state, self._token, self._endpoint.host)
+        guard = Guard(self._token, self._endpoint.host)
+        device_api, management, users = (
+            DeviceApi(state),
+            Management(state, guard),
+            UserApi(state, self.connected, guard),
+        )
         devices = RequestHandler(
             state,
             connections,
@@ -165,6 +173,8 @@ class ServerThread:
                     return _response(reply)
                 if raw.path.startswith(PREFIX):
                     return await management(raw)
+                if raw.path.startswith(USER_PREFIX):
+                    return await users(raw)
                 if not is_own_host(raw.headers.get("Host", ""), self._endpoint.host):
                     return _response(answer_of_gateway())  # the real gateway serves its own names only, too
                 if raw.path == CONNECT_PATH and raw.method == "GET":

@@ -42,6 +42,8 @@ class ServerState:
         self.rate_limit: RateLimit | None = None
         self.url = "http://server.invalid"
         self.storage_url = "http://storage.invalid"
+        self.wake: Callable[[str], None] = lambda _: None
+        """Tells a connected device to poll; called from any thread."""
         self._clock = clock
         self._windows: dict[str, tuple[datetime, int]] = {}
         self.activity = ActivityLog(self.now)
@@ -88,7 +90,9 @@ class ServerState:
             raise ServerError("cannot deploy the configuration: each value must be a string", status=400)
         device = self.devices.get(device_id)
         device.configured = dict(configuration)
-        return self.deployments.configure(device.id, configuration)
+        deployment = self.deployments.configure(device.id, configuration)
+        self.wake(device.id)
+        return deployment
 
     def decommission(self, device_id: str) -> KnownDevice:
         """Remove a device and end its deployments."""

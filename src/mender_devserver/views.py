@@ -17,6 +17,7 @@ def device_json(device: KnownDevice) -> dict[str, Any]:
         "status": device.status,
         "identity": device.identity,
         "created": device.created.isoformat(),
+        "connected": device.is_connected,
         "last_seen": device.last_seen.isoformat() if device.last_seen else None,
         "auth_sets": [
             {"auth_set_id": one.id, "status": one.status, "public_key": one.public_key} for one in device.auth_sets

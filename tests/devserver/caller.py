@@ -18,12 +18,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from mender_client.core.artifact import ArtifactSpec, Compression, PayloadSource, rootfs_image, write_artifact
+from mender_client.core.wire.deviceconnect import CONNECT_PATH
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 AUTH = "/api/devices/v1/authentication/auth_requests"
 ATTRIBUTES = "/api/devices/v1/inventory/device/attributes"
 DEPLOYMENTS = "/api/devices/v1/deployments/device/deployments"
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 NEXT_V2 = "/api/devices/v2/deployments/device/deployments/next"
 
 
@@ -168,6 +175,19 @@ class Gadget:
     def report(self, deployment_id: str, status: str) -> Answer:
         """Report a status."""
         return self.call("PUT", f"{DEPLOYMENTS}/{deployment_id}/status", {"status": status})
+
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """Be connected for users for a while, without an answer to anything."""
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc)
+        connection.request("GET", CONNECT_PATH, headers={**UPGRADE, "Authorization": f"Bearer {self.token}"})
+        response = connection.getresponse()
+        try:
+            assert 101 == response.status
+            yield
+        finally:
+            response.close()
+            connection.close()
 
     def link(self) -> str:
         """Poll, and return the link."""

@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from devserver.caller import Caller, Gadget, make_artifact
+from devserver.caller import UPGRADE, Caller, Gadget, make_artifact
 from mender_devserver import DevServer, Fault
 from mender_devserver.browser import TYPES
 from mender_devserver.contact import load_contact
+from mender_devserver.remote import DEVICES
 from mender_devserver.settings import NAMES
 
 DIRECTORY = files("mender_devserver") / "page"
@@ -124,17 +125,50 @@ def test_page_knows_every_knob() -> None:
         ({"Host": "[::1"}, 403),
     ],
 )
-@pytest.mark.parametrize("path", ["/devices", "/live"])
-def test_other_sites_are_refused(server: DevServer, path: str, headers: dict[str, str], status: int) -> None:
+@pytest.mark.parametrize("path", [f"{MANAGEMENT}/devices", f"{MANAGEMENT}/live", f"{DEVICES}/{{device}}"])
+def test_other_sites_are_refused(
+    server: DevServer, gadget: Gadget, path: str, headers: dict[str, str], status: int
+) -> None:
     """A request that a page of another site makes is refused even with the token, and so is a foreign name."""
+    path = path.format(device=server.devices()[0].id)
     parts = urlsplit(server.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
     given = {name: value.format(url=server.url) for name, value in headers.items()}
-    connection.request("GET", MANAGEMENT + path, headers={**token(server), **given})
+    connection.request("GET", path, headers={**token(server), **given})
     response = connection.getresponse()
     assert status == response.status
     response.close()
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-WebSocket-Protocol": "mender-devserver, bearer.{token}", "Origin": "{url}"}, 101),
+        ({"Authorization": "Bearer {token}"}, 101),
+        ({"Sec-WebSocket-Protocol": "mender-devserver", "Origin": "{url}"}, 401),
+        ({"Sec-WebSocket-Protocol": "mender-devserver, bearer.x", "Origin": "{url}"}, 401),
+        ({"Sec-WebSocket-Protocol": "mender-devserver, bearer.{token}", "Origin": "https://evil.example"}, 403),
+        ({"Sec-WebSocket-Protocol": "mender-devserver, bearer.{token}", "Origin": "null"}, 403),
+        ({"Authorization": "Bearer {token}", "Host": "evil.example", "Origin": "http://evil.example"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+    ],
+)
+def test_terminals_are_not_for_other_sites(
+    server: DevServer, gadget: Gadget, headers: dict[str, str], status: int
+) -> None:
+    """A websocket, too, needs the token, and a page of the server's own; a browser would open one for any page."""
+    with gadget.connecting():
+        device_id = server.devices()[0].id
+        connection = server.contact.connect()
+        given = {name: value.format(url=server.url, token=server.contact.token) for name, value in headers.items()}
+        connection.request("GET", f"{DEVICES}/{device_id}/connect", headers={**UPGRADE, **given})
+        response = connection.getresponse()
+        assert status == response.status
+        chosen = "mender-devserver" if status == 101 and "Sec-WebSocket-Protocol" in headers else None
+        assert chosen == response.headers["Sec-WebSocket-Protocol"]
+        response.close()
+        connection.close()
 
 
 def test_name_of_the_server_is_its_own(tmp_path: Path) -> None:

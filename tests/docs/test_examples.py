@@ -165,6 +165,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "docs/reference/devserver.md": {
         "A first round": [HERE, HERE],
         "From Python": [HERE],
+        "As a user of device connect": [By("tests/connect/test_users.py")],
         "The page's feed": [HERE],
     },
     "docs/security.md": {"Fuzzing": [Not("takes hours")]},

@@ -41,6 +41,8 @@ export function sentence(state, { name, data }) {
     "device-rejected": () => `${who} is rejected`,
     "device-preauthorized": () => `${who} is preauthorized`,
     "device-decommissioned": () => `${who} is forgotten`,
+    "device-connected": () => `${who} is connected for users`,
+    "device-disconnected": () => `${who} is no longer connected for users`,
     token: () => `${who} has a token`,
     inventory: () => `${who} sent its inventory, ${several(data.attributes, "attribute")}`,
     artifact: () => `${data.artifact_name} is uploaded`,

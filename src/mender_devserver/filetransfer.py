@@ -1,0 +1,267 @@
+"""Files to and from a device: requests of users as messages to the device, in a session of their own.
+
+The limits, timings and refusals are those of the real server, which says less than it knows when a device gives no
+status for its error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+
+from mender_client.core.wire.deviceconnect import Message, Protocol, decode_body, number_of, text_of
+from mender_client.core.wire.msgpack import pack
+from mender_client.errors import ServerError
+from mender_devserver.usersession import UserSession
+
+CHUNK_BYTES = 4096
+WINDOW_BYTES = 20 * CHUNK_BYTES
+"""What may be under way to a device without an acknowledgement."""
+ACK_CHUNKS = 10
+"""A device's chunks are acknowledged in such groups."""
+SILENCE_SECONDS = 60.0
+"""A transfer ends when the device says nothing for so long."""
+_SPECIAL_FILE = 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21
+"""Directory, link, device, pipe, socket and character device, in the bits of Go."""
+_SETUID, _SETGID, _STICKY = 1 << 23, 1 << 22, 1 << 20
+_MOST_FIELD_BYTES = 64 * 1024
+_INTERNAL = "internal error"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form of an upload.
+
+    Args:
+        path: where the file goes.
+        body: what the device is told about it.
+        file: its content, not yet read.
+    """
+
+    path: str
+    body: dict[str, Any]
+    file: BodyPartReader = field(repr=False)
+
+
+async def read_form(raw: web.BaseRequest) -> Form:
+    """Read the form up to the file, which must come last.
+
+    Raises:
+        ServerError: 400.
+    """
+    fields: dict[str, str] = {}
+    try:
+        form = await raw.multipart()
+        while (part := await form.next()) is not None:
+            if not isinstance(part, BodyPartReader):
+                continue
+            if part.name == "file":
+                return Form(fields.get("path", ""), _put_file(fields, part.filename or ""), part)
+            fields[part.name or ""] = (await part.read_chunk(_MOST_FIELD_BYTES)).decode("utf-8", "replace")
+            if not part.at_eof() and await part.read_chunk(1):
+                raise ServerError(f"bad request: {part.name}: too long.", status=400)
+    except (ValueError, AssertionError) as error:
+        raise ServerError(f"bad request: {error}", status=400) from error
+    raise ServerError("bad request: file: cannot be blank.", status=400)
+
+
+def _put_file(fields: dict[str, str], name: str) -> dict[str, Any]:
+    body: dict[str, Any] = {"src_path": name} if name else {}
+    body["path"] = fields.get("path", "")
+    for key, base, function in (("uid", 10, "Atoi"), ("gid", 10, "Atoi"), ("mode", 8, "ParseUint")):
+        if text := fields.get(key):
+            try:
+                body[key] = int(text, base)
+            except ValueError as error:
+                raise ServerError(f'strconv.{function}: parsing "{text}": invalid syntax', status=400) from error
+    return body
+
+
+class _Transfer:
+    """What both directions share.
+
+    Args:
+        session: the session, new.
+        user_id: the user.
+    """
+
+    def __init__(self, session: UserSession, user_id: str) -> None:
+        self._session = session
+        self._user_id = user_id
+
+    def _say(self, typ: str, body: bytes | None = None, **props: int) -> None:
+        self._session.send(Message(Protocol.FILES, typ, "", {"user_id": self._user_id, **props}, body))
+
+    async def _hear(self) -> tuple[Message, bytes]:
+        while True:
+            try:
+                message, data = await asyncio.wait_for(self._session.receive(), SILENCE_SECONDS)
+            except asyncio.TimeoutError as error:
+                raise ServerError("file transfer timed out", status=408) from error
+            if message.proto != Protocol.CONTROL or message.typ != "ping":
+                return message, data
+            self._session.send(Message(Protocol.CONTROL, "pong"))
+
+    async def _open(self, refusal: str) -> None:
+        """Begin the session.
+
+        Args:
+            refusal: what the user is told when the device allows no transfers.
+        """
+        self._session.send(Message(Protocol.CONTROL, "open", body=pack({"versions": [1]})))
+        message, _ = await self._hear()
+        if message.typ != "accept":
+            raise ServerError(_INTERNAL, status=500 if message.typ == "error" else 502)
+        if Protocol.FILES not in (_body(message).get("protocols") or ()):
+            raise ServerError(refusal, status=502)
+
+
+class Download(_Transfer):
+    """A file of a device, for a user."""
+
+    async def answer(self, raw: web.BaseRequest, path: str) -> web.StreamResponse:
+        """Answer a request for a file, or for its description alone.
+
+        Raises:
+            ServerError: before the first byte of the file; later the connection is cut.
+        """
+        await self._open(_INTERNAL)
+        response = web.StreamResponse(headers=_headers(await self._stat(path)))
+        if raw.method == "HEAD":
+            await response.prepare(raw)
+            return response
+        self._say("get_file", pack({"path": path}))
+        chunks = self._chunks()
+        first = await anext(chunks, b"")
+        await response.prepare(raw)
+        try:
+            await response.write(first)
+            async for chunk in chunks:
+                await response.write(chunk)
+        except ServerError:
+            if raw.transport is not None:
+                raw.transport.abort()  # it is too late for a status
+        return response
+
+    async def _stat(self, path: str) -> dict[str, Any]:
+        self._say("stat", pack({"path": path}))
+        prefix = "failed to retrieve file info: "
+        try:
+            message, _ = await self._hear()
+        except ServerError as error:
+            raise ServerError(f"{prefix}{error}", status=error.status) from error
+        if message.typ == "error":
+            raise _refusal(message, f"{prefix}error received from device: ", default=400)
+        if message.typ != "file_info":
+            raise ServerError(_INTERNAL, status=500)
+        info = _body(message)
+        mode = number_of(info, "mode")
+        if mode is None or mode & _SPECIAL_FILE:
+            raise ServerError("path is not a regular file", status=400)
+        return info
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        received = unacknowledged = 0
+        while True:
+            message, data = await self._hear()
+            if message.typ == "error":
+                raise _refusal(message, "", default=500)
+            if message.typ != "file_chunk" or _offset(message, data) != received:
+                raise ServerError(_INTERNAL, status=500)
+            received += len(message.body or b"")
+            unacknowledged += 1
+            if message.body is None or unacknowledged == ACK_CHUNKS:
+                self._say("ack", offset=received)
+                unacknowledged = 0
+            if message.body is None:
+                return
+            yield message.body
+
+
+class Upload(_Transfer):
+    """A file of a user, for a device."""
+
+    async def run(self, form: Form) -> None:
+        """Send a file.
+
+        Raises:
+            ServerError: the device doesn't take it.
+        """
+        try:
+            await self._open("file transfer disabled on device")
+            self._say("put_file", pack(form.body))
+            await self._acknowledged(-1, default=400)
+            size, acknowledged = await self._send(form.file)
+        except ServerError:
+            while await form.file.read_chunk(WINDOW_BYTES):
+                pass  # or the user would learn of a cut connection instead
+            raise
+        while acknowledged < size:
+            acknowledged = await self._acknowledged(acknowledged, default=0)
+
+    async def _send(self, file: BodyPartReader) -> tuple[int, int]:
+        sent, acknowledged = 0, 0
+        while chunk := await file.read_chunk(CHUNK_BYTES):
+            self._say("file_chunk", chunk, offset=sent)
+            sent += len(chunk)
+            while sent - acknowledged >= WINDOW_BYTES:
+                acknowledged = await self._acknowledged(acknowledged, default=400)
+            await asyncio.sleep(0)
+        self._say("file_chunk", offset=sent)
+        return sent, acknowledged
+
+    async def _acknowledged(self, before: int, *, default: int) -> int:
+        """The next acknowledgement.
+
+        Args:
+            before: the one before.
+            default: the status of an error without one; 0 for errors that nobody looks at any more.
+        """
+        while True:
+            message, data = await self._hear()
+            if message.typ == "error" and default:
+                raise _refusal(message, "", default=default)
+            if message.typ == "ack" and (offset := _offset(message, data)) > before:
+                return offset
+
+
+def _refusal(message: Message, prefix: str, *, default: int) -> ServerError:
+    body = _body(message)
+    status = number_of(body, "code") or default
+    text = prefix + text_of(body, "err")
+    return ServerError(text, status=status) if 400 <= status < 500 else ServerError(_INTERNAL, status=500)
+
+
+def _body(message: Message) -> dict[str, Any]:
+    try:
+        return decode_body(message)
+    except ValueError:
+        return {}
+
+
+def _offset(message: Message, data: bytes) -> int:
+    """The offset; as for the real server, one that isn't packed as int64 is 0."""
+    is_wide = b"\xa6offset\xd3" in data[:256]
+    return (number_of(message.props, "offset") or 0) if is_wide else 0
+
+
+def _headers(info: dict[str, Any]) -> dict[str, str]:
+    path, mode = _printable(text_of(info, "path")), number_of(info, "mode") or 0
+    headers = {
+        "Content-Disposition": 'attachment; filename="{}"'.format(path.rpartition("/")[2].replace('"', "")),
+        "Content-Type": "application/octet-stream",
+        "X-MEN-File-Path": path,
+        "X-MEN-File-Mode": f"{mode:o}",
+    }
+    for name in ("size", "uid", "gid"):
+        if (value := number_of(info, name)) is not None:
+            headers[f"X-MEN-File-{name if name == 'size' else name.upper()}".replace("size", "Size")] = str(value)
+    return headers
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in text)

@@ -1,0 +1,184 @@
+"""A user's session with a device, over the server's websocket: for the command line, tests and benchmarks.
+
+``RemoteSession`` is for event loops, ``BlockingSession`` for straight code::
+
+    with BlockingSession(load_contact(directory), device_id) as session:
+        session.open_terminal()
+        session.send(Protocol.SHELL, "shell", b"date\\r")
+        print(session.receive().body)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+
+from mender_client.core.wire.deviceconnect import Message, Protocol, ShellStatus, decode, encode
+from mender_client.errors import NetworkError, ServerError
+from mender_devserver.contact import Contact
+
+DEVICES = "/api/management/v1/deviceconnect/devices"
+MOST_MESSAGE_BYTES = 8 * 1024 * 1024
+T = TypeVar("T")
+
+
+class RemoteSession:
+    """A session, open. Not for several tasks that receive.
+
+    Args:
+        http: closed with the session.
+        websocket: the connection.
+    """
+
+    def __init__(self, http: aiohttp.ClientSession, websocket: aiohttp.ClientWebSocketResponse[bool]) -> None:
+        self._http = http
+        self._websocket = websocket
+
+    @classmethod
+    async def open(cls, contact: Contact, device_id: str) -> RemoteSession:
+        """Begin a session.
+
+        Args:
+            contact: the server.
+            device_id: the device; can be shortened.
+
+        Raises:
+            NetworkError: there is no reply.
+            ServerError: 404: the device is unknown, or not connected.
+        """
+        check_connected(contact, device_id)
+        http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {contact.token}"})
+        try:
+            websocket = await http.ws_connect(
+                f"{contact.url}{DEVICES}/{quote(device_id)}/connect",
+                ssl=contact.context() or True,
+                max_msg_size=MOST_MESSAGE_BYTES,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            await http.close()
+            raise NetworkError(f"cannot reach device {device_id} through {contact.url}: {error}; try again") from error
+        return cls(http, websocket)
+
+    async def send(self, message: Message) -> None:
+        """Send a message; the server names the session and the user.
+
+        Raises:
+            NetworkError: the connection is gone.
+        """
+        try:
+            await self._websocket.send_bytes(encode(message))
+        except ConnectionError as error:
+            raise NetworkError("cannot go on: the connection to the dev server is lost") from error
+
+    async def receive(self) -> Message | None:
+        """The next message of the device; None when the connection is gone."""
+        while True:
+            item = await self._websocket.receive()
+            if item.type is aiohttp.WSMsgType.BINARY:
+                return decode(item.data)
+            if item.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):
+                return None
+
+    async def close(self) -> None:
+        """Close the connection: the server stops a terminal that is still open."""
+        socket = self._websocket.get_extra_info("socket")
+        await self._websocket.close()
+        await self._http.close()
+        while socket is not None and socket.fileno() >= 0:  # the end of TLS takes a moment
+            await asyncio.sleep(0.01)
+
+
+def check_connected(contact: Contact, device_id: str) -> None:
+    """Make sure that a device can be reached.
+
+    Raises:
+        NetworkError: there is no reply.
+        ServerError: 404: the device is unknown, or not connected.
+    """
+    try:
+        status = contact.call("GET", f"/{quote(device_id)}", prefix=DEVICES)["status"]
+    except ServerError as error:
+        reason = f"{error}; see 'mender-devserver devices'"
+        raise ServerError(f"cannot reach device {device_id}: {reason}", status=error.status) from error
+    if status != "connected":
+        remedy = "run 'mender-python-client connect' on it"
+        raise ServerError(f"cannot reach device {device_id}: it is not connected; {remedy}", status=404)
+
+
+class BlockingSession:
+    """A session in straight code, a context manager.
+
+    Args:
+        contact: the server.
+        device_id: the device; can be shortened.
+
+    Raises:
+        NetworkError: there is no reply.
+        ServerError: 404: the device is unknown, or not connected.
+    """
+
+    def __init__(self, contact: Contact, device_id: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        try:
+            self._session = self._run(RemoteSession.open(contact, device_id))
+        except BaseException:
+            self._loop.close()
+            raise
+
+    def __enter__(self) -> BlockingSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def send(self, proto: int, typ: str, body: bytes | None = None, **props: Any) -> None:
+        """Send a message.
+
+        Raises:
+            NetworkError: the connection is gone.
+        """
+        self._run(self._session.send(Message(proto, typ, "", props, body)))
+
+    def receive(self, timeout_seconds: float = 60.0) -> Message:
+        """The next message of the device.
+
+        Raises:
+            TimeoutError: none has come.
+            NetworkError: the connection is gone.
+        """
+        try:
+            message = self._run(asyncio.wait_for(self._session.receive(), timeout_seconds))
+        except asyncio.TimeoutError:
+            raise TimeoutError(f"no message in {timeout_seconds:g} s") from None
+        if message is None:
+            raise NetworkError("cannot go on: the connection to the dev server is lost")
+        return message
+
+    def open_terminal(self, width: int = 80, height: int = 24) -> None:
+        """Open a terminal of this size, in columns and rows.
+
+        Raises:
+            ServerError: the device refuses it.
+        """
+        self.send(Protocol.SHELL, "new", terminal_width=width, terminal_height=height)
+        answer = self.receive()
+        while answer.proto != Protocol.SHELL:
+            answer = self.receive()
+        if answer.props.get("status") != ShellStatus.NORMAL:
+            reason = (answer.body or b"").decode("utf-8", "replace")
+            raise ServerError(f"cannot open a terminal: {reason}", status=409)
+
+    def close(self) -> None:
+        """Close the connection: the server stops a terminal that is still open."""
+        self._run(self._session.close())
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run_until_complete(work)
