@@ -106,6 +106,11 @@ AREAS = {
         "State scripts",
         "A state script can't be run, took too long or failed. What it printed is in the log, with its name in front.",
     ),
+    "GAT": (
+        "Gates",
+        "A gate of `UpdateGates` is broken, which holds the update, or goes by something else than its conditions: see "
+        "[when the device may update](update-gates.md).",
+    ),
     "REP": (
         "Reports",
         "`report` with exit code 75 is no fault: the outcome is on disk, and the daemon delivers it.",

@@ -74,6 +74,10 @@ DEFAULTS: dict[str, object] = {
     "download_reserve_bytes": 16777216,
     "sub_updater_timeout_seconds": 86400,
     "payload_types": (),
+    "gate_download": (),
+    "gate_install": (),
+    "gate_reboot": (),
+    "gate_commit": (),
     "adaptive_download": "auto",
     "adaptive_seeds": (),
     "rootfs_part_a": "",
@@ -122,6 +126,11 @@ VALUES: list[tuple[dict[str, object], dict[str, object]]] = [
     ({"DownloadReserveBytes": 0}, {"download_reserve_bytes": 0}),
     ({"SubUpdaterTimeoutSeconds": 600}, {"sub_updater_timeout_seconds": 600}),
     ({"PayloadTypes": ["rootfs-image"]}, {"payload_types": ("rootfs-image",)}),
+    ({"UpdateGates": {"Download": "22:00-06:00", "Commit": []}}, {"gate_download": ("22:00-06:00",)}),
+    (
+        {"updategates": {"install": ["Sat-Sun", "after 7d go"], "reboot": "ask"}},
+        {"gate_install": ("Sat-Sun", "after 7d go"), "gate_reboot": ("ask",)},
+    ),
     ({"AdaptiveDownload": "Off"}, {"adaptive_download": "off"}),
     ({"AdaptiveSeeds": ["/dev/c", "/data/golden.img"]}, {"adaptive_seeds": ("/dev/c", "/data/golden.img")}),
     ({"RootfsPartA": "/dev/a", "RootfsPartB": "/dev/b"}, {"rootfs_part_a": "/dev/a", "rootfs_part_b": "/dev/b"}),
@@ -240,6 +249,18 @@ ALONE: list[tuple[str, object, str]] = [
     ("DaemonLogLevel", "loud", "must be one of trace, debug, "),
     ("IdentityFormat", "both", "must be one of plain, list"),
     ("HttpsClient", "x", "must be an object"),
+]
+GATES: list[tuple[object, str]] = [
+    (5, "must be a text or a list of texts"),
+    ("", "must consist of windows such as Mon-Fri 22:00-05:00, ask, when PATH, run PATH and after TIME go|fail; "),
+    (["ask", ""], "must not contain an empty text"),
+    (["ask", 5], "must be a text"),
+    ("Mon-Fry 22:00-05:00", "must have days such as Mon-Fri or Sat,Sun in place of 'Mon-Fry' in 'Mon-Fry 22:00-05:00'"),
+    ("after 7d go", 'must contain something to wait for besides "after"'),
+]
+FAULTS += [
+    ({"ServerURL": SERVER, "UpdateGates": {"Reboot": value}}, [f"main.conf: UpdateGates.Reboot: {text}"])
+    for value, text in GATES
 ]
 FAULTS += [({"ServerURL": SERVER, key: value}, [f"main.conf: {key}: {text}"]) for key, value, text in ALONE]
 FAULTS += [

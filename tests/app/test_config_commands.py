@@ -81,6 +81,15 @@ def test_check_for_programs(device: Device) -> None:
     assert (0, {"problems": [], "warnings": [warning]}) == (done.code, json.loads(done.out))
 
 
+def test_check_of_gates(device: Device) -> None:
+    """A gate that can't work on this device is a fault; a file that is checked alone may be for another device."""
+    device.write({"ServerURL": "https://a", "UpdateGates": {"Reboot": "run /bin/gone"}})
+    problem = "error: UpdateGates.Reboot: cannot be asked: /bin/gone is missing or not executable; "
+    remedy = "install the program there, with mode 755 [CFG25]"
+    assert Done(78, f"{problem}{remedy}\n{FILES}: 1 error, no warnings\n", "") == device.config("check")
+    assert 0 == device.config("check", str(device.main)).code
+
+
 def test_check_of_a_file_that_is_broken(device: Device) -> None:
     """A file that is no JSON is one fault: nothing is called missing that may stand in it."""
     device.write("{,}")

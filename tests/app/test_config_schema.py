@@ -135,6 +135,35 @@ def test_schema_and_parser_agree(document: dict[str, Any]) -> None:
     agree(document)
 
 
+_WINDOW_PARTS = [
+    "Mon", "fri", "Sat-Sun", "Mon,Wed-Fri", "Mo", "Mon-", "22:00-05:00", "05:00-05:00", "00:00-24:00", "24:00-01:00",
+    "9:00-10:00", "05:60-06:00", "UTC", "Europe/Berlin", "/", "Etc/GMT+1", "2", "",
+]  # fmt: skip
+_GATE_PARTS = [
+    *_WINDOW_PARTS, "ask", "ASK", "run", "when", "When", "after", "/usr/bin/gate", "--x", "=", "!=", ">=", "<=", "30",
+    "-0.5", "low", "7d", "12h", "0d", "90m", "go", "fail", "Go",
+]  # fmt: skip
+
+
+def _texts_of(parts: list[str]) -> st.SearchStrategy[str]:
+    return st.lists(st.sampled_from(parts), max_size=5).map(" ".join)
+
+
+@given(_texts_of(_GATE_PARTS) | st.lists(_texts_of(_GATE_PARTS), max_size=3))
+@example("Mon-Fri 22:00-05:00 Europe/Berlin")
+@example("when /usr/bin/gate = ")
+@example("when /usr/bin/gate =")
+@example("when /usr/bin/gate x = y")
+@example("when /usr/bin/gate >= 30 x")
+@example(["after 7d go"])
+@example(["ask", "after 7d go", "after 12h fail"])
+@example(["run /usr/bin/gate 05:00-05:00"])
+@example("05:00-05:00 UTC")
+def test_gates(value: object) -> None:
+    """Schema and parser agree about gates: windows, approvals, programs, files and deadlines."""
+    agree({"UpdateGates": {"Install": value}})
+
+
 def test_a_file_is_an_object() -> None:
     """Anything but an object is refused by both."""
     documents: list[object] = [[], "x", 5, None]

@@ -222,3 +222,24 @@ def test_directory_of_certificates(files: Files) -> None:
     assert [f"everybody can write to {directory}/one.pem; run 'chmod o-w {directory}/one.pem'"] == [
         problem.partition("change it: ")[2] for problem in files.findings()[0]
     ]
+
+
+def test_gates_that_cannot_work(files: Files) -> None:
+    """A gate whose program is missing or could be another user's, or whose time zone is unknown, is refused."""
+    gate = files.paths.root / "etc/mender/gate"
+    gate.touch()
+    gate.chmod(0o757)
+    files.configure(
+        UpdateGates={
+            "Install": ["run /etc/mender/gate", "22:00-05:00 Mars/Base", "Sat-Sun UTC"],
+            "Reboot": ["when /bin/gone"],
+        }
+    )
+    gone = files.paths.root / "bin/gone"
+    assert (
+        f"UpdateGates.Install: cannot be asked: everybody can write to {gate}; run 'chmod o-w {gate}'",
+        "UpdateGates.Install: this device does not know the time zone Mars/Base; "
+        "check its name, and install the time zones of the system (tzdata)",
+        f"UpdateGates.Reboot: cannot be asked: {gone} is missing or not executable; "
+        "install the program there, with mode 755",
+    ) == files.findings()[0]

@@ -292,6 +292,7 @@ def keeps_state(statement: ast.stmt) -> bool:
 UNUSED_WHILE_IDLE = (
     "bz2", "dataclasses", "inspect", "lzma", "queue", "shutil", "tempfile", "typing", "mender_client.client.download",
     "mender_client.client.handover", "mender_client.core.artifact", "mender_client.connect", "wsproto",
+    "zoneinfo", "mender_client.core.windows",
 )  # fmt: skip
 
 

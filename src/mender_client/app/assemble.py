@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mender_client.client.stream import Progress
     from mender_client.client.sync_scripts import SyncScripts
     from mender_client.core.model import Deployment, Software
-    from mender_client.core.ports import Installer, KeyStore, Modules, SubUpdater
+    from mender_client.core.ports import Gates, Installer, KeyStore, Modules, SubUpdater
     from mender_client.system.calls import Calls
     from mender_client.system.deploymentlog import DeploymentLogFile
     from mender_client.system.seeds import DeviceSeeds
@@ -207,6 +207,15 @@ class DeviceParts(ServerParts):
 
         return self.installer if isinstance(self.installer, SubUpdaterInstaller) else None
 
+    @cached_property
+    def gates(self) -> Gates | None:
+        """The configured gates; None if there are none."""
+        if not self._config.has_gates:
+            return None
+        from .gates import configured_gates
+
+        return configured_gates(self._config, self.paths, self.host, self._is_stopping)
+
     def _effects_of(self, flow: Flow) -> Effects:
         """The effects of a flow; their modules are loaded when the first update needs them."""
         return self.hand_over if flow is Flow.HANDOVER else self.module_effects
@@ -234,7 +243,7 @@ class DeviceParts(ServerParts):
         from mender_client.client.gates import GateKeeper
 
         return GateKeeper(
-            gates=None,
+            gates=self.gates,
             clock=self.clock,
             journal=self.journal,
             outbox=self.outbox,

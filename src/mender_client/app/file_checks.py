@@ -52,11 +52,16 @@ def look_at_files(config: Config, paths: Paths, passphrase_file: str | None = No
     secrets = [*_keys(config, paths)]
     if passphrase_file not in (None, "-"):
         secrets.append(("--passphrase-file", paths.below_root(passphrase_file)))
-    problems = tuple(
+    problems = [
         Diagnostic("FIL07", f"{name}: another user could change it: {problem.text}", problem.remedy)
         for name, file in (*_relied_on(config, paths), *secrets)
         if (problem := trust.permission_problem(file))
-    )
+    ]
+    if config.has_gates:
+        # imported only where there are gates, to save memory
+        from .gates import gate_problems
+
+        problems += gate_problems(config, paths)
     warnings = [
         Diagnostic("FIL08", f"{name}: another user can read this secret: {exposure.text}", exposure.remedy)
         for name, file in (*_configurations_with_a_secret(config, paths), *secrets)
@@ -67,7 +72,7 @@ def look_at_files(config: Config, paths: Paths, passphrase_file: str | None = No
         for name, file in _told(config, paths)
         if (problem := trust.permission_problem(file))
     ]
-    return FileFindings(problems, tuple(warnings))
+    return FileFindings(tuple(problems), tuple(warnings))
 
 
 def check_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> tuple[Diagnostic, ...]:

@@ -36,7 +36,7 @@ class ClockCheck:
         Args:
             unverified: the time of a server that was not verified; used only without the time of a verified one.
         """
-        evidence = ClockEvidence(EARLIEST_PLAUSIBLE_TIME, self._newest_file(), self._server_time() or unverified)
+        evidence = ClockEvidence(EARLIEST_PLAUSIBLE_TIME, self._newest_file(), self.server_time() or unverified)
         return find_clock_problem(datetime.now(timezone.utc), evidence)
 
     def _newest_file(self) -> datetime | None:
@@ -51,7 +51,8 @@ class ClockCheck:
         except (OverflowError, ValueError, OSError):
             return None  # a broken file system has times that no calendar has
 
-    def _server_time(self) -> datetime | None:
+    def server_time(self) -> datetime | None:
+        """The time by the clock of a verified server; None when none has been heard."""
         if not self._heard:
             return None
         said = parse_date(self._heard)

@@ -66,6 +66,7 @@ def run_script(
     argv: Sequence[str],
     *,
     limits: ScriptLimits,
+    variables: Mapping[str, str] | None = None,
     pass_descriptors: Sequence[int] = (),
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> bytes:
@@ -74,6 +75,7 @@ def run_script(
     Args:
         argv: the program and its arguments.
         limits: its limits.
+        variables: for its environment, which is clean otherwise.
         pass_descriptors: descriptors that stay open in the program.
         is_stopping: asked twice a second; true ends the program.
 
@@ -88,7 +90,7 @@ def run_script(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=dict(CLEAN_ENVIRONMENT),
+            env={**CLEAN_ENVIRONMENT, **(variables or {})},
             cwd="/",
             umask=SCRIPT_UMASK,
             start_new_session=True,

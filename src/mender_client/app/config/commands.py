@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
 from mender_client.core.text import printable
+from mender_client.dataclass import replace
 from mender_client.errors import Diagnostic
 
 from .connect_keys import CONNECT_KEYS, examine_connect
 from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
 from .kinds import SECRET
 from .reader import ConfigFindings, examine, suggest
-from .settings import KEYS
+from .settings import KEYS, Config, build_config
 
 if TYPE_CHECKING:
     from typing import Any
@@ -28,18 +29,28 @@ _DEFAULT = "default"
 _PIN = re.compile(r"(pin-value=)[^;&?]*", re.IGNORECASE)
 
 
-def check(main: Path, fallback: Path, *, is_json: bool, connect: tuple[Path, Path] | None = None) -> ExitCode:
+def check(
+    main: Path,
+    fallback: Path,
+    *,
+    is_json: bool,
+    connect: tuple[Path, Path] | None = None,
+    find_problems: Callable[[Config], Iterable[Diagnostic]] = lambda _: (),
+) -> ExitCode:
     """Print the errors and warnings of the two files, which may be one.
 
     Args:
         main, fallback: ``mender.conf``.
         is_json: print JSON.
         connect: the two files ``mender-connect.conf``, which may be missing; None if they don't matter.
+        find_problems: what is wrong with settings on this device, if nothing else is.
 
     Returns:
         CONFIGURATION when a client would not start with them.
     """
     findings = examine(main, fallback)
+    if not findings.problems:
+        findings = replace(findings, problems=tuple(find_problems(build_config(findings.values))))
     files = [main, fallback]
     if connect is not None:
         present = [file for file in connect if file.exists()]

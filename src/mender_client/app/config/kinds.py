@@ -46,7 +46,8 @@ def any_case(word: str) -> str:
     return "".join(f"[{letter.upper()}{letter.lower()}]" if letter.isalpha() else re.escape(letter) for letter in word)
 
 
-def _text(value: Any) -> str:
+def check_text(value: Any) -> str:
+    """The value, if it is a text without control characters."""
     if not isinstance(value, str):
         raise ValueError("must be a text")
     if re.search(_NO_TEXT, value):
@@ -54,8 +55,8 @@ def _text(value: Any) -> str:
     return value
 
 
-TEXT = Kind(_text, "text", {"type": "string", "not": {"pattern": _NO_TEXT}})
-SECRET = Kind(_text, "text, secret", {**TEXT.schema, "writeOnly": True})
+TEXT = Kind(check_text, "text", {"type": "string", "not": {"pattern": _NO_TEXT}})
+SECRET = Kind(check_text, "text, secret", {**TEXT.schema, "writeOnly": True})
 
 
 def _flag(value: Any) -> bool:
@@ -87,7 +88,7 @@ BYTES = whole(0, 1 << 50)
 
 
 def _address(value: Any) -> str:
-    text = _text(value)
+    text = check_text(value)
     if not text:
         return ""
     try:
@@ -103,16 +104,17 @@ def _address(value: Any) -> str:
     return text.rstrip("/")
 
 
-def _trim(value: Any) -> Any:
+def trim_blanks(value: Any) -> Any:
+    """The value without the blanks around its texts."""
     if isinstance(value, list):
-        return [_trim(item) for item in value]
+        return [trim_blanks(item) for item in value]
     if isinstance(value, dict):
-        return {name: _trim(item) for name, item in value.items()}
+        return {name: trim_blanks(item) for name, item in value.items()}
     return value.strip(" \t\r\n") if isinstance(value, str) else value
 
 
 _ADDRESS_SCHEMA = {"anyOf": [{"const": ""}, {"allOf": [TEXT.schema, {"pattern": _ADDRESS}]}]}
-ADDRESS = Kind(_address, "address", _ADDRESS_SCHEMA, _trim)
+ADDRESS = Kind(_address, "address", _ADDRESS_SCHEMA, trim_blanks)
 
 
 def _servers(value: Any) -> tuple[str, ...]:
@@ -139,15 +141,17 @@ SERVERS = Kind(
             "not": {"patternProperties": {_SERVER_KEY: False}},  # at least one
         },
     },
-    _trim,
+    trim_blanks,
 )
 
 
-def _listed(what: str) -> Callable[[Any], tuple[str, ...]]:
+def listed(what: str) -> Callable[[Any], tuple[str, ...]]:
+    """A check of a list of texts of which none is empty; ``what`` each of them is."""
+
     def check(value: Any) -> tuple[str, ...]:
         if not isinstance(value, list):
             raise ValueError("must be a list of texts")
-        texts = tuple(_text(item) for item in value)
+        texts = tuple(check_text(item) for item in value)
         if not all(texts):
             raise ValueError(f"must not contain an empty {what}")
         return texts
@@ -156,18 +160,18 @@ def _listed(what: str) -> Callable[[Any], tuple[str, ...]]:
 
 
 _TEXTS_SCHEMA = {"type": "array", "items": {**TEXT.schema, "minLength": 1}}
-TEXTS = Kind(_listed("text"), "list of texts", _TEXTS_SCHEMA, _trim)
-PATHS = Kind(_listed("path"), "list of paths", _TEXTS_SCHEMA)
+TEXTS = Kind(listed("text"), "list of texts", _TEXTS_SCHEMA, trim_blanks)
+PATHS = Kind(listed("path"), "list of paths", _TEXTS_SCHEMA)
 
 
 def one_of(*choices: str) -> Kind:
     """One of some words, in upper or lower case."""
 
     def check(value: Any) -> str:
-        text = _text(value).lower()
+        text = check_text(value).lower()
         if text not in choices:
             raise ValueError("must be one of " + ", ".join(choices))
         return text
 
     pattern = f"^({'|'.join(any_case(choice) for choice in choices)})$"
-    return Kind(check, ", ".join(choices[:-1]) + " or " + choices[-1], {**TEXT.schema, "pattern": pattern}, _trim)
+    return Kind(check, ", ".join(choices[:-1]) + " or " + choices[-1], {**TEXT.schema, "pattern": pattern}, trim_blanks)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.app.exitcodes import ExitCode
-from mender_client.app.paths import paths_of
+from mender_client.app.paths import Paths, paths_of
 from mender_client.commandline import Argument, Command
+from mender_client.errors import Diagnostic
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from .settings import Config
 
 
 def _check(options: argparse.Namespace) -> ExitCode:
@@ -23,7 +27,21 @@ def _check(options: argparse.Namespace) -> ExitCode:
         return check_connect(file, is_json=options.json) if is_connect else check(file, file, is_json=options.json)
     paths = paths_of(options)
     connect = (paths.connect_config, paths.fallback_connect_config)
-    return check(paths.config, paths.fallback_config, is_json=options.json, connect=connect)
+    return check(
+        paths.config,
+        paths.fallback_config,
+        is_json=options.json,
+        connect=connect,
+        find_problems=lambda config: _device_problems(config, paths),
+    )
+
+
+def _device_problems(config: Config, paths: Paths) -> Iterator[Diagnostic]:
+    """What can't work on this device."""
+    if config.has_gates:
+        from mender_client.app.gates import gate_problems
+
+        yield from gate_problems(config, paths)
 
 
 def _show(options: argparse.Namespace) -> ExitCode:

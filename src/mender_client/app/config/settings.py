@@ -12,6 +12,7 @@ from mender_client.dataclass import dataclass, fields
 
 from .keys import Key, key
 from .kinds import ADDRESS, BYTES, FLAG, PATHS, SECONDS, SECONDS_OR_NONE, SECRET, SERVERS, TEXT, TEXTS, one_of, whole
+from .timed_kinds import GATE
 
 if TYPE_CHECKING:
     from typing import Any
@@ -22,6 +23,16 @@ LOG_LEVELS = ("trace", "debug", "info", "notice", "warning", "warn", "error", "f
 def _path(name: str, help: str, example: str, form: str = "path") -> Any:
     """Declare a key that holds a path."""
     return key(name, TEXT, help, form=form, example=example)
+
+
+def _gate(point: str, before: str, example: list[str]) -> Any:
+    """Declare the key of a gate."""
+    help = (
+        f"What an update waits for before {before}: windows, of which one has to be open; ask: an operator's approval; "
+        "when PATH: a program that exits with 0, or a file that holds a value; run PATH: a program that decides; after "
+        "TIME go or fail: the end of all waiting."
+    )
+    return key(f"UpdateGates.{point}", GATE, help, (), example=example)
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,14 @@ class Config:
     download_reserve_bytes: int = key(
         "DownloadReserveBytes", BYTES, "Space that a download leaves free in the data directory.", 16777216, "bytes"
     )
+    gate_download: tuple[str, ...] = _gate(
+        "Download", "the download", ["22:00-06:00", "when /usr/lib/mender/unmetered"]
+    )
+    gate_install: tuple[str, ...] = _gate(
+        "Install", "the installation", ["Mon-Fri 22:00-05:00 Europe/Berlin", "Sat-Sun", "after 14d go"]
+    )
+    gate_reboot: tuple[str, ...] = _gate("Reboot", "the reboot", ["run /usr/lib/mender/may-reboot"])
+    gate_commit: tuple[str, ...] = _gate("Commit", "the commit", ["ask", "after 12h fail"])
     installer: str = key(
         "Installer",
         one_of("auto", "sub-updater", "modules"),
@@ -219,6 +238,11 @@ class Config:
     def server_urls(self) -> tuple[str, ...]:
         """The servers, in the order in which they are tried."""
         return (self.server_url,) if self.server_url else self.servers
+
+    @property
+    def has_gates(self) -> bool:
+        """Whether any gate has conditions."""
+        return bool(self.gate_download or self.gate_install or self.gate_reboot or self.gate_commit)
 
     @property
     def artifact_verify_keys(self) -> tuple[str, ...]:

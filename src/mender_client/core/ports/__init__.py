@@ -5,7 +5,7 @@ program that embeds the client, brings its own.
 """
 
 from .device import Capacity, Clock, DeploymentLog, DeviceData, KeyStore, Observer
-from .installing import Gates, Installer, Modules, Processes, ScriptDirectory, SubUpdater
+from .installing import GateConditions, Gates, Installer, Modules, Processes, ScriptDirectory, SubUpdater
 from .network import Body, Transport
 from .storage import ArtifactStore, Journal, Lock, PartialFile, RewrittenArtifact, Seed, Seeds
 
@@ -16,6 +16,7 @@ __all__ = [
     "Clock",
     "DeploymentLog",
     "DeviceData",
+    "GateConditions",
     "Gates",
     "Installer",
     "Journal",

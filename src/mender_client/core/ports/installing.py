@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import PurePath
 
 from mender_client import TYPE_CHECKING
@@ -239,3 +239,43 @@ class Gates(Protocol):
         Raises:
             Interrupted: the client is to stop.
         """
+
+
+class GateConditions(Protocol):
+    """What the conditions of gates are about."""
+
+    def zone(self, name: str) -> tzinfo:
+        """The time zone of this name; the empty name is the device's.
+
+        Raises:
+            DeviceError: this device doesn't know it.
+        """
+
+    def content(self, path: str) -> str:
+        """What a file holds.
+
+        Raises:
+            DeviceError: it can't be read, or is too large for this.
+        """
+
+    def run(self, argv: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
+        """Run a program.
+
+        Args:
+            argv: the program and its arguments.
+            variables: for its environment.
+
+        Returns:
+            Its exit code, and the last line that it printed to standard error.
+
+        Raises:
+            DeviceError: it can't be run, another user could have written it, a signal has ended it, or it took too
+                long.
+            Interrupted: the client is to stop; the program has been ended.
+        """
+
+    def clock_problem(self) -> str:
+        """Why the device's clock is evidently wrong; empty when nothing shows that it is."""
+
+    def server_time(self) -> datetime | None:
+        """The time by the clock of a verified server; None when none has been heard."""

@@ -1,0 +1,74 @@
+"""``UpdateGates``: the configured gates, and whether they can work on this device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from mender_client import TYPE_CHECKING
+from mender_client.client.configured_gates import ConfiguredGates
+from mender_client.core.gate_rules import GateRules, parse_gate
+from mender_client.core.gates import GatePoint
+from mender_client.core.ports import Gates
+from mender_client.errors import DeviceError, Diagnostic
+from mender_client.system.gates import DeviceConditions, find_zone
+from mender_client.system.trust import Trust
+
+from .config import Config
+from .host import Host
+from .paths import Paths
+
+if TYPE_CHECKING:
+    from mender_client.core.windows import Window
+
+_LOCAL_TIME = "/etc/localtime"
+
+
+def configured_gates(config: Config, paths: Paths, host: Host, is_stopping: Callable[[], bool]) -> Gates:
+    """The gates of a device.
+
+    Args:
+        config: the settings.
+        paths: the device's files.
+        host: has the clocks.
+        is_stopping: as for ``run_script``.
+    """
+    conditions = DeviceConditions(
+        below_root=paths.below_root,
+        local_time=paths.below_root(_LOCAL_TIME),
+        find_problem=Trust.below(paths.root).program_problem,
+        clock_check=host.clock_check,
+        is_stopping=is_stopping,
+        zone_variable=os.environ.get("TZ", ""),
+    )
+    return ConfiguredGates(rules=gate_rules(config), conditions=conditions, clock=host.clock)
+
+
+def gate_rules(config: Config) -> dict[GatePoint, GateRules]:
+    """The conditions of the gates that have any."""
+    given = {
+        GatePoint.DOWNLOAD: config.gate_download,
+        GatePoint.INSTALL: config.gate_install,
+        GatePoint.REBOOT: config.gate_reboot,
+        GatePoint.COMMIT: config.gate_commit,
+    }
+    return {point: parse_gate(texts) for point, texts in given.items() if texts}
+
+
+def gate_problems(config: Config, paths: Paths) -> Iterator[Diagnostic]:
+    """Why gates can't work on this device: programs and time zones that it doesn't have."""
+    trust = Trust.below(paths.root)
+    for point, rules in gate_rules(config).items():
+        name = f"UpdateGates.{point.value.title()}"
+        for command in rules.commands:
+            if problem := trust.program_problem(paths.below_root(command.argv[0])):
+                yield Diagnostic("CFG25", f"{name}: cannot be asked: {problem.text}", problem.remedy)
+        yield from _zone_problems(name, rules.windows, paths)
+
+
+def _zone_problems(name: str, windows: Iterable[Window], paths: Paths) -> Iterator[Diagnostic]:
+    for zone in dict.fromkeys(window.zone for window in windows):
+        try:
+            find_zone(zone, paths.below_root(_LOCAL_TIME), os.environ.get("TZ", ""))
+        except DeviceError as error:
+            yield Diagnostic("CFG26", f"{name}: {error.text}", error.remedy)

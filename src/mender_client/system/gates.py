@@ -1,0 +1,101 @@
+"""What the conditions of gates are about, on this device: time zones, files, programs, the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone, tzinfo
+from pathlib import Path
+
+from mender_client.core.text import printable
+from mender_client.dataclass import dataclass
+from mender_client.errors import DeviceError, Diagnostic, ScriptError
+
+from .clockevidence import ClockCheck
+from .files import read_text
+from .process import ProgramError, ScriptLimits, run_script
+
+_MOST_BYTES = 64 * 1024
+
+
+def find_zone(name: str, local_time: Path, variable: str = "") -> tzinfo:
+    """The time zone of this name.
+
+    Args:
+        name: such as ``Europe/Berlin``; empty for the device's own.
+        local_time: the file that has the device's; without it, the device's is UTC.
+        variable: the variable ``TZ``, which names another one.
+
+    Raises:
+        DeviceError: this device doesn't know it.
+    """
+    name = name or variable.removeprefix(":")
+    if name in ("UTC", "Etc/UTC"):
+        return timezone.utc  # needs no database
+    from zoneinfo import ZoneInfo  # half a megabyte that a client without windows does without
+
+    try:
+        if name:
+            return ZoneInfo(name)
+        if not local_time.exists():
+            return timezone.utc
+        with local_time.open("rb") as file:
+            return ZoneInfo.from_file(file)
+    except (OSError, ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
+        shown = printable(name) if name else str(local_time)
+        text = f"this device does not know the time zone {shown}"
+        remedy = "check its name, and install the time zones of the system (tzdata)"
+        raise DeviceError("GAT05", text, remedy=remedy) from error
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DeviceConditions:
+    """See ``core.ports.GateConditions``.
+
+    Attributes:
+        below_root: where a path of the device is.
+        local_time: the file that has the device's time zone.
+        find_problem: why a program must not be run; None when it may.
+        clock_check: knows what time it must be.
+        limits: of the programs.
+        is_stopping: asked twice a second while a program runs.
+        zone_variable: the variable ``TZ``.
+        run_program: runs a program.
+    """
+
+    below_root: Callable[[str], Path]
+    local_time: Path
+    find_problem: Callable[[Path], Diagnostic | None]
+    clock_check: ClockCheck
+    limits: ScriptLimits = ScriptLimits()
+    is_stopping: Callable[[], bool] = lambda: False
+    zone_variable: str = ""
+    run_program: Callable[..., bytes] = run_script
+
+    def zone(self, name: str) -> tzinfo:
+        return find_zone(name, self.local_time, self.zone_variable)
+
+    def content(self, path: str) -> str:
+        file = self.below_root(path)
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise DeviceError("GAT06", f"cannot read {file}: it is no file", remedy="name another one in UpdateGates")
+        return read_text(file, limit=_MOST_BYTES)
+
+    def run(self, argv: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
+        program = self.below_root(argv[0])
+        if problem := self.find_problem(program):
+            raise ScriptError("GAT07", f"cannot ask {program}: {problem.text}", remedy=problem.remedy)
+        try:
+            self.run_program(
+                [str(program), *argv[1:]], limits=self.limits, variables=variables, is_stopping=self.is_stopping
+            )
+        except ProgramError as error:
+            if error.code < 0:
+                raise
+            return error.code, printable(error.complaint.rpartition("\n")[2])
+        return 0, ""
+
+    def clock_problem(self) -> str:
+        return self.clock_check.clock_problem()
+
+    def server_time(self) -> datetime | None:
+        return self.clock_check.server_time()

@@ -1,0 +1,241 @@
+"""What the configured gates answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from mender_client.client.configured_gates import CLOCK_PATIENCE_SECONDS, ConfiguredGates
+from mender_client.core.gate_rules import parse_gate
+from mender_client.core.gates import Closed, GateFacts, GatePoint, Open, Refused, Verdict
+from mender_client.errors import DeviceError, ScriptError
+
+FACTS = GateFacts("d-1", "release-2")
+NIGHT = "22:00-05:00"
+
+
+def at(text: str) -> datetime:
+    """A time, UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+NOON, MIDNIGHT, EVENING = at("2026-11-28 12:00"), at("2026-11-29 00:00"), at("2026-11-28 22:00")
+DAY = timedelta(days=1)
+
+
+class World:
+    """A device, and the clocks."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.answers: dict[str, tuple[int, str]] = {}
+        self.runs: list[tuple[Sequence[str], Mapping[str, str]]] = []
+        self.problem = ""
+        self.server: datetime | None = None
+        self.elapsed = 0.0
+
+    def zone(self, name: str) -> tzinfo:
+        if name == "Mars/Base":
+            raise DeviceError("GAT05", "this device does not know the time zone Mars/Base", remedy="install it")
+        return ZoneInfo(name) if name else timezone.utc
+
+    def content(self, path: str) -> str:
+        if path not in self.files:
+            raise DeviceError("GAT06", f"cannot read {path}")
+        return self.files[path]
+
+    def run(self, argv: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
+        if argv[0] not in self.answers:
+            raise ScriptError("GAT07", f"cannot ask {argv[0]}")
+        self.runs.append((argv, variables))
+        return self.answers[argv[0]]
+
+    def clock_problem(self) -> str:
+        return self.problem
+
+    def server_time(self) -> datetime | None:
+        return self.server
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    def now(self) -> datetime:
+        raise NotImplementedError
+
+    def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+    def gates(self, *texts: str, point: GatePoint = GatePoint.INSTALL) -> ConfiguredGates:
+        """The gate at one point."""
+        return ConfiguredGates(rules={point: parse_gate(texts)}, conditions=self, clock=self)
+
+    def verdict(self, *texts: str, now: datetime = NOON, facts: GateFacts = FACTS) -> Verdict:
+        """What the gate before the installation answers."""
+        return self.gates(*texts).verdict(GatePoint.INSTALL, facts, now)
+
+
+@pytest.fixture
+def world() -> World:
+    """A device with nothing on it."""
+    return World()
+
+
+def test_without_conditions(world: World) -> None:
+    """A gate without conditions is open, whatever the others hold."""
+    assert Open() == world.gates("ask").verdict(GatePoint.REBOOT, FACTS, NOON)
+
+
+def test_windows(world: World) -> None:
+    """Outside of the windows a gate is closed until one opens; inside it is open."""
+    closed = Closed(f"outside of {NIGHT} and Mon", EVENING, since=NOON)
+    assert closed == world.verdict(NIGHT, "Mon")
+    assert Open() == world.verdict(NIGHT, "Mon", now=EVENING)
+
+
+def test_approval(world: World) -> None:
+    """With "ask" a gate is closed until an operator has approved."""
+    assert Closed("nobody has approved it yet", needs_approval=True, since=NOON) == world.verdict("ask")
+    assert Open() == world.verdict("ask", facts=GateFacts("d-1", "release-2", is_approved=True))
+
+
+def test_approval_and_windows(world: World) -> None:
+    """Both have to hold, and both are said: an operator may approve long before the window opens."""
+    expected = Closed(f"outside of {NIGHT}; nobody has approved it yet", EVENING, needs_approval=True, since=NOON)
+    assert expected == world.verdict(NIGHT, "ask")
+
+
+def test_files(world: World) -> None:
+    """A file that does not hold the value closes the gate, and the message says what it holds."""
+    world.files["/sys/power"] = "0\n"
+    assert Closed("/sys/power is '0' and not = 1", since=NOON) == world.verdict("when /sys/power = 1")
+    world.files["/sys/power"] = "1\n"
+    assert Open() == world.verdict("when /sys/power = 1")
+
+
+RUNS: dict[str, tuple[str, tuple[int, str], Verdict]] = {
+    "go on": ("run", (0, ""), Open()),
+    "not yet": ("run", (21, ""), Closed("/gate says not yet (exit code 21)", since=NOON)),
+    "not yet, and why": ("run", (21, "milling"), Closed("/gate says: milling", since=NOON)),
+    "refuse": ("run", (1, ""), Refused("/gate refuses it (exit code 1)")),
+    "refuse, and why": ("run", (2, "sold"), Refused("/gate refuses it (exit code 2): sold")),
+    "true": ("when", (0, ""), Open()),
+    "false": ("when", (1, ""), Closed("/gate says not yet (exit code 1)", since=NOON)),
+    "false, and why": ("when", (3, "on battery"), Closed("/gate says: on battery", since=NOON)),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_programs(world: World, name: str) -> None:
+    """A program after "run" decides: 0 go on, 21 not yet, else refuse; after "when" it is waited for."""
+    word, answer, expected = RUNS[name]
+    world.answers["/gate"] = answer
+    assert expected == world.verdict(f"{word} /gate x")
+    variables = {"MENDER_GATE": "install", "MENDER_DEPLOYMENT_ID": "d-1", "MENDER_ARTIFACT_NAME": "release-2"}
+    assert [(("/gate", "x"), variables)] == world.runs
+
+
+def test_programs_come_last(world: World) -> None:
+    """A program is asked only if nothing else holds the update, and the next one only if the first agrees."""
+    world.answers |= {"/one": (21, ""), "/two": (1, "")}
+    world.verdict(NIGHT, "run /one")
+    world.verdict("ask", "run /one")
+    world.verdict("run /one", "run /two")
+    assert ["/one"] == [argv[0] for argv, _ in world.runs]
+
+
+BROKEN = {
+    "zone": ("22:00-05:00 Mars/Base", "this device does not know the time zone Mars/Base"),
+    "file": ("when /gone = 1", "cannot read /gone"),
+    "program": ("run /gone", "cannot ask /gone"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken(world: World, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A broken gate holds the update, and says so once."""
+    text, fault = BROKEN[name]
+    gates = world.gates(text)
+    for _ in range(2):
+        expected = Closed(f"the gate is broken: {fault}", since=NOON)
+        assert expected == gates.verdict(GatePoint.INSTALL, FACTS, NOON)
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [True] == [f"the gate before the install is broken and stays closed: {fault}" in line for line in said]
+
+
+def test_a_deadline_that_goes_on(world: World) -> None:
+    """The deadline counts from when the gate was first closed; then the update goes on."""
+    began = GateFacts("d-1", "release-2", closed_since=NOON - DAY)
+    assert Closed("nobody has approved it yet", needs_approval=True, since=NOON - DAY) == world.verdict(
+        "ask", "after 25h go", facts=began
+    )
+    assert Open() == world.verdict("ask", "after 24h go", facts=began)
+
+
+def test_a_deadline_that_fails(world: World) -> None:
+    """Or the deployment fails, with what it has waited for."""
+    began = GateFacts("d-1", "release-2", closed_since=NOON - DAY)
+    expected = Refused("it has waited since 2026-11-27 12:00 UTC: nobody has approved it yet")
+    assert expected == world.verdict("ask", "after 1d fail", facts=began)
+
+
+def test_a_deadline_before_the_window(world: World) -> None:
+    """Where the deadline ends before the window opens, the gate is asked again then."""
+    assert Closed(f"outside of {NIGHT}", NOON + timedelta(hours=2), since=NOON) == world.verdict(NIGHT, "after 2h go")
+
+
+def test_a_clock_that_was_put_back(world: World) -> None:
+    """A gate that was closed in the future is closed since now: a deadline is never further away than it says."""
+    began = GateFacts("d-1", "release-2", closed_since=NOON + 1000 * DAY)
+    assert Closed("nobody has approved it yet", needs_approval=True, since=NOON) == world.verdict(
+        "ask", "after 1d go", facts=began
+    )
+
+
+def test_a_wrong_clock_and_a_server(world: World) -> None:
+    """Where a server has told the time, it is by that time that windows open, however wrong the clock is."""
+    world.problem, world.server = "it shows 1970", EVENING - timedelta(hours=1)
+    now = at("1970-01-01 00:10")
+    expected = Closed(f"outside of {NIGHT}", now + timedelta(hours=1), since=world.server)
+    assert expected == world.verdict(NIGHT, now=now)
+    world.server = EVENING
+    assert Open() == world.verdict(NIGHT, now=now)
+
+
+def test_a_wrong_clock(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Without any time windows are closed for an hour; then they count no more. Both are said once."""
+    world.problem = "it shows 1970"
+    gates, now = world.gates(NIGHT), at("1970-01-01 00:10")
+    for elapsed in (0.0, 1.0, CLOCK_PATIENCE_SECONDS - 1):
+        world.elapsed = elapsed
+        assert Closed("the clock is wrong: it shows 1970") == gates.verdict(GatePoint.INSTALL, FACTS, now)
+    for elapsed in (CLOCK_PATIENCE_SECONDS, CLOCK_PATIENCE_SECONDS + 1):
+        world.elapsed = elapsed
+        assert Open() == gates.verdict(GatePoint.INSTALL, FACTS, now)
+    said = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert [
+        "windows stay closed until this device's clock is set",
+        "windows don't count any more",
+    ] == said
+    world.problem = ""
+    assert Closed(f"outside of {NIGHT}", EVENING, since=NOON) == gates.verdict(GatePoint.INSTALL, FACTS, NOON)
+
+
+def test_a_deadline_and_a_wrong_clock(world: World) -> None:
+    """While the clock is wrong no deadline passes, and none begins anew."""
+    world.problem = "it shows 2099"
+    began = GateFacts("d-1", "release-2", closed_since=NOON)
+    assert Closed("nobody has approved it yet", needs_approval=True, since=NOON) == world.verdict(
+        "ask", "after 1d fail", facts=began, now=NOON + 1000 * DAY
+    )
+
+
+def test_a_fault_that_ends(world: World) -> None:
+    """A gate that is mended answers again."""
+    gates = world.gates("when /state = 1")
+    assert isinstance(gates.verdict(GatePoint.INSTALL, FACTS, NOON), Closed)
+    world.files["/state"] = "1"
+    assert Open() == gates.verdict(GatePoint.INSTALL, FACTS, NOON)

@@ -1,0 +1,225 @@
+"""Windows of time, and what the clock on the wall does to them."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mender_client.core.windows import DAYS, Window, WindowState, look, parse_window
+
+MINUTE = timedelta(minutes=1)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+WRITTEN = {
+    "22:00-05:00": ({0, 1, 2, 3, 4, 5, 6}, 22 * 60, 29 * 60, ""),
+    "Mon-Fri 22:00-05:00 Europe/Berlin": ({0, 1, 2, 3, 4}, 22 * 60, 29 * 60, "Europe/Berlin"),
+    "Sat-Sun": ({5, 6}, 0, 24 * 60, ""),
+    "sat,SUN 08:00-24:00 UTC": ({5, 6}, 8 * 60, 24 * 60, "UTC"),
+    "Fri-Mon": ({4, 5, 6, 0}, 0, 24 * 60, ""),
+    "Mon-Tue,Thu 00:00-00:01": ({0, 1, 3}, 0, 1, ""),
+    "Mon-Sun": ({0, 1, 2, 3, 4, 5, 6}, 0, 24 * 60, ""),
+    "Wed  America/Argentina/Buenos_Aires": ({2}, 0, 24 * 60, "America/Argentina/Buenos_Aires"),
+}
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_what_can_be_written(text: str) -> None:
+    """Days, times and time zone; the night belongs to the day on which it begins."""
+    days, start, end, zone = WRITTEN[text]
+    assert Window(text, frozenset(days), start, end, zone) == parse_window(text)
+
+
+WRONG = {
+    "": "must contain no empty window",
+    "Mo 22:00-05:00": "must have days such as Mon-Fri or Sat,Sun in place of 'Mo' in 'Mo 22:00-05:00'",
+    "Mon- 22:00-05:00": "must have days such as Mon-Fri or Sat,Sun in place of 'Mon-' in 'Mon- 22:00-05:00'",
+    "Europe/Berlin": "must have days such as Mon-Fri or Sat,Sun in place of 'Europe/Berlin' in 'Europe/Berlin'",
+    "22-5": "must have times such as 22:00-05:00 in place of '22-5' in '22-5'",
+    "Mon 22:00-25:00": "must have times such as 22:00-05:00 in place of '22:00-25:00' in 'Mon 22:00-25:00'",
+    "24:00-05:00": "must have times such as 22:00-05:00 in place of '24:00-05:00' in '24:00-05:00'",
+    "05:60-06:00": "must have times such as 22:00-05:00 in place of '05:60-06:00' in '05:60-06:00'",
+    "05:00-05:00": "must have two different times in '05:00-05:00', or none for whole days: it never opens",
+    "Mon 05:00-06:00 CET x": "must have a time zone such as Europe/Berlin, and nothing else, at the end of "
+    "'Mon 05:00-06:00 CET x'",
+    "Mon ../etc": "must have a time zone such as Europe/Berlin, and nothing else, at the end of 'Mon ../etc'",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_cannot(text: str) -> None:
+    """A message names what is wrong, and shows how it is written."""
+    with pytest.raises(ValueError, match=f"^{re.escape(WRONG[text])}$"):
+        parse_window(text)
+
+
+def at(text: str) -> datetime:
+    """A time, UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+def seen(window: str, now: str) -> tuple[bool, str]:
+    """Whether a window in Berlin is open, and when that changes, UTC."""
+    state = look([parse_window(window)], lambda _: BERLIN, at(now))
+    return state.is_open, "never" if state.changes_at is None else f"{state.changes_at:%Y-%m-%d %H:%M}"
+
+
+SEEN = {
+    "before": ("Mon-Fri 22:00-05:00", "2026-11-27 20:59", (False, "2026-11-27 21:00")),
+    "begins": ("Mon-Fri 22:00-05:00", "2026-11-27 21:00", (True, "2026-11-28 04:00")),
+    "over midnight, on a day that is not listed": (
+        "Mon-Fri 22:00-05:00", "2026-11-28 03:59", (True, "2026-11-28 04:00")
+    ),
+    "ends": ("Mon-Fri 22:00-05:00", "2026-11-28 04:00", (False, "2026-11-30 21:00")),
+    "whole days that follow each other": ("Sat-Sun", "2026-11-28 12:00", (True, "2026-11-29 23:00")),
+    "always": ("Mon-Sun", "2026-11-28 12:00", (True, "never")),
+    "the night without 02:30: it begins when the clock is put forward": (
+        "02:30-04:00", "2026-03-29 00:59", (False, "2026-03-29 01:00")
+    ),
+    "the night without 02:30: it ends when the clock is put forward": (
+        "01:00-02:30", "2026-03-29 00:59", (True, "2026-03-29 01:00")
+    ),
+    "the night without it": ("Sun 02:10-02:50", "2026-03-29 00:00", (False, "2026-04-05 00:10")),
+    "02:30 comes twice: it begins with the first": ("02:30-04:00", "2026-10-25 00:29", (False, "2026-10-25 00:30")),
+    "02:30 comes twice: it ends with the first": ("01:00-02:30", "2026-10-25 00:29", (True, "2026-10-25 00:30")),
+    "02:30 comes twice: it stays closed": ("01:00-02:30", "2026-10-25 01:15", (False, "2026-10-26 00:00")),
+    "a longer night": ("22:00-05:00", "2026-10-24 20:00", (True, "2026-10-25 04:00")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_open_and_closed(name: str) -> None:
+    """A window is open from its first time to its last, by the clock on the wall, and says when that changes."""
+    window, now, expected = SEEN[name]
+    assert expected == seen(window, now)
+
+
+def test_several_windows() -> None:
+    """Of several windows, each in its own time zone, one is enough; where they meet, nothing changes."""
+    windows = [parse_window(text) for text in ("08:00-10:00 Europe/Berlin", "09:00-11:00 UTC", "11:00-12:00 UTC")]
+    assert WindowState(True, at("2026-11-28 12:00")) == look(windows, ZoneInfo, at("2026-11-28 08:30"))
+
+
+def test_a_day_that_the_calendar_skipped() -> None:
+    """Where a whole day was skipped, what would have ended in it ends when the calendar jumped."""
+    windows = [parse_window("Thu 22:00-12:00 Pacific/Apia")]
+    assert WindowState(True, at("2011-12-30 10:00")) == look(windows, ZoneInfo, at("2011-12-30 09:00"))
+    assert WindowState(False, at("2012-01-05 08:00")) == look(windows, ZoneInfo, at("2011-12-30 10:00"))
+
+
+# -- a year, minute by minute -------------------------------------------------------------------------------------
+
+
+def wall_clock(zone: ZoneInfo, begin: datetime, minutes: int) -> Iterator[tuple[datetime, datetime]]:
+    """Each minute, UTC, and what a clock on the wall shows that stands still instead of being put back."""
+    shown = datetime.min
+    for number in range(minutes):
+        now = begin + number * MINUTE
+        shown = max(shown, now.astimezone(zone).replace(tzinfo=None))
+        yield now, shown
+
+
+def is_inside(windows: Sequence[Window], shown: datetime) -> bool:
+    """Whether that clock shows a time within a window: nothing but the time of day and the day of the week."""
+    minute, day = shown.hour * 60 + shown.minute, shown.weekday()
+    return any(
+        (day in window.days and window.start <= minute < window.end)
+        or ((day - 1) % 7 in window.days and minute < window.end - 24 * 60)
+        for window in windows
+    )
+
+
+def walk(texts: Sequence[str], zone: ZoneInfo, begin: datetime, minutes: int, *, step: int) -> int:
+    """Compare each minute with what was foretold, and ask anew every so many minutes; returns how often it changed."""
+    windows = [parse_window(text) for text in texts]
+    state, changes = look(windows, lambda _: zone, begin), 0
+    for number, (now, shown) in enumerate(wall_clock(zone, begin, minutes)):
+        if state.changes_at is not None and now >= state.changes_at:
+            assert now == state.changes_at
+            before, state = state.is_open, look(windows, lambda _: zone, now)
+            assert before is not state.is_open, now
+            changes += 1
+        assert is_inside(windows, shown) is state.is_open, now
+        if number % step == 0:
+            assert state == look(windows, lambda _: zone, now)
+    return changes
+
+
+YEAR = 365 * 24 * 60
+YEARS = {
+    "Europe/Berlin": ["Mon-Fri 22:00-05:00", "Sat,Sun 02:30-02:45", "Sun 12:00-24:00"],
+    "America/New_York": ["Fri-Mon 01:15-02:15", "Wed", "02:45-03:30"],
+    "Australia/Lord_Howe": ["01:50-02:20", "Sun 02:05-01:40", "Tue-Thu 23:59-00:01"],
+}
+
+
+@pytest.mark.parametrize("zone", YEARS)
+def test_a_year_minute_by_minute(zone: str) -> None:
+    """In every minute of a year, both changes of the clock included, what was foretold is what the wall shows."""
+    assert walk(YEARS[zone], ZoneInfo(zone), at("2026-01-01 00:00"), YEAR, step=1999) > 700
+
+
+CHANGES = {
+    "Europe/Berlin": ["2026-03-29 01:00", "2026-10-25 01:00"],
+    "America/New_York": ["2026-03-08 07:00", "2026-11-01 06:00"],
+    "Australia/Lord_Howe": ["2026-10-03 15:30", "2026-04-04 15:00"],
+    "America/Havana": ["2026-03-08 05:00", "2026-11-01 05:00"],
+    "Pacific/Apia": ["2011-12-30 10:00"],
+}
+"""When clocks are put forward or back: by an hour, by half an hour, at midnight, over a day."""
+
+
+def _random_windows(random: random.Random) -> list[str]:
+    def time(most: int) -> str:
+        hour = random.choice((0, 1, 1, 2, 2, 3, random.randint(0, 23)))
+        return (
+            f"{hour:02}:{random.choice((0, 15, 30, random.randint(0, 59))):02}"
+            if random.random() < 0.9 or most
+            else "24:00"
+        )
+
+    texts = []
+    for _ in range(random.randint(1, 3)):
+        first, last = time(1), time(0)
+        days = ",".join(random.sample(DAYS, random.randint(1, 7)))
+        texts.append(f"{days} {first}-{last}" if first != last else days)
+    return texts
+
+
+def search(seed: int, *, rounds: int) -> None:
+    """Walk random windows over the days around the changes of the clock, and ask anew every few minutes."""
+    chance = random.Random(seed)
+    for _ in range(rounds):
+        name = chance.choice([*CHANGES])
+        middle = at(chance.choice(CHANGES[name]))
+        texts = _random_windows(chance)
+        begin = middle - chance.randint(1, 2000) * MINUTE
+        walk(texts, ZoneInfo(name), begin, 4000, step=chance.randint(11, 97))
+
+
+def test_random_windows_around_the_changes() -> None:
+    """Whatever the windows are, and wherever the clock is changed, the wall shows what was foretold."""
+    search(17, rounds=15)
+
+
+@pytest.mark.nightly
+def test_many_random_windows_around_the_changes() -> None:
+    """The same, for as many windows as a night has time for."""
+    search(18, rounds=1500)
+
+
+@given(st.text(alphabet="MonTueSat0123456789:-, /UTC", max_size=24))
+def test_any_text(text: str) -> None:
+    """A text is a window that opens sooner or later, or an error."""
+    try:
+        window = parse_window(text)
+    except ValueError:
+        return
+    state = look([window], lambda _: BERLIN, at("2026-11-28 12:00"))
+    assert state.is_open or state.changes_at is not None

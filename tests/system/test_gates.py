@@ -1,0 +1,149 @@
+"""What the conditions of gates are about, on a real device."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from mender_client.errors import DeviceError, Interrupted
+from mender_client.system.clockevidence import ClockCheck
+from mender_client.system.gates import DeviceConditions, find_zone
+from mender_client.system.process import ScriptLimits
+from mender_client.system.trust import Trust
+from waiting import PATIENCE_S
+
+SUMMER = datetime(2026, 7, 1, 12)
+NOWHERE = Path("/nowhere/localtime")
+
+
+def conditions(root: Path, *, seconds: float = PATIENCE_S, is_stopping: bool = False) -> DeviceConditions:
+    """Those of a device in a directory."""
+    return DeviceConditions(
+        below_root=lambda path: root / path.lstrip("/"),
+        local_time=root / "localtime",
+        find_problem=Trust.below(root).program_problem,
+        clock_check=ClockCheck(),
+        limits=ScriptLimits(seconds=seconds),
+        is_stopping=lambda: is_stopping,
+    )
+
+
+def program(root: Path, body: str, *, mode: int = 0o755) -> str:
+    """A program of the device."""
+    path = root / "gate"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(mode)
+    return "/gate"
+
+
+def offset(name: str, local_time: Path = NOWHERE, variable: str = "") -> timedelta | None:
+    """How far a zone is ahead of UTC in summer."""
+    return SUMMER.replace(tzinfo=find_zone(name, local_time, variable)).utcoffset()
+
+
+def test_zones(tmp_path: Path) -> None:
+    """A zone by its name; the device's own is that of TZ, of /etc/localtime, or UTC."""
+    local_time = tmp_path / "localtime"
+    local_time.symlink_to("/usr/share/zoneinfo/Asia/Tokyo")
+    hour = timedelta(hours=1)
+    assert [2 * hour, -4 * hour, 9 * hour, 0 * hour, 0 * hour] == [
+        offset("Europe/Berlin", local_time, "America/New_York"),
+        offset("", local_time, ":America/New_York"),
+        offset("", local_time),
+        offset(""),
+        offset("UTC"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["Mars/Base", "../../etc/passwd", "CET-1CEST"])
+def test_a_zone_that_does_not_exist(name: str) -> None:
+    """A zone that this device doesn't know is an error, with the next step."""
+    with pytest.raises(DeviceError) as caught:
+        find_zone(name, NOWHERE)
+    assert (
+        f"this device does not know the time zone {name}",
+        "check its name, and install the time zones of the system (tzdata)",
+    ) == (caught.value.text, caught.value.remedy)
+
+
+def test_a_broken_local_time(tmp_path: Path) -> None:
+    """A local time that can't be read is named."""
+    (tmp_path / "localtime").write_text("this is no time zone")
+    with pytest.raises(DeviceError) as caught:
+        conditions(tmp_path).zone("")
+    assert f"this device does not know the time zone {tmp_path}/localtime" == caught.value.text
+
+
+def test_files(tmp_path: Path) -> None:
+    """What a file holds is read anew each time."""
+    for content in ("1\n", "0\n"):
+        (tmp_path / "online").write_text(content)
+        assert content == conditions(tmp_path).content("/online")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    """A file that is missing, no file, or too large is an error; a pipe is not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_text("x" * 100_000)
+    texts = []
+    for name in ("missing", "pipe", "large"):
+        with pytest.raises(DeviceError) as caught:
+            conditions(tmp_path).content(f"/{name}")
+        texts.append(caught.value.text.replace(str(tmp_path), ""))
+    assert [
+        "cannot read /missing: No such file or directory",
+        "cannot read /pipe: it is no file",
+        "cannot read /large: it is larger than 65536 bytes",
+    ] == texts
+
+
+def test_programs(tmp_path: Path) -> None:
+    """A program is run with its arguments and variables in a clean environment; its last line says why."""
+    gate = program(tmp_path, 'echo no >&2; echo "$1 $MENDER_GATE ${HOME-clean}" >&2; exit 21')
+    assert (21, "busy install clean") == conditions(tmp_path).run([gate, "busy"], {"MENDER_GATE": "install"})
+    assert (0, "") == conditions(tmp_path).run([program(tmp_path, "echo fine >&2")], {})
+
+
+FAULTS = {
+    "missing": ("exit 0", 0o000, "cannot ask /gate: /gate is missing or not executable"),
+    "written by others": ("exit 0", 0o777, "cannot ask /gate: everybody can write to /gate"),
+    "killed": ("kill -9 $$", 0o755, "cannot use /gate: it was killed by signal 9"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_programs_that_say_nothing(tmp_path: Path, name: str) -> None:
+    """A program that can't be run, must not be run, or has no exit code is an error, not an answer."""
+    body, mode, expected = FAULTS[name]
+    gate = program(tmp_path, body, mode=mode)
+    if name == "missing":
+        (tmp_path / "gate").unlink()
+    with pytest.raises(DeviceError) as caught:
+        conditions(tmp_path).run([gate], {})
+    assert expected == caught.value.text.replace(str(tmp_path), "")
+
+
+def test_a_program_that_never_ends(tmp_path: Path) -> None:
+    """A program that takes too long is ended, and is an error."""
+    with pytest.raises(DeviceError, match="did not exit within"):
+        conditions(tmp_path, seconds=0.2).run([program(tmp_path, "sleep 600")], {})
+
+
+def test_a_client_that_stops(tmp_path: Path) -> None:
+    """A client that is to stop does not wait for a program."""
+    with pytest.raises(Interrupted):
+        conditions(tmp_path, is_stopping=True).run([program(tmp_path, "sleep 600")], {})
+
+
+def test_the_clock(tmp_path: Path) -> None:
+    """The clock is held against the time that a server has told."""
+    on_device = conditions(tmp_path)
+    assert ("", None) == (on_device.clock_problem(), on_device.server_time())
+    on_device.clock_check.heard("Sat, 28 Nov 2099 12:00:00 GMT")
+    assert "the server says that it is 2099-11-28 12:00 UTC" in on_device.clock_problem()
+    server = on_device.server_time()
+    assert server is not None
+    assert datetime(2099, 11, 28, 12, tzinfo=timezone.utc) == server.replace(second=0, microsecond=0)
