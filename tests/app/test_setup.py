@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from calling import call
 from mender_client.app.cli import main
-from mender_client.app.setup.existing_device import CLIENT_UNIT, SUB_UPDATER_UNIT
+from mender_client.app.setup.existing_device import CLIENT_UNIT, CONNECT_UNIT, SUB_UPDATER_UNIT
 from mender_client.app.setup.run import next_steps
 from mender_client.system.files import DaemonLock
 from mender_devserver import DevServer
@@ -314,6 +314,17 @@ def test_units(device: Device) -> None:
     assert f"next: systemctl --root={device.root} enable mender-sub-updater.service\n" in done.raw
 
 
+def test_unit_of_remote_access(device: Device) -> None:
+    """The unit of connect is installed where its configuration allows remote access, and nowhere else."""
+    words = ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=b", "--install-unit"]
+    device.write("etc/mender/mender-connect.conf", '{"User": "root"}')
+    done = device.setup(*words)
+    units = device.root / "etc/systemd/system"
+    assert {"mender-python-client.service", CONNECT_UNIT} == {unit.name for unit in units.iterdir()}
+    assert "\nExecStart=/usr/bin/mender-python-client connect\n" in (units / CONNECT_UNIT).read_text()
+    assert f"next: systemctl --root={device.root} enable mender-python-client.service {CONNECT_UNIT}\n" in done.raw
+
+
 @pytest.mark.parametrize("place", ["lib", "usr/lib"])
 def test_packaged_unit_is_used(device: Device, place: str) -> None:
     """A unit that a package has installed is used: one of our own would hide it, and every change of the package."""
@@ -335,6 +346,7 @@ def test_packaged_unit_is_used(device: Device, place: str) -> None:
         ("/", None, [], []),
         ("/", 7, [], ["restart the daemon (pid 7), which still uses the old settings"]),
         ("/", None, [CLIENT_UNIT], [f"systemctl daemon-reload && systemctl enable --now {CLIENT_UNIT}"]),
+        ("/", None, [CONNECT_UNIT], [f"systemctl daemon-reload && systemctl enable --now {CONNECT_UNIT}"]),
         (
             "/",
             None,

@@ -58,7 +58,8 @@ def test_it_updates_a_device(make_device: MakeDevice, isolated: Path) -> None:
 def test_it_sets_a_device_up(isolated: Path, tmp_path: Path) -> None:
     """Scripts, sub-updater, update modules and units that setup installs are inside."""
     root = tmp_path / "root"
-    root.mkdir()
+    (root / "etc/mender").mkdir(parents=True)
+    (root / "etc/mender/mender-connect.conf").write_text('{"User": "root"}')
     parts = ["--rootfs-part-a", "/dev/a", "--rootfs-part-b", "/dev/b"]
     wanted = ["--install-scripts", "--install-sub-updater", "--install-modules", "--install-unit", *parts]
     server = ["--server-url", "http://127.0.0.1:9", "--device-type", "board"]

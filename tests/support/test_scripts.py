@@ -148,8 +148,8 @@ def test_scripts_are_strict(script: str) -> None:
 
 
 def read_unit(name: str) -> configparser.ConfigParser:
-    """Reads a unit file; none of ours repeats a key."""
-    unit = configparser.ConfigParser(interpolation=None)
+    """Reads a unit file; of keys that are repeated the last one."""
+    unit = configparser.ConfigParser(interpolation=None, strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign] # keys of units have capitals
     unit.read_string((SUPPORT / "systemd" / name).read_text())
     return unit
@@ -181,6 +181,26 @@ def test_units() -> None:
     assert "RequiresMountsFor" not in boot["Unit"]
     assert "var-lib-mender.mount" in boot["Unit"]["After"].split()
     assert client["Unit"]["RequiresMountsFor"] == "/var/lib/mender"
+
+
+def test_unit_of_remote_access() -> None:
+    """Nothing runs where nobody has allowed it, a terminal isn't restricted, and nothing outlives the program."""
+    unit = read_unit("mender-connect-python.service")
+    assert dict(unit["Service"]) == {
+        "Type": "notify",
+        "NotifyAccess": "main",
+        "ExecStart": "/usr/bin/mender-python-client connect",
+        "ExecReload": "/bin/kill -HUP $MAINPID",
+        "KillMode": "mixed",
+        "Restart": "always",
+        "RestartSec": "10",
+        "RestartPreventExitStatus": "78",
+        "OOMPolicy": "continue",
+    }
+    text = (SUPPORT / "systemd/mender-connect-python.service").read_text()
+    conditions = [line.partition("=")[2] for line in text.splitlines() if line.startswith("ConditionPathExists")]
+    assert conditions == ["|/etc/mender/mender-connect.conf", "|/var/lib/mender/mender-connect.conf"]
+    assert unit["Unit"]["Conflicts"] == "mender-connect.service"
 
 
 def test_units_are_understood(tmp_path: Path) -> None:

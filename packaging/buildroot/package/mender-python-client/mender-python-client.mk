@@ -33,6 +33,7 @@ define MENDER_PYTHON_CLIENT_INSTALL_INIT_SYSTEMD
 	$(INSTALL) -D -m 0644 $(@D)/support/systemd/mender-python-client.service \
 		$(TARGET_DIR)/usr/lib/systemd/system/mender-python-client.service
 	$(MENDER_PYTHON_CLIENT_SUB_UPDATER_INIT_SYSTEMD)
+	$(MENDER_PYTHON_CLIENT_CONNECT_INIT_SYSTEMD)
 endef
 
 ifeq ($(BR2_PACKAGE_MENDER_PYTHON_CLIENT_SUB_UPDATER_AB),y)
@@ -51,6 +52,13 @@ endef
 define MENDER_PYTHON_CLIENT_SUB_UPDATER_INIT_SYSTEMD
 	$(INSTALL) -D -m 0644 $(@D)/support/systemd/mender-sub-updater.service \
 		$(TARGET_DIR)/usr/lib/systemd/system/mender-sub-updater.service
+endef
+endif
+
+ifeq ($(BR2_PACKAGE_MENDER_PYTHON_CLIENT_CONNECT),y)
+define MENDER_PYTHON_CLIENT_CONNECT_INIT_SYSTEMD
+	$(INSTALL) -D -m 0644 $(@D)/support/systemd/mender-connect-python.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/mender-connect-python.service
 endef
 endif
 

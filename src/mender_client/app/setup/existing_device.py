@@ -15,6 +15,8 @@ UNITS = "/etc/systemd/system"
 PACKAGED_UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system")
 """Where packages put units; one of the same name in ``UNITS`` takes precedence."""
 CLIENT_UNIT = "mender-python-client.service"
+CONNECT_UNIT = "mender-connect-python.service"
+"""Remote access, where mender-connect.conf allows it."""
 SUB_UPDATER_UNIT = "mender-sub-updater.service"
 CONFIGURATION_UNIT = "mender-configure-apply-device-config.service"
 """Applies what mender-configure has stored, at each start of the device."""
@@ -74,6 +76,11 @@ class ExistingDevice:
     def has_unit(self) -> bool:
         """Whether the client's unit is installed, by us or by a package."""
         return os.path.lexists(self.unit(CLIENT_UNIT)) or self.packaged_unit(CLIENT_UNIT) is not None
+
+    @property
+    def has_remote_access(self) -> bool:
+        """Whether somebody has allowed remote access."""
+        return self.paths.connect_config.exists() or self.paths.fallback_connect_config.exists()
 
     def packaged_unit(self, name: str) -> Path | None:
         """The unit that a package has installed, None when there is none."""

@@ -75,7 +75,12 @@ ARGUMENTS = (
         action="store_true",
         help="install the update modules; those that are there already stay",
     ),
-    Argument("--install-unit", action="store_true", help="install the systemd units of the client and the sub-updater"),
+    Argument(
+        "--install-unit",
+        action="store_true",
+        help="install the systemd units of the client and the sub-updater, and of connect if there is a "
+        "mender-connect.conf",
+    ),
     Argument(
         "--image",
         action="store_true",

@@ -13,7 +13,7 @@ from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME
 from mender_client.errors import ConfigError, DeviceError, Diagnostic, MenderError
 
-from .existing_device import CLIENT_UNIT, CONFIGURATION_UNIT, SUB_UPDATER_UNIT, ExistingDevice, content
+from .existing_device import CLIENT_UNIT, CONFIGURATION_UNIT, CONNECT_UNIT, SUB_UPDATER_UNIT, ExistingDevice, content
 from .migration import Migration, look
 from .plan import Plan
 from .setup_options import SetupOptions
@@ -177,8 +177,13 @@ def _note_partitions(what: str, wanted: SetupOptions, device: ExistingDevice, pl
 def _plan_units(wanted: SetupOptions, device: ExistingDevice, plan: Plan, find_program: Callable[[], str]) -> None:
     if not wanted.is_unit_wanted:
         return
-    names = {CONFIGURATION_UNIT: wanted.is_modules_wanted, SUB_UPDATER_UNIT: wanted.is_sub_updater_wanted}
-    for name in (*(name for name, is_wanted in names.items() if is_wanted), CLIENT_UNIT):
+    units = {
+        CONFIGURATION_UNIT: wanted.is_modules_wanted,
+        SUB_UPDATER_UNIT: wanted.is_sub_updater_wanted,
+        CLIENT_UNIT: True,
+        CONNECT_UNIT: device.has_remote_access,
+    }
+    for name in (name for name, is_wanted in units.items() if is_wanted):
         place, packaged = device.unit(name), device.packaged_unit(name)
         if packaged is None:
             unit = support_file(f"systemd/{name}")

@@ -12,8 +12,9 @@ inherit pypi python_hatchling systemd update-rc.d
 # of the sdist, from the release's SHA256SUMS; zeros until there is one
 SRC_URI[sha256sum] = "0000000000000000000000000000000000000000000000000000000000000000"
 
-SYSTEMD_PACKAGES = "${PN} ${PN}-sub-updater-ab"
+SYSTEMD_PACKAGES = "${PN} ${PN}-connect ${PN}-sub-updater-ab"
 SYSTEMD_SERVICE:${PN} = "mender-python-client.service"
+SYSTEMD_SERVICE:${PN}-connect = "mender-connect-python.service"
 SYSTEMD_SERVICE:${PN}-sub-updater-ab = "mender-sub-updater.service"
 
 INITSCRIPT_PACKAGES = "${PN} ${PN}-sub-updater-ab"
@@ -33,6 +34,7 @@ do_install:append() {
     if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
         install -d ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-python-client.service ${D}${systemd_system_unitdir}
+        install -m 0644 ${S}/support/systemd/mender-connect-python.service ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-sub-updater.service ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-configure-apply-device-config.service ${D}${systemd_system_unitdir}
     fi
@@ -42,9 +44,10 @@ do_install:append() {
     fi
 }
 
-PACKAGES =+ "${PN}-sub-updater-ab ${PN}-modules ${PN}-completion"
+PACKAGES =+ "${PN}-connect ${PN}-sub-updater-ab ${PN}-modules ${PN}-completion"
 
 FILES:${PN} += "${datadir}/mender/identity ${datadir}/mender/inventory"
+FILES:${PN}-connect += "${systemd_system_unitdir}/mender-connect-python.service"
 FILES:${PN}-sub-updater-ab += "\
     ${datadir}/mender/install \
     ${datadir}/mender/rootfs-image \
@@ -78,6 +81,13 @@ RDEPENDS:${PN} += "\
     python3-shell \
     python3-syslog \
     python3-threading \
+"
+# wsproto is in meta-python
+RDEPENDS:${PN}-connect += "\
+    ${PN} \
+    python3-ctypes \
+    python3-unixadmin \
+    ${@bb.utils.contains('BBFILE_COLLECTIONS', 'meta-python', 'python3-wsproto', '', d)} \
 "
 RDEPENDS:${PN}-sub-updater-ab += "${PN}"
 RDEPENDS:${PN}-modules += "${PN}"
