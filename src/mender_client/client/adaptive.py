@@ -7,22 +7,21 @@ says, the Artifact is downloaded in the ordinary way, once.
 from __future__ import annotations
 
 import logging
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.adaptive import BlockMap, Plan, Run, is_block, plan_fetch
+from mender_client.core.adaptive import BlockMap, plan_fetch
 from mender_client.core.artifact.block_index import BLOCK_BYTES
 from mender_client.core.artifact.rewriting import find_payload
 from mender_client.core.artifact.stream import read_up_to
-from mender_client.core.artifact.tar import END
 from mender_client.core.ports import ArtifactStore, Clock, PartialFile, RewrittenArtifact, Seed, Seeds
 from mender_client.core.resume import RemoteObject
 from mender_client.core.text import amount
 from mender_client.dataclass import dataclass
 from mender_client.errors import StorageError
 
-from .stream import AdaptiveError, ArtifactStream
+from .assembly import PIECE_BYTES, Assembly, Source
+from .stream import ArtifactStream
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import BlockIndex
@@ -36,41 +35,8 @@ FIRST_BYTES = 64 * 1024
 _FIRST_MEMBER_BYTES = 1024
 """The first member has the payload's first tar header only; so much is requested with the index."""
 
-_PIECE_BYTES = 256 * 1024
-_PIECE_BLOCKS = _PIECE_BYTES // BLOCK_BYTES
-_LARGEST_MEMBER_BYTES = 1 << 16
 _CHECK_BYTES = 4 * 1024 * 1024
 """How often, while seeds are looked through, the client shows that it is alive and looks whether it is to stop."""
-
-_MOST_BAD_BLOCKS = 16
-"""With more blocks that are no longer what was found, a seed isn't used any further."""
-
-_NOTHING = bytes(_PIECE_BYTES)
-
-
-class _LostSeedError(Exception):
-    """A seed can't be used any more: its number, and why."""
-
-
-def _lies(text: str) -> AdaptiveError:
-    return AdaptiveError("DWN25", f"cannot use the index of the Artifact: {text}")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A seed, and where its blocks begin."""
-
-    seed: Seed
-    begin: int = 0
-    is_left: bool = False
-
-    @property
-    def size(self) -> int:
-        """The bytes of its blocks; 0 when it can't be read."""
-        try:
-            return max(0, self.seed.size() - self.begin)
-        except StorageError:
-            return 0
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -135,7 +101,7 @@ class AdaptiveDownload:
             plan.requests,
         )
         self.is_assembling = True
-        return _Assembly(
+        return Assembly(
             index=index,
             start=start,
             end=end,
@@ -177,18 +143,18 @@ class AdaptiveDownload:
         return bytes(buffer[:count])
 
     def _write_front(self, output: RewrittenArtifact, size: int) -> None:
-        for offset in range(0, size, _PIECE_BYTES):
-            output.write(self._read_front(offset, min(_PIECE_BYTES, size - offset)))
+        for offset in range(0, size, PIECE_BYTES):
+            output.write(self._read_front(offset, min(PIECE_BYTES, size - offset)))
 
-    def _open_seeds(self, begin: int, stored_at: int) -> list[_Source]:
-        left = [_Source(self.output, stored_at + begin, is_left=True)] if self.output is not None else []
+    def _open_seeds(self, begin: int, stored_at: int) -> list[Source]:
+        left = [Source(self.output, stored_at + begin, is_left=True)] if self.output is not None else []
         opened = self.seeds.open()
         self._opened += opened
-        return [*left, *map(_Source, opened)]
+        return [*left, *map(Source, opened)]
 
-    def _look_through(self, index: BlockIndex, sources: Sequence[_Source]) -> BlockMap:
+    def _look_through(self, index: BlockIndex, sources: Sequence[Source]) -> BlockMap:
         block_map = BlockMap(index)
-        memory = bytearray(_PIECE_BYTES)
+        memory = bytearray(PIECE_BYTES)
         for number, source in enumerate(sources):
             is_overwritten = source.is_left or (source.seed.is_passive and not self.is_rewritten)
             block_map.begin_seed(-(-source.size // BLOCK_BYTES), is_overwritten=is_overwritten)
@@ -200,7 +166,7 @@ class AdaptiveDownload:
         block_map.share()
         return block_map
 
-    def _look_through_one(self, block_map: BlockMap, source: _Source, size: int, memory: bytearray) -> None:
+    def _look_through_one(self, block_map: BlockMap, source: Source, size: int, memory: bytearray) -> None:
         view = memoryview(memory)
         offset = checked_at = 0
         while offset < size and block_map.missing_blocks:
@@ -233,191 +199,3 @@ def _count_stored(index: BlockIndex, there: int) -> int:
             break
         count += 1
     return count
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class _Assembly:
-    """The expanded payload, from its first byte to its last; see ``core.artifact.Readable``.
-
-    Attributes:
-        start: where in the Artifact the first data member begins.
-        end: where the payload ends.
-        first: the members before this one are there as they are stored.
-        output: where the payload is written to; None for nowhere.
-    """
-
-    index: BlockIndex
-    start: int
-    end: int
-    block_map: BlockMap
-    plan: Plan
-    first: int
-    sources: Sequence[_Source]
-    stream: ArtifactStream
-    output: RewrittenArtifact | None
-
-    def __post_init__(self) -> None:
-        self._offsets = self.index.offsets()
-        self._members = len(self.index.lengths)
-        self._memory = memoryview(bytearray(_PIECE_BYTES))
-        self._stored = memoryview(bytearray(_LARGEST_MEMBER_BYTES))
-        self._ready = self._memory[:0]
-        self._member = 0
-        self._bad_blocks = [0 for _ in self.sources]
-        self._runs = iter(self.plan.runs)
-        self._run = Run(0, self.first) if self.first else self._next_run()
-
-    def _next_run(self) -> Run:
-        return next(self._runs, Run(self._members, self._members))
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Read expanded bytes.
-
-        Raises:
-            AdaptiveError: it can't be put together.
-            MenderError: as ``ArtifactStream.readinto``.
-        """
-        if not self._ready and self._member < self._members:
-            self._ready = self._put_together()
-            if self._member == self._members:
-                self._finish()
-        count = min(len(buffer), len(self._ready))
-        buffer[:count] = self._ready[:count]
-        self._ready = self._ready[count:]
-        return count
-
-    def _finish(self) -> None:
-        if self.output is not None:
-            self.output.write(bytes(-self.index.size % 512) + END)
-        self.stream.ask_until(None)
-
-    def _put_together(self) -> memoryview:
-        """The next members, expanded: those up to the next one that must be fetched, or that one."""
-        if self._member == self._run.end:
-            self._run = self._next_run()
-        if self._member >= self._run.first:
-            piece = self._memory[: self._span(self._member, self._member + 1)]
-            self._fetch(self._member, self._run.end, piece)
-            self._write(piece)
-            self._member += 1
-            return piece
-        end = min(self._end_of_piece(self._member), self._run.first)
-        try:
-            return self._copy(self._member, end)
-        except _LostSeedError as lost:
-            self._do_without(lost)
-            return self._put_together()
-
-    def _end_of_piece(self, member: int) -> int:
-        """The first member from this one on that a piece has no room for."""
-        block = self.index.blocks_of(member).start + _PIECE_BLOCKS
-        return self._members if block >= self.index.blocks else self.index.member_of(block)
-
-    def _span(self, first: int, end: int) -> int:
-        return self.index.member_span(end - 1)[1] - self.index.member_span(first)[0]
-
-    def _fetch(self, member: int, run_end: int, piece: memoryview) -> None:
-        """Fetch a member, the first of so many that are wanted in a row.
-
-        Raises:
-            AdaptiveError: it isn't what the index says.
-        """
-        if self.stream.arriving < self.start + self._offsets[member + 1]:
-            # behind the last member there is but the end of the Artifact
-            self.stream.ask_until(None if run_end == self._members else self.start + self._offsets[run_end])
-        stored = self._stored[: self.index.lengths[member]]
-        inflate = zlib.decompressobj(wbits=31)
-        try:
-            is_whole = read_up_to(self.stream, stored) == len(stored)
-            expanded = inflate.decompress(stored, len(piece) + 1)
-        except zlib.error as error:
-            raise _lies(f"a part can't be decompressed ({error})") from error
-        if not (is_whole and inflate.eof) or inflate.unused_data or len(expanded) != len(piece):
-            raise _lies("a part isn't as long as it says")
-        piece[:] = expanded
-        if self._bad_in(member, piece):
-            raise _lies("a part has another hash than it says")
-
-    def _bad_in(self, member: int, piece: memoryview) -> int:
-        blocks = self.index.blocks_of(member)
-        starts = range(0, len(piece), BLOCK_BYTES)
-        pairs = zip(blocks, starts, strict=False)
-        return sum(not is_block(piece[start : start + BLOCK_BYTES], block, self.index) for block, start in pairs)
-
-    def _copy(self, first: int, end: int) -> memoryview:
-        """Members from seeds; one with a block that has changed since it was found is fetched.
-
-        Raises:
-            _LostSeedError: a seed can't be used any more.
-        """
-        index, offsets = self.index, self._offsets
-        piece = self._memory[: self._span(first, end)]
-        begin = index.member_span(first)[0]
-        rows = list(self._rows(index.blocks_of(first).start, index.blocks_of(end - 1).stop))
-        bad: set[int] = set()
-        for row in rows:
-            part = piece[index.block_span(row.start)[0] - begin : index.block_span(row.stop - 1)[1] - begin]
-            self._copy_row(row, part, bad)
-        sources = [self._source_of(row) for row in rows]
-        is_resumed = any(source is not None and source.is_left for source in sources)
-        if not bad:
-            self.stream.skip(offsets[end] - offsets[first], is_resumed=is_resumed)
-        else:
-            for member in range(first, end):
-                start = index.member_span(member)[0] - begin
-                if member in bad:
-                    self._fetch(member, member + 1, piece[start : start + self._span(member, member + 1)])
-                else:
-                    self.stream.skip(index.lengths[member], is_resumed=is_resumed)
-        self._write(piece, rows, has_changed=bool(bad))
-        self._member = end
-        return piece
-
-    def _rows(self, block: int, end: int) -> Iterator[range]:
-        while block < end:
-            count = self.block_map.count_in_row(block, end)
-            yield range(block, block + count)
-            block += count
-
-    def _source_of(self, row: range) -> _Source | None:
-        found = self.block_map.find(row.start)
-        return None if found is None else self.sources[found.seed]
-
-    def _copy_row(self, row: range, part: memoryview, bad: set[int]) -> None:
-        """Copy blocks that come from one place, and note the members of those that aren't what was found."""
-        found = self.block_map.find(row.start)
-        if found is None:
-            part[:] = _NOTHING[: len(part)]
-            return
-        source = self.sources[found.seed]
-        try:
-            source.seed.read(part, source.begin + found.block * BLOCK_BYTES)
-        except StorageError as error:
-            raise _LostSeedError(found.seed, error.text) from error
-        for block, start in zip(row, range(0, len(part), BLOCK_BYTES), strict=True):
-            if not is_block(part[start : start + BLOCK_BYTES], block, self.index):
-                bad.add(self.index.member_of(block))
-                self._bad_blocks[found.seed] += 1
-        if self._bad_blocks[found.seed] > _MOST_BAD_BLOCKS:
-            raise _LostSeedError(found.seed, f"{source.seed.name} has changed since it was looked through")
-
-    def _do_without(self, lost: _LostSeedError) -> None:
-        seed, reason = lost.args
-        _logger.info("%s; what comes from there is fetched", reason)
-        self.block_map.forget_seed(seed)
-        self._runs = iter(plan_fetch(self.index, self.block_map.missing_members(), first=self._member).runs)
-        self._run = self._next_run()
-
-    def _write(self, piece: memoryview, rows: Sequence[range] = (), *, has_changed: bool = True) -> None:
-        """Write what isn't there yet to the output."""
-        if self.output is None:
-            return
-        found = [self.block_map.find(row.start) for row in rows]
-        is_there = not has_changed and all(
-            one is not None and self.sources[one.seed].is_left and one.block == row.start
-            for one, row in zip(found, rows, strict=True)
-        )
-        if is_there or (not has_changed and found == [None]):
-            self.output.skip(len(piece), are_zeros=not is_there)
-        else:
-            self.output.write(piece)
