@@ -25,7 +25,7 @@ from mender_client.core.wire.deployments import parse_next_reply
 from mender_client.core.wire.messages import Reply, Request
 from mender_client.errors import MenderError
 from mender_client.system.cryptolib import CryptographyBackend
-from mender_client.system.http import HttpBody
+from mender_client.system.exchange import HttpBody
 from mender_client.system.keys import DeviceKey
 from mender_client.system.openssl import OpensslBackend
 from mender_client.system.signatures import SigningKey, load_public_key

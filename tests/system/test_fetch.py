@@ -11,7 +11,8 @@ import pytest
 
 from mender_client.core.wire.messages import Request
 from mender_client.errors import Interrupted, NetworkError
-from mender_client.system.http import MAXIMUM_REDIRECTS, HttpBody
+from mender_client.system.exchange import HttpBody
+from mender_client.system.http import MAXIMUM_REDIRECTS
 
 from .conftest import MakeTransport
 from .rawserver import RawServer, Script, answer, drip, keep_alive, raw, reset, silent

@@ -26,8 +26,9 @@ from mender_client.core.wire.deviceconnect import Protocol, build_connect_reques
 from mender_client.core.wire.messages import Reply, Request, refuse
 from mender_client.dataclass import replace
 from mender_client.errors import ConfigError, Diagnostic, MenderError, NetworkError
+from mender_client.system.exchange import Upgraded
 from mender_client.system.files import DaemonLock, make_directory
-from mender_client.system.http import HttpTransport, Upgraded
+from mender_client.system.http import HttpTransport
 from mender_client.system.keys import Passphrase
 from mender_client.system.trust import Trust
 

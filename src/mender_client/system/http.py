@@ -11,13 +11,12 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.text import printable
 from mender_client.core.wire.messages import REDIRECTS, Reply, Request
 from mender_client.dataclass import dataclass, field
 from mender_client.errors import ErrorKind, Interrupted, NetworkError
@@ -26,20 +25,17 @@ from .clockevidence import ClockCheck
 from .connection import (
     SWITCHED,
     ConnectionGuard,
-    FinalResponse,
     GuardedSocket,
     Server,
-    SwitchingResponse,
     Timeouts,
     secure,
 )
 from .dial import CheckAddress, Dialer, Resolve, accept_any, resolve_by_system
+from .exchange import DEFAULT_PORTS, Connection, HttpBody, Upgraded, log_request, read_all
 from .netfaults import is_issuer_unknown, origin, translate_errors
 from .tls import TlsRules, TlsSettings
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from mender_client.core.proxies import Proxies, Proxy
 
     from .probe import PeerInfo
@@ -47,11 +43,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 MAXIMUM_REDIRECTS = 5
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_PROXY_AUTHENTICATION = 407
 _LOOK_SECONDS = 5.0
-_READ_BYTES = 16384
-_DRAIN_SECONDS = 1.0
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -78,7 +70,7 @@ class HttpTransport:
         self._guard = ConnectionGuard(self.timeouts)
         self._dialer = Dialer(self._guard, self.resolve)
         self._rules = TlsRules(self.tls)
-        self._kept: dict[str, _Connection] = {}
+        self._kept: dict[str, Connection] = {}
         self._asked = ("", "")
         self._warned_of = ""
 
@@ -87,7 +79,7 @@ class HttpTransport:
         with _failure_logged(request, began), self._translated(url), self._guard.within(self.timeouts.total):
             body = self._ask_kept(request) or self._ask(request)
             try:
-                data = _read_all(body, request)
+                data = read_all(body, request)
             except BaseException:
                 body.close()
                 raise
@@ -96,7 +88,7 @@ class HttpTransport:
             self._keep(url, connection)
         if self.tls.verify and urlsplit(url).scheme == "https":
             self.clock_check.heard(body.headers.get("date", ""))
-        _log(request, began, f"{body.status}, {len(data)} bytes")
+        log_request(request, began, f"{body.status}, {len(data)} bytes")
         return Reply(body.status, body.headers, data)
 
     def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
@@ -117,7 +109,7 @@ class HttpTransport:
             began, request = time.monotonic(), Request("GET", url, headers)
             with _failure_logged(request, began), self._translated(url), self._guard.within(self.timeouts.total):
                 body = self._ask_kept(request, trail.check) or self._ask(request, trail.check)
-            _log(request, began, str(body.status))
+            log_request(request, began, str(body.status))
             if origin(url) == server_url or _asks_for_part(headers):
                 body.keep = self._keep
             if body.status not in REDIRECTS:
@@ -144,10 +136,10 @@ class HttpTransport:
             else:
                 upgraded = None
                 try:
-                    data = _read_all(body, request)
+                    data = read_all(body, request)
                 finally:
                     body.close()
-        _log(request, began, str(body.status))
+        log_request(request, began, str(body.status))
         return Reply(body.status, body.headers, data), upgraded
 
     def rest(self) -> None:
@@ -186,7 +178,7 @@ class HttpTransport:
             return ""
         return "" if said is None else self.clock_check.clock_problem(unverified=said)
 
-    def _keep(self, url: str, connection: _Connection) -> None:
+    def _keep(self, url: str, connection: Connection) -> None:
         if (other := self._kept.pop(origin(url), None)) is not None:
             other.close()
         self._kept[origin(url)] = connection
@@ -213,7 +205,7 @@ class HttpTransport:
             connection = self._connect(request.url, check_address)
         return self._exchange(connection, request)
 
-    def _connect(self, url: str, check_address: CheckAddress) -> _Connection:
+    def _connect(self, url: str, check_address: CheckAddress) -> Connection:
         server = _server(url)
         proxy = self._proxy(server)
         sock = self._dial(server, check_address)
@@ -225,7 +217,7 @@ class HttpTransport:
             except TimeoutError:
                 self._dialer.distrust(server.host, server.port, family)
                 raise
-        connection = _Connection(server, proxy, peer)
+        connection = Connection(server, proxy, peer)
         connection.sock = GuardedSocket(sock, self._guard)
         return connection
 
@@ -240,7 +232,7 @@ class HttpTransport:
     def _proxy(self, server: Server) -> Proxy | None:
         return None if self.proxies is None else self.proxies.choose(server.scheme, server.host, server.port)
 
-    def _exchange(self, connection: _Connection, request: Request) -> HttpBody:
+    def _exchange(self, connection: Connection, request: Request) -> HttpBody:
         response = connection.ask(request, {"User-Agent": self.user_agent, **request.headers})
         return HttpBody(connection, response, self._guard, request, lambda: self._translated(request.url))
 
@@ -250,178 +242,19 @@ def _asks_for_part(headers: Mapping[str, str]) -> bool:
     return headers.get("Range", "-")[-1] != "-"
 
 
-def _log(request: Request, began: float, what: str) -> None:
-    """Log a request at the level debug; the query of an address may be a secret, and headers hold the token."""
-    if _logger.isEnabledFor(logging.DEBUG):
-        where = printable(f"{origin(request.url)}{urlsplit(request.url).path}")
-        _logger.debug("%s %s: %s in %.3f s", request.method, where, what, time.monotonic() - began)
-
-
 @contextmanager
 def _failure_logged(request: Request, began: float) -> Iterator[None]:
     try:
         yield
     except NetworkError as error:
-        _log(request, began, f"failed ({error.kind.value})")
+        log_request(request, began, f"failed ({error.kind.value})")
         raise
 
 
 def _server(url: str) -> Server:
     parts = urlsplit(url)
-    if parts.scheme not in _DEFAULT_PORTS:
+    if parts.scheme not in DEFAULT_PORTS:
         text = f"cannot reach {origin(url)}: this is neither an http nor an https address"
         raise NetworkError("NET11", text, remedy="correct the address", kind=ErrorKind.OTHER)
     host = (parts.hostname or "").replace("%25", "%")  # RFC 6874: the zone of an address
-    return Server(parts.scheme, host, parts.port or _DEFAULT_PORTS[parts.scheme])
-
-
-class _Connection(HTTPConnection):
-    """A connection to a server, perhaps through a proxy.
-
-    Args:
-        server: whom to ask.
-        proxy: the one that leads there.
-        peer: the server's address; empty behind a proxy.
-    """
-
-    sock: Any
-
-    def __init__(self, server: Server, proxy: Proxy | None, peer: str) -> None:
-        super().__init__(server.host, server.port)
-        self.default_port = _DEFAULT_PORTS[server.scheme]
-        self.peer = peer
-        self._proxy = proxy if server.scheme == "http" else None  # for https it's only the way to the server
-
-    def ask(self, request: Request, headers: dict[str, str]) -> HTTPResponse:
-        """Send a request and read the head of its answer; closes the connection when that fails."""
-        sock, parts = self.sock, urlsplit(request.url)
-        target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-        if self._proxy is not None:  # a proxy is told the whole address
-            target = origin(request.url) + target
-            if self._proxy.authorization:
-                headers["Proxy-Authorization"] = self._proxy.authorization
-        response = None
-        self.response_class = SwitchingResponse if "Upgrade" in headers else FinalResponse
-        try:
-            self.request(request.method, target, request.body or None, headers)
-            response = self.getresponse()
-            if sock.is_at_end:  # http.client takes that for the end of the headers
-                raise IncompleteRead(b"")
-            if len(set(response.headers.get_all("Content-Length", ()))) > 1:
-                raise HTTPException("it has more than one length")
-            if self._proxy is not None and response.status == _PROXY_AUTHENTICATION:
-                from .tunnel import refusal
-
-                raise refusal(response.status, origin(request.url), self._proxy)
-        except BaseException:
-            if response is not None:
-                response.close()
-            self.close()
-            raise
-        return response
-
-
-@dataclass(frozen=True, eq=False)
-class Upgraded:
-    """A connection that speaks another protocol from here on.
-
-    Attributes:
-        sock: the connection; it doesn't block.
-        early: what has come behind the answer.
-    """
-
-    sock: socket.socket
-    early: bytes = field(repr=False)
-
-
-@dataclass(eq=False, repr=False)
-class HttpBody:
-    """An answer whose body is still to be read.
-
-    A body of known length is read past http.client, straight from the connection into the caller's buffer, and its
-    bytes are counted here: http.client takes a short body for a whole one. Any other body comes through http.client.
-
-    Attributes:
-        request: what is answered.
-        translated: names the server in what is raised.
-        keep: takes the connection when the body has been read, or nearly, and can be used again.
-    """
-
-    connection: _Connection
-    response: HTTPResponse
-    guard: ConnectionGuard
-    request: Request
-    translated: Callable[[], AbstractContextManager[None]]
-
-    def __post_init__(self) -> None:
-        self._left = self.response.length
-        self._began = time.monotonic()
-        self._count = 0
-        self.keep: Callable[[str, _Connection], None] | None = None
-        self.status: int = self.response.status
-        found = self.response.headers
-        self.headers: Mapping[str, str] = {name.lower(): ", ".join(found.get_all(name, ())) for name in found}
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        with self.translated():
-            if self._left is None:
-                count = self._read_piece(buffer)
-                self._count += count
-                return count
-            count = self.response.fp.readinto1(buffer[: self._left]) if self._left else 0
-            if self._left and not count and buffer:
-                raise IncompleteRead(b"", self._left)
-            self._left -= count
-            self._count += count
-            return count
-
-    def _read_piece(self, buffer: memoryview) -> int:
-        # what stands between two pieces and behind the last one, sizes and trailers, could go on for ever
-        with self.guard.within(self.guard.timeouts.total):
-            chunk = self.response.read1(len(buffer))
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-    def release(self) -> _Connection | None:
-        """End an answer that was read to its end; returns its connection if that can be used again."""
-        self.response.close()
-        return self.connection if self.connection.sock is not None else None
-
-    def detach(self) -> Upgraded:
-        """The connection, after an answer by which the server changes to another protocol."""
-        sock = self.connection.sock.detach()
-        early = self.response.fp.read()
-        self.response.close()
-        return Upgraded(sock, early)
-
-    def close(self) -> None:
-        if self._count:
-            _log(self.request, self._began, f"{self._count} bytes")
-            self._count = 0
-        if self.keep is not None and self._has_ended() and (connection := self.release()) is not None:
-            self.keep(self.request.url, connection)
-        else:
-            self.response.close()
-            self.connection.close()
-        self.keep = None
-
-    def _has_ended(self) -> bool:
-        """Whether the body has been read; the little that is left of an error or a redirect is read now."""
-        if self._left is None:
-            return self.response.isclosed()
-        if not 0 < self._left <= _READ_BYTES:
-            return not self._left
-        with suppress(NetworkError, Interrupted), self.guard.within(_DRAIN_SECONDS):
-            while self.readinto(memoryview(bytearray(_READ_BYTES))):
-                pass
-        return not self._left
-
-
-def _read_all(body: HttpBody, request: Request) -> bytes:
-    data, buffer = bytearray(), memoryview(bytearray(_READ_BYTES))
-    while count := body.readinto(buffer):
-        data += buffer[:count]
-        if len(data) > request.most_reply_bytes:
-            text = f"cannot use the answer of {origin(request.url)}: it is larger than {request.most_reply_bytes} bytes"
-            raise NetworkError("NET13", text, remedy="check the address", kind=ErrorKind.TOO_LARGE)
-    return bytes(data)
+    return Server(parts.scheme, host, parts.port or DEFAULT_PORTS[parts.scheme])
