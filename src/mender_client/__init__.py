@@ -19,6 +19,8 @@ TYPE_CHECKING = False  # checkers know better; importing typing would cost a thi
 if TYPE_CHECKING:
     from .app.artifact.payload import Artifact
     from .app.update_module import StreamedFile, UpdateModule
+    from .core.gates import GatePoint
+    from .core.holding import Waiting
     from .core.machine import State
     from .core.model import Deployment
     from .embedding.callbacks import ProgressFunction, StateFunction
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         MenderError,
         NetworkError,
         NotAcceptedError,
+        NothingToDecideError,
         ServerError,
         StorageError,
         UsageError,
@@ -58,12 +61,14 @@ __all__ = [
     "DeviceError",
     "Diagnostic",
     "ErrorKind",
+    "GatePoint",
     "InstallFunction",
     "Interrupted",
     "KeyFileError",
     "MenderError",
     "NetworkError",
     "NotAcceptedError",
+    "NothingToDecideError",
     "ProgressFunction",
     "ServerError",
     "State",
@@ -72,6 +77,7 @@ __all__ = [
     "StreamedFile",
     "UpdateModule",
     "UsageError",
+    "Waiting",
     "__version__",
 ]
 
@@ -81,12 +87,14 @@ _HOMES = {
     "Client": "embedding.client",
     "Deployment": "core.model",
     "DeviceDescription": "embedding.description",
+    "GatePoint": "core.gates",
     "InstallFunction": "installers.callback",
     "ProgressFunction": "embedding.callbacks",
     "State": "core.machine",
     "StateFunction": "embedding.callbacks",
     "StreamedFile": "app.update_module",
     "UpdateModule": "app.update_module",
+    "Waiting": "core.holding",
 }
 
 

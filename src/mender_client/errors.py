@@ -165,6 +165,12 @@ class BusyError(DeviceError):
     kind = ErrorKind.BUSY
 
 
+class NothingToDecideError(DeviceError):
+    """A decision is about the update in progress, and there is none, or none that waits for that decision."""
+
+    kind = ErrorKind.BUSY
+
+
 class InstallError(DeviceError):
     """The installation can't be started, or a step of it failed; the deployment has failed."""
 

@@ -29,6 +29,7 @@ from .server_parts import ServerParts
 
 if TYPE_CHECKING:
     from mender_client.client.agent import Agent
+    from mender_client.client.decisions import UpdateDecisions
     from mender_client.client.download import Downloader
     from mender_client.client.engine import Effects, Engine
     from mender_client.client.gates import GateKeeper
@@ -236,6 +237,13 @@ class DeviceParts(ServerParts):
             tracker=self.tracker,
             gates=self.gate_keeper,
         )
+
+    @cached_property
+    def decisions(self) -> UpdateDecisions:
+        """What people decide about updates."""
+        from mender_client.client.decisions import UpdateDecisions
+
+        return UpdateDecisions(clock=self.clock, journal=self.journal)
 
     @cached_property
     def gate_keeper(self) -> GateKeeper:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.commandline import Argument, Command, OneOf, Part, Program
 
+from .decision_commands import DECISIONS
 from .exitcodes import ExitCode
 from .loading import load, passphrase, start
 from .paths import paths_of
@@ -328,6 +329,7 @@ COMMANDS: tuple[Command, ...] = (
         _send_inventory,
         more="The daemon sends it, if it is running, otherwise the command itself.",
     ),
+    *DECISIONS,
     Command(
         "status",
         "show what the client is doing and why",

@@ -43,10 +43,15 @@ def continued(record: Record, *, is_all: bool) -> Record:
     """The record in which nothing holds the update in progress, or neither this one nor those to come."""
     update = record.update
     if update is not None and update.decisions is not None and update.decisions.hold is not None:
-        record = replace(record, update=replace(update, decisions=replace(update.decisions, hold=None)))
+        record = replace(record, update=replace(update, decisions=_without_hold(update.decisions)))
     if is_all and record.decisions is not None:
-        record = replace(record, decisions=replace(record.decisions, hold=None))
+        record = replace(record, decisions=_without_hold(record.decisions))
     return record
+
+
+def _without_hold(decisions: Decisions) -> Decisions | None:
+    left = replace(decisions, hold=None)
+    return left if left.approvals else None
 
 
 def set_clock(record: Record, showed: datetime, seconds: float) -> Record:

@@ -56,7 +56,8 @@ class Decision:
         end = moment(self.until)
         until = "" if end is None else f" until {end:%Y-%m-%d %H:%M} UTC"
         because = f": {self.reason}" if self.reason else ""
-        return f"{_DONE.get(self.kind, 'approved')}{until} by {self.by}{because}"
+        place = "" if self.point is None else f" {AHEAD[self.point]}"
+        return f"{_DONE.get(self.kind, 'approved')}{until} by {self.by}{place}{because}"
 
 
 @dataclass(frozen=True)

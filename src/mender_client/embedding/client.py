@@ -19,6 +19,7 @@ from mender_client.app.host import Host
 from mender_client.app.paths import Paths
 from mender_client.app.update_module import UpdateModule
 from mender_client.client.deployments import Offer
+from mender_client.client.engine import Held
 from mender_client.core.model import Deployment
 from mender_client.dataclass import replace
 from mender_client.errors import BusyError, Diagnostic, Interrupted, KeyFileError, MenderError, UsageError
@@ -29,13 +30,14 @@ from mender_client.system.keys import Passphrase, no_passphrase
 from mender_client.system.secretfile import check_secret
 
 from .callbacks import ProgressCallback, ProgressFunction, StateFunction, ToldJournal
+from .deciding import Deciding
 from .description import DescribedDevice, DeviceDescription
 from .program import EmbeddingProgram
 
 _logger = logging.getLogger(__name__)
 
 
-class Client:
+class Client(Deciding):
     """A Mender client inside another program.
 
     Everything that must survive a crash or a power cut is in the data directory: pass the same one each time. One
@@ -182,6 +184,7 @@ class Client:
 
         Raises:
             UsageError: ``check`` has found no deployment, or the client installs by itself.
+            BusyError: the update waits at a gate; ``check`` again later.
             MenderError: the server can't be reached; ``check`` again later.
         """
         engine = self._parts.engine
@@ -190,7 +193,10 @@ class Client:
         if self._offer is None:
             raise UsageError("API06", "cannot download: no deployment is known", remedy="call check() first")
         offer, self._offer = self._offer, None
-        return self._artifact if engine.begin(offer) and engine.run() is not None else None
+        waits = engine.run() if engine.begin(offer) else None
+        if isinstance(waits, Held):
+            raise BusyError("API12", "cannot download: the update waits at a gate", remedy="check() again later")
+        return None if waits is None else self._artifact
 
     def report(self, *, success: bool, reason: str = "") -> None:
         """Report the outcome of the installation under way.

@@ -1,0 +1,110 @@
+"""``pause``, ``continue``, ``approve``, ``postpone`` and ``refuse``: what people decide about updates.
+
+The decision is stored in the state file, so it works without a daemon; a running one is woken to heed it.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from mender_client.client.decisions import UpdateDecisions
+from mender_client.errors import Diagnostic, NothingToDecideError
+from mender_client.system.clock import SystemClock
+from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.journal import JsonJournal
+
+from .exitcodes import ExitCode
+from .paths import Paths
+
+_UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_LONGEST = timedelta(days=366)
+
+
+def decide(paths: Paths, decision: Callable[[UpdateDecisions], str]) -> ExitCode:
+    """Store a decision, print it, and wake the daemon.
+
+    Args:
+        paths: the device's files.
+        decision: what is decided.
+
+    Returns:
+        DONE when it stands, NOTHING when there is nothing that it is about.
+
+    Raises:
+        StorageError: it can't be stored.
+    """
+    make_directory(paths.data)
+    clock = SystemClock()
+    try:
+        print(decision(UpdateDecisions(clock=clock, journal=JsonJournal(paths.journal))), flush=True)
+    except NothingToDecideError as error:
+        print(error.diagnostic, file=sys.stderr)
+        return ExitCode.NOTHING
+    finally:
+        clock.close()
+    _wake(paths)
+    return ExitCode.DONE
+
+
+def _wake(paths: Paths) -> None:
+    """Let the daemon heed the decision now; if it can't be woken, it does so with its next update poll."""
+    pid = DaemonLock(paths.daemon_lock).holder()
+    if pid is None:
+        return
+    try:
+        os.kill(pid, signal.SIGUSR1)
+    except ProcessLookupError:
+        return  # it has just ended, and will read the decision when it starts
+    except OSError as error:
+        text = f"the daemon (pid {pid}) cannot be woken, and heeds this with its next update poll: {error.strerror}"
+        print(Diagnostic("DMN07", text, "run this as the daemon's user, or as root"), file=sys.stderr)
+
+
+def person(environment: Mapping[str, str]) -> str:
+    """Who runs this command: the user behind sudo, or the one who is logged in."""
+    name = environment.get("SUDO_USER", "")
+    if name:
+        return name
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
+
+
+def parse_end(text: str, now: datetime) -> datetime:
+    """When a postponement ends.
+
+    Args:
+        text: a length such as ``4h``, ``90m``, ``2d`` or ``1w``, a time of day such as ``22:00``, or a date and time
+            such as ``2026-12-24T22:00``; both in the zone of ``now`` unless they name one.
+        now: the time, aware.
+
+    Raises:
+        ValueError: it is none of these, in the past, or more than a year away.
+    """
+    if match := re.fullmatch(r"(\d{1,5})\s*(m|min|h|d|w)", text.strip()):
+        end = now + timedelta(seconds=int(match[1]) * _UNITS[match[2][0]])
+    elif match := re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text.strip()):
+        end = _local(now.replace(tzinfo=None), hour=int(match[1]), minute=int(match[2]))
+        if end <= now:
+            end = _local(now.replace(tzinfo=None) + timedelta(days=1), hour=int(match[1]), minute=int(match[2]))
+    else:
+        try:
+            end = datetime.fromisoformat(text.strip())
+        except ValueError:
+            raise ValueError(f"{text!r} is neither a length such as 4h or 2d nor a time such as 22:00") from None
+        end = end if end.tzinfo is not None else end.astimezone()
+    if not now < end <= now + _LONGEST:
+        raise ValueError(f"{text!r} is not between now and a year from now")
+    return end
+
+
+def _local(day: datetime, *, hour: int, minute: int) -> datetime:
+    """A time of that day, in the device's zone with the offset that holds then."""
+    return day.replace(hour=hour, minute=minute, second=0, microsecond=0).astimezone()

@@ -1,0 +1,118 @@
+"""The commands with which people decide about updates. Each imports what it needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from mender_client import TYPE_CHECKING
+from mender_client.commandline import Argument, Command
+
+from .exitcodes import ExitCode
+from .paths import paths_of
+
+if TYPE_CHECKING:
+    import argparse
+    from datetime import datetime
+
+    from mender_client.client.decisions import UpdateDecisions
+
+    Decision = Callable[[UpdateDecisions, str], str]
+
+_POINTS = ("download", "install", "reboot", "commit")
+
+
+def _decide(options: argparse.Namespace, decision: Decision) -> ExitCode:
+    from .decide import decide, person
+    from .startup import reset_inherited_state
+
+    reset_inherited_state()
+    return decide(paths_of(options), lambda decisions: decision(decisions, person(os.environ)))
+
+
+def _pause(options: argparse.Namespace) -> ExitCode:
+    return _decide(options, lambda to, by: to.pause(by, options.reason, is_all=options.all))
+
+
+def _continue(options: argparse.Namespace) -> ExitCode:
+    return _decide(options, lambda to, by: to.resume(by, is_all=options.all))
+
+
+def _approve(options: argparse.Namespace) -> ExitCode:
+    from mender_client.core.gates import GatePoint
+
+    point = GatePoint(options.gate) if options.gate else None
+    return _decide(options, lambda to, by: to.approve(by, options.reason, point=point, is_all=options.all))
+
+
+def _postpone(options: argparse.Namespace) -> ExitCode:
+    return _decide(options, lambda to, by: to.postpone(options.end, by, options.reason, is_all=options.all))
+
+
+def _refuse(options: argparse.Namespace) -> ExitCode:
+    return _decide(options, lambda to, by: to.refuse(by, options.reason, is_all=options.all))
+
+
+def _end(text: str) -> datetime:
+    import argparse
+    from datetime import datetime
+
+    from .decide import parse_end
+
+    try:
+        return parse_end(text, datetime.now().astimezone())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+_ALL = Argument("--all", action="store_true", help="not only the update in progress: this one and all to come")
+_REASON = Argument("--reason", metavar="TEXT", default="", help="why; shown by 'status', and in the log")
+
+DECISIONS: tuple[Command, ...] = (
+    Command(
+        "pause",
+        "let the update wait at its next gate",
+        _pause,
+        (_ALL, _REASON),
+        more="The gates are before the download, the installation, the reboot and the commit; what has begun is not "
+        "interrupted. Without an update in progress, --all is needed.",
+    ),
+    Command(
+        "continue",
+        "take back a pause, a postponement or a refusal",
+        _continue,
+        (_ALL,),
+        more="The gates that are configured (UpdateGates) still have their say. With --all, what was decided about all "
+        "updates to come is taken back as well.",
+    ),
+    Command(
+        "approve",
+        "approve the update at the gate that asks for it",
+        _approve,
+        (
+            _ALL,
+            Argument("--gate", choices=_POINTS, help="approve it for this gate, also in advance"),
+            _REASON,
+        ),
+        more="With --all, every update to come may pass every gate that asks, or the one named by --gate, until "
+        "'refuse --all' takes that back.",
+    ),
+    Command(
+        "postpone",
+        "let the update wait at its next gate until a time",
+        _postpone,
+        (
+            Argument("end", metavar="TIME", type=_end, help="90m, 4h, 2d, 1w; 22:00; or 2030-12-24T22:00"),
+            _ALL,
+            _REASON,
+        ),
+        more="A time of day is the next one, in the time zone of the device.",
+    ),
+    Command(
+        "refuse",
+        "let the update fail at its next gate",
+        _refuse,
+        (_ALL, _REASON),
+        more="Before the commit it is rolled back. With --all, every update fails until 'continue --all'.",
+    ),
+)
