@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 
 from connect.world import World, config_of
-from mender_client.connect.protocol.pace import FRAME_BYTES
+from mender_client.connect.protocol.forward import (
+    MOST_CONNECTIONS,
+    MOST_CONNECTIONS_OF_ALL,
+    MOST_WAITING_BYTES,
+    MOST_WAITING_BYTES_OF_ALL,
+)
+from mender_client.connect.protocol.pace import FRAME_BYTES, Pace
 from mender_client.connect.protocol.sessions import MOST_SESSIONS
 from mender_client.connect.protocol.terminal import GONE_SECONDS, MOST_SHELLS
 from mender_client.connect.protocol.transfer import CHUNK_BYTES, WINDOW_CHUNKS
-from mender_client.core.wire.deviceconnect import Message, Protocol, decode_body
+from mender_client.core.wire.deviceconnect import Message, Protocol, decode, decode_body, encode
 from mender_client.core.wire.msgpack import pack
 
 SHELL, FILES, PORTS = Protocol.SHELL, Protocol.FILES, Protocol.PORTS
@@ -129,6 +135,63 @@ def test_input_that_nobody_reads() -> None:
     assert [("shell", 2)] == said(world.receive(Message(SHELL, "shell", "s", {}, b"x")))
 
 
+def test_pace() -> None:
+    """Output comes in ten frames per 20 ms at most, and a minute of it without end stays below 8 MiB.
+
+    Whoever types sees the answer all the same.
+    """
+    pace, now, frames = Pace(0.0), 0.0, list[float]()
+    while now < 60:
+        if (wait := pace.wait_seconds(now)) > 1e-6:
+            now += wait
+        else:
+            pace.sent(FRAME_BYTES, now)
+            frames.append(now)
+    assert len(frames) * FRAME_BYTES < 8 * 1024 * 1024 - 65536
+    assert all(later - earlier >= 0.0199 for earlier, later in zip(frames, frames[10:], strict=False))
+    pace.sent(FRAME_BYTES, now)
+    assert pace.wait_seconds(now) > 0.01
+    pace.typed(now)
+    assert pace.wait_seconds(now) < 0.01
+
+
+def test_no_expiry() -> None:
+    """Without StopExpired a terminal stays as long as its user answers."""
+    world = World(Sessions={"StopExpired": False, "ExpireAfter": 15, "ExpireAfterIdle": 15})
+    new_shell(world)
+    for _ in range(1000):
+        world.timers.advance(10)
+        world.receive(Message(SHELL, "pong", "s"))
+    assert [False] == [shell.is_hung_up for shell in world.shells.started]
+
+
+def test_idle_terminal() -> None:
+    """A terminal without input ends after the configured time, and its user is told; by default after 10 minutes."""
+    for keys, seconds in (({}, 600), ({"Sessions": {"ExpireAfterIdle": 20}}, 20)):
+        world = World(**keys)
+        new_shell(world)
+        for second in range(seconds + 8):
+            world.receive(Message(SHELL, "shell" if second == 10 else "pong", "s", {}, b"x"))
+            world.timers.advance(1)
+        assert [False] == [shell.is_hung_up for shell in world.shells.started]
+        world.taken()
+        world.timers.advance(2)
+        assert [("stop", 2)] == [one for one in said(world.taken()) if one[0] == "stop"]
+        assert [True] == [shell.is_hung_up for shell in world.shells.started]
+
+
+def test_most_output() -> None:
+    """Shortly before the server ends a session, its user reads that, and the shell ends."""
+    world = World()
+    new_shell(world)
+    (shell,) = world.shells.started
+    world.taken()
+    while not shell.is_hung_up:
+        shell.screen.output(bytes(FRAME_BYTES))
+    *_, line, stop = world.taken()
+    assert (b"[this session has shown 7 MiB" in (line.body or b""), "stop") == (True, stop.typ)
+
+
 def test_congestion() -> None:
     """Nothing is read from a shell while the connection is slower."""
     world = World()
@@ -232,6 +295,11 @@ REFUSALS: list[tuple[dict[str, Any], str, str, int]] = [
     ({"Chroot": "{}/dir", "FollowSymLinks": True}, "get_file", "dir/out", 403),
     ({"Chroot": "{}/dir", "FollowSymLinks": True}, "put_file", "dir/updir/x", 403),
     ({"Chroot": "{}/dir"}, "get_file", "directory", 403),
+    ({"Chroot": "{}/dir"}, "get_file", "missing", 403),
+    ({"Chroot": "{}/dir"}, "stat", "missing", 403),
+    ({"Chroot": "{}/dir"}, "put_file", "missing/x", 403),
+    ({"Chroot": "{}/dir"}, "put_file", "other", 403),
+    ({"Chroot": "{}/dir"}, "put_file", "dir/missing/x", 404),
     ({"Chroot": "{}/dir"}, "put_file", "dir/../x", 403),
     ({}, "get_file", "link", 403),
     ({}, "put_file", "dirlink/x", 403),
@@ -287,10 +355,10 @@ def test_rate(tmp_path: Path) -> None:
 # -- ports --------------------------------------------------------------------------------------------------------
 
 
-def dial(world: World, name: str = "c", **body: Any) -> list[Message]:
+def dial(world: World, name: str = "c", sid: str = "s", **body: Any) -> list[Message]:
     """Ask for a connection."""
     wanted = {"remote_host": "127.0.0.1", "remote_port": 80, "protocol": "tcp", **body}
-    return world.receive(Message(PORTS, "new", "s", {"connection_id": name}, pack(wanted)))
+    return world.receive(Message(PORTS, "new", sid, {"connection_id": name}, pack(wanted)))
 
 
 def test_bytes_before_the_connection() -> None:
@@ -328,6 +396,46 @@ def test_connection_that_is_not_read() -> None:
     (link,) = world.links.links
     assert link.is_closed
     assert "stop" in [one.typ for one in world.taken()]
+
+
+def test_most_connections() -> None:
+    """Connections of all sessions are counted together, and those that end make room."""
+    world = World()
+    for number in range(MOST_CONNECTIONS_OF_ALL):
+        assert [] == dial(world, f"c{number}", f"s{number // MOST_CONNECTIONS}")
+    (error,) = dial(world, "more", "another")
+    assert "too many connections" == decode_body(error)["err"]
+    world.links.links[0].user.failed("refused")
+    world.receive(Message(PORTS, "stop", "s1", {"connection_id": f"c{MOST_CONNECTIONS}"}))
+    assert [] == [*dial(world, "more", "another"), *dial(world, "even more", "another")]
+    world.sessions.close()
+    assert (0, 0) == (world.port_use.connections, world.port_use.waiting_bytes)
+
+
+def test_most_bytes_for_connections() -> None:
+    """What waits for the remote sides of all connections is bounded together."""
+    world = World()
+    size = MOST_WAITING_BYTES // 2
+    wanted = MOST_WAITING_BYTES_OF_ALL // size
+    for number in range(wanted + 1):
+        dial(world, f"c{number}")
+        world.receive(Message(PORTS, "forward", "s", {"connection_id": f"c{number}"}, bytes(size)))
+    assert [False] * wanted + [True] == [link.is_closed for link in world.links.links]
+
+
+def test_long_names() -> None:
+    """Names that a peer chooses, and that are stored, can't be long."""
+    world = World()
+    (error,) = dial(world, "c" * 129)
+    assert "error" == error.typ
+    assert not world.links.links
+    for message in (
+        Message(SHELL, "new", "s" * 257),
+        Message(SHELL, "n" * 257, "s"),
+        Message(SHELL, "new", "s", {"user_id": "u" * 4097}),
+    ):
+        with pytest.raises(ValueError, match="has more than"):
+            decode(encode(message))
 
 
 def test_ipv6_and_udp() -> None:

@@ -10,7 +10,7 @@ from mender_client.app.config.reader import Reader
 from mender_client.app.connect import connect_settings
 from mender_client.connect.files import DeviceFiles
 from mender_client.connect.protocol.client import ClientSession
-from mender_client.connect.protocol.forward import PortSession
+from mender_client.connect.protocol.forward import PortSession, PortUse
 from mender_client.connect.protocol.meter import Meter
 from mender_client.connect.protocol.ports import LinkUser, RefusedError, Screen
 from mender_client.connect.protocol.sessions import Sessions
@@ -195,6 +195,7 @@ class World:
         self.shells = FakeShells()
         self.links = FakeLinks()
         self.disk = Inline()
+        self.port_use = PortUse()
         self.sent: list[Message] = []
         self.woken: list[str] = []
         self.is_congested = False
@@ -212,7 +213,7 @@ class World:
         send, timers = self.sent.append, self.timers
         handlers = {
             Protocol.FILES: lambda sid: FileSession(sid, send, timers, files, *meters, lambda: self.is_congested),
-            Protocol.PORTS: lambda sid: PortSession(sid, send, timers, self.links),
+            Protocol.PORTS: lambda sid: PortSession(sid, send, timers, self.links, self.port_use),
             Protocol.CLIENT: lambda sid: ClientSession(sid, send, self.wake),
         }
         return {int(proto): make for proto, make in handlers.items() if proto not in settings.disabled}

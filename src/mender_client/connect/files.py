@@ -81,12 +81,12 @@ class DeviceFiles:
         self._background = background
 
     def stat(self, path: str) -> Mapping[str, Any]:
+        real = os.path.realpath(path)
+        self._check_place(path, real)
         try:
-            real = os.path.realpath(path, strict=True)
             state = os.stat(real)
         except OSError as error:
             raise _failed(f"failed to get file info from path '{path}': stat {path}", error) from error
-        self._check_place(path, real)
         if stat.S_ISREG(state.st_mode):
             self._check_file(state)
         return {
@@ -100,10 +100,7 @@ class DeviceFiles:
 
     def open(self, path: str) -> FileSource:
         what = f"failed to open file for reading: open {path}"
-        try:
-            real = os.path.realpath(path, strict=True)
-        except OSError as error:
-            raise _failed(what, error) from error
+        real = os.path.realpath(path)
         self._check_place(path, real)
         try:
             directory = _directory(os.path.dirname(real))
@@ -126,6 +123,7 @@ class DeviceFiles:
 
     def create(self, request: PutRequest) -> FileTarget:
         path = request.path
+        self._check_chroot(os.path.realpath(path))
         if os.path.isdir(path):
             name = PurePosixPath(request.source).name
             if not name:
@@ -173,13 +171,16 @@ class DeviceFiles:
 
     def _check_place(self, path: str, real: str) -> None:
         """Refuse what lies outside, or is reached over a link, where that is not allowed."""
-        limits = self._limits
-        if limits.chroot:
-            base = os.path.realpath(limits.chroot)
+        self._check_chroot(real)
+        if not self._limits.is_link_followed and path != real:
+            raise RefusedError("access denied: forbidden to follow the link", _FORBIDDEN)
+
+    def _check_chroot(self, real: str) -> None:
+        """Refuse what lies outside before anything is said of it."""
+        if self._limits.chroot:
+            base = os.path.realpath(self._limits.chroot)
             if os.path.commonpath((base, real)) != base:
                 raise RefusedError("access denied: the target file path is outside chroot", _FORBIDDEN)
-        if not limits.is_link_followed and path != real:
-            raise RefusedError("access denied: forbidden to follow the link", _FORBIDDEN)
 
     def _check_file(self, state: os.stat_result) -> None:
         limits = self._limits

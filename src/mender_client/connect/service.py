@@ -20,7 +20,7 @@ from .files import DeviceFiles
 from .links import SocketLinks
 from .loop import Background, Call, Callback, Loop
 from .protocol.client import ClientSession
-from .protocol.forward import PortSession
+from .protocol.forward import PortSession, PortUse
 from .protocol.meter import Meter
 from .protocol.reconnect import Reconnect
 from .protocol.sessions import MakeHandler, Sessions
@@ -107,11 +107,11 @@ class ConnectService:
 
     def _makers(self, settings: ConnectSettings) -> dict[int, MakeHandler]:
         files = DeviceFiles(settings.files, self._background)
-        links = SocketLinks(self.loop, self._background)
+        links, use = SocketLinks(self.loop, self._background), PortUse()
         meters = Meter(self.loop, settings.sent_per_minute), Meter(self.loop, settings.received_per_minute)
         handlers: dict[int, MakeHandler] = {
             Protocol.FILES: lambda sid: FileSession(sid, self._send, self.loop, files, *meters, self._is_congested),
-            Protocol.PORTS: lambda sid: PortSession(sid, self._send, self.loop, links),
+            Protocol.PORTS: lambda sid: PortSession(sid, self._send, self.loop, links, use),
             Protocol.CLIENT: lambda sid: ClientSession(sid, self._send, self._wake),
         }
         return {proto: make for proto, make in handlers.items() if proto not in settings.disabled}

@@ -15,7 +15,7 @@ from mender_client.core.wire.deviceconnect import MOST_MESSAGE_BYTES
 from .loop import READ, WRITE, Loop
 
 try:
-    from wsproto.connection import Connection, ConnectionType
+    from wsproto.connection import Connection, ConnectionState, ConnectionType
     from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
     from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 except ImportError as error:  # the caller says what to install
@@ -145,7 +145,9 @@ class WebSocket:
                 elif isinstance(event, Ping):
                     self._write(self._frames.send(event.response()))
                 elif isinstance(event, CloseConnection):
-                    reason = f"the server has closed the connection: {event.code} {event.reason or ''}".rstrip()
+                    is_theirs = self._frames.state is ConnectionState.REMOTE_CLOSING
+                    what = "the server has closed the connection" if is_theirs else "the server has broken the protocol"
+                    reason = f"{what}: {event.code} {event.reason or ''}".rstrip()
                     self._write(self._frames.send(event.response()))
                     self._lose(reason)
                 elif not isinstance(event, Pong):

@@ -17,9 +17,20 @@ _logger = logging.getLogger(__name__)
 IDLE_SECONDS = 600.0
 """A connection whose remote side sends nothing for so long is closed."""
 MOST_CONNECTIONS = 64
+MOST_CONNECTIONS_OF_ALL = 256
 MOST_WAITING_BYTES = 1024 * 1024
+MOST_WAITING_BYTES_OF_ALL = 8 * 1024 * 1024
 MOST_WAITING_MESSAGES = 256
+LONGEST_NAME = 128
 _INVALID = "invalid port-forward message: missing connection_id, remote_port or protocol"
+
+
+class PortUse:
+    """What the connections of all sessions take together: how many they are, and the bytes that wait in them."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.waiting_bytes = 0
 
 
 class PortSession:
@@ -30,13 +41,15 @@ class PortSession:
         send: sends a message.
         timers: the time.
         links: makes connections.
+        use: counts those of all sessions.
     """
 
-    def __init__(self, sid: str, send: Send, timers: Timers, links: Links) -> None:
+    def __init__(self, sid: str, send: Send, timers: Timers, links: Links, use: PortUse) -> None:
         self._sid = sid
         self._send = send
         self._links = links
         self.timers = timers
+        self.use = use
         self._open: dict[str, _Connection] = {}
 
     def receive(self, message: Message) -> None:
@@ -89,13 +102,13 @@ class PortSession:
     def _new(self, name: str, message: Message) -> None:
         body = decode_body(message)
         host, port, kind = text_of(body, "remote_host"), number_of(body, "remote_port"), text_of(body, "protocol")
-        if not name or not port or not 0 < port < 65536 or not kind:
+        if not name or len(name) > LONGEST_NAME or not port or not 0 < port < 65536 or not kind:
             raise RefusedError(_INVALID)
         if kind not in ("tcp", "udp"):
             raise RefusedError(f"unknown protocol: {kind}")
         if (old := self._open.pop(name, None)) is not None:
             old.close()
-        if len(self._open) >= MOST_CONNECTIONS:
+        if len(self._open) >= MOST_CONNECTIONS or self.use.connections >= MOST_CONNECTIONS_OF_ALL:
             raise RefusedError("too many connections")
         host = host.removeprefix("[").removesuffix("]") or "localhost"
         user = text_of(message.props, "user_id")
@@ -105,6 +118,7 @@ class PortSession:
         try:
             connection.link = self._links.open(host, port, connection, is_datagram=kind == "udp")
         except RefusedError:
+            connection.close()
             self.forget(connection)
             raise
 
@@ -134,6 +148,8 @@ class _Connection:
         self._is_closed = False
         self._early: deque[bytes] = deque()
         self._unwritten: deque[int] = deque()  # the sizes of what the remote side has not taken
+        self._waiting_bytes = 0
+        session.use.connections += 1
         self._next: bytes | None = None
         self._heard_at = session.timers.now()
         self._timer = session.timers.call_later(IDLE_SECONDS, self._look)
@@ -143,7 +159,13 @@ class _Connection:
     def forward(self, data: bytes) -> None:
         """Bytes of the user; they may come before the connection is there."""
         self._unwritten.append(len(data))
-        if sum(self._unwritten) > MOST_WAITING_BYTES or len(self._unwritten) > MOST_WAITING_MESSAGES:
+        self._count(len(data))
+        is_too_much = (
+            self._waiting_bytes > MOST_WAITING_BYTES
+            or self._session.use.waiting_bytes > MOST_WAITING_BYTES_OF_ALL
+            or len(self._unwritten) > MOST_WAITING_MESSAGES
+        )
+        if is_too_much:
             self.close()
             self._session.forget(self)
             self._session.refuse(self.name, "forward", "more bytes than the remote side takes")
@@ -160,8 +182,7 @@ class _Connection:
             self._pass_on()
 
     def close(self) -> None:
-        self._is_closed = True
-        self._timer.cancel()
+        self._release()
         if hasattr(self, "link"):
             self.link.close()
 
@@ -177,7 +198,7 @@ class _Connection:
         self.link.read()
 
     def failed(self, text: str) -> None:
-        self._timer.cancel()
+        self._release()
         self._session.forget(self)
         self._session.refuse(self.name, "new", text)
         self._session.send("stop", self.name)  # without it mender-cli would wait for ever
@@ -188,12 +209,23 @@ class _Connection:
         self._pass_on()
 
     def written(self) -> None:
-        self._unwritten.popleft()
+        self._count(-self._unwritten.popleft())
         self._session.send("ack", self.name)
 
     def ended(self) -> None:
         self._has_ended = True
         self._pass_on()
+
+    def _count(self, size: int) -> None:
+        self._waiting_bytes += size
+        self._session.use.waiting_bytes += size
+
+    def _release(self) -> None:
+        self._timer.cancel()
+        if not self._is_closed:
+            self._is_closed = True
+            self._session.use.connections -= 1
+            self._count(-self._waiting_bytes)
 
     def _write(self, data: bytes) -> None:
         if data:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CONNECT_PATH = "/api/devices/v1/deviceconnect/connect"
 MOST_MESSAGE_BYTES = 1024 * 1024
 """The longest message that a device takes; the server takes 8 MiB."""
+LONGEST_ID = 256
+LONGEST_PROPERTY = 4096
 
 
 class Protocol(IntEnum):
@@ -95,7 +97,11 @@ def decode(data: bytes) -> Message:
     )
     if not is_right:
         raise ValueError("its header or body has a wrong type")
+    if max(len(typ or ""), len(sid or "")) > LONGEST_ID:
+        raise ValueError(f"its type or its session has more than {LONGEST_ID} characters")
     named = {name: value for name, value in (props or {}).items() if isinstance(name, str)}
+    if any(isinstance(value, (str, bytes)) and len(value) > LONGEST_PROPERTY for value in named.values()):
+        raise ValueError(f"a property has more than {LONGEST_PROPERTY} characters")
     return Message(proto or 0, typ or "", sid or "", named, body.encode() if isinstance(body, str) else body)
 
 
