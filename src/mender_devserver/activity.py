@@ -6,6 +6,7 @@ Tests count requests, connections and bytes with it. It is kept in memory, the n
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -89,7 +90,8 @@ class ActivityLog:
 
     def open(self, connection: int, method: str, path: str, kind: str, headers: Mapping[str, str]) -> Exchange:
         """Log a request that has been read; the caller fills in the rest later."""
-        shown = {name: value for name, value in headers.items() if name not in ("authorization", "cookie")}
+        told = ((name, value) for name, value in headers.items() if name not in ("authorization", "cookie"))
+        shown = {sys.intern(name): sys.intern(value) for name, value in told}  # most devices send the same
         sizes = itertools.accumulate(len(name) + len(value) for name, value in shown.items())
         kept = {name: shown[name] for name, size in zip(shown, sizes, strict=True) if size <= KEPT_CHARACTERS}
         number = next(self._exchange_numbers)
@@ -120,7 +122,8 @@ class ActivityLog:
 
     def events(self, after: int = 0) -> list[Event]:
         """The events with a number above ``after``, oldest first."""
-        return [event for event in tuple(self._events) if event.number > after]
+        newest_first = itertools.takewhile(lambda event: event.number > after, reversed(tuple(self._events)))
+        return list(newest_first)[::-1]
 
     def clear(self) -> None:
         """Remove all exchanges, so that a test counts from here."""

@@ -7,7 +7,9 @@ installed, or not compatible with the device type, ends the deployment; a status
 
 from __future__ import annotations
 
+import json
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +35,8 @@ REPORTABLE = (ACTIVE - {"pending"}) | {"success", "failure", "already-installed"
 """Statuses that a device may report."""
 SERVER_ONLY = frozenset({"pending", "noartifact", "decommissioned", "aborted"})
 """Statuses that exist but that a device may not report."""
+KEPT_LOG_BYTES = 16 * 1024 * 1024
+"""How much is kept of the deployment logs, compressed; the oldest are forgotten first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class DeviceDeployment:
         poll: the first poll of the device.
         status: the current status.
         received: every status that the device reported and the server accepted, repeats included, in order.
-        log: the messages of the last log upload, if there was one.
+        packed_log: the messages of the last log upload, compressed; empty if there was none, or if it was forgotten.
         artifact_id: the Artifact selected for the device.
         size_bytes: the size of that Artifact.
         first_byte: where the last download began.
@@ -70,13 +74,18 @@ class DeviceDeployment:
     poll: Poll
     status: str = "pending"
     received: list[str] = field(default_factory=list)
-    log: list[dict[str, Any]] | None = None
+    packed_log: bytes = field(default=b"", repr=False)
     artifact_id: str = ""
     size_bytes: int = 0
     first_byte: int = 0
     download: Exchange | None = None
     requests: int = 0
     earlier_bytes: int = 0
+
+    @property
+    def log(self) -> list[dict[str, Any]] | None:
+        """The messages of the last log upload, if there was one."""
+        return list(json.loads(zlib.decompress(self.packed_log))) if self.packed_log else None
 
     @property
     def sent_bytes(self) -> int:
@@ -143,6 +152,8 @@ class Deployments:
         self._now = now
         self._emit = emit
         self._deployments: dict[str, Deployment] = {}
+        self._of_device: dict[str, list[Deployment]] = {}
+        self._logs: dict[tuple[str, str], DeviceDeployment] = {}  # oldest first
 
     def __iter__(self) -> Iterator[Deployment]:
         return iter(tuple(self._deployments.values()))
@@ -192,8 +203,8 @@ class Deployments:
 
     def decommission(self, device_id: str) -> None:
         """End the deployments of a decommissioned device."""
-        for deployment in self._deployments.values():
-            if device_id in deployment.device_ids and deployment.status_of(device_id) in ACTIVE:
+        for deployment in self._of_device.get(device_id, ()):
+            if deployment.status_of(device_id) in ACTIVE:
                 deployment.devices.setdefault(device_id, DeviceDeployment(Poll("", ""))).status = "decommissioned"
 
     # for devices
@@ -261,7 +272,10 @@ class Deployments:
             raise ServerError("Deployment not found", status=404)
         if any(one["timestamp"].startswith("0000-") for one in messages):
             raise ServerError("internal error", status=500)
-        known.log = messages
+        known.packed_log = zlib.compress(json.dumps(messages).encode())
+        self._logs.pop((deployment_id, device_id), None)
+        self._logs[deployment_id, device_id] = known
+        self._forget_oldest_logs()
         self._emit("log", deployment_id=deployment_id, device_id=device_id, messages=len(messages))
 
     def note_download(self, first_byte: int, download: Exchange) -> None:
@@ -274,8 +288,17 @@ class Deployments:
 
     # internal
 
+    def _forget_oldest_logs(self) -> None:
+        kept = sum(len(one.packed_log) for one in self._logs.values())
+        while kept > KEPT_LOG_BYTES and len(self._logs) > 1:
+            oldest = self._logs.pop(next(iter(self._logs)))
+            kept -= len(oldest.packed_log)
+            oldest.packed_log = b""
+
     def _add(self, deployment: Deployment) -> Deployment:
         self._deployments[deployment.id] = deployment
+        for device_id in dict.fromkeys(deployment.device_ids):
+            self._of_device.setdefault(device_id, []).append(deployment)
         name, device_ids = deployment.artifact_name, list(deployment.device_ids)
         self._emit("deployment", deployment_id=deployment.id, artifact_name=name, device_ids=device_ids)
         return deployment
@@ -291,12 +314,8 @@ class Deployments:
         return deployment.devices.get(device_id) if deployment else None
 
     def _oldest_for(self, device_id: str) -> Deployment | None:
-        waiting = (
-            one
-            for one in self._deployments.values()
-            if device_id in one.device_ids and one.status_of(device_id) in ACTIVE
-        )
-        return next(waiting, None)
+        own = self._of_device.get(device_id, ())
+        return next((one for one in own if one.status_of(device_id) in ACTIVE), None)
 
     def _end(self, deployment: Deployment, device_id: str, status: str) -> None:
         deployment.devices[device_id].status = status

@@ -91,6 +91,7 @@ class DeviceApi:
     def _inventory(self, request: Request, device: KnownDevice, _: str) -> Reply:
         sent = read_attributes(request.body)
         device.inventory = merge_attributes(device.inventory, sent, replace=request.method == "PUT")
+        device.inventory_time = self._state.now()
         self._state.activity.emit("inventory", device_id=device.id, attributes=len(device.inventory))
         return Reply(200)
 

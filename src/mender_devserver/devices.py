@@ -58,6 +58,7 @@ class KnownDevice:
         created: the time of its first request.
         auth_sets: its keys, oldest first.
         inventory: its attributes by name.
+        inventory_time: when it last sent them.
         configured: the configuration that was last deployed to it.
         reported: the configuration that it has reported; None: it has reported none.
         last_seen: when it last used a token.
@@ -70,6 +71,7 @@ class KnownDevice:
     created: datetime
     auth_sets: list[AuthSet] = field(default_factory=list)
     inventory: dict[str, Any] = field(default_factory=dict)
+    inventory_time: datetime | None = None
     configured: dict[str, str] = field(default_factory=dict)
     reported: dict[str, str] | None = None
     last_seen: datetime | None = None
@@ -109,7 +111,10 @@ class Devices:
         self._emit = emit
         self._forget = forget
         self._devices: dict[str, KnownDevice] = {}
+        self._by_identity: dict[str, KnownDevice] = {}
+        self._undecided: dict[str, KnownDevice] = {}  # all that are pending, and some that were
         self._grants: dict[str, IssuedToken] = {}
+        self._tokens: dict[str, list[str]] = {}  # by auth set
 
     def __iter__(self) -> Iterator[KnownDevice]:
         return iter(tuple(self._devices.values()))
@@ -121,6 +126,10 @@ class Devices:
             ServerError: 404 when there is none, 409 when there are several.
         """
         return find("device", self._devices, device_id)
+
+    def exact(self, device_id: str) -> KnownDevice | None:
+        """The device with exactly this id."""
+        return self._devices.get(device_id)
 
     # for devices
 
@@ -183,6 +192,13 @@ class Devices:
         self._accept(device, self._choose(device, auth_set_id))
         return device
 
+    def accept_pending(self) -> list[KnownDevice]:
+        """Accept all devices that are pending; no accepted key is replaced."""
+        pending = [one for one in self._undecided.values() if one.status == "pending"]
+        for one in pending:
+            self._accept(one, self._choose(one, None))
+        return pending
+
     def reject(self, device_id: str, auth_set_id: str | None = None) -> KnownDevice:
         """Reject a key of a device (without ``auth_set_id``: all its keys) and revoke its tokens."""
         device = self.get(device_id)
@@ -211,7 +227,7 @@ class Devices:
         device = self.get(device_id)
         for one in device.auth_sets:
             self._set_status(one, "rejected")
-        del self._devices[device.id]
+        self._remove(device)
         self._emit("device-decommissioned", device_id=device.id, identity=device.identity)
         return device
 
@@ -228,25 +244,35 @@ class Devices:
     def revoke_tokens(self, device_id: str) -> None:
         """Revoke all tokens of a device, as if they had expired; it stays accepted."""
         device = self.get(device_id)
-        self._grants = {token: one for token, one in self._grants.items() if one.device_id != device.id}
+        for one in device.auth_sets:
+            self._revoke(one)
 
     # internal
 
     def _device_of(self, identity: dict[str, Any]) -> KnownDevice | None:
-        wanted = identity_hash(identity)
-        equal = (one for one in self._devices.values() if one.identity == identity)  # for Python, 1 equals True
-        return next((one for one in equal if identity_hash(one.identity) == wanted), None)
+        return self._by_identity.get(identity_hash(identity))
 
     def _add(self, identity: dict[str, Any], *, quiet: bool = False) -> KnownDevice:
-        pending = [one for one in self._devices.values() if one.status == "pending"]
-        for one in pending[: max(0, len(pending) + 1 - MOST_PENDING)]:
-            del self._devices[one.id]
-            self._forget(one.id)
+        if len(self._undecided) >= MOST_PENDING:
+            self._forget_oldest_pending()
         device = KnownDevice(str(uuid.uuid4()), identity, self._now())
-        self._devices[device.id] = device
+        for known in (self._devices, self._undecided):
+            known[device.id] = device
+        self._by_identity[identity_hash(identity)] = device
         if not quiet:
             self._emit("device-pending", device_id=device.id, identity=identity)
         return device
+
+    def _forget_oldest_pending(self) -> None:
+        self._undecided = {key: one for key, one in self._undecided.items() if one.status == "pending"}
+        for one in tuple(self._undecided.values())[: max(0, len(self._undecided) + 1 - MOST_PENDING)]:
+            self._remove(one)
+            self._forget(one.id)
+
+    def _remove(self, device: KnownDevice) -> None:
+        del self._devices[device.id]
+        del self._by_identity[identity_hash(device.identity)]
+        self._undecided.pop(device.id, None)
 
     @staticmethod
     def _auth_set_of(device: KnownDevice, public_key: str) -> AuthSet | None:
@@ -281,13 +307,20 @@ class Devices:
     def _set_status(self, auth_set: AuthSet, status: AuthStatus) -> None:
         auth_set.status = status
         if status != "accepted":
-            self._grants = {t: one for t, one in self._grants.items() if one.auth_set_id != auth_set.id}
+            self._revoke(auth_set)
+
+    def _revoke(self, auth_set: AuthSet) -> None:
+        for token in self._tokens.pop(auth_set.id, ()):
+            del self._grants[token]
 
     def _grant(self, device: KnownDevice, auth_set: AuthSet) -> str:
         now = self._now()
-        self._grants = {token: one for token, one in self._grants.items() if one.expires > now}
+        valid = [token for token in self._tokens.get(auth_set.id, ()) if self._grants[token].expires > now]
+        for token in set(self._tokens.get(auth_set.id, ())).difference(valid):
+            del self._grants[token]
         expires = now + timedelta(seconds=self.token_seconds)
         token = make_token(device.id, now, expires)
+        self._tokens[auth_set.id] = [*valid, token]
         self._grants[token] = IssuedToken(device.id, auth_set.id, expires)
         self._emit("token", device_id=device.id)
         return token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,7 @@ def _decode(fields: Mapping[str, Any]) -> Attribute:
     has_timestamp = given["timestamp"] is not None
     if has_timestamp:
         check_timestamp(given["timestamp"], _PREFIX)
-    return Attribute(name, given["value"], has_timestamp)
+    return Attribute(sys.intern(name), given["value"], has_timestamp)
 
 
 def _name_problems(name: str) -> list[str]:

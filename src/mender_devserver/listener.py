@@ -22,7 +22,7 @@ from mender_devserver.faults import Fault
 from mender_devserver.messages import BODY_LIMIT_BYTES, FileSlice, Reply, Request, error_reply
 from mender_devserver.state import ServerState
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 64 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _PLAIN = Fault()
 

@@ -1,4 +1,4 @@
-"""The feed of the page: server-sent events with the whole state first, then with the changes.
+"""The feed of the page: server-sent events with all that the page shows first, then with the changes.
 
 The state is compared a few times a second with what was sent last. So no other code has to notify the page, a page that
 reconnects is complete after the first message, and many changes at once are one message.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 from aiohttp import web
 
-from mender_devserver import artifacts, faults
-from mender_devserver.settings import read_settings
+from mender_devserver.pageview import Snapshot, View, event_line, snapshot
 from mender_devserver.state import ServerState
-from mender_devserver.views import deployment_json, device_json, event_json
 
 TICK_SECONDS = 0.2
 """How often the state is compared, and so how late the page can be."""
@@ -23,9 +22,8 @@ KEEPALIVE_SECONDS = 10.0
 """A comment is sent after this silence, so that a broken connection is noticed."""
 OLDEST_EVENTS = 200
 """How many past events a new page gets."""
-
-Snapshot = dict[str, dict[str, Any]]
-"""The collections of the server, each with its objects by key."""
+BUSY_SHARE = 0.1
+"""The largest part of the server's time that one page takes: what takes longer to compare is compared less often."""
 
 
 class LiveFeed:
@@ -38,22 +36,27 @@ class LiveFeed:
     def __init__(self, state: ServerState) -> None:
         self._state = state
 
-    async def send(self, raw: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request with the feed, until the client closes the connection."""
+    async def send(self, raw: web.BaseRequest, view: View) -> web.StreamResponse:
+        """Answer a request with the feed, until the client closes the connection.
+
+        Args:
+            raw: the request.
+            view: what the page shows of long lists; for another view it asks anew.
+        """
         headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(raw)
         sent: Snapshot = {}
         last_event, silent_seconds = 0, 0.0
         while raw.transport is not None and not raw.transport.is_closing():
+            start = time.monotonic()
             with self._state.lock:
-                current = snapshot(self._state)
+                current = snapshot(self._state, view)
                 events = self._state.activity.events(last_event)[-OLDEST_EVENTS:]
-            change: dict[str, Any] = {
-                "changed": difference(sent, current),
-                "events": [event_json(one) for one in events],
-            }
-            silent_seconds += TICK_SECONDS
+                lines = [event_line(self._state, one) for one in events]
+            change: dict[str, Any] = {"changed": difference(sent, current), "events": lines}
+            pause_seconds = max(TICK_SECONDS, (time.monotonic() - start) / BUSY_SHARE)
+            silent_seconds += pause_seconds
             if change["changed"] or events:
                 await response.write(b"data: " + json.dumps({"first": not sent, **change}).encode() + b"\n\n")
                 silent_seconds = 0.0
@@ -61,19 +64,8 @@ class LiveFeed:
                 await response.write(b": keepalive\n\n")
                 silent_seconds = 0.0
             sent, last_event = current, events[-1].number if events else last_event
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(pause_seconds)
         return response
-
-
-def snapshot(state: ServerState) -> Snapshot:
-    """The current state; the caller holds the lock."""
-    return {
-        "devices": {one.id: {**device_json(one), "inventory": one.inventory} for one in state.devices},
-        "artifacts": {one.id: artifacts.as_json(one) for one in state.artifacts},
-        "deployments": {one.id: deployment_json(one) for one in state.deployments},
-        "faults": {"list": [faults.as_json(one) for one in state.faults.listed()]},
-        "settings": read_settings(state),
-    }
 
 
 def difference(old: Snapshot, new: Snapshot) -> Snapshot:

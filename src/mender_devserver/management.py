@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, urlencode
 
 from aiohttp import web
 
@@ -21,6 +21,7 @@ from mender_devserver.browser import Guard
 from mender_devserver.listener import read_body
 from mender_devserver.live import LiveFeed
 from mender_devserver.messages import BODY_LIMIT_BYTES, Reply, Request, error_reply, json_reply, load_object
+from mender_devserver.pageview import View, matching
 from mender_devserver.settings import apply_settings, read_settings
 from mender_devserver.state import ServerState
 from mender_devserver.views import deployment_json, device_json, event_json
@@ -103,7 +104,7 @@ class Management:
             self._guard.check(request)
         except ServerError as error:
             return _response(error_reply(error.status, str(error)))
-        return await self._live.send(raw)
+        return await self._live.send(raw, View.of_query(request.query))
 
     async def _upload(self, raw: web.BaseRequest, request: Request) -> Reply:
         """Write the body to a file while it is received, so that large files need no memory."""
@@ -130,6 +131,13 @@ def _response(reply: Reply) -> web.Response:
 
 
 # Handlers
+
+
+def _devices(call: Call) -> object:
+    """All devices; with a ``part``, that part of those that are looked for."""
+    view = View.of_query(urlencode(call.query))
+    found = matching(call.state.devices, view)
+    return [device_json(one) for one in (view.part("part", found)[0] if "part" in call.query else found)]
 
 
 def _decommission(call: Call) -> object:
@@ -160,17 +168,17 @@ def _configure(call: Call) -> object:
 
 def _log(call: Call) -> object:
     deployment = call.state.deployments.get(call.name)
-    logs = {device_id: one.log for device_id, one in deployment.devices.items() if one.log is not None}
+    logs = {device_id: one for device_id, one in deployment.devices.items() if one.packed_log}
     if wanted := call.query.get("device"):
         device_id = call.state.devices.get(wanted).id
         if device_id not in logs:
             raise ServerError(f"cannot show the log: device {device_id} has sent none for this deployment", status=404)
-        return logs[device_id]
+        return logs[device_id].log
     if not logs:
         raise ServerError("cannot show the log: no device has sent one for this deployment", status=404)
     if len(logs) > 1:
         raise ServerError(f"cannot select a log: name one of the devices {', '.join(logs)}", status=409)
-    return next(iter(logs.values()))
+    return next(iter(logs.values())).log
 
 
 def _add_fault(call: Call) -> object:
@@ -201,8 +209,9 @@ def _requests(call: Call) -> object:
 
 
 _ROUTES: tuple[tuple[str, str, Answer], ...] = (
-    ("GET", "devices", lambda call: [device_json(one) for one in call.state.devices]),
+    ("GET", "devices", _devices),
     ("POST", "devices", _preauthorize),
+    ("POST", "devices/accept", lambda call: [device_json(one) for one in call.state.devices.accept_pending()]),
     ("POST", "devices/(.+)/accept", lambda call: device_json(call.state.devices.accept(call.name))),
     ("POST", "devices/(.+)/reject", lambda call: device_json(call.state.devices.reject(call.name))),
     ("POST", "devices/(.+)/decommission", _decommission),

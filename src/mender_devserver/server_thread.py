@@ -28,20 +28,33 @@ from mender_devserver.userapi import UserApi
 
 SHUTDOWN_SECONDS = 0.2
 BACKLOG = 256
+IDLE_SECONDS = 75.0
+STORAGE_IDLE_SECONDS = 5.0
+"""How long connections without a request are kept. A download needs its connection once."""
+TLS_BUFFER_BYTES = 16 * 1024
+"""As long as the longest TLS record."""
+TLS_END_SECONDS = 1.0
+"""How long the end of a TLS connection may take."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class _Server(web.Server):
-    """Aborts each transport with its connection: Python 3.10 warns of a TLS transport that only the peer closed."""
+    """Aborts each transport with its connection: Python 3.10 warns of a TLS transport that only the peer closed.
 
-    def __init__(self, handler: Handler) -> None:
-        super().__init__(handler, access_log=None)
+    Args:
+        handler: answers requests.
+        idle_seconds: how long a connection without a request is kept.
+    """
+
+    def __init__(self, handler: Handler, idle_seconds: float) -> None:
+        super().__init__(handler, access_log=None, keepalive_timeout=idle_seconds)
         self._transports: dict[web.RequestHandler, asyncio.Transport] = {}
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         self._transports[handler] = transport
+        shrink_tls(transport)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
@@ -54,6 +67,21 @@ class _Server(web.Server):
             transport.abort()
         await asyncio.sleep(0)  # the loop notifies the protocols …
         await asyncio.sleep(0)  # … and closes the sockets
+
+
+def shrink_tls(transport: asyncio.BaseTransport) -> None:
+    """Let a TLS connection take little memory, for a short time.
+
+    asyncio keeps a buffer of 256 KiB for each one, also while it is idle, and the whole connection for half a minute
+    after the end if the peer, asleep like many devices, doesn't confirm the end.
+
+    The attributes are those of CPython 3.11 and newer; elsewhere nothing happens.
+    """
+    protocol = getattr(transport, "_ssl_protocol", None)
+    if len(getattr(protocol, "_ssl_buffer", b"")) > TLS_BUFFER_BYTES and hasattr(protocol, "max_size"):
+        buffer = bytearray(TLS_BUFFER_BYTES)
+        vars(protocol).update(max_size=TLS_BUFFER_BYTES, _ssl_buffer=buffer, _ssl_buffer_view=memoryview(buffer))
+        vars(protocol).update(_ssl_shutdown_timeout=TLS_END_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +161,8 @@ class ServerThread:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         try:
             main, storage = self._handlers()
-            self.storage_port = await self._listen(storage, self._endpoint.storage_port)
-            self.port = await self._listen(main, self._endpoint.port)
+            self.storage_port = await self._listen(storage, self._endpoint.storage_port, STORAGE_IDLE_SECONDS)
+            self.port = await self._listen(main, self._endpoint.port, IDLE_SECONDS)
             self._state.url, self._state.storage_url = map(self._endpoint.url, (self.port, self.storage_port))
             self._ready.set_result(None)
             await self._stop.wait()
@@ -185,8 +213,8 @@ class ServerThread:
 
         return main, storage
 
-    async def _listen(self, handler: Handler, port: int) -> int:
-        server = _Server(handler)
+    async def _listen(self, handler: Handler, port: int, idle_seconds: float) -> int:
+        server = _Server(handler, idle_seconds)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         self._runners.append(runner)

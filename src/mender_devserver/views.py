@@ -35,16 +35,17 @@ def deployment_json(deployment: Deployment) -> dict[str, Any]:
         "force": deployment.force,
         "device_count": len(deployment.devices),
         "max_devices": len(deployment.device_ids),
-        "devices": [_on_device(*one) for one in deployment.devices.items()],
+        "devices": [on_device_json(*one) for one in deployment.devices.items()],
     }
 
 
-def _on_device(device_id: str, known: DeviceDeployment) -> dict[str, Any]:
+def on_device_json(device_id: str, known: DeviceDeployment) -> dict[str, Any]:
+    """A deployment on one device as JSON values."""
     return {
         "device_id": device_id,
         "status": known.status,
         "received": list(known.received),
-        "has_log": known.log is not None,
+        "has_log": bool(known.packed_log),
         "size_bytes": known.size_bytes,
         "downloaded_bytes": known.downloaded_bytes,
         "sent_bytes": known.sent_bytes,

@@ -192,15 +192,15 @@ def test_feed_needs_the_token(server: DevServer, caller: Caller) -> None:
 
 
 def test_feed_tells_all_and_then_what_changes(server: DevServer, gadget: Gadget, tmp_path: Path) -> None:
-    """The first message is the whole state, each further one only what has changed; what is gone is null."""
+    """The first message is all that is shown, each further one only what has changed; what is gone is null."""
     gadget.call("PUT", "/api/devices/v1/inventory/device/attributes", [{"name": "kernel", "value": "6.1"}])
     device_id = server.devices()[0].id
     with feeding(server) as feed:
         first = feed.message()
         assert "text/event-stream; charset=utf-8" == feed.response.headers["Content-Type"]
-        assert (True, {"kernel": "6.1"}) == (first["first"], first["changed"]["devices"][device_id]["inventory"])
+        assert (True, "accepted") == (first["first"], first["changed"]["devices"][device_id]["status"])
         assert ["device-pending", "device-accepted", "token", "inventory"] == [one["name"] for one in first["events"]]
-        assert {"devices", "faults", "settings"} == set(first["changed"])
+        assert {"devices", "lists", "faults", "settings"} == set(first["changed"])
 
         artifact = server.upload(make_artifact(tmp_path / "a.mender", "release-2"))
         told = feed.message()

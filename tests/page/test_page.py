@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from devserver.caller import DEPLOYMENTS, Gadget, calling
+from devserver.caller import DEPLOYMENTS, Gadget, calling, new_key, public_pem
 from mender_devserver import DevServer, Fault
 from mender_devserver.testing import VirtualDevice
 from page.conftest import PICTURES, SIZES, install, watching, write_release
@@ -290,3 +290,55 @@ def test_token_is_asked_for(browser: Browser, server: DevServer) -> None:
         expect(page.locator("#connection")).to_have_text("live")
     finally:
         page.close()
+
+
+@pytest.mark.parametrize("size", [pytest.param("phone", marks=pytest.mark.nightly), "desktop"])
+def test_thousand_devices(browser: Browser, server: DevServer, tmp_path: Path, size: str) -> None:
+    """With a thousand devices the page shows them by fifty, counts them, and finds one; a deployment likewise."""
+    from playwright.sync_api import expect
+
+    key = public_pem(new_key("ed25519"))
+    ids = [server.preauthorize({"serial": f"SN-{number:04}"}, key).id for number in range(1000)]
+    for device_id in ids[:990]:
+        server.accept(device_id)
+    server.upload(write_release(tmp_path, "release-2"))
+    cards, place = page_parts("#devices")
+    with watching(browser, server, size=size) as page:
+        expect(page.locator(cards)).to_have_count(50)
+        expect(page.locator(place)).to_have_text("1 to 50 of 1000")
+        button(page, "Next devices").click()
+        expect(page.locator(place)).to_have_text("51 to 100 of 1000")
+        expect(page.locator(cards).first).to_contain_text("serial=SN-0050")
+        if size == "phone":  # axe takes its time
+            check(page, "light")
+
+        button(page, "preauthorized 10").click()
+        expect(page.locator(cards)).to_have_count(10)
+        expect(button(page, "preauthorized 10")).to_have_attribute("aria-pressed", "true")
+        button(page, "Accept serial=SN-0999").click()
+        expect(page.locator(cards)).to_have_count(9)
+        button(page, "all 1000").click()
+        search = page.get_by_label("Search devices", exact=True)
+        search.fill("sn-0777")
+        expect(page.locator(cards)).to_have_text([re.compile("serial=SN-0777")])
+        search.fill("nobody")
+        expect(page.get_by_text("No device matches.")).to_be_visible()
+        search.fill("")
+        expect(page.locator(cards)).to_have_count(50)
+
+        button(page, "New deployment").click()
+        page.get_by_label("these devices").check()
+        expect(page.get_by_text("These are the first 50; search for others.")).to_be_visible()
+        page.get_by_label("serial=SN-0003", exact=True).check()
+        page.get_by_label("Search devices to choose").fill("SN-0888")
+        page.get_by_label("serial=SN-0888", exact=True).check()
+        if size == "phone":
+            check(page, "light")
+        button(page, "Deploy").click()
+        expect(card(page, "deployments", "release-2")).to_contain_text("2 devices")
+        assert {ids[3], ids[888]} == set(server.deployments()[0].device_ids)
+
+
+def page_parts(part: str) -> tuple[str, str]:
+    """The selectors of the cards of a part of the page, and of what says which of them are shown."""
+    return f"{part} li.card", f"{part} [data-slot=place]"

@@ -1,16 +1,22 @@
-import { badge, find, match, reader, say, show, slot, sure } from "./dom.js";
-import { call } from "./server.js";
+import { badge, fillPager, find, match, reader, say, show, slot, sure } from "./dom.js";
+import { call, look } from "./server.js";
 import { brief, clock, mood, nameOf, pairs, several, size, word } from "./words.js";
 
 const root = find("deployments");
 const dialog = find("deploy");
-const ENDS = new Set(["success", "failure", "already-installed", "noartifact", "aborted", "decommissioned"]);
+const MOST_CHOICES = 50; // as many as the server sends
+const TYPED_MILLISECONDS = 200;
 
 export function startDeployments(state) {
   const form = slot(dialog, "form");
   slot(root, "new").onclick = () => openDialog(state);
   slot(dialog, "close").onclick = () => dialog.close();
-  form.onchange = () => showChoice(form);
+  for (const one of form.elements.to) one.onchange = () => showChoice(form);
+  let typed = 0;
+  slot(dialog, "search").oninput = () => {
+    clearTimeout(typed);
+    typed = setTimeout(() => showChoice(form), TYPED_MILLISECONDS);
+  };
   form.onsubmit = async (event) => {
     event.preventDefault();
     const given = new FormData(form);
@@ -27,11 +33,10 @@ export function startDeployments(state) {
 
 export function openDialog(state, artifactName) {
   const names = [...new Set(Object.values(state.artifacts).map((one) => one.artifact_name))].reverse();
-  const accepted = Object.values(state.devices).filter((one) => one.status === "accepted");
   slot(dialog, "form").reset();
   slot(dialog, "artifacts").replaceChildren(...names.map((one) => new Option(one, one, false, one === artifactName)));
-  slot(dialog, "devices").replaceChildren(...accepted.map(choice));
-  const missing = !names.length ? "Upload an Artifact first." : !accepted.length ? "Accept a device first." : "";
+  slot(dialog, "devices").replaceChildren();
+  const missing = !names.length ? "Upload an Artifact first." : !state.lists.devices.counts.accepted ? "Accept a device first." : "";
   say(slot(dialog, "wrong"), missing);
   showChoice(slot(dialog, "form"));
   dialog.showModal();
@@ -45,8 +50,24 @@ function choice(device) {
   return label;
 }
 
-function showChoice(form) {
-  slot(dialog, "devices").hidden = form.elements.to.value !== "some";
+// The devices to choose from; those that are chosen stay while others are searched.
+async function showChoice(form) {
+  const isOpen = form.elements.to.value === "some";
+  slot(dialog, "choose").hidden = !isOpen;
+  if (!isOpen) return;
+  const wanted = slot(dialog, "search").value;
+  const query = new URLSearchParams({ status: "accepted", part: "1", search: wanted });
+  try {
+    const found = await call("GET", `devices?${query}`);
+    if (wanted !== slot(dialog, "search").value) return;
+    const list = slot(dialog, "devices");
+    const chosen = [...list.children].filter((one) => one.firstElementChild.checked);
+    const ids = new Set(chosen.map((one) => one.firstElementChild.value));
+    list.replaceChildren(...chosen, ...found.filter((one) => !ids.has(one.device_id)).map(choice));
+    say(slot(dialog, "more"), found.length < MOST_CHOICES ? "" : `These are the first ${MOST_CHOICES}; search for others.`);
+  } catch (error) {
+    say(slot(dialog, "wrong"), error.message);
+  }
 }
 
 export function showDeployments(state, act) {
@@ -62,44 +83,37 @@ export function showDeployments(state, act) {
 }
 
 function fill(state, act, card, deployment) {
-  const { artifact_name: name, devices, max_devices: total, status } = deployment;
+  const { deployment_id: deploymentId, artifact_name: name, devices, status } = deployment;
   say(slot(card, "name"), name);
   badge(slot(card, "status"), word(status), mood(status));
-  say(slot(card, "summary"), `${summary(devices, total)} · made ${clock(deployment.created)} · ${brief(deployment.deployment_id)}`);
+  say(slot(card, "summary"), `${summary(deployment)} · made ${clock(deployment.created)} · ${brief(deploymentId)}`);
   const bar = slot(card, "bar");
-  bar.value = devices.reduce((sum, one) => sum + share(one), 0) / Math.max(1, total);
+  bar.value = deployment.share;
   bar.setAttribute("aria-label", `${name}, all devices`);
   show(bar, status !== "finished");
   slot(card, "region").setAttribute("aria-label", `Devices of ${name}`);
   slot(card, "abort").setAttribute("aria-label", `Abort ${name}`);
   show(slot(card, "abort"), status !== "finished");
-  const isBad = (one) => mood(one.status) === "bad";
-  const rows = [...devices.filter(isBad), ...devices.filter((one) => !isBad(one))].map((one) => [one.device_id, one]);
-  match(slot(card, "devices"), rows, "deployment-row", (row, id) => {
-    slot(row, "log").onclick = () => act(() => showLog(state, deployment.deployment_id, id));
-  }, (row, one) => fillRow(state, row, one, name));
+  match(slot(card, "devices"), devices.map((one) => [one.device_id, one]), "deployment-row", (row, id) => {
+    slot(row, "log").onclick = () => act(() => showLog(state, deploymentId, id));
+  }, (row, one) => fillRow(row, one, name));
+  fillPager(slot(card, "pager"), deployment.list, `devices of ${name}`, (part) => {
+    slot(card, "region").scrollTop = 0;
+    look({ [deploymentId]: String(part) });
+  });
 }
 
 // A device is listed once it has polled.
-function summary(devices, total) {
-  const counts = new Map();
-  for (const { status } of devices) counts.set(word(status), (counts.get(word(status)) || 0) + 1);
-  if (devices.length < total) counts.set("not polled yet", total - devices.length);
-  const parts = [...counts].map(([text, count]) => (total === 1 ? text : `${count} ${text}`));
+function summary({ counts, max_devices: total, list }) {
+  const waiting = list.of < total ? [["not polled yet", total - list.of]] : [];
+  const parts = [...Object.entries(counts), ...waiting].map(([text, count]) => (total === 1 ? word(text) : `${count} ${word(text)}`));
   return `${several(total, "device")}: ${parts.join(", ")}`;
-}
-
-// How far a device is: the download is most of it, as far as anybody can tell from here.
-function share(one) {
-  if (ENDS.has(one.status)) return 1;
-  if (one.status === "downloading") return 0.9 * loaded(one);
-  return one.status === "pending" ? 0 : 0.95;
 }
 
 const loaded = (one) => (one.size_bytes ? Math.min(1, one.downloaded_bytes / one.size_bytes) : 0);
 
-function fillRow(state, row, one, deployment) {
-  const name = nameOf(state, one.device_id);
+function fillRow(row, one, deployment) {
+  const name = nameOf(one.identity, one.device_id);
   const isLoading = one.status === "downloading";
   say(slot(row, "name"), name);
   badge(slot(row, "status"), word(one.status), mood(one.status));
@@ -123,5 +137,7 @@ async function showLog(state, deploymentId, deviceId) {
     line.dataset.level = level;
     say(line, `${clock(timestamp)}  ${level.padEnd(7)}  ${message}`);
   }
-  reader(`Log of ${nameOf(state, deviceId)}, ${state.deployments[deploymentId]?.artifact_name}`).append(list);
+  const deployment = state.deployments[deploymentId];
+  const identity = deployment?.devices.find((one) => one.device_id === deviceId)?.identity;
+  reader(`Log of ${nameOf(identity, deviceId)}, ${deployment?.artifact_name}`).append(list);
 }

@@ -1,27 +1,53 @@
-import { badge, find, match, reader, say, show, slot, sure } from "./dom.js";
-import { call } from "./server.js";
+import { badge, fillPager, find, match, reader, say, show, slot, sure } from "./dom.js";
+import { call, look, looksFor } from "./server.js";
 import { clock, mood, pairs, shown, word } from "./words.js";
 
 const root = find("devices");
+const MANY = 10;
+const TYPED_MILLISECONDS = 200;
 let shownId = "";
-const isNew = (device) => device.status === "pending";
-const isWaiting = (device) => device.auth_sets.some((one) => one.status === "pending");
+let shownTime = "";
+const isWaiting = (device) => device.keys.includes("pending");
 
 export function startDevices(state, act) {
   say(slot(root, "conf"), JSON.stringify({ ServerURL: location.origin }));
-  slot(root, "accept-all").onclick = () => act(async () => {
-    for (const one of Object.values(state.devices).filter(isNew)) await call("POST", `devices/${one.device_id}/accept`);
-  });
+  slot(root, "accept-all").onclick = () => act(() => call("POST", "devices/accept"));
+  let typed = 0;
+  slot(root, "search").oninput = ({ target }) => {
+    clearTimeout(typed);
+    typed = setTimeout(() => look({ search: target.value, devices: "1" }), TYPED_MILLISECONDS);
+  };
 }
 
 export function showDevices(state, act) {
-  const devices = Object.values(state.devices);
-  const waiting = devices.filter(isWaiting).length;
-  say(slot(root, "count"), devices.length ? `${devices.length}${waiting ? `, ${waiting} pending` : ""}` : "");
-  show(slot(root, "empty"), devices.length === 0);
-  show(slot(root, "accept-all"), devices.filter(isNew).length > 1);
-  match(slot(root, "list"), Object.entries(state.devices), "device-card", (card, id) => begin(state, act, card, id), fill);
-  if (find("show").open && state.devices[shownId]) fillInventory(state.devices[shownId]);
+  const list = state.lists.devices;
+  const { all = 0, pending = 0, ...counts } = list.counts;
+  say(slot(root, "count"), all ? `${all}${pending ? `, ${pending} pending` : ""}` : "");
+  show(slot(root, "empty"), all === 0);
+  show(slot(root, "none"), all > 0 && list.of === 0);
+  show(slot(root, "accept-all"), list.new > 1);
+  show(slot(root, "find"), all > MANY || looksFor("search") !== "" || looksFor("status") !== "");
+  showStates({ all, pending, ...counts });
+  const devices = list.ids.map((id) => [id, state.devices[id]]);
+  match(slot(root, "list"), devices, "device-card", (card, id) => begin(state, act, card, id), fill);
+  fillPager(slot(root, "pager"), list, "devices", (part) => {
+    slot(root, "list").parentElement.scrollTop = 0;
+    look({ devices: String(part) });
+  });
+  const open = find("show").open && state.devices[shownId];
+  if (open && shownTime !== String(open.inventory_time)) act(() => fillInventory(open));
+}
+
+// How many devices have which status; pressed, only those are listed.
+function showStates(counts) {
+  const chosen = looksFor("status") || "all";
+  const entries = Object.entries(counts).filter(([status, count]) => count || status === chosen);
+  match(slot(root, "states"), entries, "state-button", (button, status) => {
+    button.onclick = () => look({ status: status === "all" ? "" : status, devices: "1" });
+  }, (button, count) => {
+    say(button, `${word(button.dataset.key)} ${count}`);
+    button.setAttribute("aria-pressed", String(button.dataset.key === chosen));
+  });
 }
 
 function begin(state, act, card, id) {
@@ -31,7 +57,7 @@ function begin(state, act, card, id) {
   on("inventory", () => {
     reader(`Inventory of ${pairs(state.devices[id].identity)}`, () => { shownId = ""; });
     shownId = id;
-    fillInventory(state.devices[id]);
+    return fillInventory(state.devices[id]);
   });
   on("forget", async () => {
     const text = `Its tokens are revoked and its deployments end. If it sends a request again, it is a new device.`;
@@ -40,25 +66,23 @@ function begin(state, act, card, id) {
 }
 
 function fill(card, device) {
-  const { inventory } = device;
-  const runs = inventory.artifact_name && `runs ${shown(inventory.artifact_name)}`;
+  const runs = device.artifact_name && `runs ${shown(device.artifact_name)}`;
   const seen = device.last_seen && `seen ${clock(device.last_seen)}`;
   const name = pairs(device.identity) || "no identity";
   say(slot(card, "name"), name);
   badge(slot(card, "status"), word(device.status), mood(device.status));
-  const asks = isWaiting(device) && (device.auth_sets.length > 1 ? "asks for access with a new key" : "asks for access");
-  say(slot(card, "meta"), [inventory.device_type && shown(inventory.device_type), runs, seen, asks].filter(Boolean).join(" · "));
+  const asks = isWaiting(device) && (device.keys.length > 1 ? "asks for access with a new key" : "asks for access");
+  say(slot(card, "meta"), [device.device_type && shown(device.device_type), runs, seen, asks].filter(Boolean).join(" · "));
   show(slot(card, "accept"), isWaiting(device) || device.status !== "accepted");
   show(slot(card, "reject"), device.status !== "rejected");
   for (const button of card.querySelectorAll("button")) button.setAttribute("aria-label", `${button.textContent} ${name}`);
 }
 
-// What is open stays live; a table that has not changed is left alone.
-function fillInventory({ inventory }) {
-  const content = slot(find("show"), "content");
-  const text = JSON.stringify(inventory);
-  if (content.dataset.shown === text) return;
-  content.dataset.shown = text;
+// What is open stays live: it is fetched again when the device has sent it again.
+async function fillInventory({ device_id: id, inventory_time: time }) {
+  shownTime = String(time);
+  const inventory = await call("GET", `devices/${id}/inventory`);
+  if (shownId !== id) return;
   const attributes = Object.entries(inventory).sort(([one], [other]) => one.localeCompare(other));
   const table = document.createElement("table");
   for (const [name, value] of attributes) {
@@ -68,5 +92,5 @@ function fillInventory({ inventory }) {
     say(head, name);
     say(row.insertCell(), shown(value));
   }
-  content.replaceChildren(attributes.length ? table : "The device has sent no inventory.");
+  slot(find("show"), "content").replaceChildren(attributes.length ? table : "The device has sent no inventory.");
 }

@@ -56,6 +56,18 @@ export function match(list, things, template, begin, fill) {
   }
 }
 
+// Say which part of a long list is shown, and lead to the parts beside it.
+export function fillPager(pager, place, what, go) {
+  show(pager, place.parts > 1);
+  say(slot(pager, "place"), `${place.first} to ${place.last} of ${place.of}`);
+  for (const [name, step, word] of [["back", -1, "Previous"], ["on", 1, "Next"]]) {
+    const button = slot(pager, name);
+    button.setAttribute("aria-label", `${word} ${what}`);
+    button.onclick = () => go(place.part + step);
+    show(button, place.part + step >= 1 && place.part + step <= place.parts);
+  }
+}
+
 // Ask before something that can't be undone.
 export function sure(title, text, word) {
   const dialog = find("sure");
@@ -75,7 +87,6 @@ export function reader(title, closed = () => {}) {
   const content = slot(dialog, "content");
   say(slot(dialog, "title"), title);
   content.replaceChildren();
-  delete content.dataset.shown;
   dialog.onclose = closed;
   slot(dialog, "close").onclick = () => dialog.close();
   dialog.showModal();

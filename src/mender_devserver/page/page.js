@@ -9,7 +9,7 @@ import { hasToken, listen, takeToken } from "./server.js";
 import { clock, sentence, WORTH_SAYING } from "./words.js";
 
 const SHOWN_EVENTS = 200;
-const state = { devices: {}, artifacts: {}, deployments: {}, faults: {}, settings: {} };
+const state = { devices: {}, lists: {}, artifacts: {}, deployments: {}, faults: {}, settings: {} };
 let timeline = [];
 
 // Do what somebody asked for; what goes wrong is said.
@@ -34,9 +34,9 @@ function take({ first, changed, events }) {
     }
   }
   const has = (...parts) => first || parts.some((part) => part in changed);
-  if (has("devices")) showDevices(state, act);
+  if (has("devices", "lists")) showDevices(state, act);
   if (has("artifacts")) showArtifacts(state, act, (name) => openDialog(state, name));
-  if (has("deployments", "devices")) showDeployments(state, act);
+  if (has("deployments")) showDeployments(state, act);
   if (has("faults")) showFaults(state);
   if (has("settings")) showSettings(state.settings);
   if (events.length || first) showEvents(events, first);

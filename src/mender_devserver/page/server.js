@@ -69,13 +69,27 @@ export function upload(file, progressed) {
   });
 }
 
+// What is looked at: which devices, and which part of each list. The feed sends no more than that.
+const view = { search: "", status: "", devices: "1" };
+let gone = new AbortController();
+let isChanged = false;
+
+export function look(changes) {
+  Object.assign(view, changes);
+  isChanged = true;
+  gone.abort();
+}
+
+export const looksFor = (name) => view[name];
+
 // Read the feed for ever, and begin again whenever it breaks. EventSource would do, if it could send a header.
 export async function listen({ onMessage, onLive, onBroken, onRefused }) {
   for (;;) {
-    const gone = new AbortController();
+    gone = new AbortController();
+    isChanged = false;
     let silence = 0;
     try {
-      const response = await fetch(`${PREFIX}live`, { headers: opened({}), signal: gone.signal, cache: "no-store" });
+      const response = await fetch(`${PREFIX}live?${new URLSearchParams(view)}`, { headers: opened({}), signal: gone.signal, cache: "no-store" });
       if (response.status === 401) return onRefused();
       if (!response.ok) throw new Error(await refusal(response));
       onLive();
@@ -93,6 +107,7 @@ export async function listen({ onMessage, onLive, onBroken, onRefused }) {
       }
     } catch { /* broken: said below, tried again */ }
     clearTimeout(silence);
+    if (isChanged) continue;
     onBroken();
     await new Promise((again) => setTimeout(again, AGAIN_MILLISECONDS));
   }

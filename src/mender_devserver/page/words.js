@@ -26,14 +26,11 @@ export function size(bytes) {
   return `${(bytes / 1024 ** power).toFixed(1)} ${["", "KiB", "MiB", "GiB"][power]}`;
 }
 
-export function nameOf(state, deviceId) {
-  const device = state.devices[deviceId];
-  return device ? pairs(device.identity) : `device ${brief(deviceId)}`;
-}
+export const nameOf = (identity, deviceId) => (identity ? pairs(identity) : `device ${brief(deviceId)}`);
 
 // One sentence for an event of the server.
 export function sentence(state, { name, data }) {
-  const who = data.identity ? pairs(data.identity) : data.device_id ? nameOf(state, data.device_id) : "";
+  const who = data.identity || data.device_id ? nameOf(data.identity, data.device_id) : "";
   const what = () => state.deployments[data.deployment_id]?.artifact_name || "a deployment";
   const sentences = {
     "device-pending": () => `${who} asks for access${data.new_key ? " with a new key" : ""}`,
@@ -47,7 +44,7 @@ export function sentence(state, { name, data }) {
     inventory: () => `${who} sent its inventory, ${several(data.attributes, "attribute")}`,
     artifact: () => `${data.artifact_name} is uploaded`,
     "artifact-deleted": () => `${data.artifact_name} is deleted`,
-    deployment: () => `${data.artifact_name} goes to ${several(data.device_ids.length, "device")}`,
+    deployment: () => `${data.artifact_name} goes to ${several(data.devices, "device")}`,
     offered: () => `${what()} is offered to ${who}`,
     download: () => `${who} downloads${data.first_byte ? `, from byte ${data.first_byte} on` : ""}`,
     "download-end": () => `a download of ${who} ended: ${size(data.bytes_sent)} of ${size(data.bytes_promised)} sent`,
