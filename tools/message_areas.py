@@ -29,6 +29,10 @@ AREAS = {
         "Remote access",
         "`mender-python-client connect` and `mender-connect.conf`. [Remote access](remote-access.md) has the details.",
     ),
+    "BUS": (
+        "Add-ons on D-Bus",
+        "`mender-python-client dbus`. [Add-ons](add-ons.md) has the details.",
+    ),
     "IDN": (
         "Identity, device type and artifact name",
         "Run the identity script by hand: it must print lines `key=value`, the same ones at every boot. To the server "

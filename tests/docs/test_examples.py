@@ -116,6 +116,14 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Encrypted keys": [Not("runs until it is stopped; tests/program/test_keys.py does that")],
         "Keys in hardware": [CONFIG],
     },
+    "docs/guide/add-ons.md": {
+        "Enable it": [
+            Not(_INSTALLS),
+            Not(_INSTALLS),
+            Not("runs until it is stopped; tests/dbus does that"),
+            By("tests/dbus/test_object.py"),
+        ],
+    },
     "docs/guide/operate.md": {
         "Status": [Not("--follow runs until it is stopped; tests/app/test_status.py does that")],
         "History": [HERE, HERE],

@@ -88,8 +88,8 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
 }
 """Every command and how it is called: so that it works, and so that it fails near a secret."""
 
-DRIVEN_OTHERWISE = {"daemon"}
-"""Runs for a while: ``daemon_life`` drives it."""
+DRIVEN_OTHERWISE = {"daemon", "dbus"}
+"""Run for a while: ``daemon_life`` drives the daemon, tests/dbus the other."""
 
 
 def all_commands() -> list[str]:

@@ -50,6 +50,13 @@ def _connect(options: argparse.Namespace) -> ExitCode:
     return run_connect(config, paths, passphrase(options, paths), lambda: load(options, paths, is_server_needed=True))
 
 
+def _dbus(options: argparse.Namespace) -> ExitCode:
+    config, paths = start(options)
+    from .dbus import run_dbus
+
+    return run_dbus(config, paths, passphrase(options, paths))
+
+
 def _bootstrap(options: argparse.Namespace) -> ExitCode:
     config, paths = start(options, is_server_needed=False)
     from mender_client.core.devicekey import KeyType, fingerprint, key_type
@@ -272,6 +279,13 @@ COMMANDS: tuple[Command, ...] = (
         _connect,
         more="It runs until it is stopped, beside the daemon, and does what mender-connect.conf allows; without that "
         "file it does nothing. See the guide about remote access.",
+    ),
+    Command(
+        "dbus",
+        "give add-ons of other makers the authorisation of this device",
+        _dbus,
+        more="It runs until it is stopped, beside the daemon, and offers io.mender.AuthenticationManager on the system "
+        "bus, as the C++ client does. See the guide about add-ons.",
     ),
     Command(
         "bootstrap",

@@ -56,12 +56,19 @@ class Host:
         self.observers = observers or Observers()
         self.clock = SystemClock(self.observers.alive, beat_seconds=self.observers.beat_seconds)
         self.clock_check = ClockCheck([paths.journal, paths.key, paths.artifact_info])
-        self.transport = HttpTransport(
-            tls=_tls(config, paths),
+        self._tls = _tls(config, paths)
+        self._timeouts = timeouts or Timeouts(idle=config.download_stall_seconds)
+        self._proxies = _proxies(environment)
+        self.transport = self.new_transport()
+
+    def new_transport(self) -> HttpTransport:
+        """A transport, for one thread."""
+        return HttpTransport(
+            tls=self._tls,
             user_agent=f"mender-python-client/{__version__}",
-            timeouts=timeouts or Timeouts(idle=config.download_stall_seconds),
+            timeouts=self._timeouts,
             clock_check=self.clock_check,
-            proxies=_proxies(environment),
+            proxies=self._proxies,
         )
 
     def close(self) -> None:

@@ -138,13 +138,13 @@ class Session:
         try:
             reply = self._exchange(token.server_url, build(token))
         except NetworkError:
-            self._give_up(token.server_url)
+            self.give_up(token.server_url)
             raise
         if reply.status >= 500:
-            self._give_up(token.server_url)
+            self.give_up(token.server_url)
         return reply
 
-    def _give_up(self, server_url: str) -> None:
+    def give_up(self, server_url: str) -> None:
         """Ask the other servers first the next time, if there are any."""
         if len(self.server_urls) > 1:
             self._token = None

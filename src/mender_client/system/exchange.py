@@ -84,6 +84,30 @@ class Connection(HTTPConnection):
             raise
         return response
 
+    def detach(self, url: str) -> Dialed:
+        """The connection, over which nothing was said yet, to a server."""
+        sock, name = self.sock.detach(), urlsplit(url).netloc.rpartition("@")[2]
+        if self._proxy is None:
+            return Dialed(sock, name)
+        return Dialed(sock, name, origin(url), self._proxy.authorization)
+
+
+@dataclass(frozen=True, eq=False)
+class Dialed:
+    """A connection to a server, over which nothing was said yet.
+
+    Attributes:
+        sock: the connection; it doesn't block.
+        host: the server, as the header ``Host`` says it.
+        prefix: what a proxy on the way needs in front of the target of a request.
+        proxy_authorization: what it is told in ``Proxy-Authorization``; empty for nothing.
+    """
+
+    sock: socket.socket
+    host: str
+    prefix: str = ""
+    proxy_authorization: str = field(default="", repr=False)
+
 
 @dataclass(frozen=True, eq=False)
 class Upgraded:

@@ -31,7 +31,7 @@ from .connection import (
     secure,
 )
 from .dial import CheckAddress, Dialer, Resolve, accept_any, resolve_by_system
-from .exchange import DEFAULT_PORTS, Connection, HttpBody, Upgraded, log_request, read_all
+from .exchange import DEFAULT_PORTS, Connection, Dialed, HttpBody, Upgraded, log_request, read_all
 from .netfaults import is_issuer_unknown, origin, translate_errors
 from .tls import TlsRules, TlsSettings
 
@@ -142,6 +142,15 @@ class HttpTransport:
         log_request(request, began, str(body.status))
         return Reply(body.status, body.headers, data), upgraded
 
+    def dial(self, url: str) -> Dialed:
+        """Connect to a server, for a program that speaks HTTP itself.
+
+        Raises:
+            NetworkError: as ``send``.
+        """
+        with self._translated(url), self._guard.within(self.timeouts.total):
+            return self._connect(url, accept_any).detach(url)
+
     def rest(self) -> None:
         while self._kept:
             self._kept.popitem()[1].close()
@@ -197,15 +206,17 @@ class HttpTransport:
         return None
 
     def _ask(self, request: Request, check_address: CheckAddress = accept_any) -> HttpBody:
+        return self._exchange(self._connect(request.url, check_address), request)
+
+    def _connect(self, url: str, check_address: CheckAddress) -> Connection:
         try:
-            connection = self._connect(request.url, check_address)
+            return self._connect_once(url, check_address)
         except ssl.SSLCertVerificationError as error:
             if not is_issuer_unknown(error) or not self._rules.widen():
                 raise
-            connection = self._connect(request.url, check_address)
-        return self._exchange(connection, request)
+            return self._connect_once(url, check_address)
 
-    def _connect(self, url: str, check_address: CheckAddress) -> Connection:
+    def _connect_once(self, url: str, check_address: CheckAddress) -> Connection:
         server = _server(url)
         proxy = self._proxy(server)
         sock = self._dial(server, check_address)

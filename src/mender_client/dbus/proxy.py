@@ -1,0 +1,306 @@
+"""A proxy on the loopback interface, which leads add-ons to the server over the client's own connections.
+
+An add-on knows neither the client's certificates nor its proxies, and reads its tokens from the bus. Whoever has the
+token gets through, and nobody else: the port is open to all users of the device. A connection carries one request.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import random
+import re
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from mender_client.connect.loop import READ, Background, Call, Loop
+from mender_client.dataclass import dataclass, field
+from mender_client.errors import DeviceError, Interrupted, MenderError
+
+from .relay import Relay
+
+_logger = logging.getLogger(__name__)
+
+_HOST = "127.0.0.1"
+_RESERVED_PORTS = range(600, 1024)
+"""Only root may take these: no other user can take over the port of a proxy that has ended, and with it the token."""
+_MOST_HEAD_BYTES = 32768
+_HEAD_SECONDS = 10.0
+_MOST_WAITING = 32
+_MOST_RELAYS = 64
+_LINGER_SECONDS = 1.0
+_END_OF_HEAD = b"\r\n\r\n"
+_REQUEST = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.[01]")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\x80-\xff\t]*)")
+_OF_THE_CONNECTION = (b"host", b"connection", b"keep-alive", b"proxy-connection")
+_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
+_REASONS = {400: "Bad Request", 401: "Unauthorized", 431: "Request Header Fields Too Large", 502: "Bad Gateway"}
+_REASONS[503] = "Service Unavailable"
+
+
+@dataclass(frozen=True, eq=False)
+class Far:
+    """A connection to the server, over which nothing was said yet.
+
+    Attributes:
+        sock: it doesn't block.
+        host: the server, as the header ``Host`` says it.
+        prefix: what stands in front of the target of a request; for a plain HTTP proxy on the way.
+        headers: what is sent in addition.
+    """
+
+    sock: socket.socket
+    host: str
+    prefix: str = ""
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
+
+
+class LocalProxy:
+    """Listens for add-ons while there is a token.
+
+    Args:
+        loop: waits for everything.
+        reach: connects to the server with this address; is called in a thread, and raises MenderError.
+        answered: is called with the status of each answer; None when the server can't be reached.
+    """
+
+    def __init__(self, loop: Loop, reach: Callable[[str], Far], answered: Callable[[int | None], None]) -> None:
+        self._loop = loop
+        self._reach = reach
+        self._answered = answered
+        self._background = Background(loop, _MOST_RELAYS)
+        self._listener: socket.socket | None = None
+        self._token = ""
+        self._server_url = ""
+        self._waiting: list[_Waiting] = []
+        self._relays: set[Relay] = set()
+        self._refused: deque[socket.socket] = deque()
+        self.url = ""
+
+    def serve(self, token: str, server_url: str) -> None:
+        """Let the holder of a token through to a server, on another port than before; connections live on.
+
+        Raises:
+            DeviceError: no port is to be had.
+        """
+        listener = _listen()
+        self.close_door()
+        self._listener, self._token, self._server_url = listener, token, server_url
+        self.url = f"http://{_HOST}:{listener.getsockname()[1]}"
+        self._loop.watch(listener, READ, self._accept)
+
+    def close_door(self) -> None:
+        """Let nobody through from now on; connections live on."""
+        if self._listener is not None:
+            self._loop.watch(self._listener, 0, self._accept)
+            self._listener.close()
+            self._listener = None
+        self._token = self.url = ""
+
+    def close(self) -> None:
+        """End everything."""
+        self.close_door()
+        for waiting in list(self._waiting):
+            waiting.close()
+        for relay in self._relays:
+            relay.close()
+        for sock in self._refused:
+            sock.close()
+
+    # -- connections ------------------------------------------------------------------------------------------------
+
+    def _accept(self, _: int) -> None:
+        if self._listener is None:
+            return
+        try:
+            sock, _address = self._listener.accept()
+        except OSError:
+            return
+        if len(self._waiting) >= _MOST_WAITING:
+            self._waiting[0].close()
+        self._waiting.append(_Waiting(self._loop, sock, self._asked, self._waiting.remove))
+
+    def _asked(self, sock: socket.socket, head: bytes, rest: bytes) -> None:
+        """A request has come; begins with its head."""
+        request = _parse(head)
+        if request is None:
+            self._refuse(sock, 400, "this is no request that can be passed on")
+        elif not self._token or not hmac.compare_digest(request.token, self._token.encode()):
+            self._refuse(sock, 401, "this needs the device's token, as on the bus")
+        elif len(self._relays) >= _MOST_RELAYS or self._background.is_full:
+            self._refuse(sock, 503, "too many requests at once")
+        else:
+            server_url = self._server_url
+            self._background.run(lambda: self._open(sock, request, rest, server_url))
+
+    def _open(self, sock: socket.socket, request: _Request, rest: bytes, server_url: str) -> Callable[[], None]:
+        """Connect to the server, in a thread; returns what the loop is to do then."""
+        try:
+            far = self._reach(server_url)
+        except Interrupted:
+            return sock.close
+        except MenderError as error:
+            text = str(error)
+            return lambda: self._unreachable(sock, text)
+        return lambda: self._join(sock, far, request.build(far) + rest)
+
+    def _unreachable(self, sock: socket.socket, text: str) -> None:
+        _logger.warning("a request of an add-on: %s", text)
+        self._refuse(sock, 502, "the server can't be reached")
+        self._answered(None)
+
+    def _join(self, sock: socket.socket, far: Far, request: bytes) -> None:
+        def answered(first: bytes) -> None:
+            if status := _STATUS.match(first):
+                self._answered(int(status[1]))
+
+        def ended() -> None:
+            self._relays.discard(relay)
+
+        relay = Relay(self._loop, sock, far.sock, request, answered, ended)
+        self._relays.add(relay)
+
+    def _refuse(self, sock: socket.socket, status: int, text: str) -> None:
+        body = b'{"error": "%b"}\n' % text.encode()
+        head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
+        try:
+            sock.send(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            sock.close()
+            return
+        # not closed at once: what the peer still sends would make the kernel throw the answer away
+        self._refused.append(sock)
+        if len(self._refused) > _MOST_WAITING:
+            self._refused.popleft().close()
+        self._loop.call_later(_LINGER_SECONDS, lambda: self._forget(sock))
+
+    def _forget(self, sock: socket.socket) -> None:
+        if sock in self._refused:
+            self._refused.remove(sock)
+            sock.close()
+
+
+def _listen() -> socket.socket:
+    for port in [*random.sample(_RESERVED_PORTS, 32), 0]:
+        if port and _is_assigned(port):
+            continue
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.bind((_HOST, port))
+            sock.listen(_MOST_WAITING)
+            sock.setblocking(False)
+        except OSError as error:
+            sock.close()
+            problem = error
+            continue
+        return sock
+    text = f"cannot listen on {_HOST}: {problem.strerror}"
+    raise DeviceError("BUS05", text, remedy="see whether the interface lo is up") from problem
+
+
+def _is_assigned(port: int) -> bool:
+    """Whether a service of the system may want the port."""
+    try:
+        socket.getservbyport(port, "tcp")
+    except OSError:
+        return False
+    return True
+
+
+class _Waiting:
+    """A connection on which the head of a request is still to come.
+
+    Args:
+        loop: waits for it.
+        sock: the connection.
+        asked: takes the connection, the head, and what has come behind it.
+        gone: is called with this when it is over.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        asked: Callable[[socket.socket, bytes, bytes], None],
+        gone: Callable[[_Waiting], None],
+    ) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._loop = loop
+        self._sock = sock
+        self._asked = asked
+        self._gone = gone
+        self._head = bytearray()
+        self._limit: Call = loop.call_later(_HEAD_SECONDS, self.close)
+        loop.watch(sock, READ, self._ready)
+
+    def close(self) -> None:
+        self._leave()
+        self._sock.close()
+
+    def _leave(self) -> None:
+        self._limit.cancel()
+        self._loop.watch(self._sock, 0, self._ready)
+        self._gone(self)
+
+    def _ready(self, _: int) -> None:
+        try:
+            data = self._sock.recv(_MOST_HEAD_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._head += data
+        head, end, rest = bytes(self._head).partition(_END_OF_HEAD)
+        if end:
+            self._leave()
+            self._asked(self._sock, head, rest)
+        elif not data or len(self._head) > _MOST_HEAD_BYTES:
+            self.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """The head of a request.
+
+    Attributes:
+        method: what it asks for.
+        target: the path and query.
+        fields: its header fields, but for those of this connection.
+        token: the bearer's.
+    """
+
+    method: bytes
+    target: bytes
+    fields: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    token: bytes = field(repr=False)
+
+    def build(self, far: Far) -> bytes:
+        """The head to send to the server."""
+        ours = [("Host", far.host), *far.headers]
+        fields = [*((name.encode(), value.encode()) for name, value in ours), *self.fields]
+        lines = [b"%b %b%b HTTP/1.1" % (self.method, far.prefix.encode(), self.target)]
+        return b"\r\n".join([*lines, *(b"%b: %b" % one for one in fields), b"", b""])
+
+
+def _parse(head: bytes) -> _Request | None:
+    """A request; None for what isn't one of HTTP/1 for a path."""
+    first, *lines = head.split(b"\r\n")
+    request, found = _REQUEST.fullmatch(first), [_FIELD.fullmatch(line) for line in lines]
+    if request is None:
+        return None
+    fields = [(one[1].lower(), one[2].strip(), one[1]) for one in found if one is not None]
+    if len(fields) < len(lines):
+        return None
+    values = {name: value for name, value, _ in fields}
+    tokens = [value for name, value, _ in fields if name == b"authorization"]
+    is_upgrade = b"upgrade" in values
+    # one request a connection: what comes behind it is nobody's whose token was looked at
+    kept = [
+        (name, value) for lower, value, name in fields if lower not in (b"host", b"connection", b"proxy-connection")
+    ]
+    kept.append((b"Connection", b"Upgrade" if is_upgrade else b"close"))
+    scheme, _, token = (tokens[0] if len(tokens) == 1 else b"").partition(b" ")
+    return _Request(request[1], request[2], kept, token.strip() if scheme.lower() == b"bearer" else b"")

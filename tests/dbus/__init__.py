@@ -1,0 +1,1 @@
+"""Tests of ``dbus``, with real buses and add-ons."""

@@ -1,0 +1,60 @@
+"""Debian's mender-connect, unchanged, with the token and through the proxy of our ``dbus``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from connect.user import User
+from dbus.bus import SystemBus
+from dbus.conftest import Serve, needed
+from program.conftest import MakeDevice
+from program.stage import Device, Process
+
+pytestmark = [
+    *needed,
+    pytest.mark.skipif(shutil.which("mender-connect") is None, reason="the package mender-connect isn't installed"),
+]
+
+
+def start(device: Device, bus: SystemBus) -> Process:
+    """Start mender-connect beside the client of a device; it ends with the device."""
+    file = device.write("mender-connect.conf", json.dumps({"User": "root", "ShellArguments": []}))
+    command = ["mender-connect", "--config", str(file), "--fallback-config", str(device.root / "none"), "daemon"]
+    process = Process(command, device.root.parent / "mender-connect.log", {"DBUS_SYSTEM_BUS_ADDRESS": bus.address})
+    device.processes.append(process)
+    return process
+
+
+def test_terminal(device: Device, bus: SystemBus, serve: Serve) -> None:
+    """It opens a terminal, though the certificate of the server is known to our client alone."""
+    serve(device)
+    start(device, bus)
+    user = User(device.server.connected_device(device.id))
+    assert b"Shell started" == user.open_terminal().body
+    user.type("echo te''rminal\r")
+    assert "terminal" in user.read_until("terminal\r\n")
+
+
+def test_device_that_is_accepted_later(make_device: MakeDevice, bus: SystemBus, serve: Serve) -> None:
+    """It waits until the device is accepted, and connects then."""
+    device = make_device(is_preauthorized=False)
+    device.run("bootstrap")
+    process = serve(device)
+    start(device, bus)
+    process.wait_for("pending acceptance")
+    (known,) = device.server.devices()
+    device.server.accept(known.id)
+    assert known.id == device.server.connected_device().device_id
+
+
+def test_token_that_is_revoked(device: Device, bus: SystemBus, serve: Serve) -> None:
+    """When the server refuses its token at the next connection, it is given another one and connects."""
+    serve(device)
+    start(device, bus)
+    first = device.server.connected_device(device.id)
+    device.server.revoke_tokens(device.id)
+    first.cut()
+    device.server.connected_device(device.id, after=first)

@@ -1,0 +1,159 @@
+"""The proxy of ``dbus``, as an add-on and as other users of the device see it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+
+from dbus.bus import SystemBus
+from dbus.conftest import Serve, needed
+from dbus.through import ask
+from mender_devserver import DevServer
+from program.stage import Device
+from waiting import PATIENCE_S, wait_until
+
+pytestmark = needed
+
+
+@pytest.fixture
+def known(device: Device, bus: SystemBus, serve: Serve) -> tuple[str, str]:
+    """The token and the address that an add-on of the device knows."""
+    serve(device)
+    with bus.caller() as caller:
+        return caller.wait_for_token()
+
+
+def send(url: str, data: bytes) -> bytes:
+    """Everything that comes back for some bytes."""
+    with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), PATIENCE_S) as sock:
+        sock.sendall(data)
+        seen = b""
+        try:
+            while data := sock.recv(65536):
+                seen += data
+        except ConnectionError:
+            pass
+        return seen
+
+
+def test_request(device: Device, known: tuple[str, str]) -> None:
+    """A request with its body reaches the server over TLS, whose certificate the add-on needn't know."""
+    token, url = known
+    assert (204, None) == ask(url, token, "PUT", body=b'{"colour": "blue"}')
+    (known_device,) = device.server.devices()
+    assert {"colour": "blue"} == known_device.reported
+
+
+@pytest.mark.parametrize("token", ["", "x.y.z", "other"])
+def test_without_the_token(device: Device, known: tuple[str, str], token: str) -> None:
+    """Who doesn't have the token is refused, and nothing is asked of the server."""
+    before = len(device.server.requests)
+    status, said = ask(known[1], known[0][:-1] if token == "other" else token)
+    assert (401, "this needs the device's token, as on the bus") == (status, said["error"])
+    assert before == len(device.server.requests)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET http://other/ HTTP/1.1",
+        b"CONNECT other:443 HTTP/1.1",
+        b"GET / HTTP/2.0",
+        b"GET /\xff HTTP/1.1",
+        b"GET / HTTP/1.1\r\nX: a\r\n folded",
+        b"GET / HTTP/1.1\r\nX : a",
+        b"GET / HTTP/1.1\r\nX: a\nHost: b",
+        b"\x16\x03\x01",
+    ],
+)
+def test_what_is_no_request(known: tuple[str, str], head: bytes) -> None:
+    """What isn't a request for a path of the server is refused."""
+    token, url = known
+    answer = send(url, head + b"\r\nAuthorization: Bearer " + token.encode() + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+
+
+def test_second_request_of_a_connection(device: Device, known: tuple[str, str]) -> None:
+    """A connection carries one request: the token of a second one wouldn't be looked at."""
+    token, url = known
+    head = b"GET /api/devices/v1/deviceconfig/configuration HTTP/1.1\r\nAuthorization: Bearer %b\r\n"
+    answer = send(url, 2 * (head % token.encode() + b"Connection: keep-alive\r\n\r\n"))
+    assert answer.count(b" 200 OK") < 2
+
+
+def test_endless_head(known: tuple[str, str]) -> None:
+    """A head without end is cut."""
+    assert b"" == send(known[1], b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000)
+
+
+def test_many_silent_connections(known: tuple[str, str]) -> None:
+    """Connections on which nothing is said keep nobody out."""
+    token, url = known
+    address = ("127.0.0.1", urlsplit(url).port or 0)
+    silent = [socket.create_connection(address, PATIENCE_S) for _ in range(200)]
+    try:
+        assert (200, {}) == ask(url, token)
+    finally:
+        for sock in silent:
+            sock.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others may not take these ports")
+def test_port(known: tuple[str, str]) -> None:
+    """The port is one that only root can take, and the proxy listens on the loopback interface alone."""
+    parts = urlsplit(known[1])
+    assert "127.0.0.1" == parts.hostname
+    assert 0 < (parts.port or 0) < 1024
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.2", parts.port or 0))
+
+
+def test_old_token(device: Device, bus: SystemBus, known: tuple[str, str]) -> None:
+    """A token that was replaced opens nothing, and its port is closed."""
+    with bus.caller() as caller:
+        caller.call("FetchJwtToken")
+        token, url = caller.wait_for_token(known[0])
+    assert 401 == ask(url, known[0])[0]
+    assert 200 == ask(url, token)[0]
+    with pytest.raises(ConnectionRefusedError):
+        ask(known[1], known[0])
+
+
+def test_token_that_the_server_refuses(device: Device, bus: SystemBus, known: tuple[str, str]) -> None:
+    """An add-on whose token the server refuses is answered so, and given another one by the signal."""
+    token, url = known
+    with bus.caller() as caller:
+        caller.subscribe()
+        device.server.revoke_tokens(device.id)
+        assert 401 == ask(url, token)[0]
+        other, url = caller.signal()
+        assert token != other != ""
+        assert 200 == ask(url, other)[0]
+
+
+def test_server_that_is_gone(device: Device, known: tuple[str, str]) -> None:
+    """While the server can't be reached, the answer is 502; the token stays."""
+    token, url = known
+    device.server.stop()
+    assert 502 == ask(url, token)[0]
+    device.server.start()
+    assert 200 == ask(url, token)[0]
+
+
+def test_another_server(device: Device, bus: SystemBus, serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where there are several servers, add-ons are led to another one when theirs is gone."""
+    with DevServer(tmp_path_factory.mktemp("second"), tls=False) as second:
+        device.configure(ServerURL=None, Servers=[{"ServerURL": device.server.url}, {"ServerURL": second.url}])
+        serve(device)
+        with bus.caller() as caller:
+            token, url = caller.wait_for_token()
+            device.server.stop()
+            assert 502 == ask(url, token)[0]
+            wait_until(second.devices)
+            (known,) = second.devices()
+            second.accept(known.id)
+            token, url = caller.wait_for_token(token)
+        assert (200, {}) == ask(url, token)
