@@ -26,6 +26,9 @@ from mender_client.core.client_status import (
     ClientStatus,
     Download,
 )
+from mender_client.core.deciding import decided
+from mender_client.core.gates import GatePoint
+from mender_client.core.holding import Decision, DecisionKind, Waiting
 from mender_client.core.machine import EXPLANATIONS, Event, State
 from mender_client.core.model import Deployment, Link, NextForm, Provides, Status
 from mender_client.core.record import Outcome, Record
@@ -365,3 +368,67 @@ def test_history_of_a_damaged_journal(paths: Paths, capsys: pytest.CaptureFixtur
     show_history(paths, is_json=False)
     assert "cannot use the state file" in capsys.readouterr().out
     assert paths.journal.exists()
+
+
+def waits(paths: Paths, waiting: Waiting, hold: Decision | None = None, *, is_all: bool = False) -> list[str]:
+    """What ``status`` says of an update that waits."""
+    begun(paths)
+
+    def change(record: Record) -> Record:
+        record = record.waits("dep-1", waiting, lambda update: update)
+        return record if hold is None else decided(record, hold, is_all=is_all)
+
+    JsonJournal(paths.journal).update(change)
+    return render(look(paths), now=NOW)
+
+
+ASKING = Waiting(GatePoint.INSTALL, "nobody has approved it yet", SINCE, needs_approval=True)
+PAUSED = Decision(DecisionKind.PAUSE, "anna", SINCE, "the machine runs")
+
+
+def test_waits_for_approval(paths: Paths) -> None:
+    """An update that waits: before what, what for, since when, and how it goes on."""
+    lines = waits(paths, ASKING)
+    assert "doing          waiting before the installation; continues when the daemon runs, " in "\n".join(lines)
+    assert (
+        "waits          before the installation: nobody has approved it yet, since 2026-11-23T10:00:00Z (2 h ago)"
+        in lines
+    )
+    assert "               to go on: mender-python-client approve" in lines
+
+
+@pytest.mark.parametrize(("is_all", "option"), [(False, ""), (True, " --all")])
+def test_paused(paths: Paths, is_all: bool, option: str) -> None:
+    """A pause ends by ``continue``, or by ``continue --all`` if it is one of all updates."""
+    waiting = replace(ASKING, reason=PAUSED.text, needs_approval=False)
+    lines = waits(paths, waiting, PAUSED, is_all=is_all)
+    assert f"               to go on: mender-python-client continue{option}" in lines
+
+
+def test_waits_for_window(paths: Paths) -> None:
+    """A gate that opens by itself: when."""
+    lines = waits(paths, replace(ASKING, needs_approval=False, until="2026-11-23T22:00:00+00:00"))
+    assert "               to go on: the gate is asked again at 2026-11-23T22:00:00Z (in 10 h)" in lines
+
+
+def test_pause_of_all_without_an_update(paths: Paths) -> None:
+    """Without an update, too, it is shown that the next one will wait."""
+    JsonJournal(paths.journal).update(lambda record: decided(record, PAUSED, is_all=True))
+    lines = render(look(paths), now=NOW)
+    how = "to go on: mender-python-client continue --all"
+    assert f"all updates    paused by anna: the machine runs; {how}" in lines
+
+
+def test_gate_for_programs(paths: Paths) -> None:
+    """The document has the gate and the decisions."""
+    waits(paths, ASKING, PAUSED)
+    document = as_document(look(paths))
+    assert {
+        "point": "install",
+        "reason": "nobody has approved it yet",
+        "since": "2026-11-23T10:00:00Z",
+        "until": None,
+        "needs_approval": True,
+    } == document["update"]["gate"]
+    assert ("pause", "anna", None) == tuple(document["update"]["hold"][key] for key in ("kind", "by", "until"))
+    assert document["hold_of_all"] is None

@@ -249,6 +249,8 @@ def test_metrics(tmp_path: Path) -> None:
         "mender_client_last_contact_time_seconds": 1795435200,
         "mender_client_last_poll_time_seconds": 1795435200,
         "mender_client_unreported_messages": 0,
+        "mender_client_held": 0,
+        **{f"mender_client_waiting_at_gate gate={one}": 0 for one in ("download", "install", "reboot", "commit")},
         "mender_client_download_bytes": 5,
         "mender_client_download_size_bytes": 10,
     } == {name: value for name, value in found.items() if "state=" not in name and "outcome=" not in name}

@@ -129,6 +129,9 @@ def _await_poll(paths: Paths, pid: int, before: _Seen, *, sleep: Callable[[float
         raise MenderError(
             "DMN06", "cannot determine the result of the poll: the daemon has exited", remedy="see its log"
         )
+    if seen.update is not None and seen.update.waiting is not None:
+        print(f"{seen.update.artifact_name} (deployment {seen.update.deployment_id}) {seen.update.waiting.text}")
+        return ExitCode.NOTHING
     if seen.update is None and status.counts.polls > before.status.counts.polls:
         print("no update")
         return ExitCode.NOTHING

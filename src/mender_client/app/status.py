@@ -11,18 +11,17 @@ from pathlib import Path
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import STOPPED, WAITING, Authorisation, ClientStatus, headline
+from mender_client.core.holding import AHEAD
 from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.machine import EXPLANATIONS, State
 from mender_client.core.model import Provides
-from mender_client.core.model import Status as OutcomeStatus
 from mender_client.core.record import Record
 from mender_client.core.standalone import EXPLANATIONS as STANDALONE
-from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence, sub_updater_state
+from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence
 from mender_client.core.text import amount, printable
 from mender_client.dataclass import asdict, dataclass
 from mender_client.errors import StorageError
 from mender_client.system.files import DaemonLock, LockFile, read_text
-from mender_client.system.process_table import ProcessTable
 from mender_client.system.snapshot import damaged_files, peek_record, read_client_status
 
 from .config import Config, examine
@@ -31,6 +30,8 @@ from .exitcodes import ExitCode
 from .formatting import ago, for_programs, utc
 from .installer import installer_reason
 from .paths import Paths
+from .sub_updater_process import look_at_sub_updater, stuck_sub_updater_pid
+from .waiting import gate_document, gate_lines, hold_document
 
 if TYPE_CHECKING:
     from typing import Any
@@ -39,7 +40,18 @@ SCHEMA = 1
 """Of ``status --json``; grows when something in it is renamed, removed or means something else."""
 
 _TIMES = frozenset(
-    {"since", "at", "client_at", "started", "authorised_since", "contact", "polled", "next_poll", "next_inventory"}
+    {
+        "since",
+        "at",
+        "client_at",
+        "started",
+        "authorised_since",
+        "contact",
+        "polled",
+        "next_poll",
+        "next_inventory",
+        "until",
+    }
 )
 _FOLLOW_SECONDS = 1.0
 _LONGEST_LINE = 4000
@@ -59,6 +71,7 @@ class Status:
         since: since when, RFC 3339; None when that is not known.
         update: the update under way according to the state file, None for none.
         standalone: the update that is installed without a server, None for none.
+        hold_of_all: the decision that holds all updates, None for none.
         lock: the deployment id in the lock file, None when there is no lock.
         sub_updater_pid: the sub-updater's process, also when it has outlived its deployment; None when none is found.
         unreported: the number of pending reports.
@@ -80,6 +93,7 @@ class Status:
     since: str | None
     update: dict[str, Any] | None
     standalone: dict[str, str] | None
+    hold_of_all: dict[str, Any] | None
     lock: str | None
     sub_updater_pid: int | None
     unreported: int
@@ -167,6 +181,8 @@ def look(paths: Paths) -> Status:
             "state": update.state.value,
             "since": update.since,
             "total_bytes": update.remote_object.total,
+            "gate": gate_document(update),
+            "hold": hold_document(update.decisions.hold if update.decisions is not None else None),
         },
         standalone=None
         if record.standalone is None
@@ -175,6 +191,7 @@ def look(paths: Paths) -> Status:
             "position": record.standalone.position.value,
             "since": record.standalone.since,
         },
+        hold_of_all=hold_document(record.decisions.hold if record.decisions is not None else None),
         lock=lock,
         sub_updater_pid=pid,
         unreported=len(record.outbox),
@@ -195,28 +212,6 @@ def look(paths: Paths) -> Status:
     )
 
 
-def look_at_sub_updater(deployment_id: str, record: Record) -> tuple[SubUpdaterState, int | None]:
-    """What the sub-updater of a deployment does, and its process, None when none is found."""
-    pid = sub_updater_pid(deployment_id, record)
-    update = record.update_of(deployment_id)
-    noted = update.process if update is not None else None
-    state = sub_updater_state(
-        has_reported=record.outcome_of(deployment_id) is not None,
-        is_found=pid is not None,
-        was_started_in_this_boot=noted is not None and ProcessTable().age_seconds(noted) > 0,
-    )
-    return state, pid
-
-
-def stuck_sub_updater_pid(record: Record, daemon_pid: int | None) -> int | None:
-    """The process of the last deployment that failed if it is still there, though the deployment is over."""
-    last = record.outcomes[-1] if record.outcomes else None
-    if last is None or last.status is not OutcomeStatus.FAILURE:
-        return None
-    pid = sub_updater_pid(last.deployment_id, record)
-    return None if pid == daemon_pid else pid
-
-
 def _device_type_file(config: Config, paths: Paths) -> Path:
     return paths.below_root(config.device_type_file) if config.device_type_file else paths.device_type
 
@@ -232,19 +227,6 @@ def _value(file: Path, key: str) -> str:
         return dict(parse_key_value_file(read_text(file))).get(key, "")
     except StorageError:
         return ""
-
-
-def sub_updater_pid(deployment_id: str | None, record: Record) -> int | None:
-    """The process that installs the deployment that the lock names; None when none is found."""
-    if not deployment_id:
-        return None
-    processes = ProcessTable()
-    update = record.update_of(deployment_id)
-    noted = update.process if update is not None else None
-    if noted is not None and processes.is_alive(noted):
-        return noted.pid
-    found = processes.find("MENDER_DEPLOYMENT_ID", deployment_id)
-    return None if found is None else found.pid
 
 
 def _activity(
@@ -266,7 +248,8 @@ def _activity(
         return f"waiting until update.lock is removed: {state.value}{process}", since
     if update is not None:
         stopped = "" if is_daemon_running else "; continues when the daemon runs"
-        return EXPLANATIONS[update.state] + stopped, update.since
+        what = EXPLANATIONS[update.state] if update.waiting is None else f"waiting {AHEAD[update.waiting.point]}"
+        return what + stopped, update.since if update.waiting is None else update.waiting.since
     if (standalone := record.standalone) is not None:
         which = f"no update poll: {standalone.artifact_name} is installed without a server"
         return f"{which}; it is {STANDALONE[standalone.position]}", standalone.since
@@ -286,7 +269,9 @@ def render(status: Status, *, now: datetime) -> list[str]:
         ("updates by", status.installer),
         ("doing", status.activity + _since(status.since, now)),
     ]
-    lines += _of_update(status) + _of_lock(status)
+    next_poll = status.client.next_poll if status.client is not None and status.daemon_pid is not None else ""
+    lines += _of_update(status) + gate_lines(status.update, status.hold_of_all, now, next_poll=next_poll)
+    lines += _of_lock(status)
     if status.client is not None:
         lines += _of_client(status.client, now, is_running=status.daemon_pid is not None)
     if status.journal_problem:

@@ -12,6 +12,8 @@ from mender_client import TYPE_CHECKING
 from mender_client.dataclass import dataclass, field, fields, is_dataclass, replace
 from mender_client.errors import MenderError
 
+from .gates import GatePoint
+from .holding import AHEAD
 from .machine import ENDS, EXPLANATIONS, State
 from .record import Record
 
@@ -83,6 +85,25 @@ class Download:
 
 
 @dataclass(frozen=True)
+class AtGate:
+    """The gate at which the update waits; all empty when it does not.
+
+    Attributes:
+        point: ``download``, ``install``, ``reboot`` or ``commit``.
+        reason: what it waits for.
+        since: since when.
+        until: when the gate may open by itself, empty when that isn't known.
+        needs_approval: whether a person has to approve the update.
+    """
+
+    point: str = ""
+    reason: str = ""
+    since: str = ""
+    until: str = ""
+    needs_approval: bool = False
+
+
+@dataclass(frozen=True)
 class Counts:
     """Totals that only grow, over restarts too.
 
@@ -128,6 +149,8 @@ class ClientStatus:
         next_poll: when the server is asked again.
         next_inventory: when the inventory is sent again.
         unreported: messages that the server has not acknowledged.
+        at_gate: where the update waits.
+        held: who holds all updates, and why; empty when nobody does.
         counts: totals.
     """
 
@@ -149,6 +172,8 @@ class ClientStatus:
     next_poll: str = ""
     next_inventory: str = ""
     unreported: int = 0
+    at_gate: AtGate = AtGate()
+    held: str = ""
     counts: Counts = Counts()
 
     @property
@@ -157,7 +182,7 @@ class ClientStatus:
         failure = self.failure
         trouble = (failure.job, failure.kind, failure.text) if failure.in_a_row else ()
         work = (self.started, self.doing, self.deployment_id, self.download, self.counts.requests)
-        return *work, self.authorisation, trouble, self.unreported
+        return *work, self.authorisation, trouble, self.unreported, self.at_gate, self.held
 
     def begun(self, now: str, *, version: str, python: str) -> ClientStatus:
         """The status of a client that starts, with the totals and the last events of the former one."""
@@ -250,7 +275,21 @@ class ClientStatus:
     def remembering(self, record: Record) -> ClientStatus:
         """What the record tells of deployments."""
         counts = replace(self.counts, deployments=dict(record.totals))
-        return replace(self, unreported=len(record.outbox), counts=counts)
+        hold = None if record.decisions is None else record.decisions.hold
+        return replace(
+            self,
+            unreported=len(record.outbox),
+            counts=counts,
+            at_gate=_at_gate(record),
+            held="" if hold is None else hold.text,
+        )
+
+
+def _at_gate(record: Record) -> AtGate:
+    waiting = None if record.update is None else record.update.waiting
+    if waiting is None:
+        return AtGate()
+    return AtGate(waiting.point.value, waiting.reason, waiting.since, waiting.until, waiting.needs_approval)
 
 
 def headline(client_status: ClientStatus) -> str:
@@ -264,8 +303,10 @@ def headline(client_status: ClientStatus) -> str:
     name = client_status.artifact_name or "an update"
     which = f"{name} (deployment {client_status.deployment_id or 'unknown'})"
     download = client_status.download
-    if state is State.DOWNLOADING and download.total:
+    if state is State.DOWNLOADING and download.total and not client_status.at_gate.point:
         return f"downloading {which}: {100 * download.done // download.total} %"
+    if client_status.at_gate.point:
+        return f"{which}: waiting {AHEAD[GatePoint(client_status.at_gate.point)]}: {client_status.at_gate.reason}"
     return f"{which}: {EXPLANATIONS[state]}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from .client_status import STARTING, STOPPED, WAITING, Authorisation, ClientStatus
+from .gates import GatePoint
 from .machine import ENDS, State
 
 _STATES = (STARTING, WAITING, *(state.value for state in State if state not in ENDS), STOPPED)
@@ -37,6 +38,10 @@ def _families(one: ClientStatus) -> Iterator[tuple[str, str, str, _Samples]]:
     yield "resumed_bytes_total", "counter", meaning, [({}, counts.bytes_resumed)]
     meaning = "Bytes that did not have to be downloaded, since the device had their content."
     yield "reused_bytes_total", "counter", meaning, [({}, counts.bytes_reused)]
+    points: _Samples = [({"gate": point.value}, one.at_gate.point == point.value) for point in GatePoint]
+    yield "waiting_at_gate", "gauge", "1 for the gate at which the update waits.", points
+    yield "waiting_since_time_seconds", "gauge", "Since when the update waits at a gate.", _time(one.at_gate.since)
+    yield "held", "gauge", "1 if people hold all updates.", [({}, bool(one.held))]
     yield "last_contact_time_seconds", "gauge", "When a server last answered.", _time(one.contact)
     yield "last_poll_time_seconds", "gauge", "When an update poll was last answered.", _time(one.polled)
     meaning = "Consecutive failures of the job that failed last; 0 when it has succeeded since."

@@ -9,11 +9,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mender_client.app.formatting import span
-from mender_client.app.status import look_at_sub_updater, stuck_sub_updater_pid
+from mender_client.app.sub_updater_process import look_at_sub_updater, stuck_sub_updater_pid
 from mender_client.core.client_status import ClientStatus, Failure
 from mender_client.core.devicekey import fingerprint, key_type
 from mender_client.core.model import Identity
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence
+from mender_client.core.update import Update
 from mender_client.errors import MenderError, ScriptError
 from mender_client.system.files import LockFile
 from mender_client.system.process import ScriptLimits, run_script
@@ -105,10 +106,14 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
         in_progress = context.record.update
         last = context.record.outcomes[-1] if context.record.outcomes else None
         before = f"; the last one: {last.artifact_name or last.deployment_id}, {last.status.value}" if last else ""
-        described = "" if in_progress is None else f"{in_progress.artifact_name}: {in_progress.state.value}"
+        described = "" if in_progress is None else _described(in_progress)
+        decisions = context.record.decisions
         if (stuck := stuck_sub_updater_pid(context.record, context.daemon_pid)) is not None:
             found = f"the sub-updater (pid {stuck}) is still there, although its deployment is over"
             yield warning(found + before, "see the kernel log for what it waits for; reboot if it does not end")
+        elif decisions is not None and decisions.hold is not None:
+            found = f"{described or 'none in progress'}; all updates are {decisions.hold.text}{before}"
+            yield warning(found, "mender-python-client continue --all")
         else:
             yield ok(described or f"none in progress{before}")
         return
@@ -130,6 +135,10 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
     else:
         is_fault = is_long or state is SubUpdaterState.DIED
         yield (fault if is_fault else warning)(f"{state.value}; {locked}", remedy_of_absence(is_known=True))
+
+
+def _described(update: Update) -> str:
+    return f"{update.artifact_name}: {update.state.value if update.waiting is None else update.waiting.text}"
 
 
 def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
