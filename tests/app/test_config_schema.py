@@ -164,6 +164,19 @@ def test_gates(value: object) -> None:
     agree({"UpdateGates": {"Install": value}})
 
 
+_SPEED_PARTS = [*_WINDOW_PARTS, "65536", "0", "unlimited", "Stop", "stop", "1e6", "1000000000000000"]
+
+
+@given(st.lists(_texts_of(_SPEED_PARTS), max_size=3))
+@example(["22:00-05:00 unlimited", "08:00-18:00 Europe/Berlin 65536", "stop"])
+@example(["Mon stop", "stop"])
+@example(["stop", "Mon 05:00-05:00 65536"])
+@example(["Mon 0"])
+def test_speeds(value: object) -> None:
+    """Schema and parser agree about speeds by the clock."""
+    agree({"DownloadSpeedLimit": value})
+
+
 def test_a_file_is_an_object() -> None:
     """Anything but an object is refused by both."""
     documents: list[object] = [[], "x", 5, None]

@@ -9,9 +9,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from mender_client.client.configured_gates import CLOCK_PATIENCE_SECONDS, ConfiguredGates
+from mender_client.client.configured_gates import ConfiguredGates
+from mender_client.client.known_time import CLOCK_PATIENCE_SECONDS, KnownTime
+from mender_client.client.speed_plan import SpeedPlan
 from mender_client.core.gate_rules import parse_gate
 from mender_client.core.gates import Closed, GateFacts, GatePoint, Open, Refused, Verdict
+from mender_client.core.speed import STOPPED, Speed, parse_speeds
 from mender_client.errors import DeviceError, ScriptError
 
 FACTS = GateFacts("d-1", "release-2")
@@ -37,6 +40,7 @@ class World:
         self.problem = ""
         self.server: datetime | None = None
         self.elapsed = 0.0
+        self.wall = NOON
 
     def zone(self, name: str) -> tzinfo:
         if name == "Mars/Base":
@@ -64,14 +68,18 @@ class World:
         return self.elapsed
 
     def now(self) -> datetime:
-        raise NotImplementedError
+        return self.wall
 
     def sleep(self, seconds: float) -> None:
         raise NotImplementedError
 
     def gates(self, *texts: str, point: GatePoint = GatePoint.INSTALL) -> ConfiguredGates:
         """The gate at one point."""
-        return ConfiguredGates(rules={point: parse_gate(texts)}, conditions=self, clock=self)
+        return ConfiguredGates(rules={point: parse_gate(texts)}, conditions=self, time=self.known_time())
+
+    def known_time(self) -> KnownTime:
+        """The time as far as the device knows it."""
+        return KnownTime(conditions=self, clock=self)
 
     def verdict(self, *texts: str, now: datetime = NOON, facts: GateFacts = FACTS) -> Verdict:
         """What the gate before the installation answers."""
@@ -239,3 +247,48 @@ def test_a_fault_that_ends(world: World) -> None:
     assert isinstance(gates.verdict(GatePoint.INSTALL, FACTS, NOON), Closed)
     world.files["/state"] = "1"
     assert Open() == gates.verdict(GatePoint.INSTALL, FACTS, NOON)
+
+
+# -- the speed of downloads by the clock --------------------------------------------------------------------------
+
+
+def plan(world: World, *texts: str) -> SpeedPlan:
+    """The speed plan of a device."""
+    return SpeedPlan(rules=parse_speeds(texts), conditions=world, time=world.known_time(), clock=world)
+
+
+def test_speed_by_the_clock(world: World) -> None:
+    """The speed is that of the first window that is open; it is found anew after a second."""
+    speeds = plan(world, "22:00-05:00 unlimited", "08:00-18:00 1000")
+    assert Speed(bytes_per_second=1000) == speeds.speed()
+    world.wall = EVENING
+    assert Speed(bytes_per_second=1000) == speeds.speed()
+    world.elapsed += 1
+    assert Speed() == speeds.speed()
+
+
+def test_downloads_wait_for_their_window(world: World) -> None:
+    """Outside of all windows the gate before the download is closed, and no other one."""
+    gates = ConfiguredGates(rules={}, conditions=world, time=world.known_time(), speeds=plan(world, "22:00-05:00 1000"))
+    assert Closed("no download at this time", EVENING) == gates.verdict(GatePoint.DOWNLOAD, FACTS, NOON)
+    assert Open() == gates.verdict(GatePoint.INSTALL, FACTS, NOON)
+    world.wall = EVENING
+    assert Open() == gates.verdict(GatePoint.DOWNLOAD, FACTS, EVENING)
+
+
+def test_speed_with_a_wrong_clock(world: World) -> None:
+    """While the time isn't known nothing is downloaded; after an hour the first rate holds."""
+    world.problem = "it shows 1970"
+    speeds = plan(world, "Mon stop", "22:00-05:00 1000")
+    assert Closed("no download: the clock is wrong: it shows 1970") == speeds.closed()
+    world.elapsed += CLOCK_PATIENCE_SECONDS
+    assert (None, Speed(bytes_per_second=1000)) == (speeds.closed(), speeds.speed())
+
+
+def test_speed_in_an_unknown_zone(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Windows in a time zone that is gone stop the download, and that is said once."""
+    speeds = plan(world, "22:00-05:00 Mars/Base 1000")
+    for _ in range(2):
+        assert Closed("no download: this device does not know the time zone Mars/Base") == speeds.closed()
+    assert STOPPED == speeds.speed()
+    assert 1 == sum("the windows of DownloadSpeedLimit cannot be used" in line for line in caplog.messages)

@@ -36,19 +36,21 @@ if TYPE_CHECKING:
     from mender_client.client.handover import HandOver
     from mender_client.client.outbox import Outbox
     from mender_client.client.outcome import Outcomes
+    from mender_client.client.pace import PaceLimits
     from mender_client.client.payload import ModuleEffects
     from mender_client.client.scripts import StateScripts
     from mender_client.client.standalone import Standalone
     from mender_client.client.stream import Progress
     from mender_client.client.sync_scripts import SyncScripts
     from mender_client.core.model import Deployment, Software
-    from mender_client.core.ports import Gates, Installer, KeyStore, Modules, SubUpdater
+    from mender_client.core.ports import Installer, KeyStore, Modules, SubUpdater
     from mender_client.system.calls import Calls
     from mender_client.system.deploymentlog import DeploymentLogFile
     from mender_client.system.seeds import DeviceSeeds
     from mender_client.system.signatures import VerifyKeys
     from mender_client.system.store import ArtifactDirectory
 
+    from .gates import DeviceGates
     from .program import Program
 
 
@@ -135,10 +137,22 @@ class DeviceParts(ServerParts):
         return Outcomes(clock=self.clock, journal=self.journal, log=self.log, lock=self.lock, store=self.store)
 
     @cached_property
+    def pace_limits(self) -> PaceLimits:
+        from mender_client.client.pace import PaceLimits
+
+        config = self._config
+        limit = config.download_speed_limit
+        return PaceLimits(
+            most_bytes_per_second=limit if isinstance(limit, int) else 0,
+            least_bytes_per_second=config.download_minimum_rate,
+            window_seconds=config.download_stall_seconds,
+            plan=None if self.gates is None else self.gates.speeds,
+        )
+
+    @cached_property
     def downloader(self) -> Downloader:
         from mender_client.client.download import Downloader
         from mender_client.client.download_policy import DownloadPolicy
-        from mender_client.client.pace import PaceLimits
         from mender_client.system.capacity import DeviceCapacity
         from mender_client.system.digest import choose_digest
 
@@ -154,11 +168,7 @@ class DeviceParts(ServerParts):
                 patience_seconds=config.retry_download_seconds,
                 longest_wait_seconds=config.retry_poll_seconds,
                 reserve_bytes=config.download_reserve_bytes,
-                pace=PaceLimits(
-                    most_bytes_per_second=config.download_speed_limit,
-                    least_bytes_per_second=config.download_minimum_rate,
-                    window_seconds=config.download_stall_seconds,
-                ),
+                pace=self.pace_limits,
                 check_signature=self.verify_keys,
                 payload_types=config.payload_types,
                 capacity=DeviceCapacity(partitions),
@@ -209,13 +219,13 @@ class DeviceParts(ServerParts):
         return self.installer if isinstance(self.installer, SubUpdaterInstaller) else None
 
     @cached_property
-    def gates(self) -> Gates | None:
-        """The configured gates; None if there are none."""
+    def gates(self) -> DeviceGates | None:
+        """What is configured to hold updates; None if there is nothing."""
         if not self._config.has_gates:
             return None
-        from .gates import configured_gates
+        from .gates import DeviceGates
 
-        return configured_gates(self._config, self.paths, self.host, self._is_stopping)
+        return DeviceGates(self._config, self.paths, self.host, self._is_stopping)
 
     def _effects_of(self, flow: Flow) -> Effects:
         """The effects of a flow; their modules are loaded when the first update needs them."""
@@ -251,7 +261,7 @@ class DeviceParts(ServerParts):
         from mender_client.client.gates import GateKeeper
 
         return GateKeeper(
-            gates=self.gates,
+            gates=None if self.gates is None else self.gates.configured,
             clock=self.clock,
             journal=self.journal,
             outbox=self.outbox,

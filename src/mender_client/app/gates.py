@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from mender_client import TYPE_CHECKING
 from mender_client.client.configured_gates import ConfiguredGates
+from mender_client.client.known_time import KnownTime
+from mender_client.client.speed_plan import SpeedPlan
 from mender_client.core.gate_rules import GateRules, parse_gate
 from mender_client.core.gates import GatePoint
-from mender_client.core.ports import Gates
+from mender_client.core.speed import SpeedRule, parse_speeds
 from mender_client.errors import DeviceError, Diagnostic
 from mender_client.system.gates import DeviceConditions, find_zone
 from mender_client.system.trust import Trust
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 _LOCAL_TIME = "/etc/localtime"
 
 
-def configured_gates(config: Config, paths: Paths, host: Host, is_stopping: Callable[[], bool]) -> Gates:
-    """The gates of a device.
+class DeviceGates:
+    """The gates of a device, and the speed of its downloads by the clock, which go by the same time.
 
     Args:
         config: the settings.
@@ -33,15 +35,30 @@ def configured_gates(config: Config, paths: Paths, host: Host, is_stopping: Call
         host: has the clocks.
         is_stopping: as for ``run_script``.
     """
-    conditions = DeviceConditions(
-        below_root=paths.below_root,
-        local_time=paths.below_root(_LOCAL_TIME),
-        find_problem=Trust.below(paths.root).program_problem,
-        clock_check=host.clock_check,
-        is_stopping=is_stopping,
-        zone_variable=os.environ.get("TZ", ""),
-    )
-    return ConfiguredGates(rules=gate_rules(config), conditions=conditions, clock=host.clock)
+
+    def __init__(
+        self, config: Config, paths: Paths, host: Host, is_stopping: Callable[[], bool] = lambda: False
+    ) -> None:
+        conditions = DeviceConditions(
+            below_root=paths.below_root,
+            local_time=paths.below_root(_LOCAL_TIME),
+            find_problem=Trust.below(paths.root).program_problem,
+            clock_check=host.clock_check,
+            is_stopping=is_stopping,
+            zone_variable=os.environ.get("TZ", ""),
+        )
+        time = KnownTime(conditions=conditions, clock=host.clock)
+        speeds = speed_rules(config)
+        plan = SpeedPlan(rules=speeds, conditions=conditions, time=time, clock=host.clock)
+        self.speeds = plan if speeds else None
+        self.configured = ConfiguredGates(
+            rules=gate_rules(config), conditions=conditions, time=time, speeds=self.speeds
+        )
+
+
+def speed_rules(config: Config) -> tuple[SpeedRule, ...]:
+    """The speeds by the clock; none if the speed is always the same."""
+    return parse_speeds(config.download_speed_limit) if isinstance(config.download_speed_limit, tuple) else ()
 
 
 def gate_rules(config: Config) -> dict[GatePoint, GateRules]:
@@ -64,6 +81,8 @@ def gate_problems(config: Config, paths: Paths) -> Iterator[Diagnostic]:
             if problem := trust.program_problem(paths.below_root(command.argv[0])):
                 yield Diagnostic("CFG25", f"{name}: cannot be asked: {problem.text}", problem.remedy)
         yield from _zone_problems(name, rules.windows, paths)
+    windows = [rule.window for rule in speed_rules(config) if rule.window is not None]
+    yield from _zone_problems("DownloadSpeedLimit", windows, paths)
 
 
 def _zone_problems(name: str, windows: Iterable[Window], paths: Paths) -> Iterator[Diagnostic]:

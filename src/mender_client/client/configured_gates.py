@@ -1,7 +1,6 @@
 """The gates that ``UpdateGates`` configures: what they answer, from windows, approvals, files and programs.
 
-A gate that is broken holds the update. So does a clock that is evidently wrong, if windows need it: by the time of a
-server where one has been heard, else for an hour, after which windows don't count any more.
+A gate that is broken holds the update.
 """
 
 from __future__ import annotations
@@ -10,36 +9,22 @@ import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.gate_rules import Deadline, GateCommand, GateRules
 from mender_client.core.gates import Closed, GateFacts, GatePoint, Open, Refused, Verdict
-from mender_client.core.ports import Clock, GateConditions
+from mender_client.core.ports import GateConditions
 from mender_client.core.state_scripts import RETRY_LATER
 from mender_client.core.text import printable
 from mender_client.core.windows import Window, look
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import DeviceError, Diagnostic
 
+from .known_time import KnownTime, Moment
+
+if TYPE_CHECKING:
+    from .speed_plan import SpeedPlan
+
 _logger = logging.getLogger(__name__)
-
-CLOCK_PATIENCE_SECONDS = 3600.0
-"""How long windows stay closed because the clock is wrong: a clock that is not set by then never will be."""
-
-NO_TIME = timedelta()
-
-
-@dataclass(frozen=True)
-class _Time:
-    """The time as far as it is known.
-
-    Attributes:
-        now: the time.
-        ahead: how much it is ahead of the device's clock.
-        problem: why the clock can't be relied on; empty when it can.
-    """
-
-    now: datetime
-    ahead: timedelta = NO_TIME
-    problem: str = ""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -49,23 +34,29 @@ class ConfiguredGates:
     Attributes:
         rules: the conditions, by point; where there are none the gate is open.
         conditions: what they are about.
-        clock: measures how long the other clock has been wrong.
+        time: knows the time.
+        speeds: holds downloads, too; None: their speed doesn't depend on the time.
     """
 
     rules: Mapping[GatePoint, GateRules]
     conditions: GateConditions
-    clock: Clock
+    time: KnownTime
+    speeds: SpeedPlan | None = None
 
     def __post_init__(self) -> None:
-        self._wrong_since: float | None = None
-        self._is_clock_ignored = False
         self._last_fault = ""
 
     def verdict(self, point: GatePoint, facts: GateFacts, now: datetime) -> Verdict:
+        found = self._configured(point, facts, now)
+        if not isinstance(found, Open) or point is not GatePoint.DOWNLOAD or self.speeds is None:
+            return found
+        return self.speeds.closed() or found
+
+    def _configured(self, point: GatePoint, facts: GateFacts, now: datetime) -> Verdict:
         rules = self.rules.get(point)
         if rules is None:
             return Open()
-        time = self._time(now)
+        time = self.time.at(now)
         try:
             found = self._ask(rules, point, facts, time)
             self._last_fault = ""
@@ -73,7 +64,7 @@ class ConfiguredGates:
             found = self._broken(point, error)
         return self._in_time(found, rules.deadline, facts, time) if isinstance(found, Closed) else found
 
-    def _ask(self, rules: GateRules, point: GatePoint, facts: GateFacts, time: _Time) -> Verdict:
+    def _ask(self, rules: GateRules, point: GatePoint, facts: GateFacts, time: Moment) -> Verdict:
         """Programs are asked last: only if nothing else holds the update."""
         closed = list(self._closed(rules, facts, time))
         if closed:
@@ -88,7 +79,7 @@ class ConfiguredGates:
         answers = (self._run(command, variables) for command in rules.commands)
         return next((answer for answer in answers if not isinstance(answer, Open)), Open())
 
-    def _closed(self, rules: GateRules, facts: GateFacts, time: _Time) -> Iterator[Closed]:
+    def _closed(self, rules: GateRules, facts: GateFacts, time: Moment) -> Iterator[Closed]:
         if rules.windows:
             yield from self._closed_windows(rules.windows, time)
         if rules.is_asking and not facts.is_approved:
@@ -99,9 +90,9 @@ class ConfiguredGates:
                 found = printable(content.strip(), limit=40)
                 yield Closed(f"{file.path} is {found!r} and not {file.operator} {file.value}")
 
-    def _closed_windows(self, windows: tuple[Window, ...], time: _Time) -> Iterator[Closed]:
+    def _closed_windows(self, windows: tuple[Window, ...], time: Moment) -> Iterator[Closed]:
         if time.problem:
-            if not self._is_clock_ignored:
+            if not time.is_ignored:
                 yield Closed(f"the clock is wrong: {time.problem}")
             return
         state = look(windows, self.conditions.zone, time.now)
@@ -125,32 +116,7 @@ class ConfiguredGates:
             _logger.warning("%s", Diagnostic("GAT01", text, remedy=error.remedy))
         return Closed(f"the gate is broken: {error.text}")
 
-    # -- time -----------------------------------------------------------------------------------------------------
-
-    def _time(self, now: datetime) -> _Time:
-        problem = self.conditions.clock_problem()
-        if not problem:
-            self._wrong_since = None
-            self._is_clock_ignored = False
-            return _Time(now)
-        server = self.conditions.server_time()
-        if server is not None:
-            return _Time(server, server - now)
-        self._mistrust(problem)
-        return _Time(now, problem=problem)
-
-    def _mistrust(self, problem: str) -> None:
-        elapsed = self.clock.monotonic()
-        if self._wrong_since is None:
-            self._wrong_since = elapsed
-            text = f"windows stay closed until this device's clock is set: {problem}"
-            _logger.warning("%s", Diagnostic("GAT02", text, remedy="set the clock, for instance by NTP"))
-        elif not self._is_clock_ignored and elapsed - self._wrong_since >= CLOCK_PATIENCE_SECONDS:
-            self._is_clock_ignored = True
-            text = f"windows don't count any more: for an hour nobody has set this device's clock: {problem}"
-            _logger.warning("%s", Diagnostic("GAT03", text, remedy="set the clock, for instance by NTP"))
-
-    def _in_time(self, closed: Closed, deadline: Deadline | None, facts: GateFacts, time: _Time) -> Verdict:
+    def _in_time(self, closed: Closed, deadline: Deadline | None, facts: GateFacts, time: Moment) -> Verdict:
         """A closed gate, unless that has lasted too long; the deadline doesn't count while the clock is wrong."""
         if time.problem:
             return replace(closed, since=facts.closed_since)

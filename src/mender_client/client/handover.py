@@ -30,6 +30,7 @@ from .download import Downloader
 from .engine import LOCK_CHECK_SECONDS, Effect, Held, Wait
 from .gates import GateKeeper
 from .outbox import Outbox
+from .pace import AGAIN_SECONDS, SuspendedError
 from .status_tracker import StatusTracker
 
 if TYPE_CHECKING:
@@ -121,7 +122,10 @@ class HandOver:
         self.outbox.tell(update.deployment_id, Status.DOWNLOADING)
         if self.sub_updater is not None:
             self.sub_updater.check()  # before the download, not after it
-        self.downloader.fetch(update, lambda: self.deployments.fresh_link(update), accept=self._accept)
+        try:
+            self.downloader.fetch(update, lambda: self.deployments.fresh_link(update), accept=self._accept)
+        except SuspendedError:
+            return self.gates.hold(update, GatePoint.DOWNLOAD) or Held(AGAIN_SECONDS)
         return Event.FETCHED
 
     def _accept(self, header: Header) -> None:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.ports import Clock
 from mender_client.dataclass import dataclass
-from mender_client.errors import ErrorKind, NetworkError
+from mender_client.errors import ErrorKind, MenderError, NetworkError
+
+if TYPE_CHECKING:
+    from .speed_plan import SpeedPlan
 
 _ANY_SIZE = 1 << 30
+
+AGAIN_SECONDS = 1.0
+"""When a download that was suspended goes on, if something may be downloaded again by then."""
+
+
+class SuspendedError(MenderError):
+    """Nothing may be downloaded at this time; what has come is kept."""
 
 
 @dataclass(frozen=True)
@@ -17,11 +28,13 @@ class PaceLimits:
         most_bytes_per_second: the limit (DownloadSpeedLimit); 0 for none.
         least_bytes_per_second: the minimum (DownloadMinimumRate); 0 for none.
         window_seconds: over which time the minimum is measured (DownloadStallSeconds).
+        plan: the limit by the clock, in place of ``most_bytes_per_second``; None if it is always the same.
     """
 
     most_bytes_per_second: int = 0
     least_bytes_per_second: int = 0
     window_seconds: float = 60.0
+    plan: SpeedPlan | None = None
 
 
 class Pace:
@@ -30,30 +43,46 @@ class Pace:
     def __init__(self, clock: Clock, limits: PaceLimits) -> None:
         self._clock = clock
         self._limits = limits
+        self._most = limits.most_bytes_per_second
         self._began = self._window_began = clock.monotonic()
         self._bytes = self._window_bytes = 0
 
     @property
     def piece_bytes(self) -> int:
         """The most to take at once: with a limit, a quarter of a second's worth, so that the link isn't hogged."""
-        limit = self._limits.most_bytes_per_second
-        return max(limit // 4, 1024) if limit else _ANY_SIZE
+        return max(self._most // 4, 1024) if self._most else _ANY_SIZE
+
+    def check(self) -> None:
+        """Take the limit that holds now.
+
+        Raises:
+            SuspendedError: nothing may be downloaded.
+        """
+        if self._limits.plan is None:
+            return
+        speed = self._limits.plan.speed()
+        if speed.is_stopped:
+            text = "cannot download at this time: DownloadSpeedLimit stops it"
+            raise SuspendedError("DWN27", text, remedy="try again later, or change DownloadSpeedLimit")
+        if speed.bytes_per_second != self._most:
+            self._most, self._began, self._bytes = speed.bytes_per_second, self._clock.monotonic(), 0
 
     def received(self, count: int) -> None:
         """Note so many bytes; waits when they came too fast.
 
         Raises:
             NetworkError: the connection is slower than the minimum: another one may be faster.
+            SuspendedError: nothing more may be downloaded now.
             Interrupted: the client is to stop.
         """
-        limits = self._limits
-        if limits.least_bytes_per_second:
+        if self._limits.least_bytes_per_second:
             self._check_floor(count)
-        if limits.most_bytes_per_second:
+        if self._most:
             self._bytes += count
-            ahead = self._bytes / limits.most_bytes_per_second - (self._clock.monotonic() - self._began)
+            ahead = self._bytes / self._most - (self._clock.monotonic() - self._began)
             if ahead > 0:
                 self._clock.sleep(ahead)
+        self.check()
 
     def _check_floor(self, count: int) -> None:
         self._window_bytes += count

@@ -35,6 +35,7 @@ from .download_policy import NoSpaceError
 from .engine import Effect, Held
 from .gates import GateKeeper
 from .outbox import Outbox
+from .pace import AGAIN_SECONDS, SuspendedError
 from .status_tracker import StatusTracker
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class ModuleEffects:
         self._software, self._seen_name, self.reason = None, "", ""
         # tried again because the server gave no link: the state has not been left meanwhile
         is_entered = self._entered == update.deployment_id
-        if not is_entered and (held := self._held(update)) is not None:
+        if (update.is_held or not is_entered) and (held := self._held(update)) is not None:
             return held
         if not is_entered and self._is_aborted(update, Status.DOWNLOADING):
             return Event.ABORT
@@ -168,6 +169,8 @@ class ModuleEffects:
                 self._entered = update.deployment_id
             self._fetch(update)
             self.scripts.run("Download", "Leave")
+        except SuspendedError:
+            return self._held(update) or Held(AGAIN_SECONDS)
         except AbortedError as error:
             self._say_aborted(update, error)
             self.scripts.run_all("Download", "Error")

@@ -168,6 +168,7 @@ class ArtifactStream:
             StartOverError: the storage's answer does not continue what we have.
             DownloadError: no progress in too many tries.
             StorageError: the disk is full or broken.
+            SuspendedError: nothing may be downloaded at this time.
             Interrupted: the client is to stop.
         """
         if self._is_reading_back:
@@ -259,6 +260,7 @@ class ArtifactStream:
         return total if end is None else min(end, total)
 
     def _connect(self) -> None:
+        self._pace.check()
         self.alive()
         uri = self.link.uri()
         if self._until is not None and self.offset >= self._until:

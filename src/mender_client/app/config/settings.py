@@ -12,7 +12,7 @@ from mender_client.dataclass import dataclass, fields
 
 from .keys import Key, key
 from .kinds import ADDRESS, BYTES, FLAG, PATHS, SECONDS, SECONDS_OR_NONE, SECRET, SERVERS, TEXT, TEXTS, one_of, whole
-from .timed_kinds import GATE
+from .timed_kinds import GATE, SPEED
 
 if TYPE_CHECKING:
     from typing import Any
@@ -135,8 +135,14 @@ class Config:
         0,
         "bytes per second",
     )
-    download_speed_limit: int = key(
-        "DownloadSpeedLimit", BYTES, "Maximum rate of a download; 0 for no limit.", 0, "bytes per second"
+    download_speed_limit: int | tuple[str, ...] = key(
+        "DownloadSpeedLimit",
+        SPEED,
+        "Maximum rate of a download; 0 for no limit. As a list, windows with the rate that holds in each: bytes per "
+        "second, unlimited or stop. The first that is open counts; outside of all of them nothing is downloaded.",
+        0,
+        "bytes per second",
+        example=["Mon-Fri 08:00-18:00 65536", "Sat stop", "unlimited"],
     )
     download_reserve_bytes: int = key(
         "DownloadReserveBytes", BYTES, "Space that a download leaves free in the data directory.", 16777216, "bytes"
@@ -241,8 +247,9 @@ class Config:
 
     @property
     def has_gates(self) -> bool:
-        """Whether any gate has conditions."""
-        return bool(self.gate_download or self.gate_install or self.gate_reboot or self.gate_commit)
+        """Whether anything can hold an update: the conditions of a gate, or a speed limit by the clock."""
+        has_conditions = self.gate_download or self.gate_install or self.gate_reboot or self.gate_commit
+        return bool(has_conditions) or isinstance(self.download_speed_limit, tuple)
 
     @property
     def artifact_verify_keys(self) -> tuple[str, ...]:

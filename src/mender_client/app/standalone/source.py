@@ -12,7 +12,6 @@ from mender_client.app.artifact.files import STANDARD_INPUT, FileStream
 from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import Config
 from mender_client.app.progress import ProgressBar
-from mender_client.client.pace import PaceLimits
 from mender_client.client.retries import RenewableLink, RetryBudget
 from mender_client.client.stream import NOTHING_STORED, ArtifactStream, Progress
 from mender_client.core.artifact.stream import Readable
@@ -81,11 +80,7 @@ def _download(parts: DeviceParts, config: Config, url: str, progressed: Callable
         described=lambda _, __: None,
         progressed=received,
         alive=lambda: None,
-        pace_limits=PaceLimits(
-            most_bytes_per_second=config.download_speed_limit,
-            least_bytes_per_second=config.download_minimum_rate,
-            window_seconds=config.download_stall_seconds,
-        ),
+        pace_limits=parts.pace_limits,
     )
 
 

@@ -1,0 +1,72 @@
+"""How fast a download may be now, by ``DownloadSpeedLimit``; where that is not at all, until when."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from mender_client.core.gates import Closed
+from mender_client.core.ports import Clock, GateConditions
+from mender_client.core.speed import STOPPED, Speed, SpeedRule, find_speed
+from mender_client.dataclass import dataclass
+from mender_client.errors import DeviceError, Diagnostic
+
+from .known_time import KnownTime
+
+_logger = logging.getLogger(__name__)
+_LOOK_SECONDS = 1.0
+"""A download asks with each piece, which would cost more than the piece."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SpeedPlan:
+    """Knows the speed that holds now.
+
+    Attributes:
+        rules: the rates, with their windows.
+        conditions: finds the time zones of windows.
+        time: knows the time.
+    """
+
+    rules: Sequence[SpeedRule]
+    conditions: GateConditions
+    time: KnownTime
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self._speed = STOPPED
+        self._looked_at: float | None = None
+        self._fault = ""
+
+    def speed(self) -> Speed:
+        """The speed that holds now; found anew once a second at most."""
+        elapsed = self.clock.monotonic()
+        if self._looked_at is None or elapsed - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = elapsed
+            self._speed, _ = self._look()
+        return self._speed
+
+    def closed(self) -> Closed | None:
+        """Why nothing may be downloaded now, and until when; None when something may."""
+        speed, closed = self._look()
+        return closed if speed.is_stopped else None
+
+    def _look(self) -> tuple[Speed, Closed]:
+        moment = self.time.at(self.clock.now())
+        if moment.is_ignored:
+            return next(rule.speed for rule in self.rules if not rule.speed.is_stopped), Closed("")
+        if moment.problem:
+            return STOPPED, Closed(f"no download: the clock is wrong: {moment.problem}")
+        try:
+            speed, until = find_speed(self.rules, self.conditions.zone, moment.now)
+        except DeviceError as error:
+            return STOPPED, Closed(f"no download: {self._broken(error)}")
+        self._fault = ""
+        return speed, Closed("no download at this time", None if until is None else until - moment.ahead)
+
+    def _broken(self, error: DeviceError) -> str:
+        if error.text != self._fault:
+            self._fault = error.text
+            text = f"nothing is downloaded: the windows of DownloadSpeedLimit cannot be used: {error.text}"
+            _logger.warning("%s", Diagnostic("GAT08", text, remedy=error.remedy))
+        return error.text
