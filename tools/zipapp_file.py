@@ -17,7 +17,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = PROJECT / "src/mender_client"
 # what "setup" installs; the wheel has it in the same place
-SUPPORT = ("support/identity", "support/inventory", "support/modules/v3", "support/systemd")
+SUPPORT = ("support/dbus", "support/identity", "support/inventory", "support/modules/v3", "support/systemd")
 SHEBANG = b"#!/usr/bin/env python3\n"
 MAIN = """\
 import sys

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from calling import call
 from mender_client.app.cli import main
-from mender_client.app.setup.existing_device import CLIENT_UNIT, CONNECT_UNIT, SUB_UPDATER_UNIT
+from mender_client.app.setup.existing_device import CLIENT_UNIT, CONNECT_UNIT, DBUS_UNIT, SUB_UPDATER_UNIT
 from mender_client.app.setup.run import next_steps
 from mender_client.system.files import DaemonLock
 from mender_devserver import DevServer
@@ -323,6 +323,18 @@ def test_unit_of_remote_access(device: Device) -> None:
     assert {"mender-python-client.service", CONNECT_UNIT} == {unit.name for unit in units.iterdir()}
     assert "\nExecStart=/usr/bin/mender-python-client connect\n" in (units / CONNECT_UNIT).read_text()
     assert f"next: systemctl --root={device.root} enable mender-python-client.service {CONNECT_UNIT}\n" in done.raw
+
+
+def test_files_for_add_ons(device: Device) -> None:
+    """Policy, activation file and unit for add-ons are installed when they are asked for: docs/guide/add-ons.md."""
+    words = ["--server-url", NOBODY, "--device-type", "x", "--identity", "a=b", "--install-dbus"]
+    done = device.setup(*words)
+    name, directory = "io.mender.AuthenticationManager", device.root / "usr/share/dbus-1"
+    assert f'<allow own="{name}"/>' in (directory / f"system.d/{name}.conf").read_text()
+    activation = (directory / f"system-services/{name}.service").read_text()
+    assert f"\nSystemdService={DBUS_UNIT}\n" in activation
+    assert [DBUS_UNIT] == [unit.name for unit in (device.root / "etc/systemd/system").iterdir()]
+    assert f"next: systemctl --root={device.root} enable {DBUS_UNIT}\n" in done.raw
 
 
 @pytest.mark.parametrize("place", ["lib", "usr/lib"])

@@ -119,8 +119,8 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "docs/guide/add-ons.md": {
         "Enable it": [
             Not(_INSTALLS),
-            Not(_INSTALLS),
-            Not("runs until it is stopped; tests/dbus does that"),
+            By("tests/app/test_setup.py"),
+            Not("needs systemd"),
             By("tests/dbus/test_object.py"),
         ],
     },

@@ -100,6 +100,7 @@ def test_every_package_has_the_scripts_of_the_device() -> None:
         "support/install",
         "support/modules/v3/rootfs-image",
         "support/modules/v3",
+        "support/dbus/",
         *(f"support/systemd/{unit}" for unit in units()),
     ]
     missing = {name: [one for one in wanted if one not in text] for name, text in texts.items()}

@@ -61,7 +61,14 @@ def test_it_sets_a_device_up(isolated: Path, tmp_path: Path) -> None:
     (root / "etc/mender").mkdir(parents=True)
     (root / "etc/mender/mender-connect.conf").write_text('{"User": "root"}')
     parts = ["--rootfs-part-a", "/dev/a", "--rootfs-part-b", "/dev/b"]
-    wanted = ["--install-scripts", "--install-sub-updater", "--install-modules", "--install-unit", *parts]
+    wanted = [
+        "--install-scripts",
+        "--install-sub-updater",
+        "--install-modules",
+        "--install-unit",
+        "--install-dbus",
+        *parts,
+    ]
     server = ["--server-url", "http://127.0.0.1:9", "--device-type", "board"]
     command = [str(isolated), "setup", "--yes", "--root", str(root), *server, *wanted]
     subprocess.run(command, capture_output=True, check=False)
@@ -72,6 +79,9 @@ def test_it_sets_a_device_up(isolated: Path, tmp_path: Path) -> None:
     ):
         for file in (PROJECT / "support" / directory).iterdir():
             assert file.read_bytes() == (root / installed / file.name).read_bytes()
+    for file in (PROJECT / "support/dbus").iterdir():
+        place = "system.d" if file.suffix == ".conf" else "system-services"
+        assert file.read_bytes() == (root / "usr/share/dbus-1" / place / file.name).read_bytes()
     assert (PROJECT / "support/install").read_bytes() == (root / "usr/share/mender/install").read_bytes()
 
 

@@ -203,6 +203,22 @@ def test_unit_of_remote_access() -> None:
     assert unit["Unit"]["Conflicts"] == "mender-connect.service"
 
 
+def test_unit_for_add_ons() -> None:
+    """It is started with its name on the bus, and stands in for the unit that mender-connect of Debian requires."""
+    unit, name = read_unit("mender-dbus-python.service"), "io.mender.AuthenticationManager"
+    service = unit["Service"]
+    assert ("dbus", name) == (service["Type"], service["BusName"])
+    assert ("/usr/bin/mender-python-client dbus", "78") == (service["ExecStart"], service["RestartPreventExitStatus"])
+    assert "mender-client.service" == unit["Install"]["Alias"]
+    activation = read_unit(f"../dbus/{name}.service")
+    assert {
+        "Name": name,
+        "Exec": service["ExecStart"],
+        "User": "root",
+        "SystemdService": "mender-dbus-python.service",
+    } == dict(activation["D-BUS Service"])
+
+
 def test_units_are_understood(tmp_path: Path) -> None:
     """systemd's own checker finds no fault in the units."""
     analyze = shutil.which("systemd-analyze")

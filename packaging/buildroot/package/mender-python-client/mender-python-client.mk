@@ -34,6 +34,7 @@ define MENDER_PYTHON_CLIENT_INSTALL_INIT_SYSTEMD
 		$(TARGET_DIR)/usr/lib/systemd/system/mender-python-client.service
 	$(MENDER_PYTHON_CLIENT_SUB_UPDATER_INIT_SYSTEMD)
 	$(MENDER_PYTHON_CLIENT_CONNECT_INIT_SYSTEMD)
+	$(MENDER_PYTHON_CLIENT_DBUS_INIT_SYSTEMD)
 endef
 
 ifeq ($(BR2_PACKAGE_MENDER_PYTHON_CLIENT_SUB_UPDATER_AB),y)
@@ -59,6 +60,21 @@ ifeq ($(BR2_PACKAGE_MENDER_PYTHON_CLIENT_CONNECT),y)
 define MENDER_PYTHON_CLIENT_CONNECT_INIT_SYSTEMD
 	$(INSTALL) -D -m 0644 $(@D)/support/systemd/mender-connect-python.service \
 		$(TARGET_DIR)/usr/lib/systemd/system/mender-connect-python.service
+endef
+endif
+
+ifeq ($(BR2_PACKAGE_MENDER_PYTHON_CLIENT_DBUS),y)
+define MENDER_PYTHON_CLIENT_INSTALL_DBUS
+	$(INSTALL) -D -m 0644 $(@D)/support/dbus/io.mender.AuthenticationManager.conf \
+		$(TARGET_DIR)/usr/share/dbus-1/system.d/io.mender.AuthenticationManager.conf
+	$(INSTALL) -D -m 0644 $(@D)/support/dbus/io.mender.AuthenticationManager.service \
+		$(TARGET_DIR)/usr/share/dbus-1/system-services/io.mender.AuthenticationManager.service
+endef
+MENDER_PYTHON_CLIENT_POST_INSTALL_TARGET_HOOKS += MENDER_PYTHON_CLIENT_INSTALL_DBUS
+
+define MENDER_PYTHON_CLIENT_DBUS_INIT_SYSTEMD
+	$(INSTALL) -D -m 0644 $(@D)/support/systemd/mender-dbus-python.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/mender-dbus-python.service
 endef
 endif
 

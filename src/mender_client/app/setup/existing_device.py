@@ -17,6 +17,8 @@ PACKAGED_UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system")
 CLIENT_UNIT = "mender-python-client.service"
 CONNECT_UNIT = "mender-connect-python.service"
 """Remote access, where mender-connect.conf allows it."""
+DBUS_UNIT = "mender-dbus-python.service"
+"""The authorisation for add-ons, where it is asked for."""
 SUB_UPDATER_UNIT = "mender-sub-updater.service"
 CONFIGURATION_UNIT = "mender-configure-apply-device-config.service"
 """Applies what mender-configure has stored, at each start of the device."""

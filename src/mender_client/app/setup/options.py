@@ -82,6 +82,11 @@ ARGUMENTS = (
         "mender-connect.conf",
     ),
     Argument(
+        "--install-dbus",
+        action="store_true",
+        help="install policy, activation file and unit for add-ons such as mender-connect",
+    ),
+    Argument(
         "--image",
         action="store_true",
         help="prepare an image below --root: generate no device key and contact no server",
@@ -121,6 +126,7 @@ def setup_options_of(options: argparse.Namespace) -> SetupOptions:
         is_sub_updater_wanted=options.install_sub_updater,
         is_modules_wanted=options.install_modules,
         is_unit_wanted=options.install_unit,
+        is_dbus_wanted=options.install_dbus,
         origin=options.migrate_from,
         is_image=options.image,
     )

@@ -13,7 +13,15 @@ from mender_client.core.keyvalue import parse_key_value_file
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME
 from mender_client.errors import ConfigError, DeviceError, Diagnostic, MenderError
 
-from .existing_device import CLIENT_UNIT, CONFIGURATION_UNIT, CONNECT_UNIT, SUB_UPDATER_UNIT, ExistingDevice, content
+from .existing_device import (
+    CLIENT_UNIT,
+    CONFIGURATION_UNIT,
+    CONNECT_UNIT,
+    DBUS_UNIT,
+    SUB_UPDATER_UNIT,
+    ExistingDevice,
+    content,
+)
 from .migration import Migration, look
 from .plan import Plan
 from .setup_options import SetupOptions
@@ -23,6 +31,11 @@ _USUAL_PROGRAM = "/usr/bin/mender-python-client"
 _USUAL_PYTHON = "/usr/bin/python3"
 _PARTITIONS = ("RootfsPartA", "RootfsPartB")
 _CERTIFICATE = "/etc/mender/server.crt"
+_DBUS_NAME = "io.mender.AuthenticationManager"
+_DBUS_FILES = {
+    f"{_DBUS_NAME}.conf": "/usr/share/dbus-1/system.d",
+    f"{_DBUS_NAME}.service": "/usr/share/dbus-1/system-services",
+}
 
 
 def make_plan(wanted: SetupOptions, device: ExistingDevice, *, find_program: Callable[[], str]) -> Plan:
@@ -46,6 +59,10 @@ def make_plan(wanted: SetupOptions, device: ExistingDevice, *, find_program: Cal
     _plan_artifact_info(wanted, taken, device, plan)
     _plan_scripts(wanted, device, plan)
     _plan_units(wanted, device, plan, find_program)
+    if wanted.is_dbus_wanted:
+        for name, directory in _DBUS_FILES.items():
+            file = _for_this_program(support_file(f"dbus/{name}"), device, find_program)
+            plan.add(device.paths.below_root(f"{directory}/{name}"), file, mode=0o644)
     _plan_key(wanted, device, plan)
     return plan
 
@@ -175,23 +192,27 @@ def _note_partitions(what: str, wanted: SetupOptions, device: ExistingDevice, pl
 
 
 def _plan_units(wanted: SetupOptions, device: ExistingDevice, plan: Plan, find_program: Callable[[], str]) -> None:
-    if not wanted.is_unit_wanted:
-        return
+    are_wanted = wanted.is_unit_wanted
     units = {
-        CONFIGURATION_UNIT: wanted.is_modules_wanted,
-        SUB_UPDATER_UNIT: wanted.is_sub_updater_wanted,
-        CLIENT_UNIT: True,
-        CONNECT_UNIT: device.has_remote_access,
+        CONFIGURATION_UNIT: are_wanted and wanted.is_modules_wanted,
+        SUB_UPDATER_UNIT: are_wanted and wanted.is_sub_updater_wanted,
+        CLIENT_UNIT: are_wanted,
+        CONNECT_UNIT: are_wanted and device.has_remote_access,
+        DBUS_UNIT: wanted.is_dbus_wanted,
     }
     for name in (name for name, is_wanted in units.items() if is_wanted):
         place, packaged = device.unit(name), device.packaged_unit(name)
         if packaged is None:
-            unit = support_file(f"systemd/{name}")
-            if device.paths.root == Path("/") and not os.path.exists(_USUAL_PROGRAM):
-                unit = unit.replace(_USUAL_PROGRAM.encode(), find_program().encode())
-            plan.add(place, unit, mode=0o644)
+            plan.add(place, _for_this_program(support_file(f"systemd/{name}"), device, find_program), mode=0o644)
         elif os.path.lexists(place):
             plan.notes.append(f"{place} replaces {packaged} of the package: remove it unless you have adapted it")
         else:
             plan.notes.append(f"{packaged} of the package is used, and no unit is written")
             plan.packaged_units.append(name)
+
+
+def _for_this_program(file: bytes, device: ExistingDevice, find_program: Callable[[], str]) -> bytes:
+    """A file that starts the program, with the place where it is."""
+    if device.paths.root != Path("/") or os.path.exists(_USUAL_PROGRAM):
+        return file
+    return file.replace(_USUAL_PROGRAM.encode(), find_program().encode())

@@ -15,7 +15,14 @@ from mender_client.errors import Diagnostic, MenderError
 from mender_client.system.files import DaemonLock, make_directory
 from mender_client.system.keys import Passphrase
 
-from .existing_device import CLIENT_UNIT, CONFIGURATION_UNIT, CONNECT_UNIT, SUB_UPDATER_UNIT, ExistingDevice
+from .existing_device import (
+    CLIENT_UNIT,
+    CONFIGURATION_UNIT,
+    CONNECT_UNIT,
+    DBUS_UNIT,
+    SUB_UPDATER_UNIT,
+    ExistingDevice,
+)
 from .planner import make_plan
 from .setup_options import SetupOptions, agree, ask
 
@@ -57,7 +64,7 @@ def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agr
     written = {change.path for change in plan.changes}
     units = [
         unit
-        for unit in (CONFIGURATION_UNIT, SUB_UPDATER_UNIT, CLIENT_UNIT, CONNECT_UNIT)
+        for unit in (CONFIGURATION_UNIT, SUB_UPDATER_UNIT, CLIENT_UNIT, CONNECT_UNIT, DBUS_UNIT)
         if unit in plan.packaged_units or device.unit(unit) in written
     ]
     for step in next_steps(paths.root, DaemonLock(paths.daemon_lock).holder(), units):
@@ -78,7 +85,7 @@ def next_steps(root: Path, daemon_pid: int | None, units: Sequence[str]) -> list
         steps.append(f"systemctl --root={root} enable {' '.join(units)}")
     elif units:
         # the others do their work at boot
-        now = {CLIENT_UNIT: "--now ", CONNECT_UNIT: "--now "}
+        now = {CLIENT_UNIT: "--now ", CONNECT_UNIT: "--now ", DBUS_UNIT: "--now "}
         enabled = [f"systemctl enable {now.get(unit, '')}{unit}" for unit in units]
         steps.append(" && ".join(["systemctl daemon-reload", *enabled]))
     return steps

@@ -29,6 +29,7 @@ class SetupOptions:
         is_sub_updater_wanted: install the A/B sub-updater.
         is_modules_wanted: install the update modules.
         is_unit_wanted: install the systemd units.
+        is_dbus_wanted: install the files of D-Bus and the unit that give add-ons the authorisation.
         origin: whose device is taken over, ``python`` or ``mender``.
         is_image: prepare an image of devices, each of which makes its own key later.
     """
@@ -42,6 +43,7 @@ class SetupOptions:
     is_sub_updater_wanted: bool = False
     is_modules_wanted: bool = False
     is_unit_wanted: bool = False
+    is_dbus_wanted: bool = False
     origin: str | None = None
     is_image: bool = False
 

@@ -429,6 +429,7 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-sub-updater -d 'install the sub-updater for two partitions (A/B)'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-modules -d 'install the update modules; those that are there already stay'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-unit -d 'install the systemd units of the client and the sub-updater, and of connect if there is a mender-connect.conf'
+complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l install-dbus -d 'install policy, activation file and unit for add-ons such as mender-connect'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l image -d 'prepare an image below --root: generate no device key and contact no server'
 complete -c mender-python-client -n '_shtab_mender_python_client_using setup' -l migrate-from -xka "python mender" -d 'migrate a device from the archived Python client, or from the Go or C++ client'
 complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a doctor -d 'check this device, and show how to fix what is wrong'

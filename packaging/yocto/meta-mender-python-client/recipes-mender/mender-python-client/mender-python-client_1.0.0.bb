@@ -12,9 +12,10 @@ inherit pypi python_hatchling systemd update-rc.d
 # of the sdist, from the release's SHA256SUMS; zeros until there is one
 SRC_URI[sha256sum] = "0000000000000000000000000000000000000000000000000000000000000000"
 
-SYSTEMD_PACKAGES = "${PN} ${PN}-connect ${PN}-sub-updater-ab"
+SYSTEMD_PACKAGES = "${PN} ${PN}-connect ${PN}-dbus ${PN}-sub-updater-ab"
 SYSTEMD_SERVICE:${PN} = "mender-python-client.service"
 SYSTEMD_SERVICE:${PN}-connect = "mender-connect-python.service"
+SYSTEMD_SERVICE:${PN}-dbus = "mender-dbus-python.service"
 SYSTEMD_SERVICE:${PN}-sub-updater-ab = "mender-sub-updater.service"
 
 INITSCRIPT_PACKAGES = "${PN} ${PN}-sub-updater-ab"
@@ -30,11 +31,15 @@ do_install:append() {
     install -m 0755 ${S}/support/install ${S}/support/modules/v3/rootfs-image ${D}${datadir}/mender
     install -d ${D}${datadir}/mender/modules/v3
     install -m 0755 ${S}/support/modules/v3/* ${D}${datadir}/mender/modules/v3
+    install -d ${D}${datadir}/dbus-1/system.d ${D}${datadir}/dbus-1/system-services
+    install -m 0644 ${S}/support/dbus/*.conf ${D}${datadir}/dbus-1/system.d
+    install -m 0644 ${S}/support/dbus/*.service ${D}${datadir}/dbus-1/system-services
 
     if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
         install -d ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-python-client.service ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-connect-python.service ${D}${systemd_system_unitdir}
+        install -m 0644 ${S}/support/systemd/mender-dbus-python.service ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-sub-updater.service ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-configure-apply-device-config.service ${D}${systemd_system_unitdir}
     fi
@@ -44,10 +49,14 @@ do_install:append() {
     fi
 }
 
-PACKAGES =+ "${PN}-connect ${PN}-sub-updater-ab ${PN}-modules ${PN}-completion"
+PACKAGES =+ "${PN}-connect ${PN}-dbus ${PN}-sub-updater-ab ${PN}-modules ${PN}-completion"
 
 FILES:${PN} += "${datadir}/mender/identity ${datadir}/mender/inventory"
 FILES:${PN}-connect += "${systemd_system_unitdir}/mender-connect-python.service"
+FILES:${PN}-dbus += "\
+    ${datadir}/dbus-1 \
+    ${systemd_system_unitdir}/mender-dbus-python.service \
+"
 FILES:${PN}-sub-updater-ab += "\
     ${datadir}/mender/install \
     ${datadir}/mender/rootfs-image \
@@ -88,6 +97,12 @@ RDEPENDS:${PN}-connect += "\
     python3-ctypes \
     python3-unixadmin \
     ${@bb.utils.contains('BBFILE_COLLECTIONS', 'meta-python', 'python3-wsproto', '', d)} \
+"
+# jeepney is in meta-python
+RDEPENDS:${PN}-dbus += "\
+    ${PN} \
+    dbus \
+    ${@bb.utils.contains('BBFILE_COLLECTIONS', 'meta-python', 'python3-jeepney', '', d)} \
 "
 RDEPENDS:${PN}-sub-updater-ab += "${PN}"
 RDEPENDS:${PN}-modules += "${PN}"
