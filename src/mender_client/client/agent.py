@@ -56,6 +56,7 @@ class Agent:
             removes the lock; 0 waits for ever.
         sync_scripts: the state scripts around polls; None when no update module installs.
         report_configuration: sends what the update module for configurations has stored, if there is anything new.
+        may_update: asked before an update is begun or continued; False puts it off, and nothing is stored of an offer.
     """
 
     clock: Clock
@@ -74,6 +75,7 @@ class Agent:
     sub_updater_timeout_seconds: float = 0.0
     sync_scripts: SyncScripts | None = None
     report_configuration: Callable[[], object] = lambda: None
+    may_update: Callable[[], bool] = lambda: True
 
     def __post_init__(self) -> None:
         self._has_resumed = False
@@ -98,12 +100,33 @@ class Agent:
         )
         self._wait: Wait | None = None
         self._asks_gate_at: float | None = None
+        self._is_held = False
         self._standalone_name: str | None = None
 
     @property
     def has_handed_over(self) -> bool:
         """Whether the last step has started an installation; a daemon that the sub-updater restarts should exit."""
         return self._wait is not None
+
+    @property
+    def is_updating(self) -> bool:
+        """Whether an update is under way, or its sub-updater is waited for; not while it waits at a gate.
+
+        Raises:
+            StorageError: the disk can't be read.
+        """
+        is_under_way = self.journal.load().update is not None and not self._is_held
+        return is_under_way or self.lock.read() is not None
+
+    def resume(self) -> None:
+        """Find out where the process before this one has left off; the first step does it, unless it has been done.
+
+        Raises:
+            StorageError: as ``Engine.resume``.
+        """
+        if not self._has_resumed:
+            self.engine.resume()
+            self._has_resumed = True
 
     def step(self) -> float:
         """Do what is due.
@@ -128,9 +151,7 @@ class Agent:
         self._wait = None
         try:
             with _within_memory("continue"):
-                if not self._has_resumed:
-                    self.engine.resume()
-                    self._has_resumed = True
+                self.resume()
                 if self._lock_wait.is_update_in_progress():
                     return LOCK_CHECK_SECONDS
         except MenderError as error:
@@ -333,7 +354,7 @@ class Agent:
 
     def _poll(self) -> None:
         engine = self.engine
-        self._asks_gate_at = None
+        self._asks_gate_at, self._is_held = None, False
         record = self.journal.load()
         is_continued = record.update is not None
         if not is_continued:
@@ -342,8 +363,10 @@ class Agent:
             offer = engine.ask()
             if self.sync_scripts is not None:
                 self.sync_scripts.leave()
-            if offer is None or not engine.begin(offer):
+            if offer is None or not self.may_update() or not engine.begin(offer):
                 return
+        elif not self.may_update():
+            return
         try:
             waits = engine.run()
         except (MenderError, MemoryError) as error:
@@ -352,6 +375,7 @@ class Agent:
             is_unstored = isinstance(error, StorageError | MemoryError) and self._is_installing()
             self._has_resumed = not (is_unstored or self._may_be_locked())
             raise
+        self._is_held = isinstance(waits, Held)
         if isinstance(waits, Held):
             self._asks_gate_at = None if waits.seconds is None else self.clock.monotonic() + waits.seconds
             return

@@ -1,0 +1,161 @@
+"""Many devices in one process: each takes its step when that is due, in one of a few workers.
+
+What is quick, authenticating, the inventory and polls, is done by one group of workers, and updates by another one: a
+slow update holds up nobody. Who is to be updated waits for its turn first (``core.turns``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+
+from mender_client import TYPE_CHECKING
+from mender_client.core.due import DueTimes
+from mender_client.core.ports import Clock
+from mender_client.core.turns import Turns
+from mender_client.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
+
+
+class Standing(Enum):
+    """What a device is about."""
+
+    IDLE = "no update is under way"
+    WANTS = "it would be updated, but waits for its turn"
+    UPDATING = "an update is under way"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step has come to.
+
+    Attributes:
+        seconds: until the next one is due.
+    """
+
+    seconds: float
+    standing: Standing = Standing.IDLE
+
+
+class Member(Protocol):
+    """One of the devices."""
+
+    @property
+    def name(self) -> str:
+        """Its name, which no other one has."""
+
+    @property
+    def group(self) -> str:
+        """With which it shares what can't be used by all at once; empty for none."""
+
+    def step(self, *, may_update: bool) -> Step:
+        """Do what is due, in any thread; raises nothing.
+
+        Args:
+            may_update: whether it is its turn to be updated.
+        """
+
+
+Submit = Callable[[Callable[[], None]], object]
+"""Has something called by a worker, as soon as one is free."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Rounds:
+    """Has the devices take their steps. One thread calls its methods; only the steps are taken in others.
+
+    Attributes:
+        polls: the workers for what is quick.
+        updates: the workers for updates.
+        wake: called by a worker when a step is done: ``run_due`` has something to do.
+    """
+
+    clock: Clock
+    turns: Turns
+    polls: Submit
+    updates: Submit
+    wake: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self.members: dict[str, Member] = {}
+        self._due = DueTimes()
+        self._at_work: dict[str, Member] = {}
+        self._done: deque[tuple[Member, Step]] = deque()
+
+    def add(self, member: Member, *, standing: Standing = Standing.IDLE) -> None:
+        """Take a device in; its first step is due now.
+
+        Args:
+            member: the device; none of its name is in, or at work.
+            standing: UPDATING when an update was under way before, which keeps its turn.
+        """
+        self.members[member.name] = member
+        if standing is Standing.UPDATING:
+            self.turns.take(member.name, member.group)
+        self._due.put(member.name, self.clock.monotonic())
+
+    def drop(self, name: str) -> None:
+        """Let a device go; a step that it takes just now is finished."""
+        del self.members[name]
+        self._due.remove(name)
+        if name not in self._at_work:
+            self.turns.leave(name)
+
+    def is_at_work(self, name: str) -> bool:
+        """Whether a device of this name takes a step, even one that was dropped meanwhile."""
+        return name in self._at_work
+
+    def hurry(self) -> None:
+        """Make the next step of every device due now."""
+        for name in self.members:
+            if name not in self._at_work:
+                self._due.put(name, self.clock.monotonic())
+
+    def run_due(self) -> float | None:
+        """Take note of the steps that are done, and start those that are due.
+
+        Returns:
+            Seconds until the next one is due; None when all are at work, or there are none.
+        """
+        while self._done:
+            self._note(*self._done.popleft())
+        for name in self._due.pop_due(self.clock.monotonic()):
+            self._start(self.members[name])
+        for name in self.turns.grant():
+            if name not in self._at_work:  # else the step that is under way is followed by one with the turn
+                self._due.remove(name)
+                self._start(self.members[name])
+        at = self._due.next_at()
+        return None if at is None else max(0.0, at - self.clock.monotonic())
+
+    def _start(self, member: Member) -> None:
+        self._at_work[member.name] = member
+        may_update = self.turns.has(member.name)
+
+        def work() -> None:
+            step = member.step(may_update=may_update)
+            self._done.append((member, step))
+            self.wake()
+
+        (self.updates if may_update else self.polls)(work)
+
+    def _note(self, member: Member, step: Step) -> None:
+        name = member.name
+        del self._at_work[name]
+        if self.members.get(name) is not member:  # dropped meanwhile
+            self.turns.leave(name)
+            return
+        has_turn = self.turns.has(name)
+        if step.standing is Standing.IDLE:
+            self.turns.leave(name)
+        elif step.standing is Standing.UPDATING:
+            self.turns.take(name, member.group)
+        elif not has_turn:
+            self.turns.want(name, member.group)
+        is_at_once = step.standing is Standing.WANTS and has_turn
+        self._due.put(name, self.clock.monotonic() + (0.0 if is_at_once else step.seconds))

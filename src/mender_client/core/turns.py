@@ -1,0 +1,72 @@
+"""Whose turn it is, where several devices want to be updated and not all of them may at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mender_client.dataclass import dataclass, field
+
+
+@dataclass(eq=False, repr=False)
+class Turns:
+    """Hands out turns, first come, first served, within the limit of all and of each group.
+
+    A device without a group, whose group is empty, waits for the limit of all only.
+
+    Attributes:
+        most: how many may have a turn at once.
+        most_of: the same for each group; one at a time for a group that isn't in it.
+    """
+
+    most: int
+    most_of: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._having: dict[str, str] = {}
+        self._waiting: dict[str, str] = {}
+        self._is_settled = True
+
+    def has(self, name: str) -> bool:
+        """Whether it is its turn."""
+        return name in self._having
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for theirs."""
+        return len(self._waiting)
+
+    def want(self, name: str, group: str) -> None:
+        """Wait for a turn; whoever has one or waits already keeps its place."""
+        if name not in self._having:
+            self._waiting.setdefault(name, group)
+            self._is_settled = False
+
+    def take(self, name: str, group: str) -> None:
+        """Have a turn in any case: what it is for has begun before."""
+        self._waiting.pop(name, None)
+        self._having[name] = group
+
+    def leave(self, name: str) -> None:
+        """Give the turn back, or wait for none any more."""
+        self._having.pop(name, None)
+        self._waiting.pop(name, None)
+        self._is_settled = False
+
+    def grant(self) -> list[str]:
+        """Hand out the turns that are free; returns who has one now."""
+        granted: list[str] = []
+        if self._is_settled:
+            return granted
+        self._is_settled = True
+        free = {group: self.most_of.get(group, 1) for group in self._waiting.values() if group}
+        for group in self._having.values():
+            if group in free:
+                free[group] -= 1
+        for name, group in list(self._waiting.items()):
+            if len(self._having) >= self.most:
+                break
+            if not group or free[group] > 0:
+                free[group] = free.get(group, 0) - 1
+                self.take(name, group)
+                granted.append(name)
+        return granted
