@@ -124,6 +124,10 @@ AREAS = {
         "[The first device](first-device.md) and [migrating](from-the-archived-client.md) describe what `setup` needs. "
         "Nothing was changed.",
     ),
+    "GTW": (
+        "The gateway",
+        "A fault of one device doesn't concern the others. [The guide](gateway.md) describes what is expected where.",
+    ),
     "API": (
         "In a program that embeds the client",
         "The program calls the functions in another order than [the guide](embed.md).",

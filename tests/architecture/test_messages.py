@@ -16,7 +16,7 @@ from mender_client import errors
 PACKAGE = Path(mender_client.__file__).parent
 SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "errors.py"]
 CODE = re.compile(
-    r"(API|ART|AUT|BUS|CFG|CLK|CON|DEP|DMN|DWN|FIL|GAT|IDN|INV|KEY|LOG|MOD|NET|REP|SCR|SET|SRV|SSC|STO|TLS|UPD|USE)"
+    r"(API|ART|AUT|BUS|CFG|CLK|CON|DEP|DMN|DWN|FIL|GAT|GTW|IDN|INV|KEY|LOG|MOD|NET|REP|SCR|SET|SRV|SSC|STO|TLS|UPD|USE)"
     r"[0-9]{2}"
 )
 MAKERS = {

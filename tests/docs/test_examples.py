@@ -101,6 +101,11 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Go back": [HERE, HERE, HERE],
         "From the Go or C++ client": [HERE],
     },
+    "docs/guide/gateway.md": {
+        "How updates are installed": [By("tests/docs/test_gateway_guide.py")],
+        "While it runs": [Not("tests/program/test_gateway.py has devices")],
+        "Four controllers on a serial line": [By("tests/docs/test_gateway_guide.py")] * 5,
+    },
     "docs/guide/install.md": {
         "pip": [Not(_INSTALLS)],
         "Zipapp": [Not(_INSTALLS)],

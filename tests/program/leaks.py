@@ -38,6 +38,7 @@ PASSPHRASE = "LEAK-passphrase-8d1a"
 COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "bootstrap": [[]],
     "connect": [[]],
+    "gateway": [["--devices", "/nonexistent"]],
     "show-artifact": [[]],
     "install": [["{artifact}"], ["{key}"], ["http://u:{credentials}@127.0.0.1:9/?{link}"]],
     "commit": [[]],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from .gates import DeviceGates
     from .program import Program
 
+_OF_UPDATES = ("downloader", "hand_over", "module_effects", "calls", "modules", "verify_keys")
+"""The parts that only an update uses, and that nothing else holds."""
+
 
 def _boot_id() -> str:
     from mender_client.system.process_table import ProcessTable
@@ -93,6 +97,11 @@ class DeviceParts(ServerParts):
         if "log" in self.__dict__:
             self.log.end()
         super().close()
+
+    def forget_update(self) -> None:
+        """Give the memory back that an update has taken, now that it is over: what it needs is made anew."""
+        for name in _OF_UPDATES:
+            self.__dict__.pop(name, None)
 
     # -- the device -----------------------------------------------------------------------------------------------
 
@@ -205,6 +214,7 @@ class DeviceParts(ServerParts):
                 "MENDER_ROOT": "" if paths.root == Path("/") else str(paths.root),
                 "MENDER_ROOTFS_PART_A": config.rootfs_part_a,
                 "MENDER_ROOTFS_PART_B": config.rootfs_part_b,
+                **paths.variables,
             },
             lock=self.lock,
             processes=SystemProcesses(paths.sub_updater_log, self._announce),
@@ -277,7 +287,7 @@ class DeviceParts(ServerParts):
         from mender_client.system.calls import Calls
 
         return Calls(
-            environment={**os.environ, **self.paths.moved()},
+            environment=ChainMap({**self.paths.moved(), **self.paths.variables}, os.environ),
             is_stopping=self._is_stopping,
             alive=self.tracker.alive,
         )
@@ -299,6 +309,7 @@ class DeviceParts(ServerParts):
             calls=self.calls,
             find_problem=lambda module: module_problem(module, self.paths, trust),
             seconds=self._config.module_timeout_seconds,
+            is_rebooted_by_client=not self.paths.is_of_gateway,
         )
 
     @cached_property
@@ -378,6 +389,11 @@ class DeviceParts(ServerParts):
 
         return SyncScripts(lambda: self.state_scripts, lambda: not chooses_sub_updater(self._config, self.paths))
 
+    def _has_sync_scripts(self) -> bool:
+        """Whether there may be state scripts around polls; a gateway, which has many devices, looks first."""
+        is_spared = self.paths.is_of_gateway and not os.path.isdir(self.paths.root_scripts)
+        return self._program is None and not is_spared
+
     @cached_property
     def engine(self) -> Engine:
         from mender_client.client.engine import Engine
@@ -423,6 +439,6 @@ class DeviceParts(ServerParts):
             random=random.random,
             schedule=schedule,
             sub_updater_timeout_seconds=self._config.sub_updater_timeout_seconds,
-            sync_scripts=self.sync_scripts if self._program is None else None,
+            sync_scripts=self.sync_scripts if self._has_sync_scripts() else None,
             report_configuration=self.report_configuration if self._program is None else lambda: None,
         )

@@ -11,8 +11,7 @@ from mender_client.commandline import Argument, Command, OneOf, Part, Program
 
 from .decision_commands import DECISIONS
 from .exitcodes import ExitCode
-from .loading import load, passphrase, start
-from .paths import paths_of
+from .loading import load, passphrase, paths_of, start
 
 if TYPE_CHECKING:
     from mender_client.core.ports import DeviceData
@@ -55,6 +54,31 @@ def _dbus(options: argparse.Namespace) -> ExitCode:
     from .dbus import run_dbus
 
     return run_dbus(config, paths, passphrase(options, paths))
+
+
+def _gateway(options: argparse.Namespace) -> ExitCode:
+    import os
+
+    for name in ("log_file", "metrics_file"):  # the gateway changes its directory
+        path = getattr(options, name)
+        setattr(options, name, os.path.abspath(path) if path else None)
+    config, paths = start(options, is_daemon=True)
+    from pathlib import Path
+
+    from .gateway.paths import devices_directory
+    from .gateway.run import GatewayOptions, run_gateway
+
+    return run_gateway(
+        config,
+        paths,
+        GatewayOptions(
+            devices=devices_directory(options.devices, paths.root),
+            workers=options.workers,
+            at_once=options.at_once,
+            metrics_file=Path(options.metrics_file) if options.metrics_file else None,
+        ),
+        load=lambda: load(options, paths, is_server_needed=True, is_daemon=True),
+    )
 
 
 def _bootstrap(options: argparse.Namespace) -> ExitCode:
@@ -264,6 +288,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _few(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 32")
+    return int(text)
+
+
 _JSON = Argument("--json", action="store_true", help="print JSON, for programs")
 
 COMMANDS: tuple[Command, ...] = (
@@ -286,6 +316,30 @@ COMMANDS: tuple[Command, ...] = (
         _dbus,
         more="It runs until it is stopped, beside the daemon, and offers io.mender.AuthenticationManager on the system "
         "bus, as the C++ client does. See the guide about add-ons.",
+    ),
+    Command(
+        "gateway",
+        "run a device for each directory or entry in --devices",
+        _gateway,
+        (
+            Argument(
+                "--at-once",
+                metavar="N",
+                type=_few,
+                default=4,
+                help="how many devices are updated at once (default: 4); of a group one, unless Groups says otherwise",
+            ),
+            Argument(
+                "--workers",
+                metavar="N",
+                type=_few,
+                default=8,
+                help="how many devices poll and send their inventory at once (default: 8)",
+            ),
+            Argument("--metrics-file", metavar="FILE", help="keep metrics of all devices in this file"),
+        ),
+        more="It runs until it is stopped. A device that is described while it runs is taken in, and one whose "
+        "description is removed is let go. See the guide about gateways.",
     ),
     Command(
         "bootstrap",
@@ -392,6 +446,8 @@ COMMON = (
     ),
     Argument("-d", "--data", metavar="DIR", help="data directory (default: /var/lib/mender)"),
     Argument("--root", metavar="DIR", help="directory that all paths are below; for tests, containers and images"),
+    Argument("--devices", metavar="DIR", help="where a gateway's devices are described (default: /etc/mender/devices)"),
+    Argument("--device", metavar="NAME", help="a device of the gateway, instead of this machine"),
     Argument("-l", "--log-level", metavar="LEVEL", type=_log_level, help="debug, info, warning, error or critical"),
     Argument("-L", "--log-file", metavar="FILE", help="log to this file instead of standard error"),
     Argument(

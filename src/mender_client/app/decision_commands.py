@@ -9,7 +9,7 @@ from mender_client import TYPE_CHECKING
 from mender_client.commandline import Argument, Command
 
 from .exitcodes import ExitCode
-from .paths import paths_of
+from .loading import paths_of
 
 if TYPE_CHECKING:
     import argparse

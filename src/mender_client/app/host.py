@@ -40,6 +40,8 @@ class Host:
         ConfigError: a certificate or a proxy that is configured can't be used.
     """
 
+    _transport_type: type[HttpTransport] = HttpTransport
+
     def __init__(
         self,
         config: Config,
@@ -54,7 +56,7 @@ class Host:
             _logger.warning("%s", Diagnostic("CFG17", text, "remove SkipVerify and set ServerCertificate"))
         _warn_of_plain_http(config.server_urls)
         self.observers = observers or Observers()
-        self.clock = SystemClock(self.observers.alive, beat_seconds=self.observers.beat_seconds)
+        self.clock = self._make_clock()
         self.clock_check = ClockCheck([paths.journal, paths.key, paths.artifact_info])
         self._tls = _tls(config, paths)
         self._timeouts = timeouts or Timeouts(idle=config.download_stall_seconds)
@@ -63,13 +65,16 @@ class Host:
 
     def new_transport(self) -> HttpTransport:
         """A transport, for one thread."""
-        return HttpTransport(
+        return self._transport_type(
             tls=self._tls,
             user_agent=f"mender-python-client/{__version__}",
             timeouts=self._timeouts,
             clock_check=self.clock_check,
             proxies=self._proxies,
         )
+
+    def _make_clock(self) -> SystemClock:
+        return SystemClock(self.observers.alive, beat_seconds=self.observers.beat_seconds)
 
     def close(self) -> None:
         self.transport.rest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mender_client import TYPE_CHECKING
 from mender_client.dataclass import replace
 
-from .paths import Paths, paths_of
+from .paths import Paths
 
 if TYPE_CHECKING:
     import argparse
@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from mender_client.system.keys import Passphrase
 
     from .config import Config
+
+
+def paths_of(options: argparse.Namespace) -> Paths:
+    """The paths that the common options of the command line say."""
+    paths = Paths.locate(
+        root=options.root, config=options.config, fallback_config=options.fallback_config, data=options.data
+    )
+    if getattr(options, "device", None) is None:
+        return paths
+    # imported where there is a gateway: nothing else needs it
+    from .gateway.paths import devices_directory
+    from .gateway.select import paths_of_device
+
+    return paths_of_device(options.device, paths, devices_directory(options.devices, paths.root))
 
 
 def start(
@@ -53,7 +67,12 @@ def load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, i
     )
     for warning in (*loaded.warnings, *check_files(loaded.config, paths, options.passphrase_file)):
         logging.getLogger(__name__).warning("%s", warning)
-    return replace(loaded.config, skip_verify=True) if options.skipverify else loaded.config
+    config = loaded.config
+    if paths.is_of_gateway:
+        from .gateway.settings import settings_of
+
+        config = settings_of(config, paths)
+    return replace(config, skip_verify=True) if options.skipverify else config
 
 
 def passphrase(options: argparse.Namespace, paths: Paths) -> Passphrase:

@@ -9,6 +9,7 @@ import syslog
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -33,6 +34,7 @@ LEVELS = {
 """The level names of other Mender clients, and what they mean here."""
 
 SYSLOG_SOCKET = Path("/dev/log")
+_DEVICE: ContextVar[str] = ContextVar("device", default="")
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -67,18 +69,26 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }
-        deployment_id = current_deployment()
-        return json.dumps({**entry, "deployment_id": deployment_id} if deployment_id else entry)
+        context = {"device": _DEVICE.get(), "deployment_id": current_deployment()}
+        return json.dumps({**entry, **{name: value for name, value in context.items() if value}})
+
+
+@contextmanager
+def of_device(name: str) -> Iterator[None]:
+    """Say with each line of this thread which device of a gateway it is about."""
+    before = _DEVICE.set(name)
+    try:
+        yield
+    finally:
+        _DEVICE.reset(before)
 
 
 def _tagged(record: logging.LogRecord) -> str:
     """The message, prefixed with the deployment under way unless it names it, or comes again and again."""
-    deployment_id, message = current_deployment(), record.getMessage()
-    return (
-        message
-        if deployment_id in message or hasattr(record, "is_routine")
-        else f"deployment {deployment_id}: {message}"
-    )
+    deployment_id, device, message = current_deployment(), _DEVICE.get(), record.getMessage()
+    if deployment_id not in message and not hasattr(record, "is_routine"):
+        message = f"deployment {deployment_id}: {message}"
+    return f"{device}: {message}" if device else message
 
 
 def _one_line(text: str) -> str:

@@ -48,6 +48,9 @@ def scripted_device(config: Config, paths: Paths, clock: SystemClock, observers:
         artifact_info_file=paths.artifact_info,
         find_problem=Trust.below(paths.root).permission_problem,
         is_stopping=is_stopping,
+        identity_values=paths.identity_values,
+        device_type=paths.given_device_type,
+        variables=paths.variables,
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+from mender_client import TYPE_CHECKING
 from mender_client.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from mender_client.core.keyvalue import KeyValues
 
 
 class _InData:
@@ -85,6 +89,26 @@ class Paths:
         )
 
     @property
+    def identity_values(self) -> KeyValues | None:
+        """The identity, where it isn't the identity script's output."""
+        return None
+
+    @property
+    def given_device_type(self) -> str:
+        """The device type, where it isn't in a file; else empty."""
+        return ""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What the device's programs find in their environment; of a device of a gateway, its name."""
+        return {}
+
+    @property
+    def is_of_gateway(self) -> bool:
+        """Whether the device isn't the machine that the client runs on."""
+        return False
+
+    @property
     def connect_config(self) -> Path:
         """The main configuration of ``connect``."""
         return self.config.with_name("mender-connect.conf")
@@ -113,13 +137,6 @@ class Paths:
     def below_root(self, path: str) -> Path:
         """A path of the device, below the root directory."""
         return _below(self.root, path)
-
-
-def paths_of(options: argparse.Namespace) -> Paths:
-    """The paths that the common options of the command line say."""
-    return Paths.locate(
-        root=options.root, config=options.config, fallback_config=options.fallback_config, data=options.data
-    )
 
 
 def _below(root: Path, path: str) -> Path:

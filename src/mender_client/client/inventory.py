@@ -38,7 +38,7 @@ class InventorySender:
     version: str
 
     def __post_init__(self) -> None:
-        self._accepted: tuple[int, tuple[Attribute, ...]] | None = None
+        self._accepted = 0
         self._reported_left_out: tuple[str, ...] = ()
         self._refused: dict[str, Attribute] = {}
         self._searched: frozenset[str] = frozenset()
@@ -60,10 +60,11 @@ class InventorySender:
         """
         attributes, left_out = collect_inventory(self.device, self.journal.load(), version=self.version)
         self._warn_about(left_out)
-        if not even_if_unchanged and self._accepted == (self.session.tokens_received, attributes):
+        sent = hash((self.session.tokens_received, attributes))  # not kept as a whole: there may be many clients
+        if not even_if_unchanged and self._accepted == sent:
             return False
         count = self._send_accepted(attributes)
-        self._accepted = (self.session.tokens_received, attributes)
+        self._accepted = sent
         _logger.info("inventory sent: %d attributes", count)
         return True
 

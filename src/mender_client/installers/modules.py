@@ -33,9 +33,10 @@ _CLEANUP = "Cleanup"
 _PAYLOAD_TYPE = "header/payload_type"
 REBOOTS = ("ArtifactReboot", "ArtifactRollbackReboot")
 _REBOOT_SECONDS = 600.0
+_AUTOMATIC = "Automatic"
 _ANSWERS: Mapping[str, tuple[str, ...]] = {
     "ProvidePayloadFileSizes": ("No", "Yes"),
-    "NeedsArtifactReboot": ("No", "Yes", "Automatic"),
+    "NeedsArtifactReboot": ("No", "Yes", _AUTOMATIC),
     "SupportsRollback": ("No", "Yes"),
 }
 """The queries and their answers; the first one is meant by an empty answer."""
@@ -154,6 +155,8 @@ class UpdateModules(ModulesWithTree):
         directory: where the modules are; the payload type is the file name.
         find_problem: why a program can't or must not be run; None when it may.
         seconds: how long one call may take.
+        is_rebooted_by_client: whether the client can reboot the device; a module that leaves it to the client is asked
+            to do it by itself otherwise.
     """
 
     directory: Path
@@ -161,6 +164,11 @@ class UpdateModules(ModulesWithTree):
     calls: Calls
     find_problem: Callable[[Path], Diagnostic | None]
     seconds: float = 14400.0
+    is_rebooted_by_client: bool = True
+
+    def ask(self, payload_type: str, query: str) -> str:
+        answer = super().ask(payload_type, query)
+        return "Yes" if answer == _AUTOMATIC and not self.is_rebooted_by_client else answer
 
     def check(self, payload_type: str) -> None:
         self._program(payload_type)

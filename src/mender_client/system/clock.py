@@ -62,6 +62,10 @@ class SystemClock:
         end = self.monotonic() + seconds
         while not self.is_stopping and (left := end - self.monotonic()) > 0:
             self.wait(left)
+        self.raise_if_stopping()
+
+    def raise_if_stopping(self) -> None:
+        """Raise Interrupted if the client is to stop."""
         if self.is_stopping:
             raise Interrupted("the client was asked to stop")
 

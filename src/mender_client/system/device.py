@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from mender_client.core.keyvalue import KeyValues, parse_key_value_file, parse_key_values
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME, Identity, IdentityFormat, Provides, Software
-from mender_client.dataclass import dataclass, replace
+from mender_client.dataclass import dataclass, field, replace
 from mender_client.errors import Diagnostic, ScriptError, StorageError
 
 from .files import read_text, write_atomic
@@ -31,6 +31,9 @@ class ScriptedDevice:
         find_problem: why a script must not be run; None when it may.
         limits: time and output of each script.
         is_stopping: whether the client is to stop; a script that is running then is ended.
+        identity_values: the identity, in place of the script's output; None: the script is run.
+        device_type: the device type, in place of the file's; empty: the file is read.
+        variables: what the scripts find in their environment.
     """
 
     identity_script: Path
@@ -41,6 +44,9 @@ class ScriptedDevice:
     find_problem: Callable[[Path], Diagnostic | None]
     limits: ScriptLimits = ScriptLimits()
     is_stopping: Callable[[], bool] = lambda: False
+    identity_values: KeyValues | None = None
+    device_type: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._is_artifact_info_missed = False
@@ -48,6 +54,8 @@ class ScriptedDevice:
 
     def identity(self) -> Identity:
         """As the port says; an error, never a guess, since another identity would be another device to the server."""
+        if self.identity_values is not None:
+            return Identity.from_key_values(self.identity_values, form=self.identity_format)
         output = self._run(self.identity_script)
         try:
             text = output.decode("utf-8")
@@ -62,7 +70,9 @@ class ScriptedDevice:
             raise ScriptError("SCR12", text, remedy=problem.remedy)
         began = time.monotonic()
         try:
-            output = run_script([str(script)], limits=self.limits, is_stopping=self.is_stopping)
+            output = run_script(
+                [str(script)], limits=self.limits, is_stopping=self.is_stopping, variables=self.variables
+            )
         except ProgramError as error:
             how = f"exit code {error.code}" if error.code > 0 else f"signal {-error.code}"
             _logger.debug("ran %s: %s in %.3f s", script, how, time.monotonic() - began)
@@ -83,6 +93,8 @@ class ScriptedDevice:
     def _inventory_scripts(self, warnings: list[Diagnostic]) -> list[Path]:
         try:
             entries = sorted(self.inventory_directory.iterdir())
+        except NotADirectoryError:
+            entries = [self.inventory_directory]  # a script by itself
         except FileNotFoundError:
             return []  # as if it were empty: a device may do without scripts
         except OSError as error:
@@ -106,6 +118,8 @@ class ScriptedDevice:
 
     def provides(self) -> Provides:
         """As the port says; polling with a wrong device type would end deployments."""
+        if self.device_type:
+            return replace(self.software(), device_type=self.device_type)
         pairs = parse_key_value_file(read_text(self.device_type_file))
         device_type = next((value for name, value in pairs if name == "device_type"), "")
         if not device_type:

@@ -54,6 +54,7 @@ class HttpTransport:
         clock_check: explains certificates that seem out of date.
         proxies: which proxy leads to which server; None for none.
         resolve: finds the addresses of servers and proxies.
+        rules: the TLS rules of another transport with the same settings, to share them; None: its own.
 
     Raises:
         ConfigError: a certificate or key file can't be used.
@@ -65,11 +66,12 @@ class HttpTransport:
     clock_check: ClockCheck = field(default_factory=ClockCheck)
     proxies: Proxies | None = None
     resolve: Resolve = resolve_by_system
+    rules: TlsRules | None = None
 
     def __post_init__(self) -> None:
         self._guard = ConnectionGuard(self.timeouts)
         self._dialer = Dialer(self._guard, self.resolve)
-        self._rules = TlsRules(self.tls)
+        self._rules = self.rules or TlsRules(self.tls)
         self._kept: dict[str, Connection] = {}
         self._asked = ("", "")
         self._warned_of = ""
@@ -152,8 +154,9 @@ class HttpTransport:
             return self._connect(url, accept_any).detach(url)
 
     def rest(self) -> None:
-        while self._kept:
-            self._kept.popitem()[1].close()
+        with suppress(KeyError):  # another thread may take out what is left
+            while True:
+                self._kept.popitem()[1].close()
 
     def stop(self) -> None:
         """Break off every connection, and refuse to send anything from now on; safe in a signal handler."""

@@ -48,10 +48,22 @@ class StatusFile:
     """Keeps the client status where ``status`` finds it; see ``core.ports.Observer``.
 
     News is written at once. A client with nothing but routine writes once a minute at most.
+
+    Args:
+        path: the file.
+        monotonic: the clock.
+        routine_seconds: the shortest time between two writes of what is routine.
     """
 
-    def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        routine_seconds: float = ROUTINE_SECONDS,
+    ) -> None:
         self._file = PublishedFile(path, mode=0o600)
+        self._routine_seconds = routine_seconds
         self._monotonic = monotonic
         self._written: ClientStatus | None = None
         self._written_at = 0.0
@@ -60,7 +72,7 @@ class StatusFile:
         now, last = self._monotonic(), self._written
         if last is not None:
             is_news = client_status.news != last.news
-            if client_status == last or (not is_news and now - self._written_at < ROUTINE_SECONDS):
+            if client_status == last or (not is_news and now - self._written_at < self._routine_seconds):
                 return
         self._written, self._written_at = client_status, now
         self._file.put(json.dumps(asdict(client_status), indent=1).encode() + b"\n")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.app.exitcodes import ExitCode
-from mender_client.app.paths import Paths, paths_of
+from mender_client.app.loading import paths_of
+from mender_client.app.paths import Paths
 from mender_client.commandline import Argument, Command
 from mender_client.errors import Diagnostic
 

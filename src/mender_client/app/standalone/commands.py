@@ -7,8 +7,7 @@ from functools import partial
 
 from mender_client.app.config import Config
 from mender_client.app.exitcodes import ExitCode
-from mender_client.app.loading import load
-from mender_client.app.paths import paths_of
+from mender_client.app.loading import load, paths_of
 
 from . import run
 from .run import Request

@@ -1,0 +1,139 @@
+"""One device of a gateway: between its steps it is little more than its agent, without thread or descriptor."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+from mender_client.app.assemble import DeviceParts
+from mender_client.app.config import Config
+from mender_client.app.devicekey import device_key, prepare_key
+from mender_client.app.host import Host
+from mender_client.app.logs import of_device
+from mender_client.client.rounds import Standing, Step
+from mender_client.core.client_status import ClientStatus
+from mender_client.core.devicekey import KeyType
+from mender_client.core.model import UNKNOWN_ARTIFACT_NAME
+from mender_client.errors import Diagnostic, Interrupted, MenderError, StorageError
+from mender_client.system.files import make_directory, write_atomic
+
+from .paths import DevicePaths
+
+_logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 60.0
+"""When a device that could not take a step at all tries again."""
+
+
+class GatewayDevice:
+    """A device; see ``client.rounds.Member``.
+
+    Args:
+        host: what it shares with the others.
+        config: its settings.
+        paths: its files.
+    """
+
+    def __init__(self, host: Host, config: Config, paths: DevicePaths) -> None:
+        self.name = paths.entry.name
+        self.group = paths.entry.group
+        self.paths = paths
+        self._key = device_key(config, paths)
+        self._parts = DeviceParts(host, config, paths, key=self._key)
+        self._agent = self._parts.agent
+        self._agent.may_update = self._may_update
+        self._has_key = False
+        self._is_allowed = False
+        self._is_put_off = False
+        self._fault = ""
+        self.standing = Standing.IDLE
+
+    @property
+    def client_status(self) -> ClientStatus:
+        """What it does, for metrics."""
+        return self._parts.tracker.client_status
+
+    def request_poll(self) -> None:
+        """Poll for a deployment in the next step."""
+        self._agent.request_poll()
+
+    def request_inventory(self) -> None:
+        """Send the inventory in the next step."""
+        self._agent.request_inventory()
+
+    def _may_update(self) -> bool:
+        self._is_put_off = not self._is_allowed
+        return self._is_allowed
+
+    def resume(self) -> None:
+        """Find out where the process before this one has left off; a fault is met again by the first step."""
+        with of_device(self.name):
+            try:
+                make_directory(self.paths.data)
+                self._agent.resume()
+                # the sub-updater is at work, or has left its lock: nobody of its group may begin meanwhile
+                self.standing = Standing.UPDATING if self._parts.lock.read() is not None else Standing.IDLE
+            except MenderError as error:
+                self._say(error.diagnostic)
+
+    def step(self, *, may_update: bool) -> Step:
+        with of_device(self.name):
+            try:
+                self._prepare()
+                seconds = self._take_step(may_update=may_update)
+            except Interrupted:
+                return self._failed()
+            except MenderError as error:
+                self._say(error.diagnostic)
+                return self._failed()
+            except Exception as error:
+                text = f"cannot take a step: {type(error).__name__}: {error}"
+                self._say(Diagnostic("GTW07", text, "report this as a bug, with the log at the level debug"))
+                _logger.debug("where it failed", exc_info=True)
+                return self._failed()
+            self._fault = ""
+            return Step(seconds, self.standing)
+
+    def _failed(self) -> Step:
+        if self.standing is Standing.WANTS:
+            self.standing = Standing.IDLE  # others may have the turn; it asks again
+        return Step(RETRY_SECONDS, self.standing)
+
+    def _prepare(self) -> None:
+        """Make the directory and the key, which isn't RSA: a thousand RSA keys take a processor several minutes."""
+        if not self._has_key:
+            make_directory(self.paths.data)
+            if not self.paths.artifact_info.exists():
+                name = self.paths.entry.keys.get("ArtifactName", UNKNOWN_ARTIFACT_NAME)
+                write_atomic(self.paths.artifact_info, f"artifact_name={name}\n".encode(), mode=0o644)
+            is_old = self.paths.key.exists()
+            if prepare_key(self._key, self.paths, kind=None if is_old else KeyType.ECDSA):
+                _logger.info("generated a new device key: %s", self._key.location)
+            self._has_key = True
+
+    def _take_step(self, *, may_update: bool) -> float:
+        self._is_allowed, self._is_put_off = may_update, False
+        if may_update and self.standing is Standing.WANTS:
+            self._agent.request_poll()
+        seconds = self._agent.step()
+        was, self.standing = self.standing, self._find_standing()
+        if was is Standing.UPDATING and self.standing is Standing.IDLE:
+            self._parts.forget_update()
+        return seconds
+
+    def _find_standing(self) -> Standing:
+        if self._is_put_off:
+            return Standing.WANTS
+        with suppress(StorageError):
+            return Standing.UPDATING if self._agent.is_updating else Standing.IDLE
+        return self.standing
+
+    def _say(self, fault: Diagnostic) -> None:
+        """Log a fault, once."""
+        if str(fault) != self._fault:
+            self._fault = str(fault)
+            _logger.error("%s", fault)
+
+    def close(self) -> None:
+        """Stop recording; what is under way is on disk."""
+        self._parts.close()

@@ -1,0 +1,169 @@
+"""Which devices a gateway has: those that the operator describes, also while it runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+from mender_client import TYPE_CHECKING, __version__
+from mender_client.app.config import Config, load_config
+from mender_client.app.file_checks import check_configuration_files, check_files
+from mender_client.app.observers import Observers
+from mender_client.app.paths import Paths
+from mender_client.client.rounds import Rounds, Standing
+from mender_client.core.client_status import ClientStatus
+from mender_client.dataclass import replace
+from mender_client.errors import ConfigError, Diagnostic, MenderError
+from mender_client.system.snapshot import read_client_status
+from mender_client.system.statusfile import StatusFile
+
+from .device import GatewayDevice
+from .entries import read_entries
+from .host import Hosts
+from .paths import DeviceEntry, DevicePaths
+from .settings import settings_of
+
+if TYPE_CHECKING:
+    _Stamp = tuple[tuple[str, int], ...]
+
+_logger = logging.getLogger(__name__)
+
+ROUTINE_SECONDS = 900.0
+"""The shortest time between two writes of what is routine in a device's status: there may be a thousand of them."""
+
+
+class Fleet:
+    """The devices of a gateway.
+
+    Args:
+        hosts: what they share.
+        config: the gateway's settings.
+        paths: the gateway's files.
+        devices: the directory in which the devices are described.
+        rounds: has them take their steps.
+    """
+
+    def __init__(self, hosts: Hosts, config: Config, paths: Paths, devices: Path, rounds: Rounds) -> None:
+        self._hosts = hosts
+        self._paths = paths
+        self._devices = devices
+        self._rounds = rounds
+        self._shared = settings_of(config, paths)
+        self._made_of: dict[str, tuple[DeviceEntry, Config]] = {}
+        self._faults: dict[str, str] = {}
+        self._stamp: _Stamp | None = None
+        self._is_incomplete = False
+        self.members: dict[str, GatewayDevice] = {}
+
+    def use(self, config: Config) -> None:
+        """Use other settings of the gateway from the next scan on."""
+        self._shared = settings_of(config, self._paths)
+        self._stamp = None
+
+    def scan(self, *, is_forced: bool = False) -> None:
+        """Take in the devices that are new, let those go that are gone, and make anew those that have changed.
+
+        Args:
+            is_forced: read all descriptions, even if nothing in the directory seems to have changed.
+
+        Raises:
+            ConfigError: the directory can't be read.
+        """
+        stamp = self._look()
+        if stamp == self._stamp and not is_forced and not self._is_incomplete:
+            return
+        found = read_entries(self._devices, self._paths.root)
+        self._rounds.turns.most_of = found.groups
+        faults = {name: str(fault) for name, fault in found.faults.items()}
+        self._is_incomplete = False
+        for name in [one for one in self.members if one not in found.entries]:
+            self._drop(name, is_broken=name in faults or "" in faults)
+        for name, entry in found.entries.items():
+            try:
+                self._take(name, entry)
+            except MenderError as error:
+                problems = error.problems if isinstance(error, ConfigError) else (error.diagnostic,)
+                faults[name] = "; ".join(map(str, problems))
+                if name in self.members:
+                    self._drop(name, is_broken=True)
+        self._say(faults)
+        self._stamp = stamp
+
+    def _look(self) -> _Stamp:
+        """What changes when a description is added, removed or replaced."""
+        try:
+            with os.scandir(self._devices) as found:
+                return tuple(sorted((one.name, one.stat().st_mtime_ns) for one in found))
+        except OSError:
+            return ()
+
+    def _take(self, name: str, entry: DeviceEntry) -> None:
+        paths = DevicePaths.of(entry, self._paths, self._devices)
+        config = self._settings(paths)
+        made_of = (entry, config)
+        if self._made_of.get(name) == made_of and name in self.members:
+            return
+        if self._rounds.is_at_work(name):
+            self._is_incomplete = True  # two of them must not work with the same files; the next scan takes it
+            return
+        is_new = name not in self.members
+        device = GatewayDevice(self._hosts.host_of(config, _observers(paths)), config, paths)
+        if not is_new:
+            self._rounds.drop(name)
+            self.members.pop(name).close()
+        device.resume()
+        self._rounds.add(device, standing=device.standing)
+        self.members[name], self._made_of[name] = device, made_of
+        _logger.log(logging.INFO if self._stamp is not None else logging.DEBUG, "%s", _taken(name, is_new=is_new))
+
+    def _settings(self, paths: DevicePaths) -> Config:
+        if paths.config == paths.fallback_config or not paths.config.exists():
+            return self._shared
+        check_configuration_files(paths)
+        loaded = load_config(paths.config, paths.fallback_config)
+        config = settings_of(loaded.config, paths)
+        for warning in (*loaded.warnings, *check_files(config, paths)):
+            _logger.warning("%s", warning)
+        return replace(config, skip_verify=self._shared.skip_verify)
+
+    def _drop(self, name: str, *, is_broken: bool) -> None:
+        device = self.members.pop(name)
+        self._rounds.drop(name)
+        if not self._rounds.is_at_work(name):
+            device.close()
+        self._made_of.pop(name, None)
+        kept = f"; its update is kept in {device.paths.data}" if device.standing is Standing.UPDATING else ""
+        if is_broken:
+            _logger.warning("device %s: its description can't be used any more; it is no longer served%s", name, kept)
+        else:
+            _logger.info("device %s: its description is gone; it is no longer served%s", name, kept)
+
+    def _say(self, faults: Mapping[str, str]) -> None:
+        """Log each fault once."""
+        for name, fault in faults.items():
+            if self._faults.get(name) != fault:
+                _logger.error("%s", f"device {name}: {fault}" if name else fault)
+        self._faults = dict(faults)
+
+
+def _taken(name: str, *, is_new: bool) -> str:
+    return f"device {name}: {'it is new, and served from now on' if is_new else 'its description has changed'}"
+
+
+def _observers(paths: DevicePaths) -> Observers:
+    """Those of one device: the file for ``status``."""
+    known = read_client_status(paths.status)
+    before = known[0] if known is not None else ClientStatus()
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    status = before.begun(now, version=__version__, python=python)
+    return Observers((StatusFile(paths.status, routine_seconds=ROUTINE_SECONDS),), None, status)
+
+
+def gateway_fault(devices: Path) -> Diagnostic:
+    """What to say where no device is described."""
+    return Diagnostic("GTW08", f"{devices} describes no device", "create a directory there for each device")

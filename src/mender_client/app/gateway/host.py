@@ -1,0 +1,96 @@
+"""What the devices of a gateway share: clock, connections, certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mender_client import TYPE_CHECKING
+from mender_client.app.config import Config
+from mender_client.app.host import Host
+from mender_client.app.observers import Observers
+from mender_client.app.paths import Paths
+from mender_client.system.shared_http import SharedClock, SharedTransport
+
+if TYPE_CHECKING:
+    from mender_client.system.clock import SystemClock
+
+    _Network = tuple[str, str, str, bool, float]
+
+
+class GatewayHost(Host):
+    """A host whose clock and transport several threads may use."""
+
+    _transport_type = SharedTransport
+
+    def _make_clock(self) -> SystemClock:
+        return SharedClock(self.observers.alive, beat_seconds=self.observers.beat_seconds)
+
+
+class DeviceHost(Host):
+    """What one device sees of a host that it shares."""
+
+    def __init__(self, shared: Host, observers: Observers) -> None:
+        self.observers = observers
+        self.clock = shared.clock
+        self.clock_check = shared.clock_check
+        self.transport = shared.transport
+
+    def close(self) -> None:
+        """Nothing to close: the others go on."""
+
+
+class Hosts:
+    """The hosts of a gateway: one, and one more for each set of settings of the network that some device has.
+
+    Args:
+        config: the gateway's settings.
+        paths: the gateway's files.
+        observers: are told that the gateway is alive.
+        environment: has the variables that name proxies.
+    """
+
+    def __init__(self, config: Config, paths: Paths, observers: Observers, environment: Mapping[str, str]) -> None:
+        self._paths = paths
+        self._environment = environment
+        self.main = GatewayHost(config, paths, observers=observers, environment=environment)
+        self._all: dict[_Network, Host] = {_network(config): self.main}
+
+    def host_of(self, config: Config, observers: Observers) -> DeviceHost:
+        """The host for a device with these settings.
+
+        Raises:
+            ConfigError: a certificate that they name can't be used.
+        """
+        network = _network(config)
+        if network not in self._all:
+            made = GatewayHost(config, self._paths, environment=self._environment)
+            made.clock.close()
+            made.clock = self.main.clock
+            self._all[network] = made
+        return DeviceHost(self._all[network], observers)
+
+    def rest_idle(self) -> None:
+        """Close the connections that were not used for a while."""
+        for transport in self._transports():
+            transport.rest_idle()
+
+    def stop(self) -> None:
+        """Interrupt whatever is under way; safe in a signal handler."""
+        self.main.clock.stop()
+        for transport in self._transports():
+            transport.stop()
+
+    def _transports(self) -> list[SharedTransport]:
+        return [host.transport for host in list(self._all.values()) if isinstance(host.transport, SharedTransport)]
+
+
+def _network(config: Config) -> _Network:
+    """The settings that the connections of devices must have in common to be shared."""
+    return (
+        str(Path(config.server_certificate)),
+        config.client_certificate,
+        config.client_key,
+        config.skip_verify,
+        config.download_stall_seconds,
+    )

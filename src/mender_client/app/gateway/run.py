@@ -1,0 +1,238 @@
+"""``gateway``: runs the devices until a signal ends it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from mender_client import __version__
+from mender_client.app.config import Config
+from mender_client.app.exitcodes import ExitCode
+from mender_client.app.logs import kept_on_failure, reopen_log_files
+from mender_client.app.observers import Observers, make_notifier
+from mender_client.app.paths import Paths
+from mender_client.client.rounds import Rounds
+from mender_client.core.turns import Turns
+from mender_client.dataclass import dataclass
+from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
+from mender_client.system.files import DaemonLock, make_directory
+
+from .fleet import Fleet, gateway_fault
+from .host import Hosts
+from .paths import STATES
+
+_logger = logging.getLogger(__name__)
+
+SCAN_SECONDS = 5.0
+"""How often the directory with the descriptions is looked at."""
+
+_STACK_BYTES = 512 * 1024
+"""For each thread; nothing here calls itself deeply."""
+
+
+@dataclass(frozen=True)
+class GatewayOptions:
+    """How the gateway works.
+
+    Attributes:
+        devices: the directory in which the devices are described.
+        workers: how many devices authenticate, poll and send their inventory at once.
+        at_once: how many devices are updated at once.
+        metrics_file: where the metrics are kept; None for none.
+    """
+
+    devices: Path
+    workers: int = 8
+    at_once: int = 4
+    metrics_file: Path | None = None
+
+
+def run_gateway(config: Config, paths: Paths, options: GatewayOptions, *, load: Callable[[], Config]) -> ExitCode:
+    """Run the devices until a signal ends it.
+
+    Args:
+        config: the gateway's settings, which are those of its devices too.
+        paths: the gateway's files.
+        options: how it works.
+        load: reloads the settings, and sets up logging accordingly.
+
+    Raises:
+        MenderError: it can't start.
+    """
+    make_directory(paths.data / STATES)
+    lock = DaemonLock(paths.data / "gateway.lock")
+    lock.acquire()
+    try:
+        notifier = make_notifier(os.environ, os.getpid())
+        observers = Observers((notifier,) if notifier is not None else (), notifier)
+        hosts = Hosts(config, paths, observers, os.environ)
+        gateway = Gateway(hosts, config, paths, options, load=load)
+        os.chdir("/")
+        with _signals(gateway):
+            gateway.run()
+    finally:
+        lock.release()
+    return ExitCode.DONE
+
+
+class Gateway:
+    """A gateway at work."""
+
+    def __init__(
+        self, hosts: Hosts, config: Config, paths: Paths, options: GatewayOptions, *, load: Callable[[], Config]
+    ) -> None:
+        self._hosts = hosts
+        self._config = config
+        self._paths = paths
+        self._options = options
+        self._load = load
+        self.clock = hosts.main.clock
+        threading.stack_size(_STACK_BYTES)
+        self._polls = ThreadPoolExecutor(options.workers, "poll")
+        self._updates = ThreadPoolExecutor(options.at_once, "update")
+        self._rounds = Rounds(
+            clock=self.clock,
+            turns=Turns(options.at_once),
+            polls=self._polls.submit,
+            updates=self._updates.submit,
+            wake=self.clock.wake,
+        )
+        self.fleet = Fleet(hosts, config, paths, options.devices, self._rounds)
+        self._is_reload_wanted = self._is_poll_wanted = self._is_inventory_wanted = False
+
+    def run(self) -> None:
+        """Run the devices until ``stop`` is called.
+
+        Raises:
+            ConfigError: the descriptions can't be read.
+        """
+        notifier = self._hosts.main.observers.notifier
+        try:
+            began = self.clock.monotonic()
+            self.fleet.scan()
+            self._say_started(self.clock.monotonic() - began)
+            if notifier is not None:
+                notifier.ready()
+            self._loop()
+        except Interrupted:
+            pass
+        finally:
+            if notifier is not None:
+                notifier.stopping()
+            self.stop()
+            for pool in (self._polls, self._updates):
+                pool.shutdown(cancel_futures=True)
+        _logger.info("stopped")
+
+    def _say_started(self, seconds: float) -> None:
+        count = len(self.fleet.members)
+        _logger.info(
+            "mender-python-client %s started as a gateway: %d devices in %.1f s, server %s",
+            __version__,
+            count,
+            seconds,
+            self._config.server_urls[0],
+        )
+        if not count:
+            _logger.warning("%s", gateway_fault(self._options.devices))
+
+    def _loop(self) -> None:
+        scan_at = self.clock.monotonic() + SCAN_SECONDS
+        while not self.clock.is_stopping:
+            self._take_requests()
+            wait = self._rounds.run_due()
+            now = self.clock.monotonic()
+            if now >= scan_at:
+                self._look_after()
+                scan_at = now + SCAN_SECONDS
+                continue
+            self.clock.wait(scan_at - now if wait is None else min(wait, scan_at - now))
+
+    def _look_after(self) -> None:
+        try:
+            self.fleet.scan()
+        except MenderError as error:
+            _logger.error("%s", error)
+        self._hosts.rest_idle()
+
+    # -- signals ------------------------------------------------------------------------------------------------
+
+    def _take_requests(self) -> None:
+        if self._is_reload_wanted:
+            self._is_reload_wanted = False
+            self._reload()
+        is_poll_wanted, self._is_poll_wanted = self._is_poll_wanted, False
+        is_inventory_wanted, self._is_inventory_wanted = self._is_inventory_wanted, False
+        if not is_poll_wanted and not is_inventory_wanted:
+            return
+        for device in self.fleet.members.values():
+            if is_poll_wanted:
+                device.request_poll()
+            if is_inventory_wanted:
+                device.request_inventory()
+        self._rounds.hurry()
+
+    def _reload(self) -> None:
+        """Read the settings and all descriptions again; if the settings have errors, the old ones stay in effect."""
+        reopen_log_files()
+        try:
+            with kept_on_failure():
+                config = self._load()
+            if config != self._config:
+                self._config = config
+                self.fleet.use(config)
+            self.fleet.scan(is_forced=True)
+        except MenderError as error:
+            for problem in error.problems if isinstance(error, ConfigError) else (error.diagnostic,):
+                _logger.error("%s", problem)
+            remedy = "correct it and reload again"
+            _logger.error("%s", Diagnostic("GTW09", "settings not reloaded; the old ones stay in effect", remedy))
+        else:
+            _logger.info("settings and devices reloaded")
+        gc.collect()
+
+    def stop(self, *_: object) -> None:
+        """Stop soon; whatever is under way is interrupted."""
+        self._hosts.stop()
+
+    def poll(self, *_: object) -> None:
+        """Have every device poll now."""
+        self._is_poll_wanted = True
+        self.clock.wake()
+
+    def send_inventory(self, *_: object) -> None:
+        """Have every device send its inventory now."""
+        self._is_inventory_wanted = True
+        self.clock.wake()
+
+    def reload(self, *_: object) -> None:
+        """Read the settings and all descriptions again, soon."""
+        self._is_reload_wanted = True
+        self.clock.wake()
+
+
+@contextmanager
+def _signals(gateway: Gateway) -> Iterator[None]:
+    """As those of the daemon."""
+    handlers = {
+        signal.SIGTERM: gateway.stop,
+        signal.SIGINT: gateway.stop,
+        signal.SIGUSR1: gateway.poll,
+        signal.SIGUSR2: gateway.send_inventory,
+        signal.SIGHUP: gateway.reload,
+    }
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    signal.set_wakeup_fd(gateway.clock.wake_descriptor, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,34 @@
+"""One device of a gateway, for the commands that are told its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mender_client.app.paths import Paths
+from mender_client.core.text import printable
+from mender_client.errors import ConfigError, Diagnostic
+
+from .entries import read_entries
+from .paths import DevicePaths
+
+
+def paths_of_device(name: str, gateway: Paths, devices: Path) -> DevicePaths:
+    """The files of a device.
+
+    Args:
+        name: its name.
+        gateway: the gateway's own paths.
+        devices: the directory in which the devices are described.
+
+    Raises:
+        ConfigError: there is no such device, or its description can't be used.
+    """
+    found = read_entries(devices, gateway.root)
+    entry = found.entries.get(name)
+    if entry is not None:
+        return DevicePaths.of(entry, gateway, devices)
+    fault = found.faults.get(name) or found.faults.get("")
+    if fault is None:
+        text = f"there is no device {printable(name)} in {devices}"
+        fault = Diagnostic("GTW10", text, "list them with 'mender-python-client status --devices DIR'")
+    raise ConfigError([fault])

@@ -1,0 +1,91 @@
+"""One transport for many devices, each of which takes its steps in any of a few threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from mender_client.core.wire.messages import Reply, Request
+from mender_client.dataclass import dataclass
+
+from .clock import SystemClock
+from .exchange import HttpBody
+from .http import HttpTransport
+
+REST_AFTER_SECONDS = 60.0
+"""A connection that nobody has used for so long is closed."""
+
+
+class SharedClock(SystemClock):
+    """A clock that several threads sleep by; one of them alone, the main one, waits."""
+
+    def __init__(self, alive: Callable[[], None] = lambda: None, *, beat_seconds: float = 0.0) -> None:
+        super().__init__(alive, beat_seconds=beat_seconds)
+        self._stopped = threading.Event()
+
+    def sleep(self, seconds: float) -> None:
+        self._stopped.wait(seconds)
+        self.raise_if_stopping()
+
+    def stop(self) -> None:
+        super().stop()
+        self._stopped.set()
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SharedTransport(HttpTransport):
+    """A transport with a connection to each server for each thread, so that there are no more than threads.
+
+    The certificates are shared. What the thread that it belongs to does with one of them is a matter of that thread.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._local = threading.local()
+        self._own: list[_Own] = []
+
+    def send(self, request: Request) -> Reply:
+        return self._mine().send(request)
+
+    def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
+        return self._mine().open(url, headers)
+
+    def _mine(self) -> _Own:
+        own: _Own | None = getattr(self._local, "own", None)
+        if own is None:
+            own = self._local.own = _Own(
+                tls=self.tls,
+                user_agent=self.user_agent,
+                timeouts=self.timeouts,
+                clock_check=self.clock_check,
+                proxies=self.proxies,
+                resolve=self.resolve,
+                rules=self._rules,
+            )
+            self._own.append(own)
+            if self._guard.is_stopped:
+                own.stop()
+        own.used_at = time.monotonic()
+        return own
+
+    def rest(self) -> None:
+        """Nothing to do: another device is about to use the connection. See ``rest_idle``."""
+
+    def rest_idle(self) -> None:
+        """Close the connections that were not used for a while; called by one thread."""
+        before = time.monotonic() - REST_AFTER_SECONDS
+        for own in self._own:
+            if own.used_at < before:
+                own.rest()
+
+    def stop(self) -> None:
+        super().stop()
+        for own in list(self._own):
+            own.stop()
+
+
+class _Own(HttpTransport):
+    """The transport of one thread."""
+
+    used_at = 0.0

@@ -1,0 +1,235 @@
+"""The gateway: several devices in one process, each of which is a device of its own on the server."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mender_devserver import DevServer
+from waiting import wait_until
+
+from .gateway import GatewayStage
+
+MakeStage = Callable[..., GatewayStage]
+PUMPS = ("pump-1", "pump-2", "pump-3", "pump-4")
+
+
+@pytest.fixture
+def make_stage(tmp_path: Path, server: DevServer) -> Iterator[MakeStage]:
+    """Makes gateways whose processes end with the test, and none of which may ever show a traceback."""
+    made: list[GatewayStage] = []
+
+    def make(**settings: object) -> GatewayStage:
+        made.append(GatewayStage(tmp_path / f"gateway-{len(made)}", server, **settings))
+        return made[-1]
+
+    yield make
+    for stage in made:
+        stage.close()
+        assert "Traceback" not in stage.said
+        assert "GTW07" not in stage.said
+
+
+def test_each_is_a_device_of_its_own(make_stage: MakeStage) -> None:
+    """Devices of both kinds are on the server with their identity and inventory, and their keys differ."""
+    stage = make_stage()
+    stage.describe({"entry-1": {"Variables": {"PORT": "7"}}, "entry-2": {}})
+    stage.write_script("devices/inventory", 'echo "port=$PORT $MENDER_DEVICE"')
+    stage.describe_folder("folder-1")
+    stage.write_script("devices/folder-1/inventory/mender-inventory-own", "echo own=yes")
+    gateway = stage.start()
+    names = ("entry-1", "entry-2", "folder-1")
+    devices = {name: stage.id_of(name) for name in names}
+
+    def inventory(name: str) -> dict[str, object]:
+        return next(one.inventory for one in stage.server.devices() if one.id == devices[name])
+
+    wait_until(lambda: all("device_type" in inventory(name) for name in names), what="the inventories")
+    assert ("7 entry-1", " entry-2", "yes") == (
+        inventory("entry-1")["port"],
+        inventory("entry-2")["port"],
+        inventory("folder-1")["own"],
+    )
+    assert 3 == len({stage.own(name, "mender-agent.pem") for name in names})
+    assert 0 == gateway.stop()
+
+
+def test_updates_one_after_the_other(make_stage: MakeStage) -> None:
+    """Devices of a group are updated one at a time; each has the Artifact in the end, and one final status."""
+    stage = make_stage()
+    stage.describe({name: {"Group": "line"} for name in PUMPS})
+    stage.start()
+    deployment = stage.deploy("pump-2.0", *PUMPS)
+    stage.wait_for(deployment, *PUMPS)
+    begun = stage.order[::2]
+    assert [line for name in begun for line in (name, name.replace("begin", "end"))] == stage.order
+    for name in PUMPS:
+        assert "firmware" == stage.own(name, "installed")
+        assert "artifact_name=pump-2.0" == stage.own(name, "artifact_info").splitlines()[0]
+        assert 1 == stage.server.statuses(deployment, stage.id_of(name)).count("success")
+
+
+def test_a_slow_device_holds_up_nobody(make_stage: MakeStage) -> None:
+    """While one device installs for as long as it likes, others are updated and poll."""
+    stage = make_stage()
+    stage.describe({name: {} for name in PUMPS})
+    go = stage.directory / "go"
+    stage.write("devices/plan-pump-1", f'while [ ! -e "{go}" ]; do sleep 0.05; done\n')
+    stage.start("--at-once", "2")
+    slow = stage.deploy("slow", "pump-1")
+    wait_until(lambda: stage.order == ["begin pump-1"], what="the slow installation")
+    quick = stage.deploy("quick", *PUMPS[1:])
+    stage.wait_for(quick, *PUMPS[1:])
+    assert "end pump-1" not in stage.order
+    go.touch()
+    stage.wait_for(slow, "pump-1")
+
+
+def test_a_broken_device_breaks_itself_only(make_stage: MakeStage) -> None:
+    """Bad descriptions, settings, keys and scripts are each said once, and the other devices are updated."""
+    stage = make_stage()
+    stage.describe({"good": {}, "mute": {"Identity": "no-such-script"}, "odd/name": {}, "typo": {"DeviceTyp": "x"}})
+    stage.describe_folder("bad-settings")
+    stage.write("devices/bad-settings/mender.conf", '{"UpdatePollIntervalSeconds": "often"}')
+    stage.describe_folder("bad-json")
+    stage.write("devices/bad-json/device.json", "{")
+    stage.describe_folder("bad-key")
+    stage.write("data/devices/bad-key/mender-agent.pem", "no key").chmod(0o600)
+    stage.describe_folder("open")
+    (stage.devices / "open").chmod(0o777)
+    stage.write_script("devices/crash", "exit 3")
+    gateway = stage.start()
+    deployment = stage.deploy("new", "good")
+    stage.wait_for(deployment, "good")
+    for words in (
+        "device typo: cannot use",
+        "there is no key 'DeviceTyp'",
+        "cannot use 'odd/name'",
+        "UpdatePollIntervalSeconds: ",
+        "bad-json/device.json: it is not valid JSON",
+        "bad-key: cannot use the device key",
+        "another user could have written it: everybody can write to",
+        "mute: cannot run",
+    ):
+        gateway.wait_for(words)
+    assert 1 == gateway.text.count("DeviceTyp'")
+    assert 1 == gateway.text.count("bad-key: cannot use the device key")
+
+
+def test_devices_come_and_go(make_stage: MakeStage) -> None:
+    """A device that is described later is served, one whose description is removed is not, and both are logged."""
+    stage = make_stage()
+    stage.describe({"stays": {}, "goes": {}})
+    gateway = stage.start()
+    stage.id_of("goes")
+    stage.describe_folder("comes")
+    stage.describe({"stays": {}})
+    gateway.wait_for("device goes: its description is gone")
+    gateway.wait_for("device comes: it is new")
+    deployment = stage.deploy("new", "comes", "stays")
+    stage.wait_for(deployment, "comes", "stays")
+
+
+def test_an_update_waits_for_its_device(make_stage: MakeStage) -> None:
+    """A device that is taken away in the middle of an update has it finished once, or continued when it comes back."""
+    stage = make_stage()
+    stage.describe({"stays": {}, "goes": {}})
+    go = stage.directory / "go"
+    stage.write("devices/plan-goes", f'while [ ! -e "{go}" ]; do sleep 0.05; done\n')
+    gateway = stage.start()
+    deployment = stage.deploy("new", "goes")
+    wait_until(lambda: "begin goes" in stage.order, what="the installation")
+    stage.describe({"stays": {}})
+    gateway.wait_for("device goes: its description is gone")
+    stage.describe({"stays": {}, "goes": {}})
+    go.touch()
+    stage.wait_for(deployment, "goes")
+    assert 1 == stage.order.count("begin goes")
+    assert 1 == stage.server.statuses(deployment, stage.id_of("goes")).count("success")
+
+
+def test_sub_updater(make_stage: MakeStage) -> None:
+    """A sub-updater is started with its device's name; the gateway goes on, and the next of its group waits for it."""
+    stage = make_stage()
+    report = '"$MENDER_CLIENT" report --success; rm "$MENDER_DATA_DIR/update.lock"'
+    stage.write_script(
+        "devices/install",
+        'echo "begin $MENDER_DEVICE" >>"$MENDER_DEVICES/order"; sleep 0.3\n'
+        'echo "artifact_name=$MENDER_ARTIFACT_NAME" >"$MENDER_DATA_DIR/artifact_info"\n'
+        'echo "end $MENDER_DEVICE" >>"$MENDER_DEVICES/order"\n' + report,
+    )
+    stage.describe({name: {"Group": "line"} for name in PUMPS[:3]})
+    gateway = stage.start()
+    deployment = stage.deploy("new", *PUMPS[:3])
+    stage.wait_for(deployment, *PUMPS[:3])
+    begun = stage.order[::2]
+    assert [line for name in begun for line in (name, name.replace("begin", "end"))] == stage.order
+    assert gateway.is_alive
+    assert [1, 1, 1] == [stage.server.statuses(deployment, stage.id_of(name)).count("success") for name in PUMPS[:3]]
+
+
+def test_killed_in_the_middle(make_stage: MakeStage) -> None:
+    """Killed while some devices install, and started again, it brings each to one final status."""
+    stage = make_stage()
+    stage.describe({name: {} for name in PUMPS})
+    gateway = stage.start()
+    deployment = stage.deploy("new", *PUMPS)
+    wait_until(lambda: stage.order, what="an installation")
+    gateway.kill()
+    stage.start()
+    names = {name: stage.id_of(name) for name in PUMPS}
+
+    def ends() -> list[str]:
+        return [stage.server.status(deployment, names[name]) for name in PUMPS]
+
+    wait_until(lambda: all(one in ("success", "failure") for one in ends()), what="the end of all")
+    for device in names.values():
+        final = [one for one in stage.server.statuses(deployment, device) if one in ("success", "failure")]
+        assert 1 == len(set(final))
+
+
+def test_one_gateway_at_a_time(make_stage: MakeStage) -> None:
+    """A second gateway with the same data directory is refused, and a directory without devices is a warning."""
+    stage = make_stage()
+    first = stage.start()
+    first.wait_for("GTW08")
+    second = stage.start()
+    assert 1 == second.wait_exit()
+    assert "already uses" in second.text
+
+
+def test_reload(make_stage: MakeStage) -> None:
+    """After SIGHUP what was edited in place counts; wrong settings are said, and the old ones stay in effect."""
+    stage = make_stage()
+    stage.describe_folder("one")
+    gateway = stage.start()
+    stage.id_of("one")
+    stage.write("devices/one/device.json", json.dumps({"Modules": "../modules", "DeviceType": "other"}))
+    gateway.send(signal.SIGHUP)
+    gateway.wait_for("device one: its description has changed")
+    right = stage.config.read_text()
+    stage.config.write_text("{")
+    gateway.send(signal.SIGHUP)
+    gateway.wait_for("GTW09")
+    stage.config.write_text(right)
+    gateway.send(signal.SIGHUP)
+    gateway.wait_for("settings and devices reloaded", count=2)
+    assert 0 == gateway.stop()
+
+
+def test_commands_for_one_device(make_stage: MakeStage) -> None:
+    """Every command that is told a device is about that one, and a name that isn't there is refused."""
+    stage = make_stage()
+    stage.describe({"pump-1": {}, "pump-2": {"Identity": {"serial": "4711"}}})
+    stage.start()
+    deployment = stage.deploy("new", "pump-1")
+    stage.wait_for(deployment, "pump-1")
+    assert {"serial": "4711"} == json.loads(stage.run("--device", "pump-2", "show-identity", "--json"))
+    wait_until(lambda: "new" in stage.run("--device", "pump-1", "history"), what="the history")
+    status = json.loads(stage.run("--device", "pump-1", "status", "--json"))
+    assert ("new", stage.processes[0].pid) == (status["artifact_name"], status["daemon_pid"])
+    assert "no deployment has finished" in stage.run("--device", "pump-2", "history")
