@@ -164,6 +164,13 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Set it up": [HERE],
         "What it protects": [Not("two lines for a script of the reader")],
     },
+    "docs/guide/update-gates.md": {
+        "Only at night": [By("tests/docs/test_update_gates.py")],
+        "When an operator agrees": [By("tests/docs/test_update_gates.py")] * 2,
+        "Not while the machine runs": [By("tests/docs/test_update_gates.py")] * 2,
+        "Not on battery": [By("tests/docs/test_update_gates.py")],
+        "Not over a metered link, and slowly by day": [By("tests/docs/test_update_gates.py")] * 2,
+    },
     "docs/guide/update-modules.md": {
         "A single file": [By("tests/docs/test_update_modules.py")],
         "A directory": [By("tests/docs/test_update_modules.py")],
