@@ -25,7 +25,7 @@ from mender_devserver.parser import DEFAULT_DIRECTORY, parse_arguments
 if TYPE_CHECKING:
     from mender_devserver.activity import Event
 
-DONE, FAILED, MISSING, USAGE = 0, 1, 2, 64
+DONE, FAILED, MISSING, USAGE, INTERRUPTED = 0, 1, 2, 64, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,10 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             serve(arguments)
         else:
             value, text = arguments.run(load_contact(arguments.directory), arguments)
-            print(json.dumps(value, indent=2) if arguments.json else text, flush=True)
+            if text or value is not None:
+                print(json.dumps(value, indent=2) if arguments.json else text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; say no more
         return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except ConfigError as error:
         return _complain(str(error), USAGE)
     except ServerError as error:

@@ -13,6 +13,7 @@ from mender_client.commandline import Argument, Command
 from mender_client.errors import ConfigError, ServerError
 from mender_devserver.contact import Contact
 from mender_devserver.faults import Kind
+from mender_devserver.remotecommands import REMOTE_COMMANDS
 from mender_devserver.settings import NAMES
 
 SHORT_ID = 8
@@ -310,6 +311,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("inventory", "show the inventory of a device", _inventory, (_DEVICE,)),
     Command("configuration", "show what is configured for a device, and what it reports", _configuration, (_DEVICE,)),
+    *REMOTE_COMMANDS,
     Command("upload", "upload Artifacts", _upload, (Argument("files", nargs="+", type=Path, metavar="FILE"),)),
     Command("artifacts", "list the Artifacts", _artifacts),
     Command(

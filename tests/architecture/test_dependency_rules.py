@@ -61,6 +61,9 @@ PRINTERS = (
     "mender_client.commandline",
     "mender_client.__main__",
     "mender_devserver.cli",
+    "mender_devserver.copying",
+    "mender_devserver.portforward",
+    "mender_devserver.terminal",
 )
 
 

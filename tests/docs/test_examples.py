@@ -138,6 +138,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "docs/guide/proxy.md": {"Proxies": [HERE, HERE, HERE]},
     "docs/guide/remote-access.md": {
         "Enable it": [Not(_INSTALLS), CONNECT, Not("runs until it is stopped; tests/connect does that")],
+        "Try it with the dev server": [Not("needs a connected device; tests/connect types the same")],
         "What users may do": [CONNECT],
     },
     "docs/guide/release.md": {"Make": [Not(_MAKES), Not("changes the tree")], "Check": [Not(_MAKES)]},

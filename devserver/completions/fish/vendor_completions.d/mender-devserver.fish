@@ -50,8 +50,8 @@ function _shtab_mender_devserver_using
   test "$_shtab_mender_devserver_cmdpath" = "$argv"
 end
 
-set -g _shtab_mender_devserver_commands serve page devices accept reject preauthorize decommission inventory configuration upload artifacts deploy configure deployments status log abort fault 'fault list' 'fault clear' 'fault add' settings
-set -g _shtab_mender_devserver_opts_with_value --after --body --bytes-per-second --content-range --delay-seconds --device --directory --drop-after-bytes --etag --header --host --key --kind --port --stall-after-bytes --stall-seconds --status --storage-port --times
+set -g _shtab_mender_devserver_commands serve page devices accept reject preauthorize decommission inventory configuration terminal cp port-forward upload artifacts deploy configure deployments status log abort fault 'fault list' 'fault clear' 'fault add' settings
+set -g _shtab_mender_devserver_opts_with_value --after --bind --body --bytes-per-second --content-range --delay-seconds --device --directory --drop-after-bytes --etag --header --host --key --kind --port --stall-after-bytes --stall-seconds --status --storage-port --times
 
 complete -c mender-devserver -e
 complete -c mender-devserver -f
@@ -103,6 +103,19 @@ complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab
 complete -c mender-devserver -n '_shtab_mender_devserver_using configuration' -s h -l help -d 'show this help message and exit'
 complete -c mender-devserver -n '_shtab_mender_devserver_using configuration' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'
 complete -c mender-devserver -n '_shtab_mender_devserver_using configuration' -l json -d 'print JSON instead of text'
+complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab_mender_devserver_npos -eq 0' -a terminal -d 'open a terminal on a connected device; Ctrl-] leaves it'
+complete -c mender-devserver -n '_shtab_mender_devserver_using terminal' -s h -l help -d 'show this help message and exit'
+complete -c mender-devserver -n '_shtab_mender_devserver_using terminal' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'
+complete -c mender-devserver -n '_shtab_mender_devserver_using terminal' -l json -d 'print JSON instead of text'
+complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab_mender_devserver_npos -eq 0' -a cp -d 'copy a file to a connected device, or from one'
+complete -c mender-devserver -n '_shtab_mender_devserver_using cp' -s h -l help -d 'show this help message and exit'
+complete -c mender-devserver -n '_shtab_mender_devserver_using cp' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'
+complete -c mender-devserver -n '_shtab_mender_devserver_using cp' -l json -d 'print JSON instead of text'
+complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab_mender_devserver_npos -eq 0' -a port-forward -d 'forward local ports to ports that a connected device reaches, until it is stopped'
+complete -c mender-devserver -n '_shtab_mender_devserver_using port-forward' -s h -l help -d 'show this help message and exit'
+complete -c mender-devserver -n '_shtab_mender_devserver_using port-forward' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'
+complete -c mender-devserver -n '_shtab_mender_devserver_using port-forward' -l json -d 'print JSON instead of text'
+complete -c mender-devserver -n '_shtab_mender_devserver_using port-forward' -l bind -x -d 'listen here (default: 127.0.0.1)'
 complete -c mender-devserver -n '_shtab_mender_devserver_using; and test $_shtab_mender_devserver_npos -eq 0' -a upload -d 'upload Artifacts'
 complete -c mender-devserver -n '_shtab_mender_devserver_using upload' -s h -l help -d 'show this help message and exit'
 complete -c mender-devserver -n '_shtab_mender_devserver_using upload' -l directory -xka "(__fish_complete_directories)" -d 'the directory of the server (default: mender-devserver)'
