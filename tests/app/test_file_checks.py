@@ -239,7 +239,7 @@ def test_gates_that_cannot_work(files: Files) -> None:
     assert (
         f"UpdateGates.Install: cannot be asked: everybody can write to {gate}; run 'chmod o-w {gate}'",
         "UpdateGates.Install: this device does not know the time zone Mars/Base; "
-        "check its name, and install the time zones of the system (tzdata)",
+        "check its name, and install the system's time zones (tzdata) and Python's zoneinfo",
         f"UpdateGates.Reboot: cannot be asked: {gone} is missing or not executable; "
         "install the program there, with mode 755",
     ) == files.findings()[0]

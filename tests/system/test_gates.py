@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -65,7 +67,7 @@ def test_a_zone_that_does_not_exist(name: str) -> None:
         find_zone(name, NOWHERE)
     assert (
         f"this device does not know the time zone {name}",
-        "check its name, and install the time zones of the system (tzdata)",
+        "check its name, and install the system's time zones (tzdata) and Python's zoneinfo",
     ) == (caught.value.text, caught.value.remedy)
 
 
@@ -147,3 +149,23 @@ def test_the_clock(tmp_path: Path) -> None:
     server = on_device.server_time()
     assert server is not None
     assert datetime(2099, 11, 28, 12, tzinfo=timezone.utc) == server.replace(second=0, microsecond=0)
+
+
+def test_a_device_without_time_zones(tmp_path: Path) -> None:
+    """Without tzdata, or without Python's zoneinfo, a named zone is unknown; UTC and no zone need neither."""
+    script = """
+import sys
+from pathlib import Path
+from mender_client.system.gates import find_zone
+sys.modules[sys.argv[1]] = None
+print(find_zone("UTC", Path("/nowhere")), find_zone("", Path("/nowhere")))
+try:
+    find_zone("Europe/Berlin", Path("/nowhere"))
+except Exception as error:
+    print(error.text)
+"""
+    for missing in ("tzdata", "zoneinfo"):
+        run = [sys.executable, "-c", script, missing]
+        done = subprocess.run(run, env={"PYTHONTZPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+        text = "this device does not know the time zone Europe/Berlin"
+        assert f"UTC UTC\n{text}\n" == done.stdout, done.stderr

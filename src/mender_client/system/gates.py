@@ -29,21 +29,19 @@ def find_zone(name: str, local_time: Path, variable: str = "") -> tzinfo:
         DeviceError: this device doesn't know it.
     """
     name = name or variable.removeprefix(":")
-    if name in ("UTC", "Etc/UTC"):
+    if name in ("UTC", "Etc/UTC") or (not name and not local_time.exists()):
         return timezone.utc  # needs no database
-    from zoneinfo import ZoneInfo  # half a megabyte that a client without windows does without
-
     try:
+        from zoneinfo import ZoneInfo  # half a megabyte that a client without windows does without
+
         if name:
             return ZoneInfo(name)
-        if not local_time.exists():
-            return timezone.utc
         with local_time.open("rb") as file:
             return ZoneInfo.from_file(file)
-    except (OSError, ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
+    except (ImportError, OSError, ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
         shown = printable(name) if name else str(local_time)
         text = f"this device does not know the time zone {shown}"
-        remedy = "check its name, and install the time zones of the system (tzdata)"
+        remedy = "check its name, and install the system's time zones (tzdata) and Python's zoneinfo"
         raise DeviceError("GAT05", text, remedy=remedy) from error
 
 

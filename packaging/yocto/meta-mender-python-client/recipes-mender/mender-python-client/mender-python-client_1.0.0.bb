@@ -106,4 +106,5 @@ RDEPENDS:${PN}-dbus += "\
 "
 RDEPENDS:${PN}-sub-updater-ab += "${PN}"
 RDEPENDS:${PN}-modules += "${PN}"
-RRECOMMENDS:${PN} += "ca-certificates"
+# zoneinfo, and the time zones of the device (tzdata), are for windows of UpdateGates and DownloadSpeedLimit
+RRECOMMENDS:${PN} += "ca-certificates python3-zoneinfo"
