@@ -128,6 +128,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
             Not("needs systemd"),
             By("tests/dbus/test_object.py"),
         ],
+        "Decide about updates": [By("tests/dbus/test_decisions.py")],
     },
     "docs/guide/operate.md": {
         "Status": [Not("--follow runs until it is stopped; tests/app/test_status.py does that")],

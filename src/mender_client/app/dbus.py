@@ -41,6 +41,8 @@ def run_dbus(config: Config, paths: Paths, passphrase: Passphrase) -> ExitCode:
     """
     try:
         from mender_client.dbus.service import DbusService, Server
+
+        from .dbus_decisions import decisions_interface
     except ModuleNotFoundError as error:
         text = f"dbus needs the Python package {error.name}, which is not installed"
         remedy = "install it: 'pip install mender-python-client[dbus]', or Debian's python3-jeepney"
@@ -63,6 +65,7 @@ def run_dbus(config: Config, paths: Paths, passphrase: Passphrase) -> ExitCode:
             ),
             config.retry_poll_seconds,
             random.random,
+            [decisions_interface(paths)],
         )
         os.chdir("/")
         with _signals(service, parts, transports):

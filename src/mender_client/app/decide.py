@@ -39,31 +39,52 @@ def decide(paths: Paths, decision: Callable[[UpdateDecisions], str]) -> ExitCode
     Raises:
         StorageError: it can't be stored.
     """
-    make_directory(paths.data)
-    clock = SystemClock()
     try:
-        print(decision(UpdateDecisions(clock=clock, journal=JsonJournal(paths.journal))), flush=True)
+        print(store(paths, decision), flush=True)
     except NothingToDecideError as error:
         print(error.diagnostic, file=sys.stderr)
         return ExitCode.NOTHING
-    finally:
-        clock.close()
-    _wake(paths)
+    if (problem := wake(paths)) is not None:
+        print(problem, file=sys.stderr)
     return ExitCode.DONE
 
 
-def _wake(paths: Paths) -> None:
-    """Let the daemon heed the decision now; if it can't be woken, it does so with its next update poll."""
+def store(paths: Paths, decision: Callable[[UpdateDecisions], str]) -> str:
+    """Store a decision; returns what was decided.
+
+    Args:
+        paths: the device's files.
+        decision: what is decided.
+
+    Raises:
+        NothingToDecideError: there is nothing that it is about.
+        StorageError: it can't be stored.
+    """
+    make_directory(paths.data)
+    clock = SystemClock()
+    try:
+        return decision(UpdateDecisions(clock=clock, journal=JsonJournal(paths.journal)))
+    finally:
+        clock.close()
+
+
+def wake(paths: Paths) -> Diagnostic | None:
+    """Let the daemon heed a decision now; if it can't be woken, it does so with its next update poll.
+
+    Returns:
+        Why it can't be woken; None when it was, or doesn't run.
+    """
     pid = DaemonLock(paths.daemon_lock).holder()
     if pid is None:
-        return
+        return None
     try:
         os.kill(pid, signal.SIGUSR1)
     except ProcessLookupError:
-        return  # it has just ended, and will read the decision when it starts
+        return None  # it has just ended, and will read the decision when it starts
     except OSError as error:
         text = f"the daemon (pid {pid}) cannot be woken, and heeds this with its next update poll: {error.strerror}"
-        print(Diagnostic("DMN07", text, "run this as the daemon's user, or as root"), file=sys.stderr)
+        return Diagnostic("DMN07", text, "run this as the daemon's user, or as root")
+    return None
 
 
 def person(environment: Mapping[str, str]) -> str:

@@ -27,6 +27,21 @@ _HEAD = (
     ' "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">\n'
 )
 
+
+class CallError(Exception):
+    """A call that can't be carried out.
+
+    Args:
+        name: of the error.
+        text: what is wrong.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+        self.text = text
+
+
 Arguments = tuple[tuple[str, str], ...]
 """Names and types."""
 
@@ -39,7 +54,7 @@ class Method:
         name: its name.
         takes: its arguments.
         gives: what it returns.
-        call: carries it out.
+        call: carries it out; may raise CallError.
     """
 
     name: str
@@ -106,7 +121,10 @@ class BusObject:
         if interface is self._describing:
             values: tuple[Any, ...] = (self._describe(fields[HeaderFields.path]),)
         else:
-            values = method.call(*message.body)
+            try:
+                values = method.call(*message.body)
+            except CallError as error:
+                return new_error(message, error.name, "s", (error.text,))
         return new_method_return(message, _signature(method.gives) or None, values)
 
     def _describe(self, path: str) -> str:

@@ -7,7 +7,7 @@ signal follows, empty after a failure. Then it is tried again after growing paus
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mender_client import TYPE_CHECKING
 from mender_client.connect.loop import Background, Call, Loop
@@ -62,9 +62,17 @@ class DbusService:
         server: how the server is spoken to.
         longest_pause_seconds: between two tries to fetch a token.
         random: spreads a fleet; as for ``Backoff``.
+        others: what else the object on the bus can do.
     """
 
-    def __init__(self, address: str, server: Server, longest_pause_seconds: float, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        address: str,
+        server: Server,
+        longest_pause_seconds: float,
+        random: Callable[[], float],
+        others: Sequence[Interface],
+    ) -> None:
         self.loop = Loop()
         self._address = address
         self._server = server
@@ -90,7 +98,7 @@ class DbusService:
             ],
             [(_SIGNAL, _TOKEN)],
         )
-        self._object = BusObject(PATH, [self._authentication])
+        self._object = BusObject(PATH, [self._authentication, *others])
 
     def run(self) -> None:
         """Serve until ``stop`` is called.
