@@ -254,6 +254,16 @@ ALONE: list[tuple[str, object, str]] = [
     ("IdentityFormat", "both", "must be one of plain, list"),
     ("HttpsClient", "x", "must be an object"),
 ]
+FAULTS += [
+    (
+        {"ServerURL": SERVER, "UpdateGates": {"Instal": "ask"}},
+        ["main.conf: there is no key 'UpdateGates.Instal'; did you mean 'UpdateGates.Install'?"],
+    ),
+    (
+        {"ServerURL": SERVER, "UpdateGates.Install": "ask"},
+        ['main.conf: there is no key \'UpdateGates.Install\'; write it as {"UpdateGates": {"Install": …}}'],
+    ),
+]
 GATES: list[tuple[object, str]] = [
     (5, "must be a text or a list of texts"),
     ("", "must consist of windows such as Mon-Fri 22:00-05:00, ask, when PATH, run PATH and after TIME go|fail; "),

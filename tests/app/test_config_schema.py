@@ -130,6 +130,10 @@ def _is_unique(document: dict[str, Any]) -> bool:
 @example({"httpsclient": None})
 @example({"ServerURL": " http://a"})
 @example({"DaemonLogLevel": "info "})
+@example({"updategates": {"instal": "ask"}})
+@example({"UpdateGates": {"INSTALL": "ask"}})
+@example({"UpdateGates.Install": "ask"})
+@example({"Updategates": None})
 def test_schema_and_parser_agree(document: dict[str, Any]) -> None:
     """What the schema accepts the parser accepts, and the other way round."""
     agree(document)

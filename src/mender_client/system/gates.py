@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone, tzinfo
 from pathlib import Path
@@ -29,7 +30,7 @@ def find_zone(name: str, local_time: Path, variable: str = "") -> tzinfo:
         DeviceError: this device doesn't know it.
     """
     name = name or variable.removeprefix(":")
-    if name in ("UTC", "Etc/UTC") or (not name and not local_time.exists()):
+    if name in ("UTC", "Etc/UTC") or not (name or os.path.exists(local_time)):
         return timezone.utc  # needs no database
     try:
         from zoneinfo import ZoneInfo  # half a megabyte that a client without windows does without
@@ -57,7 +58,6 @@ class DeviceConditions:
         limits: of the programs.
         is_stopping: asked twice a second while a program runs.
         zone_variable: the variable ``TZ``.
-        run_program: runs a program.
     """
 
     below_root: Callable[[str], Path]
@@ -67,7 +67,6 @@ class DeviceConditions:
     limits: ScriptLimits = ScriptLimits()
     is_stopping: Callable[[], bool] = lambda: False
     zone_variable: str = ""
-    run_program: Callable[..., bytes] = run_script
 
     def zone(self, name: str) -> tzinfo:
         return find_zone(name, self.local_time, self.zone_variable)
@@ -83,9 +82,7 @@ class DeviceConditions:
         if problem := self.find_problem(program):
             raise ScriptError("GAT07", f"cannot ask {program}: {problem.text}", remedy=problem.remedy)
         try:
-            self.run_program(
-                [str(program), *argv[1:]], limits=self.limits, variables=variables, is_stopping=self.is_stopping
-            )
+            run_script([str(program), *argv[1:]], limits=self.limits, variables=variables, is_stopping=self.is_stopping)
         except ProgramError as error:
             if error.code < 0:
                 raise

@@ -39,10 +39,12 @@ class KeySet:
     Attributes:
         keys: those that have an effect.
         silent: names that are accepted without effect.
+        closed: objects in which an unknown name is an error and no warning.
     """
 
     keys: tuple[Key, ...]
     silent: tuple[str, ...]
+    closed: tuple[str, ...] = ()
 
     @property
     def groups(self) -> frozenset[str]:
@@ -67,6 +69,9 @@ def key(name: str, kind: Kind, help: str, default: Any = "", form: str = "", *, 
 
 ACCEPTED_KEYS: tuple[str, ...] = ("HttpsClient.SSLEngine",)
 """Keys of other Mender clients that are accepted without effect."""
+
+CLOSED_OBJECTS: tuple[str, ...] = ("UpdateGates",)
+"""A gate with a wrong name would be open."""
 
 RETIRED_KEYS: tuple[str, ...] = (
     "Connectivity",

@@ -12,7 +12,7 @@ from mender_client.core.text import printable
 from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic
 
-from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key, KeySet
+from .keys import ACCEPTED_KEYS, CLOSED_OBJECTS, RETIRED_KEYS, Key, KeySet
 from .settings import KEYS, Config, build_config
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _MAXIMUM_FILE_BYTES = 1024 * 1024
 _UNKNOWN_NAMED = 20
 """How many unknown keys of a file are named; the rest is counted."""
 _LONGEST_GUESSED = 64
-_MENDER_CONF = KeySet(KEYS, (*ACCEPTED_KEYS, *RETIRED_KEYS))
+_MENDER_CONF = KeySet(KEYS, (*ACCEPTED_KEYS, *RETIRED_KEYS), CLOSED_OBJECTS)
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,7 @@ class Reader:
         self._keys = {key.name.lower(): key for key in keys.keys}
         self._silent = {name.lower() for name in keys.silent}
         self._groups = keys.groups
+        self._closed = {name.lower() for name in keys.closed}
 
     def findings(self) -> ConfigFindings:
         """What was found."""
@@ -211,7 +212,7 @@ class Reader:
                 self._check(path, self._keys[lower], value)
             elif lower in self._silent:
                 self.ignored.append(full)
-            elif self._is_unknown_refused:
+            elif self._is_unknown_refused or lower.partition(".")[0] in self._closed:
                 self.problems.append(Diagnostic("CFG24", f"{path}: there is no key {full!r:.80}", self._advice(full)))
             else:
                 ignored = f"{path}: unknown key {full!r:.80} is ignored"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from mender_client import TYPE_CHECKING
 
-from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
+from .keys import ACCEPTED_KEYS, CLOSED_OBJECTS, RETIRED_KEYS, Key
 from .kinds import any_case
 from .settings import KEYS
 
@@ -54,11 +54,17 @@ def _definition(key: Key) -> Schema:
 def _object(names: Iterable[str], group: str) -> Schema:
     """An object with these keys: ``properties`` is what editors offer, ``patternProperties`` also takes other case."""
     known = {name.removeprefix(f"{group}.") if group else name: {"$ref": f"#/$defs/{name}"} for name in names}
-    return {
+    document: Schema = {
         "type": "object",
         "properties": known,
         "patternProperties": {_any_case(name): reference for name, reference in known.items()},
     }
+    if group in CLOSED_OBJECTS:
+        document["additionalProperties"] = False
+    elif not group:  # a key of such an object that stands outside of it
+        outside = {rf"^{any_case(name)}\.": False for name in CLOSED_OBJECTS}
+        document["patternProperties"] = {**document["patternProperties"], **outside}
+    return document
 
 
 def _any_case(name: str) -> str:
