@@ -35,6 +35,15 @@ def test_not_enabled(device: Device) -> None:
     assert not device.server.requests
 
 
+def test_configuration_of_another_user(device: Device) -> None:
+    """A configuration that another user could have written is refused: it says who gets a shell."""
+    allow(device)
+    (device.root / "etc/mender/mender-connect.conf").chmod(0o666)
+    done = device.run("connect")
+    assert (78, True) == (done.returncode, "[CON04]" in done.stderr)
+    assert not device.server.requests
+
+
 def test_without_wsproto(device: Device, tmp_path: Path) -> None:
     """Without the package for websockets the program says what to install; no restart would help."""
     (tmp_path / "wsproto.py").write_text("raise ModuleNotFoundError('none', name='wsproto')\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,22 @@ def test_a_shell_of_its_user(reach: Reach) -> None:
     seen = user.read_until("yes\r\n")
     for line in ("33 90\r\n", "/dev/pts/", "/root\r\n", "xterm-256color /root root\r\n"):
         assert line in seen
+
+
+def test_another_user(reach: Reach) -> None:
+    """A shell has the rights and groups of its user, no descriptor but its terminal, and a small environment."""
+    user = reach(User="nobody", ShellCommand="/bin/bash")
+    user.open_terminal()
+    user.type("id -u; id -G; echo fds /proc/$$/fd/*; compgen -e | xargs; echo do''ne\r")
+    seen = user.read_until("done\r\n")
+    nobody = pwd.getpwnam("nobody")
+    groups = " ".join(map(str, os.getgrouplist("nobody", nobody.pw_gid)))
+    assert f"{nobody.pw_uid}\r\n{groups}\r\n" in seen
+    descriptors = {path.rpartition("/")[2] for path in seen.rpartition("fds ")[2].partition("\r")[0].split()}
+    assert {"0", "1", "2", "3", "255"} == descriptors  # two of bash itself: the directory that it lists, the terminal
+    names = set(seen.rpartition("done")[0].split("\r\n")[-2].split())
+    ours = {"HOME", "LOGNAME", "MENDER_TERMINAL", "PATH", "SHELL", "TERM", "USER"}
+    assert ours <= names <= {*ours, "LANG", "LC_ALL", "LC_CTYPE", "PWD", "OLDPWD", "SHLVL", "_"}
 
 
 def test_resize(reach: Reach) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pwd
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mender_client.app.config.connect_keys import CONNECT_KEYS, ConnectConfig, build_connect
@@ -174,11 +178,8 @@ class Inline:
 
 def config_of(**keys: Any) -> ConnectConfig:
     """The settings of a file with these keys."""
-    import json
-    from pathlib import Path
-
     reader = Reader(CONNECT_KEYS)
-    reader.take(Path("mender-connect.conf"), json.dumps({"User": "root", **keys}).encode())
+    reader.take(Path("mender-connect.conf"), json.dumps({"User": pwd.getpwuid(os.geteuid()).pw_name, **keys}).encode())
     assert [] == reader.problems
     return build_connect(reader.values)
 

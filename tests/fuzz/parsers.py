@@ -60,7 +60,13 @@ def all_parsers(directory: Path) -> dict[str, Parser]:
     Args:
         directory: where files may be written.
     """
-    from fuzz import files, replies, server, texts
+    from fuzz import connect, files, replies, server, texts
 
-    listed = [*texts.parsers(), *replies.parsers(), *files.parsers(directory), *server.parsers(directory)]
+    listed = [
+        *texts.parsers(),
+        *replies.parsers(),
+        *files.parsers(directory),
+        *server.parsers(directory),
+        *connect.parsers(directory),
+    ]
     return {parser.name: parser for parser in listed}

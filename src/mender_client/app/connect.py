@@ -18,10 +18,9 @@ from hashlib import sha1
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
-from mender_client.connect.files import FileLimits
 from mender_client.connect.protocol.ports import RefusedError
 from mender_client.connect.protocol.terminal import TerminalLimits
-from mender_client.connect.settings import ConnectSettings
+from mender_client.connect.settings import ConnectSettings, FileLimits
 from mender_client.core.wire.deviceconnect import Protocol, build_connect_request
 from mender_client.core.wire.messages import Reply, Request, refuse
 from mender_client.dataclass import replace
@@ -278,6 +277,7 @@ class _Way:
             upgraded.sock.close()
             text = "cannot open the connection for connect: what answers the server's address is no websocket"
             raise NetworkError("CON09", text, remedy="check the proxies on the way to the server")
+        transport.rest()  # the connection that has authenticated is of no more use
         return Opened(upgraded.sock, upgraded.early, session.authorise().server_url)
 
     def _make(self, config: Config) -> ServerParts:

@@ -9,19 +9,18 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import secrets
 import stat
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import PurePosixPath
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.wire.msgpack import Extension
-from mender_client.dataclass import dataclass
 
 from .loop import Background, Callback
 from .protocol.ports import PutRequest, RefusedError
+from .settings import FileLimits
 
 if TYPE_CHECKING:
     from typing import Any
@@ -41,31 +40,6 @@ _GO_TYPES = {
 _GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
 _TIME_STAMP = -1
 _LONGEST_NAME = 240
-
-
-@dataclass(frozen=True)
-class FileLimits:
-    """What users may do with files; the defaults are those of a device without limits.
-
-    Attributes:
-        chroot: only what is below it; empty for everywhere.
-        is_link_followed: whether a path may lead through a link.
-        is_overwritten: whether an upload may replace a file.
-        owner_put, group_put: whom an upload belongs to, and whose files alone it may replace; empty for any.
-        owners_get, groups_get: whose files may be read; empty for any.
-        umask: decides about the mode of uploads alone, if it is given.
-        most_bytes: of a file; 0 for no limit.
-    """
-
-    chroot: str = ""
-    is_link_followed: bool = True
-    is_overwritten: bool = True
-    owner_put: str = ""
-    group_put: str = ""
-    owners_get: Sequence[str] = ()
-    groups_get: Sequence[str] = ()
-    umask: int | None = None
-    most_bytes: int = 0
 
 
 class DeviceFiles:
@@ -147,7 +121,7 @@ class DeviceFiles:
 
     def _target(self, directory: int, name: str, path: str, request: PutRequest) -> FileTarget:
         limits = self._limits
-        part = f"{name[:_LONGEST_NAME]}.{secrets.token_hex(5)}"
+        part = f"{name[:_LONGEST_NAME]}.{os.urandom(5).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             descriptor = os.open(part, flags, 0o200, dir_fd=directory)

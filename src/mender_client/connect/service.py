@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.text import printable
@@ -16,16 +17,11 @@ from mender_client.core.wire.deviceconnect import Message, Protocol, decode, enc
 from mender_client.dataclass import dataclass
 from mender_client.errors import Interrupted, MenderError, NotAcceptedError, ServerError
 
-from .files import DeviceFiles
-from .links import SocketLinks
 from .loop import Background, Call, Callback, Loop
-from .protocol.client import ClientSession
-from .protocol.forward import PortSession, PortUse
-from .protocol.meter import Meter
+from .protocol.ports import Handler
 from .protocol.reconnect import Reconnect
 from .protocol.sessions import MakeHandler, Sessions
 from .protocol.terminal import Terminals
-from .protocol.transfer import FileSession
 from .settings import ConnectSettings
 from .shells import PtyShells, ShellSettings
 from .websocket import WebSocket
@@ -106,15 +102,35 @@ class ConnectService:
         self._sessions.makers = self._makers(settings)
 
     def _makers(self, settings: ConnectSettings) -> dict[int, MakeHandler]:
-        files = DeviceFiles(settings.files, self._background)
-        links, use = SocketLinks(self.loop, self._background), PortUse()
-        meters = Meter(self.loop, settings.sent_per_minute), Meter(self.loop, settings.received_per_minute)
-        handlers: dict[int, MakeHandler] = {
-            Protocol.FILES: lambda sid: FileSession(sid, self._send, self.loop, files, *meters, self._is_congested),
-            Protocol.PORTS: lambda sid: PortSession(sid, self._send, self.loop, links, use),
-            Protocol.CLIENT: lambda sid: ClientSession(sid, self._send, self._wake),
+        """What makes the handlers of protocols. Their modules are imported with the first session, to save memory."""
+        files, ports = cache(lambda: self._file_sessions(settings)), cache(self._port_sessions)
+        makers: dict[int, MakeHandler] = {
+            Protocol.FILES: lambda sid: files()(sid),
+            Protocol.PORTS: lambda sid: ports()(sid),
+            Protocol.CLIENT: self._client_session,
         }
-        return {proto: make for proto, make in handlers.items() if proto not in settings.disabled}
+        return {proto: make for proto, make in makers.items() if proto not in settings.disabled}
+
+    def _file_sessions(self, settings: ConnectSettings) -> MakeHandler:
+        from .files import DeviceFiles
+        from .protocol.meter import Meter
+        from .protocol.transfer import FileSession
+
+        files = DeviceFiles(settings.files, self._background)
+        meters = Meter(self.loop, settings.sent_per_minute), Meter(self.loop, settings.received_per_minute)
+        return lambda sid: FileSession(sid, self._send, self.loop, files, *meters, self._is_congested)
+
+    def _port_sessions(self) -> MakeHandler:
+        from .links import SocketLinks
+        from .protocol.forward import PortSession, PortUse
+
+        links, use = SocketLinks(self.loop, self._background), PortUse()
+        return lambda sid: PortSession(sid, self._send, self.loop, links, use)
+
+    def _client_session(self, sid: str) -> Handler:
+        from .protocol.client import ClientSession
+
+        return ClientSession(sid, self._send, self._wake)
 
     # -- called by the program --------------------------------------------------------------------------------------
 

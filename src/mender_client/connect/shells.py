@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import grp
@@ -155,6 +154,8 @@ def _take_terminal() -> None:
 
 def _adopt_orphans() -> None:
     """Become the parent of what a shell's programs leave behind, so that it can be found."""
+    import ctypes  # with the first shell: an idle program does without the memory
+
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

@@ -26,8 +26,9 @@ HIGH_BYTES = 256 * 1024
 LOW_BYTES = 64 * 1024
 _MOST_WAITING_BYTES = 4 * 1024 * 1024
 """More than this waits: nothing is read either, since what is read makes answers."""
-_READ_BYTES = 65536
-_ROUNDS = 16
+_READ_BYTES = 16384
+"""No more, because that can be thousands of frames, which take their time."""
+_TURN_SECONDS = 0.02
 _TOO_BIG = 1009
 
 
@@ -60,8 +61,7 @@ class WebSocket:
         self._resumed = resumed
         self._closed = closed
         self._frames = Connection(ConnectionType.CLIENT, trailing_data=early)
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._parts = bytearray()  # of a message that isn't complete; any number of them may be empty
         self._out: deque[memoryview] = deque()
         self._waiting = 0
         self._was_congested = False
@@ -111,7 +111,8 @@ class WebSocket:
             self._readable()
 
     def _readable(self) -> None:
-        for _ in range(_ROUNDS):
+        end = self._loop.now() + _TURN_SECONDS
+        while self._loop.now() < end:
             if not self.is_open or self._waiting > _MOST_WAITING_BYTES:
                 return
             try:
@@ -158,15 +159,13 @@ class WebSocket:
             self._fail(1002, str(error))
 
     def _part(self, event: BytesMessage | TextMessage) -> None:
-        part = bytes(event.data) if isinstance(event, BytesMessage) else event.data.encode()
-        self._size += len(part)
-        if self._size > MOST_MESSAGE_BYTES:
+        part = event.data if isinstance(event, BytesMessage) else event.data.encode()
+        if len(self._parts) + len(part) > MOST_MESSAGE_BYTES:
             self._fail(_TOO_BIG, f"the server has sent a message of more than {MOST_MESSAGE_BYTES} bytes")
             return
-        self._parts.append(part)
+        self._parts += part
         if event.message_finished:
-            message = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            self._parts, self._size = [], 0
+            message, self._parts = bytes(self._parts), bytearray()
             self._received(message)
 
     def _fail(self, code: int, reason: str) -> None:

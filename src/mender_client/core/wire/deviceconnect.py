@@ -73,7 +73,8 @@ def encode(message: Message) -> bytes:
 
 
 def _wide(value: Any) -> Any:
-    return Int64(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    is_wide = isinstance(value, int) and not isinstance(value, bool) and value < 1 << 63
+    return Int64(value) if is_wide else value
 
 
 def decode(data: bytes) -> Message:

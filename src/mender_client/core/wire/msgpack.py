@@ -46,7 +46,7 @@ class Extension:
 
 
 def pack(value: Any) -> bytes:
-    """Write a value: None, bool, int, str, bytes, ``Int64``, ``Extension``, a list or a mapping of such."""
+    """Write a value: None, bool, int, float, str, bytes, ``Int64``, ``Extension``, a list or a mapping of such."""
     out = bytearray()
     _pack(out, value)
     return bytes(out)
@@ -66,6 +66,8 @@ def _pack(out: bytearray, value: Any) -> None:
         out += struct.pack(">Bq", 0xD3, value.value)
     elif isinstance(value, int):
         _pack_int(out, value)
+    elif isinstance(value, float):
+        out += struct.pack(">Bd", 0xCB, value)
     elif isinstance(value, Extension):
         _pack_extension(out, value)
     elif isinstance(value, Mapping):
