@@ -316,6 +316,6 @@ def test_clock_that_is_set(stage: Stage, days: int) -> None:
     let(world, 3600)
     world.clock.wall_error = timedelta(days=days)
     let(world, 28 * 3600)
-    assert "postponed by anna" in waiting_of(world).reason
+    assert "by anna" in waiting_of(world).reason
     let(world, 2.1 * 3600)
     assert "success" == finished(world)

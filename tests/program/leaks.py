@@ -56,6 +56,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "approve": [["--all"]],
     "refuse": [["--all"], []],
     "continue": [["--all"]],
+    "gate": [["reboot"]],
     "status": [[], ["--json"]],
     "history": [[], ["--json"]],
     "doctor": [[], ["--json"]],

@@ -38,6 +38,15 @@ case "$1 $2" in
         cat "$fake/payload"
         exit "$(cat "$fake/cat-code")"
         ;;
+    "gate reboot")
+        [ "${3:-}" = --wait ] || exit 64
+        sync "$fake" # where the power may go
+        code=$(sed -n 1p "$fake/gate-codes")
+        [ "$(grep -c . "$fake/gate-codes")" -le 1 ] || sed -i 1d "$fake/gate-codes"
+        echo "not yet: the update waits before the reboot"
+        [ "$code" = 0 ] || echo "cannot go on: refused by anna" >&2
+        exit "$code"
+        ;;
     "report --rebooting")
         sync "$fake" # where the power may go
         printf '%s\\n' "${2#--}" >>"$fake/statuses"
@@ -126,6 +135,7 @@ class Device:
         self.write("fake/cat-code", "0\n")
         self.write("fake/report-codes", "0\n")
         self.write("fake/rebooting-code", "0\n")
+        self.write("fake/gate-codes", "0\n")
         (self.root / "fake/payload").write_bytes(NEW)
         self.configure()
         self.write("var/lib/mender/update.lock", "deployment-1\n")
@@ -176,6 +186,7 @@ class Device:
             """START_COMMAND='echo start >>"$MENDER_ROOT/fake/starts"'""",
             'CLIENT="$MENDER_ROOT/usr/bin/mender-python-client"',
             "REPORT_WAIT_SECONDS=0",
+            "GATE_WAIT_SECONDS=0",
         )
         self.write("etc/mender/sub-updater.conf", "\n".join((*conf, *lines, "")))
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from support.device import MODULE, NEW, OLD, SIZE, Device
+from support.device import FAKE_CLIENT, MODULE, NEW, OLD, SIZE, Device
 
 STATE_OF_1_0_0 = (
     "step",
@@ -71,6 +71,37 @@ def test_reboot_that_cannot_be_reported(device: Device, code: str) -> None:
     """The device reboots whether or not the client can report that."""
     device.write("fake/rebooting-code", f"{code}\n")
     device.hand_over()
+    device.settle()
+    check_success(device)
+
+
+@pytest.mark.parametrize("codes", ["0", "21\n21\n0", "64"], ids=["open", "later", "an older client"])
+def test_gate_before_the_reboot(device: Device, codes: str) -> None:
+    """The device reboots when the client lets it, however often it has to be asked; an older one has no gates."""
+    device.write("fake/gate-codes", f"{codes}\n")
+    device.hand_over()
+    device.settle()
+    check_success(device)
+
+
+def test_refused_reboot(device: Device) -> None:
+    """If the reboot is refused, the boot variables go back, and the failure says why."""
+    device.write("fake/gate-codes", "1\n")
+    device.hand_over()
+    assert device.boot_variables["upgrade_available"] == "0"
+    device.settle()
+    check_failure(device)
+    assert device.reasons == ["cannot go on: refused by anna; A keeps running"]
+
+
+def test_reboot_while_it_waits(device: Device) -> None:
+    """A device that somebody reboots while the update waits for the reboot tries the new system."""
+    device.write_script(
+        "usr/bin/mender-python-client", FAKE_CLIENT.replace('"gate reboot")', '"gate reboot")\n        kill -9 0')
+    )
+    device.hand_over()
+    device.write_script("usr/bin/mender-python-client", FAKE_CLIENT)
+    device.boot()
     device.settle()
     check_success(device)
 

@@ -470,6 +470,6 @@ CLIENT = Program(
     commands=COMMANDS,
     common=COMMON,
     epilog="exit codes: 0 done; 1 failed; 2 nothing to do, or nothing in progress; 4 reboot needed (install, resume);\n"
-    "64 wrong usage; 75 kept for later (report); 78 wrong configuration",
+    "21 not yet (gate); 64 wrong usage; 75 kept for later (report); 78 wrong configuration",
     version=__version__,
 )

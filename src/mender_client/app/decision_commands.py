@@ -1,4 +1,4 @@
-"""The commands with which people decide about updates. Each imports what it needs."""
+"""The commands with which people decide about updates, and ``gate``. Each imports what it needs."""
 
 from __future__ import annotations
 
@@ -65,6 +65,23 @@ def _end(text: str) -> datetime:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _gate(options: argparse.Namespace) -> ExitCode:
+    from mender_client.core.gates import GatePoint
+
+    from .gate import ask_gate
+    from .loading import load, passphrase
+
+    paths = paths_of(options)
+    return ask_gate(
+        lambda: load(options, paths, is_server_needed=False),
+        paths,
+        GatePoint(options.point),
+        deployment_id=os.environ.get("MENDER_DEPLOYMENT_ID", ""),
+        is_waiting=options.wait,
+        passphrase=passphrase(options, paths),
+    )
+
+
 _ALL = Argument("--all", action="store_true", help="not only the update in progress: this one and all to come")
 _REASON = Argument("--reason", metavar="TEXT", default="", help="why; shown by 'status', and in the log")
 
@@ -114,5 +131,16 @@ DECISIONS: tuple[Command, ...] = (
         _refuse,
         (_ALL, _REASON),
         more="Before the commit it is rolled back. With --all, every update fails until 'continue --all'.",
+    ),
+    Command(
+        "gate",
+        "ask whether the update may go on (for sub-updaters)",
+        _gate,
+        (
+            Argument("point", metavar="GATE", choices=("reboot", "commit"), help="reboot or commit"),
+            Argument("--wait", action="store_true", help="wait until it may, or until it is refused"),
+        ),
+        more="Exit code 0: go on; 21: not yet, ask again later; any other one: refused, or aborted on the server. The "
+        "reason is printed.",
     ),
 )

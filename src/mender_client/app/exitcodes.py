@@ -10,6 +10,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     NOTHING = 2
     REBOOT = 4
+    LATER = 21
     USAGE = 64
     KEPT = 75
     CONFIGURATION = 78

@@ -67,6 +67,7 @@ class GateKeeper:
 
     def __post_init__(self) -> None:
         self._look: ClockLook | None = None
+        self._said = ""
 
     def hold(
         self,
@@ -77,6 +78,29 @@ class GateKeeper:
         sync: Callable[[], None] = lambda: None,
     ) -> Held | None:
         """Ask whether an update may pass a gate; a waiting one asks the server whether it is still wanted.
+
+        Arguments and result as for ``check``.
+
+        Raises:
+            InstallError: it may not go on.
+            AbortedError: the server has ended the deployment.
+            MenderError: the server can't be asked now.
+        """
+        before = update.waiting
+        held = self.check(update, point, note=note, sync=sync)
+        if held is not None:
+            self.ask_server(update, point, is_new=before is None or before.point is not point)
+        return held
+
+    def check(
+        self,
+        update: Update,
+        point: GatePoint,
+        *,
+        note: Callable[[Update], Update] = _as_it_is,
+        sync: Callable[[], None] = lambda: None,
+    ) -> Held | None:
+        """Ask whether an update may pass a gate, without the server.
 
         Args:
             update: the update.
@@ -89,11 +113,9 @@ class GateKeeper:
 
         Raises:
             InstallError: it may not go on.
-            AbortedError: the server has ended the deployment.
-            MenderError: the server can't be asked now.
         """
         self._watch_clock()
-        update = self.journal.load().update_of(update.deployment_id) or update
+        update = self._stored(update)
         before = update.waiting
         if before is not None and point is GatePoint.DOWNLOAD and before.point is not point:
             return None  # the Artifact is there, and only verified again
@@ -104,11 +126,9 @@ class GateKeeper:
         if isinstance(verdict, Open):
             self._go_on(update, point)
             return None
-        is_new = before is None or before.point is not point
-        if is_new:
+        if before is None or before.point is not point:
             sync()
-        waiting = self._wait(update, point, verdict, note)
-        self._ask_server(update, waiting, is_new=is_new)
+        self._wait(update, point, verdict, note)
         return Held(None if verdict.until is None else max(1.0, (verdict.until - self.clock.now()).total_seconds()))
 
     def verdict(self, update: Update, point: GatePoint) -> Verdict:
@@ -126,6 +146,9 @@ class GateKeeper:
         )
         return self.gates.verdict(point, facts, now)
 
+    def _stored(self, update: Update) -> Update:
+        return self.journal.load().update_of(update.deployment_id) or update
+
     def _watch_clock(self) -> None:
         """If the wall clock was set, what has begun becomes neither older nor younger."""
         now, elapsed, last = self.clock.now(), self.elapsed(), self._look
@@ -138,8 +161,8 @@ class GateKeeper:
 
     # -- the wait -----------------------------------------------------------------------------------------------
 
-    def _wait(self, update: Update, point: GatePoint, verdict: Closed, note: Callable[[Update], Update]) -> Waiting:
-        """Store and log that the update waits, if that is new."""
+    def _wait(self, update: Update, point: GatePoint, verdict: Closed, note: Callable[[Update], Update]) -> None:
+        """Store that the update waits, if that is new, and log it, once in the life of the client."""
         before = update.waiting
         if before is None or before.point is not point:
             before = Waiting(point, "", self._now(), boot_id=self.boot_id(), writes=update.writes)
@@ -150,16 +173,17 @@ class GateKeeper:
             needs_approval=verdict.needs_approval,
             closed_since=before.closed_since if verdict.since is None else verdict.since.isoformat(),
         )
-        if (waiting.reason, waiting.until) != (before.reason, before.until):
-            until = "" if verdict.until is None else f"; asked again at {verdict.until:%Y-%m-%d %H:%M} UTC"
-            _logger.info("deployment %s %s%s", update.deployment_id, waiting.text, until)
+        until = "" if verdict.until is None else f"; asked again at {verdict.until:%Y-%m-%d %H:%M} UTC"
+        if (said := f"deployment {update.deployment_id} {waiting.text}{until}") != self._said:
+            self._said = said
+            _logger.info("%s", said)
         if waiting != update.waiting or update.writes > waiting.writes or note(update) != update:
             self._store(update, waiting, lambda one: replace(note(one), writes=min(one.writes, waiting.writes)))
-        return waiting
 
     def _go_on(self, update: Update, point: GatePoint) -> None:
         if update.waiting is not None and update.waiting.point is point:
             _logger.info("deployment %s goes on %s", update.deployment_id, AHEAD[point])
+            self._said = ""
             self._store(update, None, _as_it_is)
 
     def _store(self, update: Update, waiting: Waiting | None, note: Callable[[Update], Update]) -> None:
@@ -172,12 +196,23 @@ class GateKeeper:
 
     # -- the server ---------------------------------------------------------------------------------------------
 
-    def _ask_server(self, update: Update, waiting: Waiting, *, is_new: bool) -> None:
-        """Tell the server once that the update waits, and then ask with each poll whether it is still wanted."""
-        status = STATUSES.get(waiting.point)
-        if status is not None and not waiting.is_told:
+    def ask_server(self, update: Update, point: GatePoint, *, is_new: bool) -> None:
+        """Tell the server once that the update waits; later, ask whether it is still wanted.
+
+        Args:
+            update: the update.
+            point: where it waits.
+            is_new: it waits since just now.
+
+        Raises:
+            AbortedError: the server has ended the deployment.
+            MenderError: the server can't be asked now.
+        """
+        waiting, status = self._stored(update).waiting, STATUSES.get(point)
+        if status is not None and (waiting is None or not waiting.is_told):
             self._tell(update, status)
-            self._store(update, replace(waiting, is_told=True), _as_it_is)
+            if waiting is not None:
+                self._store(update, replace(waiting, is_told=True), _as_it_is)
         elif not is_new:  # else it was offered just now
             self.deployments.fresh_link(update)
             self.tracker.note(lambda one, now: one.answered(now))

@@ -75,6 +75,8 @@ class LockWait:
         if record.outcome_of(current) is not None:
             return not self._is_done_with(current, record)
         waited = self.clock.monotonic() - self._awaited_since
+        if 0 < self.timeout_seconds <= waited and self._is_at_gate(current, record):
+            self._awaited_since, self._reminded_after, waited = self.clock.monotonic(), 0.0, 0.0
         if 0 < self.timeout_seconds <= waited:
             reason = f"the sub-updater has not reported for {waited:.0f} s (SubUpdaterTimeoutSeconds)"
             return not self._has_given_up(current, record, reason)
@@ -82,6 +84,12 @@ class LockWait:
             self._reminded_after = waited
             self._log_wait(current)
         return True
+
+    def _is_at_gate(self, deployment_id: str, record: Record) -> bool:
+        """Whether a sub-updater waits at a gate: then the time limit begins anew."""
+        update = record.update_of(deployment_id)
+        is_waiting = update is not None and update.waiting is not None
+        return is_waiting and self._look(deployment_id, record) is SubUpdaterState.AT_WORK
 
     def _has_just_died(self, deployment_id: str, record: Record) -> bool:
         update = record.update_of(deployment_id)

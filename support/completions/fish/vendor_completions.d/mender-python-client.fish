@@ -50,7 +50,7 @@ function _shtab_mender_python_client_using
   test "$_shtab_mender_python_client_cmdpath" = "$argv"
 end
 
-set -g _shtab_mender_python_client_commands daemon connect dbus gateway bootstrap show-artifact show-provides install commit rollback resume show-inventory show-identity report check-update send-inventory pause continue approve postpone refuse status history log setup doctor config 'config check' 'config show' 'config set' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact extract' 'artifact diff' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write single-file' 'artifact write directory' 'artifact write script' 'artifact write deb' 'artifact write docker-compose' 'artifact write bootstrap-artifact' 'artifact index' 'artifact sign'
+set -g _shtab_mender_python_client_commands daemon connect dbus gateway bootstrap show-artifact show-provides install commit rollback resume show-inventory show-identity report check-update send-inventory pause continue approve postpone refuse gate status history log setup doctor config 'config check' 'config show' 'config set' 'config explain' artifact 'artifact show' 'artifact verify' 'artifact cat' 'artifact extract' 'artifact diff' 'artifact write' 'artifact write rootfs-image' 'artifact write module-image' 'artifact write single-file' 'artifact write directory' 'artifact write script' 'artifact write deb' 'artifact write docker-compose' 'artifact write bootstrap-artifact' 'artifact index' 'artifact sign'
 set -g _shtab_mender_python_client_opts_with_value --artifact-name --artifact-name-depends --at-once --clears-provides --compression --config --data --depends --depends-groups --dest-dir --device --device-type --devices --fallback-config --file --gate --identity --images --inventory-poll --key --key-type --log-file --log-format --log-level --meta-data --metrics-file --migrate-from --output-path --passphrase-file --project-name --provides --provides-group --reason --retry-poll --root --rootfs-part-a --rootfs-part-b --script --server-cert --server-url --software-filesystem --software-name --software-version --stop-before --tenant-token --tenant-token-file --timeout --type --update-poll --workers -G -L -N -T -c -d -f -g -k -l -m -n -o -p -s -t
 
 complete -c mender-python-client -e
@@ -416,6 +416,23 @@ complete -c mender-python-client -n '_shtab_mender_python_client_using refuse' -
 complete -c mender-python-client -n '_shtab_mender_python_client_using refuse' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'file with the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
 complete -c mender-python-client -n '_shtab_mender_python_client_using refuse' -l all -d 'not only the update in progress: this one and all to come'
 complete -c mender-python-client -n '_shtab_mender_python_client_using refuse' -l reason -x -d 'why; shown by '"'"'status'"'"', and in the log'
+complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a gate -d 'ask whether the update may go on (for sub-updaters)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -s h -l help -d 'show this help message and exit'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -l fallback-config -xka "(__fish_complete_path (commandline -ct))" -d 'fallback configuration (default: mender.conf in the data directory)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -s d -l data -xka "(__fish_complete_directories)" -d 'data directory (default: /var/lib/mender)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -l root -xka "(__fish_complete_directories)" -d 'directory that all paths are below; for tests, containers and images'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -l devices -xka "(__fish_complete_directories)" -d 'where a gateway'"'"'s devices are described (default: /etc/mender/devices)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -l device -x -d 'a device of the gateway, instead of this machine'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -s l -l log-level -xka "debug info warning error critical" -d 'debug, info, warning, error or critical'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -s L -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'log to this file instead of standard error'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -l log-format -xka "text json" -d 'text (default), or json: one object a line'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -l no-syslog -d 'don'"'"'t log to syslog (the daemon does by default)'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -l skipverify -d 'trust every server; for a test bench only'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -s F -l forcebootstrap -d 'replace the device key by a new one'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -l passphrase-file -xka "(__fish_complete_path (commandline -ct))" -d 'file with the key'"'"'s passphrase, or its token'"'"'s PIN; - reads standard input'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate' -l wait -d 'wait until it may, or until it is refused'
+complete -c mender-python-client -n '_shtab_mender_python_client_using gate; and test $_shtab_mender_python_client_npos -eq 0' -ka "reboot commit" -d 'reboot or commit'
 complete -c mender-python-client -n '_shtab_mender_python_client_using; and test $_shtab_mender_python_client_npos -eq 0' -a status -d 'show what the client is doing and why'
 complete -c mender-python-client -n '_shtab_mender_python_client_using status' -s h -l help -d 'show this help message and exit'
 complete -c mender-python-client -n '_shtab_mender_python_client_using status' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'main configuration (default: /etc/mender/mender.conf)'
