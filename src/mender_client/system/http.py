@@ -112,7 +112,7 @@ class HttpTransport:
             with _failure_logged(request, began), self._translated(url), self._guard.within(self.timeouts.total):
                 body = self._ask_kept(request, trail.check) or self._ask(request, trail.check)
             log_request(request, began, str(body.status))
-            if origin(url) == server_url or _asks_for_part(headers):
+            if origin(url) == server_url or _asks_for_part(headers) or "If-None-Match" in headers:
                 body.keep = self._keep
             if body.status not in REDIRECTS:
                 return body
@@ -152,6 +152,10 @@ class HttpTransport:
         """
         with self._translated(url), self._guard.within(self.timeouts.total):
             return self._connect(url, accept_any).detach(url)
+
+    def continue_for(self, other: HttpTransport) -> None:
+        """Obey the rules for links of another transport, by the server that it has asked last."""
+        self._asked, self._warned_of = other._asked, other._warned_of
 
     def rest(self) -> None:
         with suppress(KeyError):  # another thread may take out what is left

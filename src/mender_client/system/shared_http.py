@@ -5,13 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.wire.messages import Reply, Request
 from mender_client.dataclass import dataclass
 
 from .clock import SystemClock
-from .exchange import HttpBody
 from .http import HttpTransport
+from .shared_artifacts import SharedArtifacts
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Body
 
 REST_AFTER_SECONDS = 60.0
 """A connection that nobody has used for so long is closed."""
@@ -44,30 +50,47 @@ class SharedTransport(HttpTransport):
         super().__post_init__()
         self._local = threading.local()
         self._own: list[_Own] = []
+        self.artifacts: SharedArtifacts | None = None
+
+    def share_artifacts(self, directory: Path) -> None:
+        """Download an Artifact that several devices are offered once; it is in this directory meanwhile."""
+        self.artifacts = SharedArtifacts(directory, self._for_download)
 
     def send(self, request: Request) -> Reply:
         return self._mine().send(request)
 
-    def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
-        return self._mine().open(url, headers)
+    def open(self, url: str, headers: Mapping[str, str]) -> Body:  # type: ignore[override]  # as the port says
+        own = self._mine()
+        return own.open(url, headers) if self.artifacts is None else self.artifacts.open(own, url, headers)
 
     def _mine(self) -> _Own:
         own: _Own | None = getattr(self._local, "own", None)
         if own is None:
-            own = self._local.own = _Own(
-                tls=self.tls,
-                user_agent=self.user_agent,
-                timeouts=self.timeouts,
-                clock_check=self.clock_check,
-                proxies=self.proxies,
-                resolve=self.resolve,
-                rules=self._rules,
-            )
-            self._own.append(own)
-            if self._guard.is_stopped:
-                own.stop()
+            own = self._local.own = self._new_own()
         own.used_at = time.monotonic()
         return own
+
+    def _new_own(self) -> _Own:
+        own = _Own(
+            tls=self.tls,
+            user_agent=self.user_agent,
+            timeouts=self.timeouts,
+            clock_check=self.clock_check,
+            proxies=self.proxies,
+            resolve=self.resolve,
+            rules=self._rules,
+        )
+        self._own.append(own)
+        if self._guard.is_stopped:
+            own.stop()
+        return own
+
+    def _for_download(self, own: HttpTransport) -> HttpTransport:
+        """A transport for a download that several threads read, one after the other."""
+        made = self._new_own()
+        made.continue_for(own)
+        made.ended = self._own.remove
+        return made
 
     def rest(self) -> None:
         """Nothing to do: another device is about to use the connection. See ``rest_idle``."""
@@ -75,9 +98,11 @@ class SharedTransport(HttpTransport):
     def rest_idle(self) -> None:
         """Close the connections that were not used for a while; called by one thread."""
         before = time.monotonic() - REST_AFTER_SECONDS
-        for own in self._own:
-            if own.used_at < before:
+        for own in list(self._own):
+            if own.ended is None and own.used_at < before:
                 own.rest()
+        if self.artifacts is not None:
+            self.artifacts.expire()
 
     def stop(self) -> None:
         super().stop()
@@ -86,6 +111,13 @@ class SharedTransport(HttpTransport):
 
 
 class _Own(HttpTransport):
-    """The transport of one thread."""
+    """The transport of one thread, or of one download that is shared."""
 
     used_at = 0.0
+    ended: Callable[[_Own], None] | None = None
+
+    def rest(self) -> None:
+        super().rest()
+        if self.ended is not None:
+            with suppress(ValueError):  # it was told before
+                self.ended(self)
