@@ -59,7 +59,7 @@ def test_each_is_a_device_of_its_own(make_stage: MakeStage) -> None:
 
 
 def test_updates_one_after_the_other(make_stage: MakeStage) -> None:
-    """Devices of a group are updated one at a time; each has the Artifact in the end, and one final status."""
+    """Devices of a group are updated one at a time by one download; each has one final status in the end."""
     stage = make_stage()
     stage.describe({name: {"Group": "line"} for name in PUMPS})
     stage.start()
@@ -67,6 +67,8 @@ def test_updates_one_after_the_other(make_stage: MakeStage) -> None:
     stage.wait_for(deployment, *PUMPS)
     begun = stage.order[::2]
     assert [line for name in begun for line in (name, name.replace("begin", "end"))] == stage.order
+    downloads = [one.status for one in stage.server.requests if one.kind == "artifact"]
+    assert [200, 304, 304, 304] == downloads
     for name in PUMPS:
         assert "firmware" == stage.own(name, "installed")
         assert "artifact_name=pump-2.0" == stage.own(name, "artifact_info").splitlines()[0]
@@ -155,11 +157,10 @@ def test_an_update_waits_for_its_device(make_stage: MakeStage) -> None:
 def test_sub_updater(make_stage: MakeStage) -> None:
     """A sub-updater is started with its device's name; the gateway goes on, and the next of its group waits for it."""
     stage = make_stage()
-    report = '"$MENDER_CLIENT" report --success; rm "$MENDER_DATA_DIR/update.lock"'
+    report = '"$MENDER_CLIENT" report --success && rm "$MENDER_DATA_DIR/update.lock"'
     stage.write_script(
         "devices/install",
         'echo "begin $MENDER_DEVICE" >>"$MENDER_DEVICES/order"; sleep 0.3\n'
-        'echo "artifact_name=$MENDER_ARTIFACT_NAME" >"$MENDER_DATA_DIR/artifact_info"\n'
         'echo "end $MENDER_DEVICE" >>"$MENDER_DEVICES/order"\n' + report,
     )
     stage.describe({name: {"Group": "line"} for name in PUMPS[:3]})
@@ -233,3 +234,29 @@ def test_commands_for_one_device(make_stage: MakeStage) -> None:
     status = json.loads(stage.run("--device", "pump-1", "status", "--json"))
     assert ("new", stage.processes[0].pid) == (status["artifact_name"], status["daemon_pid"])
     assert "no deployment has finished" in stage.run("--device", "pump-2", "history")
+
+
+def test_commands_for_all_devices(make_stage: MakeStage) -> None:
+    """``status``, ``history``, ``doctor`` and the metrics are about all devices where no single one is named."""
+    stage = make_stage()
+    stage.describe({"pump-1": {}, "pump-2": {}, "odd": {"Group": 7}})
+    metrics = stage.directory / "all.prom"
+    gateway = stage.start("--metrics-file", str(metrics))
+    deployment = stage.deploy("new", "pump-1")
+    stage.wait_for(deployment, "pump-1")
+    wait_until(lambda: "pump-1: " in stage.run("history"), what="the history")
+    status = stage.run("status")
+    assert f"the gateway is running (pid {gateway.pid})" in status
+    assert "\npump-1: new: waiting for the next poll, last answer" in status
+    assert "\npump-2: unknown: waiting for the next poll" in status
+    assert "\nodd: cannot use" in status
+    document = json.loads(stage.run("status", "--json"))
+    assert (["pump-1", "pump-2"], ["odd"]) == (list(document["devices"]), list(document["faults"]))
+    assert ["new"] == [one["artifact_name"] for one in json.loads(stage.run("history", "--json"))["devices"]["pump-1"]]
+    found = json.loads(stage.run("doctor", "--json"))
+    assert [("odd", "description")] == [(one["device"], one["check"]) for one in found]
+    assert "3 devices, 1 problem" in stage.run("doctor")
+    wait_until(metrics.exists, what="the metrics")
+    text = metrics.read_text()
+    assert 'mender_client_polls_total{device="pump-1"}' in text
+    assert 1 == text.count("# TYPE mender_client_polls_total")

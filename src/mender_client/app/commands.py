@@ -14,8 +14,12 @@ from .exitcodes import ExitCode
 from .loading import load, passphrase, paths_of, start
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mender_client.core.ports import DeviceData
     from mender_client.core.record import Record
+
+    from .paths import Paths
 
 PROGRAM = "mender-python-client"
 
@@ -195,6 +199,10 @@ def _report(options: argparse.Namespace) -> ExitCode:
 
     from .report import report
 
+    if options.device is None and "MENDER_DEVICE" in os.environ:
+        from .gateway.select import take_reporter
+
+        take_reporter(options, os.environ)
     paths = paths_of(options)
     return report(
         lambda: load(options, paths, is_server_needed=True),
@@ -208,12 +216,20 @@ def _report(options: argparse.Namespace) -> ExitCode:
 
 
 def _status(options: argparse.Namespace) -> ExitCode:
+    if options.devices is not None and options.device is None:
+        from .gateway.show import show_statuses
+
+        return show_statuses(*_gateway_paths(options), is_json=options.json)
     from .status import follow_status, show_status
 
     return (follow_status if options.follow else show_status)(paths_of(options), is_json=options.json)
 
 
 def _history(options: argparse.Namespace) -> ExitCode:
+    if options.devices is not None and options.device is None:
+        from .gateway.show import show_histories
+
+        return show_histories(*_gateway_paths(options), is_json=options.json)
     from .history import show_history
 
     return show_history(paths_of(options), is_json=options.json)
@@ -225,7 +241,19 @@ def _doctor(options: argparse.Namespace) -> ExitCode:
 
     paths = paths_of(options)
     set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
+    if options.devices is not None and options.device is None:
+        from .gateway.show import check_devices
+
+        return check_devices(*_gateway_paths(options), passphrase(options, paths), is_json=options.json)
     return run_doctor(paths, passphrase=passphrase(options, paths), is_json=options.json)
+
+
+def _gateway_paths(options: argparse.Namespace) -> tuple[Paths, Path]:
+    """The gateway's own paths, and the directory in which its devices are described."""
+    from .gateway.paths import devices_directory
+
+    paths = paths_of(options)
+    return paths, devices_directory(options.devices, paths.root)
 
 
 def _check_update(options: argparse.Namespace) -> ExitCode:

@@ -168,7 +168,7 @@ def look(paths: Paths) -> Status:
     return Status(
         version=__version__,
         artifact_name=_artifact_name(paths, record),
-        device_type=_value(_device_type_file(config, paths), "device_type"),
+        device_type=paths.given_device_type or _value(_device_type_file(config, paths), "device_type"),
         installer=installer_reason(config, paths),
         daemon_pid=daemon,
         activity=activity,

@@ -18,6 +18,16 @@ def render_metrics(client_status: ClientStatus) -> str:
     return "".join(_family(*family) for family in _families(client_status))
 
 
+def render_metrics_of(devices: Mapping[str, ClientStatus]) -> str:
+    """The same of several devices, with the label ``device``."""
+    samples: dict[str, tuple[str, str, _Samples]] = {}
+    for device, client_status in devices.items():
+        for name, kind, meaning, found in _families(client_status):
+            labelled = [({"device": device, **labels}, value) for labels, value in found]
+            samples.setdefault(name, (kind, meaning, []))[2].extend(labelled)
+    return "".join(_family(name, *family) for name, family in samples.items())
+
+
 def _families(one: ClientStatus) -> Iterator[tuple[str, str, str, _Samples]]:
     """Name, type, meaning and samples of each metric."""
     counts, download = one.counts, one.download

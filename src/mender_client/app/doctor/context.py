@@ -77,7 +77,12 @@ class DiagnosticContext:
 
     @cached_property
     def config(self) -> Config:
-        return build_config(self.findings.values)
+        config = build_config(self.findings.values)
+        if not self.paths.is_of_gateway:
+            return config
+        from mender_client.app.gateway.settings import settings_of
+
+        return settings_of(config, self.paths)
 
     @cached_property
     def daemon_pid(self) -> int | None:

@@ -33,7 +33,8 @@ _NOBODYS = frozenset({"unknown", "none", "null", "default", "default string", "t
 def identity(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The identity script works, and identifies this device alone."""
     script = context.paths.identity_script
-    if problem := context.trust.program_problem(script):
+    is_run = context.paths.identity_values is None
+    if is_run and (problem := context.trust.program_problem(script)):
         yield reported(Verdict.FAULT, problem)
         return
     try:

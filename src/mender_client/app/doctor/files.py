@@ -129,6 +129,9 @@ def _try_to_write(directory: Path) -> None:
 
 def device_type(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The device type is known."""
+    if given := context.paths.given_device_type:
+        yield ok(given)
+        return
     path = context.config.device_type_file
     file = context.paths.below_root(path) if path else context.paths.device_type
     remedy = f"write a line device_type=TYPE into {file}"

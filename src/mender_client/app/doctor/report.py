@@ -38,6 +38,15 @@ CHECKS: Mapping[str, Check] = {
 }
 """Every check by its name, in the order of the report."""
 
+_OF_THE_MACHINE = ("partitions", "daemon", "service")
+"""What isn't checked of a device of a gateway."""
+
+_LOCAL = (
+    "configuration", "permissions", "data directory", "device type", "identity", "key", "install script", "update",
+    "state file",
+)  # fmt: skip
+"""The checks that are made of each device when all devices of a gateway are checked."""
+
 _NOTEWORTHY = (Verdict.WARNING, Verdict.FAULT)
 _LONGEST_TEXT = 2000
 
@@ -67,10 +76,18 @@ def print_summary(paths: Paths, *, passphrase: Passphrase) -> None:
     print("\n".join([*_lines(shown), f"{_summary(results)}; run 'mender-python-client doctor' for the full report"]))
 
 
-def _run_checks(paths: Paths, passphrase: Passphrase) -> _Results:
+def find_faults(paths: Paths, *, passphrase: Passphrase) -> list[tuple[str, CheckResult]]:
+    """What needs attention of a device, by checks that ask no server."""
+    checked = {name: check for name, check in CHECKS.items() if name in _LOCAL}
+    return [(name, one) for name, one in _run_checks(paths, passphrase, checked) if one.verdict in _NOTEWORTHY]
+
+
+def _run_checks(paths: Paths, passphrase: Passphrase, checks: Mapping[str, Check] = CHECKS) -> _Results:
     context = DiagnosticContext(paths, passphrase)
+    if paths.is_of_gateway:
+        checks = {name: check for name, check in checks.items() if name not in _OF_THE_MACHINE}
     try:
-        return [(name, _printable(result)) for name, check in CHECKS.items() for result in _run(check, context)]
+        return [(name, _printable(result)) for name, check in checks.items() for result in _run(check, context)]
     finally:
         context.close()
 

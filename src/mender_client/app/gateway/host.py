@@ -12,6 +12,8 @@ from mender_client.app.observers import Observers
 from mender_client.app.paths import Paths
 from mender_client.system.shared_http import SharedClock, SharedTransport
 
+from .paths import STATES
+
 if TYPE_CHECKING:
     from mender_client.system.clock import SystemClock
 
@@ -22,6 +24,13 @@ class GatewayHost(Host):
     """A host whose clock and transport several threads may use."""
 
     _transport_type = SharedTransport
+
+    def __init__(
+        self, config: Config, paths: Paths, *, observers: Observers | None = None, environment: Mapping[str, str]
+    ) -> None:
+        super().__init__(config, paths, observers=observers, environment=environment)
+        if isinstance(self.transport, SharedTransport):
+            self.transport.share_artifacts(paths.data / STATES)
 
     def _make_clock(self) -> SystemClock:
         return SharedClock(self.observers.alive, beat_seconds=self.observers.beat_seconds)

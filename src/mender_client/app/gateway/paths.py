@@ -130,6 +130,7 @@ class DevicePaths(Paths):
             "MENDER_DEVICE": self.entry.name,
             "MENDER_DEVICES": str(self.devices),
             "MENDER_DATA_DIR": str(self.data),
+            "MENDER_GATEWAY_CONFIG": str(self.fallback_config),
         }
 
     def moved(self) -> dict[str, str]:

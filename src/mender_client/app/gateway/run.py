@@ -22,10 +22,11 @@ from mender_client.client.rounds import Rounds
 from mender_client.core.turns import Turns
 from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
-from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.files import DaemonLock, make_directory, remove_stale_files
 
 from .fleet import Fleet, gateway_fault
 from .host import Hosts
+from .metrics import DevicesMetrics
 from .paths import STATES
 
 _logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ def run_gateway(config: Config, paths: Paths, options: GatewayOptions, *, load: 
     lock = DaemonLock(paths.data / "gateway.lock")
     lock.acquire()
     try:
+        remove_stale_files(paths.data / STATES)
         notifier = make_notifier(os.environ, os.getpid())
         observers = Observers((notifier,) if notifier is not None else (), notifier)
         hosts = Hosts(config, paths, observers, os.environ)
@@ -105,6 +107,8 @@ class Gateway:
             wake=self.clock.wake,
         )
         self.fleet = Fleet(hosts, config, paths, options.devices, self._rounds)
+        file = options.metrics_file
+        self._metrics = None if file is None else DevicesMetrics(file, self.clock.monotonic)
         self._is_reload_wanted = self._is_poll_wanted = self._is_inventory_wanted = False
 
     def run(self) -> None:
@@ -161,6 +165,8 @@ class Gateway:
         except MenderError as error:
             _logger.error("%s", error)
         self._hosts.rest_idle()
+        if self._metrics is not None:
+            self._metrics.put(self.fleet.members)
 
     # -- signals ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from mender_client.app.paths import Paths
@@ -32,3 +34,15 @@ def paths_of_device(name: str, gateway: Paths, devices: Path) -> DevicePaths:
         text = f"there is no device {printable(name)} in {devices}"
         fault = Diagnostic("GTW10", text, "list them with 'mender-python-client status --devices DIR'")
     raise ConfigError([fault])
+
+
+def take_reporter(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
+    """Have the options name the device whose sub-updater reports, by what its environment says.
+
+    So a sub-updater calls ``report`` in the same way on a device and on a gateway.
+    """
+    options.device, options.devices = environment["MENDER_DEVICE"], environment.get("MENDER_DEVICES")
+    if own := environment.get("MENDER_DATA_DIR"):
+        options.data = str(Path(own).parent.parent)
+    options.config = options.config or environment.get("MENDER_GATEWAY_CONFIG")
+    options.root = options.root or environment.get("MENDER_ROOT") or None

@@ -1,0 +1,36 @@
+"""The metrics of all devices of a gateway in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mender_client.core.metrics import render_metrics_of
+from mender_client.system.statusfile import PublishedFile
+
+from .device import GatewayDevice
+
+EVERY_SECONDS = 60.0
+"""How often the file is written at most: of a thousand devices it has some megabytes."""
+
+
+class DevicesMetrics:
+    """Keeps the metrics.
+
+    Args:
+        path: the file.
+        monotonic: the clock.
+    """
+
+    def __init__(self, path: Path, monotonic: Callable[[], float]) -> None:
+        self._file = PublishedFile(path, mode=0o644)
+        self._monotonic = monotonic
+        self._written_at: float | None = None
+
+    def put(self, devices: Mapping[str, GatewayDevice]) -> None:
+        """Write the file, unless that was done a short while ago."""
+        now = self._monotonic()
+        if self._written_at is None or now - self._written_at >= EVERY_SECONDS:
+            self._written_at = now
+            text = render_metrics_of({name: device.client_status for name, device in devices.items()})
+            self._file.put(text.encode())
