@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
+from localtime import set_local_time
 from mender_devserver.testing.directory import DirectoryDevice, Outcome
 from waiting import PATIENCE_S, wait_until
 
 from .test_examples import example, prompts
 
 PAGE = "docs/guide/update-gates.md"
-
-
-def zone_in_which_it_is(hour: int, minute: int) -> bytes:
-    """A time zone file (RFC 8536) by which it is this time now."""
-    now = datetime.now(timezone.utc)
-    offset = (hour - now.hour) * 3600 + (minute - now.minute) * 60
-    offset = (offset + 43200) % 86400 - 43200
-    return b"TZif" + bytes(16) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lBB", offset, 0, 0) + b"TST\0"
 
 
 class Recipe:
@@ -59,8 +50,7 @@ class Recipe:
 
     def is_time(self, hour: int, minute: int) -> None:
         """Let it be this time where the device is."""
-        new = self.device.write("etc/localtime.new", zone_in_which_it_is(hour, minute))
-        new.replace(new.with_name("localtime"))
+        set_local_time(self.root, hour, minute)
 
     def begin(self) -> Future[Outcome]:
         """Deploy an update."""
