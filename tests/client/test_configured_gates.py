@@ -142,7 +142,11 @@ def test_programs(world: World, name: str) -> None:
     word, answer, expected = RUNS[name]
     world.answers["/gate"] = answer
     assert expected == world.verdict(f"{word} /gate x")
-    variables = {"MENDER_GATE": "install", "MENDER_DEPLOYMENT_ID": "d-1", "MENDER_ARTIFACT_NAME": "release-2"}
+    variables = {
+        "MENDER_GATE": "install",
+        "MENDER_GATE_DEPLOYMENT_ID": "d-1",
+        "MENDER_GATE_ARTIFACT_NAME": "release-2",
+    }
     assert [(("/gate", "x"), variables)] == world.runs
 
 

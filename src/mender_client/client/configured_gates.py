@@ -71,10 +71,10 @@ class ConfiguredGates:
             reason = "; ".join(dict.fromkeys(one.reason for one in closed))
             until = next((one.until for one in closed if one.until is not None), None)
             return Closed(reason, until, any(one.needs_approval for one in closed))
-        variables = {
+        variables = {  # with MENDER_DEPLOYMENT_ID, what such a program leaves behind would be taken for the sub-updater
             "MENDER_GATE": point.value,
-            "MENDER_DEPLOYMENT_ID": facts.deployment_id,
-            "MENDER_ARTIFACT_NAME": facts.artifact_name,
+            "MENDER_GATE_DEPLOYMENT_ID": facts.deployment_id,
+            "MENDER_GATE_ARTIFACT_NAME": facts.artifact_name,
         }
         answers = (self._run(command, variables) for command in rules.commands)
         return next((answer for answer in answers if not isinstance(answer, Open)), Open())
