@@ -11,6 +11,7 @@ hang = -o faulthandler_timeout=$(1) -o faulthandler_exit_on_timeout=true
 # how long the searches of `make nightly` are
 CASES ?= 100000
 KILLS ?= 200
+BLOWS ?= 50
 SOAK_MINUTES ?= 30
 DEMO_STAMP := $(VENV)/.has-devserver
 DEV_STAMP := $(VENV)/.has-dev
@@ -48,6 +49,7 @@ nightly: $(DEV_STAMP) ## all tests with their searches in full, coverage of ever
 	"$(BIN)/python" tests/fuzz/fuzz_parsers.py --cases $(CASES)
 	"$(BIN)/python" tests/program/kill.py --kills $(KILLS)
 	"$(BIN)/python" tests/program/modules/kill.py --kills $(KILLS)
+	"$(BIN)/python" tests/connect/kill.py --blows $(BLOWS)
 	"$(BIN)/python" tools/soak --minutes $(SOAK_MINUTES)
 
 check: lint site test ## all that CI checks: style, types, tests, documents

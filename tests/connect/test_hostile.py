@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import struct
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from connect.conftest import Reach
-from connect.user import User
+from connect.user import User, peak_kib
 from mender_client.connect.protocol.sessions import MOST_SESSIONS
 from mender_client.core.wire.deviceconnect import Message, Protocol, encode
 from mender_client.core.wire.msgpack import pack
 from mender_devserver.deviceconnect import ConnectedDevice
-from program.stage import Device, Process
+from program.stage import Device
 from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
@@ -24,13 +22,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shell
 MOST_GROWN_KIB = 16 * 1024
 """What all of it may take together, beyond what the idle program has."""
 MIB = 1 << 20
-
-
-def peak_kib(process: Process) -> int:
-    """The most memory that a process has had in use."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1])
 
 
 def write(device: ConnectedDevice, data: bytes) -> None:

@@ -64,7 +64,7 @@ def run() -> Iterator[Run]:
 
     def run(open_websocket: Callable[[], Opened]) -> ConnectService:
         settings = connect_settings(config_of())
-        service = ConnectService(open_websocket, settings, lambda _: None, {}, NEVER_S, lambda: 0.0)
+        service = ConnectService(open_websocket, settings, lambda _: None, "test", {}, NEVER_S, lambda: 0.0)
         thread = threading.Thread(target=service.run)
         services.append((service, thread))
         thread.start()
@@ -139,7 +139,9 @@ def test_a_fault_of_ours_ends_the_program() -> None:
     def open_websocket() -> Opened:
         raise ZeroDivisionError
 
-    service = ConnectService(open_websocket, connect_settings(config_of()), lambda _: None, {}, NEVER_S, lambda: 0.0)
+    service = ConnectService(
+        open_websocket, connect_settings(config_of()), lambda _: None, "test", {}, NEVER_S, lambda: 0.0
+    )
     with pytest.raises(RuntimeError):
         service.run()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connect.conftest import Reach
-from connect.user import User
+from connect.user import User, peak_kib
 from program.stage import Device
 from waiting import wait_until
 
@@ -159,6 +159,21 @@ def test_connection_lost(device: Device, reach: Reach) -> None:
     user.device = device.server.connected_device(device.id, after=first)
     user.type("echo $here there\r")
     user.read_until("still there")
+
+
+def test_memory_of_a_flood(device: Device, reach: Reach) -> None:
+    """Output without end takes no memory: what can't be sent is not read."""
+    user = reach()
+    user.open_terminal()
+    user.type("yes\r")
+    user.read_until("y\r\n" * 10000)
+    (process,) = device.processes
+    before = peak_kib(process)
+    user.read_until("y\r\n" * 200000)
+    assert peak_kib(process) - before < 2048
+    user.type("\x03")
+    user.type("echo af''ter\r")
+    user.read_until("after")
 
 
 def test_flood(reach: Reach) -> None:

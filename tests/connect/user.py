@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 from mender_client.core.wire.deviceconnect import Message, Protocol, decode_body
 from mender_client.core.wire.msgpack import pack
 from mender_devserver.deviceconnect import ConnectedDevice
+from program.stage import Process
 from waiting import PATIENCE_S
 
 USER = "9c8d53db-7e5f-4f04-99e6-4bc99573c282"
@@ -76,3 +79,10 @@ class User:
         while (message := self.receive()).typ != "stop":
             seen += message.body or b""
         return seen.decode("utf-8", "replace"), message
+
+
+def peak_kib(process: Process) -> int:
+    """The most memory that a process has had in use."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])

@@ -85,6 +85,7 @@ def run_connect(config: Config, paths: Paths, passphrase: Passphrase, load: Call
                 way.open,
                 settings,
                 lambda what: _wake_daemon(paths, what),
+                sha1(os.fsencode(paths.data.resolve()), usedforsecurity=False).hexdigest()[:12],
                 {name: os.environ[name] for name in _LANGUAGE if name in os.environ},
                 config.retry_poll_seconds,
                 random.random,

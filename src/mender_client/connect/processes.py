@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class Processes:
 
         Args:
             shell: its pid, which is the number of its session, too.
-            mark: the variable that its environment has.
+            mark: the variable that its environment has, with the byte 0 that ends it.
         """
         parents, sessions = self._table()
         found = {pid for pid, session in sessions.items() if session == shell}
@@ -27,13 +27,16 @@ class Processes:
         found |= {
             pid for pid, parent in parents.items() if parent == ours and pid not in found and self._has(pid, mark)
         }
-        todo = list(found)
-        while todo:
-            parent = todo.pop()
-            more = {pid for pid, its in parents.items() if its == parent} - found
-            found |= more
-            todo += more
-        return found
+        return _with_descendants(found, parents)
+
+    def left(self, beginning: bytes) -> set[int]:
+        """The living processes whose environment has a variable that begins so, and theirs, but not our ancestors."""
+        parents, _ = self._table()
+        ours, pid = {os.getpid()}, os.getpid()
+        while (pid := parents.get(pid, 0)) and pid not in ours:
+            ours.add(pid)
+        found = {pid for pid in parents if pid not in ours and self._has(pid, beginning)}
+        return _with_descendants(found, parents) - ours
 
     def signal(self, pids: Iterable[int], number: signal.Signals) -> None:
         """Send a signal, and let what is stopped go on to take it."""
@@ -68,7 +71,18 @@ class Processes:
         return parents, sessions
 
     def _has(self, pid: int, mark: bytes) -> bool:
+        """Whether a process has a variable that begins so."""
         try:
-            return mark in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+            return b"\0" + mark in b"\0" + (_PROC / str(pid) / "environ").read_bytes()
         except OSError:
             return False
+
+
+def _with_descendants(found: set[int], parents: Mapping[int, int]) -> set[int]:
+    found, todo = set(found), list(found)
+    while todo:
+        parent = todo.pop()
+        more = {pid for pid, its in parents.items() if its == parent} - found
+        found |= more
+        todo += more
+    return found

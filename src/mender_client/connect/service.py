@@ -61,6 +61,7 @@ class ConnectService:
             to stop.
         settings: what is allowed.
         wake: as for ``ClientSession``.
+        name: of this device, as for ``PtyShells``.
         language: the variables of the locale, for shells.
         longest_pause_seconds: between two tries to connect.
         random: as for ``Reconnect``.
@@ -72,6 +73,7 @@ class ConnectService:
         open_websocket: Callable[[], Opened],
         settings: ConnectSettings,
         wake: Callable[[str], None],
+        name: str,
         language: Mapping[str, str],
         longest_pause_seconds: float,
         random: Callable[[], float],
@@ -91,7 +93,7 @@ class ConnectService:
         self._said = ""
         self._retry: Call | None = None
         self._waiting: list[Callback] = []
-        self._shells = PtyShells(self.loop, language, lambda: self._is_connecting)
+        self._shells = PtyShells(self.loop, name, language, lambda: self._is_connecting)
         self._terminals = Terminals(self._send, self.loop, self._shells, self._is_congested)
         self._sessions = Sessions(self._send, self.loop, self._terminals)
         self._take(settings)
@@ -137,6 +139,7 @@ class ConnectService:
     def run(self) -> None:
         """Keep the connection until ``stop`` is called."""
         try:
+            self._shells.end_left()
             self._connect()
             self.loop.run(lambda: self._is_stopping)
         finally:

@@ -58,6 +58,7 @@ class PtyShells:
 
     Args:
         loop: waits for their output and their end.
+        name: tells the shells of this device from those of another one on the same machine.
         language: the variables of the locale.
         has_others: whether a thread of ours runs programs now, which are neither shells nor theirs.
     """
@@ -65,8 +66,9 @@ class PtyShells:
     settings: ShellSettings
     """What is started."""
 
-    def __init__(self, loop: Loop, language: Mapping[str, str], has_others: Callable[[], bool]) -> None:
+    def __init__(self, loop: Loop, name: str, language: Mapping[str, str], has_others: Callable[[], bool]) -> None:
         self._loop = loop
+        self._name = name
         self._language = language
         self._has_others = has_others
         self._processes = Processes()
@@ -77,16 +79,27 @@ class PtyShells:
         if not self._count:
             _adopt_orphans()
         self._count += 1
-        mark = f"{os.getpid()}-{self._count}"
+        mark = f"{self._name}-{os.getpid()}-{self._count}"
         try:
             master, process = self._spawn(width, height, mark)
         except (OSError, KeyError, subprocess.SubprocessError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise RefusedError(f"failed to start shell: {printable(reason)}") from error
-        shell = PtyShell(self._loop, self._processes, master, process, f"{_MARK}={mark}".encode(), screen)
+        shell = PtyShell(self._loop, self._processes, master, process, f"{_MARK}={mark}\0".encode(), screen)
         shell.over = self._over
         self._running.add(shell)
         return shell
+
+    def end_left(self) -> None:
+        """End what is left of the shells of an earlier program, which was killed before it could do that."""
+        mark = f"{_MARK}={self._name}-".encode()
+        if left := self._processes.left(mark):
+            _logger.info("ending %d processes that terminals of an earlier run have left", len(left))
+            self._processes.signal(left, signal.SIGHUP)
+            kill = signal.SIGKILL
+            self._loop.call_later(
+                _GRACE_SECONDS, lambda: self._processes.signal(left & self._processes.left(mark), kill)
+            )
 
     def reap(self) -> None:
         """A child has ended: it may be a shell, or an orphan that was left to us. Orphans can wait."""

@@ -1,0 +1,28 @@
+"""Kills, cuts, stalls and restarts while users work: nothing is left, half done, or lost for long."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from connect.kill import BLOWS, Ring
+from program.stage import Device
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
+
+SEED = 15
+BLOWS_AT_NIGHT = 50
+
+
+def test_blows(device: Device, is_nightly: bool) -> None:
+    """Whatever happens to program, line and server: no orphan, no half file, terminals go on, the device is back."""
+    rng = random.Random(SEED)
+    ring = Ring(device, rng)
+    kinds = [*BLOWS, "long_stall", *rng.choices(BLOWS, k=BLOWS_AT_NIGHT)] if is_nightly else ["kill", "cut", "restart"]
+    for kind in kinds:
+        ring.strike(kind)
+    ring.close()
+    tally = ring.tally
+    assert (0, 0, 0) == (tally.orphans, tally.halves, tally.lost_terminals), device.said
