@@ -207,7 +207,7 @@ def test_a_clock_that_was_put_back(world: World) -> None:
     )
 
 
-def test_a_wrong_clock_and_a_server(world: World) -> None:
+def test_a_wrong_clock_and_a_server(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Where a server has told the time, it is by that time that windows open, however wrong the clock is."""
     world.problem, world.server = "it shows 1970", EVENING - timedelta(hours=1)
     now = at("1970-01-01 00:10")
@@ -215,10 +215,12 @@ def test_a_wrong_clock_and_a_server(world: World) -> None:
     assert expected == world.verdict(NIGHT, now=now)
     world.server = EVENING
     assert Open() == world.verdict(NIGHT, now=now)
+    said = "this device's clock is wrong: it shows 1970; windows go by the server's time; "
+    assert caplog.messages[0].startswith(said)
 
 
 def test_a_wrong_clock(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Without any time windows are closed for an hour; then they count no more. Both are said once."""
+    """Without any time windows are closed for an hour after the boot; then they count no more. Both are said once."""
     world.problem = "it shows 1970"
     gates, now = world.gates(NIGHT), at("1970-01-01 00:10")
     for elapsed in (0.0, 1.0, CLOCK_PATIENCE_SECONDS - 1):
@@ -227,13 +229,25 @@ def test_a_wrong_clock(world: World, caplog: pytest.LogCaptureFixture) -> None:
     for elapsed in (CLOCK_PATIENCE_SECONDS, CLOCK_PATIENCE_SECONDS + 1):
         world.elapsed = elapsed
         assert Open() == gates.verdict(GatePoint.INSTALL, FACTS, now)
-    said = [record.getMessage().partition(":")[0] for record in caplog.records]
+    said = [record.getMessage().split("; ")[1] for record in caplog.records]
     assert [
-        "windows stay closed until this device's clock is set",
-        "windows don't count any more",
+        "windows stay closed until it is set",
+        "nobody has set it for an hour, and windows no longer count",
     ] == said
     world.problem = ""
     assert Closed(f"outside of {NIGHT}", EVENING, since=NOON) == gates.verdict(GatePoint.INSTALL, FACTS, NOON)
+
+
+def test_a_clock_that_goes_wrong(world: World) -> None:
+    """A clock that was right until now is waited for, too; a command that has never seen it right asks no more."""
+    world.elapsed = 2 * CLOCK_PATIENCE_SECONDS
+    daemon, command = world.gates(NIGHT), world.gates(NIGHT)
+    daemon.verdict(GatePoint.INSTALL, FACTS, NOON)
+    world.problem = "it shows 1970"
+    assert isinstance(daemon.verdict(GatePoint.INSTALL, FACTS, NOON), Closed)
+    assert Open() == command.verdict(GatePoint.INSTALL, FACTS, NOON)
+    world.elapsed += CLOCK_PATIENCE_SECONDS
+    assert Open() == daemon.verdict(GatePoint.INSTALL, FACTS, NOON)
 
 
 def test_a_deadline_and_a_wrong_clock(world: World) -> None:

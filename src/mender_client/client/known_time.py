@@ -1,7 +1,8 @@
 """What time it is, as far as that is known: windows must not go by a clock that is evidently wrong.
 
-Where a server has told the time, it is that. Otherwise nothing is known for an hour; a clock that nobody has set by
-then never will be, and windows don't count any more.
+Where a server has told the time, it is that. Otherwise nothing is known for an hour after the boot, or after the clock
+went wrong; a clock that nobody has set by then never will be, and windows don't count any more. A command that asks and
+ends comes to the same answer as a daemon.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ _logger = logging.getLogger(__name__)
 
 CLOCK_PATIENCE_SECONDS = 3600.0
 """How long windows stay closed because the clock is wrong."""
+
+_BY_SERVER = "windows go by the server's time"
+_WAITS = "windows stay closed until it is set"
+_IGNORED = "nobody has set it for an hour, and windows no longer count"
 
 
 @dataclass(frozen=True)
@@ -42,35 +47,35 @@ class KnownTime:
 
     Attributes:
         conditions: knows what is wrong with the clock.
-        clock: measures for how long.
+        clock: measures for how long; its monotonic time begins with the boot.
     """
 
     conditions: GateConditions
     clock: Clock
 
     def __post_init__(self) -> None:
-        self._wrong_since: float | None = None
-        self._is_ignored = False
+        self._wrong_since: float | None = 0.0  # since the boot, unless it was right meanwhile
+        self._said = ""
 
     def at(self, now: datetime) -> Moment:
         """The time when the device's clock shows this one; what is wrong with it is logged once."""
         problem = self.conditions.clock_problem()
         if not problem:
-            self._wrong_since, self._is_ignored = None, False
+            self._wrong_since, self._said = None, ""
             return Moment(now)
         server = self.conditions.server_time()
         if server is not None:
+            self._say(_BY_SERVER, problem)
             return Moment(server, server - now)
-        self._mistrust(problem)
-        return Moment(now, problem=problem, is_ignored=self._is_ignored)
-
-    def _mistrust(self, problem: str) -> None:
         elapsed = self.clock.monotonic()
         if self._wrong_since is None:
             self._wrong_since = elapsed
-            text = f"windows stay closed until this device's clock is set: {problem}"
+        is_ignored = elapsed - self._wrong_since >= CLOCK_PATIENCE_SECONDS
+        self._say(_IGNORED if is_ignored else _WAITS, problem)
+        return Moment(now, problem=problem, is_ignored=is_ignored)
+
+    def _say(self, what: str, problem: str) -> None:
+        if what != self._said:
+            self._said = what
+            text = f"this device's clock is wrong: {problem}; {what}"
             _logger.warning("%s", Diagnostic("GAT02", text, remedy="set the clock, for instance by NTP"))
-        elif not self._is_ignored and elapsed - self._wrong_since >= CLOCK_PATIENCE_SECONDS:
-            self._is_ignored = True
-            text = f"windows don't count any more: for an hour nobody has set this device's clock: {problem}"
-            _logger.warning("%s", Diagnostic("GAT03", text, remedy="set the clock, for instance by NTP"))

@@ -28,7 +28,7 @@ class ClockCheck:
     def heard(self, date: str) -> None:
         """Note the ``Date`` header of a verified server; it is read only when the time is in doubt."""
         self._heard = date
-        self._heard_at = time.monotonic()
+        self._heard_at = _elapsed()
 
     def clock_problem(self, *, unverified: datetime | None = None) -> str:
         """Why the device's clock is evidently wrong; empty when nothing indicates that.
@@ -56,7 +56,12 @@ class ClockCheck:
         if not self._heard:
             return None
         said = parse_date(self._heard)
-        return None if said is None else said + timedelta(seconds=time.monotonic() - self._heard_at)
+        return None if said is None else said + timedelta(seconds=_elapsed() - self._heard_at)
+
+
+def _elapsed() -> float:
+    """Seconds that go forward also while the device is suspended: what a server told before goes on counting."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def parse_date(text: str) -> datetime | None:
