@@ -7,18 +7,15 @@ runs this at length and prints what it counted; a few of the same are in ``test_
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import os
 import random
 import signal
 import struct
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -26,6 +23,7 @@ if __name__ == "__main__":
 
 from mender_devserver import DevServer
 from program.stage import Device, Process
+from program.tally import Tally, run_at_length
 from waiting import PATIENCE_S, wait_until
 
 _LIFE_S = PATIENCE_S
@@ -53,29 +51,6 @@ while [ "$turns" -lt 50 ]; do
 done
 """
 """A sub-updater that reports again when its report is killed, as one does that begins anew after a power cut."""
-
-
-@dataclass
-class Tally:
-    """What a series of kills came to.
-
-    Attributes:
-        kills: processes killed.
-        deployments: deployments carried out to their end.
-        lost: deployments whose outcome the server never heard.
-        doubled: deployments that were installed twice.
-        not_begun: deployments that ended without an installation.
-        stuck: deployments after which a lock, a message or an update was left over.
-        moments: in which state of the journal each kill found the client.
-    """
-
-    kills: int = 0
-    deployments: int = 0
-    lost: int = 0
-    doubled: int = 0
-    not_begun: int = 0
-    stuck: int = 0
-    moments: dict[str, int] = field(default_factory=dict)
 
 
 @contextmanager
@@ -117,6 +92,17 @@ class Reaper:
         self.tally = Tally()
         device.write("plan", INSIST)
 
+    def every_change(self, *, at_most: int = 40) -> int:
+        """Kill after the first change of the journal, in the next deployment after the second, and so on.
+
+        Returns:
+            How many changes a deployment has.
+        """
+        for number in range(1, at_most):
+            if not self.kill_after_change(number):
+                return number - 1
+        raise AssertionError(f"a deployment changes the journal more than {at_most} times")
+
     def kill_after_change(self, number: int) -> bool:
         """Kill the client right after the journal's ``number``-th change of a deployment; False: it has not so many."""
         deployment = self._begin()
@@ -150,19 +136,13 @@ class Reaper:
 
     def _kill(self, daemon: Process) -> None:
         """Kill the daemon, and the report that the sub-updater has under way."""
-        self._note()
+        self.tally.note(self._device.journal)
         daemon.kill()
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):
             pid = int((self._device.root / "report.pid").read_text())
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
             if str(self._device.root).encode() in command and b"report" in command:
                 os.kill(pid, signal.SIGKILL)
-        self.tally.kills += 1
-
-    def _note(self) -> None:
-        update = self._device.journal.get("update")
-        state = update["state"] if update else "no update"
-        self.tally.moments[state] = self.tally.moments.get(state, 0) + 1
 
     def _is_done(self, deployment: str) -> bool:
         """Whether the server knows the end, and nothing is left over on the device."""
@@ -196,46 +176,20 @@ class Reaper:
         finals = [one for one in statuses if one in ("success", "failure")]
         runs = self._device.runs.count(deployment)
         truth = "success" if runs else "failure"
-        self.tally.lost += set(finals) != {truth} or statuses[-1] != truth
-        self.tally.not_begun += runs == 0
-        self.tally.doubled += runs > 1
-        self.tally.stuck += not self._is_done(deployment)
+        faults = {
+            "lost": set(finals) != {truth} or statuses[-1] != truth,
+            "not begun": runs == 0,
+            "doubled": runs > 1,
+            "stuck": not self._is_done(deployment),
+        }
+        self.tally.judge(faults, lambda: f"{statuses}\n{self._device.said}")
 
 
-def every_change(reaper: Reaper, *, at_most: int = 40) -> int:
-    """Kill after the first change of the journal, in the next deployment after the second, and so on.
-
-    Returns:
-        How many changes a deployment has.
-    """
-    for number in range(1, at_most):
-        if not reaper.kill_after_change(number):
-            return number - 1
-    raise AssertionError(f"a deployment changes the journal more than {at_most} times")
-
-
-def main() -> int:
-    """Run it at length."""
-    parser = argparse.ArgumentParser(description="Kill the client at every journal write and at random instants.")
-    parser.add_argument("--kills", type=int, default=200, help="kills at random instants")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="for the instants")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, DevServer(Path(directory) / "server") as server:
-        device = Device(Path(directory) / "device", server)
-        reaper = Reaper(device, random.Random(options.seed))
-        changes = every_change(reaper)
-        at_changes = reaper.tally.kills
-        show: Callable[[], None] = lambda: print(f"seed {options.seed}: {reaper.tally}", flush=True)  # noqa: E731
-        while reaper.tally.kills < options.kills + at_changes:
-            reaper.kill_at_random()
-            if reaper.tally.deployments % 25 == 0:
-                show()
-        print(f"changes of the journal in a deployment: {changes}")
-        show()
-        device.close()
-        tally = reaper.tally
-        return 1 if tally.lost or tally.doubled or tally.not_begun or tally.stuck else 0
+@contextmanager
+def _reaper(directory: Path, rng: random.Random) -> Iterator[Reaper]:
+    with DevServer(directory / "server") as server, closing(Device(directory / "device", server)) as device:
+        yield Reaper(device, rng)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_at_length("Kill the client at every journal write and at random instants.", _reaper))

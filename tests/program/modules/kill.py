@@ -10,17 +10,13 @@ the partition that doesn't run. A reboot, like a power cut, ends every process o
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
 import sys
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -30,6 +26,7 @@ from core.artifact.forge import forge, info, type_info
 from mender_devserver import DevServer
 from program.kill import counting_renames
 from program.stage import DEVICE_TYPE, Device, Process
+from program.tally import Tally, run_at_length
 from waiting import PATIENCE_S, wait_until
 
 MARK = "MENDER_TEST_DEVICE"
@@ -75,35 +72,6 @@ exec sleep 3600
 
 _SCRIPTS = ("ArtifactInstall_Enter", "ArtifactInstall_Leave", "ArtifactCommit_Enter", "ArtifactCommit_Leave",
             "ArtifactRollback_Enter", "ArtifactFailure_Enter")  # fmt: skip
-
-
-@dataclass
-class Tally:
-    """What a series of kills came to.
-
-    Attributes:
-        kills: processes killed, and power cuts.
-        deployments: deployments carried out to their end.
-        lost: deployments whose true outcome the server never heard, or not last.
-        doubled: deployments that were installed twice, or of which it heard two outcomes.
-        stuck: deployments that did not end, or left something over.
-        between: deployments after which image, boot loader and name were neither the old nor the new.
-        moments: in which state of the journal each kill found the client.
-    """
-
-    kills: int = 0
-    deployments: int = 0
-    lost: int = 0
-    doubled: int = 0
-    stuck: int = 0
-    between: int = 0
-    moments: Counter[str] = field(default_factory=Counter)
-    outcomes: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def faults(self) -> int:
-        """How much went wrong."""
-        return self.lost + self.doubled + self.stuck + self.between
 
 
 class TwoPartitions(Device):
@@ -210,7 +178,18 @@ class Reaper:
         self._rng = rng
         self._seconds = 0.0
         self.tally = Tally()
-        self.said: list[str] = []
+
+    def every_change(self, *, at_most: int = 60) -> int:
+        """Strike after the first change of the journal, in the next deployment after the second, and so on.
+
+        Returns:
+            After how many changes it was done.
+        """
+        for number in range(1, at_most):
+            hits = [self.kill_after_change(number, is_power_cut=is_power_cut) for is_power_cut in (False, True)]
+            if not any(hits):
+                return number - 1
+        raise AssertionError(f"a deployment changes the journal more than {at_most} times")
 
     def kill_after_change(self, number: int, *, is_power_cut: bool) -> bool:
         """Strike right after the journal's ``number``-th change of a deployment; False: it has not so many."""
@@ -265,9 +244,7 @@ class Reaper:
         return self._device.offer(f"release-{self.tally.deployments + 1}", self._rng)
 
     def _strike(self, daemon: Process, *, is_power_cut: bool) -> None:
-        update = self._device.journal.get("update")
-        self.tally.moments[update["state"] if update else "no update"] += 1
-        self.tally.kills += 1
+        self.tally.note(self._device.journal)
         daemon.kill()
         if is_power_cut:
             self._device.boot()
@@ -309,62 +286,29 @@ class Reaper:
         finals = {one for one in statuses if one in ("success", "failure")}
         is_new = (device.root / f"part-{device.running}").read_bytes() == device.new
         is_old = (device.root / f"part-{device.running}").read_bytes() == device.image
-        installs = (device.root / "noted").read_text().split().count("ArtifactInstall")
+        noted = (device.root / "noted").read_text().split()
         expected = name if is_new else device.name
         faults = {
             "lost": statuses[-1:] != ["success" if is_new else "failure"],
-            "doubled": len(finals) > 1 or installs > 1,
+            "doubled": len(finals) > 1 or noted.count("ArtifactInstall") > 1,
             "stuck": not self._is_over(deployment) or bool(device.left),
             "between": is_new == is_old or device.env["trial"] != "0" or expected != device.provided_name,
         }
-        for fault, is_there in faults.items():
-            if is_there:
-                setattr(tally, fault, getattr(tally, fault) + 1)
-                noted = (device.root / "noted").read_text().split()
-                self.said.append(f"{fault}: {name}, {statuses}, {noted}, {device.env}, {device.left}\n{device.said}")
-        tally.outcomes["new" if is_new else "old"] += 1
+        tally.judge(faults, lambda: f"{name}, {statuses}, {noted}, {device.env}, {device.left}\n{device.said}")
         if is_new:
             device.name, device.image = name, device.new
         else:
             device.name = device.provided_name
 
 
-def every_change(reaper: Reaper, *, at_most: int = 60) -> int:
-    """Strike after the first change of the journal, in the next deployment after the second, and so on.
-
-    Returns:
-        After how many changes it was done.
-    """
-    for number in range(1, at_most):
-        hits = [reaper.kill_after_change(number, is_power_cut=is_power_cut) for is_power_cut in (False, True)]
-        if not any(hits):
-            return number - 1
-    raise AssertionError(f"a deployment changes the journal more than {at_most} times")
-
-
-def main() -> int:
-    """Run it at length."""
-    parser = argparse.ArgumentParser(description="Kill the client, or cut the power, while an update module installs.")
-    parser.add_argument("--kills", type=int, default=200, help="kills at random instants")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="for the instants")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, DevServer(Path(directory) / "server", tls=False) as server:
-        device = TwoPartitions(Path(directory) / "device", server)
-        reaper = Reaper(device, random.Random(options.seed))
-        show: Callable[[], None] = lambda: print(f"seed {options.seed}: {reaper.tally}", flush=True)  # noqa: E731
-        changes = every_change(reaper)
-        print(f"changes of the journal in a deployment: {changes}")
-        show()
-        at_changes = reaper.tally.kills
-        while reaper.tally.kills < options.kills + at_changes:
-            reaper.kill_at_random()
-            if reaper.tally.deployments % 25 == 0:
-                show()
-        show()
-        device.close()
-        print("\n".join(reaper.said))
-        return 1 if reaper.tally.faults else 0
+@contextmanager
+def _reaper(directory: Path, rng: random.Random) -> Iterator[Reaper]:
+    with (
+        DevServer(directory / "server", tls=False) as server,
+        closing(TwoPartitions(directory / "device", server)) as device,
+    ):
+        yield Reaper(device, rng)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_at_length("Kill the client, or cut the power, while an update module installs.", _reaper))

@@ -10,7 +10,7 @@ import pytest
 
 from mender_devserver import DevServer
 
-from .kill import Reaper, TwoPartitions, every_change
+from .kill import Reaper, TwoPartitions
 
 RANDOM_KILLS = 12
 SEED = 4
@@ -29,8 +29,8 @@ def device(tmp_path: Path) -> Iterator[TwoPartitions]:
 def test_killed_at_every_change_of_the_journal(device: TwoPartitions) -> None:
     """Killed, or without power, after any change of the journal, the device goes on to one true outcome."""
     reaper = Reaper(device, random.Random(SEED))
-    assert every_change(reaper) >= 8
-    assert 0 == reaper.tally.faults, reaper.said
+    assert reaper.every_change() >= 8
+    assert {} == reaper.tally.faults, reaper.tally.said
 
 
 def test_killed_at_random_instants(device: TwoPartitions, is_nightly: bool) -> None:
@@ -38,4 +38,4 @@ def test_killed_at_random_instants(device: TwoPartitions, is_nightly: bool) -> N
     reaper = Reaper(device, random.Random(SEED))
     while reaper.tally.kills < (RANDOM_KILLS if is_nightly else 1):
         reaper.kill_at_random()
-    assert 0 == reaper.tally.faults, reaper.said
+    assert {} == reaper.tally.faults, reaper.tally.said
