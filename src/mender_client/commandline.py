@@ -201,11 +201,16 @@ def _add_parts(parser: _Parser, parts: Sequence[Part], program: Program, words: 
             for argument in part.arguments:
                 group.add_argument(*argument.names, **argument.settings)
     if commands:
-        kind: Any = partial(_Parser, formatter_class=_formatter(argparse.HelpFormatter, words))
+        unused = _Parser(add_help=False)
+
+        def make(*, is_used: bool = True, **settings: Any) -> _Parser:
+            return _Parser(formatter_class=_formatter(argparse.HelpFormatter, words), **settings) if is_used else unused
+
+        kind: Any = make
         below = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=kind)
         for command in commands:
             if words is not None and command.name not in words:
-                below.add_parser(command.name, help=command.help)
+                below.add_parser(command.name, help=command.help, is_used=False)
             else:
                 _add_command(below, command, program, words)
 
