@@ -5,7 +5,7 @@ VENV ?= $(or $(VIRTUAL_ENV),.venv)
 BIN := $(VENV)/bin
 # some tests wait for processes and timers: one worker more than processors; each collects all tests
 WORKERS ?= $(shell echo $$(( 1 + $$(nproc) )))
-PYTEST = "$(BIN)/coverage" run -m pytest -n $(WORKERS)
+PYTEST = -m pytest -n $(WORKERS) --dist worksteal
 # a test that hangs for so many seconds shows where, and ends its worker
 hang = -o faulthandler_timeout=$(1) -o faulthandler_exit_on_timeout=true
 # how long the searches of `make nightly` are
@@ -20,7 +20,7 @@ LOCK = "$(BIN)/uv" pip compile --quiet --universal --python-version 3.10 --gener
 SOURCES := src tests benchmarks demo tools support/modules/v3/rootfs-image
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test nightly check lint format docs screenshots site dist zipapp deb deb-check lock audit
+.PHONY: help venv demo test coverage nightly check lint format docs screenshots site dist zipapp deb deb-check lock audit
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,9 +32,13 @@ demo: $(DEMO_STAMP) ## update a simulated device, twice; ARGS="--help" tells mor
 
 # hundreds of processes start in the tests: none is to compile again what is compiled
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(DEV_STAMP) ## run the tests in parallel, and print the branch coverage of core and client; ARGS are given to pytest
+test: $(DEV_STAMP) ## run the tests in parallel; ARGS are given to pytest
+	"$(BIN)/python" $(PYTEST) $(call hang,300) $(ARGS)
+
+coverage: export PYTHONDONTWRITEBYTECODE =
+coverage: $(DEV_STAMP) ## the same, and print the branch coverage of core and client, which takes longer
 	@"$(BIN)/coverage" erase
-	$(PYTEST) $(call hang,300) --dist worksteal $(ARGS)
+	"$(BIN)/coverage" run $(PYTEST) $(call hang,300) $(ARGS)
 	@"$(BIN)/coverage" combine --quiet
 	@echo "branch coverage of core and client (in total at least 95 per cent):"
 	@"$(BIN)/coverage" report --include='*/core/*,*/client/*' --precision=1 --fail-under=95
@@ -42,7 +46,7 @@ test: $(DEV_STAMP) ## run the tests in parallel, and print the branch coverage o
 nightly: export PYTHONDONTWRITEBYTECODE =
 nightly: $(DEV_STAMP) ## all tests with their searches in full, coverage of everything, fuzz, kills and soak: hours
 	@"$(BIN)/coverage" erase
-	$(PYTEST) $(call hang,7200) --dist worksteal --nightly $(ARGS)
+	"$(BIN)/coverage" run $(PYTEST) $(call hang,7200) --nightly $(ARGS)
 	@"$(BIN)/coverage" combine --quiet
 	@"$(BIN)/coverage" report
 	"$(BIN)/python" tests/fuzz/fuzz_artifact.py --cases $(CASES)
@@ -52,7 +56,7 @@ nightly: $(DEV_STAMP) ## all tests with their searches in full, coverage of ever
 	"$(BIN)/python" tests/connect/kill.py --blows $(BLOWS)
 	"$(BIN)/python" tools/soak --minutes $(SOAK_MINUTES)
 
-check: lint site test ## all that CI checks: style, types, tests, documents
+check: lint site coverage ## all that CI checks: style, types, tests and their coverage, documents
 
 lint: $(DEV_STAMP) ## style and types
 	"$(BIN)/ruff" check $(SOURCES)

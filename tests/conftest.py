@@ -19,7 +19,7 @@ hypothesis.settings.register_profile("short", derandomize=True, deadline=None, d
 hypothesis.settings.register_profile("nightly", derandomize=True, deadline=None, database=None, max_examples=1000)
 
 MEASURED = ("tests/client/", "tests/core/", "tests/embedding/")
-"""Where ``make test`` measures coverage: the tests of core/ and client/, whose coverage has a bar."""
+"""Where ``make coverage`` measures: the tests of core/ and client/, whose coverage has a bar."""
 
 UNMEASURED = (
     "tests/client/test_modules.py::test_every_blow",
