@@ -19,6 +19,7 @@ TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
+    "mjs": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
 HEADERS = {
@@ -36,8 +37,12 @@ class Page:
 
     def __init__(self) -> None:
         directory = files("mender_devserver") / "page"
-        names = [one.name for one in directory.iterdir() if one.name.rpartition(".")[2] in TYPES]
-        self._files = {f"/{name}": directory / name for name in names}
+        self._files = {
+            f"/{prefix}{one.name}": one
+            for prefix, place in (("", directory), ("vendor/", directory / "vendor"))
+            for one in place.iterdir()
+            if one.name.rpartition(".")[2] in TYPES
+        }
         self._files["/"] = directory / "index.html"
 
     def answer(self, request: Request) -> Reply | None:

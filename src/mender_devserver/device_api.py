@@ -130,6 +130,7 @@ class DeviceApi:
 
     def _reported_configuration(self, request: Request, device: KnownDevice, _: str) -> Reply:
         device.reported = read_configuration(request.body)
+        device.reported_time = self._state.now()
         self._state.activity.emit("configuration", device_id=device.id, keys=len(device.reported))
         return Reply(204)
 

@@ -61,6 +61,7 @@ class KnownDevice:
         inventory_time: when it last sent them.
         configured: the configuration that was last deployed to it.
         reported: the configuration that it has reported; None: it has reported none.
+        reported_time: when it last reported one.
         last_seen: when it last used a token.
         is_connected: whether it has a connection for users.
         connection_changed: when that last changed.
@@ -74,6 +75,7 @@ class KnownDevice:
     inventory_time: datetime | None = None
     configured: dict[str, str] = field(default_factory=dict)
     reported: dict[str, str] | None = None
+    reported_time: datetime | None = None
     last_seen: datetime | None = None
     is_connected: bool = False
     connection_changed: datetime | None = None

@@ -162,6 +162,11 @@ def _configuration(call: Call) -> object:
     return {"configured": device.configured, "reported": device.reported}
 
 
+def _save_configuration(call: Call) -> object:
+    device = call.state.save_configuration(call.name, call.required("configuration", dict))
+    return {"configured": device.configured, "reported": device.reported}
+
+
 def _configure(call: Call) -> object:
     return deployment_json(call.state.configure(call.name, call.required("configuration", dict)))
 
@@ -216,6 +221,7 @@ _ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("POST", "devices/(.+)/reject", lambda call: device_json(call.state.devices.reject(call.name))),
     ("POST", "devices/(.+)/decommission", _decommission),
     ("GET", "devices/(.+)/configuration", _configuration),
+    ("PUT", "devices/(.+)/configuration", _save_configuration),
     ("POST", "devices/(.+)/configuration", _configure),
     ("GET", "devices/(.+)/inventory", lambda call: call.state.devices.get(call.name).inventory),
     ("GET", "artifacts", lambda call: [artifacts.as_json(one) for one in call.state.artifacts]),

@@ -116,6 +116,8 @@ def device_card(device: KnownDevice) -> dict[str, Any]:
         "device_id": device.id,
         "status": device.status,
         "identity": device.identity,
+        "connected": device.is_connected,
+        "reported_time": device.reported_time.isoformat() if device.reported_time else None,
         "last_seen": device.last_seen.isoformat() if device.last_seen else None,
         "keys": [one.status for one in device.auth_sets],
         "device_type": device.inventory.get("device_type"),

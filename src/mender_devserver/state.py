@@ -80,16 +80,25 @@ class ServerState:
                 raise
             return device_id
 
+    def save_configuration(self, device_id: str, configuration: Mapping[str, Any]) -> KnownDevice:
+        """Say what configuration a device shall have, without a deployment.
+
+        Raises:
+            ServerError: 404 for an unknown device, 400 for a value that isn't a string.
+        """
+        if not all(isinstance(value, str) for value in configuration.values()):
+            raise ServerError("cannot save the configuration: each value must be a string", status=400)
+        device = self.devices.get(device_id)
+        device.configured = dict(configuration)
+        return device
+
     def configure(self, device_id: str, configuration: Mapping[str, Any]) -> Deployment:
         """Deploy a configuration to a device.
 
         Raises:
             ServerError: 404 for an unknown device, 400 for a value that isn't a string.
         """
-        if not all(isinstance(value, str) for value in configuration.values()):
-            raise ServerError("cannot deploy the configuration: each value must be a string", status=400)
-        device = self.devices.get(device_id)
-        device.configured = dict(configuration)
+        device = self.save_configuration(device_id, configuration)
         deployment = self.deployments.configure(device.id, configuration)
         self.wake(device.id)
         return deployment

@@ -71,7 +71,14 @@ def feeding(server: DevServer) -> Iterator[Feed]:
 # The files
 
 
-@pytest.mark.parametrize("name", ["", *(one.name for one in DIRECTORY.iterdir())])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        *(one.name for one in DIRECTORY.iterdir() if one.is_file()),
+        *(f"vendor/{one.name}" for one in (DIRECTORY / "vendor").iterdir() if not one.name.endswith(".txt")),
+    ],
+)
 def test_files_are_served(server: DevServer, caller: Caller, name: str) -> None:
     """Every file of the page is there without a token, and allows nothing from elsewhere."""
     answer = caller.call("GET", f"{server.url}/{name}")

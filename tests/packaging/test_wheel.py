@@ -135,6 +135,9 @@ def test_devserver_wheel_holds_its_package_alone(devserver_wheel: Path) -> None:
     assert {"mender_devserver/py.typed", "mender_devserver/page/index.html"} <= set(names)
     assert any(name.endswith("/man1/mender-devserver.1") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert any(name.endswith("licenses/src/mender_devserver/page/vendor/LICENSE.txt") for name in names)
+    vendored = {name.rpartition("/")[2] for name in names if name.startswith("mender_devserver/page/vendor/")}
+    assert {"LICENSE.txt", "addon-fit.mjs", "xterm.css", "xterm.mjs"} == vendored
     assert {"mender_devserver"} == _packages(names)
 
 

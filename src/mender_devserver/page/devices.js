@@ -1,5 +1,8 @@
+import { openConfiguration, refreshConfiguration } from "./configuration.js";
 import { badge, fillPager, find, match, reader, say, show, slot, sure } from "./dom.js";
+import { openFiles } from "./files.js";
 import { call, look, looksFor } from "./server.js";
+import { openTerminal } from "./terminal.js";
 import { clock, mood, pairs, shown, word } from "./words.js";
 
 const root = find("devices");
@@ -34,6 +37,7 @@ export function showDevices(state, act) {
     slot(root, "list").parentElement.scrollTop = 0;
     look({ devices: String(part) });
   });
+  act(() => refreshConfiguration(state.devices));
   const open = find("show").open && state.devices[shownId];
   if (open && shownTime !== String(open.inventory_time)) act(() => fillInventory(open));
 }
@@ -59,6 +63,10 @@ function begin(state, act, card, id) {
     shownId = id;
     return fillInventory(state.devices[id]);
   });
+  const name = () => pairs(state.devices[id].identity);
+  on("terminal", () => openTerminal(id, name()));
+  on("files", () => openFiles(id, name()));
+  on("configuration", () => openConfiguration(id, name()));
   on("forget", async () => {
     const text = `Its tokens are revoked and its deployments end. If it sends a request again, it is a new device.`;
     if (await sure(`Forget ${pairs(state.devices[id].identity)}?`, text, "Forget")) await call("POST", `devices/${id}/decommission`);
@@ -74,6 +82,9 @@ function fill(card, device) {
   const asks = isWaiting(device) && (device.keys.length > 1 ? "asks for access with a new key" : "asks for access");
   say(slot(card, "meta"), [device.device_type && shown(device.device_type), runs, seen, asks].filter(Boolean).join(" · "));
   show(slot(card, "accept"), isWaiting(device) || device.status !== "accepted");
+  show(slot(card, "terminal"), device.connected);
+  show(slot(card, "files"), device.connected);
+  show(slot(card, "configuration"), device.status === "accepted");
   show(slot(card, "reject"), device.status !== "rejected");
   for (const button of card.querySelectorAll("button")) button.setAttribute("aria-label", `${button.textContent} ${name}`);
 }

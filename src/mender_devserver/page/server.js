@@ -2,6 +2,7 @@
 // kept for this tab and goes out in a header, which no other web site can set.
 
 const PREFIX = "/api/management/dev/";
+const CONNECT = "/api/management/v1/deviceconnect/devices/";
 const KEPT = "mender-devserver-token";
 const AGAIN_MILLISECONDS = 1000;
 const SILENT_MILLISECONDS = 25000;
@@ -48,15 +49,14 @@ export async function call(method, path, body) {
 }
 
 // fetch can't tell how far an upload is; this can.
-export function upload(file, progressed) {
+function put(path, headers, content, progressed, signal) {
   return new Promise((done, failed) => {
     const request = new XMLHttpRequest();
-    request.open("PUT", `${PREFIX}artifacts`);
-    for (const [name, value] of Object.entries(opened({ "Content-Type": "application/octet-stream" }))) {
-      request.setRequestHeader(name, value);
-    }
+    request.open("PUT", path);
+    for (const [name, value] of Object.entries(opened(headers))) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => progressed(event.total ? event.loaded / event.total : 1);
     request.onerror = () => failed(new Error("cannot reach the dev server; is it still running?"));
+    request.onabort = () => failed(new Error("the upload was stopped"));
     request.onload = () => {
       let answer = {};
       try {
@@ -65,8 +65,53 @@ export function upload(file, progressed) {
       if (request.status < 400) done(answer);
       else failed(new Error(answer.error || `the server answered ${request.status}`));
     };
-    request.send(file);
+    signal?.addEventListener("abort", () => request.abort());
+    request.send(content);
   });
+}
+
+export function upload(file, progressed) {
+  return put(`${PREFIX}artifacts`, { "Content-Type": "application/octet-stream" }, file, progressed);
+}
+
+// Device connect, under the paths of the real server. A websocket takes no header: the token goes as a subprotocol.
+
+export function connect(id) {
+  const address = `${location.origin.replace(/^http/, "ws")}${CONNECT}${id}/connect`;
+  const socket = new WebSocket(address, ["mender-devserver", `bearer.${token}`]);
+  socket.binaryType = "arraybuffer";
+  return socket;
+}
+
+export function sendFile(id, path, file, progressed, signal) {
+  const form = new FormData();
+  form.append("path", path);
+  form.append("file", file);
+  return put(`${CONNECT}${id}/upload`, {}, form, progressed, signal);
+}
+
+export async function fetchFile(id, path, progressed, signal) {
+  let response;
+  try {
+    response = await fetch(`${CONNECT}${id}/download?path=${encodeURIComponent(path)}`, { headers: opened({}), signal });
+  } catch {
+    throw new Error("cannot reach the dev server; is it still running?");
+  }
+  if (!response.ok) throw new Error(await refusal(response));
+  const total = Number(response.headers.get("X-MEN-File-Size")) || 0;
+  const pieces = [];
+  let received = 0;
+  try {
+    for (const reader = response.body.getReader(); ;) {
+      const { value, done } = await reader.read();
+      if (done) return new Blob(pieces, { type: "application/octet-stream" });
+      pieces.push(value);
+      received += value.length;
+      if (total) progressed(Math.min(1, received / total));
+    }
+  } catch {
+    throw new Error("the download was cut; see the log of the device");
+  }
 }
 
 // What is looked at: which devices, and which part of each list. The feed sends no more than that.
