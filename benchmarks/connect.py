@@ -1,7 +1,8 @@
 """Our ``connect`` beside Debian's mender-connect, on one development server: ``python -m benchmarks.connect``.
 
-A user types, transfers files both ways, and lets ``yes`` run and stops it. Both add-ons speak plain HTTP over loopback
-to the same server, with nothing between. The ratios hold on a busy machine, too; the times don't.
+Two devices of the server, each with one of the two, over plain HTTP and loopback, with nothing between. A user types on
+both in turn, transfers files both ways, and lets ``yes`` run and stops it. On a busy machine, where most of the time
+goes by in waiting for a processor, begin with ``chrt --fifo 10``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,71 +26,77 @@ from statistics import median, quantiles
 
 from mender_client.core.wire.deviceconnect import Protocol
 from mender_devserver import DevServer
+from mender_devserver.contact import Contact
 from mender_devserver.remote import BlockingSession
 from mender_devserver.remotefiles import fetch_file, send_file
 
 from .authbus import ask_for_token, message_bus_daemon, offer
-from .bench import machine, make_device
+from .bench import machine, make_device, make_script
 
 MIB = 1024 * 1024
-NAMES = ("connect", "mender-connect")
 _STOPPED_SECONDS = 10.0
 _SETTINGS = {"User": "root", "ShellCommand": "/bin/sh", "ShellArguments": []}
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """A server, a device of it, and the programs that make the device reachable, by their names."""
+class Reachable:
+    """A device that is connected to a server by one of the programs.
 
-    server: DevServer
+    Attributes:
+        name: the program.
+        pid: its process.
+        contact: the server.
+        device_id: the device.
+        directory: for files.
+    """
+
+    name: str
+    pid: int
+    contact: Contact
     device_id: str
     directory: Path
-    programs: dict[str, Callable[[], subprocess.Popen[bytes]]]
-
-    @contextmanager
-    def running(self, name: str) -> Iterator[int]:
-        """Let one of the programs run, connected; yields its process id."""
-        with self.programs[name]() as process:
-            try:
-                self.server.connected_device(self.device_id, seconds=60)
-                yield process.pid
-            finally:
-                process.terminate()
 
     def session(self) -> BlockingSession:
         """A user's session with the device."""
-        return BlockingSession(self.server.contact, self.device_id)
+        return BlockingSession(self.contact, self.device_id)
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
-    """The bench, in a directory that goes with it."""
-    program = Path(sys.executable).parent / "mender-python-client"
+def bench() -> Iterator[tuple[Reachable, Reachable]]:
+    """Two devices of one server: one has our ``connect``, the other mender-connect."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mender-bench-")))
         server = stack.enter_context(DevServer(directory / "server", tls=False))
         server.auto_accept = True
-        root = directory / "device"
-        make_device(root, server_url=server.url, certificate=None, settings={})
-        file = root / "etc/mender/mender-connect.conf"
-        file.write_text(json.dumps(_SETTINGS))
-        ours = [str(program), "--root", str(root), "-l", "error"]
-        subprocess.run([*ours, "bootstrap"], check=True, stdout=subprocess.DEVNULL)
-        stock_bus = stack.enter_context(message_bus_daemon())
-        offer(stock_bus, _token(stack, ours), server.url)
-        stock = ["mender-connect", "--config", str(file), "--fallback-config", str(directory / "none"), "daemon"]
-        (device,) = server.devices()
-        yield Bench(
-            server,
-            device.id,
-            directory,
-            {
-                "connect": lambda: subprocess.Popen([*ours, "connect"], stderr=subprocess.DEVNULL),
-                "mender-connect": lambda: subprocess.Popen(
-                    stock, stderr=subprocess.DEVNULL, env={**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": stock_bus}
-                ),
-            },
-        )
+        ours, our_id = _device(directory / "ours", server)
+        stock, stock_id = _device(directory / "stock", server)
+        bus = stack.enter_context(message_bus_daemon())
+        offer(bus, _token(stack, stock), server.url)
+        file = directory / "stock/etc/mender/mender-connect.conf"
+        command = ["mender-connect", "--config", str(file), "--fallback-config", str(directory / "none"), "daemon"]
+        environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus}
+        found = []
+        for name, argv, device in (("connect", [*ours, "connect"], our_id), ("mender-connect", command, stock_id)):
+            process = stack.enter_context(subprocess.Popen(argv, env=environment, stderr=subprocess.DEVNULL))
+            stack.callback(process.terminate)
+            server.connected_device(device, seconds=60)
+            place = directory / name
+            place.mkdir()
+            found.append(Reachable(name, process.pid, server.contact, device, place))
+        yield found[0], found[1]
+
+
+def _device(root: Path, server: DevServer) -> tuple[list[str], str]:
+    """A new device: the command line of our program for it, and its id."""
+    make_device(root, server_url=server.url, certificate=None, settings={})
+    make_script(root / "usr/share/mender/identity/mender-device-identity", f"echo name={root.name}")
+    (root / "etc/mender/mender-connect.conf").write_text(json.dumps(_SETTINGS))
+    program = Path(sys.executable).parent / "mender-python-client"
+    command = [str(program), "--root", str(root), "-l", "error"]
+    known = {device.id for device in server.devices()}
+    for words in ("bootstrap", "send-inventory"):
+        subprocess.run([*command, words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return command, next(device.id for device in server.devices() if device.id not in known)
 
 
 def _token(stack: ExitStack, ours: list[str]) -> str:
@@ -123,24 +130,27 @@ class Memory:
 # -- what is measured -------------------------------------------------------------------------------------------------
 
 
-def echo(bench: Bench, name: str, count: int) -> list[float]:
-    """Seconds from a keystroke to its echo."""
-    with bench.running(name), bench.session() as session:
-        session.open_terminal()
-        _read_for(session, 0.5)
-        times = []
+def echo(devices: Sequence[Reachable], count: int) -> list[list[float]]:
+    """Seconds from a keystroke to its echo, on each of the devices; the user types on them in turn."""
+    times: list[list[float]] = [[] for _ in devices]
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(device.session()) for device in devices]
+        for session in sessions:
+            session.open_terminal()
+            _read_for(session, 0.5)
         for number in range(count):
             key = b"abcdefghij"[number % 10 :][:1]
-            time.sleep(random.uniform(0.002, 0.02))
-            began = time.perf_counter()
-            session.send(Protocol.SHELL, "shell", key)
-            while key not in (_output(session) or b""):
-                pass
-            times.append(time.perf_counter() - began)
+            for session, found in zip(sessions, times, strict=True):
+                time.sleep(random.uniform(0.002, 0.02))
+                began = time.perf_counter()
+                session.send(Protocol.SHELL, "shell", key)
+                while key not in (_output(session) or b""):
+                    pass
+                found.append(time.perf_counter() - began)
     return times
 
 
-def transfer(bench: Bench, name: str, mib: int) -> dict[str, tuple[float, float]]:
+def transfer(device: Reachable, mib: int) -> dict[str, tuple[float, float]]:
     """Seconds and growth of memory in MiB for a file, in each direction.
 
     Raises:
@@ -148,30 +158,29 @@ def transfer(bench: Bench, name: str, mib: int) -> dict[str, tuple[float, float]
     """
     data = os.urandom(mib * MIB)
     digest = hashlib.sha256(data).hexdigest()
-    there, back = bench.directory / "there", bench.directory / "back"
+    there, back = device.directory / "there", device.directory / "back"
     back.write_bytes(data)
-    contact, device = bench.server.contact, bench.device_id
     found = {}
-    with bench.running(name) as pid:
-        memory, began = Memory(pid), time.perf_counter()
-        send_file(contact, device, io.BytesIO(data), str(there))
-        if hashlib.sha256(there.read_bytes()).hexdigest() != digest:
-            raise SystemExit(f"{name}: the file on the device isn't the one that was sent")
-        found["upload"] = time.perf_counter() - began, memory.grown_mib()
-        memory, began = Memory(pid), time.perf_counter()
-        if fetch_file(contact, device, str(back), io.BytesIO()).sha256 != digest:
-            raise SystemExit(f"{name}: the file that has come isn't the one on the device")
-        found["download"] = time.perf_counter() - began, memory.grown_mib()
+    memory, began = Memory(device.pid), time.perf_counter()
+    send_file(device.contact, device.device_id, io.BytesIO(data), str(there))
+    found["upload"] = time.perf_counter() - began, memory.grown_mib()
+    if hashlib.sha256(there.read_bytes()).hexdigest() != digest:
+        raise SystemExit(f"{device.name}: the file on the device isn't the one that was sent")
+    memory, began = Memory(device.pid), time.perf_counter()
+    came = fetch_file(device.contact, device.device_id, str(back), io.BytesIO())
+    found["download"] = time.perf_counter() - began, memory.grown_mib()
+    if came.sha256 != digest:
+        raise SystemExit(f"{device.name}: the file that has come isn't the one on the device")
     there.unlink()
     return found
 
 
-def interrupt(bench: Bench, name: str, seconds: float) -> tuple[float, float, float]:
+def interrupt(device: Reachable, seconds: float) -> tuple[float, float, float]:
     """Bytes of output of ``yes`` that arrive, growth of memory in MiB, and seconds from Ctrl-C to the next prompt."""
-    with bench.running(name) as pid, bench.session() as session:
+    with device.session() as session:
         session.open_terminal()
         session.send(Protocol.SHELL, "shell", b"PS1='pro''mpt: '; clear; yes\n")
-        memory = Memory(pid)
+        memory = Memory(device.pid)
         size = _read_for(session, seconds)
         began = time.perf_counter()
         session.send(Protocol.SHELL, "shell", b"\x03")
@@ -208,9 +217,9 @@ def _row(what: str, ours: float, stock: float, unit: str, bar: str, ratio: float
     print(f"  {what:34} {ours:9.1f} {stock:9.1f} {unit:6} {shown:>6}   {bar}", flush=True)
 
 
-def show_echo(bench: Bench, count: int) -> None:
+def show_echo(devices: Sequence[Reachable], count: int) -> None:
     """Print how long an echo takes."""
-    ours, stock = (sorted(echo(bench, name, count)) for name in NAMES)
+    ours, stock = echo(devices, count)
     for what, bar, pick in (
         ("keystroke to echo, median", "", median),
         ("keystroke to echo, p99", "<= 20 ms, <= 1.5", lambda times: quantiles(times, n=100)[98]),
@@ -218,9 +227,9 @@ def show_echo(bench: Bench, count: int) -> None:
         _row(what, 1000 * pick(ours), 1000 * pick(stock), "ms", bar, pick(ours) / pick(stock))
 
 
-def show_transfers(bench: Bench, mib: int, rounds: int) -> None:
+def show_transfers(devices: Sequence[Reachable], mib: int, rounds: int) -> None:
     """Print how fast files are, each in its best round, and what they take in the worst."""
-    found = [[transfer(bench, name, mib) for name in NAMES] for _ in range(rounds)]
+    found = [[transfer(device, mib) for device in devices] for _ in range(rounds)]
     for way in found[0][0]:
         ours, stock = (mib / min(one[index][way][0] for one in found) for index in range(2))
         _row(f"{way} of {mib} MiB", ours, stock, "MiB/s", ">= 0.7", ours / stock)
@@ -228,9 +237,9 @@ def show_transfers(bench: Bench, mib: int, rounds: int) -> None:
         _row(f"{way}, growth of memory", ours, stock, "MiB", "flat")
 
 
-def show_interrupt(bench: Bench, seconds: float) -> None:
+def show_interrupt(devices: Sequence[Reachable], seconds: float) -> None:
     """Print what ``yes`` does to memory and to Ctrl-C."""
-    ours, stock = (interrupt(bench, name, seconds) for name in NAMES)
+    ours, stock = (interrupt(device, seconds) for device in devices)
     _row(f"yes for {seconds:g} s, output", ours[0] / 1024, stock[0] / 1024, "KiB", "", ours[0] / max(stock[0], 1))
     _row("yes, growth of memory", ours[1], stock[1], "MiB", "flat")
     _row("Ctrl-C to the prompt", 1000 * ours[2], 1000 * stock[2], "ms", "<= 200 ms", ours[2] / stock[2])
@@ -249,10 +258,10 @@ def main() -> None:
         raise SystemExit(f"cannot compare: {' and '.join(missing) + ' is missing' if missing else 'run it as root'}")
     print(f"connect beside mender-connect ({machine()})")
     print(f"  {'':34} {'connect':>9} {'stock':>9} {'':6} {'ratio':>6}   bar")
-    with bench() as running:
-        show_echo(running, options.keystrokes)
-        show_transfers(running, options.mib, options.rounds)
-        show_interrupt(running, options.seconds)
+    with bench() as devices:
+        show_echo(devices, options.keystrokes)
+        show_transfers(devices, options.mib, options.rounds)
+        show_interrupt(devices, options.seconds)
 
 
 if __name__ == "__main__":
