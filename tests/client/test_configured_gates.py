@@ -175,7 +175,7 @@ def test_broken(world: World, name: str, caplog: pytest.LogCaptureFixture) -> No
         expected = Closed(f"the gate is broken: {fault}", since=NOON)
         assert expected == gates.verdict(GatePoint.INSTALL, FACTS, NOON)
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert [True] == [f"the gate before the install is broken and stays closed: {fault}" in line for line in said]
+    assert [True] == [f"the gate before the installation is broken and stays closed: {fault}" in line for line in said]
 
 
 def test_a_deadline_that_goes_on(world: World) -> None:
@@ -225,7 +225,7 @@ def test_a_wrong_clock(world: World, caplog: pytest.LogCaptureFixture) -> None:
     gates, now = world.gates(NIGHT), at("1970-01-01 00:10")
     for elapsed in (0.0, 1.0, CLOCK_PATIENCE_SECONDS - 1):
         world.elapsed = elapsed
-        assert Closed("the clock is wrong: it shows 1970") == gates.verdict(GatePoint.INSTALL, FACTS, now)
+        assert Closed("this device's clock is wrong") == gates.verdict(GatePoint.INSTALL, FACTS, now)
     for elapsed in (CLOCK_PATIENCE_SECONDS, CLOCK_PATIENCE_SECONDS + 1):
         world.elapsed = elapsed
         assert Open() == gates.verdict(GatePoint.INSTALL, FACTS, now)
@@ -298,7 +298,7 @@ def test_speed_with_a_wrong_clock(world: World) -> None:
     """While the time isn't known nothing is downloaded; after an hour the first rate holds."""
     world.problem = "it shows 1970"
     speeds = plan(world, "Mon stop", "22:00-05:00 1000")
-    assert Closed("no download: the clock is wrong: it shows 1970") == speeds.closed()
+    assert Closed("no download: this device's clock is wrong") == speeds.closed()
     world.elapsed += CLOCK_PATIENCE_SECONDS
     assert (None, Speed(bytes_per_second=1000)) == (speeds.closed(), speeds.speed())
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from mender_client import TYPE_CHECKING
 from mender_client.core.gate_rules import Deadline, GateCommand, GateRules
 from mender_client.core.gates import Closed, GateFacts, GatePoint, Open, Refused, Verdict
+from mender_client.core.holding import AHEAD
 from mender_client.core.ports import GateConditions
 from mender_client.core.state_scripts import RETRY_LATER
 from mender_client.core.text import printable
@@ -19,7 +20,7 @@ from mender_client.core.windows import Window, look
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import DeviceError, Diagnostic
 
-from .known_time import KnownTime, Moment
+from .known_time import CLOCK_IS_WRONG, KnownTime, Moment
 
 if TYPE_CHECKING:
     from .speed_plan import SpeedPlan
@@ -93,7 +94,7 @@ class ConfiguredGates:
     def _closed_windows(self, windows: tuple[Window, ...], time: Moment) -> Iterator[Closed]:
         if time.problem:
             if not time.is_ignored:
-                yield Closed(f"the clock is wrong: {time.problem}")
+                yield Closed(CLOCK_IS_WRONG)
             return
         state = look(windows, self.conditions.zone, time.now)
         if not state.is_open:
@@ -112,7 +113,7 @@ class ConfiguredGates:
     def _broken(self, point: GatePoint, error: DeviceError) -> Closed:
         if error.text != self._last_fault:
             self._last_fault = error.text
-            text = f"the gate before the {point.value} is broken and stays closed: {error.text}"
+            text = f"the gate {AHEAD[point]} is broken and stays closed: {error.text}"
             _logger.warning("%s", Diagnostic("GAT01", text, remedy=error.remedy))
         return Closed(f"the gate is broken: {error.text}")
 

@@ -19,6 +19,9 @@ _logger = logging.getLogger(__name__)
 CLOCK_PATIENCE_SECONDS = 3600.0
 """How long windows stay closed because the clock is wrong."""
 
+CLOCK_IS_WRONG = "this device's clock is wrong"
+"""As the reason of a closed gate. The log says why: what changes with the time would be stored anew."""
+
 _BY_SERVER = "windows go by the server's time"
 _WAITS = "windows stay closed until it is set"
 _IGNORED = "nobody has set it for an hour, and windows no longer count"
@@ -77,5 +80,5 @@ class KnownTime:
     def _say(self, what: str, problem: str) -> None:
         if what != self._said:
             self._said = what
-            text = f"this device's clock is wrong: {problem}; {what}"
+            text = f"{CLOCK_IS_WRONG}: {problem}; {what}"
             _logger.warning("%s", Diagnostic("GAT02", text, remedy="set the clock, for instance by NTP"))

@@ -11,7 +11,7 @@ from mender_client.core.speed import STOPPED, Speed, SpeedRule, find_speed
 from mender_client.dataclass import dataclass
 from mender_client.errors import DeviceError, Diagnostic
 
-from .known_time import KnownTime
+from .known_time import CLOCK_IS_WRONG, KnownTime
 
 _logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
@@ -56,7 +56,7 @@ class SpeedPlan:
         if moment.is_ignored:
             return next(rule.speed for rule in self.rules if not rule.speed.is_stopped), Closed("")
         if moment.problem:
-            return STOPPED, Closed(f"no download: the clock is wrong: {moment.problem}")
+            return STOPPED, Closed(f"no download: {CLOCK_IS_WRONG}")
         try:
             speed, until = find_speed(self.rules, self.conditions.zone, moment.now)
         except DeviceError as error:
