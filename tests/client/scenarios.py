@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mender_client.core.artifact import rootfs_image
+from mender_client.core.gates import GatePoint
 from world import (
     NEW,
     OLD,
@@ -20,6 +21,7 @@ from world import (
     Options,
     Refused,
     Stage,
+    TimedGates,
     World,
     at,
     build_artifact,
@@ -105,6 +107,11 @@ def _answers(*rules: tuple[str, int | str, tuple[int, ...]]) -> Callable[[World]
     return arrange
 
 
+def _gates(refuses: GatePoint | None = None) -> TimedGates:
+    """Gates that hold an update for hours."""
+    return TimedGates({GatePoint.DOWNLOAD: 1.7, GatePoint.INSTALL: 4.2}, refuses)
+
+
 _SOON = 120.0
 _ONCE = (1, 2)
 SCENARIOS = (
@@ -187,6 +194,10 @@ SCENARIOS = (
             ("auth", "lost", (2,)),
         ),
     ),
+    Scenario("gates", "success", Options(gates=_gates()), is_thorough=True),
+    Scenario("gate-refuses", "failure", Options(gates=_gates(GatePoint.INSTALL))),
+    Scenario("aborted-at-gate", "aborted", Options(gates=_gates()), _abort_at("status pause_before_installing")),
+    Scenario("gate-untold", "success", Options(gates=_gates()), _answers(("status pause_before_installing", 400, ()))),
     Scenario("connection-breaks", "success", Options(), _broken_bodies),
 )
 BY_NAME: Mapping[str, Scenario] = {one.name: one for one in SCENARIOS}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
-from world import NEW, OLD, Answer, Blow, Damage, Kind, ModuleOptions, Options, Stage, World, at
+from mender_client.core.gates import GatePoint
+from world import NEW, OLD, Answer, Blow, Damage, Kind, ModuleOptions, Options, Stage, TimedGates, World, at
 from world.modules import TREE
 from world.stores import ARTIFACT, PARTIAL
 
@@ -47,8 +49,8 @@ ORDERS: Mapping[tuple[str, str], list[str]] = {
 }  # fmt: skip
 
 
-def _scenario(options: ModuleOptions, *, is_spooled: bool | None = None) -> Scenario:
-    device = Options(modules=options, has_boot_service=False, is_spooled=is_spooled)
+def _scenario(options: ModuleOptions, *, is_spooled: bool | None = None, gates: TimedGates | None = None) -> Scenario:
+    device = Options(modules=options, has_boot_service=False, is_spooled=is_spooled, gates=gates)
     return Scenario(f"{options.reboot}-{options.fails}", "", device)
 
 
@@ -212,6 +214,33 @@ BLOWN = [
     for reboot in ("No", "Automatic")
     for fails in ("", "ArtifactInstall", "ArtifactVerifyReboot", "ArtifactCommit", "ArtifactCommit_Leave", "Cleanup")
 ] + [ModuleOptions(cannot_save=True), ModuleOptions(can_roll_back=False, fails="ArtifactCommit")]
+
+
+GATED = TimedGates({GatePoint.DOWNLOAD: 1.7, GatePoint.INSTALL: 4.2, GatePoint.REBOOT: 6.4, GatePoint.COMMIT: 9.9})
+
+
+@pytest.mark.parametrize("refuses", [None, *GatePoint], ids=str)
+@pytest.mark.parametrize("reboot", ["No", "Automatic"])
+def test_every_blow_at_gates(stage: Stage, reboot: str, refuses: GatePoint | None, is_nightly: bool) -> None:
+    """Gates that hold an update change nothing about what must be true whatever happens at whichever effect."""
+    gates = replace(GATED, refuses=refuses)
+    scenario = _scenario(ModuleOptions(reboot=reboot), is_spooled=False, gates=gates)
+    world = begin(stage, scenario, {})
+    world.live()
+    _check(world)
+    is_refused = refuses is not None and (reboot, refuses) != ("No", GatePoint.REBOOT)
+    assert ("failure" if is_refused else "success") == world.server.status
+    trace = world.power.trace[world.first_effect :]
+    cases = list(_blows(trace))
+    if not is_nightly:
+        cases = random.Random(f"{reboot} {refuses}").sample(cases, 2 * _BLOWS)
+    failures = []
+    for number, blow in cases:
+        try:
+            _check(_live(stage, scenario, {number: blow}))
+        except (AssertionError, ValueError) as error:
+            failures.append(f"{blow} at effect {number} ({trace[number - 1]}): {error!r}")
+    assert [] == failures
 
 
 @pytest.mark.parametrize("is_spooled", [True, False], ids=["spooled", "streamed"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +22,14 @@ from mender_client import (
     DeviceError,
     Diagnostic,
     ErrorKind,
+    GatePoint,
     InstallFunction,
     Interrupted,
     KeyFileError,
     MenderError,
     NetworkError,
     NotAcceptedError,
+    NothingToDecideError,
     ProgressFunction,
     ServerError,
     State,
@@ -35,6 +38,7 @@ from mender_client import (
     StreamedFile,
     UpdateModule,
     UsageError,
+    Waiting,
 )
 
 
@@ -105,12 +109,26 @@ def use(settings: Mapping[str, object]) -> None:
         assert_type(client.step(), float)
         client.run()
         client.poll_now()
+        decide(client)
         client.stop()
     Client({"ServerURL": "https://x"}, data=Path("data"), device=device, passphrase="secret").close()
     Client(settings, data="data", device=device, modules={"a": Module, "b": make_module}, reboot=client.stop).run()
     Client("mender.conf", data="data", device=device, on_progress=progress[0], on_state=states[0]).close()
     Client(Path("mender.conf"), data="data", device=device, on_progress=None, on_state=None, passphrase=None).close()
     assert_type(mender_client.__version__, str)
+
+
+def decide(client: Client) -> None:
+    """What people decide."""
+    assert_type(client.waiting, Waiting | None)
+    assert_type(client.pause("anna", "why", is_all=True), str)
+    client.postpone(datetime.now(timezone.utc), "anna")
+    client.approve("anna", point=GatePoint.INSTALL)
+    client.unpause("anna", is_all=True)
+    try:
+        client.refuse("anna")
+    except NothingToDecideError as error:
+        print(error)
 
 
 class Module(UpdateModule):

@@ -5,6 +5,7 @@ something happen at a chosen effect, and asks afterwards what is true.
 """
 
 from .device import NEW, OLD, SUB_UPDATER, Options, World
+from .gates import TimedGates
 from .modules import ModuleOptions
 from .power import Blow, Cut, Damage, Kind, Power
 from .server import STORAGE, URL, Answer, Fault, Lost, Refused, Rule, at
@@ -29,6 +30,7 @@ __all__ = [
     "Refused",
     "Rule",
     "Stage",
+    "TimedGates",
     "World",
     "at",
     "build_artifact",

@@ -1,0 +1,83 @@
+"""What people decide about updates, in a program that embeds the client."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from mender_client import BusyError, Client, GatePoint, NothingToDecideError
+from mender_devserver import DevServer
+from waiting import wait_until
+
+from .conftest import Embed
+
+
+def only_device(server: DevServer) -> str:
+    """The device that the program has registered."""
+    (device,) = server.devices()
+    return device.id
+
+
+def held(server: DevServer, embed: Embed) -> tuple[Client, str]:
+    """A client whose update waits before its download."""
+    client = embed(lambda artifact, deployment: True)
+    client.step()
+    client.pause("anna", "the machine runs", is_all=True)
+    deployment = server.deploy("release-2", [only_device(server)])
+    for _ in range(2):
+        client.step()
+    return client, deployment
+
+
+def test_pause_and_unpause(server: DevServer, embed: Embed) -> None:
+    """A paused update waits, also in the program's next life, and the program can tell before what and why."""
+    client, deployment = held(server, embed)
+    waiting = client.waiting
+    assert waiting is not None
+    assert (GatePoint.DOWNLOAD, "paused by anna: the machine runs") == (waiting.point, waiting.reason)
+    client = embed(lambda artifact, deployment: True)
+    client.step()
+    assert client.waiting is not None
+    assert "all updates: continued" == client.unpause("anna", is_all=True)
+    for _ in range(2):
+        client.step()
+    assert "success" == server.statuses(deployment, only_device(server))[-1]
+    assert client.waiting is None
+
+
+def test_decisions_from_another_thread(server: DevServer, embed: Embed) -> None:
+    """What another thread decides is heeded by ``run`` at once."""
+    client, deployment = held(server, embed)
+    device = only_device(server)
+    client.postpone(datetime.now(timezone.utc) + timedelta(hours=4), "bert", is_all=True)
+    running = threading.Thread(target=client.run)
+    running.start()
+    try:
+        client.refuse("bert", "wrong machine", is_all=True)
+        wait_until(lambda: "failure" in server.statuses(deployment, device))
+    finally:
+        client.stop()
+        running.join()
+    assert "wrong machine" in str(server.log(deployment, device))
+
+
+def test_nothing_in_progress(embed: Embed) -> None:
+    """A decision about the update in progress needs one."""
+    with pytest.raises(NothingToDecideError):
+        embed().approve("anna")
+
+
+def test_step_by_step(server: DevServer, embed: Embed) -> None:
+    """A program that downloads by itself is told that the update waits, and asks again later."""
+    client = embed()
+    client.authorise()
+    server.deploy("release-2", [only_device(server)])
+    client.pause("anna", is_all=True)
+    assert client.check() is not None
+    with pytest.raises(BusyError, match="waits at a gate"):
+        client.download()
+    client.unpause("anna", is_all=True)
+    assert client.check() is not None
+    assert client.download() is not None

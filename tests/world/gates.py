@@ -1,0 +1,31 @@
+"""Gates that open at a time; see ``core.ports.Gates``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mender_client.core.gates import Closed, GateFacts, GatePoint, Open, Refused, Verdict
+
+from .clock import START
+
+
+@dataclass(frozen=True, slots=True)
+class TimedGates:
+    """Gates, each closed until so many hours after the start.
+
+    Args:
+        hours: when they open.
+        refuses: the one that refuses then.
+    """
+
+    hours: Mapping[GatePoint, float]
+    refuses: GatePoint | None = None
+
+    def verdict(self, point: GatePoint, facts: GateFacts, now: datetime) -> Verdict:
+        """By the time."""
+        opens = START + timedelta(hours=self.hours.get(point, 0.0))
+        if now < opens:
+            return Closed("it is too early", opens)
+        return Refused("it is too late") if point is self.refuses else Open()
