@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mender_client import Client, DeviceDescription
 from mender_client.core.artifact import PayloadSource, module_image, write_artifact
 from mender_devserver import DevServer
 from program.stage import make_artifact
@@ -66,6 +67,22 @@ def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
     with subprocess.Popen(program("Install with a function", server), cwd=tmp_path) as process:
         server.wait_until(lambda: server.status(second, device_id) == "success", timeout_seconds=PATIENCE_S)
         process.terminate()
+
+
+def test_people_decide(server: DevServer, tmp_path: Path) -> None:
+    """A program lets an operator approve the update that waits for it."""
+    settings = {"ServerURL": server.url, "UpdateGates": {"Install": "ask"}}
+    device = DeviceDescription(identity={"serial": "1"}, device_type="board-1", artifact_name="release-1")
+    with Client(settings, data=tmp_path / "data", device=device, install=lambda artifact, deployment: True) as client:
+        client.step()
+        (known,) = server.devices()
+        deployment = server.deploy("release-2", [known.id])
+        client.poll_now()
+        client.step()
+        assert client.waiting is not None
+        exec(HEADINGS["Let people decide"], {"client": client})
+        client.step()
+        assert "success" == server.status(deployment, known.id)
 
 
 def upload_model(server: DevServer, place: Path, content: str = "weights") -> None:

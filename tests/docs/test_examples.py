@@ -89,6 +89,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "Install with update modules": [By("tests/docs/test_embedding_guide.py")] * 2,
         "Reboots": [By("tests/docs/test_embedding_guide.py")],
         "Show progress and state": [By("tests/docs/test_embedding_guide.py")],
+        "Let people decide": [By("tests/docs/test_embedding_guide.py")],
         "Read the Artifact": [By("tests/docs/test_embedding_guide.py")],
     },
     "docs/guide/first-device.md": {
