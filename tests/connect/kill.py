@@ -125,25 +125,21 @@ class Tally:
 
     Attributes:
         blows: how many of each kind.
-        orphans: after how many something that a terminal had started was left.
-        halves: after how many a file was neither the old nor the new one.
-        lost_terminals: after how many a terminal was gone although the program had gone on.
+        problems: what was wrong afterwards: something that a terminal had started was left, a file was neither the old
+            nor the new one, a terminal was gone although the program had gone on.
         whole: how many uploads had come to their end.
         slowest_seconds: the longest time until the device was connected again.
     """
 
     blows: Counter[str] = field(default_factory=Counter)
-    orphans: int = 0
-    halves: int = 0
-    lost_terminals: int = 0
+    problems: list[str] = field(default_factory=list)
     whole: int = 0
     slowest_seconds: float = 0.0
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.blows.items()))
         return (
-            f"{sum(self.blows.values())} blows ({kinds}): {self.orphans} with orphans, {self.halves} with half a file, "
-            f"{self.lost_terminals} with a lost terminal; {self.whole} uploads whole; "
+            f"{sum(self.blows.values())} blows ({kinds}): {len(self.problems)} problems; {self.whole} uploads whole; "
             f"connected again after {self.slowest_seconds:.1f} s at most"
         )
 
@@ -177,12 +173,13 @@ class Ring:
     def strike(self, kind: str) -> None:
         """Let a user work, strike, and judge what has become of it."""
         self.tally.blows[kind] += 1
+        self._kind = kind
         self._count += 1
         self._file.write_bytes(_OLD)
         user, marks = User(self._connection), [f"38{os.getpid() % 10000:04d}{self._count:03d}{n}" for n in range(2)]
         if user.open_terminal().props["status"] != 1:
             raise AssertionError("no terminal")
-        user.type(f"sleep {marks[0]} & setsid sleep {marks[1]} & while :; do echo on; sleep 0.01; done\r")
+        user.type(f"sleep {marks[0]} & setsid sleep {marks[1]} & sh -c 'while :; do echo on; sleep 0.01; done'\r")
         user.read_until("on\r\non\r\n")
         wait_until(lambda: all(map(processes_with, marks)))
         is_half_sent = threading.Thread(target=self._upload, args=(self._connection, self._rng.random() * 0.004))
@@ -203,15 +200,20 @@ class Ring:
             seen = b""
             while b"still" not in seen and (message := user.receive()).typ != "stop":
                 seen += (message.body or b"") if message.typ == "shell" else b""
-            self.tally.lost_terminals += b"still" not in seen
+            if b"still" not in seen:
+                self._complain(f"the terminal is lost: {message}")
             user.send(Protocol.SHELL, "stop")
         try:
             wait_until(lambda: not any(map(processes_with, marks)), within=PATIENCE_S / 3)
         except AssertionError:
-            self.tally.orphans += 1
+            self._complain("something is left of a terminal")
         content = self._file.read_bytes()
         self.tally.whole += content == _NEW
-        self.tally.halves += content not in (_OLD, _NEW)
+        if content not in (_OLD, _NEW):
+            self._complain(f"the file has {len(content)} bytes")
+
+    def _complain(self, what: str) -> None:
+        self.tally.problems.append(f"{self._kind}: {what}\n{self._device.said[-3000:]}")
 
     def _upload(self, connection: ConnectedDevice, pause: float) -> None:
         """Send a file as the server does, but for waiting."""
@@ -282,8 +284,8 @@ def main() -> int:
         ring.close()
         device.close()
         tally = ring.tally
-        print(f"seed {options.seed}: {tally}")
-        return 1 if tally.orphans or tally.halves or tally.lost_terminals else 0
+        print(f"seed {options.seed}: {tally}", *tally.problems, sep="\n")
+        return 1 if tally.problems else 0
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from connect.conftest import Reach, allow, start
+from connect.test_terminal import processes_with
 from connect.user import User
 from mender_client.core.wire.deviceconnect import Protocol
 from program.stage import Device
@@ -85,6 +86,16 @@ def test_server_restarted(device: Device, reach: Reach) -> None:
     user.device = device.server.connected_device(device.id, after=first)
     user.type("echo $here there\r")
     user.read_until("still there")
+
+
+def test_stopped_while_it_connects(device: Device) -> None:
+    """The program ends when it is stopped while a script of the authentication hangs, and the script with it."""
+    mark = f"39{os.getpid() % 100000:05d}"
+    device.write_script("usr/share/mender/identity/mender-device-identity", f"sleep {mark}")
+    process = start(device)
+    wait_until(lambda: processes_with(mark))
+    assert 0 == process.stop()
+    assert [] == processes_with(mark)
 
 
 def test_reload(device: Device, reach: Reach) -> None:

@@ -36,6 +36,8 @@ PING_SECONDS = 45.0
 PONG_SECONDS = 15.0
 _PAYLOAD = b"60"
 _GOODBYE_SECONDS = 0.5
+_SETTLE_SECONDS = 5.0
+"""A program that the authentication runs is ended within this time."""
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,8 @@ class ConnectService:
     def _say_goodbye(self) -> None:
         self._sessions.close()
         self._terminals.end_all("the program ends")
-        self.loop.run_for(_GOODBYE_SECONDS, lambda: self._shells.is_idle and not self._is_connecting)
+        self.loop.run_for(_GOODBYE_SECONDS, lambda: self._shells.is_idle)
         self._shells.kill()
         if self._socket is not None:
             self._socket.close(1001)
+        self.loop.run_for(_SETTLE_SECONDS, lambda: not self._is_connecting)
