@@ -27,10 +27,15 @@ class JsonJournal:
     Two files beside the document are locked with flock, which the kernel frees when a holder dies: one for the
     milliseconds of a change, one for as long as a process sends what is in the outbox. What was read is kept until
     another process has replaced the document.
+
+    Args:
+        path: the document.
+        indent: how many spaces a level of it is indented by; None for one line, which takes a tenth of the time.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, indent: int | None = 1) -> None:
         self._path = path
+        self._indent = indent
         self._kept: tuple[tuple[int, int, int], Record] | None = None
         self._seen: Unread | None = None
         self._reported = ""
@@ -94,7 +99,7 @@ class JsonJournal:
                 old = Record()
             new = change(old)
             if new != old:
-                write_atomic(self._path, json.dumps(encode_record(new), indent=1).encode() + b"\n")
+                write_atomic(self._path, json.dumps(encode_record(new), indent=self._indent).encode() + b"\n")
             return new
 
     @contextmanager

@@ -53,6 +53,7 @@ class StatusFile:
         path: the file.
         monotonic: the clock.
         routine_seconds: the shortest time between two writes of what is routine.
+        indent: as for ``JsonJournal``.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class StatusFile:
         monotonic: Callable[[], float] = time.monotonic,
         *,
         routine_seconds: float = ROUTINE_SECONDS,
+        indent: int | None = 1,
     ) -> None:
+        self._indent = indent
         self._file = PublishedFile(path, mode=0o600)
         self._routine_seconds = routine_seconds
         self._monotonic = monotonic
@@ -75,7 +78,7 @@ class StatusFile:
             if client_status == last or (not is_news and now - self._written_at < self._routine_seconds):
                 return
         self._written, self._written_at = client_status, now
-        self._file.put(json.dumps(asdict(client_status), indent=1).encode() + b"\n")
+        self._file.put(json.dumps(asdict(client_status), indent=self._indent).encode() + b"\n")
 
     def alive(self) -> None:
         """Nothing to write."""

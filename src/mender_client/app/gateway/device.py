@@ -16,6 +16,7 @@ from mender_client.core.devicekey import KeyType
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME
 from mender_client.errors import Diagnostic, Interrupted, MenderError, StorageError
 from mender_client.system.files import make_directory, write_atomic
+from mender_client.system.journal import JsonJournal
 
 from .paths import DevicePaths
 
@@ -39,7 +40,7 @@ class GatewayDevice:
         self.group = paths.entry.group
         self.paths = paths
         self._key = device_key(config, paths)
-        self._parts = DeviceParts(host, config, paths, key=self._key)
+        self._parts = DeviceParts(host, config, paths, key=self._key, journal=JsonJournal(paths.journal, indent=None))
         self._agent = self._parts.agent
         self._agent.may_update = self._may_update
         self._has_key = False

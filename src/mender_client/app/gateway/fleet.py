@@ -161,7 +161,7 @@ def _observers(paths: DevicePaths) -> Observers:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     python = ".".join(str(part) for part in sys.version_info[:3])
     status = before.begun(now, version=__version__, python=python)
-    return Observers((StatusFile(paths.status, routine_seconds=ROUTINE_SECONDS),), None, status)
+    return Observers((StatusFile(paths.status, routine_seconds=ROUTINE_SECONDS, indent=None),), None, status)
 
 
 def gateway_fault(devices: Path) -> Diagnostic:

@@ -31,5 +31,7 @@ def settings_of(config: Config, paths: Paths) -> Config:
         paths: its files.
     """
     is_own = paths.config != paths.fallback_config
+    if config.spool_artifact == "auto":
+        config = replace(config, spool_artifact="never")  # what several devices install is on the disk once already
     own = examine(paths.config, paths.config, is_server_needed=False).values if is_own else {}
     return replace(config, **{name: value for key, (name, value) in _OF_THE_MACHINE.items() if key not in own})
