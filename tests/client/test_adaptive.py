@@ -364,7 +364,7 @@ def test_the_passive_partition_is_written_over(stage: Stage) -> None:
     assert NEW_IMAGE[: len(target)] == bytes(target)[: len(NEW_IMAGE)]
 
 
-_BLOWS = 12
+_BLOWS = 5
 """Blows on each road, where not all of them fall."""
 
 

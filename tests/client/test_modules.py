@@ -16,7 +16,7 @@ from world.stores import ARTIFACT, PARTIAL
 from .scenarios import FINAL, Scenario, begin
 
 pytestmark = pytest.mark.usefixtures("quietly")
-_BLOWS = 4
+_BLOWS = 2
 
 _SUCCESS = [
     "Download_Enter", "Download", "Download_Leave",

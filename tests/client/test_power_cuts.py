@@ -15,7 +15,7 @@ from .scenarios import BY_NAME, SCENARIOS, Scenario, begin, check, effects, live
 
 pytestmark = pytest.mark.usefixtures("quietly")
 _PAIRS = 8
-_BLOWS = 4
+_BLOWS = 2
 """Blows on each road, where not all of them fall."""
 _SEED = 1
 ROADS = pytest.mark.parametrize("road", SCENARIOS, ids=str)
@@ -98,7 +98,7 @@ def test_storage_that_fails_for_a_moment(stage: Stage, road: str, length: int, i
     trace = effects(stage, scenario)
     end = trace.index("spawn") + 1
     failures = []
-    for first in range(1, end, 1 if is_nightly else 3):
+    for first in range(1, end, 1 if is_nightly else 7):
         world = begin(stage, scenario, dict.fromkeys(range(first, min(first + length, end)), Blow(Kind.FAULT)))
         try:
             world.live(most_turns=300)

@@ -194,7 +194,7 @@ FAILURES = ("", "ArtifactInstall", "ArtifactInstall_Leave", "ArtifactCommit", "A
 @pytest.mark.parametrize("second", LATER)
 def test_power_cuts(fails: str, second: str, is_reversible: bool, is_cut_after: bool, is_nightly: bool) -> None:
     """Wherever power goes, in ``install`` or in the command after it, ``resume`` brings the update to one true end."""
-    step = 1 if is_nightly else 4
+    step = 1 if is_nightly else 9
     number, is_over = random.Random(f"{fails} {second} {is_reversible} {is_cut_after}").randrange(1 - step, 1), False
     while not is_over:
         number += step

@@ -150,14 +150,14 @@ def test_no_way_back(flow: Flow) -> None:
 
 
 @pytest.mark.parametrize(("flow", "state"), CASES)
-@pytest.mark.parametrize("event", list(Event))
-def test_unexpected_events_are_loud(flow: Flow, state: State, event: Event) -> None:
+def test_unexpected_events_are_loud(flow: Flow, state: State) -> None:
     """An event that a state does not expect is a bug, and says so."""
-    if event in TRANSITIONS[flow][state]:
-        assert TRANSITIONS[flow][state][event] is advance(flow, state, event)
-    else:
-        with pytest.raises(ValueError, match=f"an update that is {state.value} does not expect: {event.value}"):
-            advance(flow, state, event)
+    for event in Event:
+        if event in TRANSITIONS[flow][state]:
+            assert TRANSITIONS[flow][state][event] is advance(flow, state, event)
+        else:
+            with pytest.raises(ValueError, match=f"an update that is {state.value} does not expect: {event.value}"):
+                advance(flow, state, event)
 
 
 HANDOVER = TRANSITIONS[Flow.HANDOVER]

@@ -3,10 +3,8 @@ loader whose tools are scripts, and a client that feeds the image."""
 
 from __future__ import annotations
 
-import functools
 import json
 import os
-import py_compile
 import shutil
 import stat
 import subprocess
@@ -14,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from .module import MODULES
+from support.device import compiled
 
 SIZE = 1 << 20
 """Bytes of a partition."""
@@ -156,14 +154,6 @@ class Board:
         assert [1, 0, 0, 0] == self.codes("ArtifactInstall", "ArtifactRollback", "ArtifactFailure", "Cleanup")
         assert before == self.variables
         return self.said.splitlines()[-2]
-
-
-@functools.cache
-def compiled() -> Path:
-    """The module, compiled once: that takes longer than a call."""
-    target = Path(__file__).with_name("__pycache__") / f"rootfs-image.{sys.implementation.cache_tag}.pyc"
-    py_compile.compile(str(MODULES / "rootfs-image"), str(target), doraise=True)
-    return target
 
 
 def feed(process: subprocess.Popen[str], fifo: Path, content: bytes) -> bool:

@@ -176,7 +176,7 @@ def test_killed_again_and_again(device: Device, is_nightly: bool) -> None:
     artifact = with_partitions(device, blocks=835 * 8, changed=[8 * member for member in members])
     device.server.add_fault(Fault(kind="artifact", delay_seconds=0.01, times=None))
     deployment = device.deploy("release-2", file=artifact)
-    for number in range(1, 1 + (KILLS if is_nightly else 2)):
+    for number in range(1, 1 + (KILLS if is_nightly else 1)):
         daemon = device.daemon()
         wanted = number * len(members) // (KILLS + 1)
         wait_until(lambda: served(device)[1] > wanted, what=f"more than {wanted} requests ({device.said})")  # noqa: B023

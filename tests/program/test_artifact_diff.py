@@ -11,7 +11,16 @@ from program.stage import Device
 from program.test_adaptive import served, with_partitions
 
 
-@pytest.mark.parametrize("changed", [[700], [700, 701, 1500, 2040], [2047], range(0, 2048, 30), range(500, 2048)])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param([700], marks=pytest.mark.nightly),
+        [700, 701, 1500, 2040],
+        pytest.param([2047], marks=pytest.mark.nightly),
+        pytest.param(range(0, 2048, 30), marks=pytest.mark.nightly),
+        range(500, 2048),
+    ],
+)
 def test_what_diff_says_is_what_the_device_fetches(device: Device, changed: Sequence[int]) -> None:
     """As many requests, and as many bytes but for a kibibyte of the request for the index."""
     artifact = with_partitions(device, blocks=2048, changed=changed)

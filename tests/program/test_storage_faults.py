@@ -12,7 +12,7 @@ import pytest
 from program import faulty_storage
 from program.stage import Device
 
-_SAMPLE = 3
+_SAMPLE = 2
 _SEED = 5
 _FIRST = 3
 """The first two calls take daemon.lock; when they fail the program ends, and its service manager starts it again."""

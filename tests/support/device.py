@@ -6,6 +6,8 @@ partitions (plain files) and the power supply (commands that end the whole proce
 
 from __future__ import annotations
 
+import functools
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -74,6 +76,14 @@ read -r at <"{fake}/cut-at"
 [ "$count" -ne "$at" ] || kill -9 0
 """
 """What stands before each command that changes the disk: `kill -9 0` is the power cut, for the whole group."""
+
+
+@functools.cache
+def compiled() -> Path:
+    """The module ``rootfs-image``, compiled once: that takes longer than a call."""
+    target = Path(__file__).with_name("__pycache__") / f"rootfs-image.{sys.implementation.cache_tag}.pyc"
+    py_compile.compile(str(SUPPORT / "modules/v3/rootfs-image"), str(target), doraise=True)
+    return target
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +183,7 @@ class Device:
 
     def install_module(self, before: str = "", after: str = "") -> None:
         """Installs the update module that the sub-updater calls, with lines of shell around it."""
-        call = f'{sys.executable} -IS {SUPPORT}/modules/v3/rootfs-image "$@"'
+        call = f'{sys.executable} -IS "{compiled()}" "$@"'
         self.write_script(MODULE, f"{before}\n{call}\ncode=$?\n{after}\nexit $code\n")
 
     def configure(self, *lines: str) -> None:

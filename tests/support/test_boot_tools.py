@@ -91,6 +91,7 @@ def test_boot_loader_rolled_back(board: Device) -> None:
     assert (board.reports, board.is_quiet) == (["failure"], True)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["PARTUUID=5-b", "UUID=5-b", "PARTLABEL=5-b", "LABEL=5-b", "/dev/mmcblk0p11"])
 def test_root_of_the_command_line(board: Device, name: str) -> None:
     """Below an overlay the kernel's command line says which partition runs."""
@@ -104,6 +105,7 @@ def test_root_of_the_command_line(board: Device, name: str) -> None:
     assert (board.root / "dev/mmcblk0p2").read_bytes() == NEW
 
 
+@pytest.mark.nightly
 def test_source_of_the_mount(board: Device) -> None:
     """A file system without a device number of its own is known by the mount's source."""
     write_mounts(board, "21 1 0:30 / / rw - btrfs /dev/mmcblk0p11 rw")
@@ -111,6 +113,7 @@ def test_source_of_the_mount(board: Device) -> None:
     assert (board.root / "dev/mmcblk0p2").read_bytes() == NEW
 
 
+@pytest.mark.nightly
 def test_boot_variable_as_last_resort(board: Device) -> None:
     """When the kernel doesn't tell, the boot variable does."""
     write_mounts(board)

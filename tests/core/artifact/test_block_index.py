@@ -329,7 +329,7 @@ def indexed(stored: bytes | None = None) -> bytes:
     return forge(compression="gzip", files=[("file", IMAGE)], payload=payload)
 
 
-@pytest.mark.parametrize("piece_bytes", [1, 1 << 20])
+@pytest.mark.parametrize("piece_bytes", [pytest.param(1, marks=pytest.mark.nightly), 7, 1 << 20])
 def test_an_indexed_artifact_is_read_like_any_other(piece_bytes: int) -> None:
     """With an expander that doesn't want to, and without one."""
     artifact = indexed()
@@ -376,7 +376,7 @@ def test_an_expander_is_told_when_there_is_no_index() -> None:
         assert [("none", "")] == recorder.told
 
 
-@pytest.mark.parametrize("piece_bytes", [100, 1 << 20])
+@pytest.mark.parametrize("piece_bytes", [pytest.param(100, marks=pytest.mark.nightly), 1 << 20])
 @pytest.mark.parametrize(("stored", "problem"), [*lies(), (gzip.compress(b"", mtime=0), "")])
 def test_a_broken_index_costs_nothing_but_its_use(stored: bytes, problem: str, piece_bytes: int) -> None:
     """The outcome is that of the same Artifact without an expander."""

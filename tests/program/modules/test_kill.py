@@ -33,9 +33,10 @@ def test_killed_at_every_change_of_the_journal(device: TwoPartitions) -> None:
     assert {} == reaper.tally.faults, reaper.tally.said
 
 
-def test_killed_at_random_instants(device: TwoPartitions, is_nightly: bool) -> None:
+@pytest.mark.nightly
+def test_killed_at_random_instants(device: TwoPartitions) -> None:
     """Killed, or without power, at any instant and again in the next life: image, boot loader and name agree."""
     reaper = Reaper(device, random.Random(SEED))
-    while reaper.tally.kills < (RANDOM_KILLS if is_nightly else 1):
+    while reaper.tally.kills < RANDOM_KILLS:
         reaper.kill_at_random()
     assert {} == reaper.tally.faults, reaper.tally.said
