@@ -44,6 +44,18 @@ _CONFIGURATION = {
     "DaemonLogLevel": "debug",
     "UpdatePollIntervalSeconds": 1800,
     "IdentityFormat": "plain",
+    "DownloadSpeedLimit": ["Mon-Fri 08:00-18:00 Europe/Berlin 65536", "Sat stop", "unlimited"],
+    "UpdateGates": {
+        "Download": "22:00-06:00 UTC",
+        "Install": [
+            "Mon-Fri 22:00-05:00",
+            "ask",
+            "when /sys/power >= 30",
+            "when /bin/ac",
+            "run /bin/idle x",
+            "after 7d go",
+        ],
+    },
 }
 _JOURNAL = {
     "schema": 1,
