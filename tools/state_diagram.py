@@ -14,7 +14,18 @@ from fresh import write_all
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "src"))
 
-from mender_client.core.machine import ENDS, EXPLANATIONS, RESUME, TRANSITIONS, Event, Flow, InstallerState, State  # noqa: E402 - the checkout's own package
+from mender_client.core.machine import (  # noqa: E402 - the checkout's own package
+    ENDS,
+    EXPLANATIONS,
+    GATES,
+    RESUME,
+    TRANSITIONS,
+    Event,
+    Flow,
+    InstallerState,
+    State,
+    resume_held,
+)
 
 PAGE = PROJECT / "docs" / "reference" / "states.md"
 COMMAND = "python tools/state_diagram.py"
@@ -35,6 +46,14 @@ Each state is written to disk before its effect happens, so that a client that w
 How an update is installed is its flow, which is stored with it.
 """
 
+_GATES = """
+## Updates that wait at a gate
+
+A [gate](../guide/update-gates.md) is asked as the first thing in a state. It is no state of its own: the update stays
+where it is until the gate opens, and the loop guard counts no restart meanwhile. In the flow `HANDOVER` a restarted
+client resumes as above. In the flow `MODULES` it resumes here; after a reboot, an update whose module needs none waits
+on as in the same boot.
+"""
 _RESTART = """
 ### Where a restarted client resumes
 
@@ -104,6 +123,15 @@ def restarts(flow: Flow) -> str:
     return table(("last state", *(sight.value for sight in InstallerState)), rows)
 
 
+def held() -> str:
+    """Every state with a gate: where the flow MODULES resumes."""
+    rows = [
+        (f"`{state.name}`", point.value, *(_cell(resume_held(state, "", is_same_boot=same)) for same in (True, False)))
+        for state, point in GATES.items()
+    ]
+    return table(("last state", "waits at the gate before the", "in the same boot", "after a reboot"), rows)
+
+
 def _cell(state: State | None) -> str:
     return "" if state is None else f"`{state.name}`"
 
@@ -119,6 +147,7 @@ def page() -> str:
             _RESTART,
             restarts(flow),
         ]
+    parts += [_GATES, held()]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 

@@ -235,6 +235,70 @@ def test_server_that_does_not_take_it(stage: Stage, flow: Flow, point: GatePoint
     assert "success" == finished(world)
 
 
+@AT_EACH
+def test_wakes_no_more_often(stage: Stage, flow: Flow, point: GatePoint) -> None:
+    """A client whose update waits wakes for its polls and inventories, and for nothing else; these go on."""
+    world = held(stage, flow, closed(point))
+    client, inventories = client_of(world), world.transport.counts["inventory"]
+    world.device.attributes.append(("colour", "blue"))
+    end, steps = world.clock.seconds + 7 * 86400, 0
+    while world.clock.seconds < end:
+        world.clock.seconds += max(client.step(), 0.1)
+        steps += 1
+    assert steps < 7 * 86400 / (POLL_SECONDS * 0.95) + 7 * 3 + 2
+    assert world.transport.counts["inventory"] > inventories
+
+
+@AT_EACH
+def test_token_that_ends(stage: Stage, flow: Flow, point: GatePoint) -> None:
+    """A token that ends while an update waits is renewed."""
+    gates = closed(point)
+    world = held(stage, flow, gates)
+    for _ in range(3):
+        world.server.state.devices.revoke_tokens(world.server.device.id)
+        let(world, 7200)
+    gates.verdicts.clear()
+    assert "success" == finished(world)
+
+
+@pytest.mark.parametrize("flow", Flow, ids=lambda one: one.value)
+def test_link_that_expires(stage: Stage, flow: Flow) -> None:
+    """A link to the Artifact that expires while an update waits for its download is replaced."""
+    gates = closed(GatePoint.DOWNLOAD)
+    world = held(stage, flow, gates)
+    let(world, 3 * 86400)
+    world.transport.rules.append(at("download", Answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>"), 1))
+    gates.verdicts.clear()
+    assert "success" == finished(world)
+    assert 2 == world.transport.counts["download"]
+
+
+def test_server_out_of_reach(stage: Stage) -> None:
+    """A gate that opens while the server can't be reached lets the update go on as soon as it can be."""
+    gates = closed(GatePoint.INSTALL)
+    world = held(stage, Flow.HANDOVER, gates)
+    world.transport.is_down = True
+    let(world, 86400)
+    gates.verdicts.clear()
+    let(world, 7200)
+    assert {} == dict(world.starts)
+    world.transport.is_down = False
+    assert "success" == finished(world)
+
+
+def test_disk_that_is_full(stage: Stage) -> None:
+    """If it can't be stored where an update waits, it waits all the same."""
+    gates = closed(GatePoint.INSTALL)
+    world = with_deployment(World(stage, options(Flow.HANDOVER, gates)))
+    client_of(world).request_poll()
+    world.disk.refuses = lambda what: "journal" in what and (GatePoint.INSTALL in [point for point, _ in gates.asked])
+    let(world, 86400)
+    assert {} == dict(world.starts)
+    world.disk.refuses = lambda _: False
+    gates.verdicts.clear()
+    assert "success" == finished(world)
+
+
 def test_says_it_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """The log has one line when an update begins to wait, one when its reason changes, and one when it goes on."""
     caplog.set_level(logging.INFO, "mender_client")

@@ -8,6 +8,8 @@ import pytest
 
 from mender_client.client.engine import LOCK_CHECK_SECONDS
 from mender_client.client.lockwait import LOCK_GRACE_SECONDS, STOP_GRACE_SECONDS
+from mender_client.core.gates import GatePoint
+from mender_client.core.holding import Waiting
 from mender_client.core.machine import Event
 from mender_client.core.model import Status
 from mender_client.core.record import Message, MessageKind
@@ -464,3 +466,16 @@ def test_server_in_trouble_is_waited_for(stage: Stage, is_nightly: bool) -> None
     world.transport.rules.clear()
     run_for(world, 600)
     assert "success" == world.server.status
+
+
+def test_sub_updater_at_a_gate(stage: Stage) -> None:
+    """A sub-updater that waits at a gate is not stopped; one that has died there is given up when its time is over."""
+    world = handed_over(stage, Options(sub_updater_timeout_seconds=3600, has_boot_service=False))
+    deployment_id = world.server.deployment_id
+    waiting = Waiting(GatePoint.REBOOT, "paused by anna", world.clock.now().isoformat())
+    world.journal.update(lambda record: record.waits(deployment_id, waiting, lambda update: update))
+    run_for(world, 5 * 86400)
+    assert ([], True) == (world.stops, world.lock.read() is not None)
+    world.process = None
+    run_for(world, 2 * 3600)
+    assert "failure" == world.server.status

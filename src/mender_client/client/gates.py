@@ -152,12 +152,18 @@ class GateKeeper:
     def _watch_clock(self) -> None:
         """If the wall clock was set, what has begun becomes neither older nor younger."""
         now, elapsed, last = self.clock.now(), self.elapsed(), self._look
-        self._look = ClockLook(now, elapsed)
+        look = ClockLook(now, elapsed)
         if last is None or not last.has_been_set(now, elapsed):
+            self._look = look
             return
         seconds = (now - last.now).total_seconds() - (elapsed - last.monotonic)
         _logger.info("the clock was set by %.0f s; what waits goes on waiting for as long as before", seconds)
-        self.journal.update(lambda record: set_clock(record, last.now, seconds))
+        try:
+            self.journal.update(lambda record: set_clock(record, last.now, seconds))
+        except StorageError as error:
+            _logger.warning("%s", error.diagnostic)  # the next look sees the same
+        else:
+            self._look = look
 
     # -- the wait -----------------------------------------------------------------------------------------------
 
