@@ -99,11 +99,13 @@ class _Transfer:
     async def _hear(self) -> tuple[Message, bytes]:
         while True:
             try:
-                message, data = await asyncio.wait_for(self._session.receive(), SILENCE_SECONDS)
+                heard = self._session.take_waiting()
+                if heard is None:
+                    heard = await asyncio.wait_for(self._session.receive(), SILENCE_SECONDS)
             except asyncio.TimeoutError as error:
                 raise ServerError("file transfer timed out", status=408) from error
-            if message.proto != Protocol.CONTROL or message.typ != "ping":
-                return message, data
+            if heard[0].proto != Protocol.CONTROL or heard[0].typ != "ping":
+                return heard
             self._session.send(Message(Protocol.CONTROL, "pong"))
 
     async def _open(self, refusal: str) -> None:
@@ -165,7 +167,8 @@ class Download(_Transfer):
         return info
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        received = unacknowledged = 0
+        """The file, in groups of chunks that are acknowledged together."""
+        received, waiting = 0, list[bytes]()
         while True:
             message, data = await self._hear()
             if message.typ == "error":
@@ -173,13 +176,13 @@ class Download(_Transfer):
             if message.typ != "file_chunk" or _offset(message, data) != received:
                 raise ServerError(_INTERNAL, status=500)
             received += len(message.body or b"")
-            unacknowledged += 1
-            if message.body is None or unacknowledged == ACK_CHUNKS:
+            waiting.append(message.body or b"")
+            if message.body is None or len(waiting) == ACK_CHUNKS:
                 self._say("ack", offset=received)
-                unacknowledged = 0
+                yield b"".join(waiting)
+                waiting = []
             if message.body is None:
                 return
-            yield message.body
 
 
 class Upload(_Transfer):
@@ -205,12 +208,14 @@ class Upload(_Transfer):
 
     async def _send(self, file: BodyPartReader) -> tuple[int, int]:
         sent, acknowledged = 0, 0
-        while chunk := await file.read_chunk(CHUNK_BYTES):
-            self._say("file_chunk", chunk, offset=sent)
-            sent += len(chunk)
-            while sent - acknowledged >= WINDOW_BYTES:
-                acknowledged = await self._acknowledged(acknowledged, default=400)
-            await asyncio.sleep(0)
+        while piece := await file.read_chunk(WINDOW_BYTES):
+            for start in range(0, len(piece), CHUNK_BYTES):
+                chunk = piece[start : start + CHUNK_BYTES]
+                self._say("file_chunk", chunk, offset=sent)
+                sent += len(chunk)
+                while sent - acknowledged >= WINDOW_BYTES:
+                    acknowledged = await self._acknowledged(acknowledged, default=400)
+                await asyncio.sleep(0)
         self._say("file_chunk", offset=sent)
         return sent, acknowledged
 

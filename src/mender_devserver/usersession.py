@@ -46,6 +46,10 @@ class UserSession:
         """The next message of the device, and its bytes."""
         return await self._received.get()
 
+    def take_waiting(self) -> tuple[Message, bytes] | None:
+        """The next message, if it is there."""
+        return None if self._received.empty() else self._received.get_nowait()
+
     def take(self, message: Message, data: bytes) -> None:
         """Take a message of the device; as on the real server, what doesn't fit the queue is dropped."""
         is_shell = message.proto == Protocol.SHELL
