@@ -60,7 +60,7 @@ async def read_form(raw: web.BaseRequest) -> Form:
             if not isinstance(part, BodyPartReader):
                 continue
             if part.name == "file":
-                return Form(fields.get("path", ""), _put_file(fields, part.filename or ""), part)
+                return Form(fields.get("path", ""), _put_file(fields, (part.filename or "").rpartition("/")[2]), part)
             fields[part.name or ""] = (await part.read_chunk(_MOST_FIELD_BYTES)).decode("utf-8", "replace")
             if not part.at_eof() and await part.read_chunk(1):
                 raise ServerError(f"bad request: {part.name}: too long.", status=400)
@@ -118,8 +118,9 @@ class _Transfer:
         message, _ = await self._hear()
         if message.typ != "accept":
             raise ServerError(_INTERNAL, status=500 if message.typ == "error" else 502)
-        if Protocol.FILES not in (_body(message).get("protocols") or ()):
-            raise ServerError(refusal, status=502)
+        body = _body(message)
+        if Protocol.FILES not in (body.get("protocols") or ()):
+            raise ServerError(refusal if body else _INTERNAL, status=502 if body else 500)
 
 
 class Download(_Transfer):
@@ -158,7 +159,7 @@ class Download(_Transfer):
             raise ServerError(f"{prefix}{error}", status=error.status) from error
         if message.typ == "error":
             raise _refusal(message, f"{prefix}error received from device: ", default=400)
-        if message.typ != "file_info":
+        if message.typ != "file_info" or isinstance(_body(message).get("modtime"), str):
             raise ServerError(_INTERNAL, status=500)
         info = _body(message)
         mode = number_of(info, "mode")
