@@ -128,7 +128,7 @@ class Tally:
         problems: what was wrong afterwards: something that a terminal had started was left, a file was neither the old
             nor the new one, a terminal was gone although the program had gone on.
         whole: how many uploads had come to their end.
-        slowest_seconds: the longest time until the device was connected again.
+        slowest_seconds: the longest time from the end of a blow until the device was connected again.
     """
 
     blows: Counter[str] = field(default_factory=Counter)
@@ -185,8 +185,9 @@ class Ring:
         is_half_sent = threading.Thread(target=self._upload, args=(self._connection, self._rng.random() * 0.004))
         is_half_sent.start()
         time.sleep(self._rng.random() * 0.3)
-        began, before = time.monotonic(), self._connection
+        before = self._connection
         getattr(self, f"_{kind}")()
+        began = time.monotonic()
         self._connection = self._server.connected_device(self._device.id, after=before)
         self.tally.slowest_seconds = max(self.tally.slowest_seconds, time.monotonic() - began)
         is_half_sent.join()

@@ -284,3 +284,4 @@ class ConnectService:
         if self._socket is not None:
             self._socket.close(1001)
         self.loop.run_for(_SETTLE_SECONDS, lambda: not self._is_connecting)
+        _logger.info("stopped")
