@@ -295,9 +295,10 @@ def test_downloads_wait_for_their_window(world: World) -> None:
 
 
 def test_speed_with_a_wrong_clock(world: World) -> None:
-    """While the time isn't known nothing is downloaded; after an hour the first rate holds."""
+    """While the time isn't known, what may stop a download does; after an hour the slowest rate holds."""
     world.problem = "it shows 1970"
-    speeds = plan(world, "Mon stop", "22:00-05:00 1000")
+    assert Speed(bytes_per_second=500) == plan(world, "Mon 1000", "Tue 500", "unlimited").speed()
+    speeds = plan(world, "Mon stop", "Tue unlimited", "22:00-05:00 1000")
     assert Closed("no download: this device's clock is wrong") == speeds.closed()
     world.elapsed += CLOCK_PATIENCE_SECONDS
     assert (None, Speed(bytes_per_second=1000)) == (speeds.closed(), speeds.speed())

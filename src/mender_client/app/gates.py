@@ -49,8 +49,7 @@ class DeviceGates:
         )
         time = KnownTime(conditions=conditions, clock=host.clock)
         speeds = speed_rules(config)
-        plan = SpeedPlan(rules=speeds, conditions=conditions, time=time, clock=host.clock)
-        self.speeds = plan if speeds else None
+        self.speeds = SpeedPlan(rules=speeds, conditions=conditions, time=time, clock=host.clock) if speeds else None
         self.configured = ConfiguredGates(
             rules=gate_rules(config), conditions=conditions, time=time, speeds=self.speeds
         )

@@ -37,6 +37,9 @@ class SpeedPlan:
         self._speed = STOPPED
         self._looked_at: float | None = None
         self._fault = ""
+        rates = [rule.speed for rule in self.rules if not rule.speed.is_stopped]
+        self._slowest = min(rates, key=lambda rate: rate.bytes_per_second or float("inf"))
+        self._may_stop = len(rates) < len(self.rules) or all(rule.window is not None for rule in self.rules)
 
     def speed(self) -> Speed:
         """The speed that holds now; found anew once a second at most."""
@@ -53,10 +56,9 @@ class SpeedPlan:
 
     def _look(self) -> tuple[Speed, Closed]:
         moment = self.time.at(self.clock.now())
-        if moment.is_ignored:
-            return next(rule.speed for rule in self.rules if not rule.speed.is_stopped), Closed("")
         if moment.problem:
-            return STOPPED, Closed(f"no download: {CLOCK_IS_WRONG}")
+            is_stopped = self._may_stop and not moment.is_ignored
+            return STOPPED if is_stopped else self._slowest, Closed(f"no download: {CLOCK_IS_WRONG}")
         try:
             speed, until = find_speed(self.rules, self.conditions.zone, moment.now)
         except DeviceError as error:

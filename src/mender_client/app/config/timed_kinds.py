@@ -28,9 +28,7 @@ _PROGRAM = f"/[^ ]*( +(?!(=|!=|>=|<=)( |$))[^ ]+{_REST})?"
 _NUMBER = r"-?[0-9]+(\.[0-9]+)?"
 _FILE = rf"/[^ ]* +((=|!=) +[^ ]+{_REST}|(>=|<=) +{_NUMBER})"
 _AFTER = f"{any_case('after')} +[1-9][0-9]{{0,3}}[mhd] +({any_case('go')}|{any_case('fail')})"
-_CONDITION = (
-    f"{any_case('ask')}|{any_case('run')} +/[^ ]*{_REST}|{any_case('when')} +({_PROGRAM}|{_FILE})"
-)  # fmt: skip
+_CONDITION = f"{any_case('ask')}|{any_case('run')} +/[^ ]*{_REST}|{any_case('when')} +({_PROGRAM}|{_FILE})"
 _RATE = f"[1-9][0-9]{{0,14}}|{any_case('unlimited')}"
 _STOP = any_case("stop")
 
@@ -60,15 +58,11 @@ _GATE_SCHEMA: Schema = {
 def _gate(value: Any) -> tuple[str, ...]:
     from mender_client.core.gate_rules import parse_gate
 
-    texts = _texts(value, "a text or a list of texts")
+    if not isinstance(value, str | list):
+        raise ValueError("must be a text or a list of texts")
+    texts = (check_text(value),) if isinstance(value, str) else listed("text")(value)
     parse_gate(texts)
     return texts
-
-
-def _texts(value: Any, what: str) -> tuple[str, ...]:
-    if not isinstance(value, str | list):
-        raise ValueError(f"must be {what}")
-    return (check_text(value),) if isinstance(value, str) else listed("text")(value)
 
 
 GATE = Kind(_gate, "condition, or list of conditions", _GATE_SCHEMA, trim_blanks)
