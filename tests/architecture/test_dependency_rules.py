@@ -15,10 +15,11 @@ import pytest
 
 import mender_client
 import mender_devserver
+import mender_fleet
 
 MODULES = {
     ".".join((root.name, *path.relative_to(root).with_suffix("").parts)): path
-    for root in (Path(mender_client.__file__).parent, Path(mender_devserver.__file__).parent)
+    for root in (Path(one).parent for one in (mender_client.__file__, mender_devserver.__file__, mender_fleet.__file__))
     for path in sorted(root.rglob("*.py"))
 }
 
@@ -40,10 +41,14 @@ RULES = {
     "mender_devserver.testing": {
         "app", "client", "core", "embedding", "errors", "installers", "mender_devserver", "system",
     },
+    "mender_fleet": {
+        "__init__", "app", "client", "core", "embedding", "errors", "installers", "mender_devserver", "system",
+    },
 }  # fmt: skip
 """The dependency rules: which packages and top-level modules each may import, besides itself.
 
-``mender_client`` and ``mender_devserver`` are two distributions: the first never imports the second.
+``mender_client`` is one distribution, ``mender_devserver`` and ``mender_fleet`` are another: the first never imports
+the second.
 """
 
 DEVSERVER_MAY_KNOW = {"artifact", "keyvalue", "model", "text", "wire"}
@@ -61,6 +66,7 @@ PRINTERS = (
     "mender_client.commandline",
     "mender_client.__main__",
     "mender_devserver.cli",
+    "mender_fleet.cli",
     "mender_devserver.copying",
     "mender_devserver.portforward",
     "mender_devserver.terminal",
@@ -90,6 +96,8 @@ def package(module: str) -> str:
     top, _, rest = module.partition(".")
     if top == "mender_devserver":
         return "mender_devserver.testing" if rest.partition(".")[0] == "testing" else top
+    if top == "mender_fleet":
+        return top
     return rest.partition(".")[0]
 
 
@@ -111,7 +119,7 @@ def test_dependency_rules() -> None:
 def packages_used(module: str) -> Iterator[str]:
     """The packages that a module imports from."""
     for target, name in imports(module):
-        if target.startswith(("mender_client.", "mender_devserver")):
+        if target.startswith(("mender_client.", "mender_devserver", "mender_fleet")):
             yield package(f"{target}.{name}")
         elif target == "mender_client" and name in RULES:
             yield name

@@ -97,6 +97,13 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "A first update": [By("tests/docs/test_first_device.py")] * 3,
         "On a device": [HERE, HERE],
     },
+    "docs/guide/fleet.md": {
+        "A fleet that isn't there": [Not(_INSTALLS)],
+        "A first fleet": [By("tests/fleet/test_program.py")],
+        "Your own server": [Not("needs a server of one's own")],
+        "What the fleet is made of": [By("tests/fleet/test_program.py")],
+        "Plan past one machine": [Not("needs several machines")],
+    },
     "docs/guide/from-the-archived-client.md": {
         "Migrate one device": [HERE, HERE, HERE, Not(_INSTALLS), HERE, HERE, HERE],
         "Go back": [HERE, HERE, HERE],

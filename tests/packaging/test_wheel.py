@@ -120,14 +120,14 @@ def test_wheel_holds_the_package_alone(wheel: Path) -> None:
     assert "mender_client/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {"mender_client"} == _packages(names)
-    assert [] == [name for name in names if "devserver" in name or "testing" in name]
+    assert [] == [name for name in names if "devserver" in name or "mender_fleet" in name or "testing" in name]
     assert [] == [name for name in names if name.endswith("/entry_points.txt")]
     assert [f"mender_python_client-{__version__}.data/scripts/mender-python-client"] == programs
     assert script.startswith("#!python\n")  # installers write the path of their Python there
 
 
 def test_devserver_wheel_holds_its_package_alone(devserver_wheel: Path) -> None:
-    """The dev server's wheel holds its package with type marker, page, manual page and licence, and the plugin."""
+    """The dev server's wheel holds its packages with type marker, page, manual page and licence, and the plugin."""
     with zipfile.ZipFile(devserver_wheel) as archive:
         names = archive.namelist()
         (points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
@@ -138,7 +138,7 @@ def test_devserver_wheel_holds_its_package_alone(devserver_wheel: Path) -> None:
     assert any(name.endswith("licenses/src/mender_devserver/page/vendor/LICENSE.txt") for name in names)
     vendored = {name.rpartition("/")[2] for name in names if name.startswith("mender_devserver/page/vendor/")}
     assert {"LICENSE.txt", "addon-fit.mjs", "xterm.css", "xterm.mjs"} == vendored
-    assert {"mender_devserver"} == _packages(names)
+    assert {"mender_devserver", "mender_fleet"} == _packages(names)
 
 
 def _packages(names: list[str]) -> set[str]:

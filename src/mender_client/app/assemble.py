@@ -18,7 +18,6 @@ from mender_client import TYPE_CHECKING
 from mender_client.core.machine import Flow
 from mender_client.core.model import CONFIGURATION
 from mender_client.system.files import LockFile
-from mender_client.system.journal import JsonJournal
 from mender_client.system.trust import Trust
 
 from .config import Config
@@ -43,8 +42,9 @@ if TYPE_CHECKING:
     from mender_client.client.standalone import Standalone
     from mender_client.client.stream import Progress
     from mender_client.client.sync_scripts import SyncScripts
+    from mender_client.core.artifact import NewDigest
     from mender_client.core.model import Deployment, Software
-    from mender_client.core.ports import Installer, KeyStore, Modules, SubUpdater
+    from mender_client.core.ports import Installer, Journal, KeyStore, Lock, Modules, SubUpdater
     from mender_client.system.calls import Calls
     from mender_client.system.deploymentlog import DeploymentLogFile
     from mender_client.system.seeds import DeviceSeeds
@@ -82,13 +82,13 @@ class DeviceParts(ServerParts):
         paths: Paths,
         *,
         key: KeyStore | None = None,
-        journal: JsonJournal | None = None,
+        journal: Journal | None = None,
         progressed: Callable[[Progress], None] | None = None,
         program: Program | None = None,
         announce: Callable[[bool], None] = lambda _: None,
     ) -> None:
         super().__init__(host, config, paths, key=key, journal=journal, program=program)
-        self.lock = LockFile(paths.update_lock)
+        self.lock: Lock = LockFile(paths.update_lock)
         self._progressed = progressed
         self._announce = announce
 
@@ -163,7 +163,6 @@ class DeviceParts(ServerParts):
         from mender_client.client.download import Downloader
         from mender_client.client.download_policy import DownloadPolicy
         from mender_client.system.capacity import DeviceCapacity
-        from mender_client.system.digest import choose_digest
 
         config = self._config
         partitions = [Path(part) for part in (config.rootfs_part_a, config.rootfs_part_b) if part]
@@ -185,9 +184,16 @@ class DeviceParts(ServerParts):
             random=random.random,
             tracker=self.tracker,
             progressed=self._progressed,
-            new_digest=choose_digest(),
+            new_digest=self.new_digest,
             seeds=None if config.adaptive_download == "off" else self._seeds(partitions),
         )
+
+    @property
+    def new_digest(self) -> NewDigest | None:
+        """What hashes downloads; None hashes where they are read."""
+        from mender_client.system.digest import choose_digest
+
+        return choose_digest()
 
     def _seeds(self, partitions: Sequence[Path]) -> DeviceSeeds | None:
         """Where an adaptive download looks; None if there is nothing."""

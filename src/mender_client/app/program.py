@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from mender_client.client.outcome import Outcomes
     from mender_client.core.model import Software
-    from mender_client.core.ports import DeviceData, Installer, Modules
-    from mender_client.system.files import LockFile
+    from mender_client.core.ports import DeviceData, Installer, Lock, Modules
 else:
     Protocol = object
 
@@ -29,7 +28,7 @@ class Program(Protocol):
     def flow(self) -> Flow:
         """How deployments are carried out."""
 
-    def make_installer(self, lock: LockFile, outcomes: Outcomes) -> Installer:
+    def make_installer(self, lock: Lock, outcomes: Outcomes) -> Installer:
         """Make what Artifacts are handed to."""
 
     def make_modules(self, is_stopping: Callable[[], bool]) -> Modules:

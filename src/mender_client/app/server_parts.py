@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mender_client.client.deployments import Deployments
     from mender_client.client.inventory import InventorySender
     from mender_client.client.status_tracker import StatusTracker
-    from mender_client.core.ports import DeviceData, KeyStore
+    from mender_client.core.ports import DeviceData, Journal, KeyStore
     from mender_client.system.device import ScriptedDevice
 
     from .program import Program
@@ -51,14 +51,14 @@ class ServerParts:
         paths: Paths,
         *,
         key: KeyStore | None = None,
-        journal: JsonJournal | None = None,
+        journal: Journal | None = None,
         program: Program | None = None,
     ) -> None:
         self.host = host
         self.clock = host.clock
         self.transport = host.transport
         self.paths = paths
-        self.journal = journal or JsonJournal(paths.journal)
+        self.journal: Journal = journal or JsonJournal(paths.journal)
         self.key = key or device_key(config, paths)
         self._config = config
         self._program = program

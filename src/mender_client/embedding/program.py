@@ -17,7 +17,7 @@ from .description import DescribedDevice
 
 if TYPE_CHECKING:
     from mender_client.client.outcome import Outcomes
-    from mender_client.system.files import LockFile
+    from mender_client.core.ports import Lock
 
     from .modules import EmbeddedModules, MakeModule
 
@@ -43,7 +43,7 @@ class EmbeddingProgram:
         """How deployments are carried out."""
         return Flow.HANDOVER if self.modules is None else Flow.MODULES
 
-    def make_installer(self, lock: LockFile, outcomes: Outcomes) -> CallbackInstaller:
+    def make_installer(self, lock: Lock, outcomes: Outcomes) -> CallbackInstaller:
         """Make what hands an Artifact to the program."""
 
         def conclude(deployment_id: str, is_installed: bool) -> None:

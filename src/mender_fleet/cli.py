@@ -1,0 +1,51 @@
+"""``mender-fleet``: Locust with the devices of this package, and defaults for a fleet. Every option of Locust works."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+_USAGE = 64
+_RAMP = 100
+"""By default a fleet is switched on within so many seconds."""
+_NAMES = {"--server": "--host", "--devices": "--users"}
+
+
+def locust_arguments(arguments: list[str]) -> list[str]:
+    """The command line for Locust: with its names of options, with our file, and a rate at which devices start."""
+    told = [_renamed(one) for one in arguments]
+    names = {one.partition("=")[0] for one in told}
+    if not names & {"-f", "--locustfile"}:
+        told = ["--locustfile", str(Path(__file__).with_name("locustfile.py")), *told]
+    users = _value(told, "--users", "-u")
+    if users.isdecimal() and not names & {"-r", "--spawn-rate", "--worker"}:
+        told += ["--spawn-rate", str(max(1, int(users) // _RAMP))]
+    return told
+
+
+def _renamed(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    return _NAMES.get(name, name) + equals + value
+
+
+def _value(arguments: list[str], *names: str) -> str:
+    for place, one in enumerate(arguments):
+        name, equals, value = one.partition("=")
+        if name in names:
+            return value if equals else "".join(arguments[place + 1 : place + 2])
+    return ""
+
+
+def main() -> None:
+    """Run Locust."""
+    if find_spec("locust") is None:
+        sys.exit("mender-fleet: cannot start: Locust isn't installed; run pip install 'mender-devserver[fleet]'")
+    from locust.main import main as locust_main
+
+    sys.argv = ["mender-fleet", *locust_arguments(sys.argv[1:])]
+    locust_main()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""A simulated device: the parts of the real client, joined as on a device, with a disk in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mender_client.app.assemble import DeviceParts
+from mender_client.app.config import Config, check_settings
+from mender_client.app.host import Host
+from mender_client.app.observers import Observers
+from mender_client.app.paths import Paths
+from mender_client.client.outcome import Outcomes
+from mender_client.core.artifact import NewDigest
+from mender_client.core.machine import Event, Flow
+from mender_client.core.model import Deployment, Software
+from mender_client.core.ports import KeyStore, Lock
+from mender_client.embedding.description import DescribedDevice, DeviceDescription
+from mender_client.installers.callback import CallbackInstaller
+from mender_client.system.clock import SystemClock
+from mender_client.system.clockevidence import ClockCheck
+from mender_client.system.http import HttpTransport
+
+from .memory import MadeUpLog, MemoryJournal, MemoryMark, MemoryTrace, PassingStore
+
+NOWHERE = Paths.locate(data="/nonexistent")
+"""Where a simulated device would have files."""
+
+
+class PowerCutError(BaseException):
+    """The power of a simulated device is cut: nothing in the client can catch it."""
+
+
+class SharedClock(SystemClock):
+    """The machine's clocks, and waits that cost no descriptor: under gevent, ``time.sleep`` lets other devices work."""
+
+    def __init__(self) -> None:
+        self.is_stopping = False
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def wake(self) -> None:
+        """Nobody wakes a simulated device."""
+
+    def close(self) -> None:
+        """There is no descriptor."""
+
+
+CLOCK = SharedClock()
+
+
+class SimulatedHost(Host):
+    """What belongs to one device here, although real devices of one process could share it: its connections.
+
+    Args:
+        transport: its own.
+    """
+
+    def __init__(self, transport: HttpTransport) -> None:
+        self.observers = Observers()
+        self.clock = CLOCK
+        self.clock_check = ClockCheck()
+        self.transport = transport
+
+
+class PretendedInstallation:
+    """What installs on a simulated device; see ``app.program.Program``.
+
+    Args:
+        description: the device.
+        install: pretends to install; False, or an exception, fails the deployment.
+    """
+
+    flow = Flow.HANDOVER
+
+    def __init__(self, description: DeviceDescription, install: Callable[[Deployment], bool]) -> None:
+        self.device = DescribedDevice(description)
+        self.trace = MemoryTrace()
+        self._install = install
+
+    def make_installer(self, lock: Lock, outcomes: Outcomes) -> CallbackInstaller:
+        def conclude(deployment_id: str, is_installed: bool) -> None:
+            outcomes.conclude(deployment_id, Event.SUCCESS if is_installed else Event.FAILURE)
+
+        def install(_: Path, deployment: Deployment) -> bool:
+            return self._install(deployment)
+
+        return CallbackInstaller(install, conclude=conclude, lock=lock, trace=self.trace)
+
+    def make_modules(self, is_stopping: Callable[[], bool]) -> Any:
+        raise NotImplementedError("a simulated device has no update modules")
+
+    def save_provides(self, software: Software) -> str:
+        return software.artifact_name
+
+
+class SimulatedParts(DeviceParts):
+    """The parts of a device, those that are files replaced by memory; arguments as of ``DeviceParts``.
+
+    Args:
+        log_lines: how long the log of a failed deployment is.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        config: Config,
+        *,
+        key: KeyStore,
+        journal: MemoryJournal,
+        program: PretendedInstallation,
+        lock: MemoryMark,
+        log_lines: int,
+    ) -> None:
+        super().__init__(host, config, NOWHERE, key=key, journal=journal, program=program)
+        self.lock = lock
+        self._log_lines = log_lines
+
+    @cached_property
+    def store(self) -> PassingStore:  # type: ignore[override]  # it has no path
+        return PassingStore()
+
+    @cached_property
+    def log(self) -> MadeUpLog:  # type: ignore[override]  # it records nothing
+        return MadeUpLog(self._log_lines)
+
+    @property
+    def new_digest(self) -> NewDigest | None:
+        """Hash in the same thread: thousands of devices have no processor left for a second one each."""
+        return None
+
+
+class SimulatedDevice:
+    """A device that can be stepped, and lose its power.
+
+    Args:
+        settings: what its ``mender.conf`` holds.
+        description: what it says about itself.
+        key: its key.
+        install: pretends to install; False, or an exception, fails the deployment.
+        make_transport: makes its connections.
+        log_lines: how long the log of a failed deployment is.
+
+    Raises:
+        ConfigError: the settings are wrong.
+    """
+
+    def __init__(
+        self,
+        settings: Config,
+        description: DeviceDescription,
+        key: KeyStore,
+        *,
+        install: Callable[[Deployment], bool],
+        make_transport: Callable[[], HttpTransport],
+        log_lines: int = 100,
+    ) -> None:
+        self.description = description
+        self.key = key
+        self._settings = settings
+        self._make_transport = make_transport
+        self._journal = MemoryJournal()
+        self._lock = MemoryMark()
+        self._program = PretendedInstallation(description, install)
+        self._log_lines = log_lines
+        self._parts = self._power_on()
+
+    def _power_on(self) -> SimulatedParts:
+        return SimulatedParts(
+            SimulatedHost(self._make_transport()),
+            self._settings,
+            key=self.key,
+            journal=self._journal,
+            program=self._program,
+            lock=self._lock,
+            log_lines=self._log_lines,
+        )
+
+    @property
+    def log(self) -> MadeUpLog:
+        """The log of the deployment under way."""
+        return self._parts.log
+
+    def step(self) -> float:
+        """Do what is due, and return the seconds until the next step.
+
+        Raises:
+            PowerCutError: the power was cut meanwhile.
+        """
+        return self._parts.agent.step()
+
+    def restart(self) -> None:
+        """Start again after a power cut: what is only in memory on a device is lost, what it has stored is there."""
+        self._parts.close()
+        self._parts = self._power_on()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._parts.close()
+
+
+def read_settings(settings: Mapping[str, object]) -> Config:
+    """The settings of simulated devices, to be shared by all that have the same.
+
+    Raises:
+        ConfigError: they are wrong.
+    """
+    return check_settings(settings).config

@@ -1,0 +1,12 @@
+"""The fleet that ``mender-fleet`` runs: mostly healthy devices, and some of each kind of trouble."""
+
+from mender_fleet.users import (
+    FailingDevice,
+    HastyDevice,
+    HealthyDevice,
+    SlowDevice,
+    UnacceptedDevice,
+    VanishingDevice,
+)
+
+__all__ = ["FailingDevice", "HastyDevice", "HealthyDevice", "SlowDevice", "UnacceptedDevice", "VanishingDevice"]

@@ -1,0 +1,134 @@
+"""What became of the deployments: counted by time in each process, put together by the master, as text and picture.
+
+Locust counts the requests by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from xml.sax.saxutils import escape
+
+SLOT_SECONDS = 5
+"""How finely time is divided."""
+KINDS = ("offered", "success", "failure")
+_WIDTH, _HEIGHT, _MARGIN = 720, 320, 48
+_COLOURS = {"offered": "#7f8a99", "success": "#14683c", "failure": "#a3211b"}
+
+
+class Outcomes:
+    """Counts deployments by kind and time.
+
+    Args:
+        now: the wall clock, which all machines of a fleet are supposed to share.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self.slots: Counter[tuple[int, str]] = Counter()
+        self._untold: Counter[tuple[int, str]] = Counter()
+
+    def note(self, kind: str) -> None:
+        """Count one that was ``offered``, or ended by ``success`` or ``failure``."""
+        slot = int(self._now() // SLOT_SECONDS)
+        self.slots[slot, kind] += 1
+        self._untold[slot, kind] += 1
+
+    def take(self) -> dict[str, int]:
+        """What was counted since the last call, as a message for the master."""
+        told = {f"{slot} {kind}": count for (slot, kind), count in self._untold.items()}
+        self._untold.clear()
+        return told
+
+    def add(self, told: Mapping[str, int]) -> None:
+        """Count what a worker has told."""
+        for key, count in told.items():
+            slot, _, kind = key.partition(" ")
+            self.slots[int(slot), kind] += count
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.slots.clear()
+        self._untold.clear()
+
+    def total(self, kind: str) -> int:
+        """How many there were."""
+        return sum(count for (_, one), count in self.slots.items() if one == kind)
+
+    def seconds(self) -> float:
+        """From the first offer to the last end, to the accuracy of a slot; 0 without one."""
+        if not self.slots:
+            return 0.0
+        slots = [slot for slot, _ in self.slots]
+        return float((max(slots) - min(slots) + 1) * SLOT_SECONDS)
+
+    def most_a_minute(self) -> int:
+        """How many ended in the busiest minute."""
+        ends: Counter[int] = Counter()
+        for (slot, kind), count in self.slots.items():
+            if kind != "offered":
+                ends[slot * SLOT_SECONDS // 60] += count
+        return max(ends.values(), default=0)
+
+    def curve(self, kind: str) -> list[tuple[float, int]]:
+        """How many there were until each slot, by the seconds since the first one."""
+        if not self.slots:
+            return []
+        start, end = min(slot for slot, _ in self.slots), max(slot for slot, _ in self.slots)
+        points, count = [(0.0, 0)], 0
+        for slot in range(start, end + 1):
+            count += self.slots[slot, kind]
+            points.append(((slot - start + 1.0) * SLOT_SECONDS, count))
+        return points
+
+
+def summary(outcomes: Outcomes, *, download_bytes: int) -> str:
+    """The report in words."""
+    offered, success, failure = (outcomes.total(kind) for kind in KINDS)
+    if not offered:
+        return "no deployment was offered"
+    seconds = outcomes.seconds()
+    done = success + failure
+    lines = [
+        f"deployments       {offered} offered, {success} success, {failure} failure, {offered - done} unfinished",
+        f"time              {seconds:.0f} s from the first offer to the last status",
+        f"per minute        {60 * done / seconds:.0f} on average, {outcomes.most_a_minute()} at most",
+        f"Artifacts         {download_bytes / 2**20:.1f} MiB",
+    ]
+    return "\n".join(lines)
+
+
+def draw(outcomes: Outcomes, title: str) -> str:
+    """The deployments over time as a picture in SVG."""
+    end = max(outcomes.seconds(), float(SLOT_SECONDS))
+    top = max(1, *(outcomes.total(kind) for kind in KINDS))
+    right, bottom = _WIDTH - _MARGIN, _HEIGHT - _MARGIN
+
+    def at(seconds: float, count: float) -> str:
+        across, up = (right - _MARGIN) * seconds / end, (bottom - _MARGIN) * count / top
+        return f"{_MARGIN + across:.1f},{bottom - up:.1f}"
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
+        ' font-family="sans-serif" font-size="12">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
+        f'<text x="{_MARGIN}" y="20" font-size="14">{escape(title)}</text>',
+        f'<path d="M{_MARGIN} {_MARGIN}V{bottom}H{right}" fill="none" stroke="#55606e"/>',
+        f'<text x="{_MARGIN - 6}" y="{_MARGIN + 4}" text-anchor="end">{top}</text>',
+        f'<text x="{_MARGIN - 6}" y="{bottom}" text-anchor="end">0</text>',
+        f'<text x="{right}" y="{bottom + 18}" text-anchor="end">{_duration(end)}</text>',
+    ]
+    for place, kind in enumerate(KINDS):
+        points = " ".join(at(seconds, count) for seconds, count in outcomes.curve(kind))
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{_COLOURS[kind]}" stroke-width="2"/>')
+        parts.append(
+            f'<text x="{_MARGIN + 10 + 150 * place}" y="{_HEIGHT - 10}" fill="{_COLOURS[kind]}">'
+            f"{kind} {outcomes.total(kind)}</text>"
+        )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"

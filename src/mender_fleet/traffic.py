@@ -1,0 +1,189 @@
+"""A transport that tells what it does: by endpoint, how long it took, how many bytes, and what went wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from mender_client.core.wire.messages import Reply, Request
+from mender_client.errors import MenderError
+from mender_client.system.dial import Address, resolve_by_system
+from mender_client.system.exchange import HttpBody
+from mender_client.system.http import HttpTransport
+from mender_client.system.tls import TlsRules
+
+DOWNLOAD = "Artifact"
+"""The name of the endpoint that Artifacts come from, whatever its links are."""
+_PREFIX = "/api/devices/"
+_DEPLOYMENT = re.compile(r"/deployments/[^/]+/(status|log)$")
+_EXPECTED = frozenset({401, 409, 429})
+"""Refusals that belong to the game: not accepted, aborted, too fast."""
+_RESOLVED_SECONDS = 60.0
+FINAL = frozenset({"success", "failure", "already-installed"})
+
+
+class Listener(Protocol):
+    """Is told what a device does."""
+
+    def requested(self, method: str, name: str, seconds: float, size_bytes: int, error: Exception | None) -> None:
+        """A request was made."""
+
+    def offered(self) -> None:
+        """A deployment was offered."""
+
+    def reported(self, status: str) -> None:
+        """The server has taken a status."""
+
+
+class RefusedError(Exception):
+    """The server refused a request that it should have taken."""
+
+
+def name_of(url: str) -> str:
+    """The name of an endpoint: its path, without what differs between deployments."""
+    path = urlsplit(url).path
+    return _DEPLOYMENT.sub(r"/deployments/{id}/\1", path.removeprefix(_PREFIX))
+
+
+class ToldBody:
+    """A download that is told of at its end; see ``core.ports.Body``.
+
+    Args:
+        body: the download.
+        ended: is told how many bytes came.
+        read: is told of each piece, and may raise.
+    """
+
+    def __init__(
+        self, body: HttpBody, ended: Callable[[int, Exception | None], None], read: Callable[[int], None]
+    ) -> None:
+        self._body = body
+        self._ended = ended
+        self._read = read
+        self._count = 0
+        self._error: Exception | None = None
+        self._is_closed = False
+
+    @property
+    def status(self) -> int:
+        return self._body.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._body.headers
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        try:
+            count = self._body.readinto(buffer)
+        except MenderError as error:
+            self._error = error
+            raise
+        self._count += count
+        self._read(self._count)
+        return count
+
+    def close(self) -> None:
+        self._body.close()
+        if not self._is_closed:
+            self._is_closed = True
+            self._ended(self._count, self._error)
+
+
+class SharedResolver:
+    """Finds the addresses of servers once for all devices of a process, and anew after a minute.
+
+    A fleet would otherwise load the resolver of this machine, and not the server.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, int], tuple[float, Sequence[Address]]] = {}
+
+    def __call__(self, host: str, port: int) -> Sequence[Address]:
+        """As ``system.dial.Resolve``."""
+        at, found = self._found.get((host, port), (0.0, ()))
+        if not found or time.monotonic() - at > _RESOLVED_SECONDS:
+            found = resolve_by_system(host, port)
+            self._found[host, port] = time.monotonic(), found
+        return found
+
+
+class TextualContext:
+    """A TLS context that is told the server's name as text: the client has it as bytes, which gevent doesn't take.
+
+    Args:
+        context: the context of the client.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+
+    def wrap_socket(
+        self, sock: socket.socket, *, server_hostname: bytes, do_handshake_on_connect: bool
+    ) -> ssl.SSLSocket:
+        """As the client calls it."""
+        return self._context.wrap_socket(
+            sock, server_hostname=server_hostname.decode(), do_handshake_on_connect=do_handshake_on_connect
+        )
+
+
+class SharedRules(TlsRules):
+    """The TLS rules of all devices of a process, under gevent."""
+
+    def context(self) -> TextualContext:  # type: ignore[override]  # what the client uses of it
+        return TextualContext(super().context())
+
+
+class ToldTransport(HttpTransport):
+    """The transport of the client, which tells a listener; arguments as of ``HttpTransport``."""
+
+    listener: Listener
+    read: Callable[[int], None] = staticmethod(lambda _: None)
+    """Is told how much of a download has come, and may raise."""
+
+    def send(self, request: Request) -> Reply:
+        began = time.monotonic()
+        name = name_of(request.url)
+        try:
+            reply = super().send(request)
+        except MenderError as error:
+            self.listener.requested(request.method, name, time.monotonic() - began, 0, error)
+            raise
+        self._tell(request, name, reply, time.monotonic() - began)
+        return reply
+
+    def _tell(self, request: Request, name: str, reply: Reply, seconds: float) -> None:
+        error = None
+        if reply.status >= 400:
+            name = f"{name} {reply.status}"
+            error = None if _is_expected(request, reply) else RefusedError(f"status {reply.status}")
+        self.listener.requested(request.method, name, seconds, len(reply.body), error)
+        if reply.status >= 400:
+            return
+        if name.endswith("/deployments/next") and reply.status == 200:
+            self.listener.offered()
+        elif name.endswith("/{id}/status"):
+            self.listener.reported(str(json.loads(request.body).get("status", "")))
+
+    def open(self, url: str, headers: Mapping[str, str]) -> ToldBody:  # type: ignore[override]  # as the port wants it
+        began = time.monotonic()
+
+        def ended(count: int, error: Exception | None) -> None:
+            self.listener.requested("GET", DOWNLOAD, time.monotonic() - began, count, error)
+
+        try:
+            body = super().open(url, headers)
+        except MenderError as error:
+            ended(0, error)
+            raise
+        return ToldBody(body, ended, self.read)
+
+
+def _is_expected(request: Request, reply: Reply) -> bool:
+    """Whether a refusal is no error of the server; the second version of the poll isn't offered by every server."""
+    return reply.status in _EXPECTED or (reply.status == 404 and "/v2/" in request.url)

@@ -1,0 +1,165 @@
+"""A simulated device and the dev server: the real client, without a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from devserver.caller import make_artifact
+from fleet.test_parts import SEED, options
+from mender_client.core.model import Deployment
+from mender_client.embedding.description import DeviceDescription
+from mender_client.system.tls import TlsSettings
+from mender_devserver import DevServer
+from mender_fleet.acceptance import Preauthorization
+from mender_fleet.device import PowerCutError, SimulatedDevice, read_settings
+from mender_fleet.hardware import DerivedKey, make_identity, make_inventory
+from mender_fleet.options import settings_of
+from mender_fleet.traffic import DOWNLOAD, ToldTransport
+
+PAYLOAD_BYTES = 300_000
+
+
+class Heard:
+    """What a device's transport tells."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, int]] = []
+        self.offers = 0
+        self.statuses: list[str] = []
+        self.downloaded: Callable[[int], None] = lambda _: None
+
+    def requested(self, method: str, name: str, seconds: float, size_bytes: int, error: Exception | None) -> None:
+        """A request was made."""
+        assert error is None, f"{method} {name}: {error}"
+        self.requests.append((name, size_bytes))
+
+    def offered(self) -> None:
+        """A deployment was offered."""
+        self.offers += 1
+
+    def reported(self, status: str) -> None:
+        """The server has taken a status."""
+        self.statuses.append(status)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[DevServer]:
+    """A server that accepts everybody and has an Artifact."""
+    with DevServer(tmp_path / "server", tls=False, auto_accept=True) as running:
+        running.upload(make_artifact(tmp_path / "release-2.mender", "release-2", payload=bytes(PAYLOAD_BYTES)))
+        yield running
+
+
+@pytest.fixture
+def heard() -> Heard:
+    """Listens."""
+    return Heard()
+
+
+def make_device(
+    server: DevServer,
+    heard: Heard,
+    *,
+    install: Callable[[Deployment], bool] = lambda _: True,
+    name: str = "one",
+    is_right: bool = True,
+) -> SimulatedDevice:
+    """A device that polls whenever it is stepped."""
+    description = DeviceDescription(make_identity(name), "testdev", "release-1", inventory=make_inventory(name, 60))
+
+    def make_transport() -> ToldTransport:
+        made = ToldTransport(tls=TlsSettings(), user_agent="mender-fleet")
+        made.listener, made.read = heard, heard.downloaded
+        return made
+
+    settings = read_settings(settings_of(server.url, options("--poll", "1"), {}))
+    key = DerivedKey(SEED, name, "ed25519", is_right=is_right)
+    return SimulatedDevice(settings, description, key, install=install, make_transport=make_transport)
+
+
+def step_until(server: DevServer, device: SimulatedDevice, condition: Callable[[], bool]) -> None:
+    """Step a device until a condition holds."""
+
+    def stepped() -> bool:
+        device.step()
+        return condition()
+
+    server.wait_until(stepped)
+
+
+def test_device_does_what_a_real_one_does(server: DevServer, heard: Heard) -> None:
+    """It authenticates, sends its inventory, downloads, reports each status, and leaves no file."""
+    device = make_device(server, heard)
+    device.step()
+    known = server.devices()[0]
+    assert (make_identity("one"), 62) == (known.identity, len(known.inventory) - 1)
+    deployment_id = server.deploy("release-2")
+    step_until(server, device, lambda: server.status(deployment_id, known.id) == "success")
+    assert ["downloading", "installing", "success"] == server.statuses(deployment_id, known.id) == heard.statuses
+    assert (1, [server.artifacts()[0].size_bytes]) == (
+        heard.offers,
+        [size for name, size in heard.requests if name == DOWNLOAD],
+    )
+    assert not Path("/nonexistent").exists()
+    device.close()
+
+
+def test_device_fails_with_a_log(server: DevServer, heard: Heard) -> None:
+    """An installation that fails fails the deployment, with a log of a real one's length."""
+
+    def install(_: Deployment) -> bool:
+        device.log.fail("no space left")
+        return False
+
+    device = make_device(server, heard, install=install)
+    device.step()
+    deployment_id = server.deploy("release-2")
+    step_until(server, device, lambda: "failure" in heard.statuses)
+    log = server.log(deployment_id, server.devices()[0].id)
+    assert log is not None
+    assert (100, "no space left") == (len(log), log[-1]["message"])
+    device.close()
+
+
+def test_device_comes_back_after_a_power_cut(server: DevServer, heard: Heard) -> None:
+    """A device that loses its power in the middle of a download is as a real one, and finishes when it is back."""
+
+    def cut(size_bytes: int) -> None:
+        raise PowerCutError
+
+    heard.downloaded = cut
+    device = make_device(server, heard)
+    device.step()
+    server.deploy("release-2")
+    with pytest.raises(PowerCutError):
+        step_until(server, device, lambda: False)
+    assert ["downloading"] == heard.statuses
+    heard.downloaded = lambda _: None
+    device.restart()
+    step_until(server, device, lambda: "success" in heard.statuses)
+    device.close()
+
+
+def test_refused_device_goes_on_asking(server: DevServer, heard: Heard) -> None:
+    """A device that is never accepted is refused even by a server that accepts everybody."""
+    device = make_device(server, heard, is_right=False)
+    device.step()
+    assert [("v1/authentication/auth_requests 401", "pending")] == [
+        (name, server.devices()[0].status) for name, _ in heard.requests
+    ]
+    device.close()
+
+
+def test_device_is_preauthorized(server: DevServer, heard: Heard) -> None:
+    """A preauthorized device is let in at once, and preauthorizing it again does no harm."""
+    server.auto_accept = False
+    device = make_device(server, heard)
+    granting = Preauthorization.of_options(options("--devserver", str(server.directory)), server.url)
+    granting.add(make_identity("one"), device.key.public_key_pem())
+    device.step()
+    granting.add(make_identity("one"), device.key.public_key_pem())
+    assert ["accepted"] == [one.status for one in server.devices()]
+    device.close()

@@ -1,0 +1,194 @@
+"""What simulated devices are made of: names, keys, inventories, options, and the report."""
+
+from __future__ import annotations
+
+import argparse
+import stat
+from argparse import Namespace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from mender_fleet.cli import locust_arguments
+from mender_fleet.hardware import DerivedKey, make_identity, make_inventory, provide_seed
+from mender_fleet.memory import MadeUpLog
+from mender_fleet.options import add_options, foreign_server, settings_of
+from mender_fleet.report import Outcomes, draw, summary
+from mender_fleet.traffic import name_of
+
+SEED = bytes(range(32))
+
+
+def options(*given: str) -> Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return parser.parse_args(given)
+
+
+# Keys and names
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "p256"])
+def test_key_follows_from_seed_and_name(kind: str) -> None:
+    """The same seed and name make the same key, so that the next run has the same devices; each signs for itself."""
+    key = DerivedKey(SEED, "one", kind)
+    assert key.public_key_pem() == DerivedKey(SEED, "one", kind).public_key_pem()
+    assert key.public_key_pem() != DerivedKey(SEED, "two", kind).public_key_pem()
+    public = load_pem_public_key(key.public_key_pem().encode())
+    if isinstance(public, ed25519.Ed25519PublicKey):
+        public.verify(key.sign(b"message"), b"message")
+    else:
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        public.verify(key.sign(b"message"), b"message", ec.ECDSA(hashes.SHA256()))
+
+
+def test_seed_is_made_once_and_private(tmp_path: Path) -> None:
+    """The seed is made by the first run, for its owner only, and read by the next."""
+    file = tmp_path / "fleet.seed"
+    seed = provide_seed(file)
+    assert (seed, 0o600) == (provide_seed(file), stat.S_IMODE(file.stat().st_mode))
+    file.write_text("abcd\n")
+    with pytest.raises(ValueError, match="64 hexadecimal digits"):
+        provide_seed(file)
+
+
+def test_inventory_is_as_long_as_wished() -> None:
+    """An inventory has as many attributes as wished for, and differs between devices."""
+    assert [5, 60, 99] == [len(make_inventory("one", length)) for length in (5, 60, 99)]
+    assert make_inventory("one", 60) != make_inventory("two", 60)
+    assert make_identity("one")["mac"] == make_inventory("one", 60)["mac_eth0"]
+
+
+def test_log_is_as_long_as_wished() -> None:
+    """The log of a failed device has as many lines as wished for, and ends with the reason."""
+    log = MadeUpLog(20)
+    log.fail("no space left")
+    lines = list(log.messages("1234"))
+    assert (20, "error", "no space left") == (len(lines), lines[-1].level, lines[-1].message)
+    assert sorted(lines, key=lambda one: one.timestamp) == lines
+
+
+# The command line
+
+
+def test_own_names_become_those_of_locust() -> None:
+    """``--server`` and ``--devices`` are Locust's host and users; everything else passes through."""
+    told = locust_arguments(["--server", "https://x", "--devices=10000", "--headless", "--csv", "out"])
+    assert ["--host", "https://x", "--users=10000", "--headless", "--csv", "out", "--spawn-rate", "100"] == told[2:]
+    assert "--locustfile" == told[0]
+    assert Path(told[1]).exists()
+
+
+def test_given_file_and_rate_stay() -> None:
+    """A locustfile or a rate that is given is used."""
+    given = ["-f", "mine.py", "-u", "10", "-r", "5"]
+    assert given == locust_arguments(given)
+
+
+def test_intervals_can_be_sped_up() -> None:
+    """All intervals are divided by the factor, and none becomes shorter than the client allows."""
+    settings = settings_of("https://x", options("--poll", "1800", "--speed-up", "10"), {"DownloadSpeedLimit": 5})
+    assert {
+        "ServerURL": "https://x",
+        "UpdatePollIntervalSeconds": 180,
+        "InventoryPollIntervalSeconds": 2880,
+        "RetryPollIntervalSeconds": 30,
+        "DownloadSpeedLimit": 5,
+    } == settings
+    assert 1 == settings_of("https://x", options("--speed-up", "100000"), {})["UpdatePollIntervalSeconds"]
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "is_refused"),
+    [
+        ("https://127.0.0.1:8443", (), False),
+        ("https://localhost", (), False),
+        ("https://[::1]:1", (), False),
+        ("https://hosted.mender.io", (), True),
+        ("https://192.168.0.2", (), True),
+        ("https://hosted.example.com", ("--this-is-my-server",), False),
+    ],
+)
+def test_other_servers_need_a_word(url: str, given: tuple[str, ...], is_refused: bool) -> None:
+    """A server that isn't on this machine is loaded only when somebody says that it is theirs."""
+    assert is_refused == bool(foreign_server(url, options(*given)))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/api/devices/v1/authentication/auth_requests", "v1/authentication/auth_requests"),
+        (
+            "/api/devices/v1/deployments/device/deployments/0a1b/status",
+            "v1/deployments/device/deployments/{id}/status",
+        ),
+        (
+            "/api/devices/v1/deployments/device/deployments/next?artifact_name=x",
+            "v1/deployments/device/deployments/next",
+        ),
+    ],
+)
+def test_endpoint_has_one_name(path: str, name: str) -> None:
+    """What differs between deployments isn't in the name under which requests are counted."""
+    assert name == name_of(f"https://x{path}")
+
+
+# The report
+
+
+class Clock:
+    """A clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_master_puts_reports_together() -> None:
+    """What workers count is told once, and adds up at the master."""
+    clock = Clock()
+    worker, master = Outcomes(clock), Outcomes(clock)
+    worker.note("offered")
+    master.add(worker.take())
+    clock.seconds += 60
+    worker.note("success")
+    master.add(worker.take())
+    master.add(worker.take())
+    assert worker.slots == master.slots
+    assert (1, 1) == (master.total("offered"), master.total("success"))
+    assert (65.0, 1) == (master.seconds(), master.most_a_minute())
+
+
+def test_summary_tells_how_it_went() -> None:
+    """The report says how many, how long and how many a minute; without a deployment it says that."""
+    clock = Clock()
+    outcomes = Outcomes(clock)
+    assert "no deployment was offered" == summary(outcomes, download_bytes=0)
+    for kind, count in (("offered", 10), ("success", 7), ("failure", 2)):
+        for _ in range(count):
+            outcomes.note(kind)
+        clock.seconds += 10
+    text = summary(outcomes, download_bytes=3 << 20)
+    assert "10 offered, 7 success, 2 failure, 1 unfinished" in text
+    assert "25 s from the first offer" in text
+    assert "3.0 MiB" in text
+
+
+def test_picture_is_svg() -> None:
+    """The picture is valid XML with a line for offers, successes and failures, whatever the title holds."""
+    clock = Clock()
+    outcomes = Outcomes(clock)
+    outcomes.note("offered")
+    clock.seconds += 100
+    outcomes.note("success")
+    picture = ElementTree.fromstring(draw(outcomes, "a <title> & more"))
+    lines = picture.findall("{http://www.w3.org/2000/svg}polyline")
+    assert 3 == len(lines)
+    assert "672.0,48.0" == lines[1].get("points", "").split()[-1]

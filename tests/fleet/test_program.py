@@ -1,0 +1,104 @@
+"""``mender-fleet`` as a program, as docs/guide/fleet.md shows it: Locust in processes of its own."""
+
+from __future__ import annotations
+
+import csv
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devserver.caller import make_artifact
+from docs.pages import PROJECT, blocks
+from mender_devserver import DevServer
+
+pytest.importorskip("zmq", reason="needs Locust, the extra [fleet]")
+
+PROGRAM = (sys.executable, "-m", "mender_fleet.cli")
+GUIDE = PROJECT / "docs/guide/fleet.md"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[DevServer]:
+    """A server over TLS that accepts everybody."""
+    with DevServer(tmp_path / "server", auto_accept=True) as running:
+        yield running
+
+
+def free_port() -> int:
+    """A port of this machine for a master: another fleet may have the usual one."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def run(directory: Path, *arguments: str, expected: int = 0) -> str:
+    """Run the program to its end; returns what it has logged."""
+    command = [*PROGRAM, "--headless", "--only-summary", *arguments]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300, check=False)
+    assert expected == done.returncode, done.stderr
+    return done.stderr
+
+
+def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start the program."""
+    command = [*PROGRAM, "--headless", "--only-summary", *arguments]
+    return subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def counted(directory: Path, name: str, column: str = "Request Count") -> int:
+    """What Locust has counted so far of the endpoint whose name ends so; 0 if it has counted nothing."""
+    try:
+        with (directory / "out_stats.csv").open() as file:
+            return sum(int(row[column]) for row in csv.DictReader(file) if row["Name"].endswith(name))
+    except (OSError, TypeError, ValueError):  # not there yet, or just being written
+        return 0
+
+
+def test_master_and_two_workers(server: DevServer, tmp_path: Path) -> None:
+    """A master and two workers carry a fleet through a deployment; the master reports for both."""
+    server.upload(make_artifact(tmp_path / "release-2.mender", "release-2", ["simulated"]))
+    given = ("--devserver", str(server.directory), "--devices", "12", "--spawn-rate", "12", "--processes", "2")
+    quick = ("--poll", "1", "--install-seconds", "0", "--picture", "fleet.svg", "--csv", "out", "--run-time", "60s")
+    port = str(free_port())
+    ports = ("--master-bind-port", port, "--master-port", port)
+    with start(tmp_path, *given, *quick, *ports) as fleet:
+        server.wait_until(lambda: sum(bool(one.inventory) for one in server.devices()) == 12)
+        server.deploy("release-2")
+        server.wait_until(lambda: counted(tmp_path, "{id}/status") == 36)  # the master has been told of them
+        fleet.terminate()
+        _, log = fleet.communicate()
+    assert "12 offered, 12 success, 0 failure, 0 unfinished" in log
+    assert {"success"} == {one.status for one in server.deployments()[0].devices.values()}
+    workers = Counter(str(one.identity["serial"]).split("-")[1] for one in server.devices())
+    assert {"0": 6, "1": 6} == workers
+    assert (tmp_path / "fleet.svg").read_text().startswith("<svg ")
+    assert (12, 0) == (counted(tmp_path, "Artifact"), counted(tmp_path, "Aggregated", "Failure Count"))
+
+
+def test_locustfile_of_a_user(server: DevServer, tmp_path: Path) -> None:
+    """A locustfile can subclass the devices, and decide what they are and how they install."""
+    (own,) = (block.text for block in blocks(GUIDE) if block.language == "python")
+    (tmp_path / "locustfile.py").write_text(own)
+    server.upload(make_artifact(tmp_path / "release-3.mender", "release-3", ["camera"]))
+    given = ("-f", "locustfile.py", "Camera", "--devserver", str(server.directory), "-u", "1", "--run-time", "60s")
+    with start(tmp_path, *given, "--poll", "1", "--install-seconds", "0") as fleet:
+        server.wait_until(lambda: any(one.inventory for one in server.devices()))
+        (device,) = server.devices()
+        deployment_id = server.deploy("release-3")
+        server.wait_until(lambda: server.status(deployment_id, device.id) == "failure")
+        fleet.terminate()
+        _, log = fleet.communicate()
+    assert "1 offered, 0 success, 1 failure" in log
+    assert ("camera", "35 mm") == (device.inventory["device_type"], device.inventory["lens"])
+    assert "the lens is dirty" in str(server.log(deployment_id, device.id))
+
+
+def test_other_servers_are_refused(tmp_path: Path) -> None:
+    """Nothing is sent to a server on another machine, unless somebody says that it is theirs."""
+    log = run(tmp_path, "--server", "https://mender.example.com", "--devices", "1", "--run-time", "60s", expected=64)
+    assert "cannot simulate devices at https://mender.example.com: it is not on this machine" in log
+    assert not (tmp_path / "fleet.seed").exists()
