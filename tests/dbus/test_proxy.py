@@ -13,6 +13,8 @@ from dbus.conftest import Serve, needed
 from dbus.through import ask
 from mender_devserver import DevServer
 from program.stage import Device
+from system.forwardproxy import ForwardProxy
+from system.rawserver import RawServer, answer, keep_alive
 from waiting import PATIENCE_S, wait_until
 
 pytestmark = needed
@@ -141,6 +143,23 @@ def test_server_that_is_gone(device: Device, known: tuple[str, str]) -> None:
     assert 502 == ask(url, token)[0]
     device.server.start()
     assert 200 == ask(url, token)[0]
+
+
+def test_through_an_http_proxy(device: Device, bus: SystemBus) -> None:
+    """Where a proxy leads to a server without TLS, it is told the whole address and who asks."""
+    token = '"x.y.z"'  # which is JSON, too: this server answers everything with it
+    with (
+        RawServer(keep_alive(answer(token.encode()))) as server,
+        ForwardProxy(server, authorization="Basic dTpw") as proxy,
+    ):
+        device.configure(ServerURL="http://mender.test")
+        variables = {"http_proxy": proxy.url.replace("://", "://u:p@"), "DBUS_SYSTEM_BUS_ADDRESS": bus.address}
+        device.start("dbus", environment=variables).wait_for("add-ons reach")
+        with bus.caller() as caller:
+            assert token == caller.token()[0]
+            assert (200, "x.y.z") == ask(caller.token()[1], token)
+        assert "GET http://mender.test/api/devices/v1/deviceconfig/configuration HTTP/1.1" == proxy.asked[-1]
+        assert b"\r\nHost: mender.test\r\n" in proxy.requests[-1]
 
 
 def test_another_server(device: Device, bus: SystemBus, serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -60,7 +60,7 @@ def all_parsers(directory: Path) -> dict[str, Parser]:
     Args:
         directory: where files may be written.
     """
-    from fuzz import connect, files, replies, server, texts
+    from fuzz import connect, dbus, files, replies, server, texts
 
     listed = [
         *texts.parsers(),
@@ -68,5 +68,6 @@ def all_parsers(directory: Path) -> dict[str, Parser]:
         *files.parsers(directory),
         *server.parsers(directory),
         *connect.parsers(directory),
+        *dbus.parsers(),
     ]
     return {parser.name: parser for parser in listed}

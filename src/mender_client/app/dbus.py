@@ -27,7 +27,7 @@ from .paths import Paths
 from .server_parts import ServerParts
 
 if TYPE_CHECKING:
-    from mender_client.dbus.proxy import Far
+    from mender_client.dbus.request import Far
     from mender_client.dbus.service import DbusService
 
 _SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
@@ -92,7 +92,7 @@ class _Transports:
         Raises:
             NetworkError: it can't be reached.
         """
-        from mender_client.dbus.proxy import Far
+        from mender_client.dbus.request import Far
 
         with self._lock:
             transport = self._free.pop() if self._free else self._host.new_transport()

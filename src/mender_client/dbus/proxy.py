@@ -12,13 +12,13 @@ import random
 import re
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from mender_client.connect.loop import READ, Background, Call, Loop
-from mender_client.dataclass import dataclass, field
 from mender_client.errors import DeviceError, Interrupted, MenderError
 
 from .relay import Relay
+from .request import Far, Request, parse_head
 
 _logger = logging.getLogger(__name__)
 
@@ -31,29 +31,9 @@ _MOST_WAITING = 32
 _MOST_RELAYS = 64
 _LINGER_SECONDS = 1.0
 _END_OF_HEAD = b"\r\n\r\n"
-_REQUEST = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.[01]")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\x80-\xff\t]*)")
-_OF_THE_CONNECTION = (b"host", b"connection", b"keep-alive", b"proxy-connection")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
 _REASONS = {400: "Bad Request", 401: "Unauthorized", 431: "Request Header Fields Too Large", 502: "Bad Gateway"}
 _REASONS[503] = "Service Unavailable"
-
-
-@dataclass(frozen=True, eq=False)
-class Far:
-    """A connection to the server, over which nothing was said yet.
-
-    Attributes:
-        sock: it doesn't block.
-        host: the server, as the header ``Host`` says it.
-        prefix: what stands in front of the target of a request; for a plain HTTP proxy on the way.
-        headers: what is sent in addition.
-    """
-
-    sock: socket.socket
-    host: str
-    prefix: str = ""
-    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
 
 
 class LocalProxy:
@@ -123,7 +103,7 @@ class LocalProxy:
 
     def _asked(self, sock: socket.socket, head: bytes, rest: bytes) -> None:
         """A request has come; begins with its head."""
-        request = _parse(head)
+        request = parse_head(head)
         if request is None:
             self._refuse(sock, 400, "this is no request that can be passed on")
         elif not self._token or not hmac.compare_digest(request.token, self._token.encode()):
@@ -134,7 +114,7 @@ class LocalProxy:
             server_url = self._server_url
             self._background.run(lambda: self._open(sock, request, rest, server_url))
 
-    def _open(self, sock: socket.socket, request: _Request, rest: bytes, server_url: str) -> Callable[[], None]:
+    def _open(self, sock: socket.socket, request: Request, rest: bytes, server_url: str) -> Callable[[], None]:
         """Connect to the server, in a thread; returns what the loop is to do then."""
         try:
             far = self._reach(server_url)
@@ -143,7 +123,7 @@ class LocalProxy:
         except MenderError as error:
             text = str(error)
             return lambda: self._unreachable(sock, text)
-        return lambda: self._join(sock, far, request.build(far) + rest)
+        return lambda: self._join(sock, far, request.build(far.host, far.prefix, far.headers) + rest)
 
     def _unreachable(self, sock: socket.socket, text: str) -> None:
         _logger.warning("a request of an add-on: %s", text)
@@ -259,48 +239,3 @@ class _Waiting:
             self._asked(self._sock, head, rest)
         elif not data or len(self._head) > _MOST_HEAD_BYTES:
             self.close()
-
-
-@dataclass(frozen=True, eq=False)
-class _Request:
-    """The head of a request.
-
-    Attributes:
-        method: what it asks for.
-        target: the path and query.
-        fields: its header fields, but for those of this connection.
-        token: the bearer's.
-    """
-
-    method: bytes
-    target: bytes
-    fields: Sequence[tuple[bytes, bytes]] = field(repr=False)
-    token: bytes = field(repr=False)
-
-    def build(self, far: Far) -> bytes:
-        """The head to send to the server."""
-        ours = [("Host", far.host), *far.headers]
-        fields = [*((name.encode(), value.encode()) for name, value in ours), *self.fields]
-        lines = [b"%b %b%b HTTP/1.1" % (self.method, far.prefix.encode(), self.target)]
-        return b"\r\n".join([*lines, *(b"%b: %b" % one for one in fields), b"", b""])
-
-
-def _parse(head: bytes) -> _Request | None:
-    """A request; None for what isn't one of HTTP/1 for a path."""
-    first, *lines = head.split(b"\r\n")
-    request, found = _REQUEST.fullmatch(first), [_FIELD.fullmatch(line) for line in lines]
-    if request is None:
-        return None
-    fields = [(one[1].lower(), one[2].strip(), one[1]) for one in found if one is not None]
-    if len(fields) < len(lines):
-        return None
-    values = {name: value for name, value, _ in fields}
-    tokens = [value for name, value, _ in fields if name == b"authorization"]
-    is_upgrade = b"upgrade" in values
-    # one request a connection: what comes behind it is nobody's whose token was looked at
-    kept = [
-        (name, value) for lower, value, name in fields if lower not in (b"host", b"connection", b"proxy-connection")
-    ]
-    kept.append((b"Connection", b"Upgrade" if is_upgrade else b"close"))
-    scheme, _, token = (tokens[0] if len(tokens) == 1 else b"").partition(b" ")
-    return _Request(request[1], request[2], kept, token.strip() if scheme.lower() == b"bearer" else b"")

@@ -29,21 +29,18 @@ class _Stream:
         self.waiting = bytearray(waiting)
         self.first = b""
         self.is_at_end = False
+        self.is_broken = False
 
     @property
     def is_reading(self) -> bool:
-        return not self.is_at_end and len(self.waiting) < _MOST_WAITING_BYTES
+        return not (self.is_at_end or self.is_broken) and len(self.waiting) < _MOST_WAITING_BYTES
 
     @property
     def is_over(self) -> bool:
         return self.is_at_end and not self.waiting
 
     def move(self) -> bool:
-        """Read and write once; returns whether something was moved.
-
-        Raises:
-            OSError: one of the two is gone.
-        """
+        """Read and write once; returns whether something was moved."""
         return any((self._read(), self._write()))
 
     def _read(self) -> bool:
@@ -53,6 +50,8 @@ class _Stream:
             data = self.source.recv(_READ_BYTES)
         except _NOT_READY:
             return False
+        except OSError:
+            data = b""  # what has come before is still to be sent on
         self.first = self.first or data
         self.waiting += data
         self.is_at_end = not data
@@ -64,6 +63,10 @@ class _Stream:
         try:
             count = self.sink.send(self.waiting)
         except _NOT_READY:
+            return False
+        except OSError:
+            self.is_broken = True
+            self.waiting.clear()
             return False
         del self.waiting[:count]
         return bool(count)
@@ -114,12 +117,9 @@ class Relay:
     def _move(self) -> None:
         if not self._is_open:
             return
-        try:
-            is_moving = self._move_some()
-        except OSError:
-            self._end()
-            return
-        if self._out.is_over or self._back.is_over:
+        is_moving = self._move_some()
+        # a server that takes no more has perhaps said why
+        if self._out.is_over or self._back.is_over or self._back.is_broken:
             self._end()
             return
         self._watch(self._near, self._out, self._back)

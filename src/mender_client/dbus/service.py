@@ -18,7 +18,8 @@ from mender_client.errors import DeviceError, Interrupted, MenderError, NotAccep
 
 from .bus import Bus
 from .objects import BusObject, Interface, Method
-from .proxy import Far, LocalProxy
+from .proxy import LocalProxy
+from .request import Far
 
 if TYPE_CHECKING:
     from jeepney import Message
