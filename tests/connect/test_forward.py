@@ -1,0 +1,122 @@
+"""Forwarded ports in memory: what is said, and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from connect.world import World
+from mender_client.connect.protocol.forward import (
+    MOST_CONNECTIONS,
+    MOST_CONNECTIONS_OF_ALL,
+    MOST_WAITING_BYTES,
+    MOST_WAITING_BYTES_OF_ALL,
+)
+from mender_client.core.wire.deviceconnect import Message, Protocol, decode, decode_body, encode
+from mender_client.core.wire.msgpack import pack
+
+SHELL, PORTS = Protocol.SHELL, Protocol.PORTS
+
+
+def dial(world: World, name: str = "c", sid: str = "s", **body: Any) -> list[Message]:
+    """Ask for a connection."""
+    wanted = {"remote_host": "127.0.0.1", "remote_port": 80, "protocol": "tcp", **body}
+    return world.receive(Message(PORTS, "new", sid, {"connection_id": name}, pack(wanted)))
+
+
+def test_bytes_before_the_connection() -> None:
+    """What a user sends before the connection is there is sent then, and acknowledged after that."""
+    world = World()
+    assert [] == dial(world)
+    assert [] == world.receive(Message(PORTS, "forward", "s", {"connection_id": "c"}, b"early"))
+    (link,) = world.links.links
+    link.user.connected()
+    assert ["new", "ack"] == [one.typ for one in world.taken()]
+    assert [b"early"] == link.sent
+
+
+def test_one_message_under_way() -> None:
+    """The next message follows when the one before is acknowledged; an acknowledgement too many does nothing."""
+    world = World()
+    dial(world)
+    (link,) = world.links.links
+    link.user.connected()
+    link.say(b"one", b"two", b"three", None)
+    for expected in (["new", "forward"], ["forward"], ["forward", "stop"]):
+        assert expected == [one.typ for one in world.taken()]
+        world.receive(Message(PORTS, "ack", "s", {"connection_id": "c"}))
+    assert link.is_closed
+    world.receive(Message(PORTS, "ack", "s", {"connection_id": "c"}))
+    assert ["error", "error"] == [one.typ for one in world.taken()]
+
+
+def test_connection_that_is_not_read() -> None:
+    """A user who sends more than the remote side takes loses the connection, not the device its memory."""
+    world = World()
+    dial(world)
+    for _ in range(1100):
+        world.receive(Message(PORTS, "forward", "s", {"connection_id": "c"}, bytes(1024)))
+    (link,) = world.links.links
+    assert link.is_closed
+    assert "stop" in [one.typ for one in world.taken()]
+
+
+def test_most_connections() -> None:
+    """Connections of all sessions are counted together, and those that end make room."""
+    world = World()
+    for number in range(MOST_CONNECTIONS_OF_ALL):
+        assert [] == dial(world, f"c{number}", f"s{number // MOST_CONNECTIONS}")
+    (error,) = dial(world, "more", "another")
+    assert "too many connections" == decode_body(error)["err"]
+    world.links.links[0].user.failed("refused")
+    world.receive(Message(PORTS, "stop", "s1", {"connection_id": f"c{MOST_CONNECTIONS}"}))
+    assert [] == [*dial(world, "more", "another"), *dial(world, "even more", "another")]
+    world.sessions.close()
+    assert (0, 0) == (world.port_use.connections, world.port_use.waiting_bytes)
+
+
+def test_most_bytes_for_connections() -> None:
+    """What waits for the remote sides of all connections is bounded together."""
+    world = World()
+    size = MOST_WAITING_BYTES // 2
+    wanted = MOST_WAITING_BYTES_OF_ALL // size
+    for number in range(wanted + 1):
+        dial(world, f"c{number}")
+        world.receive(Message(PORTS, "forward", "s", {"connection_id": f"c{number}"}, bytes(size)))
+    assert [False] * wanted + [True] == [link.is_closed for link in world.links.links]
+
+
+def test_long_names() -> None:
+    """Names that a peer chooses, and that are stored, can't be long."""
+    world = World()
+    (error,) = dial(world, "c" * 129)
+    assert "error" == error.typ
+    assert not world.links.links
+    for message in (
+        Message(SHELL, "new", "s" * 257),
+        Message(SHELL, "n" * 257, "s"),
+        Message(SHELL, "new", "s", {"user_id": "u" * 4097}),
+    ):
+        with pytest.raises(ValueError, match="has more than"):
+            decode(encode(message))
+
+
+def test_ipv6_and_udp() -> None:
+    """Addresses of IPv6 are taken with and without brackets, and datagrams keep their limits."""
+    world = World()
+    dial(world, remote_host="[::1]")
+    dial(world, "d", remote_host="::1", protocol="udp")
+    assert [("::1", 80, False), ("::1", 80, True)] == world.links.opened
+
+
+def test_idle_connection() -> None:
+    """A connection whose remote side is silent for ten minutes is closed."""
+    world = World()
+    dial(world)
+    (link,) = world.links.links
+    link.user.connected()
+    for _ in range(21):
+        world.timers.advance(30)
+        world.receive(Message(Protocol.CONTROL, "pong", "s"))
+    assert link.is_closed
