@@ -170,6 +170,9 @@ def test_reboot_is_what_it_waits_for(stage: Stage) -> None:
     """A device that is rebooted while an update waits for its reboot runs the new software, which is verified."""
     world = held(stage, Flow.MODULES, closed(GatePoint.REBOOT))
     world.boot_up()
+    client_of(world).step()
+    update = world.journal.load().update
+    assert update is None or update.waiting is None
     assert "success" == finished(world)
     assert (1, 0) == (world.calls.count("ArtifactVerifyReboot"), world.calls.count("ArtifactRollback"))
 

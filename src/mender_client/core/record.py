@@ -267,7 +267,7 @@ class Record:
             update = replace(update, seen_bytes=bytes_on_disk, writes=0, fetched_bytes=update.fetched_bytes + grown)
         # what was not reported of the attempt that is over is reported of the next one
         left = self.silenced(update.deployment_id) if state is State.DOWNLOADING else self
-        waiting = update.waiting and replace(update.waiting, is_told=False)
+        waiting = replace(update.waiting, is_told=False) if update.waiting and state is State.DOWNLOADING else None
         return replace(left, update=replace(update.entered(state, now=now), tried=False, waiting=waiting))
 
     def moved(

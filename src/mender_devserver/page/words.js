@@ -5,6 +5,7 @@ export const MOODS = {
   failure: "bad", rejected: "bad", noartifact: "bad", aborted: "bad",
   pending: "wait", preauthorized: "wait", decommissioned: "wait",
   downloading: "busy", installing: "busy", rebooting: "busy", inprogress: "busy",
+  pause_before_installing: "wait", pause_before_rebooting: "wait", pause_before_committing: "wait",
 };
 const WORDS = { inprogress: "in progress", noartifact: "no fitting Artifact", "already-installed": "already installed" };
 
