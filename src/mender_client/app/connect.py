@@ -130,7 +130,7 @@ def _reload(service: ConnectService, way: _Way, load: Callable[[], Config]) -> N
         text = "configuration not reloaded; the old one stays in effect"
         _logger.error("%s", Diagnostic("CON10", text, "correct it and reload again"))
     else:
-        service.renew(settings)
+        service.renew(settings, config.retry_poll_seconds)
         _logger.info("configuration reloaded; connecting again")
 
 

@@ -84,23 +84,24 @@ class ConnectService:
         self.loop = Loop()
         self._open = open_websocket
         self._socket: WebSocket | None = None
-        self._reconnect = Reconnect(longest_pause_seconds, random)
+        self._random = random
         self._wake = wake
         self._told = told
         self._is_stopping = False
-        self._is_connecting = False
+        self._connector = Background(self.loop, most=1)
         self._background = Background(self.loop)
         self._ping: Call | None = None
         self._connected_at = 0.0
         self._said = ""
         self._retry: Call | None = None
         self._waiting: list[Callback] = []
-        self._shells = PtyShells(self.loop, name, language, lambda: self._is_connecting)
+        self._shells = PtyShells(self.loop, name, language, lambda: self._connector.is_full)
         self._terminals = Terminals(self._send, self.loop, self._shells, self._is_congested)
         self._sessions = Sessions(self._send, self.loop, self._terminals)
-        self._take(settings)
+        self._take(settings, longest_pause_seconds)
 
-    def _take(self, settings: ConnectSettings) -> None:
+    def _take(self, settings: ConnectSettings, longest_pause_seconds: float) -> None:
+        self._reconnect = Reconnect(longest_pause_seconds, self._random)
         self._shells.settings = ShellSettings(settings.shell_command, settings.shell_arguments, settings.user)
         self._terminals.limits = settings.terminals
         self._sessions.makers = self._makers(settings)
@@ -160,15 +161,15 @@ class ConnectService:
 
     def call_when_settled(self, callback: Callback) -> None:
         """Call soon, but not while the websocket is being opened; safe in a signal handler."""
-        self.loop.post(lambda: self._waiting.append(callback) if self._is_connecting else callback())
+        self.loop.post(lambda: self._waiting.append(callback) if self._connector.is_full else callback())
 
-    def renew(self, settings: ConnectSettings) -> None:
-        """Take other settings, and connect again.
+    def renew(self, settings: ConnectSettings, longest_pause_seconds: float) -> None:
+        """Take other settings, and connect again; not while the websocket is being opened.
 
         Transfers and connections to ports end; terminals go on, unless they are of another user or shell now.
         """
         before = self._shells.settings
-        self._take(settings)
+        self._take(settings, longest_pause_seconds)
         if settings.terminals.is_disabled or self._shells.settings != before:
             self._terminals.end_all("the configuration has changed")
         if self._retry is not None:
@@ -186,8 +187,8 @@ class ConnectService:
 
     def _connect(self) -> None:
         self._retry = None
-        self._is_connecting = True
-        self._background.run(self._try_to_open)
+        if not self._is_stopping:
+            self._connector.run(self._try_to_open)
 
     def _try_to_open(self) -> Callback:
         """In a thread: open the websocket; returns what the loop is to do then."""
@@ -202,10 +203,9 @@ class ConnectService:
 
     def _settled(self, then: Callback) -> None:
         """The thread that connects has ended, and with it the programs that it has run."""
-        self._is_connecting = False
         self._shells.reap()
         then()
-        while self._waiting and not self._is_connecting:
+        while self._waiting and not self._connector.is_full:
             self._waiting.pop(0)()
 
     def _failed(self, error: MenderError) -> None:
@@ -283,5 +283,5 @@ class ConnectService:
         self._shells.kill()
         if self._socket is not None:
             self._socket.close(1001)
-        self.loop.run_for(_SETTLE_SECONDS, lambda: not self._is_connecting)
+        self.loop.run_for(_SETTLE_SECONDS, lambda: not self._connector.is_full)
         _logger.info("stopped")
