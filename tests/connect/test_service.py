@@ -54,6 +54,12 @@ class Server:
             self.frames.receive_data(self.sock.recv(65536))
 
 
+def make_service(open_websocket: Callable[[], Opened]) -> ConnectService:
+    """A device that connects like this."""
+    settings = connect_settings(config_of())
+    return ConnectService(open_websocket, settings, lambda _: None, "test", {}, NEVER_S, lambda: 0.0)
+
+
 Run = Callable[..., ConnectService]
 
 
@@ -63,8 +69,7 @@ def run() -> Iterator[Run]:
     services: list[tuple[ConnectService, threading.Thread]] = []
 
     def run(open_websocket: Callable[[], Opened]) -> ConnectService:
-        settings = connect_settings(config_of())
-        service = ConnectService(open_websocket, settings, lambda _: None, "test", {}, NEVER_S, lambda: 0.0)
+        service = make_service(open_websocket)
         thread = threading.Thread(target=service.run)
         services.append((service, thread))
         thread.start()
@@ -139,11 +144,10 @@ def test_a_fault_of_ours_ends_the_program() -> None:
     def open_websocket() -> Opened:
         raise ZeroDivisionError
 
-    service = ConnectService(
-        open_websocket, connect_settings(config_of()), lambda _: None, "test", {}, NEVER_S, lambda: 0.0
-    )
+    service, threads = make_service(open_websocket), threading.active_count()
     with pytest.raises(RuntimeError):
         service.run()
+    wait_until(lambda: threading.active_count() == threads, what="the end of the thread")
 
 
 def test_pauses() -> None:
