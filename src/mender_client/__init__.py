@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .embedding.callbacks import ProgressFunction, StateFunction
     from .embedding.client import Client
     from .embedding.description import AttributeValue, DeviceDescription
+    from .embedding.gateway import Gateway
     from .errors import (
         ArtifactError,
         BusyError,
@@ -62,6 +63,7 @@ __all__ = [
     "Diagnostic",
     "ErrorKind",
     "GatePoint",
+    "Gateway",
     "InstallFunction",
     "Interrupted",
     "KeyFileError",
@@ -88,6 +90,7 @@ _HOMES = {
     "Deployment": "core.model",
     "DeviceDescription": "embedding.description",
     "GatePoint": "core.gates",
+    "Gateway": "embedding.gateway",
     "InstallFunction": "installers.callback",
     "ProgressFunction": "embedding.callbacks",
     "State": "core.machine",

@@ -141,6 +141,11 @@ class SharedArtifacts:
             if not one.readers and one.used_at < before:
                 self._drop(key)
 
+    def close(self) -> None:
+        """Drop all."""
+        for key in list(self._shared):
+            self._drop(key)
+
 
 def _is_same(own: HttpTransport, url: str, shared: _Shared) -> bool:
     """Ask the storage, by the device's own link, whether the object is the one that is there.

@@ -109,6 +109,13 @@ class SharedTransport(HttpTransport):
         for own in list(self._own):
             own.stop()
 
+    def close(self) -> None:
+        """Close all connections; no thread uses one any more."""
+        for own in list(self._own):
+            own.rest()
+        if self.artifacts is not None:
+            self.artifacts.close()
+
 
 class _Own(HttpTransport):
     """The transport of one thread, or of one download that is shared."""

@@ -10,15 +10,14 @@ from mender_client.app.config import Config
 from mender_client.app.devicekey import device_key, prepare_key
 from mender_client.app.host import Host
 from mender_client.app.logs import of_device
+from mender_client.app.paths import Paths
+from mender_client.app.program import Program
 from mender_client.client.rounds import Standing, Step
 from mender_client.core.client_status import ClientStatus
 from mender_client.core.devicekey import KeyType
-from mender_client.core.model import UNKNOWN_ARTIFACT_NAME
 from mender_client.errors import Diagnostic, Interrupted, MenderError, StorageError
 from mender_client.system.files import make_directory, write_atomic
 from mender_client.system.journal import JsonJournal
-
-from .paths import DevicePaths
 
 _logger = logging.getLogger(__name__)
 
@@ -30,17 +29,34 @@ class GatewayDevice:
     """A device; see ``client.rounds.Member``.
 
     Args:
+        name: its name.
+        group: as of ``Member``.
         host: what it shares with the others.
         config: its settings.
         paths: its files.
+        first_artifact: the name of what is installed when it is started for the first time.
+        program: the program that embeds it, if one does.
     """
 
-    def __init__(self, host: Host, config: Config, paths: DevicePaths) -> None:
-        self.name = paths.entry.name
-        self.group = paths.entry.group
+    def __init__(
+        self,
+        name: str,
+        group: str,
+        host: Host,
+        config: Config,
+        paths: Paths,
+        *,
+        first_artifact: str = "",
+        program: Program | None = None,
+    ) -> None:
+        self.name = name
+        self.group = group
         self.paths = paths
+        self._first_artifact = first_artifact
         self._key = device_key(config, paths)
-        self._parts = DeviceParts(host, config, paths, key=self._key, journal=JsonJournal(paths.journal, indent=None))
+        self._parts = DeviceParts(
+            host, config, paths, key=self._key, journal=JsonJournal(paths.journal, indent=None), program=program
+        )
         self._agent = self._parts.agent
         self._agent.may_update = self._may_update
         self._has_key = False
@@ -61,6 +77,19 @@ class GatewayDevice:
     def request_inventory(self) -> None:
         """Send the inventory in the next step."""
         self._agent.request_inventory()
+
+    def report(self, *, is_success: bool, reason: str) -> bool:
+        """Store the outcome that an embedding program reports; whether a deployment has waited for it.
+
+        Raises:
+            StorageError: it can't be stored.
+        """
+        deployment_id = self._parts.lock.read()
+        if not deployment_id:
+            return False
+        self._parts.outcomes.report(deployment_id, is_success=is_success, reporter="the program", reason=reason)
+        self._parts.outcomes.free(deployment_id)
+        return True
 
     def _may_update(self) -> bool:
         self._is_put_off = not self._is_allowed
@@ -104,9 +133,9 @@ class GatewayDevice:
         """Make the directory and the key, which isn't RSA: a thousand RSA keys take a processor several minutes."""
         if not self._has_key:
             make_directory(self.paths.data)
-            if not self.paths.artifact_info.exists():
-                name = self.paths.entry.keys.get("ArtifactName", UNKNOWN_ARTIFACT_NAME)
-                write_atomic(self.paths.artifact_info, f"artifact_name={name}\n".encode(), mode=0o644)
+            if self._first_artifact and not self.paths.artifact_info.exists():
+                text = f"artifact_name={self._first_artifact}\n"
+                write_atomic(self.paths.artifact_info, text.encode(), mode=0o644)
             is_old = self.paths.key.exists()
             if prepare_key(self._key, self.paths, kind=None if is_old else KeyType.ECDSA):
                 _logger.info("generated a new device key: %s", self._key.location)

@@ -16,6 +16,7 @@ from mender_client.app.observers import Observers
 from mender_client.app.paths import Paths
 from mender_client.client.rounds import Rounds, Standing
 from mender_client.core.client_status import ClientStatus
+from mender_client.core.model import UNKNOWN_ARTIFACT_NAME
 from mender_client.dataclass import replace
 from mender_client.errors import ConfigError, Diagnostic, MenderError
 from mender_client.system.snapshot import read_client_status
@@ -111,7 +112,14 @@ class Fleet:
             self._is_incomplete = True  # two of them must not work with the same files; the next scan takes it
             return
         is_new = name not in self.members
-        device = GatewayDevice(self._hosts.host_of(config, _observers(paths)), config, paths)
+        device = GatewayDevice(
+            name,
+            entry.group,
+            self._hosts.host_of(config, _observers(paths)),
+            config,
+            paths,
+            first_artifact=entry.keys.get("ArtifactName", UNKNOWN_ARTIFACT_NAME),
+        )
         if not is_new:
             self._rounds.drop(name)
             self.members.pop(name).close()

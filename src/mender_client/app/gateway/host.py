@@ -32,6 +32,16 @@ class GatewayHost(Host):
         if isinstance(self.transport, SharedTransport):
             self.transport.share_artifacts(paths.data / STATES)
 
+    def close(self) -> None:
+        if isinstance(self.transport, SharedTransport):
+            self.transport.close()
+        self.clock.close()
+
+    def rest_idle(self) -> None:
+        """Close the connections that were not used for a while."""
+        if isinstance(self.transport, SharedTransport):
+            self.transport.rest_idle()
+
     def _make_clock(self) -> SystemClock:
         return SharedClock(self.observers.alive, beat_seconds=self.observers.beat_seconds)
 

@@ -1,0 +1,209 @@
+"""Many devices in one program: a gateway whose devices the program describes.
+
+What they share and when each takes its step is as in the command ``gateway``; identity, inventory and installation are
+the program's, as in ``Client``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from mender_client.app.config import check_settings
+from mender_client.app.gateway.device import GatewayDevice
+from mender_client.app.gateway.host import DeviceHost, GatewayHost
+from mender_client.app.gateway.paths import STATES
+from mender_client.app.observers import Observers
+from mender_client.app.paths import Paths
+from mender_client.app.update_module import UpdateModule
+from mender_client.client.rounds import Rounds
+from mender_client.core.turns import Turns
+from mender_client.errors import UsageError
+from mender_client.installers.callback import InstallFunction
+from mender_client.system.files import DaemonLock, make_directory
+
+from .description import DescribedDevice, DeviceDescription
+from .program import EmbeddingProgram
+
+_logger = logging.getLogger(__name__)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Gateway:
+    """Many Mender clients inside another program, with a few threads for all of them.
+
+    ``run`` is called by one thread; the other methods may be called by any. What installs is called in threads of the
+    gateway, several at once for different devices.
+
+    Args:
+        settings: as of ``Client``; they are those of each device.
+        data: the data directory, in which each device has one of its own; made if it isn't there.
+        workers: how many devices authenticate, poll and send their inventory at once.
+        at_once: how many devices are updated at once.
+        groups: how many of a group are updated at once, where that isn't one.
+
+    Raises:
+        ConfigError: settings are wrong; it names all of them.
+        BusyError: another gateway uses the data directory.
+        StorageError: the data directory can't be used.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, object],
+        *,
+        data: Path | str,
+        workers: int = 8,
+        at_once: int = 4,
+        groups: Mapping[str, int] | None = None,
+    ) -> None:
+        self._paths = Paths.locate(data=str(Path(data).absolute()))
+        loaded = check_settings(settings)
+        self._config = loaded.config
+        for warning in loaded.warnings:
+            _logger.warning("%s", warning)
+        make_directory(self._paths.data / STATES)
+        self._lock = DaemonLock(self._paths.data / "gateway.lock")
+        self._lock.acquire()
+        self._host = GatewayHost(self._config, self._paths, environment=os.environ)
+        self._clock = self._host.clock
+        self._pools = (ThreadPoolExecutor(workers, "poll"), ThreadPoolExecutor(at_once, "update"))
+        self._rounds = Rounds(
+            clock=self._clock,
+            turns=Turns(at_once, groups or {}),
+            polls=self._pools[0].submit,
+            updates=self._pools[1].submit,
+            wake=self._clock.wake,
+        )
+        self._requests: deque[Callable[[], None]] = deque()
+        self._devices: dict[str, GatewayDevice] = {}
+        self._is_closed = False
+
+    def __enter__(self) -> Gateway:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add(
+        self,
+        name: str,
+        device: DeviceDescription,
+        *,
+        install: InstallFunction | None = None,
+        modules: Mapping[str, Callable[[str], UpdateModule]] | None = None,
+        group: str = "",
+    ) -> None:
+        """Take a device in.
+
+        Args:
+            name: names its data directory: letters, digits, ``.``, ``_`` and ``-``, 64 at most.
+            device: what it says about itself.
+            install: installs its Artifacts.
+            modules: the update modules that install, in place of ``install``, as of ``Client``.
+            group: with which others it shares what can't be used by all at once.
+
+        Raises:
+            UsageError: the name can't be used or is taken, or not exactly one of ``install`` and ``modules`` is given.
+        """
+        if not _NAME.fullmatch(name):
+            text = f"cannot add a device: its name can't be {name!r:.80}"
+            raise UsageError("API15", text, remedy="use letters, digits, '.', '_' and '-', 64 at most")
+        if name in self._devices:
+            raise UsageError("API16", f"cannot add the device {name}: there is one", remedy="remove it first")
+        if (install is None) == (modules is None):
+            text = f"cannot add the device {name}: nothing, or more than one thing, installs"
+            raise UsageError("API17", text, remedy="pass install= or modules=")
+        paths = Paths.locate(data=str(self._paths.data / STATES / name))
+        program = EmbeddingProgram(
+            device=DescribedDevice(device), paths=paths, install=install, modules=modules, reboot=None
+        )
+        host = DeviceHost(self._host, Observers())
+        made = self._devices[name] = GatewayDevice(name, group, host, self._config, paths, program=program)
+        self._request(lambda: self._take(made))
+
+    def _take(self, device: GatewayDevice) -> None:
+        if self._devices.get(device.name) is not device:
+            return  # removed meanwhile
+        if self._rounds.is_at_work(device.name):
+            self._requests.append(lambda: self._take(device))  # one of this name ends its step first
+            return
+        device.resume()
+        self._rounds.add(device, standing=device.standing)
+
+    def remove(self, name: str) -> None:
+        """Let a device go. A step that it takes just now is finished; its data directory stays.
+
+        Raises:
+            UsageError: there is no such device.
+        """
+        if self._devices.pop(name, None) is None:
+            raise UsageError("API18", f"cannot remove the device {name!r:.80}: there is none of this name")
+        self._request(lambda: self._drop(name))
+
+    def _drop(self, name: str) -> None:
+        if name in self._rounds.members:
+            self._rounds.drop(name)
+
+    def report(self, name: str, *, success: bool, reason: str = "") -> None:
+        """Report the outcome of an installation whose function has returned None; arguments as of ``Client.report``.
+
+        It is stored first, and sent in the next step of the device.
+
+        Raises:
+            UsageError: there is no such device, or nothing waits for its report.
+            StorageError: it can't be stored.
+        """
+        device = self._devices.get(name)
+        if device is None or not device.report(is_success=success, reason=reason):
+            text = f"cannot report for the device {name!r:.80}: no deployment waits for it"
+            raise UsageError("API19", text, remedy="install returns None for one that is reported later")
+        self.poll_now()
+
+    def poll_now(self) -> None:
+        """Make every device poll for a deployment, whatever the schedule says."""
+        self._request(self._poll_all)
+
+    def _poll_all(self) -> None:
+        for member in self._rounds.members.values():
+            if isinstance(member, GatewayDevice):
+                member.request_poll()
+        self._rounds.hurry()
+
+    def _request(self, request: Callable[[], None]) -> None:
+        self._requests.append(request)
+        if not self._is_closed:
+            self._clock.wake()
+
+    def run(self) -> None:
+        """Have the devices take their steps until ``stop`` is called."""
+        while not self._clock.is_stopping:
+            for _ in range(len(self._requests)):
+                self._requests.popleft()()
+            wait = self._rounds.run_due()
+            self._host.rest_idle()
+            self._clock.wait(60.0 if wait is None else min(wait, 60.0))
+
+    def stop(self) -> None:
+        """Stop ``run`` for good, and interrupt whatever it is doing; safe in a signal handler."""
+        if not self._is_closed:
+            self._clock.stop()
+            self._host.transport.stop()
+
+    def close(self) -> None:
+        """Stop, wait for the steps that are under way, and release the data directory; ``run`` must have ended."""
+        if not self._is_closed:
+            self.stop()
+            self._is_closed = True
+            for pool in self._pools:
+                pool.shutdown(cancel_futures=True)
+            self._host.close()
+            self._lock.release()

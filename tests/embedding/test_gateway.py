@@ -1,0 +1,94 @@
+"""Many devices in one program."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mender_client import BusyError, Deployment, DeviceDescription, Gateway, UsageError
+from mender_devserver import DevServer
+from waiting import wait_until
+
+
+def described(serial: str) -> DeviceDescription:
+    """A device with this serial number."""
+    return DeviceDescription(identity={"serial": serial}, device_type="testdev", artifact_name="release-1")
+
+
+@contextmanager
+def running(gateway: Gateway) -> Iterator[None]:
+    """Run it in a thread."""
+    thread = threading.Thread(target=gateway.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        gateway.stop()
+        thread.join()
+
+
+def make(server: DevServer, directory: Path) -> Gateway:
+    """A gateway that polls every second."""
+    settings = {"ServerURL": server.url, "UpdatePollIntervalSeconds": 1, "RetryPollIntervalSeconds": 1}
+    return Gateway(settings, data=directory / "data")
+
+
+def has_reported(gateway: Gateway, name: str) -> bool:
+    """Report success, as soon as the client waits for that."""
+    try:
+        gateway.report(name, success=True)
+    except UsageError:
+        return False
+    return True
+
+
+def test_updates_of_several_devices(server: DevServer, tmp_path: Path) -> None:
+    """Each device installs by its own function, once; a device comes while it runs, and one goes."""
+    installed: list[str] = []
+    devices = {name: described(name) for name in ("one", "two", "three")}
+
+    def add(name: str) -> None:
+        def install(_: Path, deployment: Deployment) -> bool | None:
+            installed.append(name)
+            devices[name].artifact_name = deployment.artifact_name
+            return None if name == "three" else True
+
+        gateway.add(name, devices[name], install=install, group="line")
+
+    def ids() -> dict[str, str]:
+        return {str(one.identity["serial"]): one.id for one in server.devices()}
+
+    with make(server, tmp_path) as gateway:
+        add("one")
+        add("two")
+        with running(gateway):
+            wait_until(lambda: {"one", "two"} == set(ids()), what="two devices")
+            gateway.remove("two")
+            add("three")
+            wait_until(lambda: "three" in ids(), what="the third device")
+            deployment = server.deploy("release-2", [ids()["one"], ids()["three"]])
+            gateway.poll_now()
+            wait_until(lambda: "three" in installed, what="the third device's installation")
+            wait_until(lambda: has_reported(gateway, "three"), what="the moment when its report is waited for")
+            ended = {ids()["one"], ids()["three"]}
+            wait_until(lambda: all(server.status(deployment, one) == "success" for one in ended), what="both updates")
+    assert ["one", "three"] == sorted(installed)
+
+
+def test_misuse(server: DevServer, tmp_path: Path) -> None:
+    """A name that can't be used or is taken, nothing that installs, and a second gateway are refused."""
+    with make(server, tmp_path) as gateway:
+        gateway.add("one", described("1"), modules={})
+        for name in ("one", "../up"):
+            with pytest.raises(UsageError):
+                gateway.add(name, described("2"), modules={})
+        with pytest.raises(UsageError, match="nothing, or more than one thing, installs"):
+            gateway.add("two", described("2"))
+        with pytest.raises(UsageError, match="there is none"):
+            gateway.remove("two")
+        with pytest.raises(BusyError):
+            make(server, tmp_path)
