@@ -7,7 +7,6 @@ the program's, as in ``Client``.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -71,7 +70,7 @@ class Gateway:
         make_directory(self._paths.data / STATES)
         self._lock = DaemonLock(self._paths.data / "gateway.lock")
         self._lock.acquire()
-        self._host = GatewayHost(self._config, self._paths, environment=os.environ)
+        self._host = GatewayHost(self._config, self._paths)
         self._clock = self._host.clock
         self._pools = (ThreadPoolExecutor(workers, "poll"), ThreadPoolExecutor(at_once, "update"))
         self._rounds = Rounds(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,7 +27,12 @@ class GatewayHost(Host):
     _transport_type = SharedTransport
 
     def __init__(
-        self, config: Config, paths: Paths, *, observers: Observers | None = None, environment: Mapping[str, str]
+        self,
+        config: Config,
+        paths: Paths,
+        *,
+        observers: Observers | None = None,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         super().__init__(config, paths, observers=observers, environment=environment)
         if isinstance(self.transport, SharedTransport):
