@@ -1,7 +1,8 @@
 """``mender-devserver``: run the server, and tell a running one what to do.
 
 Results go to standard output, as aligned tables or with ``--json`` as JSON; complaints go to standard error, one line
-each. Exit codes: 0 done; 1 failed; 2 what was asked for isn't there (no such device, no log yet …); 64 wrong usage.
+each. Exit codes: 0 done; 1 failed; 2 what was asked for isn't there (no such device, no log yet …); 64 wrong usage; 130
+interrupted.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ DEVSERVER = Program(
         Argument("--json", action="store_true", help="print JSON instead of text"),
     ),
     epilog="An id may be cut to its first characters.\n"
-    "exit codes: 0 done; 1 failed; 2 what was asked for does not exist; 64 wrong usage",
+    "exit codes: 0 done; 1 failed; 2 what was asked for does not exist; 64 wrong usage; 130 interrupted",
     example=_EXAMPLE,
 )
 

@@ -34,6 +34,8 @@ _MOST_WAITING = 64
 Read = Callable[[], Awaitable[bytes | None]]
 Write = Callable[[bytes], Awaitable[None]]
 
+_SILENT_SECONDS = 60.0
+"""A connection ends when the device acknowledges nothing for so long."""
 _DATAGRAM_IDLE_SECONDS = 120.0
 _FORWARD = re.compile(r"(?:(tcp|udp)/)?(\d{1,5}):(?:(\[[^]]+\]|[^:]+):)?(\d{1,5})")
 
@@ -82,9 +84,9 @@ def run_forwards(contact: Contact, device_id: str, texts: list[str], bind: str) 
 async def _run(contact: Contact, device_id: str, forwards: list[Forward], bind: str) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
+    session = await RemoteSession.open(contact, device_id)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
-    session = await RemoteSession.open(contact, device_id)
     hub = Hub(session, bind)
     try:
         for one in forwards:
@@ -176,7 +178,7 @@ class Hub:
         while (message := await self._session.receive()) is not None:
             if message.proto == Protocol.CONTROL and message.typ == "ping":
                 await self._session.send(Message(Protocol.CONTROL, "pong"))
-            elif message.proto == Protocol.PORTS:
+            elif message.proto == Protocol.PORTS or (message.proto == Protocol.CONTROL and message.typ == "error"):
                 self._take(message)
         raise NetworkError("cannot go on: the connection to the dev server is lost; is it still running?")
 
@@ -204,6 +206,8 @@ class Hub:
             reason = printable(text_of(decode_body(message), "err"))
         except ValueError:
             reason = "the device gave no reason"
+        if "no handler registered" in reason:
+            reason = "it allows none: PortForward.Disable in its mender-connect.conf"
         where = f"{link.forward.host}:{link.forward.port}"
         print(f"mender-devserver: cannot connect to {where} from the device: {reason}", file=sys.stderr, flush=True)
 
@@ -268,11 +272,11 @@ class Hub:
             await asyncio.gather(*works, return_exceptions=True)
 
     async def _send(self, link: Link, read: Read) -> None:
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, asyncio.TimeoutError):
             while (data := await read()) is not None:
                 link.acknowledged.clear()
                 await self._say(link, "forward", data)
-                await link.acknowledged.wait()
+                await asyncio.wait_for(link.acknowledged.wait(), _SILENT_SECONDS)
 
     async def _receive(self, link: Link, write: Write) -> None:
         with suppress(ConnectionError):

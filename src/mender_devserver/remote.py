@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from mender_client.core.text import printable
 from mender_client.core.wire.deviceconnect import Message, Protocol, ShellStatus, decode, encode
 from mender_client.errors import NetworkError, ServerError
 from mender_devserver.contact import Contact
@@ -110,6 +111,19 @@ def check_connected(contact: Contact, device_id: str) -> None:
         raise ServerError(f"cannot reach device {device_id}: it is not connected; {remedy}", status=404)
 
 
+def refused_terminal(device_id: str, answer: Message) -> ServerError:
+    """What to say to a user whose terminal a device has refused."""
+    reason = printable((answer.body or b"").decode("utf-8", "replace")) or "it gave no reason"
+    remedy = next((remedy for text, remedy in _REMEDIES.items() if text in reason), "see its log")
+    return ServerError(f"cannot open a terminal on device {device_id}: {reason}; {remedy}", status=409)
+
+
+_REMEDIES = {
+    "too many open sessions": "end another one, or raise Sessions.MaxPerUser in its mender-connect.conf",
+    "unknown message protocol and type": "it allows none: Terminal.Disable in its mender-connect.conf",
+}
+
+
 class BlockingSession:
     """A session in straight code, a context manager.
 
@@ -123,6 +137,7 @@ class BlockingSession:
     """
 
     def __init__(self, contact: Contact, device_id: str) -> None:
+        self._device_id = device_id
         self._loop = asyncio.new_event_loop()
         try:
             self._session = self._run(RemoteSession.open(contact, device_id))
@@ -172,8 +187,7 @@ class BlockingSession:
         while answer.proto != Protocol.SHELL:
             answer = self.receive()
         if answer.props.get("status") != ShellStatus.NORMAL:
-            reason = (answer.body or b"").decode("utf-8", "replace")
-            raise ServerError(f"cannot open a terminal: {reason}", status=409)
+            raise refused_terminal(self._device_id, answer)
 
     def close(self) -> None:
         """Close the connection: the server stops a terminal that is still open."""

@@ -19,7 +19,7 @@ from mender_client.core.text import printable
 from mender_client.core.wire.deviceconnect import Message, Protocol, ShellStatus
 from mender_client.errors import MenderError, NetworkError, ServerError
 from mender_devserver.contact import Contact
-from mender_devserver.remote import RemoteSession
+from mender_devserver.remote import RemoteSession, refused_terminal
 
 ESCAPE = b"\x1d"
 """Ctrl-] leaves, as in telnet."""
@@ -31,6 +31,7 @@ _UNREAD_BYTES = 8 * _PIECE_BYTES
 _END_SECONDS = 1.0
 _ASK_SECONDS = 20.0
 _SILENT_SECONDS = 60.0
+_SILENT = "it has not answered for a minute; see its log"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -47,7 +48,8 @@ def run_terminal(contact: Contact, device_id: str) -> None:
         asyncio.run(Terminal(contact, device_id, is_raw=saved is not None).run())
     finally:
         if saved is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, saved)
+            with suppress(termios.error):  # the terminal is gone
+                termios.tcsetattr(0, termios.TCSADRAIN, saved)
 
 
 class Terminal:
@@ -73,11 +75,17 @@ class Terminal:
         """Open it, and go on until its end."""
         loop = asyncio.get_running_loop()
         self._end = loop.create_future()
+        self._session = await RemoteSession.open(self._contact, self._device_id)
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._finish, _stopped_by(number))
-        self._session = await RemoteSession.open(self._contact, self._device_id)
         try:
-            await self._open()
+            opening = asyncio.create_task(self._open())
+            opening.add_done_callback(self._note_failure)
+            either: set[asyncio.Future[Any]] = {opening, self._end}
+            await asyncio.wait(either, timeout=_SILENT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                opening.cancel()
+                self._finish(ServerError(f"cannot open a terminal on device {self._device_id}: {_SILENT}", status=408))
             await self._go_on(loop)
         finally:
             await self._session.close()
@@ -92,10 +100,10 @@ class Terminal:
             if message.proto == Protocol.SHELL:
                 break
         if message.props.get("status") != ShellStatus.NORMAL:
-            raise ServerError(f"cannot open a terminal on device {self._device_id}: {_text(message)}", status=409)
+            raise refused_terminal(self._device_id, message)
 
     async def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._is_raw:
+        if self._is_raw and not self._end.done():
             tty.setraw(0, termios.TCSADRAIN)  # keeps what was typed early
             _say(f"connected to device {self._device_id}; Ctrl-] leaves\r\n")
             loop.add_signal_handler(signal.SIGWINCH, self._resize)

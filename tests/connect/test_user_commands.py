@@ -16,12 +16,14 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from connect.conftest import start
+from mender_client.errors import ServerError
+from mender_devserver.remote import BlockingSession
 from program.stage import Device
 from waiting import PATIENCE_S, wait_until
 
@@ -89,6 +91,12 @@ class Window:
             if select.select([self._ours], [], [], 0.2)[0]:
                 self.seen += os.read(self._ours, 65536).decode("utf-8", "replace")
         self.seen = self.seen.partition(text)[2]
+
+    def hang_up(self) -> None:
+        """Close the window under the command."""
+        for number in (self._ours, self.tty):
+            os.close(number)
+        self._ours = self.tty = os.open(os.devnull, os.O_RDWR)
 
     def end(self) -> int:
         """The exit code; the terminal is again as it was."""
@@ -191,6 +199,33 @@ def test_not_connected(device: Device) -> None:
         "mender-devserver: cannot reach device nobody: device not found; see 'mender-devserver devices'\n"
         == done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"Terminal": {"Disable": True}}, "Terminal.Disable in its mender-connect.conf"),
+        ({"ShellCommand": "/bin/sh"}, "raise Sessions.MaxPerUser in its mender-connect.conf"),
+    ],
+)
+def test_refused_terminal(device: Device, keys: dict[str, object], reason: str) -> None:
+    """A terminal that the device refuses is said, with what to change."""
+    start(device, **keys)
+    device.server.connected_device(device.id)
+    with BlockingSession(device.server.contact, device.id) as session:
+        with suppress(ServerError):
+            session.open_terminal()
+        done = run(device, "terminal", device.id)
+    assert (1, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith(f"mender-devserver: cannot open a terminal on device {device.id}: ")
+    assert reason in done.stderr
+
+
+def test_window_is_closed(reached: Device) -> None:
+    """A window that is closed ends the command, without a word about it."""
+    with window(reached) as one:
+        one.hang_up()
+        assert 1 == one.process.wait(PATIENCE_S)
 
 
 # Files
@@ -360,6 +395,20 @@ def test_nothing_listens(reached: Device) -> None:
         assert 0 == process.wait(PATIENCE_S)
         assert process.stderr
         assert 2 == process.stderr.read().count(f"cannot connect to 127.0.0.1:{port} from the device: ")
+
+
+def test_ports_are_disabled(device: Device) -> None:
+    """A device that forwards no ports is named as the cause, and the connection ends."""
+    start(device, PortForward={"Disable": True})
+    device.server.connected_device(device.id)
+    with forwarding(device, "0:80") as (process, ports):
+        with socket.create_connection(("127.0.0.1", ports[0])) as peer:
+            peer.settimeout(PATIENCE_S)
+            assert b"" == peer.recv(1)
+        process.terminate()
+        process.wait(PATIENCE_S)
+        assert process.stderr
+        assert "PortForward.Disable in its mender-connect.conf" in process.stderr.read()
 
 
 @pytest.mark.parametrize("text", ["80", "x:80", "80:y:", "1:2:3:4", "sctp/1:2", "70000:1", "1:0"])
