@@ -21,7 +21,9 @@ pytestmark = [
 
 def start(device: Device, bus: SystemBus) -> Process:
     """Start mender-connect beside the client of a device; it ends with the device."""
-    file = device.write("mender-connect.conf", json.dumps({"User": "root", "ShellArguments": []}))
+    file = device.write(
+        "mender-connect.conf", json.dumps({"User": "root", "ShellArguments": [], "ReconnectIntervalSeconds": 1})
+    )
     command = ["mender-connect", "--config", str(file), "--fallback-config", str(device.root / "none"), "daemon"]
     process = Process(command, device.root.parent / "mender-connect.log", {"DBUS_SYSTEM_BUS_ADDRESS": bus.address})
     device.processes.append(process)
