@@ -199,6 +199,8 @@ class DbusService:
         except DeviceError as error:
             self._failed(error)
             return
+        if self._token is None:  # else one that was refused soon: it isn't known yet whether this one lasts
+            self._backoff = self._backoff.after_success()
         self._token, self._said = token, ""
         self._fetched_at = self.loop.now()
         _logger.info("add-ons reach %s at %s", token.server_url, self._proxy.url)
