@@ -29,6 +29,8 @@ from world import (
 )
 from world.stores import ARTIFACT, LOCK, PARTIAL
 
+from .by_the_clock import downloads_in
+
 FINAL = {"success", "failure"}
 
 
@@ -198,6 +200,7 @@ SCENARIOS = (
     Scenario("gate-refuses", "failure", Options(gates=_gates(GatePoint.INSTALL))),
     Scenario("aborted-at-gate", "aborted", Options(gates=_gates()), _abort_at("status pause_before_installing")),
     Scenario("gate-untold", "success", Options(gates=_gates()), _answers(("status pause_before_installing", 400, ()))),
+    Scenario("download-windows", "success", arrange=downloads_in("01:00-01:01 100")),
     Scenario("connection-breaks", "success", Options(), _broken_bodies),
 )
 BY_NAME: Mapping[str, Scenario] = {one.name: one for one in SCENARIOS}

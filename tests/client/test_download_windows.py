@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone, tzinfo
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from mender_client.client.configured_gates import ConfiguredGates
-from mender_client.client.download_policy import DownloadPolicy
-from mender_client.client.known_time import KnownTime
-from mender_client.client.pace import PaceLimits
-from mender_client.client.speed_plan import SpeedPlan
 from mender_client.core.artifact import rootfs_image
 from mender_client.core.gates import GatePoint
-from mender_client.core.speed import parse_speeds
 from world import NEW, ModuleOptions, Options, Stage, World
-from world.clock import START, WorldClock
+from world.clock import START
 from world.stage import build_artifact
 
 from .acting import client_of, with_deployment
+from .by_the_clock import downloads_in
 
 RATE, WINDOW = 50, "01:00-01:05 50"
 """The Artifact takes longer than that, so it takes two windows."""
@@ -33,51 +28,12 @@ def stage(tmp_path: Path) -> Stage:
     return stage
 
 
-class Conditions:
-    """A device in UTC whose clock is right, and the clock of the world that is yet to be made."""
-
-    clock = WorldClock()
-
-    def zone(self, name: str) -> tzinfo:
-        return timezone.utc
-
-    def content(self, path: str) -> str:
-        raise NotImplementedError(path)
-
-    def run(self, argv: object, variables: object) -> tuple[int, str]:
-        raise NotImplementedError(argv, variables)
-
-    def clock_problem(self) -> str:
-        return ""
-
-    def server_time(self) -> datetime | None:
-        return None
-
-    def monotonic(self) -> float:
-        return self.clock.monotonic()
-
-    def now(self) -> datetime:
-        return self.clock.now()
-
-    def sleep(self, seconds: float) -> None:
-        self.clock.sleep(seconds)
-
-
 def world_of(stage: Stage, *, modules: bool, is_spooled: bool = True) -> World:
     """A device that downloads for five minutes each night, and a large Artifact that waits for it."""
-    conditions = Conditions()
-    time = KnownTime(conditions=conditions, clock=conditions)
-    plan = SpeedPlan(rules=parse_speeds([WINDOW]), conditions=conditions, time=time, clock=conditions)
-    options = Options(
-        modules=ModuleOptions() if modules else None,
-        has_boot_service=not modules,
-        policy=DownloadPolicy(pace=PaceLimits(plan=plan)),
-        gates=ConfiguredGates(rules={}, conditions=conditions, time=time, speeds=plan),
-        is_spooled=is_spooled,
-    )
-    world = World(stage, options)
-    conditions.clock = world.clock
-    return with_deployment(world)
+    options = Options(modules=ModuleOptions() if modules else None, has_boot_service=not modules, is_spooled=is_spooled)
+    world = with_deployment(World(stage, options))
+    downloads_in(WINDOW)(world)
+    return world
 
 
 def until(world: World, day: int, hour: int, minute: int) -> None:
