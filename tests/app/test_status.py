@@ -389,12 +389,10 @@ PAUSED = Decision(DecisionKind.PAUSE, "anna", SINCE, "the machine runs")
 def test_waits_for_approval(paths: Paths) -> None:
     """An update that waits: before what, what for, since when, and how it goes on."""
     lines = waits(paths, ASKING)
-    assert "doing          waiting before the installation; continues when the daemon runs, " in "\n".join(lines)
-    assert (
-        "waits          before the installation: nobody has approved it yet, since 2026-11-23T10:00:00Z (2 h ago)"
-        in lines
-    )
-    assert "               to go on: mender-python-client approve" in lines
+    since = "closed since 2026-11-23T10:00:00Z (2 h ago)"
+    assert "doing          waiting before the installation; continues when the daemon runs" in lines
+    assert f"gate           before the installation, {since}: nobody has approved it yet" in lines
+    assert "goes on        by 'mender-python-client approve'" in lines
 
 
 @pytest.mark.parametrize(("is_all", "option"), [(False, ""), (True, " --all")])
@@ -402,20 +400,20 @@ def test_paused(paths: Paths, is_all: bool, option: str) -> None:
     """A pause ends by ``continue``, or by ``continue --all`` if it is one of all updates."""
     waiting = replace(ASKING, reason=PAUSED.text, needs_approval=False)
     lines = waits(paths, waiting, PAUSED, is_all=is_all)
-    assert f"               to go on: mender-python-client continue{option}" in lines
+    assert f"goes on        by 'mender-python-client continue{option}'" in lines
 
 
 def test_waits_for_window(paths: Paths) -> None:
     """A gate that opens by itself: when."""
     lines = waits(paths, replace(ASKING, needs_approval=False, until="2026-11-23T22:00:00+00:00"))
-    assert "               to go on: the gate is asked again at 2026-11-23T22:00:00Z (in 10 h)" in lines
+    assert "goes on        when the gate is open; it is asked again at 2026-11-23T22:00:00Z (in 10 h)" in lines
 
 
 def test_pause_of_all_without_an_update(paths: Paths) -> None:
     """Without an update, too, it is shown that the next one will wait."""
     JsonJournal(paths.journal).update(lambda record: decided(record, PAUSED, is_all=True))
     lines = render(look(paths), now=NOW)
-    how = "to go on: mender-python-client continue --all"
+    how = "they go on by 'mender-python-client continue --all'"
     assert f"all updates    paused by anna: the machine runs; {how}" in lines
 
 

@@ -29,7 +29,7 @@ def test_approval(device: Device) -> None:
     deployment = device.deploy("release-2")
     daemon = device.daemon()
     device.wait_status(deployment, "pause_before_installing")
-    wait_for_gate(device, "waiting before the installation", "to go on: mender-python-client approve")
+    wait_for_gate(device, "waiting before the installation", "by 'mender-python-client approve'")
     assert 0 == daemon.stop()
     daemon = device.daemon()
     daemon.wait_for("before the installation", count=1)
@@ -94,7 +94,7 @@ def test_sub_updater_waits_for_the_reboot(device: Device) -> None:
     deployment = device.deploy("release-2")
     assert 0 == device.daemon().wait_exit()
     device.wait_status(deployment, "pause_before_rebooting")
-    wait_for_gate(device, "before the reboot: nobody has approved it yet")
+    wait_for_gate(device, "before the reboot, closed since", "nobody has approved it yet")
     asked = device.run("gate", "reboot")
     assert (ExitCode.LATER, "not yet: the update waits before the reboot: nobody has approved it yet\n") == (
         asked.returncode,

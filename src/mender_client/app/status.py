@@ -267,7 +267,7 @@ def render(status: Status, *, now: datetime) -> list[str]:
         ("client", _who(status, now)),
         ("installed", f"{installed}, device type {status.device_type or 'unknown'}"),
         ("updates by", status.installer),
-        ("doing", status.activity + _since(status.since, now)),
+        ("doing", status.activity + ("" if _is_at_gate(status) else _since(status.since, now))),
     ]
     next_poll = status.client.next_poll if status.client is not None and status.daemon_pid is not None else ""
     lines += _of_update(status) + gate_lines(status.update, status.hold_of_all, now, next_poll=next_poll)
@@ -301,6 +301,11 @@ def _who(status: Status, now: datetime) -> str:
         return f"{status.version}, not running; {how}"
     how = "stopped" if client.doing == STOPPED else "started the sub-updater"
     return f"{status.version}, not running; it {how} at {utc(client.since)}{ago(client.since, now)}"
+
+
+def _is_at_gate(status: Status) -> bool:
+    """Whether the line of the gate says since when."""
+    return status.update is not None and status.update["gate"] is not None
 
 
 def _since(moment: str | None, now: datetime) -> str:

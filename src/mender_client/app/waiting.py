@@ -49,14 +49,13 @@ def gate_lines(
     lines: list[tuple[str, str]] = []
     gate, hold = (None, None) if update is None else (update["gate"], update["hold"])
     if gate is not None:
-        lines.append(
-            ("waits", f"{_place(gate)}: {gate['reason']}, since {utc(gate['since'])}{ago(gate['since'], now)}")
-        )
-        lines.append(("", f"to go on: {_remedy(gate, hold, held, now, next_poll)}"))
+        since = f"closed since {utc(gate['since'])}{ago(gate['since'], now)}"
+        lines.append(("gate", f"{_place(gate)}, {since}: {gate['reason']}"))
+        lines.append(("goes on", _remedy(gate, hold, held, now, next_poll)))
     elif hold is not None:
-        lines.append(("held", f"at its next gate: {_decision(hold)}; to go on: mender-python-client continue"))
+        lines.append(("held", f"at its next gate: {_decision(hold)}; goes on by 'mender-python-client continue'"))
     if held is not None:
-        lines.append(("all updates", f"{_decision(held)}; to go on: mender-python-client continue --all"))
+        lines.append(("all updates", f"{_decision(held)}; they go on by 'mender-python-client continue --all'"))
     return lines
 
 
@@ -78,11 +77,11 @@ def _remedy(
 ) -> str:
     for decision, option in ((hold, ""), (held, " --all")):
         if decision is not None and gate["reason"] == _decision(decision):
-            return f"mender-python-client continue{option}"
+            return f"by 'mender-python-client continue{option}'"
     if gate["needs_approval"]:
-        return "mender-python-client approve"
+        return "by 'mender-python-client approve'"
     moments = [moment for moment in (gate["until"], next_poll) if moment]
     if not moments:
-        return "the gate is asked again with the next update poll"
+        return "when the gate is open; it is asked again with the next update poll"
     soonest = min(moments, key=datetime.fromisoformat)
-    return f"the gate is asked again at {utc(soonest)}{ago(soonest, now)}"
+    return f"when the gate is open; it is asked again at {utc(soonest)}{ago(soonest, now)}"
