@@ -91,10 +91,10 @@ class ScriptedDevice:
         return found
 
     def _inventory_scripts(self, warnings: list[Diagnostic]) -> list[Path]:
+        if os.path.isfile(self.inventory_directory) and os.access(self.inventory_directory, os.X_OK):
+            return [self.inventory_directory]  # a script by itself
         try:
             entries = sorted(self.inventory_directory.iterdir())
-        except NotADirectoryError:
-            entries = [self.inventory_directory]  # a script by itself
         except FileNotFoundError:
             return []  # as if it were empty: a device may do without scripts
         except OSError as error:
