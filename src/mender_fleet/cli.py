@@ -21,6 +21,8 @@ def locust_arguments(arguments: list[str]) -> list[str]:
     users = _value(told, "--users", "-u")
     if users.isdecimal() and not names & {"-r", "--spawn-rate", "--worker"}:
         told += ["--spawn-rate", str(max(1, int(users) // _RAMP))]
+    if not names & {"--web-host", "--worker"}:
+        told += ["--web-host", "127.0.0.1"]  # whoever reaches the page can start a fleet
     return told
 
 

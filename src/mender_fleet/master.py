@@ -11,12 +11,14 @@ from locust import argument_parser, events, runners
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
-from .options import add_options, foreign_server, server_of
+from mender_client.errors import MenderError
+
+from .options import add_options, server_of, wrong_usage
 from .report import Outcomes, draw, summary
 from .traffic import DOWNLOAD
 
 _KEY = "mender_fleet"
-_USAGE = 64
+_FAILED, _USAGE = 1, 64
 _LIVENESS_SECONDS = 60
 """How long a worker may be too busy to tell that it is alive; Locust allows 3 seconds, and has no option for it."""
 _logger = logging.getLogger(__name__)
@@ -30,10 +32,16 @@ def _declare(parser: Any, **_: object) -> None:
 
 
 def _check(environment: Environment, **_: object) -> None:
-    """End at once where the server is somebody else's; the devices check it too, for it can be changed on the page."""
-    url, _certificate = server_of(environment.host, environment.parsed_options)
+    """End at once where the fleet can't run; the devices check the server too, for it can be changed on the page."""
+    if isinstance(environment.runner, WorkerRunner):
+        return  # the master tells it the server
+    try:
+        url, _certificate = server_of(environment.host, environment.parsed_options)
+    except MenderError as error:
+        _logger.error("%s", error)
+        raise SystemExit(_FAILED) from error
     environment.host = environment.host or url
-    if url and (problem := foreign_server(url, environment.parsed_options)):
+    if problem := wrong_usage(url, environment.parsed_options, has_page=environment.web_ui is not None):
         _logger.error("%s", problem)
         raise SystemExit(_USAGE)
 

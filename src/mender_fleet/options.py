@@ -87,6 +87,23 @@ def foreign_server(url: str, options: Any) -> str:
     )
 
 
+def wrong_usage(url: str, options: Any, *, has_page: bool) -> str:
+    """What is wrong with the options; empty if nothing is.
+
+    Args:
+        url: the server.
+        options: of the command line.
+        has_page: whether a server can still be entered on Locust's page.
+    """
+    if not url:
+        return (
+            "" if has_page else "cannot simulate devices: name a server with --server, or a dev server with --devserver"
+        )
+    if options.preauthorize and not (options.devserver or options.management_token_file):
+        return "cannot preauthorize devices: pass --management-token-file, or name a dev server with --devserver"
+    return foreign_server(url, options)
+
+
 def settings_of(host: str | None, options: argparse.Namespace, more: Mapping[str, object]) -> dict[str, object]:
     """What the ``mender.conf`` of a device holds.
 

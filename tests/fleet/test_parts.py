@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from mender_fleet.cli import locust_arguments
 from mender_fleet.hardware import DerivedKey, make_identity, make_inventory, provide_seed
 from mender_fleet.memory import MadeUpLog
-from mender_fleet.options import add_options, foreign_server, settings_of
+from mender_fleet.options import add_options, foreign_server, settings_of, wrong_usage
 from mender_fleet.report import Outcomes, draw, summary
 from mender_fleet.traffic import name_of
 
@@ -79,14 +79,15 @@ def test_log_is_as_long_as_wished() -> None:
 def test_own_names_become_those_of_locust() -> None:
     """``--server`` and ``--devices`` are Locust's host and users; everything else passes through."""
     told = locust_arguments(["--server", "https://x", "--devices=10000", "--headless", "--csv", "out"])
-    assert ["--host", "https://x", "--users=10000", "--headless", "--csv", "out", "--spawn-rate", "100"] == told[2:]
+    assert ["--host", "https://x", "--users=10000", "--headless", "--csv", "out", "--spawn-rate", "100"] == told[2:-2]
+    assert ["--web-host", "127.0.0.1"] == told[-2:]
     assert "--locustfile" == told[0]
     assert Path(told[1]).exists()
 
 
 def test_given_file_and_rate_stay() -> None:
-    """A locustfile or a rate that is given is used."""
-    given = ["-f", "mine.py", "-u", "10", "-r", "5"]
+    """A locustfile, a rate or an address of the page that is given is used."""
+    given = ["-f", "mine.py", "-u", "10", "-r", "5", "--web-host", "192.0.2.1"]
     assert given == locust_arguments(given)
 
 
@@ -117,6 +118,22 @@ def test_intervals_can_be_sped_up() -> None:
 def test_other_servers_need_a_word(url: str, given: tuple[str, ...], is_refused: bool) -> None:
     """A server that isn't on this machine is loaded only when somebody says that it is theirs."""
     assert is_refused == bool(foreign_server(url, options(*given)))
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "has_page", "problem"),
+    [
+        ("", (), False, "name a server with --server"),
+        ("", (), True, ""),
+        ("https://localhost", ("--preauthorize",), False, "pass --management-token-file"),
+        ("https://localhost", ("--preauthorize", "--devserver", "server"), False, ""),
+        ("https://localhost", (), False, ""),
+    ],
+)
+def test_wrong_usage_is_said(url: str, given: tuple[str, ...], has_page: bool, problem: str) -> None:
+    """A fleet without a server, or without a token to preauthorize with, doesn't start."""
+    said = wrong_usage(url, options(*given), has_page=has_page)
+    assert (bool(problem), True) == (bool(said), problem in said)
 
 
 @pytest.mark.parametrize(
