@@ -37,7 +37,7 @@ PONG_SECONDS = 15.0
 _PAYLOAD = b"60"
 _GOODBYE_SECONDS = 0.5
 _SETTLE_SECONDS = 5.0
-"""A program that the authentication runs is ended within this time."""
+"""What was killed, and a program that the authentication runs, ends within this time."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ class ConnectService:
         self._terminals.end_all("the program ends")
         self.loop.run_for(_GOODBYE_SECONDS, lambda: self._shells.is_idle)
         self._shells.kill()
+        self.loop.run_for(_SETTLE_SECONDS, lambda: self._shells.is_idle and not self._connector.is_full)
         if self._socket is not None:
             self._socket.close(1001)
-        self.loop.run_for(_SETTLE_SECONDS, lambda: not self._connector.is_full)
         _logger.info("stopped")
