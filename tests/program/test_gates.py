@@ -127,6 +127,22 @@ def test_gate_that_is_open(device: Device) -> None:
     assert (ExitCode.DONE, "") == (device.run("gate", "reboot").returncode, device.run("gate", "commit").stdout)
 
 
+def test_gate_that_is_asked_by_hand(device: Device) -> None:
+    """Where no sub-updater is at work, the answer is the same, and changes nothing about an update that waits."""
+    device.configure(UpdateGates={"Install": "ask", "Reboot": "ask"}, UpdatePollIntervalSeconds=3600)
+    assert ExitCode.LATER == device.run("gate", "reboot").returncode
+    device.deploy("release-2")
+    daemon = device.daemon()
+    wait_for_gate(device, "waiting before the installation")
+    before = device.journal["update"]
+    asked = device.run("gate", "reboot")
+    assert (ExitCode.LATER, "not yet: nobody has approved it yet\n") == (asked.returncode, asked.stdout)
+    assert before["waiting"]["point"] == device.journal["update"]["waiting"]["point"]
+    assert ExitCode.DONE == device.run("pause", "--all").returncode
+    assert "paused by" in device.run("gate", "commit").stdout
+    daemon.stop()
+
+
 def test_gate_that_cannot_be_asked(device: Device) -> None:
     """If the configuration is wrong, the answer is "not yet", and why."""
     device.write("etc/mender/mender.conf", "{")

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 from mender_client.client.engine import Held
-from mender_client.core.gates import GateFacts, GatePoint, Open, Refused
+from mender_client.core.gates import GateFacts, GatePoint, Open, Refused, Verdict
+from mender_client.core.machine import State
 from mender_client.core.record import Record
 from mender_client.core.update import Update
 from mender_client.errors import AbortedError, InstallError, MenderError, StorageError
@@ -29,6 +30,7 @@ LOOK_SECONDS = 4.0
 """How often ``--wait`` looks for what people have decided: as often as the client looks for the end of a lock."""
 
 _TELL_SECONDS = 10.0
+_WITH_SUB_UPDATER = (State.HANDING_OVER, State.INSTALLING)
 
 
 def ask_gate(
@@ -82,8 +84,8 @@ class _Asking:
 
     def ask(self, *, is_waiting: bool) -> ExitCode:
         update = self._update()
-        if update is None:
-            return self._ask_without_update()
+        if update is None or update.state not in _WITH_SUB_UPDATER:
+            return self._ask_only(update)
         before, is_first = update.waiting, True
         while (held := self._parts.gate_keeper.check(update, self._point)) is not None:
             self._say()
@@ -100,15 +102,21 @@ class _Asking:
         record = self._parts.journal.load()
         return record.update_of(self._deployment_id) if self._deployment_id else record.update
 
-    def _ask_without_update(self) -> ExitCode:
-        """The client knows of no update: what is configured has its say, and nothing is stored."""
-        gates, facts = self._parts.gate_keeper.gates, GateFacts(self._deployment_id, "")
-        verdict = Open() if gates is None else gates.verdict(self._point, facts, self._parts.clock.now())
+    def _ask_only(self, update: Update | None) -> ExitCode:
+        """No sub-updater is at work, as far as the client knows: the answer is the same, but nothing is stored."""
+        verdict = self._verdict() if update is None else self._parts.gate_keeper.verdict(update, self._point)
         if isinstance(verdict, Open):
             return ExitCode.DONE
         is_refused = isinstance(verdict, Refused)
         print(f"{'refused' if is_refused else 'not yet'}: {verdict.reason}", flush=True)
         return ExitCode.FAILED if is_refused else ExitCode.LATER
+
+    def _verdict(self) -> Verdict:
+        """The answer without an update."""
+        decisions, now = self._parts.journal.load().decisions, self._parts.clock.now()
+        by_hand = None if decisions is None else decisions.verdict(now)
+        gates, facts = self._parts.gate_keeper.gates, GateFacts(self._deployment_id, "")
+        return by_hand or (Open() if gates is None else gates.verdict(self._point, facts, now))
 
     def _say(self) -> None:
         """Print where the update waits, if that is new."""
