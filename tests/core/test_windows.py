@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mender_client.core.windows import DAYS, Window, WindowState, look, parse_window
 
 MINUTE = timedelta(minutes=1)
+DAY = 24 * 60
 BERLIN = ZoneInfo("Europe/Berlin")
 
 WRITTEN = {
@@ -125,27 +126,29 @@ def wall_clock(zone: ZoneInfo, begin: datetime, minutes: int) -> Iterator[tuple[
         yield now, shown
 
 
-def is_inside(windows: Sequence[Window], shown: datetime) -> bool:
-    """Whether that clock shows a time within a window: nothing but the time of day and the day of the week."""
-    minute, day = shown.hour * 60 + shown.minute, shown.weekday()
-    return any(
-        (day in window.days and window.start <= minute < window.end)
-        or ((day - 1) % 7 in window.days and minute < window.end - 24 * 60)
-        for window in windows
-    )
+def week_of(windows: Sequence[Window]) -> list[bool]:
+    """For each minute of a week whether that clock shows a time within a window; nothing but a calendar."""
+    return [
+        any(
+            (minute // DAY in one.days and one.start <= minute % DAY < one.end)
+            or ((minute // DAY - 1) % 7 in one.days and minute % DAY < one.end - DAY)
+            for one in windows
+        )
+        for minute in range(7 * DAY)
+    ]
 
 
 def walk(texts: Sequence[str], zone: ZoneInfo, begin: datetime, minutes: int, *, step: int) -> int:
     """Compare each minute with what was foretold, and ask anew every so many minutes; returns how often it changed."""
     windows = [parse_window(text) for text in texts]
-    state, changes = look(windows, lambda _: zone, begin), 0
+    state, changes, week = look(windows, lambda _: zone, begin), 0, week_of(windows)
     for number, (now, shown) in enumerate(wall_clock(zone, begin, minutes)):
         if state.changes_at is not None and now >= state.changes_at:
             assert now == state.changes_at
             before, state = state.is_open, look(windows, lambda _: zone, now)
             assert before is not state.is_open, now
             changes += 1
-        assert is_inside(windows, shown) is state.is_open, now
+        assert week[shown.weekday() * DAY + shown.hour * 60 + shown.minute] is state.is_open, now
         if number % step == 0:
             assert state == look(windows, lambda _: zone, now)
     return changes
