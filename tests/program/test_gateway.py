@@ -175,10 +175,12 @@ def test_sub_updater(make_stage: MakeStage) -> None:
 
 def test_killed_in_the_middle(make_stage: MakeStage) -> None:
     """Killed while some devices install, and started again, it brings each to one final status."""
-    stage = make_stage()
+    stage = make_stage(UpdatePollIntervalSeconds=86400)  # whoever waits for the next poll waits too long
     stage.describe({name: {} for name in PUMPS})
     gateway = stage.start()
     deployment = stage.deploy("new", *PUMPS)
+    wait_until(lambda: gateway.text.count(": inventory sent") >= len(PUMPS), what="the first polls")
+    gateway.send(signal.SIGUSR1)
     wait_until(lambda: stage.order, what="an installation")
     gateway.kill()
     stage.start()

@@ -155,7 +155,11 @@ class GatewayDevice:
         if self._is_put_off:
             return Standing.WANTS
         with suppress(StorageError):
-            return Standing.UPDATING if self._agent.is_updating else Standing.IDLE
+            if not self._agent.is_updating:
+                return Standing.IDLE
+            is_locked = self._parts.lock.read() is not None
+            # one that was under way before a restart, and has not had its turn since
+            return Standing.UPDATING if is_locked or self._is_allowed else Standing.WANTS
         return self.standing
 
     def _say(self, fault: Diagnostic) -> None:
