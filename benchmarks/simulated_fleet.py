@@ -58,7 +58,7 @@ def wait(what: str, condition: Callable[[], bool], limit_seconds: float) -> floa
     while not condition() and time.monotonic() - start < limit_seconds:
         time.sleep(1.0)
     seconds = time.monotonic() - start
-    print(f"{what:<38}{seconds:8.0f} s", flush=True)
+    print(f"{what:<38}{seconds:8.0f} s{'' if condition() else ', given up'}", flush=True)
     return seconds
 
 
