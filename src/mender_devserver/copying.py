@@ -69,7 +69,7 @@ def copy(contact: Contact, source: str, target: str) -> tuple[RemoteFile, str]:
 
 
 def _stop(number: int, _: object) -> NoReturn:
-    raise MenderError(f"cannot go on: stopped by {signal.Signals(number).name}")
+    raise MenderError(f"stopped by {signal.Signals(number).name}")
 
 
 def _upload(contact: Contact, source: Path, target: Place) -> RemoteFile:

@@ -180,7 +180,7 @@ class Hub:
                 await self._session.send(Message(Protocol.CONTROL, "pong"))
             elif message.proto == Protocol.PORTS or (message.proto == Protocol.CONTROL and message.typ == "error"):
                 self._take(message)
-        raise NetworkError("cannot go on: the connection to the dev server is lost; is it still running?")
+        raise NetworkError("cannot continue: the connection to the dev server is lost; is it still running?")
 
     def _take(self, message: Message) -> None:
         link = self._links.get(text_of(message.props, "connection_id"))

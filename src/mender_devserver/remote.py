@@ -74,7 +74,7 @@ class RemoteSession:
         try:
             await self._websocket.send_bytes(encode(message))
         except ConnectionError as error:
-            raise NetworkError("cannot go on: the connection to the dev server is lost") from error
+            raise NetworkError("cannot continue: the connection to the dev server is lost") from error
 
     async def receive(self) -> Message | None:
         """The next message of the device; None when the connection is gone."""
@@ -173,7 +173,7 @@ class BlockingSession:
         except asyncio.TimeoutError:
             raise TimeoutError(f"no message in {timeout_seconds:g} s") from None
         if message is None:
-            raise NetworkError("cannot go on: the connection to the dev server is lost")
+            raise NetworkError("cannot continue: the connection to the dev server is lost")
         return message
 
     def open_terminal(self, width: int = 80, height: int = 24) -> None:

@@ -233,8 +233,8 @@ def _is_end_of_shell(message: Message) -> bool:
 
 
 def _lost() -> NetworkError:
-    return NetworkError("cannot go on: the connection to the dev server is lost; is it still running?")
+    return NetworkError("cannot continue: the connection to the dev server is lost; is it still running?")
 
 
 def _stopped_by(number: signal.Signals) -> MenderError:
-    return MenderError(f"cannot go on: stopped by {number.name}")
+    return MenderError(f"stopped by {number.name}")

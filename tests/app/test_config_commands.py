@@ -287,6 +287,19 @@ def test_explain_all(device: Device) -> None:
     assert [key.name for key in KEYS] == [line for line in lines if line and not line.startswith(" ")]
 
 
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("updategates", ["UpdateGates.Download", "UpdateGates.Install", "UpdateGates.Reboot", "UpdateGates.Commit"]),
+        ("Security", ["Security.AuthPrivateKey", "Security.SSLEngine"]),
+    ],
+)
+def test_explain_an_object(device: Device, name: str, keys: list[str]) -> None:
+    """The name of an object stands for all keys in it that have an effect."""
+    lines = device.config("explain", name).out.splitlines()
+    assert keys == [line for line in lines if line and not line.startswith(" ")]
+
+
 def test_explain_what_has_no_effect(device: Device) -> None:
     """A key of other clients is called what it is."""
     done = device.config("explain", "dbus")

@@ -317,7 +317,7 @@ def test_says_it_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
         for one in caplog.records
         if "before the installation" in one.getMessage()
     ]
-    assert ["waiting for approval", "waiting for mains power", "goes on before the installation"] == [
+    assert ["waiting for approval", "waiting for mains power", "no longer waits before the installation"] == [
         line[-31:] if "goes on" in line else line for line in lines
     ]
 

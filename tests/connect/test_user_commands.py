@@ -156,7 +156,7 @@ def test_terminal_is_stopped(reached: Device, number: signal.Signals) -> None:
     with window(reached) as one:
         one.process.send_signal(number)
         assert 1 == one.end()
-        one.see(f"mender-devserver: cannot go on: stopped by {number.name}")
+        one.see(f"mender-devserver: stopped by {number.name}")
 
 
 def test_server_is_gone(reached: Device) -> None:
@@ -164,7 +164,7 @@ def test_server_is_gone(reached: Device) -> None:
     with window(reached) as one:
         reached.server.stop()
         assert 1 == one.end()
-        one.see("cannot go on: the connection to the dev server is lost")
+        one.see("cannot continue: the connection to the dev server is lost")
 
 
 def test_without_a_terminal(reached: Device, tmp_path: Path) -> None:

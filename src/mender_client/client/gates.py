@@ -121,7 +121,7 @@ class GateKeeper:
             return None  # the Artifact is there, and only verified again
         verdict = self.verdict(update, point)
         if isinstance(verdict, Refused):
-            text = f"cannot go on {AHEAD[point]}: {verdict.reason}"
+            text = f"stopped {AHEAD[point]}: {verdict.reason}"
             raise InstallError("UPD30", text, remedy="deploy again when it may be installed")
         if isinstance(verdict, Open):
             self._go_on(update, point)
@@ -188,7 +188,7 @@ class GateKeeper:
 
     def _go_on(self, update: Update, point: GatePoint) -> None:
         if update.waiting is not None and update.waiting.point is point:
-            _logger.info("deployment %s goes on %s", update.deployment_id, AHEAD[point])
+            _logger.info("deployment %s no longer waits %s", update.deployment_id, AHEAD[point])
             self._said = ""
             self._store(update, None, _as_it_is)
 

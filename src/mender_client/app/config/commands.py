@@ -139,7 +139,7 @@ def masked(key: Key, value: Any) -> Any:
 
 
 def explain(names: Sequence[str]) -> ExitCode:
-    """Print what keys mean.
+    """Print what keys mean; the name of an object stands for all keys in it.
 
     Returns:
         USAGE when one of them is unknown.
@@ -149,6 +149,8 @@ def explain(names: Sequence[str]) -> ExitCode:
     for name in names or [key.name for key in KEYS]:
         if key := find_key(name):
             parts.append("\n".join(_explanation(key)))
+        elif below := [key for key in KEYS if key.name.lower().startswith(f"{name.lower()}.")]:
+            parts += ["\n".join(_explanation(key)) for key in below]
         elif key := next((one for one in CONNECT_KEYS.keys if one.name.lower() == name.lower()), None):
             parts.append("\n".join(_explanation(key, "mender-connect.conf")))
         elif name.lower() in without_effect:
