@@ -16,6 +16,7 @@ from mender_client.core.update import MAXIMUM_WRITES
 from world import NEW, OLD, Answer, Kind, ModuleOptions, Options, Stage, World, at
 from world import Refused as NoNetwork
 from world.clock import START
+from world.power import Blow
 
 from .acting import client_of, kinds_since, with_deployment
 
@@ -371,6 +372,29 @@ def test_pause_ahead(stage: Stage) -> None:
     assert (GatePoint.DOWNLOAD, 0) == (waiting_of(world).point, world.transport.fetched)
     world.journal.update(lambda record: continued(record, is_all=True))
     assert "success" == finished(world)
+
+
+class Patience(SetGates):
+    """The gate before the download, which is closed until an hour has passed."""
+
+    def verdict(self, point: GatePoint, facts: GateFacts, now: datetime) -> Verdict:
+        """Open when it was closed for an hour."""
+        since = facts.closed_since or now
+        if point is not GatePoint.DOWNLOAD or now - since >= timedelta(hours=1):
+            return Open()
+        return Closed("waiting for an hour", since=since)
+
+
+@pytest.mark.parametrize("flow", Flow, ids=lambda one: one.value)
+def test_deadline_that_was_over(stage: Stage, flow: Flow) -> None:
+    """A client that is restarted in a download doesn't wait once more for a deadline that was over."""
+    world = held(stage, flow, Patience())
+    world.power.always["download"] = Blow(Kind.KILL)
+    while not world.power.fallen:
+        world.turn()
+    world.power.always.clear()
+    let(world, POLL_SECONDS)
+    assert "success" == world.server.status
 
 
 @pytest.mark.parametrize("days", [-400, -1, 1, 400])

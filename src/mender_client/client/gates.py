@@ -138,11 +138,14 @@ class GateKeeper:
         if by_hand is not None or self.gates is None:
             return by_hand or Open()
         waiting = update.waiting
+        since = update.closed_since.get(point.value, "")
+        if waiting is not None and waiting.point is point:
+            since = waiting.closed_since
         facts = GateFacts(
             update.deployment_id,
             update.artifact_name,
             is_approved=is_approved(record, update, point),
-            closed_since=None if waiting is None or waiting.point is not point else moment(waiting.closed_since),
+            closed_since=moment(since),
         )
         return self.gates.verdict(point, facts, now)
 
@@ -190,7 +193,8 @@ class GateKeeper:
         if update.waiting is not None and update.waiting.point is point:
             _logger.info("deployment %s no longer waits %s", update.deployment_id, AHEAD[point])
             self._said = ""
-            self._store(update, None, _as_it_is)
+            passed = {**update.closed_since, point.value: update.waiting.closed_since}
+            self._store(update, None, lambda one: replace(one, closed_since=passed))
 
     def _store(self, update: Update, waiting: Waiting | None, note: Callable[[Update], Update]) -> None:
         """Store where the update waits; if that fails, it waits all the same, but a restarted client doesn't know."""

@@ -85,5 +85,6 @@ def set_clock(record: Record, showed: datetime, seconds: float) -> Record:
         if waiting is not None:
             since, closed = moved(waiting.since, waiting.since), moved(waiting.closed_since, waiting.closed_since)
             waiting = replace(waiting, since=since, closed_since=closed)
-        update = replace(update, waiting=waiting, decisions=held(update.decisions))
+        passed = {point: moved(since, since) for point, since in update.closed_since.items()}
+        update = replace(update, waiting=waiting, decisions=held(update.decisions), closed_since=passed)
     return replace(record, update=update, decisions=held(record.decisions))

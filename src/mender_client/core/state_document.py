@@ -51,7 +51,7 @@ _STORED_FIELDS = {"remote_object": "promise", "process": "hands"}
 _ADDED: Mapping[str, Any] = {
     "flow": Flow.HANDOVER.value, "device_types": [], "link": {}, "began": "", "fetched_bytes": 0, "resumed_bytes": 0,
     "reused_bytes": 0, "done_bytes": 0, "not_adaptive": "", "payload_type": "",
-    "result": Result.CLEAN.value, "reboot": "", "reason": "",
+    "result": Result.CLEAN.value, "reboot": "", "reason": "", "closed_since": {},
 }  # fmt: skip
 """Fields that the first documents lack, with their defaults."""
 
@@ -214,6 +214,7 @@ def _decode_update(stored: object) -> Update:
         reason=_get(value, "reason", str),
         waiting=_read(value, "waiting", _decode_waiting, {}),
         decisions=_read(value, "decisions", _decode_decisions, {}),
+        closed_since={key: _decode_text(one) for key, one in _get(value, "closed_since", dict).items()},
     )
 
 

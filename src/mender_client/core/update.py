@@ -83,6 +83,7 @@ class Update:
         reason: why it fails, as far as the flow MODULES knows; empty otherwise.
         waiting: at which gate it waits; None when it does not.
         decisions: what people have decided about it; None for nothing.
+        closed_since: since when a gate was closed that it has passed, by gate; it may meet the gate again.
     """
 
     deployment_id: str
@@ -113,6 +114,7 @@ class Update:
     reason: str = ""
     waiting: Waiting | None = None
     decisions: Decisions | None = None
+    closed_since: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def deployment(self) -> Deployment:
