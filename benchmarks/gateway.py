@@ -207,8 +207,8 @@ def kill(bench: Bench, _: int) -> bool:
     deployment = bench.deploy()
     for number in range(_KILLS):
         with bench.running() as process:
-            done, share = _done(bench), bench.count * (number + 1) // (_KILLS + 2)
-            wait_for("some updates", lambda: _done(bench) >= max(share, done + 1), pause=0.2)  # noqa: B023
+            most = min(max(bench.count * (number + 1) // (_KILLS + 2), _done(bench) + 1), bench.count)
+            wait_for("some updates", lambda: _done(bench) >= most, pause=0.2)  # noqa: B023
             time.sleep(dice.random())
             process.kill()
     with bench.running():
