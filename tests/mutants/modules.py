@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 from client.scenarios import Scenario, begin
 from client.test_modules import BLOWN, ROADS
-from mender_client.core import record
+from mender_client.core import update
 from mender_client.core.machine import RESUME, TRANSITIONS, Event, Flow, InstallerState, Result, State
 from world import Answer, Blow, Kind, ModuleOptions, Options, Stage, at, make_stage
 
@@ -32,8 +32,8 @@ _TABLES: Mapping[str, Mapping[State, Any]] = {
     "RESUME": RESUME[Flow.MODULES],
 }
 _RESULT = "result_after"
-_record = cast(Any, record)
-_result_after = _record.result_after
+_update = cast(Any, update)
+_result_after = _update.result_after
 _KILLED = [one for one in BLOWN if one.reboot == "Automatic" or one.fails == "ArtifactCommit"]
 
 _TAKEN = ("", 1)
@@ -134,14 +134,14 @@ def watch(stage: Stage, chosen: list[Case]) -> tuple[list[object], Mapping[Any, 
         used.add((_RESULT, (state, event, result), None))
         return cast(Result, _result_after(state, event, result))
 
-    _record.result_after = result_after
+    _update.result_after = result_after
     outcomes = []
     for number, case in enumerate(chosen):
         used.clear()
         outcomes.append(outcome(stage, case))
         for entry in used:
             users.setdefault(entry, []).append(number)
-    _record.result_after = _result_after
+    _update.result_after = _result_after
     return outcomes, users
 
 
@@ -163,7 +163,7 @@ def survives(
     """Whether no case notices a mutant."""
     (name, place, key), value = mutant
     if name == _RESULT:
-        _record.result_after = lambda *asked: cast(Result, value) if asked == place else _result_after(*asked)
+        _update.result_after = lambda *asked: cast(Result, value) if asked == place else _result_after(*asked)
     else:
         row = cast(Table, _TABLES[name][place])
         original = dict.__getitem__(row, key)
@@ -172,7 +172,7 @@ def survives(
         return all(known[number] == outcome(stage, chosen[number]) for number in users)
     finally:
         if name == _RESULT:
-            _record.result_after = _result_after
+            _update.result_after = _result_after
         else:
             row[key] = original
 
