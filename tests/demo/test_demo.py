@@ -166,7 +166,9 @@ def test_a_difference_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        pytest.param("module-files-scripts-meta.mender", "has 2 files (text.txt, ", marks=pytest.mark.nightly),
+        pytest.param(
+            "module-files-scripts-meta.mender", "has 2 files (text.txt, small.bin)", marks=pytest.mark.nightly
+        ),
         pytest.param("bootstrap-no-payload.mender", "has 0 files (none)", marks=pytest.mark.nightly),
         pytest.param("rsa3072.pub", "cannot use", marks=pytest.mark.nightly),
         ("missing.mender", "No such file"),
