@@ -92,3 +92,19 @@ def test_misuse(server: DevServer, tmp_path: Path) -> None:
             gateway.remove("two")
         with pytest.raises(BusyError):
             make(server, tmp_path)
+
+
+def test_example_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program in docs/guide/embed.md takes devices in, and runs until it is stopped."""
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs/guide/embed.md").read_text("utf-8")
+    code = page.partition("## Many devices")[2].partition("```python\n")[2].partition("```")[0]
+    names: dict[str, object] = {"pumps": []}
+    program = threading.Thread(target=exec, args=(code, names), daemon=True)
+    program.start()
+    while not isinstance(gateway := names.get("gateway"), Gateway):
+        assert program.is_alive()
+        program.join(0.01)
+    gateway.stop()
+    program.join(60)
+    assert not program.is_alive()

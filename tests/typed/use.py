@@ -23,6 +23,7 @@ from mender_client import (
     Diagnostic,
     ErrorKind,
     GatePoint,
+    Gateway,
     InstallFunction,
     Interrupted,
     KeyFileError,
@@ -142,6 +143,13 @@ class Module(UpdateModule):
     def needs_reboot(self) -> Literal["No", "Yes", "Automatic"]:
         """Leave it to the client."""
         return "Automatic"
+
+
+def run_many(device: DeviceDescription) -> None:
+    """Many devices in one process."""
+    with Gateway({"ServerURL": "https://mender.example.com"}, data="data", workers=4, groups={"line": 1}) as gateway:
+        gateway.add("pump", device, modules={"model": Module}, group="line")
+        gateway.run()
 
 
 def make_module(tree: str) -> UpdateModule:
