@@ -310,7 +310,7 @@ def test_scripts_around_a_poll(make_board: MakeBoard) -> None:
     noted = " ".join(board.noted)
     assert noted.startswith("Idle_Enter Idle_Leave Sync_Enter ")
     assert f"Sync_Leave {HEALTHY}" in noted
-    assert "Sync_Error" not in noted
+    assert "Sync_Error" not in noted.partition(f"Sync_Leave {HEALTHY}")[0]  # a later poll may be cut by the end
 
 
 @pytest.mark.nightly
