@@ -12,8 +12,8 @@ import pwd
 import random
 import signal
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from hashlib import sha1
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from .logs import kept_on_failure, reopen_log_files
 from .observers import make_notifier
 from .paths import Paths
 from .server_parts import ServerParts
+from .signals import handled_signals
 
 if TYPE_CHECKING:
     from typing import Any
@@ -92,7 +93,8 @@ def run_connect(config: Config, paths: Paths, passphrase: Passphrase, load: Call
                 notifier.state if notifier is not None else lambda _: None,
             )
             os.chdir("/")
-            with _signals(service, way, lambda: _reload(service, way, load)):
+            handlers = _handlers(service, way, lambda: _reload(service, way, load))
+            with handled_signals(handlers, service.loop.wake_descriptor):
                 if notifier is not None:
                     notifier.ready()
                 service.run()
@@ -319,25 +321,16 @@ def _wake_daemon(paths: Paths, what: str) -> None:
         raise RefusedError(f"cannot signal the daemon: {error.strerror}") from error
 
 
-@contextmanager
-def _signals(service: ConnectService, way: _Way, reload: Callable[[], None]) -> Iterator[None]:
+def _handlers(service: ConnectService, way: _Way, reload: Callable[[], None]) -> dict[int, Callable[..., None]]:
     """TERM and INT end the program, HUP reloads the configuration; the end of a child is looked at."""
 
     def stop(*_: object) -> None:
         service.stop()
         way.stop(is_connected=service.is_connected)
 
-    handlers = {
+    return {
         signal.SIGTERM: stop,
         signal.SIGINT: stop,
         signal.SIGHUP: lambda *_: service.call_when_settled(reload),
         signal.SIGCHLD: lambda *_: service.child_ended(),
     }
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    signal.set_wakeup_fd(service.loop.wake_descriptor, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(-1)
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import STOPPED, ClientStatus
@@ -28,6 +28,7 @@ from .installer import installer_problem, installer_reason
 from .logs import kept_on_failure, reopen_log_files
 from .observers import Observers
 from .paths import Paths
+from .signals import handled_signals
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -108,7 +109,7 @@ def run_daemon(
         parts = make_parts(config, key, observers.client_status)
         os.chdir("/")
         daemon = _Daemon(parts, make_anew, observers, lock)
-        with _signals(daemon):
+        with handled_signals(_handlers(daemon), daemon.wake_descriptor):
             _logger.info("mender-python-client %s started, server %s", __version__, config.server_urls[0])
             return daemon.run()
     finally:
@@ -225,7 +226,7 @@ class _Daemon:
             _logger.error("%s", Diagnostic("DMN03", "configuration not reloaded; the old one stays in effect", remedy))
         else:
             old, self._parts = self._parts, parts  # first: a signal must find an open one
-            self.wake_on_signals()
+            signal.set_wakeup_fd(self.wake_descriptor, warn_on_full_buffer=False)
             old.close()
             del old
             gc.collect()  # the parts of the old client refer to each other; nothing else would collect them while idle
@@ -233,9 +234,10 @@ class _Daemon:
         if self._notifier is not None:
             self._notifier.ready()
 
-    def wake_on_signals(self) -> None:
-        """Let the interpreter itself end the wait: a handler runs too late for a signal just before the wait blocks."""
-        signal.set_wakeup_fd(self._parts.clock.wake_descriptor, warn_on_full_buffer=False)
+    @property
+    def wake_descriptor(self) -> int:
+        """Ends the wait; another one after a reload."""
+        return self._parts.clock.wake_descriptor
 
     def stop(self, *_: object) -> None:
         """Stop soon; whatever is under way is interrupted."""
@@ -256,21 +258,12 @@ class _Daemon:
         self._parts.clock.wake()
 
 
-@contextmanager
-def _signals(daemon: _Daemon) -> Iterator[None]:
+def _handlers(daemon: _Daemon) -> dict[int, Callable[..., None]]:
     """TERM and INT stop the daemon, USR1 polls now, USR2 sends the inventory now, HUP reloads the configuration."""
-    handlers = {
+    return {
         signal.SIGTERM: daemon.stop,
         signal.SIGINT: daemon.stop,
         signal.SIGUSR1: daemon.poll,
         signal.SIGUSR2: daemon.send_inventory,
         signal.SIGHUP: daemon.reload,
     }
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    daemon.wake_on_signals()
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(-1)
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -9,8 +9,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import Token
@@ -25,10 +24,10 @@ from .exitcodes import ExitCode
 from .host import Host
 from .paths import Paths
 from .server_parts import ServerParts
+from .signals import handled_signals
 
 if TYPE_CHECKING:
     from mender_client.dbus.request import Far
-    from mender_client.dbus.service import DbusService
 
 _SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 
@@ -67,8 +66,15 @@ def run_dbus(config: Config, paths: Paths, passphrase: Passphrase) -> ExitCode:
             random.random,
             [decisions_interface(paths)],
         )
+
+        def stop(*_: object) -> None:
+            service.stop()
+            parts.clock.stop()
+            parts.transport.stop()
+            transports.stop()
+
         os.chdir("/")
-        with _signals(service, parts, transports):
+        with handled_signals({signal.SIGTERM: stop, signal.SIGINT: stop}, service.loop.wake_descriptor):
             service.run()
     return ExitCode.DONE
 
@@ -110,23 +116,3 @@ class _Transports:
         """Break off what is under way; safe in a signal handler."""
         for transport in list(self._busy):
             transport.stop()
-
-
-@contextmanager
-def _signals(service: DbusService, parts: ServerParts, transports: _Transports) -> Iterator[None]:
-    """TERM and INT end the program."""
-
-    def stop(*_: object) -> None:
-        service.stop()
-        parts.clock.stop()
-        parts.transport.stop()
-        transports.stop()
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    signal.set_wakeup_fd(service.loop.wake_descriptor, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(-1)
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -7,9 +7,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from mender_client import __version__
@@ -18,6 +17,7 @@ from mender_client.app.exitcodes import ExitCode
 from mender_client.app.logs import kept_on_failure, reopen_log_files
 from mender_client.app.observers import Observers, make_notifier
 from mender_client.app.paths import Paths
+from mender_client.app.signals import handled_signals
 from mender_client.client.rounds import Rounds
 from mender_client.core.turns import Turns
 from mender_client.dataclass import dataclass
@@ -77,7 +77,7 @@ def run_gateway(config: Config, paths: Paths, options: GatewayOptions, *, load: 
         hosts = Hosts(config, paths, observers, os.environ)
         gateway = Gateway(hosts, config, paths, options, load=load)
         os.chdir("/")
-        with _signals(gateway):
+        with handled_signals(_handlers(gateway), gateway.clock.wake_descriptor):
             gateway.run()
     finally:
         lock.release()
@@ -224,21 +224,12 @@ class Gateway:
         self.clock.wake()
 
 
-@contextmanager
-def _signals(gateway: Gateway) -> Iterator[None]:
+def _handlers(gateway: Gateway) -> dict[int, Callable[..., None]]:
     """As those of the daemon."""
-    handlers = {
+    return {
         signal.SIGTERM: gateway.stop,
         signal.SIGINT: gateway.stop,
         signal.SIGUSR1: gateway.poll,
         signal.SIGUSR2: gateway.send_inventory,
         signal.SIGHUP: gateway.reload,
     }
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    signal.set_wakeup_fd(gateway.clock.wake_descriptor, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(-1)
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 
 from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import Config
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.host import Host
 from mender_client.app.paths import Paths
+from mender_client.app.signals import handled_signals
 from mender_client.client.standalone import Standalone
 from mender_client.core.artifact import ArtifactReader, limits_for
 from mender_client.core.artifact.stream import Readable
@@ -133,18 +134,11 @@ def _held(lock: DaemonLock) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def _ended_by_signals(parts: DeviceParts) -> Iterator[None]:
+def _ended_by_signals(parts: DeviceParts) -> AbstractContextManager[None]:
     """End the module or script that runs, instead of leaving it behind; what is stored tells how to go on."""
 
     def stop(*_: object) -> None:
         parts.clock.stop()
         parts.transport.stop()
 
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return handled_signals(dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), stop))
