@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +16,14 @@ from program.stage import Device, Process
 __all__ = ["certificate_directory", "device", "make_device", "server"]
 
 Reach = Callable[..., User]
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@pytest.fixture(autouse=True)
+def _orphans_go_to_init() -> Iterator[None]:
+    """Shells opened in this process make it the parent of orphans, which other tests expect to be reaped."""
+    yield
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def allow(device: Device, **keys: Any) -> None:

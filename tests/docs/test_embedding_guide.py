@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,16 @@ def run(heading: str, server: DevServer, directory: Path) -> str:
     return done.stdout
 
 
+@contextmanager
+def running(heading: str, server: DevServer, directory: Path) -> Iterator[None]:
+    """An example that runs until it is stopped."""
+    with subprocess.Popen(program(heading, server), cwd=directory) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
 def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
     """One after the other on one data directory: known, accepted, updated, and updated by a function."""
     server.auto_accept = False
@@ -64,9 +75,8 @@ def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
     assert any(line.endswith(" bytes") for line in printed)
 
     second = server.deploy("release-2", force=True)
-    with subprocess.Popen(program("Install with a function", server), cwd=tmp_path) as process:
+    with running("Install with a function", server, tmp_path):
         server.wait_until(lambda: server.status(second, device_id) == "success", timeout_seconds=PATIENCE_S)
-        process.terminate()
 
 
 def test_people_decide(server: DevServer, tmp_path: Path) -> None:
@@ -97,13 +107,11 @@ def upload_model(server: DevServer, place: Path, content: str = "weights") -> No
 
 def install(server: DevServer, directory: Path) -> str:
     """Run the example with update modules until its deployment is over; its status."""
-    with subprocess.Popen(program("Install with update modules", server), cwd=directory) as process:
-        server.wait_until(lambda: bool(server.devices()), timeout_seconds=PATIENCE_S)
-        device_id = server.devices()[0].id
-        deployment_id = server.deploy("model-2", force=True)
+    run("Register the device and send its inventory", server, directory)
+    device_id, deployment_id = server.devices()[0].id, server.deploy("model-2", force=True)
+    with running("Install with update modules", server, directory):
         ends = ("success", "failure")
         server.wait_until(lambda: server.status(deployment_id, device_id) in ends, timeout_seconds=PATIENCE_S)
-        process.terminate()
     return server.status(deployment_id, device_id)
 
 
@@ -130,9 +138,8 @@ def test_a_reboot(server: DevServer, tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     subprocess.run(program("Reboots", server), cwd=tmp_path, env=environment, check=True)
     assert ("rebooting", "reboot\n") == (server.status(deployment_id, device_id), (tmp_path / "reboots").read_text())
-    with subprocess.Popen(program("Reboots", server), cwd=tmp_path) as process:
+    with running("Reboots", server, tmp_path):
         server.wait_until(lambda: server.status(deployment_id, device_id) == "success", timeout_seconds=PATIENCE_S)
-        process.terminate()
 
 
 def test_the_artifact_is_read(server: DevServer, tmp_path: Path) -> None:
