@@ -62,7 +62,7 @@ def test_master_and_two_workers(server: DevServer, tmp_path: Path) -> None:
     """A master and two workers carry a fleet through a deployment; the master reports for both."""
     server.upload(make_artifact(tmp_path / "release-2.mender", "release-2", ["simulated"]))
     given = ("--devserver", str(server.directory), "--devices", "12", "--spawn-rate", "12", "--processes", "2")
-    quick = ("--poll", "1", "--install-seconds", "0", "--picture", "fleet.svg", "--csv", "out", "--run-time", "60s")
+    quick = ("--poll", "1", "--install-seconds", "0", "--picture", "fleet.svg", "--csv", "out", "--run-time", "600s")
     port = str(free_port())
     ports = ("--master-bind-port", port, "--master-port", port)
     with start(tmp_path, *given, *quick, *ports) as fleet:
@@ -84,12 +84,14 @@ def test_locustfile_of_a_user(server: DevServer, tmp_path: Path) -> None:
     (own,) = (block.text for block in blocks(GUIDE) if block.language == "python")
     (tmp_path / "locustfile.py").write_text(own)
     server.upload(make_artifact(tmp_path / "release-3.mender", "release-3", ["camera"]))
-    given = ("-f", "locustfile.py", "Camera", "--devserver", str(server.directory), "-u", "1", "--run-time", "60s")
+    given = ("-f", "locustfile.py", "Camera", "--devserver", str(server.directory), "-u", "1", "--run-time", "600s")
     with start(tmp_path, *given, "--poll", "1", "--install-seconds", "0") as fleet:
         server.wait_until(lambda: any(one.inventory for one in server.devices()))
         (device,) = server.devices()
         deployment_id = server.deploy("release-3")
         server.wait_until(lambda: server.status(deployment_id, device.id) == "failure")
+        before = len(server.requests)
+        server.wait_until(lambda: any(one.kind == "next" for one in server.requests[before:]))  # it has counted that
         fleet.terminate()
         _, log = fleet.communicate()
     assert "1 offered, 0 success, 1 failure" in log
@@ -99,6 +101,6 @@ def test_locustfile_of_a_user(server: DevServer, tmp_path: Path) -> None:
 
 def test_other_servers_are_refused(tmp_path: Path) -> None:
     """Nothing is sent to a server on another machine, unless somebody says that it is theirs."""
-    log = run(tmp_path, "--server", "https://mender.example.com", "--devices", "1", "--run-time", "60s", expected=64)
+    log = run(tmp_path, "--server", "https://mender.example.com", "--devices", "1", "--run-time", "600s", expected=64)
     assert "cannot simulate devices at https://mender.example.com: it is not on this machine" in log
     assert not (tmp_path / "fleet.seed").exists()
