@@ -72,7 +72,7 @@ def test_interrupt(reach: Reach) -> None:
     """Ctrl-C ends what runs in the terminal, and the shell goes on."""
     user = reach()
     user.open_terminal()
-    user.type("echo be''gun; sleep 3600\r")
+    user.type("sh -c \"echo be''gun; exec sleep 3600\"\r")  # says it when it has the terminal
     user.read_until("begun")
     user.type("\x03")
     user.type("echo af''ter\r")

@@ -133,7 +133,7 @@ def test_terminal(reached: Device) -> None:
         one.type("stty size\r")
         one.see("33 90")
         one.resize(40, 100)
-        one.type("until stty size | grep '40 100'; do sleep 0.1; done; sleep 3600\r")
+        one.type("sh -c \"until stty size | grep '40 100'; do sleep 0.1; done; exec sleep 3600\"\r")
         one.see("\n40 100")
         one.type("\x03")
         one.type("echo af''ter; exit 3\r")
