@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -24,18 +26,30 @@ PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 def provide_seed(file: Path) -> bytes:
     """The seed of all keys of a fleet; made if the file isn't there, readable by its owner only.
 
+    Several processes may ask at once, and all get the same one.
+
     Raises:
         OSError: it can't be read or written.
         ValueError: the file holds something else.
     """
     if not file.exists():
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as made:
-            made.write(secrets.token_hex(SEED_BYTES) + "\n")
+        _make_seed(file)
     seed = bytes.fromhex(file.read_text().strip())
     if len(seed) != SEED_BYTES:
-        raise ValueError(f"cannot use {file}: a seed has {2 * SEED_BYTES} hexadecimal digits")
+        raise ValueError(f"a seed has {2 * SEED_BYTES} hexadecimal digits")
     return seed
+
+
+def _make_seed(file: Path) -> None:
+    """Put a new seed in place as a whole, unless another process was first."""
+    descriptor, draft = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "w") as made:
+            made.write(secrets.token_hex(SEED_BYTES) + "\n")
+        with suppress(FileExistsError):
+            os.link(draft, file)
+    finally:
+        os.unlink(draft)
 
 
 def make_key(seed: bytes, name: str, kind: str) -> PrivateKey:

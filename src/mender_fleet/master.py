@@ -13,6 +13,7 @@ from locust.runners import WorkerRunner
 
 from mender_client.errors import MenderError
 
+from .hardware import provide_seed
 from .options import add_options, server_of, wrong_usage
 from .report import Outcomes, draw, summary
 from .traffic import DOWNLOAD
@@ -33,8 +34,17 @@ def _declare(parser: Any, **_: object) -> None:
 
 def _check(environment: Environment, **_: object) -> None:
     """End at once where the fleet can't run; the devices check the server too, for it can be changed on the page."""
-    if isinstance(environment.runner, WorkerRunner):
-        return  # the master tells it the server
+    if not isinstance(environment.runner, WorkerRunner):  # the master tells a worker the server
+        _check_server(environment)
+    file = environment.parsed_options.seed_file  # type: ignore[union-attr]
+    try:
+        provide_seed(Path(file))
+    except (OSError, ValueError) as error:
+        _logger.error("cannot use the seed in %s: %s; name another file with --seed-file", file, error)
+        raise SystemExit(_FAILED) from error
+
+
+def _check_server(environment: Environment) -> None:
     try:
         url, _certificate = server_of(environment.host, environment.parsed_options)
     except MenderError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import stat
+import threading
 from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -55,6 +57,21 @@ def test_seed_is_made_once_and_private(tmp_path: Path) -> None:
     file.write_text("abcd\n")
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
         provide_seed(file)
+
+
+def test_workers_that_start_together_have_one_seed(tmp_path: Path) -> None:
+    """Whichever worker makes the seed first, all use the same, and read it only when it is whole."""
+    workers = 8
+    for attempt in range(20):
+        file, together = tmp_path / f"{attempt}.seed", threading.Barrier(workers)
+
+        def provide(_: int, file: Path = file, together: threading.Barrier = together) -> bytes:
+            together.wait()
+            return provide_seed(file)
+
+        with ThreadPoolExecutor(workers) as pool:
+            assert len(set(pool.map(provide, range(workers)))) == 1
+    assert {".seed"} == {one.suffix for one in tmp_path.iterdir()}
 
 
 def test_inventory_is_as_long_as_wished() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,10 +46,17 @@ def run(directory: Path, *arguments: str, expected: int = 0) -> str:
     return done.stderr
 
 
-def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start the program."""
+@contextmanager
+def start(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start the program; it is ended, workers and all, if it still runs at the end."""
     command = [*PROGRAM, "--headless", "--only-summary", *arguments]
-    return subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen(command, cwd=directory, stdout=null, stderr=pipe, text=True, start_new_session=True) as fleet:
+        try:
+            yield fleet
+        finally:
+            if fleet.poll() is None:
+                os.killpg(fleet.pid, signal.SIGKILL)
 
 
 def counted(directory: Path, name: str, column: str = "Request Count") -> int:
@@ -97,6 +107,16 @@ def test_locustfile_of_a_user(server: DevServer, tmp_path: Path) -> None:
     assert "1 offered, 0 success, 1 failure" in log
     assert ("camera", "35 mm") == (device.inventory["device_type"], device.inventory["lens"])
     assert "the lens is dirty" in str(server.log(deployment_id, device.id))
+
+
+def test_seed_that_is_none_is_refused(server: DevServer, tmp_path: Path) -> None:
+    """A seed that can't be used is told once, and no device starts."""
+    (tmp_path / "fleet.seed").write_text("all devices have one key\n")
+    given = ("--devserver", str(server.directory), "--devices", "3", "--run-time", "600s")
+    log = run(tmp_path, *given, expected=1)
+    assert "cannot use the seed in fleet.seed: " in log
+    assert "Traceback" not in log
+    assert not server.devices()
 
 
 def test_other_servers_are_refused(tmp_path: Path) -> None:
