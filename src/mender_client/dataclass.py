@@ -62,14 +62,25 @@ def _fields_of(of: Any) -> dict[str, _Field]:
 
 
 def _init(self: Any, *args: Any, **given: Any) -> None:
-    known = _fields_of(self)
-    if len(args) > len(known):
-        raise TypeError(f"{type(self).__name__}() takes {len(known)} values, not {len(args)}")
-    given.update(zip(known, args, strict=False))
+    known = self.__dataclass_fields__
+    if args:
+        if len(args) > len(known):
+            raise TypeError(f"{type(self).__name__}() takes {len(known)} values, not {len(args)}")
+        given.update(zip(known, args, strict=False))
+    _fill(self, known, given)
+
+
+def _fill(self: Any, known: Mapping[str, _Field], given: Mapping[str, Any]) -> None:
+    """Set all attributes, in one order, so that all objects of a class share the names of theirs."""
+    taken = 0
     for name, one in known.items():
-        _set(self, name, given.pop(name) if name in given else one.initial(type(self).__name__))
-    if given:
-        raise TypeError(f"{type(self).__name__}() has no {', '.join(given)}")
+        if name in given:
+            _set(self, name, given[name])
+            taken += 1
+        else:
+            _set(self, name, one.default if one.default is not _MISSING else one.initial(type(self).__name__))
+    if taken != len(given):
+        raise TypeError(f"{type(self).__name__}() has no {', '.join(given.keys() - known.keys())}")
     if hasattr(self, "__post_init__"):
         self.__post_init__()
 
@@ -129,7 +140,10 @@ def _fields(of: Any) -> tuple[_Field, ...]:
 
 
 def _replace(value: Any, /, **changes: Any) -> Any:
-    return type(value)(**{**{name: getattr(value, name) for name in _fields_of(value)}, **changes})
+    known = _fields_of(value)
+    made = object.__new__(type(value))
+    _fill(made, known, {name: getattr(value, name) for name in known} | changes)
+    return made
 
 
 def _asdict(value: Any) -> Any:

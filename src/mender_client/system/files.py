@@ -58,7 +58,7 @@ def start_writing_back(descriptor: int, start: int, end: int) -> None:
         os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool = True) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool = True) -> os.stat_result:
     """Replace a file by new content, so that after a power cut there is the old or the new one, never a mix.
 
     Temporary file in the same directory, fsync, rename, fsync of the directory.
@@ -69,10 +69,14 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool
         mode: its permissions, whatever the umask.
         is_durable: False spares the flash: after a power cut there may be neither.
 
+    Returns:
+        What the file system says of the new file.
+
     Raises:
         StorageError: it could not be written; the old content stands.
     """
-    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name}.{os.urandom(8).hex()}.tmp")
     with storage_errors("write", path):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -83,12 +87,15 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool
                     view = view[os.write(descriptor, view) :]
                 if is_durable:
                     os.fsync(descriptor)
+                state = os.fstat(descriptor)
             os.replace(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
             raise
         if is_durable:
             sync_directory(path.parent)
+    return state
 
 
 def sync_directory(directory: Path) -> None:

@@ -16,9 +16,26 @@ from mender_client.core.text import printable
 from mender_client.errors import BusyError, Diagnostic
 
 from .files import storage_errors, write_atomic
-from .snapshot import read_record
+from .snapshot import decode_state_file, read_state_file
 
 _logger = logging.getLogger(__name__)
+
+
+class _Kept:
+    """What was read or written last.
+
+    Args:
+        version: of the file.
+        digest: of its content.
+        record: its content.
+    """
+
+    __slots__ = ("digest", "record", "version")
+
+    def __init__(self, version: tuple[int, int, int], digest: int, record: Record) -> None:
+        self.version = version
+        self.digest = digest
+        self.record = record
 
 
 class JsonJournal:
@@ -36,7 +53,7 @@ class JsonJournal:
     def __init__(self, path: Path, *, indent: int | None = 1) -> None:
         self._path = path
         self._indent = indent
-        self._kept: tuple[tuple[int, int, int], Record] | None = None
+        self._kept: _Kept | None = None
         self._seen: Unread | None = None
         self._reported = ""
 
@@ -58,15 +75,17 @@ class JsonJournal:
         """
         with storage_errors("read", self._path):
             try:
-                if not is_anew and self._kept is not None and self._kept[0] == _version(os.lstat(self._path)):
-                    return self._kept[1]
+                if not is_anew and self._kept is not None and self._kept.version == _version(os.lstat(self._path)):
+                    return self._kept.record
             except FileNotFoundError:
                 return Record()
-        found = read_record(self._path)
+        found = read_state_file(self._path)
         if found is None:
             return Record()
-        record, state = found
-        self._kept = _version(state), record
+        data, state = found
+        is_kept = self._kept is not None and self._kept.digest == hash(data)
+        record = self._kept.record if self._kept is not None and is_kept else decode_state_file(data)
+        self._kept = _Kept(_version(state), hash(data), record)
         return record
 
     def _report_unread(self, record: Record) -> None:
@@ -99,7 +118,10 @@ class JsonJournal:
                 old = Record()
             new = change(old)
             if new != old:
-                write_atomic(self._path, json.dumps(encode_record(new), indent=self._indent).encode() + b"\n")
+                data = json.dumps(encode_record(new), indent=self._indent).encode() + b"\n"
+                state = write_atomic(self._path, data)
+                # what another version wrote is told by reading alone
+                self._kept = None if new.unread.summary else _Kept(_version(state), hash(data), new)
             return new
 
     @contextmanager

@@ -25,10 +25,27 @@ Find = Callable[[], Mapping[int, str]]
 """Finds processes: their names by pid."""
 
 
-def members(group: int) -> dict[int, str]:
-    """The processes of a process group and of the session of the same number."""
+def members(group: int, *, is_new: bool = False) -> dict[int, str]:
+    """The processes of a process group and of the session of the same number.
+
+    Args:
+        group: its number, the pid of its leader.
+        is_new: the leader was started so lately that pids can't have been given all around since: what it has started
+            has one of those given after its own, and no other process need be looked at.
+    """
     number = b"%d" % group
-    return {pid: _text(name) for pid, name, fields in _running() if number in fields[_GROUP : _SESSION + 1]}
+    may_belong = _given_since(group) if is_new else None
+    return {pid: _text(name) for pid, name, fields in _running(may_belong) if number in fields[_GROUP : _SESSION + 1]}
+
+
+def _given_since(first: int) -> Callable[[int], bool] | None:
+    """Tells whether a pid may have been given after this one; None when the kernel doesn't tell the last one given."""
+    try:
+        with open(f"{_PROC}/loadavg", "rb") as file:  # see proc(5): its last field
+            last = int(file.read().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return lambda pid: pid >= first or pid <= last < first
 
 
 def users_of(directory: Path) -> dict[int, str]:
@@ -72,10 +89,12 @@ def _is_from(directory: Path, pid: int) -> bool:
     return False
 
 
-def _running() -> Iterator[tuple[int, bytes, list[bytes]]]:
-    """Pid, name and further fields of each process: little is done for one, as each call of a script looks at all."""
+def _running(may_belong: Callable[[int], bool] | None = None) -> Iterator[tuple[int, bytes, list[bytes]]]:
+    """Pid, name and further fields of each process, or of those whose pid may belong to what is looked for."""
     with contextlib.suppress(OSError):  # not mounted
         for pid in filter(str.isdigit, os.listdir(_PROC)):
+            if may_belong is not None and not may_belong(int(pid)):
+                continue
             # the name in parentheses may hold anything; the fields after it are plain
             start, _, end = _stat(pid).rpartition(b")")
             fields = end.split(None, _TERMINAL + 1)

@@ -21,24 +21,30 @@ _MOST_RECORD_BYTES = 1024 * 1024
 _MOST_STATUS_BYTES = 64 * 1024
 
 
-def read_record(path: Path) -> tuple[Record, os.stat_result] | None:
-    """The content of the state file, and what the file system says of that file; None without one.
+def read_state_file(path: Path) -> tuple[bytes, os.stat_result] | None:
+    """The state file, undecoded, and what the file system says of it; None without one.
 
     Raises:
         StorageError: the disk can't be read.
-        ValueError: it is no JSON object.
     """
     with storage_errors("read", path):
         try:
             with open_own(path) as file:
-                state = os.fstat(file.fileno())
-                data = file.read(_MOST_RECORD_BYTES + 1)
+                return file.read(_MOST_RECORD_BYTES + 1), os.fstat(file.fileno())
         except FileNotFoundError:
             return None
+
+
+def decode_state_file(data: bytes) -> Record:
+    """The content of the state file.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
     if len(data) > _MOST_RECORD_BYTES:
         raise ValueError(f"it is larger than {_MOST_RECORD_BYTES} bytes")
     try:
-        return decode_record(json.loads(data)), state
+        return decode_record(json.loads(data))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -49,11 +55,11 @@ def peek_record(path: Path) -> tuple[Record, str]:
     Raises:
         StorageError: the disk can't be read.
     """
+    found = read_state_file(path)
     try:
-        found = read_record(path)
+        return (Record() if found is None else decode_state_file(found[0])), ""
     except ValueError as error:
         return Record(), printable(str(error))
-    return (Record() if found is None else found[0]), ""
 
 
 def damaged_files(path: Path) -> list[Path]:
