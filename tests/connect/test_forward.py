@@ -110,6 +110,19 @@ def test_ipv6_and_udp() -> None:
     assert [("::1", 80, False), ("::1", 80, True)] == world.links.opened
 
 
+def test_empty_datagram() -> None:
+    """A datagram without bytes is one, in both directions; an empty message of TCP is acknowledged, and that is all."""
+    for kind, sent, said in (("udp", [b""], ["new", "forward", "ack"]), ("tcp", [], ["new", "ack"])):
+        world = World()
+        dial(world, protocol=kind)
+        (link,) = world.links.links
+        link.user.connected()
+        if kind == "udp":
+            link.say(b"")
+        world.receive(Message(PORTS, "forward", "s", {"connection_id": "c"}))
+        assert (sent, said) == (link.sent, [one.typ for one in world.taken()])
+
+
 def test_idle_connection() -> None:
     """A connection whose remote side is silent for ten minutes is closed."""
     world = World()

@@ -13,8 +13,8 @@ from mender_client.connect.protocol.pace import FRAME_BYTES, Pace
 from mender_client.connect.protocol.sessions import MOST_SESSIONS
 from mender_client.connect.protocol.terminal import GONE_SECONDS, MOST_SHELLS
 from mender_client.connect.protocol.transfer import CHUNK_BYTES, WINDOW_CHUNKS
-from mender_client.core.wire.deviceconnect import Message, Protocol, decode_body
-from mender_client.core.wire.msgpack import pack
+from mender_client.core.wire.deviceconnect import Message, Protocol, decode, decode_body, encode
+from mender_client.core.wire.msgpack import Extension, pack
 
 SHELL, FILES = Protocol.SHELL, Protocol.FILES
 
@@ -74,6 +74,25 @@ def test_sessions_without_end() -> None:
     assert ["pong"] == [one.typ for one in world.receive(Message(Protocol.CONTROL, "ping", "again"))]
 
 
+def test_full_of_sessions() -> None:
+    """A peer that opens sessions without end doesn't keep others from their terminals."""
+    world = World()
+    new_shell(world)
+    world.timers.advance(50)
+    for number in range(MOST_SESSIONS + 1):
+        world.receive(Message(Protocol.CONTROL, "ping", f"s{number}"))
+    assert [] == world.receive(Message(SHELL, "shell", "s", {"user_id": "u"}, b"x"))
+    assert b"x" == world.shells.started[0].typed
+
+
+def test_properties_of_any_kind(tmp_path: Path) -> None:
+    """Whatever properties a request has, its answers have them, too."""
+    world = World()
+    for value in (Extension(5, bytes(300)), Extension(5, bytes(70000)), {"a": [1, {2: b"x"}]}, [1.5, None]):
+        (error,) = world.receive(Message(FILES, "stat", "s", {"x": value}, pack({"path": f"{tmp_path}/f"})))
+        assert {"x": value} == decode(encode(error)).props
+
+
 # -- terminals ----------------------------------------------------------------------------------------------------
 
 
@@ -95,6 +114,26 @@ def test_user_without_an_answer() -> None:
     assert [False] == [shell.is_hung_up for shell in world.shells.started]
     world.timers.advance(2)
     assert [True] == [shell.is_hung_up for shell in world.shells.started]
+
+
+def test_terminal_without_a_session() -> None:
+    """A terminal needs the id of a session: the server would end the connection for an answer without one."""
+    world = World()
+    assert [] == new_shell(world, "")
+    assert [] == world.shells.started
+
+
+def test_terminal_of_another_user() -> None:
+    """A user neither types into the terminal of another one, nor ends it; the server, which names no user, does."""
+    world = World()
+    new_shell(world)
+    for typ, answers in (("shell", [("shell", 2)]), ("stop", [("stop", 2)]), ("resize", []), ("pong", [])):
+        size = {"terminal_width": 1, "terminal_height": 1}
+        assert answers == said(world.receive(Message(SHELL, typ, "s", {"user_id": "another", **size}, b"x")))
+    (shell,) = world.shells.started
+    assert (b"", False, (80, 40)) == (shell.typed, shell.is_hung_up, shell.size)
+    world.receive(Message(SHELL, "stop", "s", {"status": 2}, b"user disconnected"))
+    assert shell.is_hung_up
 
 
 def test_most_shells() -> None:
@@ -241,6 +280,15 @@ def test_upload(tmp_path: Path) -> None:
     assert 0o644 == (tmp_path / "f").stat().st_mode & 0o7777
 
 
+def test_upload_without_nameless_files(tmp_path: Path) -> None:
+    """On a file system without files that have no name, an upload replaces a file all the same."""
+    (tmp_path / "f").write_text("old")
+    world = World()
+    world.open_nameless = lambda _: None
+    upload(world, tmp_path / "f", b"new")
+    assert [("f", "new")] == [(one.name, one.read_text()) for one in tmp_path.iterdir()]
+
+
 def test_user_who_waits_for_each_answer(tmp_path: Path) -> None:
     """A chunk is acknowledged as soon as no other one is there, for users who wait for that before they go on."""
     world = World()
@@ -256,14 +304,23 @@ def test_user_who_waits_for_each_answer(tmp_path: Path) -> None:
     assert count == len(world.sent)
 
 
-@pytest.mark.parametrize("end", ["close", "error", "lost", "silence", "wrong offset"])
-def test_upload_that_ends_early(tmp_path: Path, end: str) -> None:
-    """Of an upload that doesn't come to its end nothing is left, and the file that was there stays."""
+ENDS = ["close", "error", "lost", "silence", "wrong offset"]
+
+
+@pytest.mark.parametrize("is_nameless", [True, False])
+@pytest.mark.parametrize("end", ENDS)
+def test_upload_that_ends_early(tmp_path: Path, end: str, *, is_nameless: bool) -> None:
+    """Of an upload that doesn't come to its end nothing is left, and the file that was there stays.
+
+    It has no name before its end, where the file system can do that; else it has another one.
+    """
     (tmp_path / "f").write_text("old")
     world = World()
+    if not is_nameless:
+        world.open_nameless = lambda _: None
     ask(world, "put_file", path=str(tmp_path / "f"))
     world.receive(Message(FILES, "file_chunk", "s", {"offset": 0}, b"new"))
-    assert 2 == len(list(tmp_path.iterdir()))
+    assert (1 if is_nameless else 2) == len(list(tmp_path.iterdir()))
     if end == "lost":
         world.sessions.close()
     elif end == "silence":
@@ -319,6 +376,30 @@ def test_refused_files(tmp_path: Path, limits: dict[str, Any], typ: str, name: s
     (error,) = ask(world, typ, path=f"{tmp_path}/{name}")
     assert ("error", code, typ) == (error.typ, (body := decode_body(error)).get("code"), body["msgtype"])
     assert before == sorted(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("source", ["/a\0b", "\0", "/x/..", "."])
+def test_name_that_is_none(tmp_path: Path, source: str) -> None:
+    """In a directory, an upload gets the name that it has at its sender, if that is a name."""
+    world = World()
+    (error,) = ask(world, "put_file", path=str(tmp_path), src_path=source)
+    assert "error" == error.typ
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_long_name(tmp_path: Path) -> None:
+    """A file may have the longest name that there can be, in bytes."""
+    world = World()
+    name = "ä" * 127 + "x"
+    upload(world, tmp_path / name, b"x")
+    assert [name] == [one.name for one in tmp_path.iterdir()]
+
+
+def test_file_that_is_larger_than_it_says() -> None:
+    """What a file has more than its size said is not sent, where the size is limited."""
+    world = World(Limits={"Enabled": True, "FileTransfer": {"MaxFileSize": 100}})
+    (error,) = ask(world, "get_file", path="/proc/meminfo")
+    assert 413 == decode_body(error)["code"]
 
 
 def test_mode_and_owner(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from mender_client.app.config.connect_keys import CONNECT_KEYS, ConnectConfig, b
 from mender_client.app.config.reader import Reader
 from mender_client.app.connect import connect_settings
 from mender_client.connect.files import DeviceFiles
+from mender_client.connect.openfiles import open_nameless
 from mender_client.connect.protocol.client import ClientSession
 from mender_client.connect.protocol.forward import PortSession, PortUse
 from mender_client.connect.protocol.meter import Meter
@@ -196,6 +197,7 @@ class World:
         self.shells = FakeShells()
         self.links = FakeLinks()
         self.disk = Inline()
+        self.open_nameless: Callable[[int], int | None] = open_nameless
         self.port_use = PortUse()
         self.sent: list[Message] = []
         self.woken: list[str] = []
@@ -209,7 +211,7 @@ class World:
 
     def _handlers(self) -> dict[int, Any]:
         settings = self.settings
-        files = DeviceFiles(settings.files, self.disk)  # type: ignore[arg-type]  # it runs at once
+        files = DeviceFiles(settings.files, self.disk, lambda one: self.open_nameless(one))  # type: ignore[arg-type]  # it runs at once
         meters = Meter(self.timers, settings.sent_per_minute), Meter(self.timers, settings.received_per_minute)
         send, timers = self.sent.append, self.timers
         handlers = {

@@ -30,7 +30,7 @@ def test_read(value: object) -> None:
     assert value == unpack(msgpack.packb(value))
 
 
-@pytest.mark.parametrize("size", [0, 1, 4, 8, 12, 16, 200])
+@pytest.mark.parametrize("size", [0, 1, 4, 8, 12, 16, 200, 256, 70000])
 def test_extensions(size: int) -> None:
     """Values of extension types are kept as they are."""
     value = Extension(5, bytes(size))

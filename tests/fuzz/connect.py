@@ -74,6 +74,7 @@ _VALUES = [
         ["x"] * 3,
         {"a": 1},
         Extension(-1, bytes(8)),
+        Extension(5, bytes(300)),
         Int64(7),
     ),
 ]
@@ -227,9 +228,11 @@ class _Sessions:
     def _file_request(self, rng: random.Random) -> Message:
         name = rng.choice(_PATHS)
         body = {"path": f"{self._inside}/{name}", "mode": rng.choice((None, 0o4777, -1, 1 << 63, 0o600))}
+        body["src_path"] = rng.choice((None, rng.choice(_PATHS), "/a/n"))
         typ = rng.choice(("stat", "get_file", "put_file"))
+        props = {"user_id": _value(rng), "more": _value(rng)}
         return Message(
-            Protocol.FILES, typ, rng.choice("abc"), {}, pack({k: v for k, v in body.items() if v is not None})
+            Protocol.FILES, typ, rng.choice("abc"), props, pack({k: v for k, v in body.items() if v is not None})
         )
 
     def play(self, said: list[Message | float]) -> str:

@@ -12,23 +12,20 @@ import pwd
 import stat
 import struct
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import PurePosixPath
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.wire.msgpack import Extension
 
-from .loop import Background, Callback
+from .loop import Background
+from .openfiles import FORBIDDEN, TOO_LARGE, FileSource, FileTarget, failed, open_directory, open_file, open_nameless
 from .protocol.ports import PutRequest, RefusedError
 from .settings import FileLimits
 
 if TYPE_CHECKING:
     from typing import Any
 
-_FORBIDDEN = 403
-_TOO_LARGE = 413
 _MODE = 0o644
-_WAY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GO_TYPES = {
     stat.S_IFDIR: 1 << 31,
     stat.S_IFLNK: 1 << 27,
@@ -48,19 +45,28 @@ class DeviceFiles:
     Args:
         limits: what is allowed.
         background: waits for the disk.
+        open_nameless: opens a file without a name in an open directory; None where the file system has none.
     """
 
-    def __init__(self, limits: FileLimits, background: Background) -> None:
+    def __init__(
+        self,
+        limits: FileLimits,
+        background: Background,
+        open_nameless: Callable[[int], int | None] = open_nameless,
+    ) -> None:
         self._limits = limits
         self._background = background
+        self._open_nameless = open_nameless
 
     def stat(self, path: str) -> Mapping[str, Any]:
         real = os.path.realpath(path)
         self._check_place(path, real)
         try:
-            state = os.stat(real)
+            descriptor = open_file(real, os.O_PATH)
         except OSError as error:
-            raise _failed(f"failed to get file info from path '{path}': stat {path}", error) from error
+            raise failed(f"failed to get file info from path '{path}': stat {path}", error) from error
+        state = os.fstat(descriptor)
+        os.close(descriptor)
         if stat.S_ISREG(state.st_mode):
             self._check_file(state)
         return {
@@ -73,42 +79,36 @@ class DeviceFiles:
         }
 
     def open(self, path: str) -> FileSource:
-        what = f"failed to open file for reading: open {path}"
         real = os.path.realpath(path)
         self._check_place(path, real)
         try:
-            directory = _directory(os.path.dirname(real))
-            try:
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-                descriptor = os.open(os.path.basename(real) or ".", flags, dir_fd=directory)
-            finally:
-                os.close(directory)
+            descriptor = open_file(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError as error:
-            raise _failed(what, error) from error
+            raise failed(f"failed to open file for reading: open {path}", error) from error
         try:
             state = os.fstat(descriptor)
             if not stat.S_ISREG(state.st_mode):
-                raise RefusedError("access denied: only regular files are allowed", _FORBIDDEN)
+                raise RefusedError("access denied: only regular files are allowed", FORBIDDEN)
             self._check_file(state)
         except BaseException:
             os.close(descriptor)
             raise
-        return FileSource(descriptor, path)
+        return FileSource(descriptor, path, self._limits.most_bytes)
 
     def create(self, request: PutRequest) -> FileTarget:
         path = request.path
         self._check_chroot(os.path.realpath(path))
         if os.path.isdir(path):
             name = PurePosixPath(request.source).name
-            if not name:
+            if not name or "\0" in name:
                 raise RefusedError("conflicting file path: cannot overwrite directory", 409)
             path = os.path.join(path, name)
         parent, name = os.path.split(path)
         try:
             real = os.path.realpath(parent, strict=True)
-            directory = _directory(real)
+            directory = open_directory(real)
         except OSError as error:
-            raise _failed(f"failed to create target file: failed to create file: open {path}", error) from error
+            raise failed(f"failed to create target file: failed to create file: open {path}", error) from error
         try:
             if name in ("", ".", ".."):
                 raise RefusedError(f"failed to create target file: {path}: it is no name of a file", 400)
@@ -121,49 +121,53 @@ class DeviceFiles:
 
     def _target(self, directory: int, name: str, path: str, request: PutRequest) -> FileTarget:
         limits = self._limits
-        part = f"{name[:_LONGEST_NAME]}.{os.urandom(5).hex()}"
+        part = os.fsencode(name)[:_LONGEST_NAME] + b".%s" % os.urandom(5).hex().encode()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(part, flags, 0o200, dir_fd=directory)
+            descriptor = self._open_nameless(directory)
+            is_nameless = descriptor is not None
+            if descriptor is None:
+                descriptor = os.open(part, flags, 0o200, dir_fd=directory)
         except OSError as error:
-            raise _failed(f"failed to create target file: failed to create file: open {path}", error) from error
+            raise failed(f"failed to create target file: failed to create file: open {path}", error) from error
         user = _number(limits.owner_put, lambda one: pwd.getpwnam(one).pw_uid) if limits.owner_put else request.user
         group = _number(limits.group_put, lambda one: grp.getgrnam(one).gr_gid) if limits.group_put else request.group
         mode = _MODE if request.mode is None else request.mode
         if limits.umask is not None:
             mode = 0o777 & ~limits.umask
         target = FileTarget(
-            self._background, directory, descriptor, (part, name), path, mode & 0o777, limits.most_bytes
-        )
+            self._background, directory, descriptor, (part, name), path, mode & 0o777, limits.most_bytes,
+            is_nameless=is_nameless,
+        )  # fmt: skip
         try:
             if user is not None or group is not None:
                 os.fchown(descriptor, _identifier(user), _identifier(group))
         except (OSError, OverflowError) as error:
             target.remove()
-            raise _failed(f"failed to set file owner: chown {path}", error) from error
+            raise failed(f"failed to set file owner: chown {path}", error) from error
         return target
 
     def _check_place(self, path: str, real: str) -> None:
         """Refuse what lies outside, or is reached over a link, where that is not allowed."""
         self._check_chroot(real)
         if not self._limits.is_link_followed and path != real:
-            raise RefusedError("access denied: forbidden to follow the link", _FORBIDDEN)
+            raise RefusedError("access denied: forbidden to follow the link", FORBIDDEN)
 
     def _check_chroot(self, real: str) -> None:
         """Refuse what lies outside before anything is said of it."""
         if self._limits.chroot:
             base = os.path.realpath(self._limits.chroot)
             if os.path.commonpath((base, real)) != base:
-                raise RefusedError("access denied: the target file path is outside chroot", _FORBIDDEN)
+                raise RefusedError("access denied: the target file path is outside chroot", FORBIDDEN)
 
     def _check_file(self, state: os.stat_result) -> None:
         limits = self._limits
         if limits.owners_get and _owner(state) not in limits.owners_get:
-            raise RefusedError("access denied: the file owner does not match", _FORBIDDEN)
+            raise RefusedError("access denied: the file owner does not match", FORBIDDEN)
         if limits.groups_get and _group(state) not in limits.groups_get:
-            raise RefusedError("access denied: the file group does not match", _FORBIDDEN)
+            raise RefusedError("access denied: the file group does not match", FORBIDDEN)
         if limits.most_bytes and state.st_size > limits.most_bytes:
-            raise RefusedError("access denied: the file size is over the limit", _TOO_LARGE)
+            raise RefusedError("access denied: the file size is over the limit", TOO_LARGE)
 
     def _check_overwrite(self, directory: int, name: str, path: str) -> None:
         try:
@@ -171,146 +175,17 @@ class DeviceFiles:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise _failed(f"error checking file location: lstat {path}", error) from error
+            raise failed(f"error checking file location: lstat {path}", error) from error
         if stat.S_ISDIR(state.st_mode):
             raise RefusedError("conflicting file path: cannot overwrite directory", 409)
         if not self._limits.is_overwritten:
-            raise RefusedError("access denied: forbidden to overwrite the file", _FORBIDDEN)
+            raise RefusedError("access denied: forbidden to overwrite the file", FORBIDDEN)
         if not stat.S_ISREG(state.st_mode):
             raise RefusedError("conflicting file path: cannot overwrite irregular file", 409)
         if self._limits.owner_put and _owner(state) != self._limits.owner_put:
-            raise RefusedError("access denied: the file owner does not match", _FORBIDDEN)
+            raise RefusedError("access denied: the file owner does not match", FORBIDDEN)
         if self._limits.group_put and _group(state) != self._limits.group_put:
-            raise RefusedError("access denied: the file group does not match", _FORBIDDEN)
-
-
-class FileSource:
-    """See ``protocol.ports.Source``.
-
-    Args:
-        descriptor: the open file.
-        path: its path, for messages.
-    """
-
-    def __init__(self, descriptor: int, path: str) -> None:
-        self._descriptor = descriptor
-        self._path = path
-
-    def read(self, size: int) -> bytes:
-        try:
-            return os.read(self._descriptor, size)
-        except OSError as error:
-            raise _failed(f"failed to read file: read {self._path}", error) from error
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-class FileTarget:
-    """A file under another name; see ``protocol.ports.Target``.
-
-    Args:
-        background: waits for the disk.
-        directory, descriptor: open; both are ours.
-        names: the one that it has, and the one that it gets.
-        path: as it was requested.
-        mode: its permissions in the end.
-        most_bytes: so many are too many; 0 for no limit.
-    """
-
-    def __init__(
-        self,
-        background: Background,
-        directory: int,
-        descriptor: int,
-        names: tuple[str, str],
-        path: str,
-        mode: int,
-        most_bytes: int,
-    ) -> None:
-        self.path = path
-        self._background = background
-        self._directory = directory
-        self._descriptor = descriptor
-        self._part, self._name = names
-        self._mode = mode
-        self._most_bytes = most_bytes
-        self._size = 0
-        self._is_finishing = False
-
-    def write(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._most_bytes and self._size >= self._most_bytes:
-            raise RefusedError("failed to write file chunk: transmitted bytes limit exhausted", _TOO_LARGE)
-        left = memoryview(data)
-        try:
-            while left:
-                left = left[os.write(self._descriptor, left) :]
-        except OSError as error:
-            raise _failed(f"failed to write file chunk: write {self.path}", error) from error
-
-    def finish(self, done: Callable[[RefusedError | None], None]) -> None:
-        self._is_finishing = True
-
-        def work() -> Callback:
-            try:
-                self._put_in_place()
-            except OSError as error:
-                self._unlink()
-                failure = _failed(f"failed to put the file in its place: {self.path}", error)
-                return lambda: done(failure)
-            finally:
-                self._close()
-            return lambda: done(None)
-
-        self._background.run(work)
-
-    def abort(self) -> None:
-        if not self._is_finishing:
-            self.remove()
-            os.close(self._directory)
-
-    def remove(self) -> None:
-        """Remove the file, but leave the directory open."""
-        self._is_finishing = True
-        self._unlink()
-        os.close(self._descriptor)
-
-    def _put_in_place(self) -> None:
-        os.fchmod(self._descriptor, self._mode)
-        os.fsync(self._descriptor)
-        os.rename(self._part, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        _sync_directory(self._directory)
-
-    def _unlink(self) -> None:
-        with suppress(OSError):
-            os.unlink(self._part, dir_fd=self._directory)
-
-    def _close(self) -> None:
-        os.close(self._descriptor)
-        os.close(self._directory)
-
-
-def _directory(real: str) -> int:
-    """Open a directory by its resolved path; raises OSError when a link is there now."""
-    descriptor = os.open("/", _WAY)
-    try:
-        for part in PurePosixPath(real).parts[1:]:
-            inner = os.open(part, _WAY, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = inner
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _sync_directory(directory: int) -> None:
-    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            raise RefusedError("access denied: the file group does not match", FORBIDDEN)
 
 
 def _go_mode(mode: int) -> int:
@@ -346,7 +221,7 @@ def _number(name: str, find: Callable[[str], int]) -> int:
     except KeyError:
         if name.isdigit():
             return int(name)
-        raise RefusedError(f"failed to set file owner: {name}: no such user or group", _FORBIDDEN) from None
+        raise RefusedError(f"failed to set file owner: {name}: no such user or group", FORBIDDEN) from None
 
 
 def _identifier(number: int | None) -> int:
@@ -356,14 +231,3 @@ def _identifier(number: int | None) -> int:
     if not 0 <= number < 0xFFFFFFFF:
         raise OverflowError("no such number")
     return number
-
-
-_CODES = {FileNotFoundError: 404, NotADirectoryError: 404, PermissionError: _FORBIDDEN, FileExistsError: 409}
-
-
-def _failed(what: str, error: OSError | OverflowError) -> RefusedError:
-    """Why something failed, in the words of other clients."""
-    reason = (getattr(error, "strerror", None) or str(error)).lower()
-    return RefusedError(
-        f"{what}: {reason}", next((code for kind, code in _CODES.items() if isinstance(error, kind)), 0)
-    )

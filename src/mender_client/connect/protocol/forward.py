@@ -228,7 +228,7 @@ class _Connection:
             self._count(-self._waiting_bytes)
 
     def _write(self, data: bytes) -> None:
-        if data:
+        if data or self._place.kind == "udp":
             self.link.write(data)
         else:
             self.written()

@@ -31,6 +31,9 @@ MakeHandler = Callable[[str], Handler]
 class Sessions:
     """Gives each message to the handler of its session and protocol. Any message with a new id opens a session.
 
+    Those about terminals open none: a terminal looks after itself, and others can't keep its user from it by opening as
+    many sessions as there may be.
+
     Args:
         send: sends a message.
         timers: the time.
@@ -49,6 +52,11 @@ class Sessions:
     def receive(self, message: Message) -> None:
         """Take a message of the server or of a user."""
         session = self._open.get(message.sid)
+        if message.proto == Protocol.SHELL:
+            if session is not None:
+                session.heard()
+            self._terminals.receive(message)
+            return
         if session is None:
             if len(self._open) >= MOST_SESSIONS:
                 self._refuse(message, "too many sessions", is_closing=True)
@@ -57,8 +65,6 @@ class Sessions:
         session.heard()
         if message.proto == Protocol.CONTROL:
             self._control(session, message)
-        elif message.proto == Protocol.SHELL:
-            self._terminals.receive(message)
         elif (handler := self._handler(session, message.proto)) is not None:
             handler.receive(message)
         else:

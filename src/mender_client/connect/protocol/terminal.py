@@ -82,7 +82,16 @@ class Terminals:
 
     def receive(self, message: Message) -> None:
         """Take a message of a user, or of the server in its place."""
+        if not message.sid:
+            _logger.warning("a message about a terminal names no session")  # an answer would end the connection
+            return
         terminal = self._open.get(message.sid)
+        if (
+            terminal is not None
+            and message.typ != "new"
+            and text_of(message.props, "user_id") not in ("", terminal.user)
+        ):
+            terminal = None
         if self.limits.is_disabled or message.typ not in ("new", "shell", "resize", "stop", "pong"):
             self.answer(message, ShellStatus.ERROR, f"unknown message protocol and type: 1/{message.typ}")
         elif message.typ == "new":

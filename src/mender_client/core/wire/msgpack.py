@@ -113,7 +113,11 @@ def _pack_int(out: bytearray, value: int) -> None:
 def _pack_extension(out: bytearray, value: Extension) -> None:
     size = len(value.data)
     fixed = [mark for mark, one in _EXTENSION_SIZES.items() if one == size]
-    out += struct.pack(">Bb", fixed[0], value.kind) if fixed else struct.pack(">BBb", 0xC7, size, value.kind)
+    if fixed:
+        out.append(fixed[0])
+    else:
+        _pack_head(out, size, (0, 0), (0xC7, 0xC8, 0xC9))
+    out += struct.pack(">b", value.kind)
     out += value.data
 
 
