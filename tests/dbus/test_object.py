@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
@@ -103,6 +104,29 @@ def test_fetch_without_the_server(device: Device, bus: SystemBus, serve: Serve) 
         assert ("", "") == caller.token()
         device.server.start()
         caller.wait_for_token()
+
+
+def test_reload(device: Device, bus: SystemBus, serve: Serve) -> None:
+    """SIGHUP takes the configuration anew: the name stays, and a new token follows; with errors the old one stays."""
+    process = serve(device)
+    with bus.caller() as caller:
+        before = caller.wait_for_token()
+        owner = bus.owner()
+        config = device.root / "etc/mender/mender.conf"
+        right = config.read_text()
+        config.write_text(right.replace("{", '{"SkipVerify": 7, ', 1))
+        process.send(signal.SIGHUP)
+        process.wait_for("BUS07")
+        assert "SkipVerify: must be" in process.text
+        assert before == caller.token()
+        config.write_text(right)
+        caller.subscribe()
+        process.send(signal.SIGHUP)
+        token, url = caller.signal()
+        assert (200, {}) == ask(url, token)
+        assert before[0] != token
+        assert owner == bus.owner()
+    assert 0 == process.stop()
 
 
 def test_description(device: Device, bus: SystemBus, serve: Serve) -> None:

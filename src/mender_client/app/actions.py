@@ -54,7 +54,7 @@ def dbus(options: argparse.Namespace) -> ExitCode:
     config, paths = start(options)
     from .dbus import run_dbus
 
-    return run_dbus(config, paths, passphrase(options, paths))
+    return run_dbus(config, paths, passphrase(options, paths), lambda: load(options, paths, is_server_needed=True))
 
 
 def gateway(options: argparse.Namespace) -> ExitCode:

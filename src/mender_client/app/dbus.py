@@ -5,15 +5,17 @@ It authenticates by itself, with the device key and identity of the client, as `
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import closing
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import Token
-from mender_client.errors import ConfigError, Diagnostic
+from mender_client.errors import ConfigError, Diagnostic, MenderError
 from mender_client.system.files import make_directory
 from mender_client.system.http import HttpTransport
 from mender_client.system.keys import Passphrase
@@ -22,22 +24,33 @@ from .config import Config
 from .devicekey import device_key
 from .exitcodes import ExitCode
 from .host import Host
+from .logs import kept_on_failure, reopen_log_files
 from .paths import Paths
 from .server_parts import ServerParts
 from .signals import handled_signals
 
 if TYPE_CHECKING:
     from mender_client.dbus.request import Far
+    from mender_client.dbus.service import DbusService
+
+_logger = logging.getLogger(__name__)
 
 _SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 
 
-def run_dbus(config: Config, paths: Paths, passphrase: Passphrase) -> ExitCode:
+def run_dbus(config: Config, paths: Paths, passphrase: Passphrase, load: Callable[[], Config]) -> ExitCode:
     """Serve add-ons until a signal ends the program.
+
+    Args:
+        config: the settings of the client.
+        paths: the device's files.
+        passphrase: unlocks the device key.
+        load: reloads the settings, and sets up logging accordingly.
 
     Raises:
         MenderError: it can't start.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it is handled
     try:
         from mender_client.dbus.service import DbusService, Server
 
@@ -47,36 +60,107 @@ def run_dbus(config: Config, paths: Paths, passphrase: Passphrase) -> ExitCode:
         remedy = "install it: 'pip install mender-python-client[dbus]', or Debian's python3-jeepney"
         raise ConfigError([Diagnostic("BUS06", text, remedy)]) from error
     make_directory(paths.data)
-    with closing(ServerParts(Host(config, paths), config, paths, key=device_key(config, paths, passphrase))) as parts:
-        transports = _Transports(parts.host)
-
-        def authorise() -> Token:
-            parts.session.forget_token()
-            return parts.session.authorise()
-
+    with closing(_Way(config, paths, passphrase)) as way:
         service = DbusService(
             os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or _SYSTEM_BUS,
-            Server(
-                authorise,
-                lambda url: parts.session.give_up(url),
-                transports.reach,
-                has_others=len(config.server_urls) > 1,
-            ),
+            Server(way.authorise, way.give_up, way.reach, way.has_others),
             config.retry_poll_seconds,
             random.random,
             [decisions_interface(paths)],
         )
-
-        def stop(*_: object) -> None:
-            service.stop()
-            parts.clock.stop()
-            parts.transport.stop()
-            transports.stop()
-
         os.chdir("/")
-        with handled_signals({signal.SIGTERM: stop, signal.SIGINT: stop}, service.loop.wake_descriptor):
+        with handled_signals(_handlers(service, way, load), service.loop.wake_descriptor):
             service.run()
     return ExitCode.DONE
+
+
+def _handlers(service: DbusService, way: _Way, load: Callable[[], Config]) -> dict[int, Callable[..., None]]:
+    """TERM and INT end the program, HUP reloads the configuration."""
+
+    def stop(*_: object) -> None:
+        service.stop()
+        way.stop()
+
+    return {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+        signal.SIGHUP: lambda *_: service.call_when_settled(lambda: _reload(service, way, load)),
+    }
+
+
+def _reload(service: DbusService, way: _Way, load: Callable[[], Config]) -> None:
+    """Read the configuration again; if it has errors they are logged and the old settings stay in effect."""
+    try:
+        with kept_on_failure():
+            config = load()
+            way.renew(config)
+    except MenderError as error:
+        reopen_log_files()
+        for problem in error.problems if isinstance(error, ConfigError) else (error.diagnostic,):
+            _logger.error("%s", problem)
+        text = "configuration not reloaded; the old one stays in effect"
+        _logger.error("%s", Diagnostic("BUS07", text, "correct it and reload again"))
+    else:
+        service.renew(config.retry_poll_seconds)
+        _logger.info("configuration reloaded; fetching a token")
+
+
+class _Way:
+    """The way to the server: the authorisation of the client, and its connections.
+
+    Args:
+        config: the settings.
+        paths: the device's files.
+        passphrase: unlocks the device key.
+    """
+
+    def __init__(self, config: Config, paths: Paths, passphrase: Passphrase) -> None:
+        self._paths = paths
+        self._passphrase = passphrase
+        self._take(config)
+
+    def _take(self, config: Config) -> None:
+        key = device_key(config, self._paths, self._passphrase)
+        self._parts = ServerParts(Host(config, self._paths), config, self._paths, key=key)
+        self._transports = _Transports(self._parts.host)
+        self._has_others = len(config.server_urls) > 1
+
+    def renew(self, config: Config) -> None:
+        """Take other settings; not while ``authorise`` runs.
+
+        Raises:
+            ConfigError: they name a key or a certificate that can't be used.
+        """
+        old = self._parts
+        self._take(config)
+        old.close()
+
+    def authorise(self) -> Token:
+        """Fetch a new token; raises MenderError."""
+        self._parts.session.forget_token()
+        return self._parts.session.authorise()
+
+    def give_up(self, server_url: str) -> None:
+        """Ask another server than this one from now on."""
+        self._parts.session.give_up(server_url)
+
+    def reach(self, server_url: str) -> Far:
+        """A connection to a server; raises NetworkError."""
+        return self._transports.reach(server_url)
+
+    def has_others(self) -> bool:
+        """Whether there is more than one server."""
+        return self._has_others
+
+    def stop(self) -> None:
+        """Break off what is under way; safe in a signal handler."""
+        self._parts.clock.stop()
+        self._parts.transport.stop()
+        self._transports.stop()
+
+    def close(self) -> None:
+        """Close connections and descriptors."""
+        self._parts.close()
 
 
 class _Transports:

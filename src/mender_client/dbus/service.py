@@ -46,13 +46,13 @@ class Server:
         authorise: fetches a new token.
         give_up: is told which server doesn't work, before the next ``authorise``.
         reach: as for ``LocalProxy``.
-        has_others: whether there is more than one server.
+        has_others: tells whether there is more than one server.
     """
 
     authorise: Callable[[], Token]
     give_up: Callable[[str], None]
     reach: Callable[[str], Far]
-    has_others: bool
+    has_others: Callable[[], bool]
 
 
 class DbusService:
@@ -88,6 +88,7 @@ class DbusService:
         self._token: Token | None = None
         self._fetched_at = 0.0
         self._is_fetching = False
+        self._waiting: list[Callable[[], None]] = []
         self._next: Call | None = None
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, longest_pause_seconds)
         self._said = ""
@@ -123,6 +124,17 @@ class DbusService:
         """End soon; safe in a signal handler."""
         self._is_stopping = True
         self.loop.wake()
+
+    def call_when_settled(self, callback: Callable[[], None]) -> None:
+        """Call soon, but not while a token is being fetched; safe in a signal handler."""
+        self.loop.post(lambda: self._waiting.append(callback) if self._is_fetching else callback())
+
+    def renew(self, longest_pause_seconds: float) -> None:
+        """Fetch a token anew, because the server or how to reach it may have changed; the one that is there serves
+        until then, and connections live on. Not while a token is being fetched."""
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, longest_pause_seconds)
+        self._said = ""
+        self._fetch()
 
     # -- the bus ----------------------------------------------------------------------------------------------------
 
@@ -189,11 +201,16 @@ class DbusService:
             return lambda: None
         except MenderError as error:
             failure = error
-            return lambda: self._failed(failure)
-        return lambda: self._authorised(token)
+            return lambda: self._settled(lambda: self._failed(failure))
+        return lambda: self._settled(lambda: self._authorised(token))
+
+    def _settled(self, then: Callable[[], None]) -> None:
+        self._is_fetching = False
+        then()
+        while self._waiting and not self._is_fetching:
+            self._waiting.pop(0)()
 
     def _authorised(self, token: Token) -> None:
-        self._is_fetching = False
         try:
             self._proxy.serve(token.value, token.server_url)
         except DeviceError as error:
@@ -207,7 +224,6 @@ class DbusService:
         self._emit()
 
     def _failed(self, error: MenderError) -> None:
-        self._is_fetching = False
         self._token = None
         self._proxy.close_door()
         if (text := str(error)) != self._said and not isinstance(error, NotAcceptedError):  # which is logged already
@@ -224,7 +240,7 @@ class DbusService:
     def _answered(self, status: int | None) -> None:
         """What the server says to an add-on: a refused token is replaced, and a server in trouble left for another."""
         token = self._token
-        is_failing = self._server.has_others and (status is None or status >= 500)
+        is_failing = self._server.has_others() and (status is None or status >= 500)
         if token is None or self._is_fetching or self._next is not None or not (status == 401 or is_failing):
             return
         given_up = token.server_url if is_failing else ""
