@@ -157,6 +157,8 @@ def _texts_of(parts: list[str]) -> st.SearchStrategy[str]:
 @example("Mon-Fri 22:00-05:00 Europe/Berlin")
 @example("when /usr/bin/gate = ")
 @example("when /usr/bin/gate =")
+@example("when /usr/bin/gate =1")
+@example("when /usr/bin/gate > 1")
 @example("when /usr/bin/gate x = y")
 @example("when /usr/bin/gate >= 30 x")
 @example(["after 7d go"])

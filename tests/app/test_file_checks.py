@@ -224,6 +224,27 @@ def test_directory_of_certificates(files: Files) -> None:
     ]
 
 
+def test_conditions_that_cannot_be_read(files: Files) -> None:
+    """A gate whose file is missing or no file is refused; below /run or /sys it may come later."""
+    files.configure(
+        UpdateGates={
+            "Install": ["when /etc/mender/gone = 1", "when /etc/mender/gone != 2", "when /etc/mender/ca.crt = {}"],
+            "Commit": ["when /sys/BAT0/capacity >= 30", "when /run/state = idle", "when /runs/state = idle"],
+        },
+    )
+    (files.paths.root / "sys/BAT0").mkdir(parents=True)
+    assert (
+        f"UpdateGates.Install: cannot read {files.paths.root}/etc/mender/gone: No such file or directory; "
+        "create the file, or name one below /run that a program writes later",
+        f"UpdateGates.Commit: cannot read {files.paths.root}/runs/state: No such file or directory; "
+        "create the file, or name one below /run that a program writes later",
+    ) == files.findings()[0]
+    files.configure(UpdateGates={"Install": "when /sys/BAT0 >= 30"})
+    assert (
+        f"UpdateGates.Install: cannot read {files.paths.root}/sys/BAT0: it is no file; name another one in UpdateGates",
+    ) == files.findings()[0]
+
+
 def test_gates_that_cannot_work(files: Files) -> None:
     """A gate whose program is missing or could be another user's, or whose time zone is unknown, is refused."""
     gate = files.paths.root / "etc/mender/gate"

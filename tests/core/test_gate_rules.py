@@ -50,6 +50,14 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "a program without a directory": (["when true"], "must have an absolute path after 'when' in 'when true'"),
     "a file without a directory": (["when state = 1"], "must have an absolute path after 'when' in 'when state = 1'"),
     "no value": (["when /run/state ="], "must have a value after '=' in 'when /run/state ='"),
+    "another operator": (
+        ["when /run/state == 1"],
+        "must have =, !=, >= or <= between blanks in place of '==' in 'when /run/state == 1'",
+    ),
+    "no blanks": (
+        ["when /run/state >=30"],
+        "must have =, !=, >= or <= between blanks in place of '>=30' in 'when /run/state >=30'",
+    ),
     "no number": (["when /run/state <= low"], "must have a number after '<=' in 'when /run/state <= low'"),
     "no end": (["ask", "after 7d"], "must have a deadline such as 'after 7d go' or 'after 12h fail' in place of "),
     "no unit": (["ask", "after 7 go"], "must have a deadline such as 'after 7d go' or 'after 12h fail' in place of "),

@@ -51,10 +51,11 @@ def test_zones(tmp_path: Path) -> None:
     local_time = tmp_path / "localtime"
     local_time.symlink_to("/usr/share/zoneinfo/Asia/Tokyo")
     hour = timedelta(hours=1)
-    assert [2 * hour, -4 * hour, 9 * hour, 0 * hour, 0 * hour] == [
+    assert [2 * hour, -4 * hour, 9 * hour, 9 * hour, 0 * hour, 0 * hour] == [
         offset("Europe/Berlin", local_time, "America/New_York"),
         offset("", local_time, ":America/New_York"),
         offset("", local_time),
+        offset("", variable=f":{local_time}"),
         offset(""),
         offset("UTC"),
     ]
@@ -71,9 +72,13 @@ def test_a_zone_that_does_not_exist(name: str) -> None:
     ) == (caught.value.text, caught.value.remedy)
 
 
-def test_a_broken_local_time(tmp_path: Path) -> None:
-    """A local time that can't be read is named."""
-    (tmp_path / "localtime").write_text("this is no time zone")
+@pytest.mark.parametrize("is_dangling", [False, True])
+def test_a_broken_local_time(tmp_path: Path, *, is_dangling: bool) -> None:
+    """A local time that can't be read, such as one of a system without time zones, is named, and not taken for UTC."""
+    if is_dangling:
+        (tmp_path / "localtime").symlink_to("/usr/share/zoneinfo/Mars/Base")
+    else:
+        (tmp_path / "localtime").write_text("this is no time zone")
     with pytest.raises(DeviceError) as caught:
         conditions(tmp_path).zone("")
     assert f"this device does not know the time zone {tmp_path}/localtime" == caught.value.text
@@ -91,14 +96,15 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_text("x" * 100_000)
     texts = []
-    for name in ("missing", "pipe", "large"):
+    for name in ("missing", "pipe", "large", "x" * 300):
         with pytest.raises(DeviceError) as caught:
             conditions(tmp_path).content(f"/{name}")
-        texts.append(caught.value.text.replace(str(tmp_path), ""))
+        texts.append(caught.value.text.replace(str(tmp_path), "").replace("x" * 300, "long"))
     assert [
         "cannot read /missing: No such file or directory",
         "cannot read /pipe: it is no file",
         "cannot read /large: it is larger than 65536 bytes",
+        "cannot read /long: File name too long",
     ] == texts
 
 
@@ -132,6 +138,13 @@ def test_a_program_that_never_ends(tmp_path: Path) -> None:
     """A program that takes too long is ended, and is an error."""
     with pytest.raises(DeviceError, match="did not exit within"):
         conditions(tmp_path, seconds=0.2).run([program(tmp_path, "sleep 600")], {})
+
+
+@pytest.mark.parametrize("name", ["release\0", "release\ud800"])
+def test_a_name_that_no_variable_can_hold(tmp_path: Path, name: str) -> None:
+    """An artifact name that can't be given to a program is an error."""
+    with pytest.raises(DeviceError, match=r"cannot run .*gate: "):
+        conditions(tmp_path).run([program(tmp_path, "exit 0")], {"MENDER_GATE_ARTIFACT_NAME": name})
 
 
 def test_a_client_that_stops(tmp_path: Path) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.client.configured_gates import ConfiguredGates
 from mender_client.client.known_time import KnownTime
 from mender_client.client.speed_plan import SpeedPlan
-from mender_client.core.gate_rules import GateRules, parse_gate
+from mender_client.core.gate_rules import FileCondition, GateRules, parse_gate
 from mender_client.core.gates import GatePoint
 from mender_client.core.speed import SpeedRule, parse_speeds
 from mender_client.errors import DeviceError, Diagnostic
-from mender_client.system.gates import DeviceConditions, find_zone
+from mender_client.system.gates import DeviceConditions, find_zone, read_condition
 from mender_client.system.trust import Trust
 
 from .config import Config
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mender_client.core.windows import Window
 
 _LOCAL_TIME = "/etc/localtime"
+_COMES_LATER = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var/run")  # noqa: S108 - nothing is written there
+"""What can't be read here at the start may come with a program or a device."""
 
 
 class DeviceGates:
@@ -72,16 +75,29 @@ def gate_rules(config: Config) -> dict[GatePoint, GateRules]:
 
 
 def gate_problems(config: Config, paths: Paths) -> Iterator[Diagnostic]:
-    """Why gates can't work on this device: programs and time zones that it doesn't have."""
+    """Why gates can't work on this device: programs, files and time zones that it doesn't have."""
     trust = Trust.below(paths.root)
     for point, rules in gate_rules(config).items():
         name = f"UpdateGates.{point.value.title()}"
         for command in rules.commands:
             if problem := trust.program_problem(paths.below_root(command.argv[0])):
                 yield Diagnostic("CFG25", f"{name}: cannot be asked: {problem.text}", problem.remedy)
+        yield from _file_problems(name, rules.files, paths)
         yield from _zone_problems(name, rules.windows, paths)
     windows = [rule.window for rule in speed_rules(config) if rule.window is not None]
     yield from _zone_problems("DownloadSpeedLimit", windows, paths)
+
+
+def _file_problems(name: str, files: Iterable[FileCondition], paths: Paths) -> Iterator[Diagnostic]:
+    for path in dict.fromkeys(condition.path for condition in files):
+        file = paths.below_root(path)
+        if not os.path.isdir(file) and any(Path(path).is_relative_to(one) for one in _COMES_LATER):
+            continue
+        try:
+            read_condition(file)
+        except DeviceError as error:
+            remedy = error.remedy or "create the file, or name one below /run that a program writes later"
+            yield Diagnostic("CFG27", f"{name}: {error.text}", remedy)
 
 
 def _zone_problems(name: str, windows: Iterable[Window], paths: Paths) -> Iterator[Diagnostic]:

@@ -22,6 +22,7 @@ from mender_client.dataclass import dataclass
 from .windows import Window, parse_window
 
 _FILE_OPERATORS = ("=", "!=", ">=", "<=")
+_LIKE_AN_OPERATOR = ("=", "!", ">", "<")
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 _AFTER = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
@@ -113,7 +114,7 @@ def parse_gate(texts: Sequence[str]) -> GateRules:
             is_asking = True
         elif kind == "run":
             commands.append(GateCommand(_argv(words, text), may_refuse=True))
-        elif kind == "when" and len(words) > 2 and words[2] in _FILE_OPERATORS:
+        elif kind == "when" and len(words) > 2 and words[2].startswith(_LIKE_AN_OPERATOR):
             files.append(_file(words, text))
         elif kind == "when":
             commands.append(GateCommand(_argv(words, text), may_refuse=False))
@@ -150,6 +151,8 @@ def _file(words: Sequence[str], text: str) -> FileCondition:
     path, operator, value = words[1], words[2], " ".join(words[3:])
     if not path.startswith("/"):
         raise ValueError(f"must have an absolute path after {words[0]!r} in {text!r:.80}")
+    if operator not in _FILE_OPERATORS:
+        raise ValueError(f"must have =, !=, >= or <= between blanks in place of {operator!r:.80} in {text!r:.80}")
     if not value:
         raise ValueError(f"must have a value after {operator!r} in {text!r:.80}")
     if operator in (">=", "<=") and not _NUMBER.fullmatch(value):

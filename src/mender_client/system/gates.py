@@ -24,13 +24,15 @@ def find_zone(name: str, local_time: Path, variable: str = "") -> tzinfo:
     Args:
         name: such as ``Europe/Berlin``; empty for the device's own.
         local_time: the file that has the device's; without it, the device's is UTC.
-        variable: the variable ``TZ``, which names another one.
+        variable: the variable ``TZ``, which names another one, or another file.
 
     Raises:
         DeviceError: this device doesn't know it.
     """
     name = name or variable.removeprefix(":")
-    if name in ("UTC", "Etc/UTC") or not (name or os.path.exists(local_time)):
+    if name.startswith("/"):
+        name, local_time = "", Path(name)  # as in TZ=:/etc/localtime
+    if name in ("UTC", "Etc/UTC") or not (name or os.path.lexists(local_time)):
         return timezone.utc  # needs no database
     try:
         from zoneinfo import ZoneInfo  # half a megabyte that a client without windows does without
@@ -44,6 +46,17 @@ def find_zone(name: str, local_time: Path, variable: str = "") -> tzinfo:
         text = f"this device does not know the time zone {shown}"
         remedy = "check its name, and install the system's time zones (tzdata) and Python's zoneinfo"
         raise DeviceError("GAT05", text, remedy=remedy) from error
+
+
+def read_condition(file: Path) -> str:
+    """What a file holds that is a condition.
+
+    Raises:
+        DeviceError: it is missing, unreadable, too large or no text.
+    """
+    if os.path.exists(file) and not os.path.isfile(file):  # a pipe would be waited for
+        raise DeviceError("GAT06", f"cannot read {file}: it is no file", remedy="name another one in UpdateGates")
+    return read_text(file, limit=_MOST_BYTES)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -72,10 +85,7 @@ class DeviceConditions:
         return find_zone(name, self.local_time, self.zone_variable)
 
     def content(self, path: str) -> str:
-        file = self.below_root(path)
-        if file.exists() and not file.is_file():  # a pipe would be waited for
-            raise DeviceError("GAT06", f"cannot read {file}: it is no file", remedy="name another one in UpdateGates")
-        return read_text(file, limit=_MOST_BYTES)
+        return read_condition(self.below_root(path))
 
     def run(self, argv: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
         program = self.below_root(argv[0])

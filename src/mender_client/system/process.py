@@ -96,7 +96,7 @@ def run_script(
             start_new_session=True,
             pass_fds=tuple(pass_descriptors),
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a variable may come from the server, and hold what none can
         raise cannot_run(argv[0], error) from error
     with process:
         try:

@@ -24,7 +24,7 @@ _WINDOW = f"({_DAYS}( +{_TIMES})?|{_TIMES})( +{_ZONE})?"
 _NEVER_OPENS = r"(?:^| )([0-9]{2}:[0-9]{2})-\1(?: |$)"
 
 _REST = "( +[^ ]+)*"
-_PROGRAM = f"/[^ ]*( +(?!(=|!=|>=|<=)( |$))[^ ]+{_REST})?"
+_PROGRAM = f"/[^ ]*( +[^ =!<>][^ ]*{_REST})?"
 _NUMBER = r"-?[0-9]+(\.[0-9]+)?"
 _FILE = rf"/[^ ]* +((=|!=) +[^ ]+{_REST}|(>=|<=) +{_NUMBER})"
 _AFTER = f"{any_case('after')} +[1-9][0-9]{{0,3}}[mhd] +({any_case('go')}|{any_case('fail')})"
