@@ -196,7 +196,7 @@ def deploy(bench: Bench, server_pid: int) -> bool:
         _figure("dev server, resident memory", server.resident_mib, "MiB", _SERVER_BAR_MIB),
     ]
     print(f"gateway                                    {state.resident_mib:7.1f} MiB, {state.cpu_seconds:.1f} s of CPU")
-    return all(good) and _is_true(bench, may_fail=False)
+    return all([*good, _is_true(bench, may_fail=False)])
 
 
 def kill(bench: Bench, _: int) -> bool:

@@ -29,9 +29,6 @@ _CHECK_SECONDS = 0.5
 _UNNOTICED_EXIT_SECONDS = 0.1
 """How often to look for an exit where the kernel (before 5.3) doesn't tell it."""
 
-_NEW_SECONDS = 1.0
-"""For how long after its start all pids can't have been given anew: no machine starts 32,768 processes meanwhile."""
-
 _INTERRUPTED_GRACE_SECONDS = 2.0
 _LEFT_IN_PIPE_BYTES = 1024 * 1024
 """As much as pipes hold; more comes only from a process that escaped and prints without end."""
@@ -113,8 +110,7 @@ class Call:
         self._title = title
         self._seconds = seconds
         self._may_outlive = may_outlive
-        self._started_at = time.monotonic()
-        self._end_at = self._started_at + seconds
+        self._end_at = time.monotonic() + seconds
         self._check_at = 0.0
         self._has_exited = False
         self._answer = Answer()
@@ -235,7 +231,7 @@ class Call:
             self._end(self._calls.grace_seconds)
 
     def _others(self) -> dict[int, str]:
-        return members(self._process.pid, is_new=time.monotonic() - self._started_at < _NEW_SECONDS)
+        return members(self._process.pid)
 
     def _end(self, grace_seconds: float) -> None:
         def find() -> dict[int, str]:

@@ -25,27 +25,20 @@ Find = Callable[[], Mapping[int, str]]
 """Finds processes: their names by pid."""
 
 
-def members(group: int, *, is_new: bool = False) -> dict[int, str]:
-    """The processes of a process group and of the session of the same number.
-
-    Args:
-        group: its number, the pid of its leader.
-        is_new: the leader was started so lately that pids can't have been given all around since: what it has started
-            has one of those given after its own, and no other process need be looked at.
-    """
+def members(group: int) -> dict[int, str]:
+    """The processes of a process group and of the session of the same number."""
     number = b"%d" % group
-    may_belong = _given_since(group) if is_new else None
+
+    def may_belong(pid: int) -> bool:
+        """As the kernel says without a look into ``/proc``: each call of a script asks of all processes."""
+        try:
+            return group in (os.getpgid(pid), os.getsid(pid))
+        except ProcessLookupError:
+            return False
+        except OSError:  # a security module does not tell
+            return True
+
     return {pid: _text(name) for pid, name, fields in _running(may_belong) if number in fields[_GROUP : _SESSION + 1]}
-
-
-def _given_since(first: int) -> Callable[[int], bool] | None:
-    """Tells whether a pid may have been given after this one; None when the kernel doesn't tell the last one given."""
-    try:
-        with open(f"{_PROC}/loadavg", "rb") as file:  # see proc(5): its last field
-            last = int(file.read().split()[-1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return lambda pid: pid >= first or pid <= last < first
 
 
 def users_of(directory: Path) -> dict[int, str]:
@@ -89,11 +82,11 @@ def _is_from(directory: Path, pid: int) -> bool:
     return False
 
 
-def _running(may_belong: Callable[[int], bool] | None = None) -> Iterator[tuple[int, bytes, list[bytes]]]:
-    """Pid, name and further fields of each process, or of those whose pid may belong to what is looked for."""
+def _running(may_belong: Callable[[int], bool] = lambda _: True) -> Iterator[tuple[int, bytes, list[bytes]]]:
+    """Pid, name and further fields of the processes that may belong to what is looked for."""
     with contextlib.suppress(OSError):  # not mounted
         for pid in filter(str.isdigit, os.listdir(_PROC)):
-            if may_belong is not None and not may_belong(int(pid)):
+            if not may_belong(int(pid)):
                 continue
             # the name in parentheses may hold anything; the fields after it are plain
             start, _, end = _stat(pid).rpartition(b")")
