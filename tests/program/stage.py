@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from calling import call
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
 from mender_devserver import DevServer
+from program import forking
 from waiting import PATIENCE_S, wait_until
 
-PROGRAM = Path(sys.executable).with_name("mender-python-client")
+PROGRAM = forking.PROGRAM
 MAC = "02:00:00:00:00:01"
 DEVICE_TYPE = "testdev"
 
@@ -79,9 +79,7 @@ class Process:
     def __init__(self, argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self._log = log
         with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                list(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, env={**os.environ, **environment}
-            )
+            self.process = forking.start(list(argv), {**os.environ, **environment}, file.fileno(), file.fileno())
 
     @property
     def pid(self) -> int:
@@ -285,7 +283,7 @@ class Device:
     def run(self, *arguments: str, root: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the program to its end; it must not show a traceback."""
         argv = [str(self.program), *(["--root", str(self.root)] if root else []), *arguments]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = forking.run(argv)
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
         return done
 

@@ -10,7 +10,7 @@ import pytest
 
 from mender_devserver import DevServer
 from program.leaks import COMMANDS, DRIVEN_OTHERWISE, LINK, PROXY, TENANT, Plant, Watcher, all_commands, bad_storage
-from program.stage import FAIL, SUCCEED, Device
+from program.stage import FAIL, PROGRAM, SUCCEED, Device
 from system.rawserver import RawServer, raw
 
 SECRETS = (
@@ -33,7 +33,9 @@ def plant(tmp_path_factory: pytest.TempPathFactory, certificate_directory: Path)
     directory = tmp_path_factory.mktemp("leaks")
     shutil.copytree(certificate_directory, directory / "server")
     with DevServer(directory / "server") as server:
-        device = Device(directory / "device", server)
+        program = directory / PROGRAM.name
+        program.symlink_to(PROGRAM)  # a process with a command line of its own, and no fork
+        device = Device(directory / "device", server, program=program)
         try:
             yield driven(Plant(device, directory), directory)
         finally:
