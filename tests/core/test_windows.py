@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise, repeat
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -117,13 +118,22 @@ def test_a_day_that_the_calendar_skipped() -> None:
 # -- a year, minute by minute -------------------------------------------------------------------------------------
 
 
-def wall_clock(zone: ZoneInfo, begin: datetime, minutes: int) -> Iterator[tuple[datetime, datetime]]:
-    """Each minute, UTC, and what a clock on the wall shows that stands still instead of being put back."""
-    shown = datetime.min
-    for number in range(minutes):
-        now = begin + number * MINUTE
-        shown = max(shown, now.astimezone(zone).replace(tzinfo=None))
-        yield now, shown
+EPOCH = datetime(2001, 1, 1)
+"""A Monday."""
+QUARTER = 15
+"""Minutes. Clocks are changed at a quarter of an hour, UTC, which ``wall_clock`` checks."""
+
+
+def wall_clock(zone: ZoneInfo, begin: datetime, minutes: int) -> Iterator[int]:
+    """What a clock on the wall shows that stands still instead of being put back, in minutes since ``EPOCH``."""
+    shown, lead = -1, begin.minute % QUARTER
+    for number in range(-lead, minutes, QUARTER):
+        quarter = begin + number * MINUTE, begin + (number + QUARTER - 1) * MINUTE
+        first, last = ((one.astimezone(zone).replace(tzinfo=None) - EPOCH) // MINUTE for one in quarter)
+        assert first + QUARTER - 1 == last, quarter
+        here = range(first, last + 1)[max(-number, 0) : minutes - number]
+        yield from here if first > shown else (max(shown, minute) for minute in here)
+        shown = max(shown, here[-1])
 
 
 def week_of(windows: Sequence[Window]) -> list[bool]:
@@ -138,20 +148,32 @@ def week_of(windows: Sequence[Window]) -> list[bool]:
     ]
 
 
+def foretold(windows: Sequence[Window], zone: ZoneInfo, begin: datetime, minutes: int) -> Iterator[WindowState]:
+    """The state in each minute, asked for only when it changes."""
+    state, number = look(windows, lambda _: zone, begin), 0
+    while True:
+        end = minutes if state.changes_at is None else min(minutes, (state.changes_at - begin) // MINUTE)
+        yield from repeat(state, end - number)
+        if end == minutes or state.changes_at is None:
+            return
+        assert begin + number * MINUTE < state.changes_at == begin + end * MINUTE
+        before, state, number = state, look(windows, lambda _: zone, state.changes_at), end
+        assert before.is_open is not state.is_open, state
+
+
 def walk(texts: Sequence[str], zone: ZoneInfo, begin: datetime, minutes: int, *, step: int) -> int:
     """Compare each minute with what was foretold, and ask anew every so many minutes; returns how often it changed."""
     windows = [parse_window(text) for text in texts]
-    state, changes, week = look(windows, lambda _: zone, begin), 0, week_of(windows)
-    for number, (now, shown) in enumerate(wall_clock(zone, begin, minutes)):
-        if state.changes_at is not None and now >= state.changes_at:
-            assert now == state.changes_at
-            before, state = state.is_open, look(windows, lambda _: zone, now)
-            assert before is not state.is_open, now
-            changes += 1
-        assert week[shown.weekday() * DAY + shown.hour * 60 + shown.minute] is state.is_open, now
-        if number % step == 0:
-            assert state == look(windows, lambda _: zone, now)
-    return changes
+    states = list(foretold(windows, zone, begin, minutes))
+    week = week_of(windows)
+    wall = [week[shown % len(week)] for shown in wall_clock(zone, begin, minutes)]
+    told = [state.is_open for state in states]
+    if wall != told:
+        wrong = [number for number in range(minutes) if wall[number] is not told[number]]
+        pytest.fail(f"{len(wrong)} minutes are wrong; the first is {begin + wrong[0] * MINUTE}")
+    for number in range(0, minutes, step):
+        assert states[number] == look(windows, lambda _: zone, begin + number * MINUTE)
+    return sum(before is not after for before, after in pairwise(states))
 
 
 YEAR = 365 * 24 * 60
