@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
+import shutil
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connect.user import User
+from mender_devserver import DevServer
 from program.conftest import certificate_directory, device, make_device, server
 from program.stage import Device, Process
 
 __all__ = ["certificate_directory", "device", "make_device", "server"]
 
 Reach = Callable[..., User]
-_PR_SET_CHILD_SUBREAPER = 36
-
-
-@pytest.fixture(autouse=True)
-def _orphans_go_to_init() -> Iterator[None]:
-    """Shells opened in this process make it the parent of orphans, which other tests expect to be reaped."""
-    yield
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def allow(device: Device, **keys: Any) -> None:
@@ -35,6 +31,43 @@ def start(device: Device, **keys: Any) -> Process:
     """Start ``connect``, with these settings."""
     allow(device, **keys)
     return device.start("connect")
+
+
+@contextmanager
+def connected(directory: Path, certificate_directory: Path, **keys: Any) -> Iterator[Device]:
+    """A device with a server of its own and ``connect`` running, which goes on to the end without a traceback."""
+    shutil.copytree(certificate_directory, directory / "server")
+    with DevServer(directory / "server") as server:
+        device = Device(directory / "device", server)
+        try:
+            process = start(device, **keys)
+            server.connected_device(device.id)
+            yield device
+            assert process.is_alive, process.text
+        finally:
+            device.close()
+        assert "Traceback" not in device.said
+
+
+@pytest.fixture(scope="session")
+def shared_device(tmp_path_factory: pytest.TempPathFactory, certificate_directory: Path) -> Iterator[Device]:
+    """A connected device with the usual settings, for tests that leave it as it was."""
+    with connected(tmp_path_factory.mktemp("shared"), certificate_directory) as device:
+        yield device
+
+
+@pytest.fixture
+def user(shared_device: Device) -> User:
+    """A user of the shared device whom it hasn't seen before."""
+    return User(shared_device.server.connected_device(shared_device.id), str(uuid.uuid4()))
+
+
+@pytest.fixture(scope="session")
+def reached(tmp_path_factory: pytest.TempPathFactory, certificate_directory: Path) -> Iterator[Device]:
+    """The same for users of the dev server, all of whom are one for the device."""
+    many = {"MaxPerUser": 100}
+    with connected(tmp_path_factory.mktemp("reached"), certificate_directory, Sessions=many) as device:
+        yield device
 
 
 @pytest.fixture

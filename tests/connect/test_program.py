@@ -55,10 +55,9 @@ def test_without_wsproto(device: Device, tmp_path: Path) -> None:
     assert "pip install mender-python-client[connect]" in process.text
 
 
-def test_a_second_one(device: Device, reach: Reach) -> None:
+def test_a_second_one(shared_device: Device, user: User) -> None:
     """A second program for the same device is refused, and the first goes on."""
-    user = reach()
-    done = device.run("connect")
+    done = shared_device.run("connect")
     assert (1, True) == (done.returncode, "[STO13]" in done.stderr), done.stderr
     assert "pong" == ping(user)
 
@@ -172,23 +171,21 @@ def test_requests_reach_the_daemon(device: Device, reach: Reach, what: str) -> N
     wait_until(lambda: sum(one.kind == kind for one in device.server.requests) >= 2, what=daemon.text)
 
 
-def test_no_daemon(reach: Reach) -> None:
+def test_no_daemon(user: User) -> None:
     """A wish that reaches no daemon is answered so."""
-    user = reach()
     user.send(Protocol.CLIENT, "check-update")
     assert ({"status": 2}, b"no daemon is running") == ((answer := user.receive()).props, answer.body)
 
 
-def test_log_of_a_session(device: Device, reach: Reach) -> None:
+def test_log_of_a_session(shared_device: Device, user: User) -> None:
     """The log names who has opened a terminal and for how long, but not what was typed or shown."""
-    user = reach()
     user.open_terminal()
     user.type("echo sec''ret\r")
     user.read_until("secret")
     user.send(Protocol.SHELL, "stop")
     user.read_to_stop()
-    (process,) = device.processes
-    process.wait_for(" bytes shown")
+    (process,) = shared_device.processes
+    process.wait_for(f"terminal {user.sid} of user {user.user} closed")
     assert f"terminal {user.sid} opened by user {user.user}" in process.text
     assert "secret" not in process.text
     assert json.dumps("echo") not in process.text

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,6 +61,14 @@ def make_service(open_websocket: Callable[[], Opened]) -> ConnectService:
     return ConnectService(open_websocket, settings, lambda _: None, "test", {}, NEVER_S, lambda: 0.0)
 
 
+def in_a_process(work: Callable[[], None]) -> None:
+    """Call a function of this file in a process of its own: where shells end, all other children are ended, too."""
+    program = f"from connect.test_service import {work.__name__} as work; work()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+
+
 Run = Callable[..., ConnectService]
 
 
@@ -102,8 +111,13 @@ def test_connecting_keeps_nothing_waiting(run: Run) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
-def test_programs_of_the_authentication(run: Run) -> None:
+def test_programs_of_the_authentication() -> None:
     """A program that runs while the device connects is neither ended nor missed when a shell ends meanwhile."""
+    in_a_process(run_a_program_of_the_authentication)
+
+
+def run_a_program_of_the_authentication() -> None:
+    """Let a shell end while such a program runs."""
     first, second = Server(), Server()
     may_go_on, is_running, codes = threading.Event(), threading.Event(), list[int]()
 
@@ -120,7 +134,9 @@ def test_programs_of_the_authentication(run: Run) -> None:
             codes.append(process.wait())
         return second.opened
 
-    service = run(open_websocket)
+    service = make_service(open_websocket)
+    thread = threading.Thread(target=service.run)
+    thread.start()
     first.send(Message(Protocol.SHELL, "new", "s", {"user_id": "u"}))
     assert b"Shell started" == first.receive().body
     first.sock.close()
@@ -135,6 +151,8 @@ def test_programs_of_the_authentication(run: Run) -> None:
         pass
     assert [-1, 7] == codes
     second.sock.close()
+    service.stop()
+    thread.join()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -56,9 +56,8 @@ def test_another_user(reach: Reach) -> None:
     assert ours <= names <= {*ours, "LANG", "LC_ALL", "LC_CTYPE", "PWD", "OLDPWD", "SHLVL", "_"}
 
 
-def test_resize(reach: Reach) -> None:
+def test_resize(user: User) -> None:
     """A terminal takes a new size, and ignores one that is none."""
-    user = reach()
     user.open_terminal()
     user.send(1, "resize", terminal_width=132, terminal_height=43)
     user.send(1, "resize", terminal_width=0, terminal_height=0)
@@ -68,9 +67,8 @@ def test_resize(reach: Reach) -> None:
     user.read_until("43 132\r\n")
 
 
-def test_interrupt(reach: Reach) -> None:
+def test_interrupt(user: User) -> None:
     """Ctrl-C ends what runs in the terminal, and the shell goes on."""
-    user = reach()
     user.open_terminal()
     user.type("sh -c \"echo be''gun; exec sleep 3600\"\r")  # says it when it has the terminal
     user.read_until("begun")
@@ -79,20 +77,18 @@ def test_interrupt(reach: Reach) -> None:
     user.read_until("after")
 
 
-def test_exit(reach: Reach) -> None:
+def test_exit(user: User) -> None:
     """A shell that ends by itself ends the session at once, and its user may open another one."""
-    user = reach()
     user.open_terminal()
     user.type("echo la''st; exit 3\r")
     seen, stop = user.read_to_stop()
     assert "last" in seen
     assert ({"status": 1}, None) == (stop.props, stop.body)
-    assert 1 == User(user.device).open_terminal().props["status"]
+    assert 1 == User(user.device, user.user).open_terminal().props["status"]
 
 
-def test_stop(reach: Reach) -> None:
+def test_stop(user: User) -> None:
     """What a shell has started ends with it: children, jobs, and what has left its session."""
-    user = reach()
     user.open_terminal()
     marks = [f"36{os.getpid() % 1000:03d}{number}" for number in range(3)]
     user.type(
@@ -106,13 +102,12 @@ def test_stop(reach: Reach) -> None:
     assert [[], [], []] == [processes_with(mark) for mark in marks]
 
 
-def test_a_shell_that_ignores_the_hang_up(reach: Reach) -> None:
+def test_a_shell_that_ignores_the_hang_up(user: User) -> None:
     """A program that ignores the hang-up is killed after a while, and meanwhile other sessions go on."""
-    user = reach(Sessions={"MaxPerUser": 2})
     user.open_terminal()
     user.type("trap '' HUP TERM INT; echo de''af; while :; do sleep 1; done\r")
     user.read_until("deaf")
-    other = User(user.device)
+    other = User(user.device, "another " + user.user)
     other.open_terminal()
     user.send(1, "stop")
     other.type("echo he''re\r")
@@ -133,11 +128,10 @@ def test_end_of_the_program(device: Device, reach: Reach) -> None:
     assert {"status": 1} == user.read_to_stop()[1].props
 
 
-def test_second_terminal(reach: Reach) -> None:
+def test_second_terminal(user: User) -> None:
     """A user has one terminal unless more are allowed; the first goes on."""
-    user = reach()
     user.open_terminal()
-    other = User(user.device)
+    other = User(user.device, user.user)
     assert ({"status": 2}, b"user has too many open sessions") == (
         (answer := other.open_terminal()).props,
         answer.body,
@@ -148,15 +142,14 @@ def test_second_terminal(reach: Reach) -> None:
     user.read_until("still")
 
 
-def test_connection_lost(device: Device, reach: Reach) -> None:
+def test_connection_lost(shared_device: Device, user: User) -> None:
     """A terminal outlives a connection that is cut: after the reconnection the same session goes on."""
-    user = reach()
     user.open_terminal()
     user.type("here=st''ill\r")
     user.read_until("\r\n")
     first = user.device
     first.cut()
-    user.device = device.server.connected_device(device.id, after=first)
+    user.device = shared_device.server.connected_device(shared_device.id, after=first)
     user.type("echo $here there\r")
     user.read_until("still there")
 

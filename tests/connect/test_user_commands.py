@@ -21,8 +21,10 @@ from pathlib import Path
 
 import pytest
 
+from calling import call
 from connect.conftest import start
 from mender_client.errors import ServerError
+from mender_devserver.cli import main
 from mender_devserver.remote import BlockingSession
 from program.stage import Device
 from waiting import PATIENCE_S, wait_until
@@ -32,20 +34,21 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shell
 PROGRAM = Path(sys.executable).parent / "mender-devserver"
 
 
-@pytest.fixture
-def reached(device: Device) -> Device:
-    """A device that is connected."""
-    start(device, Sessions={"MaxPerUser": 4})
-    device.server.connected_device(device.id)
-    return device
-
-
 def command(device: Device, *words: str) -> list[str]:
     """A command to the device's server."""
     return [str(PROGRAM), *words, "--directory", str(device.server.directory)]
 
 
-def run(device: Device, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+def run(device: Device, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process, which spares its start."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        return call(*words, "--directory", str(device.server.directory), main=main)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def run_process(device: Device, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
         command(device, *words), input=text, capture_output=True, text=True, timeout=PATIENCE_S, check=False
@@ -159,10 +162,12 @@ def test_terminal_is_stopped(reached: Device, number: signal.Signals) -> None:
         one.see(f"mender-devserver: stopped by {number.name}")
 
 
-def test_server_is_gone(reached: Device) -> None:
+def test_server_is_gone(device: Device) -> None:
     """The end of the server ends the command, and the terminal that it runs in is as before."""
-    with window(reached) as one:
-        reached.server.stop()
+    start(device)
+    device.server.connected_device(device.id)
+    with window(device) as one:
+        device.server.stop()
         assert 1 == one.end()
         one.see("cannot continue: the connection to the dev server is lost")
 
@@ -170,7 +175,7 @@ def test_server_is_gone(reached: Device) -> None:
 def test_without_a_terminal(reached: Device, tmp_path: Path) -> None:
     """Commands can come from a pipe or a file, many at once, and the end of them ends the shell."""
     script = "".join(f"echo $(({number} * 2))\n" for number in range(2000))
-    done = run(reached, "terminal", reached.id, text="stty -echo\n" + script + "sleep 2\n")
+    done = run_process(reached, "terminal", reached.id, text="stty -echo\n" + script + "sleep 2\n")
     assert (0, "") == (done.returncode, done.stderr)
     assert [str(number * 2) for number in range(2000)] == [line for line in done.stdout.split() if line.isdecimal()]
     (tmp_path / "script").write_text("echo from a file\n")
@@ -239,9 +244,9 @@ def test_copy(reached: Device, tmp_path: Path) -> None:
     local.chmod(0o750)
     back.mkdir()
     digest = hashlib.sha256(content).hexdigest()
-    sent = run(reached, "cp", str(local), f"{reached.id[:8]}:{remote}")
+    sent = run_process(reached, "cp", str(local), f"{reached.id[:8]}:{remote}")
     assert (0, f"{reached.id[:8]}:{remote}  1000000 bytes  sha256 {digest}\n") == (sent.returncode, sent.stdout)
-    got = run(reached, "cp", f"{reached.id[:8]}:{remote}", str(back), "--json")
+    got = run_process(reached, "cp", f"{reached.id[:8]}:{remote}", str(back), "--json")
     assert digest == json.loads(got.stdout)["sha256"]
     assert [back / "remote"] == list(back.iterdir())
     assert (content, 0o750) == ((back / "remote").read_bytes(), (back / "remote").stat().st_mode & 0o7777)

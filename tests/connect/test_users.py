@@ -51,10 +51,9 @@ def get(device: Device, path: str, method: str = "GET") -> tuple[int, object]:
     return response.status, json.loads(body) if body else None
 
 
-def test_terminal(device: Device) -> None:
+def test_terminal(reached: Device) -> None:
     """What a user types reaches the shell, and the answer comes back; the id of a device can be shortened."""
-    connected(device)
-    with BlockingSession(device.server.contact, device.id[:8]) as session:
+    with BlockingSession(reached.server.contact, reached.id[:8]) as session:
         session.open_terminal(90, 33)
         session.send(Protocol.SHELL, "shell", b"stty size\r")
         assert "33 90\r\n" in read_until(session, "33 90")
@@ -76,31 +75,29 @@ def test_user_goes(device: Device) -> None:
     wait_until(opens)
 
 
-def test_terminal_outlives_a_cut(device: Device) -> None:
+def test_terminal_outlives_a_cut(reached: Device) -> None:
     """After the device has lost its connection, the user's terminal goes on."""
-    connected(device)
-    with BlockingSession(device.server.contact, device.id) as session:
+    with BlockingSession(reached.server.contact, reached.id) as session:
         session.open_terminal()
         session.send(Protocol.SHELL, "shell", b"here=st''ill\r")
         read_until(session, "\r\n")
-        first = device.server.connected_device(device.id)
+        first = reached.server.connected_device(reached.id)
         first.cut()
-        device.server.connected_device(device.id, after=first)
+        reached.server.connected_device(reached.id, after=first)
         session.send(Protocol.SHELL, "shell", b"echo $here there\r")
         read_until(session, "still there")
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 81920, 300_001])
-def test_files_both_ways(device: Device, tmp_path: Path, size: int) -> None:
+def test_files_both_ways(reached: Device, tmp_path: Path, size: int) -> None:
     """A file arrives on the device and comes back as it was, of any size."""
-    connected(device)
     content = os.urandom(size)
     path = str(tmp_path / "up")
-    sent = send_file(device.server.contact, device.id, io.BytesIO(content), path, mode=0o640)
+    sent = send_file(reached.server.contact, reached.id, io.BytesIO(content), path, mode=0o640)
     wait_until(lambda: (tmp_path / "up").exists())  # an empty file is acknowledged before it is there
     assert (content, 0o640) == ((tmp_path / "up").read_bytes(), (tmp_path / "up").stat().st_mode & 0o777)
     out = io.BytesIO()
-    got = fetch_file(device.server.contact, device.id, path, out)
+    got = fetch_file(reached.server.contact, reached.id, path, out)
     assert content == out.getvalue()
     assert got == sent
     assert (size, hashlib.sha256(content).hexdigest(), 0o640) == (got.size_bytes, got.sha256, got.mode)
@@ -114,18 +111,16 @@ def test_files_both_ways(device: Device, tmp_path: Path, size: int) -> None:
         ("relative", "cannot download relative: bad request: path: must be absolute"),
     ],
 )
-def test_refused_download(device: Device, path: str, text: str) -> None:
+def test_refused_download(reached: Device, path: str, text: str) -> None:
     """What the device refuses is said to the user."""
-    connected(device)
     with pytest.raises(ServerError, match=text):
-        fetch_file(device.server.contact, device.id, path, io.BytesIO())
+        fetch_file(reached.server.contact, reached.id, path, io.BytesIO())
 
 
-def test_refused_upload(device: Device, tmp_path: Path) -> None:
+def test_refused_upload(reached: Device, tmp_path: Path) -> None:
     """A large upload that is refused says why, and not that the connection broke."""
-    connected(device)
     with pytest.raises(ServerError, match="no such file or directory"):
-        send_file(device.server.contact, device.id, io.BytesIO(bytes(5_000_000)), str(tmp_path / "no" / "file"))
+        send_file(reached.server.contact, reached.id, io.BytesIO(bytes(5_000_000)), str(tmp_path / "no" / "file"))
 
 
 def test_disabled_files(device: Device) -> None:
@@ -165,12 +160,11 @@ def test_wake(device: Device) -> None:
     assert "check-update" == peer.receive(PATIENCE_S).typ
 
 
-def test_example_of_the_page(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+def test_example_of_the_page(reached: Device, capsys: pytest.CaptureFixture[str]) -> None:
     """The example in the reference opens a terminal, and transfers a file both ways."""
-    connected(device)
     page = PROJECT / "docs/reference/devserver.md"
     (code,) = [block.text for where, block in examples(page) if where == "As a user of device connect"]
-    exec(code, {"directory": device.server.directory, "device_id": device.id})
+    exec(code, {"directory": reached.server.directory, "device_id": reached.id})
     assert hashlib.sha256(b"hello").hexdigest() in capsys.readouterr().out
     assert 0o600 == Path("/tmp/mender-hello").stat().st_mode & 0o777
     Path("/tmp/mender-hello").unlink()
