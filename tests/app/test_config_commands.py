@@ -11,6 +11,7 @@ import pytest
 from mender_client.app.cli import main
 from mender_client.app.config import KEYS
 from mender_client.app.config.commands import MASK
+from mender_client.app.config.connect_keys import CONNECT_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,15 +283,18 @@ HttpsClient.Key
 
 
 def test_explain_all(device: Device) -> None:
-    """Without a key all are explained."""
+    """Without a key all of both files are explained."""
     lines = device.config("explain").out.splitlines()
-    assert [key.name for key in KEYS] == [line for line in lines if line and not line.startswith(" ")]
+    assert [key.name for key in (*KEYS, *CONNECT_KEYS.keys)] == [
+        line for line in lines if line and not line.startswith(" ")
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
         ("updategates", ["UpdateGates.Download", "UpdateGates.Install", "UpdateGates.Reboot", "UpdateGates.Commit"]),
+        ("PortForward", ["PortForward.Disable"]),
         ("Security", ["Security.AuthPrivateKey", "Security.SSLEngine"]),
     ],
 )

@@ -17,8 +17,10 @@ import pytest
 
 from mender_client.app.cli import main
 from mender_client.app.doctor import CHECKS
+from mender_client.app.doctor.context import DiagnosticContext
 from mender_client.app.doctor.device import BOOT_UNIT, UNIT, unit_results
 from mender_client.app.doctor.results import Verdict
+from mender_client.app.paths import Paths
 from mender_client.core.client_status import ClientStatus
 from mender_client.core.machine import Event
 from mender_client.core.model import Deployment, Link, NextForm, Provides
@@ -290,6 +292,53 @@ def worries(ward: Ward) -> dict[str, str]:
     """What is no fault and not right, by the check."""
     _, findings = ward.examine()
     return {one["check"]: one["found"] for one in findings if one["verdict"] == "warning"}
+
+
+REMOTE: list[tuple[dict[str, object], int, str, str]] = [
+    ({"User": "root"}, 0o644, "warning", "connect is not running"),
+    ({"User": "no-such-user"}, 0o644, "fault", "there is no user"),
+    ({"User": "root", "ShellCommand": "/bin/cat"}, 0o644, "fault", "is not listed in /etc/shells"),
+    ({"User": "root", "Terminal": 7}, 0o644, "fault", "Terminal: must be an object"),
+    ({"User": "root"}, 0o666, "fault", "another user could have written it"),
+    ({"User": "root", "Usr": 1}, 0o644, "warning", "unknown key 'Usr'"),
+]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
+def test_remote_access(ward: Ward) -> None:
+    """Where mender-connect.conf allows remote access, it is checked with all that connect needs."""
+    for keys, mode, verdict, words in REMOTE:
+        ward.write("etc/mender/mender-connect.conf", json.dumps(keys), mode)
+        _, findings = ward.examine()
+        found = [(one["verdict"], one["found"]) for one in findings if one["check"] == "remote access"]
+        assert any(verdict == one and words in text for one, text in found), found
+        assert all(one["remedy"] for one in findings if one["verdict"] in ("warning", "fault"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
+def test_programs_for_remote_access(tmp_path: Path) -> None:
+    """connect is in order while it runs, but not beside mender-connect, which alone is in order, too."""
+    paths = Paths(Path("/"), tmp_path / "mender.conf", tmp_path / "none/mender.conf", tmp_path)
+    context = DiagnosticContext(paths, lambda: None)
+    context.processes = tmp_path / "proc"
+    paths.connect_config.write_text('{"User": "root"}')
+    (context.processes / "7").mkdir(parents=True)
+    (context.processes / "7/comm").write_text("sh\n")
+    (context.processes / "7/root").symlink_to("/")
+    lock = DaemonLock(paths.connect_lock, is_command=True)
+    lock.acquire()
+    try:
+        assert [(Verdict.OK, f"connect is running (pid {os.getpid()})")] == _remote_access(context)
+        (context.processes / "7/comm").write_text("mender-connect\n")
+        ((verdict, text),) = _remote_access(context)
+        assert (Verdict.FAULT, True) == (verdict, "the two cut each other's connection" in text)
+    finally:
+        lock.release()
+    assert [(Verdict.OK, "mender-connect offers it (pid 7)")] == _remote_access(context)
+
+
+def _remote_access(context: DiagnosticContext) -> list[tuple[Verdict, str]]:
+    return [(one.verdict, one.found) for one in CHECKS["remote access"](context)]
 
 
 def test_a_healthy_device_with_a_daemon(ward: Ward) -> None:

@@ -15,7 +15,6 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from hashlib import sha1
-from pathlib import Path
 
 from mender_client import TYPE_CHECKING
 from mender_client.connect.protocol.ports import RefusedError
@@ -29,10 +28,10 @@ from mender_client.system.exchange import Upgraded
 from mender_client.system.files import DaemonLock, make_directory
 from mender_client.system.http import HttpTransport
 from mender_client.system.keys import Passphrase
-from mender_client.system.trust import Trust
 
 from .config import Config
 from .config.connect_keys import ConnectConfig, load_connect
+from .connect_checks import file_problems, package_problem, setting_warnings, shell_problems
 from .devicekey import device_key
 from .exitcodes import ExitCode
 from .host import Host
@@ -52,7 +51,6 @@ _logger = logging.getLogger(__name__)
 _WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, 1.3."""
 _IDLE_SECONDS = 600.0
-_SHELLS = Path("/etc/shells")
 _LANGUAGE = ("LANG", "LC_ALL", "LC_CTYPE")
 
 
@@ -73,9 +71,7 @@ def run_connect(config: Config, paths: Paths, passphrase: Passphrase, load: Call
     try:
         from mender_client.connect.service import ConnectService
     except ModuleNotFoundError as error:
-        text = f"connect needs the Python package {error.name}, which is not installed"
-        remedy = "install it: 'pip install mender-python-client[connect]', or Debian's python3-wsproto"
-        raise ConfigError([Diagnostic("CON03", text, remedy)]) from error
+        raise ConfigError([package_problem(str(error.name))]) from error
     make_directory(paths.data)
     lock = DaemonLock(paths.connect_lock, is_command=True)
     lock.acquire()
@@ -109,9 +105,10 @@ def _load_settings(config: Config, paths: Paths) -> ConnectSettings:
     Raises:
         ConfigError: nothing is, or a setting is wrong.
     """
-    _check_file(paths)
+    if problems := file_problems(paths):
+        raise ConfigError(problems)
     connect_config, warnings = load_connect(paths.connect_config, paths.fallback_connect_config)
-    for warning in warnings:
+    for warning in (*warnings, *setting_warnings(connect_config)):
         _logger.warning("%s", warning)
     if not config.remote_terminal:
         connect_config = replace(connect_config, remote_terminal=False)
@@ -185,44 +182,13 @@ def _file_limits(config: ConnectConfig) -> FileLimits:
     )
 
 
-def _check_file(paths: Paths) -> None:
-    """Refuse a configuration that another user could have written: it says who gets a shell."""
-    trust = Trust.below(paths.root)
-    problems = [
-        Diagnostic("CON04", f"{file}: another user could have written it: {problem.text}", problem.remedy)
-        for file in (paths.connect_config, paths.fallback_connect_config)
-        if (problem := trust.permission_problem(file))
-    ]
-    if problems:
-        raise ConfigError(problems)
-
-
 def _check_shell(config: ConnectConfig) -> None:
-    shell, problems = config.shell_command, list[Diagnostic]()
-    if not os.path.isabs(shell) or not os.access(shell, os.X_OK):
-        problems.append(Diagnostic("CON05", f"ShellCommand: {shell} is not the absolute path of a program"))
-    elif not _is_listed(shell):
-        problems.append(Diagnostic("CON06", f"ShellCommand: {shell} is not listed in {_SHELLS}", "add it there"))
-    try:
-        user = pwd.getpwnam(config.user)
-    except KeyError:
-        text = f"User: there is no user {config.user!r:.80}"
-        problems.append(Diagnostic("CON07", text, "name a user of this device"))
-    else:
-        if os.geteuid() not in (0, user.pw_uid):
-            text = f"User: only root can start shells for {config.user!r:.80}"
-            problems.append(Diagnostic("CON08", text, "run connect as root, or name its own user"))
+    problems = shell_problems(config)
+    if not problems and os.geteuid() not in (0, pwd.getpwnam(config.user).pw_uid):
+        text = f"User: only root can start shells for {config.user!r:.80}"
+        problems.append(Diagnostic("CON08", text, "run connect as root, or name its own user"))
     if problems:
         raise ConfigError(problems)
-
-
-def _is_listed(shell: str) -> bool:
-    """Whether a shell is one of this device; one without the list has no others either."""
-    try:
-        lines = _SHELLS.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return True
-    return shell in (line.strip() for line in lines)
 
 
 class _Way:

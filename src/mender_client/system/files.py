@@ -335,7 +335,7 @@ class DaemonLock:
             self._descriptor = -1
 
     def holder(self) -> int | None:
-        """The pid of the running daemon, or None when none runs."""
+        """The pid of the running daemon, or None when none runs; for a command's lock, that of the command."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
@@ -344,6 +344,8 @@ class DaemonLock:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             text = os.read(descriptor, 32).strip()
+            if self._is_command:
+                text = text.removeprefix(b"command ")
             # 0 would mean every process of our group to whoever signals it
             return int(text) if text.isdigit() and 0 < int(text) <= _LARGEST_PID else None
         finally:

@@ -15,7 +15,7 @@ from mender_client.core.text import printable
 from mender_client.dataclass import replace
 from mender_client.errors import Diagnostic
 
-from .connect_keys import CONNECT_KEYS, examine_connect
+from .connect_keys import CONNECT_KEYS, ConnectConfig, build_connect, examine_connect
 from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
 from .kinds import SECRET
 from .reader import ConfigFindings, examine, suggest
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MASK = "(secret)"
 _DEFAULT = "default"
+_Faults = tuple[Iterable[Diagnostic], Iterable[Diagnostic]]
 _PIN = re.compile(r"(pin-value=)[^;&?]*", re.IGNORECASE)
 
 
@@ -36,6 +37,7 @@ def check(
     is_json: bool,
     connect: tuple[Path, Path] | None = None,
     find_problems: Callable[[Config], Iterable[Diagnostic]] = lambda _: (),
+    find_connect_faults: Callable[[ConnectConfig], _Faults] = lambda _: ((), ()),
 ) -> ExitCode:
     """Print the errors and warnings of the two files, which may be one.
 
@@ -44,6 +46,7 @@ def check(
         is_json: print JSON.
         connect: the two files ``mender-connect.conf``, which may be missing; None if they don't matter.
         find_problems: what is wrong with settings on this device, if nothing else is.
+        find_connect_faults: the same for ``mender-connect.conf``: errors and warnings.
 
     Returns:
         CONFIGURATION when a client would not start with them.
@@ -54,7 +57,11 @@ def check(
     files = [main, fallback]
     if connect is not None:
         present = [file for file in connect if file.exists()]
-        findings = _joined(findings, examine_connect(*connect))
+        found = examine_connect(*connect)
+        if present and not found.problems:
+            problems, warnings = find_connect_faults(build_connect(found.values))
+            found = replace(found, problems=tuple(problems), warnings=(*found.warnings, *warnings))
+        findings = _joined(findings, found)
         files += present
     return _tell(findings, files, is_json=is_json)
 
@@ -146,13 +153,11 @@ def explain(names: Sequence[str]) -> ExitCode:
     """
     without_effect = {name.lower(): name for name in (*CONNECT_KEYS.silent, *ACCEPTED_KEYS, *RETIRED_KEYS)}
     parts, unknown = [], list[Diagnostic]()
-    for name in names or [key.name for key in KEYS]:
-        if key := find_key(name):
-            parts.append("\n".join(_explanation(key)))
-        elif below := [key for key in KEYS if key.name.lower().startswith(f"{name.lower()}.")]:
-            parts += ["\n".join(_explanation(key)) for key in below]
-        elif key := next((one for one in CONNECT_KEYS.keys if one.name.lower() == name.lower()), None):
-            parts.append("\n".join(_explanation(key, "mender-connect.conf")))
+    for name in names or [""]:
+        found = [(key, "") for key in _named(KEYS, name)]
+        found += [(key, "mender-connect.conf") for key in _named(CONNECT_KEYS.keys, name)]
+        if found:
+            parts += ["\n".join(_explanation(key, file)) for key, file in found]
         elif name.lower() in without_effect:
             parts.append(f"{without_effect[name.lower()]}\n  Used by other Mender clients; has no effect here.")
         else:
@@ -162,6 +167,12 @@ def explain(names: Sequence[str]) -> ExitCode:
     for message in unknown:
         print(message, file=sys.stderr)
     return ExitCode.USAGE if unknown else ExitCode.DONE
+
+
+def _named(keys: Iterable[Key], name: str) -> list[Key]:
+    """The key of this name, or those in the object of this name; all of them for none."""
+    lower = name.lower()
+    return [key for key in keys if not name or key.name.lower() == lower or key.name.lower().startswith(f"{lower}.")]
 
 
 def find_key(name: str) -> Key | None:

@@ -135,8 +135,13 @@ def examine_connect(main: Path, fallback: Path) -> ConfigFindings:
     reader.read(main)
     if fallback != main:
         reader.read(fallback)
+    limits = [name for name in reader.values if name.startswith(_FILES)]
+    if limits and "Limits.Enabled" not in reader.values:
+        text = f"{reader.origins[limits[0]]}: {limits[0]}: has no effect, because Limits.Enabled is not true"
+        reader.warnings.append(Diagnostic("CON13", text, "set Limits.Enabled to true, or remove the limits"))
     is_terminal_off = reader.values.get("Terminal.Disable") or reader.values.get("RemoteTerminal") is False
-    if not reader.has_found or reader.is_incomplete or is_terminal_off or reader.values.get("User"):
+    has_user = reader.values.get("User") or "User" in reader.refused
+    if not reader.has_found or reader.is_incomplete or is_terminal_off or has_user:
         return reader.findings()
     text = f"{main}: User: is missing, and terminals need it"
     remedy = "set the user that shells are to belong to, or Terminal.Disable to true"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mender_client import TYPE_CHECKING
@@ -16,6 +16,7 @@ from mender_client.errors import Diagnostic
 if TYPE_CHECKING:
     from typing import Any
 
+    from .connect_keys import ConnectConfig
     from .settings import Config
 
 
@@ -34,6 +35,7 @@ def _check(options: argparse.Namespace) -> ExitCode:
         is_json=options.json,
         connect=connect,
         find_problems=lambda config: _device_problems(config, paths),
+        find_connect_faults=_connect_faults,
     )
 
 
@@ -43,6 +45,12 @@ def _device_problems(config: Config, paths: Paths) -> Iterator[Diagnostic]:
         from mender_client.app.gates import gate_problems
 
         yield from gate_problems(config, paths)
+
+
+def _connect_faults(config: ConnectConfig) -> tuple[Iterable[Diagnostic], Iterable[Diagnostic]]:
+    from mender_client.app.connect_checks import setting_warnings, shell_problems
+
+    return shell_problems(config), setting_warnings(config)
 
 
 def _show(options: argparse.Namespace) -> ExitCode:

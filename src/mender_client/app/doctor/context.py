@@ -68,6 +68,7 @@ class DiagnosticContext:
     def __init__(self, paths: Paths, passphrase: Passphrase) -> None:
         self.paths = paths
         self.passphrase = passphrase
+        self.processes = Path("/proc")
         self.trust = Trust.below(paths.root)
         self._journal = ReadOnlyJournal(paths.journal)
 

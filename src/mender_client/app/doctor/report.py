@@ -11,7 +11,7 @@ from mender_client.core.text import printable
 from mender_client.dataclass import asdict, replace
 from mender_client.system.keys import Passphrase
 
-from . import device, files, network
+from . import device, files, network, remote
 from .context import DiagnosticContext
 from .results import Check, CheckResult, Verdict, fault
 
@@ -35,10 +35,11 @@ CHECKS: Mapping[str, Check] = {
     "state file": files.state_file,
     "daemon": device.daemon,
     "service": device.service,
+    "remote access": remote.remote_access,
 }
 """Every check by its name, in the order of the report."""
 
-_OF_THE_MACHINE = ("partitions", "daemon", "service")
+_OF_THE_MACHINE = ("partitions", "daemon", "service", "remote access")
 """What isn't checked of a device of a gateway."""
 
 _LOCAL = (
