@@ -49,7 +49,7 @@ def test_journal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
         set_up_logging(level="debug", file=None, is_syslog_wanted=True)
         logger.warning("one")
         logger.error("two")
-        assert 1 == len(logger.handlers)
+        assert [] == [one for one in logger.handlers if "Syslog" in type(one).__name__]
     assert "<4>one\n<3>two\n" == capfd.readouterr().err
 
 
@@ -113,6 +113,14 @@ def test_deployment(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert first.endswith("INFO    deployment dep-1: one")
     assert second.endswith("INFO    deployment dep-1 failed")
     assert third.endswith("INFO    download: 5 %")
+
+
+def test_set_up_anew_while_recording(tmp_path: Path) -> None:
+    """A deployment that is under way when a gateway reloads its settings has its whole log."""
+    with recording(tmp_path):
+        set_up_logging(level="info", file=str(tmp_path / "log"), is_syslog_wanted=False)
+        logger.info("after that")
+    assert "after that" in (tmp_path / "deployment.log").read_text()
 
 
 def test_json(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -222,14 +223,15 @@ def test_planted_pipe(log: DeploymentLogFile, logger: logging.Logger, tmp_path: 
     assert [] == texts(log)
 
 
-def test_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_full_disk(tmp_path: Path, logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
     """A full disk costs the rest of the log, says so once, and does not end the update."""
     with small_disk(tmp_path / "disk") as disk:
-        log = DeploymentLogFile(disk / "deployment.log", disk / "sub-updater.log")
+        log = DeploymentLogFile(disk / "deployment.log", disk / "sub-updater.log", logger)
         log.begin("d1")
         fill(disk)
         for _ in range(100):
-            log.handle(logging.LogRecord("x", logging.INFO, "", 0, "x" * 1000, (), None))
+            logger.info("x" * 1000)
+        log.end()
     assert 1 == caplog.text.count("the rest of this deployment is not recorded")
 
 
@@ -308,11 +310,23 @@ def test_bound_of_no_log(log: DeploymentLogFile, tmp_path: Path) -> None:
     assert 2 * 1024 * 1024 == (tmp_path / "victim").stat().st_size
 
 
-def test_a_log_is_a_handler_only_while_it_records(log: DeploymentLogFile, logger: logging.Logger) -> None:
-    """A log at rest costs no line of another client anything, and lines are tagged in the thread that records alone."""
-    assert ([], "") == (logger.handlers, current_deployment())
+def test_the_thread_that_records(log: DeploymentLogFile, logger: logging.Logger, tmp_path: Path) -> None:
+    """Each thread's lines are in the log of its own deployment, and of none while there is none."""
+
+    def work_on_another() -> None:
+        logger.info("of nobody")
+        other = DeploymentLogFile(tmp_path / "other.log", tmp_path / "none", logger)
+        other.begin("d2")
+        logger.info("of the other one")
+        other.end()
+
     log.begin("d1")
     log.begin("d1")
-    assert ([log], "d1") == (logger.handlers, current_deployment())
+    assert "d1" == current_deployment()
+    thread = threading.Thread(target=work_on_another)
+    thread.start()
+    thread.join()
+    logger.info("of this one")
     log.end()
-    assert ([], "") == (logger.handlers, current_deployment())
+    logger.info("too late")
+    assert (["of this one"], "") == (texts(log)[1:], current_deployment())

@@ -14,7 +14,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from mender_client.errors import ConfigError, Diagnostic
-from mender_client.system.deploymentlog import current_deployment
+from mender_client.system.deploymentlog import RECORDER, current_deployment
 from mender_client.system.files import open_named
 
 _logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool, is_j
     if is_syslog_wanted and not _is_journal() and SYSLOG_SOCKET.is_socket():
         handlers.append(_SyslogHandler())
     logger = logging.getLogger("mender_client")
-    logger.handlers = handlers
+    logger.handlers = [*handlers, RECORDER]  # devices may be updated meanwhile
     logger.propagate = False
     logger.setLevel(LEVELS[level])
 

@@ -46,6 +46,15 @@ REST_AFTER_SECONDS = 60.0
 """A wait longer than this closes the connection: a fleet that waits must not hold a server's memory."""
 
 
+class _Requests:
+    """What was requested, apart from the agent: with more than 29 attributes an object takes five times the memory."""
+
+    __slots__ = ("is_heeded", "is_inventory_forced", "is_inventory_wanted", "is_poll_wanted")
+
+    def __init__(self) -> None:
+        self.is_poll_wanted = self.is_inventory_wanted = self.is_inventory_forced = self.is_heeded = False
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class Agent:
     """A Mender client.
@@ -79,10 +88,7 @@ class Agent:
 
     def __post_init__(self) -> None:
         self._has_resumed = False
-        self._is_poll_wanted = False
-        self._is_inventory_wanted = False
-        self._is_inventory_forced = False
-        self._is_heeded = False
+        self._requests = _Requests()
         self._tokens_seen = 0
         self._failures: dict[str, tuple[str, int]] = {}
         self._clock_wait = ClockWait(self.clock)
@@ -141,8 +147,8 @@ class Agent:
         """
         wait = self._step()
         with suppress(MemoryError):
-            if self._is_heeded:
-                self._is_heeded = False
+            if self._requests.is_heeded:
+                self._requests.is_heeded = False
                 self.tracker.note(lambda one, _: one.heeded())
             self._tell_status()
         return wait
@@ -166,7 +172,7 @@ class Agent:
             self._work_in_sync()
             if self._wait is not None:
                 return self._wait.seconds
-        if self._is_poll_wanted or self._is_inventory_wanted:
+        if self._requests.is_poll_wanted or self._requests.is_inventory_wanted:
             return 0.0  # requested during this step
         wait = self.schedule.seconds_until_due(self.clock.monotonic())
         if wait > REST_AFTER_SECONDS:
@@ -175,21 +181,22 @@ class Agent:
 
     def request_poll(self) -> None:
         """Poll for a deployment in the next step, whatever the schedule says; safe in a signal handler."""
-        self._is_poll_wanted = True
+        self._requests.is_poll_wanted = True
 
     def request_inventory(self) -> None:
         """Send the inventory in the next step, also when it has not changed; safe in a signal handler."""
-        self._is_inventory_wanted = True
+        self._requests.is_inventory_wanted = True
 
     def _take_requests(self) -> None:
         """Make due what was requested; requests from now on are for the step after this one."""
-        self._is_heeded = self._is_poll_wanted or self._is_inventory_wanted
-        if self._is_poll_wanted:
-            self._is_poll_wanted = False
+        requests = self._requests
+        requests.is_heeded = requests.is_poll_wanted or requests.is_inventory_wanted
+        if requests.is_poll_wanted:
+            requests.is_poll_wanted = False
             self.schedule = replace(self.schedule, poll=self.schedule.poll.at_once())
-        if self._is_inventory_wanted:
-            self._is_inventory_wanted = False
-            self._is_inventory_forced = True
+        if requests.is_inventory_wanted:
+            requests.is_inventory_wanted = False
+            requests.is_inventory_forced = True
             self._inventory_again()
 
     def _resume_polling(self) -> None:
@@ -348,8 +355,8 @@ class Agent:
         tracker.tell()
 
     def _send_inventory(self) -> None:
-        self.inventory.send(even_if_unchanged=self._is_inventory_forced)
-        self._is_inventory_forced = False
+        self.inventory.send(even_if_unchanged=self._requests.is_inventory_forced)
+        self._requests.is_inventory_forced = False
         self.report_configuration()
 
     def _poll(self) -> None:

@@ -61,7 +61,8 @@ class Deployments:
         """
         server_url = self.session.authorise().server_url
         is_under_way = form is not None
-        form = form or self._form_that_worked.get(server_url, NextForm.V2_POST)
+        known = self._form_that_worked.get(server_url, NextForm.V2_POST)
+        form = form or known
         reply = self._ask(form, provides)
         while reply.status in (404, 405) and form.fallback is not None:
             if is_under_way and form.fallback is NextForm.V1_GET and provides.others:
@@ -69,7 +70,8 @@ class Deployments:
             form = form.fallback
             reply = self._ask(form, provides)
         deployment = parse_next_reply(reply, now=self.clock.now())
-        self._form_that_worked[server_url] = form
+        if form is not known:
+            self._form_that_worked[server_url] = form
         return None if deployment is None else Offer(deployment, provides, form)
 
     def fresh_link(self, update: Update) -> Link:

@@ -194,7 +194,7 @@ class ClientStatus:
             server_url=self.server_url,
             contact=self.contact,
             polled=self.polled,
-            failure=replace(self.failure, in_a_row=0),
+            failure=replace(self.failure, in_a_row=0) if self.failure.in_a_row else self.failure,
             counts=self.counts,
         )
 
@@ -285,10 +285,13 @@ class ClientStatus:
         )
 
 
+_NOWHERE = AtGate()
+
+
 def _at_gate(record: Record) -> AtGate:
     waiting = None if record.update is None else record.update.waiting
     if waiting is None:
-        return AtGate()
+        return _NOWHERE
     return AtGate(waiting.point.value, waiting.reason, waiting.since, waiting.until, waiting.needs_approval)
 
 
@@ -337,7 +340,8 @@ def filled(default: _Value, document: object) -> _Value:
 def _like(default: Any, value: object) -> Any:
     """The value when it is of the default's kind, else the default."""
     if is_dataclass(default):
-        return filled(default, value)
+        found = filled(default, value)
+        return default if found == default else found  # shared by the devices of a gateway
     if isinstance(default, Enum):
         return next((one for one in type(default) if one.value == value), default)
     if isinstance(default, Mapping):

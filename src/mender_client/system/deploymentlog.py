@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import re
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ _LEFT_OUT = "here lines are left out: the log became larger than 1 MiB"
 
 
 _DEPLOYMENT: ContextVar[str] = ContextVar("deployment", default="")
+_LOG: ContextVar[DeploymentLogFile | None] = ContextVar("log", default=None)
 _PACKAGE = logging.getLogger("mender_client")
 
 
@@ -41,30 +41,41 @@ def current_deployment() -> str:
     return _DEPLOYMENT.get()
 
 
-class DeploymentLogFile(logging.Handler):
+class _Recorder(logging.Handler):
+    """Passes the lines of each thread on to the log of the deployment that the thread works on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = _LOG.get()
+        if log is not None:
+            log.record(record)
+
+
+RECORDER = _Recorder(logging.INFO)
+"""One for all logs: with many devices in a process, deployments begin and end while others log."""
+
+
+class DeploymentLogFile:
     """Records the client's log lines while a deployment is under way; see ``core.ports.DeploymentLog``.
 
     Args:
         path: the file.
         sub_updater_log: the output of the sub-updater.
-        logger: what is recorded; the log is one of its handlers from ``begin`` to ``end``.
+        logger: what is recorded.
     """
 
     def __init__(self, path: Path, sub_updater_log: Path, logger: logging.Logger = _PACKAGE) -> None:
-        super().__init__(logging.INFO)
         self._logger = logger
         self._path = path
         self._sub_updater_log = sub_updater_log
         self._is_recording = False
-        self._thread = 0
         self._latest = 0.0
 
     def begin(self, deployment_id: str) -> None:
         """As the port says; a full disk costs the log, not the update."""
         self._is_recording = True
-        self._thread = threading.get_ident()
         _DEPLOYMENT.set(deployment_id)
-        self._logger.addHandler(self)
+        _LOG.set(self)
+        self._logger.addHandler(RECORDER)
         if self.recorded_id() == deployment_id:
             if not _read(self._path, 1, is_end=True).endswith(b"\n"):
                 self._append(os.O_APPEND, b"\n")  # a line that a power cut has torn must not swallow the next one
@@ -86,19 +97,17 @@ class DeploymentLogFile(logging.Handler):
             _keep_ends(self._sub_updater_log, f"{_LEFT_OUT}\n".encode())
 
     def end(self) -> None:
-        self._logger.removeHandler(self)
-        if self._thread:
-            self._thread = 0
+        if _LOG.get() is self:
+            _LOG.set(None)
             _DEPLOYMENT.set("")
         self._is_recording = False
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Append a line while a deployment is under way.
+    def record(self, record: logging.LogRecord) -> None:
+        """Append a line of the program's own log while a deployment is under way.
 
-        Lines stay in order when the clock is set back: none is dated before the one above it. Lines of another thread
-        are those of another client in this process.
+        Lines stay in order when the clock is set back: none is dated before the one above it.
         """
-        if not self._is_recording or record.thread != self._thread:
+        if not self._is_recording:
             return
         self._latest = max(self._latest, record.created)
         self._write(os.O_APPEND, _entry(self._latest, record.levelname.lower(), record.getMessage()))

@@ -68,17 +68,19 @@ class StatusFile:
         self._file = PublishedFile(path, mode=0o600)
         self._routine_seconds = routine_seconds
         self._monotonic = monotonic
-        self._written: ClientStatus | None = None
+        self._news: int | None = None
+        self._written: int | None = None  # neither is kept as a whole: there may be many clients
         self._written_at = 0.0
 
     def noticed(self, client_status: ClientStatus) -> None:
-        now, last = self._monotonic(), self._written
-        if last is not None:
-            is_news = client_status.news != last.news
-            if client_status == last or (not is_news and now - self._written_at < self._routine_seconds):
-                return
-        self._written, self._written_at = client_status, now
-        self._file.put(json.dumps(asdict(client_status), indent=self._indent).encode() + b"\n")
+        now, news = self._monotonic(), hash(client_status.news)
+        if news == self._news and now - self._written_at < self._routine_seconds:
+            return
+        document = json.dumps(asdict(client_status), indent=self._indent)
+        if hash(document) == self._written:
+            return
+        self._news, self._written, self._written_at = news, hash(document), now
+        self._file.put(document.encode() + b"\n")
 
     def alive(self) -> None:
         """Nothing to write."""

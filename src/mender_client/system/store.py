@@ -23,8 +23,14 @@ class ArtifactDirectory:
 
     def __init__(self, artifact: Path) -> None:
         self.artifact = artifact
-        self._partial = artifact.with_name(artifact.name + ".part")
-        self._rewritten = artifact.with_name(artifact.name + ".rewritten")
+
+    @property
+    def _partial(self) -> Path:
+        return self.artifact.with_name(self.artifact.name + ".part")
+
+    @property
+    def _rewritten(self) -> Path:
+        return self.artifact.with_name(self.artifact.name + ".rewritten")
 
     def partial_size(self) -> int:
         for path in (self._partial, self.artifact):

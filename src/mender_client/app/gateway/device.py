@@ -24,6 +24,8 @@ _logger = logging.getLogger(__name__)
 RETRY_SECONDS = 60.0
 """When a device that could not take a step at all tries again."""
 
+_UNKNOWN = ClientStatus()
+
 
 class GatewayDevice:
     """A device; see ``client.rounds.Member``.
@@ -57,6 +59,8 @@ class GatewayDevice:
         self._parts = DeviceParts(
             host, config, paths, key=self._key, journal=JsonJournal(paths.journal, indent=None), program=program
         )
+        self._tracker = self._parts.tracker
+        host.observers = host.observers.knowing(_UNKNOWN)  # the tracker alone keeps the status
         self._agent = self._parts.agent
         self._agent.may_update = self._may_update
         self._has_key = False
@@ -68,7 +72,7 @@ class GatewayDevice:
     @property
     def client_status(self) -> ClientStatus:
         """What it does, for metrics."""
-        return self._parts.tracker.client_status
+        return self._tracker.client_status
 
     def request_poll(self) -> None:
         """Poll for a deployment in the next step."""
