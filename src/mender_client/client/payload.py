@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from mender_client import TYPE_CHECKING
 from mender_client.core.backoff import Backoff
 from mender_client.core.machine import GATES, Event, InstallerState, Result, State
-from mender_client.core.model import Link, Software, Status, replaced
+from mender_client.core.model import Software, Status
 from mender_client.core.ports import ArtifactStore, Clock, Modules
 from mender_client.core.update import Update
 from mender_client.dataclass import dataclass, replace
@@ -23,7 +23,6 @@ from mender_client.errors import (
     DownloadError,
     InstallError,
     MenderError,
-    NetworkError,
     ScriptError,
     ServerError,
     StorageError,
@@ -31,16 +30,14 @@ from mender_client.errors import (
 
 from .deployments import Deployments
 from .download import Downloader
-from .download_policy import NoSpaceError
 from .engine import Effect, Held
 from .gates import GateKeeper
 from .outbox import Outbox
 from .pace import AGAIN_SECONDS, SuspendedError
+from .payload_fetch import PayloadFetch
 from .status_tracker import StatusTracker
 
 if TYPE_CHECKING:
-    from mender_client.core.artifact import ArtifactReader, Header
-
     from .scripts import StateScripts
 
 _logger = logging.getLogger(__name__)
@@ -102,7 +99,14 @@ class ModuleEffects:
         self.reason = ""
         self._is_resumed = False
         self._entered = ""
-        self._software: Software | None = None
+        self._fetching = PayloadFetch(
+            deployments=self.deployments,
+            downloader=self.downloader,
+            store=self.store,
+            modules=self.modules,
+            scripts=self.scripts,
+            is_spooled=self.policy.is_spooled,
+        )
         self._reboot = ""
         self._seen_name = ""
         self.effects: Mapping[State, Effect] = {
@@ -141,7 +145,7 @@ class ModuleEffects:
             update = replace(update, software=replace(update.software, seen_name=seen_name))
         if update.state is State.DOWNLOADING:
             update = update.fetched(**self.downloader.taken_of(update.deployment_id))
-            software = self._software and replace(self._software, seen_name=self._seen_name)
+            software = self._fetching.software and replace(self._fetching.software, seen_name=self._seen_name)
             return replace(update, payload_type=self.downloader.payload_type, software=software)
         if update.state in (State.CHECK_REBOOT, State.CHECK_ROLLBACK_REBOOT):
             return replace(update, reboot=self._reboot)
@@ -155,19 +159,19 @@ class ModuleEffects:
     # -- download -----------------------------------------------------------------------------------------------
 
     def _download(self, update: Update) -> Event | Held:
-        self._software, self._seen_name, self.reason = None, "", ""
+        self._fetching.software, self._seen_name, self.reason = None, "", ""
         # tried again because the server gave no link: the state has not been left meanwhile
         is_entered = self._entered == update.deployment_id
         if (update.is_held or not is_entered) and (held := self._held(update)) is not None:
             return held
         if not is_entered and self._is_aborted(update, Status.DOWNLOADING):
             return Event.ABORT
-        self._drop_tree()
+        self._fetching.drop_tree()
         try:
             if not is_entered:
                 self.scripts.run("Download", "Enter")
                 self._entered = update.deployment_id
-            self._fetch(update)
+            self._fetching.fetch(update)
             self.scripts.run("Download", "Leave")
         except SuspendedError:
             return self._held(update) or Held(AGAIN_SECONDS)
@@ -180,71 +184,6 @@ class ModuleEffects:
             self.scripts.run_all("Download", "Error")
             return Event.FAULT
         return Event.FETCHED if self.downloader.payload_type else self._ending(update, Event.EMPTY)
-
-    def _drop_tree(self) -> None:
-        """What an interrupted download has left: the module may clean up before it begins again."""
-        if not self.modules.has_tree():
-            return
-        try:
-            self.modules.run(self.modules.tree_type(), "Cleanup")
-        except InstallError as error:
-            _logger.warning("%s", error)
-        self.modules.remove_tree()
-
-    def _fetch(self, update: Update) -> None:
-        def renew() -> Link:
-            return self.deployments.fresh_link(update)
-
-        def renew_while_streaming() -> Link:
-            try:
-                return renew()
-            except AbortedError:
-                raise
-            except ServerError as error:  # the update module waits meanwhile
-                raise NetworkError(error.diagnostic.code, error.text, remedy=error.remedy) from error
-
-        def install(header: Header, reader: ArtifactReader) -> None:
-            self._take(update, header, reader)
-
-        if self.policy.is_spooled is not False:
-            copies, assembled = (1, None) if self.policy.is_spooled else (2, install)
-            try:
-                is_done = self.downloader.fetch(update, renew, accept=self._accept, copies=copies, assembled=assembled)
-            except NoSpaceError as error:
-                if self.policy.is_spooled:
-                    raise
-                _logger.info("the Artifact is not stored, but installed while it is downloaded: %s", error.text)
-                self.store.discard()
-            else:
-                if not is_done:
-                    self._install_stored(update, renew, install)
-                return
-        self.downloader.stream(update, renew_while_streaming, accept=self._accept, consume=install)
-
-    def _install_stored(
-        self, update: Update, renew: Callable[[], Link], install: Callable[[Header, ArtifactReader], None]
-    ) -> None:
-        """Let the update module have the stored Artifact; one that the disk has spoilt is downloaded once more."""
-        try:
-            self.downloader.reread(update, install)
-        except ArtifactError as error:
-            _logger.warning("the stored Artifact is not what was verified, and is downloaded again: %s", error)
-            self.store.discard()
-            self.downloader.fetch(update, renew, accept=self._accept)
-            self.downloader.reread(update, install)
-
-    def _accept(self, header: Header) -> None:
-        """Refuse what can't be installed before it is downloaded."""
-        if header.payload.type:
-            self.modules.check(header.payload.type)
-
-    def _take(self, update: Update, header: Header, reader: ArtifactReader) -> None:
-        self._software = replaced(update.provides, header)
-        if not header.payload.type:
-            return
-        self.scripts.install(header.scripts)
-        self.modules.prepare(header, update.provides)
-        self.modules.download(header.payload.type, reader.payload_files())
 
     # -- install, reboot, commit --------------------------------------------------------------------------------
 
@@ -405,7 +344,7 @@ class ModuleEffects:
 
     def _keep_in_step(self, update: Update, event: Event) -> None:
         """Write what the update leaves into artifact_info, for whoever reads it, such as a sub-updater later on."""
-        software = replace(update, software=self._software or update.software).after(event).installed
+        software = replace(update, software=self._fetching.software or update.software).after(event).installed
         if software is not None:
             self._seen_name = self.save_provides(software)
 

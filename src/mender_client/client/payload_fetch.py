@@ -1,0 +1,115 @@
+"""Downloads an Artifact and gives its payload to an update module: from the disk, or while it is downloaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from mender_client import TYPE_CHECKING
+from mender_client.core.model import Link, Software, replaced
+from mender_client.core.ports import ArtifactStore, Modules
+from mender_client.core.update import Update
+from mender_client.dataclass import dataclass
+from mender_client.errors import AbortedError, ArtifactError, InstallError, NetworkError, ServerError
+
+from .deployments import Deployments
+from .download import Downloader
+from .download_policy import NoSpaceError
+
+if TYPE_CHECKING:
+    from mender_client.core.artifact import ArtifactReader, Header
+
+    from .scripts import StateScripts
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class PayloadFetch:
+    """Has an update module take the payload of an update.
+
+    Attributes:
+        is_spooled: whether the Artifact is stored before its payload is installed; None: if there is space for it.
+    """
+
+    deployments: Deployments
+    downloader: Downloader
+    store: ArtifactStore
+    modules: Modules
+    scripts: StateScripts
+    is_spooled: bool | None
+
+    def __post_init__(self) -> None:
+        self.software: Software | None = None
+        """What the Artifact that was taken last leaves on the device."""
+
+    def drop_tree(self) -> None:
+        """What an interrupted download has left: the module may clean up before it begins again."""
+        if not self.modules.has_tree():
+            return
+        try:
+            self.modules.run(self.modules.tree_type(), "Cleanup")
+        except InstallError as error:
+            _logger.warning("%s", error)
+        self.modules.remove_tree()
+
+    def fetch(self, update: Update) -> None:
+        """Download the Artifact, and let the update module have its payload, later or meanwhile.
+
+        Raises:
+            MenderError: it can't be downloaded, or not be installed.
+        """
+
+        def renew() -> Link:
+            return self.deployments.fresh_link(update)
+
+        def renew_while_streaming() -> Link:
+            try:
+                return renew()
+            except AbortedError:
+                raise
+            except ServerError as error:  # the update module waits meanwhile
+                raise NetworkError(error.diagnostic.code, error.text, remedy=error.remedy) from error
+
+        def install(header: Header, reader: ArtifactReader) -> None:
+            self._take(update, header, reader)
+
+        if self.is_spooled is not False:
+            copies, assembled = (1, None) if self.is_spooled else (2, install)
+            try:
+                is_done = self.downloader.fetch(update, renew, accept=self._accept, copies=copies, assembled=assembled)
+            except NoSpaceError as error:
+                if self.is_spooled:
+                    raise
+                _logger.info("the Artifact is not stored, but installed while it is downloaded: %s", error.text)
+                self.store.discard()
+            else:
+                if not is_done:
+                    self._install_stored(update, renew, install)
+                return
+        self.downloader.stream(update, renew_while_streaming, accept=self._accept, consume=install)
+
+    def _install_stored(
+        self, update: Update, renew: Callable[[], Link], install: Callable[[Header, ArtifactReader], None]
+    ) -> None:
+        """Let the update module have the stored Artifact; one that the disk has spoilt is downloaded once more."""
+        try:
+            self.downloader.reread(update, install)
+        except ArtifactError as error:
+            _logger.warning("the stored Artifact is not what was verified, and is downloaded again: %s", error)
+            self.store.discard()
+            self.downloader.fetch(update, renew, accept=self._accept)
+            self.downloader.reread(update, install)
+
+    def _accept(self, header: Header) -> None:
+        """Refuse what can't be installed before it is downloaded."""
+        if header.payload.type:
+            self.modules.check(header.payload.type)
+
+    def _take(self, update: Update, header: Header, reader: ArtifactReader) -> None:
+        self.software = replaced(update.provides, header)
+        if not header.payload.type:
+            return
+        self.scripts.install(header.scripts)
+        self.modules.prepare(header, update.provides)
+        self.modules.download(header.payload.type, reader.payload_files())
