@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if text or value is not None:
                 print(json.dumps(value, indent=2) if arguments.json else text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; say no more
+        _fall_silent()  # nobody reads on
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -86,9 +86,21 @@ def serve(arguments: argparse.Namespace) -> None:
     )
     with server:
         server.subscribe(happened.put)
-        print(_greeting(load_contact(arguments.directory), arguments), flush=True)
+        _tell(_greeting(load_contact(arguments.directory), arguments))
         while (event := happened.get()) is not None:
-            print(_event_json(event) if arguments.json else _event_text(event), flush=True)
+            _tell(_event_json(event) if arguments.json else _event_text(event))
+
+
+def _tell(text: str) -> None:
+    """Print a line; once nobody reads on, or it can't be written, the server goes on in silence."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        _fall_silent()
+
+
+def _fall_silent() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _greeting(contact: Contact, arguments: argparse.Namespace) -> str:

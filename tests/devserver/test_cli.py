@@ -36,7 +36,7 @@ def serving(directory: Path, *options: str) -> Iterator[tuple[subprocess.Popen[s
             yield process, json.loads(process.stdout.readline())
         finally:
             process.terminate()
-            process.communicate()
+            process.wait()
 
 
 def run(directory: Path, *words: str) -> tuple[int, str, str]:
@@ -262,6 +262,18 @@ def test_serve_tells_what_happens(tmp_path: Path) -> None:
         assert process.stdout is not None
         names = [json.loads(process.stdout.readline())["name"] for _ in range(3)]
     assert ["device-pending", "device-accepted", "token"] == names
+
+
+def test_serve_outlives_its_reader(tmp_path: Path) -> None:
+    """A server whose output nobody reads any more goes on serving, and ends by a signal as ever."""
+    with serving(tmp_path, "--plain", "--auto-accept") as (process, told), calling() as caller:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert [200, 200] == [Gadget(caller, told["ServerURL"]).authorize().status for _ in range(2)]
+        process.terminate()  # it prints what has happened before
+        assert process.stderr is not None
+        complaint = process.stderr.read()
+        assert (0, "", False) == (process.wait(), complaint, (tmp_path / "devserver.json").exists())
 
 
 def test_greeting_for_people(tmp_path: Path) -> None:
