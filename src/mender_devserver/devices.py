@@ -133,6 +133,10 @@ class Devices:
         """The device with exactly this id."""
         return self._devices.get(device_id)
 
+    def of_identity(self, identity: dict[str, Any]) -> KnownDevice | None:
+        """The device with this identity."""
+        return self._by_identity.get(identity_hash(identity))
+
     # for devices
 
     def authorize(self, request: Request) -> str:
@@ -147,7 +151,7 @@ class Devices:
         signature = request.headers.get("x-men-signature", "")
         if not signature:
             raise ServerError("missing request signature header", status=400)
-        device = self._device_of(identity) or self._add(identity)
+        device = self.of_identity(identity) or self._add(identity)
         auth_set = self._auth_set_of(device, public_key) or self._add_key(device, public_key, "pending")
         if self.auto_accept and auth_set.status == "pending" and is_signed(public_key, request.body, signature):
             self._accept(device, auth_set)
@@ -217,7 +221,7 @@ class Devices:
             ServerError: 400 for an invalid key, 409 when the identity is known already.
         """
         public_key = parse_public_key(public_key_pem)
-        if self._device_of(identity) is not None:
+        if self.of_identity(identity) is not None:
             raise ServerError("cannot preauthorize: this identity is known; accept it instead", status=409)
         device = self._add(identity, quiet=True)
         self._add_key(device, public_key, "preauthorized")
@@ -250,9 +254,6 @@ class Devices:
             self._revoke(one)
 
     # internal
-
-    def _device_of(self, identity: dict[str, Any]) -> KnownDevice | None:
-        return self._by_identity.get(identity_hash(identity))
 
     def _add(self, identity: dict[str, Any], *, quiet: bool = False) -> KnownDevice:
         if len(self._undecided) >= MOST_PENDING:

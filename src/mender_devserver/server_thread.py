@@ -16,6 +16,8 @@ from aiohttp import web
 
 from mender_client.errors import NetworkError
 from mender_devserver.browser import Guard, Page, is_own_host
+from mender_devserver.devauth import PREFIX as DEVAUTH_PREFIX
+from mender_devserver.devauth import DeviceManagement
 from mender_devserver.device_api import DeviceApi
 from mender_devserver.deviceconnect import CONNECT_PATH, ConnectedDevices
 from mender_devserver.listener import Connections, RequestHandler
@@ -180,6 +182,7 @@ class ServerThread:
             Management(state, guard),
             UserApi(state, self.connected, guard),
         )
+        managed = DeviceManagement(state, guard)
         devices = RequestHandler(
             state,
             connections,
@@ -201,6 +204,8 @@ class ServerThread:
                     return _response(reply)
                 if raw.path.startswith(PREFIX):
                     return await management(raw)
+                if raw.path.startswith(DEVAUTH_PREFIX):
+                    return await managed(raw)
                 if raw.path.startswith(USER_PREFIX):
                     return await users(raw)
                 if not is_own_host(raw.headers.get("Host", ""), self._endpoint.host):

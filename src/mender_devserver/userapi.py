@@ -10,7 +10,6 @@ import asyncio
 import re
 import uuid
 from contextlib import suppress
-from datetime import datetime
 from urllib.parse import parse_qs, unquote
 
 from aiohttp import WSMsgType, web
@@ -24,6 +23,7 @@ from mender_devserver.filetransfer import Download, Upload, read_form
 from mender_devserver.messages import Reply, Request, error_reply, json_reply
 from mender_devserver.state import ServerState
 from mender_devserver.usersession import UserSession
+from mender_devserver.views import stamp
 
 PREFIX = "/api/management/v1/deviceconnect/"
 SUBPROTOCOL = "mender-devserver"
@@ -151,13 +151,9 @@ def _presence(device: KnownDevice) -> dict[str, str]:
     return {
         "device_id": device.id,
         "status": "connected" if device.is_connected else "disconnected",
-        "created_ts": _stamp(device.created),
-        "updated_ts": _stamp(device.connection_changed or device.created),
+        "created_ts": stamp(device.created),
+        "updated_ts": stamp(device.connection_changed or device.created),
     }
-
-
-def _stamp(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _response(reply: Reply) -> web.Response:

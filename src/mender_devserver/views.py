@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from mender_devserver.activity import Event
 from mender_devserver.deployments import Deployment, DeviceDeployment
 from mender_devserver.devices import KnownDevice
+
+
+def stamp(time: datetime) -> str:
+    """A time as the real server writes it."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def device_json(device: KnownDevice) -> dict[str, Any]:
