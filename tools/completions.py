@@ -1,4 +1,4 @@
-"""Writes the completions of bash, zsh and fish of both programs from their parsers.
+"""Writes the completions of bash, zsh and fish of all programs from their parsers.
 
     python tools/completions.py            write them
     python tools/completions.py --check    only say which file is stale; exit code 1 when one is
@@ -22,6 +22,7 @@ sys.path.insert(0, str(PROJECT / "src"))
 from mender_client.app.cli import build_parser  # noqa: E402 - the checkout's own package
 from mender_client.app.config import KEYS  # noqa: E402
 from mender_devserver.parser import build_parser as build_devserver_parser  # noqa: E402
+from mender_fleet.parser import build_parser as build_fleet_parser  # noqa: E402
 
 # the places where the shells look, below a prefix
 PLACES = {
@@ -62,6 +63,7 @@ def _files() -> dict[Path, str]:
         for directory, parser in (
             ("support/completions", build_parser()),
             ("devserver/completions", build_devserver_parser()),
+            ("devserver/completions", build_fleet_parser()),
         )
         for shell, place in PLACES.items()
     }

@@ -1,4 +1,4 @@
-"""Writes the manual pages of both distributions from the parsers and the table of keys.
+"""Writes the manual pages of all programs from the parsers and the table of keys.
 
     python tools/manual.py            write them
     python tools/manual.py --check    only say which page is stale; exit code 1 when one is
@@ -25,6 +25,7 @@ from mender_client.app.cli import build_parser  # noqa: E402
 from mender_client.app.commands import PROGRAM  # noqa: E402
 from mender_client.app.config import ACCEPTED_KEYS, KEYS, RETIRED_KEYS  # noqa: E402
 from mender_devserver.parser import build_parser as build_devserver_parser  # noqa: E402
+from mender_fleet.parser import build_parser as build_fleet_parser  # noqa: E402
 
 CLIENT_FILES = {
     "/etc/mender/mender.conf": "The configuration, see mender.conf(5).",
@@ -74,9 +75,26 @@ def devserver_page() -> str:
             *_section("example"),
             *_verbatim(example),
             *_section("notes", [" ".join(rest.split())]),
-            *_section("see also", [f"{PROGRAM}(1)"]),
+            *_section("see also", [f"mender-fleet(1), {PROGRAM}(1)"]),
         ]
     )
+
+
+def fleet_page() -> str:
+    """``mender-fleet(1)``."""
+    parser = build_fleet_parser()
+    example, _, rest = (parser.epilog or "").partition("\n\n")
+    notes, _, codes = rest.partition("exit codes: ")
+    lines = [
+        *_head(parser.prog, 1, "simulates a fleet of Mender devices"),
+        *_synopsis(parser.prog, (parser.usage or "").removeprefix(f"{parser.prog} ")),
+        *_section("description", [parser.description or "", " ".join(notes.split())]),
+    ]
+    for group in parser._action_groups:
+        if group._group_actions and group.title:
+            lines += [*_section(group.title), *_arguments(parser, group._group_actions)]
+    lines += [*_section("example"), *_verbatim(example), *_section("exit status", [codes])]
+    return _page([*lines, *_section("see also", [f"mender-devserver(1), {PROGRAM}(1)"])])
 
 
 def configuration_page() -> str:
@@ -177,6 +195,7 @@ PAGES = {
     PROJECT / "support/man/mender-python-client.1": client_page,
     PROJECT / "support/man/mender.conf.5": configuration_page,
     PROJECT / "devserver/man/mender-devserver.1": devserver_page,
+    PROJECT / "devserver/man/mender-fleet.1": fleet_page,
 }
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-_USAGE = 64
+from .parser import PROGRAM, build_parser
+
 _RAMP = 100
 """By default a fleet is switched on within so many seconds."""
 _NAMES = {"--server": "--host", "--devices": "--users"}
+_OF_PARSER = frozenset({"-h", "--help", "-V", "--version"})
 
 
 def locust_arguments(arguments: list[str]) -> list[str]:
@@ -39,13 +41,16 @@ def _value(arguments: list[str], *names: str) -> str:
     return ""
 
 
-def main() -> None:
-    """Run Locust."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run Locust, or tell about the program; ``arguments`` are those of the command line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if _OF_PARSER.intersection(arguments):
+        build_parser().parse_args(["--help" if {"-h", "--help"}.intersection(arguments) else "--version"])
     if find_spec("locust") is None:
-        sys.exit("mender-fleet: cannot start: Locust isn't installed; run pip install 'mender-devserver[fleet]'")
+        sys.exit(f"{PROGRAM}: cannot start: Locust isn't installed; run pip install 'mender-devserver[fleet]'")
     from locust.main import main as locust_main
 
-    sys.argv = ["mender-fleet", *locust_arguments(sys.argv[1:])]
+    sys.argv = [PROGRAM, *locust_arguments(arguments)]
     locust_main()  # type: ignore[no-untyped-call]
 
 

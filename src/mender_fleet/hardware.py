@@ -34,10 +34,25 @@ def provide_seed(file: Path) -> bytes:
     """
     if not file.exists():
         _make_seed(file)
+    return read_seed(file)
+
+
+def read_seed(file: Path) -> bytes:
+    """The seed in a file.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: the file holds something else.
+    """
     seed = bytes.fromhex(file.read_text().strip())
     if len(seed) != SEED_BYTES:
         raise ValueError(f"a seed has {2 * SEED_BYTES} hexadecimal digits")
     return seed
+
+
+def digest_of(seed: bytes) -> str:
+    """Tells a seed from others, and nothing about it."""
+    return hashlib.sha256(b"mender-fleet" + seed).hexdigest()
 
 
 def _make_seed(file: Path) -> None:

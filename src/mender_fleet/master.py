@@ -1,31 +1,37 @@
-"""Joins the fleet to Locust's events: options, guard, and the report that workers send and the master writes."""
+"""Joins the fleet to Locust's events: options, guard, acceptance, and the report that workers send to the master."""
 
 from __future__ import annotations
 
 import logging
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from locust import argument_parser, events, runners
+from locust import argument_parser, events, runners, stats
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from mender_client.errors import MenderError
 
-from .hardware import provide_seed
-from .options import add_options, server_of, wrong_usage
+from .acceptance import Acceptance, Waiting, management_of, management_token
+from .hardware import digest_of, provide_seed, read_seed
+from .options import add_options, foreign_server, server_of, wrong_usage
 from .report import Outcomes, draw, summary
-from .traffic import DOWNLOAD
+from .shares import apply_shares, parse_shares
+from .traffic import DOWNLOAD, shared_rules
 
-_KEY = "mender_fleet"
+_OUTCOMES, _WAITING = "mender_fleet", "mender_fleet_waiting"
 _FAILED, _USAGE = 1, 64
+_ACCEPT_SECONDS = 2.0
 _LIVENESS_SECONDS = 60
 """How long a worker may be too busy to tell that it is alive; Locust allows 3 seconds, and has no option for it."""
 _logger = logging.getLogger(__name__)
 
 outcomes = Outcomes()
 """Of this process; the master's are those of all workers."""
+waiting = Waiting()
+"""The same of the devices that wait to be accepted."""
 
 
 def _declare(parser: Any, **_: object) -> None:
@@ -34,51 +40,185 @@ def _declare(parser: Any, **_: object) -> None:
 
 def _check(environment: Environment, **_: object) -> None:
     """End at once where the fleet can't run; the devices check the server too, for it can be changed on the page."""
-    if not isinstance(environment.runner, WorkerRunner):  # the master tells a worker the server
-        _check_server(environment)
-    file = environment.parsed_options.seed_file  # type: ignore[union-attr]
-    try:
-        provide_seed(Path(file))
-    except (OSError, ValueError) as error:
-        _logger.error("cannot use the seed in %s: %s; name another file with --seed-file", file, error)
-        raise SystemExit(_FAILED) from error
+    if isinstance(environment.runner, WorkerRunner):  # the master tells a worker the server and the options
+        return
+    options: Any = environment.parsed_options
+    _check_server(environment, options)
+    _check_files(options)
+    _take_shares(environment, options)
+    if environment.runner is not None:
+        environment.runner.greenlet.spawn(_accept_for_ever, environment)
 
 
-def _check_server(environment: Environment) -> None:
+def _check_server(environment: Environment, options: Any) -> None:
     try:
-        url, _certificate = server_of(environment.host, environment.parsed_options)
+        url, certificate = server_of(environment.host, options)
+        shared_rules(certificate)
     except MenderError as error:
-        _logger.error("%s", error)
-        raise SystemExit(_FAILED) from error
+        raise _end(_FAILED, str(error)) from error
     environment.host = environment.host or url
-    if problem := wrong_usage(url, environment.parsed_options, has_page=environment.web_ui is not None):
-        _logger.error("%s", problem)
-        raise SystemExit(_USAGE)
+    if problem := wrong_usage(url, options, has_page=environment.web_ui is not None):
+        raise _end(_USAGE, problem)
+
+
+def _check_files(options: Any) -> None:
+    """Read once here what every device would fail to read, and make the seed."""
+    try:
+        if options.preauthorize or options.accept:
+            management_token(options)
+    except (OSError, ValueError) as error:
+        raise _end(_FAILED, f"cannot use the token in {options.management_token_file}: {error}") from error
+    try:
+        if options.tenant_token_file:
+            Path(options.tenant_token_file).read_text()
+    except (OSError, ValueError) as error:
+        raise _end(_FAILED, f"cannot use the token in {options.tenant_token_file}: {error}") from error
+    try:
+        options.seed_digest = digest_of(provide_seed(Path(options.seed_file)))
+    except (OSError, ValueError) as error:
+        problem = f"cannot use the seed in {options.seed_file}: {error}; name another file with --seed-file"
+        raise _end(_FAILED, problem) from error
+    if options.picture and not Path(options.picture).resolve().parent.is_dir():
+        raise _end(_FAILED, f"cannot draw to {options.picture}: its directory does not exist")
+
+
+def _take_shares(environment: Environment, options: Any) -> None:
+    try:
+        if options.shares:
+            environment.user_classes[:] = apply_shares(parse_shares(options.shares), environment.user_classes)
+    except ValueError as error:
+        raise _end(_USAGE, f"cannot use --shares: {error}") from error
+
+
+def _end(code: int, problem: str) -> SystemExit:
+    _logger.error("%s", problem)
+    return SystemExit(code)
 
 
 def _begin(environment: Environment, **_: object) -> None:
-    if not isinstance(environment.runner, WorkerRunner):
+    if isinstance(environment.runner, WorkerRunner):
+        _compare_seed(environment, environment.runner)
+    else:
         outcomes.clear()
 
 
+def _compare_seed(environment: Environment, runner: WorkerRunner) -> None:
+    """End a worker whose devices would have other keys than in the last run."""
+    options: Any = environment.parsed_options
+    try:
+        if digest_of(read_seed(Path(options.seed_file))) == options.seed_digest:
+            return
+        problem = "it is not the master's"
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    _logger.error("cannot use the seed in %s: %s; copy the file of the master", options.seed_file, problem)
+    environment.process_exit_code = _FAILED
+    runner.quit()
+
+
 def _tell(data: dict[str, Any], **_: object) -> None:
-    data[_KEY] = outcomes.take()
+    data[_OUTCOMES], data[_WAITING] = outcomes.take(), waiting.take()
 
 
 def _hear(data: dict[str, Any], **_: object) -> None:
-    outcomes.add(data.get(_KEY, {}))
+    outcomes.add(data.get(_OUTCOMES, {}))
+    waiting.add(data.get(_WAITING, ()))
+
+
+def _accept_for_ever(environment: Environment) -> None:
+    """Accept those that wait, now and then; what fails is logged once, and tried again."""
+    told = ""
+    while True:
+        time.sleep(_ACCEPT_SECONDS)
+        problem = _accept(environment)
+        if problem and problem != told:
+            _logger.error("cannot accept devices: %s", problem)
+        told = problem
+
+
+def _accept(environment: Environment) -> str:
+    """Accept those that wait; returns what went wrong."""
+    options: Any = environment.parsed_options
+    host = environment.host or ""
+    if not options.accept or foreign_server(server_of(host, options)[0], options):
+        return ""
+
+    def count(method: str, name: str, seconds: float, size_bytes: int, error: Exception | None) -> None:
+        count_request(environment, method, name, seconds, size_bytes, error)
+
+    try:
+        with management_of(options, host, count) as management:
+            Acceptance(management, waiting, most_per_second=options.accept_rate).run_once()
+    except (MenderError, OSError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def count_request(
+    environment: Environment, method: str, name: str, seconds: float, size_bytes: int, error: Exception | None
+) -> None:
+    """Tell Locust of a request."""
+    request: Any = environment.events.request
+    request.fire(
+        request_type=method,
+        name=name,
+        response_time=seconds * 1000,
+        response_length=size_bytes,
+        exception=error,
+        context={},
+    )
 
 
 def _report(environment: Environment, **_: object) -> None:
     if isinstance(environment.runner, WorkerRunner) or environment.runner is None:
         return
-    entry = environment.stats.entries.get((DOWNLOAD, "GET"))
-    text = summary(outcomes, download_bytes=0 if entry is None else entry.total_content_length)
-    _logger.info("the fleet:\n%s", text)
+    _logger.info("the fleet:\n%s", _summary(environment))
     picture: str = environment.parsed_options.picture  # type: ignore[union-attr]
     if picture and outcomes.slots:
-        Path(picture).write_text(draw(outcomes, f"deployments of {environment.host}"))
-        _logger.info("the deployments over time are drawn in %s", picture)
+        try:
+            Path(picture).write_text(_picture(environment))
+        except OSError as error:
+            _logger.error("cannot draw to %s: %s", picture, error)
+        else:
+            _logger.info("the deployments over time are drawn in %s", picture)
+
+
+def _summary(environment: Environment) -> str:
+    entry = environment.stats.entries.get((DOWNLOAD, "GET"))
+    received = environment.stats.total.total_content_length
+    return summary(outcomes, download_bytes=entry.total_content_length if entry else 0, received_bytes=received)
+
+
+def _picture(environment: Environment) -> str:
+    return draw(outcomes, f"deployments of {environment.host}")
+
+
+def _add_page(environment: Environment, **_: object) -> None:
+    """Show the deployments so far beside Locust's page."""
+    if environment.web_ui is None or isinstance(environment.runner, WorkerRunner):
+        return
+
+    page: Any = environment.web_ui
+
+    @page.app.route("/fleet")  # type: ignore[untyped-decorator]
+    @page.auth_required_if_enabled  # type: ignore[untyped-decorator]
+    def fleet() -> str:
+        refresh = '<meta http-equiv="refresh" content="5">'
+        picture = _picture(environment) if outcomes.slots else ""
+        return f"<!doctype html><title>the fleet</title>{refresh}<pre>{_summary(environment)}</pre>{picture}"
+
+    _logger.info("the deployments are shown at the path /fleet of the page")
+
+
+class CsvWriter(stats.StatsCSVFileWriter):
+    """Ends with its files; Locust's own sometimes writes to a file that is closed, and fails."""
+
+    def stats_writer(self) -> None:
+        try:
+            super().stats_writer()
+        except ValueError:
+            if not self.requests_csv_filehandle.closed:
+                raise
 
 
 def join() -> None:
@@ -86,10 +226,12 @@ def join() -> None:
     hooks: Any = events
     hooks.init_command_line_parser.add_listener(_declare)
     hooks.init.add_listener(_check)
+    hooks.init.add_listener(_add_page)
     hooks.test_start.add_listener(_begin)
     hooks.report_to_master.add_listener(_tell)
     hooks.worker_report.add_listener(_hear)
     hooks.quitting.add_listener(_report)
     runners.HEARTBEAT_LIVENESS = _LIVENESS_SECONDS
+    stats.StatsCSVFileWriter = CsvWriter  # type: ignore[misc]
     # a worker asks this for each option and second of the start, and each time two parsers of all options are made
     argument_parser.default_args_dict = cache(argument_parser.default_args_dict)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from mender_client.core.reach import Reach, reach_of
 from mender_devserver.contact import load_contact
+
+from .shares import parse_shares
 
 LEAST_SECONDS = 1
 """The shortest interval of the client."""
@@ -18,35 +21,18 @@ _INVENTORY_SECONDS = 8 * 3600
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    group = parser.add_argument_group("mender-fleet options", "")
-    group.add_argument("--poll", type=int, default=1800, metavar="SECONDS", help="how often a device polls [1800]")
-    group.add_argument(
-        "--speed-up",
-        type=float,
-        default=1.0,
-        metavar="FACTOR",
-        help="divide all intervals by this, to see hours in minutes [1]",
-    )
-    group.add_argument("--device-type", default="simulated", metavar="TYPE", help="of all devices [simulated]")
-    group.add_argument("--artifact", default="release-1", metavar="NAME", help="what is installed at first [release-1]")
-    group.add_argument(
-        "--install-seconds", type=float, default=30.0, metavar="SECONDS", help="how long an installation takes [30]"
-    )
-    group.add_argument(
-        "--attributes", type=int, default=60, metavar="NUMBER", help="how many inventory attributes a device has [60]"
-    )
-    group.add_argument(
-        "--link-speed", type=int, default=20_000, metavar="BYTES", help="of slow devices, bytes per second [20000]"
-    )
-    group.add_argument(
-        "--seed-file",
-        default="fleet.seed",
-        metavar="FILE",
-        help="what all keys are made from; give all workers the same",
-    )
-    group.add_argument("--key-type", choices=("ed25519", "p256"), default="ed25519", help="[ed25519]")
+    group = parser.add_argument_group("fleet options")
+    _add_server(group)
+    _add_devices(group)
+    _add_report(group)
+
+
+def _add_server(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--devserver", default="", metavar="DIR", help="the directory of a dev server: its URL, certificate and token"
+    )
+    group.add_argument(
+        "--this-is-my-server", action="store_true", default=False, help="needed for a server on another machine"
     )
     group.add_argument("--certificate", default="", metavar="FILE", help="a certificate to trust, PEM")
     group.add_argument("--tenant-token-file", default="", metavar="FILE", help="the tenant token of the devices")
@@ -54,15 +40,109 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--preauthorize", action="store_true", default=False, help="preauthorize each device before its first request"
     )
     group.add_argument(
+        "--accept", action="store_true", default=False, help="accept the devices of this fleet when they are pending"
+    )
+    group.add_argument(
+        "--accept-rate",
+        type=_number(float, above=0),
+        default=20.0,
+        metavar="NUMBER",
+        help="how many devices --accept accepts in a second, at most (default: 20)",
+    )
+    group.add_argument(
         "--management-token-file",
         default="",
         metavar="FILE",
-        help="a token of the server's management API, for --preauthorize",
+        help="a token of the server's management API, for --preauthorize and --accept",
     )
-    group.add_argument("--picture", default="", metavar="FILE", help="draw the deployments over time, SVG")
+
+
+def _add_devices(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--this-is-my-server", action="store_true", default=False, help="needed for a server on another machine"
+        "--shares",
+        type=_shares,
+        default="",
+        metavar="KIND=NUMBER,...",
+        help="how many devices are of each kind, in proportion "
+        "(default: healthy=90,failing=3,slow=3,vanishing=2,unaccepted=1,hasty=1)",
     )
+    group.add_argument(
+        "--poll",
+        type=_number(int, above=0),
+        default=1800,
+        metavar="SECONDS",
+        help="how often a device polls (default: 1800)",
+    )
+    group.add_argument(
+        "--speed-up",
+        type=_number(float, above=0),
+        default=1.0,
+        metavar="FACTOR",
+        help="divide all intervals by this, to see hours in minutes (default: 1)",
+    )
+    group.add_argument("--device-type", default="simulated", metavar="TYPE", help="of all devices (default: simulated)")
+    group.add_argument(
+        "--artifact", default="release-1", metavar="NAME", help="what is installed at first (default: release-1)"
+    )
+    group.add_argument(
+        "--install-seconds",
+        type=_number(float),
+        default=30.0,
+        metavar="SECONDS",
+        help="how long an installation takes (default: 30)",
+    )
+    group.add_argument(
+        "--attributes",
+        type=_number(int),
+        default=60,
+        metavar="NUMBER",
+        help="how many inventory attributes a device has (default: 60)",
+    )
+    group.add_argument(
+        "--link-speed",
+        type=_number(int, above=0),
+        default=20_000,
+        metavar="BYTES",
+        help="of slow devices, bytes per second (default: 20000)",
+    )
+    group.add_argument(
+        "--seed-file",
+        default="fleet.seed",
+        metavar="FILE",
+        help="what all keys are made from; give all workers the same (default: fleet.seed)",
+    )
+    group.add_argument(
+        "--key-type", choices=("ed25519", "p256"), default="ed25519", help="the type of the keys (default: ed25519)"
+    )
+
+
+def _add_report(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--picture", default="", metavar="FILE", help="draw the deployments over time, SVG")
+
+
+def _number(kind: Callable[[str], Any], *, above: float | None = None) -> Callable[[str], Any]:
+    """The type of an option: a number above ``above``, or one from 0 on."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"'{text}' is no {'whole ' if kind is int else ''}number") from error
+        if not (value >= 0 if above is None else value > above) or value == math.inf:
+            raise argparse.ArgumentTypeError(f"'{text}' is too {'large' if value > 0 else 'small'}")
+        return value
+
+    return parse
+
+
+def _shares(text: str) -> str:
+    """The type of ``--shares``; it stays a text, which Locust's page can show."""
+    try:
+        if text:
+            parse_shares(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def server_of(host: str | None, options: Any) -> tuple[str, str]:
@@ -99,8 +179,8 @@ def wrong_usage(url: str, options: Any, *, has_page: bool) -> str:
         return (
             "" if has_page else "cannot simulate devices: name a server with --server, or a dev server with --devserver"
         )
-    if options.preauthorize and not (options.devserver or options.management_token_file):
-        return "cannot preauthorize devices: pass --management-token-file, or name a dev server with --devserver"
+    if (options.preauthorize or options.accept) and not (options.devserver or options.management_token_file):
+        return "cannot accept devices: pass --management-token-file, or name a dev server with --devserver"
     return foreign_server(url, options)
 
 

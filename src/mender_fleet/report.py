@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 SLOT_SECONDS = 5
 """How finely time is divided."""
 KINDS = ("offered", "success", "failure")
+_SENT = "sent bytes"
 _WIDTH, _HEIGHT, _MARGIN = 720, 320, 48
 _COLOURS = {"offered": "#7f8a99", "success": "#14683c", "failure": "#a3211b"}
 
@@ -28,6 +29,8 @@ class Outcomes:
         self._now = now
         self.slots: Counter[tuple[int, str]] = Counter()
         self._untold: Counter[tuple[int, str]] = Counter()
+        self.sent_bytes = 0
+        self._untold_bytes = 0
 
     def note(self, kind: str) -> None:
         """Count one that was ``offered``, or ended by ``success`` or ``failure``."""
@@ -35,22 +38,36 @@ class Outcomes:
         self.slots[slot, kind] += 1
         self._untold[slot, kind] += 1
 
+    def note_sent(self, size_bytes: int) -> None:
+        """Count the body of a request."""
+        self.sent_bytes += size_bytes
+        self._untold_bytes += size_bytes
+
     def take(self) -> dict[str, int]:
         """What was counted since the last call, as a message for the master."""
         told = {f"{slot} {kind}": count for (slot, kind), count in self._untold.items()}
-        self._untold.clear()
+        told[_SENT] = self._untold_bytes
+        self._forget_untold()
         return told
 
     def add(self, told: Mapping[str, int]) -> None:
         """Count what a worker has told."""
         for key, count in told.items():
             slot, _, kind = key.partition(" ")
-            self.slots[int(slot), kind] += count
+            if key == _SENT:
+                self.sent_bytes += count
+            else:
+                self.slots[int(slot), kind] += count
 
     def clear(self) -> None:
         """Forget everything."""
         self.slots.clear()
+        self.sent_bytes = 0
+        self._forget_untold()
+
+    def _forget_untold(self) -> None:
         self._untold.clear()
+        self._untold_bytes = 0
 
     def total(self, kind: str) -> int:
         """How many there were."""
@@ -63,13 +80,20 @@ class Outcomes:
         slots = [slot for slot, _ in self.slots]
         return float((max(slots) - min(slots) + 1) * SLOT_SECONDS)
 
-    def most_a_minute(self) -> int:
-        """How many ended in the busiest minute."""
-        ends: Counter[int] = Counter()
+    def per_minute(self) -> tuple[float, float]:
+        """How many ended in a minute on average, and in the busiest one."""
+        ended: Counter[int] = Counter()
         for (slot, kind), count in self.slots.items():
             if kind != "offered":
-                ends[slot * SLOT_SECONDS // 60] += count
-        return max(ends.values(), default=0)
+                ended[slot] += count
+        if not ended:
+            return 0.0, 0.0
+        seconds = self.seconds()
+        average = 60 * ended.total() / seconds
+        if seconds <= 60:
+            return average, average
+        slots = 60 // SLOT_SECONDS
+        return average, max(average, *(sum(ended[first + one] for one in range(slots)) for first in ended))
 
     def curve(self, kind: str) -> list[tuple[float, int]]:
         """How many there were until each slot, by the seconds since the first one."""
@@ -83,20 +107,32 @@ class Outcomes:
         return points
 
 
-def summary(outcomes: Outcomes, *, download_bytes: int) -> str:
-    """The report in words."""
+def summary(outcomes: Outcomes, *, download_bytes: int, received_bytes: int) -> str:
+    """The report in words.
+
+    Args:
+        outcomes: what became of the deployments.
+        download_bytes: how much of Artifacts came.
+        received_bytes: that, and all other replies.
+    """
+    traffic = f"{_mib(download_bytes)} Artifacts, {_mib(received_bytes - download_bytes)} other replies"
+    traffic = f"bytes             {traffic}, {_mib(outcomes.sent_bytes)} sent"
     offered, success, failure = (outcomes.total(kind) for kind in KINDS)
     if not offered:
-        return "no deployment was offered"
+        return f"deployments       none was offered\n{traffic}"
     seconds = outcomes.seconds()
     done = success + failure
     lines = [
         f"deployments       {offered} offered, {success} success, {failure} failure, {offered - done} unfinished",
         f"time              {seconds:.0f} s from the first offer to the last status",
-        f"per minute        {60 * done / seconds:.0f} on average, {outcomes.most_a_minute()} at most",
-        f"Artifacts         {download_bytes / 2**20:.1f} MiB",
+        "per minute        {:.0f} on average, {:.0f} at most".format(*outcomes.per_minute()),
+        traffic,
     ]
     return "\n".join(lines)
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.1f} MiB"
 
 
 def draw(outcomes: Outcomes, title: str) -> str:

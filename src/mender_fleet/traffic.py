@@ -8,6 +8,8 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -16,11 +18,12 @@ from mender_client.errors import MenderError
 from mender_client.system.dial import Address, resolve_by_system
 from mender_client.system.exchange import HttpBody
 from mender_client.system.http import HttpTransport
-from mender_client.system.tls import TlsRules
+from mender_client.system.tls import TlsRules, TlsSettings
 
 DOWNLOAD = "Artifact"
 """The name of the endpoint that Artifacts come from, whatever its links are."""
 _PREFIX = "/api/devices/"
+_AUTHENTICATION = "/authentication/auth_requests"
 _DEPLOYMENT = re.compile(r"/deployments/[^/]+/(status|log)$")
 _EXPECTED = frozenset({401, 409, 429})
 """Refusals that belong to the game: not accepted, aborted, too fast."""
@@ -33,6 +36,12 @@ class Listener(Protocol):
 
     def requested(self, method: str, name: str, seconds: float, size_bytes: int, error: Exception | None) -> None:
         """A request was made."""
+
+    def sent(self, size_bytes: int) -> None:
+        """The body of a request is sent."""
+
+    def refused(self) -> None:
+        """The server doesn't let the device in, for now."""
 
     def offered(self) -> None:
         """A deployment was offered."""
@@ -139,6 +148,16 @@ class SharedRules(TlsRules):
         return TextualContext(super().context())
 
 
+@cache
+def shared_rules(certificate: str) -> SharedRules:
+    """The TLS rules of this process; ``certificate`` is a file to trust, empty for those of the system.
+
+    Raises:
+        ConfigError: it can't be used.
+    """
+    return SharedRules(TlsSettings(ca_file=Path(certificate) if certificate else None))
+
+
 class ToldTransport(HttpTransport):
     """The transport of the client, which tells a listener; arguments as of ``HttpTransport``."""
 
@@ -149,6 +168,7 @@ class ToldTransport(HttpTransport):
     def send(self, request: Request) -> Reply:
         began = time.monotonic()
         name = name_of(request.url)
+        self.listener.sent(len(request.body))
         try:
             reply = super().send(request)
         except MenderError as error:
@@ -163,6 +183,8 @@ class ToldTransport(HttpTransport):
             name = f"{name} {reply.status}"
             error = None if _is_expected(request, reply) else RefusedError(f"status {reply.status}")
         self.listener.requested(request.method, name, seconds, len(reply.body), error)
+        if reply.status == 401 and request.url.endswith(_AUTHENTICATION):
+            self.listener.refused()
         if reply.status >= 400:
             return
         if name.endswith("/deployments/next") and reply.status == 200:

@@ -39,12 +39,12 @@ from mender_client.errors import MenderError
 from mender_client.system.connection import Timeouts
 from mender_client.system.tls import TlsSettings
 
-from .acceptance import Preauthorization
+from .acceptance import fingerprint, management_of
 from .device import PowerCutError, SimulatedDevice, read_settings
 from .hardware import DerivedKey, make_identity, make_inventory, provide_seed
-from .master import join, outcomes
+from .master import count_request, join, outcomes, waiting
 from .options import foreign_server, server_of, settings_of
-from .traffic import FINAL, SharedResolver, SharedRules, ToldTransport
+from .traffic import FINAL, SharedResolver, ToldTransport, shared_rules
 
 _logger = logging.getLogger(__name__)
 _resolver = SharedResolver()
@@ -69,11 +69,6 @@ class Numbers:
 @cache
 def _settings(items: tuple[tuple[str, object], ...]) -> Config:
     return read_settings(dict(items))
-
-
-@cache
-def _rules(certificate: str) -> SharedRules:
-    return SharedRules(TlsSettings(ca_file=Path(certificate) if certificate else None))
 
 
 @cache
@@ -150,7 +145,7 @@ class MenderDevice(User):
     def on_start(self) -> None:
         """Put the device together, and switch it on."""
         if problem := foreign_server(self._url, self.options):
-            _logger.error("%s", problem)
+            _complain(problem)
             raise StopUser
         self.device = self._make_device()
         if self.options.preauthorize and self.is_accepted:
@@ -201,7 +196,7 @@ class MenderDevice(User):
                 user_agent=f"mender-fleet/{__version__}",
                 timeouts=Timeouts(idle=config.download_stall_seconds),
                 resolve=_resolver,
-                rules=_rules(config.server_certificate),
+                rules=shared_rules(config.server_certificate),
             )
             made.listener, made.read = self, self.downloaded
             return made
@@ -211,29 +206,27 @@ class MenderDevice(User):
         )
 
     def _preauthorize(self, device: SimulatedDevice) -> None:
-        began = time.monotonic()
-        error: Exception | None = None
         try:
-            granting = _preauthorization(self.options, self._url)
-            granting.add(self.identity(), device.key.public_key_pem())
-        except (MenderError, OSError) as caught:
-            error = caught
-        self.requested("POST", "management/preauthorize", time.monotonic() - began, 0, error)
-        if error is not None:
+            with management_of(self.options, self._url, self.requested) as management:
+                management.preauthorize(self.identity(), device.key.public_key_pem())
+        except (MenderError, OSError, ValueError) as error:
+            _complain(f"cannot preauthorize devices: {error}")
             raise StopUser from error
 
     # as a listener of its transport
 
     def requested(self, method: str, name: str, seconds: float, size_bytes: int, error: Exception | None) -> None:
         """Tell Locust of a request."""
-        self.environment.events.request.fire(
-            request_type=method,
-            name=name,
-            response_time=seconds * 1000,
-            response_length=size_bytes,
-            exception=error,
-            context={},
-        )
+        count_request(self.environment, method, name, seconds, size_bytes, error)
+
+    def sent(self, size_bytes: int) -> None:
+        """Count what is sent."""
+        outcomes.note_sent(size_bytes)
+
+    def refused(self) -> None:
+        """Tell the master that the device wants to be accepted."""
+        if self.options.accept and self.is_accepted:
+            waiting.add([fingerprint(self.identity(), self.device.key.public_key_pem())])
 
     def offered(self) -> None:
         """Count an offered deployment."""
@@ -262,8 +255,9 @@ class Inventory(dict[str, str]):
 
 
 @cache
-def _preauthorization(options: Any, host: str) -> Preauthorization:
-    return Preauthorization.of_options(options, host)
+def _complain(text: str) -> None:
+    """Log an error that all devices have, once."""
+    _logger.error("%s", text)
 
 
 class HealthyDevice(MenderDevice):

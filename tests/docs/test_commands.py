@@ -13,6 +13,7 @@ import pytest
 
 from mender_client.app.cli import build_parser
 from mender_devserver.parser import build_parser as build_devserver_parser
+from mender_fleet.parser import build_parser as build_fleet_parser
 
 from .pages import PAGES, PROJECT, blocks, name, prose
 
@@ -54,7 +55,11 @@ def understands(parser: argparse.ArgumentParser, words: list[str]) -> bool:
 @functools.cache
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """Those of our programs."""
-    return {"mender-python-client": build_parser(), "mender-devserver": build_devserver_parser()}
+    return {
+        "mender-python-client": build_parser(),
+        "mender-devserver": build_devserver_parser(),
+        "mender-fleet": build_fleet_parser(),
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

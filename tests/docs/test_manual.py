@@ -150,7 +150,11 @@ def _read_until(terminal: int, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("program", "completions"),
-    [("mender-python-client", COMPLETIONS), ("mender-devserver", PROJECT / "devserver/completions")],
+    [
+        ("mender-python-client", COMPLETIONS),
+        ("mender-devserver", PROJECT / "devserver/completions"),
+        ("mender-fleet", PROJECT / "devserver/completions"),
+    ],
 )
 def test_zsh_takes_the_completion(program: str, completions: Path, tmp_path: Path) -> None:
     """zsh finds the completion in its place, registers it for the program, and can load it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from devserver.caller import make_artifact
 from fleet.test_parts import SEED, options
 from mender_client.core.model import Deployment
 from mender_client.embedding.description import DeviceDescription
+from mender_client.errors import ServerError
 from mender_client.system.tls import TlsSettings
 from mender_devserver import DevServer
-from mender_fleet.acceptance import Preauthorization
+from mender_fleet.acceptance import Acceptance, Waiting, fingerprint, management_of
 from mender_fleet.device import PowerCutError, SimulatedDevice, read_settings
 from mender_fleet.hardware import DerivedKey, make_identity, make_inventory
 from mender_fleet.options import settings_of
@@ -28,6 +30,8 @@ class Heard:
     def __init__(self) -> None:
         self.requests: list[tuple[str, int]] = []
         self.offers = 0
+        self.refusals = 0
+        self.sent_bytes = 0
         self.statuses: list[str] = []
         self.downloaded: Callable[[int], None] = lambda _: None
 
@@ -35,6 +39,14 @@ class Heard:
         """A request was made."""
         assert error is None, f"{method} {name}: {error}"
         self.requests.append((name, size_bytes))
+
+    def sent(self, size_bytes: int) -> None:
+        """The body of a request is sent."""
+        self.sent_bytes += size_bytes
+
+    def refused(self) -> None:
+        """The server doesn't let the device in."""
+        self.refusals += 1
 
     def offered(self) -> None:
         """A deployment was offered."""
@@ -66,6 +78,7 @@ def make_device(
     install: Callable[[Deployment], bool] = lambda _: True,
     name: str = "one",
     is_right: bool = True,
+    seed: bytes = SEED,
 ) -> SimulatedDevice:
     """A device that polls whenever it is stepped."""
     description = DeviceDescription(make_identity(name), "testdev", "release-1", inventory=make_inventory(name, 60))
@@ -76,7 +89,7 @@ def make_device(
         return made
 
     settings = read_settings(settings_of(server.url, options("--poll", "1"), {}))
-    key = DerivedKey(SEED, name, "ed25519", is_right=is_right)
+    key = DerivedKey(seed, name, "ed25519", is_right=is_right)
     return SimulatedDevice(settings, description, key, install=install, make_transport=make_transport)
 
 
@@ -150,16 +163,64 @@ def test_refused_device_goes_on_asking(server: DevServer, heard: Heard) -> None:
     assert [("v1/authentication/auth_requests 401", "pending")] == [
         (name, server.devices()[0].status) for name, _ in heard.requests
     ]
+    assert (1, True) == (heard.refusals, heard.sent_bytes > 100)
     device.close()
+
+
+def let_in(server: DevServer, *given: str) -> Namespace:
+    """The options of somebody with the token of the management API."""
+    file = server.directory / "token"
+    file.write_text(server.contact.token + "\n")
+    return options("--management-token-file", str(file), "--certificate", server.contact.certificate, *given)
 
 
 def test_device_is_preauthorized(server: DevServer, heard: Heard) -> None:
     """A preauthorized device is let in at once, and preauthorizing it again does no harm."""
     server.auto_accept = False
     device = make_device(server, heard)
-    granting = Preauthorization.of_options(options("--devserver", str(server.directory)), server.url)
-    granting.add(make_identity("one"), device.key.public_key_pem())
+    for given in (let_in(server), options("--devserver", str(server.directory))):
+        with management_of(given, server.url, heard.requested) as management:
+            management.preauthorize(make_identity("one"), device.key.public_key_pem())
+    assert ["management/preauthorize"] * 2 == [name for name, _ in heard.requests]
     device.step()
-    granting.add(make_identity("one"), device.key.public_key_pem())
     assert ["accepted"] == [one.status for one in server.devices()]
     device.close()
+
+
+def test_devices_of_the_fleet_are_accepted(server: DevServer, heard: Heard) -> None:
+    """Of all devices that wait those of the fleet are accepted, with their key, at no more than the rate."""
+    server.auto_accept = False
+    devices = [make_device(server, heard, name=f"{number}") for number in range(3)]
+    strangers = [make_device(server, heard, name="stranger")]
+    strangers += [make_device(server, heard, name="0", is_right=False, seed=bytes(32))]
+    for one in (*strangers, *devices):
+        one.step()
+    waiting, pauses = Waiting(), list[float]()
+    waiting.add(fingerprint(one.description.identity, one.key.public_key_pem()) for one in devices)
+    heard.requests.clear()
+    with management_of(let_in(server), server.url, heard.requested) as management:
+        acceptance = Acceptance(management, waiting, most_per_second=4, sleep=pauses.append)
+        assert (3, [0.25] * 3) == (acceptance.run_once(), pauses)
+        assert ["management/pending"] + ["management/accept"] * 3 == [name for name, _ in heard.requests]
+        assert 0 == acceptance.run_once()  # nobody waits, and nobody is asked
+    assert 4 == len(heard.requests)
+    states = {one.identity["serial"]: [key.status for key in one.auth_sets] for one in server.devices()}
+    assert {"stranger": ["pending"], "0": ["pending", "accepted"], "1": ["accepted"], "2": ["accepted"]} == states
+    for one in (*strangers, *devices):
+        one.close()
+
+
+def test_refused_acceptance_is_tried_again(server: DevServer, heard: Heard) -> None:
+    """A token that the server refuses is said without the token, and those that wait still do."""
+    given = let_in(server)
+    Path(given.management_token_file).write_text("SECRET")
+    waiting, failed = Waiting(), list[str]()
+    waiting.add(["one"])
+
+    def told(method: str, name: str, seconds: float, size_bytes: int, error: Exception | None) -> None:
+        failed.append(f"{name}: {error}")
+
+    with management_of(given, server.url, told) as management, pytest.raises(ServerError, match="answered 401"):
+        Acceptance(management, waiting, most_per_second=4).run_once()
+    assert (["one"], True) == (waiting.take(), "SECRET" not in failed[0])
+    assert failed[0].startswith("management/pending: the server answered 401")

@@ -15,11 +15,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from mender_fleet.cli import locust_arguments
+from mender_client import __version__
+from mender_fleet.cli import locust_arguments, main
 from mender_fleet.hardware import DerivedKey, make_identity, make_inventory, provide_seed
 from mender_fleet.memory import MadeUpLog
 from mender_fleet.options import add_options, foreign_server, settings_of, wrong_usage
 from mender_fleet.report import Outcomes, draw, summary
+from mender_fleet.shares import apply_shares, parse_shares
 from mender_fleet.traffic import name_of
 
 SEED = bytes(range(32))
@@ -144,6 +146,8 @@ def test_other_servers_need_a_word(url: str, given: tuple[str, ...], is_refused:
         ("", (), True, ""),
         ("https://localhost", ("--preauthorize",), False, "pass --management-token-file"),
         ("https://localhost", ("--preauthorize", "--devserver", "server"), False, ""),
+        ("https://localhost", ("--accept",), False, "pass --management-token-file"),
+        ("https://localhost", ("--accept", "--management-token-file", "token"), False, ""),
         ("https://localhost", (), False, ""),
     ],
 )
@@ -151,6 +155,44 @@ def test_wrong_usage_is_said(url: str, given: tuple[str, ...], has_page: bool, p
     """A fleet without a server, or without a token to preauthorize with, doesn't start."""
     said = wrong_usage(url, options(*given), has_page=has_page)
     assert (bool(problem), True) == (bool(said), problem in said)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (("--speed-up", "0"), "argument --speed-up: '0' is too small"),
+        (("--accept-rate", "inf"), "argument --accept-rate: 'inf' is too large"),
+        (("--poll", "1.5"), "argument --poll: '1.5' is no whole number"),
+        (("--attributes", "-1"), "argument --attributes: '-1' is too small"),
+        (("--shares", "healthy"), "argument --shares: 'healthy' isn't KIND=NUMBER"),
+        (("--shares", "healthy=0"), "argument --shares: all shares are 0"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(
+    given: tuple[str, ...], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A value that no device could use is refused before one starts."""
+    with pytest.raises(SystemExit):
+        options(*given)
+    assert problem in capsys.readouterr().err
+
+
+def test_shares_decide_what_the_fleet_is_made_of() -> None:
+    """Each kind has the share that is named, with or without the end of its name; others have none."""
+    kinds = [type(name, (), {"weight": 7}) for name in ("HealthyDevice", "SlowDevice", "Camera")]
+    left = apply_shares(parse_shares("healthy=95, CAMERA=5, slow=0"), kinds)
+    assert [("HealthyDevice", 95), ("Camera", 5)] == [(one.__name__, vars(one)["weight"]) for one in left]
+    with pytest.raises(ValueError, match="there is no 'toaster'; there are camera, healthy, slow"):
+        apply_shares({"toaster": 1}, kinds)
+
+
+@pytest.mark.parametrize(("word", "told"), [("--help", "fleet options:"), ("-V", "mender-fleet ")])
+def test_program_tells_about_itself(word: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--help`` has the options of a fleet in a group of their own; ``--version`` names both versions."""
+    with pytest.raises(SystemExit) as caught:
+        main([word])
+    assert (0, True) == (caught.value.code, told in (said := capsys.readouterr().out))
+    assert __version__ in said or "--accept-rate NUMBER" in said
 
 
 @pytest.mark.parametrize(
@@ -190,29 +232,35 @@ def test_master_puts_reports_together() -> None:
     clock = Clock()
     worker, master = Outcomes(clock), Outcomes(clock)
     worker.note("offered")
+    worker.note_sent(100)
     master.add(worker.take())
     clock.seconds += 60
     worker.note("success")
     master.add(worker.take())
     master.add(worker.take())
-    assert worker.slots == master.slots
+    assert (worker.slots, 100) == (master.slots, master.sent_bytes)
     assert (1, 1) == (master.total("offered"), master.total("success"))
-    assert (65.0, 1) == (master.seconds(), master.most_a_minute())
+    assert 65.0 == master.seconds()
+    for _ in range(64):
+        master.note("failure")
+    clock.seconds += 35
+    assert (60.0, 65) == master.per_minute()
 
 
 def test_summary_tells_how_it_went() -> None:
     """The report says how many, how long and how many a minute; without a deployment it says that."""
     clock = Clock()
     outcomes = Outcomes(clock)
-    assert "no deployment was offered" == summary(outcomes, download_bytes=0)
+    outcomes.note_sent(1 << 20)
+    assert "deployments       none was offered" in summary(outcomes, download_bytes=0, received_bytes=0)
     for kind, count in (("offered", 10), ("success", 7), ("failure", 2)):
         for _ in range(count):
             outcomes.note(kind)
         clock.seconds += 10
-    text = summary(outcomes, download_bytes=3 << 20)
+    text = summary(outcomes, download_bytes=3 << 20, received_bytes=5 << 20)
     assert "10 offered, 7 success, 2 failure, 1 unfinished" in text
     assert "25 s from the first offer" in text
-    assert "3.0 MiB" in text
+    assert "3.0 MiB Artifacts, 2.0 MiB other replies, 1.0 MiB sent" in text
 
 
 def test_picture_is_svg() -> None:

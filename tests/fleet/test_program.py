@@ -69,13 +69,16 @@ def counted(directory: Path, name: str, column: str = "Request Count") -> int:
 
 
 def test_master_and_two_workers(server: DevServer, tmp_path: Path) -> None:
-    """A master and two workers carry a fleet through a deployment; the master reports for both."""
+    """A master and two workers carry a fleet through a deployment, for which the master accepts it and reports."""
+    server.auto_accept = False
     server.upload(make_artifact(tmp_path / "release-2.mender", "release-2", ["simulated"]))
     given = ("--devserver", str(server.directory), "--devices", "12", "--spawn-rate", "12", "--processes", "2")
-    quick = ("--poll", "1", "--install-seconds", "0", "--picture", "fleet.svg", "--csv", "out", "--run-time", "600s")
+    kinds = ("--accept", "--shares", "healthy=5,slow=1", "--link-speed", "100000000")
+    quick = ("--poll", "300", "--speed-up", "300", "--install-seconds", "0", "--run-time", "600s")
+    files = ("--picture", "fleet.svg", "--csv", "out")
     port = str(free_port())
     ports = ("--master-bind-port", port, "--master-port", port)
-    with start(tmp_path, *given, *quick, *ports) as fleet:
+    with start(tmp_path, *given, *kinds, *quick, *files, *ports) as fleet:
         server.wait_until(lambda: sum(bool(one.inventory) for one in server.devices()) == 12)
         server.deploy("release-2")
         server.wait_until(lambda: counted(tmp_path, "{id}/status") == 36)  # the master has been told of them
@@ -83,8 +86,10 @@ def test_master_and_two_workers(server: DevServer, tmp_path: Path) -> None:
         _, log = fleet.communicate()
     assert "12 offered, 12 success, 0 failure, 0 unfinished" in log
     assert {"success"} == {one.status for one in server.deployments()[0].devices.values()}
-    workers = Counter(str(one.identity["serial"]).split("-")[1] for one in server.devices())
-    assert {"0": 6, "1": 6} == workers
+    names = [str(one.identity["serial"]).split("-") for one in server.devices()]
+    assert {"HealthyDevice": 10, "SlowDevice": 2} == Counter(kind for kind, _, _ in names)
+    assert {"0": 6, "1": 6} == Counter(worker for _, worker, _ in names)
+    assert "Traceback" not in log
     assert (tmp_path / "fleet.svg").read_text().startswith("<svg ")
     assert (12, 0) == (counted(tmp_path, "Artifact"), counted(tmp_path, "Aggregated", "Failure Count"))
 
