@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import socket
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
@@ -309,7 +310,11 @@ class _Senders(asyncio.DatagramProtocol):
         self._waiting: dict[Any, asyncio.Queue[bytes]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
+        # asyncio's own sendto does nothing for a datagram without bytes
+        self._socket: socket.socket = transport.get_extra_info("socket").dup()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._socket.close()
 
     def datagram_received(self, data: bytes, address: Any) -> None:
         waiting = self._waiting.get(address)
@@ -327,7 +332,8 @@ class _Senders(asyncio.DatagramProtocol):
                 return None
 
         async def write(data: bytes) -> None:
-            self._transport.sendto(data, address)
+            with suppress(OSError):  # a datagram may be lost
+                self._socket.sendto(data, address)
 
         self._hub.sender(self._forward, read, write, lambda: self._forget(address))
 

@@ -359,7 +359,7 @@ def test_ports(reached: Device) -> None:
                 peer.close()
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(PATIENCE_S)
-                for data in (b"one", b"two" * 1000):
+                for data in (b"one", b"", b"two" * 20_000, b"", b"four"):
                     sender.sendto(data, ("127.0.0.1", ports[1]))
                     assert data.upper() == sender.recv(65536)
             process.terminate()
