@@ -64,6 +64,15 @@ def test_configuration_is_stored_and_applied(device: Configured) -> None:
     assert ["No\n", "Yes\n"] == [device.ask(one) for one in ("NeedsArtifactReboot", "SupportsRollback")]
 
 
+def test_umask_of_programs(device: Configured, tmp_path: Path) -> None:
+    """What programs write is readable for whom it would be without the module: it alone has secrets to keep."""
+    device.program("10-a", f'echo UTC >"{tmp_path}/timezone"')
+    device.wants({"timezone": "UTC"})
+    assert [0] * 4 == device.run(*FORTH), device.said
+    modes = [file.stat().st_mode & 0o777 for file in (tmp_path / "timezone", device.file)]
+    assert [0o644, 0o600] == modes
+
+
 def test_empty_configuration(device: Configured) -> None:
     """An empty configuration, which comes without meta-data, is stored as an empty object."""
     device.program("10-a")
