@@ -219,6 +219,20 @@ def test_unit_for_add_ons() -> None:
     } == dict(activation["D-BUS Service"])
 
 
+def test_unit_of_the_gateway() -> None:
+    """Its end leaves sub-updaters alone, and nothing runs where no device is described."""
+    unit = read_unit("mender-gateway-python.service")
+    service = unit["Service"]
+    assert ("/usr/bin/mender-python-client gateway", "process") == (service["ExecStart"], service["KillMode"])
+    assert ("notify", "on-failure", "78") == (
+        service["Type"],
+        service["Restart"],
+        service["RestartPreventExitStatus"],
+    )
+    assert "/etc/mender/devices" == unit["Unit"]["ConditionPathIsDirectory"]
+    assert "/var/lib/mender" == unit["Unit"]["RequiresMountsFor"]
+
+
 def test_units_are_understood(tmp_path: Path) -> None:
     """systemd's own checker finds no fault in the units."""
     analyze = shutil.which("systemd-analyze")

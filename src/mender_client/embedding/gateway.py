@@ -10,7 +10,6 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -26,6 +25,7 @@ from mender_client.core.turns import Turns
 from mender_client.errors import UsageError
 from mender_client.installers.callback import InstallFunction
 from mender_client.system.files import DaemonLock, make_directory
+from mender_client.system.workers import Workers
 
 from .description import DescribedDevice, DeviceDescription
 from .program import EmbeddingProgram
@@ -72,7 +72,7 @@ class Gateway:
         self._lock.acquire()
         self._host = GatewayHost(self._config, self._paths)
         self._clock = self._host.clock
-        self._pools = (ThreadPoolExecutor(workers, "poll"), ThreadPoolExecutor(at_once, "update"))
+        self._pools = (Workers(workers, "poll"), Workers(at_once, "update"))
         self._rounds = Rounds(
             clock=self._clock,
             turns=Turns(at_once, groups or {}),
@@ -203,6 +203,6 @@ class Gateway:
             self.stop()
             self._is_closed = True
             for pool in self._pools:
-                pool.shutdown(cancel_futures=True)
+                pool.close()
             self._host.close()
             self._lock.release()

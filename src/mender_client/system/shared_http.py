@@ -68,6 +68,8 @@ class SharedTransport(HttpTransport):
         if own is None:
             own = self._local.own = self._new_own()
         own.used_at = time.monotonic()
+        if own not in self._own:  # it was not used for a while
+            self._add(own)
         return own
 
     def _new_own(self) -> _Own:
@@ -80,10 +82,13 @@ class SharedTransport(HttpTransport):
             resolve=self.resolve,
             rules=self._rules,
         )
+        self._add(own)
+        return own
+
+    def _add(self, own: _Own) -> None:
         self._own.append(own)
         if self._guard.is_stopped:
             own.stop()
-        return own
 
     def _for_download(self, own: HttpTransport) -> HttpTransport:
         """A transport for a download that several threads read, one after the other."""
@@ -100,6 +105,7 @@ class SharedTransport(HttpTransport):
         before = time.monotonic() - REST_AFTER_SECONDS
         for own in list(self._own):
             if own.ended is None and own.used_at < before:
+                self._own.remove(own)  # its thread may have ended
                 own.rest()
         if self.artifacts is not None:
             self.artifacts.expire()

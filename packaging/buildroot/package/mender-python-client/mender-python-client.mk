@@ -35,6 +35,7 @@ define MENDER_PYTHON_CLIENT_INSTALL_INIT_SYSTEMD
 	$(MENDER_PYTHON_CLIENT_SUB_UPDATER_INIT_SYSTEMD)
 	$(MENDER_PYTHON_CLIENT_CONNECT_INIT_SYSTEMD)
 	$(MENDER_PYTHON_CLIENT_DBUS_INIT_SYSTEMD)
+	$(MENDER_PYTHON_CLIENT_GATEWAY_INIT_SYSTEMD)
 endef
 
 ifeq ($(BR2_PACKAGE_MENDER_PYTHON_CLIENT_SUB_UPDATER_AB),y)
@@ -75,6 +76,13 @@ MENDER_PYTHON_CLIENT_POST_INSTALL_TARGET_HOOKS += MENDER_PYTHON_CLIENT_INSTALL_D
 define MENDER_PYTHON_CLIENT_DBUS_INIT_SYSTEMD
 	$(INSTALL) -D -m 0644 $(@D)/support/systemd/mender-dbus-python.service \
 		$(TARGET_DIR)/usr/lib/systemd/system/mender-dbus-python.service
+endef
+endif
+
+ifeq ($(BR2_PACKAGE_MENDER_PYTHON_CLIENT_GATEWAY),y)
+define MENDER_PYTHON_CLIENT_GATEWAY_INIT_SYSTEMD
+	$(INSTALL) -D -m 0644 $(@D)/support/systemd/mender-gateway-python.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/mender-gateway-python.service
 endef
 endif
 

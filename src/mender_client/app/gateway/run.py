@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mender_client import __version__
@@ -23,6 +22,7 @@ from mender_client.core.turns import Turns
 from mender_client.dataclass import dataclass
 from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
 from mender_client.system.files import DaemonLock, make_directory, remove_stale_files
+from mender_client.system.workers import Workers
 
 from .fleet import Fleet, gateway_fault
 from .host import Hosts
@@ -97,8 +97,8 @@ class Gateway:
         self._load = load
         self.clock = hosts.main.clock
         threading.stack_size(_STACK_BYTES)
-        self._polls = ThreadPoolExecutor(options.workers, "poll")
-        self._updates = ThreadPoolExecutor(options.at_once, "update")
+        self._polls = Workers(options.workers, "poll")
+        self._updates = Workers(options.at_once, "update")
         self._rounds = Rounds(
             clock=self.clock,
             turns=Turns(options.at_once),
@@ -132,7 +132,7 @@ class Gateway:
                 notifier.stopping()
             self.stop()
             for pool in (self._polls, self._updates):
-                pool.shutdown(cancel_futures=True)
+                pool.close()
         _logger.info("stopped")
 
     def _say_started(self, seconds: float) -> None:

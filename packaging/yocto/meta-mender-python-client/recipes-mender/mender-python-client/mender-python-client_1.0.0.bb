@@ -12,10 +12,11 @@ inherit pypi python_hatchling systemd update-rc.d
 # of the sdist, from the release's SHA256SUMS; zeros until there is one
 SRC_URI[sha256sum] = "0000000000000000000000000000000000000000000000000000000000000000"
 
-SYSTEMD_PACKAGES = "${PN} ${PN}-connect ${PN}-dbus ${PN}-sub-updater-ab"
+SYSTEMD_PACKAGES = "${PN} ${PN}-connect ${PN}-dbus ${PN}-gateway ${PN}-sub-updater-ab"
 SYSTEMD_SERVICE:${PN} = "mender-python-client.service"
 SYSTEMD_SERVICE:${PN}-connect = "mender-connect-python.service"
 SYSTEMD_SERVICE:${PN}-dbus = "mender-dbus-python.service"
+SYSTEMD_SERVICE:${PN}-gateway = "mender-gateway-python.service"
 SYSTEMD_SERVICE:${PN}-sub-updater-ab = "mender-sub-updater.service"
 
 INITSCRIPT_PACKAGES = "${PN} ${PN}-sub-updater-ab"
@@ -40,6 +41,7 @@ do_install:append() {
         install -m 0644 ${S}/support/systemd/mender-python-client.service ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-connect-python.service ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-dbus-python.service ${D}${systemd_system_unitdir}
+        install -m 0644 ${S}/support/systemd/mender-gateway-python.service ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-sub-updater.service ${D}${systemd_system_unitdir}
         install -m 0644 ${S}/support/systemd/mender-configure-apply-device-config.service ${D}${systemd_system_unitdir}
     fi
@@ -49,7 +51,7 @@ do_install:append() {
     fi
 }
 
-PACKAGES =+ "${PN}-connect ${PN}-dbus ${PN}-sub-updater-ab ${PN}-modules ${PN}-completion"
+PACKAGES =+ "${PN}-connect ${PN}-dbus ${PN}-gateway ${PN}-sub-updater-ab ${PN}-modules ${PN}-completion"
 
 FILES:${PN} += "${datadir}/mender/identity ${datadir}/mender/inventory"
 FILES:${PN}-connect += "${systemd_system_unitdir}/mender-connect-python.service"
@@ -57,6 +59,7 @@ FILES:${PN}-dbus += "\
     ${datadir}/dbus-1 \
     ${systemd_system_unitdir}/mender-dbus-python.service \
 "
+FILES:${PN}-gateway += "${systemd_system_unitdir}/mender-gateway-python.service"
 FILES:${PN}-sub-updater-ab += "\
     ${datadir}/mender/install \
     ${datadir}/mender/rootfs-image \
@@ -104,6 +107,7 @@ RDEPENDS:${PN}-dbus += "\
     dbus \
     ${@bb.utils.contains('BBFILE_COLLECTIONS', 'meta-python', 'python3-jeepney', '', d)} \
 "
+RDEPENDS:${PN}-gateway += "${PN}"
 RDEPENDS:${PN}-sub-updater-ab += "${PN}"
 RDEPENDS:${PN}-modules += "${PN}"
 # zoneinfo, and the time zones of the device (tzdata), are for windows of UpdateGates and DownloadSpeedLimit
