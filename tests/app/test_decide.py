@@ -57,7 +57,8 @@ def test_time(now: str, text: str, end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "4", "4y", "-4h", "25:00", "0h", "367d", "2020-01-01T00:00+00:00", "99999w"]
+    "text",
+    ["", "soon", "4", "4y", "-4h", "٤h", "25:00", "0h", "367d", "2020-01-01T00:00+00:00", "999999999w", "0001-01-01"],
 )
 def test_no_end(text: str) -> None:
     """What is neither a length nor a time, is over, or is too far away, is refused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from mender_client import __version__
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.formatting import utc
 from mender_client.app.history import show_history
+from mender_client.app.loading import command_of
 from mender_client.app.paths import Paths
 from mender_client.app.status import as_document, follow_status, look, render
 from mender_client.core.client_status import (
@@ -409,6 +411,39 @@ def test_waits_for_window(paths: Paths) -> None:
     assert "goes on        when the gate is open; it is asked again at 2026-11-23T22:00:00Z (in 10 h)" in lines
 
 
+def test_paused_and_not_asked_yet(paths: Paths) -> None:
+    """What was paused at a gate that needs an approval has to be continued first."""
+    assert "goes on        by 'mender-python-client continue'" in waits(paths, ASKING, PAUSED)
+
+
+def test_postponed_for_a_time_that_is_over(paths: Paths) -> None:
+    """A postponement that is over holds nothing."""
+    over = replace(PAUSED, kind=DecisionKind.POSTPONE, until="2026-11-23T11:00:00+00:00")
+    assert "goes on        by 'mender-python-client approve'" in waits(paths, ASKING, over)
+    begun(paths)
+    JsonJournal(paths.journal).update(lambda record: decided(record, over, is_all=True))
+    assert [] == [line for line in render(look(paths), now=NOW) if line.startswith(("held", "all updates"))]
+
+
+def test_command_for_this_device(paths: Paths) -> None:
+    """The command is printed as it has to be typed for this device."""
+    waits(paths, ASKING)
+    named = argparse.Namespace(root="/a device", data=None, devices=None, device="pump")
+    lines = render(look(paths), now=NOW, command=command_of(named))
+    assert "goes on        by 'mender-python-client --root '/a device' --device pump approve'" in lines
+
+
+def test_approval_of_all(paths: Paths) -> None:
+    """What is approved for all updates to come is shown."""
+    approval = Decision(DecisionKind.APPROVE, "anna", SINCE, "trusted", point=GatePoint.INSTALL)
+    JsonJournal(paths.journal).update(lambda record: decided(record, approval, is_all=True))
+    status = look(paths)
+    expected = "all updates    approved by anna before the installation: trusted, until they are refused"
+    assert expected in render(status, now=NOW)
+    given = {"point": "install", "by": "anna", "at": "2026-11-23T10:00:00Z", "reason": "trusted"}
+    assert [given] == as_document(status)["approvals_of_all"]
+
+
 def test_pause_of_all_without_an_update(paths: Paths) -> None:
     """Without an update, too, it is shown that the next one will wait."""
     JsonJournal(paths.journal).update(lambda record: decided(record, PAUSED, is_all=True))
@@ -429,4 +464,6 @@ def test_gate_for_programs(paths: Paths) -> None:
         "needs_approval": True,
     } == document["update"]["gate"]
     assert ("pause", "anna", None) == tuple(document["update"]["hold"][key] for key in ("kind", "by", "until"))
-    assert document["hold_of_all"] is None
+    assert (None, [], []) == (
+        document["hold_of_all"], document["approvals_of_all"], document["update"]["approvals"]
+    )  # fmt: skip

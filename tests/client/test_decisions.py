@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from mender_client.client.decisions import UpdateDecisions
-from mender_client.core.gates import GatePoint
+from mender_client.core.gates import Closed, GatePoint
 from mender_client.core.machine import Flow
 from mender_client.errors import NothingToDecideError
 from world import Stage, World
@@ -50,10 +50,29 @@ def test_approval_in_advance(stage: Stage) -> None:
     decisions(world).pause("bert")
     let(world, 3600)
     gates.verdicts.pop(GatePoint.DOWNLOAD)
-    with pytest.raises(NothingToDecideError, match="waits before the download: paused by bert"):
-        decisions(world).approve("anna")
     decisions(world).resume("bert")
     assert "success" == finished(world)
+
+
+def test_approval_of_what_is_paused(stage: Stage) -> None:
+    """What is paused at a gate may be approved there as well, and goes on when it is continued."""
+    world = held(stage, Flow.HANDOVER, closed(GatePoint.INSTALL))
+    decisions(world).pause("bert", " lunch\n")
+    let(world, 3600)
+    assert decisions(world).approve("anna").endswith("before the installation; it is still paused by bert: lunch")
+    let(world, 3600)
+    assert "paused by bert: lunch" == waiting_of(world).reason
+    decisions(world).resume("bert")
+    assert "success" == finished(world)
+
+
+def test_approval_of_what_waits_for_something_else(stage: Stage) -> None:
+    """An update that waits for a window is not approved by accident."""
+    gates = closed(GatePoint.INSTALL)
+    gates.verdicts[GatePoint.INSTALL] = Closed("outside of 22:00-05:00")
+    world = held(stage, Flow.HANDOVER, gates)
+    with pytest.raises(NothingToDecideError, match="waits before the installation: outside of 22:00-05:00"):
+        decisions(world).approve("anna")
 
 
 def test_last_decision_counts(stage: Stage) -> None:

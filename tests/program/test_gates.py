@@ -29,7 +29,7 @@ def test_approval(device: Device) -> None:
     deployment = device.deploy("release-2")
     daemon = device.daemon()
     device.wait_status(deployment, "pause_before_installing")
-    wait_for_gate(device, "waiting before the installation", "by 'mender-python-client approve'")
+    wait_for_gate(device, "waiting before the installation", f"by 'mender-python-client --root {device.root} approve'")
     assert 0 == daemon.stop()
     daemon = device.daemon()
     daemon.wait_for("before the installation", count=1)
@@ -46,7 +46,7 @@ def test_pause_and_continue(device: Device) -> None:
     assert ExitCode.DONE == device.run("pause", "--all", "--reason", "exhibition").returncode
     deployment = device.deploy("release-2")
     daemon = device.daemon()
-    wait_for_gate(device, "before the download", "exhibition", "mender-python-client continue --all")
+    wait_for_gate(device, "before the download", "exhibition", f"--root {device.root} continue --all'")
     assert [] == [one for one in device.server.requests if one.kind == "artifact"]
     document = json.loads(device.run("status", "--json").stdout)
     assert ("download", "pause") == (document["update"]["gate"]["point"], document["hold_of_all"]["kind"])

@@ -8,7 +8,7 @@ import sys
 from mender_client import TYPE_CHECKING
 
 from .exitcodes import ExitCode
-from .loading import load, passphrase, paths_of, start
+from .loading import PROGRAM, command_of, load, passphrase, paths_of, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from mender_client.core.record import Record
 
     from .paths import Paths
-
-PROGRAM = "mender-python-client"
 
 
 def daemon(options: argparse.Namespace) -> ExitCode:
@@ -219,7 +217,8 @@ def status(options: argparse.Namespace) -> ExitCode:
         return show_statuses(*_gateway_paths(options), is_json=options.json)
     from .status import follow_status, show_status
 
-    return (follow_status if options.follow else show_status)(paths_of(options), is_json=options.json)
+    show = follow_status if options.follow else show_status
+    return show(paths_of(options), is_json=options.json, command=command_of(options))
 
 
 def history(options: argparse.Namespace) -> ExitCode:

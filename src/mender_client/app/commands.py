@@ -10,8 +10,7 @@ from mender_client.commandline import Argument, Command, OneOf, Part, Program
 
 from . import actions
 from .decision_commands import DECISIONS
-
-PROGRAM = actions.PROGRAM
+from .loading import PROGRAM
 
 
 def _setup_arguments() -> Sequence[Part]:

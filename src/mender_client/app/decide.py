@@ -89,7 +89,7 @@ def wake(paths: Paths) -> Diagnostic | None:
 
 def person(environment: Mapping[str, str]) -> str:
     """Who runs this command: the user behind sudo, or the one who is logged in."""
-    name = environment.get("SUDO_USER", "")
+    name = environment.get("SUDO_USER", "").strip()
     if name:
         return name
     try:
@@ -109,20 +109,21 @@ def parse_end(text: str, now: datetime) -> datetime:
     Raises:
         ValueError: it is none of these, in the past, or more than a year away.
     """
-    if match := re.fullmatch(r"(\d{1,5})\s*(m|min|h|d|w)", text.strip()):
-        end = now + timedelta(seconds=int(match[1]) * _UNITS[match[2][0]])
-    elif match := re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text.strip()):
+    if match := re.fullmatch(r"([0-9]{1,9})\s*(m|min|h|d|w)", text.strip()):
+        end = now + timedelta(seconds=min(int(match[1]) * _UNITS[match[2][0]], 2 * _LONGEST.total_seconds()))
+    elif match := re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text.strip()):
         end = _local(now.replace(tzinfo=None), hour=int(match[1]), minute=int(match[2]))
         if end <= now:
             end = _local(now.replace(tzinfo=None) + timedelta(days=1), hour=int(match[1]), minute=int(match[2]))
     else:
         try:
             end = datetime.fromisoformat(text.strip())
-        except ValueError:
-            raise ValueError(f"{text!r} is neither a length such as 4h or 2d nor a time such as 22:00") from None
-        end = end if end.tzinfo is not None else end.astimezone()
+            end = end if end.tzinfo is not None else end.astimezone()
+        except (ValueError, OverflowError):
+            text = f"{text!r:.80} is neither a length such as 4h or 2d nor a time such as 22:00"
+            raise ValueError(text) from None
     if not now < end <= now + _LONGEST:
-        raise ValueError(f"{text!r} is not between now and a year from now")
+        raise ValueError(f"{text!r:.80} is not between now and a year from now")
     return end
 
 

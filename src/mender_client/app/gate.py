@@ -61,10 +61,7 @@ def ask_gate(
         host = Host(config, paths, timeouts=timeouts)
         with closing(DeviceParts(host, config, paths, key=device_key(config, paths, passphrase))) as parts:
             return _Asking(parts, point, deployment_id, config.update_poll_seconds).ask(is_waiting=is_waiting)
-    except InstallError as error:
-        print(error.diagnostic, file=sys.stderr)
-        return ExitCode.FAILED
-    except AbortedError as error:
+    except (InstallError, AbortedError) as error:
         print(error.diagnostic, file=sys.stderr)
         return ExitCode.FAILED
     except MenderError as error:

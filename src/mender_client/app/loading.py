@@ -29,6 +29,18 @@ def paths_of(options: argparse.Namespace) -> Paths:
     return paths_of_device(options.device, paths, devices_directory(options.devices, paths.root))
 
 
+PROGRAM = "mender-python-client"
+_PLACES = ("root", "data", "devices", "device")
+
+
+def command_of(options: argparse.Namespace) -> str:
+    """How the program is called for the device that the common options say, as it may be typed."""
+    import shlex  # only where a command is shown
+
+    given = ((f"--{name}", value) for name in _PLACES if (value := getattr(options, name, None)) is not None)
+    return shlex.join([PROGRAM, *(word for pair in given for word in pair)])
+
+
 def start(
     options: argparse.Namespace, *, is_server_needed: bool = True, is_daemon: bool = False
 ) -> tuple[Config, Paths]:

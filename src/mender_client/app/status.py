@@ -29,9 +29,10 @@ from .config.settings import build_config
 from .exitcodes import ExitCode
 from .formatting import ago, for_programs, utc
 from .installer import installer_reason
+from .loading import PROGRAM
 from .paths import Paths
 from .sub_updater_process import look_at_sub_updater, stuck_sub_updater_pid
-from .waiting import gate_document, gate_lines, hold_document
+from .waiting import approval_documents, gate_document, gate_lines, hold_document
 
 if TYPE_CHECKING:
     from typing import Any
@@ -72,6 +73,7 @@ class Status:
         update: the update under way according to the state file, None for none.
         standalone: the update that is installed without a server, None for none.
         hold_of_all: the decision that holds all updates, None for none.
+        approvals_of_all: what is approved for all updates.
         lock: the deployment id in the lock file, None when there is no lock.
         sub_updater_pid: the sub-updater's process, also when it has outlived its deployment; None when none is found.
         unreported: the number of pending reports.
@@ -94,6 +96,7 @@ class Status:
     update: dict[str, Any] | None
     standalone: dict[str, str] | None
     hold_of_all: dict[str, Any] | None
+    approvals_of_all: list[dict[str, Any]]
     lock: str | None
     sub_updater_pid: int | None
     unreported: int
@@ -106,19 +109,28 @@ class Status:
     has_died: bool
 
 
-def show_status(paths: Paths, *, is_json: bool) -> ExitCode:
+def show_status(paths: Paths, *, is_json: bool, command: str = PROGRAM) -> ExitCode:
     """Print the status.
+
+    Args:
+        paths: the device's files.
+        is_json: for programs.
+        command: how the program is called for this device.
 
     Raises:
         StorageError: the state file can't be read.
     """
     status = look(paths)
-    print(json.dumps(as_document(status), indent=1) if is_json else _text(status))
+    print(json.dumps(as_document(status), indent=1) if is_json else _text(status, command))
     return ExitCode.DONE
 
 
-def follow_status(paths: Paths, *, is_json: bool, sleep: Callable[[float], None] = time.sleep) -> ExitCode:
+def follow_status(
+    paths: Paths, *, is_json: bool, command: str = PROGRAM, sleep: Callable[[float], None] = time.sleep
+) -> ExitCode:
     """Print the status again and again: on a terminal in place, elsewhere whenever it has changed, until Ctrl-C.
+
+    Arguments as for ``show_status``.
 
     Raises:
         StorageError: the state file can't be read.
@@ -129,9 +141,9 @@ def follow_status(paths: Paths, *, is_json: bool, sleep: Callable[[float], None]
         while True:
             status = look(paths)
             if is_terminal:
-                print(f"\x1b[H\x1b[2J{_text(status)}", flush=True)
+                print(f"\x1b[H\x1b[2J{_text(status, command)}", flush=True)
             elif status != last:
-                print(json.dumps(as_document(status)) if is_json else f"{_text(status)}\n", flush=True)
+                print(json.dumps(as_document(status)) if is_json else f"{_text(status, command)}\n", flush=True)
             last = status
             sleep(_FOLLOW_SECONDS)
     except KeyboardInterrupt:
@@ -146,8 +158,8 @@ def as_document(status: Status) -> dict[str, Any]:
     return {**document, "is_locked": status.lock is not None}  # a lock may name no deployment
 
 
-def _text(status: Status) -> str:
-    return "\n".join(render(status, now=datetime.now(timezone.utc)))
+def _text(status: Status, command: str) -> str:
+    return "\n".join(render(status, now=datetime.now(timezone.utc), command=command))
 
 
 def look(paths: Paths) -> Status:
@@ -182,7 +194,8 @@ def look(paths: Paths) -> Status:
             "since": update.since,
             "total_bytes": update.remote_object.total,
             "gate": gate_document(update),
-            "hold": hold_document(update.decisions.hold if update.decisions is not None else None),
+            "hold": hold_document(update.decisions),
+            "approvals": approval_documents(update.decisions),
         },
         standalone=None
         if record.standalone is None
@@ -191,7 +204,8 @@ def look(paths: Paths) -> Status:
             "position": record.standalone.position.value,
             "since": record.standalone.since,
         },
-        hold_of_all=hold_document(record.decisions.hold if record.decisions is not None else None),
+        hold_of_all=hold_document(record.decisions),
+        approvals_of_all=approval_documents(record.decisions),
         lock=lock,
         sub_updater_pid=pid,
         unreported=len(record.outbox),
@@ -260,8 +274,8 @@ def _activity(
     return "waiting for the next poll", None
 
 
-def render(status: Status, *, now: datetime) -> list[str]:
-    """The lines for a person; ages are counted up to now."""
+def render(status: Status, *, now: datetime, command: str = PROGRAM) -> list[str]:
+    """The lines for a person; ages are counted up to now, and the program is called by this command."""
     installed = status.artifact_name or "unknown Artifact"
     lines = [
         ("client", _who(status, now)),
@@ -270,7 +284,10 @@ def render(status: Status, *, now: datetime) -> list[str]:
         ("doing", status.activity + ("" if _is_at_gate(status) else _since(status.since, now))),
     ]
     next_poll = status.client.next_poll if status.client is not None and status.daemon_pid is not None else ""
-    lines += _of_update(status) + gate_lines(status.update, status.hold_of_all, now, next_poll=next_poll)
+    lines += _of_update(status)
+    lines += gate_lines(
+        status.update, status.hold_of_all, status.approvals_of_all, now, next_poll=next_poll, command=command
+    )
     lines += _of_lock(status)
     if status.client is not None:
         lines += _of_client(status.client, now, is_running=status.daemon_pid is not None)

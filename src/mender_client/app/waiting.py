@@ -1,17 +1,18 @@
-"""What ``status`` says of an update that waits at a gate, and how it goes on."""
+"""What ``status`` says of an update that waits at a gate, of what people have decided, and how it goes on."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.holding import AHEAD, Decision, DecisionKind
+from mender_client.core.gates import GatePoint
+from mender_client.core.holding import AHEAD, Decision, DecisionKind, Decisions
 from mender_client.core.update import Update
 
 from .formatting import ago, utc
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeGuard
 
 
 def gate_document(update: Update) -> dict[str, Any] | None:
@@ -28,34 +29,52 @@ def gate_document(update: Update) -> dict[str, Any] | None:
     }
 
 
-def hold_document(hold: Decision | None) -> dict[str, Any] | None:
+def hold_document(decisions: Decisions | None) -> dict[str, Any] | None:
     """What people have decided that holds an update, or all; None for nothing."""
+    hold = None if decisions is None else decisions.hold
     if hold is None:
         return None
     return {"kind": hold.kind.value, "by": hold.by, "at": hold.at, "reason": hold.reason, "until": hold.until}
 
 
+def approval_documents(decisions: Decisions | None) -> list[dict[str, Any]]:
+    """What people have approved; a point that is None stands for every gate."""
+    return [
+        {"point": None if one.point is None else one.point.value, "by": one.by, "at": one.at, "reason": one.reason}
+        for one in (() if decisions is None else decisions.approvals)
+    ]
+
+
 def gate_lines(
-    update: dict[str, Any] | None, held: dict[str, Any] | None, now: datetime, *, next_poll: str
+    update: dict[str, Any] | None,
+    held: dict[str, Any] | None,
+    approved: list[dict[str, Any]],
+    now: datetime,
+    *,
+    next_poll: str,
+    command: str,
 ) -> list[tuple[str, str]]:
     """The lines for a person.
 
     Args:
         update: the update in progress, as in the document.
         held: what holds all updates.
+        approved: what is approved for all updates.
         now: the time.
         next_poll: when the gate is asked again if it does not open before; empty when that isn't known.
+        command: how the program is called for this device.
     """
     lines: list[tuple[str, str]] = []
     gate, hold = (None, None) if update is None else (update["gate"], update["hold"])
     if gate is not None:
         since = f"closed since {utc(gate['since'])}{ago(gate['since'], now)}"
         lines.append(("gate", f"{_place(gate)}, {since}: {gate['reason']}"))
-        lines.append(("goes on", _remedy(gate, hold, held, now, next_poll)))
-    elif hold is not None:
-        lines.append(("held", f"at its next gate: {_decision(hold)}; goes on by 'mender-python-client continue'"))
-    if held is not None:
-        lines.append(("all updates", f"{_decision(held)}; they go on by 'mender-python-client continue --all'"))
+        lines.append(("goes on", _remedy(gate, hold, held, now, next_poll, command)))
+    elif _holds(hold, now):
+        lines.append(("held", f"at its next gate: {_decision(hold).text}; goes on by '{command} continue'"))
+    if _holds(held, now):
+        lines.append(("all updates", f"{_decision(held).text}; they go on by '{command} continue --all'"))
+    lines += [("all updates", f"{_approval(one).text}, until they are refused") for one in approved]
     return lines
 
 
@@ -63,9 +82,18 @@ def _place(gate: dict[str, Any]) -> str:
     return next(text for point, text in AHEAD.items() if point.value == gate["point"])
 
 
-def _decision(hold: dict[str, Any]) -> str:
-    decision = Decision(DecisionKind(hold["kind"]), hold["by"], hold["at"], hold["reason"], hold["until"])
-    return decision.text
+def _decision(hold: dict[str, Any]) -> Decision:
+    return Decision(DecisionKind(hold["kind"]), hold["by"], hold["at"], hold["reason"], hold["until"])
+
+
+def _approval(approval: dict[str, Any]) -> Decision:
+    point = None if approval["point"] is None else GatePoint(approval["point"])
+    return Decision(DecisionKind.APPROVE, approval["by"], approval["at"], approval["reason"], point=point)
+
+
+def _holds(hold: dict[str, Any] | None, now: datetime) -> TypeGuard[dict[str, Any]]:
+    """Whether a decision holds updates, or ends them; a postponement that is over does not."""
+    return hold is not None and Decisions(_decision(hold)).verdict(now) is not None
 
 
 def _remedy(
@@ -74,12 +102,13 @@ def _remedy(
     held: dict[str, Any] | None,
     now: datetime,
     next_poll: str,
+    command: str,
 ) -> str:
     for decision, option in ((hold, ""), (held, " --all")):
-        if decision is not None and gate["reason"] == _decision(decision):
-            return f"by 'mender-python-client continue{option}'"
+        if _holds(decision, now):
+            return f"by '{command} continue{option}'"
     if gate["needs_approval"]:
-        return "by 'mender-python-client approve'"
+        return f"by '{command} approve'"
     moments = [moment for moment in (gate["until"], next_poll) if moment]
     if not moments:
         return "when the gate is open; it is asked again with the next update poll"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timezone
 
-from mender_client.core.deciding import continued, decided, is_approved
-from mender_client.core.gates import GatePoint
+from mender_client.core.deciding import continued, decided, is_approved, verdict_by_hand
+from mender_client.core.gates import Closed, GatePoint, Refused
 from mender_client.core.holding import Decision, DecisionKind
 from mender_client.core.ports import Clock, Journal
 from mender_client.core.text import printable
@@ -65,7 +65,9 @@ class UpdateDecisions:
         """
         if not is_all and point is None:
             point = self._awaited()
-        return self._decide(self._decision(DecisionKind.APPROVE, by, reason, point=point), is_all=is_all)
+        text = self._decide(self._decision(DecisionKind.APPROVE, by, reason, point=point), is_all=is_all)
+        held = None if is_all else self._held(self._update())
+        return text if held is None else f"{text}; it is still {held.reason}"
 
     def resume(self, by: str, *, is_all: bool = False) -> str:
         """Take back a pause, a postponement or a refusal.
@@ -88,7 +90,7 @@ class UpdateDecisions:
         self, kind: DecisionKind, by: str, reason: str, *, until: str = "", point: GatePoint | None = None
     ) -> Decision:
         now = self.clock.now().isoformat(timespec="seconds")
-        by, reason = printable(by, limit=_LONGEST_NAME), printable(reason, limit=_LONGEST_REASON)
+        by, reason = printable(by.strip(), limit=_LONGEST_NAME), printable(reason.strip(), limit=_LONGEST_REASON)
         return Decision(kind, by, now, reason, until, point)
 
     def _decide(self, decision: Decision, *, is_all: bool) -> str:
@@ -105,11 +107,23 @@ class UpdateDecisions:
             raise NothingToDecideError("UPD32", text, remedy=remedy)
         return update
 
+    def _held(self, update: Update) -> Closed | Refused | None:
+        """What people have decided that holds an update, or ends it."""
+        return verdict_by_hand(self.journal.load(), update, self.clock.now())
+
     def _awaited(self) -> GatePoint:
-        """The gate at which the update waits for an approval, or for which it has one."""
+        """The gate at which the update waits for an approval, or for which it has one.
+
+        What people have paused may need one as well: the gate isn't asked meanwhile.
+        """
         update = self._update()
         waiting = update.waiting
-        if waiting is None or not (waiting.needs_approval or is_approved(self.journal.load(), update, waiting.point)):
+        is_approvable = waiting is not None and (
+            waiting.needs_approval
+            or self._held(update) is not None
+            or is_approved(self.journal.load(), update, waiting.point)
+        )
+        if waiting is None or not is_approvable:
             what = "is at no gate" if waiting is None else waiting.text
             text = f"cannot approve {_of(update)}: it {what}"
             raise NothingToDecideError("UPD33", text, remedy="name the gate, to approve it in advance (--gate)")
