@@ -212,6 +212,8 @@ class Ring:
         self.tally.whole += content == _NEW
         if content not in (_OLD, _NEW):
             self._complain(f"the file has {len(content)} bytes")
+        if parts := list(self._file.parent.glob(f"{self._file.name}.*")):
+            self._complain(f"a part of an upload is left: {parts}")
 
     def _complain(self, what: str) -> None:
         self.tally.problems.append(f"{self._kind}: {what}\n{self._device.said[-3000:]}")

@@ -55,10 +55,10 @@ class Server:
             self.frames.receive_data(self.sock.recv(65536))
 
 
-def make_service(open_websocket: Callable[[], Opened]) -> ConnectService:
+def make_service(open_websocket: Callable[[], Opened], wake: Callable[[str], None] = lambda _: None) -> ConnectService:
     """A device that connects like this."""
     settings = connect_settings(config_of())
-    return ConnectService(open_websocket, settings, lambda _: None, "test", {}, NEVER_S, lambda: 0.0)
+    return ConnectService(open_websocket, settings, wake, "test", {}, NEVER_S, lambda: 0.0)
 
 
 def in_a_process(work: Callable[[], None]) -> None:
@@ -166,6 +166,27 @@ def test_a_fault_of_ours_ends_the_program() -> None:
     with pytest.raises(RuntimeError):
         service.run()
     wait_until(lambda: threading.active_count() == threads, what="the end of the thread")
+
+
+def test_a_fault_of_ours_ends_one_session(caplog: pytest.LogCaptureFixture) -> None:
+    """An error that nobody expects while a message is handled ends its session alone, and is in the log."""
+
+    def wake(_: str) -> None:
+        raise ZeroDivisionError
+
+    server = Server()
+    service = make_service(lambda: server.opened, wake)
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    server.send(Message(Protocol.CLIENT, "check-update", "s"))
+    assert b"internal error" in (server.receive().body or b"")
+    server.send(Message(Protocol.CONTROL, "ping", "t"))
+    assert "pong" == server.receive().typ
+    service.stop()
+    thread.join()
+    server.sock.close()
+    (record,) = [one for one in caplog.records if "CON14" in one.getMessage()]
+    assert record.exc_info is not None
 
 
 def test_pauses() -> None:

@@ -387,6 +387,14 @@ def test_name_that_is_none(tmp_path: Path, source: str) -> None:
     assert [] == list(tmp_path.iterdir())
 
 
+def test_link_that_cannot_be_read() -> None:
+    """A link that may not be read, as those of other processes, is an error for its user."""
+    world = World()
+    for typ in ("stat", "get_file", "put_file"):
+        (error,) = ask(world, typ, path="/proc/1/root/no-such/x")
+        assert "error" == error.typ
+
+
 def test_long_name(tmp_path: Path) -> None:
     """A file may have the longest name that there can be, in bytes."""
     world = World()

@@ -59,7 +59,7 @@ class DeviceFiles:
         self._open_nameless = open_nameless
 
     def stat(self, path: str) -> Mapping[str, Any]:
-        real = os.path.realpath(path)
+        real = _resolved(path)
         self._check_place(path, real)
         try:
             descriptor = open_file(real, os.O_PATH)
@@ -79,7 +79,7 @@ class DeviceFiles:
         }
 
     def open(self, path: str) -> FileSource:
-        real = os.path.realpath(path)
+        real = _resolved(path)
         self._check_place(path, real)
         try:
             descriptor = open_file(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
@@ -97,7 +97,7 @@ class DeviceFiles:
 
     def create(self, request: PutRequest) -> FileTarget:
         path = request.path
-        self._check_chroot(os.path.realpath(path))
+        self._check_chroot(_resolved(path))
         if os.path.isdir(path):
             name = PurePosixPath(request.source).name
             if not name or "\0" in name:
@@ -156,7 +156,7 @@ class DeviceFiles:
     def _check_chroot(self, real: str) -> None:
         """Refuse what lies outside before anything is said of it."""
         if self._limits.chroot:
-            base = os.path.realpath(self._limits.chroot)
+            base = _resolved(self._limits.chroot)
             if os.path.commonpath((base, real)) != base:
                 raise RefusedError("access denied: the target file path is outside chroot", FORBIDDEN)
 
@@ -186,6 +186,14 @@ class DeviceFiles:
             raise RefusedError("access denied: the file owner does not match", FORBIDDEN)
         if self._limits.group_put and _group(state) != self._limits.group_put:
             raise RefusedError("access denied: the file group does not match", FORBIDDEN)
+
+
+def _resolved(path: str) -> str:
+    """A path without links; of what isn't there, as it would be."""
+    try:
+        return os.path.realpath(path)
+    except OSError as error:  # a link that may not be read, as below /proc
+        raise failed(f"failed to resolve path '{path}': readlink {path}", error) from error
 
 
 def _go_mode(mode: int) -> int:

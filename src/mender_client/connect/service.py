@@ -15,7 +15,7 @@ from mender_client import TYPE_CHECKING
 from mender_client.core.text import printable
 from mender_client.core.wire.deviceconnect import Message, Protocol, decode, encode
 from mender_client.dataclass import dataclass
-from mender_client.errors import Interrupted, MenderError, NotAcceptedError, ServerError
+from mender_client.errors import Diagnostic, Interrupted, MenderError, NotAcceptedError, ServerError
 
 from .loop import Background, Call, Callback, Loop
 from .protocol.ports import Handler
@@ -264,7 +264,12 @@ class ConnectService:
         except ValueError as error:
             _logger.warning("a message of the server is not understood: %s", printable(str(error)))
             return
-        self._sessions.receive(message)
+        try:
+            self._sessions.receive(message)
+        except Exception:  # a fault of ours must not end the terminals of others
+            text = f"a message of session {printable(message.sid[:40])} has met a fault of this program"
+            _logger.exception("%s", Diagnostic("CON14", text, "report it, with what follows"))
+            self._sessions.fail(message)
 
     def _resumed(self) -> None:
         self._sessions.resume()

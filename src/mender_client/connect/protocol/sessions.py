@@ -80,6 +80,11 @@ class Sessions:
         for sid in list(self._open):
             self.drop(sid)
 
+    def fail(self, message: Message) -> None:
+        """End the session of a message that nobody could handle."""
+        self._refuse(message, "internal error", is_closing=True)
+        self.drop(message.sid)
+
     def drop(self, sid: str) -> None:
         """Forget a session, and end its transfers and connections."""
         if (session := self._open.pop(sid, None)) is not None:
