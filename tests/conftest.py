@@ -12,6 +12,7 @@ import coverage
 import hypothesis
 import pytest
 
+import forking
 import mender_client
 import mender_devserver
 
@@ -74,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker of slow tests, and let properties be tried on more examples at night."""
     hypothesis.settings.load_profile("nightly" if config.getoption("--nightly") else "short")
     if not config.getoption("--nightly"):
-        os.environ["TESTS_FORK_THE_PROGRAM"] = "1"  # for program/forking.py
+        os.environ[forking.IS_WANTED] = "1"
     config.addinivalue_line("markers", "nightly: only with --nightly; 'make test' has a shorter test of the same")
     measuring = coverage.Coverage.current()
     if measuring is not None:

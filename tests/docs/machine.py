@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
+
+import forking
 
 from .pages import PROJECT
 
@@ -16,7 +17,7 @@ STANDINS = ("systemctl", "journalctl", "useradd", "chown", "apt")
 _PATH = re.compile(r"(?<![\w./:@\"])/(etc|var|usr|run|root|opt)(?=/)")
 _CLIENT = """#!/bin/sh
 case $1 in setup) set -- "$@" --yes --server-url {url} --device-type testdev ;; esac
-exec {programs}/mender-python-client --root {root} "$@"
+exec {program} --root {root} "$@"
 """
 """The client of that machine; a person's answers to what ``setup`` asks are options here."""
 
@@ -37,8 +38,7 @@ class Machine:
         for name in ("root", "etc/init.d", "usr/bin", "usr/share/mender/identity", "etc/systemd/system", "run/keys"):
             (self.root / name).mkdir(parents=True)
         self.write("usr/share/mender/identity/mender-device-identity", "#!/bin/sh\necho mac=02:00:5e:00:53:07\n", 0o755)
-        programs = Path(sys.executable).parent
-        self._program("mender-python-client", _CLIENT.format(url=server_url, programs=programs, root=self.root))
+        self._program("mender-python-client", _CLIENT.format(url=server_url, program=forking.program(), root=self.root))
         for name in STANDINS:
             self._program(name, f'#!/bin/sh\necho "{name} $*" >>{self._calls}\n')
 

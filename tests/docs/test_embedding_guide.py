@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import forking
 from mender_client import Client, DeviceDescription
 from mender_client.core.artifact import PayloadSource, module_image, write_artifact
 from mender_devserver import DevServer
@@ -40,7 +42,7 @@ def program(heading: str, server: DevServer) -> list[str]:
 
 def run(heading: str, server: DevServer, directory: Path) -> str:
     """What an example prints."""
-    done = subprocess.run(program(heading, server), cwd=directory, capture_output=True, text=True)
+    done = forking.run(program(heading, server), directory=directory)
     assert (0, "") == (done.returncode, done.stderr)
     return done.stdout
 
@@ -48,11 +50,12 @@ def run(heading: str, server: DevServer, directory: Path) -> str:
 @contextmanager
 def running(heading: str, server: DevServer, directory: Path) -> Iterator[None]:
     """An example that runs until it is stopped."""
-    with subprocess.Popen(program(heading, server), cwd=directory) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
+    process = forking.start(program(heading, server), os.environ, 1, 2, directory)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
 
 
 def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
@@ -100,7 +103,7 @@ def upload_model(server: DevServer, place: Path, content: str = "weights") -> No
     place.mkdir()
     heading = "Install with update modules"
     (commands,) = (block.text for where, block in examples(PAGE) if where == heading and block.language == "sh")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": forking.path()}
     subprocess.run(["sh", "-ec", commands.replace("weights", content)], cwd=place, env=environment, check=True)
     server.upload(place / "model-2.mender")
 
@@ -136,7 +139,7 @@ def test_a_reboot(server: DevServer, tmp_path: Path) -> None:
     run("Register the device and send its inventory", server, tmp_path)
     device_id, deployment_id = server.devices()[0].id, server.deploy("image-2")
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    subprocess.run(program("Reboots", server), cwd=tmp_path, env=environment, check=True)
+    assert 0 == forking.run(program("Reboots", server), environment, tmp_path).returncode
     assert ("rebooting", "reboot\n") == (server.status(deployment_id, device_id), (tmp_path / "reboots").read_text())
     with running("Reboots", server, tmp_path):
         server.wait_until(lambda: server.status(deployment_id, device_id) == "success", timeout_seconds=PATIENCE_S)
@@ -146,7 +149,6 @@ def test_the_artifact_is_read(server: DevServer, tmp_path: Path) -> None:
     """What the example copies to a partition is what the command extracts."""
     (tmp_path / "partition").touch()
     code = HEADINGS["Read the Artifact"].replace("/dev/mmcblk0p3", "partition")
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert 0 == forking.run([sys.executable, "-c", code], directory=tmp_path).returncode
     argv = [sys.executable, "-m", "mender_client", "artifact", "cat", "release-2.mender"]
-    expected = subprocess.run(argv, cwd=tmp_path, capture_output=True, check=True).stdout
-    assert expected == (tmp_path / "partition").read_bytes()
+    assert forking.run(argv, directory=tmp_path).stdout == (tmp_path / "partition").read_text()

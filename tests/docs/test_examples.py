@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import forking
 from mender_client.app.config import load_config
 from mender_client.app.config.connect_keys import load_connect
 from mender_devserver import DevServer
@@ -26,11 +26,6 @@ from waiting import PATIENCE_S
 from .machine import Machine
 from .pages import PAGES, PROJECT, examples, name
 
-PROGRAMS = {
-    **os.environ,
-    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    "PYTHONUNBUFFERED": "1",
-}
 RUNNABLE = ("sh", "console", "python", "json", "ini")
 
 
@@ -203,6 +198,11 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "docs/security.md": {"Fuzzing": [Not("takes hours")]},
 }
 """How each example is run, by page and heading, in the order of the page."""
+
+
+def programs() -> dict[str, str]:
+    """The environment in which our programs are typed."""
+    return {**os.environ, "PATH": forking.path()}
 
 
 def example(page: str, heading: str, number: int = 0) -> str:
@@ -426,7 +426,7 @@ def devserver(tmp_path: Path) -> Iterator[str]:
     """The dev server as the page starts it, but for TLS; its address."""
     (start,) = prompts(example("docs/reference/devserver.md", "A first round", 0))
     command = [*start.removesuffix(" &").split(), "--plain"]
-    with subprocess.Popen(command, cwd=tmp_path, env=PROGRAMS, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=tmp_path, env=programs(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         said = ""
         while "stop with" not in said and (line := process.stdout.readline()):
@@ -445,7 +445,12 @@ def test_a_first_round_with_the_dev_server(
 
     def say(command: str, *, code: int = 0) -> str:
         done = subprocess.run(
-            ["sh", "-c", command], cwd=tmp_path, env=PROGRAMS, capture_output=True, text=True, check=False
+            ["sh", "-c", command],
+            cwd=tmp_path,
+            env=programs(),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert code == done.returncode, done.stderr
         return done.stdout + done.stderr

@@ -7,12 +7,12 @@ import os
 import shlex
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import forking
 from waiting import wait_until
 
 from .pages import PROJECT, blocks
@@ -30,8 +30,7 @@ class Shell:
         with socket.socket() as finder:
             finder.bind(("127.0.0.1", 0))
             self._port = str(finder.getsockname()[1])
-        programs = Path(sys.executable).parent
-        self._environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+        self._environment = {**os.environ, "PATH": forking.path()}
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
         """Type a line and wait for its end."""

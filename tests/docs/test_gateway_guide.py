@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import forking
 from mender_devserver import DevServer
 from program.gateway import GatewayStage
 from waiting import wait_until
@@ -89,7 +90,7 @@ def test_four_controllers(tmp_path: Path) -> None:
         for name, text in (("identity", identity), ("inventory", inventory), ("modules/pump", module)):
             stage.write(f"devices/{name}", text).chmod(0o755)
         stage.write("devices/devices.json", blocks("json")[0])
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        environment = {**os.environ, "PATH": forking.path()}
         subprocess.run(["sh", "-e"], input=make, cwd=tmp_path, env=environment, text=True, check=True)
         gateway = stage.start()
         try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import forking
 from standalone.bench import Bench
 
 from .pages import PROJECT, blocks, examples
@@ -30,12 +30,12 @@ def test_guide(tmp_path: Path) -> None:
     """Each example does what the page says."""
     bench = Bench(tmp_path / "device")
     for name, what in (
-        ("mender-python-client", 'exec {python} -m mender_client --root {root} "$@"'),
+        ("mender-python-client", 'exec {program} --root {root} "$@"'),
         ("systemctl", ":"),
     ):
         path = bench.root / "bin" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/sh\n{what.format(python=sys.executable, root=bench.root)}\n")
+        path.write_text(f"#!/bin/sh\n{what.format(program=forking.program(), root=bench.root)}\n")
         path.chmod(0o755)
     shutil.copy(PROJECT / "support/modules/v3/single-file", bench.root / "usr/share/mender/modules/v3")
     (bench.data / "device_type").write_text("device_type=board-a\n")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import forking
 from mender_client.app.artifact.payload import extract
 from mender_devserver.testing import ModuleUnderTest, Trouble, Walk
 from modules.board import Board
@@ -33,7 +33,7 @@ def payload(heading: str, tmp_path: Path, number: int = 0) -> dict[str, str | by
     place = tmp_path / "host"
     place.mkdir()
     commands = blocks(heading)[number].replace(" /opt/", f" {tmp_path}/opt/").replace(">/etc/", f">{tmp_path}/")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": forking.path()}
     done = subprocess.run(
         ["sh", "-e"], input=commands, cwd=place, env=environment, capture_output=True, text=True, check=False
     )
@@ -135,9 +135,8 @@ def test_python(tmp_path: Path, is_nightly: bool) -> None:
     program, target = tmp_path / "firmware", tmp_path / "firmware.bin"
     (example,) = (block.text for where, block in examples(PAGE) if where == "In Python")
     program.write_text(example)
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     module = ModuleUnderTest(
-        tmp_path / "harness", program, {"any": b"new"}, environment={"PATH": path, "TARGET": str(target)}
+        tmp_path / "harness", program, {"any": b"new"}, environment={"PATH": forking.path(), "TARGET": str(target)}
     )
 
     def reset() -> None:

@@ -18,10 +18,10 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+import forking
 from calling import call
 from mender_client.core.artifact import Compression, PayloadSource, rootfs_image, write_artifact
 from mender_devserver import DevServer
-from program import forking
 from waiting import PATIENCE_S, wait_until
 
 PROGRAM = forking.PROGRAM
@@ -138,16 +138,16 @@ class Device:
     Args:
         root: its directory.
         server: the server that it talks to.
-        program: the installed program.
+        program: what it has as the installed program.
         is_preauthorized: let the server trust its key from the start; False leaves the device without a key.
     """
 
     def __init__(
-        self, root: Path, server: DevServer, *, program: Path = PROGRAM, is_preauthorized: bool = True
+        self, root: Path, server: DevServer, *, program: Path | None = None, is_preauthorized: bool = True
     ) -> None:
         self.root = root
         self.server = server
-        self.program = program
+        self.program = program or forking.program()
         self.processes: list[Process] = []
         for directory in ("etc/mender", "var/lib/mender", "usr/share/mender/identity", "usr/share/mender/inventory"):
             (root / directory).mkdir(parents=True)

@@ -16,7 +16,7 @@ import pytest
 from calling import call
 from core.artifact.forge import Forge, dump, tar, tar_file
 from program.conftest import MakeDevice
-from program.stage import DEVICE_TYPE, LEAVE, MAC, Device
+from program.stage import DEVICE_TYPE, LEAVE, MAC, PROGRAM, Device
 from waiting import wait_until
 
 IDENTITY = "usr/share/mender/identity/mender-device-identity"
@@ -208,7 +208,7 @@ def nobody(make_device: MakeDevice) -> Device:
     program = device.root / "as-nobody"
     program.write_text(
         "#!/bin/sh\nunset COVERAGE_PROCESS_START COVERAGE_PROCESS_CONFIG  # its data can't be written by this user\n"
-        f'exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups "{device.program}" "$@"\n'
+        f'exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups "{PROGRAM}" "$@"\n'
     )
     program.chmod(0o755)
     for path in (device.root, *device.root.rglob("*")):
@@ -371,7 +371,7 @@ def test_an_artifact_that_needs_more_memory_than_there_is(device: Device, tmp_pa
     greedy = Forge(compression="xz", info=dump(info), files=[("file", content)], payload=payload)
     (tmp_path / "greedy.mender").write_bytes(greedy.build())
     limited = tmp_path / "limited"
-    limited.write_text(f'#!/bin/sh\nulimit -v 102400\nexec {device.program} "$@"\n')
+    limited.write_text(f'#!/bin/sh\nulimit -v 102400\nexec {PROGRAM} "$@"\n')
     limited.chmod(0o755)
     device.program = limited
     daemon = device.daemon()

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from calling import call
 from docs.test_examples import example
 from localtime import set_local_time
 from mender_devserver import DevServer
@@ -27,7 +28,7 @@ def test_leaves_its_window(
         return part.stat().st_size if part.exists() else 0
 
     def waits() -> bool:
-        update = json.loads(device.run_client("status", "--json"))["update"] or {}
+        update = json.loads(call("--root", str(device.root), "status", "--json").stdout)["update"] or {}
         return bool(update.get("gate")) and update["gate"]["reason"] == "no download at this time"
 
     program = device.write("run/sub-updater", example("docs/guide/sub-updater.md", "A minimal sub-updater"))

@@ -11,7 +11,7 @@ import pytest
 
 from mender_client import __version__
 from mender_devserver import Fault
-from program.stage import DEVICE_TYPE, FAIL, HOLD, LEAVE, MAC, SUCCEED, Device
+from program.stage import DEVICE_TYPE, FAIL, HOLD, LEAVE, MAC, PROGRAM, SUCCEED, Device
 from waiting import wait_until
 
 SUB_UPDATER_VARIABLES = {
@@ -31,6 +31,8 @@ SUB_UPDATER_VARIABLES = {
 
 def test_update_succeeds(device: Device) -> None:
     """An update is downloaded, handed over, reported as it went, and its Artifact is the server's, bit by bit."""
+    device.program = link = device.root / PROGRAM.name
+    link.symlink_to(PROGRAM)  # started as users start it, and no fork
     deployment = device.deploy("release-2")
     daemon = device.daemon()
     assert 0 == daemon.wait_exit()
@@ -73,6 +75,7 @@ def test_environment_of_the_sub_updater(device: Device, monkeypatch: pytest.Monk
     """The sub-updater gets a clean environment with exactly the documented variables, nothing of the daemon's."""
     monkeypatch.setenv("SECRET_OF_THE_DAEMON", "x")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
+    device.program = PROGRAM
     device.configure(RootfsPartA="/dev/a", RootfsPartB="/dev/b")
     device.write("plan", LEAVE)
     deployment = device.deploy("release-2")

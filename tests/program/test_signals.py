@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mender_devserver import Fault
-from program.stage import LEAVE, MAC, SUCCEED, Device
+from program.stage import LEAVE, MAC, PROGRAM, SUCCEED, Device
 from waiting import NEVER_S, wait_until
 
 ENDS = (signal.SIGTERM, signal.SIGINT)
@@ -120,7 +120,7 @@ def test_inherited_signals(device: Device) -> None:
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
     subprocess.run(
-        [sys.executable, "-c", code, str(device.program), "--root", str(device.root), "daemon", "--no-syslog"],
+        [sys.executable, "-c", code, str(PROGRAM), "--root", str(device.root), "daemon", "--no-syslog"],
         check=True,
     )
     device.wait_status(deployment, "success")
