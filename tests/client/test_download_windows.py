@@ -100,6 +100,24 @@ def test_aborted_between_its_windows(stage: Stage, *, modules: bool) -> None:
     assert ("aborted", None) == (world.server.status, world.journal.load().update)
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_stream_in_windows_that_are_too_short(
+    stage: Stage, caplog: pytest.LogCaptureFixture, *, is_restarted: bool
+) -> None:
+    """A stream that begins anew in each window says so, and is given up when it has come three times for nothing."""
+    world = world_of(stage, modules=True, is_spooled=False)
+    nights = 0
+    while world.server.status not in ("success", "failure"):
+        nights += 1
+        until(world, nights, 12, 0)
+        if is_restarted:
+            world.client = world.new_client()
+    assert (6, "failure") == (nights, world.server.status)
+    said = [one for one in caplog.messages if "begins anew in the next one" in one]
+    assert (5, True) == (len(said), "let it be stored (SpoolArtifact)" in said[0])
+    assert "too short: 91.5 KiB have come of an Artifact of 28.5 KiB" in world.journal.load().outcomes[-1].reason
+
+
 def test_a_stream_begins_anew(stage: Stage) -> None:
     """What is streamed into an update module begins anew in each window; one that is long enough ends it."""
     world = world_of(stage, modules=True, is_spooled=False)

@@ -81,6 +81,14 @@ class Downloader:
         """What the download of a deployment has cost since the client started; arguments of ``Update.fetched``."""
         return self._cost.of(deployment_id)
 
+    def note_cost(self, update: Update) -> tuple[int, int]:
+        """Store what a download that is given up has cost; how much has come so far, and the size of the Artifact."""
+        cost = self._cost
+        received, cost.noted = cost.received - cost.noted, cost.received
+        record = self.journal.update(lambda one: one.put_together(update.deployment_id, received=received, done=0))
+        noted = record.update_of(update.deployment_id)
+        return 0 if noted is None else noted.fetched_bytes, cost.total
+
     def fetch(
         self,
         update: Update,

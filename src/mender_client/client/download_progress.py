@@ -31,6 +31,7 @@ class DownloadCost:
         kept: what was on disk already.
         reused: what did not have to come, since the device had its content.
         noted: what of ``received`` is stored already.
+        total: the size of the Artifact; as much of it as has come at once if it isn't known.
     """
 
     deployment_id: str = ""
@@ -38,6 +39,7 @@ class DownloadCost:
     kept: int = 0
     reused: int = 0
     noted: int = 0
+    total: int = 0
 
     def of(self, deployment_id: str) -> Mapping[str, int]:
         """What is not stored yet of the cost of a deployment; arguments of ``Update.fetched``."""
@@ -73,6 +75,7 @@ class StreamProgress:
         self._check_space(progress)
         self.cost.received = self._received_before + progress.fetched
         self.cost.reused = progress.reused
+        self.cost.total = progress.total or max(self.cost.total, progress.done)
         self._note(progress)
         self.cost.kept = max(0, progress.kept - self._received_before)  # the rest came since the client started
         self.tracker.downloaded(progress)

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import Link, Software, replaced
 from mender_client.core.ports import ArtifactStore, Modules
+from mender_client.core.text import amount
 from mender_client.core.update import Update
 from mender_client.dataclass import dataclass
-from mender_client.errors import AbortedError, ArtifactError, InstallError, NetworkError, ServerError
+from mender_client.errors import AbortedError, ArtifactError, Diagnostic, InstallError, NetworkError, ServerError
 
 from .deployments import Deployments
 from .download import Downloader
 from .download_policy import NoSpaceError
+from .pace import SuspendedError
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import ArtifactReader, Header
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from .scripts import StateScripts
 
 _logger = logging.getLogger(__name__)
+
+MOST_STREAMED = 3
+"""How often an Artifact may come that is streamed, and begins anew in each window."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -87,7 +92,25 @@ class PayloadFetch:
                 if not is_done:
                     self._install_stored(update, renew, install)
                 return
-        self.downloader.stream(update, renew_while_streaming, accept=self._accept, consume=install)
+        try:
+            self.downloader.stream(update, renew_while_streaming, accept=self._accept, consume=install)
+        except SuspendedError as error:
+            self._begin_anew_later(update)
+            raise error from None
+
+    def _begin_anew_later(self, update: Update) -> None:
+        """A stream that has left its window begins anew in the next one, but not for ever.
+
+        Raises:
+            InstallError: it has come so often already that its windows must be too short.
+        """
+        fetched, total = self.downloader.note_cost(update)
+        what = f"{amount(fetched)} have come of an Artifact of {amount(total)}, which is not stored"
+        remedy = "let it be stored (SpoolArtifact), or make the windows of DownloadSpeedLimit longer"
+        if fetched >= MOST_STREAMED * total:
+            raise InstallError("DWN28", f"cannot download in windows that are too short: {what}", remedy=remedy)
+        text = f"the download has left its window, and begins anew in the next one: {what}"
+        _logger.warning("%s", Diagnostic("DWN29", text, remedy))
 
     def _install_stored(
         self, update: Update, renew: Callable[[], Link], install: Callable[[Header, ArtifactReader], None]
