@@ -108,8 +108,12 @@ class Contact:
         return ssl.create_default_context(cafile=self.certificate) if self.certificate else None
 
 
-def load_contact(directory: Path) -> Contact:
+def load_contact(directory: Path, option: str = "--directory") -> Contact:
     """Read the file that a running server wrote to this directory.
+
+    Args:
+        directory: of the server.
+        option: names it on the command line.
 
     Raises:
         MenderError: there is none.
@@ -120,5 +124,5 @@ def load_contact(directory: Path) -> Contact:
     except (OSError, ValueError, TypeError) as error:
         raise MenderError(
             f"cannot find a running dev server in {directory}: start one with "
-            f"'mender-devserver serve --directory {directory}', or name its directory with --directory"
+            f"'mender-devserver serve --directory {directory}', or name its directory with {option}"
         ) from error

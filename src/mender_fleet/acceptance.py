@@ -69,7 +69,7 @@ def management_token(options: Namespace) -> str:
         MenderError: there is no dev server in the directory.
     """
     if not options.management_token_file:
-        return load_contact(Path(options.devserver)).token
+        return load_contact(Path(options.devserver), "--devserver").token
     token = Path(options.management_token_file).read_text().strip()
     if not token.isascii() or len(token.split()) != 1:
         raise ValueError("it holds no token")
@@ -138,13 +138,21 @@ class Management:
             reply = self._sender.send(request)
             size_bytes = len(reply.body)
             if reply.status >= 400 and (method, reply.status) != ("POST", _KNOWN):
-                raise ServerError(f"the server answered {reply.status} to the management API", status=reply.status)
+                raise _refused(reply)
             return reply
         except MenderError as caught:
             error = caught
             raise
         finally:
             self._told(method, f"management/{what}", time.monotonic() - began, size_bytes, error)
+
+
+def _refused(reply: Reply) -> ServerError:
+    """What the server said; the same for all devices, so that Locust counts it once."""
+    text = f"the management API answered {reply.status}"
+    if reply.status in (401, 403):
+        text += "; check the token"
+    return ServerError(text, status=reply.status)
 
 
 def _pending_key(device: Any, key: Any) -> PendingKey:

@@ -50,6 +50,19 @@ def read_seed(file: Path) -> bytes:
     return seed
 
 
+def read_same_seed(file: Path, digest: str) -> bytes:
+    """The seed in a file, if it has this digest: with another one, all devices would have other keys.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: the file holds something else, or another seed.
+    """
+    seed = read_seed(file)
+    if digest_of(seed) != digest:
+        raise ValueError("it is not the master's")
+    return seed
+
+
 def digest_of(seed: bytes) -> str:
     """Tells a seed from others, and nothing about it."""
     return hashlib.sha256(b"mender-fleet" + seed).hexdigest()

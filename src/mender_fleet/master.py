@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,11 @@ from locust.runners import WorkerRunner
 from mender_client.errors import MenderError
 
 from .acceptance import Acceptance, Waiting, management_of, management_token
-from .hardware import digest_of, provide_seed, read_seed
-from .options import add_options, foreign_server, server_of, wrong_usage
+from .hardware import digest_of, provide_seed
+from .options import add_options, foreign_server, server_of, tenant_token, wrong_usage
 from .report import Outcomes, draw, summary
 from .shares import apply_shares, parse_shares
-from .traffic import DOWNLOAD, shared_rules
+from .traffic import DOWNLOAD
 
 _OUTCOMES, _WAITING = "mender_fleet", "mender_fleet_waiting"
 _FAILED, _USAGE = 1, 64
@@ -52,8 +54,9 @@ def _check(environment: Environment, **_: object) -> None:
 
 def _check_server(environment: Environment, options: Any) -> None:
     try:
-        url, certificate = server_of(environment.host, options)
-        shared_rules(certificate)
+        if options.devserver:
+            options.devserver = str(Path(options.devserver).resolve())  # it is here, wherever a worker was started
+        url, _certificate = server_of(environment.host, options)
     except MenderError as error:
         raise _end(_FAILED, str(error)) from error
     environment.host = environment.host or url
@@ -63,23 +66,25 @@ def _check_server(environment: Environment, options: Any) -> None:
 
 def _check_files(options: Any) -> None:
     """Read once here what every device would fail to read, and make the seed."""
-    try:
+    with _usable("token", options.management_token_file):
         if options.preauthorize or options.accept:
             management_token(options)
-    except (OSError, ValueError) as error:
-        raise _end(_FAILED, f"cannot use the token in {options.management_token_file}: {error}") from error
-    try:
-        if options.tenant_token_file:
-            Path(options.tenant_token_file).read_text()
-    except (OSError, ValueError) as error:
-        raise _end(_FAILED, f"cannot use the token in {options.tenant_token_file}: {error}") from error
-    try:
-        options.seed_digest = digest_of(provide_seed(Path(options.seed_file)))
-    except (OSError, ValueError) as error:
-        problem = f"cannot use the seed in {options.seed_file}: {error}; name another file with --seed-file"
-        raise _end(_FAILED, problem) from error
+    with _usable("token", options.tenant_token_file) as file:
+        tenant_token(file)
+    with _usable("certificate", options.certificate) as file:
+        Path(file).stat()
+    with _usable("seed", options.seed_file) as file:
+        options.seed_digest = digest_of(provide_seed(Path(file)))
     if options.picture and not Path(options.picture).resolve().parent.is_dir():
         raise _end(_FAILED, f"cannot draw to {options.picture}: its directory does not exist")
+
+
+@contextmanager
+def _usable(what: str, file: str) -> Iterator[str]:
+    try:
+        yield file
+    except (OSError, ValueError) as error:
+        raise _end(_FAILED, f"cannot use the {what} in {file}: {error}") from error
 
 
 def _take_shares(environment: Environment, options: Any) -> None:
@@ -96,24 +101,8 @@ def _end(code: int, problem: str) -> SystemExit:
 
 
 def _begin(environment: Environment, **_: object) -> None:
-    if isinstance(environment.runner, WorkerRunner):
-        _compare_seed(environment, environment.runner)
-    else:
+    if not isinstance(environment.runner, WorkerRunner):
         outcomes.clear()
-
-
-def _compare_seed(environment: Environment, runner: WorkerRunner) -> None:
-    """End a worker whose devices would have other keys than in the last run."""
-    options: Any = environment.parsed_options
-    try:
-        if digest_of(read_seed(Path(options.seed_file))) == options.seed_digest:
-            return
-        problem = "it is not the master's"
-    except (OSError, ValueError) as error:
-        problem = str(error)
-    _logger.error("cannot use the seed in %s: %s; copy the file of the master", options.seed_file, problem)
-    environment.process_exit_code = _FAILED
-    runner.quit()
 
 
 def _tell(data: dict[str, Any], **_: object) -> None:

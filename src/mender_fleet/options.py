@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from .shares import parse_shares
 LEAST_SECONDS = 1
 """The shortest interval of the client."""
 _INVENTORY_SECONDS = 8 * 3600
+RETRY_SECONDS = 300
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -153,7 +155,7 @@ def server_of(host: str | None, options: Any) -> tuple[str, str]:
     """
     if not options.devserver:
         return host or "", options.certificate
-    contact = load_contact(Path(options.devserver))
+    contact = load_contact(Path(options.devserver), "--devserver")
     return host or contact.url, options.certificate or contact.certificate
 
 
@@ -197,14 +199,25 @@ def settings_of(host: str | None, options: argparse.Namespace, more: Mapping[str
         "ServerURL": url,
         "UpdatePollIntervalSeconds": _faster(options.poll, options),
         "InventoryPollIntervalSeconds": _faster(_INVENTORY_SECONDS, options),
-        "RetryPollIntervalSeconds": _faster(300, options),
+        "RetryPollIntervalSeconds": _faster(RETRY_SECONDS, options),
         **more,
     }
     if certificate:
         settings["ServerCertificate"] = certificate
-    if options.tenant_token_file:
-        settings["TenantToken"] = Path(options.tenant_token_file).read_text().strip()
+    if token := tenant_token(options.tenant_token_file):
+        settings["TenantToken"] = token
     return settings
+
+
+@cache
+def tenant_token(file: str) -> str:
+    """The tenant token in a file; empty without one.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is no text.
+    """
+    return Path(file).read_text().strip() if file else ""
 
 
 def _faster(seconds: float, options: argparse.Namespace) -> int:

@@ -41,9 +41,9 @@ from mender_client.system.tls import TlsSettings
 
 from .acceptance import fingerprint, management_of
 from .device import PowerCutError, SimulatedDevice, read_settings
-from .hardware import DerivedKey, make_identity, make_inventory, provide_seed
+from .hardware import DerivedKey, make_identity, make_inventory, read_same_seed
 from .master import count_request, join, outcomes, waiting
-from .options import foreign_server, server_of, settings_of
+from .options import RETRY_SECONDS, foreign_server, server_of, settings_of
 from .traffic import FINAL, SharedResolver, ToldTransport, shared_rules
 
 _logger = logging.getLogger(__name__)
@@ -72,8 +72,11 @@ def _settings(items: tuple[tuple[str, object], ...]) -> Config:
 
 
 @cache
-def _seed(file: str) -> bytes:
-    return provide_seed(Path(file))
+def _seed(file: str, digest: str) -> bytes:
+    try:
+        return read_same_seed(Path(file), digest)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the seed in {file} can't be used: {error}; copy the file of the master") from error
 
 
 _numbers: dict[str, Numbers] = defaultdict(Numbers)
@@ -100,6 +103,8 @@ class MenderDevice(User):
     is_accepted = True
     poll_divisor = 1
     device: SimulatedDevice
+    _wants_preauthorization = False
+    _pause_seconds = 0.0
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -142,15 +147,6 @@ class MenderDevice(User):
         self.device.log.fail(reason)
         return False
 
-    def on_start(self) -> None:
-        """Put the device together, and switch it on."""
-        if problem := foreign_server(self._url, self.options):
-            _complain(problem)
-            raise StopUser
-        self.device = self._make_device()
-        if self.options.preauthorize and self.is_accepted:
-            self._preauthorize(self.device)
-
     def on_stop(self) -> None:
         """Switch it off."""
         if "device" in vars(self):
@@ -159,17 +155,38 @@ class MenderDevice(User):
 
     @task
     def step(self) -> None:
-        """Do what is due, and wait until something is due again."""
+        """Do what is due."""
+        self._pause_seconds = RETRY_SECONDS / self.options.speed_up  # if anything fails
+        if "device" not in vars(self):
+            self._switch_on()
+        if self._wants_preauthorization and not self._preauthorize():
+            return
         try:
-            pause_seconds = self.device.step()
+            self._pause_seconds = self.device.step()
         except PowerCutError:
-            pause_seconds = self.seconds_without_power()
+            self._pause_seconds = self.seconds_without_power()
             self.device.restart()
-        time.sleep(pause_seconds)
+
+    def wait_time(self) -> float:
+        """Until something is due again."""
+        return self._pause_seconds
 
     def seconds_without_power(self) -> float:
         """How long the device is gone after a power cut."""
         return float(self.options.poll / self.options.speed_up)
+
+    def _switch_on(self) -> None:
+        """Put the device together; not when the user starts, since Locust would log a traceback for each one."""
+        try:
+            problem = foreign_server(self._url, self.options)
+            device = None if problem else self._make_device()
+        except (MenderError, OSError, ValueError) as error:
+            problem, device = f"cannot simulate devices: {error}", None
+        if device is None:
+            _complain(problem)
+            raise StopUser
+        self._wants_preauthorization = self.options.preauthorize and self.is_accepted
+        self.device = device
 
     def _make_device(self) -> SimulatedDevice:
         options = self.options
@@ -182,7 +199,9 @@ class MenderDevice(User):
         wanted = settings_of(self._url, options, self.settings)
         wanted["UpdatePollIntervalSeconds"] = max(1, int(str(wanted["UpdatePollIntervalSeconds"])) // self.poll_divisor)
         config = _settings(tuple(sorted(wanted.items())))
-        key = DerivedKey(_seed(options.seed_file), self.name, options.key_type, is_right=self.is_accepted)
+        key = DerivedKey(
+            _seed(options.seed_file, options.seed_digest), self.name, options.key_type, is_right=self.is_accepted
+        )
 
         def install(deployment: Deployment) -> bool:
             if not self.install(deployment):
@@ -205,13 +224,16 @@ class MenderDevice(User):
             config, description, key, install=install, make_transport=make_transport, log_lines=self.log_lines
         )
 
-    def _preauthorize(self, device: SimulatedDevice) -> None:
+    def _preauthorize(self) -> bool:
+        """Preauthorize the device; returns whether it is."""
         try:
             with management_of(self.options, self._url, self.requested) as management:
-                management.preauthorize(self.identity(), device.key.public_key_pem())
+                management.preauthorize(self.identity(), self.device.key.public_key_pem())
         except (MenderError, OSError, ValueError) as error:
             _complain(f"cannot preauthorize devices: {error}")
-            raise StopUser from error
+            return False
+        self._wants_preauthorization = False
+        return True
 
     # as a listener of its transport
 

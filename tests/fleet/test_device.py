@@ -220,7 +220,7 @@ def test_refused_acceptance_is_tried_again(server: DevServer, heard: Heard) -> N
     def told(method: str, name: str, seconds: float, size_bytes: int, error: Exception | None) -> None:
         failed.append(f"{name}: {error}")
 
-    with management_of(given, server.url, told) as management, pytest.raises(ServerError, match="answered 401"):
+    with management_of(given, server.url, told) as management, pytest.raises(ServerError, match="answered 401; check"):
         Acceptance(management, waiting, most_per_second=4).run_once()
     assert (["one"], True) == (waiting.take(), "SECRET" not in failed[0])
-    assert failed[0].startswith("management/pending: the server answered 401")
+    assert failed[0].startswith("management/pending: the management API answered 401")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from mender_client import __version__
 from mender_fleet.cli import locust_arguments, main
-from mender_fleet.hardware import DerivedKey, make_identity, make_inventory, provide_seed
+from mender_fleet.hardware import DerivedKey, digest_of, make_identity, make_inventory, provide_seed, read_same_seed
 from mender_fleet.memory import MadeUpLog
 from mender_fleet.options import add_options, foreign_server, settings_of, wrong_usage
 from mender_fleet.report import Outcomes, draw, summary
@@ -56,6 +56,9 @@ def test_seed_is_made_once_and_private(tmp_path: Path) -> None:
     file = tmp_path / "fleet.seed"
     seed = provide_seed(file)
     assert (seed, 0o600) == (provide_seed(file), stat.S_IMODE(file.stat().st_mode))
+    assert seed == read_same_seed(file, digest_of(seed))
+    with pytest.raises(ValueError, match="it is not the master's"):
+        read_same_seed(file, digest_of(bytes(32)))
     file.write_text("abcd\n")
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
         provide_seed(file)
