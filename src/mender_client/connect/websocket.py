@@ -7,17 +7,39 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.machinery import PathFinder
+from types import ModuleType
 
 from mender_client.core.wire.deviceconnect import MOST_MESSAGE_BYTES
 
 from .loop import READ, WRITE, Loop
 
+
+@contextmanager
+def _frames_alone() -> Iterator[None]:
+    """Import parts of ``wsproto`` without what the package loads for handshakes, which are not its own here: 1 MiB."""
+    spec = None if "wsproto" in sys.modules else PathFinder.find_spec("wsproto")
+    if spec is None or spec.submodule_search_locations is None:
+        yield
+        return
+    package = ModuleType("wsproto")
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules["wsproto"] = package
+    try:
+        yield
+    finally:
+        del sys.modules["wsproto"]
+
+
 try:
-    from wsproto.connection import Connection, ConnectionState, ConnectionType
-    from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
-    from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+    with _frames_alone():
+        from wsproto.connection import Connection, ConnectionState, ConnectionType
+        from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+        from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 except ImportError as error:  # the caller says what to install
     raise ModuleNotFoundError(str(error), name="wsproto") from error
 
