@@ -6,6 +6,7 @@ import gc
 import importlib
 import os
 import pkgutil
+import sys
 from collections.abc import Generator, Iterator
 
 import coverage
@@ -140,6 +141,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     finally:
         if for_processes is not None:
             os.environ["COVERAGE_PROCESS_CONFIG"] = for_processes
+
+
+@pytest.fixture
+def forked_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starts this Python, as the plugin for tests of sub-updaters does, starts a fork."""
+    monkeypatch.setattr(sys, "executable", str(forking.python()))
 
 
 @pytest.fixture(autouse=True)

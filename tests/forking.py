@@ -61,7 +61,7 @@ unlike = {{
     for name, value in posix.environ.items()
     if name.startswith({beginnings}) and value not in {usual}
 }}
-if unlike != {environment}:
+if unlike != {environment} or not {condition}:
     posix.execv("{program}", ["{program}", *sys.argv[1:]])
 passed_on = [number for number in (1, 2, 3, 10, 12, 15) if _signal.getsignal(number) != _signal.SIG_IGN]
 before = _signal.pthread_sigmask(_signal.SIG_BLOCK, passed_on)
@@ -174,6 +174,11 @@ def program() -> Path:
     return _starter().directory / PROGRAM.name if IS_WANTED in os.environ else PROGRAM
 
 
+def python() -> Path:
+    """A Python for others to start, which has all of ours loaded in the tests by day."""
+    return program().with_name("python") if IS_WANTED in os.environ else Path(sys.executable)
+
+
 def path() -> str:
     """The variable ``PATH`` for whoever types the names of our programs."""
     first = f"{program().parent}:" if IS_WANTED in os.environ else ""
@@ -192,16 +197,19 @@ class _Starter:
             listener.listen(64)
             argv = [sys.executable, __file__, str(listener.fileno())]
             self._process = subprocess.Popen(argv, pass_fds=[listener.fileno()], stdin=subprocess.PIPE)
-        for name in ("mender-python-client", "mender-devserver"):
-            self._write_stand_in(name)
+        for name in (PROGRAM.name, "mender-devserver"):
+            self._write_stand_in(name, "True")
+        for name in ("python", "python3"):
+            self._write_stand_in(name, "(sys.argv[1:2] and (sys.argv[1] in ('-c', '-m') or sys.argv[1][0] != '-'))")
         atexit.register(self._end)
 
-    def _write_stand_in(self, name: str) -> None:
+    def _write_stand_in(self, name: str, condition: str) -> None:
         text = _STAND_IN.format(
             python=sys.executable,
             beginnings=tuple(one.encode() for one in _READ_AT_THE_START),
             usual=tuple(one.encode() for one in _USUAL),
             environment={name.encode(): value.encode() for name, value in self.environment.items()},
+            condition=condition,
             program=PROGRAM.with_name(name),
             link=self._address,
         )
@@ -339,7 +347,7 @@ def _become(
 def _run() -> int:
     """Do what the program does that this process has become."""
     try:
-        if sys.argv[0] == sys.executable:
+        if sys.argv[0] == sys.executable or sys.argv[0].endswith(("/python", "/python3")):
             _run_python()
             threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as Python does at its end
             return 0
@@ -357,15 +365,19 @@ def _run() -> int:
 
 
 def _run_python() -> None:
-    """Do what Python does with ``-c`` or ``-m``, up to its end."""
-    _, option, what, *words = sys.argv
-    sys.path[0] = "" if option == "-c" else os.getcwd()
-    sys.argv[:] = [option, *words]
+    """Do what Python does with ``-c``, ``-m`` or a file, up to its end."""
+    sys.executable, option, *words = sys.argv
+    sys.argv[:] = [option, *words[1:]] if option in ("-c", "-m") else [option, *words]
     if option == "-m":
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
+        sys.path[0] = os.getcwd()
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    elif option != "-c":
+        sys.path[0] = os.path.dirname(os.path.realpath(option))
+        runpy.run_path(option, run_name="__main__")
     else:
+        sys.path[0] = ""
         sys.modules["__main__"] = main = types.ModuleType("__main__")
-        exec(compile(what, "<string>", "exec"), main.__dict__)
+        exec(compile(words[0], "<string>", "exec"), main.__dict__)
 
 
 def _end(code: int) -> None:

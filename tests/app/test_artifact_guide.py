@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
+import forking
 from mender_client.app.config import load_config
 
 GUIDE = (Path(__file__).parents[2] / "docs/guide/artifacts.md").read_text()
@@ -27,10 +27,9 @@ STEPS = [
 
 def test_the_commands_run_and_print_what_the_guide_shows(tmp_path: Path) -> None:
     """Step by step in an empty directory, from the first image to the changed key."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for commands, expected in STEPS:
         done = subprocess.run(
-            ["sh", "-e"], input=commands, cwd=tmp_path, env={**os.environ, "PATH": path},
+            ["sh", "-e"], input=commands, cwd=tmp_path, env={**os.environ, "PATH": forking.path()},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         errors = re.sub(r"(?m)^[.+*-]*\n?", "", done.stderr)  # openssl shows how it searches for primes

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import forking
 from mender_client.app.assemble import DeviceParts
 from mender_client.app.config import load_config
 from mender_client.app.host import Host
@@ -83,7 +84,7 @@ def test_an_empty_path_is_a_fault(tmp_path: Path) -> None:
 def test_the_daemon_doesn_t_start_with_a_bad_key(tmp_path: Path, settings: dict[str, Any], setting: str) -> None:
     """Exit code 78, and one line that names setting and file."""
     paths = device(tmp_path, **settings)
-    argv = [sys.executable, "-m", "mender_client", "--root", str(tmp_path), "--no-syslog", "daemon"]
+    argv = [str(forking.python()), "-m", "mender_client", "--root", str(tmp_path), "--no-syslog", "daemon"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert 78 == done.returncode
     line = f"mender-python-client: {setting}: cannot read the key {paths.config.parent}/gone.pub: No such file"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import forking
 from app.artifact_program import DATA, Run, described, make_run
 from mender_client import Artifact, ArtifactError, StorageError
 
@@ -51,7 +51,7 @@ def test_extract_writes_each_file(run: Run, tmp_path: Path) -> None:
 
 def test_extract_from_a_pipe(tmp_path: Path) -> None:
     """- is standard input."""
-    argv = [sys.executable, "-m", "mender_client", "artifact", "extract", "-", str(tmp_path / "out")]
+    argv = [str(forking.python()), "-m", "mender_client", "artifact", "extract", "-", str(tmp_path / "out")]
     with TWO_FILES.open("rb") as stream:
         subprocess.run(argv, stdin=stream, check=True)
     assert {"text.txt", "small.bin"} == set(contents(tmp_path / "out"))

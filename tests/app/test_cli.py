@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import forking
 from calling import call, check
 from mender_client import __version__
 from mender_client.app.commands import CLIENT
@@ -46,7 +47,7 @@ class Device:
     ) -> subprocess.CompletedProcess[str]:
         """Run the program on this device; a traceback is a fault wherever it shows."""
         done = subprocess.run(
-            [sys.executable, "-m", "mender_client", "--root", str(self.root), *arguments],
+            [str(forking.python()), "-m", "mender_client", "--root", str(self.root), *arguments],
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=stdout,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import forking
 from mender_client import __version__
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.formatting import utc
@@ -79,7 +79,7 @@ def test_idle_daemon(paths: Paths) -> None:
     lock = DaemonLock(paths.daemon_lock)
     lock.acquire()
     try:
-        program = [sys.executable, "-m", "mender_client", "--root", str(paths.root), "status", "--json"]
+        program = [str(forking.python()), "-m", "mender_client", "--root", str(paths.root), "status", "--json"]
         status = json.loads(subprocess.run(program, check=True, capture_output=True, text=True).stdout)
     finally:
         lock.release()

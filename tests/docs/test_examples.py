@@ -404,6 +404,7 @@ def test_files_for_a_machine(machine: Machine) -> None:
     assert machine.calls[-1].startswith("systemctl enable mender-python-client.service mender-install.path")
 
 
+@pytest.mark.usefixtures("forked_python")
 def test_the_smallest_sub_updater(mender_device: object, tmp_path: Path) -> None:
     """It installs, and reports."""
     from mender_devserver.testing import DirectoryDevice

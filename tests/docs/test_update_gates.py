@@ -17,6 +17,7 @@ from waiting import PATIENCE_S, wait_until
 
 from .test_examples import example, prompts
 
+pytestmark = pytest.mark.usefixtures("forked_python")
 PAGE = "docs/guide/update-gates.md"
 
 

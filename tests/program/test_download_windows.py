@@ -17,6 +17,7 @@ from mender_devserver.testing.directory import DirectoryDevice
 from waiting import PATIENCE_S, wait_until
 
 
+@pytest.mark.usefixtures("forked_python")
 def test_leaves_its_window(
     mender_device: DirectoryDevice, mender_server: DevServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

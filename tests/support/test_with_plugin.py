@@ -12,6 +12,7 @@ from mender_devserver import DevServer, Fault
 from mender_devserver.testing import DirectoryDevice
 from waiting import PATIENCE_S
 
+pytestmark = pytest.mark.usefixtures("forked_python")
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
 SETTINGS = """
 BOOT_TOOL=file
