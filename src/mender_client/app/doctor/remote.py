@@ -35,7 +35,7 @@ def remote_access(context: DiagnosticContext) -> Iterator[CheckResult]:
         yield fault(found, "stop one of the two")
     elif pid is None:
         yield warning("connect is not running", _START)
-    elif not faults:
+    elif all(one.verdict is not Verdict.FAULT for one in faults):
         yield ok(f"connect is running (pid {pid})")
 
 
