@@ -393,15 +393,18 @@ def test_deadline_that_was_over(stage: Stage, flow: Flow) -> None:
     assert "success" == world.server.status
 
 
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["", "restarted"])
 @pytest.mark.parametrize("days", [-400, -1, 1, 400])
-def test_clock_that_is_set(stage: Stage, days: int) -> None:
-    """A postponement lasts as long as it was meant to, however the wall clock is set meanwhile."""
+def test_clock_that_is_set(stage: Stage, days: int, is_restarted: bool) -> None:
+    """A postponement lasts as long as it was meant to, however the wall clock is set meanwhile, by whatever client."""
     world = held(stage, Flow.HANDOVER, closed(GatePoint.INSTALL))
     assert isinstance(world.options.gates, SetGates)
     world.options.gates.verdicts.clear()
     decide(world, DecisionKind.POSTPONE, until=(world.clock.now() + timedelta(hours=30)).isoformat())
     let(world, 3600)
     world.clock.wall_error = timedelta(days=days)
+    if is_restarted:
+        restart(world)
     let(world, 28 * 3600)
     assert "by anna" in waiting_of(world).reason
     let(world, 2.1 * 3600)

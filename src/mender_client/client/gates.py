@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 
 from mender_client.core.clocksense import ClockLook
 from mender_client.core.deciding import is_approved, set_clock, verdict_by_hand
@@ -114,7 +115,7 @@ class GateKeeper:
         Raises:
             InstallError: it may not go on.
         """
-        self._watch_clock()
+        self._watch_clock(self._stored(update).waiting)
         update = self._stored(update)
         before = update.waiting
         if before is not None and point is GatePoint.DOWNLOAD and before.point is not point:
@@ -152,9 +153,11 @@ class GateKeeper:
     def _stored(self, update: Update) -> Update:
         return self.journal.load().update_of(update.deployment_id) or update
 
-    def _watch_clock(self) -> None:
+    def _watch_clock(self, waiting: Waiting | None) -> None:
         """If the wall clock was set, what has begun becomes neither older nor younger."""
         now, elapsed, last = self.clock.now(), self.elapsed(), self._look
+        if last is None and waiting is not None:
+            last = self._look_of_another_life(waiting, elapsed)
         look = ClockLook(now, elapsed)
         if last is None or not last.has_been_set(now, elapsed):
             self._look = look
@@ -168,13 +171,23 @@ class GateKeeper:
         else:
             self._look = look
 
+    def _look_of_another_life(self, waiting: Waiting, elapsed: float) -> ClockLook | None:
+        """What the clock would show now if it was not set since the update began to wait; None if that isn't known."""
+        since = moment(waiting.since)
+        if since is None or not waiting.elapsed_seconds or waiting.boot_id != self.boot_id():
+            return None
+        return ClockLook(since + timedelta(seconds=elapsed - waiting.elapsed_seconds), elapsed)
+
     # -- the wait -----------------------------------------------------------------------------------------------
 
     def _wait(self, update: Update, point: GatePoint, verdict: Closed, note: Callable[[Update], Update]) -> None:
         """Store that the update waits, if that is new, and log it, once in the life of the client."""
         before = update.waiting
         if before is None or before.point is not point:
-            before = Waiting(point, "", self._now(), boot_id=self.boot_id(), writes=update.writes)
+            elapsed = round(self.elapsed())
+            before = Waiting(
+                point, "", self._now(), boot_id=self.boot_id(), elapsed_seconds=elapsed, writes=update.writes
+            )
         waiting = replace(
             before,
             reason=verdict.reason,

@@ -112,6 +112,7 @@ class Waiting:
         closed_since: what the gate wants to know the next time, see ``core.gates``; RFC 3339, empty for nothing.
         is_told: the server knows, or doesn't want to know.
         boot_id: in which boot it began to wait.
+        elapsed_seconds: how long that boot had lasted then; 0 when unknown.
         writes: how often its state had changed then; waiting is no progress, but no loop either.
     """
 
@@ -123,6 +124,7 @@ class Waiting:
     closed_since: str = ""
     is_told: bool = False
     boot_id: str = ""
+    elapsed_seconds: int = 0
     writes: int = 0
 
     @property
