@@ -119,7 +119,8 @@ class _Transfer:
         if message.typ != "accept":
             raise ServerError(_INTERNAL, status=500 if message.typ == "error" else 502)
         body = _body(message)
-        if Protocol.FILES not in (body.get("protocols") or ()):
+        protocols = body.get("protocols")
+        if not isinstance(protocols, list) or Protocol.FILES not in protocols:
             raise ServerError(refusal if body else _INTERNAL, status=502 if body else 500)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from devserver.caller import Gadget
 from mender_client.core.wire.deviceconnect import CONNECT_PATH, Message, Protocol, decode, encode
+from mender_client.core.wire.msgpack import pack
 from mender_devserver import DevServer
 from mender_devserver.remote import DEVICES, RemoteSession
 from mender_devserver.usersession import MOST_OUTPUT_BYTES, MOST_QUEUED, UserSession
@@ -173,6 +174,24 @@ def test_garbage_of_a_device(server: DevServer, gadget: Gadget, data: bytes | st
             await (device.send_str(data) if isinstance(data, str) else device.send_bytes(data))
             code, said = await closed_with(device)
             assert (1011, reason) == (code, said[: len(reason)])
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("protocols", [5, "no list", {"2": 2}, None])
+def test_strange_protocols(server: DevServer, gadget: Gadget, protocols: object) -> None:
+    """A device whose answer to the opening lists no protocols as it should takes no files, and its user hears that."""
+
+    async def play() -> None:
+        async with connecting(server, gadget) as (http, device):
+            address = f"{server.url}{DEVICES}/{server.devices()[0].id}/download?path=/f"
+            headers = {"Authorization": f"Bearer {server.contact.token}"}
+            asking = asyncio.create_task(http.get(address, headers=headers))
+            opening = decode(await device.receive_bytes(timeout=PATIENCE_S))
+            body = pack({"version": 1, "protocols": protocols})
+            await device.send_bytes(encode(Message(CONTROL, "accept", opening.sid, {}, body)))
+            async with await asking as response:
+                assert (502, "internal error") == (response.status, (await response.json())["error"])
 
     asyncio.run(play())
 
