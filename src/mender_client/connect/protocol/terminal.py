@@ -85,13 +85,7 @@ class Terminals:
         if not message.sid:
             _logger.warning("a message about a terminal names no session")  # an answer would end the connection
             return
-        terminal = self._open.get(message.sid)
-        if (
-            terminal is not None
-            and message.typ != "new"
-            and text_of(message.props, "user_id") not in ("", terminal.user)
-        ):
-            terminal = None
+        terminal = self._find(message)
         if self.limits.is_disabled or message.typ not in ("new", "shell", "resize", "stop", "pong"):
             self.answer(message, ShellStatus.ERROR, f"unknown message protocol and type: 1/{message.typ}")
         elif message.typ == "new":
@@ -129,6 +123,11 @@ class Terminals:
             self._gone = self.timers.call_later(GONE_SECONDS, lambda: self.end_all("the connection is lost"))
         for terminal in self._open.values():
             terminal.connected(is_connected)
+
+    def _find(self, message: Message) -> Terminal | None:
+        """The terminal of a session, unless it is one of another user than who has opened it."""
+        terminal, user = self._open.get(message.sid), text_of(message.props, "user_id")
+        return terminal if terminal is not None and (not user or user == terminal.user or not terminal.user) else None
 
     def _new(self, message: Message) -> None:
         width, height = number_of(message.props, "terminal_width"), number_of(message.props, "terminal_height")
