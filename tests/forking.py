@@ -12,6 +12,7 @@ import atexit
 import functools
 import gc
 import importlib
+import io
 import os
 import pkgutil
 import runpy
@@ -40,6 +41,8 @@ IS_WANTED = "TESTS_FORK_PROGRAMS"
 """The variable that lets tests fork; the searches of the night, and what runs without pytest, don't."""
 _READ_AT_THE_START = ("COVERAGE", "LANG", "LC_", "LD_", "OPENSSL", "PYTHON")
 """Beginnings of variables that Python and its libraries read when they are loaded."""
+_HEEDED = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+"""Those of them that make no difference for a fork, or that it heeds."""
 _USUAL = ("", "C", "C.UTF-8", "POSIX")
 """Values of them that make no difference."""
 _LOADED_LATE = (
@@ -59,7 +62,7 @@ import _signal, _socket, posix, sys
 unlike = {{
     name: value
     for name, value in posix.environ.items()
-    if name.startswith({beginnings}) and value not in {usual}
+    if name.startswith({beginnings}) and name not in {heeded} and value not in {usual}
 }}
 if unlike != {environment} or not {condition}:
     posix.execv("{program}", ["{program}", *sys.argv[1:]])
@@ -154,7 +157,8 @@ def is_forked(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
     """Whether a command is one of ours, and nothing would make its start another."""
     if IS_WANTED not in environment:
         return False
-    is_ours = argv[0] in (str(PROGRAM), str(program())) or (argv[0] == sys.executable and argv[1] in ("-c", "-m"))
+    is_python = argv[0] in (sys.executable, str(python())) and (argv[1] in ("-c", "-m") or argv[1][0] != "-")
+    is_ours = is_python or argv[0] in (str(PROGRAM), str(program()))
     return is_ours and _starter().environment == _unlike(environment)
 
 
@@ -207,6 +211,7 @@ class _Starter:
         text = _STAND_IN.format(
             python=sys.executable,
             beginnings=tuple(one.encode() for one in _READ_AT_THE_START),
+            heeded=tuple(one.encode() for one in _HEEDED),
             usual=tuple(one.encode() for one in _USUAL),
             environment={name.encode(): value.encode() for name, value in self.environment.items()},
             condition=condition,
@@ -245,7 +250,7 @@ def _unlike(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(_READ_AT_THE_START) and value not in _USUAL
+        if name.startswith(_READ_AT_THE_START) and name not in _HEEDED and value not in _USUAL
     }
 
 
@@ -341,6 +346,8 @@ def _become(
     for number, (name, mode, buffering) in enumerate((("stdin", "r", -1), ("stdout", "w", -1), ("stderr", "w", 1))):
         old = getattr(sys, name)
         new = open(number, mode, buffering, old.encoding, old.errors, closefd=False)  # noqa: SIM115 - for good
+        if isinstance(new, io.TextIOWrapper):
+            new.reconfigure(write_through=bool(environment.get(b"PYTHONUNBUFFERED")))
         setattr(sys, name, new)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import forking
 from mender_client.core.artifact import PayloadSource, rootfs_image, write_artifact
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -32,9 +33,8 @@ def start_demo(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def run_demo(temporary: Path, *arguments: str) -> tuple[int, str, str]:
     """Runs the demo to its end: exit code, standard output, standard error."""
-    with start_demo(temporary, *arguments) as demo:
-        out, err = demo.communicate()
-    return demo.returncode, out, err
+    done = forking.run([sys.executable, str(DEMO), *arguments], {**os.environ, "TMPDIR": str(temporary)})
+    return done.returncode, done.stdout, done.stderr
 
 
 def processes_below(directory: Path) -> list[str]:
@@ -166,11 +166,9 @@ def test_a_difference_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        pytest.param(
-            "module-files-scripts-meta.mender", "has 2 files (text.txt, small.bin)", marks=pytest.mark.nightly
-        ),
-        pytest.param("bootstrap-no-payload.mender", "has 0 files (none)", marks=pytest.mark.nightly),
-        pytest.param("rsa3072.pub", "cannot use", marks=pytest.mark.nightly),
+        ("module-files-scripts-meta.mender", "has 2 files (text.txt, small.bin)"),
+        ("bootstrap-no-payload.mender", "has 0 files (none)"),
+        ("rsa3072.pub", "cannot use"),
         ("missing.mender", "No such file"),
     ],
 )
@@ -184,16 +182,19 @@ def test_what_no_partition_can_take_is_refused_at_once(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize(
-    ("moment", "number"),
+    ("moment", "number", "options"),
     [
-        ("pending acceptance", signal.SIGINT),
-        pytest.param("status: DOWNLOADING", signal.SIGTERM, marks=pytest.mark.nightly),
-        pytest.param("sub-updater: writing", signal.SIGINT, marks=pytest.mark.nightly),
+        pytest.param("pending acceptance", signal.SIGINT, (), marks=pytest.mark.nightly),
+        pytest.param("status: DOWNLOADING", signal.SIGTERM, (), marks=pytest.mark.nightly),
+        pytest.param("sub-updater: writing", signal.SIGINT, (), marks=pytest.mark.nightly),
+        ("rootfs-image: writing", signal.SIGINT, ("--modules",)),
     ],
 )
-def test_a_signal_at_any_time_cleans_up(tmp_path: Path, moment: str, number: signal.Signals) -> None:
+def test_a_signal_at_any_time_cleans_up(
+    tmp_path: Path, moment: str, number: signal.Signals, options: tuple[str, ...]
+) -> None:
     """Ctrl-C ends every process that the demo started and removes its directory, also when it comes twice."""
-    with start_demo(tmp_path) as demo:
+    with start_demo(tmp_path, *options) as demo:
         assert demo.stdout is not None
         while (line := demo.stdout.readline()) and moment not in line:
             continue

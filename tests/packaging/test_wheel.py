@@ -25,37 +25,32 @@ from waiting import wait_until
 OLDEST = (3, 10)
 
 
-def _version(python: Path) -> tuple[int, int] | None:
-    """The version of an interpreter that works and can make virtual environments, else None."""
+def _works(python: Path, version: tuple[int, int]) -> bool:
+    """Whether an interpreter is of this version and can make virtual environments."""
     code = "import ssl, sys, venv; print(*sys.version_info[:2])"
-    try:
-        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    major, minor = done.stdout.split()
-    return int(major), int(minor)
+    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout.split() == [str(number) for number in version]
 
 
 def find_pythons() -> dict[tuple[int, int], Path]:
-    """Every Python at hand that the project supports: this one, those on the path, and those of pyenv."""
+    """Every supported Python that may be at hand: this one, those on the path, and those of pyenv."""
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = {sys.version_info[:2]: Path(sys.executable)}
-    for candidate in sorted(versions.glob("3.*/bin/python")):
-        version = _version(candidate)
-        if version is not None and version >= OLDEST:
-            found.setdefault(version, candidate)
+    found = {}
     for minor in range(OLDEST[1], OLDEST[1] + 20):
-        on_path = None if (OLDEST[0], minor) in found else shutil.which(f"python{OLDEST[0]}.{minor}")
-        if on_path and _version(Path(on_path)) == (OLDEST[0], minor):
-            found[OLDEST[0], minor] = Path(on_path)
-    return found
+        managed = sorted(versions.glob(f"{OLDEST[0]}.{minor}.*/bin/python"))
+        on_path = shutil.which(f"python{OLDEST[0]}.{minor}")
+        if managed or on_path:
+            found[OLDEST[0], minor] = managed[-1] if managed else Path(str(on_path))
+    return found | {sys.version_info[:2]: Path(sys.executable)}
 
 
 @pytest.fixture(scope="session")
 def pythons() -> dict[str, Path]:
     """The oldest and the newest Python at hand."""
-    found = find_pythons()
-    return {"oldest": found[min(found)], "newest": found[max(found)]}
+    found = sorted(find_pythons().items())
+    oldest = next(python for version, python in found if _works(python, version))
+    newest = next(python for version, python in reversed(found) if _works(python, version))
+    return {"oldest": oldest, "newest": newest}
 
 
 @pytest.fixture(params=[pytest.param("oldest", marks=pytest.mark.nightly), "newest"])

@@ -9,9 +9,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+import forking
 from mender_devserver import DevServer
 from program.conftest import MakeDevice
-from program.stage import MAC, PROGRAM, Device
+from program.stage import MAC, Device
 
 PASSPHRASE = "The-Passphrase"
 TITLES = {"rsa": "RSA", "ecdsa": "ECDSA", "ed25519": "Ed25519"}
@@ -21,7 +22,7 @@ TITLES = {"rsa": "RSA", "ecdsa": "ECDSA", "ed25519": "Ed25519"}
 def newborn(make_device: MakeDevice, tmp_path: Path) -> Device:
     """A device that has no key yet; its standard input holds a passphrase."""
     wrapper = tmp_path / "mender-python-client"
-    wrapper.write_text(f'#!/bin/sh\nexec {PROGRAM} "$@" <<END\n{PASSPHRASE}\nEND\n')
+    wrapper.write_text(f'#!/bin/sh\nexec {forking.program()} "$@" <<END\n{PASSPHRASE}\nEND\n')
     wrapper.chmod(0o755)
     return make_device("newborn", is_preauthorized=False, program=wrapper)
 

@@ -24,6 +24,6 @@ def test_killed_at_every_change_of_the_journal(device: Device) -> None:
 def test_killed_at_random_instants(device: Device, is_nightly: bool) -> None:
     """Killed at any instant, and again in its next life, the client goes on to one true outcome."""
     reaper = Reaper(device, random.Random(SEED))
-    while reaper.tally.kills < (RANDOM_KILLS if is_nightly else 1):
+    while reaper.tally.kills < (RANDOM_KILLS if is_nightly else 3):
         reaper.kill_at_random()
     assert {} == reaper.tally.faults, reaper.tally.said

@@ -33,10 +33,9 @@ def test_killed_at_every_change_of_the_journal(device: TwoPartitions) -> None:
     assert {} == reaper.tally.faults, reaper.tally.said
 
 
-@pytest.mark.nightly
-def test_killed_at_random_instants(device: TwoPartitions) -> None:
+def test_killed_at_random_instants(device: TwoPartitions, is_nightly: bool) -> None:
     """Killed, or without power, at any instant and again in the next life: image, boot loader and name agree."""
     reaper = Reaper(device, random.Random(SEED))
-    while reaper.tally.kills < RANDOM_KILLS:
+    while reaper.tally.kills < (RANDOM_KILLS if is_nightly else 2):
         reaper.kill_at_random()
     assert {} == reaper.tally.faults, reaper.tally.said
