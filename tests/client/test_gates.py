@@ -113,12 +113,12 @@ def finished(world: World) -> str:
 
 @AT_EACH
 def test_waits_until_it_opens(stage: Stage, flow: Flow, point: GatePoint) -> None:
-    """A closed gate holds an update for weeks and is asked with each poll; when it opens, the update goes on."""
+    """A closed gate holds an update for days and is asked with each poll; when it opens, the update goes on."""
     gates = closed(point)
     world = held(stage, flow, gates)
     before, asked = len(world.transport.requests), len(gates.asked)
-    let(world, 14 * 86400)
-    polls = 14 * 86400 / POLL_SECONDS
+    let(world, 3 * 86400)
+    polls = 3 * 86400 / POLL_SECONDS
     assert polls * 0.9 < len(gates.asked) - asked < polls * 1.1
     assert len([kind for kind in kinds_since(world, before) if kind.startswith("next")]) < polls * 1.1
     assert ([], 1) == (world.doubled, world.server.statuses.count(_PAUSES.get(point, "")) or 1)
@@ -155,7 +155,7 @@ def test_survives(stage: Stage, flow: Flow, point: GatePoint, what: str) -> None
                 world.power.cut(Kind.REBOOT if what == "reboot" else Kind.POWER)
             except BaseException as cut:  # noqa: BLE001 - a cut is no Exception
                 world._after(cut)  # type: ignore[arg-type]
-        for _ in range(20):
+        for _ in range(6):  # enough to come to the gate again, and to pass it
             world.turn()
     is_rebooted = what != "restart" and point in (GatePoint.REBOOT, GatePoint.COMMIT)
     if not is_rebooted:
@@ -232,7 +232,7 @@ def test_server_that_does_not_take_it(stage: Stage, flow: Flow, point: GatePoint
     for status in _PAUSES.values():
         world.transport.rules.append(at(f"status {status}", fault))
     client_of(world).request_poll()
-    for _ in range(60):
+    for _ in range(20):
         world.turn()
     assert world.journal.load().update is not None
     gates.verdicts.clear()
@@ -245,11 +245,12 @@ def test_wakes_no_more_often(stage: Stage, flow: Flow, point: GatePoint) -> None
     world = held(stage, flow, closed(point))
     client, inventories = client_of(world), world.transport.counts["inventory"]
     world.device.attributes.append(("colour", "blue"))
-    end, steps = world.clock.seconds + 7 * 86400, 0
+    days = 3
+    end, steps = world.clock.seconds + days * 86400, 0
     while world.clock.seconds < end:
         world.clock.seconds += max(client.step(), 0.1)
         steps += 1
-    assert steps < 7 * 86400 / (POLL_SECONDS * 0.95) + 7 * 3 + 2
+    assert steps < days * 86400 / (POLL_SECONDS * 0.95) + days * 3 + 2
     assert world.transport.counts["inventory"] > inventories
 
 
@@ -347,15 +348,15 @@ def test_commands(stage: Stage, flow: Flow, point: GatePoint, command: str, is_r
         assert "failure" == finished(world)
         assert "refused by anna: the machine runs" in world.journal.load().outcomes[-1].reason
         return
-    until = (world.clock.now() + timedelta(hours=30)).isoformat() if command == "postpone" else ""
+    until = (world.clock.now() + timedelta(hours=7)).isoformat() if command == "postpone" else ""
     act(DecisionKind(command), until)
     gates.verdicts.clear()
-    let(world, 86400)
+    let(world, 6 * 3600)
     assert f"{command}d" in waiting_of(world).reason
     if command == "pause":
         world.journal.update(lambda record: continued(record, is_all=is_all))
     else:
-        let(world, 6.1 * 3600)
+        let(world, 1.1 * 3600)
     assert "success" == finished(world)
 
 

@@ -474,7 +474,7 @@ def test_sub_updater_at_a_gate(stage: Stage) -> None:
     deployment_id = world.server.deployment_id
     waiting = Waiting(GatePoint.REBOOT, "paused by anna", world.clock.now().isoformat())
     world.journal.update(lambda record: record.waits(deployment_id, waiting, lambda update: update))
-    run_for(world, 5 * 86400)
+    run_for(world, 6 * 3600)
     assert ([], True) == (world.stops, world.lock.read() is not None)
     world.process = None
     run_for(world, 2 * 3600)
