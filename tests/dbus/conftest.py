@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from dbus.bus import IS_ROOT, SystemBus
+from mender_devserver import DevServer
 from program.conftest import certificate_directory, device, make_device, server
 from program.stage import Device, Process
 
@@ -31,13 +33,39 @@ def bus(tmp_path: Path) -> Iterator[SystemBus]:
     running.stop()
 
 
+def start(device: Device, bus: SystemBus) -> Process:
+    """Start ``dbus`` on a device, and wait until it is on the bus."""
+    process = device.start("dbus", environment={"DBUS_SYSTEM_BUS_ADDRESS": bus.address})
+    process.wait_for("is on the bus")
+    return process
+
+
 @pytest.fixture
 def serve(bus: SystemBus) -> Serve:
     """Starts ``dbus`` on a device, and waits until it is on the bus."""
+    return lambda device: start(device, bus)
 
-    def serve(device: Device) -> Process:
-        process = device.start("dbus", environment={"DBUS_SYSTEM_BUS_ADDRESS": bus.address})
-        process.wait_for("is on the bus")
-        return process
 
-    return serve
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A device that is on a bus."""
+
+    device: Device
+    bus: SystemBus
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, certificate_directory: Path) -> Iterator[Served]:
+    """For all tests that leave the device as it was."""
+    directory = tmp_path_factory.mktemp("served")
+    shutil.copytree(certificate_directory, directory / "server")
+    with DevServer(directory / "server") as server:
+        bus, device = SystemBus(directory), Device(directory / "device", server)
+        try:
+            process = start(device, bus)
+            yield Served(device, bus)
+            assert process.is_alive, process.text
+        finally:
+            device.close()
+            bus.stop()
+        assert "Traceback" not in device.said

@@ -12,7 +12,7 @@ import pytest
 from jeepney import MessageType
 
 from dbus.bus import NAME, PATH, Caller, SystemBus, error_name
-from dbus.conftest import Serve, needed
+from dbus.conftest import Serve, Served, needed
 from program.stage import Device
 from waiting import wait_until
 
@@ -70,29 +70,26 @@ def test_without_a_daemon(device: Device, bus: SystemBus, serve: Serve) -> None:
     ],
 )
 def test_what_cannot_be_decided(
-    device: Device, bus: SystemBus, serve: Serve, method: str, signature: str, body: tuple[object, ...], error: str
+    served: Served, method: str, signature: str, body: tuple[object, ...], error: str
 ) -> None:
     """A decision about nothing, or one that isn't understood, is an error, and nothing is stored."""
-    serve(device)
-    with bus.caller() as caller:
+    with served.bus.caller() as caller:
         assert error == error_name(caller.call(method, interface=INTERFACE, sign=signature, body=body))
-    assert "decisions" not in device.journal
+    assert "decisions" not in served.device.journal
 
 
-def test_other_users(device: Device, bus: SystemBus, serve: Serve) -> None:
+def test_other_users(served: Served) -> None:
     """A user who isn't root decides nothing."""
-    serve(device)
-    send = ["dbus-send", f"--bus={bus.address}", f"--dest={NAME}", "--print-reply", PATH, f"{INTERFACE}.Refuse"]
-    done = bus.run(*send, "string:", "boolean:true", user=65534)
+    send = ["dbus-send", f"--bus={served.bus.address}", f"--dest={NAME}", "--print-reply", PATH, f"{INTERFACE}.Refuse"]
+    done = served.bus.run(*send, "string:", "boolean:true", user=65534)
     assert 1 == done.returncode
     assert "AccessDenied" in done.stderr
-    assert "decisions" not in device.journal
+    assert "decisions" not in served.device.journal
 
 
-def test_description(device: Device, bus: SystemBus, serve: Serve) -> None:
+def test_description(served: Served) -> None:
     """The object describes its methods."""
-    serve(device)
-    with bus.caller() as caller:
+    with served.bus.caller() as caller:
         (text,) = caller.call("Introspect", interface="org.freedesktop.DBus.Introspectable").body
     methods = ElementTree.fromstring(text).findall(f"interface[@name='{INTERFACE}']/method")
     assert ["Pause", "Continue", "Approve", "Postpone", "Refuse"] == [method.get("name") for method in methods]

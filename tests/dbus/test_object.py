@@ -13,7 +13,7 @@ import pytest
 from jeepney import DBusAddress, MessageType, new_signal
 
 from dbus.bus import INTERFACE, NAME, PATH, SystemBus, error_name
-from dbus.conftest import Serve, needed
+from dbus.conftest import Serve, Served, needed
 from dbus.through import ask
 from program.conftest import MakeDevice
 from program.stage import Device, Process
@@ -24,23 +24,21 @@ _INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 _NOBODY = 65534
 
 
-def test_token(device: Device, bus: SystemBus, serve: Serve) -> None:
+def test_token(served: Served) -> None:
     """An add-on is given a token that the server takes, and an address on the loopback interface."""
-    serve(device)
-    with bus.caller() as caller:
+    with served.bus.caller() as caller:
         token, url = caller.wait_for_token()
     assert url.startswith("http://127.0.0.1:")
     assert (200, {}) == ask(url, token)
 
 
-def test_guide(device: Device, bus: SystemBus, serve: Serve) -> None:
+def test_guide(served: Served) -> None:
     """The command of the guide shows the token."""
     text = (Path(__file__).parents[2] / "docs/guide/add-ons.md").read_text("utf-8")
     (command,) = re.findall(r"^dbus-send [^`]*GetJwtToken", text, re.MULTILINE)
-    serve(device)
-    with bus.caller() as caller:
+    with served.bus.caller() as caller:
         token, url = caller.wait_for_token()
-    environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus.address}
+    environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": served.bus.address}
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment, check=True)
     assert f'string "{token}"\n   string "{url}"\n' in done.stdout
 
@@ -129,10 +127,9 @@ def test_reload(device: Device, bus: SystemBus, serve: Serve) -> None:
     assert 0 == process.stop()
 
 
-def test_description(device: Device, bus: SystemBus, serve: Serve) -> None:
+def test_description(served: Served) -> None:
     """The object describes itself as the C++ client's does."""
-    serve(device)
-    with bus.caller() as caller:
+    with served.bus.caller() as caller:
         (text,) = caller.call("Introspect", interface=_INTROSPECTABLE).body
         seen = {
             (member.tag, member.get("name")): [
@@ -163,10 +160,9 @@ def test_description(device: Device, bus: SystemBus, serve: Serve) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_wrong_calls(bus: SystemBus, device: Device, serve: Serve, call: dict[str, object], error: str) -> None:
+def test_wrong_calls(served: Served, call: dict[str, object], error: str) -> None:
     """A call of what isn't there is answered with an error, and the next one is served."""
-    serve(device)
-    with bus.caller() as caller:
+    with served.bus.caller() as caller:
         assert error == error_name(caller.call(**call))  # type: ignore[arg-type]  # as the table has them
         assert (
             MessageType.method_return is caller.call("Ping", interface="org.freedesktop.DBus.Peer").header.message_type

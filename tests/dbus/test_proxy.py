@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from dbus.bus import SystemBus
-from dbus.conftest import Serve, needed
+from dbus.conftest import Serve, Served, needed
 from dbus.through import ask
 from mender_devserver import DevServer
 from program.stage import Device
@@ -28,6 +28,13 @@ def known(device: Device, bus: SystemBus, serve: Serve) -> tuple[str, str]:
         return caller.wait_for_token()
 
 
+@pytest.fixture
+def shared(served: Served) -> tuple[str, str]:
+    """The same of a device that stays as it is."""
+    with served.bus.caller() as caller:
+        return caller.wait_for_token()
+
+
 def send(url: str, data: bytes) -> bytes:
     """Everything that comes back for some bytes."""
     with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), PATIENCE_S) as sock:
@@ -41,21 +48,21 @@ def send(url: str, data: bytes) -> bytes:
         return seen
 
 
-def test_request(device: Device, known: tuple[str, str]) -> None:
+def test_request(served: Served, shared: tuple[str, str]) -> None:
     """A request with its body reaches the server over TLS, whose certificate the add-on needn't know."""
-    token, url = known
+    token, url = shared
     assert (204, None) == ask(url, token, "PUT", body=b'{"colour": "blue"}')
-    (known_device,) = device.server.devices()
+    (known_device,) = served.device.server.devices()
     assert {"colour": "blue"} == known_device.reported
 
 
 @pytest.mark.parametrize("token", ["", "x.y.z", "other"])
-def test_without_the_token(device: Device, known: tuple[str, str], token: str) -> None:
+def test_without_the_token(served: Served, shared: tuple[str, str], token: str) -> None:
     """Who doesn't have the token is refused, and nothing is asked of the server."""
-    before = len(device.server.requests)
-    status, said = ask(known[1], known[0][:-1] if token == "other" else token)
+    before = len(served.device.server.requests)
+    status, said = ask(shared[1], shared[0][:-1] if token == "other" else token)
     assert (401, "this needs the device's token, as on the bus") == (status, said["error"])
-    assert before == len(device.server.requests)
+    assert before == len(served.device.server.requests)
 
 
 @pytest.mark.parametrize(
@@ -71,29 +78,29 @@ def test_without_the_token(device: Device, known: tuple[str, str], token: str) -
         b"\x16\x03\x01",
     ],
 )
-def test_what_is_no_request(known: tuple[str, str], head: bytes) -> None:
+def test_what_is_no_request(shared: tuple[str, str], head: bytes) -> None:
     """What isn't a request for a path of the server is refused."""
-    token, url = known
+    token, url = shared
     answer = send(url, head + b"\r\nAuthorization: Bearer " + token.encode() + b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 "), answer
 
 
-def test_second_request_of_a_connection(device: Device, known: tuple[str, str]) -> None:
+def test_second_request_of_a_connection(shared: tuple[str, str]) -> None:
     """A connection carries one request: the token of a second one wouldn't be looked at."""
-    token, url = known
+    token, url = shared
     head = b"GET /api/devices/v1/deviceconfig/configuration HTTP/1.1\r\nAuthorization: Bearer %b\r\n"
     answer = send(url, 2 * (head % token.encode() + b"Connection: keep-alive\r\n\r\n"))
     assert answer.count(b" 200 OK") < 2
 
 
-def test_endless_head(known: tuple[str, str]) -> None:
+def test_endless_head(shared: tuple[str, str]) -> None:
     """A head without end is cut."""
-    assert b"" == send(known[1], b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000)
+    assert b"" == send(shared[1], b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000)
 
 
-def test_many_silent_connections(known: tuple[str, str]) -> None:
+def test_many_silent_connections(shared: tuple[str, str]) -> None:
     """Connections on which nothing is said keep nobody out."""
-    token, url = known
+    token, url = shared
     address = ("127.0.0.1", urlsplit(url).port or 0)
     silent = [socket.create_connection(address, PATIENCE_S) for _ in range(200)]
     try:
@@ -104,9 +111,9 @@ def test_many_silent_connections(known: tuple[str, str]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="others may not take these ports")
-def test_port(known: tuple[str, str]) -> None:
+def test_port(shared: tuple[str, str]) -> None:
     """The port is one that only root can take, and the proxy listens on the loopback interface alone."""
-    parts = urlsplit(known[1])
+    parts = urlsplit(shared[1])
     assert "127.0.0.1" == parts.hostname
     assert 0 < (parts.port or 0) < 1024
     with socket.socket() as sock:

@@ -139,10 +139,10 @@ def test_rollback_without_install(case: Case) -> None:
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_power_cut_while_installing(case: Case, is_there: bool) -> None:
+def test_power_cut_while_installing(case: Case, is_there: bool, changes: range) -> None:
     """Wherever the power fails in the installation, the rollback leads to what was there."""
     old = put_old(case) if is_there else None
-    for change in range(100):
+    for change in changes:
         case.module.begin(case.payload)
         case.module.cut_power_at(change)
         codes = case.module.run("ArtifactInstall")
@@ -155,10 +155,10 @@ def test_power_cut_while_installing(case: Case, is_there: bool) -> None:
     assert change > 5
 
 
-def test_power_cut_while_rolling_back(case: Case) -> None:
+def test_power_cut_while_rolling_back(case: Case, changes: range) -> None:
     """Wherever the power fails in the rollback, the next one completes it."""
     old = put_old(case)
-    for change in range(100):
+    for change in changes:
         case.module.begin(case.payload)
         case.module.run("ArtifactInstall")
         case.module.cut_power_at(change)
@@ -171,9 +171,9 @@ def test_power_cut_while_rolling_back(case: Case) -> None:
     assert change > 2
 
 
-def test_power_cut_while_cleaning_up(case: Case) -> None:
+def test_power_cut_while_cleaning_up(case: Case, changes: range) -> None:
     """Wherever the power fails in the clean-up, the new stays and the next clean-up completes it."""
-    for change in range(100):
+    for change in changes:
         case.module.begin(case.payload)
         case.module.run("ArtifactInstall", "ArtifactCommit")
         case.module.cut_power_at(change)
@@ -185,10 +185,10 @@ def test_power_cut_while_cleaning_up(case: Case) -> None:
             break
 
 
-def test_install_again_after_a_power_cut(case: Case) -> None:
+def test_install_again_after_a_power_cut(case: Case, changes: range) -> None:
     """An update whose installation is begun again, without a rollback, ends in the new, and can still go back."""
     old = put_old(case)
-    for change in range(100):
+    for change in changes:
         case.module.begin(case.payload)
         case.module.cut_power_at(change)
         case.module.run("ArtifactInstall")

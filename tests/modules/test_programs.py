@@ -203,12 +203,12 @@ def test_containers_that_fall_ill_before_the_commit(compose: Compose) -> None:
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_power_cut_in_a_project(compose: Compose, is_there: bool) -> None:
+def test_power_cut_in_a_project(compose: Compose, is_there: bool, changes: range) -> None:
     """Wherever the power fails in the installation, the rollback leads to what ran before."""
     if is_there:
         compose.install("one")
     old: tuple[list[str], dict[str, str]] = (["one"], {"current": "one"}) if is_there else ([], {})
-    for change in range(100):
+    for change in changes:
         compose.offer("two")
         compose.cut_power_at(change)
         compose.run("ArtifactInstall")
@@ -220,10 +220,10 @@ def test_power_cut_in_a_project(compose: Compose, is_there: bool) -> None:
     assert change > 5
 
 
-def test_power_cut_in_the_rollback_of_a_project(compose: Compose) -> None:
+def test_power_cut_in_the_rollback_of_a_project(compose: Compose, changes: range) -> None:
     """Wherever the power fails in the rollback, the next one completes it."""
     compose.install("one")
-    for change in range(100):
+    for change in changes:
         compose.offer("two")
         assert [0] == compose.run("ArtifactInstall")
         compose.cut_power_at(change)
