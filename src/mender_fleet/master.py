@@ -179,7 +179,8 @@ def _summary(environment: Environment) -> str:
 
 
 def _picture(environment: Environment) -> str:
-    return draw(outcomes, f"deployments of {environment.host}")
+    url, _certificate = server_of(environment.host, environment.parsed_options)
+    return draw(outcomes, f"deployments of {url}")
 
 
 def _add_page(environment: Environment, **_: object) -> None:

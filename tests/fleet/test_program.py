@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -114,14 +115,30 @@ def test_locustfile_of_a_user(server: DevServer, tmp_path: Path) -> None:
     assert "the lens is dirty" in str(server.log(deployment_id, device.id))
 
 
-def test_seed_that_is_none_is_refused(server: DevServer, tmp_path: Path) -> None:
-    """A seed that can't be used is told once, and no device starts."""
-    (tmp_path / "fleet.seed").write_text("all devices have one key\n")
-    given = ("--devserver", str(server.directory), "--devices", "3", "--run-time", "600s")
-    log = run(tmp_path, *given, expected=1)
-    assert "cannot use the seed in fleet.seed: " in log
-    assert "Traceback" not in log
-    assert not server.devices()
+def test_fleet_that_cannot_run_is_refused(tmp_path: Path) -> None:
+    """What every device would fail at is told once, before one starts; CSV files are closed in order."""
+    for name, text in (("seed", "all devices have one key"), ("empty", "")):
+        (tmp_path / name).write_text(text)
+    refused = {
+        "--seed-file seed": (1, "cannot use the seed in seed: "),
+        "--certificate none.pem": (1, "cannot use the certificate in none.pem: "),
+        "--tenant-token-file none": (1, "cannot use the token in none: "),
+        "--accept --management-token-file empty": (1, "cannot use the token in empty: it holds no token"),
+        "--picture none/fleet.svg": (1, "cannot draw to none/fleet.svg: its directory does not exist"),
+        "--devserver none": (1, "cannot find a running dev server in "),
+        "--shares toaster=1": (64, "cannot use --shares: there is no 'toaster'; there are healthy, slow"),
+        "--accept": (64, "cannot accept devices: pass --management-token-file"),
+        "--preauthorize": (64, "cannot accept devices: pass --management-token-file"),
+    }
+    lines = [f"--host https://127.0.0.1:1 {one}" for one in (*refused, "--shares slow=3")]
+    command = [sys.executable, "-m", "fleet.checks", str(tmp_path), *lines]
+    done = subprocess.run(command, cwd=PROJECT / "tests", capture_output=True, text=True, timeout=300, check=True)
+    told = json.loads(done.stdout)
+    *failed, good = told["checks"]
+    for (code, messages, _), (expected, text) in zip(failed, refused.values(), strict=True):
+        assert (expected, 1, True) == (code, len(messages), messages[0].startswith(text)), messages
+    assert [0, [], {"SlowDevice": 3}] == good
+    assert "None" == told["csv"]
 
 
 def test_other_servers_are_refused(tmp_path: Path) -> None:
