@@ -193,16 +193,20 @@ class ToldTransport(HttpTransport):
             self.listener.reported(str(json.loads(request.body).get("status", "")))
 
     def open(self, url: str, headers: Mapping[str, str]) -> ToldBody:  # type: ignore[override]  # as the port wants it
-        began = time.monotonic()
+        began, status = time.monotonic(), 200
 
         def ended(count: int, error: Exception | None) -> None:
-            self.listener.requested("GET", DOWNLOAD, time.monotonic() - began, count, error)
+            name = DOWNLOAD
+            if status >= 400:
+                name, error = f"{DOWNLOAD} {status}", RefusedError(f"status {status}")
+            self.listener.requested("GET", name, time.monotonic() - began, count, error)
 
         try:
             body = super().open(url, headers)
         except MenderError as error:
             ended(0, error)
             raise
+        status = body.status
         return ToldBody(body, ended, self.read)
 
 

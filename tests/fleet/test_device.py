@@ -14,7 +14,7 @@ from mender_client.core.model import Deployment
 from mender_client.embedding.description import DeviceDescription
 from mender_client.errors import ServerError
 from mender_client.system.tls import TlsSettings
-from mender_devserver import DevServer
+from mender_devserver import DevServer, Fault
 from mender_fleet.acceptance import Acceptance, Waiting, fingerprint, management_of
 from mender_fleet.device import PowerCutError, SimulatedDevice, read_settings
 from mender_fleet.hardware import DerivedKey, make_identity, make_inventory
@@ -29,6 +29,8 @@ class Heard:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, int]] = []
+        self.may_fail = False
+        self.errors: list[str] = []
         self.offers = 0
         self.refusals = 0
         self.sent_bytes = 0
@@ -37,7 +39,8 @@ class Heard:
 
     def requested(self, method: str, name: str, seconds: float, size_bytes: int, error: Exception | None) -> None:
         """A request was made."""
-        assert error is None, f"{method} {name}: {error}"
+        assert error is None or self.may_fail, f"{method} {name}: {error}"
+        self.errors += [] if error is None else [str(error)]
         self.requests.append((name, size_bytes))
 
     def sent(self, size_bytes: int) -> None:
@@ -134,6 +137,26 @@ def test_device_fails_with_a_log(server: DevServer, heard: Heard) -> None:
     log = server.log(deployment_id, server.devices()[0].id)
     assert log is not None
     assert (100, "no space left") == (len(log), log[-1]["message"])
+    device.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "words"),
+    [
+        (Fault(kind="artifact", status=503), "Artifact 503", "status 503"),
+        (Fault(kind="artifact", drop_after_bytes=1000), "Artifact", "the answer is incomplete"),
+    ],
+)
+def test_download_that_fails_is_an_error(server: DevServer, heard: Heard, fault: Fault, name: str, words: str) -> None:
+    """A download that the storage refuses, or cuts, counts as an error of the endpoint, and is tried again."""
+    heard.may_fail = True
+    server.add_fault(fault)
+    device = make_device(server, heard)
+    device.step()
+    server.deploy("release-2")
+    step_until(server, device, lambda: "success" in heard.statuses)
+    assert [name, "Artifact"] == [one for one, _ in heard.requests if one.startswith(DOWNLOAD)]
+    assert (1, True) == (len(heard.errors), words in heard.errors[0])
     device.close()
 
 
