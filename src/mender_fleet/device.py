@@ -191,7 +191,14 @@ class SimulatedDevice:
         Raises:
             PowerCutError: the power was cut meanwhile.
         """
-        return self._parts.agent.step()
+        seconds = self._parts.agent.step()
+        if not self._parts.agent.is_updating:
+            self._parts.forget_update()
+        return seconds
+
+    def rest(self) -> None:
+        """Close its connections until it needs them again."""
+        self._parts.transport.rest()
 
     def restart(self) -> None:
         """Start again after a power cut: what is only in memory on a device is lost, what it has stored is there."""

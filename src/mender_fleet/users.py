@@ -204,6 +204,7 @@ class MenderDevice(User):
         )
 
         def install(deployment: Deployment) -> bool:
+            self.device.rest()  # as a real one does, which hands over to another program
             if not self.install(deployment):
                 return False
             description.artifact_name = deployment.artifact_name

@@ -128,7 +128,9 @@ def test_devserver_wheel_holds_its_package_alone(devserver_wheel: Path) -> None:
         (points,) = (archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
     assert "[pytest11]" in points
     assert {"mender_devserver/py.typed", "mender_devserver/page/index.html"} <= set(names)
-    assert any(name.endswith("/man1/mender-devserver.1") for name in names)
+    for program in ("mender-devserver", "mender-fleet"):
+        assert any(name.endswith(f"/man1/{program}.1") for name in names)
+        assert any(name.endswith(f"/bash-completion/completions/{program}") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("licenses/src/mender_devserver/page/vendor/LICENSE.txt") for name in names)
     vendored = {name.rpartition("/")[2] for name in names if name.startswith("mender_devserver/page/vendor/")}
