@@ -111,6 +111,7 @@ def _measure(directory: Path, arguments: argparse.Namespace, contact: Contact, s
         process.terminate()
         log = process.stderr.read().decode()
     print("\n".join(line for line in log.splitlines() if line.startswith(("deployments", "time", "per minute"))))
+    print(log.partition("Error report")[2].strip())
     for what, before, after in (("start", empty, started), ("poll", settled, polled), ("update", polled, done)):
         milliseconds = 1000 * (cpu_seconds(after) - cpu_seconds(before)) / devices
         print(f"processor time of a device, {what:<10}{milliseconds:8.1f} ms")
