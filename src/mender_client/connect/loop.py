@@ -21,14 +21,26 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 Callback = Callable[[], None]
 
 
-class Call:
-    """A call that is due at some time; see ``protocol.ports.Timer``."""
+_FEW_CALLS = 64
+"""So many calls that were cancelled may wait for their time."""
 
-    def __init__(self, callback: Callback) -> None:
+
+class Call:
+    """A call that is due at some time; see ``protocol.ports.Timer``.
+
+    Args:
+        callback: what is called.
+        cancelled: is told when it isn't called any more.
+    """
+
+    def __init__(self, callback: Callback, cancelled: Callback) -> None:
         self.callback: Callback | None = callback
+        self._cancelled = cancelled
 
     def cancel(self) -> None:
-        self.callback = None
+        if self.callback is not None:
+            self.callback = None
+            self._cancelled()
 
 
 class Loop:
@@ -40,6 +52,7 @@ class Loop:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._heap: list[tuple[float, int, Call]] = []
+        self._cancelled_count = 0
         self._numbers = itertools.count()
         self._posted: deque[Callback] = deque()
         self._reader, self.wake_descriptor = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -50,9 +63,17 @@ class Loop:
         return time.monotonic()
 
     def call_later(self, seconds: float, callback: Callback) -> Call:
-        call = Call(callback)
+        call = Call(callback, self._cancelled)
         heapq.heappush(self._heap, (time.monotonic() + seconds, next(self._numbers), call))
         return call
+
+    def _cancelled(self) -> None:
+        """Forget the calls that were cancelled when they are most: who begins and ends a lot makes a lot of them."""
+        self._cancelled_count += 1
+        if self._cancelled_count > max(_FEW_CALLS, len(self._heap) // 2):
+            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+            heapq.heapify(self._heap)
+            self._cancelled_count = 0
 
     def post(self, callback: Callback) -> None:
         """Call soon; safe in another thread."""
@@ -98,17 +119,24 @@ class Loop:
     def _round(self) -> None:
         for key, events in self._selector.select(self._seconds()):
             key.data(events)
-        while self._posted:
+        for _ in range(len(self._posted)):  # what they post is for the next round
             self._posted.popleft()()
         now = time.monotonic()
         while self._heap and (self._heap[0][0] <= now or self._heap[0][2].callback is None):
-            callback = heapq.heappop(self._heap)[2].callback
-            if callback is not None:
+            if (callback := self._pop()) is not None:
                 callback()
+
+    def _pop(self) -> Callback | None:
+        """Take the next call from the heap: what it calls, None where it was cancelled."""
+        call = heapq.heappop(self._heap)[2]
+        callback, call.callback = call.callback, None
+        if callback is None:
+            self._cancelled_count -= 1
+        return callback
 
     def _seconds(self) -> float | None:
         while self._heap and self._heap[0][2].callback is None:
-            heapq.heappop(self._heap)
+            self._pop()
         if self._posted:
             return 0
         return max(self._heap[0][0] - time.monotonic(), 0) if self._heap else None

@@ -1,0 +1,56 @@
+"""The loop that everything of ``connect`` and ``dbus`` waits in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mender_client.connect.loop import Loop
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """A loop that is closed afterwards."""
+    one = Loop()
+    yield one
+    one.close()
+
+
+def test_everyone_has_a_turn(loop: Loop) -> None:
+    """Whoever has always more to do keeps neither timers nor the end waiting."""
+    turns = 0
+
+    def again() -> None:
+        nonlocal turns
+        turns += 1
+        if turns < 100_000:
+            loop.post(again)
+
+    loop.post(again)
+    loop.run_for(0.0, lambda: False)
+    assert turns < 100
+
+
+def test_cancelled_calls(loop: Loop) -> None:
+    """Calls that are cancelled long before they are due take no memory; all others are made."""
+    made = list[int]()
+    for number in range(5000):
+        loop.call_later(600.0, lambda: None).cancel()
+        if number % 1000 == 0:
+            loop.call_later(0.001 * (5 - number / 1000), lambda number=number: made.append(number))  # type: ignore[misc]
+    assert len(loop._heap) < 200
+    loop.run_for(10.0, lambda: len(made) == 5)
+    assert [0, 1000, 2000, 3000, 4000] == sorted(made)
+
+
+def test_call_that_is_cancelled_late(loop: Loop) -> None:
+    """A call may be cancelled twice, and after it was made, or by itself."""
+    made = list[str]()
+    first = loop.call_later(0.0, lambda: made.append("first"))
+    loop.run_for(10.0, lambda: bool(made))
+    for _ in range(2):
+        first.cancel()
+    second = loop.call_later(0.0, lambda: second.cancel() or made.append("second"))  # type: ignore[func-returns-value]
+    loop.run_for(10.0, lambda: len(made) == 2)
+    assert ["first", "second"] == made
