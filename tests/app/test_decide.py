@@ -14,7 +14,10 @@ import pytest
 from mender_client.app.decide import decide, parse_end, person
 from mender_client.app.exitcodes import ExitCode
 from mender_client.app.paths import Paths
+from mender_client.client.decisions import UpdateDecisions
 from mender_client.core.holding import Decision, DecisionKind
+from mender_client.errors import StorageError
+from mender_client.system.files import storage_errors
 from mender_client.system.snapshot import peek_record
 
 NOW = datetime(2026, 11, 28, 15, 30, tzinfo=timezone.utc)
@@ -89,6 +92,19 @@ def test_decisions_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         "all updates: continued",
         "all updates: nothing to continue",
     ]
+
+
+def test_no_right(tmp_path: Path) -> None:
+    """Who may not write the state file is told who may."""
+    paths = Paths.locate(root=str(tmp_path))
+
+    def pause(_: UpdateDecisions) -> str:
+        with storage_errors("open", paths.journal):
+            raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(StorageError, match=r"you may not decide .*: Permission denied") as got:
+        decide(paths, pause)
+    assert "run this as root, or as the client's user" == got.value.remedy
 
 
 def test_no_update(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from mender_client.client.decisions import UpdateDecisions
 from mender_client.core.gates import Closed, GatePoint
-from mender_client.core.machine import Flow
+from mender_client.core.machine import Flow, State
 from mender_client.errors import NothingToDecideError
 from world import Stage, World
 
+from .acting import with_deployment
 from .test_gates import closed, finished, held, let, options, waiting_of
 
 
@@ -73,6 +74,14 @@ def test_approval_of_what_waits_for_something_else(stage: Stage) -> None:
     world = held(stage, Flow.HANDOVER, gates)
     with pytest.raises(NothingToDecideError, match="waits before the installation: outside of 22:00-05:00"):
         decisions(world).approve("anna")
+
+
+def test_what_is_being_installed(stage: Stage) -> None:
+    """What is decided while an update is being installed says that this goes on."""
+    world = with_deployment(World(stage, options(Flow.HANDOVER)))
+    while (update := world.journal.load().update) is None or update.state is not State.INSTALLING:
+        world.turn()
+    assert decisions(world).refuse("anna").endswith("refused by anna; what has begun is not interrupted")
 
 
 def test_last_decision_counts(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from mender_client.client.decisions import UpdateDecisions
-from mender_client.errors import Diagnostic, NothingToDecideError
+from mender_client.errors import Diagnostic, NothingToDecideError, StorageError
 from mender_client.system.clock import SystemClock
 from mender_client.system.files import DaemonLock, make_directory
 from mender_client.system.journal import JsonJournal
@@ -60,10 +60,15 @@ def store(paths: Paths, decision: Callable[[UpdateDecisions], str]) -> str:
         NothingToDecideError: there is nothing that it is about.
         StorageError: it can't be stored.
     """
-    make_directory(paths.data)
     clock = SystemClock()
     try:
+        make_directory(paths.data)
         return decision(UpdateDecisions(clock=clock, journal=JsonJournal(paths.journal)))
+    except StorageError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        remedy = "run this as root, or as the client's user"
+        raise StorageError("STO15", f"you may not decide about updates: {error.text}", remedy=remedy) from error
     finally:
         clock.close()
 

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from mender_client.core.deciding import continued, decided, is_approved, verdict_by_hand
 from mender_client.core.gates import Closed, GatePoint, Refused
 from mender_client.core.holding import Decision, DecisionKind
+from mender_client.core.machine import State
 from mender_client.core.ports import Clock, Journal
 from mender_client.core.text import printable
 from mender_client.core.update import Update
@@ -98,7 +99,7 @@ class UpdateDecisions:
         self.journal.update(lambda record: decided(record, decision, is_all=is_all))
         text = f"{_of(update)}: {decision.text}"
         _logger.info("%s", text)
-        return text
+        return text if update is None or _is_before_gate(update) else f"{text}; what has begun is not interrupted"
 
     def _update(self) -> Update:
         update = self.journal.load().update
@@ -128,6 +129,11 @@ class UpdateDecisions:
             text = f"cannot approve {_of(update)}: it {what}"
             raise NothingToDecideError("UPD33", text, remedy="name the gate, to approve it in advance (--gate)")
         return waiting.point
+
+
+def _is_before_gate(update: Update) -> bool:
+    """Whether a gate comes before anything more is done with the device."""
+    return update.waiting is not None or update.state in (State.DOWNLOADING, State.VERIFIED)
 
 
 def _of(update: Update | None) -> str:
