@@ -87,7 +87,7 @@ def test_a_slow_step_holds_up_nobody() -> None:
     bench.polls.jobs.pop(0)()  # of equals the one whose name is first begins
     bench.clock.seconds += 1000.0
     bench.rounds.run_due()
-    bench.rounds.hurry()
+    bench.rounds.hurry(bench.rounds.members)
     bench.rounds.run_due()
     assert 2 == len(bench.polls.jobs)
     bench.polls.work()

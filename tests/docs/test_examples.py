@@ -107,6 +107,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     },
     "docs/guide/gateway.md": {
         "How updates are installed": [By("tests/docs/test_gateway_guide.py")],
+        "Describe the devices": [Not("tests/app/test_gateway_entries.py checks descriptions")],
         "Start it": [Not("tests/support/test_scripts.py checks the unit")],
         "While it runs": [Not("tests/program/test_gateway.py has devices")],
         "Four controllers on a serial line": [By("tests/docs/test_gateway_guide.py")] * 5,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mender_devserver import DevServer
+from program.gateway import GatewayStage, MakeStage
 from program.stage import Device
 
 MakeDevice = Callable[..., Device]
@@ -53,3 +54,19 @@ def make_device(tmp_path: Path, server: DevServer) -> Iterator[MakeDevice]:
 def device(make_device: MakeDevice) -> Device:
     """A device that the server trusts."""
     return make_device()
+
+
+@pytest.fixture
+def make_stage(tmp_path: Path, server: DevServer) -> Iterator[MakeStage]:
+    """Makes gateways whose processes end with the test, and none of which may ever show a traceback."""
+    made: list[GatewayStage] = []
+
+    def make(**settings: object) -> GatewayStage:
+        made.append(GatewayStage(tmp_path / f"gateway-{len(made)}", server, **settings))
+        return made[-1]
+
+    yield make
+    for stage in made:
+        stage.close()
+        assert "Traceback" not in stage.said
+        assert "GTW07" not in stage.said

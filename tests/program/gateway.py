@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from waiting import wait_until
 
 from .stage import PROGRAM, Process
 
+MakeStage = Callable[..., "GatewayStage"]
 DEVICE_TYPE = "pump"
 MODULE = """
 echo "$1" >>"$MENDER_DATA_DIR/calls"

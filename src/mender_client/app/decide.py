@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from mender_client.client.decisions import UpdateDecisions
@@ -83,6 +84,11 @@ def wake(paths: Paths) -> Diagnostic | None:
     if pid is None:
         return None
     try:
+        if paths.is_of_gateway:
+            from .gateway.requests import leave_request
+
+            with suppress(StorageError):  # then every device polls
+                leave_request(paths, signal.SIGUSR1)
         os.kill(pid, signal.SIGUSR1)
     except ProcessLookupError:
         return None  # it has just ended, and will read the decision when it starts

@@ -91,11 +91,15 @@ def _wake_daemon(paths: Paths, number: int, what: str) -> int | None:
     if pid is None:
         return None
     try:
+        if paths.is_of_gateway:
+            from .gateway.requests import leave_request
+
+            leave_request(paths, number)
         os.kill(pid, number)
     except OSError as error:
         text = f"cannot signal the daemon (pid {pid}): {error.strerror}"
         raise MenderError("DMN01", text, remedy="run this as the daemon's user, or as root") from error
-    print(f"the daemon (pid {pid}) {what} now", flush=True)
+    print(f"the {'gateway' if paths.is_of_gateway else 'daemon'} (pid {pid}) {what} now", flush=True)
     return pid
 
 

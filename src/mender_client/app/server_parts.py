@@ -6,6 +6,7 @@ used, and its module imported then.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 from mender_client import TYPE_CHECKING, __version__
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mender_client.client.deployments import Deployments
     from mender_client.client.inventory import InventorySender
     from mender_client.client.status_tracker import StatusTracker
+    from mender_client.core.model import Identity
     from mender_client.core.ports import DeviceData, Journal, KeyStore
     from mender_client.system.device import ScriptedDevice
 
@@ -62,6 +64,7 @@ class ServerParts:
         self.key = key or device_key(config, paths)
         self._config = config
         self._program = program
+        self.claim_identity: Callable[[Identity], None] = lambda _: None
 
     def close(self) -> None:
         """Close connections and descriptors."""
@@ -92,7 +95,7 @@ class ServerParts:
             clock=self.clock,
             device=self.device,
             keys=self.key,
-            guard=IdentityGuard(journal=self.journal, keys=self.key),
+            guard=IdentityGuard(journal=self.journal, keys=self.key, claim=self.claim_identity),
             server_urls=self._config.server_urls,
             tenant_token=self._config.tenant_token,
             tracker=self.tracker,

@@ -370,9 +370,9 @@ class Agent:
             offer = engine.ask()
             if self.sync_scripts is not None:
                 self.sync_scripts.leave()
-            if offer is None or not self.may_update() or not engine.begin(offer):
+            if offer is None or self._is_put_off() or not engine.begin(offer):
                 return
-        elif not self.may_update():
+        elif self._is_put_off():
             return
         try:
             waits = engine.run()
@@ -392,6 +392,13 @@ class Agent:
         elif is_continued:
             self.request_poll()  # the server was not asked for a deployment yet
         self._inventory_again()
+
+    def _is_put_off(self) -> bool:
+        """Whether the update waits for its turn; a poll that was requested is done when that has come."""
+        if self.may_update():
+            return False
+        self._requests.is_heeded = False
+        return True
 
     def _is_kept_by(self, standalone: StandaloneUpdate | None) -> bool:
         """Whether an update without a server is in progress, over which no deployment may begin; said once."""

@@ -20,6 +20,9 @@ _logger = logging.getLogger(__name__)
 class IdentityGuard:
     """Compares what the device is about to ask as with what the server accepted last.
 
+    Attributes:
+        claim: called with an identity before it is used; raises what is against it.
+
     It only warns of a change, which may be wanted. A full disk doesn't keep the device from asking either. But it holds
     back an identity without a real value, as scripts print before a network interface is up: each would be a device to
     the server.
@@ -27,6 +30,7 @@ class IdentityGuard:
 
     journal: Journal
     keys: KeyStore
+    claim: Callable[[Identity], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self._said: tuple[Diagnostic, ...] | None = None
@@ -36,8 +40,9 @@ class IdentityGuard:
 
         Raises:
             KeyFileError: the key can't be used.
-            NotReadyError: the identity has no real value, and wasn't accepted so.
+            NotReadyError: the identity has no real value, and wasn't accepted so; or as ``claim``.
         """
+        self.claim(identity)
         now = self._accepted_identity(identity)
         try:
             record = self.journal.load()

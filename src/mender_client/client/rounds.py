@@ -7,7 +7,7 @@ slow update holds up nobody. Who is to be updated waits for its turn first (``co
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 
 from mender_client import TYPE_CHECKING
@@ -110,10 +110,10 @@ class Rounds:
         """Whether a device of this name takes a step, even one that was dropped meanwhile."""
         return name in self._at_work
 
-    def hurry(self) -> None:
-        """Make the next step of every device due now."""
-        for name in self.members:
-            if name not in self._at_work:
+    def hurry(self, names: Iterable[str]) -> None:
+        """Make the next step of these devices due now; of one that takes a step, what it says itself counts."""
+        for name in names:
+            if name in self.members and name not in self._at_work:
                 self._due.put(name, self.clock.monotonic())
 
     def run_due(self) -> float | None:

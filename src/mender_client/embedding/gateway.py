@@ -16,6 +16,7 @@ from types import TracebackType
 from mender_client.app.config import check_settings
 from mender_client.app.gateway.device import GatewayDevice
 from mender_client.app.gateway.host import DeviceHost, GatewayHost
+from mender_client.app.gateway.identities import Identities
 from mender_client.app.gateway.paths import STATES
 from mender_client.app.observers import Observers
 from mender_client.app.paths import Paths
@@ -82,6 +83,7 @@ class Gateway:
         )
         self._requests: deque[Callable[[], None]] = deque()
         self._devices: dict[str, GatewayDevice] = {}
+        self._identities = Identities()
         self._is_closed = False
 
     def __enter__(self) -> Gateway:
@@ -126,7 +128,9 @@ class Gateway:
             device=DescribedDevice(device), paths=paths, install=install, modules=modules, reboot=None
         )
         host = DeviceHost(self._host, Observers())
-        made = self._devices[name] = GatewayDevice(name, group, host, self._config, paths, program=program)
+        made = self._devices[name] = GatewayDevice(
+            name, group, host, self._identities, self._config, paths, program=program
+        )
         self._request(lambda: self._take(made))
 
     def _take(self, device: GatewayDevice) -> None:
@@ -149,6 +153,7 @@ class Gateway:
         self._request(lambda: self._drop(name))
 
     def _drop(self, name: str) -> None:
+        self._identities.release(name)
         if name in self._rounds.members:
             self._rounds.drop(name)
 
@@ -165,7 +170,8 @@ class Gateway:
         if device is None or not device.report(is_success=success, reason=reason):
             text = f"cannot report for the device {name!r:.80}: no deployment waits for it"
             raise UsageError("API19", text, remedy="install returns None for one that is reported later")
-        self.poll_now()
+        device.request_poll()
+        self._request(lambda: self._rounds.hurry((name,)))
 
     def poll_now(self) -> None:
         """Make every device poll for a deployment, whatever the schedule says."""
@@ -175,7 +181,7 @@ class Gateway:
         for member in self._rounds.members.values():
             if isinstance(member, GatewayDevice):
                 member.request_poll()
-        self._rounds.hurry()
+        self._rounds.hurry(self._rounds.members)
 
     def _request(self, request: Callable[[], None]) -> None:
         self._requests.append(request)

@@ -157,14 +157,14 @@ def _remove_all(path: Path) -> None:
 
 
 def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
-    """Read a UTF-8 text file of so many bytes at most.
+    """Read a UTF-8 text file of so many bytes at most; a pipe in its place is not waited for.
 
     Raises:
         StorageError: it is missing, unreadable, too large or no UTF-8.
     """
     # each poll reads two files: a buffer costs three system calls more
-    with storage_errors("read", path), path.open("rb", buffering=0) as file:
-        data = file.read(limit + 1)
+    with storage_errors("read", path), open(path, "rb", buffering=0, opener=_open_at_once) as file:
+        data = file.read(limit + 1) or b""
     if len(data) > limit:
         text = f"cannot read {path}: it is larger than {limit} bytes"
         raise StorageError("STO11", text, remedy="check that it is the right file")
@@ -172,6 +172,10 @@ def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise StorageError("STO12", f"cannot read {path}: it is not UTF-8 text", remedy="replace it") from error
+
+
+def _open_at_once(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)
 
 
 def open_own(path: Path) -> BinaryIO:

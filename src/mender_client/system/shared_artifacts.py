@@ -37,6 +37,14 @@ _MOST_OF_FREE_SPACE = 0.5
 _UNUSED_SECONDS = 3600.0
 
 
+class _Opening:
+    """The threads that open the same Artifact, one after the other."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.threads = 0
+
+
 class SharedArtifacts:
     """The Artifacts that are shared, in files without a name: they end with the process, however that ends.
 
@@ -49,7 +57,7 @@ class SharedArtifacts:
         self._directory = directory
         self._new_transport = new_transport
         self._lock = threading.Lock()
-        self._opening: dict[str, threading.Lock] = {}
+        self._opening: dict[str, _Opening] = {}
         self._shared: dict[str, _Shared] = {}
         self._alone: set[str] = set()
 
@@ -65,9 +73,7 @@ class SharedArtifacts:
         key = f"{origin(url)}{urlsplit(url).path}"
         if offset is None or urlsplit(url).scheme != "https" or key in self._alone:
             return own.open(url, headers)
-        with self._lock:
-            opening = self._opening.setdefault(key, threading.Lock())
-        with opening:
+        with self._alone_with(key):
             shared = self._shared.get(key)
             if shared is None:
                 shared = self._begin(own, key, url)
@@ -78,6 +84,21 @@ class SharedArtifacts:
                 shared = None
             reader = None if shared is None else shared.reader(offset)
         return own.open(url, headers) if reader is None else reader
+
+    @contextmanager
+    def _alone_with(self, key: str) -> Iterator[None]:
+        """Keep other threads from opening the same Artifact meanwhile."""
+        with self._lock:
+            opening = self._opening.setdefault(key, _Opening())
+            opening.threads += 1
+        try:
+            with opening.lock:
+                yield
+        finally:
+            with self._lock:
+                opening.threads -= 1
+                if not opening.threads:
+                    del self._opening[key]
 
     def _begin(self, own: HttpTransport, key: str, url: str) -> _Shared | None:
         """Begin a download; None for one that can't be shared."""

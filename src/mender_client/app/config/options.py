@@ -28,6 +28,11 @@ def _check(options: argparse.Namespace) -> ExitCode:
         is_connect = file.name.startswith("mender-connect")
         return check_connect(file, is_json=options.json) if is_connect else check(file, file, is_json=options.json)
     paths = paths_of(options)
+    if options.devices is not None and options.device is None:
+        from mender_client.app.gateway.check import check_descriptions
+        from mender_client.app.gateway.paths import devices_directory
+
+        return check_descriptions(paths, devices_directory(options.devices, paths.root), is_json=options.json)
     connect = (paths.connect_config, paths.fallback_connect_config)
     return check(
         paths.config,
@@ -93,7 +98,7 @@ COMMANDS = (
             _JSON,
         ),
         more="Without FILE, all files are checked at once. A FILE whose name begins with mender-connect is checked as "
-        "such a one.",
+        "such a one. With --devices, the descriptions of a gateway's devices are checked.",
     ),
     Command(
         "show",

@@ -15,9 +15,12 @@ from mender_client.app.program import Program
 from mender_client.client.rounds import Standing, Step
 from mender_client.core.client_status import ClientStatus
 from mender_client.core.devicekey import KeyType
+from mender_client.core.model import Identity
 from mender_client.errors import Diagnostic, Interrupted, MenderError, StorageError
 from mender_client.system.files import make_directory, write_atomic
 from mender_client.system.journal import JsonJournal
+
+from .identities import Identities
 
 _logger = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ class GatewayDevice:
         name: its name.
         group: as of ``Member``.
         host: what it shares with the others.
+        identities: those of all devices.
         config: its settings.
         paths: its files.
         first_artifact: the name of what is installed when it is started for the first time.
@@ -45,6 +49,7 @@ class GatewayDevice:
         name: str,
         group: str,
         host: Host,
+        identities: Identities,
         config: Config,
         paths: Paths,
         *,
@@ -59,6 +64,8 @@ class GatewayDevice:
         self._parts = DeviceParts(
             host, config, paths, key=self._key, journal=JsonJournal(paths.journal, indent=None), program=program
         )
+        self._identities = identities
+        self._parts.claim_identity = self._claim_identity
         self._tracker = self._parts.tracker
         host.observers = host.observers.knowing(_UNKNOWN)  # the tracker alone keeps the status
         self._agent = self._parts.agent
@@ -94,6 +101,9 @@ class GatewayDevice:
         self._parts.outcomes.report(deployment_id, is_success=is_success, reporter="the program", reason=reason)
         self._parts.outcomes.free(deployment_id)
         return True
+
+    def _claim_identity(self, identity: Identity) -> None:
+        self._identities.claim(identity, self.name)
 
     def _may_update(self) -> bool:
         self._is_put_off = not self._is_allowed
@@ -173,5 +183,6 @@ class GatewayDevice:
             _logger.error("%s", fault)
 
     def close(self) -> None:
-        """Stop recording; what is under way is on disk."""
+        """Stop recording, and leave the identity to others; what is under way is on disk."""
+        self._identities.release(self.name)
         self._parts.close()

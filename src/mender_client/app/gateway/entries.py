@@ -57,6 +57,9 @@ KEYS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 """What can be said of a device, how it is checked, and what it must be, for messages."""
 
+UNTRUSTED = ("GTW03", "GTW14")
+"""The faults of descriptions that another user could have written."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -101,7 +104,12 @@ def read_entries(directory: Path, root: Path) -> Found:
 
 
 def _is_device(found: os.DirEntry[str]) -> bool:
-    """Whether a directory describes a device: another one may hold programs that several devices share."""
+    """Whether a directory describes a device: another one may hold programs that several devices share.
+
+    A hidden one may be renamed to its name when it is complete.
+    """
+    if found.name.startswith("."):
+        return False
     return any(os.path.lexists(os.path.join(found.path, name)) for name in (_OWN_FILE, _IDENTITY))
 
 
@@ -159,9 +167,10 @@ class _Reader:
         if not os.path.lexists(path):
             return None
         if problem := self._trust.permission_problem(path):
-            raise _wrong(path, f"another user could have written it: {problem.text}", problem.remedy)
+            text = f"cannot use {path}: another user could have written it: {problem.text}"
+            raise ConfigError([Diagnostic("GTW14", text, problem.remedy)])
         try:
-            document = json.loads(read_text(path, limit=_MOST_BYTES))
+            document = json.loads(read_text(path, limit=_MOST_BYTES), object_pairs_hook=_object)
         except (StorageError, ValueError, RecursionError) as error:
             why = str(error) if isinstance(error, StorageError) else f"it is not valid JSON: {error}"
             raise _wrong(path, why) from error
@@ -179,6 +188,15 @@ class _Reader:
             self.faults[printable(name)] = error.problems[0]
             return
         self.entries[name] = DeviceEntry(name, base, keys, is_folder)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which no name stands twice: it might be two devices."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        raise ValueError(f"{printable(twice)!r} is in it twice")
+    return made
 
 
 def _check(keys: Any, file: Path, where: str) -> None:

@@ -23,8 +23,9 @@ from mender_client.system.snapshot import read_client_status
 from mender_client.system.statusfile import StatusFile
 
 from .device import GatewayDevice
-from .entries import read_entries
+from .entries import UNTRUSTED, read_entries
 from .host import Hosts
+from .identities import Identities
 from .paths import DeviceEntry, DevicePaths
 from .settings import settings_of
 
@@ -55,6 +56,7 @@ class Fleet:
         self._rounds = rounds
         self._shared = settings_of(config, paths)
         self._made_of: dict[str, tuple[DeviceEntry, Config]] = {}
+        self._identities = Identities()
         self._faults: dict[str, str] = {}
         self._stamp: _Stamp | None = None
         self._is_incomplete = False
@@ -78,19 +80,21 @@ class Fleet:
         if stamp == self._stamp and not is_forced and not self._is_incomplete:
             return
         found = read_entries(self._devices, self._paths.root)
-        self._rounds.turns.most_of = found.groups
         faults = {name: str(fault) for name, fault in found.faults.items()}
+        if "" not in faults:
+            self._rounds.turns.most_of = found.groups
         self._is_incomplete = False
         for name in [one for one in self.members if one not in found.entries]:
-            self._drop(name, is_broken=name in faults or "" in faults)
+            is_folder = self._made_of[name][0].is_folder
+            fault = found.faults.get(name) or (None if is_folder else found.faults.get(""))
+            if fault is None or fault.code in UNTRUSTED:
+                self._drop(name, "is gone" if fault is None else "can't be trusted any more")
         for name, entry in found.entries.items():
             try:
                 self._take(name, entry)
             except MenderError as error:
                 problems = error.problems if isinstance(error, ConfigError) else (error.diagnostic,)
                 faults[name] = "; ".join(map(str, problems))
-                if name in self.members:
-                    self._drop(name, is_broken=True)
         self._say(faults)
         self._stamp = stamp
 
@@ -116,6 +120,7 @@ class Fleet:
             name,
             entry.group,
             self._hosts.host_of(config, _observers(paths)),
+            self._identities,
             config,
             paths,
             first_artifact=entry.keys.get("ArtifactName", UNKNOWN_ARTIFACT_NAME),
@@ -138,23 +143,26 @@ class Fleet:
             _logger.warning("%s", warning)
         return replace(config, skip_verify=self._shared.skip_verify)
 
-    def _drop(self, name: str, *, is_broken: bool) -> None:
+    def _drop(self, name: str, why: str) -> None:
         device = self.members.pop(name)
         self._rounds.drop(name)
-        if not self._rounds.is_at_work(name):
+        if self._rounds.is_at_work(name):
+            self._identities.release(name)  # its step ends by itself
+        else:
             device.close()
         self._made_of.pop(name, None)
         kept = f"; its update is kept in {device.paths.data}" if device.standing is Standing.UPDATING else ""
-        if is_broken:
-            _logger.warning("device %s: its description can't be used any more; it is no longer served%s", name, kept)
-        else:
-            _logger.info("device %s: its description is gone; it is no longer served%s", name, kept)
+        _logger.info("device %s: its description %s; it is no longer served%s", name, why, kept)
 
     def _say(self, faults: Mapping[str, str]) -> None:
-        """Log each fault once."""
+        """Log each fault once. Who was served before goes on as it was described then."""
         for name, fault in faults.items():
             if self._faults.get(name) != fault:
                 _logger.error("%s", f"device {name}: {fault}" if name else fault)
+                if name in self.members:
+                    _logger.warning("device %s: it goes on as it was described before", name)
+                elif not name and not all(entry.is_folder for entry, _ in self._made_of.values()):
+                    _logger.warning("the devices that it described before go on")
         self._faults = dict(faults)
 
 

@@ -28,6 +28,7 @@ from .fleet import Fleet, gateway_fault
 from .host import Hosts
 from .metrics import DevicesMetrics
 from .paths import STATES
+from .requests import take_requests
 
 _logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ def run_gateway(config: Config, paths: Paths, options: GatewayOptions, *, load: 
     lock.acquire()
     try:
         remove_stale_files(paths.data / STATES)
+        take_requests(paths.data)  # every device polls when it starts
         notifier = make_notifier(os.environ, os.getpid())
         observers = Observers((notifier,) if notifier is not None else (), notifier)
         hosts = Hosts(config, paths, observers, os.environ)
@@ -178,12 +180,16 @@ class Gateway:
         is_inventory_wanted, self._is_inventory_wanted = self._is_inventory_wanted, False
         if not is_poll_wanted and not is_inventory_wanted:
             return
-        for device in self.fleet.members.values():
-            if is_poll_wanted:
-                device.request_poll()
-            if is_inventory_wanted:
-                device.request_inventory()
-        self._rounds.hurry()
+        members = self.fleet.members
+        polls, inventories = take_requests(self._paths.data)
+        if not polls and not inventories:
+            polls = frozenset(members if is_poll_wanted else ())
+            inventories = frozenset(members if is_inventory_wanted else ())
+        for name in polls & members.keys():
+            members[name].request_poll()
+        for name in inventories & members.keys():
+            members[name].request_inventory()
+        self._rounds.hurry(polls | inventories)
 
     def _reload(self) -> None:
         """Read the settings and all descriptions again; if the settings have errors, the old ones stay in effect."""

@@ -1,0 +1,51 @@
+"""What commands ask of one device of a gateway that runs: a file for each, and a signal.
+
+A signal by itself is about all devices.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+from mender_client.app.paths import Paths
+from mender_client.system.files import make_directory, write_atomic
+
+DIRECTORY = "requests"
+"""In the gateway's data directory."""
+
+_KINDS = {signal.SIGUSR1: "poll", signal.SIGUSR2: "inventory"}
+
+
+def leave_request(paths: Paths, number: int) -> None:
+    """Say for which device a signal is that follows.
+
+    Args:
+        paths: the device's files.
+        number: SIGUSR1 or SIGUSR2.
+
+    Raises:
+        StorageError: it can't be written.
+    """
+    directory = paths.data.parent.parent / DIRECTORY
+    make_directory(directory)
+    write_atomic(directory / f"{paths.data.name}.{_KINDS[signal.Signals(number)]}", b"", is_durable=False)
+
+
+def take_requests(data: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """Take what was asked for: the devices that are to poll, and those that are to send their inventory.
+
+    Args:
+        data: the gateway's data directory.
+    """
+    found: dict[str, set[str]] = {kind: set() for kind in _KINDS.values()}
+    with suppress(OSError):  # there was none yet
+        for file in os.listdir(data / DIRECTORY):
+            name, _, kind = file.rpartition(".")
+            if kind in found:
+                with suppress(OSError):
+                    os.unlink(data / DIRECTORY / file)
+                    found[kind].add(name)
+    return frozenset(found["poll"]), frozenset(found["inventory"])

@@ -1,0 +1,140 @@
+"""What goes wrong with one device of a gateway is that device's trouble alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+
+from system.tmpfs import empty, fill, small_disk
+from waiting import wait_until
+
+from .gateway import GatewayStage, MakeStage
+
+
+def received(stage: GatewayStage, name: str, deployment: str) -> list[str]:
+    """The final statuses that the server has received from a device."""
+    return [one for one in stage.server.statuses(deployment, stage.id_of(name)) if one in ("success", "failure")]
+
+
+def test_a_bad_description_while_it_runs(make_stage: MakeStage) -> None:
+    """While a description can't be used its devices go on as they were; once it is right again it counts."""
+    stage = make_stage()
+    stage.describe({"entry": {"Group": "line"}}, {"line": 2})
+    stage.describe_folder("folder")
+    gateway = stage.start()
+    stage.id_of("entry")
+    stage.id_of("folder")
+    half = json.dumps({"Devices": {"entry": {}, "more": {}}})
+    (stage.devices / "devices.json").write_text(half[:-9])
+    stage.write("devices/folder/device.json", "{")
+    gateway.send(signal.SIGHUP)
+    gateway.wait_for("the devices that it described before go on")
+    gateway.wait_for("device folder: it goes on as it was described before")
+    deployment = stage.deploy("new", "entry", "folder")
+    stage.wait_for(deployment, "entry", "folder")
+    shutil.rmtree(stage.devices / "folder")
+    gateway.wait_for("device folder: its description is gone")
+    stage.describe({"entry": {}, "more": {}})
+    gateway.wait_for("device more: it is new")
+    assert "device entry: its description is gone" not in gateway.text
+
+
+def test_a_description_that_others_can_write(make_stage: MakeStage) -> None:
+    """A device whose description another user could have changed meanwhile is served no longer, the others are."""
+    stage = make_stage()
+    stage.describe({"entry": {}})
+    stage.describe_folder("folder")
+    gateway = stage.start()
+    stage.id_of("entry")
+    stage.id_of("folder")
+    (stage.devices / "folder").chmod(0o777)
+    gateway.send(signal.SIGHUP)
+    gateway.wait_for("device folder: its description can't be trusted any more; it is no longer served")
+    (stage.devices / "devices.json").chmod(0o666)
+    gateway.send(signal.SIGHUP)
+    gateway.wait_for("device entry: its description can't be trusted any more")
+    assert "go on" not in gateway.text
+
+
+def test_devices_with_the_same_identity(make_stage: MakeStage) -> None:
+    """Of devices with the same identity one is served; another one isn't, until the first is gone."""
+    stage = make_stage()
+    stage.describe({"first": {"Identity": {"serial": "4711"}}})
+    gateway = stage.start()
+    gateway.wait_for("first: authorised by")
+    stage.describe({"first": {"Identity": {"serial": "4711"}}, "other": {}, "second": {"Identity": {"serial": "4711"}}})
+    gateway.wait_for("the device first has it")
+    gateway.wait_for("other: authorised by")
+    assert "second: authorised by" not in gateway.text
+    stage.describe({"other": {}, "second": {"Identity": {"serial": "4711"}}})
+    gateway.wait_for("second: authorised by")
+    assert 1 == gateway.text.count("the device first has it")
+
+
+def test_one_device_is_asked(make_stage: MakeStage) -> None:
+    """A command that is told a device wakes that one only, and waits for what comes of it."""
+    stage = make_stage(UpdatePollIntervalSeconds=86400)
+    stage.describe({name: {} for name in ("one", "two", "three")})
+    gateway = stage.start()
+    wait_until(lambda: gateway.text.count(": inventory sent") >= 3, what="the first polls")
+
+    def polls(name: str) -> int:
+        serial = {one.id: str(one.identity["serial"]) for one in stage.server.devices()}
+        asked = [one for one in stage.server.requests if one.kind == "next"]
+        return sum(serial.get(one.device_id or "") == name for one in asked)
+
+    wait_until(lambda: all(polls(name) for name in ("one", "two", "three")), what="a poll of each")
+    before = {name: polls(name) for name in ("one", "two", "three")}
+    deployment = stage.deploy("new", "one", "two")
+    assert "new" in stage.run("--device", "one", "check-update", "--wait")
+    assert "success" == stage.server.status(deployment, stage.id_of("one"))
+    assert (before["two"], before["three"]) == (polls("two"), polls("three"))
+    assert "the gateway (pid" in stage.run("--device", "three", "send-inventory")
+    wait_until(lambda: 2 == gateway.text.count("three: inventory sent"), what="the inventory")
+    assert 1 == gateway.text.count("two: inventory sent")
+    assert "paused" in stage.run("--device", "two", "pause", "--all", "--reason", "shift")
+    stage.run("--device", "two", "check-update", "--wait")
+    assert "shift" in stage.run("--device", "two", "status")
+    assert "pending" == stage.server.status(deployment, stage.id_of("two")) or not stage.order[2:]
+    stage.run("--device", "two", "continue", "--all")
+    stage.wait_for(deployment, "two")
+    assert [] == os.listdir(stage.data / "requests")
+
+
+def test_a_full_disk_of_one_device(make_stage: MakeStage) -> None:
+    """A device whose disk is full neither stops the gateway nor another device, and is updated once there is space."""
+    stage = make_stage()
+    (stage.data / "devices").mkdir(parents=True, mode=0o700)
+    with small_disk(stage.data / "devices" / "full", kib=256):
+        stage.describe({"full": {}, "other": {}})
+        gateway = stage.start()
+        stage.id_of("full")
+        fill(stage.data / "devices" / "full")
+        deployment = stage.deploy("new", "full", "other")
+        stage.wait_for(deployment, "other")
+        gateway.wait_for("No space left on device")
+        empty(stage.data / "devices" / "full")
+        wait_until(lambda: received(stage, "full", deployment), what="the end")
+        assert gateway.is_alive
+        assert 0 == gateway.stop()
+
+
+def test_scripts_that_misbehave(make_stage: MakeStage) -> None:
+    """Identity scripts that print nonsense and inventory scripts that fail are named; the others are served."""
+    stage = make_stage()
+    stage.write_script("devices/garbage", "head -c 5000 /dev/zero")
+    stage.write_script("devices/lines", "echo serial=1; echo what")
+    stage.write_script("devices/bad-inventory", "echo a=1; exit 3")
+    stage.write_script("devices/endless", "yes a=b")
+    names = ("garbage", "lines", "endless")
+    stage.describe({name: {"Identity": name} for name in names} | {"odd": {"Inventory": "bad-inventory"}, "good": {}})
+    gateway = stage.start()
+    stage.id_of("good")
+    stage.id_of("odd")
+    for words in ("garbage: ", "lines: cannot use the identity: line 'what'", "odd: cannot use", "endless: cannot use"):
+        gateway.wait_for(words)
+    assert 2 == len(stage.server.devices())
+    deployment = stage.deploy("new", "good", "odd")
+    stage.wait_for(deployment, "good", "odd")
