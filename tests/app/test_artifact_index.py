@@ -201,7 +201,7 @@ def difference(run: Run, *words: Path) -> dict[str, Any]:
 def write_images(directory: Path) -> tuple[Path, Path]:
     """Write an image, and one in which a block in the middle is another."""
     old, new = directory / "old.img", directory / "new.img"
-    content = bytearray(random.Random(3).randbytes(500_000) * 19)[: 9 * MIB]  # xz is quick with it
+    content = bytearray(random.Random(3).randbytes(500_000) * 19)[: 9 * MIB]
     old.write_bytes(content)
     content[5 * MIB : 5 * MIB + 100] = bytes(100)
     new.write_bytes(content)
@@ -223,10 +223,14 @@ def test_diff_says_what_a_device_would_fetch(run: Run, tmp_path: Path) -> None:
 
 def test_diff_takes_artifacts_and_images_for_either(run: Run, tmp_path: Path) -> None:
     """An Artifact stands for its image, whatever its compression; a new image is compressed as it would be written."""
-    images = write_images(tmp_path)
+    images = [write_image(tmp_path / name, 9 * MIB) for name in ("old.img", "new.img")]
+    with images[1].open("r+b") as file:
+        file.seek(5 * MIB)
+        file.write(b"another")
     old = write(run, tmp_path / "old", images[0], "--compression", "xz")
     new = write(run, tmp_path / "new", images[1], "-n", "image", "-t", "device")
     expected = difference(run, images[0], new)
+    assert 1 == expected["missing_blocks"]
     assert expected == difference(run, old, new)
     of_image = difference(run, old, images[1])
     assert expected["missing_blocks"] == of_image["missing_blocks"]
