@@ -304,6 +304,9 @@ class _Forks:
     def _fork(self) -> Callable[[], None] | None:
         link = self._listener.accept()[0]
         request, descriptors, _, _ = socket.recv_fds(link, _MOST_BYTES, 3)
+        if not request:  # whoever asked has been killed
+            link.close()
+            return None
         pid = os.fork()
         if pid == 0:
             argv, environment, directory, umask = ast.literal_eval(request.decode())
