@@ -166,6 +166,7 @@ def test_doubts(device: Device, keys: dict[str, Any], words: str) -> None:
     "keys",
     [
         {"Limits": {"Enabled": False, "FileTransfer": {"Chroot": "/x"}}},
+        {"Limits": {"Enabled": True, "FileTransfer": {"Chroot": "/u*r/[ab]in"}}},
         {"User": None, "Terminal": {"Disable": True}, "ShellCommand": "x"},
         {"User": None, "RemoteTerminal": False},
     ],

@@ -410,6 +410,29 @@ def test_file_that_is_larger_than_it_says() -> None:
     assert 413 == decode_body(error)["code"]
 
 
+def test_pattern_of_directories(tmp_path: Path) -> None:
+    """Chroot may be a pattern for directories: a path lies below one of them once it is resolved."""
+    for directory in ("a/share", "a/share/deep", "b/share", "b/other", "share", "plain[1]"):
+        (tmp_path / directory).mkdir(parents=True)
+        (tmp_path / directory / "f").write_text("f")
+    (tmp_path / "a/share/out").symlink_to("../../b/other/f")
+    cases = [
+        ("*/share", ["a/share/f", "b/share/f", "a/share/deep/f"], ["share/f", "b/other/f", "a/share/../f", "x/y/f"]),
+        ("[ab]/sh?re", ["a/share/f"], ["b/other/f", "a/share/out", "a/share/../../b/other/f"]),
+        ("plain[1]", ["plain[1]/f"], ["plain1/f"]),
+    ]
+    for pattern, inside, outside in cases:
+        limits = {"Chroot": f"{tmp_path}/{pattern}", "FollowSymLinks": True, "AllowOverwrite": True}
+        world = World(Limits={"Enabled": True, "FileTransfer": limits})
+        for number, name in enumerate(inside):
+            assert "file_info" == ask(world, "stat", f"i{number}", path=f"{tmp_path}/{name}")[0].typ
+            assert "ack" == ask(world, "put_file", f"i{number}", path=f"{tmp_path}/{name}")[0].typ
+        for number, name in enumerate(outside):
+            for typ in ("stat", "get_file", "put_file"):
+                (error,) = ask(world, typ, f"o{number}", path=f"{tmp_path}/{name}")
+                assert 403 == decode_body(error)["code"], name
+
+
 def test_mode_and_owner(tmp_path: Path) -> None:
     """An upload gets the mode that was asked for, without suid, or the one of Umask."""
     world = World()

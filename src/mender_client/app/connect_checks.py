@@ -72,9 +72,18 @@ def setting_warnings(config: ConnectConfig) -> Iterator[Diagnostic]:
             if name and not name.isdigit() and not _exists(name, find):
                 text = f"Limits.FileTransfer.{key}: there is no {what} {name!r:.80}"
                 yield Diagnostic("CON11", text, f"name a {what} of this device")
-    if config.chroot and not (os.path.isabs(config.chroot) and os.path.isdir(config.chroot)):
+    if config.chroot and not (os.path.isabs(config.chroot) and _is_directory(config.chroot)):
         text = f"Limits.FileTransfer.Chroot: {config.chroot!r:.200} is not the absolute path of a directory"
         yield Diagnostic("CON12", text, "make that directory, or name another one")
+
+
+def _is_directory(pattern: str) -> bool:
+    """Whether there is a directory of this name, or one for which the pattern stands."""
+    if os.path.isdir(pattern):
+        return True
+    from glob import iglob
+
+    return any(map(os.path.isdir, iglob(pattern)))
 
 
 def _exists(name: str, find: Callable[[str], object]) -> bool:

@@ -12,6 +12,7 @@ import pwd
 import stat
 import struct
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from mender_client import TYPE_CHECKING
@@ -155,10 +156,8 @@ class DeviceFiles:
 
     def _check_chroot(self, real: str) -> None:
         """Refuse what lies outside before anything is said of it."""
-        if self._limits.chroot:
-            base = _resolved(self._limits.chroot)
-            if os.path.commonpath((base, real)) != base:
-                raise RefusedError("access denied: the target file path is outside chroot", FORBIDDEN)
+        if self._limits.chroot and not _is_below(real, self._limits.chroot):
+            raise RefusedError("access denied: the target file path is outside chroot", FORBIDDEN)
 
     def _check_file(self, state: os.stat_result) -> None:
         limits = self._limits
@@ -186,6 +185,22 @@ class DeviceFiles:
             raise RefusedError("access denied: the file owner does not match", FORBIDDEN)
         if self._limits.group_put and _group(state) != self._limits.group_put:
             raise RefusedError("access denied: the file group does not match", FORBIDDEN)
+
+
+def _is_below(real: str, chroot: str) -> bool:
+    """Whether a resolved path lies below a directory, or below one of those that a pattern stands for."""
+    parts = PurePosixPath(chroot).parts
+    is_pattern = [any(one in part for one in "*?[") for part in parts]
+    fixed = len(parts) if True not in is_pattern or os.path.isdir(chroot) else is_pattern.index(True)
+    base = PurePosixPath(_resolved(os.path.join("/", *parts[:fixed]))).parts
+    patterns = parts[fixed:]
+    found = PurePosixPath(real).parts
+    rest = found[len(base) : len(base) + len(patterns)]
+    return (
+        found[: len(base)] == base
+        and len(rest) == len(patterns)
+        and all(fnmatchcase(part, pattern) for part, pattern in zip(rest, patterns, strict=True))
+    )
 
 
 def _resolved(path: str) -> str:

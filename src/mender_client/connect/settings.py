@@ -14,7 +14,7 @@ class FileLimits:
     """What users may do with files; the defaults are those of a device without limits.
 
     Attributes:
-        chroot: only what is below it; empty for everywhere.
+        chroot: only what is below it, a directory or a pattern for directories; empty for everywhere.
         is_link_followed: whether a path may lead through a link.
         is_overwritten: whether an upload may replace a file.
         owner_put, group_put: whom an upload belongs to, and whose files alone it may replace; empty for any.

@@ -66,7 +66,11 @@ class ConnectConfig:
     )
     has_limits: bool = key("Limits.Enabled", FLAG, "Whether the limits of Limits.FileTransfer apply.", False)
     chroot: str = key(
-        f"{_FILES}.Chroot", TEXT, "Files are only read and written below it.", form="directory", example="/data"
+        f"{_FILES}.Chroot",
+        TEXT,
+        "Files are only read and written below it; *, ? and [abc] in a name stand for several directories.",
+        form="directory",
+        example="/data",
     )
     is_link_followed: bool = key(
         f"{_FILES}.FollowSymLinks", FLAG, "Whether a path may lead through a symbolic link.", False
