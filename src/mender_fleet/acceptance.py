@@ -149,9 +149,8 @@ class Management:
 
 def _refused(reply: Reply) -> ServerError:
     """What the server said; the same for all devices, so that Locust counts it once."""
-    text = f"the management API answered {reply.status}"
-    if reply.status in (401, 403):
-        text += "; check the token"
+    advice = {401: "; check the token", 403: "; check the token", 422: "; it may accept no more devices"}
+    text = f"the management API answered {reply.status}{advice.get(reply.status, '')}"
     return ServerError(text, status=reply.status)
 
 
