@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from mender_client.connect.loop import Loop
+from mender_client.connect.loop import Background, Loop
 
 
 @pytest.fixture
@@ -54,3 +55,17 @@ def test_call_that_is_cancelled_late(loop: Loop) -> None:
     second = loop.call_later(0.0, lambda: second.cancel() or made.append("second"))  # type: ignore[func-returns-value]
     loop.run_for(10.0, lambda: len(made) == 2)
     assert ["first", "second"] == made
+
+
+def test_no_thread_to_be_had(loop: Loop) -> None:
+    """What needs a thread while the system gives none, as a program in a terminal can bring about, waits for one."""
+    done = list[bool]()
+    before = threading.stack_size(1 << 46)
+    try:
+        Background(loop).run(lambda: lambda: done.append(True))
+        loop.run_for(0.0, lambda: False)
+    finally:
+        threading.stack_size(before)
+    assert [] == done
+    loop.run_for(60.0, lambda: bool(done))
+    assert [True] == done

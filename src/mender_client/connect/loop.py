@@ -20,7 +20,7 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 Callback = Callable[[], None]
 
-
+_NO_THREAD_SECONDS = 1.0
 _FEW_CALLS = 64
 """So many calls that were cancelled may wait for their time."""
 
@@ -182,7 +182,13 @@ class Background:
             finally:
                 self._loop.post(lambda: done(callback))
 
-        threading.Thread(target=run, daemon=True).start()
+        self._start(run)
+
+    def _start(self, run: Callback) -> None:
+        try:
+            threading.Thread(target=run, daemon=True).start()
+        except RuntimeError:  # the system has none left, or no memory for one
+            self._loop.call_later(_NO_THREAD_SECONDS, lambda: self._start(run))
 
 
 def _fail() -> None:
