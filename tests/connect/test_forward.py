@@ -123,6 +123,20 @@ def test_empty_datagram() -> None:
         assert (sent, said) == (link.sent, [one.typ for one in world.taken()])
 
 
+def test_datagram_that_is_too_long() -> None:
+    """A message that is no datagram is an error and acknowledged; the connection goes on."""
+    world = World()
+    dial(world, protocol="udp")
+    (link,) = world.links.links
+    link.user.connected()
+    world.taken()
+    for size, said in ((65507, ["ack"]), (65508, ["error", "ack"]), (1, ["ack"])):
+        answers = world.receive(Message(PORTS, "forward", "s", {"connection_id": "c"}, bytes(size)))
+        assert said == [one.typ for one in answers]
+    assert [65507, 1] == [len(one) for one in link.sent]
+    assert not link.is_closed
+
+
 def test_idle_connection() -> None:
     """A connection whose remote side is silent for ten minutes is closed."""
     world = World()

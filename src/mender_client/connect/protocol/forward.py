@@ -21,6 +21,7 @@ MOST_CONNECTIONS_OF_ALL = 256
 MOST_WAITING_BYTES = 1024 * 1024
 MOST_WAITING_BYTES_OF_ALL = 8 * 1024 * 1024
 MOST_WAITING_MESSAGES = 256
+MOST_DATAGRAM_BYTES = 65507
 LONGEST_NAME = 128
 _INVALID = "invalid port-forward message: missing connection_id, remote_port or protocol"
 
@@ -158,6 +159,10 @@ class _Connection:
 
     def forward(self, data: bytes) -> None:
         """Bytes of the user; they may come before the connection is there."""
+        if self._place.kind == "udp" and len(data) > MOST_DATAGRAM_BYTES:
+            self._session.refuse(self.name, "forward", "message too long")
+            self._session.send("ack", self.name)
+            return
         self._unwritten.append(len(data))
         self._count(len(data))
         is_too_much = (
