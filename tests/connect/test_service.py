@@ -18,7 +18,7 @@ from wsproto.events import BytesMessage, CloseConnection
 from connect.world import config_of
 from mender_client.app.connect import connect_settings
 from mender_client.connect.protocol.reconnect import LASTING_SECONDS, RETURN_SECONDS, Reconnect
-from mender_client.connect.service import ConnectService, Opened
+from mender_client.connect.service import MOST_TOLD, ConnectService, Opened
 from mender_client.core.wire.deviceconnect import Message, Protocol, decode, encode
 from mender_client.errors import NetworkError, ServerError
 from waiting import NEVER_S, PATIENCE_S, wait_until
@@ -187,6 +187,24 @@ def test_a_fault_of_ours_ends_one_session(caplog: pytest.LogCaptureFixture) -> N
     server.sock.close()
     (record,) = [one for one in caplog.records if "CON14" in one.getMessage()]
     assert record.exc_info is not None
+
+
+def test_garbage_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that sends what is no message fills no log: after some of them the rest of a connection isn't told."""
+    server = Server()
+    service = make_service(lambda: server.opened)
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    for _ in range(500):
+        server.sock.sendall(server.frames.send(BytesMessage(data=b"\xc1")))
+    server.send(Message(Protocol.CONTROL, "ping", "t"))
+    assert "pong" == server.receive().typ
+    service.stop()
+    thread.join()
+    server.sock.close()
+    said = [one.getMessage() for one in caplog.records if "is not understood" in one.getMessage()]
+    assert MOST_TOLD == len(said)
+    assert "further ones" in said[-1]
 
 
 def test_pauses() -> None:

@@ -34,6 +34,8 @@ _logger = logging.getLogger(__name__)
 PING_SECONDS = 45.0
 """The server cuts a connection on which it sees neither ping nor pong for 60 s, whatever else comes."""
 PONG_SECONDS = 15.0
+MOST_TOLD = 20
+"""So many messages that are none are logged for each connection."""
 _PAYLOAD = b"60"
 _GOODBYE_SECONDS = 0.5
 _SETTLE_SECONDS = 5.0
@@ -92,6 +94,7 @@ class ConnectService:
         self._background = Background(self.loop)
         self._ping: Call | None = None
         self._connected_at = 0.0
+        self._garbage = 0
         self._said = ""
         self._retry: Call | None = None
         self._waiting: list[Callback] = []
@@ -216,6 +219,7 @@ class ConnectService:
 
     def _opened(self, opened: Opened) -> None:
         self._said = ""
+        self._garbage = 0
         self._connected_at = self.loop.now()
         self._socket = WebSocket(self.loop, opened.sock, opened.early, self._received, self._resumed, self._closed)
         self._ping = self.loop.call_later(PING_SECONDS, self._keep_alive)
@@ -262,7 +266,7 @@ class ConnectService:
         try:
             message = decode(data)
         except ValueError as error:
-            _logger.warning("a message of the server is not understood: %s", printable(str(error)))
+            self._tell_of_garbage(str(error))
             return
         try:
             self._sessions.receive(message)
@@ -270,6 +274,12 @@ class ConnectService:
             text = f"a message of session {printable(message.sid[:40])} has met a fault of this program"
             _logger.exception("%s", Diagnostic("CON14", text, "report it, with what follows"))
             self._sessions.fail(message)
+
+    def _tell_of_garbage(self, reason: str) -> None:
+        self._garbage += 1
+        if self._garbage <= MOST_TOLD:
+            rest = "" if self._garbage < MOST_TOLD else "; further ones are not logged until the next connection"
+            _logger.warning("a message of the server is not understood: %s%s", printable(reason), rest)
 
     def _resumed(self) -> None:
         self._sessions.resume()
