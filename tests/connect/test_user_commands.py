@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+import forking
 from calling import call
 from connect.conftest import start
 from mender_client.errors import ServerError
@@ -34,9 +35,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shell
 PROGRAM = Path(sys.executable).parent / "mender-devserver"
 
 
-def command(device: Device, *words: str) -> list[str]:
+def command(device: Device, *words: str, program: Path | None = None) -> list[str]:
     """A command to the device's server."""
-    return [str(PROGRAM), *words, "--directory", str(device.server.directory)]
+    return [
+        str(program or forking.program().with_name(PROGRAM.name)),
+        *words,
+        "--directory",
+        str(device.server.directory),
+    ]
 
 
 def run(device: Device, *words: str) -> subprocess.CompletedProcess[str]:
@@ -119,7 +125,7 @@ class Window:
 @contextmanager
 def window(device: Device) -> Iterator[Window]:
     """A terminal on the device."""
-    made = Window(command(device, "terminal", device.id[:8]), 33, 90)
+    made = Window(command(device, "terminal", device.id[:8], program=PROGRAM), 33, 90)  # a fork has no such terminal
     try:
         made.see("Ctrl-] leaves")
         yield made

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import forking
 from calling import call
 from devserver.caller import ATTRIBUTES, AUTH, DEPLOYMENTS, Gadget, calling, make_artifact, new_key, public_pem
 from mender_devserver import DevServer
@@ -26,10 +27,17 @@ Shared = tuple[Path, dict[str, str]]
 PROGRAM = [sys.executable, "-W", "error", "-m", "mender_devserver.cli"]
 
 
+def quick() -> list[str]:
+    """The same without warnings as errors, which starts sooner by day."""
+    return [str(forking.program().with_name("mender-devserver"))]
+
+
 @contextmanager
-def serving(directory: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+def serving(
+    directory: Path, *options: str, program: list[str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """A server process, and what it says about itself."""
-    command = [*PROGRAM, "serve", "--json", "--directory", str(directory), *options]
+    command = [*(program or quick()), "serve", "--json", "--directory", str(directory), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -63,7 +71,7 @@ def test_whole_round_by_command_line(tmp_path: Path) -> None:
     """Accept, upload, deploy, status, log, inventory, abort: the first day of a user, over TLS."""
     directory = tmp_path / "server"
     artifact = make_artifact(tmp_path / "release-2.mender", "release-2")
-    with serving(directory) as (_, told), calling(Path(told["ServerCertificate"])) as caller:
+    with serving(directory, program=PROGRAM) as (_, told), calling(Path(told["ServerCertificate"])) as caller:
         gadget = Gadget(caller, told["ServerURL"])
         assert (0, "no device has asked yet\n", "") == run_process(directory, "devices")
         assert 401 == gadget.authorize().status
@@ -226,7 +234,7 @@ def test_no_server_is_said(tmp_path: Path) -> None:
 
 def test_dead_server_is_said(tmp_path: Path) -> None:
     """A server that was killed leaves its file behind; the command says that nobody answers."""
-    with serving(tmp_path, "--plain") as (process, _):
+    with serving(tmp_path, "--plain", program=PROGRAM) as (process, _):
         process.kill()
         process.wait()
         code, _, complaint = run(tmp_path, "devices")
@@ -317,7 +325,7 @@ def test_only_serve_needs_aiohttp(tmp_path: Path) -> None:
 
 def test_reader_may_go_away(shared: Shared) -> None:
     """A pipe that is closed ends the command without a word."""
-    command = [*PROGRAM, "settings", "--directory", str(shared[0])]
+    command = [*quick(), "settings", "--directory", str(shared[0])]
     reading, writing = os.pipe()
     os.close(reading)
     try:

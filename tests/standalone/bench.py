@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import forking
 from calling import call
 from core.artifact.forge import dump, forge
-from program.stage import PROGRAM
-from waiting import PATIENCE_S
 
 _PROGRAM = """#!/bin/sh
 out={out}
@@ -115,8 +114,7 @@ class Bench:
 
     def runs_and_dies(self, *words: str | Path) -> None:
         """Run a command, as a process of its own, that is killed."""
-        argv = [str(PROGRAM), "--root", str(self.root), *map(str, words)]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        done = forking.run([str(forking.program()), "--root", str(self.root), *map(str, words)])
         assert done.returncode == -signal.SIGKILL, done
 
     def calls(self) -> list[str]:

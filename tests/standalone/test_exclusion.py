@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import forking
 from calling import call
 from mender_client.app.cli import main
 from mender_client.app.mender_update import MENDER_UPDATE
@@ -110,7 +111,7 @@ def test_signal(bench: Bench, number: signal.Signals) -> None:
     usual = module.read_text()
     hang = '[ "$1" = ArtifactInstall ] && touch $out/begun && sleep 600\n'
     module.write_text(usual.removesuffix("exit 0\n") + hang + "exit 0\n")
-    argv = [str(PROGRAM), "--root", str(bench.root), "install", str(bench.artifact())]
+    argv = [str(forking.program()), "--root", str(bench.root), "install", str(bench.artifact())]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_until((bench.out / "begun").exists)
         process.send_signal(number)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+import forking
 from app.artifact_program import P256, key_pair
 from core.artifact.forge import tar_file
 from keys import RSA
-from program.stage import PROGRAM
 from system.rawserver import RawServer, answer, raw
 from waiting import PATIENCE_S
 
@@ -37,7 +37,7 @@ def _is_untouched(bench: Bench) -> bool:
 def test_standard_input(bench: Bench) -> None:
     """``-`` reads the Artifact from standard input, a pipe."""
     content = bench.artifact().read_bytes()
-    argv = [str(PROGRAM), "--root", str(bench.root), "install", "-"]
+    argv = [str(forking.program()), "--root", str(bench.root), "install", "-"]
     done = subprocess.run(argv, input=content, capture_output=True, timeout=PATIENCE_S, check=False)
     assert (*DONE, INSTALLED) == (done.returncode, done.stdout.decode(), bench.calls())
 
@@ -47,7 +47,7 @@ def test_standard_input_is_the_clients_alone(bench: Bench) -> None:
     module = bench.root / "usr/share/mender/modules/v3/app"
     module.write_text(module.read_text().replace("exit 0\n", 'head -c 1 >>"$out/found"\nexit 0\n'))
     content = bench.artifact(files=[("file", os.urandom(1_000_000))]).read_bytes()
-    argv = [str(PROGRAM), "--root", str(bench.root), "install", "-"]
+    argv = [str(forking.program()), "--root", str(bench.root), "install", "-"]
     done = subprocess.run(argv, input=content, capture_output=True, timeout=PATIENCE_S, check=False)
     assert (*DONE, b"") == (done.returncode, done.stdout.decode(), (bench.out / "found").read_bytes())
 
