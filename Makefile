@@ -8,6 +8,11 @@ WORKERS ?= $(shell echo $$(( 1 + $$(nproc) )))
 PYTEST = -m pytest -n $(WORKERS) --dist worksteal
 # a test that hangs for so many seconds shows where, and ends its worker
 hang = -o faulthandler_timeout=$(1) -o faulthandler_exit_on_timeout=true
+# tests sync their files thousands of times, which costs nothing in memory, if programs may run there
+IN_MEMORY = $(shell [ -w /dev/shm ] && ! grep -q ' /dev/shm .*noexec' /proc/mounts && \
+	[ "$$(df --output=avail /dev/shm | tail -n 1)" -gt 2000000 ] && \
+	awk '/^MemAvailable/ { exit $$2 < 4000000 }' /proc/meminfo && echo /dev/shm)
+TEMPORARY = $(or $(TMPDIR),$(IN_MEMORY),/tmp)
 # how long the searches of `make nightly` are
 CASES ?= 100000
 KILLS ?= 200
@@ -32,10 +37,12 @@ demo: $(DEMO_STAMP) ## update a simulated device, twice; ARGS="--help" tells mor
 
 # hundreds of processes start in the tests: none is to compile again what is compiled
 test: export PYTHONDONTWRITEBYTECODE =
+test: export TMPDIR := $(TEMPORARY)
 test: $(DEV_STAMP) ## run the tests in parallel; ARGS are given to pytest
 	"$(BIN)/python" $(PYTEST) $(call hang,300) $(ARGS)
 
 coverage: export PYTHONDONTWRITEBYTECODE =
+coverage: export TMPDIR := $(TEMPORARY)
 coverage: $(DEV_STAMP) ## the same, and print the branch coverage of core and client, which takes longer
 	@"$(BIN)/coverage" erase
 	"$(BIN)/coverage" run $(PYTEST) $(call hang,300) $(ARGS)
