@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -45,7 +46,8 @@ def test_device_without_configuration(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"": "x"}', str({f"k{one}": "" for one in range(101)}),
-                                  '{"a": "' + "x" * 4097 + '"}'])  # fmt: skip
+                                  '{"a": "' + "x" * 4097 + '"}', "NaN", "[" * 100_000, "1" * 5000, '{"a": null}',
+                                  str({f"k{one}": "\0" * 4096 for one in range(100)})])  # fmt: skip
 def test_unusable_configuration(stage: Stage, caplog: pytest.LogCaptureFixture, text: str) -> None:
     """What the server would refuse is not sent; the log says so once, and polls go on."""
     with caplog.at_level(logging.WARNING):
@@ -55,6 +57,13 @@ def test_unusable_configuration(stage: Stage, caplog: pytest.LogCaptureFixture, 
     assert 0 == reports_since(world, 0)
     assert 1 == sum("INV03" in message for message in caplog.messages)
     assert "next" in kinds_since(world, 0)
+
+
+def test_any_key(stage: Stage) -> None:
+    """Keys and values may hold any characters: dots, ends of lines, NUL, halves of surrogates."""
+    odd = {"a.b": "c", "a": "", "end\nof line": "\r\n", "\0": "\0", "\ud800": "\udfff", "k" * 4096: "😀" * 4096}
+    world = configured(stage, json.dumps(odd))
+    assert 1 == reports_since(world, 0)
 
 
 def test_report_is_repeated(stage: Stage) -> None:

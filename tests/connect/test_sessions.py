@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connect.world import World, config_of
+from mender_client.connect.openfiles import open_file
 from mender_client.connect.protocol.pace import FRAME_BYTES, Pace
 from mender_client.connect.protocol.sessions import MOST_SESSIONS
 from mender_client.connect.protocol.terminal import GONE_SECONDS, MOST_SHELLS
@@ -408,6 +410,20 @@ def test_file_that_is_larger_than_it_says() -> None:
     world = World(Limits={"Enabled": True, "FileTransfer": {"MaxFileSize": 100}})
     (error,) = ask(world, "get_file", path="/proc/meminfo")
     assert 413 == decode_body(error)["code"]
+
+
+def test_link_that_comes_later(tmp_path: Path) -> None:
+    """A link that takes the place of a directory or a file once a path is resolved is not followed."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/f").write_text("secret")
+    (tmp_path / "d").symlink_to("outside")
+    (tmp_path / "f").symlink_to("outside/f")
+    for real in ("d/f", "f"):
+        with pytest.raises(OSError, match=r"Not a directory|symbolic links"):
+            open_file(f"{tmp_path}/{real}", os.O_RDONLY)
+    descriptor = open_file(f"{tmp_path}/f", os.O_PATH)  # the link itself, of which nothing is read
+    assert stat.S_ISLNK(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
 
 
 def test_pattern_of_directories(tmp_path: Path) -> None:
