@@ -132,3 +132,5 @@ $(DEV_STAMP): $(PACKAGED) requirements/dev.txt
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES)
 	@touch "$@" "$(DEMO_STAMP)"
+	@# compile the tests once, and not in each worker of the first run
+	@PYTHONDONTWRITEBYTECODE= "$(BIN)/python" -m pytest -q --collect-only >/dev/null || true

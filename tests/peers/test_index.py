@@ -113,15 +113,21 @@ def test_the_payload_is_an_ordinary_compressed_tar(directory: Path, name: str) -
     assert IMAGE == unpack(directory / "payload.tar.gz")
 
 
-@pytest.mark.parametrize("name", ["gzip -dc", "bsdcat", "busybox zcat"])
-def test_an_index_of_the_largest_payload_is_skipped(tmp_path: Path, name: str) -> None:
-    """More than two thousand empty members in front of the data."""
-    program(name.split()[0])
+@pytest.fixture(scope="module")
+def skipped(directory: Path) -> Path:
+    """A file whose index is that of the largest payload: more than two thousand empty members in front of the data."""
     size = 8 << 30
     counts = full_counts(size)
     index = encode_index(size, 0, array("H", [20] * len(counts)), counts, random.Random(1).randbytes(size // 512))
-    (tmp_path / "payload.gz").write_bytes(index + gzip.compress(b"content"))
-    assert b"content" == run("sh", "-c", f"{name} <{tmp_path / 'payload.gz'}")
+    (directory / "skipped.gz").write_bytes(index + gzip.compress(b"content"))
+    return directory / "skipped.gz"
+
+
+@pytest.mark.parametrize("name", ["gzip -dc", "bsdcat", "busybox zcat"])
+def test_an_index_of_the_largest_payload_is_skipped(skipped: Path, name: str) -> None:
+    """Whatever unpacks gzip skips it."""
+    program(name.split()[0])
+    assert b"content" == run("sh", "-c", f"{name} <{skipped}")
 
 
 def test_mender_artifact_accepts_it(directory: Path) -> None:
