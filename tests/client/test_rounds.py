@@ -45,12 +45,13 @@ class Bench:
 
     def __init__(self, *devices: Device, most: int = 4, groups: dict[str, int] | None = None) -> None:
         self.clock = WorldClock()
-        self.polls, self.updates = Workers(), Workers()
+        self.polls, self.slow, self.updates = Workers(), Workers(), Workers()
         self.woken = 0
         self.rounds = Rounds(
             clock=self.clock,
             turns=Turns(most, groups or {}),
             polls=self.polls.submit,
+            slow=self.slow.submit,
             updates=self.updates.submit,
             wake=self._wake,
         )
@@ -93,6 +94,31 @@ def test_a_slow_step_holds_up_nobody() -> None:
     bench.polls.work()
     bench.rounds.run_due()
     assert (1, 2) == (len(slow.steps), len(quick.steps))
+
+
+def test_who_was_slow_has_other_workers() -> None:
+    """A device whose step took long takes the next one by workers that the others don't need, until it is quick."""
+
+    class Slow(Device):
+        takes = 60.0
+
+        def step(self, *, may_update: bool) -> Step:
+            bench.clock.seconds += self.takes
+            return super().step(may_update=may_update)
+
+    slow, quick = Slow("slow"), Device("quick")
+    bench = Bench(slow, quick)
+    bench.run()
+    bench.clock.seconds += 100.0
+    bench.rounds.run_due()
+    assert (1, 1) == (len(bench.polls.jobs), len(bench.slow.jobs))
+    slow.takes = 1.0
+    bench.polls.work()
+    bench.slow.work()
+    bench.rounds.run_due()
+    bench.clock.seconds += 100.0
+    bench.rounds.run_due()
+    assert (2, 0) == (len(bench.polls.jobs), len(bench.slow.jobs))
 
 
 def test_updates_by_their_own_workers() -> None:

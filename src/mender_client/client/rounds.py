@@ -1,7 +1,8 @@
 """Many devices in one process: each takes its step when that is due, in one of a few workers.
 
 What is quick, authenticating, the inventory and polls, is done by one group of workers, and updates by another one: a
-slow update holds up nobody. Who is to be updated waits for its turn first (``core.turns``).
+slow update holds up nobody. Who is to be updated waits for its turn first (``core.turns``). Devices that were not
+quick, because their scripts hang for instance, have workers of their own until they are.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from typing import Protocol
 else:
     Protocol = object
+
+SLOW_SECONDS = 10.0
+"""Who takes so long for a step is slow in the next one."""
 
 
 class Standing(Enum):
@@ -71,6 +75,7 @@ class Rounds:
 
     Attributes:
         polls: the workers for what is quick.
+        slow: those for devices that were not quick the last time.
         updates: the workers for updates.
         wake: called by a worker when a step is done: ``run_due`` has something to do.
     """
@@ -78,6 +83,7 @@ class Rounds:
     clock: Clock
     turns: Turns
     polls: Submit
+    slow: Submit
     updates: Submit
     wake: Callable[[], None]
 
@@ -86,6 +92,7 @@ class Rounds:
         self._due = DueTimes()
         self._at_work: dict[str, Member] = {}
         self._done: deque[tuple[Member, Step]] = deque()
+        self._slow: set[str] = set()
 
     def add(self, member: Member, *, standing: Standing = Standing.IDLE) -> None:
         """Take a device in; its first step is due now.
@@ -103,6 +110,7 @@ class Rounds:
         """Let a device go; a step that it takes just now is finished."""
         del self.members[name]
         self._due.remove(name)
+        self._slow.discard(name)
         if name not in self._at_work:
             self.turns.leave(name)
 
@@ -138,17 +146,23 @@ class Rounds:
         may_update = self.turns.has(member.name)
 
         def work() -> None:
+            began = self.clock.monotonic()
             step = member.step(may_update=may_update)
+            if not may_update:
+                is_slow = self.clock.monotonic() - began >= SLOW_SECONDS
+                (self._slow.add if is_slow else self._slow.discard)(member.name)
             self._done.append((member, step))
             self.wake()
 
-        (self.updates if may_update else self.polls)(work)
+        polls = self.slow if member.name in self._slow else self.polls
+        (self.updates if may_update else polls)(work)
 
     def _note(self, member: Member, step: Step) -> None:
         name = member.name
         del self._at_work[name]
         if self.members.get(name) is not member:  # dropped meanwhile
             self.turns.leave(name)
+            self._slow.discard(name)
             return
         has_turn = self.turns.has(name)
         if step.standing is Standing.IDLE:

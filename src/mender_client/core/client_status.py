@@ -326,7 +326,7 @@ def _why_it_waits(client_status: ClientStatus) -> str:
 def decode_client_status(document: object) -> ClientStatus:
     """Read a status from JSON; what is missing or of the wrong type is as in a new one."""
     status = filled(ClientStatus(), document)
-    return replace(status, doing=_FORMER_WORDS.get(status.doing, status.doing))
+    return replace(status, doing=_FORMER_WORDS[status.doing]) if status.doing in _FORMER_WORDS else status
 
 
 def filled(default: _Value, document: object) -> _Value:
@@ -339,6 +339,8 @@ def filled(default: _Value, document: object) -> _Value:
 
 def _like(default: Any, value: object) -> Any:
     """The value when it is of the default's kind, else the default."""
+    if type(default) is str:  # most are
+        return value if type(value) is str else default
     if is_dataclass(default):
         found = filled(default, value)
         return default if found == default else found  # shared by the devices of a gateway

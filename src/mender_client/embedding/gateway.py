@@ -73,12 +73,13 @@ class Gateway:
         self._lock.acquire()
         self._host = GatewayHost(self._config, self._paths)
         self._clock = self._host.clock
-        self._pools = (Workers(workers, "poll"), Workers(at_once, "update"))
+        self._pools = (Workers(workers, "poll"), Workers(workers, "slow"), Workers(at_once, "update"))
         self._rounds = Rounds(
             clock=self._clock,
             turns=Turns(at_once, groups or {}),
             polls=self._pools[0].submit,
-            updates=self._pools[1].submit,
+            slow=self._pools[1].submit,
+            updates=self._pools[2].submit,
             wake=self._clock.wake,
         )
         self._requests: deque[Callable[[], None]] = deque()
