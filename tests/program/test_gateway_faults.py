@@ -58,6 +58,20 @@ def test_a_description_that_others_can_write(make_stage: MakeStage) -> None:
     assert "go on" not in gateway.text
 
 
+def test_a_state_that_cannot_be_read(make_stage: MakeStage) -> None:
+    """The history of all names the device whose state can't be read, and shows the others."""
+    stage = make_stage()
+    stage.describe({"bad": {}, "good": {}})
+    (stage.data / "devices/bad/journal.json").mkdir(parents=True)
+    stage.start()
+    deployment = stage.deploy("new", "good")
+    stage.wait_for(deployment, "good")
+    wait_until(lambda: "good: " in stage.run("history"), what="the outcome")
+    assert "bad: cannot read" in stage.run("history")
+    document = json.loads(stage.run("history", "--json"))
+    assert (["good"], ["bad"]) == (list(document["devices"]), list(document["problems"]))
+
+
 def test_devices_with_the_same_identity(make_stage: MakeStage) -> None:
     """Of devices with the same identity one is served; another one isn't, until the first is gone."""
     stage = make_stage()

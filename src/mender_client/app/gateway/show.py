@@ -85,13 +85,17 @@ def show_histories(gateway: Paths, devices: Path, *, is_json: bool) -> ExitCode:
 
     Raises:
         ConfigError: the descriptions can't be read.
-        StorageError: a state file can't be read.
     """
     found = read_entries(devices, gateway.root)
-    records = {paths.entry.name: peek_record(paths.journal)[0] for paths in _each(found, gateway, devices)}
+    records, problems = {}, {}
+    for paths in _each(found, gateway, devices):
+        try:
+            records[paths.entry.name] = peek_record(paths.journal)[0]
+        except StorageError as error:
+            problems[paths.entry.name] = str(error)
     if is_json:
         document = {name: [outcome_document(one) for one in record.outcomes] for name, record in records.items()}
-        shown = for_programs({"schema": _SCHEMA, "devices": document}, times=("began", "ended"))
+        shown = for_programs({"schema": _SCHEMA, "devices": document, "problems": problems}, times=("began", "ended"))
         print(json.dumps(shown, indent=1))
         return ExitCode.DONE
     lines = [(one.at, name, one) for name, record in records.items() for one in record.outcomes]
@@ -99,6 +103,8 @@ def show_histories(gateway: Paths, devices: Path, *, is_json: bool) -> ExitCode:
         _print(name, "  ".join(render_outcome(outcome)))
     if not lines:
         print("no deployment has finished on these devices")
+    for name, problem in problems.items():
+        _print(name, problem)
     return ExitCode.DONE
 
 
