@@ -78,6 +78,8 @@ def test_it_sets_a_device_up(isolated: Path, tmp_path: Path) -> None:
         ("systemd", "etc/systemd/system"),
     ):
         for file in (PROJECT / "support" / directory).iterdir():
+            if file.name == "mender-gateway-python.service":
+                continue  # a gateway isn't set up by setup
             assert file.read_bytes() == (root / installed / file.name).read_bytes()
     for file in (PROJECT / "support/dbus").iterdir():
         place = "system.d" if file.suffix == ".conf" else "system-services"
