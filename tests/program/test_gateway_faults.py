@@ -58,6 +58,24 @@ def test_a_description_that_others_can_write(make_stage: MakeStage) -> None:
     assert "go on" not in gateway.text
 
 
+def test_no_directory_for_a_while(make_stage: MakeStage) -> None:
+    """While the directory with the descriptions is away its devices go on, and that is said once."""
+    stage = make_stage()
+    stage.describe({"one": {}})
+    gateway = stage.start()
+    stage.id_of("one")
+    away = stage.devices.with_name("away")
+    stage.devices.rename(away)
+    gateway.wait_for("cannot read the devices in")
+    away.rename(stage.devices)
+    stage.describe({"one": {}, "two": {}})
+    gateway.wait_for("device two: it is new")
+    deployment = stage.deploy("new", "one", "two")
+    stage.wait_for(deployment, "one", "two")
+    assert 1 == gateway.text.count("cannot read the devices in")
+    assert "device one: its description is gone" not in gateway.text
+
+
 def test_a_state_that_cannot_be_read(make_stage: MakeStage) -> None:
     """The history of all names the device whose state can't be read, and shows the others."""
     stage = make_stage()

@@ -114,6 +114,7 @@ class Gateway:
         file = options.metrics_file
         self._metrics = None if file is None else DevicesMetrics(file, self.clock.monotonic)
         self._is_reload_wanted = self._is_poll_wanted = self._is_inventory_wanted = False
+        self._scan_fault = ""
 
     def run(self) -> None:
         """Run the devices until ``stop`` is called.
@@ -167,10 +168,13 @@ class Gateway:
             self.clock.wait(scan_at - now if wait is None else min(wait, scan_at - now))
 
     def _look_after(self) -> None:
+        fault = ""
         try:
             self.fleet.scan()
         except MenderError as error:
-            _logger.error("%s", error)
+            fault = str(error)
+            _logger.log(logging.ERROR if fault != self._scan_fault else logging.DEBUG, "%s", fault)
+        self._scan_fault = fault
         self._hosts.rest_idle()
         if self._metrics is not None:
             self._metrics.put(self.fleet.members)
