@@ -119,7 +119,8 @@ class HandOver:
     def _download(self, update: Update) -> Event | Held:
         if (held := self.gates.hold(update, GatePoint.DOWNLOAD)) is not None:
             return held
-        self.outbox.tell(update.deployment_id, Status.DOWNLOADING)
+        if not update.is_only_verified_again:
+            self.outbox.tell(update.deployment_id, Status.DOWNLOADING)
         if self.sub_updater is not None:
             self.sub_updater.check()  # before the download, not after it
         try:

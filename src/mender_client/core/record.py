@@ -267,7 +267,9 @@ class Record:
             update = replace(update, seen_bytes=bytes_on_disk, writes=0, fetched_bytes=update.fetched_bytes + grown)
         # what was not reported of the attempt that is over is reported of the next one
         left = self.silenced(update.deployment_id) if state is State.DOWNLOADING else self
-        waiting = replace(update.waiting, is_told=False) if update.waiting and state is State.DOWNLOADING else None
+        waiting = update.waiting if state is State.DOWNLOADING else None
+        if waiting is not None and not update.is_only_verified_again:
+            waiting = replace(waiting, is_told=False)  # the server is told first that it is downloaded again
         return replace(left, update=replace(update.entered(state, now=now), tried=False, waiting=waiting))
 
     def moved(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mender_client import TYPE_CHECKING
 from mender_client.dataclass import dataclass, field, replace
 
+from .gates import GatePoint
 from .holding import Decisions, Waiting
 from .machine import GATES, IRREVOCABLE, Event, Flow, Result, State, result_after
 from .model import Deployment, Link, NextForm, Provides, Software, inconsistent
@@ -131,6 +132,12 @@ class Update:
     def is_held(self) -> bool:
         """Whether it waits at the gate of its state."""
         return self.waiting is not None and GATES.get(self.state) is self.waiting.point
+
+    @property
+    def is_only_verified_again(self) -> bool:
+        """Whether its download is over and told, and a restarted client merely verifies what is on disk."""
+        waiting = self.waiting
+        return self.is_handed_over and waiting is not None and waiting.point is GatePoint.INSTALL and waiting.is_told
 
     def after(self, event: Event) -> Update:
         """The update that knows what an event in its state does to its result."""
