@@ -310,7 +310,7 @@ def keeps_state(statement: ast.stmt) -> bool:
 UNUSED_WHILE_IDLE = (
     "bz2", "dataclasses", "inspect", "lzma", "queue", "shutil", "tempfile", "typing", "mender_client.client.download",
     "mender_client.client.handover", "mender_client.core.artifact", "mender_client.connect", "mender_client.dbus",
-    "jeepney", "wsproto", "zoneinfo", "mender_client.core.windows",
+    "jeepney", "wsproto", "zoneinfo", "mender_client.core.ports", "mender_client.core.windows",
 )  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from contextlib import closing, suppress
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import STOPPED, ClientStatus
-from mender_client.core.ports import KeyStore
 from mender_client.errors import ConfigError, Diagnostic, Interrupted, MenderError
 from mender_client.system.connection import Timeouts
 from mender_client.system.files import DaemonLock, make_directory, remove_stale_files
@@ -32,6 +31,8 @@ from .signals import handled_signals
 
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from mender_client.core.ports import KeyStore
 
 _logger = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 
 from mender_client import TYPE_CHECKING, __version__
 from mender_client.core.client_status import ClientStatus
-from mender_client.core.ports import Observer
 from mender_client.dataclass import dataclass, field, replace
 from mender_client.system.snapshot import read_client_status
 from mender_client.system.statusfile import StatusFile
@@ -16,6 +15,7 @@ from mender_client.system.statusfile import StatusFile
 from .paths import Paths
 
 if TYPE_CHECKING:
+    from mender_client.core.ports import Observer
     from mender_client.system.notify import Notifier
 
 

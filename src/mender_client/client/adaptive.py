@@ -14,7 +14,6 @@ from mender_client.core.adaptive import BlockMap, plan_fetch
 from mender_client.core.artifact.block_index import BLOCK_BYTES
 from mender_client.core.artifact.rewriting import find_payload
 from mender_client.core.artifact.stream import read_up_to
-from mender_client.core.ports import ArtifactStore, Clock, PartialFile, RewrittenArtifact, Seed, Seeds
 from mender_client.core.resume import RemoteObject
 from mender_client.core.text import amount
 from mender_client.dataclass import dataclass
@@ -26,6 +25,7 @@ from .stream import ArtifactStream
 if TYPE_CHECKING:
     from mender_client.core.artifact import BlockIndex
     from mender_client.core.artifact.stream import Readable
+    from mender_client.core.ports import ArtifactStore, Clock, PartialFile, RewrittenArtifact, Seed, Seeds
 
 _logger = logging.getLogger(__name__)
 

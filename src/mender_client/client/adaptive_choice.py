@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile, Seeds
 from mender_client.core.update import Update
 from mender_client.dataclass import dataclass
 from mender_client.errors import MenderError
@@ -15,6 +14,8 @@ from .stream import ArtifactStream
 from .verification import Reading
 
 if TYPE_CHECKING:
+    from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile, Seeds
+
     from .adaptive import AdaptiveDownload
 
 _logger = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from mender_client import TYPE_CHECKING
 from mender_client.core.client_status import WAITING
 from mender_client.core.machine import State
-from mender_client.core.ports import Clock, DeploymentLog, Journal, Lock, SubUpdater, Transport
 from mender_client.core.record import Record
 from mender_client.core.schedule import Job, Schedule
 from mender_client.core.standalone import StandaloneUpdate
@@ -35,6 +34,8 @@ from .outbox import Outbox
 from .status_tracker import StatusTracker
 
 if TYPE_CHECKING:
+    from mender_client.core.ports import Clock, DeploymentLog, Journal, Lock, SubUpdater, Transport
+
     from .sync_scripts import SyncScripts
 
 _logger = logging.getLogger(__name__)

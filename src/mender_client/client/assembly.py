@@ -11,7 +11,6 @@ from mender_client.core.adaptive import BlockMap, Plan, Run, is_block, plan_fetc
 from mender_client.core.artifact.block_index import BLOCK_BYTES
 from mender_client.core.artifact.stream import read_up_to
 from mender_client.core.artifact.tar import END
-from mender_client.core.ports import RewrittenArtifact, Seed
 from mender_client.dataclass import dataclass
 from mender_client.errors import StorageError
 
@@ -19,6 +18,7 @@ from .stream import AdaptiveError, ArtifactStream
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import BlockIndex
+    from mender_client.core.ports import RewrittenArtifact, Seed
 
 _logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.client_status import Authorisation
 from mender_client.core.model import Identity, Token
-from mender_client.core.ports import Clock, DeviceData, KeyStore, Transport
 from mender_client.core.wire.authentication import build_auth_body, build_auth_request, parse_auth_reply
 from mender_client.core.wire.messages import Reply, Request
 from mender_client.dataclass import dataclass
@@ -15,6 +15,9 @@ from mender_client.errors import Diagnostic, NetworkError, NotAcceptedError, Ser
 
 from .identity_guard import IdentityGuard
 from .status_tracker import StatusTracker
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock, DeviceData, KeyStore, Transport
 
 _logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import UNKNOWN_ARTIFACT_NAME, Software, replaced
-from mender_client.core.ports import DeviceData, Journal
 from mender_client.dataclass import replace
 from mender_client.errors import ArtifactError, Diagnostic, MenderError
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import ArtifactReader
+    from mender_client.core.ports import DeviceData, Journal
 
 _logger = logging.getLogger(__name__)
 

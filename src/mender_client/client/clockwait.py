@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.clocksense import ClockLook
-from mender_client.core.ports import Clock
 from mender_client.errors import Diagnostic, ErrorKind, MenderError, NetworkError
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock
 
 _logger = logging.getLogger(__name__)
 _DATED = (ErrorKind.CLOCK, ErrorKind.CERTIFICATE_EARLY, ErrorKind.CERTIFICATE_EXPIRED)

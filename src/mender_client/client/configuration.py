@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from mender_client.core.ports import Clock
+from mender_client import TYPE_CHECKING
 from mender_client.core.wire.configuration import (
     build_configuration_report,
     parse_configuration,
@@ -15,6 +15,9 @@ from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, ServerError, StorageError
 
 from .auth import Session
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock
 
 _logger = logging.getLogger(__name__)
 _NOT_FOUND = 404

@@ -13,7 +13,6 @@ from mender_client import TYPE_CHECKING
 from mender_client.core.gate_rules import Deadline, GateCommand, GateRules
 from mender_client.core.gates import Closed, GateFacts, GatePoint, Open, Refused, Verdict
 from mender_client.core.holding import AHEAD
-from mender_client.core.ports import GateConditions
 from mender_client.core.state_scripts import RETRY_LATER
 from mender_client.core.text import printable
 from mender_client.core.windows import Window, look
@@ -23,6 +22,8 @@ from mender_client.errors import DeviceError, Diagnostic
 from .known_time import CLOCK_IS_WRONG, KnownTime, Moment
 
 if TYPE_CHECKING:
+    from mender_client.core.ports import GateConditions
+
     from .speed_plan import SpeedPlan
 
 _logger = logging.getLogger(__name__)

@@ -8,15 +8,18 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timezone
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.deciding import continued, decided, is_approved, verdict_by_hand
 from mender_client.core.gates import Closed, GatePoint, Refused
 from mender_client.core.holding import Decision, DecisionKind
 from mender_client.core.machine import State
-from mender_client.core.ports import Clock, Journal
 from mender_client.core.text import printable
 from mender_client.core.update import Update
 from mender_client.dataclass import dataclass
 from mender_client.errors import NothingToDecideError
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock, Journal
 
 _logger = logging.getLogger(__name__)
 _LONGEST_NAME, _LONGEST_REASON = 100, 200

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.model import Deployment, Link, LogMessage, NextForm, Provides, Status
-from mender_client.core.ports import Clock
 from mender_client.core.update import Update
 from mender_client.core.wire.deployments import (
     build_log_request,
@@ -22,6 +22,9 @@ from mender_client.dataclass import dataclass
 from mender_client.errors import AbortedError, ServerError
 
 from .auth import Session
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock
 
 _logger = logging.getLogger(__name__)
 

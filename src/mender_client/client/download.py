@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import Link, Software
-from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile, Seeds, Transport
 from mender_client.core.resume import RemoteObject
 from mender_client.core.update import Update
 from mender_client.dataclass import dataclass, replace
@@ -26,6 +25,7 @@ from .verification import Reading, Verifier
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import NewDigest
+    from mender_client.core.ports import ArtifactStore, Clock, Journal, PartialFile, Seeds, Transport
 
     from .adaptive import AdaptiveDownload
     from .verification import Accept, Consume

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.ports import Capacity
 from mender_client.dataclass import dataclass
 from mender_client.errors import StorageError
 
@@ -11,6 +10,7 @@ from .pace import PaceLimits
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import SignatureCheck
+    from mender_client.core.ports import Capacity
 
 
 class NoSpaceError(StorageError):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from mender_client.core.ports import Clock
+from mender_client import TYPE_CHECKING
 from mender_client.core.text import ROUTINE, amount
 from mender_client.dataclass import dataclass
 
 from .status_tracker import StatusTracker
 from .stream import Progress
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock
 
 _logger = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 30.0

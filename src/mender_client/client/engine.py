@@ -13,7 +13,6 @@ from contextlib import suppress
 from mender_client import TYPE_CHECKING
 from mender_client.core.machine import ENDS, RESUME, Event, Flow, InstallerState, State, advance, resume_held
 from mender_client.core.model import Deployment, LogMessage, Status
-from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, DeviceData, Journal, Lock
 from mender_client.core.record import Record
 from mender_client.core.update import LoopError, Update
 from mender_client.dataclass import dataclass
@@ -26,6 +25,8 @@ from .status_tracker import StatusTracker
 
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, DeviceData, Journal, Lock
 else:
     Protocol = object
 

@@ -10,12 +10,12 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.clocksense import ClockLook
 from mender_client.core.deciding import is_approved, set_clock, verdict_by_hand
 from mender_client.core.gates import Closed, GateFacts, GatePoint, Open, Refused, Verdict
 from mender_client.core.holding import AHEAD, Waiting, moment
 from mender_client.core.model import Status
-from mender_client.core.ports import Clock, Gates, Journal
 from mender_client.core.update import Update
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import (
@@ -32,6 +32,9 @@ from .deployments import Deployments
 from .engine import Held
 from .outbox import TROUBLE, Outbox
 from .status_tracker import StatusTracker
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock, Gates, Journal
 
 _logger = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from mender_client import TYPE_CHECKING
 from mender_client.core.gates import GatePoint
 from mender_client.core.machine import Event, InstallerState, State
 from mender_client.core.model import CONFIGURATION, Status
-from mender_client.core.ports import ArtifactStore, DeviceData, Installer, Lock, SubUpdater
 from mender_client.core.update import ProcessRef, Update
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import (
@@ -35,6 +34,7 @@ from .status_tracker import StatusTracker
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import Header
+    from mender_client.core.ports import ArtifactStore, DeviceData, Installer, Lock, SubUpdater
 
 _logger = logging.getLogger(__name__)
 

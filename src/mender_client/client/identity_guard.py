@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.accepted_identity import accepted_identity, explain_change, has_real_value
 from mender_client.core.model import AcceptedIdentity, Identity
-from mender_client.core.ports import Journal, KeyStore
 from mender_client.core.record import Record
 from mender_client.core.text import printable
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import Diagnostic, NotReadyError, StorageError
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Journal, KeyStore
 
 _logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.keyvalue import group_by_key
 from mender_client.core.model import Attribute
-from mender_client.core.ports import Clock, DeviceData, Journal
 from mender_client.core.record import Record
 from mender_client.core.text import printable
 from mender_client.core.wire.inventory import build_inventory_request, fit_inventory, parse_inventory_reply
@@ -15,6 +15,9 @@ from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, ServerError
 
 from .auth import Session
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock, DeviceData, Journal
 
 _logger = logging.getLogger(__name__)
 _NAMED_OF_LEFT_OUT = 10

@@ -10,9 +10,12 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from mender_client.core.ports import Clock, GateConditions
+from mender_client import TYPE_CHECKING
 from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock, GateConditions
 
 _logger = logging.getLogger(__name__)
 

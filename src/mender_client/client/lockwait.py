@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from mender_client.core.ports import Clock, DeploymentLog, Journal, Lock, SubUpdater, Transport
+from mender_client import TYPE_CHECKING
 from mender_client.core.record import Record
 from mender_client.core.sub_updater_state import SubUpdaterState, remedy_of_absence, sub_updater_state
 from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic
 
 from .engine import Engine
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock, DeploymentLog, Journal, Lock, SubUpdater, Transport
 
 _logger = logging.getLogger(__name__)
 

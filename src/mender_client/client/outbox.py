@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.model import Status
-from mender_client.core.ports import DeploymentLog, Journal
 from mender_client.core.record import Message, MessageKind
 from mender_client.dataclass import dataclass
 from mender_client.errors import (
@@ -18,6 +18,9 @@ from mender_client.errors import (
 )
 
 from .deployments import Deployments
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import DeploymentLog, Journal
 
 _logger = logging.getLogger(__name__)
 

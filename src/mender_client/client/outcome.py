@@ -9,12 +9,15 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.machine import Event
-from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, Journal, Lock
 from mender_client.core.record import Outcome
 from mender_client.core.update import Update
 from mender_client.dataclass import dataclass
 from mender_client.errors import StorageError
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import ArtifactStore, Clock, DeploymentLog, Journal, Lock
 
 _logger = logging.getLogger(__name__)
 

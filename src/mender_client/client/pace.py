@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.ports import Clock
 from mender_client.dataclass import dataclass
 from mender_client.errors import ErrorKind, MenderError, NetworkError
 
 if TYPE_CHECKING:
+    from mender_client.core.ports import Clock
+
     from .speed_plan import SpeedPlan
 
 _ANY_SIZE = 1 << 30

@@ -13,7 +13,6 @@ from mender_client import TYPE_CHECKING
 from mender_client.core.backoff import Backoff
 from mender_client.core.machine import GATES, Event, InstallerState, Result, State
 from mender_client.core.model import Software, Status
-from mender_client.core.ports import ArtifactStore, Clock, Modules
 from mender_client.core.update import Update
 from mender_client.dataclass import dataclass, replace
 from mender_client.errors import (
@@ -38,6 +37,8 @@ from .payload_fetch import PayloadFetch
 from .status_tracker import StatusTracker
 
 if TYPE_CHECKING:
+    from mender_client.core.ports import ArtifactStore, Clock, Modules
+
     from .scripts import StateScripts
 
 _logger = logging.getLogger(__name__)

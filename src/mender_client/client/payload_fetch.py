@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import Link, Software, replaced
-from mender_client.core.ports import ArtifactStore, Modules
 from mender_client.core.text import amount
 from mender_client.core.update import Update
 from mender_client.dataclass import dataclass
@@ -20,6 +19,7 @@ from .pace import SuspendedError
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import ArtifactReader, Header
+    from mender_client.core.ports import ArtifactStore, Modules
 
     from .scripts import StateScripts
 

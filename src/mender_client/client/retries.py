@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.backoff import Backoff
 from mender_client.core.model import Link
-from mender_client.core.ports import Clock
 from mender_client.dataclass import dataclass
 from mender_client.errors import DownloadError
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock
 
 _logger = logging.getLogger(__name__)
 

@@ -13,12 +13,13 @@ from enum import Enum
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.due import DueTimes
-from mender_client.core.ports import Clock
 from mender_client.core.turns import Turns
 from mender_client.dataclass import dataclass
 
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from mender_client.core.ports import Clock
 else:
     Protocol = object
 

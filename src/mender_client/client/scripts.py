@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Sequence
 
 from mender_client import TYPE_CHECKING
-from mender_client.core.ports import Clock, ScriptDirectory
 from mender_client.core.state_scripts import RETRY_LATER, place_of
 from mender_client.core.text import ending, printable
 from mender_client.dataclass import dataclass
@@ -18,6 +17,7 @@ from mender_client.errors import ArtifactError, ScriptError
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import Script
+    from mender_client.core.ports import Clock, ScriptDirectory
 
 _logger = logging.getLogger(__name__)
 _WAIT_SECONDS = 1.0

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.gates import Closed
-from mender_client.core.ports import Clock, GateConditions
 from mender_client.core.speed import STOPPED, Speed, SpeedRule, find_speed
 from mender_client.dataclass import dataclass
 from mender_client.errors import DeviceError, Diagnostic
 
 from .known_time import CLOCK_IS_WRONG, KnownTime
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Clock, GateConditions
 
 _logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from mender_client import TYPE_CHECKING
 from mender_client.core.machine import Result
 from mender_client.core.model import Software, replaced
-from mender_client.core.ports import Clock, DeviceData, Journal, Lock, Modules
 from mender_client.core.record import Record
 from mender_client.core.standalone import EXPLANATIONS, INTERRUPTED, REVERSIBLE, STOPS, Fact, Position, StandaloneUpdate
 from mender_client.dataclass import dataclass, replace
@@ -23,6 +22,7 @@ from .scripts import StateScripts
 
 if TYPE_CHECKING:
     from mender_client.core.artifact import ArtifactReader
+    from mender_client.core.ports import Clock, DeviceData, Journal, Lock, Modules
 
 _logger = logging.getLogger(__name__)
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.client_status import ClientStatus, Download
-from mender_client.core.ports import Clock, Observer
 from mender_client.dataclass import replace
 
 if TYPE_CHECKING:
+    from mender_client.core.ports import Clock, Observer
+
     from .stream import Progress
 
 DOWNLOAD_SECONDS = 5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from mender_client.core.ports import Body, Clock, PartialFile, Transport
+from mender_client import TYPE_CHECKING
 from mender_client.core.resume import Continuation, RemoteObject, judge, range_header
 from mender_client.core.text import amount
 from mender_client.core.wire.messages import parse_retry_after
@@ -14,6 +14,9 @@ from mender_client.errors import ErrorKind, MenderError, NetworkError
 
 from .pace import Pace, PaceLimits
 from .retries import RenewableLink, RetryBudget
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Body, Clock, PartialFile, Transport
 
 _logger = logging.getLogger(__name__)
 

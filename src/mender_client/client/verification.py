@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import CONFIGURATION, Software
-from mender_client.core.ports import Journal
 from mender_client.core.update import Update
 from mender_client.dataclass import dataclass
 from mender_client.errors import ArtifactError, StorageError
@@ -19,6 +18,7 @@ from .download_policy import DownloadPolicy
 if TYPE_CHECKING:
     from mender_client.core.artifact import ArtifactReader, Header, NewDigest
     from mender_client.core.artifact.stream import Readable
+    from mender_client.core.ports import Journal
 
     from .adaptive import AdaptiveDownload
 

@@ -13,12 +13,13 @@ from pathlib import Path, PurePath
 
 from mender_client import TYPE_CHECKING
 from mender_client.core.model import Deployment
-from mender_client.core.ports import Lock
 from mender_client.core.update import ProcessRef
 from mender_client.errors import InstallError
 
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from mender_client.core.ports import Lock
 else:
     Protocol = object
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 
+from mender_client import TYPE_CHECKING
 from mender_client.core.model import Deployment
-from mender_client.core.ports import Lock, Processes
 from mender_client.core.update import ProcessRef
 from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, InstallError, ScriptError
+
+if TYPE_CHECKING:
+    from mender_client.core.ports import Lock, Processes
 
 _DEPLOYMENT_ID = "MENDER_DEPLOYMENT_ID"
 
