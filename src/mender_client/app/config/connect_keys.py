@@ -27,7 +27,7 @@ def _octal(value: Any) -> str:
     return value
 
 
-OCTAL = Kind(_octal, "octal digits", {"type": "string", "pattern": "^[0-7]{0,4}$"})
+OCTAL = Kind(_octal, "octal digits", lambda: {"type": "string", "pattern": "^[0-7]{0,4}$"})
 
 
 @dataclass(frozen=True)

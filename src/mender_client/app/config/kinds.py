@@ -15,6 +15,8 @@ from mender_client.dataclass import dataclass
 if TYPE_CHECKING:
     from typing import Any
 
+    Schema = dict[str, Any]
+
 _MAXIMUM_SECONDS = 10 * 365 * 86400
 _PORT = "[0-9]{0,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _NO_TEXT = r"[\u0000-\u001f\u007f-\u009f\ud800-\udfff]"
@@ -31,13 +33,13 @@ class Kind:
     Attributes:
         check: returns the value to use, or raises ValueError that says what the value must be.
         words: the kind, for people.
-        schema: the same as JSON Schema, draft 2020-12.
+        schema: makes the same as JSON Schema, draft 2020-12; what only checks values does without it.
         trim: removes blanks that mean nothing, of any value; None where they may mean something.
     """
 
     check: Callable[[Any], Any]
     words: str
-    schema: Mapping[str, Any]
+    schema: Callable[[], Mapping[str, Any]]
     trim: Callable[[Any], Any] | None = None
 
 
@@ -55,8 +57,8 @@ def check_text(value: Any) -> str:
     return value
 
 
-TEXT = Kind(check_text, "text", {"type": "string", "not": {"pattern": _NO_TEXT}})
-SECRET = Kind(check_text, "text, secret", {**TEXT.schema, "writeOnly": True})
+TEXT = Kind(check_text, "text", lambda: {"type": "string", "not": {"pattern": _NO_TEXT}})
+SECRET = Kind(check_text, "text, secret", lambda: {**TEXT.schema(), "writeOnly": True})
 
 
 def _flag(value: Any) -> bool:
@@ -65,7 +67,7 @@ def _flag(value: Any) -> bool:
     return value
 
 
-FLAG = Kind(_flag, "true or false", {"type": "boolean"})
+FLAG = Kind(_flag, "true or false", lambda: {"type": "boolean"})
 
 
 def whole(smallest: int, largest: int) -> Kind:
@@ -78,7 +80,9 @@ def whole(smallest: int, largest: int) -> Kind:
             raise ValueError(f"must be at least {smallest}" if value < smallest else f"must be at most {largest}")
         return value
 
-    schema = {"type": "integer", "minimum": smallest, "maximum": largest}
+    def schema() -> Schema:
+        return {"type": "integer", "minimum": smallest, "maximum": largest}
+
     return Kind(check, f"whole number from {smallest} to {largest}", schema)
 
 
@@ -113,8 +117,11 @@ def trim_blanks(value: Any) -> Any:
     return value.strip(" \t\r\n") if isinstance(value, str) else value
 
 
-_ADDRESS_SCHEMA = {"anyOf": [{"const": ""}, {"allOf": [TEXT.schema, {"pattern": _ADDRESS}]}]}
-ADDRESS = Kind(_address, "address", _ADDRESS_SCHEMA, trim_blanks)
+def _address_schema() -> Schema:
+    return {"anyOf": [{"const": ""}, {"allOf": [TEXT.schema(), {"pattern": _ADDRESS}]}]}
+
+
+ADDRESS = Kind(_address, "address", _address_schema, trim_blanks)
 
 
 def _servers(value: Any) -> tuple[str, ...]:
@@ -129,20 +136,19 @@ def _servers(value: Any) -> tuple[str, ...]:
     return tuple(urls)
 
 
-_SERVER_KEY = f"^{any_case('ServerURL')}$"
-SERVERS = Kind(
-    _servers,
-    'list of {"ServerURL": address}',
-    {
+def _servers_schema() -> Schema:
+    key = f"^{any_case('ServerURL')}$"
+    return {
         "type": "array",
         "items": {
             "type": "object",
-            "patternProperties": {_SERVER_KEY: {"allOf": [TEXT.schema, {"pattern": _ADDRESS}]}},
-            "not": {"patternProperties": {_SERVER_KEY: False}},  # at least one
+            "patternProperties": {key: {"allOf": [TEXT.schema(), {"pattern": _ADDRESS}]}},
+            "not": {"patternProperties": {key: False}},  # at least one
         },
-    },
-    trim_blanks,
-)
+    }
+
+
+SERVERS = Kind(_servers, 'list of {"ServerURL": address}', _servers_schema, trim_blanks)
 
 
 def listed(what: str) -> Callable[[Any], tuple[str, ...]]:
@@ -159,9 +165,12 @@ def listed(what: str) -> Callable[[Any], tuple[str, ...]]:
     return check
 
 
-_TEXTS_SCHEMA = {"type": "array", "items": {**TEXT.schema, "minLength": 1}}
-TEXTS = Kind(listed("text"), "list of texts", _TEXTS_SCHEMA, trim_blanks)
-PATHS = Kind(listed("path"), "list of paths", _TEXTS_SCHEMA)
+def _texts_schema() -> Schema:
+    return {"type": "array", "items": {**TEXT.schema(), "minLength": 1}}
+
+
+TEXTS = Kind(listed("text"), "list of texts", _texts_schema, trim_blanks)
+PATHS = Kind(listed("path"), "list of paths", _texts_schema)
 
 
 def one_of(*choices: str) -> Kind:
@@ -173,5 +182,7 @@ def one_of(*choices: str) -> Kind:
             raise ValueError("must be one of " + ", ".join(choices))
         return text
 
-    pattern = f"^({'|'.join(any_case(choice) for choice in choices)})$"
-    return Kind(check, ", ".join(choices[:-1]) + " or " + choices[-1], {**TEXT.schema, "pattern": pattern}, trim_blanks)
+    def schema() -> Schema:
+        return {**TEXT.schema(), "pattern": f"^({'|'.join(any_case(choice) for choice in choices)})$"}
+
+    return Kind(check, ", ".join(choices[:-1]) + " or " + choices[-1], schema, trim_blanks)

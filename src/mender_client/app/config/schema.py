@@ -48,7 +48,7 @@ def _described() -> dict[str, Schema]:
 def _definition(key: Key) -> Schema:
     default = list(key.default) if isinstance(key.default, tuple) else key.default
     shown = {"examples": [key.example]} if key.example is not None else {}
-    return {"description": f"{key.help} ({key.form})", "default": default, **shown, **key.kind.schema}
+    return {"description": f"{key.help} ({key.form})", "default": default, **shown, **key.kind.schema()}
 
 
 def _object(names: Iterable[str], group: str) -> Schema:
