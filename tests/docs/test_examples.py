@@ -64,7 +64,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     },
     "docs/guide/adaptive.md": {
         "Write an Artifact with an index": [Not(_IMAGES), Not(_IMAGES)],
-        "Lay images out": [Not(_IMAGES)],
+        "Lay out images": [Not(_IMAGES)],
         "On the device": [CONFIG],
     },
     "docs/guide/artifacts.md": {
@@ -94,11 +94,11 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "On a device": [HERE, HERE],
     },
     "docs/guide/fleet.md": {
-        "A fleet that isn't there": [Not(_INSTALLS)],
+        "Simulate a fleet": [Not(_INSTALLS)],
         "A first fleet": [By("tests/fleet/test_program.py")],
         "Your own server": [Not("needs a server of one's own")],
-        "What the fleet is made of": [By("tests/fleet/test_program.py")],
-        "Plan past one machine": [Not("needs several machines")],
+        "Kinds of devices": [By("tests/fleet/test_program.py")],
+        "Plan a large fleet": [Not("needs several machines")],
     },
     "docs/guide/from-the-archived-client.md": {
         "Migrate one device": [HERE, HERE, HERE, Not(_INSTALLS), HERE, HERE, HERE],
@@ -146,7 +146,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "docs/guide/remote-access.md": {
         "Enable it": [Not(_INSTALLS), CONNECT, Not("runs until it is stopped; tests/connect does that")],
         "Try it with the dev server": [Not("needs a connected device; tests/connect types the same")],
-        "What users may do": [CONNECT],
+        "Permissions": [CONNECT],
     },
     "docs/guide/release.md": {"Make": [Not(_MAKES), Not("changes the tree")], "Check": [Not(_MAKES)]},
     "docs/guide/standalone.md": {
@@ -170,7 +170,7 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     "docs/guide/troubleshooting.md": {"Troubleshooting": [HERE]},
     "docs/guide/unprivileged.md": {
         "Set it up": [HERE],
-        "What it protects": [Not("two lines for a script of the reader")],
+        "Protection": [Not("two lines for a script of the reader")],
     },
     "docs/guide/update-gates.md": {
         "Only at night": [By("tests/docs/test_update_gates.py")],
