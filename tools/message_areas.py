@@ -113,7 +113,7 @@ AREAS = {
     "GAT": (
         "Gates",
         "A gate of `UpdateGates` is broken, which holds the update, or goes by something else than its conditions: see "
-        "[when the device may update](update-gates.md).",
+        "[control when devices update](update-gates.md).",
     ),
     "REP": (
         "Reports",
