@@ -106,10 +106,10 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
         "From the Go or C++ client": [HERE],
     },
     "docs/guide/gateway.md": {
-        "How updates are installed": [By("tests/docs/test_gateway_guide.py")],
+        "Install updates": [By("tests/docs/test_gateway_guide.py")],
         "Describe the devices": [Not("tests/app/test_gateway_entries.py checks descriptions")],
-        "Start it": [Not("tests/support/test_scripts.py checks the unit")],
-        "While it runs": [Not("tests/program/test_gateway.py has devices")],
+        "Start the gateway": [Not("tests/support/test_scripts.py checks the unit")],
+        "Operate the gateway": [Not("tests/program/test_gateway.py has devices")],
         "Four controllers on a serial line": [By("tests/docs/test_gateway_guide.py")] * 5,
     },
     "docs/guide/install.md": {

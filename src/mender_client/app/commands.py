@@ -83,7 +83,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "dbus",
-        "give add-ons of other makers the authorisation of this device",
+        "give third-party add-ons the authorisation of this device",
         actions.dbus,
         more="It runs until it is stopped, beside the daemon, and offers io.mender.AuthenticationManager on the system "
         "bus, as the C++ client does. See the guide about add-ons.",

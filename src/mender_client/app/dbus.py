@@ -1,4 +1,4 @@
-"""``dbus``: the authorisation of this device for add-ons of other makers, on the system bus.
+"""``dbus``: the authorisation of this device for third-party add-ons, on the system bus.
 
 It authenticates by itself, with the device key and identity of the client, as ``connect`` does.
 """
