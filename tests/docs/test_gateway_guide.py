@@ -113,6 +113,6 @@ def test_groups(tmp_path: Path) -> None:
     """The example of groups is read as one."""
     from mender_client.app.gateway.entries import read_entries
 
-    text = next(block.text for where, block in examples(PAGE) if where == "How updates are installed")
+    text = next(block.text for where, block in examples(PAGE) if where == "Install updates")
     (tmp_path / "devices.json").write_text(text)
     assert json.loads(text)["Groups"] == read_entries(tmp_path, Path("/")).groups
