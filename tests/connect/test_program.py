@@ -166,6 +166,7 @@ def test_requests_reach_the_daemon(device: Device, reach: Reach, what: str) -> N
     kind = {"check-update": "next", "send-inventory": "inventory"}[what]
     daemon = device.daemon()
     user = reach()
+    wait_until(lambda: kind in (one.kind for one in device.server.requests), what="the daemon's first request")
     user.send(Protocol.CLIENT, what)
     assert {"status": 1} == user.receive().props
     wait_until(lambda: sum(one.kind == kind for one in device.server.requests) >= 2, what=daemon.text)

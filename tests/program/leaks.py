@@ -347,7 +347,7 @@ def _read(pid: int, name: str) -> bytes:
 
 def _children(pid: int) -> list[int]:
     found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(child) for child in path.read_text().split()]
+    with contextlib.suppress(OSError):  # it ends meanwhile
+        for task in os.listdir(f"/proc/{pid}/task"):
+            found += [int(child) for child in _read(pid, f"task/{task}/children").split()]
     return found

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mender_devserver import DevServer
+from program.conftest import MakeDevice
 from program.leaks import COMMANDS, DRIVEN_OTHERWISE, LINK, PROXY, TENANT, Plant, Watcher, all_commands, bad_storage
-from program.stage import FAIL, PROGRAM, SUCCEED, Device
+from program.stage import FAIL, PROGRAM, SUCCEED
 from system.rawserver import RawServer, raw
 
 SECRETS = (
@@ -27,19 +25,12 @@ SECRETS = (
 REFUSAL = b"HTTP/1.1 407 Say who you are\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n"
 
 
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory, certificate_directory: Path) -> Iterator[Plant]:
+@pytest.fixture
+def plant(make_device: MakeDevice, tmp_path: Path) -> Plant:
     """A device that has gone through all of it."""
-    directory = tmp_path_factory.mktemp("leaks")
-    shutil.copytree(certificate_directory, directory / "server")
-    with DevServer(directory / "server") as server:
-        program = directory / PROGRAM.name
-        program.symlink_to(PROGRAM)  # a process with a command line of its own, and no fork
-        device = Device(directory / "device", server, program=program)
-        try:
-            yield driven(Plant(device, directory), directory)
-        finally:
-            device.close()
+    program = tmp_path / PROGRAM.name
+    program.symlink_to(PROGRAM)  # a process with a command line of its own, and no fork
+    return driven(Plant(make_device(program=program), tmp_path), tmp_path)
 
 
 def driven(plant: Plant, directory: Path) -> Plant:
@@ -73,29 +64,24 @@ def test_every_command_is_driven() -> None:
     assert sorted(all_commands()) == sorted([*COMMANDS, *DRIVEN_OTHERWISE])
 
 
-@pytest.mark.parametrize("secret", SECRETS)
-def test_nothing_shows_a_secret(plant: Plant, secret: str) -> None:
-    """No output, log, file, process listing or message to the server holds the secret."""
-    assert [] == plant.found(secret)
+def test_nothing_shows_a_secret(plant: Plant) -> None:
+    """No output, log, file, process listing or message to the server holds a secret that was planted."""
+    assert {secret: [] for secret in SECRETS} == {secret: plant.found(secret) for secret in plant.secrets}
+    assert_secrets_were_there(plant)
+    assert_faults_were_met(plant)
+    assert_processes_were_watched(plant)
 
 
-def test_all_secrets_are_searched_for(plant: Plant) -> None:
-    """Every planted secret is looked for, and each of them was there to be found."""
-    assert sorted(SECRETS) == sorted(plant.secrets)
+def assert_secrets_were_there(plant: Plant) -> None:
+    """Each secret was there to be found, and the search finds what a leak would look like."""
     assert all(plant.secrets.values())
     homes = "".join(home.read_text() for home in plant.homes())
     assert all(mark in homes for mark in plant.secrets["device key"] + plant.secrets["client key"])
-
-
-def test_search_finds(plant: Plant) -> None:
-    """The search finds what is there: what a leak would look like is found by the same means."""
-    leaky = Plant.found
     plant.written["a leak"] = f"GET /release-2?X-Amz-Signature={LINK}"
-    assert ["a leak"] == leaky(plant, "query of a link")
-    del plant.written["a leak"]
+    assert ["a leak"] == plant.found("query of a link")
 
 
-def test_faults_were_met(plant: Plant) -> None:
+def assert_faults_were_met(plant: Plant) -> None:
     """The daemons went through every bad answer of the storage, at the finest log level."""
     said = plant.written["daemon release-2"]
     for words in ("503", "cannot follow the redirect", "asking for a fresh link", "cannot use the deployment offered"):
@@ -106,7 +92,7 @@ def test_faults_were_met(plant: Plant) -> None:
         assert words in said, said
 
 
-def test_processes_were_watched(plant: Plant) -> None:
+def assert_processes_were_watched(plant: Plant) -> None:
     """The daemon's command line and the sub-updater's environment were among what was searched."""
     lines = [text for name, text in plant.written.items() if name.startswith("command line of ")]
     assert any("daemon --no-syslog" in line for line in lines)
