@@ -3,25 +3,24 @@
 AREAS = {
     "CFG": (
         "Configuration",
-        "They begin with the file and the key, such as `/etc/mender/mender.conf: UpdatePollIntervalSeconds: must be a "
-        "whole number`. All errors are reported at once, and the exit code is 78. Both files count: a key may be in "
-        "the other one. `mender-python-client config explain KEY` describes a key; the "
-        "[reference](../reference/configuration.md) has all of them.",
+        "They begin with the file and the key, such as `/etc/mender/mender.conf: UpdatePollIntervalSeconds: must be a"
+        " whole number`. All errors are reported at once, and the exit code is 78. A key may be in either of the two "
+        "files. `mender-python-client config explain KEY` describes a key; the "
+        "[reference](../reference/configuration.md) lists them all.",
     ),
     "USE": ("Wrong usage", "The exit code is 64. `mender-python-client COMMAND --help` describes a command."),
     "FIL": (
         "Permissions of files",
-        "The client runs as root what these files hold, or trusts it. Whoever else can write to one of them, or to a "
-        "directory on the way to it, would be root. The remedy is the command that fixes it. "
-        "[Why](../decisions/0023-files-of-other-users.md). Where the [client isn't root](unprivileged.md), change "
-        "nothing: run it as its own user. If others could read a secret, replace it.",
+        "The client runs these files as root, or trusts their content. Anyone who can write to one of them, or to one"
+        " of its parent directories, can become root. The remedy is the command that fixes it. "
+        "[Why](../decisions/0023-files-of-other-users.md). If the [client isn't root](unprivileged.md), change "
+        "nothing: run the command as the client's user. If others could read a secret, replace the secret.",
     ),
     "STO": (
         "Files, directories and disks",
-        "They end with the reason of the system: `No space left on device`, `Read-only file system`, `Permission "
+        "They end with the error of the system: `No space left on device`, `Read-only file system`, `Permission "
         "denied`. Free some space, check whether the file system became read-only because the disk is failing "
-        "(`dmesg`), or correct owner and mode. While the daemon runs, it tries again; nothing that was decided is "
-        "lost.",
+        "(`dmesg`), or correct owner and mode. The daemon retries as long as it runs; no decision is lost.",
     ),
     "DMN": ("The daemon", "Starting and signalling the daemon, and its service manager."),
     "LOG": ("Logs", "Log files and syslog."),
@@ -35,10 +34,11 @@ AREAS = {
     ),
     "IDN": (
         "Identity, device type and artifact name",
-        "Run the identity script by hand: it must print lines `key=value`, the same ones at every boot. To the server "
-        "another identity is another device: [keys and identity](keys.md#when-the-identity-or-the-key-changes) lists "
-        "the causes, and how to go back. Without a device type the server offers nothing; without an artifact name the "
-        "device reports `unknown`, and updates still work.",
+        "Run the identity script by hand: it must print lines `key=value`, the same ones at every boot. To the "
+        "server, another identity is another device: [keys and "
+        "identity](keys.md#when-the-identity-or-the-key-changes) lists the causes, and how to go back. Without a "
+        "device type, the server offers no updates; without an artifact name, the device reports `unknown`, and "
+        "updates still work.",
     ),
     "SCR": (
         "Scripts and programs",
@@ -47,47 +47,46 @@ AREAS = {
     ),
     "INV": (
         "Inventory",
-        "The rest of the inventory is sent all the same. Each inventory script must print lines `key=value`.",
+        "The rest of the inventory is still sent. Each inventory script must print lines `key=value`.",
     ),
     "KEY": (
         "The device key",
-        "A key is a PEM file with one private key: RSA, ECDSA or Ed25519. `openssl pkey -in FILE -noout -text` shows "
-        "what it is. The passphrase or PIN is the first line of the file that `--passphrase-file` or `pin-source` "
-        "names. [Keys in hardware](keys.md#keys-in-hardware) describes how openssl finds a token; after a wrong PIN, "
-        "correct it before you restart the client.",
+        "A key is a PEM file with one private key: RSA, ECDSA or Ed25519. `openssl pkey -in FILE -noout -text` prints"
+        " it. The passphrase or PIN is the first line of the file that `--passphrase-file` or `pin-source` names. "
+        "[Keys in hardware](keys.md#keys-in-hardware) describes how openssl finds a token; after a wrong PIN, correct"
+        " it before you restart the client.",
     ),
     "CLK": ("The clock", "Set it, by NTP, a battery or `date -s`. The client notices and continues."),
     "NET": (
         "Network",
-        "The client tries again by itself: at first after a minute, later after longer, at most "
-        "`RetryPollIntervalSeconds`. `doctor` finds out how far it gets: name, port, proxy, TLS. `getent hosts NAME` "
-        "must print an address; `curl -v` shows what answers. A path with a small MTU shows itself by time-outs: short "
-        "requests work, long ones hang. [Behind a proxy](proxy.md). A download link that leads into the device itself, "
-        "or away from https, is not followed: [why](tls-and-keys.md#redirects).",
+        "The client retries automatically: after a minute at first, later at longer intervals, at most "
+        "`RetryPollIntervalSeconds`. `doctor` shows which step fails: name, port, proxy or TLS. `getent hosts NAME` "
+        "must print an address; `curl -v` shows what answers. A path with a small MTU causes time-outs: short "
+        "requests work, long ones hang. [Behind a proxy](proxy.md). A download link that leads to the device itself, "
+        "or from https to http, is not followed: [why](tls-and-keys.md#redirects).",
     ),
     "TLS": (
         "Certificates",
         "[TLS and keys](tls-and-keys.md) has the details. `openssl s_client -connect HOST:443 -showcerts` shows what "
-        "the server presents, `openssl x509 -in FILE -noout -subject -dates` what is in a file. The name in "
-        "`ServerURL` must be in the certificate as a subject alternative name, an IP address too. Trust a private "
-        "authority only "
-        "after you have its certificate from its owner. If the dates look right, this device's clock is wrong.",
+        "the server presents, `openssl x509 -in FILE -noout -subject -dates` what is in a file. The name or IP "
+        "address in `ServerURL` must be a subject alternative name of the certificate. Trust a private authority only"
+        " if you have its certificate from its owner. If the dates look right, this device's clock is wrong.",
     ),
-    "AUT": (
-        "Authorisation",
-        "A device that is pending acceptance is no fault: accept it on the server.",
-    ),
+    "AUT": ("Authorisation", "A device pending acceptance is not a fault: accept it on the server."),
     "SRV": (
         "The server",
-        "The number is the HTTP status. 5xx and 429 pass by themselves. 400, 403, 404 and 413 mean that this is "
-        "another server, an older one, or a gateway with rules of its own: see its log.",
+        "The number is the HTTP status. 5xx and 429 are usually temporary. 400, 403, 404 and 413 mean that this is "
+        "another server, an older one, or a gateway with rules of its own: check its log.",
     ),
-    "DEP": ("Deployments", "A deployment ends; the next one is not affected. Its log on the server has the details."),
+    "DEP": (
+        "Deployments",
+        "The deployment has ended; the next one is not affected. Its log on the server has the details.",
+    ),
     "DWN": (
         "Downloads",
-        "Artifacts often lie on another host than the server: the storage. The device must reach it too, and trust its "
-        "certificate. What has arrived is kept. `DownloadMinimumRate` and `DownloadStallSeconds` decide what is too "
-        "slow.",
+        "Artifacts are often stored on another host than the server: the storage. The device must be able to reach it"
+        " too, and trust its certificate. Downloaded data is kept. `DownloadMinimumRate` and `DownloadStallSeconds` "
+        "define what is too slow.",
     ),
     "ART": (
         "The Artifact",
@@ -98,27 +97,24 @@ AREAS = {
     ),
     "UPD": (
         "Installing",
-        "The sub-updater is missing, can't be run, or failed; see `sub-updater.log` in the data directory. The "
-        "[contract](sub-updater.md#the-report) wants a report before the lock is removed.",
+        "The sub-updater is missing, can't be run, or failed; check `sub-updater.log` in the data directory. The "
+        "[contract](sub-updater.md#the-report) requires a report before the lock is removed.",
     ),
     "MOD": (
         "Update modules",
-        "An update module is missing, can't be run, took too long or failed. What it printed is in the log of the "
-        "deployment, with the state and the payload type in front.",
+        "An update module is missing, can't be run, took too long or failed. Its output is in the deployment log, "
+        "prefixed with the state and the payload type.",
     ),
     "SSC": (
         "State scripts",
-        "A state script can't be run, took too long or failed. What it printed is in the log, with its name in front.",
+        "A state script can't be run, took too long or failed. Its output is in the log, prefixed with its name.",
     ),
     "GAT": (
         "Gates",
-        "A gate of `UpdateGates` is broken, which holds the update, or goes by something else than its conditions: see "
-        "[control when devices update](update-gates.md).",
+        "A gate of `UpdateGates` can't be evaluated and stays closed, or its conditions don't apply: see [control when "
+        "devices update](update-gates.md).",
     ),
-    "REP": (
-        "Reports",
-        "`report` with exit code 75 is no fault: the outcome is on disk, and the daemon delivers it.",
-    ),
+    "REP": ("Reports", "`report` with exit code 75 is not a fault: the outcome is stored, and the daemon sends it."),
     "SET": (
         "Setup",
         "[The first device](first-device.md) and [migrating](from-the-archived-client.md) describe what `setup` needs. "
@@ -126,20 +122,20 @@ AREAS = {
     ),
     "GTW": (
         "The gateway",
-        "A fault of one device doesn't concern the others. [The guide](gateway.md) describes what is expected where.",
+        "A fault of one device doesn't affect the others. [The guide](gateway.md) describes the files.",
     ),
     "API": (
         "In a program that embeds the client",
-        "The program calls the functions in another order than [the guide](embed.md).",
+        "The program calls the functions in the wrong order: see [the guide](embed.md).",
     ),
 }
 """Heading and introduction of each area, by the letters of its codes."""
 
 NOTES = {
-    "CFG11": "The key has no effect; a typing error looks the same as a key of another client. `doctor` reports a "
+    "CFG11": "The key has no effect; a misspelt key looks the same as a key of another client. `doctor` reports a "
     "similar name as a fault.",
-    "CFG06": "`python3 -m json.tool FILE` names the place.",
-    "KEY05": "`bootstrap --key-type` asked for another type than that of the existing key.",
+    "CFG06": "`python3 -m json.tool FILE` shows where.",
+    "KEY05": "`bootstrap --key-type` requested another type than the existing key has.",
     "ART01": "No known tool writes such a file. If `artifact write` or `mender-artifact` did, "
     "[report it](../../CONTRIBUTING.md): the Artifact is needed to see why.",
     "SET13": "The database of the Go or C++ client can't be read.",

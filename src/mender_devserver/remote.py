@@ -114,7 +114,7 @@ def check_connected(contact: Contact, device_id: str) -> None:
 def refused_terminal(device_id: str, answer: Message) -> ServerError:
     """What to say to a user whose terminal a device has refused."""
     reason = printable((answer.body or b"").decode("utf-8", "replace")) or "it gave no reason"
-    remedy = next((remedy for text, remedy in _REMEDIES.items() if text in reason), "see its log")
+    remedy = next((remedy for text, remedy in _REMEDIES.items() if text in reason), "check its log")
     return ServerError(f"cannot open a terminal on device {device_id}: {reason}; {remedy}", status=409)
 
 

@@ -215,7 +215,7 @@ def tenant_token(file: str) -> str:
 
     Raises:
         OSError: it can't be read.
-        ValueError: it is no text.
+        ValueError: it is not a string.
     """
     return Path(file).read_text().strip() if file else ""
 

@@ -92,4 +92,4 @@ def test_without_a_key_it_is_said_once(
     assert "success" == world.server.status
     assert len(world.transport.ranges) > 1
     said = [record.getMessage() for record in caplog.records if "signature check" in record.getMessage()]
-    assert [f"Artifact accepted without a signature check: {words}, no ArtifactVerifyKey is set"] == said
+    assert [f"Artifact accepted without a signature check: {words}, and no ArtifactVerifyKey is set"] == said

@@ -257,7 +257,9 @@ def test_diff_is_for_people(run: Run, tmp_path: Path) -> None:
     assert text.startswith("Fetched   ")
     other = write_image(tmp_path / "other", 8 * MIB)
     text = run("diff", other, artifact).out.decode()
-    assert "Fetched   9.0 MiB, 100.0 % of 9.0 MiB; too little is there for an adaptive download\nRequests  1\n" in text
+    assert (
+        "Fetched   9.0 MiB, 100.0 % of 9.0 MiB; too little is present for an adaptive download\nRequests  1\n" in text
+    )
 
 
 def test_diff_needs_an_index_and_sound_files(run: Run, tmp_path: Path) -> None:

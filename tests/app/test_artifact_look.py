@@ -98,7 +98,7 @@ def test_no_text_of_a_stranger_acts_on_the_terminal(run: Run, tmp_path: Path) ->
     ("name", "words", "said"),
     [
         ("rootfs-gzip", (), "rootfs-gzip: verified; not signed"),
-        ("signed-rsa", (), "signed-rsa: verified; signed, but no key was given to check that"),
+        ("signed-rsa", (), "signed-rsa: verified; signed, but no key was given to verify that"),
         ("signed-rsa", ("-k", "rsa3072.pub"), "signed-rsa: verified; signed with the key of rsa3072.pub"),
         ("signed-ecdsa", ("-k", "other.pub", "--key", "ecdsa.pub"), "signed with the key of ecdsa.pub"),
         ("signed-rsa", ("-t", "raspberrypi4"), "signed-rsa: verified"),

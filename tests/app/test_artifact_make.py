@@ -337,7 +337,7 @@ WRONG: dict[str, tuple[int, str]] = {
     f"{WRITE_MODULE} --depends :x": (64, "isn't of the form key:value"),
     f"{WRITE_MODULE} --provides a=b:x": (64, "isn't of the form key:value"),
     f"{WRITE_MODULE} -s good.json": (64, "'good.json' would never run; a state script is named like Artifact"),
-    f"{WRITE_MODULE} -n \x1b[2J": (64, "must be a text of one line"),
+    f"{WRITE_MODULE} -n \x1b[2J": (64, "must be one line of text"),
     "sign - -k key.pem": (64, "must be the path of a file"),
     "sign there": (64, "required: -k/--key"),
     "show": (64, "required: FILE"),

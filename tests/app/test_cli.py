@@ -210,7 +210,7 @@ def test_all_problems_of_the_configuration(device: Device) -> None:
     assert (78, "") == (done.returncode, done.stdout)
     file = device.root / "etc/mender/mender.conf"
     assert [
-        f"mender-python-client: {file}: ServerURL: must be a text [CFG12]",
+        f"mender-python-client: {file}: ServerURL: must be a string [CFG12]",
         f"mender-python-client: {file}: SkipVerify: must be true or false [CFG12]",
     ] == done.stderr.splitlines()
 

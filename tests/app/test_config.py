@@ -178,7 +178,7 @@ def test_the_same_file_twice(files: Files) -> None:
     files.main.write_text('{"ServerURL": 5}')
     with pytest.raises(ConfigError) as caught:
         load_config(files.main, files.main)
-    assert (f"{files.main}: ServerURL: must be a text",) == tuple(map(said, caught.value.problems))
+    assert (f"{files.main}: ServerURL: must be a string",) == tuple(map(said, caught.value.problems))
 
 
 def test_byte_order_mark(files: Files) -> None:
@@ -198,9 +198,9 @@ FAULTS: list[tuple[object, list[str]]] = [
     ({}, [MISSING]),
     ({"ServerURL": ""}, [MISSING]),
     ({"Servers": []}, [MISSING]),
-    ({"ServerURL": 5}, ["main.conf: ServerURL: must be a text"]),
+    ({"ServerURL": 5}, ["main.conf: ServerURL: must be a string"]),
     ({"ServerURL": None}, [MISSING]),
-    ({"Servers": [{"ServerURL": None}]}, ["main.conf: Servers: must be a text"]),
+    ({"Servers": [{"ServerURL": None}]}, ["main.conf: Servers: must be a string"]),
     ({"ServerURL": "server.example"}, [f"main.conf: ServerURL: {ADDRESS}"]),
     ({"ServerURL": "ftp://server.example"}, [f"main.conf: ServerURL: {ADDRESS}"]),
     ({"ServerURL": "https://"}, [f"main.conf: ServerURL: {ADDRESS}"]),
@@ -246,10 +246,10 @@ ALONE: list[tuple[str, object, str]] = [
     ("DownloadSpeedLimit", "fast", "must be a whole number, or a list of windows with rates"),
     ("DownloadSpeedLimit", -1, "must be at least 0, or a list of windows with rates"),
     ("DownloadSpeedLimit", ["22:00-05:00"], "must have bytes per second, unlimited or stop at the end of "),
-    ("TenantToken", ["x"], "must be a text"),
+    ("TenantToken", ["x"], "must be a string"),
     ("TenantToken", "a\x7fb", "must not contain control characters"),
-    ("ArtifactVerifyKeys", "/k", "must be a list of texts"),
-    ("ArtifactVerifyKeys", [5], "must be a text"),
+    ("ArtifactVerifyKeys", "/k", "must be a list of strings"),
+    ("ArtifactVerifyKeys", [5], "must be a string"),
     ("DaemonLogLevel", "loud", "must be one of trace, debug, "),
     ("IdentityFormat", "both", "must be one of plain, list"),
     ("HttpsClient", "x", "must be an object"),
@@ -265,10 +265,10 @@ FAULTS += [
     ),
 ]
 GATES: list[tuple[object, str]] = [
-    (5, "must be a text or a list of texts"),
+    (5, "must be a string or a list of strings"),
     ("", "must consist of windows such as Mon-Fri 22:00-05:00, ask, when PATH, run PATH and after TIME go|fail; "),
     (["ask", ""], "must not contain an empty text"),
-    (["ask", 5], "must be a text"),
+    (["ask", 5], "must be a string"),
     ("Mon-Fry 22:00-05:00", "must have days such as Mon-Fri or Sat,Sun in place of 'Mon-Fry' in 'Mon-Fry 22:00-05:00'"),
     ("after 7d go", 'must contain something to wait for besides "after"'),
 ]
@@ -286,7 +286,7 @@ FAULTS += [
         {"ServerURL": SERVER, "HttpsClient": {"Certificate": "/c"}},
         ["main.conf: HttpsClient.Certificate: needs HttpsClient.Key; set HttpsClient.Key too"],
     ),
-    ({"ServerURL": SERVER, "HttpsClient": {"Key": 5}}, ["main.conf: HttpsClient.Key: must be a text"]),
+    ({"ServerURL": SERVER, "HttpsClient": {"Key": 5}}, ["main.conf: HttpsClient.Key: must be a string"]),
     (
         {"ServerURL": SERVER, "ArtifactVerifyKey": "/k", "ArtifactVerifyKeys": ["/l"]},
         ["main.conf: ArtifactVerifyKeys: cannot be used together with ArtifactVerifyKey (main.conf)"],
@@ -316,9 +316,9 @@ def test_faults(files: Files, case: tuple[object, list[str]]) -> None:
 def test_all_faults_at_once(files: Files) -> None:
     """Every problem of both files is told at once."""
     assert [
-        "main.conf: ServerURL: must be a text",
+        "main.conf: ServerURL: must be a string",
         "main.conf: SkipVerify: must be true or false",
-        "fallback.conf: TenantToken: must be a text",
+        "fallback.conf: TenantToken: must be a string",
         "fallback.conf: UpdatePollIntervalSeconds: must be at least 1",
     ] == files.problems(
         {"ServerURL": 5, "SkipVerify": 5}, {"TenantToken": 5, "UpdatePollIntervalSeconds": -1, "ServerURL": SERVER}
@@ -370,16 +370,20 @@ TOLERATED: list[tuple[object, dict[str, object], str]] = [
     ({"DaemonLogLevel": ""}, {}, "DaemonLogLevel: is empty, and the key is ignored"),
     ({"DaemonLogLevel": " "}, {}, "DaemonLogLevel: is empty, and the key is ignored"),
     ({"IdentityFormat": ""}, {}, "IdentityFormat: is empty, and the key is ignored"),
-    ({"DaemonLogLevel": "debug "}, {"daemon_log_level": "debug"}, "DaemonLogLevel: the blanks around it are ignored"),
+    (
+        {"DaemonLogLevel": "debug "},
+        {"daemon_log_level": "debug"},
+        "DaemonLogLevel: leading and trailing spaces are ignored",
+    ),
     (
         {"ServerURL": " https://a.example/ \n"},
         {"server_urls": ("https://a.example",)},
-        "ServerURL: the blanks around it are ignored",
+        "ServerURL: leading and trailing spaces are ignored",
     ),
     (
         {"Servers": [{"ServerURL": "https://a.example "}], "ServerURL": ""},
         {"server_urls": ("https://a.example",)},
-        "Servers: the blanks around it are ignored",
+        "Servers: leading and trailing spaces are ignored",
     ),
 ]
 

@@ -65,8 +65,8 @@ def test_check_tells_all_at_once(device: Device) -> None:
     """Every fault of both files and every warning is told, and exit code 78 says that a client would not start."""
     device.write({"ServerURL": 5, "Colour": 1, "DBus": {}}, {"TenantToken": 5})
     expected = [
-        "error: /etc/mender/mender.conf: ServerURL: must be a text [CFG12]",
-        "error: /var/lib/mender/mender.conf: TenantToken: must be a text [CFG12]",
+        "error: /etc/mender/mender.conf: ServerURL: must be a string [CFG12]",
+        "error: /var/lib/mender/mender.conf: TenantToken: must be a string [CFG12]",
         "warning: /etc/mender/mender.conf: unknown key 'Colour' is ignored [CFG11]",
         "note: accepted without effect: DBus",
         f"{FILES}: 2 errors, 1 warning",
@@ -85,7 +85,7 @@ def test_check_for_programs(device: Device) -> None:
 def test_check_of_gates(device: Device) -> None:
     """A gate that can't work on this device is a fault; a file that is checked alone may be for another device."""
     device.write({"ServerURL": "https://a", "UpdateGates": {"Reboot": "run /bin/gone"}})
-    problem = "error: UpdateGates.Reboot: cannot be asked: /bin/gone is missing or not executable; "
+    problem = "error: UpdateGates.Reboot: cannot be run: /bin/gone is missing or not executable; "
     remedy = "install the program there, with mode 755 [CFG25]"
     assert Done(78, f"{problem}{remedy}\n{FILES}: 1 error, no warnings\n", "") == device.config("check")
     assert 0 == device.config("check", str(device.main)).code

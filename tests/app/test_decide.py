@@ -102,7 +102,7 @@ def test_no_right(tmp_path: Path) -> None:
         with storage_errors("open", paths.journal):
             raise PermissionError(13, "Permission denied")
 
-    with pytest.raises(StorageError, match=r"you may not decide .*: Permission denied") as got:
+    with pytest.raises(StorageError, match=r"cannot decide .*: Permission denied") as got:
         decide(paths, pause)
     assert "run this as root, or as the client's user" == got.value.remedy
 

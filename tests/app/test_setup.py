@@ -269,7 +269,7 @@ def test_scripts_that_were_adapted_stay(device: Device) -> None:
     device.write(own, "#!/bin/sh\necho serial=5\n", mode=0o755)
     done = device.setup("--server-url", NOBODY, "--device-type", "x", "--install-scripts", "--install-sub-updater")
     assert "#!/bin/sh\necho serial=5\n" == device.text(own)
-    assert f"note: /{own} exists and is left as it is; it differs from the one in this package\n" in done.out
+    assert f"note: /{own} exists and is kept; it differs from the one in this package\n" in done.out
     assert "note: the sub-updater can't work without RootfsPartA and RootfsPartB; see --rootfs-part-a\n" in done.out
     inventory = device.root / "usr/share/mender/inventory"
     assert "mender-inventory-os" in [file.name for file in inventory.iterdir() if os.access(file, os.X_OK)]
@@ -286,7 +286,7 @@ def test_update_modules(device: Device) -> None:
     assert ["single-file"] == os.listdir(device.root / stock.rpartition("/")[0])
     done = device.setup(*words, "--install-modules")
     assert "#!/bin/sh\n" == device.text(stock)
-    assert f"note: /{stock} exists and is left as it is; it differs from the one in this package\n" in done.out
+    assert f"note: /{stock} exists and is kept; it differs from the one in this package\n" in done.out
     missing = (
         "note: the update module rootfs-image can't work without RootfsPartA and RootfsPartB; see --rootfs-part-a\n"
     )
@@ -345,7 +345,7 @@ def test_packaged_unit_is_used(device: Device, place: str) -> None:
     done = device.setup(*words)
     unit = device.root / "etc/systemd/system/mender-python-client.service"
     assert not unit.exists()
-    assert f"note: {packaged} of the package is used, and no unit is written\n" in done.raw
+    assert f"note: {packaged} of the package is used; no unit is written\n" in done.raw
     assert f"next: systemctl --root={device.root} enable mender-python-client.service\n" in done.raw
     device.write("etc/systemd/system/mender-python-client.service", "[Service]\n")
     done = device.setup(*words)
@@ -381,7 +381,7 @@ def test_next_steps(root: str, pid: int | None, units: list[str], steps: list[st
 def test_image(device: Device) -> None:
     """``--image`` writes all but a device key, and asks no server; a key that is there is told of."""
     words = ["--image", "--server-url", "http://no.such.server", "--device-type", "x", "--install-scripts"]
-    assert "mender-agent.pem would be the key of every device that is made from this image" in device.setup(*words).out
+    assert "mender-agent.pem would be shared by all devices made from this image" in device.setup(*words).out
     key = device.root / "var/lib/mender/mender-agent.pem"
     key.unlink()
     done = device.setup(*words, "--install-unit")

@@ -108,7 +108,7 @@ def test_sub_updater_that_outlives_its_deployment(paths: Paths) -> None:
     """A sub-updater that is still there after its deployment has failed is named."""
     JsonJournal(paths.journal).update(lambda record: record.concluded("dep-1", Event.FAILURE, now=SINCE))
     with subprocess.Popen(["sleep", "60"], env={"PATH": "/bin:/usr/bin", "MENDER_DEPLOYMENT_ID": "dep-1"}) as process:
-        assert f"still there (pid {process.pid}), although its deployment is over" in text(paths)
+        assert f"still running (pid {process.pid}), although its deployment is over" in text(paths)
         process.kill()
 
 
@@ -190,7 +190,7 @@ def test_what_comes_next(paths: Paths) -> None:
     leave(paths, waiting.planned(next_poll=later, next_inventory=later))
     with running(paths):
         said = text(paths)
-    assert f"doing          waiting for the next poll, since {utc(AT)} (60 s ago)" in said
+    assert f"activity       waiting for the next poll, since {utc(AT)} (60 s ago)" in said
     assert f"next           poll at {utc(later)} (in 29 min), inventory at {utc(later)} (in 29 min)" in said
     assert f"server         https://mender.example.com, last answer at {utc(AT)} (60 s ago)" in said
     assert f"authorisation  accepted, since {utc(AT)}" in said
@@ -392,9 +392,9 @@ def test_waits_for_approval(paths: Paths) -> None:
     """An update that waits: before what, what for, since when, and how it goes on."""
     lines = waits(paths, ASKING)
     since = "closed since 2026-11-23T10:00:00Z (2 h ago)"
-    assert "doing          waiting before the installation; continues when the daemon runs" in lines
+    assert "activity       waiting before the installation; continues when the daemon runs" in lines
     assert f"gate           before the installation, {since}: nobody has approved it yet" in lines
-    assert "goes on        by 'mender-python-client approve'" in lines
+    assert "continues      with 'mender-python-client approve'" in lines
 
 
 @pytest.mark.parametrize(("is_all", "option"), [(False, ""), (True, " --all")])
@@ -402,24 +402,24 @@ def test_paused(paths: Paths, is_all: bool, option: str) -> None:
     """A pause ends by ``continue``, or by ``continue --all`` if it is one of all updates."""
     waiting = replace(ASKING, reason=PAUSED.text, needs_approval=False)
     lines = waits(paths, waiting, PAUSED, is_all=is_all)
-    assert f"goes on        by 'mender-python-client continue{option}'" in lines
+    assert f"continues      with 'mender-python-client continue{option}'" in lines
 
 
 def test_waits_for_window(paths: Paths) -> None:
     """A gate that opens by itself: when."""
     lines = waits(paths, replace(ASKING, needs_approval=False, until="2026-11-23T22:00:00+00:00"))
-    assert "goes on        when the gate is open; it is asked again at 2026-11-23T22:00:00Z (in 10 h)" in lines
+    assert "continues      when the gate is open; it is asked again at 2026-11-23T22:00:00Z (in 10 h)" in lines
 
 
 def test_paused_and_not_asked_yet(paths: Paths) -> None:
     """What was paused at a gate that needs an approval has to be continued first."""
-    assert "goes on        by 'mender-python-client continue'" in waits(paths, ASKING, PAUSED)
+    assert "continues      with 'mender-python-client continue'" in waits(paths, ASKING, PAUSED)
 
 
 def test_postponed_for_a_time_that_is_over(paths: Paths) -> None:
     """A postponement that is over holds nothing."""
     over = replace(PAUSED, kind=DecisionKind.POSTPONE, until="2026-11-23T11:00:00+00:00")
-    assert "goes on        by 'mender-python-client approve'" in waits(paths, ASKING, over)
+    assert "continues      with 'mender-python-client approve'" in waits(paths, ASKING, over)
     begun(paths)
     JsonJournal(paths.journal).update(lambda record: decided(record, over, is_all=True))
     assert [] == [line for line in render(look(paths), now=NOW) if line.startswith(("held", "all updates"))]
@@ -430,7 +430,7 @@ def test_command_for_this_device(paths: Paths) -> None:
     waits(paths, ASKING)
     named = argparse.Namespace(root="/a device", data=None, devices=None, device="pump")
     lines = render(look(paths), now=NOW, command=command_of(named))
-    assert "goes on        by 'mender-python-client --root '/a device' --device pump approve'" in lines
+    assert "continues      with 'mender-python-client --root '/a device' --device pump approve'" in lines
 
 
 def test_approval_of_all(paths: Paths) -> None:
@@ -448,7 +448,7 @@ def test_pause_of_all_without_an_update(paths: Paths) -> None:
     """Without an update, too, it is shown that the next one will wait."""
     JsonJournal(paths.journal).update(lambda record: decided(record, PAUSED, is_all=True))
     lines = render(look(paths), now=NOW)
-    how = "they go on by 'mender-python-client continue --all'"
+    how = "'mender-python-client continue --all' ends this"
     assert f"all updates    paused by anna: the machine runs; {how}" in lines
 
 

@@ -119,7 +119,7 @@ def test_nothing_in_common(stage: Stage, caplog: pytest.LogCaptureFixture) -> No
     caplog.set_level(logging.INFO)
     world = poll(world_with(stage, seed(image(seed=2))))
     assert (len(INDEXED), INDEXED) == (world.transport.fetched, handed_over(world))
-    assert any("downloaded as a whole" in line and "isn't on this device" in line for line in caplog.messages)
+    assert any("whole Artifact is downloaded" in line and "isn't on this device" in line for line in caplog.messages)
     assert None is world.disk.read(REWRITTEN)
 
 
@@ -154,7 +154,7 @@ def test_ranges_that_are_ignored_later(stage: Stage, caplog: pytest.LogCaptureFi
     poll(world)
     assert INDEXED == handed_over(world)
     assert len(world.transport.ranges) <= 4
-    assert 1 == sum("downloaded as a whole" in line for line in caplog.messages)
+    assert 1 == sum("whole Artifact is downloaded" in line for line in caplog.messages)
 
 
 def test_a_seed_that_changes_while_it_is_used(stage: Stage) -> None:
@@ -284,7 +284,7 @@ def test_an_index_that_lies(stage: Stage, lie: Damage, is_module: bool, caplog: 
     world = world_with(stage, seed(OLD_IMAGE), modules=ModuleOptions() if is_module else None)
     world.live()
     assert "success" == world.server.status
-    whole = [line for line in caplog.messages if "downloaded as a whole" in line]
+    whole = [line for line in caplog.messages if "whole Artifact is downloaded" in line]
     assert (1, True) == (len(whole), world.transport.fetched <= 1.2 * len(INDEXED)), whole
 
 

@@ -12,8 +12,8 @@ from world import Stage, World
 from .acting import client_of, started
 
 ANNOUNCED = (
-    "waiting until this device's clock is set; no certificate is accepted before; set the clock, for instance by NTP "
-    "[AUT05]"
+    "waiting until this device's clock is set; until then no certificate is accepted; set the clock, for instance "
+    "by NTP [AUT05]"
 )
 SET = "the clock was set; asking the server again"
 OVER = "certificates are valid again; no longer waiting for the clock"

@@ -54,7 +54,7 @@ class World:
 
     def run(self, argv: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
         if argv[0] not in self.answers:
-            raise ScriptError("GAT07", f"cannot ask {argv[0]}")
+            raise ScriptError("GAT07", f"cannot run {argv[0]}")
         self.runs.append((argv, variables))
         return self.answers[argv[0]]
 
@@ -162,7 +162,7 @@ def test_programs_come_last(world: World) -> None:
 BROKEN = {
     "zone": ("22:00-05:00 Mars/Base", "this device does not know the time zone Mars/Base"),
     "file": ("when /gone = 1", "cannot read /gone"),
-    "program": ("run /gone", "cannot ask /gone"),
+    "program": ("run /gone", "cannot run /gone"),
 }
 
 
@@ -215,7 +215,7 @@ def test_a_wrong_clock_and_a_server(world: World, caplog: pytest.LogCaptureFixtu
     assert expected == world.verdict(NIGHT, now=now)
     world.server = EVENING
     assert Open() == world.verdict(NIGHT, now=now)
-    said = "this device's clock is wrong: it shows 1970; windows go by the server's time; "
+    said = "this device's clock is wrong: it shows 1970; windows use the server's time; "
     assert caplog.messages[0].startswith(said)
 
 
@@ -232,7 +232,7 @@ def test_a_wrong_clock(world: World, caplog: pytest.LogCaptureFixture) -> None:
     said = [record.getMessage().split("; ")[1] for record in caplog.records]
     assert [
         "windows stay closed until it is set",
-        "nobody has set it for an hour, and windows no longer count",
+        "it has been wrong for an hour, and windows are ignored",
     ] == said
     world.problem = ""
     assert Closed(f"outside of {NIGHT}", EVENING, since=NOON) == gates.verdict(GatePoint.INSTALL, FACTS, NOON)

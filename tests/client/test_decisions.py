@@ -81,7 +81,7 @@ def test_what_is_being_installed(stage: Stage) -> None:
     world = with_deployment(World(stage, options(Flow.HANDOVER)))
     while (update := world.journal.load().update) is None or update.state is not State.INSTALLING:
         world.turn()
-    assert decisions(world).refuse("anna").endswith("refused by anna; what has begun is not interrupted")
+    assert decisions(world).refuse("anna").endswith("refused by anna; a step that has begun is not interrupted")
 
 
 def test_last_decision_counts(stage: Stage) -> None:

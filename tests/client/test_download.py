@@ -193,7 +193,7 @@ def test_expired_link(stage: Stage, status: int) -> None:
 
 
 def test_really_expired_link(stage: Stage) -> None:
-    """A link whose time is over when the device comes back works again after one poll."""
+    """A link whose time is over when the device comes back succeeded after one poll."""
     world = with_deployment(World(stage))
     world.server.state.storage.link_seconds = 0.5
     world.transport.cut_bodies_at = lambda number: 1000 if number == 1 else None
@@ -250,7 +250,7 @@ def test_link_that_may_not_be_followed(stage: Stage, caplog: pytest.LogCaptureFi
     poll(world)
     assert ("failure", 11) == (world.server.status, world.transport.counts["download"])
     assert 10 <= world.transport.counts["next"] - polls
-    assert "cannot follow the link; gave up after 11 failed tries" in caplog.text
+    assert "cannot follow the link; gave up after 11 failed attempts" in caplog.text
 
 
 def test_object_is_gone_now_and_then(stage: Stage) -> None:

@@ -113,9 +113,9 @@ def test_a_stream_in_windows_that_are_too_short(
         if is_restarted:
             world.client = world.new_client()
     assert (6, "failure") == (nights, world.server.status)
-    said = [one for one in caplog.messages if "begins anew in the next one" in one]
-    assert (5, True) == (len(said), "let it be stored (SpoolArtifact)" in said[0])
-    assert "too short: 91.5 KiB have come of an Artifact of 28.5 KiB" in world.journal.load().outcomes[-1].reason
+    said = [one for one in caplog.messages if "starts over in the next one" in one]
+    assert (5, True) == (len(said), "let the Artifact be stored (SpoolArtifact)" in said[0])
+    assert "too short: 91.5 KiB were downloaded of an Artifact of 28.5 KiB" in world.journal.load().outcomes[-1].reason
 
 
 def test_a_stream_begins_anew(stage: Stage) -> None:

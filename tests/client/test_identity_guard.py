@@ -83,7 +83,7 @@ def test_change_is_told_before_the_server_is_asked(world: World, caplog: pytest.
     world.transport.before_request = lambda kind, number: said.append(len(warnings(caplog)))
     run_for(world, 1)
     assert 1 == said[0]
-    assert "the identity script prints something else" in warnings(caplog)[0]
+    assert "the output of the identity script has changed" in warnings(caplog)[0]
     assert world.journal.load().identity_change == warnings(caplog)[0]
 
 
@@ -98,7 +98,7 @@ def test_no_address_yet(world: World, caplog: pytest.LogCaptureFixture) -> None:
     asked = world.transport.counts["auth"]
     run_for(world, 60)
     assert asked == world.transport.counts["auth"]
-    assert any("no value of it identifies a device yet" in text for text in warnings(caplog))
+    assert any("none of its values identifies a device" in text for text in warnings(caplog))
     world.device.id_data = real
     run_for(world, 600)
     assert asked + 1 == world.transport.counts["auth"]
@@ -152,4 +152,4 @@ def test_a_full_disk_keeps_nobody_from_asking(world: World, caplog: pytest.LogCa
     asked = world.transport.counts["auth"]
     run_for(world, 1)
     assert asked + 1 == world.transport.counts["auth"]
-    assert any(text.startswith("cannot remember what the server accepted") for text in warnings(caplog))
+    assert any(text.startswith("cannot store the identity that the server accepted") for text in warnings(caplog))

@@ -146,7 +146,7 @@ def test_refused_attributes(stage: Stage, caplog: pytest.LogCaptureFixture, bad:
     assert len(counts) <= 1 + 9 * len(bad)
     named = ", ".join(f"key{number}" for number in sorted(bad))
     (record,) = caplog.records
-    assert f"left out {named}, without which the server takes the rest: " in record.getMessage()
+    assert f"left out {named}, which the server rejects: " in record.getMessage()
     assert "the server answered 400 (value: not supported)" in record.getMessage()
     caplog.clear()
     counts.clear()

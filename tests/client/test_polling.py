@@ -310,7 +310,7 @@ def test_401_to_a_good_token_is_said(stage: Stage, caplog: pytest.LogCaptureFixt
         client_of(world).request_poll()
         client_of(world).step()
     warnings = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert 1 == sum("cannot ask for a deployment: the server answered 401" in one.getMessage() for one in warnings)
+    assert 1 == sum("cannot check for a deployment: the server answered 401" in one.getMessage() for one in warnings)
 
 
 def test_software_of_the_last_artifact(stage: Stage) -> None:

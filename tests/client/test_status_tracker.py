@@ -102,7 +102,7 @@ def test_outage(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     world.transport.hosts_down = set()
     run_for(world, HOUR)
     assert (failure.text, 0) == (onlooker.last.failure.text, onlooker.last.failure.in_a_row)
-    assert [failure.text, f"poll: works again after {failure.in_a_row} failures"] == caplog.messages
+    assert [failure.text, f"poll: succeeded after {failure.in_a_row} failures"] == caplog.messages
 
 
 def test_update(stage: Stage) -> None:

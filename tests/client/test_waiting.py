@@ -145,7 +145,7 @@ def test_sub_updater_that_cannot_be_ended(stage: Stage, caplog: pytest.LogCaptur
     run_for(world, 60)
     assert ("failure", None) == (world.server.status, world.lock.read())
     assert f"stopping {which} [UPD10]" in caplog.text
-    assert f"{which} was killed, but is still there; check the kernel log" in caplog.text
+    assert f"{which} was killed, but is still running; check the kernel log" in caplog.text
 
 
 def test_boot_step_takes_too_long(stage: Stage) -> None:

@@ -202,7 +202,7 @@ def test_garbage_without_end(caplog: pytest.LogCaptureFixture) -> None:
     service.stop()
     thread.join()
     server.sock.close()
-    said = [one.getMessage() for one in caplog.records if "is not understood" in one.getMessage()]
+    said = [one.getMessage() for one in caplog.records if "cannot understand a message" in one.getMessage()]
     assert MOST_TOLD == len(said)
     assert "further ones" in said[-1]
 

@@ -76,7 +76,10 @@ def made(key: str, *, is_forced: bool) -> NewKey:
     ("said", "cause"),
     [
         (explain(LISTED, ONE), 'IdentityFormat was changed; .* another device, .*set IdentityFormat to "plain"$'),
-        (explain(Identity('{"mac":"2"}'), ONE), "the identity script prints something else; .*what it printed before$"),
+        (
+            explain(Identity('{"mac":"2"}'), ONE),
+            "the output of the identity script has changed; .*what it printed before$",
+        ),
         (explain(PLAIN, OTHER), f"{FILE} was replaced; .*accept it on the server, or restore the former key$"),
         (explain(PLAIN, OTHER, "/a.pem"), "names another key, /a.pem instead of .*, or restore Security.AuthPriv"),
         (

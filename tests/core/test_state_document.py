@@ -128,7 +128,7 @@ def test_unknown_fields() -> None:
 @pytest.mark.parametrize("foreign", [None, [], "text", 7])
 def test_no_object(foreign: object) -> None:
     """Only what is no JSON object at all is refused."""
-    with pytest.raises(ValueError, match="no JSON object"):
+    with pytest.raises(ValueError, match="not a JSON object"):
         decode_record(foreign)
 
 

@@ -356,7 +356,7 @@ def test_taken(taker: str, status: int) -> None:
 @pytest.mark.parametrize("taker", TAKERS)
 def test_captive_portal(taker: str) -> None:
     """A web page with 200, as captive portals and gateways send it, doesn't count as the server's answer."""
-    with pytest.raises(ServerError, match="the answer 200 is not a Mender server's") as caught:
+    with pytest.raises(ServerError, match="the response 200 is not from a Mender server") as caught:
         TAKERS[taker](reply(200, b"<html>please log in</html>"))
     assert ServerError is type(caught.value)
 
@@ -716,11 +716,11 @@ def test_reply_of_many_small_values(parser: str, pile: bytes) -> None:
 NOT_HERE = {
     "elsewhere": (
         reply(308, location="https://new.example/api?secret"),
-        " and redirects to https://new.example, where the token must not go; set ServerURL to the address at which",
+        " and redirects to https://new.example, to which the token must not be sent; set ServerURL to the address at",
     ),
     "nowhere": (
         reply(302, location="file:///secret"),
-        " and redirects to another address, where the token must not go; set ServerURL",
+        " and redirects to another address, to which the token must not be sent; set ServerURL",
     ),
     "nginx": (
         reply(400, b"<center>The plain HTTP request was sent to HTTPS port</center>"),

@@ -134,7 +134,7 @@ MODULE_DEVICE_LINES = [
     "A failed update: release-3",
     "boot loader: starting 2",
     "health check: the service of this release doesn't start",
-    "running ArtifactRollback of the update module rootfs-image",
+    "running ArtifactRollback of update module rootfs-image",
     "client: stopped",
     "boot loader: starting 3",
     *MODULE_VERDICT_LINES,

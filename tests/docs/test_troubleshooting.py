@@ -43,7 +43,7 @@ def test_each_check_has_its_section() -> None:
         ('_WORD = "sign it"\nArtifactError("ART01", "bad", remedy=_WORD)', [("ART01", "bad", "sign it")]),
         ('ArtifactError("bad")', [("", "bad", "")]),
         ("raise KeyFileError(why.code, text, remedy=why.remedy)", []),
-        ('raise ValueError("must be a text")', []),
+        ('raise ValueError("must be a string")', []),
         ('print("ART01 is a code")', []),
     ],
 )

@@ -331,7 +331,7 @@ def test_programs_for_remote_access(tmp_path: Path) -> None:
         assert [(Verdict.OK, f"connect is running (pid {os.getpid()})")] == _remote_access(context)
         (context.processes / "7/comm").write_text("mender-connect\n")
         ((verdict, text),) = _remote_access(context)
-        assert (Verdict.FAULT, True) == (verdict, "the two cut each other's connection" in text)
+        assert (Verdict.FAULT, True) == (verdict, "each closes the other's connection" in text)
     finally:
         lock.release()
     assert [(Verdict.OK, "mender-connect offers it (pid 7)")] == _remote_access(context)
@@ -393,7 +393,7 @@ def test_a_sub_updater_that_cannot_be_ended(ward: Ward) -> None:
         subprocess.Popen(["sleep", "60"], env={**os.environ, "MENDER_DEPLOYMENT_ID": "stuck"}) as worker,
         running(ward),
     ):
-        assert f"the sub-updater (pid {worker.pid}) is still there" in worries(ward)["update"]
+        assert f"the sub-updater (pid {worker.pid}) is still running" in worries(ward)["update"]
         worker.kill()
     journal.unlink()
     if before is not None:

@@ -204,7 +204,7 @@ def test_what_a_module_raises_is_a_failure(
     assert "failure" == run(embed(modules=plan.modules), server, deployment_id)
     assert (list(calls), OLD) == (plan.calls, plan.file.read_bytes())
     log = lines(server, deployment_id)
-    assert 1 == log.count("of the update module app: RuntimeError: no room [MOD10]")
+    assert 1 == log.count("of update module app: RuntimeError: no room [MOD10]")
     assert "Traceback" not in log + caplog.text
     client = embed(modules=plan.modules)
     client.send_inventory()

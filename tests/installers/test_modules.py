@@ -242,7 +242,7 @@ def test_children_that_are_left(bench: Bench, caplog: pytest.LogCaptureFixture) 
     bench.modules.run("app", "ArtifactInstall")
     assert time.monotonic() - begun < PATIENCE_S
     assert not is_running(noted(bench))
-    assert f"ArtifactInstall (app) left processes behind, which are ended: sleep (pid {noted(bench)})" in caplog.text
+    assert f"ArtifactInstall (app) left processes behind, which are killed: sleep (pid {noted(bench)})" in caplog.text
     assert "ArtifactInstall (app): after" in lines(caplog)
 
 
@@ -384,7 +384,7 @@ def test_part(bench: Bench, body: str) -> None:
     if body.startswith("rm"):
         assert "" == said
     else:
-        assert "InstallError: cannot run Download of the update module app: it didn't read all files to the end" == said
+        assert "InstallError: cannot run Download of update module app: it didn't read all files to the end" == said
     assert not {"streams", "stream-next"} & set(bench.listing())
 
 
@@ -394,7 +394,7 @@ def test_part(bench: Bench, body: str) -> None:
 def test_failing_download(bench: Bench, body: str) -> None:
     """A module that fails at any time fails the download; no signal hits the client, nothing hangs."""
     bench.module(f'[ "$1" != Download ] || {{ {body}; }}')
-    assert "InstallError: cannot run Download of the update module app: it failed with exit code 1" == bench.failure(
+    assert "InstallError: cannot run Download of update module app: it failed with exit code 1" == bench.failure(
         files=FILES
     )
 

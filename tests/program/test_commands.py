@@ -174,7 +174,7 @@ def test_check_update_that_waits_for_a_failure(device: Device) -> None:
     done = device.run("check-update", "--wait")
     assert 1 == done.returncode
     said = done.stdout.splitlines()[1]
-    assert said.startswith(f"failure of release-2 (deployment {deployment}): cannot use the update module ")
+    assert said.startswith(f"failure of release-2 (deployment {deployment}): cannot use update module ")
     reason = said.partition("): ")[2]
     assert f"  reason: {reason}\n" in device.call("history").stdout
     assert reason == json.loads(device.call("history", "--json").stdout)["deployments"][0]["reason"]

@@ -83,7 +83,7 @@ def test_wrong_inventory_scripts(device: Device) -> None:
         "c-nonsense printed 1 line",
     ):
         assert words in daemon.text
-    assert "inventory: left out what the server would refuse" in daemon.text
+    assert "inventory: left out attributes that the server would reject" in daemon.text
 
 
 def _missing(path: Path) -> None:
@@ -130,7 +130,7 @@ WRONG_CONFIGURATIONS = {
     "fraction": ('{"ServerURL":"http://a","InventoryPollIntervalSeconds":1.5}', "must be a whole number"),
     "flag": ('{"ServerURL":"http://a","SkipVerify":"no"}', "SkipVerify: must be true or false"),
     "huge": ('{"ServerURL":"http://a","UpdatePollIntervalSeconds":1e400}', "must be a whole number"),
-    "number as text": ('{"ServerURL":"http://a","TenantToken":7}', "TenantToken: must be a text"),
+    "number as text": ('{"ServerURL":"http://a","TenantToken":7}', "TenantToken: must be a string"),
     "no group": ('{"ServerURL":"http://a","HttpsClient":7}', "HttpsClient: must be an object"),
     "no certificate": (
         '{"ServerURL":"https://a","HttpsClient":{"Certificate":"/none","Key":"/none"}}',

@@ -30,8 +30,8 @@ def test_a_bad_description_while_it_runs(make_stage: MakeStage) -> None:
     (stage.devices / "devices.json").write_text(half[:-9])
     stage.write("devices/folder/device.json", "{")
     gateway.send(signal.SIGHUP)
-    gateway.wait_for("the devices that it described before go on")
-    gateway.wait_for("device folder: it goes on as it was described before")
+    gateway.wait_for("the devices that it described before stay in service")
+    gateway.wait_for("device folder: its previous description stays in effect")
     deployment = stage.deploy("new", "entry", "folder")
     stage.wait_for(deployment, "entry", "folder")
     shutil.rmtree(stage.devices / "folder")
@@ -51,10 +51,10 @@ def test_a_description_that_others_can_write(make_stage: MakeStage) -> None:
     stage.id_of("folder")
     (stage.devices / "folder").chmod(0o777)
     gateway.send(signal.SIGHUP)
-    gateway.wait_for("device folder: its description can't be trusted any more; it is no longer served")
+    gateway.wait_for("device folder: its description can no longer be trusted; it is no longer served")
     (stage.devices / "devices.json").chmod(0o666)
     gateway.send(signal.SIGHUP)
-    gateway.wait_for("device entry: its description can't be trusted any more")
+    gateway.wait_for("device entry: its description can no longer be trusted")
     assert "go on" not in gateway.text
 
 

@@ -80,7 +80,7 @@ def test_statuses_of_a_poll(device: Device, is_nightly: bool) -> None:
     for status in (*(STATUSES if is_nightly else SOME), 404, 405):
         times = 2 if status in (404, 405) else 1  # the next older way to ask is tried as well
         said = _meet(device, daemon, Fault(kind="next", status=status, times=times))
-        assert f"cannot ask for a deployment: the server answered {status}" in said
+        assert f"cannot check for a deployment: the server answered {status}" in said
     _survives(device, daemon)
 
 

@@ -98,7 +98,8 @@ def test_status(bench: Bench) -> None:
     status = json.loads(bench.does("status", "--json")[1])
     assert ("new", "installed") == (status["standalone"]["artifact_name"], status["standalone"]["position"])
     assert (
-        "new is installed without a server; it is installed, but not committed; 'commit' keeps it" in status["activity"]
+        "new is being installed in standalone mode; it is installed, but not committed; 'commit' makes it permanent"
+        in status["activity"]
     )
     bench.does("commit")
     assert json.loads(bench.does("status", "--json")[1])["standalone"] is None

@@ -146,7 +146,7 @@ def test_no_module(bench: Bench) -> None:
     done = bench.run("install", artifact)
     assert (1, f"{BEGUN}Streaming failed.\nSystem not modified. Cleanup failed.\n") == (done.returncode, done.stdout)
     assert ["Download_Enter", "Download_Error"] == bench.calls()
-    assert "cannot use the update module nobody" in done.stderr
+    assert "cannot use update module nobody" in done.stderr
     assert _is_untouched(bench)
 
 

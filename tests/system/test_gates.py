@@ -102,7 +102,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         texts.append(caught.value.text.replace(str(tmp_path), "").replace("x" * 300, "long"))
     assert [
         "cannot read /missing: No such file or directory",
-        "cannot read /pipe: it is no file",
+        "cannot read /pipe: it is not a regular file",
         "cannot read /large: it is larger than 65536 bytes",
         "cannot read /long: File name too long",
     ] == texts
@@ -116,8 +116,8 @@ def test_programs(tmp_path: Path) -> None:
 
 
 FAULTS = {
-    "missing": ("exit 0", 0o000, "cannot ask /gate: /gate is missing or not executable"),
-    "written by others": ("exit 0", 0o777, "cannot ask /gate: everybody can write to /gate"),
+    "missing": ("exit 0", 0o000, "cannot run /gate: /gate is missing or not executable"),
+    "written by others": ("exit 0", 0o777, "cannot run /gate: everybody can write to /gate"),
     "killed": ("kill -9 $$", 0o755, "cannot use /gate: it was killed by signal 9"),
 }
 

@@ -62,7 +62,7 @@ def test_self_signed(authority: Authority, make_transport: MakeTransport) -> Non
     """A certificate that signed itself is called so."""
     kind, text = refused(make_transport, TlsSettings(), authority.self_signed("127.0.0.1").server_context())
     assert "certificate-self-signed" == kind
-    assert text.endswith("it is self-signed; if it is the right one, name it in ServerCertificate [TLS01]")
+    assert text.endswith("it is self-signed; if you trust it, name it in ServerCertificate [TLS01]")
 
 
 def test_wrong_host(authority: Authority, make_transport: MakeTransport) -> None:

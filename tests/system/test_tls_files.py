@@ -89,7 +89,7 @@ def test_renewed_by_something_unusable(
     assert [True, True] == [is_trusted(transport, authority) for _ in range(2)]
     complaints = [record.getMessage() for record in caplog.records]
     assert 1 == len(complaints)
-    assert complaints[0].startswith("the certificates loaded before stay in force: ServerCertificate: ")
+    assert complaints[0].startswith("the previously loaded certificates stay in effect: ServerCertificate: ")
     assert f"cannot load {file}: it contains no certificate; " in complaints[0]
 
 

@@ -139,7 +139,7 @@ def test_faults_of_a_token(make_key: MakeKey) -> None:
     for text, secret, engine, fault in (
         ("pkcs11:token=other;object=rsa", PIN, "pkcs11", "there is no such token"),
         ("pkcs11:token=device;object=other", PIN, "pkcs11", "the token has no such private key"),
-        ("pkcs11:token=device;object=rsa", b"271828", "pkcs11", "the token refuses the PIN, which is not tried"),
+        ("pkcs11:token=device;object=rsa", b"271828", "pkcs11", "the token rejects the PIN; it is not tried"),
         ("pkcs11:token=device;object=rsa", None, "pkcs11", "the token needs a PIN; pass it with --passphrase-file"),
         ("pkcs11:token=device;object=rsa", PIN, "nothing", "openssl has no such engine"),
     ):
@@ -154,7 +154,7 @@ def test_a_refused_pin_is_not_tried_again(make_key: MakeKey, token: SoftToken) -
     with pytest.raises(KeyFileError, match="not tried again before a restart"):
         key.public_key_pem()
     token.calls.unlink()
-    with pytest.raises(KeyFileError, match=r"the token refuses the PIN.*not tried again before a restart"):
+    with pytest.raises(KeyFileError, match=r"the token rejects the PIN.*not tried again before a restart"):
         key.sign(MESSAGE)
     assert not token.calls.exists()
 

@@ -73,7 +73,7 @@ def printed(walk: Walk) -> str:
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        ("[ $1 != Cleanup ] || exit 3", "Cleanup of the update module app: it failed with exit code 3"),
+        ("[ $1 != Cleanup ] || exit 3", "Cleanup of update module app: it failed with exit code 3"),
         ("[ $1 != NeedsArtifactReboot ] || echo Perhaps", "it answers 'Perhaps' to NeedsArtifactReboot"),
         ("[ $1 != Download ] || cat stream-next", "it didn't read all files to the end"),
     ],

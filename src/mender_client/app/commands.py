@@ -72,25 +72,25 @@ COMMANDS: tuple[Command, ...] = (
         "daemon",
         "run the client: poll for updates, and install them",
         actions.daemon,
-        (Argument("--metrics-file", metavar="FILE", help="keep metrics in this file, in the Prometheus text format"),),
+        (Argument("--metrics-file", metavar="FILE", help="write metrics to this file, in the Prometheus text format"),),
     ),
     Command(
         "connect",
-        "let users of the server open terminals here, and more",
+        "allow terminals, file transfers and port forwarding",
         actions.connect,
-        more="It runs until it is stopped, beside the daemon, and does what mender-connect.conf allows; without that "
-        "file it does nothing. See the guide about remote access.",
+        more="Runs beside the daemon until it is stopped, and allows what mender-connect.conf permits; without that "
+        "file it does nothing. See the guide on remote access.",
     ),
     Command(
         "dbus",
-        "give third-party add-ons the authorisation of this device",
+        "share this device's authorisation with third-party add-ons",
         actions.dbus,
-        more="It runs until it is stopped, beside the daemon, and offers io.mender.AuthenticationManager on the system "
-        "bus, as the C++ client does. See the guide about add-ons.",
+        more="Runs beside the daemon until it is stopped, and offers io.mender.AuthenticationManager on the system "
+        "bus, as the C++ client does. See the guide on add-ons.",
     ),
     Command(
         "gateway",
-        "run a device for each directory or entry in --devices",
+        "run one device for each directory or entry in --devices",
         actions.gateway,
         (
             Argument(
@@ -98,7 +98,7 @@ COMMANDS: tuple[Command, ...] = (
                 metavar="N",
                 type=_few,
                 default=4,
-                help="how many devices are updated at once (default: 4); of a group one, unless Groups says otherwise",
+                help="how many devices are updated at once (default: 4); one per group, unless Groups says otherwise",
             ),
             Argument(
                 "--workers",
@@ -107,10 +107,10 @@ COMMANDS: tuple[Command, ...] = (
                 default=8,
                 help="how many devices poll and send their inventory at once (default: 8)",
             ),
-            Argument("--metrics-file", metavar="FILE", help="keep metrics of all devices in this file"),
+            Argument("--metrics-file", metavar="FILE", help="write metrics of all devices to this file"),
         ),
-        more="It runs until it is stopped. A device that is described while it runs is taken in, and one whose "
-        "description is removed is let go. See the guide about gateways.",
+        more="Runs until it is stopped. A device whose description is added meanwhile is served from then on; one "
+        "whose description is removed is no longer served. See the guide on gateways.",
     ),
     Command(
         "bootstrap",
@@ -128,7 +128,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("show-provides", "print what the installed software provides", actions.show_provides, (_JSON,)),
     Command("install", "install an Artifact without a server", actions.install, _install_arguments),
     Command("commit", "commit the update that 'install' has installed", actions.commit, _commit_arguments),
-    Command("rollback", "restore what was there before 'install'", actions.rollback, _commit_arguments),
+    Command("rollback", "roll back the update that 'install' has installed", actions.rollback, _commit_arguments),
     Command("resume", "continue an 'install' that was stopped or interrupted", actions.resume, _resume_arguments),
     Command("show-inventory", "print the inventory that would be sent", actions.show_inventory, (_JSON,)),
     Command("show-identity", "print the identity that would be sent", actions.show_identity, (_JSON,)),
@@ -143,8 +143,14 @@ COMMANDS: tuple[Command, ...] = (
                 Argument("--rebooting", action="store_true", help="the device reboots now; the outcome follows later"),
                 is_required=True,
             ),
-            Argument("--reason", metavar="TEXT", default="", help="why it failed; goes into the deployment log"),
-            Argument("--timeout", metavar="SECONDS", type=_seconds, default=60.0, help="how long to try (default: 60)"),
+            Argument("--reason", metavar="TEXT", default="", help="why it failed, for the deployment log"),
+            Argument(
+                "--timeout",
+                metavar="SECONDS",
+                type=_seconds,
+                default=60.0,
+                help="how long to keep trying (default: 60)",
+            ),
         ),
     ),
     Command(
@@ -166,7 +172,7 @@ COMMANDS: tuple[Command, ...] = (
         "send-inventory",
         "send the inventory now",
         actions.send_inventory,
-        more="The daemon sends it, if it is running, otherwise the command itself.",
+        more="The daemon sends it if it is running; otherwise the command does.",
     ),
     *DECISIONS,
     Command(
@@ -222,11 +228,11 @@ COMMON = (
     Argument("-l", "--log-level", metavar="LEVEL", type=_log_level, help="debug, info, warning, error or critical"),
     Argument("-L", "--log-file", metavar="FILE", help="log to this file instead of standard error"),
     Argument(
-        "--log-format", metavar="FORMAT", choices=("text", "json"), help="text (default), or json: one object a line"
+        "--log-format", metavar="FORMAT", choices=("text", "json"), help="text (default), or json: one object per line"
     ),
     Argument("--no-syslog", action="store_true", help="don't log to syslog (the daemon does by default)"),
     Argument("--skipverify", action="store_true", help="trust every server; for a test bench only"),
-    Argument("-F", "--forcebootstrap", action="store_true", help="replace the device key by a new one"),
+    Argument("-F", "--forcebootstrap", action="store_true", help="replace the device key with a new one"),
     Argument(
         "--passphrase-file",
         metavar="FILE",
@@ -241,6 +247,6 @@ CLIENT = Program(
     commands=COMMANDS,
     common=COMMON,
     epilog="exit codes: 0 done; 1 failed; 2 nothing to do, or nothing in progress; 4 reboot needed (install, resume);\n"
-    "21 not yet (gate); 64 wrong usage; 75 kept for later (report); 78 wrong configuration",
+    "21 not yet (gate); 64 wrong usage; 75 stored, to be sent later (report); 78 wrong configuration",
     version=__version__,
 )

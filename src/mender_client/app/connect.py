@@ -244,7 +244,7 @@ class _Way:
         answer = b64encode(sha1(key + _WEBSOCKET, usedforsecurity=False).digest()).decode()
         if reply.headers.get("sec-websocket-accept", "") != answer:
             upgraded.sock.close()
-            text = "cannot open the connection for connect: what answers the server's address is no websocket"
+            text = "cannot open the connection for connect: the server's address does not answer as a WebSocket"
             raise NetworkError("CON09", text, remedy="check the proxies on the way to the server")
         transport.rest()  # the connection that has authenticated is of no more use
         return Opened(upgraded.sock, upgraded.early, session.authorise().server_url)

@@ -79,7 +79,7 @@ def _point(gate: str) -> GatePoint | None:
         return GatePoint(gate) if gate else None
     except ValueError as error:
         names = ", ".join(point.value for point in GatePoint)
-        raise CallError(_INVALID, f"{gate!r:.40} is no gate ({names})") from error
+        raise CallError(_INVALID, f"{gate!r:.40} is not a gate ({names})") from error
 
 
 def _end(until: str) -> datetime:

@@ -69,7 +69,7 @@ def store(paths: Paths, decision: Callable[[UpdateDecisions], str]) -> str:
         if not isinstance(error.__cause__, PermissionError):
             raise
         remedy = "run this as root, or as the client's user"
-        raise StorageError("STO15", f"you may not decide about updates: {error.text}", remedy=remedy) from error
+        raise StorageError("STO15", f"cannot decide about updates: {error.text}", remedy=remedy) from error
     finally:
         clock.close()
 
@@ -93,7 +93,7 @@ def wake(paths: Paths) -> Diagnostic | None:
     except ProcessLookupError:
         return None  # it has just ended, and will read the decision when it starts
     except OSError as error:
-        text = f"the daemon (pid {pid}) cannot be woken, and heeds this with its next update poll: {error.strerror}"
+        text = f"the daemon (pid {pid}) cannot be signalled, and acts on this at its next update poll: {error.strerror}"
         return Diagnostic("DMN07", text, "run this as the daemon's user, or as root")
     return None
 
@@ -131,7 +131,7 @@ def parse_end(text: str, now: datetime) -> datetime:
             end = datetime.fromisoformat(text.strip())
             end = end if end.tzinfo is not None else end.astimezone()
         except (ValueError, OverflowError):
-            text = f"{text!r:.80} is neither a length such as 4h or 2d nor a time such as 22:00"
+            text = f"{text!r:.80} is neither a duration such as 4h or 2d nor a time such as 22:00"
             raise ValueError(text) from None
     if not now < end <= now + _LONGEST:
         raise ValueError(f"{text!r:.80} is not between now and a year from now")

@@ -82,25 +82,25 @@ def _gate(options: argparse.Namespace) -> ExitCode:
     )
 
 
-_ALL = Argument("--all", action="store_true", help="not only the update in progress: this one and all to come")
+_ALL = Argument("--all", action="store_true", help="not only the update in progress, but all future ones as well")
 _REASON = Argument("--reason", metavar="TEXT", default="", help="why; shown by 'status', and in the log")
 
 DECISIONS: tuple[Command, ...] = (
     Command(
         "pause",
-        "let the update wait at its next gate",
+        "pause the update at its next gate",
         _pause,
         (_ALL, _REASON),
-        more="The gates are before the download, the installation, the reboot and the commit; what has begun is not "
-        "interrupted. Without an update in progress, --all is needed.",
+        more="The gates are before the download, the installation, the reboot and the commit; a step that has begun "
+        "is not interrupted. Without an update in progress, --all is needed.",
     ),
     Command(
         "continue",
-        "take back a pause, a postponement or a refusal",
+        "cancel a pause, a postponement or a refusal",
         _continue,
         (_ALL,),
-        more="The gates that are configured (UpdateGates) still have their say. With --all, what was decided about all "
-        "updates to come is taken back as well.",
+        more="Configured gates (UpdateGates) still apply. With --all, decisions about all future updates are cancelled "
+        "as well.",
     ),
     Command(
         "approve",
@@ -108,39 +108,39 @@ DECISIONS: tuple[Command, ...] = (
         _approve,
         (
             _ALL,
-            Argument("--gate", choices=_POINTS, help="approve it for this gate, also in advance"),
+            Argument("--gate", choices=_POINTS, help="approve it for this gate, possibly in advance"),
             _REASON,
         ),
-        more="With --all, every update to come may pass every gate that asks, or the one named by --gate, until "
-        "'refuse --all' takes that back.",
+        more="With --all, all future updates may pass every gate that asks, or the one named by --gate, until "
+        "'refuse --all' cancels that.",
     ),
     Command(
         "postpone",
-        "let the update wait at its next gate until a time",
+        "pause the update at its next gate until a given time",
         _postpone,
         (
             Argument("end", metavar="TIME", type=_end, help="90m, 4h, 2d, 1w; 22:00; or 2030-12-24T22:00"),
             _ALL,
             _REASON,
         ),
-        more="A time of day is the next one, in the time zone of the device.",
+        more="A time of day means its next occurrence, in the time zone of the device.",
     ),
     Command(
         "refuse",
-        "let the update fail at its next gate",
+        "fail the update at its next gate",
         _refuse,
         (_ALL, _REASON),
         more="Before the commit it is rolled back. With --all, every update fails until 'continue --all'.",
     ),
     Command(
         "gate",
-        "ask whether the update may go on (for sub-updaters)",
+        "ask whether the update may proceed (for sub-updaters)",
         _gate,
         (
             Argument("point", metavar="GATE", choices=("reboot", "commit"), help="reboot or commit"),
-            Argument("--wait", action="store_true", help="wait until it may, or until it is refused"),
+            Argument("--wait", action="store_true", help="wait until it may proceed, or is refused"),
         ),
-        more="Exit code 0: go on; 21: not yet, ask again later; any other one: refused, or aborted on the server. The "
+        more="Exit code 0: proceed; 21: not yet, ask again later; any other: refused, or aborted on the server. The "
         "reason is printed.",
     ),
 )

@@ -130,7 +130,7 @@ class _Asking:
         except (AbortedError, StorageError):
             raise
         except MenderError as error:
-            print(f"the server does not know that the update waits: {error}", file=sys.stderr)
+            print(f"the server could not be told that the update is waiting: {error}", file=sys.stderr)
 
     def _wait(self, held: Held) -> None:
         """Wait until the gate has to be asked again: at the time of a poll, when it may open, or after a decision."""

@@ -29,8 +29,8 @@ def installer_reason(config: Config, paths: Paths) -> str:
     if config.installer != AUTO:
         return f"{_NAMES[config.installer]}, as Installer says"
     if chooses_sub_updater(config, paths):
-        return f"the sub-updater, since {paths.sub_updater} is there"
-    return f"update modules ({', '.join(module_names(paths)) or 'none'}), since there is no {paths.sub_updater}"
+        return f"the sub-updater, because {paths.sub_updater} exists"
+    return f"update modules ({', '.join(module_names(paths)) or 'none'}), because there is no {paths.sub_updater}"
 
 
 _NAMES = {SUB_UPDATER: "the sub-updater", MODULES: "update modules"}

@@ -84,10 +84,10 @@ def _free(parts: DeviceParts) -> None:
     if not deployment_id or sub_updater is None:
         return
     if (process := sub_updater.find_process(deployment_id, None)) is not None:
-        text = f"the sub-updater (pid {process.pid}) still runs: {parts.paths.update_lock} is left to it"
+        text = f"the sub-updater (pid {process.pid}) is still running: it must remove {parts.paths.update_lock}"
     else:
         parts.outcomes.free(deployment_id)
-        text = f"no sub-updater runs: {parts.paths.update_lock} is removed"
+        text = f"no sub-updater is running: removed {parts.paths.update_lock}"
         if DaemonLock(parts.paths.daemon_lock).holder() is None:
             text += "; start the client"
     print(text, file=sys.stderr)
@@ -119,9 +119,11 @@ def _store(parts: DeviceParts, reporter_deployment_id: str, status: Status, reas
         text = f"cannot report: {paths.update_lock} names no deployment"
         raise MenderError("REP02", text, remedy="write the deployment's id back, or remove the file")
     if reporter_deployment_id not in ("", deployment_id):
-        text = f"cannot report: this is the sub-updater of deployment {reporter_deployment_id}, which is over, but "
-        text += f"{paths.update_lock} is that of {deployment_id}"
-        print(Diagnostic("REP07", text, "let it end without removing the lock"), file=sys.stderr)
+        text = (
+            f"cannot report: this is the sub-updater of deployment {reporter_deployment_id}, which is over, but "
+            f"{paths.update_lock} is that of {deployment_id}"
+        )
+        print(Diagnostic("REP07", text, "let it exit without removing the lock"), file=sys.stderr)
         return ExitCode.FAILED
     known = parts.journal.load().outcome_of(deployment_id)
     if known is None:

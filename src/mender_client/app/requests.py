@@ -131,7 +131,7 @@ def _await_poll(paths: Paths, pid: int, before: _Seen, *, sleep: Callable[[float
         return ExitCode.DONE if outcome.status is Status.SUCCESS else ExitCode.FAILED
     if status.counts.requests <= asked:
         raise MenderError(
-            "DMN06", "cannot determine the result of the poll: the daemon has exited", remedy="see its log"
+            "DMN06", "cannot determine the result of the poll: the daemon has exited", remedy="check its log"
         )
     if seen.update is not None and seen.update.waiting is not None:
         print(f"{seen.update.artifact_name} (deployment {seen.update.deployment_id}) {seen.update.waiting.text}")

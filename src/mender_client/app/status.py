@@ -265,7 +265,7 @@ def _activity(
         what = EXPLANATIONS[update.state] if update.waiting is None else f"waiting {AHEAD[update.waiting.point]}"
         return what + stopped, update.since if update.waiting is None else update.waiting.since
     if (standalone := record.standalone) is not None:
-        which = f"no update poll: {standalone.artifact_name} is installed without a server"
+        which = f"no update poll: {standalone.artifact_name} is being installed in standalone mode"
         return f"{which}; it is {STANDALONE[standalone.position]}", standalone.since
     if not is_daemon_running:
         return "nothing: the daemon is not running", None
@@ -281,7 +281,7 @@ def render(status: Status, *, now: datetime, command: str = PROGRAM) -> list[str
         ("client", _who(status, now)),
         ("installed", f"{installed}, device type {status.device_type or 'unknown'}"),
         ("updates by", status.installer),
-        ("doing", status.activity + ("" if _is_at_gate(status) else _since(status.since, now))),
+        ("activity", status.activity + ("" if _is_at_gate(status) else _since(status.since, now))),
     ]
     next_poll = status.client.next_poll if status.client is not None and status.daemon_pid is not None else ""
     lines += _of_update(status)
@@ -292,7 +292,7 @@ def render(status: Status, *, now: datetime, command: str = PROGRAM) -> list[str
     if status.client is not None:
         lines += _of_client(status.client, now, is_running=status.daemon_pid is not None)
     if status.journal_problem:
-        lines.append(("state file", f"cannot be used: {status.journal_problem}; the client will set it aside"))
+        lines.append(("state file", f"cannot be used: {status.journal_problem}; the client will rename it"))
     if status.identity_change:
         lines.append(("identity", status.identity_change))
     if status.unreported:
@@ -348,7 +348,7 @@ def _of_lock(status: Status) -> list[tuple[str, str]]:
     if status.lock is None:
         if status.sub_updater_pid is None:
             return []
-        return [("sub-updater", f"still there (pid {status.sub_updater_pid}), although its deployment is over")]
+        return [("sub-updater", f"still running (pid {status.sub_updater_pid}), although its deployment is over")]
     lines = [("lock", status.lock or "update.lock names no deployment")]
     has_reported = status.last_outcome is not None and status.last_outcome["deployment_id"] == status.lock
     if status.sub_updater_pid is None and not has_reported:

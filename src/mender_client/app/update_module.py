@@ -169,7 +169,7 @@ def run_state(module: UpdateModule, state: str, payload: Callable[[], Iterator[S
     if state == "SupportsRollback":
         return "Yes" if module.supports_rollback() else "No"
     if is_streaming and state == "Download":
-        raise OSError("the client doesn't tell the sizes of the files; it is too old")
+        raise OSError("the client doesn't pass the sizes of the files; it is too old")
     if is_streaming and state == "DownloadWithFileSizes":
         files = _whole(payload())
         module.download(files)

@@ -69,11 +69,11 @@ def gate_lines(
     if gate is not None:
         since = f"closed since {utc(gate['since'])}{ago(gate['since'], now)}"
         lines.append(("gate", f"{_place(gate)}, {since}: {gate['reason']}"))
-        lines.append(("goes on", _remedy(gate, hold, held, now, next_poll, command)))
+        lines.append(("continues", _remedy(gate, hold, held, now, next_poll, command)))
     elif _holds(hold, now):
-        lines.append(("held", f"at its next gate: {_decision(hold).text}; goes on by '{command} continue'"))
+        lines.append(("held", f"at its next gate: {_decision(hold).text}; '{command} continue' ends this"))
     if _holds(held, now):
-        lines.append(("all updates", f"{_decision(held).text}; they go on by '{command} continue --all'"))
+        lines.append(("all updates", f"{_decision(held).text}; '{command} continue --all' ends this"))
     lines += [("all updates", f"{_approval(one).text}, until they are refused") for one in approved]
     return lines
 
@@ -106,9 +106,9 @@ def _remedy(
 ) -> str:
     for decision, option in ((hold, ""), (held, " --all")):
         if _holds(decision, now):
-            return f"by '{command} continue{option}'"
+            return f"with '{command} continue{option}'"
     if gate["needs_approval"]:
-        return f"by '{command} approve'"
+        return f"with '{command} approve'"
     moments = [moment for moment in (gate["until"], next_poll) if moment]
     if not moments:
         return "when the gate is open; it is asked again with the next update poll"

@@ -1,4 +1,4 @@
-"""An adaptive download: the payload is put together from blocks that the device has, and members that are fetched.
+"""An adaptive download: the payload is assembled from blocks that the device has, and members that are fetched.
 
 What comes out is read and verified like every other payload. If it can't be put together, or isn't what the manifest
 says, the Artifact is downloaded in the ordinary way, once.
@@ -76,7 +76,7 @@ class AdaptiveDownload:
             return self._decline("the storage ignores the requested ranges")
         payload = find_payload(self._read_front, start - index.stored_bytes, index.size)
         if self.is_rewritten and payload is None:
-            return self._decline("its payload can't be stored expanded")
+            return self._decline("its payload can't be stored uncompressed")
         if self.is_rewritten:
             self.output = self.store.open_rewritten()
             self._opened.append(self.output)
@@ -95,7 +95,7 @@ class AdaptiveDownload:
             self._write_front(self.output, payload.header_at)
             self.output.write(payload.expanded_header(index.size))
         _logger.info(
-            "the payload is put together from %s and %s that are fetched, in %d requests",
+            "the payload is assembled from %s and %s downloaded in %d requests",
             " and ".join(source.seed.name for source in sources),
             amount(plan.fetched_bytes),
             plan.requests,
@@ -124,7 +124,7 @@ class AdaptiveDownload:
     def _decline(self, reason: str) -> Readable | None:
         """Go on with an ordinary download."""
         if reason:
-            _logger.info("the Artifact is downloaded as a whole: %s", reason)
+            _logger.info("the whole Artifact is downloaded: %s", reason)
         self.is_declined = True
         self.close()
         self.store.discard_rewritten()
@@ -161,7 +161,7 @@ class AdaptiveDownload:
             try:
                 self._look_through_one(block_map, source, source.size, memory)
             except StorageError as error:
-                _logger.info("%s; it is not looked through for parts of the Artifact", error.text)
+                _logger.info("%s; it is not searched for parts of the Artifact", error.text)
                 block_map.forget_seed(number)
         block_map.share()
         return block_map

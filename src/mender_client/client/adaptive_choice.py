@@ -89,7 +89,7 @@ class AdaptiveChoice:
 
     def renounce(self, update: Update, error: MenderError) -> None:
         """Download the Artifact of this deployment as a whole from now on."""
-        _logger.warning("%s; the Artifact is downloaded as a whole", error)
+        _logger.warning("%s; the whole Artifact is downloaded", error)
         self._ordinary_id = update.deployment_id
         self.store.discard_rewritten()
         self.journal.update(lambda record: record.not_adaptive(update.deployment_id, error.text))

@@ -323,7 +323,7 @@ class Agent:
     def _note_success(self, job: str) -> None:
         _, times = self._failures.pop(job, ("", 0))
         if times:
-            _logger.info("%s: works again after %d failure%s", job, times, "" if times == 1 else "s")
+            _logger.info("%s: succeeded after %d failure%s", job, times, "" if times == 1 else "s")
             self.tracker.note(lambda one, _: one.recovered(job))
 
     def _tell_status(self) -> None:
@@ -405,7 +405,7 @@ class Agent:
         """Whether an update without a server is in progress, over which no deployment may begin; said once."""
         name = None if standalone is None else standalone.artifact_name
         if name is not None and name != self._standalone_name:
-            text = f"no update poll: {name} is being installed without a server"
+            text = f"no update poll: {name} is being installed in standalone mode"
             remedy = "finish it with 'mender-python-client commit', 'rollback' or 'resume'"
             _logger.warning("%s", Diagnostic("UPD28", text, remedy))
         self._standalone_name = name

@@ -155,10 +155,10 @@ class Assembly:
         except zlib.error as error:
             raise _lies(f"a part can't be decompressed ({error})") from error
         if not (is_whole and inflate.eof) or inflate.unused_data or len(expanded) != len(piece):
-            raise _lies("a part isn't as long as it says")
+            raise _lies("a part has the wrong length")
         piece[:] = expanded
         if self._bad_in(member, piece):
-            raise _lies("a part has another hash than it says")
+            raise _lies("a part has the wrong hash")
 
     def _bad_in(self, member: int, piece: memoryview) -> int:
         blocks = self.index.blocks_of(member)
@@ -221,11 +221,11 @@ class Assembly:
                 bad.add(self.index.member_of(block))
                 self._bad_blocks[found.seed] += 1
         if self._bad_blocks[found.seed] > _MOST_BAD_BLOCKS:
-            raise _LostSeedError(found.seed, f"{source.seed.name} has changed since it was looked through")
+            raise _LostSeedError(found.seed, f"{source.seed.name} has changed since it was scanned")
 
     def _do_without(self, lost: _LostSeedError) -> None:
         seed, reason = lost.args
-        _logger.info("%s; what comes from there is fetched", reason)
+        _logger.info("%s; its blocks are downloaded", reason)
         self.block_map.forget_seed(seed)
         self._runs = iter(plan_fetch(self.index, self.block_map.missing_members(), first=self._member).runs)
         self._run = self._next_run()

@@ -42,7 +42,7 @@ def name_software(
         try:
             software = _read(device, open_artifact())
             software = replace(software, seen_name=save_provides(software))
-            _logger.info("the installed software is %s, says the bootstrap Artifact", software.artifact_name)
+            _logger.info("installed software according to the bootstrap Artifact: %s", software.artifact_name)
         except MenderError as error:
             text = f"cannot use the bootstrap Artifact: {error.text}"
             _logger.error("%s", Diagnostic("UPD25", text, error.remedy))

@@ -34,7 +34,7 @@ class ClockWait:
             return
         self._look = ClockLook(self._clock.now(), self._clock.monotonic())
         if error.kind is ErrorKind.CLOCK and not self._is_announced:
-            text = "waiting until this device's clock is set; no certificate is accepted before"
+            text = "waiting until this device's clock is set; until then no certificate is accepted"
             _logger.warning("%s", Diagnostic("AUT05", text, remedy="set the clock, for instance by NTP"))
             self._is_announced = True
 

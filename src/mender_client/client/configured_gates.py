@@ -133,6 +133,6 @@ class ConfiguredGates:
         if deadline.is_failure:
             return Refused(waited)
         _logger.warning(
-            "%s", Diagnostic("GAT04", f"the deadline of the gate is over, and the update goes on: {waited}")
+            "%s", Diagnostic("GAT04", f"the deadline of the gate has passed, and the update proceeds: {waited}")
         )
         return Open()

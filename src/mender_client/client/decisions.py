@@ -102,12 +102,14 @@ class UpdateDecisions:
         self.journal.update(lambda record: decided(record, decision, is_all=is_all))
         text = f"{_of(update)}: {decision.text}"
         _logger.info("%s", text)
-        return text if update is None or _is_before_gate(update) else f"{text}; what has begun is not interrupted"
+        return (
+            text if update is None or _is_before_gate(update) else f"{text}; a step that has begun is not interrupted"
+        )
 
     def _update(self) -> Update:
         update = self.journal.load().update
         if update is None:
-            text, remedy = "cannot decide: no update is in progress", "decide about all updates to come (--all)"
+            text, remedy = "cannot decide: no update is in progress", "decide about all future updates (--all)"
             raise NothingToDecideError("UPD32", text, remedy=remedy)
         return update
 

@@ -284,7 +284,7 @@ class Downloader:
             return False
         except ArtifactError as error:
             if adaptive is not None and adaptive.is_assembling:
-                raise AdaptiveError("DWN26", f"cannot put the payload together: {error.text}") from error
+                raise AdaptiveError("DWN26", f"cannot assemble the payload: {error.text}") from error
             if (doubt := _doubt(stream)) is None:
                 raise
             stream.retries.failed(f"{error.text}; {doubt}, starting from the beginning", is_refused=True)
@@ -294,7 +294,7 @@ class Downloader:
         _logger.info("Artifact %s verified (%d bytes)%s", header.artifact_name, stream.offset, stream.shares())
         if self.policy.check_signature is None:
             what = "its signature was not checked" if header.signed else "it is not signed"
-            _logger.info("Artifact accepted without a signature check: %s, no ArtifactVerifyKey is set", what)
+            _logger.info("Artifact accepted without a signature check: %s, and no ArtifactVerifyKey is set", what)
         return True
 
 
@@ -307,5 +307,5 @@ def _doubt(stream: ArtifactStream) -> str | None:
         stream.link.forget()
         return "something else was sent in its place"
     if stream.is_end_unsure:
-        return "its length was not announced, and it may have been cut"
+        return "its length was not announced, and it may be truncated"
     return None

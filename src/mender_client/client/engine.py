@@ -263,7 +263,7 @@ class Engine:
             self.journal.update(change)
         except LoopError as error:
             text = f"deployment {update.deployment_id} failed: state loop detected: {error}"
-            _logger.error("%s", Diagnostic("UPD06", text, remedy="check the log for what ended the client each time"))
+            _logger.error("%s", Diagnostic("UPD06", text, remedy="check the log for why the client exited each time"))
             effects = self.effects_of(update.flow)
             effects.abandon(update)
             self._end(update, Event.LOOP, f"state loop detected: {error}")

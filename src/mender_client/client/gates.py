@@ -166,7 +166,7 @@ class GateKeeper:
             self._look = look
             return
         seconds = (now - last.now).total_seconds() - (elapsed - last.monotonic)
-        _logger.info("the clock was set by %.0f s; what waits goes on waiting for as long as before", seconds)
+        _logger.info("the clock was set by %.0f s; waiting updates wait as long as before", seconds)
         try:
             self.journal.update(lambda record: set_clock(record, last.now, seconds))
         except StorageError as error:
@@ -217,7 +217,7 @@ class GateKeeper:
         try:
             self.journal.update(lambda record: record.waits(update.deployment_id, waiting, note))
         except StorageError as error:
-            text = f"cannot store where deployment {update.deployment_id} waits: {error.text}"
+            text = f"cannot store that deployment {update.deployment_id} is waiting: {error.text}"
             _logger.warning("%s", Diagnostic("UPD31", text, remedy=error.remedy))
 
     # -- the server ---------------------------------------------------------------------------------------------
@@ -252,7 +252,9 @@ class GateKeeper:
         except ServerError as error:
             if error.status in TROUBLE or error.status >= 500:
                 raise
-            _logger.warning("deployment %s waits, but the server does not take that: %s", update.deployment_id, error)
+            _logger.warning(
+                "deployment %s is waiting, but the server does not accept that status: %s", update.deployment_id, error
+            )
 
     def _now(self) -> str:
         return self.clock.now().isoformat(timespec="seconds")

@@ -167,5 +167,7 @@ class HandOver:
         how = "succeeded" if is_installed else "failed"
         self.reason = f"the sub-updater removed the lock without a report, and artifact_info says {installed!r}"
         text = f"deployment {update.deployment_id} {how}: {self.reason}"
-        _logger.warning("%s", Diagnostic("UPD04", text, remedy="let the sub-updater report before it removes the lock"))
+        _logger.warning(
+            "%s", Diagnostic("UPD04", text, remedy="make the sub-updater report before it removes the lock")
+        )
         return Event.SUCCESS if is_installed else Event.FAILURE

@@ -53,8 +53,8 @@ class IdentityGuard:
             _logger.debug("cannot compare the identity with the accepted one: %s", error)
             record = Record()
         if not has_real_value(identity) and (record.accepted is None or record.accepted.identity != now.identity):
-            text = f"cannot use the identity {printable(identity.id_data)}: no value of it identifies a device yet"
-            remedy = "make the identity script print the address of an interface, or a serial number"
+            text = f"cannot use the identity {printable(identity.id_data)}: none of its values identifies a device"
+            remedy = "make the identity script print the MAC address of an interface, or a serial number"
             raise NotReadyError("IDN03", text, remedy=remedy)
         changes = explain_change(record.accepted, now, identity, record.new_key)
         if changes == self._said:
@@ -83,5 +83,5 @@ class IdentityGuard:
         try:
             self.journal.update(change)
         except StorageError as error:
-            text = f"cannot remember what the server accepted: {error.text}"
+            text = f"cannot store the identity that the server accepted: {error.text}"
             _logger.warning("%s", Diagnostic("AUT03", text, remedy=error.remedy))

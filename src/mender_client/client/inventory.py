@@ -135,8 +135,8 @@ class InventorySender:
 
     def _leave_out(self, found: list[Attribute], error: ServerError, *, among: Sequence[Attribute]) -> None:
         if new := [one.name for one in found if one.name not in self._refused]:
-            text = f"inventory: left out {_listed(new)}, without which the server takes the rest: {error.text}"
-            _logger.warning("%s", Diagnostic("INV02", text, remedy="let the inventory scripts print something else"))
+            text = f"inventory: left out {_listed(new)}, which the server rejects: {error.text}"
+            _logger.warning("%s", Diagnostic("INV02", text, remedy="make the inventory scripts print other values"))
         names = {one.name for one in among}
         refused = {**self._refused, **{one.name: one for one in found}}
         self._refused = {name: one for name, one in refused.items() if name in names}
@@ -144,10 +144,10 @@ class InventorySender:
     def _warn_about(self, left_out: tuple[str, ...]) -> None:
         if left_out and left_out != self._reported_left_out:
             text = (
-                "inventory: left out what the server would refuse (over 100 attributes, 1 MiB, or a name over 1024 "
-                f"bytes or with a NUL): {_listed(left_out)}"
+                "inventory: left out attributes that the server would reject (over 100 attributes, 1 MiB, or a name "
+                f"over 1024 bytes or with a NUL): {_listed(left_out)}"
             )
-            _logger.warning("%s", Diagnostic("INV01", text, remedy="let the inventory scripts print less"))
+            _logger.warning("%s", Diagnostic("INV01", text, remedy="make the inventory scripts print less"))
         self._reported_left_out = left_out
 
 

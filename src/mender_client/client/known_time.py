@@ -25,9 +25,9 @@ CLOCK_PATIENCE_SECONDS = 3600.0
 CLOCK_IS_WRONG = "this device's clock is wrong"
 """As the reason of a closed gate. The log says why: what changes with the time would be stored anew."""
 
-_BY_SERVER = "windows go by the server's time"
+_BY_SERVER = "windows use the server's time"
 _WAITS = "windows stay closed until it is set"
-_IGNORED = "nobody has set it for an hour, and windows no longer count"
+_IGNORED = "it has been wrong for an hour, and windows are ignored"
 
 
 @dataclass(frozen=True)

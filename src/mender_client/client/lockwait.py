@@ -130,11 +130,13 @@ class LockWait:
                 _logger.warning("%s", Diagnostic("UPD10", f"{text}, stopping {which}"))
             if stopping_for < 2 * STOP_GRACE_SECONDS:
                 return False
-            text = f"cannot stop the sub-updater of deployment {deployment_id}: {which} was killed, but is still there"
+            text = (
+                f"cannot stop the sub-updater of deployment {deployment_id}: {which} was killed, but is still running"
+            )
             _logger.error(
                 "%s", Diagnostic("UPD11", text, "check the kernel log for what it is waiting for, and reboot")
             )
-            reason += f", and {which} was killed, but is still there"
+            reason += f", and {which} was killed, but is still running"
         self.engine.give_up(deployment_id, reason)
         self._lock_removed()
         return True

@@ -63,7 +63,7 @@ class Pace:
             return
         speed = self._limits.plan.speed()
         if speed.is_stopped:
-            text = "cannot download at this time: DownloadSpeedLimit stops it"
+            text = "cannot download at this time: DownloadSpeedLimit does not allow it"
             raise SuspendedError("DWN27", text, remedy="try again later, or change DownloadSpeedLimit")
         if speed.bytes_per_second != self._most:
             self._most, self._began, self._bytes = speed.bytes_per_second, self._clock.monotonic(), 0

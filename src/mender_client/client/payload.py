@@ -297,7 +297,7 @@ class ModuleEffects:
             self._say_failed(update, error)
             return Event.FAULT
         if answer != "Yes":
-            text = f"deployment {update.deployment_id}: the update module {update.payload_type} cannot roll back"
+            text = f"deployment {update.deployment_id}: update module {update.payload_type} cannot roll back"
             _logger.error("%s", Diagnostic("UPD14", text))
             self.reason = update.reason or self.reason or text
         return Event.YES if answer == "Yes" else Event.NO

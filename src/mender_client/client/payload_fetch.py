@@ -86,7 +86,7 @@ class PayloadFetch:
             except NoSpaceError as error:
                 if self.is_spooled:
                     raise
-                _logger.info("the Artifact is not stored, but installed while it is downloaded: %s", error.text)
+                _logger.info("the Artifact is installed while it is downloaded, without being stored: %s", error.text)
                 self.store.discard()
             else:
                 if not is_done:
@@ -105,11 +105,11 @@ class PayloadFetch:
             InstallError: it has come so often already that its windows must be too short.
         """
         fetched, total = self.downloader.note_cost(update)
-        what = f"{amount(fetched)} have come of an Artifact of {amount(total)}, which is not stored"
-        remedy = "let it be stored (SpoolArtifact), or make the windows of DownloadSpeedLimit longer"
+        what = f"{amount(fetched)} were downloaded of an Artifact of {amount(total)}, which is not stored"
+        remedy = "let the Artifact be stored (SpoolArtifact), or make the windows of DownloadSpeedLimit longer"
         if fetched >= MOST_STREAMED * total:
             raise InstallError("DWN28", f"cannot download in windows that are too short: {what}", remedy=remedy)
-        text = f"the download has left its window, and begins anew in the next one: {what}"
+        text = f"the window has closed; the download starts over in the next one: {what}"
         _logger.warning("%s", Diagnostic("DWN29", text, remedy))
 
     def _install_stored(
@@ -119,7 +119,7 @@ class PayloadFetch:
         try:
             self.downloader.reread(update, install)
         except ArtifactError as error:
-            _logger.warning("the stored Artifact is not what was verified, and is downloaded again: %s", error)
+            _logger.warning("the stored Artifact differs from the verified one, and is downloaded again: %s", error)
             self.store.discard()
             self.downloader.fetch(update, renew, accept=self._accept)
             self.downloader.reread(update, install)

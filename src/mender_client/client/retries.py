@@ -69,7 +69,9 @@ class RetryBudget:
         self._backoff = self._backoff.after_failure()
         self._refusals += is_refused
         tries, seconds = self._backoff.failures, self.clock.monotonic() - self._since
-        text = f"cannot download the Artifact: {reason}; gave up after {tries} failed tries in a row in {seconds:.0f} s"
+        text = (
+            f"cannot download the Artifact: {reason}; gave up after {tries} failed attempts in a row in {seconds:.0f} s"
+        )
         if self._refusals > self.limit:
             raise DownloadError(
                 "DWN07", text, remedy="check the storage, upload the Artifact again and deploy it again"

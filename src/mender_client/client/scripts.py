@@ -107,11 +107,11 @@ class StateScripts:
                     text = (
                         f"cannot continue: state script {name} said 'retry later' for {self.retry_timeout_seconds:g} s"
                     )
-                    raise ScriptError("SSC05", text, remedy="find out what it waits for")
+                    raise ScriptError("SSC05", text, remedy="find out what it is waiting for")
                 code = self._run_once(directory, name, min(self.seconds, left))
         if code != 0:
             text = f"cannot continue: state script {name} {ending(code)}"
-            raise ScriptError("SSC06", text, remedy="see in the log what it printed")
+            raise ScriptError("SSC06", text, remedy="check its output in the log")
 
     def _run_once(self, directory: ScriptDirectory, name: str, seconds: float) -> int:
         self.alive()

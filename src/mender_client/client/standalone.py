@@ -157,7 +157,7 @@ class Standalone:
             return Diagnostic("UPD21", f"cannot install: an update is in progress, {where}")
         if record.update is not None or record.unread.update is not None or self.lock.read() is not None:
             text = "cannot install: a deployment of the server is in progress"
-            return Diagnostic("UPD22", text, "wait until it is over; 'status' shows it")
+            return Diagnostic("UPD22", text, "wait until it has finished; 'status' shows it")
         return None
 
     # -- from position to position --------------------------------------------------------------------------------
@@ -279,9 +279,7 @@ class Standalone:
             self._fail(error, Fact.ROLLBACK_FAILED)
             return False
         if answer != "Yes":
-            text = (
-                f"cannot roll back {update.artifact_name}: the update module {update.payload_type} does not support it"
-            )
+            text = f"cannot roll back {update.artifact_name}: update module {update.payload_type} does not support it"
             _logger.error("%s", Diagnostic("UPD23", text))
         return answer == "Yes"
 

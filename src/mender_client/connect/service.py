@@ -271,15 +271,15 @@ class ConnectService:
         try:
             self._sessions.receive(message)
         except Exception:  # a fault of ours must not end the terminals of others
-            text = f"a message of session {printable(message.sid[:40])} has met a fault of this program"
-            _logger.exception("%s", Diagnostic("CON14", text, "report it, with what follows"))
+            text = f"cannot handle a message of session {printable(message.sid[:40])}: internal error"
+            _logger.exception("%s", Diagnostic("CON14", text, "report this as a bug, with the traceback that follows"))
             self._sessions.fail(message)
 
     def _tell_of_garbage(self, reason: str) -> None:
         self._garbage += 1
         if self._garbage <= MOST_TOLD:
             rest = "" if self._garbage < MOST_TOLD else "; further ones are not logged until the next connection"
-            _logger.warning("a message of the server is not understood: %s%s", printable(reason), rest)
+            _logger.warning("cannot understand a message from the server: %s%s", printable(reason), rest)
 
     def _resumed(self) -> None:
         self._sessions.resume()

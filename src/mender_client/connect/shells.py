@@ -94,7 +94,7 @@ class PtyShells:
         """End what is left of the shells of an earlier program, which was killed before it could do that."""
         mark = f"{_MARK}={self._name}-".encode()
         if left := self._processes.left(mark):
-            _logger.info("ending %d processes that terminals of an earlier run have left", len(left))
+            _logger.info("ending %d processes left by terminals of an earlier run", len(left))
             self._processes.signal(left, signal.SIGHUP)
             kill = signal.SIGKILL
             self._loop.call_later(

@@ -169,7 +169,9 @@ class WebSocket:
                     self._write(self._frames.send(event.response()))
                 elif isinstance(event, CloseConnection):
                     is_theirs = self._frames.state is ConnectionState.REMOTE_CLOSING
-                    what = "the server has closed the connection" if is_theirs else "the server has broken the protocol"
+                    what = (
+                        "the server has closed the connection" if is_theirs else "the server has violated the protocol"
+                    )
                     reason = f"{what}: {event.code} {event.reason or ''}".rstrip()
                     self._write(self._frames.send(event.response()))
                     self._lose(reason)

@@ -73,7 +73,7 @@ def _identity_cause(accepted: str, identity: Identity) -> tuple[str, str]:
         if accepted == _digest(text):
             return "IdentityFormat was changed", f'to remain the same device, set IdentityFormat to "{form}"'
     return (
-        "the identity script prints something else",
+        "the output of the identity script has changed",
         "to remain the same device, make the identity script print what it printed before",
     )
 

@@ -1,4 +1,4 @@
-"""What is configured for a gate: a list of texts, one condition each.
+"""What is configured for a gate: a list of strings, one condition each.
 
 ::
 

@@ -63,7 +63,7 @@ class Event(str, Enum):
     ABORT = "aborted by the server"
     EMPTY = "the Artifact is verified, and its payload is empty"
     DONE = "the state has done its work"
-    FLAWED = "the state has done its work, but the update can no longer end clean"
+    FLAWED = "the state has done its work, but the update can no longer end cleanly"
     YES = "the update module answers yes"
     NO = "the update module answers no"
     AGAIN = "the state has to be repeated"

@@ -42,7 +42,7 @@ def _families(one: ClientStatus) -> Iterator[tuple[str, str, str, _Samples]]:
     yield "polls_total", "counter", "Update polls that were answered.", [({}, counts.polls)]
     yield "failures_total", "counter", "Failures by kind.", _by("kind", counts.failures)
     ends = {end.value: counts.deployments.get(end.value, 0) for end in ENDS}
-    yield "deployments_total", "counter", "Deployments by how they ended.", _by("outcome", ends)
+    yield "deployments_total", "counter", "Finished deployments by outcome.", _by("outcome", ends)
     yield "fetched_bytes_total", "counter", "Bytes of Artifacts that were downloaded.", [({}, counts.bytes_fetched)]
     meaning = "Bytes that did not have to be downloaded again."
     yield "resumed_bytes_total", "counter", meaning, [({}, counts.bytes_resumed)]
@@ -50,7 +50,7 @@ def _families(one: ClientStatus) -> Iterator[tuple[str, str, str, _Samples]]:
     yield "reused_bytes_total", "counter", meaning, [({}, counts.bytes_reused)]
     points: _Samples = [({"gate": point.value}, one.at_gate.point == point.value) for point in GatePoint]
     yield "waiting_at_gate", "gauge", "1 for the gate at which the update waits.", points
-    yield "waiting_since_time_seconds", "gauge", "Since when the update waits at a gate.", _time(one.at_gate.since)
+    yield "waiting_since_time_seconds", "gauge", "When the update began to wait at a gate.", _time(one.at_gate.since)
     yield "held", "gauge", "1 if people hold all updates.", [({}, bool(one.held))]
     yield "last_contact_time_seconds", "gauge", "When a server last answered.", _time(one.contact)
     yield "last_poll_time_seconds", "gauge", "When an update poll was last answered.", _time(one.polled)

@@ -1,4 +1,4 @@
-"""How fast a download may be, by the clock: a list of texts, such as ``Mon-Fri 08:00-18:00 65536``.
+"""How fast a download may be, by the clock: a list of strings, such as ``Mon-Fri 08:00-18:00 65536``.
 
 Each is a window and the rate that holds in it: bytes per second, ``unlimited`` or ``stop``. Without a window it always
 holds. The first one that holds counts; where none does, nothing is downloaded.

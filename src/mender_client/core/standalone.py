@@ -31,14 +31,14 @@ class Position(str, Enum):
 
 EXPLANATIONS: Mapping[Position, str] = {
     Position.STREAMED: "stored by the update module, but not installed; 'resume' installs it",
-    Position.ARTIFACT_INSTALL: "interrupted in its installation; 'resume' rolls it back",
-    Position.INSTALLED: "installed, but not committed; 'commit' keeps it, 'rollback' restores what was there before",
-    Position.ARTIFACT_COMMIT: "interrupted in its commit; 'resume' rolls it back",
+    Position.ARTIFACT_INSTALL: "interrupted during the installation; 'resume' rolls it back",
+    Position.INSTALLED: "installed, but not committed; 'commit' makes it permanent, 'rollback' reverts it",
+    Position.ARTIFACT_COMMIT: "interrupted during the commit; 'resume' rolls it back",
     Position.COMMITTED: "committed; 'resume' finishes it",
     Position.ARTIFACT_COMMIT_LEAVE: "committed, but its last scripts were interrupted; 'resume' finishes it",
-    Position.ARTIFACT_ROLLBACK: "interrupted in its rollback; 'resume' rolls it back",
+    Position.ARTIFACT_ROLLBACK: "interrupted during the rollback; 'resume' rolls it back",
     Position.ARTIFACT_FAILURE: "failed or rolled back; 'resume' finishes it",
-    Position.CLEANUP: "done but for its cleanup; 'resume' does it",
+    Position.CLEANUP: "finished except for the cleanup; 'resume' does it",
 }
 """What each position means and which command goes on from there."""
 

@@ -100,10 +100,10 @@ def decode_record(document: object) -> Record:
     """Read a record; what can't be understood is in its ``unread``.
 
     Raises:
-        ValueError: it is no JSON object.
+        ValueError: it is not a JSON object.
     """
     if not isinstance(document, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     unread: dict[str, object] = {}
     outbox, unread_messages = _each(document, "outbox", _decode_message, unread)
     outcomes, unread_outcomes = _each(document, "outcomes", _decode_outcome, unread)
@@ -155,19 +155,19 @@ def _each(
 
 def _decode_list(value: object) -> list[object]:
     if not isinstance(value, list):
-        raise ValueError("it is no list")
+        raise ValueError("it is not a list")
     return value
 
 
 def _decode_object(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     return value
 
 
 def _decode_text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("it is no text")
+        raise ValueError("it is not a string")
     return value
 
 
@@ -294,7 +294,7 @@ def _decode_outcome(value: Mapping[str, Any]) -> Outcome:
     """Read an outcome; only the deployment and the status are required."""
     status = Status(_get(value, "status", str))
     if not status.is_final:
-        raise ValueError(f"{status.value} is no outcome")
+        raise ValueError(f"{status.value} is not an outcome")
 
     return filled(Outcome(_identifier(value), status), value)
 

@@ -97,12 +97,14 @@ class Bus:
     def _own(self, name: str) -> None:
         reply = self._call("RequestName", "su", (name, _DO_NOT_QUEUE))
         if reply.header.message_type is MessageType.error:
-            text = f"cannot have the name {name} on the bus: {printable(str(reply.body[0] if reply.body else ''))}"
-            remedy = f"run as root, and put the policy {name}.conf into /usr/share/dbus-1/system.d"
+            text = f"cannot own the name {name} on the bus: {printable(str(reply.body[0] if reply.body else ''))}"
+            remedy = f"run as root, and install the policy {name}.conf in /usr/share/dbus-1/system.d"
             raise RefusedByBusError("BUS03", text, remedy=remedy)
         if reply.body[0] != _IS_OWNER:
-            text = f"cannot have the name {name} on the bus: another program has it"
-            raise RefusedByBusError("BUS04", text, remedy="stop the other client, or this program if it runs already")
+            text = f"cannot own the name {name} on the bus: another program owns it"
+            raise RefusedByBusError(
+                "BUS04", text, remedy="stop the other client, or the instance of this program that is already running"
+            )
 
     def _call(self, method: str, signature: str | None = None, body: tuple[object, ...] = ()) -> Message:
         """Call a method of the bus and wait for the reply; what else comes meanwhile is kept."""
@@ -153,7 +155,7 @@ def _dial(address: str) -> socket.socket:
     try:
         path = get_bus(address)
     except (ValueError, RuntimeError, StopIteration) as error:
-        text = f"cannot use the bus at {printable(address)}: only addresses with unix: are known"
+        text = f"cannot use the bus at {printable(address)}: only unix: addresses are supported"
         raise RefusedByBusError("BUS02", text, remedy="correct DBUS_SYSTEM_BUS_ADDRESS") from error
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -177,7 +177,7 @@ def _listen() -> socket.socket:
             continue
         return sock
     text = f"cannot listen on {_HOST}: {problem.strerror}"
-    raise DeviceError("BUS05", text, remedy="see whether the interface lo is up") from problem
+    raise DeviceError("BUS05", text, remedy="check that the interface lo is up") from problem
 
 
 def _is_assigned(port: int) -> bool:

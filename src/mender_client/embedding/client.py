@@ -169,7 +169,7 @@ class Client(Deciding):
         self._parts.engine.resume()
         waiting = self._parts.lock.read()
         if waiting is not None:
-            text = f"cannot ask for a deployment: {waiting or 'another one'} waits for its report"
+            text = f"cannot check for a deployment: {waiting or 'another one'} waits for its report"
             raise BusyError("API01", text, remedy="call report() first")
         self._parts.outbox.flush()
         self._offer = self._parts.engine.ask()
@@ -189,7 +189,7 @@ class Client(Deciding):
         """
         engine = self._parts.engine
         if self._is_installing:
-            raise UsageError("API05", "cannot download: step() and run() do, in a client that installs")
+            raise UsageError("API05", "cannot download: in a client that installs, step() and run() do")
         if self._offer is None:
             raise UsageError("API06", "cannot download: no deployment is known", remedy="call check() first")
         offer, self._offer = self._offer, None
@@ -213,7 +213,9 @@ class Client(Deciding):
         """
         deployment_id = self._parts.lock.read()
         if not deployment_id:
-            raise UsageError("API07", "cannot report: no deployment waits for it", remedy="call download() first")
+            raise UsageError(
+                "API07", "cannot report: no deployment is waiting for a report", remedy="call download() first"
+            )
         self._parts.outcomes.report(deployment_id, is_success=success, reporter="the program", reason=reason)
         self._parts.outcomes.free(deployment_id)
         try:

@@ -120,9 +120,9 @@ class Gateway:
             text = f"cannot add a device: its name can't be {name!r:.80}"
             raise UsageError("API15", text, remedy="use letters, digits, '.', '_' and '-', 64 at most")
         if name in self._devices:
-            raise UsageError("API16", f"cannot add the device {name}: there is one", remedy="remove it first")
+            raise UsageError("API16", f"cannot add the device {name}: it already exists", remedy="remove it first")
         if (install is None) == (modules is None):
-            text = f"cannot add the device {name}: nothing, or more than one thing, installs"
+            text = f"cannot add the device {name}: there must be exactly one way to install"
             raise UsageError("API17", text, remedy="pass install= or modules=")
         paths = Paths.locate(data=str(self._paths.data / STATES / name))
         program = EmbeddingProgram(
@@ -150,7 +150,7 @@ class Gateway:
             UsageError: there is no such device.
         """
         if self._devices.pop(name, None) is None:
-            raise UsageError("API18", f"cannot remove the device {name!r:.80}: there is none of this name")
+            raise UsageError("API18", f"cannot remove the device {name!r:.80}: it does not exist")
         self._request(lambda: self._drop(name))
 
     def _drop(self, name: str) -> None:
@@ -169,8 +169,8 @@ class Gateway:
         """
         device = self._devices.get(name)
         if device is None or not device.report(is_success=success, reason=reason):
-            text = f"cannot report for the device {name!r:.80}: no deployment waits for it"
-            raise UsageError("API19", text, remedy="install returns None for one that is reported later")
+            text = f"cannot report for the device {name!r:.80}: no deployment is waiting for a report"
+            raise UsageError("API19", text, remedy="let install return None for a deployment that is reported later")
         device.request_poll()
         self._request(lambda: self._rounds.hurry((name,)))
 

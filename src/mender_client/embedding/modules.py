@@ -78,11 +78,11 @@ class EmbeddedModules(ModulesWithTree):
         self.check(payload_type)
         self._check_tree(payload_type, state)
         self._stop_if_asked()
-        _logger.info("running %s of the update module %s", state, payload_type)
+        _logger.info("running %s of update module %s", state, payload_type)
         try:
             return str(run_state(self._modules[payload_type](str(self.tree.path)), state, payload) or "")
         except Exception as error:  # the program's own code: whatever it raises is a state that failed
-            text = f"cannot run {state} of the update module {payload_type}: {_described(error)}"
+            text = f"cannot run {state} of update module {payload_type}: {_described(error)}"
             raise InstallError("MOD10", text) from error
 
     def end_orphans(self) -> None:

@@ -130,7 +130,7 @@ class ModulesWithTree:
         answer = self._run(payload_type, query, is_query=True)
         answers = _ANSWERS[query]
         if answer and answer not in answers:
-            text = f"cannot use the update module {payload_type}: it answers {printable(answer)!r} to {query}"
+            text = f"cannot use update module {payload_type}: it answers {printable(answer)!r} to {query}"
             raise InstallError("MOD05", text, remedy=f"make it answer one of: {', '.join(answers)}")
         return answer or answers[0]
 
@@ -140,7 +140,7 @@ class ModulesWithTree:
 
     def _check_tree(self, payload_type: str, state: str) -> None:
         if not self.tree.exists():
-            text = f"cannot run {state} of the update module {payload_type}: {self.tree.path} is missing"
+            text = f"cannot run {state} of update module {payload_type}: {self.tree.path} is missing"
             raise InstallError("MOD03", text, remedy="deploy the update again")
 
     def remove_tree(self) -> None:
@@ -177,7 +177,7 @@ class UpdateModules(ModulesWithTree):
         _check_name(payload_type)
         program = self.directory / payload_type
         if problem := self.find_problem(program):
-            text = f"cannot use the update module {printable(payload_type)}: {problem.text}"
+            text = f"cannot use update module {printable(payload_type)}: {problem.text}"
             raise InstallError("MOD02", text, remedy=problem.remedy)
         return program
 
@@ -188,7 +188,7 @@ class UpdateModules(ModulesWithTree):
     def download(self, payload_type: str, files: Iterator[PayloadFile]) -> None:
         with_sizes = self.ask(payload_type, "ProvidePayloadFileSizes") == "Yes"
         state = "DownloadWithFileSizes" if with_sizes else "Download"
-        _logger.info("running %s of the update module %s", state, payload_type)
+        _logger.info("running %s of update module %s", state, payload_type)
         self.tree.remove_streams()
         self.tree.begin_streams()
         try:
@@ -210,7 +210,7 @@ class UpdateModules(ModulesWithTree):
 
     def _run(self, payload_type: str, state: str, *, is_query: bool = False) -> str:
         """Make one call, and return its answer if it is a query."""
-        _logger.info("running %s of the update module %s", state, payload_type)
+        _logger.info("running %s of update module %s", state, payload_type)
         with self._start(payload_type, state, is_query=is_query) as call:
             try:
                 code = call.wait()
@@ -273,16 +273,16 @@ def tree_files(header: Header, provides: Provides) -> dict[str, bytes]:
 
 def _check_code(code: int, payload_type: str, state: str) -> None:
     if code != 0:
-        text = f"cannot run {state} of the update module {payload_type}: it {ending(code)}"
-        raise InstallError("MOD04", text, remedy="see in the log what it printed")
+        text = f"cannot run {state} of update module {payload_type}: it {ending(code)}"
+        raise InstallError("MOD04", text, remedy="check its output in the log")
 
 
 def _failed(payload_type: str, state: str, error: ScriptError) -> InstallError:
-    text = f"cannot run {state} of the update module {payload_type}: {error.text}"
+    text = f"cannot run {state} of update module {payload_type}: {error.text}"
     return InstallError("MOD06", text, remedy=error.remedy)
 
 
 def _no_reader(payload_type: str, state: str) -> InstallError:
-    text = f"cannot run {state} of the update module {payload_type}: it didn't read all files to the end"
+    text = f"cannot run {state} of update module {payload_type}: it didn't read all files to the end"
     remedy = "make it read stream-next until it is empty, and each stream to the end"
     return InstallError("MOD07", text, remedy=remedy)

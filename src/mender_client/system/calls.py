@@ -188,7 +188,7 @@ class Call:
             raise Interrupted("the client was asked to stop")
         if now >= self._end_at and not self.has_exited:
             text = f"cannot use {self._title}: it did not exit within {self._seconds:g} s"
-            raise ScriptError("SCR07", text, remedy="find out what it waits for")
+            raise ScriptError("SCR07", text, remedy="find out what it is waiting for")
 
     def wait(self) -> int:
         """Wait for the program itself, not for what it leaves behind.
@@ -225,8 +225,8 @@ class Call:
         """End what the program has left behind."""
         rest = {} if self._may_outlive else self._others()
         if rest:
-            text = f"{self._title} left processes behind, which are ended: {listed(rest)}"
-            remedy = "make it wait for what it starts, or start it as a service"
+            text = f"{self._title} left processes behind, which are killed: {listed(rest)}"
+            remedy = "make it wait for its child processes, or run them as a service"
             _logger.warning("%s", Diagnostic("SCR08", text, remedy))
             self._end(self._calls.grace_seconds)
 

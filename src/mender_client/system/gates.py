@@ -55,7 +55,9 @@ def read_condition(file: Path) -> str:
         DeviceError: it is missing, unreadable, too large or no text.
     """
     if os.path.exists(file) and not os.path.isfile(file):  # a pipe would be waited for
-        raise DeviceError("GAT06", f"cannot read {file}: it is no file", remedy="name another one in UpdateGates")
+        raise DeviceError(
+            "GAT06", f"cannot read {file}: it is not a regular file", remedy="name another one in UpdateGates"
+        )
     return read_text(file, limit=_MOST_BYTES)
 
 
@@ -90,7 +92,7 @@ class DeviceConditions:
     def run(self, argv: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
         program = self.below_root(argv[0])
         if problem := self.find_problem(program):
-            raise ScriptError("GAT07", f"cannot ask {program}: {problem.text}", remedy=problem.remedy)
+            raise ScriptError("GAT07", f"cannot run {program}: {problem.text}", remedy=problem.remedy)
         try:
             run_script([str(program), *argv[1:]], limits=self.limits, variables=variables, is_stopping=self.is_stopping)
         except ProgramError as error:

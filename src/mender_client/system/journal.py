@@ -71,7 +71,7 @@ class JsonJournal:
 
         Raises:
             StorageError: the disk can't be read.
-            ValueError: it is no JSON object.
+            ValueError: it is not a JSON object.
         """
         with storage_errors("read", self._path):
             try:
@@ -95,7 +95,7 @@ class JsonJournal:
         self._seen = record.unread
         unread = record.unread.summary
         if unread and unread != self._reported:
-            text = f"cannot understand all of {self._path}: another version of the client wrote {unread}; it is kept"
+            text = f"cannot read all of {self._path}: another version of the client wrote {unread}; it is kept"
             _logger.warning("%s", Diagnostic("STO01", text, remedy="go back to that version to continue it"))
         self._reported = unread
 
@@ -105,7 +105,7 @@ class JsonJournal:
         with storage_errors("set aside", self._path):
             os.replace(self._path, aside)
         text = f"cannot use the state file {self._path}: {reason}"
-        _logger.error("%s", Diagnostic("STO02", text, remedy=f"look at {aside.name}, to which it was moved"))
+        _logger.error("%s", Diagnostic("STO02", text, remedy=f"check {aside.name}, to which it was renamed"))
 
     def update(self, change: Callable[[Record], Record]) -> Record:
         """Change the record, durably; nothing is written when it stays the same."""

@@ -73,8 +73,10 @@ class Trail:
 
 def warn_where_tls_ends(url: str, server_url: str) -> None:
     """Say that a server reached over TLS has the client fetch without."""
-    text = f"the link of {origin(server_url)} leads to {origin(url)}, without TLS: anybody in between can read the "
-    text += "Artifact, and change it unless its signature is verified"
+    text = (
+        f"the link of {origin(server_url)} leads to {origin(url)}, without TLS: anybody in between can read the "
+        "Artifact, and change it unless its signature is verified"
+    )
     _logger.warning("%s", Diagnostic("NET26", text, "give the storage an https address"))
 
 

@@ -105,7 +105,7 @@ def _describe_certificate(error: ssl.SSLCertVerificationError, clock_problem: Cl
     if code in (_EARLY, _EXPIRED):
         return _describe_date(code, said, clock_problem())
     if code == _SELF_SIGNED:
-        remedy = "if it is the right one, name it in ServerCertificate"
+        remedy = "if you trust it, name it in ServerCertificate"
         return Fault("TLS01", f"{said}: it is self-signed", remedy, ErrorKind.CERTIFICATE_SELF_SIGNED)
     if code in _UNKNOWN_ISSUER:
         remedy = "name the certificate of its authority in ServerCertificate"

@@ -142,7 +142,7 @@ def _collect(
             left = end - time.monotonic()
             if left <= 0:
                 text = f"cannot use {name}: it did not exit within {limits.seconds:g} s"
-                remedy = "find out what it waits for: run it by hand, as the client's user"
+                remedy = "find out what it is waiting for: run it by hand, as the client's user"
                 raise ScriptError("SCR04", text, remedy=remedy)
             ready = selector.select(min(left, 0.5))
             if not ready and process.poll() is not None:

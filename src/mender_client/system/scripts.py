@@ -61,7 +61,7 @@ class StateScriptDirectory:
             raise ScriptError("SSC02", f"cannot run state scripts: {error.text}", remedy=error.remedy) from error
         if version not in VERSIONS:
             text = f"cannot run the state scripts in {self.path}: they are of version {printable(version)!r}"
-            raise ScriptError("SSC03", text, remedy=f"write 3 into {path}, if they fit")
+            raise ScriptError("SSC03", text, remedy=f"write 3 to {path} if they comply with version 3")
 
     def run(self, name: str, *, seconds: float) -> int:
         path = self.path / name
@@ -73,7 +73,7 @@ class StateScriptDirectory:
 
     def end_orphans(self) -> None:
         if found := runners_of(self.path):
-            text = f"state scripts still run, and are ended: {listed(found)}"
+            text = f"state scripts are still running, and are killed: {listed(found)}"
             _logger.warning("%s", Diagnostic("SSC07", text))
             end_all(lambda: runners_of(self.path), grace_seconds=self.calls.grace_seconds)
 

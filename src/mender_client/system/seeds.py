@@ -112,7 +112,7 @@ class DeviceSeeds:
             try:
                 opened.append(SeedFile(path, is_passive=is_passive))
             except StorageError as error:
-                _logger.info("%s; it is not looked through for parts of the Artifact", error.text)
+                _logger.info("%s; it is not searched for parts of the Artifact", error.text)
         return opened
 
     def _runs(self, partition: Path) -> bool:

@@ -39,7 +39,7 @@ def decode_state_file(data: bytes) -> Record:
     """The content of the state file.
 
     Raises:
-        ValueError: it is no JSON object.
+        ValueError: it is not a JSON object.
     """
     if len(data) > _MOST_RECORD_BYTES:
         raise ValueError(f"it is larger than {_MOST_RECORD_BYTES} bytes")

@@ -65,7 +65,7 @@ class TlsRules:
             try:
                 self._context = self._load()
             except ConfigError as error:
-                _logger.warning("the certificates loaded before stay in force: %s", error)
+                _logger.warning("the previously loaded certificates stay in effect: %s", error)
             else:
                 _logger.info("certificates changed on disk; reloaded")
                 if self._is_wide:

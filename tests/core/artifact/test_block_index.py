@@ -204,7 +204,7 @@ def lies() -> Iterator[tuple[bytes, str]]:
     yield index_by_hand(body, begin=0), "less content"
     for counts in (b"\0" * 13, b"\x09" * 13, b"\xff" * 13, b"\x01" * 13, b"\x08" * 13):
         lie = zlib.compress(index.lengths.tobytes() + counts + index.hashes)
-        yield index_by_hand(lie), "which blocks its parts hold"
+        yield index_by_hand(lie), "which blocks its parts contain"
     right = len(index_by_hand(body))
     for stored in (0, 1, right - 1, right + 1, right + 27, right + len(members), 2**31, 2**32 - 1):
         yield index_by_hand(body, stored=stored), f"says that it has {stored} bytes"

@@ -82,7 +82,7 @@ def diff(olds: Sequence[str], new: str, *, is_json_wanted: bool) -> ExitCode:
         counted = Counted(stream)
         ArtifactReader(counted, accept_augmented=True, new_digest=choose_digest(), expander=note).finish()
     if note.index is None:
-        text = f"cannot compare with {new}: it has no index, so devices always fetch the whole"
+        text = f"cannot compare with {new}: it has no index, so devices always download all of it"
         raise ArtifactError("ART73", text, remedy="add one with 'artifact index'")
     blocks = BlockMap(note.index)
     for old in olds:
@@ -164,7 +164,7 @@ def _difference(index: BlockIndex, note: IndexNote, total_bytes: int, blocks: Bl
 
 
 def _as_text(difference: Difference) -> str:
-    whole = "" if difference.is_adaptive else "; too little is there for an adaptive download"
+    whole = "" if difference.is_adaptive else "; too little is present for an adaptive download"
     share = f"{100 * difference.share:.1f} % of {amount(difference.total_bytes)}"
     return "\n".join(
         (

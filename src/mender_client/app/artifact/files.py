@@ -73,7 +73,7 @@ def regular_size(path: str) -> int:
         status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         text = f"cannot read {path}: it isn't a regular file, and it must be read twice"
-        raise StorageError("ART43", text, remedy="copy it into one")
+        raise StorageError("ART43", text, remedy="copy it to a regular file")
     return status.st_size
 
 

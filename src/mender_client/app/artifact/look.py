@@ -77,7 +77,7 @@ def verify(artifact: str, *, keys: Sequence[str], device_type: str | None) -> Ex
     if check is not None:
         signature = f"signed with the key of {check.signer}"
     else:
-        signature = "signed, but no key was given to check that" if header.signed else "not signed"
+        signature = "signed, but no key was given to verify that" if header.signed else "not signed"
     emit(safe(f"{header.artifact_name}: verified; {signature}\n").encode())
     return ExitCode.DONE
 

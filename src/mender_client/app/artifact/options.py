@@ -44,7 +44,7 @@ def _script(text: str) -> str:
 
 def _line(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise argparse.ArgumentTypeError("must be a text of one line")
+        raise argparse.ArgumentTypeError("must be one line of text")
     return text
 
 
@@ -163,7 +163,7 @@ _OF_EVERY_ARTIFACT = (
     ),
     _many("-p", "--provides", metavar="K:V", kind=_pair, text="what the device provides after the update"),
     _many("--depends", metavar="K:V", kind=_pair, text="what the device must provide; of one key, any value"),
-    _many("--clears-provides", metavar="GLOB", kind=_line, text="provides that the update drops"),
+    _many("--clears-provides", metavar="GLOB", kind=_line, text="provides that the update clears"),
     _many("-N", "--artifact-name-depends", metavar="NAME", kind=_line, text="one of these must be installed"),
     _many("-G", "--depends-groups", metavar="GROUP", kind=_line, text="the device must be in one of these"),
     Argument("-g", "--provides-group", metavar="GROUP", type=_line, help="the group of the device after the update"),
@@ -212,7 +212,7 @@ _WRITE = (
             *_OF_EVERY_ARTIFACT,
             *_SOFTWARE_VERSION,
             Argument("--no-checksum-provide", action="store_true", help="don't provide the image's checksum"),
-            Argument("--no-index", action="store_true", help="no index: devices then always fetch the whole image"),
+            Argument("--no-index", action="store_true", help="no index; devices then always download the whole image"),
         ),
         defaults={"meta_data": None},
     ),
@@ -240,7 +240,7 @@ _WRITE = (
         "directory",
         "create an Artifact that replaces a directory",
         _write_directory,
-        (_directory("directory here with the new content"), _DEST_DIR, *_OF_EVERY_ARTIFACT, *_SOFTWARE_VERSION),
+        (_directory("local directory with the new content"), _DEST_DIR, *_OF_EVERY_ARTIFACT, *_SOFTWARE_VERSION),
     ),
     Command(
         "script",
@@ -259,9 +259,9 @@ _WRITE = (
         "create an Artifact that runs containers",
         _write_docker_compose,
         (
-            _directory("directory here with compose.yaml and what it refers to"),
+            _directory("local directory with compose.yaml and the files it refers to"),
             Argument("--project-name", metavar="NAME", type=_line, required=True, help="the project"),
-            Argument("--images", metavar="FILE", type=_path, help="the images, of docker save (default: pull them)"),
+            Argument("--images", metavar="FILE", type=_path, help="the images, from docker save (default: pull them)"),
             *_OF_EVERY_ARTIFACT,
             *_SOFTWARE_VERSION,
         ),
@@ -322,7 +322,7 @@ COMMANDS = (
     ),
     Command(
         "diff",
-        "say what a device that runs an old image would fetch of a new one",
+        "show how much of a new image a device with an old one would download",
         _diff,
         (
             Argument(
@@ -335,7 +335,7 @@ COMMANDS = (
     Command("write", "create an Artifact", parts=_WRITE),
     Command(
         "index",
-        "add an index, so that devices fetch only what they don't have",
+        "add an index, so that devices download only what they don't have",
         _index,
         (
             Argument("artifact", metavar="FILE", type=_path, help="the Artifact file"),

@@ -54,7 +54,7 @@ def write_deb(options: Namespace) -> ExitCode:
     for file in options.file:
         if not file.endswith(".deb"):
             text = f"cannot write {file} as a Debian package: its name doesn't end in .deb"
-            raise ArtifactError("ART54", text, remedy="name packages, or another kind of payload")
+            raise ArtifactError("ART54", text, remedy="name .deb files, or choose another kind of payload")
     return _write(options, "deb", {}, options.file)
 
 

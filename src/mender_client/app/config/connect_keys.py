@@ -23,7 +23,7 @@ _FILES = "Limits.FileTransfer"
 
 def _octal(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch("[0-7]{0,4}", value):
-        raise ValueError('must be a text of octal digits such as "027"')
+        raise ValueError('must be a string of octal digits such as "027"')
     return value
 
 
@@ -34,23 +34,27 @@ OCTAL = Kind(_octal, "octal digits", lambda: {"type": "string", "pattern": "^[0-
 class ConnectConfig:
     """The settings of ``mender-connect.conf``, checked one by one."""
 
-    user: str = key("User", TEXT, "The user that shells belong to; needed for terminals.", example="root")
+    user: str = key("User", TEXT, "The user that shells run as; required for terminals.", example="root")
     shell_command: str = key("ShellCommand", TEXT, "The shell; it must be listed in /etc/shells.", "/bin/sh", "path")
     shell_arguments: tuple[str, ...] = key(
-        "ShellArguments", TEXTS, "Its arguments; --login makes a login shell of any shell.", ("--login",)
+        "ShellArguments", TEXTS, "The arguments of the shell; --login makes any shell a login shell.", ("--login",)
     )
     remote_terminal: bool = key(
         "RemoteTerminal", FLAG, "False disables terminals, as for the archived Python client.", True
     )
     terminal_disable: bool = key("Terminal.Disable", FLAG, "Disable terminals.", False)
-    terminal_width: int = key("Terminal.Width", _CELLS, "The width, when the user names none.", 80, "characters")
-    terminal_height: int = key("Terminal.Height", _CELLS, "The height, when the user names none.", 40, "lines")
+    terminal_width: int = key(
+        "Terminal.Width", _CELLS, "The width of a terminal, unless the user sets it.", 80, "characters"
+    )
+    terminal_height: int = key(
+        "Terminal.Height", _CELLS, "The height of a terminal, unless the user sets it.", 40, "lines"
+    )
     file_transfer_disable: bool = key("FileTransfer.Disable", FLAG, "Disable file transfers.", False)
     port_forward_disable: bool = key("PortForward.Disable", FLAG, "Disable port forwarding.", False)
     mender_client_disable: bool = key(
-        "MenderClient.Disable", FLAG, "Ignore the server's check-update and send-inventory.", False
+        "MenderClient.Disable", FLAG, "Ignore check-update and send-inventory requests from the server.", False
     )
-    stop_expired: bool = key("Sessions.StopExpired", FLAG, "False ignores both of the times that follow.", True)
+    stop_expired: bool = key("Sessions.StopExpired", FLAG, "False ignores both of the following time limits.", True)
     expire_after_seconds: int = key(
         "Sessions.ExpireAfter", SECONDS_OR_NONE, "How long a terminal may stay open; 0 for no limit.", 0, "seconds"
     )
@@ -68,7 +72,7 @@ class ConnectConfig:
     chroot: str = key(
         f"{_FILES}.Chroot",
         TEXT,
-        "Files are only read and written below it; *, ? and [abc] in a name stand for several directories.",
+        "Files are only read and written below this directory; *, ? and [abc] match several directories.",
         form="directory",
         example="/data",
     )
@@ -79,11 +83,17 @@ class ConnectConfig:
     owner_put: str = key(
         f"{_FILES}.OwnerPut",
         TEXT,
-        "Whom uploads belong to; only files of this user are replaced.",
+        "The owner of uploads; only files of this user are replaced.",
         form="user",
         example="root",
     )
-    group_put: str = key(f"{_FILES}.GroupPut", TEXT, "The same for the group.", form="group", example="root")
+    group_put: str = key(
+        f"{_FILES}.GroupPut",
+        TEXT,
+        "The group of uploads; only files of this group are replaced.",
+        form="group",
+        example="root",
+    )
     owners_get: tuple[str, ...] = key(
         f"{_FILES}.OwnerGet", TEXTS, "Only files of these users are read.", (), example=["root"]
     )
@@ -95,7 +105,7 @@ class ConnectConfig:
     sent_per_minute: int = key(
         f"{_FILES}.Counters.MaxBytesTxPerMinute",
         BYTES,
-        "After so many bytes sent in a minute no other transfer begins; 0 for no limit.",
+        "After this many bytes sent in a minute, no further transfer begins; 0 for no limit.",
         0,
         "bytes",
     )
@@ -148,7 +158,7 @@ def examine_connect(main: Path, fallback: Path) -> ConfigFindings:
     if not reader.has_found or reader.is_incomplete or is_terminal_off or has_user:
         return reader.findings()
     text = f"{main}: User: is missing, and terminals need it"
-    remedy = "set the user that shells are to belong to, or Terminal.Disable to true"
+    remedy = "set the user that shells run as, or set Terminal.Disable to true"
     reader.problems.append(Diagnostic("CON01", text, remedy))
     return reader.findings()
 

@@ -51,7 +51,7 @@ def any_case(word: str) -> str:
 def check_text(value: Any) -> str:
     """The value, if it is a text without control characters."""
     if not isinstance(value, str):
-        raise ValueError("must be a text")
+        raise ValueError("must be a string")
     if re.search(_NO_TEXT, value):
         raise ValueError("must not contain control characters")
     return value
@@ -152,11 +152,11 @@ SERVERS = Kind(_servers, 'list of {"ServerURL": address}', _servers_schema, trim
 
 
 def listed(what: str) -> Callable[[Any], tuple[str, ...]]:
-    """A check of a list of texts of which none is empty; ``what`` each of them is."""
+    """A check of a list of strings of which none is empty; ``what`` each of them is."""
 
     def check(value: Any) -> tuple[str, ...]:
         if not isinstance(value, list):
-            raise ValueError("must be a list of texts")
+            raise ValueError("must be a list of strings")
         texts = tuple(check_text(item) for item in value)
         if not all(texts):
             raise ValueError(f"must not contain an empty {what}")
@@ -169,7 +169,7 @@ def _texts_schema() -> Schema:
     return {"type": "array", "items": {**TEXT.schema(), "minLength": 1}}
 
 
-TEXTS = Kind(listed("text"), "list of texts", _texts_schema, trim_blanks)
+TEXTS = Kind(listed("text"), "list of strings", _texts_schema, trim_blanks)
 PATHS = Kind(listed("path"), "list of paths", _texts_schema)
 
 

@@ -229,7 +229,7 @@ class Reader:
             self._ignore(path, key.name, "empty")
             return
         if value != plain:
-            text = f"{path}: {key.name}: the blanks around it are ignored"
+            text = f"{path}: {key.name}: leading and trailing spaces are ignored"
             self.warnings.append(Diagnostic("CFG21", text, "remove them"))
         try:
             checked = key.kind.check(value)

@@ -28,9 +28,9 @@ def _path(name: str, help: str, example: str, form: str = "path") -> Any:
 def _gate(point: str, before: str, example: list[str]) -> Any:
     """Declare the key of a gate."""
     help = (
-        f"What an update waits for before {before}: windows, of which one has to be open; ask: an operator's approval; "
-        "when PATH: a program that exits with 0, or a file that holds a value; run PATH: a program that decides; after "
-        "TIME go or fail: the end of all waiting."
+        f"What an update waits for before {before}: windows, one of which must be open; ask: an operator's approval; "
+        "when PATH: a program that exits with 0, or a file that contains a value; run PATH: a program that decides; "
+        "after TIME go or fail: the deadline."
     )
     return key(f"UpdateGates.{point}", GATE, help, (), example=example)
 
@@ -110,8 +110,8 @@ class Config:
     retry_poll_count: int = key(
         "RetryPollCount",
         whole(0, 1000000),
-        "How often a device that has started with new software tries to report it before it rolls back; 0 tries until "
-        "the longest wait has passed three times.",
+        "How many times a device that has started with new software tries to report it before it rolls back; 0 tries "
+        "until the longest wait has passed three times.",
         0,
         "attempts",
     )
@@ -121,7 +121,7 @@ class Config:
     retry_download_seconds: int = key(
         "RetryDownloadSeconds",
         SECONDS_OR_NONE,
-        "For how long an unreachable or failing storage is tried at least before a download fails.",
+        "How long at least an unreachable or failing storage is retried before a download fails.",
         3600,
         "seconds",
     )
@@ -138,8 +138,8 @@ class Config:
     download_speed_limit: int | tuple[str, ...] = key(
         "DownloadSpeedLimit",
         SPEED,
-        "Maximum rate of a download; 0 for no limit. As a list, windows with the rate that holds in each: bytes per "
-        "second, unlimited or stop. The first that is open counts; outside of all of them nothing is downloaded.",
+        "Maximum rate of a download; 0 for no limit. As a list, windows, each with its rate: bytes per second, "
+        "unlimited or stop. The first open window applies; outside all of them, nothing is downloaded.",
         0,
         "bytes per second",
         example=["Mon-Fri 08:00-18:00 65536", "Sat stop", "unlimited"],
@@ -158,7 +158,7 @@ class Config:
     installer: str = key(
         "Installer",
         one_of("auto", "sub-updater", "modules"),
-        "What installs updates: the sub-updater, or update modules; auto: the sub-updater where there is one.",
+        "What installs updates: the sub-updater, or update modules; auto: the sub-updater if there is one.",
         "auto",
         "auto, sub-updater or modules",
     )
@@ -172,7 +172,7 @@ class Config:
     adaptive_download: str = key(
         "AdaptiveDownload",
         one_of("auto", "off"),
-        "Whether the device fetches only those parts of an image that it doesn't have; auto: where the Artifact has an "
+        "Whether the device downloads only the parts of an image that it doesn't have; auto: if the Artifact has an "
         "index, and RootfsPartA, RootfsPartB or AdaptiveSeeds can be read.",
         "auto",
         "auto or off",
@@ -191,13 +191,13 @@ class Config:
         "StateScriptTimeoutSeconds", SECONDS, "How long a state script may take.", 3600, "seconds"
     )
     state_script_retry_seconds: int = key(
-        "StateScriptRetryIntervalSeconds", SECONDS, "The wait before a state script that asks for it runs again.", 60,
+        "StateScriptRetryIntervalSeconds", SECONDS, "The wait before a state script that asks for a retry is run.", 60,
         "seconds",
     )  # fmt: skip
     state_script_patience_seconds: int = key(
         "StateScriptRetryTimeoutSeconds",
         SECONDS,
-        "For how long a state script may ask to be run again before it counts as failed.",
+        "How long a state script may keep asking for a retry before it counts as failed.",
         1800,
         "seconds",
     )

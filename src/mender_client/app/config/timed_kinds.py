@@ -32,7 +32,7 @@ def _gate(value: Any) -> tuple[str, ...]:
     from mender_client.core.gate_rules import parse_gate
 
     if not isinstance(value, str | list):
-        raise ValueError("must be a text or a list of texts")
+        raise ValueError("must be a string or a list of strings")
     texts = (check_text(value),) if isinstance(value, str) else listed("text")(value)
     parse_gate(texts)
     return texts

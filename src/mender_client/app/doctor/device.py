@@ -44,8 +44,8 @@ def identity(context: DiagnosticContext) -> Iterator[CheckResult]:
         return
     if shared := _shared_values(identity):
         yield fault(
-            f"{identity.id_data}: other devices may have {shared} as well; devices of the same identity are one device "
-            "to the server",
+            f"{identity.id_data}: other devices may have {shared} as well; devices with the same identity are one "
+            "device to the server",
             f"make {script} print something that is unique to this device",
         )
     elif context.identity_changes:
@@ -77,7 +77,7 @@ def key(context: DiagnosticContext) -> Iterator[CheckResult]:
         context.key.sign(b"test")
     except MenderError as error:
         if "--passphrase-file" in error.remedy and context.daemon_pid is not None:
-            yield skipped(f"{error.text}, and the daemon has opened it; to check it here, {error.remedy}")
+            yield skipped(f"{error.text}, and the daemon has decrypted it; to check it here, {error.remedy}")
         else:
             yield reported(Verdict.FAULT, error.diagnostic, "check its path, owner and mode")
         return
@@ -110,8 +110,8 @@ def update(context: DiagnosticContext) -> Iterator[CheckResult]:
         described = "" if in_progress is None else _described(in_progress)
         decisions = context.record.decisions
         if (stuck := stuck_sub_updater_pid(context.record, context.daemon_pid)) is not None:
-            found = f"the sub-updater (pid {stuck}) is still there, although its deployment is over"
-            yield warning(found + before, "see the kernel log for what it waits for; reboot if it does not end")
+            found = f"the sub-updater (pid {stuck}) is still running, although its deployment is over"
+            yield warning(found + before, "see the kernel log for what it is waiting for; reboot if it does not exit")
         elif decisions is not None and decisions.hold is not None:
             found = f"{described or 'none in progress'}; all updates are {decisions.hold.text}{before}"
             yield warning(found, "mender-python-client continue --all")
@@ -150,14 +150,14 @@ def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
             once, many = f"at {failure.at}", f"{failure.in_a_row} times since {failure.since}"
             failed = f"{failure.job} has failed {once if failure.in_a_row == 1 else many}"
             found = f"running (pid {pid}), but {failed} ({failure.kind}): {failure.text}"
-            yield warning(found, "it retries automatically; if no other line has the cause, see its log")
+            yield warning(found, "it retries automatically; if no other line shows the cause, see its log")
         else:
             yield ok(f"running (pid {pid})")
         return
     deployment_id = LockFile(context.paths.update_lock).read()
     state = None if deployment_id is None else look_at_sub_updater(deployment_id, context.record)[0]
     if state is SubUpdaterState.AT_WORK:
-        yield ok("not running while the sub-updater is, which starts it again when it is done")
+        yield ok("not running while the sub-updater runs, which starts it again when it is done")
     else:
         why = "" if state is None else f": {state.value}"
         yield warning(f"not running{why}", f"start it: {_START if _has_systemd(context) else _DAEMON}")

@@ -169,7 +169,7 @@ def partitions(context: DiagnosticContext) -> Iterator[CheckResult]:
     config = context.config
     named = [("RootfsPartA", config.rootfs_part_a), ("RootfsPartB", config.rootfs_part_b)]
     if not config.rootfs_part_a and not config.rootfs_part_b:
-        yield skipped("RootfsPartA and RootfsPartB are not set: the sub-updater must find the partitions by itself")
+        yield skipped("RootfsPartA and RootfsPartB are not set: the sub-updater must find the partitions itself")
         return
     problems = [f"{key} is not set, but the other one is" for key, path in named if not path]
     problems += [f"{key}: {why}" for key, path in named if path and (why := _partition_problem(context, path))]
@@ -200,15 +200,15 @@ def state_file(context: DiagnosticContext) -> Iterator[CheckResult]:
     if problem:
         yield fault(
             f"cannot use {context.paths.journal}: {problem}",
-            "start the daemon, which sets it aside; then check on the server whether an update was in progress",
+            "start the daemon, which renames it; then check on the server whether an update was in progress",
         )
     elif record.outbox:
         yield warning(
             f"{len(record.outbox)} pending report(s)",
-            "they are sent with the next contact; if the server can be reached, see the daemon's log",
+            "they are sent when the server is next reached; if it can be reached, see the daemon's log",
         )
     else:
         yield ok("no pending reports")
     remedy = "examine it if an update is missing, then remove it"
     for aside in damaged_files(context.paths.journal):
-        yield warning(f"{aside} is a damaged state file that was set aside", remedy)
+        yield warning(f"{aside} is a damaged state file that the daemon renamed", remedy)

@@ -54,7 +54,7 @@ def names(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server's name can be resolved."""
     hosts = [host for _, host, _ in _servers(context)]
     if not hosts:
-        yield skipped("the server is reached through a proxy, or not configured")
+        yield skipped("the server is reached through a proxy, or no server is configured")
     for host in dict.fromkeys(hosts):
         try:
             found = {str(address[0]) for *_, address in _dialer().resolve(host, 0)}
@@ -62,7 +62,7 @@ def names(context: DiagnosticContext) -> Iterator[CheckResult]:
             why = getattr(error, "strerror", None) or "it is not a host name"
             yield fault(f"{host} can't be resolved: {why}", "check the name in ServerURL, and DNS (/etc/resolv.conf)")
         else:
-            yield ok(f"{host} has the address {', '.join(sorted(found))}")
+            yield ok(f"{host} resolves to {', '.join(sorted(found))}")
 
 
 def _dialer() -> Dialer:
@@ -73,7 +73,7 @@ def connection(context: DiagnosticContext) -> Iterator[CheckResult]:
     """The server's port accepts connections."""
     servers = list(_servers(context))
     if not servers:
-        yield skipped("the server is reached through a proxy, or not configured")
+        yield skipped("the server is reached through a proxy, or no server is configured")
     for url, host, port in servers:
         try:
             _dialer().dial(host, port).close()
@@ -181,7 +181,7 @@ def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
         remedy = "see the server's log, and check firewalls and proxies in between"
         yield reported(Verdict.FAULT, refusal.diagnostic, remedy)
     elif isinstance(refusal, NetworkError | ConfigError | DeviceError):
-        yield skipped("the server could not be asked: see the other lines")
+        yield skipped("the server could not be asked; see the other lines")
     else:
         yield reported(Verdict.FAULT, refusal.diagnostic)
 

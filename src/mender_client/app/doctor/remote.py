@@ -31,7 +31,7 @@ def remote_access(context: DiagnosticContext) -> Iterator[CheckResult]:
     faults = list(_faults(context))
     yield from faults
     if others:
-        found = f"mender-connect (pid {others[0]}) runs beside connect (pid {pid}): the two cut each other's connection"
+        found = f"mender-connect (pid {others[0]}) runs beside connect (pid {pid}): each closes the other's connection"
         yield fault(found, "stop one of the two")
     elif pid is None:
         yield warning("connect is not running", _START)

@@ -104,7 +104,7 @@ def _run(check: Check, context: DiagnosticContext) -> Iterator[CheckResult]:
         yield from check(context)
     except OSError as error:
         what = error.filename or "it"
-        yield fault(f"cannot look at {what}: {error.strerror}", "run this as the client's user, or as root")
+        yield fault(f"cannot check {what}: {error.strerror}", "run this as the client's user, or as root")
 
 
 def _lines(results: _Results) -> Iterator[str]:

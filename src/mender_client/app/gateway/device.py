@@ -131,8 +131,8 @@ class GatewayDevice:
                 self._say(error.diagnostic)
                 return self._failed()
             except Exception as error:
-                text = f"cannot take a step: {type(error).__name__}: {error}"
-                self._say(Diagnostic("GTW07", text, "report this as a bug, with the log at the level debug"))
+                text = f"internal error: {type(error).__name__}: {error}"
+                self._say(Diagnostic("GTW07", text, "report this as a bug, with the log at level debug"))
                 _logger.debug("where it failed", exc_info=True)
                 return self._failed()
             self._fault = ""

@@ -88,7 +88,7 @@ class Fleet:
             is_folder = self._made_of[name][0].is_folder
             fault = found.faults.get(name) or (None if is_folder else found.faults.get(""))
             if fault is None or fault.code in UNTRUSTED:
-                self._drop(name, "is gone" if fault is None else "can't be trusted any more")
+                self._drop(name, "is gone" if fault is None else "can no longer be trusted")
         for name, entry in found.entries.items():
             try:
                 self._take(name, entry)
@@ -160,9 +160,9 @@ class Fleet:
             if self._faults.get(name) != fault:
                 _logger.error("%s", f"device {name}: {fault}" if name else fault)
                 if name in self.members:
-                    _logger.warning("device %s: it goes on as it was described before", name)
+                    _logger.warning("device %s: its previous description stays in effect", name)
                 elif not name and not all(entry.is_folder for entry, _ in self._made_of.values()):
-                    _logger.warning("the devices that it described before go on")
+                    _logger.warning("the devices that it described before stay in service")
         self._faults = dict(faults)
 
 

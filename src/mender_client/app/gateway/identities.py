@@ -21,7 +21,7 @@ class Identities:
         """
         owner = self._owners.setdefault(hash(identity.id_data), name)
         if owner != name:
-            text = f"cannot use the identity {printable(identity.id_data)}: the device {owner} has it"
+            text = f"cannot use the identity {printable(identity.id_data)}: device {owner} already has it"
             raise NotReadyError("GTW13", text, remedy="give each device an identity of its own")
 
     def release(self, name: str) -> None:

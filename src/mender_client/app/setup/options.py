@@ -37,7 +37,7 @@ def _pair(text: str) -> str:
 
 
 ARGUMENTS = (
-    Argument("--yes", action="store_true", help="write without asking; required when standard input is no terminal"),
+    Argument("--yes", action="store_true", help="write without asking; required when standard input is not a terminal"),
     Argument("--server-url", metavar="URL", help="address of the server"),
     Argument("--server-cert", metavar="FILE", help="certificates (PEM) to trust; copied below --root if not there yet"),
     OneOf(
@@ -46,8 +46,13 @@ ARGUMENTS = (
             "--tenant-token-file", metavar="FILE", help="read it from the first line of a file; - reads standard input"
         ),
     ),
-    Argument("--device-type", metavar="TYPE", type=_line, help="the device type, which Artifacts must be made for"),
-    Argument("--artifact-name", metavar="NAME", type=_line, help="what is installed (default: unchanged, or unknown)"),
+    Argument("--device-type", metavar="TYPE", type=_line, help="the device type; Artifacts must be compatible with it"),
+    Argument(
+        "--artifact-name",
+        metavar="NAME",
+        type=_line,
+        help="name of the installed Artifact (default: unchanged, or unknown)",
+    ),
     Argument("--update-poll", metavar="SECONDS", type=int, help="time between two update polls"),
     Argument("--inventory-poll", metavar="SECONDS", type=int, help="time between two inventory updates"),
     Argument("--retry-poll", metavar="SECONDS", type=int, help="the longest wait after a failure"),
@@ -73,7 +78,7 @@ ARGUMENTS = (
     Argument(
         "--install-modules",
         action="store_true",
-        help="install the update modules; those that are there already stay",
+        help="install the update modules; existing ones are kept",
     ),
     Argument(
         "--install-unit",

@@ -66,7 +66,7 @@ class Plan:
         if there is None:
             self.changes.append(Change(path, data, mode))
         elif there != data:
-            self.notes.append(f"{path} exists and is left as it is; it differs from the one in this package")
+            self.notes.append(f"{path} exists and is kept; it differs from the one in this package")
 
     @property
     def is_empty(self) -> bool:

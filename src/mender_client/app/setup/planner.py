@@ -75,7 +75,7 @@ def _plan_key(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None:
     if not wanted.is_image and not is_there:
         plan.new_key = device.key
     elif wanted.is_image and is_there:
-        plan.notes.append(f"{device.key} would be the key of every device that is made from this image: remove it")
+        plan.notes.append(f"{device.key} would be shared by all devices made from this image: remove it")
 
 
 def _check_needed(wanted: SetupOptions, device: ExistingDevice) -> None:
@@ -207,7 +207,7 @@ def _plan_units(wanted: SetupOptions, device: ExistingDevice, plan: Plan, find_p
         elif os.path.lexists(place):
             plan.notes.append(f"{place} replaces {packaged} of the package: remove it unless you have adapted it")
         else:
-            plan.notes.append(f"{packaged} of the package is used, and no unit is written")
+            plan.notes.append(f"{packaged} of the package is used; no unit is written")
             plan.packaged_units.append(name)
 
 

@@ -116,7 +116,7 @@ def _carry_out(parts: DeviceParts, request: Request, command: Callable[[Standalo
         try:
             command(standalone)
         except Interrupted:
-            text = "interrupted before the end"
+            text = "interrupted before it finished"
             remedy = "run 'resume' to continue; 'status' shows whether an update is in progress"
             _logger.error("%s", Diagnostic("UPD27", text, remedy))
             return ExitCode.FAILED

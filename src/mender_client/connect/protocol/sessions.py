@@ -154,7 +154,7 @@ class Sessions:
             body = decode_body(message)
         except ValueError:
             body = {}
-        _logger.info("session %s: the other side reports: %s", session.name, printable(text_of(body, "err")[:200]))
+        _logger.info("session %s: the remote side reports: %s", session.name, printable(text_of(body, "err")[:200]))
         if body.get("close") is True:
             self.drop(session.sid)
 

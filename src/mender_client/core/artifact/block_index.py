@@ -193,7 +193,7 @@ class _IndexReader:
             left -= piece_bytes + _PIECE_OVERHEAD_BYTES
         lengths, counts, hashes = body.finish()
         if counts.translate(None, _COUNTS) or sum(counts) != blocks:
-            raise _Broken("its index doesn't say which blocks its parts hold")
+            raise _Broken("its index doesn't say which blocks its parts contain")
         if min(lengths) < _LEAST_MEMBER_BYTES or index_bytes + sum(lengths) != self._stored_bytes:
             raise _Broken("its index doesn't fit its stored size")
         firsts = array("I", accumulate(counts, initial=0))

@@ -37,7 +37,7 @@ def check_depends(header: Header, *, device_type: str, artifact_name: str, provi
             "ART07",
             f"cannot accept the Artifact: {shown(header.artifact_name)} doesn't fit this device: "
             + ", and ".join(unmet),
-            remedy="deploy one for this device type and for what is installed",
+            remedy="deploy one for this device type and the installed software",
         )
 
 

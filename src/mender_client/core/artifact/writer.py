@@ -302,7 +302,7 @@ def _pieces(source: PayloadSource) -> Iterator[memoryview]:
         raise ArtifactError(
             "ART34",
             f"cannot write the Artifact: {shown(source.name)} has {total} bytes instead of {source.size}",
-            remedy="make sure that the file doesn't change meanwhile",
+            remedy="make sure that the file doesn't change while it is read",
         )
 
 
@@ -399,7 +399,7 @@ def _check_unchanged(payload: Sequence[PayloadSource], digests: Sequence[str], a
             raise ArtifactError(
                 "ART37",
                 f"cannot write the Artifact: {shown(source.name)} changed while it was read",
-                remedy="make sure that the file doesn't change meanwhile",
+                remedy="make sure that the file doesn't change while it is read",
             )
 
 

@@ -82,7 +82,7 @@ def parse_next_reply(reply: Reply, *, now: datetime) -> Deployment | None:
         UnauthorizedError: 401.
         ServerError: any other reply, or a 200 that holds no usable deployment.
     """
-    what = "ask for a deployment"
+    what = "check for a deployment"
     if reply.status == 204:
         return None
     if reply.status != 200:

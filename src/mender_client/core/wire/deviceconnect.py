@@ -116,7 +116,7 @@ def decode_body(message: Message) -> dict[str, Any]:
         raise ValueError("EOF")
     found = unpack(message.body)
     if not isinstance(found, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     return found
 
 

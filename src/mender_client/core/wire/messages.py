@@ -102,8 +102,8 @@ def expect_taken(what: str, reply: Reply, *, now: datetime) -> None:
     except ValueError as error:
         raise ServerError(
             "SRV09",
-            f"cannot {what}: the answer {reply.status} is not a Mender server's",
-            remedy="check whether a gateway or a captive portal between device and server answers in its place",
+            f"cannot {what}: the response {reply.status} is not from a Mender server",
+            remedy="check whether a gateway or a captive portal between device and server answers instead",
             status=reply.status,
         ) from error
 
@@ -114,8 +114,8 @@ def refuse(what: str, reply: Reply, *, now: datetime) -> NoReturn:
     if status in REDIRECTS and (location := reply.headers.get("location", "")):
         raise ServerError(
             "SRV04",
-            f"cannot {what}: the server answered {status} and redirects to {_origin(location)}, where the token must "
-            "not go",
+            f"cannot {what}: the server answered {status} and redirects to {_origin(location)}, to which the token "
+            "must not be sent",
             remedy="set ServerURL to the address at which the server answers",
             status=status,
         )
