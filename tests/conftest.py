@@ -63,6 +63,17 @@ UNMEASURED = (
 """Tests that go over the same lines again and again, or start many processes: measuring their coverage doubles their
 time, and shows nothing that the other tests don't. ``make nightly`` measures all others."""
 
+WAITING = (
+    "tests/program/",
+    "tests/dbus/",
+    "tests/page/",
+    "tests/fleet/",
+    "tests/demo/",
+    "tests/packaging/",
+    "tests/support/",
+)
+"""Where tests take long without much work; each file goes to one worker, and the short ones fill the end."""
+
 MEASURING = pytest.StashKey[coverage.Coverage]()
 """What measures coverage in this process, if something does: only while a test runs that is measured."""
 
@@ -103,8 +114,17 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Send no keywords from process to process: nothing here shows them, and they are most of a report."""
+    report = yield
+    report.keywords = {}
+    return report
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the slow tests to the night."""
+    """Begin with the tests that wait for processes, and leave the slow ones to the night."""
+    items.sort(key=lambda item: not item.nodeid.startswith(WAITING))
     if config.getoption("--nightly"):
         return
     later = [item for item in items if item.get_closest_marker("nightly")]
