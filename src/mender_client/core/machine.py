@@ -98,18 +98,18 @@ EXPLANATIONS: Mapping[State, str] = {
     State.CHECK_REBOOT: "the update module is asked whether the device must reboot",
     State.ARTIFACT_REBOOT: "the device reboots into the new software",
     State.VERIFY_REBOOT: "the update module verifies that the new software runs",
-    State.ARTIFACT_COMMIT: "the server is told that the new software runs; then the update module commits it",
-    State.COMMITTED: "the update is committed; the scripts ArtifactCommit_Leave run",
+    State.ARTIFACT_COMMIT: "the new software is reported to the server; then the update module commits it",
+    State.COMMITTED: "the update is committed; the ArtifactCommit_Leave scripts run",
     State.CHECK_ROLLBACK: "the update failed; the update module is asked whether it can roll back",
     State.ARTIFACT_ROLLBACK: "the update module rolls back",
     State.CHECK_ROLLBACK_REBOOT: "the update module is asked whether the rollback needs a reboot",
     State.ROLLBACK_REBOOT: "the device reboots into the old software",
     State.VERIFY_ROLLBACK_REBOOT: "the update module verifies that the old software runs",
-    State.ARTIFACT_FAILURE: "the update module and the scripts ArtifactFailure react to the failure",
+    State.ARTIFACT_FAILURE: "the update module and the ArtifactFailure scripts handle the failure",
     State.CLEANUP: "the update module cleans up; then the outcome is stored",
     State.SUCCEEDED: "the outcome is stored and reported to the server: success",
     State.FAILED: "the outcome is stored and reported to the server, after the log: failure",
-    State.ABORTED: "aborted by the server; nothing is reported and nothing is remembered",
+    State.ABORTED: "aborted by the server; nothing is reported or stored",
 }
 """What each state means, for ``status`` and for the page about the states."""
 
