@@ -24,12 +24,7 @@ def test_only_errors_of_our_own_come_out(parsers: dict[str, Parser], is_nightly:
         result = run(parser, cases, 1_000_000)
         assert () == result.failures, name
         assert cases == sum(result.outcomes.values())
-
-
-def test_cases_reach_behind_the_first_check(parsers: dict[str, Parser]) -> None:
-    """Each fuzzer sees more than one outcome: cases that are all refused at the door would verify nothing."""
-    for name, parser in parsers.items():
-        assert len(run(parser, CASES, 0, memory_every=0).outcomes) > 1, name
+        assert len(result.outcomes) > 1, name  # cases that are all refused at the door would verify nothing
 
 
 def test_forged_message_is_found() -> None:

@@ -1,4 +1,4 @@
-"""A browser for a module, a page that watches itself for each test, and virtual devices to play with."""
+"""A browser for all tests, a page that watches itself for each test, and virtual devices to play with."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PICTURES = os.environ.get("PICTURES", "")
 """A directory for pictures of the page; ``make screenshots`` names one."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
     api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")

@@ -28,7 +28,9 @@ from mender_client.core.artifact.tar import TarReader
 from .debian import DebianBench, needed
 
 IMAGE = random.Random(3).randbytes(500_000) * 18 + bytes(2_000_000)
-"""No two of its blocks are the same, and xz is quick with it."""
+"""Large enough to get an index unasked; no two of its blocks are the same."""
+SMALL = IMAGE[:1_500_000] + bytes(500_000)
+"""What ``artifact index`` gives one; xz is quick with it."""
 STOCK_MODULE = Path("/usr/share/mender/modules/v3/single-file")
 
 
@@ -37,6 +39,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the image, the keys, the Artifact and its payload are."""
     place = tmp_path_factory.mktemp("index")
     (place / "image").write_bytes(IMAGE)
+    (place / "small").mkdir()
+    (place / "small/image").write_bytes(SMALL)
     key_pair(place, "key", RSA)
     words: Sequence[str | Path] = [
         "-n",
@@ -147,12 +151,22 @@ def test_mender_artifact_accepts_one_whose_payload_was_packed_anew(directory: Pa
     """The header keeps its compression, and the payload has another then."""
     program("mender-artifact")
     plain, artifact = directory / f"{compression}.plain", directory / f"{compression}.mender"
-    words: Sequence[str | Path] = ["-n", "new", "-t", "board", "-f", directory / "image", "-k", directory / "key.pem"]
+    words: Sequence[str | Path] = [
+        "-n",
+        "new",
+        "-t",
+        "board",
+        "-f",
+        directory / "small/image",
+        "-k",
+        directory / "key.pem",
+    ]
     ours("artifact", "write", "rootfs-image", *words, "-o", plain, "--compression", compression)
     ours("artifact", "index", plain, "-o", artifact)
+    assert payload_of(artifact)
     run("mender-artifact", "validate", "-k", directory / "key.pub", artifact)
     run("mender-artifact", "dump", "--files", directory / f"dumped-{compression}", artifact)
-    assert IMAGE == (directory / f"dumped-{compression}/image").read_bytes()
+    assert SMALL == (directory / f"dumped-{compression}/image").read_bytes()
 
 
 @needed
@@ -165,14 +179,14 @@ def test_debian_s_client_installs_it_with_its_stock_module(tmp_path: Path, direc
     shutil.copy2(STOCK_MODULE, tmp_path / "usr/share/mender/modules/v3/single-file")
     target = tmp_path / "target"
     target.mkdir()
-    words: Sequence[str | Path] = ["-n", "new", "-t", "board", "-f", directory / "image", "--dest-dir", target]
+    words: Sequence[str | Path] = ["-n", "new", "-t", "board", "-f", directory / "small/image", "--dest-dir", target]
     plain, artifact = tmp_path / "plain.mender", tmp_path / "new.mender"
     ours("artifact", "write", "single-file", *words, "-o", plain, "--compression", compression)
     ours("artifact", "index", plain, "-o", artifact)
     assert payload_of(artifact)
     done = bench.run("install", artifact)
     assert 0 == done.returncode, done.stderr
-    assert IMAGE == (target / "image").read_bytes()
+    assert SMALL == (target / "image").read_bytes()
     done = bench.run("commit")
     assert 0 == done.returncode, done.stderr
     assert "new" == bench.run("show-artifact").stdout.strip()
