@@ -79,11 +79,17 @@ def tree(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_bytes())
 
 
+@cache
+def nodes(module: str) -> tuple[ast.AST, ...]:
+    """All nodes of the syntax tree of a module."""
+    return tuple(ast.walk(tree(module)))
+
+
 def imports(module: str) -> Iterator[tuple[str, str]]:
     """Everything that a module imports, lazy and for type checking alike: the module, and the name out of it."""
     package = module if module.endswith("__init__") else module.rpartition(".")[0]
     package = package.removesuffix(".__init__")
-    for node in ast.walk(tree(module)):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -214,7 +220,7 @@ def world_used(module: str) -> set[str]:
 
 def called(module: str) -> set[str]:
     """The plain names that a module calls."""
-    calls = (node for node in ast.walk(tree(module)) if isinstance(node, ast.Call))
+    calls = (node for node in nodes(module) if isinstance(node, ast.Call))
     return {call.func.id for call in calls if isinstance(call.func, ast.Name)}
 
 
@@ -222,7 +228,7 @@ def attributes(module: str) -> set[str]:
     """What a module takes from a plain name, as ``sys.argv``."""
     return {
         f"{node.value.id}.{node.attr}"
-        for node in ast.walk(tree(module))
+        for node in nodes(module)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     }
 
@@ -259,7 +265,7 @@ def test_no_broad_except() -> None:
         f"{module}, line {node.lineno}"
         for module in MODULES
         if package(module) != "app" and module not in CALL_THE_PROGRAM | KEEP_OTHERS_GOING
-        for node in ast.walk(tree(module))
+        for node in nodes(module)
         if isinstance(node, ast.ExceptHandler) and catches_everything(node)
     ]
 
@@ -278,10 +284,7 @@ def test_no_state_in_modules() -> None:
         module for one in ("core", "client", "connect", "dbus", "installers", "system") for module in of_package(one)
     ]
     assert [] == [
-        f"{module}, line {node.lineno}"
-        for module in modules
-        for node in ast.walk(tree(module))
-        if isinstance(node, ast.Global)
+        f"{module}, line {node.lineno}" for module in modules for node in nodes(module) if isinstance(node, ast.Global)
     ]
     assert [] == [
         f"{module}, line {statement.lineno}"

@@ -64,12 +64,12 @@ def test_change_that_raises(path: Path) -> None:
     assert journal.update(lambda record: record) == FULL
 
 
-def test_truncated_at_each_byte(path: Path) -> None:
+def test_truncated(path: Path, is_nightly: bool) -> None:
     """A document cut off at any byte is set aside whole, and the client goes on with an empty memory."""
     journal = JsonJournal(path)
     journal.update(lambda _: FULL)
     content = path.read_bytes()
-    for length in range(len(content.rstrip())):
+    for length in range(0, len(content.rstrip()), 1 if is_nightly else 5):
         path.write_bytes(content[:length])
         assert Record() == journal.load()
         assert not path.exists()

@@ -148,7 +148,7 @@ def test_verify_with_a_broken_key(backend: Backend, public: bytes) -> None:
     ("kind", "passphrase"),
     [
         (None, no_passphrase),
-        (KeyType.RSA, given),
+        pytest.param(KeyType.RSA, given, marks=pytest.mark.nightly),
         (KeyType.ECDSA, no_passphrase),
         (KeyType.ECDSA, given),
         (KeyType.ED25519, no_passphrase),
