@@ -9,7 +9,7 @@ This is the public API for programs that embed the client; everything else may c
         client.authorise()
         client.send_inventory()
 
-The names are imported when they are first used, so that asking for the version takes no time.
+The names are imported on first use, so that printing the version takes no time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What of ``mender-connect.conf`` can't work on this device, as ``connect``, ``config check`` and ``doctor`` say it."""
+"""The settings of ``mender-connect.conf`` that can't work here, for ``connect``, ``config check`` and ``doctor``."""
 
 from __future__ import annotations
 

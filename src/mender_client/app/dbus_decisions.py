@@ -1,4 +1,4 @@
-"""What people decide about updates, as methods on D-Bus: the same as the commands ``pause`` to ``refuse``."""
+"""Decisions of operators about updates, as methods on D-Bus, like the commands ``pause`` to ``refuse``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """``pause``, ``continue``, ``approve``, ``postpone`` and ``refuse``: what people decide about updates.
 
-The decision is stored in the state file, so it works without a daemon; a running one is woken to heed it.
+The decision is stored in the state file, so it works without a daemon; a running one is signalled to act on it.
 """
 
 from __future__ import annotations

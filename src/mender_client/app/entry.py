@@ -1,4 +1,4 @@
-"""Where the program begins. Scripts on slow machines ask for the version: it is told before anything is loaded."""
+"""Entry point. Scripts on slow machines ask for the version, so it is printed before anything is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``gate``: a sub-updater asks whether the update may go on.
+"""``gate``: a sub-updater asks whether the update may proceed.
 
 It works without the daemon, which doesn't run while a sub-updater does. The server is told at the first closed gate
 that the update waits; with ``--wait`` it is also asked, as often as the daemon polls, whether it is still wanted.

@@ -1,4 +1,4 @@
-"""``report``: the sub-updater says how the update goes. Written down first, sent second, so that it can't be lost."""
+"""``report``: the sub-updater reports on the update. The report is stored before it is sent, so it can't be lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be seen of the sub-updater from outside: its process, and what it does."""
+"""The sub-updater as seen from outside: its process and its state."""
 
 from __future__ import annotations
 

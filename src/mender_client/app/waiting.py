@@ -1,4 +1,4 @@
-"""What ``status`` says of an update that waits at a gate, of what people have decided, and how it goes on."""
+"""What ``status`` shows of an update that waits at a gate: the gate, decisions, and how it continues."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """An adaptive download: the payload is assembled from blocks that the device has, and members that are fetched.
 
-What comes out is read and verified like every other payload. If it can't be put together, or isn't what the manifest
+What comes out is read and verified like every other payload. If it can't be assembled, or doesn't match the manifest
 says, the Artifact is downloaded in the ordinary way, once.
 """
 

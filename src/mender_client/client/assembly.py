@@ -1,4 +1,4 @@
-"""Puts a payload together, from first to last byte: blocks that the device has, and members that are fetched."""
+"""Assembles a payload, from first to last byte: blocks that the device has, and members that are fetched."""
 
 from __future__ import annotations
 

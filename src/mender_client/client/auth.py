@@ -1,4 +1,4 @@
-"""Authorisation: fetch a token when there is none, and a new one when the server refuses it."""
+"""Authorisation: fetches a token if there is none, and a new one if the server rejects it."""
 
 from __future__ import annotations
 

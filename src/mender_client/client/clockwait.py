@@ -1,6 +1,6 @@
 """Waits for a wrong clock to be set: while certificates only seem out of date, the server need not be asked again.
 
-Nothing is trusted more easily meanwhile. The clock is checked instead, which costs next to nothing, and the client
+Nothing is trusted more easily meanwhile. The clock is checked instead, which is cheap, and the client
 resumes as soon as it is set.
 """
 

@@ -1,4 +1,4 @@
-"""The deployments API: ask for the next deployment, report its status, send its log."""
+"""The deployments API: asks for the next deployment, reports its status, sends its log."""
 
 from __future__ import annotations
 

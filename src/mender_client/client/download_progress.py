@@ -1,4 +1,4 @@
-"""How far a download is and what it has cost, and who is told."""
+"""The progress and cost of a download, and who is notified."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Asks at each gate whether an update may go on; while it waits there, that is durable, and the server may abort it.
+"""Asks at each gate whether an update may proceed; waiting is stored, and the server may abort the update.
 
-What people have decided goes before what is configured. The gate is asked again with every update poll, or when it may
-open by itself; never more often.
+Decisions of operators take precedence over the configuration. The gate is asked again with every update
+poll, or when it may open by itself, but not more often.
 """
 
 from __future__ import annotations

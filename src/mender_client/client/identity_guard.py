@@ -1,4 +1,4 @@
-"""Guards the device's identity: it never becomes another device to the server without a warning."""
+"""Guards the identity: the device never becomes another one to the server without a warning."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What time it is, as far as that is known: windows must not go by a clock that is evidently wrong.
+"""The time, as far as it is known: windows must not follow a clock that is evidently wrong.
 
-Where a server has told the time, it is that. Otherwise nothing is known for an hour after the boot, or after the clock
-went wrong; a clock that nobody has set by then never will be, and windows don't count any more. A command that asks and
-ends comes to the same answer as a daemon.
+If a server has sent the time, that is used. Otherwise the time is unknown for an hour after the boot, or after the
+clock went wrong; a clock that has not been set by then never will be, and windows are ignored. A command gets the same
+answer as a daemon.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Many devices in one process: each takes its step when that is due, in one of a few workers.
 
 What is quick, authenticating, the inventory and polls, is done by one group of workers, and updates by another one: a
-slow update holds up nobody. Who is to be updated waits for its turn first (``core.turns``). Devices that were not
+slow update holds up nobody. A device to be updated first waits in a queue (``core.turns``). Devices that were not
 quick, because their scripts hang for instance, have workers of their own until they are.
 """
 

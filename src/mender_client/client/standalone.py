@@ -1,4 +1,4 @@
-"""Installs, commits and rolls back without a server, as a person asks (installer contract, section 6).
+"""Installs, commits and rolls back standalone updates, on command (installer contract, section 6).
 
 Each command goes from position to position, each stored before its effect begins, and ends where the update is over,
 where it is told to stop, or where a person has to decide. What has come to pass is returned as facts; words and exit

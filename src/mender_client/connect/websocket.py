@@ -1,6 +1,7 @@
 """A websocket over a connection that the client has made, without waiting for either side.
 
-``wsproto`` knows the frames. What a peer claims reserves nothing, and a message that is too long ends the connection.
+``wsproto`` parses the frames. Lengths that a peer claims reserve no memory, and a message that is too long ends the
+connection.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads an LMDB file: the database in which the Go and C++ clients keep the name of the installed Artifact.
 
-Only what a migration needs: every entry of the main database, from a file of a little-endian machine with words of 32
-or 64 bits. The format is that of LMDB 0.9, as its ``mdb.c`` describes it.
+It reads only what a migration needs: every entry of the main database, from a file of a little-endian machine with
+words of 32 or 64 bits. The format is that of LMDB 0.9, as its ``mdb.c`` describes it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far addresses reach: of this device, its link, its network, or of everybody.
+"""The scope of addresses: this device, its link, its network, or everywhere.
 
 A server may have the client fetch from an address that reaches as far as its own, or further, never from one nearer: a
 link or redirect could otherwise lead to local services, or to the metadata service of a cloud (169.254.169.254).

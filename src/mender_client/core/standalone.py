@@ -1,4 +1,4 @@
-"""A standalone update: one that a person installs by commands, without a server (installer contract, section 6).
+"""A standalone update: one that is installed with commands, without a server (installer contract, section 6).
 
 It is no deployment: no status is reported, nothing reboots the device, and it may wait for days for its ``commit``.
 Its position is written to disk before the named thing begins, so a later command knows what a power cut has left.

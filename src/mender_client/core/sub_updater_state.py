@@ -1,4 +1,4 @@
-"""What can be seen of a sub-updater whose lock is there, in the words that daemon, ``status`` and ``doctor`` share."""
+"""What can be seen of a sub-updater whose lock is there, in the terms that daemon, ``status`` and ``doctor`` share."""
 
 from __future__ import annotations
 

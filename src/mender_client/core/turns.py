@@ -1,4 +1,4 @@
-"""Whose turn it is, where several devices want to be updated and not all of them may at once."""
+"""Queues the devices to be updated when not all of them may be updated at once."""
 
 from __future__ import annotations
 

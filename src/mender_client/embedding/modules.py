@@ -1,6 +1,6 @@
 """Update modules that are classes of the program; their methods run in its process, in the client's thread.
 
-Nothing of a module's is left between two calls but what it has stored, as if each were a process. So a restart may come
+Between two calls a module keeps only what it has stored, as if each call were a process. So a restart may come
 at any time, and the states and their order are those of modules that are programs.
 """
 

@@ -1,4 +1,4 @@
-"""The client's memory on disk: one JSON document that a person can read, changed by one process at a time."""
+"""The state file: one JSON document that people can read, changed by one process at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a download may lead: the link of a deployment and each redirect obey the same rules.
+"""Where a download may come from: the link of a deployment and each redirect follow the same rules.
 
 Imported when something is downloaded: an idle daemon does without the memory.
 """

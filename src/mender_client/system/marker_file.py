@@ -1,4 +1,4 @@
-"""A durable word on disk; no file means no word."""
+"""A word stored durably on disk; no file means no word."""
 
 from __future__ import annotations
 

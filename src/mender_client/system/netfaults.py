@@ -1,4 +1,4 @@
-"""What goes wrong between the device and a server, by cases: each has its kind, a message and a remedy.
+"""Network failures between the device and a server, by case: each has a kind, a message and a remedy.
 
 What http.client, ssl and socket raise becomes a ``NetworkError`` here. Foreign texts may hold the address with its
 query, so none of them is repeated but OpenSSL's own.

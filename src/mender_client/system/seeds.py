@@ -1,4 +1,4 @@
-"""Where an adaptive download finds blocks: partitions, files, and the Artifact that it puts together itself."""
+"""Where an adaptive download finds blocks: partitions, files, and the Artifact that it is assembling."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The place on disk for one Artifact.
+"""Storage for one Artifact on disk.
 
-It is ``artifact.mender.part`` while it arrives, ``artifact.mender.rewritten`` while its payload is put together from
+It is ``artifact.mender.part`` while it arrives, ``artifact.mender.rewritten`` while its payload is assembled from
 what the device has, and ``artifact.mender`` when verified.
 """
 

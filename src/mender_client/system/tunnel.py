@@ -1,4 +1,4 @@
-"""The way through a proxy: CONNECT, and what a proxy's refusal means."""
+"""Tunnels through a proxy: CONNECT, and the meaning of a proxy's refusal."""
 
 from __future__ import annotations
 

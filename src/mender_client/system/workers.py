@@ -1,4 +1,4 @@
-"""A few threads that do what is handed to them."""
+"""A small pool of threads."""
 
 from __future__ import annotations
 

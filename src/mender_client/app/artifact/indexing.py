@@ -1,4 +1,4 @@
-"""What it takes to write an index: a temporary file, and all processors."""
+"""Writes an index, with a temporary file and all processors."""
 
 from __future__ import annotations
 

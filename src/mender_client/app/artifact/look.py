@@ -1,6 +1,6 @@
 """``artifact show``, ``verify``, ``cat`` and ``extract``.
 
-Each verifies the whole Artifact, in one pass, from a file or a pipe.
+Each verifies the complete Artifact in one pass, from a file or a pipe.
 """
 
 from __future__ import annotations

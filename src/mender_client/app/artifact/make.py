@@ -1,6 +1,6 @@
 """``artifact write``, ``index`` and ``sign``: the same bytes for the same input, and never half an Artifact.
 
-What was written is read again and verified before it gets its name, so that no file is left that a device refuses.
+The result is read again and verified before it gets its name, so that no file is left that a device rejects.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What an Artifact says, as aligned text for people.
+"""The content of an Artifact as aligned text for people.
 
-Everything in it was chosen by a stranger, so what isn't printable is shown escaped: no name may move the cursor or
+Its content is untrusted, so unprintable characters are shown escaped: no name may move the cursor or
 turn the reading direction.
 """
 

@@ -1,4 +1,4 @@
-"""A ``mender.conf`` that is changed: keys are set, whatever else stands in it is kept."""
+"""Changes a ``mender.conf``: sets keys and keeps everything else in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mender-connect.conf``: its keys, which are those of the stock add-on, and what they mean to ``connect``."""
+"""``mender-connect.conf``: its keys, which are those of Mender's add-on, and what they mean to ``connect``."""
 
 from __future__ import annotations
 

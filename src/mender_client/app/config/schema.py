@@ -1,7 +1,7 @@
 """``mender.conf`` as JSON Schema, draft 2020-12, for editors and for pipelines; made from the declared keys.
 
-It speaks of one file alone. What a schema can't say: that a key is given twice in different case, that a partner or
-the server is missing (the other file may have it), and that ``5.0`` is not written like a whole number.
+It covers a single file. A schema can't express that a key is given twice in different case, that a partner or
+the server is missing (the other file may have it), or that ``5.0`` is not written like a whole number.
 """
 
 from __future__ import annotations

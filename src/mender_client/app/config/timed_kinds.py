@@ -1,4 +1,4 @@
-"""The kinds of values that speak of windows: the conditions of gates, and speeds by the clock.
+"""The kinds of values with windows: the conditions of gates, and download rates by time.
 
 ``core.gate_rules`` and ``core.speed`` read them, and are imported when such a value is given; the same as JSON Schema
 is in ``timed_schema``.

@@ -1,4 +1,4 @@
-"""What several checks look at, gathered once."""
+"""What several checks need, collected once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads how the operator has described the devices of a gateway.
+"""Reads the operator's descriptions of the devices of a gateway.
 
 Each is a directory below that of ``--devices``, perhaps with a ``device.json`` in it, or an entry in ``devices.json``
 there. A description that can't be used is a fault of its device alone.

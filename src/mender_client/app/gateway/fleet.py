@@ -1,4 +1,4 @@
-"""Which devices a gateway has: those that the operator describes, also while it runs."""
+"""The devices of a gateway: those that the operator describes, before or while it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which device has which identity: two that ask the server as the same device would take it from each other."""
+"""The identity of each device: two devices with the same identity are one device to the server."""
 
 from __future__ import annotations
 

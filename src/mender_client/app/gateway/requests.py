@@ -1,6 +1,6 @@
-"""What commands ask of one device of a gateway that runs: a file for each, and a signal.
+"""Requests of commands to one device of a running gateway: a file for each, and a signal.
 
-A signal by itself is about all devices.
+A signal without a file applies to all devices.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One device of a gateway, for the commands that are told its name."""
+"""One device of a gateway, for commands with ``--device``."""
 
 from __future__ import annotations
 
