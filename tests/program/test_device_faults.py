@@ -181,7 +181,7 @@ def test_damaged_journal(device: Device, content: str) -> None:
     daemon = device.daemon()
     assert 0 == daemon.wait_exit()
     device.wait_status(deployment, "success")
-    assert "look at journal.json.damaged-" in daemon.text
+    assert "check journal.json.damaged-" in daemon.text
     aside = list(device.data.glob("journal.json.damaged-*"))
     assert [content] == [path.read_text() for path in aside]
 

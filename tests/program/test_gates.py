@@ -29,7 +29,7 @@ def test_approval(device: Device) -> None:
     deployment = device.deploy("release-2")
     daemon = device.daemon()
     device.wait_status(deployment, "pause_before_installing")
-    wait_for_gate(device, "waiting before the installation", f"by 'mender-python-client --root {device.root} approve'")
+    wait_for_gate(device, "waiting before the installation", f"'mender-python-client --root {device.root} approve'")
     assert 0 == daemon.stop()
     daemon = device.daemon()
     daemon.wait_for("before the installation", count=1)

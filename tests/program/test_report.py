@@ -55,7 +55,7 @@ def test_one_command_ends_the_deployment_of_a_dead_sub_updater(device: Device, h
     assert "at work" not in said[2]
     done = device.call("report", "--failure", "--reason", "it died")
     assert (0, "") == (done.returncode, done.stdout)
-    assert f"{device.lock} is removed; start the client" in done.stderr
+    assert f"removed {device.lock}; start the client" in done.stderr
     assert ["downloading", "installing", "failure"] == device.statuses(handed)
     assert not device.lock.exists()
     assert [False] * 2 == [what_to_do in device.call(one).stdout for one in ("status", "doctor")]
@@ -69,7 +69,7 @@ def test_failure_reported_by_hand_beside_a_sub_updater(device: Device) -> None:
     assert 0 == device.daemon().wait_exit()
     done = device.call("report", "--failure")
     assert (0, True) == (done.returncode, device.lock.exists())
-    assert "still runs: " in done.stderr
+    assert "is still running: " in done.stderr
     assert ["downloading", "installing", "failure"] == device.statuses(deployment)
 
 
