@@ -25,7 +25,7 @@ TOOLS = {
 }
 
 
-@pytest.fixture(params=sorted(TOOLS))
+@pytest.fixture(params=["uboot", pytest.param("grub", marks=pytest.mark.nightly)])
 def board(device: Device, request: pytest.FixtureRequest) -> Device:
     """A device with a boot loader's tools; partitions 2 and 11, of which 2 is the root file system."""
     env = device.root.parent / "board.env"
@@ -71,6 +71,7 @@ def start(device: Device) -> int:
     return device.run(*boot, environment={"PATH": device.environment["PATH"], "MENDER_ROOT": str(device.root)})
 
 
+@pytest.mark.parametrize("board", sorted(TOOLS), indirect=True)
 def test_commit(board: Device) -> None:
     """The passive partition's number goes to the boot loader, in hex as well, and the commit ends the trial."""
     assert board.hand_over() == 0, board.log
