@@ -86,8 +86,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker of slow tests, and let properties be tried on more examples at night."""
     hypothesis.settings.load_profile("nightly" if config.getoption("--nightly") else "short")
-    if not config.getoption("--nightly"):
-        os.environ[forking.IS_WANTED] = "1"
+    if not config.getoption("--nightly") and not hasattr(config, "workerinput"):  # workers find it in their environment
+        os.environ[forking.IS_WANTED] = str(forking.Starter().directory)
     config.addinivalue_line("markers", "nightly: only with --nightly; 'make test' has a shorter test of the same")
     measuring = coverage.Coverage.current()
     if measuring is not None:

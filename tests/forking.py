@@ -35,10 +35,12 @@ import mender_client
 import mender_client.app.entry as client
 import mender_devserver
 import mender_devserver.cli as devserver
+from calling import call
 
 PROGRAM = Path(sys.executable).with_name("mender-python-client")
 IS_WANTED = "TESTS_FORK_PROGRAMS"
-"""The variable that lets tests fork; the searches of the night, and what runs without pytest, don't."""
+"""The variable that lets tests fork, and names the directory of the process that makes the forks, one for all workers;
+the searches of the night, and what runs without pytest, don't fork."""
 _READ_AT_THE_START = ("COVERAGE", "LANG", "LC_", "LD_", "OPENSSL", "PYTHON")
 """Beginnings of variables that Python and its libraries read when they are loaded."""
 _HEEDED = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
@@ -149,7 +151,7 @@ def start(
     """
     if is_forked(argv, environment):
         with open(os.devnull) as nothing:
-            return _starter().start(argv, environment, [nothing.fileno(), out, err], directory or Path.cwd())
+            return _fork(argv, environment, [nothing.fileno(), out, err], directory or Path.cwd())
     return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd=directory)
 
 
@@ -159,7 +161,19 @@ def is_forked(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
         return False
     is_python = argv[0] in (sys.executable, str(python())) and (argv[1] in ("-c", "-m") or argv[1][0] != "-")
     is_ours = is_python or argv[0] in (str(PROGRAM), str(program()))
-    return is_ours and _starter().environment == _unlike(environment)
+    return is_ours and _unlike_at_the_start(environment[IS_WANTED]) == _unlike(environment)
+
+
+def _fork(argv: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int], directory: Path) -> Forked:
+    """Have a fork made."""
+    umask = os.umask(0o022)
+    os.umask(umask)
+    variables = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+    request = ascii((list(argv), variables, str(directory), umask))
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    link.connect(f"{environment[IS_WANTED]}/link")
+    socket.send_fds(link, [request.encode()], list(descriptors))
+    return Forked(link)
 
 
 def run(
@@ -175,7 +189,7 @@ def run(
 
 def program() -> Path:
     """The client's program for others to start: it makes forks, in the tests by day."""
-    return _starter().directory / PROGRAM.name if IS_WANTED in os.environ else PROGRAM
+    return Path(os.environ[IS_WANTED], PROGRAM.name) if IS_WANTED in os.environ else PROGRAM
 
 
 def python() -> Path:
@@ -189,11 +203,11 @@ def path() -> str:
     return f"{first}{PROGRAM.parent}:{os.environ['PATH']}"
 
 
-class _Starter:
-    """The process that has the programs loaded, and ends with this one."""
+class Starter:
+    """The process that has the programs loaded, and ends with this one. It loads them when it makes the first fork."""
 
     def __init__(self) -> None:
-        self.environment = _unlike(os.environ)
+        self._environment = _unlike(os.environ)
         self.directory = Path(tempfile.mkdtemp(prefix="forking-"))
         self._address = str(self.directory / "link")
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
@@ -201,6 +215,7 @@ class _Starter:
             listener.listen(64)
             argv = [sys.executable, __file__, str(listener.fileno())]
             self._process = subprocess.Popen(argv, pass_fds=[listener.fileno()], stdin=subprocess.PIPE)
+        (self.directory / "environment").write_text(ascii(self._environment))
         for name in (PROGRAM.name, "mender-devserver"):
             self._write_stand_in(name, "True")
         for name in ("python", "python3"):
@@ -213,7 +228,7 @@ class _Starter:
             beginnings=tuple(one.encode() for one in _READ_AT_THE_START),
             heeded=tuple(one.encode() for one in _HEEDED),
             usual=tuple(one.encode() for one in _USUAL),
-            environment={name.encode(): value.encode() for name, value in self.environment.items()},
+            environment={name.encode(): value.encode() for name, value in self._environment.items()},
             condition=condition,
             program=PROGRAM.with_name(name),
             link=self._address,
@@ -222,27 +237,16 @@ class _Starter:
         path.write_text(text)
         path.chmod(0o755)
 
-    def start(
-        self, argv: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int], directory: Path
-    ) -> Forked:
-        """Have a fork made."""
-        umask = os.umask(0o022)
-        os.umask(umask)
-        variables = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
-        request = ascii((list(argv), variables, str(directory), umask))
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        link.connect(self._address)
-        socket.send_fds(link, [request.encode()], list(descriptors))
-        return Forked(link)
-
     def _end(self) -> None:
         self._process.communicate()
         shutil.rmtree(self.directory)
 
 
 @functools.cache
-def _starter() -> _Starter:
-    return _Starter()
+def _unlike_at_the_start(directory: str) -> dict[str, str]:
+    """What was unusual when the process that makes forks began."""
+    unlike: dict[str, str] = ast.literal_eval(Path(directory, "environment").read_text())
+    return unlike
 
 
 def _unlike(environment: Mapping[str, str]) -> dict[str, str]:
@@ -265,6 +269,7 @@ def _load() -> None:
                 importlib.import_module(module.name)
     for name in _LOADED_LATE:
         importlib.import_module(name)
+    call("config", "check", "--root", os.devnull)  # fills the caches of patterns
     gc.collect()
     gc.freeze()
 
@@ -286,6 +291,7 @@ class _Forks:
 
     def serve(self) -> Callable[[], None]:
         """Make forks. Returns in each fork, with what it has to do first, and ends when standard input does."""
+        is_loaded = False
         while True:
             descriptor, _ = self._poll.poll()[0]  # one at a time: numbers of descriptors are used again
             if descriptor == sys.stdin.fileno():
@@ -293,6 +299,9 @@ class _Forks:
                     os.kill(pid, signal.SIGKILL)
                 os._exit(0)
             if descriptor == self._listener.fileno():
+                if not is_loaded:
+                    _load()
+                    is_loaded = True
                 if become := self._fork():
                     return become
             elif descriptor in self._by_end:
@@ -400,6 +409,5 @@ def _end(code: int) -> None:
 
 if __name__ == "__main__":
     sys.path[0] = str(PROGRAM.parent)
-    _load()
     _Forks(socket.socket(fileno=int(sys.argv[1]))).serve()()
     _end(_run())
