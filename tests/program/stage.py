@@ -54,9 +54,9 @@ LEAVE = ":"
 """Ends at once and leaves the lock: the test is the sub-updater's second half."""
 HOLD = """
 turns=0
-while [ ! -e "$root/go" ] && [ "$turns" -lt 20000 ]; do sleep 0.05; turns=$((turns + 1)); done
+while [ -e "$root/plan" ] && [ ! -e "$root/go" ] && [ "$turns" -lt 20000 ]; do sleep 0.05; turns=$((turns + 1)); done
 """
-"""Works until the file ``go`` appears, which a test that ends sees to."""
+"""Works until the file ``go`` appears, which a test that ends sees to, or all files of the test are gone."""
 
 
 def make_artifact(path: Path, name: str, *, device_type: str = DEVICE_TYPE, payload: bytes = b"image" * 4000) -> Path:
