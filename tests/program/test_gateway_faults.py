@@ -114,7 +114,8 @@ def test_one_device_is_asked(make_stage: MakeStage) -> None:
 
     def polls(name: str) -> int:
         serial = {one.id: str(one.identity["serial"]) for one in stage.server.devices()}
-        asked = [one for one in stage.server.requests if one.kind == "next"]
+        # the first poll asks in a newer form, too, which the server doesn't know
+        asked = [one for one in stage.server.requests if one.kind == "next" and one.status in (200, 204)]
         return sum(serial.get(one.device_id or "") == name for one in asked)
 
     wait_until(lambda: all(polls(name) for name in ("one", "two", "three")), what="a poll of each")
