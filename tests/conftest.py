@@ -6,6 +6,7 @@ import gc
 import importlib
 import os
 import pkgutil
+import signal
 import sys
 from collections.abc import Generator, Iterator
 
@@ -85,6 +86,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker of slow tests, and let properties be tried on more examples at night."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what runs in the background
     hypothesis.settings.load_profile("nightly" if config.getoption("--nightly") else "short")
     if not config.getoption("--nightly") and not hasattr(config, "workerinput"):  # workers find it in their environment
         os.environ[forking.IS_WANTED] = str(forking.Starter().directory)

@@ -139,6 +139,7 @@ def test_keyboard_keeps_its_place(browser: Browser, server: DevServer, tmp_path:
         expect(button(page, "Cancel")).to_be_focused()
         check(page, "light")
         page.keyboard.press("Enter")
+        expect(button(page, "Forget name=one")).to_be_focused()
         assert 1 == len(server.devices())
         page.get_by_label("Choose Artifacts").focus()
         with page.expect_file_chooser() as chooser:
