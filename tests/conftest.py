@@ -9,6 +9,7 @@ import pkgutil
 import signal
 import sys
 from collections.abc import Generator, Iterator
+from itertools import chain, zip_longest
 
 import coverage
 import hypothesis
@@ -73,7 +74,7 @@ WAITING = (
     "tests/packaging/",
     "tests/support/",
 )
-"""Where tests take long without much work; each file goes to one worker, and the short ones fill the end."""
+"""Where tests take long without much work."""
 
 MEASURING = pytest.StashKey[coverage.Coverage]()
 """What measures coverage in this process, if something does: only while a test runs that is measured."""
@@ -125,8 +126,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the tests that wait for processes, and leave the slow ones to the night."""
-    items.sort(key=lambda item: not item.nodeid.startswith(WAITING))
+    """Mix the files that wait for processes with those that compute, and leave the slow tests to the night."""
+    files = dict.fromkeys(item.path for item in items)
+    waiting = [path for path in files if path.relative_to(config.rootpath).as_posix().startswith(WAITING)]
+    others = [path for path in files if path not in waiting]
+    mixed = chain.from_iterable(zip_longest(waiting, others))
+    place = {path: number for number, path in enumerate(mixed)}
+    items.sort(key=lambda item: place[item.path])
     if config.getoption("--nightly"):
         return
     later = [item for item in items if item.get_closest_marker("nightly")]
