@@ -122,6 +122,7 @@ def test_keyboard_keeps_its_place(browser: Browser, server: DevServer, tmp_path:
 
     device = VirtualDevice(server.url, tmp_path / "one", device_type="board-x")
     with watching(browser, server) as page, device.start():
+        page.on("filechooser", lambda _: None)  # the browser takes a moment until it asks us instead of opening one
         accept = button(page, "Accept name=one")
         accept.focus()
         page.keyboard.press("Enter")
@@ -141,7 +142,9 @@ def test_keyboard_keeps_its_place(browser: Browser, server: DevServer, tmp_path:
         page.keyboard.press("Enter")
         expect(button(page, "Forget name=one")).to_be_focused()
         assert 1 == len(server.devices())
-        page.get_by_label("Choose Artifacts").focus()
+        choose = page.get_by_label("Choose Artifacts")
+        choose.focus()
+        expect(choose).to_be_focused()
         with page.expect_file_chooser() as chooser:
             page.keyboard.press("Space")
         chooser.value.set_files(write_release(tmp_path, "release-2"))
