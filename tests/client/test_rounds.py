@@ -96,6 +96,31 @@ def test_a_slow_step_holds_up_nobody() -> None:
     assert (1, 2) == (len(slow.steps), len(quick.steps))
 
 
+def test_hurried_at_work() -> None:
+    """A device that is hurried during its step takes another one at once: that step may have missed the request."""
+    one = Device("one")
+    bench = Bench(one)
+    bench.rounds.run_due()
+    bench.rounds.hurry(["one"])
+    bench.polls.work()
+    assert 100.0 == bench.run()
+    assert 2 == len(one.steps)
+
+
+def test_hurried_at_work_and_replaced() -> None:
+    """A device that takes the place of one that was hurried during its step is not hurried."""
+    one, other = Device("one"), Device("one")
+    bench = Bench(one)
+    bench.rounds.run_due()
+    bench.rounds.hurry(["one"])
+    bench.rounds.drop("one")
+    bench.polls.work()
+    bench.rounds.run_due()
+    bench.rounds.add(other)
+    assert 100.0 == bench.run()
+    assert (1, 1) == (len(one.steps), len(other.steps))
+
+
 def test_who_was_slow_has_other_workers() -> None:
     """A device whose step took long takes the next one by workers that the others don't need, until it is quick."""
 

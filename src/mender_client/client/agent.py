@@ -191,12 +191,12 @@ class Agent:
     def _take_requests(self) -> None:
         """Make due what was requested; requests from now on are for the step after this one."""
         requests = self._requests
-        requests.is_heeded = requests.is_poll_wanted or requests.is_inventory_wanted
+        requests.is_heeded = False
         if requests.is_poll_wanted:
-            requests.is_poll_wanted = False
+            requests.is_poll_wanted, requests.is_heeded = False, True
             self.schedule = replace(self.schedule, poll=self.schedule.poll.at_once())
         if requests.is_inventory_wanted:
-            requests.is_inventory_wanted = False
+            requests.is_inventory_wanted, requests.is_heeded = False, True
             requests.is_inventory_forced = True
             self._inventory_again()
 

@@ -94,6 +94,7 @@ class Rounds:
         self._at_work: dict[str, Member] = {}
         self._done: deque[tuple[Member, Step]] = deque()
         self._slow: set[str] = set()
+        self._hurried: set[str] = set()  # while they were at work
 
     def add(self, member: Member, *, standing: Standing = Standing.IDLE) -> None:
         """Take a device in; its first step is due now.
@@ -112,6 +113,7 @@ class Rounds:
         del self.members[name]
         self._due.remove(name)
         self._slow.discard(name)
+        self._hurried.discard(name)
         if name not in self._at_work:
             self.turns.leave(name)
 
@@ -120,9 +122,13 @@ class Rounds:
         return name in self._at_work
 
     def hurry(self, names: Iterable[str]) -> None:
-        """Make the next step of these devices due now; of one that takes a step, what it says itself counts."""
+        """Make the next step of these devices due now; the current step of one may be too late to notice a request."""
         for name in names:
-            if name in self.members and name not in self._at_work:
+            if name not in self.members:
+                continue
+            if name in self._at_work:
+                self._hurried.add(name)
+            else:
                 self._due.put(name, self.clock.monotonic())
 
     def run_due(self) -> float | None:
@@ -172,5 +178,6 @@ class Rounds:
             self.turns.take(name, member.group)
         elif not has_turn:
             self.turns.want(name, member.group)
-        is_at_once = step.standing is Standing.WANTS and has_turn
+        is_at_once = name in self._hurried or (step.standing is Standing.WANTS and has_turn)
+        self._hurried.discard(name)
         self._due.put(name, self.clock.monotonic() + (0.0 if is_at_once else step.seconds))
