@@ -1,5 +1,5 @@
 """Domain logic: Mender's API and formats, updates and Artifacts.
 
-Pure: no os, socket, time, subprocess, open or logging here (a test holds this). Bytes and plain values come
-in, frozen values or one of our errors come out, so every rule can be tested without I/O.
+This package is pure: it doesn't use os, socket, time, subprocess, open or logging (a test enforces this). It takes
+bytes and plain values, and returns frozen values or raises one of our errors, so every rule can be tested without I/O.
 """

@@ -9,12 +9,12 @@ TRIES_PER_INTERVAL = 3
 
 MINIMUM_RETRY_AFTER_SECONDS = 1.0
 MAXIMUM_RETRY_AFTER_SECONDS = 24 * 3600.0
-"""A server can neither stop a device from sending requests nor make it send them without a pause."""
+"""With these bounds, a server can neither stop a device from sending requests nor make it send them without a pause."""
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """The delay after repeated failures: each interval several times, then doubled, up to a cap.
+    """The delay after repeated failures: each interval is used several times, then doubled, up to a cap.
 
     Args:
         start_seconds: the first interval.
@@ -29,11 +29,11 @@ class Backoff:
     failures: int = 0
 
     def after_failure(self) -> Backoff:
-        """The policy after one more failure."""
+        """The policy after another failure."""
         return replace(self, failures=self.failures + 1)
 
     def after_success(self) -> Backoff:
-        """The policy after a success: it starts again."""
+        """The policy after a success: it starts over."""
         return replace(self, failures=0) if self.failures else self
 
     @property
@@ -49,8 +49,8 @@ class Backoff:
         Args:
             random: a number in [0, 1); spreads a fleet over the last third of the interval, so that devices that
                 lost the same server don't come back in step and the cap holds.
-            retry_after_seconds: what the server asked for; it always wins (protocol: ``Retry-After``), from a second
-                up to a day.
+            retry_after_seconds: what the server asked for; it always takes precedence (protocol: ``Retry-After``),
+                within the bounds of one second and one day.
         """
         if retry_after_seconds is not None:
             asked = min(max(retry_after_seconds, MINIMUM_RETRY_AFTER_SECONDS), MAXIMUM_RETRY_AFTER_SECONDS)

@@ -1,7 +1,7 @@
-"""The names and dates in certificates, for messages.
+"""Reads the names and dates in certificates, for messages.
 
-The standard library shows only trusted CA certificates. Messages also name those in the operator's files, the device's
-own certificate, and those of a server that was refused.
+The standard library decodes only trusted CA certificates. Messages also mention those in the operator's files, the
+device's own certificate, and those of a server that was refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from mender_client.dataclass import dataclass
 
 MAXIMUM_BYTES = 4 * 1024 * 1024
-"""More than any bundle of CA certificates has."""
+"""More than the size of any bundle of CA certificates."""
 
 _PEM = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END ")
 _SEQUENCE, _OBJECT_ID, _UTC_TIME, _GENERALIZED_TIME, _BMP_STRING, _VERSION = 0x30, 0x06, 0x17, 0x18, 0x1E, 0xA0
@@ -25,8 +25,8 @@ class Certificate:
     """A certificate, not verified.
 
     Attributes:
-        subject: the common name of its subject, or all parts of the name.
-        issuer: the same of its issuer.
+        subject: the common name of its subject, or all parts of the name if it has no common name.
+        issuer: the same for its issuer.
         not_before: the beginning of its validity.
         not_after: the end of its validity.
     """

@@ -1,6 +1,6 @@
-"""Whether the device's clock is wrong: then a valid certificate seems to have expired, or not to be valid yet.
+"""Detects that the device's clock is wrong, so that a valid certificate seems to have expired or not to be valid yet.
 
-No check is relaxed because of this. It only tells the cause of an error, and when a retry makes sense.
+No check is relaxed because of this. It only gives the cause of an error, and tells when a retry makes sense.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LONGEST_LIFE = timedelta(days=30 * 365)
 """A clock that is further ahead of the release date of this version is wrong."""
 
 MOVED_SECONDS = 5.0
-"""A clock that differs by more from the time elapsed has been set."""
+"""A wall clock that deviates from the elapsed time by more than this has been set."""
 
 FIRST_LOOK_SECONDS = 2.0
 LONGEST_LOOK_SECONDS = 60.0
@@ -24,7 +24,7 @@ LONGEST_LOOK_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class ClockEvidence:
-    """What is known about the time without the clock; all aware and in UTC.
+    """What is known about the time independently of the clock; all aware and in UTC.
 
     Attributes:
         released: the release date of this version.

@@ -1,4 +1,4 @@
-"""When something is due, for many: a heap, so that thousands of entries cost nothing while they wait."""
+"""The due times of many entries, in a heap, so that thousands of them cost nothing while they wait."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from heapq import heapify, heappop, heappush
 
 
 class DueTimes:
-    """Names, and when each is due; a name is in it once at most. Times are seconds of a monotonic clock."""
+    """Names and their due times; a name occurs at most once. Times are in seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._times: dict[str, float] = {}
@@ -19,7 +19,7 @@ class DueTimes:
         return name in self._times
 
     def put(self, name: str, at: float) -> None:
-        """Make a name due at this time, whatever was said of it before."""
+        """Set the due time of a name, in place of any earlier one."""
         self._times[name] = at
         heappush(self._heap, (at, name))
         if len(self._heap) > 64 and len(self._heap) > 2 * len(self._times):  # most of it is out of date
@@ -27,11 +27,11 @@ class DueTimes:
             heapify(self._heap)
 
     def remove(self, name: str) -> None:
-        """Forget a name; none is fine."""
+        """Remove a name, if it is there."""
         self._times.pop(name, None)
 
     def pop_due(self, now: float) -> list[str]:
-        """Take out all that is due, the earliest first."""
+        """Remove and return all names that are due, the earliest first."""
         due = []
         while self._heap and self._heap[0][0] <= now:
             at, name = heappop(self._heap)

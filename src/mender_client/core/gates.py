@@ -1,7 +1,7 @@
-"""Gates: the points of an update at which the device may have a say, and what it can say there.
+"""Gates: the points at which the device can hold an update, and the verdicts that it can give there.
 
-What is configured for a point decides (``UpdateGates`` in ``mender.conf``); who asks stores what has to survive a
-restart: approvals, and since when a gate is closed.
+The configuration of a point decides (``UpdateGates`` in ``mender.conf``). The caller stores what has to survive a
+restart: approvals, and since when a gate has been closed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mender_client.dataclass import dataclass
 
 
 class GatePoint(str, Enum):
-    """Where an update can be held."""
+    """The points at which an update can be held."""
 
     DOWNLOAD = "download"
     INSTALL = "install"
@@ -23,13 +23,13 @@ class GatePoint(str, Enum):
 
 @dataclass(frozen=True)
 class GateFacts:
-    """What a gate is told about the deployment in front of it.
+    """What a gate knows about the deployment on which it decides.
 
     Attributes:
-        deployment_id: the deployment.
+        deployment_id: the id of the deployment.
         artifact_name: the name of its Artifact.
-        is_approved: an operator has approved it for this point.
-        closed_since: the ``since`` of the last answer, if that was ``Closed``; aware, UTC.
+        is_approved: whether an operator has approved it for this point.
+        closed_since: the ``since`` of the last verdict, if that was ``Closed``; aware, UTC.
     """
 
     deployment_id: str
@@ -40,7 +40,7 @@ class GateFacts:
 
 @dataclass(frozen=True)
 class Open:
-    """The update goes on."""
+    """The update proceeds."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,11 @@ class Closed:
     """The update waits.
 
     Attributes:
-        reason: what for, as a clause for people, such as "waiting for Mon-Fri 22:00-05:00".
-        until: when to ask again; None: with the next update poll. Aware, UTC.
-        needs_approval: an operator has to approve it.
-        since: from when on the deadline counts; to be stored and given back. None while the clock is wrong.
+        reason: what it waits for, as a human-readable clause, such as "waiting for Mon-Fri 22:00-05:00".
+        until: when to ask again (aware, UTC); None to ask with the next update poll.
+        needs_approval: whether an operator has to approve it.
+        since: when the deadline started to run; to be stored and passed to the next call. None while the clock is
+            wrong.
     """
 
     reason: str
@@ -65,7 +66,7 @@ class Refused:
     """The deployment fails.
 
     Attributes:
-        reason: why, as a clause for people.
+        reason: why, as a human-readable clause.
     """
 
     reason: str

@@ -1,4 +1,4 @@
-"""The client status as figures, in the text format of Prometheus (version 0.0.4)."""
+"""Renders the client status as metrics in the text format of Prometheus (version 0.0.4)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _Samples = list[tuple[Mapping[str, str], float]]
 
 
 def render_metrics(client_status: ClientStatus) -> str:
-    """The whole file."""
+    """The metrics of a device, as the content of a file."""
     return "".join(_family(*family) for family in _families(client_status))
 
 
 def render_metrics_of(devices: Mapping[str, ClientStatus]) -> str:
-    """The same of several devices, with the label ``device``."""
+    """The metrics of several devices, with the label ``device``."""
     samples: dict[str, tuple[str, str, _Samples]] = {}
     for device, client_status in devices.items():
         for name, kind, meaning, found in _families(client_status):
@@ -69,7 +69,7 @@ def _time(text: str) -> _Samples:
     try:
         return [({}, datetime.fromisoformat(text).timestamp())]
     except ValueError:
-        return []  # never
+        return []  # it has never happened
 
 
 def _family(name: str, kind: str, meaning: str, samples: _Samples) -> str:

@@ -1,4 +1,4 @@
-"""The values that the packages exchange: frozen, checked when made, and safe to print (secrets are left out)."""
+"""The values that the packages exchange: frozen, validated on creation, and safe to print (secrets are left out)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from .artifact import Header
 
 UNKNOWN_ARTIFACT_NAME = "unknown"
-"""What a device without artifact_info calls its software; the server refuses an empty name."""
+"""The artifact name that a device without artifact_info sends; the server refuses an empty name."""
 
 CONFIGURATION = "mender-configure"
-"""The payload type of a configuration deployment. Its Artifact provides no artifact name: the device keeps its own."""
+"""The payload type of a configuration deployment. Its Artifact provides no artifact name; the device keeps its own."""
 
 
 class Status(str, Enum):
@@ -40,12 +40,12 @@ class Status(str, Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing may be sent for the deployment after this status."""
+        """Whether no further status may be sent for the deployment."""
         return self in (Status.SUCCESS, Status.FAILURE)
 
 
 class IdentityFormat(str, Enum):
-    """How a single identity value is written; the server takes the two forms for two devices.
+    """How a single identity value is written; to the server, the two forms are two different devices.
 
     ``PLAIN`` is what the Go and C++ clients send, ``LIST`` what the archived Python client sends.
     """
@@ -56,20 +56,20 @@ class IdentityFormat(str, Enum):
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes this device this device to the server, as the JSON object that is signed and sent."""
+    """The attributes by which the server recognises this device, as the JSON object that is signed and sent."""
 
     id_data: str
 
     @classmethod
     def from_key_values(cls, parsed: KeyValues, *, form: IdentityFormat = IdentityFormat.PLAIN) -> Identity:
-        """Build the identity from what the identity script printed.
+        """Build the identity from the output of the identity script.
 
         Args:
             parsed: the script's output.
             form: how a single value is written.
 
         Raises:
-            ScriptError: there is no pair, or a line is malformed. The server would accept ``{}`` as an
+            ScriptError: the output contains no pair, or a malformed line. The server would accept ``{}`` as an
                 identity, so a client must never send it.
         """
         if parsed.malformed:
@@ -92,18 +92,18 @@ class Identity:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, str | list[str]]) -> Identity:
-        """Write attributes down in the one form that makes equal identities equal."""
+        """Serialise attributes in a canonical form, so that equal identities compare equal."""
         return cls(json.dumps(attributes, sort_keys=True, separators=(",", ":")))
 
 
 @dataclass(frozen=True)
 class AcceptedIdentity:
-    """What a device authenticates with, as far as it is remembered.
+    """The identity and the key with which a device authenticates, as they are stored.
 
     Attributes:
         identity: SHA-256 of the identity as it is sent, in hexadecimal.
         key: the fingerprint of the public key.
-        key_location: where the private key is, for people.
+        key_location: the location of the private key, for messages.
     """
 
     identity: str
@@ -113,11 +113,11 @@ class AcceptedIdentity:
 
 @dataclass(frozen=True)
 class NewKey:
-    """A key that this client made after the server had accepted the device.
+    """A key that this client generated after the server had accepted the device.
 
     Attributes:
         key: its fingerprint.
-        is_forced: it was requested by ``--forcebootstrap``; otherwise there was no key.
+        is_forced: whether it was requested with ``--forcebootstrap``; otherwise there was no key.
     """
 
     key: str
@@ -130,7 +130,7 @@ class Token:
 
     Attributes:
         value: the token as the server sent it.
-        server_url: the server that gave it and takes it.
+        server_url: the server that issued it and accepts it.
     """
 
     value: str = field(repr=False)
@@ -139,12 +139,12 @@ class Token:
 
 @dataclass(frozen=True)
 class Provides:
-    """What the device says about its software when it asks for a deployment.
+    """What the device reports about its software in an update poll.
 
     Attributes:
         device_type: the content of the device_type file.
         artifact_name: the name of the installed Artifact.
-        others: every further key of artifact_info (group, checksums, versions).
+        others: all other keys of artifact_info (group, checksums, versions).
     """
 
     device_type: str
@@ -154,14 +154,14 @@ class Provides:
 
 @dataclass(frozen=True)
 class Software:
-    """What an Artifact has left on the device (protocol: Artifact format, provides).
+    """The software that an Artifact has installed on the device (protocol: Artifact format, provides).
 
     Attributes:
         artifact_name: the Artifact's name.
-        provides: what it and the Artifacts before it provide.
-        clears: which keys of artifact_info it has made invalid; ``*`` stands for any characters.
-        seen_name: the name in artifact_info where that could not be changed to the Artifact's; empty where it could.
-            While artifact_info has another name than this and the Artifact's, nothing of all this holds.
+        provides: what this Artifact and the ones before it provide.
+        clears: the keys of artifact_info that it has invalidated; ``*`` matches any characters.
+        seen_name: the name in artifact_info if that could not be changed to the Artifact's; empty if it could.
+            If artifact_info contains any other name, none of these values apply.
     """
 
     artifact_name: str
@@ -170,12 +170,12 @@ class Software:
     seen_name: str = ""
 
     def followed_by(self, artifact_name: str, provides: Mapping[str, str], clears: Sequence[str]) -> Software:
-        """The software after another Artifact was installed over this one."""
+        """The software after another Artifact has been installed over this one."""
         kept = {key: value for key, value in self.provides.items() if not _is_cleared(key, clears)}
         return Software(artifact_name, MappingProxyType({**kept, **provides}), tuple(clears))
 
     def completing(self, seen: Provides) -> Provides:
-        """What the device provides, if artifact_info says so much."""
+        """What the device provides, given the content of its files."""
         if seen.artifact_name not in (self.artifact_name, self.seen_name):
             return seen
         kept = {key: value for key, value in seen.others.items() if not _is_cleared(key, self.clears)}
@@ -183,14 +183,15 @@ class Software:
 
 
 INCONSISTENT = "_INCONSISTENT"
-"""What is appended to the name of an Artifact that could be neither installed nor rolled back."""
+"""The suffix for the name of an Artifact that could be neither installed nor rolled back."""
 
 
 def replaced(before: Provides, header: Header) -> Software:
-    """What the device provides once an update module has installed an Artifact over what it provides now.
+    """What the device provides once an update module has installed an Artifact.
 
-    An Artifact that says nothing of provides and clears leaves its name and group alone; one that only says what it
-    provides clears everything else (installer contract, section 5). A configuration is no release: the name stays.
+    An Artifact that specifies neither provides nor clears leaves only its name and group; one that specifies only
+    provides clears everything else (installer contract, section 5). A configuration isn't a release: the device keeps
+    its artifact name.
 
     Args:
         before: what the device provides now.
@@ -206,7 +207,7 @@ def replaced(before: Provides, header: Header) -> Software:
 
 
 def inconsistent(before: Provides, software: Software) -> Software:
-    """What the device provides when the software could be neither installed nor rolled back: nobody knows.
+    """What the device provides if the software could be neither installed nor rolled back: its state is unknown.
 
     Args:
         before: what the device provided.
@@ -228,11 +229,11 @@ def _is_cleared(key: str, clears: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Link:
-    """Where the Artifact can be fetched for a while, without the token. Its query is a secret.
+    """A temporary address from which the Artifact can be downloaded without the token. Its query is a secret.
 
     Attributes:
         uri: the pre-signed address.
-        expire: when it stops working, as the server wrote it; empty when it did not say.
+        expire: when it expires, as the server wrote it; empty if the server did not say.
     """
 
     uri: str = field(repr=False)
@@ -240,10 +241,11 @@ class Link:
 
 
 def parse_link(uri: str) -> str:
-    """Check that a URL can be fetched from.
+    """Check that an Artifact can be downloaded from a URL, and return the URL.
 
     Raises:
-        ValueError: it is not an http or https URL with a host, or holds characters that no URL has.
+        ValueError: it is not an http or https URL with a host and without a user name, or it contains characters that
+            are invalid in a URL.
     """
     if not re.fullmatch(r"[\x21-\x7e]{1,65536}", uri):
         raise ValueError("the link to the Artifact contains invalid characters")
@@ -251,7 +253,7 @@ def parse_link(uri: str) -> str:
         parts = urlsplit(uri)
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
         _ = parts.port
-    except ValueError:  # a malformed IPv6 host or port; the text of the error would repeat the link
+    except ValueError:  # a malformed IPv6 host or port; the error text would repeat the link
         is_usable = False
     if not is_usable:
         raise ValueError("the link to the Artifact is not an http or https URL")
@@ -278,14 +280,14 @@ def is_deployment_id(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Deployment:
-    """An update that the server wants on this device.
+    """An update that the server has assigned to this device.
 
     Attributes:
         id: the deployment's id; safe as part of a path and of a log line.
-        artifact_name: the name that the device has when it is done.
-        device_types: the device types that the Artifact is for, as the server knows them.
-        link: where the Artifact is.
-        payload_type: the type of its payload, such as ``rootfs-image``; empty until it is downloaded.
+        artifact_name: the artifact name of the device after the update.
+        device_types: the device types that the Artifact is compatible with, according to the server.
+        link: the download address of the Artifact.
+        payload_type: the type of its payload, such as ``rootfs-image``; empty until the Artifact is downloaded.
     """
 
     id: str
@@ -296,13 +298,13 @@ class Deployment:
 
     @property
     def is_configuration(self) -> bool:
-        """Whether the server brings the device's configuration: it names such a deployment by its id."""
+        """Whether it deploys the device's configuration: the server then derives the artifact name from the id."""
         return self.artifact_name == f"configuration-{self.id}"
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """One inventory attribute; several values make a list."""
+    """One inventory attribute; several values are a tuple."""
 
     name: str
     value: str | tuple[str, ...]

@@ -1,7 +1,7 @@
-"""Which proxy is used for which server, according to the usual environment variables.
+"""Selects the proxy for a server according to the usual environment variables.
 
-They are read as curl does: lower case takes precedence over upper case, an empty variable means no proxy, and
-``HTTP_PROXY`` is ignored where ``REQUEST_METHOD`` is set, since there a visitor of a web server could have set it.
+They are interpreted as by curl: lower case takes precedence over upper case, an empty variable means no proxy, and
+``HTTP_PROXY`` is ignored if ``REQUEST_METHOD`` is set, since in a CGI program the client of the web server can set it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Proxy:
     Attributes:
         host: its name or address.
         port: its port.
-        variable: the variable that names it, for messages.
+        variable: the variable that specifies it, for messages.
         authorization: the value of ``Proxy-Authorization``, a secret; empty for none.
     """
 
@@ -59,7 +59,7 @@ class Exemption:
     port: int | None
 
     def covers(self, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, port: int) -> bool:
-        """Whether this host is contacted directly; ``address`` is the host as an address, None for a name."""
+        """Whether a host is contacted directly; ``address`` is the host as an address, None if it is a name."""
         if self.port not in (None, port):
             return False
         if self.network is not None:
@@ -84,7 +84,7 @@ class Proxies:
     warnings: tuple[Diagnostic, ...] = ()
 
     def choose(self, scheme: str, host: str, port: int) -> Proxy | None:
-        """The proxy for a server; None for a direct connection, as always to this device itself."""
+        """The proxy for a server; None for a direct connection, which is always used to this device itself."""
         proxy = self.https if scheme == "https" else self.http
         if proxy is None:
             return None

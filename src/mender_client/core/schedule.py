@@ -1,4 +1,4 @@
-"""What is due, and in how many seconds; on the monotonic clock, since the wall clock may jump."""
+"""Which job is due, and when, by the monotonic clock, since the wall clock may jump."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from mender_client.dataclass import dataclass, replace
 from .backoff import Backoff
 
 FIRST_RETRY_SECONDS = 60.0
-"""Where the back-off of the device API starts; a lower RetryPollIntervalSeconds lowers it too."""
+"""The first interval of the back-off for the device API; a lower RetryPollIntervalSeconds caps it."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One thing that is done again and again.
+    """A recurring job.
 
     Args:
         interval_seconds: the time between two successes.
-        backoff: the waiting policy after failures.
+        backoff: the back-off after failures.
         due_at: the monotonic time of the next run.
     """
 
@@ -25,11 +25,11 @@ class Job:
     due_at: float = 0.0
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time, at the monotonic time ``now``."""
+        """Whether the job is due at the monotonic time ``now``."""
         return now >= self.due_at
 
     def after_success(self, now: float, *, random: float) -> Job:
-        """The job when it has been done: due after its interval, give or take a twentieth.
+        """The job after a success: due after its interval, plus or minus 5 %.
 
         Args:
             now: the monotonic time.
@@ -39,13 +39,13 @@ class Job:
         return replace(self, backoff=self.backoff.after_success(), due_at=now + delay)
 
     def after_failure(self, now: float, *, random: float, retry_after_seconds: float | None = None) -> Job:
-        """The job when it has failed: due again as the back-off says, or as the server asked."""
+        """The job after a failure: due after the back-off, or when the server has asked for it."""
         backoff = self.backoff.after_failure()
         delay = backoff.delay_seconds(random=random, retry_after_seconds=retry_after_seconds)
         return replace(self, backoff=backoff, due_at=now + delay)
 
     def at_once(self) -> Job:
-        """The job once it was requested now."""
+        """The job, due immediately."""
         return replace(self, due_at=0.0)
 
 
@@ -63,5 +63,5 @@ class Schedule:
         return cls(inventory=Job(inventory_seconds, backoff), poll=Job(poll_seconds, backoff))
 
     def seconds_until_due(self, now: float) -> float:
-        """The time until the next job is due; 0 when one is."""
+        """The time until the next job is due; 0 if one is due already."""
         return max(0.0, min(self.inventory.due_at, self.poll.due_at) - now)

@@ -1,7 +1,7 @@
-"""Keys and signatures as bytes: the parsing of public keys, and the two forms of ECDSA signatures.
+"""Parsing of public keys, and conversion between the two forms of ECDSA signatures.
 
-The crypto back ends use DER; Artifacts carry r and s side by side, and some writers DER. The kind of a key is known
-before a back end sees it, so that both back ends accept and refuse the same keys.
+The crypto back ends use DER; Artifacts contain r and s concatenated, but some tools write DER. The kind of a key is
+determined before it is passed to a back end, so that both back ends accept and refuse the same keys.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from mender_client.dataclass import dataclass
 from .devicekey import UnreadableKeyError
 
 _HALF_BYTES = 32
-"""r and s of P-256."""
+"""The size of r and of s for P-256."""
 _INTEGER, _BIT_STRING, _SEQUENCE = 0x02, 0x03, 0x30
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END ([A-Z0-9 ]+)-----", re.DOTALL)
 
 
 class KeyKind(enum.Enum):
-    """The kinds of key that sign Artifacts (protocol: Artifact format, manifest.sig)."""
+    """The kinds of key with which Artifacts are signed (protocol: Artifact format, manifest.sig)."""
 
     RSA = "RSA"
     ECDSA_P256 = "ECDSA P-256"
@@ -36,11 +36,11 @@ _ALGORITHMS = {
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A public key of a kind that signs Artifacts.
+    """A public key that verifies the signatures of Artifacts.
 
     Args:
         pem: the key alone, PEM SubjectPublicKeyInfo.
-        kind: what it is.
+        kind: its kind.
     """
 
     pem: bytes
@@ -50,7 +50,7 @@ class PublicKey:
 def parse_public_key(text: bytes) -> PublicKey:
     """Find the public key in the content of a PEM file; text around it is ignored.
 
-    Whether its numbers make sense is for a back end to find out.
+    Whether its numbers are valid is left to the back end.
 
     Raises:
         UnreadableKeyError: there is none, there are several, or it is of another kind.
@@ -84,10 +84,10 @@ def _kind_of(der: bytes) -> KeyKind | None:
 
 
 def der_forms(signature: bytes) -> tuple[bytes, ...]:
-    """The DER forms that an ECDSA P-256 signature of unknown form may have.
+    """The possible DER forms of an ECDSA P-256 signature whose form is unknown.
 
     Args:
-        signature: r and s of 32 bytes each, or DER. 64 bytes can be either, if hardly ever DER.
+        signature: r and s of 32 bytes each, or DER. A signature of 64 bytes can be either, though it is rarely DER.
     """
     if len(signature) != 2 * _HALF_BYTES:
         return (signature,)
@@ -96,7 +96,7 @@ def der_forms(signature: bytes) -> tuple[bytes, ...]:
 
 
 def raw_form(der: bytes) -> bytes:
-    """An ECDSA P-256 signature as in an Artifact, r and s of 32 bytes each, from one in DER as a back end makes it.
+    """Convert an ECDSA P-256 signature from DER to the form used in an Artifact: r and s of 32 bytes each.
 
     Raises:
         ValueError: it is not a P-256 signature in DER.
@@ -113,7 +113,7 @@ def raw_form(der: bytes) -> bytes:
 
 
 def _take(data: bytes, tag: int) -> tuple[bytes, bytes]:
-    """Split the first DER element from the rest."""
+    """Return the content of the first DER element, and the bytes that follow it."""
     if len(data) < 2 or data[0] != tag:
         raise ValueError("another element was expected")
     length, start = data[1], 2
@@ -126,11 +126,11 @@ def _take(data: bytes, tag: int) -> tuple[bytes, bytes]:
 
 
 def _integer(number: bytes) -> bytes:
-    """A positive integer, as short as possible, with a leading zero where the sign bit would be set."""
+    """Encode a non-negative integer: as short as possible, with a leading zero byte if the sign bit would be set."""
     short = number.lstrip(b"\0")
     return _element(_INTEGER, b"\0" + short if not short or short[0] & 0x80 else short)
 
 
 def _element(tag: int, content: bytes) -> bytes:
-    """A DER element with the short form of a length, which is enough for P-256."""
+    """Encode a DER element with a length in the short form, which is enough for P-256."""
     return bytes((tag, len(content))) + content

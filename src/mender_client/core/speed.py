@@ -1,7 +1,7 @@
-"""How fast a download may be, by the clock: a list of strings, such as ``Mon-Fri 08:00-18:00 65536``.
+"""Limits of the download speed by time of day: a list of strings, such as ``Mon-Fri 08:00-18:00 65536``.
 
-Each is a window and the rate that holds in it: bytes per second, ``unlimited`` or ``stop``. Without a window it always
-holds. The first one that holds counts; where none does, nothing is downloaded.
+Each consists of a window and the rate that applies in it: bytes per second, ``unlimited`` or ``stop``. A rate without a
+window always applies. The first rate that applies is used; if none applies, nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Speed:
     """A rate.
 
     Attributes:
-        is_stopped: nothing is downloaded.
+        is_stopped: whether nothing is downloaded.
         bytes_per_second: the limit; 0 for none.
     """
 
@@ -35,17 +35,17 @@ STOPPED = Speed(is_stopped=True)
 
 @dataclass(frozen=True)
 class SpeedRule:
-    """A rate, and the window in which it holds; None for always."""
+    """A rate, and the window in which it applies; None for always."""
 
     window: Window | None
     speed: Speed
 
 
 def parse_speeds(texts: Sequence[str]) -> tuple[SpeedRule, ...]:
-    """Read the rates.
+    """Parse the rates.
 
     Raises:
-        ValueError: says what is wrong with which of them.
+        ValueError: one of them is invalid; the message says which and why.
     """
     rules = tuple(_rule(text) for text in texts)
     if rules and all(rule.speed.is_stopped for rule in rules):
@@ -66,15 +66,15 @@ def _rule(text: str) -> SpeedRule:
 
 
 def find_speed(rules: Sequence[SpeedRule], zone_of: ZoneOf, now: datetime) -> tuple[Speed, datetime | None]:
-    """The rate that holds.
+    """The rate that applies now.
 
     Args:
         rules: the rates.
-        zone_of: finds the time zones of the windows; what it raises passes through.
-        now: aware.
+        zone_of: looks up the time zones of the windows; its exceptions propagate.
+        now: the current time, aware.
 
     Returns:
-        The rate, and until when it holds at least; aware, UTC, None for always.
+        The rate, and the time until which it applies at least (aware, UTC); None for always.
     """
     changes = list[datetime]()
     for rule in rules:

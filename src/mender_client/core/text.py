@@ -1,12 +1,12 @@
-"""Text for log lines and terminals: text from outside, made fit for them, and numbers of bytes."""
+"""Text for log lines and terminals: foreign text made safe to print, exit codes, and numbers of bytes."""
 
 from __future__ import annotations
 
 ROUTINE = {"is_routine": True}
-"""``extra`` of a log line that comes again and again: the deployment is not named in it."""
+"""The ``extra`` of a log line that is repeated often: the deployment is not named in it."""
 
 _MOST = 1 << 80
-"""A number from a damaged file may be too large to divide."""
+"""The largest number of bytes: one from a damaged file may be too large to divide."""
 
 
 def printable(text: str, *, limit: int = 200) -> str:
@@ -21,7 +21,7 @@ def ending(code: int) -> str:
 
 
 def amount(count: float) -> str:
-    """So many bytes."""
+    """A number of bytes, with its unit."""
     count = min(count, _MOST)
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:

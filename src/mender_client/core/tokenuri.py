@@ -1,4 +1,4 @@
-"""``pkcs11:`` URIs (RFC 7512): the PIN is taken out, since the rest goes onto command lines and into messages."""
+"""Parses ``pkcs11:`` URIs (RFC 7512) and removes the PIN, since the rest appears on command lines and in messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TokenUri:
     """The URI of a key in a token.
 
     Attributes:
-        address: the URI without PIN and PIN source; may be shown.
+        address: the URI without PIN and PIN source; not a secret.
         pin: the PIN in it (``pin-value``), None for none; a secret.
         pin_file: the file that holds the PIN (``pin-source``), empty for none.
     """
@@ -29,7 +29,7 @@ def parse_token_uri(text: str) -> TokenUri:
     """Parse a ``pkcs11:`` URI.
 
     Raises:
-        ValueError: it names no key, or its PIN source is invalid; the message never holds a PIN.
+        ValueError: it names no key, or its PIN source is invalid; the message never contains a PIN.
     """
     if not text.startswith(SCHEME):
         raise ValueError("it must start with pkcs11:")
@@ -51,7 +51,7 @@ def parse_token_uri(text: str) -> TokenUri:
 
 
 def _divide(attributes: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """What may be shown, and what holds the PIN; openssl accepts the latter in both parts of a URI."""
+    """Separate the public attributes from those with the PIN, which openssl accepts in both parts of a URI."""
     shown, secret = [], {}
     for attribute in attributes:
         name, _, value = attribute.partition("=")

@@ -9,13 +9,13 @@ from mender_client.dataclass import dataclass, field
 
 @dataclass(eq=False, repr=False)
 class Turns:
-    """Hands out turns, first come, first served, within the limit of all and of each group.
+    """Grants turns, first come, first served, within an overall limit and a limit for each group.
 
-    A device without a group, whose group is empty, waits for the limit of all only.
+    Only the overall limit applies to a device without a group, whose group is empty.
 
     Attributes:
-        most: how many may have a turn at once.
-        most_of: the same for each group; one at a time for a group that isn't in it.
+        most: how many devices may have a turn at once.
+        most_of: the same for each group; 1 for a group that isn't in it.
     """
 
     most: int
@@ -27,33 +27,33 @@ class Turns:
         self._is_settled = True
 
     def has(self, name: str) -> bool:
-        """Whether it is its turn."""
+        """Whether a device has a turn."""
         return name in self._having
 
     @property
     def waiting(self) -> int:
-        """How many wait for theirs."""
+        """The number of devices that wait for a turn."""
         return len(self._waiting)
 
     def want(self, name: str, group: str) -> None:
-        """Wait for a turn; whoever has one or waits already keeps its place."""
+        """Queue a device for a turn; one that has a turn or is queued already keeps its place."""
         if name not in self._having:
             self._waiting.setdefault(name, group)
             self._is_settled = False
 
     def take(self, name: str, group: str) -> None:
-        """Have a turn in any case: what it is for has begun before."""
+        """Give a device a turn regardless of the limits, for instance because its update has begun already."""
         self._waiting.pop(name, None)
         self._having[name] = group
 
     def leave(self, name: str) -> None:
-        """Give the turn back, or wait for none any more."""
+        """Return the turn of a device, or remove it from the queue."""
         self._having.pop(name, None)
         self._waiting.pop(name, None)
         self._is_settled = False
 
     def grant(self) -> list[str]:
-        """Hand out the turns that are free; returns who has one now."""
+        """Grant the free turns, and return the devices that have got one."""
         granted: list[str] = []
         if self._is_settled:
             return granted

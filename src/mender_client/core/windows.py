@@ -1,10 +1,10 @@
-"""Windows of time, such as ``Mon-Fri 22:00-05:00 Europe/Berlin``: whether one is open, and when that changes.
+"""Time windows, such as ``Mon-Fri 22:00-05:00 Europe/Berlin``: whether one is open, and when that changes.
 
-A window begins and ends when a clock on the wall shows its times. Where an hour comes twice, that is when the clock
-shows them first; where the clock is put forward over a time, it is the moment at which it is put forward. So windows
-that follow each other neither overlap nor leave a gap.
+A window begins and ends at local times. If a local time occurs twice, the first occurrence counts; if a local time is
+skipped because clocks go forward, the moment of the change counts. So consecutive windows neither overlap nor leave a
+gap.
 
-Time zones are given as ``tzinfo``: finding them is a matter of the device.
+Time zones are passed as ``tzinfo``: looking them up is left to the device.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mender_client.dataclass import dataclass
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAY = 24 * 60
 _DAYS_AHEAD = 17
-"""A window that is skipped because the clock is put forward over it opens a week later, and closes before this."""
+"""How far to look ahead: a window that is skipped because clocks go forward opens a week later, and closes before."""
 
 _DAY_NAME = f"(?:{'|'.join(DAYS)})"
 _DAY_LIST = re.compile(rf"{_DAY_NAME}(?:-{_DAY_NAME})?(?:,{_DAY_NAME}(?:-{_DAY_NAME})?)*", re.IGNORECASE)
@@ -26,7 +26,7 @@ _TIMES = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
 
 ZoneOf = Callable[[str], tzinfo]
-"""Finds a time zone by its name; the empty name is the device's."""
+"""Looks up a time zone by its name; the empty name means the time zone of the device."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Window:
     """Hours of some days of the week.
 
     Attributes:
-        text: as it is written.
+        text: the window as it was written.
         days: the days on which it begins; Monday is 0.
         start: when it begins, in minutes after midnight.
         end: when it ends, in minutes after the midnight before ``start``.
@@ -50,7 +50,7 @@ class Window:
 
 @dataclass(frozen=True)
 class WindowState:
-    """What holds now.
+    """Whether a window is open.
 
     Attributes:
         is_open: whether a window is open.
@@ -62,10 +62,10 @@ class WindowState:
 
 
 def parse_window(text: str) -> Window:
-    """Read a window: days, times, time zone, each of which may be missing, but not both days and times.
+    """Parse a window: days, times and time zone, each of which is optional; but days or times are required.
 
     Raises:
-        ValueError: says what is wrong with it.
+        ValueError: it is invalid; the message says why.
     """
     words = text.split(" ")
     words = [word for word in words if word]
@@ -109,12 +109,12 @@ def _times(word: str, text: str) -> tuple[int, int]:
 
 
 def look(windows: Sequence[Window], zone_of: ZoneOf, now: datetime) -> WindowState:
-    """Whether one of some windows is open.
+    """Whether any of several windows is open.
 
     Args:
-        windows: at least one.
-        zone_of: finds their time zones; what it raises passes through.
-        now: aware.
+        windows: the windows, at least one.
+        zone_of: looks up their time zones; its exceptions propagate.
+        now: the current time, aware.
     """
     now = now.astimezone(timezone.utc)
     reached = now
@@ -126,7 +126,7 @@ def look(windows: Sequence[Window], zone_of: ZoneOf, now: datetime) -> WindowSta
 
 
 def _spans(window: Window, zone: tzinfo, now: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """From when to when a window is open, this time and the next times, UTC."""
+    """The current and the next periods in which a window is open, UTC."""
     today = datetime.combine(now.astimezone(zone), time())
     for number in range(-2, _DAYS_AHEAD):  # it may have begun yesterday, and the calendar may have skipped a day
         day = today + timedelta(days=number)
@@ -138,7 +138,7 @@ def _spans(window: Window, zone: tzinfo, now: datetime) -> Iterator[tuple[dateti
 
 
 def _first_shown(local: datetime, zone: tzinfo) -> datetime:
-    """When a clock on the wall first shows a time, UTC; if it never does, when it is put forward over it."""
+    """When a local time first occurs, UTC; if it is skipped, when the clock is put forward."""
     at = local.replace(tzinfo=zone).astimezone(timezone.utc)
     if at.astimezone(zone).replace(tzinfo=None) == local:
         return at
