@@ -1,6 +1,6 @@
-"""The client status, for people and programs: what the client does, since when, why, and what comes next.
+"""The client status, for users and programs: what the client is doing, since when, why, and what it will do next.
 
-It only informs, and may be lost: decisions are based on the record.
+It is only informative and may be lost: decisions are based on the record.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     _Value = TypeVar("_Value")
 
 STARTING, WAITING, STOPPED = "starting", "waiting", "stopped"
-"""What the client does when it does not work on an update; then it is the name of a ``State``."""
+"""What the client is doing if it isn't working on an update; otherwise, this is the name of a ``State``."""
 
 _FORMER_WORDS = {
     "handed-over": State.INSTALLING.value,
@@ -31,11 +31,11 @@ _FORMER_WORDS = {
     "proven": State.VERIFIED.value,
     "settling": State.RECONCILING.value,
 }
-"""What version 1.0.0 left in the status file, in the words of this one."""
+"""The terms that version 1.0.0 wrote to the status file, and those of this version."""
 
 
 class Authorisation(str, Enum):
-    """What is known of the server's opinion about this device."""
+    """Whether the server accepts this device, as far as is known."""
 
     UNKNOWN = "unknown"
     ACCEPTED = "accepted"
@@ -48,13 +48,13 @@ class Failure:
     """The last failure.
 
     Attributes:
-        job: what failed: ``authorisation``, ``reports``, ``inventory``, ``poll`` or ``update``; empty when nothing
-            ever did.
-        kind: a short word for the cause.
+        job: what failed: ``authorisation``, ``reports``, ``inventory``, ``poll`` or ``update``; empty if nothing ever
+            has.
+        kind: the category of the error.
         text: the message.
-        at: when, RFC 3339.
-        since: when the first of those in a row was.
-        in_a_row: how often the job has failed since it last succeeded; 0 when it has succeeded since.
+        at: when it happened, RFC 3339.
+        since: when the first of the consecutive failures happened, RFC 3339.
+        in_a_row: the number of consecutive failures of the job; 0 if it has succeeded since.
     """
 
     job: str = ""
@@ -71,9 +71,9 @@ class Download:
 
     Attributes:
         done: bytes on disk.
-        total: the size of the Artifact in bytes; 0 when the storage doesn't say.
-        kept: how many of the bytes on disk are from before the last start of the client.
-        reused: how many of them did not come, since the device had their content.
+        total: the size of the Artifact in bytes; 0 if the storage doesn't say.
+        kept: how many of the bytes on disk were there before the last start of the client.
+        reused: how many of them were not downloaded, because the device had their content.
         bytes_per_second: the recent rate.
     """
 
@@ -86,14 +86,14 @@ class Download:
 
 @dataclass(frozen=True)
 class AtGate:
-    """The gate at which the update waits; all empty when it does not.
+    """The gate at which the update waits; all fields are empty if it does not wait.
 
     Attributes:
         point: ``download``, ``install``, ``reboot`` or ``commit``.
         reason: what it waits for.
         since: since when.
-        until: when the gate may open by itself, empty when that isn't known.
-        needs_approval: whether a person has to approve the update.
+        until: when the gate may open by itself; empty if unknown.
+        needs_approval: whether an operator has to approve the update.
     """
 
     point: str = ""
@@ -105,15 +105,15 @@ class AtGate:
 
 @dataclass(frozen=True)
 class Counts:
-    """Totals that only grow, over restarts too.
+    """Totals, which never decrease, not even across restarts.
 
     Attributes:
         polls: update polls that the server has answered.
-        requests: polls and inventories that were requested, by a signal or a program, and that are done or have failed.
+        requests: polls and inventories that were requested by a signal or a program, and are done or have failed.
         failures: failures by kind.
-        bytes_fetched: bytes of Artifacts that came over the network.
-        bytes_resumed: bytes of Artifacts that did not have to be fetched again.
-        bytes_reused: bytes of Artifacts that did not have to be fetched, since the device had their content.
+        bytes_fetched: bytes of Artifacts that were received over the network.
+        bytes_resumed: bytes of Artifacts that did not have to be downloaded again.
+        bytes_reused: bytes of Artifacts that did not have to be downloaded, because the device had their content.
         deployments: deployments by how they ended.
     """
 
@@ -131,25 +131,25 @@ class ClientStatus:
     """The client status; times are RFC 3339, empty for never.
 
     Attributes:
-        version: of the client that runs.
+        version: the version of the running client.
         python: the interpreter's version.
         started: when it started.
         doing: ``STARTING``, ``WAITING``, ``STOPPED`` or the name of the update's ``State``.
-        since: since when.
-        deployment_id: the deployment that it works on, empty for none.
-        artifact_name: the Artifact of that.
+        since: since when it has been doing that.
+        deployment_id: the deployment that it is working on, empty for none.
+        artifact_name: the Artifact of that deployment.
         installed: the name of the installed Artifact, as it was sent with the last update poll.
-        download: how far its download is.
+        download: the progress of its download.
         server_url: the server that answered last.
-        authorisation: what the server thinks of this device.
-        authorised_since: since when that is known.
+        authorisation: whether the server accepts this device.
+        authorised_since: since when that has been known.
         contact: when a server last answered.
         polled: when the server last answered an update poll.
         failure: the last failure.
-        next_poll: when the server is asked again.
-        next_inventory: when the inventory is sent again.
-        unreported: messages that the server has not acknowledged.
-        at_gate: where the update waits.
+        next_poll: when the next update poll is due.
+        next_inventory: when the inventory is sent next.
+        unreported: the number of messages that the server has not acknowledged.
+        at_gate: the gate at which the update waits.
         held: who holds all updates, and why; empty when nobody does.
         counts: totals.
     """
@@ -178,14 +178,14 @@ class ClientStatus:
 
     @property
     def news(self) -> tuple[object, ...]:
-        """What observers are told at once; other changes can wait."""
+        """The values whose changes are passed to observers at once; other changes can wait."""
         failure = self.failure
         trouble = (failure.job, failure.kind, failure.text) if failure.in_a_row else ()
         work = (self.started, self.doing, self.deployment_id, self.download, self.counts.requests)
         return *work, self.authorisation, trouble, self.unreported, self.at_gate, self.held
 
     def begun(self, now: str, *, version: str, python: str) -> ClientStatus:
-        """The status of a client that starts, with the totals and the last events of the former one."""
+        """The status of a starting client, with the totals and the last events of the previous run."""
         return ClientStatus(
             version=version,
             python=python,
@@ -199,7 +199,7 @@ class ClientStatus:
         )
 
     def does(self, doing: str, now: str, *, deployment_id: str = "", artifact_name: str = "") -> ClientStatus:
-        """The status once the client does this."""
+        """The status with what the client is doing now."""
         if (doing, deployment_id) == (self.doing, self.deployment_id):
             return self
         is_same = bool(deployment_id) and deployment_id == self.deployment_id
@@ -219,7 +219,7 @@ class ClientStatus:
         return replace(self, download=download)
 
     def planned(self, *, next_poll: str, next_inventory: str) -> ClientStatus:
-        """The status with what comes next."""
+        """The status with the times of the next poll and the next inventory."""
         return replace(self, next_poll=next_poll, next_inventory=next_inventory)
 
     def contacted(self, server_url: str, now: str) -> ClientStatus:
@@ -227,13 +227,13 @@ class ClientStatus:
         return replace(self, server_url=server_url, contact=now)
 
     def judged(self, authorisation: Authorisation, now: str) -> ClientStatus:
-        """The server has said what it thinks of this device."""
+        """It has become known whether the server accepts this device."""
         if authorisation is self.authorisation:
             return self
         return replace(self, authorisation=authorisation, authorised_since=now)
 
     def failed(self, job: str, error: MenderError, now: str, *, in_a_row: int) -> ClientStatus:
-        """A job has failed, for so many times in a row."""
+        """A job has failed; ``in_a_row`` is the number of its consecutive failures."""
         kind = error.kind.value
         since = self.failure.since if in_a_row > 1 and job == self.failure.job else now
         failures = {**self.counts.failures, kind: self.counts.failures.get(kind, 0) + 1}
@@ -250,11 +250,11 @@ class ClientStatus:
         return replace(self, failure=replace(self.failure, in_a_row=0))
 
     def asks_with(self, installed: str) -> ClientStatus:
-        """The server is asked for an update of this Artifact."""
+        """An update poll is sent with the name of this installed Artifact."""
         return replace(self, installed=installed)
 
     def heeded(self) -> ClientStatus:
-        """What was requested is done, or has failed."""
+        """A poll or inventory that was requested is done, or has failed."""
         return replace(self, counts=replace(self.counts, requests=self.counts.requests + 1))
 
     def answered(self, now: str) -> ClientStatus:
@@ -262,7 +262,7 @@ class ClientStatus:
         return replace(self, polled=now, counts=replace(self.counts, polls=self.counts.polls + 1))
 
     def fetched(self, received: int, kept: int, reused: int = 0) -> ClientStatus:
-        """So many bytes of an Artifact came, so many need not come again, and so many were on the device."""
+        """Bytes of an Artifact were received, were on disk from an earlier attempt, or were reused from the device."""
         counts = self.counts
         new = replace(
             counts,
@@ -273,7 +273,7 @@ class ClientStatus:
         return replace(self, counts=new)
 
     def remembering(self, record: Record) -> ClientStatus:
-        """What the record tells of deployments."""
+        """The status with what the record contains about deployments."""
         counts = replace(self.counts, deployments=dict(record.totals))
         hold = None if record.decisions is None else record.decisions.hold
         return replace(
@@ -296,7 +296,7 @@ def _at_gate(record: Record) -> AtGate:
 
 
 def headline(client_status: ClientStatus) -> str:
-    """What the client does and why, in one line."""
+    """What the client is doing and why, in one line."""
     what = client_status.doing
     if what == WAITING:
         return _why_it_waits(client_status)
@@ -324,7 +324,7 @@ def _why_it_waits(client_status: ClientStatus) -> str:
 
 
 def decode_client_status(document: object) -> ClientStatus:
-    """Read a status from JSON; what is missing or of the wrong type is as in a new one."""
+    """Decode a status from JSON; fields that are missing or of the wrong type are as in a new one."""
     status = filled(ClientStatus(), document)
     return replace(status, doing=_FORMER_WORDS[status.doing]) if status.doing in _FORMER_WORDS else status
 
@@ -338,7 +338,7 @@ def filled(default: _Value, document: object) -> _Value:
 
 
 def _like(default: Any, value: object) -> Any:
-    """The value when it is of the default's kind, else the default."""
+    """The value if it is of the default's type, else the default."""
     if type(default) is str:  # most are
         return value if type(value) is str else default
     if is_dataclass(default):

@@ -1,7 +1,7 @@
-"""What the client remembers across restarts, changed by pure functions.
+"""The client's persistent record, and the pure functions that change it.
 
-The update under way, the messages that the server has not acknowledged, and the known outcomes. An outcome and the
-messages that report it are recorded in one change, so that neither can be lost.
+It holds the update in progress, the messages that the server has not acknowledged, and the known outcomes. An outcome
+and the messages that report it are recorded in one change, so that neither can be lost.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAXIMUM_OUTCOMES = 100
-"""How many outcomes are remembered."""
+"""How many outcomes are kept."""
 
 _LONGEST_REASON = 300
 
 
 class MessageKind(str, Enum):
-    """What a message to the server is."""
+    """The kinds of message to the server."""
 
     STATUS = "status"
     LOG = "log"
@@ -48,13 +48,13 @@ class MessageKind(str, Enum):
 
 @dataclass(frozen=True)
 class Message:
-    """A message to the server about a deployment, in the order of the outbox.
+    """A message about a deployment in the outbox.
 
     Attributes:
-        deployment_id: which deployment.
+        deployment_id: the deployment.
         kind: a status, or the deployment's log as it is on disk.
         status: the status; None for a log.
-        refused_hours: for how many hours something between the client and the server has refused it.
+        refused_hours: for how many hours something between client and server has been refusing it.
     """
 
     deployment_id: str
@@ -64,7 +64,7 @@ class Message:
 
     @property
     def content(self) -> Message:
-        """The message as it was stored first."""
+        """The message as it was first stored."""
         return replace(self, refused_hours=0)
 
 
@@ -73,15 +73,15 @@ class Outcome:
     """How a deployment ended on this device.
 
     Attributes:
-        deployment_id: which deployment.
+        deployment_id: the deployment.
         status: success or failure.
-        at: when it was noted, RFC 3339; for people.
-        artifact_name: what was to be installed, empty when it is not known.
-        began: when it was first offered, RFC 3339; empty when it is not known.
-        fetched_bytes: how much of the Artifact came over the network, in all tries.
-        resumed_bytes: how much of it was on disk already when the client last started, and did not come again.
-        reason: why it failed, empty when it did not or when that is not known.
-        reused_bytes: how much of it did not come, since its content was on the device.
+        at: when it was recorded, RFC 3339; for display.
+        artifact_name: the Artifact that was to be installed; empty if unknown.
+        began: when it was first offered, RFC 3339; empty if unknown.
+        fetched_bytes: bytes of the Artifact that were received over the network, in all attempts.
+        resumed_bytes: bytes that were on disk already when the client last started, and were not downloaded again.
+        reason: why it failed; empty if it did not, or if unknown.
+        reused_bytes: bytes that were not downloaded, because the device had their content.
     """
 
     deployment_id: str
@@ -100,10 +100,10 @@ class Unread:
     """What another version wrote and this one does not understand: JSON values, kept verbatim for that version.
 
     Attributes:
-        update: the update under way, None for none.
+        update: the update in progress, None for none.
         outbox: messages to the server.
         outcomes: outcomes.
-        fields: whatever else, by its name; each until there is something to put in its place.
+        fields: other fields, by name; each is kept until there is a value to replace it.
     """
 
     update: object = None
@@ -113,7 +113,7 @@ class Unread:
 
     @property
     def summary(self) -> str:
-        """What it is, for people; empty for nothing."""
+        """A human-readable summary; empty for nothing."""
         parts = [] if self.update is None else [self._update_summary()]
         parts += [
             f"{len(entries)} {noun}{'' if len(entries) == 1 else 's'}"
@@ -129,34 +129,35 @@ class Unread:
 
     @property
     def deployment_id(self) -> str:
-        """The deployment of the update; empty when there is none or it names none."""
+        """The deployment of the update; empty if there is no update, or if it has no valid deployment ID."""
         found = self.update.get("deployment_id") if isinstance(self.update, Mapping) else None
         return found if isinstance(found, str) and is_deployment_id(found) else ""
 
     @property
     def artifact_name(self) -> str:
-        """The Artifact of the update; empty when it names none."""
+        """The Artifact of the update; empty if unknown."""
         found = self.update.get("artifact_name") if isinstance(self.update, Mapping) else None
         return found if isinstance(found, str) else ""
 
 
 @dataclass(frozen=True)
 class Record:
-    """The client's memory.
+    """The client's persistent record.
 
     Attributes:
-        update: the update under way, if any.
-        outbox: what the server has not acknowledged yet, oldest first.
+        update: the update in progress, if any.
+        outbox: the messages that the server has not acknowledged yet, oldest first.
         outcomes: how the last deployments ended, oldest first.
-        accepted: as what the server accepted this device last, None when that isn't known.
-        new_key: the key that was made since, if any.
-        identity_change: how the device asks as something else, and why, for people; empty when it doesn't.
-        unknown: fields of another version, kept for it.
-        totals: how many deployments have ``succeeded``, ``failed`` or were ``aborted``, those that are forgotten too.
-        unread: the updates, messages and outcomes of another version, kept for it.
-        software: what the last successful deployment has installed; None when that isn't known.
-        standalone: the update that a person installs without a server, if any.
-        decisions: what people have decided about all updates to come; None for nothing.
+        accepted: the identity and key that the server last accepted; None if unknown.
+        new_key: the key that was generated since, if any.
+        identity_change: how identity or key now differ from those, and why, for display; empty if they don't.
+        unknown: unknown fields that another version wrote, preserved for it.
+        totals: how many deployments have ``succeeded``, ``failed`` or been ``aborted``, including those that are no
+            longer in ``outcomes``.
+        unread: known fields that another version wrote and this one does not understand, preserved for it.
+        software: what the last successful deployment installed; None if unknown.
+        standalone: the standalone update in progress, if any.
+        decisions: the operator's decisions about this update and all future ones; None for none.
     """
 
     update: Update | None = None
@@ -173,24 +174,24 @@ class Record:
     decisions: Decisions | None = None
 
     def provides(self, seen: Provides) -> Provides:
-        """What the device provides: what its files say, and what the Artifact that was installed last has added."""
+        """What the device provides: the content of its files, and what the Artifact that was installed last added."""
         return seen if self.software is None else self.software.completing(seen)
 
     def update_of(self, deployment_id: str) -> Update | None:
-        """The update under way if it is that of this deployment."""
+        """The update in progress, if it belongs to this deployment."""
         return self.update if self.update is not None and self.update.deployment_id == deployment_id else None
 
     def outcome_of(self, deployment_id: str) -> Outcome | None:
-        """How a deployment ended, if that is known."""
+        """How a deployment ended, if known."""
         return next((one for one in reversed(self.outcomes) if one.deployment_id == deployment_id), None)
 
     def begun(
         self, deployment: Deployment, provides: Provides, form: NextForm, *, now: str, flow: Flow = Flow.HANDOVER
     ) -> Record:
-        """The record with a new update under way; the same deployment again keeps what is known of it.
+        """The record with a new update in progress; if it is in progress already, only its link is replaced.
 
-        Its link is stored, so that a restarted client continues the download without asking the server. It is a
-        secret like the device key, which lies beside the state file with the same mode (0600), and it expires.
+        The link is stored, so that a restarted client can continue the download without asking the server. It is a
+        secret like the device key, which is stored beside the state file with the same mode (0600), and it expires.
         """
         known = self.update_of(deployment.id)
         if known is not None and known.artifact_name == deployment.artifact_name:
@@ -214,20 +215,20 @@ class Record:
         return self._changed(deployment_id, lambda update: replace(update, link=link))
 
     def described(self, deployment_id: str, remote_object: RemoteObject) -> Record:
-        """The record that knows what the storage said about the object."""
+        """The record with what the storage said about the Artifact."""
         return self._changed(deployment_id, lambda update: replace(update, remote_object=remote_object))
 
     def waits(self, deployment_id: str, waiting: Waiting | None, note: Callable[[Update], Update]) -> Record:
-        """The record that knows at which gate the update waits, and what else became known there."""
+        """The record with the gate at which the update waits (None for none), and with the changes of ``note``."""
         return self._changed(deployment_id, lambda update: replace(note(update), waiting=waiting))
 
     def put_together(self, deployment_id: str, *, received: int, done: int) -> Record:
-        """The record that knows how far an adaptive download is.
+        """The record with the progress of an adaptive download.
 
         Args:
-            deployment_id: which deployment.
-            received: bytes that have come over the network and weren't noted yet.
-            done: how much of the Artifact is there; more than ever before is progress.
+            deployment_id: the deployment.
+            received: bytes that were received over the network and have not been recorded yet.
+            done: bytes of the Artifact that are complete; more than ever before counts as progress.
         """
 
         def change(update: Update) -> Update:
@@ -237,7 +238,7 @@ class Record:
         return self._changed(deployment_id, change)
 
     def not_adaptive(self, deployment_id: str, reason: str) -> Record:
-        """The record that knows why an update can't be downloaded adaptively."""
+        """The record with the reason why an update can't be downloaded adaptively."""
         return self._changed(deployment_id, lambda update: replace(update, not_adaptive=reason))
 
     def _changed(self, deployment_id: str, change: Callable[[Update], Update]) -> Record:
@@ -247,8 +248,8 @@ class Record:
     def resumed(self, state: State, *, bytes_on_disk: int, now: str) -> Record:
         """The record after a restart.
 
-        A client that waits, at a gate, for the sub-updater or for a lost server, may be restarted as often as it likes;
-        only trying again can be a loop. An update module is called again by every restart.
+        A client that waits (at a gate, for the sub-updater or for an unreachable server) may be restarted any number
+        of times; only repeated attempts can be a loop. After every restart, an update module is called again.
 
         Raises:
             LoopError: there were too many changes without progress.
@@ -263,25 +264,25 @@ class Record:
         if state is State.CHECK_ROLLBACK and update.state is not state:
             update = update.after(Event.FAULT)
         if update.state is State.DOWNLOADING and bytes_on_disk > update.seen_bytes:
-            grown = bytes_on_disk - update.seen_bytes  # what came before the client ended and could not note it
+            grown = bytes_on_disk - update.seen_bytes  # received before the client ended without recording it
             update = replace(update, seen_bytes=bytes_on_disk, writes=0, fetched_bytes=update.fetched_bytes + grown)
-        # what was not reported of the attempt that is over is reported of the next one
+        # pending reports of the interrupted attempt are dropped: the next attempt makes its own
         left = self.silenced(update.deployment_id) if state is State.DOWNLOADING else self
         waiting = update.waiting if state is State.DOWNLOADING else None
         if waiting is not None and not update.is_only_verified_again:
-            waiting = replace(waiting, is_told=False)  # the server is told first that it is downloaded again
+            waiting = replace(waiting, is_told=False)  # first report that it is downloaded again
         return replace(left, update=replace(update.entered(state, now=now), tried=False, waiting=waiting))
 
     def moved(
         self, deployment_id: str, event: Event, *, now: str, note: Callable[[Update], Update] = lambda update: update
     ) -> Record:
-        """The record after an event that does not end the update; unchanged when that update is over already.
+        """The record after an event that does not end the update; unchanged if the update is over already.
 
         Args:
-            deployment_id: which deployment.
+            deployment_id: the deployment.
             event: what happened.
             now: the time, RFC 3339.
-            note: adds to the update what became known.
+            note: adds to the update what has become known.
 
         Raises:
             ValueError: the update's state does not expect the event.
@@ -294,7 +295,7 @@ class Record:
         if state in ENDS:
             raise ValueError(f"{event.value}: this ends the update and needs its outcome")
         update = note(update).after(event)
-        update = update if event is Event.FETCHED else replace(update, waiting=None)  # or else fetched once more
+        update = update if event is Event.FETCHED else replace(update, waiting=None)  # verified again, it still waits
         software = update.installed if state is State.CLEANUP else None
         return replace(self, update=update.entered(state, now=now), software=software or self.software)
 
@@ -307,12 +308,12 @@ class Record:
         note: Callable[[Update], Update] = lambda update: update,
         reason: str = "",
     ) -> Record:
-        """The record after an event that ends a deployment: outcome, messages and end in one change.
+        """The record after an event that ends a deployment: the outcome, its messages and the end are one change.
 
-        A deployment without a known update may end as well: another client began it, or another version whose update
-        can't be read. A known outcome stands: the first report is final.
+        A deployment without a known update can end as well: it was begun by another client, or by another version whose
+        update can't be read. A known outcome does not change: the first report is final.
 
-        Arguments as for ``moved``, and ``reason``: why it failed.
+        The arguments are those of ``moved``, and ``reason``: why it failed.
 
         Raises:
             ValueError: the update's state does not expect the event.
@@ -341,7 +342,7 @@ class Record:
         return replace(left, outcomes=(*self.outcomes, outcome)[-MAXIMUM_OUTCOMES:]).telling(deployment_id, status)
 
     def _without(self, deployment_id: str) -> Record:
-        """The record without an update of this deployment and without its messages."""
+        """The record without the update and the messages of this deployment."""
         left = self.silenced(deployment_id)._without_unread(deployment_id)
         return left if left.update_of(deployment_id) is None else replace(left, update=None)
 
@@ -351,7 +352,7 @@ class Record:
         return replace(self, unread=replace(self.unread, update=None))
 
     def telling(self, deployment_id: str, status: Status) -> Record:
-        """The record with a status to be reported; before a failure the log, as nothing may follow a final status."""
+        """The record with a status to report; the log precedes a failure, as nothing may follow a final status."""
         if not status.is_final and self.outcome_of(deployment_id) is not None:
             return self
         messages = [Message(deployment_id, MessageKind.STATUS, status)]
@@ -362,7 +363,7 @@ class Record:
         return replace(self, outbox=(*self.outbox, *new)) if new else self
 
     def acknowledged(self, message: Message) -> Record:
-        """The record once the server has acknowledged a message."""
+        """The record after the server has acknowledged a message."""
         outbox = list(self.outbox)
         if message in outbox:
             outbox.remove(message)
@@ -373,16 +374,16 @@ class Record:
         return replace(self, outbox=tuple(outbox), update=update)
 
     def refused(self, message: Message, *, hours: int) -> Record:
-        """The record once a message has been refused for some more hours."""
+        """The record after a message has been refused for a further number of hours."""
         counted = replace(message, refused_hours=message.refused_hours + hours)
         return replace(self, outbox=tuple(counted if one == message else one for one in self.outbox))
 
     def silenced(self, deployment_id: str) -> Record:
-        """The record without messages of a deployment, which the server has aborted or forgotten."""
+        """The record without the messages of a deployment, for instance because the server has aborted it."""
         return replace(self, outbox=tuple(one for one in self.outbox if one.deployment_id != deployment_id))
 
     def accepted_as(self, accepted_identity: AcceptedIdentity) -> Record:
-        """The record once the server has accepted the device; what was noted of a change is over."""
+        """The record after the server has accepted the device; a recorded change of identity or key is cleared."""
         return replace(self, accepted=accepted_identity, new_key=None, identity_change="")
 
 

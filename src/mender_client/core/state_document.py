@@ -1,7 +1,7 @@
 """The record as a JSON document with a schema version.
 
-Messages and outcomes are read one by one, so that an unknown one doesn't cost the others. What this version doesn't
-understand, an update included, is kept verbatim and written back for the version that wrote it.
+Messages and outcomes are decoded one by one, so that one that isn't understood doesn't invalidate the others. Whatever
+this version doesn't understand, even an update, is preserved verbatim for the version that wrote it.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     _Value = TypeVar("_Value")
 
 SCHEMA = 1
-"""The version that is written; documents of a later one are read as far as they are understood."""
+"""The schema version that is written; documents of later versions are read as far as they are understood."""
 
 _STORED_STATES = {State.VERIFIED: "proven", State.INSTALLING: "in-hands", State.RECONCILING: "settling"}
-"""States that version 1.0.0 stored under another name: it is kept, so that a rollback to 1.0.0 reads the file."""
+"""States that version 1.0.0 stored under another name: it is kept so that 1.0.0 can read the file after a rollback."""
 _STATES = {_STORED_STATES.get(state, state.value): state for state in State}
 
 _STORED_FIELDS = {"remote_object": "promise", "process": "hands"}
@@ -53,7 +53,7 @@ _ADDED: Mapping[str, Any] = {
     "reused_bytes": 0, "done_bytes": 0, "not_adaptive": "", "payload_type": "",
     "result": Result.CLEAN.value, "reboot": "", "reason": "", "closed_since": {},
 }  # fmt: skip
-"""Fields that the first documents lack, with their defaults."""
+"""Fields that documents of early versions lack, with their defaults."""
 
 
 def encode_record(record: Record) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def encode_record(record: Record) -> dict[str, Any]:
         **unread.fields,
         "schema": SCHEMA,
         "update": unread.update if record.update is None else {**record.update.unknown, **_encode(record.update)},
-        # what can't be read stays until there is something to put in its place
+        # a value that can't be read is kept until there is one to replace it
         **{key: value for key, value in known.items() if value or key not in unread.fields},
     }
 
@@ -97,7 +97,7 @@ def _stored_fields(of: Any) -> list[tuple[str, str]]:
 
 
 def decode_record(document: object) -> Record:
-    """Read a record; what can't be understood is in its ``unread``.
+    """Decode a record; what isn't understood goes to its ``unread``.
 
     Raises:
         ValueError: it is not a JSON object.
@@ -127,7 +127,7 @@ def decode_record(document: object) -> Record:
 def _read(
     document: Mapping[str, Any], key: str, decode: Callable[[Any], _Value], unread: dict[str, object]
 ) -> _Value | None:
-    """A field that may be absent; one that can't be understood goes to ``unread``."""
+    """Decode a field that may be absent; one that isn't understood goes to ``unread``."""
     value = document.get(key)
     if value is None:
         return None
@@ -141,7 +141,7 @@ def _read(
 def _each(
     document: Mapping[str, Any], key: str, decode: Callable[[Mapping[str, Any]], _Value], unread: dict[str, object]
 ) -> tuple[tuple[_Value, ...], tuple[object, ...]]:
-    """The entries of a list that can be understood, and the others."""
+    """The entries of a list that are understood, and the others."""
     entries = _read(document, key, _decode_list, unread) or []
     known: list[_Value] = []
     others: list[object] = []
@@ -172,7 +172,7 @@ def _decode_text(value: object) -> str:
 
 
 def _decode_update(stored: object) -> Update:
-    """Read the update under way, which can be continued only if all its fields are understood."""
+    """Decode the update in progress, which can be continued only if all its fields are understood."""
     value = {**_ADDED, **_decode_object(stored)}
     state_name = _get(value, "state", str)
     state = _STATES.get(state_name) or State(state_name)
@@ -219,7 +219,7 @@ def _decode_update(stored: object) -> Update:
 
 
 def _decode_link(value: Mapping[str, Any]) -> Link:
-    """Read the link; an unusable one counts as none, and is replaced when it is needed."""
+    """Decode the link; an unusable one is treated as missing, and is replaced when it is needed."""
     try:
         return Link(parse_link(_get(value, "uri", str)), _get(value, "expire", str))
     except ValueError:
@@ -291,7 +291,7 @@ def _decode_message(value: Mapping[str, Any]) -> Message:
 
 
 def _decode_outcome(value: Mapping[str, Any]) -> Outcome:
-    """Read an outcome; only the deployment and the status are required."""
+    """Decode an outcome; only the deployment and the status are required."""
     status = Status(_get(value, "status", str))
     if not status.is_final:
         raise ValueError(f"{status.value} is not an outcome")

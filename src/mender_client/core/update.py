@@ -1,4 +1,4 @@
-"""The update under way: what is known of it, and the only way into another state, which also ends loops."""
+"""The update in progress: its data, and the only function that changes its state, which also ends loops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LoopError(Exception):
 
 @dataclass(frozen=True)
 class ProcessRef:
-    """The sub-updater's process, told apart from a later one with the same pid.
+    """The sub-updater's process, distinguishable from a later one with the same pid.
 
     Attributes:
         pid: its process ID.
@@ -42,7 +42,7 @@ class ProcessRef:
         """How long ago the process was started; 0 when that was in another boot or is unknown.
 
         Args:
-            boot_id: this boot.
+            boot_id: the current boot.
             uptime_seconds: the time since this boot, suspend included.
             ticks_per_second: the kernel's clock ticks.
         """
@@ -53,38 +53,38 @@ class ProcessRef:
 
 @dataclass(frozen=True)
 class Update:
-    """The update under way: everything that is needed to continue it after a restart.
+    """The update in progress: everything that is needed to continue it after a restart.
 
     Attributes:
         deployment_id: the deployment.
-        artifact_name: the Artifact that it brings.
-        state: where it stands.
-        since: when that state was entered, RFC 3339; for people.
-        provides: what the device said when it was offered the deployment; it must say the same until the end.
-        form: how it said it.
+        artifact_name: the Artifact to be installed.
+        state: its state.
+        since: when that state was entered, RFC 3339; for display.
+        provides: what the device reported when it was offered the deployment; it must report the same until the end.
+        form: the form of the update poll in which it did so.
         flow: how it is installed.
-        device_types: the device types that the Artifact is for, as the server knows them.
-        link: where the Artifact is; without an address when version 1.0.0 began the update.
+        device_types: the device types that the Artifact is compatible with, according to the server.
+        link: the download address of the Artifact; empty if version 1.0.0 began the update.
         remote_object: what the storage said about the whole object.
-        seen_bytes: how much was on disk when the client last started; more than that is progress.
+        seen_bytes: bytes on disk when the client last started; more than that is progress.
         writes: state changes without progress so far.
-        tried: the status ``downloading`` was reported since the client started.
+        tried: whether the status ``downloading`` has been reported since the client started.
         process: the sub-updater's process, once it runs.
-        unknown: fields of another version, kept for it.
-        began: when it was first offered, RFC 3339; empty when an older version began it.
-        fetched_bytes: how much of the Artifact has come over the network, as far as is noted.
-        resumed_bytes: how much of it was on disk when the client last started, and did not come again.
-        reused_bytes: how much of it did not come, since its content was on the device.
-        done_bytes: how far an adaptive download was at its best.
-        not_adaptive: why it is not downloaded adaptively any more; empty otherwise.
+        unknown: unknown fields that another version wrote, preserved for it.
+        began: when it was first offered, RFC 3339; empty if an older version began it.
+        fetched_bytes: bytes of the Artifact that were received over the network, as far as recorded.
+        resumed_bytes: bytes that were on disk when the client last started, and were not downloaded again.
+        reused_bytes: bytes that were not downloaded, because the device had their content.
+        done_bytes: the furthest progress of an adaptive download.
+        not_adaptive: why it is no longer downloaded adaptively; empty otherwise.
         payload_type: the type of the Artifact's payload, once it is downloaded.
-        software: what will be installed when it succeeds, once it is downloaded.
-        result: how it has gone so far; of the flow HANDOVER this is not known.
-        reboot: what the update module answered last to NeedsArtifactReboot; empty before.
-        reason: why it fails, as far as the flow MODULES knows; empty otherwise.
-        waiting: at which gate it waits; None when it does not.
-        decisions: what people have decided about it; None for nothing.
-        closed_since: since when a gate was closed that it has passed, by gate; it may meet the gate again.
+        software: what is installed if the update succeeds, once the Artifact is downloaded.
+        result: the result so far; unknown in the flow HANDOVER.
+        reboot: the update module's last answer to NeedsArtifactReboot; empty before.
+        reason: why it fails, as far as known in the flow MODULES; empty otherwise.
+        waiting: the gate at which it waits; None if it does not wait.
+        decisions: the operator's decisions about it; None for none.
+        closed_since: for each gate that it has passed, since when that was closed; it may reach the gate again.
     """
 
     deployment_id: str
@@ -119,13 +119,13 @@ class Update:
 
     @property
     def deployment(self) -> Deployment:
-        """The deployment as the server offered it, with the name that the device has when it is done."""
+        """The deployment as the server offered it, with the artifact name of the device after the update."""
         name = self.artifact_name if self.software is None else self.software.artifact_name
         return Deployment(self.deployment_id, name, self.device_types, self.link, self.payload_type)
 
     @property
     def is_handed_over(self) -> bool:
-        """Whether somebody else installs it."""
+        """Whether it is installed by the sub-updater or by the embedding program."""
         return self.flow is Flow.HANDOVER
 
     @property
@@ -135,18 +135,18 @@ class Update:
 
     @property
     def is_only_verified_again(self) -> bool:
-        """Whether its download is over and told, and a restarted client merely verifies what is on disk."""
+        """Whether its download is complete and reported, so that a restarted client only verifies what is on disk."""
         waiting = self.waiting
         return self.is_handed_over and waiting is not None and waiting.point is GatePoint.INSTALL and waiting.is_told
 
     def after(self, event: Event) -> Update:
-        """The update that knows what an event in its state does to its result."""
+        """The update with its result after an event in its state."""
         if self.is_handed_over:
             return self
         return replace(self, result=result_after(self.state, event, self.result))
 
     def entered(self, state: State, *, now: str) -> Update:
-        """The update in another state: the one function that writes states, and so the one that ends loops.
+        """The update in another state: the only function that changes the state, and therefore the one that ends loops.
 
         Raises:
             LoopError: there were too many changes without progress.
@@ -157,19 +157,19 @@ class Update:
 
     @property
     def installed(self) -> Software | None:
-        """What the update leaves on the device as it has gone so far; None when that is what was there before."""
+        """What the update leaves on the device, given its result so far; None if that is the previous software."""
         if self.software is None or self.result is Result.FAILED:
             return None
         is_clean = self.result is Result.CLEAN
         return self.software if is_clean else inconsistent(self.provides, self.software)
 
     def fetched(self, *, received: int, kept: int, reused: int = 0) -> Update:
-        """The update that knows what its download has cost since the client started.
+        """The update with the numbers of bytes of its download since the client started.
 
         Args:
-            received: bytes that came over the network.
+            received: bytes that were received over the network.
             kept: bytes that were on disk already.
-            reused: bytes that did not have to come, since the device had their content.
+            reused: bytes that did not have to be downloaded, because the device had their content.
         """
         if not received + kept + reused:
             return self
