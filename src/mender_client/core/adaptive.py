@@ -1,7 +1,7 @@
 """Plans an adaptive download: which blocks of an indexed payload are on the device already, and what must be fetched.
 
-Blocks are looked for by the hashes of the index, which are only a hint. Nothing here is believed: whoever takes a block
-from where it was found compares its hash again.
+Blocks are searched for by the hashes of the index, which are only a hint. No result is trusted: the hash of a block is
+compared again when the block is read from where it was found.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from mender_client.dataclass import dataclass
 from .artifact.block_index import BLOCK_BYTES, HASH_BYTES, BlockIndex
 
 REQUESTS_PER_MIB = 30
-"""Stored bytes between two runs of members are fetched along with them, the smallest gaps first, until there are no
-more requests than so many a MiB: each takes a round trip."""
+"""The target for the number of requests, each of which takes a round trip: gaps between runs of members are fetched
+along with the runs, the smallest first, until there are no more requests per MiB than this."""
 
 LARGEST_GAP_BYTES = 64 * 1024
-"""More is not fetched to save a request."""
+"""The largest gap that is fetched to save a request."""
 
 MOST_GAP_BYTES = 4 * 1024 * 1024
-"""Nor is more than that fetched to save requests, all gaps together: the link may be paid by the megabyte."""
+"""The most bytes of gaps that are fetched to save requests, in total: the connection may be metered."""
 
 SMALLEST_GAP_BYTES = 1024
-"""Less costs no more than a request."""
+"""A gap of up to this size costs no more than a request."""
 
 MOST_SHARE = 0.7
-"""Of the Artifact; an ordinary download is simpler when more than that must be fetched anyway."""
+"""The largest share of the payload to fetch adaptively; if more is missing, an ordinary download is simpler."""
 
 _MIB = 1024 * 1024
 
 ZEROS = bytes(BLOCK_BYTES)
 MISSING, ZERO = 0, 1
 _FIRST = 2
-"""Where a block comes from: nowhere, it is all zeros, or the number of a block of the seeds and this."""
+"""The source of a block: none, zeros, or the number of a block in all seeds, counted from ``_FIRST``."""
 
 _MOST_PROBES = 64
-"""For the place of a hash in the table. A hostile index gains nothing by hashes that go to the same place: the block
+"""How many places of the table are tried for a hash. A hostile index gains nothing from colliding hashes: the block
 counts as missing."""
 
 _hash_of = struct.Struct("=Q").unpack_from
@@ -51,7 +51,7 @@ class Found:
 
     Attributes:
         seed: the number of the seed.
-        block: the number of the block in it.
+        block: the number of the block in the seed.
     """
 
     seed: int
@@ -59,12 +59,12 @@ class Found:
 
 
 class BlockMap:
-    """For each block of a payload, where it is found.
+    """Where each block of a payload is found.
 
-    Blocks are kept in arrays and not as objects: there are 262,144 in a GiB.
+    Blocks are kept in arrays, not as objects: a GiB has 262,144 of them.
 
     Args:
-        index: of the payload.
+        index: the index of the payload.
     """
 
     def __init__(self, index: BlockIndex) -> None:
@@ -90,7 +90,7 @@ class BlockMap:
         sources[-1] = ZERO if self._hashes[-1] == zero else MISSING
 
     def _make_table(self) -> None:
-        """A hash table with open addressing, which holds the number of the first block of each hash, plus one."""
+        """Make a hash table with open addressing: for each hash, the number of the first block with it, plus one."""
         self.missing_blocks = self._sources.count(MISSING)
         size = 1 << (self.missing_blocks * 2).bit_length()
         self._table, self._mask = array("I", bytes(4 * size)), size - 1
@@ -110,7 +110,7 @@ class BlockMap:
                 place = (place + step) & mask
 
     def _first_with(self, value: int) -> int:
-        """The first block with a hash, or -1."""
+        """The first block with this hash, or -1."""
         table, mask, hashes = self._table, self._mask, self._hashes
         place = value & mask
         for step in range(1, _MOST_PROBES):
@@ -123,23 +123,23 @@ class BlockMap:
         return -1
 
     def begin_seed(self, blocks: int, *, is_overwritten: bool = False) -> None:
-        """Begin to look through a seed.
+        """Begin to search a seed.
 
         Args:
-            blocks: how many it has.
-            is_overwritten: the payload's largest file is written there while it is put together, so that a block is of
-                use only until its own place has come.
+            blocks: the number of its blocks.
+            is_overwritten: whether the payload's largest file is assembled in the seed itself, so that a block is
+                usable only until its position is overwritten.
         """
         self._seeds.append((self._end, is_overwritten))
         self._end += blocks
 
     def look_through(self, block: int, piece: bytes | bytearray, size: int) -> None:
-        """Look for blocks in a piece of the seed that was begun last.
+        """Search a piece of the current seed for blocks.
 
         Args:
             block: the number of the first block.
-            piece: whole blocks; of the last block of the seed, as much as there is.
-            size: how many bytes of it count.
+            piece: whole blocks; only the last block of the seed may be shorter.
+            size: how many bytes of the piece are valid.
         """
         base, is_overwritten = self._seeds[-1]
         sources, hashes, blocks, find = self._sources, self._hashes, len(self._hashes), self._first_with
@@ -148,7 +148,7 @@ class BlockMap:
         for offset in range(0, size, BLOCK_BYTES):
             if not piece.startswith(ZEROS, offset):
                 (value,) = _hash_of(sha256(view[offset : min(offset + BLOCK_BYTES, size)]).digest())
-                target = block if block < blocks and hashes[block] == value else find(value)  # most are where they were
+                target = block if block < blocks and hashes[block] == value else find(value)  # most haven't moved
                 if target >= 0 and not sources[target] and not (is_overwritten and block < target):
                     sources[target] = base + block
                     found += 1
@@ -156,7 +156,7 @@ class BlockMap:
         self.missing_blocks -= found
 
     def share(self) -> None:
-        """Let blocks that are missing come from where a block of the same content is; to be called after the search."""
+        """Take missing blocks from where blocks with the same content were found; to be called after the search."""
         sources = self._sources
         for block, source in enumerate(sources):
             if source:
@@ -175,7 +175,7 @@ class BlockMap:
         return Found(seed, source - self._seeds[seed][0])
 
     def forget_seed(self, seed: int) -> None:
-        """What comes from a seed is missing: the seed can't be read any more."""
+        """Count the blocks from a seed as missing, because the seed can no longer be read."""
         base = self._seeds[seed][0]
         end = self._seeds[seed + 1][0] if seed + 1 < len(self._seeds) else self._end
         for block, source in enumerate(self._sources):
@@ -188,12 +188,12 @@ class BlockMap:
         return self._sources[block] == ZERO
 
     def find(self, block: int) -> Found | None:
-        """Where a block is found; None for one that is missing or all zeros."""
+        """Where a block was found; None if it is missing or all zeros."""
         source = self._sources[block]
         return self._found(source) if source >= _FIRST else None
 
     def count_in_row(self, block: int, end: int) -> int:
-        """How many blocks from this one on, up to ``end``, come from one place: a row in a seed, or zeros."""
+        """The number of blocks from this one up to ``end`` with the same source: consecutive in a seed, or zeros."""
         sources = self._sources
         step = sources[block] >= _FIRST
         last = self._seeds_end(sources[block])
@@ -206,7 +206,7 @@ class BlockMap:
         return next((base for base, _ in self._seeds if base > source), self._end)
 
     def missing_members(self) -> bytearray:
-        """For each member, 1 if it must be fetched: it holds a missing block, or bytes that no hash is of."""
+        """For each member, 1 if it must be fetched, because it holds a missing block or bytes without a hash."""
         index = self._index
         members = bytearray(len(index.lengths))
         if index.begin:
@@ -219,7 +219,7 @@ class BlockMap:
 
 @dataclass(frozen=True)
 class Run:
-    """Neighbouring members that one request fetches: those from ``first`` up to, not including, ``end``."""
+    """Adjacent members that are fetched with one request: from ``first`` up to, but not including, ``end``."""
 
     first: int
     end: int
@@ -227,11 +227,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be fetched.
+    """What to fetch.
 
     Attributes:
-        runs: the members, in their order.
-        fetched_bytes: their stored size; what the index and the rest of the Artifact take comes on top.
+        runs: the members to fetch, in order.
+        fetched_bytes: their stored size, not including the index and the rest of the Artifact.
         stored_bytes: the stored size of all members.
     """
 
@@ -251,7 +251,7 @@ class Plan:
 
     @property
     def is_worthwhile(self) -> bool:
-        """Whether it saves enough to be done."""
+        """Whether it saves enough to be worthwhile."""
         return self.share <= MOST_SHARE
 
 
@@ -259,9 +259,9 @@ def plan_fetch(index: BlockIndex, missing: bytes | bytearray, *, first: int = 0)
     """Decide which members are fetched together.
 
     Args:
-        index: of the payload.
+        index: the index of the payload.
         missing: for each member, whether it must be fetched.
-        first: the members before this one are left out: they are there as they are stored.
+        first: the first member to consider: those before it are on disk already, as stored.
     """
     offsets = index.offsets()
     runs: list[Run] = []

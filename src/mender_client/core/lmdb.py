@@ -1,7 +1,7 @@
 """Reads an LMDB file: the database in which the Go and C++ clients keep the name of the installed Artifact.
 
-It reads only what a migration needs: every entry of the main database, from a file of a little-endian machine with
-words of 32 or 64 bits. The format is that of LMDB 0.9, as its ``mdb.c`` describes it.
+It supports only what a migration needs: all entries of the main database, in files from little-endian machines with
+32-bit or 64-bit words. The format is that of LMDB 0.9, as described in its ``mdb.c``.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 _MAGIC = 0xBEEFC0DE
 _BRANCH, _LEAF = 0x01, 0x02
-_BIG = 0x01  # the value lies on pages of its own
-_OTHER = 0x06  # a database inside, or several values: not used by the clients
+_BIG = 0x01  # the value is on overflow pages
+_OTHER = 0x06  # a sub-database or duplicate values, which the clients don't use
 _DEEPEST = 32
 
 
 def read_entries(data: bytes) -> dict[bytes, bytes]:
-    """Every key with its value.
+    """All keys with their values.
 
     Args:
         data: the content of the file.
@@ -41,12 +41,12 @@ class _Tree:
         if not self._word:
             raise ValueError("it is not an LMDB file")
         self._header = self._word + 8
-        # magic, version, address, size of the map; then two databases, of which the first tells the page size
+        # magic, version, address, size of the map; then two databases, of which the first holds the page size
         databases = self._header + 8 + 2 * self._word
         self._page_size = self._number(databases, 4)
         if not 256 <= self._page_size <= 65536:
             raise ValueError("its page size is invalid")
-        self._left = len(data) // self._page_size  # no sound tree has more pages
+        self._left = len(data) // self._page_size  # no valid tree has more pages
         self._left_bytes = len(data)  # nor do its entries hold more
         database_size = 8 + 5 * self._word
         end = databases + 2 * database_size

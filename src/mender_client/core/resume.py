@@ -11,7 +11,8 @@ from mender_client.dataclass import dataclass
 _CONTENT_RANGE = r"bytes (?:([0-9]{1,19})-([0-9]{1,19})|\*)/([0-9]{1,19}|\*)"
 _LENGTH = "[0-9]{1,19}"
 _ETAG = r"[\x20-\x7e\x80-\xff]{1,256}"
-"""One that is longer or holds control characters is none: it goes into the state file, which must not grow by it."""
+"""Longer values and those with control characters are ignored: an ETag is stored in the state file, whose size must be
+bounded."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def parse_content_range(value: str) -> ContentRange | None:
 
 
 def parse_content_length(headers: Mapping[str, str]) -> int | None:
-    """The ``Content-Length`` of an answer, or None when it is missing or no plain number."""
+    """The ``Content-Length`` of an answer, or None if it is missing or not a plain number."""
     value = headers.get("content-length", "").strip()
     return int(value) if re.fullmatch(_LENGTH, value) else None
 
@@ -46,7 +47,7 @@ def _etag(headers: Mapping[str, str]) -> str | None:
 
 
 def range_header(offset: int, end: int | None = None) -> dict[str, str]:
-    """The request header that asks for everything from ``offset`` on, up to ``end``; empty for the whole."""
+    """The request header for the bytes from ``offset`` up to, but not including, ``end``; empty for all bytes."""
     if end is not None:
         return {"Range": f"bytes={offset}-{end - 1}"}
     return {"Range": f"bytes={offset}-"} if offset else {}
@@ -54,7 +55,7 @@ def range_header(offset: int, end: int | None = None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class RemoteObject:
-    """What the server said about the whole object: its length in bytes and its ETag, each None when unsaid."""
+    """What the server said about the whole object: its length in bytes and its ETag, each None if not given."""
 
     total: int | None = None
     etag: str | None = None
@@ -73,17 +74,17 @@ class Continuation(Enum):
 def judge(
     status: int, headers: Mapping[str, str], *, offset: int, known: RemoteObject, is_bounded: bool = False
 ) -> tuple[Continuation, RemoteObject]:
-    """Decide whether an answer continues a download; whether the bytes fit together is verified in the end.
+    """Decide whether an answer continues a download; whether the bytes fit together is verified at the end.
 
-    Object stores may ignore ``If-Range``, so total and ETag are compared here (protocol: Range rules). The nodes of one
-    store may give the same object different ETags, so with the same total another ETag is no reason to start over.
+    Object stores may ignore ``If-Range``, so total and ETag are compared here (protocol: Range rules). The nodes of a
+    store may give the same object different ETags, so another ETag with the same total is no reason to start over.
 
     Args:
         status: the HTTP status of the answer.
         headers: its headers, names lower-case.
         offset: how many bytes we have; the request asked for the rest.
         known: what earlier answers said about the object.
-        is_bounded: the request asked for a part that has an end, so that the answer may be one at offset 0 too.
+        is_bounded: whether the request specified an end, so that the answer may be partial even at offset 0.
 
     Returns:
         The verdict, and what is now known about the object.
