@@ -1,7 +1,7 @@
-"""What people decide about updates, as changes of the record.
+"""The operator's decisions about updates, as changes to the record.
 
-A decision is about the update in progress, or about this one and all to come. It goes before what the gates say; only
-of an approval the gates are told.
+A decision applies to the update in progress, or to this one and all future ones. It takes precedence over the gates,
+except for an approval, which the gates take into account.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from .update import Update
 
 
 def verdict_by_hand(record: Record, update: Update, now: datetime) -> Closed | Refused | None:
-    """What people have decided about an update, as far as it holds or ends it; a refusal goes first."""
+    """The decision that holds or ends an update, if any; a refusal takes precedence."""
     found = [one.verdict(now) for one in (update.decisions, record.decisions) if one is not None]
     refused = next((one for one in found if isinstance(one, Refused)), None)
     return refused or next((one for one in found if one is not None), None)
 
 
 def is_approved(record: Record, update: Update | None, point: GatePoint) -> bool:
-    """Whether a person has approved that an update passes a gate."""
+    """Whether an operator has approved that an update passes a gate."""
     decisions = (record.decisions, None if update is None else update.decisions)
     return any(one.is_approved(point) for one in decisions if one is not None)
 
 
 def decided(record: Record, decision: Decision, *, is_all: bool) -> Record:
-    """The record with a decision: about the update in progress, or about this one and all to come."""
+    """The record with a decision about the update in progress or, with ``is_all``, about it and all future ones."""
     if is_all:
         return replace(record, decisions=(record.decisions or Decisions()).after(decision))
     update = record.update
@@ -40,7 +40,7 @@ def decided(record: Record, decision: Decision, *, is_all: bool) -> Record:
 
 
 def continued(record: Record, *, is_all: bool) -> Record:
-    """The record in which nothing holds the update in progress, or neither this one nor those to come."""
+    """The record without the hold on the update in progress and, with ``is_all``, without that on all updates."""
     update = record.update
     if update is not None and update.decisions is not None and update.decisions.hold is not None:
         record = replace(record, update=replace(update, decisions=_without_hold(update.decisions)))
@@ -55,15 +55,15 @@ def _without_hold(decisions: Decisions) -> Decisions | None:
 
 
 def set_clock(record: Record, showed: datetime, seconds: float) -> Record:
-    """The record after the wall clock was set: what has begun is as old as before, and lasts as long.
+    """The record after the wall clock was set: its times are shifted, so that ages and remaining times stay the same.
 
-    Deadlines and postponements are lengths of time: a clock that is corrected neither ends nor prolongs them. What
-    began later than the clock showed was stored while it was right: it becomes right again by itself.
+    Deadlines and postponements are durations: correcting the clock must neither end nor prolong them. A time that is
+    later than what the clock showed was stored while the clock was right, and is not shifted.
 
     Args:
-        record: as it was.
+        record: the record before.
         showed: what the clock showed before it was set.
-        seconds: how far it was set forward, or back.
+        seconds: by how much it was set forward; negative if it was set back.
     """
 
     def moved(text: str, began: str) -> str:

@@ -1,15 +1,15 @@
-"""What is configured for a gate: a list of strings, one condition each.
+"""The configuration of a gate: a list of strings, one condition each.
 
 ::
 
-    Mon-Fri 22:00-05:00 Europe/Berlin           a window; of several, one has to be open
+    Mon-Fri 22:00-05:00 Europe/Berlin           a window; if there are several, one has to be open
     ask                                         an operator has to approve
     when /usr/bin/on_ac_power                   the program exits with 0
-    when /sys/class/power_supply/BAT0/capacity >= 30    the file holds that
-    run /usr/lib/mender/idle                    the program decides: 0 go on, 21 not yet, anything else refuse
-    after 7d go                                 closed for that long, the gate lets the update go on; or "fail"
+    when /sys/class/power_supply/BAT0/capacity >= 30    the content of the file satisfies the comparison
+    run /usr/lib/mender/idle                    the program decides: 0 proceed, 21 not yet, any other code refuse
+    after 7d go                                 after that time, the closed gate lets the update proceed; or "fail"
 
-All of them have to hold, but for windows, of which one is enough.
+All conditions have to be met, except that one of several windows is enough.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 @dataclass(frozen=True)
 class FileCondition:
-    """What a file has to hold.
+    """A condition on the content of a file.
 
     Attributes:
         path: the file.
@@ -43,7 +43,7 @@ class FileCondition:
     value: str
 
     def holds(self, content: str) -> bool:
-        """Whether this content will do; what is no number is neither more nor less than one."""
+        """Whether this content satisfies the condition; ``>=`` and ``<=`` fail for content that isn't a number."""
         found = content.strip()
         if self.operator == "=":
             return found == self.value
@@ -56,11 +56,11 @@ class FileCondition:
 
 @dataclass(frozen=True)
 class GateCommand:
-    """A program that is asked.
+    """A program that decides.
 
     Attributes:
         argv: the program and its arguments.
-        may_refuse: exit codes other than 0 and 21 fail the deployment; else it waits.
+        may_refuse: whether exit codes other than 0 and 21 fail the deployment; if not, it waits.
     """
 
     argv: tuple[str, ...]
@@ -73,7 +73,7 @@ class Deadline:
 
     Attributes:
         seconds: how long it may wait.
-        is_failure: it fails; else it goes on.
+        is_failure: whether it fails; if not, it proceeds.
     """
 
     seconds: float
@@ -86,10 +86,10 @@ class GateRules:
 
     Attributes:
         windows: one of them has to be open, if there are any.
-        is_asking: an operator has to approve.
-        files: all of them have to hold.
+        is_asking: whether an operator has to approve.
+        files: all of them have to be met.
         commands: all of them have to agree.
-        deadline: the end of all waiting; None for none.
+        deadline: when the gate stops waiting; None for never.
     """
 
     windows: tuple[Window, ...] = ()
@@ -100,10 +100,10 @@ class GateRules:
 
 
 def parse_gate(texts: Sequence[str]) -> GateRules:
-    """Read the conditions of a gate.
+    """Parse the conditions of a gate.
 
     Raises:
-        ValueError: says what is wrong with which of them.
+        ValueError: one of them is invalid; the message says which and why.
     """
     windows, files, commands, deadlines = list[Window](), list[FileCondition](), list[GateCommand](), list[Deadline]()
     is_asking = False

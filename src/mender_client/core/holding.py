@@ -1,4 +1,4 @@
-"""Where an update waits, and what people have decided about it."""
+"""Where an update waits, and what operators have decided about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .gates import Closed, GatePoint, Refused
 
 
 class DecisionKind(str, Enum):
-    """What is decided."""
+    """The kinds of decision."""
 
     PAUSE = "pause"
     POSTPONE = "postpone"
@@ -27,20 +27,20 @@ AHEAD = {
     GatePoint.REBOOT: "before the reboot",
     GatePoint.COMMIT: "before the commit",
 }
-"""Where an update waits, for people."""
+"""Where an update waits, for display."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person has decided.
+    """A decision of an operator.
 
     Attributes:
-        kind: what.
-        by: who.
+        kind: its kind.
+        by: who made it.
         at: when, RFC 3339.
-        reason: why; empty when nobody said.
-        until: how long an update is postponed, RFC 3339; empty for the other kinds.
-        point: which gate an approval is for; None for all.
+        reason: why; empty if not given.
+        until: until when an update is postponed, RFC 3339; empty for the other kinds.
+        point: the gate that an approval is for; None for all.
     """
 
     kind: DecisionKind
@@ -62,18 +62,18 @@ class Decision:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What stands of what people have decided.
+    """The decisions that are in force.
 
     Attributes:
-        hold: what holds updates, or ends them; None for nothing.
-        approvals: what was approved.
+        hold: the decision that holds or ends updates; None for none.
+        approvals: the approvals.
     """
 
     hold: Decision | None = None
     approvals: tuple[Decision, ...] = ()
 
     def after(self, decision: Decision) -> Decisions:
-        """With one more decision: a refusal takes approvals back, and an approval a refusal."""
+        """The decisions after a further one: a refusal revokes approvals, and an approval revokes a refusal."""
         if decision.kind is DecisionKind.REFUSE:
             return Decisions(decision)
         if decision.kind is not DecisionKind.APPROVE:
@@ -87,7 +87,7 @@ class Decisions:
         return any(one.point in (None, point) for one in self.approvals)
 
     def verdict(self, now: datetime) -> Closed | Refused | None:
-        """What holds updates now; None when nothing does."""
+        """What holds or ends updates now; None if nothing does."""
         hold = self.hold
         if hold is None:
             return None
@@ -104,16 +104,17 @@ class Waiting:
     """Where an update waits.
 
     Attributes:
-        point: before what.
-        reason: what for, as a clause.
+        point: the gate.
+        reason: what it waits for, as a clause.
         since: since when, RFC 3339.
-        until: when the gate may open by itself, RFC 3339; empty when that isn't known.
-        needs_approval: a person has to approve it.
-        closed_since: what the gate wants to know the next time, see ``core.gates``; RFC 3339, empty for nothing.
-        is_told: the server knows, or doesn't want to know.
-        boot_id: in which boot it began to wait.
-        elapsed_seconds: how long that boot had lasted then; 0 when unknown.
-        writes: how often its state had changed then; waiting is no progress, but no loop either.
+        until: when the gate may open by itself, RFC 3339; empty if unknown.
+        needs_approval: whether an operator has to approve it.
+        closed_since: the ``since`` of the gate's last verdict, to be passed to the gate again (see ``core.gates``);
+            RFC 3339, empty for None.
+        is_told: whether the server has been informed, or does not accept that information.
+        boot_id: the boot in which it began to wait.
+        elapsed_seconds: the time since that boot when it began to wait; 0 if unknown.
+        writes: how often its state had changed when it began to wait; waiting is neither progress nor a loop.
     """
 
     point: GatePoint
@@ -129,12 +130,12 @@ class Waiting:
 
     @property
     def text(self) -> str:
-        """Where it waits and what for."""
+        """Where it waits, and what for."""
         return f"waits {AHEAD[self.point]}: {self.reason}"
 
 
 def moment(text: str) -> datetime | None:
-    """A moment that was stored; None for none."""
+    """Parse a stored time; None if it is empty or has no time zone."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

@@ -1,9 +1,9 @@
-"""The states of an update, as data: which event leads where, and where a restarted client resumes.
+"""The states of an update, as tables: which event leads to which state, and where a restarted client resumes.
 
-An update belongs to a flow: how its Artifact gets onto the device. Within its flow it moves through ``TRANSITIONS``
-from ``DOWNLOADING`` to one of the ends. Each state is written to disk before its effect happens, so after a power cut
-``RESUME`` tells where to resume, from the last state written and from what can be seen of the installer. All tables
-are total: an event that a state does not expect is a bug and raises an error.
+An update belongs to a flow, which determines how its Artifact is installed. Within its flow it moves through
+``TRANSITIONS`` from ``DOWNLOADING`` to one of the ``ENDS``. Each state is written to disk before it takes effect, so
+after a power cut ``RESUME`` determines where to resume, from the last state written and from what can be observed of
+the installer. All tables are complete: an event that a state does not expect is a bug and raises an error.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Flow(str, Enum):
     """The verified Artifact is handed to the sub-updater, or to a function of the embedding program."""
 
     MODULES = "modules"
-    """The client installs, by an update module and state scripts."""
+    """The client installs the Artifact itself, with an update module and state scripts."""
 
 
 class State(str, Enum):
-    """Where an update stands."""
+    """The states of an update."""
 
     DOWNLOADING = "downloading"
     VERIFIED = "verified"
@@ -70,17 +70,17 @@ class Event(str, Enum):
 
 
 class Result(str, Enum):
-    """How an update of the flow MODULES has gone so far; it only gets worse."""
+    """The result of an update of the flow MODULES so far; it can only get worse."""
 
     CLEAN = "clean"
     FAILED = "failed"
-    """The update failed, and what was installed before is untouched or restored, as far as is known."""
+    """The update failed, and the previous software is untouched or restored, as far as is known."""
     INCONSISTENT = "inconsistent"
-    """The update failed, and what was installed before is not restored."""
+    """The update failed, and the previous software is not restored."""
 
 
 class InstallerState(str, Enum):
-    """What a restarted client sees of the installer."""
+    """What a restarted client observes of the installer."""
 
     NOT_BEGUN = "no trace that the sub-updater was ever started"
     NO_LOCK = "no lock file"
@@ -136,7 +136,7 @@ TRANSITIONS: Mapping[Flow, Mapping[State, Mapping[Event, State]]] = {
         },
         State.VERIFIED: {
             Event.CONFIRMED: State.HANDING_OVER,
-            Event.FAILURE: State.FAILED,  # power was lost after the lock: at boot, a sub-updater finds no work begun
+            Event.FAILURE: State.FAILED,  # power was lost after the lock: at boot, the sub-updater finds no work begun
             Event.FAULT: State.FAILED,
             Event.LOOP: State.FAILED,
             Event.ABORT: State.ABORTED,
@@ -205,8 +205,8 @@ RESUME: Mapping[Flow, Mapping[State, Mapping[InstallerState, State]]] = {
             InstallerState.AT_WORK: State.INSTALLING,
         },
         State.INSTALLING: {
-            InstallerState.NOT_BEGUN: State.RECONCILING,  # the traces were removed; what is installed tells
-            InstallerState.NO_LOCK: State.RECONCILING,  # it is done, but has reported nothing
+            InstallerState.NOT_BEGUN: State.RECONCILING,  # the traces were removed; the installed software tells
+            InstallerState.NO_LOCK: State.RECONCILING,  # it has ended without a report
             InstallerState.LOCK_ALONE: State.INSTALLING,  # perhaps between two boots; the operator sets the limit
             InstallerState.AT_WORK: State.INSTALLING,
         },
@@ -219,7 +219,7 @@ RESUME: Mapping[Flow, Mapping[State, Mapping[InstallerState, State]]] = {
             State.VERIFIED: State.DOWNLOADING,  # what the update module has written may not have reached the disk
             State.ARTIFACT_INSTALL: State.CHECK_ROLLBACK,
             State.CHECK_REBOOT: State.CHECK_ROLLBACK,
-            State.ARTIFACT_REBOOT: State.VERIFY_REBOOT,  # a power cut in the reboot is a reboot
+            State.ARTIFACT_REBOOT: State.VERIFY_REBOOT,  # a power cut during the reboot counts as a reboot
             State.VERIFY_REBOOT: State.CHECK_ROLLBACK,
             State.ARTIFACT_COMMIT: State.CHECK_ROLLBACK,
             State.COMMITTED: State.COMMITTED,
@@ -240,12 +240,12 @@ GATES: Mapping[State, GatePoint] = {
     State.CHECK_REBOOT: GatePoint.REBOOT,
     State.ARTIFACT_COMMIT: GatePoint.COMMIT,
 }
-"""The gate that an update has to pass in a state, before anything happens that the gate is there for."""
+"""The gate that an update has to pass in a state, before the step that the gate guards."""
 
 RESUME_HELD: Mapping[State, tuple[State, State]] = {
     State.VERIFIED: (State.VERIFIED, State.VERIFIED),  # what the update module has written was synced
-    State.CHECK_REBOOT: (State.CHECK_REBOOT, State.VERIFY_REBOOT),  # it waited for the reboot that has happened
-    State.ARTIFACT_COMMIT: (State.ARTIFACT_COMMIT, State.VERIFY_REBOOT),  # the boot loader may have gone back
+    State.CHECK_REBOOT: (State.CHECK_REBOOT, State.VERIFY_REBOOT),  # it waited for a reboot, which has happened
+    State.ARTIFACT_COMMIT: (State.ARTIFACT_COMMIT, State.VERIFY_REBOOT),  # the boot loader may have rolled back
 }
 """Where an update of the flow MODULES that waits at a gate resumes: in the same boot, and after a reboot."""
 
@@ -254,7 +254,8 @@ IRREVOCABLE: Mapping[Flow, frozenset[State]] = {
     Flow.MODULES: frozenset(),
 }
 """States that the loop guard lets an update enter however often it has changed its state: the installer has begun, so
-ending the update here could contradict what is installed. No way leads from them back, so no loop contains them."""
+ending the update here could contradict what is installed. No transition leads back from them, so they can't be in a
+loop."""
 
 _UNTOUCHED = frozenset({State.DOWNLOADING, State.VERIFIED})
 _ROLLBACK = frozenset({
@@ -264,12 +265,12 @@ _ROLLBACK = frozenset({
 
 
 def result_after(state: State, event: Event, result: Result) -> Result:
-    """How an update of the flow MODULES has gone after an event in a state.
+    """The result of an update of the flow MODULES after an event in a state.
 
     Args:
         state: the state in which it happened.
         event: what happened.
-        result: how the update had gone before.
+        result: the result before the event.
     """
     if state in _UNTOUCHED:
         return Result.FAILED if event in (Event.FAULT, Event.ABORT, Event.LOOP) else result
@@ -297,8 +298,8 @@ def resume_held(state: State, reboot: str, *, is_same_boot: bool) -> State:
 
     Args:
         state: its state.
-        reboot: what the update module has answered to NeedsArtifactReboot; empty before.
-        is_same_boot: the device was not rebooted since it waits.
+        reboot: the update module's answer to NeedsArtifactReboot; empty before.
+        is_same_boot: whether the device has not been rebooted since it began to wait.
     """
     here, after_reboot = RESUME_HELD.get(state, (state, state))
     return here if is_same_boot or reboot == "No" else after_reboot

@@ -1,7 +1,7 @@
 """A standalone update: one that is installed with commands, without a server (installer contract, section 6).
 
-It is no deployment: no status is reported, nothing reboots the device, and it may wait for days for its ``commit``.
-Its position is written to disk before the named thing begins, so a later command knows what a power cut has left.
+It is not a deployment: no status is reported, nothing reboots the device, and it may wait for its ``commit`` for days.
+Its position is written to disk before the named step begins, so a later command knows what a power cut interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .model import INCONSISTENT, Software
 
 
 class Position(str, Enum):
-    """Where a standalone update stands."""
+    """The positions of a standalone update."""
 
     STREAMED = "streamed"
     ARTIFACT_INSTALL = "artifact-install"
@@ -40,7 +40,7 @@ EXPLANATIONS: Mapping[Position, str] = {
     Position.ARTIFACT_FAILURE: "failed or rolled back; 'resume' finishes it",
     Position.CLEANUP: "finished except for the cleanup; 'resume' does it",
 }
-"""What each position means and which command goes on from there."""
+"""What each position means, and which command continues from there."""
 
 STOPS: Mapping[Position, str] = {
     Position.STREAMED: "ArtifactInstall_Enter",
@@ -53,14 +53,14 @@ STOPS: Mapping[Position, str] = {
 """Where a command can be told to stop, by the state that comes next there."""
 
 INTERRUPTED = frozenset({Position.ARTIFACT_INSTALL, Position.ARTIFACT_COMMIT})
-"""Positions that only a power cut or a kill leaves, and from which there is no way but back."""
+"""Positions that only a power cut or a kill leaves behind, and from which the update can only be rolled back."""
 
 REVERSIBLE = frozenset({Position.STREAMED, Position.INSTALLED, Position.COMMITTED, *INTERRUPTED})
 """Positions from which a rollback can begin."""
 
 
 class Fact(Enum):
-    """Something that has come to pass in a command."""
+    """Something that happened during a command."""
 
     NOTHING = "no update is in progress"
     STREAMED = "the payload is where the update module put it"
@@ -88,10 +88,10 @@ class StandaloneUpdate:
 
     Attributes:
         payload_type: the type of its payload.
-        software: what it leaves on the device when all goes well.
-        position: where it stands.
-        since: when that was written, RFC 3339; for people.
-        result: how it has gone so far.
+        software: what it leaves on the device if it succeeds.
+        position: its position.
+        since: when the position was written, RFC 3339; for display.
+        result: the result so far.
     """
 
     payload_type: str
@@ -107,12 +107,12 @@ class StandaloneUpdate:
 
     @property
     def is_rolled_back(self) -> bool:
-        """Whether what was there before is restored."""
+        """Whether the previous software is restored."""
         return self.result is Result.FAILED and self.position in (Position.ARTIFACT_FAILURE, Position.CLEANUP)
 
     @property
     def installed(self) -> Software | None:
-        """What it leaves on the device as it has gone so far; None when that is what was there before."""
+        """What it leaves on the device, given its result so far; None if that is the previous software."""
         if self.result is not Result.INCONSISTENT:
             return self.software if self.result is Result.CLEAN else None
         name = self.artifact_name

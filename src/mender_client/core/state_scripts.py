@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 RETRY_LATER = 21
-"""The exit code of a script that wants to be run again later."""
+"""The exit code of a script that asks to be run again later."""
 
 VERSIONS = ("2", "3")
 """The versions of the contract that a directory of scripts may be written for."""
@@ -17,6 +17,6 @@ _NAME = re.compile(
 
 
 def place_of(name: str) -> tuple[str, str] | None:
-    """The state and the action that a script is for, by its file name; None when it is no name of a script."""
+    """The state and the action that a script is for, by its file name; None if it isn't the name of a script."""
     match = _NAME.fullmatch(name)
     return None if match is None else (match[1], match[2])

@@ -1,4 +1,4 @@
-"""What can be seen of a sub-updater whose lock is there, in the terms that daemon, ``status`` and ``doctor`` share."""
+"""The observed state of a sub-updater whose lock exists, in the terms that daemon, ``status`` and ``doctor`` share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _REMOVE = "if nothing is being installed, remove update.lock"
 
 
 class SubUpdaterState(str, Enum):
-    """What the sub-updater does, as far as that can be seen; the values are for people."""
+    """What the sub-updater is doing, as far as can be observed; the values are for display."""
 
     AT_WORK = "the sub-updater is at work"
     REPORTED = "the sub-updater has reported; its report must reach the server and the lock must be removed"
@@ -18,11 +18,11 @@ class SubUpdaterState(str, Enum):
 
 
 def sub_updater_state(*, has_reported: bool, is_found: bool, was_started_in_this_boot: bool) -> SubUpdaterState:
-    """Judge what was seen.
+    """Determine the state from what was observed.
 
     Args:
         has_reported: whether the outcome of the deployment is stored.
-        is_found: whether a process works on the deployment.
+        is_found: whether a process is working on the deployment.
         was_started_in_this_boot: whether the sub-updater's start in this boot is recorded.
     """
     if has_reported:
