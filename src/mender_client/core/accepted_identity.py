@@ -1,6 +1,6 @@
-"""The identity and key that the server accepted, and what it means when the device is about to present others.
+"""The identity and key that the server accepted, and what it means if the device is about to present others.
 
-To the server another identity is another device, and another key is a new authentication set of the same device
+To the server, another identity is another device, and another key is a new authentication set of the same device
 (protocol: Authentication). Both are pending until somebody accepts them.
 """
 
@@ -19,12 +19,12 @@ _NO_ADDRESS = re.compile(r"(00|[fF]{2})([:.-]?\1){5}", re.ASCII)
 
 
 def accepted_identity(identity: Identity, public_key_pem: str, key_location: str) -> AcceptedIdentity:
-    """What a request with this identity and this key authenticates with."""
+    """The identity and key of an authentication request, as they are stored."""
     return AcceptedIdentity(_digest(identity.id_data), fingerprint(public_key_pem), key_location)
 
 
 def has_real_value(identity: Identity) -> bool:
-    """Whether a value identifies the device: not empty, and not the address that an interface has before it is up."""
+    """Whether any value identifies the device: not empty, and not the address of an interface that isn't up yet."""
     entries = json.loads(identity.id_data).values()
     values = [str(value).strip() for entry in entries for value in (entry if isinstance(entry, list) else [entry])]
     return any(value and not _NO_ADDRESS.fullmatch(value) for value in values)
@@ -36,10 +36,10 @@ def explain_change(
     """A message for each difference from what the server accepted last: the cause, what it means and what to do.
 
     Args:
-        accepted: what the server accepted last, None when that is not known.
+        accepted: what the server accepted last; None if unknown.
         now: what the device is about to authenticate with.
-        identity: the identity in it.
-        new_key: the key that this client made last.
+        identity: the identity of ``now``.
+        new_key: the key that this client generated last.
     """
     if accepted is None:
         return ()

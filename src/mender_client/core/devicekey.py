@@ -1,7 +1,7 @@
-"""The device key as bytes: its type, its fingerprint, and the parsing of private key files.
+"""The encoded device key: its type, its fingerprint, and the parsing of private key files.
 
-A file is parsed here before a crypto back end sees it, so that both back ends accept and refuse the same files, with
-the same messages.
+A file is parsed here before it is passed to a crypto back end, so that both back ends accept and refuse the same
+files, with the same messages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mender_client.dataclass import dataclass, field
 
 
 class KeyType(enum.Enum):
-    """The types of device key that a server verifies (protocol: Authentication)."""
+    """The types of device key that a server supports (protocol: Authentication)."""
 
     RSA = "rsa"
     ECDSA = "ecdsa"
@@ -40,7 +40,7 @@ _CURVES = (
     bytes.fromhex("06052b81040022"),  # P-384
     bytes.fromhex("06052b81040023"),  # P-521
 )
-"""The named curves that servers verify; they answer all others with 400."""
+"""The named curves that servers support; they answer all others with 400."""
 _FRONT_BYTES = 24
 
 _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
@@ -54,11 +54,11 @@ _OTHER_FORMS = {
 
 
 class UnreadableKeyError(ValueError):
-    """A text holds no usable key.
+    """A text contains no usable key.
 
     Args:
-        reason: why, to be part of a message.
-        remedy: what to do, where that depends on the reason.
+        reason: why, as part of a message.
+        remedy: what to do, if that depends on the reason.
     """
 
     def __init__(self, reason: str, remedy: str = "") -> None:
@@ -80,13 +80,13 @@ class PrivatePem:
 
 
 def key_type(public_key_pem: str) -> KeyType | None:
-    """The type of a public key (PEM SubjectPublicKeyInfo), or None when it is of no such type."""
+    """The type of a public key (PEM SubjectPublicKeyInfo), or None if it is of another type."""
     front = _der(public_key_pem)[:_FRONT_BYTES]
     return next((kind for identifier, kind in _ALGORITHMS.items() if identifier in front), None)
 
 
 def find_key_fault(public_key_pem: str) -> str:
-    """Why no server verifies signatures of this key; empty when servers do."""
+    """Why no server accepts this key; empty if servers do."""
     kind = key_type(public_key_pem)
     if kind is None:
         return "it is neither an RSA, an ECDSA nor an Ed25519 key"
@@ -103,7 +103,7 @@ def fingerprint(public_key_pem: str) -> str:
 def parse_private_key(text: bytes) -> PrivatePem:
     """Find the private key in the content of a PEM file; certificates and parameters are ignored.
 
-    Whether its numbers make sense is for a back end to find out.
+    Whether its numbers are valid is left to the back end.
 
     Raises:
         UnreadableKeyError: there is none, there are several, or the format isn't supported.

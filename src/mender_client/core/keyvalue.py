@@ -23,8 +23,8 @@ class KeyValues:
 def parse_key_values(text: str) -> KeyValues:
     """Split each line of a text at its first ``=``.
 
-    Values are taken as they are, line end apart, because an identity must not change by a space. Blank lines are
-    skipped; a line without ``=`` or with nothing before it is malformed.
+    Values are kept as they are, except for the line end, because even a space would change an identity. Blank lines
+    are skipped; a line without ``=`` or with nothing before it is malformed.
     """
     pairs: list[tuple[str, str]] = []
     malformed: list[str] = []
@@ -41,7 +41,7 @@ def parse_key_values(text: str) -> KeyValues:
 
 
 def parse_key_value_file(text: str) -> tuple[tuple[str, str], ...]:
-    """The pairs of a file that people write: without the blanks around them, comments and a byte order mark."""
+    """The pairs of a file that people edit, without surrounding blanks, comments and a byte order mark."""
     lines = (line for line in text.removeprefix("\ufeff").split("\n") if not line.lstrip().startswith("#"))
     return tuple((key.strip(), value.strip()) for key, value in parse_key_values("\n".join(lines)).pairs)
 

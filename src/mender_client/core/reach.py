@@ -1,7 +1,7 @@
 """The scope of addresses: this device, its link, its network, or everywhere.
 
-A server may have the client fetch from an address that reaches as far as its own, or further, never from one nearer: a
-link or redirect could otherwise lead to local services, or to the metadata service of a cloud (169.254.169.254).
+A server may direct the client only to addresses whose scope is at least as wide as that of its own: a link or redirect
+could otherwise lead to local services, or to the metadata service of a cloud (169.254.169.254).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def reach_of(host: str) -> Reach:
-    """The reach of a host by its address (brackets and zone allowed); a name is everybody's, but for localhost."""
+    """The scope of a host by its address (brackets and zone allowed); a name is EVERYWHERE, except for localhost."""
     name = host.strip("[]").partition("%")[0].rstrip(".").lower()
     try:
         address = ipaddress.ip_address(name)
@@ -44,7 +44,7 @@ def reach_of(host: str) -> Reach:
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that is meant by one of IPv6."""
+    """The IPv4 address that is embedded in an IPv6 address, if any."""
     if address in _NAT64:
         return ipaddress.IPv4Address(address.packed[-4:])
     return address.ipv4_mapped or address.sixtofour
