@@ -1,9 +1,9 @@
 """The compressions of an Artifact's members: none, gzip, xz, zstd.
 
-A decoder is a readable on top of a readable. It accepts exactly one compressed stream, which with gzip is a row of
-members that every reader joins: data after it is refused, since no digest covers it in the payload and other readers
-might miss it. It returns never more than the caller's buffer holds; that a decompression bomb ends early is for the tar
-reader on top of it, which knows how much may come.
+A decoder is a readable that reads from another one. It accepts exactly one compressed stream, which with gzip is a
+sequence of members that every reader concatenates. Data after it is refused, since in the payload no digest covers it
+and other readers might ignore it. A decoder never returns more than the caller's buffer can hold; stopping a
+decompression bomb is left to the tar reader, which knows how much data to expect.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .stream import Readable, read_up_to, truncated
 
 _INPUT_BYTES = 64 * 1024
 _MOST_OUTPUT_BYTES = 64 * 1024
-"""Larger pieces need fresh pages from the kernel each time, which costs more than it saves."""
+"""Larger pieces would need new pages from the kernel each time, which costs more than it saves."""
 _GZIP_INPUT_BYTES = 16 * 1024
-"""zlib copies what it doesn't use of its input, at the end of each member."""
+"""At the end of each member, zlib copies the unused rest of its input."""
 _GZIP_MAGIC = 0x1F
 _MOST_EMPTY_MEMBERS = 4096
-"""More than the largest index has; so much may be read without anything coming out."""
+"""More than the largest index has; this many members may be read in a row without producing any output."""
 _XZ_OVERHEAD_BYTES = 4 * 1024 * 1024
 """More than xz needs besides its dictionary."""
 
@@ -45,7 +45,7 @@ class Compression(enum.Enum):
 
 
 def compression_of(name: str, stem: str) -> Compression | None:
-    """How a member such as ``header.tar.gz`` is compressed, given its uncompressed name; None for another member."""
+    """How a member such as ``header.tar.gz`` is compressed, given its uncompressed name; None for any other member."""
     return next((one for one in Compression if name == stem + one.suffix), None)
 
 
@@ -70,7 +70,7 @@ def open_decoder(source: Readable, compression: Compression, title: str, limits:
     if compression is Compression.GZIP:
         return GzipReader(source, title)
     if compression is Compression.XZ:
-        # imported when first needed: most devices never see it
+        # imported when first needed: most devices never need it
         import lzma
 
         memory = limits.window_bytes + _XZ_OVERHEAD_BYTES
@@ -79,7 +79,7 @@ def open_decoder(source: Readable, compression: Compression, title: str, limits:
 
 
 def _open_zstd(source: Readable, title: str, limits: Limits) -> Readable:
-    """Decompress zstd with the standard library, or before Python 3.14 with the package ``zstandard``."""
+    """Decompress zstd with the standard library or, before Python 3.14, with the package ``zstandard``."""
     window_log = limits.window_bytes.bit_length() - 1
     try:
         from compression import zstd
@@ -114,7 +114,7 @@ class Engine(Protocol):
 
 
 class GzipReader:
-    """A readable of what a row of gzip members holds.
+    """A readable of the expanded content of a sequence of gzip members.
 
     Args:
         source: the members, and nothing else.
@@ -137,7 +137,7 @@ class GzipReader:
         """Read expanded bytes; 0 when the last member is complete and nothing follows it.
 
         Raises:
-            ArtifactError: a member is broken or truncated, something else follows, or nothing comes out of too many.
+            ArtifactError: a member is broken or truncated, something else follows, or too many members are empty.
         """
         most = min(len(buffer), _MOST_OUTPUT_BYTES)
         while not self._inflate.eof or self._begin_member():
@@ -149,7 +149,7 @@ class GzipReader:
         return 0
 
     def _begin_member(self) -> bool:
-        """Go to the next member; false at the end."""
+        """Advance to the next member; false at the end."""
         if not self._fill():
             return False
         if self._input[0] != _GZIP_MAGIC:
@@ -173,19 +173,19 @@ class GzipReader:
         return piece
 
     def _fill(self) -> bool:
-        """Make sure that there is input; false at the end of the source."""
+        """Make sure that input is available; false at the end of the source."""
         if not self._input:
             self._input = self._memory[: self._source.readinto(self._memory)]
         return bool(self._input)
 
 
 class EngineReader:
-    """A readable of what a decompressor makes of a source.
+    """A readable of the output of a decompressor.
 
     Args:
         source: the compressed bytes.
-        engine: the decompressor, unused.
-        error: what it raises for invalid input.
+        engine: a new decompressor.
+        error: the exception that it raises for invalid input.
         title: what to call the source in messages.
     """
 
@@ -225,7 +225,7 @@ class EngineReader:
 
 
 def _not_decompressed(title: str, error: Exception) -> Exception:
-    """The error for invalid data, or for data that needs more memory than there is; only their texts differ."""
+    """The error for invalid data, or for data that needs too much memory; only the exception text tells them apart."""
     if isinstance(error, MemoryError) or "memory" in str(error).lower():
         remedy = "compress it with gzip, or with a smaller window: that of xz -6 is 8 MiB"
         return unsupported(f"{title} needs more memory to be decompressed than this device has for it", remedy)
@@ -233,7 +233,7 @@ def _not_decompressed(title: str, error: Exception) -> Exception:
 
 
 class ZstdFrame:
-    """Reads exactly one zstd frame, piece by piece: the ``zstandard`` package doesn't tell where one ends.
+    """Reads exactly one zstd frame, piece by piece: the ``zstandard`` package doesn't report where a frame ends.
 
     Frame and block headers are parsed as in RFC 8878, sections 3.1.1 and 3.1.1.2; the rest is left to the decoder.
     Skippable frames are refused.
@@ -262,7 +262,7 @@ class ZstdFrame:
         """Read the next piece of the frame, valid until the next call; empty at the end.
 
         Raises:
-            ArtifactError: the source is truncated, no zstd frame, or continues after it.
+            ArtifactError: the source is truncated, is not a zstd frame, or continues after the frame.
         """
         if self.ended:
             return self._buffer[:0]
@@ -279,7 +279,7 @@ class ZstdFrame:
         return piece
 
     def _read_frame_header(self) -> memoryview:
-        """Read the header of the frame, whose first five bytes tell its length, and that of the first block."""
+        """Read the header of the frame, whose length follows from its first five bytes, and that of the first block."""
         self._begun = True
         if bytes(self._exactly(0, 4)) != b"\x28\xb5\x2f\xfd":
             raise damaged(f"{self._title} doesn't begin with a zstd frame")
@@ -313,7 +313,7 @@ class _BufferReader(Protocol):
 
 
 class _ZstandardReader:
-    """The reader of the ``zstandard`` package, which by itself takes a truncated frame for a complete one."""
+    """The reader of the ``zstandard`` package, which by itself doesn't detect a truncated frame."""
 
     def __init__(self, frame: ZstdFrame, reader: _BufferReader, error: type[Exception], title: str) -> None:
         self._frame = frame
@@ -347,7 +347,7 @@ class _Plain:
 
 
 def open_encoder(compression: Compression) -> Encoder:
-    """An encoder at the library's default level, whose output holds neither a time nor a name.
+    """An encoder at the library's default level, whose output contains neither a time nor a name.
 
     Raises:
         ArtifactError: this machine doesn't support zstd.

@@ -1,4 +1,4 @@
-"""The bounds of what a foreign Artifact may cost in memory, time and disk space."""
+"""Limits for the memory, time and disk space that an untrusted Artifact may use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _GIB = 1024 * _MIB
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits for reading one Artifact; the defaults suit every sane one.
+    """Limits for reading one Artifact; the defaults suit every reasonable one.
 
     Args:
         manifest_bytes: the size of ``manifest`` and of ``manifest-augment``; enough for more than 10,000 files.
@@ -20,9 +20,9 @@ class Limits:
         header_members: the number of files in the header.
         json_bytes: the size of a JSON document in the header; parsing it takes about twenty times as much memory.
         payload_bytes: the expanded size of the payload's files. There is no limit relative to their compressed size: an
-            image of mostly zeros is sane.
+            image may consist mostly of zeros.
         window_bytes: the window of xz and zstd, which their decoders keep in memory.
-        padding_bytes: zeros after the end of a tar.
+        padding_bytes: the number of zeros after the end of a tar.
     """
 
     manifest_bytes: int = _MIB
@@ -36,11 +36,11 @@ class Limits:
 
 
 _LEAST_WINDOW_BYTES = 8 * _MIB
-"""What xz and zstd use by default."""
+"""The default of xz and zstd."""
 
 
 def limits_for(memory_bytes: int | None) -> Limits:
-    """The limits for a device with so much memory; None: unknown."""
+    """The limits for a device with this amount of memory; None if it is unknown."""
     window_bytes = Limits().window_bytes
     if memory_bytes is not None:
         window_bytes = min(window_bytes, max(_LEAST_WINDOW_BYTES, memory_bytes // 4))

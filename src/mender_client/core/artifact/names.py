@@ -1,11 +1,11 @@
-"""Which names the files of an Artifact may have, so that none escapes its directory or overwrites another one."""
+"""Checks the names of the files in an Artifact, so that none escapes its directory or overwrites another one."""
 
 from __future__ import annotations
 
 from .refusal import malformed, over_limit, shown
 
 _LONGEST_FILE_NAME_BYTES = 255
-"""What Linux file systems take."""
+"""The limit of Linux file systems."""
 
 
 def check_file_name(name: str, where: str) -> None:
@@ -13,11 +13,11 @@ def check_file_name(name: str, where: str) -> None:
 
     Args:
         name: the name, without the directory that the format puts in front of it.
-        where: what it was found in, for the message.
+        where: where it was found, for the message.
 
     Raises:
-        ArtifactError: the name is empty, too long, ``.`` or ``..``, or holds a slash or a control character
-            (protocol: Artifact format, names to be refused).
+        ArtifactError: the name is empty, too long, ``.`` or ``..``, or contains a slash, a control character or a lone
+            surrogate (protocol: Artifact format, names to be refused).
     """
     if name in {"", ".", ".."} or "/" in name:
         raise malformed(f"{where} contains {shown(name)}, which isn't the plain name of a file")
@@ -28,12 +28,12 @@ def check_file_name(name: str, where: str) -> None:
 
 
 def is_one_line(text: str) -> bool:
-    """Whether a text holds no control character and no lone surrogate, so that it is one line and valid UTF-8."""
+    """Whether a text contains no control character and no lone surrogate, so that it is one line and valid UTF-8."""
     return not any(char < " " or "\x7f" <= char <= "\x9f" or "\ud800" <= char <= "\udfff" for char in text)
 
 
 def folded(name: str) -> str:
-    """A name without differences in case and Unicode form.
+    """Normalise the case and the Unicode form of a name.
 
     Two files with the same folded name would overwrite each other on a FAT partition, and look the same to a person
     who reviews the manifest.
@@ -47,7 +47,7 @@ def folded(name: str) -> str:
 
 
 class NameSet:
-    """The names seen so far in a part of the Artifact, which no further one may equal or resemble."""
+    """The names seen so far in a part of the Artifact; a further name must not equal or resemble any of them."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -60,7 +60,7 @@ class NameSet:
         """Add a name.
 
         Raises:
-            ArtifactError: it is there already, or one that differs only in case or Unicode form.
+            ArtifactError: the set already contains it, or a name that differs only in case or Unicode form.
         """
         key = folded(name)
         other = self._seen.get(key)

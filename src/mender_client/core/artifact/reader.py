@@ -1,8 +1,8 @@
-"""Reads an Artifact once, from front to back, and uses nothing that it hasn't verified.
+"""Reads an Artifact once, from front to back, and uses only what it has verified.
 
 The chain of trust: the signature covers the manifest, and the manifest covers version, header and each payload file by
-SHA-256. So everything is verified before it is parsed, and whatever the header rules out is refused before the first
-byte of the payload is read. Memory doesn't grow with the Artifact.
+SHA-256. So everything is verified before it is parsed, and an Artifact with an unacceptable header is refused before
+the first byte of the payload is read. Memory usage doesn't depend on the size of the Artifact.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ from .tar import Member, TarReader
 from .values import FORMAT_VERSION, File, Header
 
 SignatureCheck = Callable[[bytes, bytes], None]
-"""Takes the manifest's bytes and the decoded signature; raises ArtifactError when no configured key made it."""
+"""Takes the manifest's bytes and the decoded signature; raises ArtifactError if no configured key verifies it."""
 
 _SCRATCH_BYTES = 256 * 1024
 
 
 class Digest(Protocol):
-    """A running SHA-256 that brings its own buffer, so that another thread can do the hashing."""
+    """An incremental SHA-256 with its own buffer, so that another thread can do the hashing."""
 
     def room(self) -> memoryview:
-        """Where the next bytes go; holds at least one."""
+        """The buffer for the next bytes, with room for at least one."""
 
     def advance(self, count: int) -> None:
-        """Hash the first ``count`` bytes of ``room``; the caller must not change them any more."""
+        """Hash the first ``count`` bytes of ``room``; the caller must not change them afterwards."""
 
     def update(self, data: memoryview, /) -> None:
-        """Hash bytes from elsewhere; the caller may change them afterwards."""
+        """Hash bytes from another buffer; the caller may change them afterwards."""
 
     def hexdigest(self) -> str:
-        """The digest in lower-case hex; the last call."""
+        """The digest in lower-case hex; no other method may be called afterwards."""
 
 
 class PlainDigest:
-    """A ``Digest`` that hashes at once, always from the same memory."""
+    """A ``Digest`` that hashes immediately, always from the same buffer."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -87,41 +87,41 @@ NewDigest = Callable[[], Digest]
 
 
 class Expander(Protocol):
-    """Gives the payload's expanded bytes from elsewhere than the Artifact, as far as its index allows it.
+    """Provides the payload's expanded bytes from another source than the Artifact, if its index allows that.
 
-    All offsets count from the start of the Artifact.
+    All offsets are relative to the start of the Artifact.
     """
 
     def index_ends_at(self, offset: int) -> None:
-        """There is an index, which will be read to this offset before anything else is called."""
+        """There is an index, which will be read up to this offset before any other method is called."""
 
     def no_index(self, problem: str) -> None:
-        """There is none, or one that can't be used, and the payload is decompressed as it is read.
+        """There is no usable index, and the payload is decompressed as it is read.
 
         Args:
-            problem: what is wrong with the index; "" when there is none.
+            problem: what is wrong with the index; "" if there is none.
         """
 
     def expand(self, index: BlockIndex, start: int, end: int) -> Readable | None:
         """Open the expanded payload.
 
         Args:
-            index: what the Artifact says about it: a hint, which is not verified.
+            index: the index of the payload: a hint, which is not verified.
             start: where the first data member begins.
             end: where the payload ends.
 
         Returns:
-            The expanded payload, verified by the reader as ever. When it is at its end, the Artifact's stream has to
-            stand at ``end``. None: the payload is decompressed as it is read.
+            The expanded payload, which the reader verifies as usual. When it has been read to its end, the Artifact's
+            stream must be at ``end``. None: the payload is decompressed as it is read.
         """
 
 
 _SMALL_FILE_BYTES = 16 * 1024
-"""More than any version or signature has."""
+"""More than the size of any version or signature."""
 
 
 class PayloadFile:
-    """A file of the payload, readable until the reader moves on.
+    """A file of the payload, readable until the reader advances.
 
     The last piece is returned only after the whole file has been verified against the manifest.
 
@@ -146,7 +146,7 @@ class PayloadFile:
         self._is_verified = False
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Read; 0 at the end of the file.
+        """Read into a buffer; 0 at the end of the file.
 
         Raises:
             ArtifactError: the file is truncated or broken, or its digest differs from the manifest's.
@@ -175,7 +175,7 @@ class PayloadFile:
 
 
 def check_digest(actual: str, expected: str, name: str) -> None:
-    """Raise ArtifactError when a digest differs from the manifest's."""
+    """Raise ArtifactError if a digest differs from the manifest's."""
     if actual != expected:
         raise mismatched(f"{shown(name)} isn't what the manifest says: SHA-256 {actual}, expected {expected}")
 
@@ -184,12 +184,12 @@ class ArtifactReader:
     """Reads and verifies one Artifact.
 
     Args:
-        stream: the Artifact; read once and never further than needed.
-        limits: the bounds.
-        check_signature: given when verify keys are configured; an unsigned Artifact is then refused.
-        accept_augmented: accept parts that only the manifest-augment lists, which no signature covers.
-        new_digest: makes the digest of a payload file; None hashes in this thread.
-        expander: given the index of an indexed payload, if there is one; None: an index is skipped.
+        stream: the Artifact; read once, and never further than needed.
+        limits: the limits.
+        check_signature: given if verify keys are configured; unsigned Artifacts are then refused.
+        accept_augmented: whether to accept parts that only the manifest-augment lists, which no signature covers.
+        new_digest: creates the digest of a payload file; None to hash in this thread.
+        expander: receives the index of an indexed payload; None to skip an index.
     """
 
     def __init__(
@@ -219,10 +219,10 @@ class ArtifactReader:
         """Verify and parse everything before the payload, without reading a byte of the payload.
 
         Returns:
-            The header, in which the payload files have no size yet. A second call returns the same.
+            The header, in which the payload files have no size yet. A second call returns the same header.
 
         Raises:
-            ArtifactError: the Artifact is broken, not properly signed, of another format, or exceeds a limit.
+            ArtifactError: the Artifact is broken, not properly signed or in another format, or exceeds a limit.
         """
         if self._header is None:
             if self._begun:
@@ -232,7 +232,7 @@ class ArtifactReader:
         return self._header
 
     def payload_files(self) -> Iterator[PayloadFile]:
-        """The payload's files in order; whatever the caller leaves unread of a file is verified before the next one.
+        """The payload's files in order; the unread rest of a file is read and verified before the next one.
 
         Raises:
             ArtifactError: the payload is broken or doesn't match the manifest.
@@ -240,7 +240,7 @@ class ArtifactReader:
         return self._files
 
     def open_payload(self) -> None:
-        """Begin the payload, so that the expander is called; raises as ``payload_files`` does."""
+        """Start reading the payload, so that the expander is called; raises as ``payload_files`` does."""
         if (first := next(self._files, None)) is not None:
             self._files = chain((first,), self._files)
 
@@ -251,7 +251,7 @@ class ArtifactReader:
             The header, with the sizes of all payload files.
 
         Raises:
-            ArtifactError: the Artifact is broken, doesn't match the manifest, or was refused before.
+            ArtifactError: the Artifact is broken, doesn't match the manifest, or has been refused before.
         """
         for _ in self._files:
             pass
@@ -290,7 +290,7 @@ class ArtifactReader:
         return self._complete_header(header, manifest, augment, signed=signed)
 
     def _complete_header(self, header: Header, manifest: Manifest, augment: Manifest | None, *, signed: bool) -> Header:
-        """Add what the header itself doesn't hold: files, signature and the augmented parts."""
+        """Add what the header itself doesn't contain: files, signature and the augmented parts."""
         files = [File(name, manifest.digests[PAYLOAD_DIRECTORY + name]) for name in manifest.files]
         if augment is not None:
             digests = augment.digests
@@ -335,7 +335,7 @@ class ArtifactReader:
         stem: str,
         parse: Callable[[bytes, str, Compression, Limits], Header],
     ) -> Header:
-        """Read a header whole and verify it against its manifest before parsing it."""
+        """Read a whole header, and verify it against its manifest before parsing it."""
         if member is None or member.name != manifest.header or manifest.compression is None:
             raise malformed(f"{manifest.header or stem} is missing; {_found(member)}")
         stored = self._tar.read_member(member, self._limits.header_stored_bytes)

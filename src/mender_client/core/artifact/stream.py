@@ -1,6 +1,6 @@
-"""What an Artifact is read from: a network body, a file and a decoder alike.
+"""What an Artifact is read from: a network body, a file or a decoder.
 
-The caller brings the buffer, so that memory doesn't grow with what is read.
+The caller supplies the buffer, so that memory usage doesn't depend on the amount of data.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ class Readable(Protocol):
     """Something to read from: a network body, an open binary file, ``io.BytesIO``."""
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer as far as bytes are there and return their number; 0 means the end."""
+        """Read available bytes into the buffer and return their number; 0 means the end."""
 
 
 class Counted:
-    """A readable that counts.
+    """A readable that counts the bytes read.
 
     Attributes:
-        offset: the number of bytes that were read.
+        offset: the number of bytes read so far.
     """
 
     def __init__(self, source: Readable) -> None:
@@ -35,7 +35,7 @@ class Counted:
 
 
 class Prefixed:
-    """A readable of a few bytes and what follows them."""
+    """A readable that returns a few given bytes before those of its source."""
 
     def __init__(self, prefix: bytes, source: Readable) -> None:
         self._prefix = memoryview(prefix)
@@ -51,7 +51,7 @@ class Prefixed:
 
 
 def read_up_to(source: Readable, view: memoryview) -> int:
-    """Fill the buffer, and return the number of bytes read; the buffer is not full only at the end of the source."""
+    """Fill the buffer, and return the number of bytes read, which is smaller only at the end of the source."""
     filled = 0
     while filled < len(view):
         count = source.readinto(view[filled:])
@@ -62,7 +62,7 @@ def read_up_to(source: Readable, view: memoryview) -> int:
 
 
 def read_exactly(source: Readable, size: int, title: str) -> bytes:
-    """Read a number of bytes that the caller has limited; raises ArtifactError when the source ends before."""
+    """Read exactly ``size`` bytes, which the caller has checked; raises ArtifactError if the source ends before."""
     buffer = bytearray(size)
     if read_up_to(source, memoryview(buffer)) < size:
         raise truncated(title)
@@ -70,5 +70,5 @@ def read_exactly(source: Readable, size: int, title: str) -> bytes:
 
 
 def truncated(title: str) -> Exception:
-    """The error for a part that ends too early."""
+    """The error for a part that ends prematurely."""
     return damaged(f"{title} is truncated")

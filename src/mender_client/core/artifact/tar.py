@@ -1,10 +1,10 @@
 """Tar archives, read strictly and as a stream.
 
-The standard library's reader tolerates much: links, sparse maps, GNU long names, numbers in base 256, junk between
-members. Each of these can make two readers see two different Artifacts, and the manifest vouches for one of them only.
+The standard library's reader is lenient: it accepts links, sparse maps, GNU long names, numbers in base 256, and junk
+between members. Each of these can make two readers see two different Artifacts, only one of which matches the manifest.
 So this reader accepts regular files with ustar or GNU headers and the few PAX records that the reference tool writes,
-and refuses everything else. A PAX record for name or size may say only what the header itself can't hold: some readers,
-busybox among them, don't know it.
+and refuses everything else. A PAX record may replace a name or size only if the header itself can't hold it, because
+some readers, such as BusyBox, ignore PAX records.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TarReader:
     Args:
         source: the bytes of the tar.
         title: what to call the tar in messages.
-        limits: the bounds, of which only ``padding_bytes`` matters here.
+        limits: the limits, of which only ``padding_bytes`` is used here.
     """
 
     def __init__(self, source: Readable, title: str, limits: Limits) -> None:
@@ -60,13 +60,13 @@ class TarReader:
         self._padding = 0
 
     def next_member(self) -> Member | None:
-        """Skip the rest of the current member and go to the next one.
+        """Skip the rest of the current member and advance to the next one.
 
         Returns:
             The member, or None at the end of the tar, which must also be the end of its source.
 
         Raises:
-            ArtifactError: the tar is broken or truncated, or holds something other than a regular file.
+            ArtifactError: the tar is broken or truncated, or contains something other than a regular file.
         """
         self.finish_member()
         block = self._read_block()
@@ -96,13 +96,13 @@ class TarReader:
         return count
 
     def read_member(self, member: Member, most_bytes: int) -> bytes:
-        """Read the whole current member; raises ArtifactError when it is truncated or larger than ``most_bytes``."""
+        """Read the whole current member; raises ArtifactError if it is truncated or larger than ``most_bytes``."""
         if member.size > most_bytes:
             raise over_limit(f"{shown(member.name)} has {member.size} bytes, more than the limit of {most_bytes}")
         return read_exactly(self, member.size, self._title)
 
     def skip_member(self) -> None:
-        """Forget the rest of the current member: the source already stands at its end."""
+        """Skip the rest of the current member without reading it: the source is already at its end."""
         self._left = 0
 
     def finish_member(self) -> None:
@@ -198,7 +198,7 @@ def _check_kind(block: bytes, magic: bytes, title: str) -> None:
 
 
 def _names_without_pax(name: str) -> tuple[str, ...]:
-    """What the writers in use put where a long or foreign name doesn't fit: Go, Python, GNU tar."""
+    """What common writers (Go, Python, GNU tar) put into the header in place of a long or non-ASCII name."""
     if name.isascii():
         return (name[:_USTAR_NAME_BYTES],) if len(name) > _USTAR_NAME_BYTES else ()
     dropped = name.encode("ascii", "ignore").decode()
@@ -229,7 +229,7 @@ def _decoded(text: bytes, title: str) -> str:
 
 
 def _parse_pax(content: bytes, title: str) -> dict[str, str]:
-    """Read ``length key=value`` records (POSIX.1-2001 pax); only harmless keys, and those for name and size."""
+    """Parse ``length key=value`` records (POSIX.1-2001 pax); only harmless keys, and those for name and size."""
     records: dict[str, str] = {}
     while content:
         digits, _, _ = content[:6].partition(b" ")
@@ -248,7 +248,7 @@ def _parse_pax(content: bytes, title: str) -> dict[str, str]:
 
 
 def build_member_header(member: Member, mode: int) -> bytes:
-    """Build the header of a member: no time and no owner, so that the same input gives the same bytes.
+    """Build the header of a member, without time and owner, so that the same input gives the same bytes.
 
     Args:
         member: its name and size. A name that is long or not ASCII, or a size of 8 GiB or more, gets a PAX header.
