@@ -1,11 +1,11 @@
-"""The index of an indexed payload: which bytes each compressed piece of it holds, and what they hash to.
+"""The index of an indexed payload: which bytes each of its compressed members contains, and their hashes.
 
-Such a payload is a row of independent gzip members of up to eight blocks of 4 KiB each. In front of them stand empty
-members, whose headers carry the index in their extra fields (RFC 1952, section 2.3.1.1): every gzip reads the row as
-one stream.
+Such a payload is a sequence of independent gzip members of up to eight blocks of 4 KiB each. They are preceded by empty
+members, whose headers contain the index in their extra fields (RFC 1952, section 2.3.1.1): every gzip reads the
+sequence as one stream.
 
-Nothing is believed because the index says so: it only tells what to fetch, and the manifest's digests decide. So an
-index that is broken in any way, or too large for the memory that is meant for it, counts as none.
+The index isn't trusted: it only determines what to fetch, and the manifest's digests decide. So an index that is broken
+in any way, or too large for the memory reserved for it, is treated as missing.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .stream import Readable, read_up_to
 BLOCK_BYTES = 4096
 MEMBER_BLOCKS = 8
 MEMBER_BYTES = MEMBER_BLOCKS * BLOCK_BYTES
-"""The most that a member holds."""
+"""The largest expanded size of a member."""
 HASH_BYTES = 8
 LARGEST_PAYLOAD_BYTES = (8 << 30) + (1 << 20)
-"""An image of 8 GiB and what the tar adds. The hashes of so many blocks take 16 MiB of memory."""
+"""An image of 8 GiB and what the tar adds. The hashes of its blocks take 16 MiB of memory."""
 
 _VERSION = 1
 _HEAD = struct.Struct("<IIIIIIQ")
 _PIECE_BYTES = 8000
-"""BusyBox calls an extra field corrupt that is larger than its buffer, 8 KiB."""
+"""BusyBox rejects an extra field that is larger than its buffer, 8 KiB, as corrupt."""
 _SUBFIELD = b"MB"
 _GZIP_WITH_EXTRA = b"\x1f\x8b\x08\x04" + bytes(5) + b"\xff"
 _EMPTY_DEFLATE = b"\x03\x00" + bytes(8)
@@ -44,15 +44,16 @@ _LEAST_MEMBER_BYTES = 20
 
 @dataclass(frozen=True)
 class BlockIndex:
-    """How a payload is cut, and the hashes of its blocks.
+    """How a payload is divided, and the hashes of its blocks.
 
     Args:
         size: the expanded size of the payload in bytes.
-        begin: where the first block begins: the first member holds the bytes before it, unless it is 0.
+        begin: where the first block begins; unless it is 0, the first member contains the bytes before it.
         lengths: the stored length of each data member in bytes; typecode H.
-        firsts: the first block of each data member with blocks, and the number of blocks; typecode I.
-        hashes: the first 8 bytes of the SHA-256 of each block of 4 KiB from ``begin`` on; the last may be shorter.
-        stored_bytes: the stored size of the index itself: where in the payload the first data member begins.
+        firsts: the first block of each data member with blocks, followed by the number of blocks; typecode I.
+        hashes: the first 8 bytes of the SHA-256 of each block of 4 KiB from ``begin`` on; the last block may be
+            shorter.
+        stored_bytes: the stored size of the index itself, which is where in the payload the first data member begins.
     """
 
     size: int
@@ -68,7 +69,7 @@ class BlockIndex:
         return len(self.hashes) // HASH_BYTES
 
     def member_span(self, member: int) -> tuple[int, int]:
-        """The expanded bytes that a data member holds: start and end."""
+        """The expanded bytes that a data member contains: start and end."""
         number = member - bool(self.begin)
         if number < 0:
             return 0, self.begin
@@ -76,7 +77,7 @@ class BlockIndex:
         return self.begin + BLOCK_BYTES * first, min(self.begin + BLOCK_BYTES * end, self.size)
 
     def blocks_of(self, member: int) -> range:
-        """The blocks that a data member holds."""
+        """The blocks that a data member contains."""
         number = member - bool(self.begin)
         return range(0) if number < 0 else range(self.firsts[number], self.firsts[number + 1])
 
@@ -86,7 +87,7 @@ class BlockIndex:
         return start, min(start + BLOCK_BYTES, self.size)
 
     def member_of(self, block: int) -> int:
-        """The data member that holds a block."""
+        """The data member that contains a block."""
         return bisect_right(self.firsts, block) - 1 + bool(self.begin)
 
     def offsets(self) -> array[int]:
@@ -96,12 +97,12 @@ class BlockIndex:
 
 @dataclass(frozen=True)
 class IndexReading:
-    """What stands at the start of a payload.
+    """What was found at the start of a payload.
 
     Args:
         index: the index, or None.
-        pending: bytes that were read and belong to what follows.
-        problem: why there is no index, if there is something like one; "" otherwise.
+        pending: bytes that were read but belong to what follows.
+        problem: why the index can't be used, if there is something like one; "" otherwise.
     """
 
     index: BlockIndex | None
@@ -110,7 +111,7 @@ class IndexReading:
 
 
 def count_blocks(size: int, begin: int) -> int:
-    """The number of blocks of a payload, the first of which begins at ``begin``."""
+    """The number of blocks of a payload whose first block begins at ``begin``."""
     return -(-(size - begin) // BLOCK_BYTES)
 
 
@@ -118,13 +119,13 @@ def encode_index(size: int, begin: int, lengths: array[int], counts: bytes, hash
     """Build the index as it is stored.
 
     Args:
-        size: as of ``BlockIndex``.
-        begin: as of ``BlockIndex``.
-        lengths: as of ``BlockIndex``.
+        size: as in ``BlockIndex``.
+        begin: as in ``BlockIndex``.
+        lengths: as in ``BlockIndex``.
         counts: the number of blocks of each data member with blocks.
-        hashes: as of ``BlockIndex``.
+        hashes: as in ``BlockIndex``.
     """
-    # imported when needed: devices mostly don't
+    # imported when needed: most devices never need it
     import zlib
 
     body = zlib.compress(_little_endian(lengths).tobytes() + counts + hashes, 9)
@@ -136,16 +137,16 @@ def encode_index(size: int, begin: int, lengths: array[int], counts: bytes, hash
 
 
 def read_index(source: Readable, stored_bytes: int, announce: Callable[[int], object]) -> IndexReading:
-    """Read the index at the start of a gzip payload, and not a byte further.
+    """Read the index at the start of a gzip payload, and not a byte more.
 
     Args:
         source: the payload as it is stored.
         stored_bytes: its stored size.
-        announce: told the stored size of the index as soon as it is known.
+        announce: called with the stored size of the index as soon as that is known.
 
     Returns:
-        The index, or none and the bytes that an ordinary decoder has to read first: what it doesn't get back was whole
-        and empty gzip members.
+        The index; or None, and the bytes that an ordinary decoder has to read first. All other bytes that were read
+        belong to complete, empty gzip members.
     """
     return _IndexReader(source, stored_bytes).read(announce)
 
@@ -200,7 +201,7 @@ class _IndexReader:
         return BlockIndex(size, begin, lengths, firsts, hashes, index_bytes)
 
     def _read_piece(self, expected_bytes: int | None) -> bytes:
-        """Read a piece of the index; of the first, the length isn't known."""
+        """Read a piece of the index; the length of the first one isn't known."""
         head = self._take(_PIECE_HEAD_BYTES)
         content_bytes = int.from_bytes(head[-2:], "little")
         if head != _piece_head(content_bytes):
@@ -214,7 +215,7 @@ class _IndexReader:
         return rest[:content_bytes]
 
     def _take(self, count: int) -> bytes:
-        """Read bytes, which are pending until the member that they belong to is known to be whole and empty."""
+        """Read bytes, which are pending until their member is known to be complete and empty."""
         buffer = bytearray(count)
         taken = bytes(buffer[: read_up_to(self._source, memoryview(buffer))])
         self._pending += taken
@@ -222,12 +223,12 @@ class _IndexReader:
 
 
 class _Body:
-    """Expands the body of the index, in as much memory as its result takes.
+    """Expands the body of the index, using no more memory than the result needs.
 
     Args:
-        members: how many data members it is for.
-        counts: how many of them have blocks.
-        blocks: how many blocks.
+        members: the number of data members.
+        counts: the number of data members with blocks.
+        blocks: the number of blocks.
     """
 
     def __init__(self, members: int, counts: int, blocks: int) -> None:
@@ -242,11 +243,11 @@ class _Body:
 
     @property
     def most_stored_bytes(self) -> int:
-        """More than an index with such a body takes, even if the body can't be compressed."""
+        """An upper bound of the size of an index with such a body, even if the body can't be compressed."""
         return self._size + self._size // 64 + _PIECE_BYTES
 
     def take(self, piece: bytes) -> None:
-        """Expand a further piece, never to more than the whole is to have."""
+        """Expand a further piece, without exceeding the size of the whole body."""
         try:
             self._content += self._inflate.decompress(piece, self._size - len(self._content) + 1)
         except self._error as error:
@@ -277,7 +278,7 @@ def _piece(content: bytes) -> bytes:
 
 
 def _little_endian(numbers: array[int]) -> array[int]:
-    """Swap bytes on a machine of the other order, in either direction."""
+    """Convert between native and little-endian byte order, in either direction."""
     swapped = array("H", numbers)
     if array("H", [1]).tobytes() != b"\x01\x00":
         swapped.byteswap()

@@ -1,10 +1,11 @@
-"""Compresses a payload as independent gzip members with their index in front: see ``block_index``.
+"""Compresses a payload as independent gzip members, preceded by their index: see ``block_index``.
 
-A member has eight blocks, but for the directories of an ext4 file system: each is a member of its own. One new file
-changes the numbers in most directories, which lie between the files; so a device doesn't fetch these files with them.
+A member has eight blocks, except that the first block of a directory of an ext4 file system is a separate member. One
+new file changes inode numbers in most directories, which lie between the files; this way, a device doesn't have to
+fetch those files along with the directories.
 
 The payload is read once. Its members go to a temporary file first, since the index that precedes them needs their
-lengths. The same payload gives the same bytes, on however many processors.
+lengths. The same payload gives the same bytes, regardless of the number of processors.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _GZIP_HEADER = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
 
 @dataclass(frozen=True)
 class Packed:
-    """Members that were made of a part of a payload.
+    """The members into which a part of a payload was compressed.
 
     Args:
-        members: each as it is stored.
-        counts: how many blocks each holds.
-        hashes: those of the part's blocks.
+        members: the members as they are stored.
+        counts: the number of blocks in each.
+        hashes: the hashes of the part's blocks.
     """
 
     members: Sequence[bytes]
@@ -44,12 +45,12 @@ class Packed:
 
 
 Apply = Callable[[Callable[[bytes], Packed], Iterator[bytes]], Iterable[Packed]]
-"""As ``map``: the results in order. It may work on several processors, with a bounded number of parts in memory."""
+"""Like ``map``, with the results in order. It may use several processors, with a bounded number of parts in memory."""
 
 
 @dataclass(frozen=True)
 class Indexing:
-    """What it takes to write an index.
+    """What is needed to write an index.
 
     Args:
         spool: an empty temporary file.
@@ -61,15 +62,12 @@ class Indexing:
 
 
 class IndexedPayload:
-    """A payload that was compressed, but for its place in the Artifact.
+    """A compressed payload with an index, not yet written to the Artifact.
 
     Args:
-        pieces: the expanded payload; each piece is used before the next one is taken.
-        begin: the offset in it of the file whose blocks are to be aligned: the largest.
-        indexing: what it takes.
-
-    Raises:
-        ArtifactError: it is larger than what an index is made for.
+        pieces: the expanded payload; each piece is used before the next one is requested.
+        begin: the offset in it of the file whose blocks are to be aligned, which is the largest file.
+        indexing: what is needed to write the index.
     """
 
     def __init__(self, pieces: Iterable[memoryview], begin: int, indexing: Indexing) -> None:
@@ -88,7 +86,7 @@ class IndexedPayload:
         self.stored_bytes = len(self._index) + sum(lengths)
 
     def write(self, out: BinaryIO) -> None:
-        """Write it."""
+        """Write the index and the members."""
         out.write(self._index)
         self._spool.seek(0)
         while piece := self._spool.read(_COPY_BYTES):
@@ -108,7 +106,7 @@ class _Cutter:
         self.size = 0
 
     def parts(self) -> Iterator[bytes]:
-        """The bytes before the grid, if any, and then many members at a time."""
+        """The bytes before the first aligned block, if any, and then many members at a time."""
         wanted, part = self._begin or _GROUP_BYTES, bytearray()
         for piece in self._pieces:
             self.size += len(piece)
@@ -162,14 +160,14 @@ def _gzip_member(content: memoryview) -> bytes:
 
 
 def _compressed(content: bytes | memoryview) -> bytes:
-    """Build a gzip member without time and name; its header is ours, since zlib's own tells the operating system."""
+    """Build a gzip member without time and name; the header isn't zlib's, which contains the operating system."""
     deflate = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
     body = deflate.compress(content) + deflate.flush()
     return _GZIP_HEADER + body + zlib.crc32(content).to_bytes(4, "little") + len(content).to_bytes(4, "little")
 
 
 _DIRECTORY_AT, _DIRECTORY = 4, b"\x0c\0\x01\x02.\0\0\0"
-"""In the first block of a directory, after the number of its inode: the entry of 12 bytes of itself, ``.``."""
+"""The start of a directory's first block, after its inode number: the rest of the 12-byte entry for ``.``."""
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
 _ZERO_HASH = _sha256(_ZERO_BLOCK)
 _ZERO_CONTENT = bytes(MEMBER_BYTES)

@@ -1,7 +1,7 @@
-"""Adds an index to an Artifact that was written without: only the payload is compressed anew.
+"""Adds an index to an Artifact that was written without one: only the payload is compressed again.
 
-Version, manifest, signature and header stay as they are, byte for byte. The manifest names the payload's files and
-their own digests, so the Artifact stays valid, its signature, too.
+Version, manifest, signature and header remain the same, byte for byte. The manifest contains the digests of the
+payload's uncompressed files, so the Artifact and its signature remain valid.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _CHUNK_BYTES = 128 * 1024
 
 
 class IndexNote:
-    """An ``Expander`` that only notes the index.
+    """An ``Expander`` that only records the index.
 
     Attributes:
-        index: the index, once the payload has begun and if there is one.
-        start: where the first data member begins then, in bytes from the start of the Artifact.
+        index: the index, if there is one; None before the payload begins.
+        start: where the first data member begins, in bytes from the start of the Artifact.
         end: where the payload ends.
     """
 
@@ -56,16 +56,16 @@ def index_artifact(
     indexing: Indexing,
     new_digest: NewDigest | None = None,
 ) -> None:
-    """Copy an Artifact, with an index in its payload; verify the result.
+    """Copy an Artifact and add an index to its payload; the caller should verify the result.
 
     Args:
-        open_source: opens the Artifact; called twice, and the first time it is verified.
-        out: where the copy goes.
+        open_source: opens the Artifact; called twice. The first time, the Artifact is verified.
+        out: where to write the copy.
         indexing: how to compress.
-        new_digest: as of ``ArtifactReader``.
+        new_digest: as in ``ArtifactReader``.
 
     Raises:
-        ArtifactError: the Artifact is broken, has an index, or nothing that an index could be made for.
+        ArtifactError: the Artifact is broken, already has an index, or has no payload files to index.
     """
     with open_source() as stream:
         aligned_at = _verify(stream, new_digest)
@@ -78,7 +78,7 @@ def index_artifact(
 
 
 def _verify(stream: Readable, new_digest: NewDigest | None) -> int:
-    """Verify the Artifact; returns where in its expanded payload the first of the largest files begins."""
+    """Verify the Artifact, and return where in its expanded payload the first of the largest files begins."""
     note = IndexNote()
     reader = ArtifactReader(stream, accept_augmented=True, new_digest=new_digest, expander=note)
     largest, found = -1, None

@@ -1,4 +1,4 @@
-"""Where the payload of an Artifact is, and its tar header when it is stored expanded."""
+"""Finds the payload of an Artifact, and builds its tar header for storing it expanded."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LARGEST_BYTES = 8**11 - 1
 
 @dataclass(frozen=True)
 class StoredPayload:
-    """The compressed payload of an Artifact that has been read up to it.
+    """The compressed payload of an Artifact that has been read up to there.
 
     Attributes:
-        header_at: where its header begins, an extended one included; everything before stays as it is.
+        header_at: where its header begins, including any extended header; everything before it stays the same.
         header: its tar header.
     """
 
@@ -26,11 +26,11 @@ class StoredPayload:
 
     @property
     def expanded_at(self) -> int:
-        """Where the payload begins when it is stored expanded."""
+        """Where the payload begins if it is stored expanded."""
         return self.header_at + BLOCK
 
     def expanded_header(self, size: int) -> bytes:
-        """The header of the payload when it is stored expanded.
+        """The header of the payload if it is stored expanded.
 
         Args:
             size: its expanded size in bytes.
@@ -45,7 +45,7 @@ def find_payload(read: Callable[[int, int], bytes], stored_at: int, size: int) -
     """Find the header of the payload.
 
     Args:
-        read: reads the Artifact: takes the offset and the number of bytes.
+        read: reads from the Artifact; takes an offset and a number of bytes.
         stored_at: where the payload begins.
         size: its expanded size.
 

@@ -1,9 +1,9 @@
-"""Writes Artifacts: the same bytes for the same input.
+"""Writes Artifacts reproducibly: the same input gives the same bytes.
 
-The manifest precedes the payload, so each payload file is read twice: once for its digest, once for its bytes; but not
-with an index, when the compressed payload is kept in a temporary file meanwhile. The compressed size of the payload
-precedes it, too: the writer fills it in afterwards, and so needs an output that can seek. Memory doesn't grow with the
-payload.
+The manifest precedes the payload, so each payload file is read twice: once for its digest, once for its content. With
+an index, it is read once, and the compressed payload is kept in a temporary file. The compressed size of the payload
+also precedes it: without an index, the writer fills it in afterwards, and therefore needs a seekable output. Memory
+usage doesn't depend on the size of the payload.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class PayloadSource:
     Args:
         name: its plain name in the payload.
         size: its length in bytes.
-        open: opens it at its start; called twice, or once with an index.
+        open: opens it at its start; called twice, but only once with an index.
     """
 
     name: str
@@ -62,12 +62,12 @@ class PayloadSource:
 class ArtifactSpec:
     """What to write; ``rootfs_image`` and ``module_image`` fill in the usual values.
 
-    The fields are those of ``Header`` and ``Payload``; with None, a field is left out of the Artifact.
+    The other fields are those of ``Header`` and ``Payload``; a field that is None is left out of the Artifact.
 
     Args:
-        payload_type: the kind of payload, None for an Artifact without payload.
+        payload_type: the type of the payload, None for an Artifact without payload.
         scripts: state scripts by name, in this order.
-        checksum_key: provide the digest of the only payload file under this key.
+        checksum_key: the key under which to provide the digest of the only payload file; None for none.
     """
 
     artifact_name: str
@@ -86,7 +86,7 @@ class ArtifactSpec:
 
 
 def rootfs_image(artifact_name: str, device_types: Sequence[str], **others: Any) -> ArtifactSpec:
-    """A root file system, which provides its version and checksum and clears those of an older one.
+    """A root file system image, which provides its version and checksum and clears those of an older one.
 
     Args:
         artifact_name: the Artifact's name.
@@ -131,14 +131,14 @@ def write_artifact(
     """Write an Artifact; the caller syncs and closes the output.
 
     Args:
-        out: where it goes; must be able to seek.
-        spec: what it says.
+        out: where to write it; must be seekable.
+        spec: its content.
         payload: the payload's files, in order.
-        sign: makes the signature; None for an unsigned Artifact.
-        indexing: given to compress the payload, whose compression is gzip, as members with an index.
+        sign: creates the signature; None for an unsigned Artifact.
+        indexing: if given, the payload, whose compression must be gzip, is compressed as members with an index.
 
     Raises:
-        ArtifactError: a reader would refuse such an Artifact; or a payload file has another size than stated, or
+        ArtifactError: a reader would refuse such an Artifact, or a payload file has another size than stated or
             changed while it was read.
     """
     _check_sources(spec, payload)
@@ -168,17 +168,17 @@ def write_artifact(
 
 
 def sign_artifact(source: Readable, out: BinaryIO, sign: Sign) -> None:
-    """Copy an Artifact with a new signature; every other byte stays the same.
+    """Copy an Artifact with a new signature; all other bytes remain the same.
 
-    The manifest is signed as it is: verify the result, so that no broken Artifact gets a signature.
+    The manifest is signed as it is. The caller should verify the result, so that no broken Artifact is signed.
 
     Args:
         source: the Artifact.
-        out: where the signed one goes.
-        sign: makes the signature.
+        out: where to write the signed Artifact.
+        sign: creates the signature.
 
     Raises:
-        ArtifactError: the source doesn't begin like an Artifact.
+        ArtifactError: the beginning of the source is not that of an Artifact.
     """
     recorder = Recorder(source)
     tar = TarReader(recorder, "the Artifact", Limits())
@@ -212,11 +212,11 @@ class Recorder:
         return count
 
     def stop(self) -> None:
-        """Record no more."""
+        """Stop recording."""
         self._is_recording = False
 
     def take(self) -> bytes:
-        """What was read since the last call."""
+        """Return and forget what was recorded since the last call."""
         kept = bytes(self._kept)
         self._kept.clear()
         return kept
@@ -251,19 +251,19 @@ def _check_sources(spec: ArtifactSpec, payload: Sequence[PayloadSource]) -> None
 
 
 def _indexed(archive: Iterator[memoryview], aligned_at: int, indexing: Indexing | None) -> IndexedPayload | None:
-    """Read the archive to its end, and compress it on the way if it gets an index."""
+    """Read the archive to its end, and compress it in the same pass if it is to have an index."""
     if indexing is None:
         for _ in archive:
             pass
         return None
-    # imported when needed: a device never does
+    # imported when needed: devices never need it
     from .indexed import IndexedPayload
 
     return IndexedPayload(archive, aligned_at, indexing)
 
 
 def _archive(payload: Sequence[PayloadSource], digests: list[str]) -> Iterator[memoryview]:
-    """The expanded payload in pieces, each valid until the next one; adds the digest of each file that was read."""
+    """The expanded payload in pieces, each valid until the next one; appends the digest of each file to ``digests``."""
     for source in payload:
         yield memoryview(_member_header(source))
         digest = hashlib.sha256()
@@ -291,7 +291,7 @@ def _largest_at(payload: Sequence[PayloadSource]) -> int:
 
 
 def _pieces(source: PayloadSource) -> Iterator[memoryview]:
-    """Read a whole source, piece by piece into the same memory, and check its size."""
+    """Read a whole source piece by piece into the same buffer, and check its size."""
     chunk = memoryview(bytearray(_CHUNK_BYTES))
     total = 0
     with source.open() as stream:
@@ -369,7 +369,7 @@ def _write_member(out: BinaryIO, name: str, content: bytes, *, mode: int = _OUTE
 def _write_payload(
     out: BinaryIO, compression: Compression, payload: Sequence[PayloadSource], digests: Sequence[str]
 ) -> None:
-    """Write the payload, and fill in its size afterwards."""
+    """Write the payload, and then fill in its size."""
     name = PAYLOAD + compression.suffix
     start = out.tell()
     out.write(build_member_header(Member(name, 0), _OUTER_MODE))
