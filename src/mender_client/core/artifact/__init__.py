@@ -1,7 +1,7 @@
-"""The ``.mender`` container: read as a stream, verified in one pass, and written.
+"""Reads ``.mender`` files as a stream, verifies them in one pass, and writes them.
 
 Pure, like all of the core: bytes come from a readable object and go to a writable one. No Artifact is trusted until it
-is verified. The rules are those of the protocol (Artifact format, version 3), the bounds are ``Limits``, and the only
+is verified. The rules are those of the protocol (Artifact format, version 3), the limits are ``Limits``, and the only
 error is ``ArtifactError``.
 """
 

@@ -13,7 +13,7 @@ _SHOWN_VALUES = 8
 
 
 def check_depends(header: Header, *, device_type: str, artifact_name: str, provides: Mapping[str, str]) -> None:
-    """Check everything that the Artifact requires of the device; the server checks only name and device type.
+    """Check all requirements of the Artifact; the server checks only name and device type.
 
     Args:
         header: the verified header.
@@ -22,7 +22,7 @@ def check_depends(header: Header, *, device_type: str, artifact_name: str, provi
         provides: what else the device provides, ``artifact_group`` included.
 
     Raises:
-        ArtifactError: a requirement isn't met; the message names each of those, and what the device has instead.
+        ArtifactError: a requirement isn't met; the message lists all unmet ones, and what the device has instead.
     """
     has = {**provides, "device_type": device_type, "artifact_name": artifact_name}
     fixed = {

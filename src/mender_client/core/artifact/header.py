@@ -1,4 +1,4 @@
-"""``header.tar``: what the Artifact is, requires and provides; read after its digest has been verified."""
+"""Parses ``header.tar``: what the Artifact is, requires and provides. Its digest has been verified before."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def parse_header(stored: bytes, name: str, compression: Compression, limits: Lim
         stored: the member's bytes.
         name: the member's name, for messages.
         compression: how the member is compressed.
-        limits: the bounds.
+        limits: the limits.
 
     Returns:
         The header; ``signed``, ``augmented`` and the payload's files are left to the caller.
@@ -80,12 +80,12 @@ def parse_header(stored: bytes, name: str, compression: Compression, limits: Lim
 
 
 def apply_augment(header: Header, stored: bytes, name: str, compression: Compression, limits: Limits) -> Header:
-    """Add the keys of ``header-augment``, which may neither change nor clear any of the header's.
+    """Add the keys of ``header-augment``, which may neither change nor clear any key of the header.
 
-    Arguments as for ``parse_header``, after the verified header.
+    The arguments are the verified header and those of ``parse_header``.
 
     Raises:
-        ArtifactError: it is broken, repeats a key of the header, or holds scripts or clears_artifact_provides.
+        ArtifactError: it is broken, repeats a key of the header, or contains scripts or clears_artifact_provides.
     """
     parts = _read_parts(stored, name, compression, limits)
     payload = _parse_payload(parts, _payload_type(parts))
@@ -162,9 +162,9 @@ def _rank(member: str, title: str) -> int:
 
 
 def _payload_type(parts: _Parts) -> str | None:
-    """The type of the one payload, on which header-info and type-info must agree.
+    """The type of the only payload, on which header-info and type-info must agree.
 
-    mender-artifact 3.3 to 4.3 writes an empty type into the type-info of ``rootfs-image``: that says nothing.
+    mender-artifact 3.3 to 4.3 writes an empty type into the type-info of ``rootfs-image``, which is ignored.
     """
     payloads = parts.info.values.get("payloads")
     if not isinstance(payloads, list) or not all(isinstance(entry, dict) for entry in payloads):

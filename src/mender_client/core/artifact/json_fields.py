@@ -1,4 +1,4 @@
-"""The JSON documents of the header, read strictly: a value of the wrong type is an error that names it."""
+"""Parses the JSON documents of the header strictly: a value of the wrong type is an error that names its key."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .names import is_one_line
 from .refusal import malformed, shown
 
 _LONGEST_NUMBER = 40
-"""In digits; converting a number takes quadratic time."""
+"""In digits: the time to convert a number is quadratic."""
 
 
 class Document:
-    """A JSON object from the header. Every method raises ArtifactError when the value has another type.
+    """A JSON object from the header. Every method raises ArtifactError if the value has another type.
 
     Args:
         values: the parsed object.
@@ -27,7 +27,7 @@ class Document:
         self.title = title
 
     def text(self, key: str) -> str | None:
-        """A string of one line, not empty; None when it is absent or null."""
+        """A non-empty string of one line; None if it is absent or null."""
         if self.values.get(key) is None:
             return None
         value = self.line(key)
@@ -41,7 +41,7 @@ class Document:
         return str(value)
 
     def texts(self, key: str) -> tuple[str, ...] | None:
-        """A list of strings; None when it is absent or null."""
+        """A list of strings; None if it is absent or null."""
         value = self.values.get(key)
         if value is None:
             return None
@@ -49,7 +49,7 @@ class Document:
         return tuple(value)
 
     def child(self, key: str) -> Document | None:
-        """An object; None when it is absent or null."""
+        """An object; None if it is absent or null."""
         value = self.values.get(key)
         if value is None:
             return None
@@ -57,7 +57,7 @@ class Document:
         return Document(value, f"{key} in {self.title}")
 
     def only(self, *keys: str) -> None:
-        """Refuse keys that this client doesn't know, where ignoring one could do harm."""
+        """Refuse all keys but these, because ignoring an unknown one could do harm."""
         for key in self.values:
             if key not in keys:
                 raise malformed(f"{self.title} contains {shown(key)}, which this client doesn't know")
@@ -75,7 +75,7 @@ def parse_document(content: bytes, title: str) -> Document:
     """Parse a JSON object.
 
     Raises:
-        ArtifactError: it isn't one, or holds a duplicate key, a number out of range, or invalid Unicode.
+        ArtifactError: it isn't one, or contains a duplicate key, a number out of range, or invalid Unicode.
     """
     try:
         value = json.loads(

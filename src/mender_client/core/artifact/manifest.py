@@ -29,7 +29,7 @@ class Manifest:
 
     Args:
         digests: SHA-256 in lower-case hex by entry, in the order of the lines.
-        header: the entry of the header or header-augment, None when there is none.
+        header: the entry of the header or header-augment; None if there is none.
         compression: how that header is compressed.
     """
 
@@ -48,7 +48,7 @@ def parse_manifest(content: bytes) -> Manifest:
     """Parse ``manifest``, which lists the version, the header and the payload's files (protocol: Artifact format).
 
     Raises:
-        ArtifactError: a line is malformed, an entry is unknown, missing or duplicate.
+        ArtifactError: a line is malformed, or an entry is unknown, missing or duplicate.
     """
     manifest = _parse(content, MANIFEST, HEADER)
     if VERSION not in manifest.digests:
@@ -62,7 +62,7 @@ def parse_augment(content: bytes, base: Manifest) -> Manifest:
     """Parse ``manifest-augment``, which may add a header-augment and payload files.
 
     Raises:
-        ArtifactError: as for the manifest; or it lists a file of the manifest.
+        ArtifactError: as for the manifest, or it lists an entry of the manifest.
     """
     augment = _parse(content, AUGMENT, HEADER_AUGMENT)
     if VERSION in augment.digests:

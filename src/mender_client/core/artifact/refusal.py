@@ -1,6 +1,6 @@
-"""The errors with which an Artifact is refused, one for each kind of reason.
+"""The errors for refusing an Artifact, one for each kind of reason.
 
-A name inside an Artifact may hold line ends or terminal sequences: ``shown`` makes it safe to print.
+A name inside an Artifact may contain line ends or terminal control sequences: ``shown`` makes it safe to print.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ _COMPARE = "compare its SHA-256 with that of the file on the build machine, and 
 
 
 def malformed(reason: str) -> ArtifactError:
-    """The error for an Artifact that no known tool writes; like every ``reason``, this one begins with the part."""
+    """The error for an Artifact that no known tool writes; every ``reason`` begins with the name of the faulty part."""
     return ArtifactError("ART01", f"cannot accept the Artifact: {reason}", remedy=_REBUILD)
 
 
 def damaged(reason: str) -> ArtifactError:
-    """The error for an Artifact that was damaged or truncated on the way."""
+    """The error for an Artifact that was damaged or truncated in transit."""
     return ArtifactError("ART02", f"cannot accept the Artifact: {reason}", remedy=_COMPARE)
 
 
 def mismatched(reason: str) -> ArtifactError:
-    """The error for a part whose digest is not the one in the manifest."""
+    """The error for a part whose digest differs from the one in the manifest."""
     return ArtifactError("ART03", f"cannot accept the Artifact: {reason}", remedy=_COMPARE)
 
 
 def over_limit(reason: str) -> ArtifactError:
-    """The error for an Artifact that exceeds a limit; a hostile one may try to."""
+    """The error for an Artifact that exceeds a limit, perhaps with hostile intent."""
     return ArtifactError(
         "ART04",
         f"cannot accept the Artifact: {reason}",
@@ -37,12 +37,12 @@ def over_limit(reason: str) -> ArtifactError:
 
 
 def unsupported(reason: str, remedy: str) -> ArtifactError:
-    """The error for an Artifact of a format or a compression that this client or this device does not support."""
+    """The error for an Artifact with a format or compression that this client or this device does not support."""
     return ArtifactError("ART05", f"cannot accept the Artifact: {reason}", remedy=remedy)
 
 
 def no_artifact(error: ArtifactError) -> ArtifactError:
-    """The error for a file that doesn't begin like an Artifact, made of the one about its first member."""
+    """The error for a file that doesn't begin like an Artifact, derived from the error about its first member."""
     reason = error.text.removeprefix("cannot accept the Artifact: ")
     return ArtifactError(
         "ART06",
@@ -52,6 +52,6 @@ def no_artifact(error: ArtifactError) -> ArtifactError:
 
 
 def shown(name: str) -> str:
-    """Quote a foreign name for a message, clipped and without control characters."""
+    """Quote an untrusted name for a message, truncated and without control characters."""
     clipped = name if len(name) <= _SHOWN_CHARACTERS else name[:_SHOWN_CHARACTERS] + "…"
     return repr(clipped)

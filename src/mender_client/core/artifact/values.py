@@ -1,4 +1,4 @@
-"""What an Artifact says about itself."""
+"""The metadata of an Artifact."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class File:
 
     Args:
         name: its name.
-        sha256: its digest, lower-case hex, as the manifest has it.
+        sha256: its digest in the manifest, lower-case hex.
         size: its length in bytes; None until it has been read.
-        augmented: only the unsigned manifest-augment lists it.
+        augmented: whether only the unsigned manifest-augment lists it.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Payload:
     """What is to be installed, and what it requires and provides.
 
     Args:
-        type: the kind of payload, which names the update module; None for an Artifact without payload.
-        provides: what the device provides after the update; None when the Artifact doesn't say.
+        type: the type of the payload, which names the update module; None for an Artifact without payload.
+        provides: what the device provides after the update; None if the Artifact doesn't say.
         depends: for each of these keys, the device must provide one of the values.
-        clears: globs of the provides that the update removes; None when the Artifact doesn't say.
-        meta_data: free JSON for the update module; None when there is none.
+        clears: globs of the provides that the update removes; None if the Artifact doesn't say.
+        meta_data: arbitrary JSON for the update module; None if there is none.
         files: the files, in the manifest's order.
     """
 
@@ -67,20 +67,20 @@ class Payload:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What is known of an Artifact once its header is verified.
+    """What is known about an Artifact once its header is verified.
 
     Args:
-        artifact_name: the name that the device has after the update.
-        artifact_group: the group that the device belongs to then; None when the Artifact doesn't say.
+        artifact_name: the artifact name of the device after the update.
+        artifact_group: the group of the device after the update; None if the Artifact doesn't say.
         device_types: the compatible device types, at least one.
-        depends_names: one of these Artifacts must be installed; empty: any.
-        depends_groups: the device must belong to one of these groups; empty: any.
-        compression: how header and payload are compressed.
-        signed: there is a signature; it has been checked if the reader was given a check.
-        augmented: there is a manifest-augment, which no signature covers.
+        depends_names: one of these Artifacts must be installed; empty for any.
+        depends_groups: the device must belong to one of these groups; empty for any.
+        compression: how the header is compressed.
+        signed: whether there is a signature; it has been verified if the reader was given ``check_signature``.
+        augmented: whether there is a manifest-augment, which no signature covers.
         scripts: the state scripts, in the Artifact's order.
         payload: the payload, which may be empty.
-        documents: the JSON documents of the header as they are in the Artifact, by their plain file name.
+        documents: the JSON documents of the header as they are in the Artifact, by file name without directory.
     """
 
     artifact_name: str
@@ -96,7 +96,7 @@ class Header:
     documents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def describe(self) -> dict[str, Any]:
-        """The header as plain JSON values; scripts by their digest."""
+        """The header as plain JSON values; scripts with their digest instead of their content."""
         return {
             "format_version": FORMAT_VERSION,
             "artifact_name": self.artifact_name,
