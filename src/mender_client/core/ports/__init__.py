@@ -1,7 +1,7 @@
-"""The ports: what the workflow needs of the device and the network, as protocols.
+"""The ports: what the workflow needs from the device and the network, as protocols.
 
-``client`` uses only these; ``system`` and ``installers`` implement them; ``app.assemble`` joins the two. A test, or a
-program that embeds the client, brings its own.
+``client`` uses only these; ``system`` and ``installers`` implement them; ``app.assemble`` connects the two. Tests and
+programs that embed the client supply their own implementations.
 """
 
 from .device import Capacity, Clock, DeploymentLog, DeviceData, KeyStore, Observer

@@ -1,4 +1,4 @@
-"""What the workflow needs of the device that it runs on: its clocks, key, data and log."""
+"""What the workflow needs from the device on which it runs: its clocks, key, data and log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Clock(Protocol):
     """The clocks, and waiting."""
 
     def monotonic(self) -> float:
-        """Seconds that only ever go forward, whatever the wall clock does."""
+        """The monotonic time in seconds, which changes of the wall clock don't affect."""
 
     def now(self) -> datetime:
         """The wall clock, aware, UTC; may be wrong."""
@@ -29,18 +29,18 @@ class Clock(Protocol):
         """Wait.
 
         Raises:
-            Interrupted: the client is to stop.
+            Interrupted: the client has to stop.
         """
 
 
 class Observer(Protocol):
-    """Is told the client status; it neither raises nor waits, and nothing depends on it."""
+    """Receives the client status; its methods neither raise nor block, and nothing depends on them."""
 
     def noticed(self, client_status: ClientStatus) -> None:
         """The client status has changed."""
 
     def alive(self) -> None:
-        """The client is at work: a piece of a download has come, the next request or script begins."""
+        """The client is working: a piece of a download has arrived, or the next request or script begins."""
 
 
 class KeyStore(Protocol):
@@ -48,7 +48,7 @@ class KeyStore(Protocol):
 
     @property
     def location(self) -> str:
-        """Where it is, for people; holds no secret."""
+        """Where the key is, for display; contains no secret."""
 
     def public_key_pem(self) -> str:
         """The public key, PEM SubjectPublicKeyInfo.
@@ -58,7 +58,7 @@ class KeyStore(Protocol):
         """
 
     def sign(self, message: bytes) -> bytes:
-        """Sign as the server verifies: by the kind of the key, see protocol ``X-MEN-Signature``.
+        """Sign a message as the server verifies it, depending on the type of the key (protocol: ``X-MEN-Signature``).
 
         Raises:
             KeyFileError: the key can't be read or used.
@@ -66,7 +66,7 @@ class KeyStore(Protocol):
 
 
 class DeviceData(Protocol):
-    """What this device says about itself, by its scripts and files; asked anew each time."""
+    """The data about this device, from its scripts and files, which are run or read on every call."""
 
     def identity(self) -> Identity:
         """Run the identity script.
@@ -87,26 +87,26 @@ class DeviceData(Protocol):
 
 
 class Capacity(Protocol):
-    """What the device can hold, as far as that is known."""
+    """The memory and storage of the device, as far as is known."""
 
     def memory_bytes(self) -> int | None:
-        """The memory that this process may have."""
+        """The memory that this process may use."""
 
     def storage_bytes(self, payload_type: str | None) -> int | None:
-        """The space for the files of a payload of this type, whatever is on it now."""
+        """The space for the files of a payload of this type, regardless of what is stored there now."""
 
 
 class DeploymentLog(Protocol):
     """The log of one deployment, kept on disk until the next one begins."""
 
     def begin(self, deployment_id: str) -> None:
-        """Start anew for this deployment, or continue it when it is the one that was last begun."""
+        """Begin a new log for this deployment, or continue its log if it was the last one begun."""
 
     def end(self) -> None:
         """Stop recording."""
 
     def trim(self) -> None:
-        """Keep what the sub-updater writes within bounds; asked for now and then while it is at work."""
+        """Limit the size of the sub-updater's log; called from time to time while the sub-updater is running."""
 
     def messages(self, deployment_id: str) -> Iterable[LogMessage]:
-        """What was recorded of this deployment, the sub-updater's log merged in; nothing of another deployment."""
+        """The messages of this deployment, merged with the sub-updater's log; none if the log is of another one."""

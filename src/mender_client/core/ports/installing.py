@@ -20,51 +20,51 @@ else:
 
 
 class Processes(Protocol):
-    """The processes of the device, as far as the sub-updater needs them."""
+    """Access to the processes of the device, as far as the sub-updater needs it."""
 
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
-        """Start a program that outlives us, with these variables in a clean environment.
+        """Start a program that outlives the client, with these variables in a clean environment.
 
-        A trace of it is on disk before it starts, until the log of the next deployment begins.
+        A trace of it is written to disk before it starts, and remains until the log of the next deployment begins.
 
         Raises:
             ScriptError: it can't be started.
         """
 
     def has_spawned(self) -> bool:
-        """Whether there is a trace of a program that was started; without one, none was."""
+        """Whether there is a trace of a program that was started; without a trace, none was."""
 
     def is_alive(self, process: ProcessRef) -> bool:
-        """Whether that very process still runs."""
+        """Whether exactly that process is still running."""
 
     def age_seconds(self, process: ProcessRef) -> float:
-        """How long ago that process was started, whether it still runs or not; 0 when that was in another boot."""
+        """How long ago that process was started, whether it is still running or not; 0 if it was in another boot."""
 
     def stop(self, process: ProcessRef | None, variable: str, value: str, *, is_forced: bool) -> bool:
         """Send SIGTERM, or SIGKILL, to every process of a program that was spawned.
 
         Args:
-            process: the program; its session and its process group are meant, whether it still runs itself or not.
-            variable: processes whose environment holds this variable are meant as well.
-            value: with this value.
+            process: the program; its session and its process group are included, even if it has ended itself.
+            variable: processes with this variable in their environment are included as well.
+            value: the value of that variable.
             is_forced: send SIGKILL.
 
         Returns:
-            Whether there was one; it may end later, or never.
+            Whether there was such a process; it may end later, or never.
         """
 
     def find(self, variable: str, value: str) -> ProcessRef | None:
-        """A process of this user or of root whose environment holds this variable with this value."""
+        """A process of this user or of root with this variable and value in its environment; None if there is none."""
 
 
 class Installer(Protocol):
-    """Whatever applies an Artifact to the device; the lock file says whether it is at it."""
+    """Installs an Artifact on the device; the lock file shows whether an installation is in progress."""
 
     def has_begun(self) -> bool:
         """Whether there is a trace that the installation of this deployment was ever started."""
 
     def claim(self, deployment_id: str) -> None:
-        """Announce the installation; from here on the lock file names the deployment.
+        """Announce the installation; from then on, the lock file names the deployment.
 
         Raises:
             StorageError: the lock can't be written.
@@ -79,7 +79,7 @@ class Installer(Protocol):
 
 
 class SubUpdater(Protocol):
-    """The program of the device that installs in a process of its own, which outlives the client."""
+    """The program on the device that installs an Artifact in a separate process, which outlives the client."""
 
     def check(self) -> None:
         """Make sure that an update could be installed.
@@ -89,20 +89,20 @@ class SubUpdater(Protocol):
         """
 
     def find_process(self, deployment_id: str, process: ProcessRef | None) -> ProcessRef | None:
-        """The process that is at work on this deployment, or None; ``process`` is the one recorded at its start."""
+        """The process that is working on this deployment, or None; ``process`` is the one recorded at its start."""
 
     def stop(self, deployment_id: str, process: ProcessRef | None, *, is_forced: bool) -> bool:
-        """Ask everything that works on this deployment to end, or force it; False when nothing does any more.
+        """Ask all processes that work on this deployment to end, or force them to; False if there are none.
 
         ``process`` is the one recorded at the start.
         """
 
     def seconds_at_work(self, deployment_id: str, process: ProcessRef | None) -> float:
-        """How long ago, in this boot, the work on this deployment began; 0 when unknown."""
+        """How long ago, in this boot, the work on this deployment began; 0 if unknown."""
 
 
 class Modules(Protocol):
-    """The update modules of the device, and the tree that they are given: one call for each state of an update."""
+    """The update modules of the device, and the file tree that they receive: one call for each state of an update."""
 
     def check(self, payload_type: str) -> None:
         """Make sure that there is a module for payloads of this type.
@@ -115,37 +115,37 @@ class Modules(Protocol):
         """Whether there is a tree: of this update, or of one that was never cleaned up."""
 
     def tree_type(self) -> str:
-        """The type of the payload that the tree was made for; empty when that is not known."""
+        """The type of the payload for which the tree was created; empty if unknown."""
 
     def prepare(self, header: Header, provides: Provides) -> None:
-        """Make the tree anew, durably.
+        """Create a new tree, durably.
 
         Args:
-            header: of the Artifact.
-            provides: what is installed now.
+            header: the header of the Artifact.
+            provides: what the device provides now.
 
         Raises:
             ArtifactError: a payload file has a name that can't be given to a module.
             InstallError: the type of the payload can't be the name of a module.
-            StorageError: it can't be made.
+            StorageError: it can't be created.
         """
 
     def download(self, payload_type: str, files: Iterator[PayloadFile]) -> None:
-        """Let the module have the files: as streams, or in the tree if it takes no stream.
+        """Pass the files to the module: as streams, or in the tree if it doesn't read the streams.
 
         Raises:
-            InstallError: the module failed, or took only part of them.
+            InstallError: the module failed, or read only some of them.
             StorageError: the tree can't be written.
-            Interrupted: the client is to stop.
-            MenderError: whatever reading the files raises; the module has been ended then.
+            Interrupted: the client has to stop.
+            MenderError: reading the files failed; the module has been terminated.
         """
 
     def run(self, payload_type: str, state: str) -> None:
-        """Let the module do a state; without a tree, ``Cleanup`` does nothing and every other state fails.
+        """Run the module for a state; without a tree, ``Cleanup`` does nothing and every other state fails.
 
         Raises:
             InstallError: it failed, took too long, or can't be run.
-            Interrupted: the client is to stop; the module has been ended.
+            Interrupted: the client has to stop; the module has been terminated.
         """
 
     def ask(self, payload_type: str, query: str) -> str:
@@ -156,25 +156,25 @@ class Modules(Protocol):
 
         Raises:
             InstallError: it failed, or answered something else.
-            Interrupted: the client is to stop.
+            Interrupted: the client has to stop.
         """
 
     def remove_tree(self) -> None:
-        """Remove the tree; none is fine.
+        """Remove the tree, if there is one.
 
         Raises:
             StorageError: it can't be removed.
         """
 
     def end_orphans(self) -> None:
-        """End the processes of modules that a client which was killed has left behind."""
+        """Terminate the module processes that a killed client has left behind."""
 
     def reboot(self) -> None:
         """Start a reboot; the device may go down at any moment. If the program ``reboot`` fails, that is only logged.
 
         Raises:
-            InstallError: the program that embeds the client can't.
-            Interrupted: the client is to stop, because the device goes down.
+            InstallError: the program that embeds the client can't reboot.
+            Interrupted: the client has to stop, because the device is going down.
         """
 
 
@@ -182,7 +182,7 @@ class ScriptDirectory(Protocol):
     """A directory of state scripts."""
 
     def names(self, state: str, action: str) -> Sequence[str]:
-        """The scripts that are to be run, in their order.
+        """The scripts to run, in order.
 
         Args:
             state: such as ``ArtifactInstall``.
@@ -211,14 +211,14 @@ class ScriptDirectory(Protocol):
 
         Raises:
             ScriptError: it can't be run, took too long, or another user could have written it.
-            Interrupted: the client is to stop; the script has been ended.
+            Interrupted: the client has to stop; the script has been terminated.
         """
 
     def end_orphans(self) -> None:
-        """End the scripts that an earlier client, which was killed, has left running."""
+        """Terminate the scripts that a killed client has left running."""
 
     def replace(self, scripts: Sequence[Script]) -> None:
-        """Remove all scripts, and store these, durably.
+        """Replace all scripts with these, durably.
 
         Raises:
             StorageError: the directory can't be written.
@@ -226,10 +226,10 @@ class ScriptDirectory(Protocol):
 
 
 class Gates(Protocol):
-    """Whether the device lets an update go on."""
+    """Decides whether an update may proceed."""
 
     def verdict(self, point: GatePoint, facts: GateFacts, now: datetime) -> Verdict:
-        """Ask the gate at a point; one that is broken is closed and says so, it never raises for that.
+        """Ask the gate at a point; if the gate is broken, the verdict is ``Closed`` with the reason, not an exception.
 
         Args:
             point: what would happen next.
@@ -237,25 +237,25 @@ class Gates(Protocol):
             now: the wall clock, aware, UTC; may be wrong.
 
         Raises:
-            Interrupted: the client is to stop.
+            Interrupted: the client has to stop.
         """
 
 
 class GateConditions(Protocol):
-    """What the conditions of gates are about."""
+    """What the conditions of gates refer to."""
 
     def zone(self, name: str) -> tzinfo:
-        """The time zone of this name; the empty name is the device's.
+        """The time zone with this name; the empty name means the time zone of the device.
 
         Raises:
             DeviceError: this device doesn't know it.
         """
 
     def content(self, path: str) -> str:
-        """What a file holds.
+        """The content of a file.
 
         Raises:
-            DeviceError: it can't be read, or is too large for this.
+            DeviceError: it can't be read, or is too large.
         """
 
     def run(self, argv: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
@@ -263,19 +263,18 @@ class GateConditions(Protocol):
 
         Args:
             argv: the program and its arguments.
-            variables: for its environment.
+            variables: additions to its environment.
 
         Returns:
             Its exit code, and the last line that it printed to standard error.
 
         Raises:
-            DeviceError: it can't be run, another user could have written it, a signal has ended it, or it took too
-                long.
-            Interrupted: the client is to stop; the program has been ended.
+            DeviceError: it can't be run, another user could have written it, a signal ended it, or it took too long.
+            Interrupted: the client has to stop; the program has been terminated.
         """
 
     def clock_problem(self) -> str:
         """Why the device's clock is evidently wrong; empty when nothing shows that it is."""
 
     def server_time(self) -> datetime | None:
-        """The time by the clock of a verified server; None when none has been heard."""
+        """The time according to a verified server; None if none has answered yet."""

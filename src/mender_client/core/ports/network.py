@@ -1,4 +1,4 @@
-"""What the workflow needs of the network."""
+"""What the workflow needs from the network."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Body(Protocol):
         """The headers, names lower-case."""
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer as far as bytes are there; 0 at the end, which may come before the promised length.
+        """Read available bytes into the buffer; 0 at the end, which may come before the announced length.
 
         Raises:
             NetworkError: the connection broke or stalled.
         """
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
 
 
 class Transport(Protocol):
-    """Brings requests to servers."""
+    """Sends requests to servers."""
 
     def send(self, request: Request) -> Reply:
         """Send a request of the device API and read its whole answer, whatever its status.
@@ -46,11 +46,11 @@ class Transport(Protocol):
         """
 
     def open(self, url: str, headers: Mapping[str, str]) -> Body:
-        """Start a download: GET without the token, redirects followed within bounds.
+        """Start a download: send a GET without the token, and follow a limited number of redirects.
 
         Raises:
             NetworkError: no answer.
         """
 
     def rest(self) -> None:
-        """Nothing is to be sent for a while: close idle connections."""
+        """Close idle connections, because nothing will be sent for a while."""

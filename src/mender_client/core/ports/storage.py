@@ -1,4 +1,4 @@
-"""What the workflow needs of the disk: the state file, the lock, and the places where an Artifact is and comes from."""
+"""What the workflow needs from the disk: the state file, the lock, and where an Artifact is stored and comes from."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ class Journal(Protocol):
     """The state file, which holds the record across restarts; several processes of one device may use it."""
 
     def load(self) -> Record:
-        """What was last saved; an empty record when there is none or it can't be used.
+        """The record that was last saved; an empty record if there is none or it can't be used.
 
-        Called often: an implementation keeps what it has read until another process has changed it.
+        Called often: an implementation keeps what it has read until another process changes the file.
 
         Raises:
             StorageError: the disk can't be read.
         """
 
     def update(self, change: Callable[[Record], Record]) -> Record:
-        """Change the record durably and safe from other processes, and return the new one.
+        """Change the record durably, and safely with respect to other processes; return the new one.
 
         Args:
-            change: makes the new record from the last one; when it raises, nothing changes.
+            change: makes the new record from the last one; if it raises, nothing changes.
 
         Raises:
-            StorageError: it can't be written; the last record stands.
+            StorageError: it can't be written; the last record remains.
         """
 
     def sending(self) -> AbstractContextManager[None]:
-        """Be the only process that sends what is in the outbox.
+        """Ensure that no other process sends the content of the outbox.
 
         Raises:
-            BusyError: another one does.
+            BusyError: another process is sending it.
         """
 
 
@@ -59,7 +59,7 @@ class Lock(Protocol):
         """
 
     def remove(self) -> None:
-        """Free the lock; none is fine.
+        """Release the lock, if there is one.
 
         Raises:
             StorageError: it can't be removed.
@@ -67,23 +67,23 @@ class Lock(Protocol):
 
 
 class PartialFile(Protocol):
-    """The Artifact as far as it has arrived, open for reading what is there and appending what comes."""
+    """The part of the Artifact that has been received, open for reading and appending."""
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Read back from the bytes on disk; 0 at their end."""
 
     def write(self, data: memoryview, /) -> None:
-        """Append.
+        """Append bytes.
 
         Raises:
-            StorageError: full, read-only or broken disk.
+            StorageError: the disk is full, read-only or broken.
         """
 
     def restart(self) -> None:
-        """Forget every byte."""
+        """Discard all bytes."""
 
     def seek(self, position: int) -> None:
-        """Go on reading or writing elsewhere."""
+        """Continue reading or writing at another position."""
 
     def sync(self) -> None:
         """Make what was written durable.
@@ -93,15 +93,15 @@ class PartialFile(Protocol):
         """
 
     def close(self) -> None:
-        """Close, keeping what is there."""
+        """Close the file, keeping its content."""
 
 
 class Seed(Protocol):
-    """Something on the device in which there may be blocks of an Artifact's payload.
+    """A source on the device that may contain blocks of an Artifact's payload.
 
     Attributes:
-        name: what it is, for people.
-        is_passive: it is the partition that does not run, which an update module may be writing.
+        name: what it is, for display.
+        is_passive: whether it is the inactive partition, to which an update module may be writing.
     """
 
     name: str
@@ -115,49 +115,51 @@ class Seed(Protocol):
         """
 
     def read(self, buffer: memoryview, offset: int, /) -> int:
-        """Fill the buffer from an offset on; returns the number of bytes, fewer only at the end.
+        """Fill the buffer from an offset on, and return the number of bytes, which is smaller only at the end.
 
         Raises:
             StorageError: it can't be read.
         """
 
     def next_data(self, offset: int) -> int:
-        """Where from this offset on something may be but zeros; the size if that is nowhere."""
+        """The first offset from this one on where there may be anything but zeros; the size if there is none."""
 
     def close(self) -> None:
-        """Close it."""
+        """Close the source."""
 
 
 class Seeds(Protocol):
-    """Where an adaptive download looks for blocks."""
+    """Where an adaptive download searches for blocks."""
 
     def are_there(self) -> bool:
-        """Whether there is something to look through."""
+        """Whether there is anything to search."""
 
     def open(self) -> Sequence[Seed]:
-        """Open those that can be read, in the order in which they are looked through."""
+        """Open those that can be read, in the order in which they are searched."""
 
 
 class RewrittenArtifact(Seed, Protocol):
-    """An Artifact whose payload is put together on the device: written from front to back, over what an earlier attempt
-    has left, which is a seed until then."""
+    """An Artifact whose payload is assembled on the device.
+
+    It is written from front to back over what an earlier attempt has left, which serves as a seed until then.
+    """
 
     def write(self, data: memoryview | bytes, /) -> None:
         """Write the next bytes.
 
         Raises:
-            StorageError: full, read-only or broken disk.
+            StorageError: the disk is full, read-only or broken.
         """
 
     def skip(self, count: int, *, are_zeros: bool) -> None:
-        """Pass over bytes that an earlier attempt has left; or write zeros, which take no space where nothing was.
+        """Skip bytes that an earlier attempt has left, or write zeros, which take no space where there was nothing.
 
         Raises:
-            StorageError: full, read-only or broken disk.
+            StorageError: the disk is full, read-only or broken.
         """
 
     def finish(self) -> int:
-        """Cut off what an earlier attempt has left behind the end, make it durable, and return its size.
+        """Cut off what an earlier attempt has left after the end, make the Artifact durable, and return its size.
 
         Raises:
             StorageError: the disk can't be written.
@@ -165,48 +167,48 @@ class RewrittenArtifact(Seed, Protocol):
 
 
 class ArtifactStore(Protocol):
-    """The place for one Artifact, arriving or whole."""
+    """Stores one Artifact, partial or complete."""
 
     def partial_size(self) -> int:
-        """Bytes of the Artifact on disk, whole or not."""
+        """The number of bytes of the Artifact on disk, complete or not."""
 
     def open_partial(self) -> PartialFile:
-        """Open the partial Artifact, making it if there is none; a whole one becomes partial again, to be verified.
+        """Open the partial Artifact, creating it if necessary; a complete one becomes partial again, to be verified.
 
         Raises:
             StorageError: it can't be opened.
         """
 
     def open_rewritten(self) -> RewrittenArtifact:
-        """Open the rewritten Artifact, making it if there is none.
+        """Open the rewritten Artifact, creating it if necessary.
 
         Raises:
             StorageError: it can't be opened.
         """
 
     def adopt_rewritten(self) -> None:
-        """Put the rewritten Artifact in the place of the partial one.
+        """Replace the partial Artifact with the rewritten one.
 
         Raises:
-            StorageError: it can't be done.
+            StorageError: it can't be replaced.
         """
 
     def discard_rewritten(self) -> None:
-        """Remove the rewritten Artifact; none is fine."""
+        """Remove the rewritten Artifact, if there is one."""
 
     @property
     def artifact(self) -> PurePath:
-        """The path of the whole Artifact."""
+        """The path of the complete Artifact."""
 
     def commit(self) -> None:
-        """Make the partial file the whole, verified Artifact, durably.
+        """Turn the partial file into the complete, verified Artifact, durably.
 
         Raises:
-            StorageError: it can't be done.
+            StorageError: the change can't be stored.
         """
 
     def discard(self) -> None:
-        """Remove the partial, the rewritten and the whole Artifact."""
+        """Remove the partial, the rewritten and the complete Artifact."""
 
     def free_bytes(self) -> int:
-        """Free space where the Artifact goes."""
+        """The free space for the Artifact."""
