@@ -1,4 +1,4 @@
-"""The authentication service: asks for a token."""
+"""The authentication service: requests a token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def build_auth_body(identity: Identity, public_key_pem: str, tenant_token: str =
     """The body of an authentication request; exactly these bytes must be signed.
 
     Args:
-        identity: of this device.
+        identity: the identity of this device.
         public_key_pem: its public key, PEM SubjectPublicKeyInfo.
         tenant_token: the organisation's token; left out when empty.
     """
@@ -36,7 +36,7 @@ def build_auth_request(server_url: str, body: bytes, signature: bytes) -> Reques
 
 
 def parse_auth_reply(reply: Reply, server_url: str, *, now: datetime) -> Token:
-    """The token of a 200.
+    """The token in a 200.
 
     Raises:
         UnauthorizedError: 401: pending, rejected, unknown or decommissioned; the server does not say which.

@@ -16,11 +16,11 @@ _MOST_CHARACTERS = 4096
 
 
 def parse_configuration(text: str) -> Mapping[str, str]:
-    """Read a configuration as it is stored on the device: a JSON object of strings; ``null`` is an empty one.
+    """Parse a configuration as it is stored on the device: a JSON object of strings; ``null`` is an empty one.
 
     Raises:
-        ValueError: it is none, or one that the server would refuse: more than 100 keys, an empty key, or a key or value
-            of more than 4096 characters.
+        ValueError: it is invalid, or the server would refuse it: more than 100 keys, an empty key, or a key or value of
+            more than 4096 characters.
     """
     values = from_json(text.encode("utf-8", "surrogatepass"))
     if values is None:
@@ -41,7 +41,7 @@ def build_configuration_report(token: Token, configuration: Mapping[str, str]) -
     """Report the whole configuration; it replaces the one that was reported before.
 
     Raises:
-        ValueError: it is larger than the server takes, 1 MiB.
+        ValueError: it is larger than the server's limit, 1 MiB.
     """
     request = json_request("PUT", token.server_url + CONFIGURATION_PATH, token, dict(configuration))
     if len(request.body) > MAXIMUM_BODY_BYTES:
@@ -50,7 +50,7 @@ def build_configuration_report(token: Token, configuration: Mapping[str, str]) -
 
 
 def parse_configuration_reply(reply: Reply, *, now: datetime) -> None:
-    """Accept the answer to a configuration that the server has taken.
+    """Check the reply to a configuration: return if the server has accepted it.
 
     Raises:
         UnauthorizedError: 401.

@@ -1,4 +1,4 @@
-"""The deployments service: asks for the next deployment, reports its status, sends its log."""
+"""The deployments service: requests the next deployment, reports its status, sends its log."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ DEPLOYMENTS_PATH = "/api/devices/v1/deployments/device/deployments"
 NEXT_V2_PATH = "/api/devices/v2/deployments/device/deployments/next"
 
 MOST_NEXT_REPLY_BYTES = 256 * 1024
-"""The most that a deployment may have, which holds a link and lists device types."""
+"""The limit for a reply with a deployment, which contains a link and lists device types."""
 MAXIMUM_LOG_MESSAGE = 64 * 1024
-"""The most characters of one log message that are sent, so that a program without line ends can't use up the log."""
+"""The limit for a log message in characters, so that the output of a program without line ends can't fill the log."""
 
 _MOST_MESSAGES = MAXIMUM_BODY_BYTES // 64
 """No message is shorter than 64 bytes as JSON: a million empty lines must not fill the memory."""
@@ -57,8 +57,8 @@ _CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 def build_next_request(token: Token, form: NextForm, provides: Provides) -> Request:
     """Ask for the next deployment.
 
-    The device data must stay the same while a deployment is in progress: to other data the server answers 409 and
-    marks the deployment as failed. An absent ``artifact_provides`` differs from ``{}``.
+    The device data must remain the same while a deployment is in progress: otherwise, the server answers 409 and marks
+    the deployment as failed. An absent ``artifact_provides`` differs from ``{}``.
     """
     base = {"artifact_name": provides.artifact_name, "device_type": provides.device_type}
     if form is NextForm.V1_GET:
@@ -76,11 +76,11 @@ def build_next_request(token: Token, form: NextForm, provides: Provides) -> Requ
 
 
 def parse_next_reply(reply: Reply, *, now: datetime) -> Deployment | None:
-    """The deployment of a 200, or None for a 204: nothing to do.
+    """The deployment in a 200, or None for a 204: there is none.
 
     Raises:
         UnauthorizedError: 401.
-        ServerError: any other reply, or a 200 that holds no usable deployment.
+        ServerError: any other reply, or a 200 without a usable deployment.
     """
     what = "check for a deployment"
     if reply.status == 204:
@@ -124,11 +124,11 @@ def build_status_request(token: Token, deployment_id: str, status: Status) -> Re
 
 
 def parse_status_reply(reply: Reply, status: Status, *, now: datetime) -> None:
-    """Accept the answer to a status that the server has taken; any other one may be a gateway's.
+    """Check the reply to a status: return if the server has accepted it.
 
     Raises:
-        AbortedError: 409: stop this deployment.
-        UnknownDeploymentError: 404 with the server's own error.
+        AbortedError: 409: the deployment was aborted.
+        UnknownDeploymentError: 404 with an error from the server itself; without one, it may be a gateway's.
         UnauthorizedError: 401.
         ServerError: any other reply.
     """
@@ -150,10 +150,10 @@ def build_log_request(token: Token, deployment_id: str, messages: Sequence[LogMe
 
 
 def parse_log_reply(reply: Reply, *, now: datetime) -> None:
-    """Accept the answer to a log that the server has taken.
+    """Check the reply to a log: return if the server has accepted it.
 
     Raises:
-        RefusedLogError: the server's own error says that it never takes this log.
+        RefusedLogError: an error from the server itself shows that it will never accept this log.
         UnauthorizedError: 401.
         ServerError: any other reply.
     """
@@ -165,10 +165,10 @@ def parse_log_reply(reply: Reply, *, now: datetime) -> None:
 
 
 def fit_log(messages: Iterable[LogMessage]) -> tuple[LogMessage, ...]:
-    """The messages that the server will accept: none with an empty field, and of the rest the tail that fits.
+    """The messages that the server will accept: those without an empty field, as many from the end as fit.
 
     The server refuses a whole log for one empty field, and for a body above 1 MiB; the end of a log says more about a
-    failure than its beginning. A message that is too long is cut, and control characters are replaced.
+    failure than its beginning. A message that is too long is truncated, and control characters are replaced.
     """
     room = MAXIMUM_BODY_BYTES - 64
     kept: list[LogMessage] = []

@@ -1,6 +1,6 @@
-"""The device connect service: the request that opens its websocket, and the messages that go over it.
+"""The device connect service: the request that opens its websocket, and the messages that are sent over it.
 
-A message is a MessagePack map ``{"hdr": {"proto", "typ", "sid", "props"}, "body"}``; what is empty is left out.
+A message is a MessagePack map ``{"hdr": {"proto", "typ", "sid", "props"}, "body"}``; empty fields are left out.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 CONNECT_PATH = "/api/devices/v1/deviceconnect/connect"
 MOST_MESSAGE_BYTES = 1024 * 1024
-"""The longest message that a device takes; the server takes 8 MiB."""
+"""The longest message that a device accepts; the server accepts 8 MiB."""
 LONGEST_ID = 256
 LONGEST_PROPERTY = 4096
 
 
 class Protocol(IntEnum):
-    """What a message belongs to."""
+    """The protocols to which messages belong."""
 
     SHELL = 1
     FILES = 2
@@ -48,11 +48,11 @@ class Message:
     """One message.
 
     Attributes:
-        proto: a ``Protocol``, or whatever else the peer has sent.
+        proto: a ``Protocol``, or another number that the peer has sent.
         typ: its type.
-        sid: the session; empty for none.
-        props: properties. As whole numbers they are written as int64: the server knows no other form of them.
-        body: None for none, which differs from an empty one.
+        sid: the ID of the session; empty for none.
+        props: the properties. Whole numbers are written as int64, the only form that the server reads.
+        body: the body; None for none, which differs from an empty one.
     """
 
     proto: int
@@ -63,7 +63,7 @@ class Message:
 
 
 def encode(message: Message) -> bytes:
-    """The bytes of a message."""
+    """Encode a message."""
     header: dict[str, Any] = {"proto": message.proto, "typ": message.typ}
     if message.sid:
         header["sid"] = message.sid
@@ -78,10 +78,10 @@ def _wide(value: Any) -> Any:
 
 
 def decode(data: bytes) -> Message:
-    """The message that some bytes hold.
+    """Decode a message.
 
     Raises:
-        ValueError: they hold none.
+        ValueError: the bytes aren't a valid message.
     """
     document = unpack(data)
     header = document.get("hdr") if isinstance(document, dict) else None
@@ -107,10 +107,10 @@ def decode(data: bytes) -> Message:
 
 
 def decode_body(message: Message) -> dict[str, Any]:
-    """The object that a body holds.
+    """Decode the object in a body.
 
     Raises:
-        ValueError: it holds none; ``EOF`` for no body.
+        ValueError: the body contains no object; the text is ``EOF`` if there is no body.
     """
     if not message.body:
         raise ValueError("EOF")
@@ -136,7 +136,7 @@ def build_connect_request(token: Token, key: str) -> Request:
     """The request that upgrades a connection to a websocket (RFC 6455).
 
     Args:
-        token: of this device.
+        token: the token of this device.
         key: 16 random bytes, in base64.
     """
     headers = {

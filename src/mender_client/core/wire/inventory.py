@@ -18,8 +18,8 @@ MAXIMUM_ATTRIBUTE_NAME = 1024
 def fit_inventory(attributes: Iterable[Attribute]) -> tuple[tuple[Attribute, ...], tuple[str, ...]]:
     """The attributes that the server will accept, and the names of those left out.
 
-    The server stores nothing at all when a limit is exceeded: 100 attributes, 1 MiB, names of 1 to 1024 bytes without
-    a NUL. The first attributes are kept.
+    The server stores nothing at all if a limit is exceeded: 100 attributes, 1 MiB, names of 1 to 1024 bytes without
+    a NUL. The first attributes take precedence.
     """
     kept: list[Attribute] = []
     left_out: list[str] = []
@@ -45,7 +45,7 @@ def build_inventory_request(token: Token, attributes: Sequence[Attribute]) -> Re
 
 
 def parse_inventory_reply(reply: Reply, *, now: datetime) -> None:
-    """Accept the answer to an inventory that the server has taken.
+    """Check the reply to an inventory: return if the server has accepted it.
 
     Raises:
         UnauthorizedError: 401.

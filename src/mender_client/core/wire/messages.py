@@ -1,7 +1,7 @@
 """Requests and replies of the device API, and what the services have in common.
 
-A ``Request`` goes through a ``Transport``, and its ``Reply`` to the matching ``parse_`` function, which returns values
-or raises a ``ServerError`` that says what was requested.
+A ``Request`` is sent through a ``Transport``, and its ``Reply`` is passed to the matching ``parse_`` function, which
+returns values or raises a ``ServerError`` that tells what was requested.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 MAXIMUM_BODY_BYTES = 1024 * 1024
-"""The server's limit for an inventory and for a log; it answers 400 or 413 to a larger one and stores nothing."""
+"""The server's limit for an inventory and for a log; it answers 400 or 413 to a larger one, and stores nothing."""
 MOST_REPLY_BYTES = 64 * 1024
-"""The most that a reply may have; parsed, JSON takes up to 25 times as much memory."""
+"""The limit for a reply; parsed JSON takes up to 25 times as much memory."""
 MOST_SECONDS_BY_OUR_CLOCK = 3600.0
-"""The longest wait until a date that is compared with this device's clock."""
+"""The longest wait until a date that is compared with the clock of this device."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PLAIN_HTTP = re.compile(rb"plain HTTP|HTTP request to an HTTPS server")
-"""What nginx, Apache and Go's servers say to a client that speaks http to a port for https."""
+"""How nginx, Apache and Go's servers answer a client that uses http on a port for https."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Request:
 
     Attributes:
         method: the HTTP method.
-        url: the whole address.
-        headers: the headers; they may hold the token, so they don't print.
+        url: the complete address.
+        headers: the headers; they may contain the token, so they are not in the ``repr``.
         body: the body, empty for none.
-        most_reply_bytes: how long the body of the reply may be.
+        most_reply_bytes: the limit for the body of the reply.
     """
 
     method: str
@@ -62,15 +62,15 @@ class Reply:
 
 
 def parse_retry_after(value: str, *, now: datetime, date: str = "") -> float | None:
-    """Seconds to wait by a ``Retry-After`` header: a number of seconds or an HTTP date (RFC 9110, 10.2.3).
+    """The wait in seconds that a ``Retry-After`` header asks for: a number or an HTTP date (RFC 9110, 10.2.3).
 
     Args:
-        value: the header.
-        now: by this device's clock, which may be wrong.
-        date: the ``Date`` of the same reply, with which a date is compared. Without it, an hour is the most.
+        value: the value of the header.
+        now: the time according to this device's clock, which may be wrong.
+        date: the ``Date`` of the same reply, with which a date is compared. Without it, the maximum is an hour.
 
     Returns:
-        None when it is neither: then the client's own back-off applies.
+        The seconds; None if the value is neither, so that the client's own back-off applies.
     """
     text = value.strip()
     if re.fullmatch(r"\d{1,18}", text, re.ASCII):
@@ -93,7 +93,7 @@ def _parse_date(text: str) -> datetime | None:
 
 
 def expect_taken(what: str, reply: Reply, *, now: datetime) -> None:
-    """Raise unless a request was taken: by a 2xx without a body or with a JSON one, which no captive portal sends."""
+    """Raise unless the request was accepted: by a 2xx with no body or a JSON one, unlike that of a captive portal."""
     if not 200 <= reply.status < 300:
         refuse(what, reply, now=now)
     try:
@@ -109,7 +109,7 @@ def expect_taken(what: str, reply: Reply, *, now: datetime) -> None:
 
 
 def refuse(what: str, reply: Reply, *, now: datetime) -> NoReturn:
-    """Raise what a reply means that is not the one asked for."""
+    """Raise the error that corresponds to a reply other than the expected one."""
     status = reply.status
     if status in REDIRECTS and (location := reply.headers.get("location", "")):
         raise ServerError(
@@ -146,7 +146,7 @@ def refuse(what: str, reply: Reply, *, now: datetime) -> NoReturn:
 
 
 def _origin(location: str) -> str:
-    """Where a redirect leads, without its path and query; they may hold a secret."""
+    """The target of a redirect without path and query, which may contain a secret."""
     try:
         parts = urlsplit(parse_link(location))
     except ValueError:
@@ -155,7 +155,7 @@ def _origin(location: str) -> str:
 
 
 def error_text(body: bytes) -> str:
-    """The reason that the server gives, in parentheses; empty when it gives none."""
+    """The reason given by the server, in parentheses; empty if it gives none."""
     try:
         document = from_json(body)
     except ValueError:

@@ -1,8 +1,9 @@
-"""MessagePack, as device connect uses it: what is read is bounded, and a whole number may be written in 8 bytes.
+"""MessagePack as used by device connect: reading is bounded, and a whole number can be written in 8 bytes.
 
-The server reads some numbers only as int64 (``0xd3``), whatever their value, and general libraries write the shortest
-form. What a peer sends may claim 2**32 members or nest without end: a document has at most ``MOST_MEMBERS`` values and
-``MOST_LEVELS`` levels, and none of a claimed length is reserved before its bytes are there.
+The server reads some numbers only as int64 (``0xd3``), whatever their value, while general libraries write the shortest
+form. Data from a peer may claim to have 2**32 members or be nested without limit: a document may have at most
+``MOST_MEMBERS`` values and ``MOST_LEVELS`` levels, and no memory is reserved for a claimed length before its bytes are
+there.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Extension:
 
 
 def pack(value: Any) -> bytes:
-    """Write a value: None, bool, int, float, str, bytes, ``Int64``, ``Extension``, a list or a mapping of such."""
+    """Encode a value: None, bool, int, float, str, bytes, ``Int64``, ``Extension``, or a list or mapping of these."""
     out = bytearray()
     _pack(out, value)
     return bytes(out)
@@ -122,10 +123,10 @@ def _pack_extension(out: bytearray, value: Extension) -> None:
 
 
 def unpack(data: bytes) -> Any:
-    """Read the one value that the bytes hold. Bytes inside it are ``bytes``, a time stamp is an ``Extension``.
+    """Decode the only value in the data. Binary data is returned as ``bytes``, a time stamp as an ``Extension``.
 
     Raises:
-        ValueError: they hold none, more than one, or one that is too large.
+        ValueError: there is no value, more than one, or one that is too large.
     """
     reader = _Reader(data)
     value = reader.value(0)
