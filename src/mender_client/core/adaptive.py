@@ -251,7 +251,7 @@ class Plan:
 
     @property
     def is_worthwhile(self) -> bool:
-        """Whether it saves enough to be worthwhile."""
+        """Whether it saves enough to justify the effort."""
         return self.share <= MOST_SHARE
 
 

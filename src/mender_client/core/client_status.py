@@ -135,7 +135,7 @@ class ClientStatus:
         python: the interpreter's version.
         started: when it started.
         doing: ``STARTING``, ``WAITING``, ``STOPPED`` or the name of the update's ``State``.
-        since: since when it has been doing that.
+        since: when it began doing that.
         deployment_id: the deployment that it is working on, empty for none.
         artifact_name: the Artifact of that deployment.
         installed: the name of the installed Artifact, as it was sent with the last update poll.
@@ -223,7 +223,7 @@ class ClientStatus:
         return replace(self, next_poll=next_poll, next_inventory=next_inventory)
 
     def contacted(self, server_url: str, now: str) -> ClientStatus:
-        """A server has answered, whatever it said."""
+        """A server has answered, with whatever result."""
         return replace(self, server_url=server_url, contact=now)
 
     def judged(self, authorisation: Authorisation, now: str) -> ClientStatus:

@@ -1,6 +1,6 @@
-"""Detects that the device's clock is wrong, so that a valid certificate seems to have expired or not to be valid yet.
+"""Detects a wrong clock of the device, with which a valid certificate seems to have expired or not to be valid yet.
 
-No check is relaxed because of this. It only gives the cause of an error, and tells when a retry makes sense.
+No check is relaxed because of this: it only explains an error, and tells when a retry makes sense.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def decided(record: Record, decision: Decision, *, is_all: bool) -> Record:
 
 
 def continued(record: Record, *, is_all: bool) -> Record:
-    """The record without the hold on the update in progress and, with ``is_all``, without that on all updates."""
+    """The record without the hold on the update in progress and, with ``is_all``, without the hold on all updates."""
     update = record.update
     if update is not None and update.decisions is not None and update.decisions.hold is not None:
         record = replace(record, update=replace(update, decisions=_without_hold(update.decisions)))

@@ -27,7 +27,7 @@ class DueTimes:
             heapify(self._heap)
 
     def remove(self, name: str) -> None:
-        """Remove a name, if it is there."""
+        """Remove a name, if present."""
         self._times.pop(name, None)
 
     def pop_due(self, now: float) -> list[str]:

@@ -89,7 +89,7 @@ class GateRules:
         is_asking: whether an operator has to approve.
         files: all of them have to be met.
         commands: all of them have to agree.
-        deadline: when the gate stops waiting; None for never.
+        deadline: the limit for the waiting time, if any.
     """
 
     windows: tuple[Window, ...] = ()

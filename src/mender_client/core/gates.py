@@ -1,7 +1,7 @@
 """Gates: the points at which the device can hold an update, and the verdicts that it can give there.
 
-The configuration of a point decides (``UpdateGates`` in ``mender.conf``). The caller stores what has to survive a
-restart: approvals, and since when a gate has been closed.
+The conditions of each point are configured with ``UpdateGates`` in ``mender.conf``. The caller stores what has to
+survive a restart: approvals, and since when a gate has been closed.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class Decisions:
     """The decisions that are in force.
 
     Attributes:
-        hold: the decision that holds or ends updates; None for none.
+        hold: the decision that holds or ends updates; None if there is none.
         approvals: the approvals.
     """
 
@@ -113,7 +113,7 @@ class Waiting:
             RFC 3339, empty for None.
         is_told: whether the server has been informed, or does not accept that information.
         boot_id: the boot in which it began to wait.
-        elapsed_seconds: the time since that boot when it began to wait; 0 if unknown.
+        elapsed_seconds: the uptime when it began to wait; 0 if unknown.
         writes: how often its state had changed when it began to wait; waiting is neither progress nor a loop.
     """
 

@@ -1,4 +1,4 @@
-"""``key=value`` text: what identity and inventory scripts print, and what device_type and artifact_info hold."""
+"""``key=value`` text: what identity and inventory scripts print, and what device_type and artifact_info contain."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parse_key_values(text: str) -> KeyValues:
 
 
 def parse_key_value_file(text: str) -> tuple[tuple[str, str], ...]:
-    """The pairs of a file that people edit, without surrounding blanks, comments and a byte order mark."""
+    """The pairs of a hand-edited file, without surrounding blanks, comments and a byte order mark."""
     lines = (line for line in text.removeprefix("\ufeff").split("\n") if not line.lstrip().startswith("#"))
     return tuple((key.strip(), value.strip()) for key, value in parse_key_values("\n".join(lines)).pairs)
 

@@ -47,7 +47,7 @@ class _Tree:
         if not 256 <= self._page_size <= 65536:
             raise ValueError("its page size is invalid")
         self._left = len(data) // self._page_size  # no valid tree has more pages
-        self._left_bytes = len(data)  # nor do its entries hold more
+        self._left_bytes = len(data)  # nor do its entries have more bytes
         database_size = 8 + 5 * self._word
         end = databases + 2 * database_size
         newest = max((0, self._page_size), key=lambda meta: self._number(meta + end + self._word, self._word))

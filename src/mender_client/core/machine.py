@@ -205,7 +205,7 @@ RESUME: Mapping[Flow, Mapping[State, Mapping[InstallerState, State]]] = {
             InstallerState.AT_WORK: State.INSTALLING,
         },
         State.INSTALLING: {
-            InstallerState.NOT_BEGUN: State.RECONCILING,  # the traces were removed; the installed software tells
+            InstallerState.NOT_BEGUN: State.RECONCILING,  # the traces were removed; artifact_info tells the outcome
             InstallerState.NO_LOCK: State.RECONCILING,  # it has ended without a report
             InstallerState.LOCK_ALONE: State.INSTALLING,  # perhaps between two boots; the operator sets the limit
             InstallerState.AT_WORK: State.INSTALLING,

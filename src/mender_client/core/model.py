@@ -117,7 +117,7 @@ class NewKey:
 
     Attributes:
         key: its fingerprint.
-        is_forced: whether it was requested with ``--forcebootstrap``; otherwise there was no key.
+        is_forced: whether it was requested with ``--forcebootstrap``; otherwise there was no key before.
     """
 
     key: str

@@ -84,7 +84,7 @@ class Proxies:
     warnings: tuple[Diagnostic, ...] = ()
 
     def choose(self, scheme: str, host: str, port: int) -> Proxy | None:
-        """The proxy for a server; None for a direct connection, which is always used to this device itself."""
+        """The proxy for a server; None for a direct connection, which is always used for this device itself."""
         proxy = self.https if scheme == "https" else self.http
         if proxy is None:
             return None

@@ -48,7 +48,7 @@ class MessageKind(str, Enum):
 
 @dataclass(frozen=True)
 class Message:
-    """A message about a deployment in the outbox.
+    """A message in the outbox, about a deployment.
 
     Attributes:
         deployment_id: the deployment.
@@ -100,7 +100,7 @@ class Unread:
     """What another version wrote and this one does not understand: JSON values, kept verbatim for that version.
 
     Attributes:
-        update: the update in progress, None for none.
+        update: the update in progress, None if there is none.
         outbox: messages to the server.
         outcomes: outcomes.
         fields: other fields, by name; each is kept until there is a value to replace it.
@@ -113,7 +113,7 @@ class Unread:
 
     @property
     def summary(self) -> str:
-        """A human-readable summary; empty for nothing."""
+        """A human-readable summary; empty if there is nothing."""
         parts = [] if self.update is None else [self._update_summary()]
         parts += [
             f"{len(entries)} {noun}{'' if len(entries) == 1 else 's'}"
@@ -157,7 +157,7 @@ class Record:
         unread: known fields that another version wrote and this one does not understand, preserved for it.
         software: what the last successful deployment installed; None if unknown.
         standalone: the standalone update in progress, if any.
-        decisions: the operator's decisions about this update and all future ones; None for none.
+        decisions: the operator's decisions about this update and all future ones; None if there are none.
     """
 
     update: Update | None = None
@@ -219,7 +219,7 @@ class Record:
         return self._changed(deployment_id, lambda update: replace(update, remote_object=remote_object))
 
     def waits(self, deployment_id: str, waiting: Waiting | None, note: Callable[[Update], Update]) -> Record:
-        """The record with the gate at which the update waits (None for none), and with the changes of ``note``."""
+        """The record with the gate at which the update waits (or None), and with the changes of ``note``."""
         return self._changed(deployment_id, lambda update: replace(note(update), waiting=waiting))
 
     def put_together(self, deployment_id: str, *, received: int, done: int) -> Record:
@@ -266,7 +266,7 @@ class Record:
         if update.state is State.DOWNLOADING and bytes_on_disk > update.seen_bytes:
             grown = bytes_on_disk - update.seen_bytes  # received before the client ended without recording it
             update = replace(update, seen_bytes=bytes_on_disk, writes=0, fetched_bytes=update.fetched_bytes + grown)
-        # pending reports of the interrupted attempt are dropped: the next attempt makes its own
+        # pending reports of the interrupted attempt are dropped: the next attempt sends its own
         left = self.silenced(update.deployment_id) if state is State.DOWNLOADING else self
         waiting = update.waiting if state is State.DOWNLOADING else None
         if waiting is not None and not update.is_only_verified_again:

@@ -1,4 +1,4 @@
-"""Range and Content-Range arithmetic: whether the bytes of an answer continue the bytes that we have."""
+"""Range and Content-Range arithmetic: whether the body of a response continues the bytes that we have."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def parse_content_range(value: str) -> ContentRange | None:
 
 
 def parse_content_length(headers: Mapping[str, str]) -> int | None:
-    """The ``Content-Length`` of an answer, or None if it is missing or not a plain number."""
+    """The ``Content-Length`` of a response, or None if it is missing or not a plain number."""
     value = headers.get("content-length", "").strip()
     return int(value) if re.fullmatch(_LENGTH, value) else None
 
@@ -62,7 +62,7 @@ class RemoteObject:
 
 
 class Continuation(Enum):
-    """What an answer to a download request means for the bytes that we have."""
+    """What the response to a download request means for the bytes that we have."""
 
     CONTINUE = "its body continues where our bytes end"
     RESTART = "it is another object, or starts elsewhere: start from the beginning"
@@ -74,17 +74,17 @@ class Continuation(Enum):
 def judge(
     status: int, headers: Mapping[str, str], *, offset: int, known: RemoteObject, is_bounded: bool = False
 ) -> tuple[Continuation, RemoteObject]:
-    """Decide whether an answer continues a download; whether the bytes fit together is verified at the end.
+    """Decide whether a response continues a download; whether the bytes fit together is verified at the end.
 
     Object stores may ignore ``If-Range``, so total and ETag are compared here (protocol: Range rules). The nodes of a
     store may give the same object different ETags, so another ETag with the same total is no reason to start over.
 
     Args:
-        status: the HTTP status of the answer.
+        status: the HTTP status of the response.
         headers: its headers, names lower-case.
         offset: how many bytes we have; the request asked for the rest.
-        known: what earlier answers said about the object.
-        is_bounded: whether the request specified an end, so that the answer may be partial even at offset 0.
+        known: what earlier responses said about the object.
+        is_bounded: whether the request specified an end, so that the response may be partial even at offset 0.
 
     Returns:
         The verdict, and what is now known about the object.

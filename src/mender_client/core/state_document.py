@@ -1,7 +1,7 @@
 """The record as a JSON document with a schema version.
 
-Messages and outcomes are decoded one by one, so that one that isn't understood doesn't invalidate the others. Whatever
-this version doesn't understand, even an update, is preserved verbatim for the version that wrote it.
+Messages and outcomes are decoded individually, so that an unknown one doesn't invalidate the others. Whatever this
+version doesn't understand, even an update, is preserved verbatim for the version that wrote it.
 """
 
 from __future__ import annotations

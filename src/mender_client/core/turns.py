@@ -53,7 +53,7 @@ class Turns:
         self._is_settled = False
 
     def grant(self) -> list[str]:
-        """Grant the free turns, and return the devices that have got one."""
+        """Grant the free turns, and return the devices that received one."""
         granted: list[str] = []
         if self._is_settled:
             return granted

@@ -83,7 +83,7 @@ class Update:
         reboot: the update module's last answer to NeedsArtifactReboot; empty before.
         reason: why it fails, as far as known in the flow MODULES; empty otherwise.
         waiting: the gate at which it waits; None if it does not wait.
-        decisions: the operator's decisions about it; None for none.
+        decisions: the operator's decisions about it; None if there are none.
         closed_since: for each gate that it has passed, since when that was closed; it may reach the gate again.
     """
 

@@ -18,7 +18,8 @@ from mender_client.dataclass import dataclass
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAY = 24 * 60
 _DAYS_AHEAD = 17
-"""How far to look ahead: a window that is skipped because clocks go forward opens a week later, and closes before."""
+"""How many days to look ahead: a window that is skipped because clocks go forward opens a week later, and closes before
+these days are over."""
 
 _DAY_NAME = f"(?:{'|'.join(DAYS)})"
 _DAY_LIST = re.compile(rf"{_DAY_NAME}(?:-{_DAY_NAME})?(?:,{_DAY_NAME}(?:-{_DAY_NAME})?)*", re.IGNORECASE)
@@ -50,7 +51,7 @@ class Window:
 
 @dataclass(frozen=True)
 class WindowState:
-    """Whether a window is open.
+    """The state of some windows at a moment.
 
     Attributes:
         is_open: whether a window is open.
@@ -62,7 +63,7 @@ class WindowState:
 
 
 def parse_window(text: str) -> Window:
-    """Parse a window: days, times and time zone, each of which is optional; but days or times are required.
+    """Parse a window: days, times and time zone, each of them optional, except that days or times must be given.
 
     Raises:
         ValueError: it is invalid; the message says why.

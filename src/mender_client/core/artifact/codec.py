@@ -40,7 +40,7 @@ class Compression(enum.Enum):
 
     @property
     def suffix(self) -> str:
-        """The end of a compressed member's name."""
+        """The file name suffix of a compressed member."""
         return {"none": "", "gzip": ".gz", "xz": ".xz", "zstd": ".zst"}[self.value]
 
 

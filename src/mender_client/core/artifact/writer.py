@@ -67,7 +67,7 @@ class ArtifactSpec:
     Args:
         payload_type: the type of the payload, None for an Artifact without payload.
         scripts: state scripts by name, in this order.
-        checksum_key: the key under which to provide the digest of the only payload file; None for none.
+        checksum_key: the key under which to provide the digest of the only payload file, if any.
     """
 
     artifact_name: str

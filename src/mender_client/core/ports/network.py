@@ -14,7 +14,7 @@ else:
 
 
 class Body(Protocol):
-    """An answer whose body is read piece by piece."""
+    """A response whose body is read piece by piece."""
 
     @property
     def status(self) -> int:
@@ -32,24 +32,24 @@ class Body(Protocol):
         """
 
     def close(self) -> None:
-        """Close the connection."""
+        """End the response and release its connection."""
 
 
 class Transport(Protocol):
     """Sends requests to servers."""
 
     def send(self, request: Request) -> Reply:
-        """Send a request of the device API and read its whole answer, whatever its status.
+        """Send a request of the device API and read the whole response, whatever its status.
 
         Raises:
-            NetworkError: no complete answer.
+            NetworkError: there was no complete response.
         """
 
     def open(self, url: str, headers: Mapping[str, str]) -> Body:
         """Start a download: send a GET without the token, and follow a limited number of redirects.
 
         Raises:
-            NetworkError: no answer.
+            NetworkError: there was no response.
         """
 
     def rest(self) -> None:

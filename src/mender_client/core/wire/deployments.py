@@ -128,7 +128,7 @@ def parse_status_reply(reply: Reply, status: Status, *, now: datetime) -> None:
 
     Raises:
         AbortedError: 409: the deployment was aborted.
-        UnknownDeploymentError: 404 with an error from the server itself; without one, it may be a gateway's.
+        UnknownDeploymentError: 404 with an error from the server itself; a 404 without one may come from a gateway.
         UnauthorizedError: 401.
         ServerError: any other reply.
     """

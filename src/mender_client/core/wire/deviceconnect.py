@@ -52,7 +52,7 @@ class Message:
         typ: its type.
         sid: the ID of the session; empty for none.
         props: the properties. Whole numbers are written as int64, the only form that the server reads.
-        body: the body; None for none, which differs from an empty one.
+        body: the body; None if there is none, which differs from an empty one.
     """
 
     proto: int

@@ -93,7 +93,7 @@ def _parse_date(text: str) -> datetime | None:
 
 
 def expect_taken(what: str, reply: Reply, *, now: datetime) -> None:
-    """Raise unless the request was accepted: by a 2xx with no body or a JSON one, unlike that of a captive portal."""
+    """Raise unless the request was accepted: by a 2xx with an empty or a JSON body, which no captive portal sends."""
     if not 200 <= reply.status < 300:
         refuse(what, reply, now=now)
     try:

@@ -1,9 +1,8 @@
 """MessagePack as used by device connect: reading is bounded, and a whole number can be written in 8 bytes.
 
 The server reads some numbers only as int64 (``0xd3``), whatever their value, while general libraries write the shortest
-form. Data from a peer may claim to have 2**32 members or be nested without limit: a document may have at most
-``MOST_MEMBERS`` values and ``MOST_LEVELS`` levels, and no memory is reserved for a claimed length before its bytes are
-there.
+form. Data from a peer may claim to have 2**32 members or be nested without limit: so a document may have at most
+``MOST_MEMBERS`` values and ``MOST_LEVELS`` levels, and no memory is reserved for bytes that have not arrived.
 """
 
 from __future__ import annotations
