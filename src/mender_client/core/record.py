@@ -295,7 +295,8 @@ class Record:
         if state in ENDS:
             raise ValueError(f"{event.value}: this ends the update and needs its outcome")
         update = note(update).after(event)
-        update = update if event is Event.FETCHED else replace(update, waiting=None)  # verified again, it still waits
+        # FETCHED keeps the gate: after a restart, a waiting update is merely verified again
+        update = update if event is Event.FETCHED else replace(update, waiting=None)
         software = update.installed if state is State.CLEANUP else None
         return replace(self, update=update.entered(state, now=now), software=software or self.software)
 
