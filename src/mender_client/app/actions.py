@@ -1,4 +1,4 @@
-"""What the commands of ``mender-python-client`` do with their options. Each imports what it needs."""
+"""The actions of the commands of ``mender-python-client``. Each imports only what it needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def daemon(options: argparse.Namespace) -> ExitCode:
     import os
 
-    for name in ("log_file", "metrics_file"):  # the daemon changes its directory
+    for name in ("log_file", "metrics_file"):  # the daemon changes its working directory
         path = getattr(options, name)
         setattr(options, name, os.path.abspath(path) if path else None)
     config, paths = start(options, is_daemon=True)
@@ -58,7 +58,7 @@ def dbus(options: argparse.Namespace) -> ExitCode:
 def gateway(options: argparse.Namespace) -> ExitCode:
     import os
 
-    for name in ("log_file", "metrics_file"):  # the gateway changes its directory
+    for name in ("log_file", "metrics_file"):  # the gateway changes its working directory
         path = getattr(options, name)
         setattr(options, name, os.path.abspath(path) if path else None)
     config, paths = start(options, is_daemon=True)
@@ -113,7 +113,7 @@ def setup(options: argparse.Namespace) -> ExitCode:
     paths = paths_of(options)
     unlock = passphrase(options, paths)
     code = set_up(setup_options_of(options), paths, unlock, is_agreed=options.yes)
-    if code is ExitCode.DONE and not options.image:  # whatever doctor finds: what was asked for is written
+    if code is ExitCode.DONE and not options.image:  # the findings of doctor do not change the exit code
         set_up_logging(level=options.log_level or "critical", file=options.log_file, is_syslog_wanted=False)
         print_summary(paths, passphrase=unlock)
     return code
@@ -168,7 +168,7 @@ def show_identity(options: argparse.Namespace) -> ExitCode:
 
 
 def _device(options: argparse.Namespace) -> tuple[DeviceData, Record]:
-    """What the device says about itself, and what the client knows of it."""
+    """The device as its scripts and files describe it, and the content of the state file."""
     config, paths = start(options, is_server_needed=False)
     from mender_client.system.clock import SystemClock
     from mender_client.system.snapshot import peek_record
@@ -245,7 +245,7 @@ def doctor(options: argparse.Namespace) -> ExitCode:
 
 
 def _gateway_paths(options: argparse.Namespace) -> tuple[Paths, Path]:
-    """The gateway's own paths, and the directory in which its devices are described."""
+    """The gateway's own paths, and the directory that contains the descriptions of its devices."""
     from .gateway.paths import devices_directory
 
     paths = paths_of(options)

@@ -1,7 +1,7 @@
-"""The composition root: what one device is made of, and how its parts are joined.
+"""The composition root: the parts of one device, and how they are connected.
 
-Only this module, ``server_parts`` and ``host`` know both the workflow and the I/O adapters. A part is made when it is
-first used, and its module imported then: a command loads what it needs and no more.
+Only this module, ``server_parts`` and ``host`` know both the workflow and the I/O adapters. Each part is created, and
+its module imported, on first use, so that a command loads only what it needs.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from .program import Program
 
 _OF_UPDATES = ("downloader", "hand_over", "module_effects", "calls", "modules", "verify_keys")
-"""The parts that only an update uses, and that nothing else holds."""
+"""The parts that only an update uses, and that nothing else refers to."""
 
 
 def _boot_id() -> str:
@@ -65,14 +65,14 @@ def _boot_id() -> str:
 
 
 class DeviceParts(ServerParts):
-    """The parts of one device, each made when it is first used.
+    """The parts of one device, each created on first use.
 
     Args:
-        progressed: shows the progress of downloads; None writes log lines.
-        program: as for ``ServerParts``; without one, the device's sub-updater or its update modules install.
+        progressed: shows the progress of downloads; None to write log lines instead.
+        program: as for ``ServerParts``; without one, the device's sub-updater or update modules install updates.
         announce: as for ``SystemProcesses``.
 
-    The others are those of ``ServerParts``.
+    The other arguments are those of ``ServerParts``.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class DeviceParts(ServerParts):
         self._announce = announce
 
     def close(self) -> None:
-        """Stop recording, and close connections and descriptors."""
+        """Stop recording the deployment log, and close connections and file descriptors."""
         if "log" in self.__dict__:
             self.log.end()
         super().close()
 
     def forget_update(self) -> None:
-        """Give the memory back that an update has taken, now that it is over: what it needs is made anew."""
+        """Release the memory that only an update uses; the next update creates these parts again."""
         for name in _OF_UPDATES:
             self.__dict__.pop(name, None)
 
@@ -121,7 +121,7 @@ class DeviceParts(ServerParts):
 
     @cached_property
     def verify_keys(self) -> VerifyKeys | None:
-        """The keys that sign Artifacts, not read yet; None when none is configured and every Artifact is accepted."""
+        """The keys that verify signatures, not read yet; None if none is configured, which accepts every Artifact."""
         config = self._config
         if not config.artifact_verify_keys:
             return None
@@ -190,13 +190,13 @@ class DeviceParts(ServerParts):
 
     @property
     def new_digest(self) -> NewDigest | None:
-        """What hashes downloads; None hashes where they are read."""
+        """Begins the hash of a download in another thread; None to hash in the thread that receives it."""
         from mender_client.system.digest import choose_digest
 
         return choose_digest()
 
     def _seeds(self, partitions: Sequence[Path]) -> DeviceSeeds | None:
-        """Where an adaptive download looks; None if there is nothing."""
+        """The files and partitions that an adaptive download searches for blocks; None if there are none."""
         others = [self.paths.below_root(path) for path in self._config.adaptive_seeds]
         if not (partitions or others):
             return None
@@ -229,7 +229,7 @@ class DeviceParts(ServerParts):
 
     @cached_property
     def sub_updater(self) -> SubUpdater | None:
-        """The installer, if it is the device's sub-updater; a device of a gateway without one spares the memory."""
+        """The installer if it is the device's sub-updater; not loaded for a gateway's device without one."""
         if self.paths.is_of_gateway and not os.path.lexists(self.paths.sub_updater):
             return None
         from mender_client.installers.sub_updater import SubUpdaterInstaller
@@ -238,7 +238,7 @@ class DeviceParts(ServerParts):
 
     @cached_property
     def gates(self) -> DeviceGates | None:
-        """What is configured to hold updates; None if there is nothing."""
+        """The configured gates and download speeds; None if there are none."""
         if not self._config.has_gates:
             return None
         from .gates import DeviceGates
@@ -246,7 +246,7 @@ class DeviceParts(ServerParts):
         return DeviceGates(self._config, self.paths, self.host, self._is_stopping)
 
     def _effects_of(self, flow: Flow) -> Effects:
-        """The effects of a flow; their modules are loaded when the first update needs them."""
+        """The effects of a flow; their modules are loaded when an update first needs them."""
         return self.hand_over if flow is Flow.HANDOVER else self.module_effects
 
     @cached_property
@@ -268,14 +268,14 @@ class DeviceParts(ServerParts):
 
     @cached_property
     def decisions(self) -> UpdateDecisions:
-        """What people decide about updates."""
+        """Stores operators' decisions about updates."""
         from mender_client.client.decisions import UpdateDecisions
 
         return UpdateDecisions(clock=self.clock, journal=self.journal)
 
     @cached_property
     def gate_keeper(self) -> GateKeeper:
-        """Lets updates pass the gates, or wait there."""
+        """Lets updates pass the gates, or wait at them."""
         from mender_client.client.gates import GateKeeper
 
         return GateKeeper(
@@ -367,7 +367,7 @@ class DeviceParts(ServerParts):
         )
 
     def standalone(self, *, begun: Callable[[], None], stops: frozenset[str]) -> Standalone:
-        """What carries a standalone command out; arguments as of ``Standalone``."""
+        """The object that carries out a standalone command; arguments as for ``Standalone``."""
         from mender_client.client.standalone import Standalone
 
         return Standalone(
@@ -383,7 +383,7 @@ class DeviceParts(ServerParts):
         )
 
     def choose_flow(self, deployment: Deployment) -> Flow:
-        """How a deployment is carried out (Installer); a configuration by its update module in any case."""
+        """The flow for a deployment (Installer); a configuration prefers its update module to the sub-updater."""
         if self._program is not None:
             return self._program.flow
         if not chooses_sub_updater(self._config, self.paths):
@@ -398,7 +398,7 @@ class DeviceParts(ServerParts):
         return SyncScripts(lambda: self.state_scripts, lambda: not chooses_sub_updater(self._config, self.paths))
 
     def _has_sync_scripts(self) -> bool:
-        """Whether there may be state scripts around polls; a gateway, which has many devices, looks first."""
+        """Whether there may be state scripts around polls; for the many devices of a gateway, look first."""
         is_spared = self.paths.is_of_gateway and not os.path.isdir(self.paths.root_scripts)
         return self._program is None and not is_spared
 

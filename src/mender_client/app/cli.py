@@ -1,4 +1,4 @@
-"""The command line of ``mender-python-client``. Imports only what the command at hand needs."""
+"""The command line of ``mender-python-client``. Imports only what the given command needs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, program: Program = CLIENT) -> int:
-    """Run the program, or one that has some of its commands under another name."""
+    """Run the program, or one that offers some of its commands under another name."""
     words = sys.argv[1:] if arguments is None else arguments
     options = commandline.build_parser(program, words).parse_args(words)
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal can't show is no error
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal can't show is not an error
         code = int(options.run(options))
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -43,11 +43,11 @@ def main(arguments: Sequence[str] | None = None, program: Program = CLIENT) -> i
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # the reader of the output has gone; keep the interpreter from complaining about it at exit
+        # the reader of the output has exited; keep the interpreter from reporting that at exit
         sys.stdout = None
         return ExitCode.FAILED
     except OSError as error:
-        # other packages handle the errors of the device's files; what is left is standard output
+        # other packages handle errors of the device's files, so this one concerns standard output
         sys.stdout = None
         failure = Diagnostic("USE04", f"cannot write the result: {error.strerror or error}")
         print(f"{program.name}: {failure}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The commands of ``mender-python-client`` and their options, as they are declared."""
+"""The declarations of the commands of ``mender-python-client`` and of their options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entry point. Scripts on slow machines ask for the version, so it is printed before anything is loaded."""
+"""Entry point. Scripts on slow machines ask for the version, so it is printed before anything else is loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mender_client import __version__
 
 
 def main() -> int:
-    """Run ``mender-python-client``, or what it is called as, with the arguments of this process."""
+    """Run ``mender-python-client``, or ``mender-update`` if called by that name, with this process's arguments."""
     if sys.argv[1:] == ["--version"]:
         print(f"mender-python-client {__version__}")
         return 0

@@ -1,4 +1,4 @@
-"""The exit codes of ``mender-python-client``: documented and stable."""
+"""The exit codes of ``mender-python-client``, which are documented and stable."""
 
 from enum import IntEnum
 

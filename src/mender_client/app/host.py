@@ -31,13 +31,13 @@ class Host:
 
     Args:
         config: the settings of the network: servers, TLS, time limits.
-        paths: where the files are that the settings name, and those that show what the time must be at least.
-        timeouts: the time limits of the network; None: the configured ones.
-        observers: are told what the client does.
-        environment: has the variables that name proxies.
+        paths: locate the files named by the settings, and those whose timestamps give a lower bound of the time.
+        timeouts: the time limits of the network; None for the configured ones.
+        observers: are notified of the client's status.
+        environment: contains the variables that name proxies.
 
     Raises:
-        ConfigError: a certificate or a proxy that is configured can't be used.
+        ConfigError: a configured certificate or proxy can't be used.
     """
 
     _transport_type: type[HttpTransport] = HttpTransport
@@ -64,7 +64,7 @@ class Host:
         self.transport = self.new_transport()
 
     def new_transport(self) -> HttpTransport:
-        """A transport, for one thread."""
+        """Create a transport, for use by one thread."""
         return self._transport_type(
             tls=self._tls,
             user_agent=f"mender-python-client/{__version__}",
@@ -85,7 +85,7 @@ def _warn_of_plain_http(server_urls: Sequence[str]) -> None:
     for url in server_urls:
         if not url.startswith("http:"):
             continue
-        # imported only where there is no TLS, to save memory
+        # imported only where TLS is not used, to save memory
         from mender_client.core.reach import Reach, reach_of
 
         if reach_of(urlsplit(url).hostname or "") > Reach.LINK:

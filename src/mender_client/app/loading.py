@@ -1,4 +1,4 @@
-"""What a command does first: it reads the configuration and sets up logging. Parts are imported when needed."""
+"""The first steps of a command: read the configuration and set up logging. Modules are imported when needed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def paths_of(options: argparse.Namespace) -> Paths:
-    """The paths that the common options of the command line say."""
+    """The paths for the common options of the command line."""
     paths = Paths.locate(
         root=options.root, config=options.config, fallback_config=options.fallback_config, data=options.data
     )
     if getattr(options, "device", None) is None:
         return paths
-    # imported where there is a gateway: nothing else needs it
+    # imported only for a device of a gateway, to save memory
     from .gateway.paths import devices_directory
     from .gateway.select import paths_of_device
 
@@ -34,8 +34,8 @@ _PLACES = ("root", "data", "devices", "device")
 
 
 def command_of(options: argparse.Namespace) -> str:
-    """How the program is called for the device that the common options say, as it may be typed."""
-    import shlex  # only where a command is shown
+    """The shell command that calls the program for the device that the common options select."""
+    import shlex  # imported only where a command is shown
 
     given = ((f"--{name}", value) for name in _PLACES if (value := getattr(options, name, None)) is not None)
     return shlex.join([PROGRAM, *(word for pair in given for word in pair)])
@@ -44,7 +44,7 @@ def command_of(options: argparse.Namespace) -> str:
 def start(
     options: argparse.Namespace, *, is_server_needed: bool = True, is_daemon: bool = False
 ) -> tuple[Config, Paths]:
-    """Load the configuration and set up logging, for the paths that the options say."""
+    """Load the configuration and set up logging, for the paths that the options select."""
     paths = paths_of(options)
     return load(options, paths, is_server_needed=is_server_needed, is_daemon=is_daemon), paths
 
@@ -56,7 +56,7 @@ def load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, i
         options: the common options.
         paths: the device's files.
         is_server_needed: whether a configuration without a server is an error.
-        is_daemon: whether the log goes to syslog, too.
+        is_daemon: whether to log to syslog as well, unless the options disable that.
 
     Raises:
         ConfigError: the configuration is wrong.
@@ -88,7 +88,7 @@ def load(options: argparse.Namespace, paths: Paths, *, is_server_needed: bool, i
 
 
 def passphrase(options: argparse.Namespace, paths: Paths) -> Passphrase:
-    """The passphrase that the options name; not read yet."""
+    """The passphrase in the file that the options name; not read yet."""
     from .passphrase import passphrase_of
 
     return passphrase_of(options.passphrase_file, paths)

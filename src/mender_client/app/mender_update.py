@@ -1,6 +1,7 @@
-"""The command line of ``mender-update``, the C++ client: a package may install that as a second name of the program.
+"""The command line of ``mender-update``, the C++ client, which a package may install as a second name of the program.
 
-Inventory scripts and add-ons call it. Its commands are those of ``mender-python-client``, with its words for the rest.
+Inventory scripts and add-ons call it. It offers some commands of ``mender-python-client``, with the short options, log
+levels and exit code for wrong usage of the C++ client.
 """
 
 from __future__ import annotations
@@ -52,4 +53,4 @@ MENDER_UPDATE: Program = replace(
     common=tuple(_common()),
     usage_exit_code=int(ExitCode.FAILED),
 )
-"""The program under that name."""
+"""The program when it is called ``mender-update``."""

@@ -1,4 +1,4 @@
-"""The observers of the daemon: the file for ``status``, the service manager, the file for metrics."""
+"""The observers of the daemon: the status file, the service manager and the metrics file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Observers:
-    """The observers of a daemon, one of which may talk to the service manager, and the status they have been told."""
+    """The observers of a daemon, one of which may notify the service manager, and the status that they start with."""
 
     members: tuple[Observer, ...] = ()
     notifier: Notifier | None = None
@@ -29,7 +29,7 @@ class Observers:
 
     @property
     def beat_seconds(self) -> float:
-        """Seconds between notifications to the service manager's watchdog; 0 for none."""
+        """Seconds between notifications to the service manager's watchdog; 0 without a watchdog."""
         return self.notifier.beat_seconds if self.notifier is not None else 0.0
 
     def alive(self) -> None:
@@ -58,7 +58,7 @@ def make_observers(paths: Paths, environment: Mapping[str, str], *, pid: int, me
 
 
 def make_notifier(environment: Mapping[str, str], pid: int) -> Notifier | None:
-    """Who tells the service manager that has started this process; None for no such manager."""
+    """The notifier of the service manager that has started this process; None if there is none."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return None

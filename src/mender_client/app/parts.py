@@ -1,4 +1,4 @@
-"""Parts of a device that some commands need without the rest; each module is imported when its part is made."""
+"""Parts of a device that some commands need on their own; each module is imported when its part is created."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def scripted_device(config: Config, paths: Paths, clock: SystemClock, observers:
     from mender_client.system.trust import Trust
 
     def is_stopping() -> bool:
-        observers.alive()  # a script has a time limit: while one runs, nothing hangs
+        observers.alive()  # scripts have time limits, so a running script is not a hang
         return clock.is_stopping
 
     type_file = config.device_type_file
@@ -68,6 +68,6 @@ def own_program() -> str:
     for path in (called, beside):
         if os.path.basename(path).startswith(name) and os.access(path, os.X_OK):
             return path
-    from shutil import which  # an installed program seldom comes here
+    from shutil import which  # an installed program rarely gets here
 
     return which(name) or name

@@ -1,4 +1,4 @@
-"""Where the files are on the device."""
+"""The paths of the files on the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _InData:
-    """A file in the data directory, by its name there."""
+    """A file in the data directory, given by its name."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -24,7 +24,7 @@ class _InData:
 
 
 class _InRoot(_InData):
-    """A file or directory below the root directory, by its absolute path."""
+    """A file or directory below the root directory, given by its absolute path."""
 
     def __get__(self, paths: Paths, owner: type[Paths]) -> Path:
         return paths.below_root(self._name)
@@ -75,11 +75,11 @@ class Paths:
         fallback_config: str | None = None,
         data: str | None = None,
     ) -> Paths:
-        """Compute the paths from what was given on the command line.
+        """Compute the paths from the options of the command line.
 
-        Every path is moved below the root directory, a given one too, unless it is there already.
+        Every path, including a given one, is placed below the root directory unless it is there already.
         """
-        base = Path("/" + os.path.abspath(root or "/").lstrip("/"))  # POSIX lets two slashes be another root
+        base = Path("/" + os.path.abspath(root or "/").lstrip("/"))  # POSIX allows "//" to be another root
         data_directory = _below(base, data or "/var/lib/mender")
         return cls(
             root=base,
@@ -90,17 +90,17 @@ class Paths:
 
     @property
     def identity_values(self) -> KeyValues | None:
-        """The identity, where it isn't the identity script's output."""
+        """The identity if it isn't the output of the identity script; else None."""
         return None
 
     @property
     def given_device_type(self) -> str:
-        """The device type, where it isn't in a file; else empty."""
+        """The device type if it isn't in a file; else empty."""
         return ""
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What the device's programs find in their environment; of a device of a gateway, its name."""
+        """Environment variables for the device's programs; only a device of a gateway has any, such as its name."""
         return {}
 
     @property
@@ -115,7 +115,7 @@ class Paths:
 
     @property
     def fallback_connect_config(self) -> Path:
-        """The one that gives the keys that the main one lacks."""
+        """The fallback configuration of ``connect``, for keys that the main one lacks."""
         return self.fallback_config.with_name("mender-connect.conf")
 
     @property
@@ -124,9 +124,9 @@ class Paths:
         return self.config.parent / "scripts"
 
     def moved(self) -> dict[str, str]:
-        """The variables that tell update modules and state scripts which directories aren't where they always are.
+        """The environment variables that tell update modules and state scripts about directories in unusual places.
 
-        With ``--root``, that directory as well, as for the sub-updater.
+        With ``--root``, they also name that directory, as for the sub-updater.
         """
         places = {"MENDER_CONF_DIR": self.config.parent, "MENDER_DATASTORE_DIR": self.data}
         usual = Paths.locate()
@@ -142,6 +142,6 @@ class Paths:
 def _below(root: Path, path: str) -> Path:
     if root == Path("/"):
         return Path(os.path.abspath(path))
-    # as after a chroot: no ".." leads out of it
+    # as in a chroot, ".." does not lead out of it
     inside = Path("/" + os.path.normpath("/" + path).lstrip("/"))
     return inside if inside.is_relative_to(root) else root / inside.relative_to("/")

@@ -1,4 +1,4 @@
-"""A program that embeds the client: what it brings in place of the device's scripts, files and programs."""
+"""The interface of a program that embeds the client, and replaces the device's scripts, files and programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ else:
 
 
 class Program(Protocol):
-    """A program that embeds the client: what it brings in place of the device's scripts, files and programs."""
+    """A program that embeds the client, and replaces the device's scripts, files and programs."""
 
     @property
     def device(self) -> DeviceData:
@@ -29,10 +29,10 @@ class Program(Protocol):
         """How deployments are carried out."""
 
     def make_installer(self, lock: Lock, outcomes: Outcomes) -> Installer:
-        """Make what Artifacts are handed to."""
+        """Create the installer, to which Artifacts are handed over."""
 
     def make_modules(self, is_stopping: Callable[[], bool]) -> Modules:
-        """Make what calls update modules."""
+        """Create the object that calls update modules."""
 
     def save_provides(self, software: Software) -> str:
-        """Take notice of what is installed; as ``ScriptedDevice.save_provides``."""
+        """Store what the device provides; see ``ScriptedDevice.save_provides``."""

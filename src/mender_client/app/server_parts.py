@@ -1,7 +1,7 @@
-"""What one device needs to speak to its server: key, identity, token, transport, and the services that use them.
+"""The parts of one device that communicate with its server: key, identity, token, transport, and services.
 
-``connect`` needs no more; what updates need is in ``assemble``, which builds on this. A part is made when it is first
-used, and its module imported then.
+``connect`` and ``dbus`` need no others; ``assemble`` adds the parts for updates. Each part is created, and its module
+imported, on first use.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _MOST_CONFIGURATION_BYTES = 1024 * 1024
 
 
 class ServerParts:
-    """The parts of one device that speak to its server, each made when it is first used.
+    """The parts of one device that communicate with its server, each created on first use.
 
     Args:
         host: clock, network and observers.
         config: the settings.
         paths: the device's files.
-        key: the device key; None: the configured one, without a passphrase.
-        journal: holds the state; None: the state file.
-        program: the program that embeds the client; None: the device is what its scripts and files say.
+        key: the device key; None for the configured one, without a passphrase.
+        journal: stores the state; None for the state file.
+        program: the program that embeds the client; None if scripts and files describe the device.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ServerParts:
         self.claim_identity: Callable[[Identity], None] = lambda _: None
 
     def close(self) -> None:
-        """Close connections and descriptors."""
+        """Close connections and file descriptors."""
         self.host.close()
 
     @cached_property
