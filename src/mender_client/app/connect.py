@@ -1,7 +1,7 @@
 """``connect``: terminals, file transfers, port forwarding and requests from the server, beside the daemon.
 
-It authenticates by itself, with the device key and identity of the client: the server gives each process its token, and
-neither disturbs the other's.
+It authenticates independently of the daemon, with the same device key and identity: the server issues a token to each
+process, and one does not invalidate the other.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""RFC 6455, 1.3."""
+"""The GUID of RFC 6455, section 1.3."""
 _IDLE_SECONDS = 600.0
 _LANGUAGE = ("LANG", "LC_ALL", "LC_CTYPE")
 
@@ -64,7 +64,7 @@ def run_connect(config: Config, paths: Paths, passphrase: Passphrase, load: Call
         load: reloads the settings of the client, and sets up logging accordingly.
 
     Raises:
-        MenderError: it can't start.
+        MenderError: ``connect`` can't start.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it is handled
     settings = _load_settings(config, paths)
@@ -100,10 +100,10 @@ def run_connect(config: Config, paths: Paths, passphrase: Passphrase, load: Call
 
 
 def _load_settings(config: Config, paths: Paths) -> ConnectSettings:
-    """What is allowed on this device.
+    """Load what ``mender-connect.conf`` allows on this device.
 
     Raises:
-        ConfigError: nothing is, or a setting is wrong.
+        ConfigError: there is no such file, another user could have written it, or a setting is wrong.
     """
     if problems := file_problems(paths):
         raise ConfigError(problems)
@@ -116,7 +116,7 @@ def _load_settings(config: Config, paths: Paths) -> ConnectSettings:
 
 
 def _reload(service: ConnectService, way: _Way, load: Callable[[], Config]) -> None:
-    """Read both files again; if one of them has errors they are logged and the old settings stay in effect."""
+    """Reload ``mender.conf`` and ``mender-connect.conf``; errors are logged, and the old settings stay in effect."""
     try:
         with kept_on_failure():
             config = load()
@@ -134,7 +134,7 @@ def _reload(service: ConnectService, way: _Way, load: Callable[[], Config]) -> N
 
 
 def connect_settings(config: ConnectConfig) -> ConnectSettings:
-    """What the settings of the file mean.
+    """Translate the settings of the file.
 
     Raises:
         ConfigError: the user or the shell can't be used on this device.
@@ -192,7 +192,7 @@ def _check_shell(config: ConnectConfig) -> None:
 
 
 class _Way:
-    """The way to the server: opens the websocket over the connections of the client, with its authorisation.
+    """The connection to the server: opens the WebSocket, with the client's authorisation.
 
     Args:
         config: the settings.
@@ -206,31 +206,31 @@ class _Way:
         self._parts = self._make(config)
 
     def renew(self, config: Config) -> None:
-        """Take other settings; not while ``open`` runs.
+        """Apply new settings; must not be called while ``open`` runs.
 
         Raises:
-            ConfigError: they name a key or a certificate that can't be used.
+            ConfigError: a key or certificate that they name can't be used.
         """
         parts = self._make(config)
         old, self._parts = self._parts, parts
         old.close()
 
     def stop(self, *, is_connected: bool) -> None:
-        """Refuse everything from now on, and interrupt what is under way; safe in a signal handler."""
+        """Refuse further requests, and interrupt what is in progress; safe in a signal handler."""
         self._parts.clock.stop()
         if not is_connected:
             self._parts.transport.stop()
 
     def close(self) -> None:
-        """Close connections and descriptors."""
+        """Close connections and file descriptors."""
         self._parts.close()
 
     def open(self) -> Opened:
-        """The websocket, just opened.
+        """Open the WebSocket.
 
         Raises:
             MenderError: the device isn't accepted, or the server can't be reached or refuses.
-            Interrupted: the program is to stop.
+            Interrupted: the program was asked to stop.
         """
         from mender_client.connect.service import Opened
 
@@ -246,7 +246,7 @@ class _Way:
             upgraded.sock.close()
             text = "cannot open the connection for connect: the server's address does not answer as a WebSocket"
             raise NetworkError("CON09", text, remedy="check the proxies on the way to the server")
-        transport.rest()  # the connection that has authenticated is of no more use
+        transport.rest()  # the connection used to authenticate is no longer needed
         return Opened(upgraded.sock, upgraded.early, session.authorise().server_url)
 
     def _make(self, config: Config) -> ServerParts:
@@ -255,7 +255,7 @@ class _Way:
 
 
 class _UpgradingTransport:
-    """Upgrades the connections of the requests that ask for it, and sends the others as they are."""
+    """Upgrades the connection of a request that asks for it, and sends other requests unchanged."""
 
     def __init__(self, transport: HttpTransport) -> None:
         self._transport = transport
@@ -288,7 +288,7 @@ def _wake_daemon(paths: Paths, what: str) -> None:
 
 
 def _handlers(service: ConnectService, way: _Way, reload: Callable[[], None]) -> dict[int, Callable[..., None]]:
-    """TERM and INT end the program, HUP reloads the configuration; the end of a child is looked at."""
+    """TERM and INT end the program, HUP reloads the configuration, and CHLD reaps the shells that have ended."""
 
     def stop(*_: object) -> None:
         service.stop()

@@ -1,4 +1,4 @@
-"""The settings of ``mender-connect.conf`` that can't work here, for ``connect``, ``config check`` and ``doctor``."""
+"""Checks whether ``mender-connect.conf`` can work here, for ``connect``, ``config check`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHELLS = Path("/etc/shells")
 
 
 def file_problems(paths: Paths) -> list[Diagnostic]:
-    """Whether another user could have written the configuration: it says who gets a shell."""
+    """The files that another user could have written: they determine who gets a shell."""
     trust = Trust.below(paths.root)
     return [
         Diagnostic("CON04", f"{file}: another user could have written it: {problem.text}", problem.remedy)
@@ -28,21 +28,21 @@ def file_problems(paths: Paths) -> list[Diagnostic]:
 
 
 def missing_package() -> Diagnostic | None:
-    """What connect needs and isn't installed."""
+    """The package that ``connect`` needs and that isn't installed; None when nothing is missing."""
     from importlib.util import find_spec
 
     return None if find_spec("wsproto") else package_problem("wsproto")
 
 
 def package_problem(name: str) -> Diagnostic:
-    """That a package of this name isn't installed."""
+    """The message that a package isn't installed."""
     text = f"connect needs the Python package {name}, which is not installed"
     remedy = "install it: 'pip install mender-python-client[connect]', or Debian's python3-wsproto"
     return Diagnostic("CON03", text, remedy)
 
 
 def shell_problems(config: ConnectConfig) -> list[Diagnostic]:
-    """Why no terminal can be opened with these settings; empty where there are to be none."""
+    """Why no terminal can be opened with these settings; empty if terminals are disabled."""
     if not config.has_terminals:
         return []
     shell, problems = config.shell_command, list[Diagnostic]()
@@ -58,7 +58,7 @@ def shell_problems(config: ConnectConfig) -> list[Diagnostic]:
 
 
 def setting_warnings(config: ConnectConfig) -> Iterator[Diagnostic]:
-    """Limits of files that can't mean what they say on this device."""
+    """Limits of file transfers that can't take effect on this device."""
     if not config.has_limits:
         return
     names = [
@@ -78,7 +78,7 @@ def setting_warnings(config: ConnectConfig) -> Iterator[Diagnostic]:
 
 
 def _is_directory(pattern: str) -> bool:
-    """Whether there is a directory of this name, or one for which the pattern stands."""
+    """Whether there is a directory with this name, or one that matches it as a pattern."""
     if os.path.isdir(pattern):
         return True
     from glob import iglob
@@ -95,7 +95,7 @@ def _exists(name: str, find: Callable[[str], object]) -> bool:
 
 
 def _is_listed(shell: str) -> bool:
-    """Whether a shell is one of this device; one without the list has no others either."""
+    """Whether a shell is listed in /etc/shells; true if that file can't be read."""
     try:
         lines = _SHELLS.read_text("utf-8", "replace").splitlines()
     except OSError:

@@ -49,25 +49,25 @@ def run_daemon(
 ) -> ExitCode:
     """Run as the daemon of this device until a signal ends it or the sub-updater is started.
 
-    It ends as well if the sub-updater can't be started after the service manager was told that the client stops.
+    It also ends if the sub-updater can't be started after the service manager has been notified that the client stops.
 
     Args:
         config: the settings.
         paths: the device's files.
         load: reloads the settings, and sets up logging accordingly.
-        make_observers: makes the observers of this daemon, once it is the only one.
-        is_new_key_wanted: replace the device key first.
-        is_watched: standard error is a terminal: show downloads as a bar there.
+        make_observers: makes the observers of this daemon; called when it is known to be the only one.
+        is_new_key_wanted: whether to replace the device key first.
+        is_watched: whether standard error is a terminal, which then shows a progress bar for downloads.
         passphrase: unlocks the device key.
 
     Returns:
-        DONE, or FAILED when the service manager is to start it again.
+        DONE, or FAILED when the service manager should restart the daemon.
 
     Raises:
-        MenderError: it can't start.
+        MenderError: the daemon can't start.
     """
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # whoever sees the lock may signal; everything is due at the start anyway
+        signal.signal(number, signal.SIG_IGN)  # commands may signal once there is a lock; all jobs are due at the start
     make_directory(paths.data)
     lock = DaemonLock(paths.daemon_lock)
     lock.acquire()
@@ -82,14 +82,14 @@ def run_daemon(
         _take_bootstrap(config, paths)
         progressed = None
         if is_watched:
-            from .progress import ProgressBar  # imported only where it is shown, to save memory
+            from .progress import ProgressBar  # imported only where it is needed, to save memory
 
             progressed = ProgressBar(sys.stderr)
 
         def announce(is_exiting: bool) -> None:
             if is_exiting and observers.notifier is not None:
-                observers.notifier.stopping()  # a start that the sub-updater requests is then queued, not ignored
-            with suppress(OSError):  # the next daemon is refused then, and its service manager tries again
+                observers.notifier.stopping()  # so that a start requested by the sub-updater is queued, not ignored
+            with suppress(OSError):  # then the next daemon is refused, and its service manager tries again
                 lock.announce(is_exiting=is_exiting)
 
         def make_parts(config: Config, key: KeyStore, client_status: ClientStatus) -> DeviceParts:
@@ -98,7 +98,7 @@ def run_daemon(
             if parts.verify_keys is not None:
                 for fault in parts.verify_keys.load():
                     _logger.warning("%s", fault)
-            _ = parts.agent  # made now: signal handlers use it
+            _ = parts.agent  # created now, because signal handlers use it
             return parts
 
         def make_anew(client_status: ClientStatus) -> DeviceParts:
@@ -118,19 +118,19 @@ def run_daemon(
 
 
 def end_process(code: ExitCode) -> NoReturn:
-    """End this process without taking the interpreter down, which takes longer than all that follows the hand-over.
+    """End this process without shutting down the interpreter, which would take longer than the rest of the handover.
 
-    A sub-updater that is done at once starts the client again meanwhile, and that one waits. Everything is on disk, and
-    the kernel closes connections and descriptors.
+    A sub-updater that finishes immediately starts the client again, and the new process would have to wait. Everything
+    is on disk, and the kernel closes connections and file descriptors.
     """
     logging.shutdown()
-    with suppress(OSError):  # nobody reads what was printed
+    with suppress(OSError):  # the reader of the output has exited
         sys.stdout.flush()
     os._exit(code)
 
 
 def _check_programs(config: Config, paths: Paths) -> None:
-    """Warn about missing programs at the start, not when an update is due."""
+    """Warn about missing programs at the start rather than when an update is due."""
     trust = Trust.below(paths.root)
     for consequence, problem in (
         ("the device has no identity", trust.program_problem(paths.identity_script)),
@@ -143,7 +143,7 @@ def _check_programs(config: Config, paths: Paths) -> None:
 
 def _take_bootstrap(config: Config, paths: Paths) -> None:
     if os.path.exists(paths.bootstrap):
-        from .standalone.naming import ensure_name, offline_parts  # imported only where there is one
+        from .standalone.naming import ensure_name, offline_parts  # imported only if there is one
 
         with closing(offline_parts(config, paths)) as parts:
             try:
@@ -153,7 +153,7 @@ def _take_bootstrap(config: Config, paths: Paths) -> None:
 
 
 def _check_watchdog(observers: Observers, config: Config) -> None:
-    """Warn when the service manager would take a slow server for a hang."""
+    """Warn when the service manager would mistake a slow server for a hang."""
     longest = max(Timeouts().total, config.download_stall_seconds)
     if 0 < 2 * observers.beat_seconds <= longest:
         text = (
@@ -164,7 +164,7 @@ def _check_watchdog(observers: Observers, config: Config) -> None:
 
 
 class _Daemon:
-    """Runs one client after the other: each reload makes a new one, which continues from the old one's status."""
+    """Runs the client; each reload replaces it with a new one, which continues with the status of the old one."""
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ class _Daemon:
         try:
             while not self._is_stopping:
                 wait = self._parts.agent.step()
-                if self._lock.is_exiting:  # even if the sub-updater is done already: it starts the client again
+                if self._lock.is_exiting:  # even if the sub-updater has finished: it starts the client again
                     _logger.info("exiting; the sub-updater starts the client again when it is done")
                     return ExitCode.DONE
                 if self._notifier is not None and self._notifier.has_said_stopping:
@@ -212,7 +212,7 @@ class _Daemon:
         return ExitCode.DONE
 
     def _reload(self) -> None:
-        """Reload the configuration; if it has errors they are logged and the old one stays in effect."""
+        """Reload the configuration; errors are logged, and the old one stays in effect."""
         self._is_reload_wanted = False
         if self._notifier is not None:
             self._notifier.reloading()
@@ -226,22 +226,22 @@ class _Daemon:
             remedy = "correct it and reload again"
             _logger.error("%s", Diagnostic("DMN03", "configuration not reloaded; the old one stays in effect", remedy))
         else:
-            old, self._parts = self._parts, parts  # first: a signal must find an open one
+            old, self._parts = self._parts, parts  # before the close: a signal handler must find open parts
             signal.set_wakeup_fd(self.wake_descriptor, warn_on_full_buffer=False)
             old.close()
             del old
-            gc.collect()  # the parts of the old client refer to each other; nothing else would collect them while idle
+            gc.collect()  # the old parts refer to each other, and would not be collected while idle
             _logger.info("configuration reloaded; command line and data directory are unchanged")
         if self._notifier is not None:
             self._notifier.ready()
 
     @property
     def wake_descriptor(self) -> int:
-        """Ends the wait; another one after a reload."""
+        """The file descriptor that ends the wait when written to; a reload replaces it."""
         return self._parts.clock.wake_descriptor
 
     def stop(self, *_: object) -> None:
-        """Stop soon; whatever is under way is interrupted."""
+        """Stop soon; what is in progress is interrupted."""
         self._is_stopping = True
         self._parts.clock.stop()
         self._parts.transport.stop()

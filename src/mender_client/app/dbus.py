@@ -1,6 +1,6 @@
-"""``dbus``: the authorisation of this device for third-party add-ons, on the system bus.
+"""``dbus``: shares the authorisation of this device with third-party add-ons, on the system bus.
 
-It authenticates by itself, with the device key and identity of the client, as ``connect`` does.
+It authenticates independently of the daemon, with the same device key and identity, as ``connect`` does.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run_dbus(config: Config, paths: Paths, passphrase: Passphrase, load: Callabl
         load: reloads the settings, and sets up logging accordingly.
 
     Raises:
-        MenderError: it can't start.
+        MenderError: ``dbus`` can't start.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it is handled
     try:
@@ -89,7 +89,7 @@ def _handlers(service: DbusService, way: _Way, load: Callable[[], Config]) -> di
 
 
 def _reload(service: DbusService, way: _Way, load: Callable[[], Config]) -> None:
-    """Read the configuration again; if it has errors they are logged and the old settings stay in effect."""
+    """Reload the configuration; errors are logged, and the old settings stay in effect."""
     try:
         with kept_on_failure():
             config = load()
@@ -106,7 +106,7 @@ def _reload(service: DbusService, way: _Way, load: Callable[[], Config]) -> None
 
 
 class _Way:
-    """The way to the server: the authorisation of the client, and its connections.
+    """The access to the server: the client's authorisation, and connections.
 
     Args:
         config: the settings.
@@ -126,10 +126,10 @@ class _Way:
         self._has_others = len(config.server_urls) > 1
 
     def renew(self, config: Config) -> None:
-        """Take other settings; not while ``authorise`` runs.
+        """Apply new settings; must not be called while ``authorise`` runs.
 
         Raises:
-            ConfigError: they name a key or a certificate that can't be used.
+            ConfigError: a key or certificate that they name can't be used.
         """
         old = self._parts
         self._take(config)
@@ -141,11 +141,11 @@ class _Way:
         return self._parts.session.authorise()
 
     def give_up(self, server_url: str) -> None:
-        """Ask another server than this one from now on."""
+        """Use a server other than this one from now on."""
         self._parts.session.give_up(server_url)
 
     def reach(self, server_url: str) -> Far:
-        """A connection to a server; raises NetworkError."""
+        """Open a connection to a server; raises NetworkError."""
         return self._transports.reach(server_url)
 
     def has_others(self) -> bool:
@@ -153,21 +153,21 @@ class _Way:
         return self._has_others
 
     def stop(self) -> None:
-        """Break off what is under way; safe in a signal handler."""
+        """Interrupt what is in progress; safe in a signal handler."""
         self._parts.clock.stop()
         self._parts.transport.stop()
         self._transports.stop()
 
     def close(self) -> None:
-        """Close connections and descriptors."""
+        """Close connections and file descriptors."""
         self._parts.close()
 
 
 class _Transports:
-    """The transports of the threads that connect to the server: a transport is for one thread at a time.
+    """The transports of the threads that connect to the server; one thread at a time may use each.
 
     Args:
-        host: makes them.
+        host: makes the transports.
     """
 
     def __init__(self, host: Host) -> None:
@@ -177,7 +177,7 @@ class _Transports:
         self._lock = threading.Lock()
 
     def reach(self, server_url: str) -> Far:
-        """A connection to a server.
+        """Open a connection to a server.
 
         Raises:
             NetworkError: it can't be reached.
@@ -197,6 +197,6 @@ class _Transports:
         return Far(dialed.sock, dialed.host, dialed.prefix, headers)
 
     def stop(self) -> None:
-        """Break off what is under way; safe in a signal handler."""
+        """Interrupt what is in progress; safe in a signal handler."""
         for transport in list(self._busy):
             transport.stop()

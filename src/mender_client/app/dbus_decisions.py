@@ -1,4 +1,4 @@
-"""Decisions of operators about updates, as methods on D-Bus, like the commands ``pause`` to ``refuse``."""
+"""Operators' decisions about updates, as D-Bus methods that correspond to the commands ``pause`` to ``refuse``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def decisions_interface(paths: Paths) -> Interface:
     """The interface for one device.
 
     Args:
-        paths: its files.
+        paths: the device's files.
     """
 
     def decide(decision: Callable[[UpdateDecisions], str]) -> tuple[str]:
@@ -74,7 +74,7 @@ def decisions_interface(paths: Paths) -> Interface:
 
 
 def _point(gate: str) -> GatePoint | None:
-    """The gate of a name; None for the empty one, the gate at which the update waits."""
+    """The gate with this name; None for an empty name, which means the gate at which the update waits."""
     try:
         return GatePoint(gate) if gate else None
     except ValueError as error:

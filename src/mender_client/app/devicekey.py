@@ -1,4 +1,4 @@
-"""The device key that the configuration names: in a file or in a token, encrypted or not."""
+"""The configured device key: in a file or in a token, encrypted or not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def device_key(config: Config, paths: Paths, passphrase: Passphrase = no_passphrase) -> DeviceKey | TokenKey:
-    """The key store: the generated key, or the one that the configuration names.
+    """The key store of the generated key, or of the one that the configuration names.
 
     Raises:
         ConfigError: the URI of the key can't be used.
@@ -54,13 +54,13 @@ def _token_key(config: Config, paths: Paths, passphrase: Passphrase) -> TokenKey
 def prepare_key(
     key: DeviceKey | TokenKey, paths: Paths, *, is_forced: bool = False, kind: KeyType | None = None
 ) -> bool:
-    """Generate the device key unless there is one, and record why, so that the reason can be given later.
+    """Generate the device key unless there is one, and record the reason, so that it can be reported later.
 
     Args:
         key: the key store.
         paths: the device's files.
-        is_forced: generate a new one in any case.
-        kind: the type that it must have, None for any.
+        is_forced: generate a new key even if there is one.
+        kind: the required type of the key, None for any.
 
     Returns:
         Whether a new key was generated.
@@ -73,6 +73,6 @@ def prepare_key(
     if is_new:
         made = fingerprint(key.public_key_pem())
         journal = JsonJournal(paths.journal)
-        if journal.load().accepted is not None:  # before that it replaces nothing
+        if journal.load().accepted is not None:  # otherwise it replaces no accepted key
             journal.update(lambda record: replace(record, new_key=NewKey(made, is_forced)))
     return is_new

@@ -1,4 +1,4 @@
-"""Where log lines go: standard error, a file or syslog; standard output is for results."""
+"""Sends log lines to standard error, a file or syslog; standard output is for results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LEVELS = {
     "panic": logging.CRITICAL,
     "critical": logging.CRITICAL,
 }
-"""The level names of other Mender clients, and what they mean here."""
+"""The level names, including those of other Mender clients, and their meaning here."""
 
 SYSLOG_SOCKET = Path("/dev/log")
 _DEVICE: ContextVar[str] = ContextVar("device", default="")
@@ -39,7 +39,7 @@ _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ER
 
 
 class _LineFormatter(logging.Formatter):
-    """One line per record, with UTC time stamps; control characters cannot forge lines."""
+    """One line per record, with UTC timestamps; control characters cannot forge lines."""
 
     converter = staticmethod(time.gmtime)
 
@@ -52,14 +52,14 @@ class _LineFormatter(logging.Formatter):
 
 
 class _JournalFormatter(logging.Formatter):
-    """For journald, which stamps lines itself and takes the priority from a prefix."""
+    """For journald, which adds timestamps itself and takes the priority from a prefix."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return f"<{_PRIORITIES.get(record.levelno, 6)}>{_one_line(_tagged(record))}"
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line, for programs."""
+    """One JSON object per line, for programs."""
 
     def format(self, record: logging.LogRecord) -> str:
         import json
@@ -75,7 +75,7 @@ class _JsonFormatter(logging.Formatter):
 
 @contextmanager
 def of_device(name: str) -> Iterator[None]:
-    """Say with each line of this thread which device of a gateway it is about."""
+    """Name a device of a gateway in each log line of this thread."""
     before = _DEVICE.set(name)
     try:
         yield
@@ -84,7 +84,7 @@ def of_device(name: str) -> Iterator[None]:
 
 
 def _tagged(record: logging.LogRecord) -> str:
-    """The message, prefixed with the deployment under way unless it names it, or comes again and again."""
+    """The message, prefixed with its deployment unless it names it or is routine, and with a gateway's device."""
     deployment_id, device, message = current_deployment(), _DEVICE.get(), record.getMessage()
     if deployment_id not in message and not hasattr(record, "is_routine"):
         message = f"deployment {deployment_id}: {message}"
@@ -98,14 +98,14 @@ def _one_line(text: str) -> str:
 
 
 def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool, is_json: bool = False) -> None:
-    """Send the package's log lines to the file if there is one, else to standard error, and to syslog if wanted.
+    """Send the package's log lines to a file if one is given, otherwise to standard error, and to syslog if wanted.
 
     Args:
-        level: a name of ``LEVELS``.
+        level: a name in ``LEVELS``.
         file: a path, or None.
-        is_syslog_wanted: whether to log to syslog too; left out where there is no syslog, or where standard error is
-            the journal already.
-        is_json: lines for programs, on standard error or in the file.
+        is_syslog_wanted: whether to log to syslog as well; ignored if there is no syslog, or if standard error is the
+            journal.
+        is_json: whether to write JSON lines to standard error or to the file.
 
     Raises:
         ConfigError: the log file can't be opened.
@@ -115,14 +115,14 @@ def set_up_logging(*, level: str, file: str | None, is_syslog_wanted: bool, is_j
     if is_syslog_wanted and not _is_journal() and SYSLOG_SOCKET.is_socket():
         handlers.append(_SyslogHandler())
     logger = logging.getLogger("mender_client")
-    logger.handlers = [*handlers, RECORDER]  # devices may be updated meanwhile
+    logger.handlers = [*handlers, RECORDER]  # deployments may be in progress
     logger.propagate = False
     logger.setLevel(LEVELS[level])
 
 
 @contextmanager
 def kept_on_failure() -> Iterator[None]:
-    """Keep the logging that is set up inside; restore the former one when an error is raised."""
+    """Keep the logging that is set up in the block; restore the previous one if an error is raised."""
     logger = logging.getLogger("mender_client")
     before, level = logger.handlers, logger.level
     try:
@@ -142,7 +142,7 @@ def _close(handlers: Sequence[logging.Handler], *, but: Sequence[logging.Handler
 
 
 def reopen_log_files() -> None:
-    """Reopen the log files, which may have been rotated."""
+    """Reopen log files, which may have been rotated."""
     for handler in logging.getLogger("mender_client").handlers:
         if isinstance(handler, logging.FileHandler):
             try:

@@ -21,8 +21,8 @@ def passphrase_of(source: str | None, paths: Paths | None = None) -> Passphrase:
     """The passphrase that an option names; read once, and only when it is needed.
 
     Args:
-        source: the value of ``--passphrase-file``, None when it isn't given.
-        paths: places the file below the root directory, like every file of the device; None: take it as it is.
+        source: the value of ``--passphrase-file``; None if it isn't given.
+        paths: place the file below the root directory, like every file of the device; None to use the path as it is.
 
     Raises:
         ConfigError: another user could have written the file.

@@ -1,4 +1,4 @@
-"""Signals of programs that run until they are told to end."""
+"""Signal handlers of commands that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 def handled_signals(
     handlers: Mapping[int, Callable[..., object]], wake_descriptor: int | None = None
 ) -> Iterator[None]:
-    """Handle signals, and restore what was before.
+    """Install signal handlers, and restore the previous ones at the end.
 
     Args:
-        handlers: by number.
-        wake_descriptor: the interpreter writes to it itself when a signal arrives, since a handler runs too late for
-            one that comes just before a wait begins; None if nothing waits.
+        handlers: the handlers, by signal number.
+        wake_descriptor: the interpreter itself writes to it when a signal arrives, because the handler of a signal
+            just before a wait would run too late; None if nothing waits.
     """
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     if wake_descriptor is not None:

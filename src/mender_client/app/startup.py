@@ -1,4 +1,4 @@
-"""Resets what the process inherits, so that it affects neither its files nor the programs that it starts."""
+"""Resets inherited process state, so that it affects neither the client's files nor the programs that it starts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _UMASK = 0o077
 
 
 def reset_inherited_state() -> None:
-    """Make every new file private from its creation on, unblock all signals, and pass none on as ignored.
+    """Make new files private from their creation on, unblock all signals, and let no program inherit an ignored signal.
 
-    A signal that was ignored (``nohup``) still has no effect, but by a handler: a handler is reset when a program is
-    started, an ignored signal is not, and a sub-updater that ignores signals could not be stopped.
+    A signal that was ignored (``nohup``) still has no effect, but because of a handler: exec resets handlers, whereas
+    ignored signals stay ignored, and a sub-updater that ignores signals could not be stopped.
     """
     os.umask(_UMASK)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
