@@ -1,6 +1,6 @@
-"""``pause``, ``continue``, ``approve``, ``postpone`` and ``refuse``: what people decide about updates.
+"""``pause``, ``continue``, ``approve``, ``postpone`` and ``refuse``: operators' decisions about updates.
 
-The decision is stored in the state file, so it works without a daemon; a running one is signalled to act on it.
+The decision is stored in the state file, so this works without a daemon; a running daemon is signalled to act on it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def decide(paths: Paths, decision: Callable[[UpdateDecisions], str]) -> ExitCode
 
     Args:
         paths: the device's files.
-        decision: what is decided.
+        decision: makes and stores the decision.
 
     Returns:
-        DONE when it stands, NOTHING when there is nothing that it is about.
+        DONE when it is stored, NOTHING when there is no update to decide about.
 
     Raises:
         StorageError: it can't be stored.
@@ -55,10 +55,10 @@ def store(paths: Paths, decision: Callable[[UpdateDecisions], str]) -> str:
 
     Args:
         paths: the device's files.
-        decision: what is decided.
+        decision: makes and stores the decision.
 
     Raises:
-        NothingToDecideError: there is nothing that it is about.
+        NothingToDecideError: there is no update to decide about.
         StorageError: it can't be stored.
     """
     clock = SystemClock()
@@ -75,10 +75,10 @@ def store(paths: Paths, decision: Callable[[UpdateDecisions], str]) -> str:
 
 
 def wake(paths: Paths) -> Diagnostic | None:
-    """Let the daemon heed a decision now; if it can't be woken, it does so with its next update poll.
+    """Have the daemon act on a decision now; if it can't be signalled, it does so at its next update poll.
 
     Returns:
-        Why it can't be woken; None when it was, or doesn't run.
+        Why it can't be signalled; None when it was, or isn't running.
     """
     pid = DaemonLock(paths.daemon_lock).holder()
     if pid is None:
@@ -87,7 +87,7 @@ def wake(paths: Paths) -> Diagnostic | None:
         if paths.is_of_gateway:
             from .gateway.requests import leave_request
 
-            with suppress(StorageError):  # then every device polls
+            with suppress(StorageError):  # without the request, every device polls
                 leave_request(paths, signal.SIGUSR1)
         os.kill(pid, signal.SIGUSR1)
     except ProcessLookupError:
@@ -99,7 +99,7 @@ def wake(paths: Paths) -> Diagnostic | None:
 
 
 def person(environment: Mapping[str, str]) -> str:
-    """Who runs this command: the user behind sudo, or the one who is logged in."""
+    """The user who runs this command: the one who called sudo, or else the owner of this process."""
     name = environment.get("SUDO_USER", "").strip()
     if name:
         return name
@@ -110,15 +110,15 @@ def person(environment: Mapping[str, str]) -> str:
 
 
 def parse_end(text: str, now: datetime) -> datetime:
-    """When a postponement ends.
+    """Parse the end of a postponement.
 
     Args:
-        text: a length such as ``4h``, ``90m``, ``2d`` or ``1w``, a time of day such as ``22:00``, or a date and time
-            such as ``2026-12-24T22:00``; both in the zone of ``now`` unless they name one.
-        now: the time, aware.
+        text: a duration such as ``4h``, ``90m``, ``2d`` or ``1w``, a time of day such as ``22:00``, or a date and time
+            such as ``2026-12-24T22:00``, in the local time zone unless it names one.
+        now: the current time, timezone-aware.
 
     Raises:
-        ValueError: it is none of these, in the past, or more than a year away.
+        ValueError: it is none of these, in the past, or more than a year in the future.
     """
     if match := re.fullmatch(r"([0-9]{1,9})\s*(m|min|h|d|w)", text.strip()):
         end = now + timedelta(seconds=min(int(match[1]) * _UNITS[match[2][0]], 2 * _LONGEST.total_seconds()))
@@ -139,5 +139,5 @@ def parse_end(text: str, now: datetime) -> datetime:
 
 
 def _local(day: datetime, *, hour: int, minute: int) -> datetime:
-    """A time of that day, in the device's zone with the offset that holds then."""
+    """A time of that day in the device's time zone, with the offset that applies then."""
     return day.replace(hour=hour, minute=minute, second=0, microsecond=0).astimezone()

@@ -1,4 +1,4 @@
-"""The commands with which people decide about updates, and ``gate``. Each imports what it needs."""
+"""The commands with which operators decide about updates, and ``gate``. Each imports only what it needs."""
 
 from __future__ import annotations
 

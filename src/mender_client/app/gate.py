@@ -1,7 +1,8 @@
 """``gate``: a sub-updater asks whether the update may proceed.
 
-It works without the daemon, which doesn't run while a sub-updater does. The server is told at the first closed gate
-that the update waits; with ``--wait`` it is also asked, as often as the daemon polls, whether it is still wanted.
+It works without the daemon, which doesn't run while a sub-updater does. When the update begins to wait at a closed
+gate, this is reported to the server; with ``--wait``, the server is also asked, at the interval of update polls,
+whether the deployment has been aborted.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from .host import Host
 from .paths import Paths
 
 LOOK_SECONDS = 4.0
-"""How often ``--wait`` looks for what people have decided: as often as the client looks for the end of a lock."""
+"""How often ``--wait`` checks for new decisions: as often as the client checks whether the lock is removed."""
 
 _TELL_SECONDS = 10.0
 _WITH_SUB_UPDATER = (State.HANDING_OVER, State.INSTALLING)
@@ -42,18 +43,19 @@ def ask_gate(
     is_waiting: bool,
     passphrase: Passphrase,
 ) -> ExitCode:
-    """Ask whether the update in progress may pass a gate, and print why not.
+    """Ask whether the update in progress may pass a gate, and if not, print the reason.
 
     Args:
         load: loads the settings, and sets up logging accordingly.
         paths: the device's files.
         point: the gate.
         deployment_id: the deployment of the sub-updater that asks; empty when unknown.
-        is_waiting: wait until the answer is another one than "not yet".
+        is_waiting: wait as long as the answer is "not yet".
         passphrase: unlocks the device key.
 
     Returns:
-        DONE when it may go on, LATER when not yet or when that can't be found out, FAILED when it is refused.
+        DONE when it may proceed; LATER when not yet, or when that can't be determined; FAILED when it is refused, or
+        aborted on the server.
     """
     try:
         config = load()
@@ -100,7 +102,7 @@ class _Asking:
         return record.update_of(self._deployment_id) if self._deployment_id else record.update
 
     def _ask_only(self, update: Update | None) -> ExitCode:
-        """No sub-updater is at work, as far as the client knows: the answer is the same, but nothing is stored."""
+        """Answer without storing anything, because no sub-updater is running as far as the client knows."""
         verdict = self._verdict() if update is None else self._parts.gate_keeper.verdict(update, self._point)
         if isinstance(verdict, Open):
             return ExitCode.DONE
@@ -109,14 +111,14 @@ class _Asking:
         return ExitCode.FAILED if is_refused else ExitCode.LATER
 
     def _verdict(self) -> Verdict:
-        """The answer without an update."""
+        """The answer when no update is in progress."""
         decisions, now = self._parts.journal.load().decisions, self._parts.clock.now()
         by_hand = None if decisions is None else decisions.verdict(now)
         gates, facts = self._parts.gate_keeper.gates, GateFacts(self._deployment_id, "")
         return by_hand or (Open() if gates is None else gates.verdict(self._point, facts, now))
 
     def _say(self) -> None:
-        """Print where the update waits, if that is new."""
+        """Print where the update waits, if that has changed."""
         update = self._update()
         text = "" if update is None or update.waiting is None else update.waiting.text
         if text != self._said:
@@ -124,7 +126,7 @@ class _Asking:
             print(f"not yet: the update {text or 'waits'}", flush=True)
 
     def _tell(self, update: Update, *, is_new: bool) -> None:
-        """Tell or ask the server; if it can't be reached, the update waits all the same."""
+        """Report to the server, or ask it; if it can't be reached, the update waits nevertheless."""
         try:
             self._parts.gate_keeper.ask_server(update, self._point, is_new=is_new)
         except (AbortedError, StorageError):
@@ -133,7 +135,7 @@ class _Asking:
             print(f"the server could not be told that the update is waiting: {error}", file=sys.stderr)
 
     def _wait(self, held: Held) -> None:
-        """Wait until the gate has to be asked again: at the time of a poll, when it may open, or after a decision."""
+        """Wait until the gate must be asked again: at the next poll, when it may open, or after a decision."""
         clock = self._parts.clock
         end = clock.monotonic() + min(self._poll_seconds, held.seconds or self._poll_seconds)
         known = _decisions(self._parts.journal.load())

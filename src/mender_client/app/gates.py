@@ -1,4 +1,4 @@
-"""``UpdateGates``: the configured gates, and whether they can work on this device."""
+"""``UpdateGates``: the configured gates, and checks whether they can work on this device."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 _LOCAL_TIME = "/etc/localtime"
 _COMES_LATER = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var/run")  # noqa: S108 - nothing is written there
-"""What can't be read here at the start may come with a program or a device."""
+"""Files that a program or a device may create after the start."""
 
 
 class DeviceGates:
-    """The gates of a device, and the speed of its downloads by the clock, which go by the same time.
+    """The gates of a device and its time-dependent download speeds, which share a clock.
 
     Args:
         config: the settings.
         paths: the device's files.
-        host: has the clocks.
+        host: provides the clocks.
         is_stopping: as for ``run_script``.
     """
 
@@ -59,12 +59,12 @@ class DeviceGates:
 
 
 def speed_rules(config: Config) -> tuple[SpeedRule, ...]:
-    """The speeds by the clock; none if the speed is always the same."""
+    """The time-dependent download speeds; none if the limit never changes."""
     return parse_speeds(config.download_speed_limit) if isinstance(config.download_speed_limit, tuple) else ()
 
 
 def gate_rules(config: Config) -> dict[GatePoint, GateRules]:
-    """The conditions of the gates that have any."""
+    """The conditions of each gate that has any."""
     given = {
         GatePoint.DOWNLOAD: config.gate_download,
         GatePoint.INSTALL: config.gate_install,
@@ -75,7 +75,7 @@ def gate_rules(config: Config) -> dict[GatePoint, GateRules]:
 
 
 def gate_problems(config: Config, paths: Paths) -> Iterator[Diagnostic]:
-    """Why gates can't work on this device: programs, files and time zones that it doesn't have."""
+    """Why gates can't work on this device: missing or unusable programs, files and time zones."""
     trust = Trust.below(paths.root)
     for point, rules in gate_rules(config).items():
         name = f"UpdateGates.{point.value.title()}"

@@ -1,4 +1,4 @@
-"""What ``status`` shows of an update that waits at a gate: the gate, decisions, and how it continues."""
+"""The part of ``status`` about updates that wait at a gate: the gate, decisions, and how to continue."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def gate_document(update: Update) -> dict[str, Any] | None:
 
 
 def hold_document(decisions: Decisions | None) -> dict[str, Any] | None:
-    """What people have decided that holds an update, or all; None for nothing."""
+    """The decision that holds an update, or all updates; None for none."""
     hold = None if decisions is None else decisions.hold
     if hold is None:
         return None
@@ -38,7 +38,7 @@ def hold_document(decisions: Decisions | None) -> dict[str, Any] | None:
 
 
 def approval_documents(decisions: Decisions | None) -> list[dict[str, Any]]:
-    """What people have approved; a point that is None stands for every gate."""
+    """The approvals; a point of None stands for every gate."""
     return [
         {"point": None if one.point is None else one.point.value, "by": one.by, "at": one.at, "reason": one.reason}
         for one in (() if decisions is None else decisions.approvals)
@@ -54,15 +54,15 @@ def gate_lines(
     next_poll: str,
     command: str,
 ) -> list[tuple[str, str]]:
-    """The lines for a person.
+    """The lines for people.
 
     Args:
         update: the update in progress, as in the document.
-        held: what holds all updates.
-        approved: what is approved for all updates.
-        now: the time.
-        next_poll: when the gate is asked again if it does not open before; empty when that isn't known.
-        command: how the program is called for this device.
+        held: the decision that holds all updates.
+        approved: the approvals for all updates.
+        now: the current time.
+        next_poll: when the gate is asked again at the latest; empty when that isn't known.
+        command: the command that calls the program for this device.
     """
     lines: list[tuple[str, str]] = []
     gate, hold = (None, None) if update is None else (update["gate"], update["hold"])
@@ -92,7 +92,7 @@ def _approval(approval: dict[str, Any]) -> Decision:
 
 
 def _holds(hold: dict[str, Any] | None, now: datetime) -> TypeGuard[dict[str, Any]]:
-    """Whether a decision holds updates, or ends them; a postponement that is over does not."""
+    """Whether a decision holds or refuses updates; an expired postponement does neither."""
     return hold is not None and Decisions(_decision(hold)).verdict(now) is not None
 
 
