@@ -1,7 +1,7 @@
-"""Checks owners and modes of the operator's files: who can write them, who can read them.
+"""Checks owners and modes of the operator's files: who can write them, and who can read them.
 
-The rules are in ``docs/reference/files.md``. Whoever can change one of these files decides what this device installs,
-or can impersonate it, so the client refuses to start; if others can read a secret, it warns at each start.
+The rules are in ``docs/reference/files.md``. A user who can change one of these files decides what this device
+installs, or can impersonate it, so the client refuses to start; if others can read a secret, it warns at each start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .paths import Paths
 
 @dataclass(frozen=True)
 class FileFindings:
-    """What is wrong with the files; the warnings are about readable secrets and what is only reported to the server."""
+    """The faults of the files; warnings concern readable secrets, and files that are only reported to the server."""
 
     problems: tuple[Diagnostic, ...]
     warnings: tuple[Diagnostic, ...]
@@ -30,7 +30,7 @@ def check_configuration_files(paths: Paths) -> None:
     """Refuse configuration files that another user could have written, before they are read.
 
     Raises:
-        ConfigError: names each file, why it is refused, and the command that fixes it.
+        ConfigError: there are such files; for each, the reason and the command that fixes it.
     """
     trust = Trust.below(paths.root)
     files = (paths.config, paths.fallback_config)
@@ -44,7 +44,7 @@ def check_configuration_files(paths: Paths) -> None:
 
 
 def look_at_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> FileFindings:
-    """Check owners and modes of every file that the client relies on, and of the one that ``--passphrase-file`` names.
+    """Check owners and modes of every file that the client relies on, and of that of ``--passphrase-file``.
 
     Missing files are reported elsewhere.
     """
@@ -76,13 +76,13 @@ def look_at_files(config: Config, paths: Paths, passphrase_file: str | None = No
 
 
 def check_files(config: Config, paths: Paths, passphrase_file: str | None = None) -> tuple[Diagnostic, ...]:
-    """Refuse files that another user could have changed; arguments as of ``look_at_files``.
+    """Refuse files that another user could have changed; arguments as for ``look_at_files``.
 
     Returns:
         The warnings.
 
     Raises:
-        ConfigError: names each file, why it is refused, and the command that fixes it.
+        ConfigError: there are such files; for each, the reason and the command that fixes it.
     """
     findings = look_at_files(config, paths, passphrase_file)
     if findings.problems:
@@ -91,7 +91,7 @@ def check_files(config: Config, paths: Paths, passphrase_file: str | None = None
 
 
 def _relied_on(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
-    """Whoever can change one of these can install anything, or impersonate this device."""
+    """The files that would let a user who can change them install anything, or impersonate this device."""
     yield "the data directory", paths.data
     for setting, file in (
         ("ServerCertificate", config.server_certificate),
@@ -123,7 +123,7 @@ def _configurations_with_a_secret(config: Config, paths: Paths) -> Iterator[tupl
 
 
 def _names(directory: Path) -> list[str]:
-    """The names in a directory, as ServerCertificate may be one; none if it is a file."""
+    """The names in a directory, which ServerCertificate may be; none for a file."""
     try:
         return sorted(os.listdir(directory))
     except OSError:
@@ -138,7 +138,7 @@ def _holds(file: Path, mark: bytes) -> bool:
 
 
 def _told(config: Config, paths: Paths) -> Iterator[tuple[str, Path]]:
-    """What is reported to the server; whoever can change it can make updates fail or lose their log, and no more."""
+    """The files that are reported to the server: changing them can only make updates fail, or lose their log."""
     if config.update_log_path:
         yield "UpdateLogPath", paths.below_root(config.update_log_path)
     type_file = config.device_type_file

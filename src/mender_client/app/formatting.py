@@ -1,4 +1,4 @@
-"""Numbers and times for people, and values for programs."""
+"""Formats numbers and times for people, and values for programs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def clock_time(seconds: float) -> str:
-    """So many seconds, as a clock shows them."""
+    """A duration in seconds as hours, minutes and seconds, such as 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def span(seconds: float) -> str:
-    """So many seconds, in the largest unit that says enough."""
+    """A duration in seconds, in the largest unit of which it has at least two."""
     for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
@@ -27,7 +27,7 @@ def span(seconds: float) -> str:
 
 
 def utc(moment: str) -> str:
-    """A time, RFC 3339, in UTC, as in log lines; what is no time as it is."""
+    """An RFC 3339 time in UTC, formatted as in log lines; other text is returned unchanged."""
     try:
         return datetime.fromisoformat(moment).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     except ValueError:
@@ -35,11 +35,11 @@ def utc(moment: str) -> str:
 
 
 def for_programs(value: Any, *, times: Collection[str]) -> Any:
-    """A JSON document in which what is unknown is null, never empty, and all times have one format.
+    """A JSON document in which unknown values are null instead of empty, and all times have the same format.
 
     Args:
         value: the document.
-        times: the names of the values that are times.
+        times: the names of the keys whose values are times.
     """
     if isinstance(value, Mapping):
         return {
@@ -52,7 +52,7 @@ def for_programs(value: Any, *, times: Collection[str]) -> Any:
 
 
 def ago(moment: str, now: datetime) -> str:
-    """How far a time, RFC 3339, is from now; in parentheses, behind a space; nothing when it is no time."""
+    """The distance of an RFC 3339 time from now, in parentheses after a space; empty if it is not a time."""
     try:
         seconds = (now - datetime.fromisoformat(moment)).total_seconds()
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""``history``: how the last deployments ended, from the state file."""
+"""``history``: the outcomes of the last deployments, from the state file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _SCHEMA = 1
-"""Of ``history --json``; grows when something in it is renamed, removed or means something else."""
+"""The version of ``history --json``; incremented when something is renamed, removed or changes its meaning."""
 
 
 def show_history(paths: Paths, *, is_json: bool) -> ExitCode:
@@ -60,7 +60,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
 
 
 def duration_seconds(outcome: Outcome) -> float | None:
-    """Wall-clock time from the offer to the outcome; None if unknown, or if the clock was set back."""
+    """Seconds of wall-clock time from the offer to the outcome; None if unknown, or if the clock was set back."""
     try:
         seconds = (datetime.fromisoformat(outcome.at) - datetime.fromisoformat(outcome.began)).total_seconds()
     except (ValueError, TypeError):
@@ -69,7 +69,7 @@ def duration_seconds(outcome: Outcome) -> float | None:
 
 
 def render(outcome: Outcome) -> list[str]:
-    """The columns for a person."""
+    """The columns of an outcome, for people."""
     seconds = duration_seconds(outcome)
     resumed = f", {amount(outcome.resumed_bytes)} resumed" if outcome.resumed_bytes else ""
     reused = f", {amount(outcome.reused_bytes)} reused" if outcome.reused_bytes else ""

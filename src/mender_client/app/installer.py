@@ -1,4 +1,4 @@
-"""What installs updates on this device: its sub-updater, or update modules (Installer)."""
+"""Chooses what installs updates on this device: its sub-updater, or update modules (Installer)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ AUTO, SUB_UPDATER, MODULES = "auto", "sub-updater", "modules"
 
 
 def chooses_sub_updater(config: Config, paths: Paths) -> bool:
-    """Whether the sub-updater installs updates, and not update modules."""
+    """Whether the sub-updater installs updates, rather than update modules."""
     if config.installer == AUTO:
         return os.path.isfile(paths.sub_updater) and os.access(paths.sub_updater, os.X_OK)
     return config.installer == SUB_UPDATER
 
 
 def installer_reason(config: Config, paths: Paths) -> str:
-    """Which one it is, and why, for people."""
+    """What installs updates, and why, for people."""
     if config.installer != AUTO:
         return f"{_NAMES[config.installer]}, as Installer says"
     if chooses_sub_updater(config, paths):
@@ -57,7 +57,7 @@ def module_problem(module: Path, paths: Paths, trust: Trust) -> Diagnostic | Non
 
 
 def module_names(paths: Paths) -> list[str]:
-    """The update modules that are installed: the payload types that can be installed."""
+    """The names of the installed update modules, which are the payload types that they install."""
     try:
         entries = sorted(os.listdir(paths.modules_directory))
     except OSError:

@@ -20,7 +20,7 @@ _BAR_COLUMNS = 30
 
 
 class ProgressBar:
-    """Draws how much has been received, how fast, how long the rest takes, and what was resumed."""
+    """Draws the amount received, the rate, the time left, and how much was resumed or reused."""
 
     def __init__(self, terminal: TextIO, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
@@ -29,7 +29,7 @@ class ProgressBar:
         self._drawn_at = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Draw, a few times a second at most."""
+        """Draw the bar, at most a few times per second."""
         now = self._monotonic()
         if self._began is None or progress.done < self._began[1]:
             self._began = (now, progress.done)
@@ -47,7 +47,7 @@ class ProgressBar:
 
 
 def render(progress: Progress, *, rate: float) -> str:
-    """The line for a state of the download."""
+    """The line that shows the progress of a download."""
     done, total, kept = progress.done, progress.total, progress.kept
     speed = f"{amount(rate)}/s"
     if not total:

@@ -1,4 +1,4 @@
-"""``report``: the sub-updater reports on the update. The report is stored before it is sent, so it can't be lost."""
+"""``report``: takes the sub-updater's report on the update, and stores it before sending it, so it can't be lost."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def report(
 ) -> ExitCode:
     """Store the outcome of the update in progress, and report it to the server.
 
-    The outcome is stored whatever is wrong with the configuration: the update may have changed it. A failure that is
-    reported by hand, for a sub-updater that has died, removes the lock as well.
+    The outcome is stored even if the configuration is invalid, because the update may have changed it. A failure that
+    is reported manually, for a sub-updater that has died, removes the lock as well.
 
     Args:
         load: loads the settings, and sets up logging accordingly.
         paths: the device's files.
-        status: the outcome, or REBOOTING while there is none yet.
-        reason: why it failed.
+        status: the outcome, or REBOOTING if there is none yet.
+        reason: why the update failed.
         reporter_deployment_id: the deployment that the reporting sub-updater was started for; empty when unknown.
-        timeout_seconds: how long to try to report it.
+        timeout_seconds: how long to try to send the report.
         passphrase: unlocks the device key.
 
     Returns:
         DONE when the server has it, KEPT when the daemon will send it later, NOTHING when no update is in progress,
-        FAILED when it contradicts what was reported before, or comes from the sub-updater of another deployment.
+        FAILED when it contradicts an earlier report, or comes from the sub-updater of another deployment.
     """
     patience = max(timeout_seconds, 1.0)
     timeouts = Timeouts(connect=min(15.0, patience), idle=min(60.0, patience), total=min(120.0, patience))
@@ -79,7 +79,7 @@ def report(
 
 
 def _free(parts: DeviceParts) -> None:
-    """Remove the lock of a deployment that has failed, unless its sub-updater still runs, which removes it itself."""
+    """Remove the lock of a failed deployment, unless its sub-updater is still running and must remove it itself."""
     deployment_id, sub_updater = parts.lock.read(), parts.sub_updater
     if not deployment_id or sub_updater is None:
         return
@@ -102,14 +102,14 @@ def _report(parts: DeviceParts, status: Status, reason: str, *, timeout_seconds:
         and deployment_id
         and parts.journal.load().outcome_of(deployment_id) is None
     ):
-        # the state file was damaged meanwhile: the report may be lost, and the server accepts a repeated one
+        # the state file has been damaged meanwhile: the report may be lost, and the server accepts duplicates
         _note(parts, deployment_id, status, reason)
         code = _send(parts, status, timeout_seconds)
     return code
 
 
 def _store(parts: DeviceParts, reporter_deployment_id: str, status: Status, reason: str) -> ExitCode:
-    """Store the report; returns DONE when it is, NOTHING and FAILED as ``report``."""
+    """Store the report; returns DONE when it is stored, NOTHING and FAILED as ``report`` does."""
     paths = parts.paths
     deployment_id = parts.lock.read()
     if deployment_id is None:
@@ -136,7 +136,7 @@ def _store(parts: DeviceParts, reporter_deployment_id: str, status: Status, reas
 
 
 def _note(parts: DeviceParts, deployment_id: str, status: Status, reason: str) -> Outcome | None:
-    """Write the report down; returns the outcome that stands, if there is one, which may be another's."""
+    """Store the report; returns the final outcome if there is one, which may come from another report."""
     if not status.is_final:
         return parts.journal.update(lambda record: record.telling(deployment_id, status)).outcome_of(deployment_id)
     is_success = status is Status.SUCCESS
@@ -153,7 +153,7 @@ def _send(parts: DeviceParts, status: Status, timeout_seconds: float) -> ExitCod
         try:
             parts.outbox.flush()
         except AbortedError as error:
-            print(error.diagnostic, file=sys.stderr)  # and its messages are dropped
+            print(error.diagnostic, file=sys.stderr)  # the deployment's pending reports have been dropped
         except MenderError as error:
             backoff = backoff.after_failure()
             wait = backoff.delay_seconds(random=random.random())  # noqa: S311 - jitter is no secret
@@ -165,7 +165,7 @@ def _send(parts: DeviceParts, status: Status, timeout_seconds: float) -> ExitCod
 
 
 def _is_lasting(error: MenderError) -> bool:
-    """Whether somebody has to correct something on this device first; a script that ran and failed may succeed yet."""
+    """Whether something on this device must be corrected first; a script that ran and failed may still succeed."""
     return isinstance(error, ConfigError | KeyFileError | ScriptError) and not isinstance(error, ProgramError)
 
 

@@ -1,4 +1,4 @@
-"""``check-update`` and ``send-inventory``: the daemon does it if it is running, otherwise this process."""
+"""``check-update`` and ``send-inventory``: carried out by the daemon if it is running, otherwise by this process."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def check_update(config: Config, paths: Paths, passphrase: Passphrase, *, is_wai
         config: the settings.
         paths: the device's files.
         passphrase: unlocks the device key.
-        is_waiting: wait until the daemon has done what follows from its poll.
+        is_waiting: wait until the daemon has acted on the result of its poll.
 
     Returns:
-        DONE when there is an update, or the daemon polls; NOTHING when there is none, or one is being installed; of a
-        poll that was waited for: DONE when an update was handed over or is installed, NOTHING when there was none,
-        FAILED when poll or update have failed.
+        DONE when there is an update, or the daemon polls; NOTHING when there is none, or one is being installed. With
+        ``is_waiting``: DONE when an update was handed over or is installed, NOTHING when there was none or it waits at
+        a gate, FAILED when the poll or the update has failed.
 
     Raises:
         MenderError: the daemon can't be signalled, or the server can't be asked.
@@ -67,7 +67,7 @@ def check_update(config: Config, paths: Paths, passphrase: Passphrase, *, is_wai
 
 
 def send_inventory(config: Config, paths: Paths, passphrase: Passphrase) -> ExitCode:
-    """Make the daemon send the inventory now; without a daemon, send it.
+    """Make the daemon send the inventory now; without a daemon, send it from this process.
 
     Raises:
         MenderError: the daemon can't be signalled, or the inventory can't be sent.
@@ -104,7 +104,7 @@ def _wake_daemon(paths: Paths, number: int, what: str) -> int | None:
 
 
 class _Seen:
-    """What the daemon has left on disk by now."""
+    """What the daemon has stored on disk so far."""
 
     def __init__(self, paths: Paths) -> None:
         status, _ = read_client_status(paths.status) or (ClientStatus(), "")
@@ -115,11 +115,11 @@ class _Seen:
 
 
 def _await_poll(paths: Paths, pid: int, before: _Seen, *, sleep: Callable[[float], None] = time.sleep) -> ExitCode:
-    """Wait until the daemon has polled and done what follows, or has ended; print what came of it."""
+    """Wait until the daemon has polled and acted on the result, or has exited; print the result."""
     daemon, asked = DaemonLock(paths.daemon_lock), before.status.counts.requests
     while (seen := _Seen(paths)).status.counts.requests <= asked and daemon.holder() == pid:
         sleep(_LOOK_SECONDS)
-    seen = _Seen(paths)  # the daemon may have ended just after it has written
+    seen = _Seen(paths)  # the daemon may have exited just after writing
     lock = LockFile(paths.update_lock).read()
     if lock is not None:
         print(f"update handed over to the sub-updater (deployment {lock or 'unknown'})")

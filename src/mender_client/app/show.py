@@ -1,4 +1,4 @@
-"""``show-…`` and ``log``: what this device is, what it tells the server, and what was recorded of a deployment."""
+"""``show-identity``, ``show-inventory`` and ``log``: what this device reports to the server, and a deployment's log."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def show_identity(device: DeviceData, *, is_json: bool) -> ExitCode:
 
 
 def show_log(log: DeploymentLogFile, wanted: str | None) -> ExitCode:
-    """Print the log of a deployment, as far as it is on disk.
+    """Print what is on disk of the log of a deployment.
 
     Args:
         log: the log of the last deployment.
-        wanted: the deployment's id, or how that begins; None for the last one.
+        wanted: the deployment's id, or its first characters; None for the last deployment.
 
     Returns:
         NOTHING when there is no such log.

@@ -1,4 +1,4 @@
-"""``status``: what the client is doing and why, from the files on disk; works after a crash too."""
+"""``status``: what the client is doing and why, from the files on disk; also works after a crash."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SCHEMA = 1
-"""Of ``status --json``; grows when something in it is renamed, removed or means something else."""
+"""The version of ``status --json``; incremented when something is renamed, removed or changes its meaning."""
 
 _TIMES = frozenset(
     {
@@ -63,27 +63,27 @@ class Status:
     """The status of the client.
 
     Attributes:
-        version: of this program.
-        artifact_name: what is installed; empty when that is not known.
-        device_type: the device type; empty when that is not known.
+        version: the version of this program.
+        artifact_name: the name of the installed Artifact; empty when it is not known.
+        device_type: the device type; empty when it is not known.
         installer: what installs updates, and why.
-        daemon_pid: the running daemon's process id, None when none runs.
+        daemon_pid: the daemon's process id; None when it is not running.
         activity: what the client is doing or waiting for, for people.
-        since: since when, RFC 3339; None when that is not known.
-        update: the update under way according to the state file, None for none.
-        standalone: the update that is installed without a server, None for none.
-        hold_of_all: the decision that holds all updates, None for none.
-        approvals_of_all: what is approved for all updates.
-        lock: the deployment id in the lock file, None when there is no lock.
-        sub_updater_pid: the sub-updater's process, also when it has outlived its deployment; None when none is found.
+        since: when that began, RFC 3339; None when it is not known.
+        update: the update in progress according to the state file; None for none.
+        standalone: the standalone update in progress; None for none.
+        hold_of_all: the decision that holds all updates; None for none.
+        approvals_of_all: the approvals for all updates.
+        lock: the deployment id in the lock file; None when there is no lock.
+        sub_updater_pid: the sub-updater's process id, even after the end of its deployment; None when none is found.
         unreported: the number of pending reports.
-        last_outcome: the last deployment that ended here, None for none.
-        damaged_journals: damaged state files that were set aside.
+        last_outcome: the outcome of the last deployment; None for none.
+        damaged_journals: the damaged state files that were renamed.
         journal_problem: why the state file can't be used; empty when it can.
         identity_change: how the device differs from the one that the server accepted; empty when it does not.
         client: the client status that the daemon wrote last, see ``core.client_status``; None when there is none.
-        client_at: when it wrote that, RFC 3339.
-        has_died: whether the daemon ended without saying so.
+        client_at: when the daemon wrote it, RFC 3339; empty when there is none.
+        has_died: whether the daemon ended without recording that it was stopping.
     """
 
     version: str
@@ -114,8 +114,8 @@ def show_status(paths: Paths, *, is_json: bool, command: str = PROGRAM) -> ExitC
 
     Args:
         paths: the device's files.
-        is_json: for programs.
-        command: how the program is called for this device.
+        is_json: print JSON.
+        command: the command that calls the program for this device.
 
     Raises:
         StorageError: the state file can't be read.
@@ -128,7 +128,7 @@ def show_status(paths: Paths, *, is_json: bool, command: str = PROGRAM) -> ExitC
 def follow_status(
     paths: Paths, *, is_json: bool, command: str = PROGRAM, sleep: Callable[[float], None] = time.sleep
 ) -> ExitCode:
-    """Print the status again and again: on a terminal in place, elsewhere whenever it has changed, until Ctrl-C.
+    """Print the status repeatedly until Ctrl-C: in place on a terminal, elsewhere whenever it has changed.
 
     Arguments as for ``show_status``.
 
@@ -151,7 +151,7 @@ def follow_status(
 
 
 def as_document(status: Status) -> dict[str, Any]:
-    """The status for programs."""
+    """The status as a JSON document."""
     document: dict[str, Any] = for_programs({"schema": SCHEMA, **asdict(status)}, times=_TIMES)
     if document["client"] is not None:
         document["client"]["download"]["total"] = document["client"]["download"]["total"] or None
@@ -231,7 +231,7 @@ def _device_type_file(config: Config, paths: Paths) -> Path:
 
 
 def _artifact_name(paths: Paths, record: Record) -> str:
-    """The name of what is installed, which a read-only artifact_info may not have; empty when it isn't known."""
+    """The name of the installed Artifact, which a read-only artifact_info may lack; empty when it isn't known."""
     return record.provides(Provides("", _value(paths.artifact_info, "artifact_name"))).artifact_name
 
 
@@ -275,7 +275,7 @@ def _activity(
 
 
 def render(status: Status, *, now: datetime, command: str = PROGRAM) -> list[str]:
-    """The lines for a person; ages are counted up to now, and the program is called by this command."""
+    """The lines for people; ages are relative to ``now``, and ``command`` calls the program."""
     installed = status.artifact_name or "unknown Artifact"
     lines = [
         ("client", _who(status, now)),
@@ -321,7 +321,7 @@ def _who(status: Status, now: datetime) -> str:
 
 
 def _is_at_gate(status: Status) -> bool:
-    """Whether the line of the gate says since when."""
+    """Whether the update waits at a gate, whose line shows since when."""
     return status.update is not None and status.update["gate"] is not None
 
 
@@ -358,13 +358,13 @@ def _of_lock(status: Status) -> list[tuple[str, str]]:
 
 
 def _when(moment: str, now: datetime) -> str:
-    """When something is due, by a file that may be a minute old."""
+    """When something is due, according to a file that may be a minute old."""
     distance = ago(moment, now)
     return "now" if distance.endswith(" ago)") else f"at {utc(moment)}{distance}"
 
 
 def _of_client(client: ClientStatus, now: datetime, *, is_running: bool) -> list[tuple[str, str]]:
-    """What the daemon wrote."""
+    """The lines about the client status that the daemon wrote."""
     lines = []
     if is_running and client.next_poll:
         lines.append(("next", f"poll {_when(client.next_poll, now)}, inventory {_when(client.next_inventory, now)}"))

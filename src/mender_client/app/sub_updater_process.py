@@ -1,4 +1,4 @@
-"""The sub-updater as seen from outside: its process and its state."""
+"""The process and the state of the sub-updater, as seen from outside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mender_client.system.process_table import ProcessTable
 
 
 def look_at_sub_updater(deployment_id: str, record: Record) -> tuple[SubUpdaterState, int | None]:
-    """What the sub-updater of a deployment does, and its process, None when none is found."""
+    """The state of the sub-updater of a deployment, and its process id, None when no process is found."""
     pid = sub_updater_pid(deployment_id, record)
     update = record.update_of(deployment_id)
     noted = update.process if update is not None else None
@@ -22,7 +22,7 @@ def look_at_sub_updater(deployment_id: str, record: Record) -> tuple[SubUpdaterS
 
 
 def stuck_sub_updater_pid(record: Record, daemon_pid: int | None) -> int | None:
-    """The process of the last deployment that failed if it is still there, though the deployment is over."""
+    """The process id of the sub-updater that still runs although its deployment, the last one, has failed."""
     last = record.outcomes[-1] if record.outcomes else None
     if last is None or last.status is not Status.FAILURE:
         return None
@@ -31,7 +31,7 @@ def stuck_sub_updater_pid(record: Record, daemon_pid: int | None) -> int | None:
 
 
 def sub_updater_pid(deployment_id: str | None, record: Record) -> int | None:
-    """The process that installs the deployment that the lock names; None when none is found."""
+    """The process id of the sub-updater of a deployment; None when no process is found."""
     if not deployment_id:
         return None
     processes = ProcessTable()

@@ -1,6 +1,6 @@
 """Update modules in Python: a class whose methods are the states (protocol: update modules, version 3).
 
-This file imports next to nothing: a module is started a dozen times for each update.
+This file imports as little as possible, because a module is started a dozen times for each update.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from typing import Literal, NoReturn, Protocol
 
     class Stream(Protocol):
-        """Where the bytes of a file come from."""
+        """The source of the bytes of a file."""
 
         def readinto(self, buffer: bytearray | memoryview, /) -> int:
-            """Read into a buffer; 0 at the end."""
+            """Read into a buffer; returns how many bytes were read, 0 at the end."""
 
 
 _SKIPPED_BYTES = 65536
@@ -26,11 +26,11 @@ _WRONG_USAGE = 64
 
 
 class StreamedFile:
-    """A file of the payload while it arrives. What isn't read of it is skipped.
+    """A file of the payload that is being downloaded. Data that isn't read is skipped.
 
     Attributes:
-        name: its name.
-        size: its length in bytes.
+        name: the name of the file.
+        size: its size in bytes.
     """
 
     def __init__(self, name: str, size: int, stream: Stream) -> None:
@@ -55,7 +55,11 @@ class StreamedFile:
         return count
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read so many bytes at most, or all that are left; empty at the end of the file. Raises as ``readinto``."""
+        """Read at most ``size`` bytes, or the rest of the file if it is negative; errors as of ``readinto``.
+
+        Returns:
+            The bytes; empty at the end of the file.
+        """
         buffer = bytearray(self._left if size < 0 else min(size, self._left))
         view, filled = memoryview(buffer), 0
         while filled < len(buffer) and (count := self.readinto(view[filled:])):
@@ -66,29 +70,29 @@ class StreamedFile:
 class UpdateModule:
     """An update module; its methods are called by the client.
 
-    A subclass overrides what it needs. A method that raises an exception has failed. After a power cut, a method may be
-    called a second time, and ``rollback`` may be called although ``install`` never was. Each call gets an instance of
-    its own: what must be known later belongs into ``tree/tmp``.
+    A subclass overrides the methods that it needs. A method fails by raising an exception. After a power cut, a method
+    may be called a second time, and ``rollback`` may be called although ``install`` never was. Each call is made on a
+    new instance: store in ``tree/tmp`` what later calls need.
 
-    An executable module runs each method in a process of its own, whose working directory is the tree. The modules of
-    a program that embeds the client run in that program, in the thread and the working directory of the client, and
+    An executable module runs each method in a separate process, whose working directory is the tree. The modules of a
+    program that embeds the client run in that program, in the thread and the working directory of the client, and
     without a time limit.
 
     Args:
         tree: the directory of the update.
 
     Attributes:
-        tree: the directory of the update: ``files`` has the payload, unless ``download`` is overridden, ``tmp`` is the
-            module's own until the end of the update, ``header`` describes the Artifact.
+        tree: the directory of the update: ``files`` contains the payload, unless ``download`` is overridden; ``tmp`` is
+            for the module to use until the end of the update; ``header`` describes the Artifact.
     """
 
     def __init__(self, tree: str) -> None:
         self.tree = tree
 
     def download(self, files: Iterator[StreamedFile]) -> None:
-        """Take the payload while it arrives, for example to write it to a partition; it isn't verified yet.
+        """Process the payload during the download, for example write it to a partition; it isn't verified yet.
 
-        A module that doesn't override this finds the files in ``files``.
+        If this isn't overridden, the payload is stored in ``files``.
         """
 
     def install(self) -> None:
@@ -102,13 +106,13 @@ class UpdateModule:
         """Reboot into the new software; called only if ``needs_reboot`` returns "Yes"."""
 
     def verify_reboot(self) -> None:
-        """Raise an exception unless the new software runs."""
+        """Raise an exception unless the new software is running."""
 
     def commit(self) -> None:
-        """Make the update permanent: the last chance to fail."""
+        """Make the update permanent; the last step at which the update can fail."""
 
     def supports_rollback(self) -> bool:
-        """Whether it can go back; by default, whether ``rollback`` is overridden."""
+        """Whether the module can roll back; by default, whether ``rollback`` is overridden."""
         return type(self).rollback is not UpdateModule.rollback
 
     def rollback(self) -> None:
@@ -119,20 +123,20 @@ class UpdateModule:
         self.reboot()
 
     def verify_rollback_reboot(self) -> None:
-        """Raise an exception unless the old software runs; then the reboot is tried again."""
+        """Raise an exception unless the old software runs; the client then tries the reboot again."""
 
     def failure(self) -> None:
-        """The update has failed, and was rolled back if that is possible."""
+        """React to the failure of the update, which has been rolled back if possible."""
 
     def cleanup(self) -> None:
-        """Remove what was left outside of the tree."""
+        """Remove files that the module has left outside the tree."""
 
     @classmethod
     def main(cls, arguments: Sequence[str] | None = None) -> NoReturn:
-        """Do what one call of the client asks for, and exit: with 1 after one line on standard error if it failed.
+        """Carry out one call of the client, and exit; after a failure with code 1, and one line on standard error.
 
         Args:
-            arguments: the state and the tree; by default those of the command line.
+            arguments: the state and the tree; by default, the arguments of the command line.
         """
         words = sys.argv[1:] if arguments is None else list(arguments)
         if len(words) != 2:
@@ -141,7 +145,7 @@ class UpdateModule:
         try:
             module = cls(words[1])
             answer = run_state(module, words[0], lambda: _streams(module.tree))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the state has failed
+        except Exception as error:  # noqa: BLE001 - any exception is a failure of the state
             text = " ".join(str(error).split()) or "no reason given"
             print(f"cannot do {words[0]}: {text} ({type(error).__name__})", file=sys.stderr)
             sys.exit(1)
@@ -151,15 +155,15 @@ class UpdateModule:
 
 
 def run_state(module: UpdateModule, state: str, payload: Callable[[], Iterator[StreamedFile]]) -> str:
-    """Let a module do one state; states of later versions do nothing.
+    """Call the method of a module for a state; unknown states, such as those of later versions, do nothing.
 
     Args:
         module: the module.
-        state: the state, or the query.
-        payload: begins to read the payload.
+        state: the name of the state or of the query.
+        payload: returns the files of the payload.
 
     Returns:
-        The answer if it is a query.
+        The answer to a query; empty for a state.
     """
     is_streaming = type(module).download is not UpdateModule.download
     if state == "ProvidePayloadFileSizes":
@@ -174,14 +178,14 @@ def run_state(module: UpdateModule, state: str, payload: Callable[[], Iterator[S
         files = _whole(payload())
         module.download(files)
         for _ in files:
-            pass  # the client wants each file to be read
+            pass  # the client requires that each file is read
     elif state in _METHODS:
         getattr(module, _METHODS[state])()
     return ""
 
 
 def _whole(files: Iterator[StreamedFile]) -> Iterator[StreamedFile]:
-    """Files of which the rest is read before the next one."""
+    """The files, each of which is read to its end before the next one."""
     for file in files:
         yield file
         while file.read(_SKIPPED_BYTES):
@@ -189,7 +193,7 @@ def _whole(files: Iterator[StreamedFile]) -> Iterator[StreamedFile]:
 
 
 def _streams(tree: str) -> Iterator[StreamedFile]:
-    """The payload as the client feeds it to a program: through FIFOs."""
+    """The files of the payload, which the client passes to a program through FIFOs."""
     while True:
         with open(os.path.join(tree, "stream-next"), encoding="utf-8") as file:
             line = file.read().strip()
