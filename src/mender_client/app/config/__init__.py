@@ -1,4 +1,4 @@
-"""``mender.conf``: its keys, the reader of its files, and the settings that it yields."""
+"""``mender.conf``: its keys, the reader of its files, and the resulting settings."""
 
 from .keys import ACCEPTED_KEYS, RETIRED_KEYS, Key
 from .reader import ConfigFindings, LoadedConfig, check_settings, examine, load_config, suggest

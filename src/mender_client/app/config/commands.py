@@ -1,4 +1,4 @@
-"""``config check``, ``show`` and ``explain``: a configuration that explains itself."""
+"""``config check``, ``show`` and ``explain``: check, print and explain the configuration."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def check(
     find_problems: Callable[[Config], Iterable[Diagnostic]] = lambda _: (),
     find_connect_faults: Callable[[ConnectConfig], _Faults] = lambda _: ((), ()),
 ) -> ExitCode:
-    """Print the errors and warnings of the two files, which may be one.
+    """Print the errors and warnings of the two files, which may be the same file.
 
     Args:
-        main, fallback: ``mender.conf``.
+        main, fallback: the two files ``mender.conf``.
         is_json: print JSON.
-        connect: the two files ``mender-connect.conf``, which may be missing; None if they don't matter.
-        find_problems: what is wrong with settings on this device, if nothing else is.
-        find_connect_faults: the same for ``mender-connect.conf``: errors and warnings.
+        connect: the two files ``mender-connect.conf``, which may be missing; None to check only ``mender.conf``.
+        find_problems: finds settings that can't work on this device; called if there are no other errors.
+        find_connect_faults: the same for ``mender-connect.conf``; returns errors and warnings.
 
     Returns:
-        CONFIGURATION when a client would not start with them.
+        CONFIGURATION when a client would refuse to start with these files.
     """
     findings = examine(main, fallback)
     if not findings.problems:
@@ -67,7 +67,7 @@ def check(
 
 
 def check_connect(file: Path, *, is_json: bool) -> ExitCode:
-    """Print the errors and warnings of one file ``mender-connect.conf``; as ``check``."""
+    """Print the errors and warnings of one file ``mender-connect.conf``, as ``check`` does."""
     return _tell(examine_connect(file, file), [file], is_json=is_json)
 
 
@@ -105,7 +105,15 @@ def show(
 ) -> ExitCode:
     """Print the merged configuration with the origin of each value; errors go to standard error.
 
-    Overrides are what the command line sets: option and value, by key."""
+    Args:
+        paths: the device's files.
+        overrides: the settings of the command line, which take precedence: option and value, by key.
+        is_json: print JSON.
+        is_changed_only: leave out keys that have their default.
+
+    Returns:
+        CONFIGURATION when the files have errors.
+    """
     findings = examine(paths.config, paths.fallback_config)
     values = merged(findings, overrides)
     if is_changed_only:
@@ -124,7 +132,7 @@ def show(
 
 
 def merged(findings: ConfigFindings, overrides: Mapping[str, tuple[str, Any]]) -> dict[str, tuple[Any, str]]:
-    """By key, the value in effect, masked if it is secret, and the file or option that it is from."""
+    """By key, the value in effect, masked if it is secret, and the file or option that it comes from."""
     shown = {}
     for key in KEYS:
         if key.name in overrides:
@@ -137,7 +145,7 @@ def merged(findings: ConfigFindings, overrides: Mapping[str, tuple[str, Any]]) -
 
 
 def masked(key: Key, value: Any) -> Any:
-    """The value of a key as it may be shown, in the form in which it is written."""
+    """The value of a key in the form in which it is written, with secrets masked."""
     if key.kind is SECRET:
         return MASK if value else value
     if key.name == "Servers":
@@ -146,7 +154,7 @@ def masked(key: Key, value: Any) -> Any:
 
 
 def explain(names: Sequence[str]) -> ExitCode:
-    """Print what keys mean; the name of an object stands for all keys in it.
+    """Explain keys; the name of an object stands for all keys in it.
 
     Returns:
         USAGE when one of them is unknown.
@@ -170,18 +178,18 @@ def explain(names: Sequence[str]) -> ExitCode:
 
 
 def _named(keys: Iterable[Key], name: str) -> list[Key]:
-    """The key of this name, or those in the object of this name; all of them for none."""
+    """The key with this name, or the keys in the object with this name; all keys for an empty name."""
     lower = name.lower()
     return [key for key in keys if not name or key.name.lower() == lower or key.name.lower().startswith(f"{lower}.")]
 
 
 def find_key(name: str) -> Key | None:
-    """The key of this name, in upper or lower case."""
+    """The key with this name, which is not case-sensitive."""
     return next((key for key in KEYS if key.name.lower() == name.lower()), None)
 
 
 def unknown_key(name: str, action: str) -> Diagnostic:
-    """What is said of a name that is no key: cannot ACTION it."""
+    """The message that an action is impossible because there is no such key."""
     close = suggest(name)
     remedy = f"did you mean {close!r}?" if close else "list all keys with 'config explain'"
     return Diagnostic("USE01", f"cannot {action} {name!r:.80}: there is no such key", remedy)

@@ -1,4 +1,4 @@
-"""Changes a ``mender.conf``: sets keys and keeps everything else in it."""
+"""Changes a ``mender.conf``: sets keys, and keeps everything else in the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .settings import KEYS
 
 
 class ConfigFile:
-    """The main configuration file, as it will be."""
+    """The main configuration file with its changes, which are not written yet."""
 
     def __init__(self, content: bytes | None) -> None:
         self._pairs: dict[str, Any] = {} if content is None else json.loads(content.decode("utf-8-sig"))
@@ -18,7 +18,7 @@ class ConfigFile:
         self.lines: list[str] = []
 
     def set(self, name: str, value: Any) -> None:
-        """Set a key; it keeps its place and its spelling, and so does the object that it is in."""
+        """Set a key; an existing key keeps its place and its spelling, and so does the object that contains it."""
         group, _, inner = name.rpartition(".")
         pairs = self._pairs
         if group:
@@ -37,7 +37,7 @@ class ConfigFile:
 
     def data(self) -> bytes:
         text = json.dumps(self._pairs, indent=2, ensure_ascii=False) + "\n"
-        return text.encode("utf-8", "backslashreplace")  # half a surrogate is written as JSON escapes it
+        return text.encode("utf-8", "backslashreplace")  # an unpaired surrogate is written as a JSON escape
 
 
 def _spelling(pairs: dict[str, Any], name: str) -> str:

@@ -1,4 +1,4 @@
-"""``mender-connect.conf``: its keys, which are those of Mender's add-on, and what they mean to ``connect``."""
+"""``mender-connect.conf``: its keys, which are those of Mender's add-on, and their meaning for ``connect``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OCTAL = Kind(_octal, "octal digits", lambda: {"type": "string", "pattern": "^[0-
 
 @dataclass(frozen=True)
 class ConnectConfig:
-    """The settings of ``mender-connect.conf``, checked one by one."""
+    """The settings of ``mender-connect.conf``, each of them checked."""
 
     user: str = key("User", TEXT, "The user that shells run as; required for terminals.", example="root")
     shell_command: str = key("ShellCommand", TEXT, "The shell; it must be listed in /etc/shells.", "/bin/sh", "path")
@@ -137,14 +137,15 @@ CONNECT_KEYS = KeySet(
         f"{_FILES}.PreserveGroup",
     ),
 )
-"""Without effect: pauses grow by themselves, servers and TLS come from mender.conf, only regular files are read, no
-upload has the bits suid and sgid, and modes and owners are kept."""
+"""The keys; those in the second tuple have no effect: retry intervals grow automatically, servers and TLS settings
+come from mender.conf, only regular files are read, uploads never get the setuid or setgid bit, and modes and owners are
+preserved."""
 
 _ATTRIBUTES = {field.metadata["key"].name: field.name for field in fields(ConnectConfig)}
 
 
 def examine_connect(main: Path, fallback: Path) -> ConfigFindings:
-    """Read, merge and check the two files ``mender-connect.conf``, as ``examine`` does with ``mender.conf``."""
+    """Read, merge and check the two files ``mender-connect.conf``, as ``examine`` does for ``mender.conf``."""
     reader = Reader(CONNECT_KEYS)
     reader.read(main)
     if fallback != main:
@@ -164,10 +165,11 @@ def examine_connect(main: Path, fallback: Path) -> ConfigFindings:
 
 
 def load_connect(main: Path, fallback: Path) -> tuple[ConnectConfig, tuple[Diagnostic, ...]]:
-    """The settings and the warnings about them.
+    """Load the settings, and the warnings about them.
 
     Raises:
-        ConfigError: all errors at once, or none of the files exists: nobody has allowed ``connect`` on this device.
+        ConfigError: the files have errors, all of which are reported at once; or neither of them exists, so ``connect``
+            is not enabled on this device.
     """
     if not main.exists() and not fallback.exists():
         text = f"connect is not enabled on this device: there is no {main}"
@@ -180,5 +182,5 @@ def load_connect(main: Path, fallback: Path) -> tuple[ConnectConfig, tuple[Diagn
 
 
 def build_connect(values: Mapping[str, Any]) -> ConnectConfig:
-    """The settings for checked values by the names of ``CONNECT_KEYS``."""
+    """Build the settings from checked values, by the names of ``CONNECT_KEYS``; a missing one has its default."""
     return ConnectConfig(**{_ATTRIBUTES[name]: value for name, value in values.items()})

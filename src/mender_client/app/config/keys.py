@@ -1,4 +1,4 @@
-"""What a key of ``mender.conf`` is, and the keys of other clients that have no effect here."""
+"""The declaration of a key of ``mender.conf``, and the keys of other clients that have no effect here."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Key:
 
     Attributes:
         name: as it is written, with dots for keys inside an object.
-        kind: tests and converts a value.
-        default: the value when it is not given.
-        form: type and unit, for people.
-        help: what it does.
-        example: a value as it may be written; None where the default serves as one.
+        kind: checks and converts a value.
+        default: the value if the key is not given.
+        form: the type and unit, for people.
+        help: what the key does.
+        example: a value as it is written in the file; None if the default serves as an example.
     """
 
     name: str
@@ -37,9 +37,9 @@ class KeySet:
     """The keys of one kind of file.
 
     Attributes:
-        keys: those that have an effect.
-        silent: names that are accepted without effect.
-        closed: objects in which an unknown name is an error and no warning.
+        keys: the keys that have an effect.
+        silent: the names of keys that are accepted without effect.
+        closed: the objects in which an unknown key is an error rather than a warning.
     """
 
     keys: tuple[Key, ...]
@@ -48,7 +48,7 @@ class KeySet:
 
     @property
     def groups(self) -> frozenset[str]:
-        """The objects that keys are in, in lower case, with dots between nested ones."""
+        """The objects that contain keys, in lower case, with dots between nested names."""
         names = [key.name.lower().split(".") for key in self.keys]
         return frozenset(".".join(parts[:count]) for parts in names for count in range(1, len(parts)))
 
@@ -62,7 +62,7 @@ class KeySet:
 
 
 def key(name: str, kind: Kind, help: str, default: Any = "", form: str = "", *, example: Any = None) -> Any:
-    """Declare a key as a field of ``Config``; arguments as the attributes of ``Key``, form by default the kind's."""
+    """Declare a key as a field of ``Config``; arguments as the attributes of ``Key``, ``form`` defaults to the kind."""
     declared = Key(name, kind, default, form or kind.words, help, example)
     return field(default=default, repr=kind is not SECRET, metadata={"key": declared})
 
@@ -71,7 +71,7 @@ ACCEPTED_KEYS: tuple[str, ...] = ("HttpsClient.SSLEngine",)
 """Keys of other Mender clients that are accepted without effect."""
 
 CLOSED_OBJECTS: tuple[str, ...] = ("UpdateGates",)
-"""A gate with a wrong name would be open."""
+"""Objects in which an unknown key is an error: a gate with a misspelt name would be open."""
 
 RETIRED_KEYS: tuple[str, ...] = (
     "Connectivity",
@@ -82,4 +82,4 @@ RETIRED_KEYS: tuple[str, ...] = (
     "BootUtilitiesSetActivePart",
     "ClientProtocol",
 )
-"""Keys that other Mender clients no longer use; accepted without effect."""
+"""Keys that other Mender clients no longer use; they are accepted without effect."""

@@ -1,6 +1,6 @@
-"""The kinds of values in ``mender.conf``: how each is checked, and the same as JSON Schema says it.
+"""The kinds of values in ``mender.conf``: for each, a check, and the same rule as JSON Schema.
 
-Check and schema stand side by side so that the parser and ``mender.conf.schema.json`` can't differ.
+Check and schema are side by side, so that the parser and ``mender.conf.schema.json`` stay consistent.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 _MAXIMUM_SECONDS = 10 * 365 * 86400
 _PORT = "[0-9]{0,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _NO_TEXT = r"[\u0000-\u001f\u007f-\u009f\ud800-\udfff]"
-"""Control characters, and halves of characters: no file name and no header can hold them."""
+"""Control characters and unpaired surrogates, which have no place in file names and headers."""
 _HOST = r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._~-]+)?\]"
 _ADDRESS = rf"^[Hh][Tt][Tt][Pp][Ss]?://({_HOST})(:({_PORT}))?(/[!-\"$->@-~]*)?$"
-"""An address without user, query and fragment, in the words that Python and ECMAScript understand alike."""
+"""An address without user, query and fragment, in the regular expression syntax shared by Python and ECMAScript."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Kind:
     """A kind of value.
 
     Attributes:
-        check: returns the value to use, or raises ValueError that says what the value must be.
-        words: the kind, for people.
-        schema: makes the same as JSON Schema, draft 2020-12; what only checks values does without it.
-        trim: removes blanks that mean nothing, of any value; None where they may mean something.
+        check: returns the value to use, or raises ValueError with a message that says what the value must be.
+        words: the name of the kind, for people.
+        schema: builds the same rule as JSON Schema, draft 2020-12; not called where values are only checked.
+        trim: removes insignificant blanks from any value; None where blanks may be significant.
     """
 
     check: Callable[[Any], Any]
@@ -44,12 +44,12 @@ class Kind:
 
 
 def any_case(word: str) -> str:
-    """A regular expression for an ASCII word in upper and lower case; JSON Schema has no flag for that."""
+    """A regular expression that matches an ASCII word in any case; JSON Schema has no flag for that."""
     return "".join(f"[{letter.upper()}{letter.lower()}]" if letter.isalpha() else re.escape(letter) for letter in word)
 
 
 def check_text(value: Any) -> str:
-    """The value, if it is a text without control characters."""
+    """Return the value if it is a string without control characters; raises ValueError otherwise."""
     if not isinstance(value, str):
         raise ValueError("must be a string")
     if re.search(_NO_TEXT, value):
@@ -71,7 +71,7 @@ FLAG = Kind(_flag, "true or false", lambda: {"type": "boolean"})
 
 
 def whole(smallest: int, largest: int) -> Kind:
-    """A whole number between two bounds, both included."""
+    """The kind of whole numbers between two bounds, inclusive."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -109,7 +109,7 @@ def _address(value: Any) -> str:
 
 
 def trim_blanks(value: Any) -> Any:
-    """The value without the blanks around its texts."""
+    """Strip leading and trailing blanks from all strings in a value."""
     if isinstance(value, list):
         return [trim_blanks(item) for item in value]
     if isinstance(value, dict):
@@ -152,7 +152,7 @@ SERVERS = Kind(_servers, 'list of {"ServerURL": address}', _servers_schema, trim
 
 
 def listed(what: str) -> Callable[[Any], tuple[str, ...]]:
-    """A check of a list of strings of which none is empty; ``what`` each of them is."""
+    """A check for a list of non-empty strings; ``what`` is the name of one of them in messages."""
 
     def check(value: Any) -> tuple[str, ...]:
         if not isinstance(value, list):
@@ -174,7 +174,7 @@ PATHS = Kind(listed("path"), "list of paths", _texts_schema)
 
 
 def one_of(*choices: str) -> Kind:
-    """One of some words, in upper or lower case."""
+    """The kind of a choice between words, which are not case-sensitive."""
 
     def check(value: Any) -> str:
         text = check_text(value).lower()

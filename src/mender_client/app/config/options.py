@@ -45,7 +45,7 @@ def _check(options: argparse.Namespace) -> ExitCode:
 
 
 def _device_problems(config: Config, paths: Paths) -> Iterator[Diagnostic]:
-    """What can't work on this device."""
+    """The settings that can't work on this device."""
     if config.has_gates:
         from mender_client.app.gates import gate_problems
 
@@ -65,7 +65,7 @@ def _show(options: argparse.Namespace) -> ExitCode:
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, tuple[str, Any]]:
-    """What the command line sets in place of the files: option and value, by key."""
+    """The settings that the command line overrides: option and value, by key."""
     overrides: dict[str, tuple[str, Any]] = {}
     if options.log_level:
         overrides["DaemonLogLevel"] = ("--log-level", options.log_level)

@@ -1,4 +1,4 @@
-"""Reads ``mender.conf``: two files merged into one checked configuration; all errors are reported at once."""
+"""Reads ``mender.conf``: merges two files into one checked configuration; all errors are reported at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MAXIMUM_FILE_BYTES = 1024 * 1024
 _UNKNOWN_NAMED = 20
-"""How many unknown keys of a file are named; the rest is counted."""
+"""The maximum number of unknown keys of a file that are named; the others are only counted."""
 _LONGEST_GUESSED = 64
 _MENDER_CONF = KeySet(KEYS, (*ACCEPTED_KEYS, *RETIRED_KEYS), CLOSED_OBJECTS)
 
@@ -35,14 +35,14 @@ class LoadedConfig:
 
 @dataclass(frozen=True)
 class ConfigFindings:
-    """What the files hold, and what is wrong with them.
+    """The content of the files, and what is wrong with it.
 
     Attributes:
-        values: the valid values that are given, by the name of the key.
-        origins: the file that each of them is from.
+        values: the valid values in the files, by the name of the key.
+        origins: the file that each value comes from.
         problems: the errors.
-        warnings: what is probably a mistake but does no harm.
-        ignored: the keys that are accepted without effect, as they are written.
+        warnings: probable mistakes that do no harm.
+        ignored: the keys that are accepted without effect, in the spelling of the file.
     """
 
     values: Mapping[str, Any]
@@ -53,7 +53,7 @@ class ConfigFindings:
 
 
 def load_config(main: Path, fallback: Path, *, is_server_needed: bool = True) -> LoadedConfig:
-    """Read, merge and check the two configuration files; arguments as of ``examine``.
+    """Read, merge and check the two configuration files; arguments as for ``examine``.
 
     Raises:
         ConfigError: all errors of both files at once, each with file and key.
@@ -65,7 +65,7 @@ def load_config(main: Path, fallback: Path, *, is_server_needed: bool = True) ->
 
 
 def check_settings(settings: Mapping[str, object]) -> LoadedConfig:
-    """Check settings that a program gives instead of a file, by the same keys; an unknown key is an error here.
+    """Check settings that a program passes instead of a file, with the same keys; unknown keys are errors here.
 
     Raises:
         ConfigError: all errors at once.
@@ -88,10 +88,10 @@ def examine(
     """Read, merge and check the two configuration files.
 
     Args:
-        main: a key here wins.
-        fallback: gives the keys that the main file lacks.
+        main: the file whose keys take precedence.
+        fallback: the file that provides the keys that the main file lacks.
         is_server_needed: whether it is an error that no server is configured.
-        instead_of_main: the content to take for that of the main file.
+        instead_of_main: used instead of the content of the main file.
     """
     reader = Reader(_MENDER_CONF)
     if instead_of_main is None:
@@ -110,11 +110,11 @@ def suggest(name: str) -> str:
 
 
 class Reader:
-    """Collects values, problems and warnings from one file after the other.
+    """Collects values, problems and warnings from files, one after another.
 
     Args:
-        keys: the keys that the files may hold.
-        is_unknown_refused: whether another key is an error.
+        keys: the keys that the files may contain.
+        is_unknown_refused: whether any other key is an error.
     """
 
     def __init__(self, keys: KeySet, *, is_unknown_refused: bool = False) -> None:
@@ -134,13 +134,13 @@ class Reader:
         self._closed = {name.lower() for name in keys.closed}
 
     def findings(self) -> ConfigFindings:
-        """What was found."""
+        """The findings so far."""
         return ConfigFindings(
             self.values, self.origins, tuple(self.problems), tuple(self.warnings), tuple(self.ignored)
         )
 
     def read(self, path: Path) -> None:
-        """Take the values of a file that no earlier file gave; a file that isn't there has none."""
+        """Take the values of a file that no earlier file has set; a missing file has none."""
         try:
             with path.open("rb") as file:
                 data = file.read(_MAXIMUM_FILE_BYTES + 1)
@@ -153,7 +153,7 @@ class Reader:
         self.take(path, data)
 
     def take(self, path: Path, data: bytes) -> None:
-        """Take the values of a file's content that no earlier file gave."""
+        """Take the values in the content of a file that no earlier file has set."""
         self.has_found = True
         document = self._parse(path, data)
         if document is None:
@@ -219,7 +219,7 @@ class Reader:
                 self.warnings.append(Diagnostic("CFG11", ignored, self._advice(full)))
 
     def _check(self, path: Path, key: Key, written: Any) -> None:
-        """Check a value. What says nothing, and blanks around it, do no harm: other clients take them too."""
+        """Check a value. Null, empty and blank-padded values only cause warnings, because other clients accept them."""
         plain = _plain(written)
         value = key.kind.trim(plain) if key.kind.trim else plain
         if value is None:
@@ -247,7 +247,7 @@ class Reader:
 
     def _advice(self, name: str) -> str:
         if len(name) > _LONGEST_GUESSED or len(self.warnings) > _UNKNOWN_NAMED:
-            return ""  # searching for similar names takes time
+            return ""  # finding similar names takes time
         close = self._key_set.suggest(name)
         if close.lower() == name.lower():
             group, _, inner = close.partition(".")
@@ -256,7 +256,7 @@ class Reader:
 
 
 class _Pairs:
-    """A JSON object as it was written, with repeated keys."""
+    """A JSON object as written, including repeated keys."""
 
     def __init__(self, items: list[tuple[str, Any]]) -> None:
         self.items = items
@@ -277,7 +277,7 @@ def _check_together(reader: Reader, main: Path, fallback: Path, *, is_server_nee
             both = f"{origins[other]}: {other}: cannot be used together with {one} ({origins[one]})"
             reader.problems.append(Diagnostic("CFG13", both, "remove one of the two"))
     if reader.is_incomplete:
-        return  # what seems to be missing may be in the file that can't be read
+        return  # a key that seems missing may be in the file that can't be read
     for one, other in (
         ("HttpsClient.Certificate", "HttpsClient.Key"),
         ("HttpsClient.Key", "HttpsClient.Certificate"),

@@ -1,7 +1,7 @@
-"""``mender.conf`` as JSON Schema, draft 2020-12, for editors and for pipelines; made from the declared keys.
+"""``mender.conf`` as JSON Schema, draft 2020-12, for editors and pipelines; generated from the declared keys.
 
-It covers a single file. A schema can't express that a key is given twice in different case, that a partner or
-the server is missing (the other file may have it), or that ``5.0`` is not written like a whole number.
+It covers a single file. A schema can't reject a key that is given twice in different case, a missing server or
+partner key (either may be in the other file), or ``5.0`` in place of a whole number.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _definition(key: Key) -> Schema:
 
 
 def _object(names: Iterable[str], group: str) -> Schema:
-    """An object with these keys: ``properties`` is what editors offer, ``patternProperties`` also takes other case."""
+    """An object with these keys: editors offer ``properties``; ``patternProperties`` also accepts other case."""
     known = {name.removeprefix(f"{group}.") if group else name: {"$ref": f"#/$defs/{name}"} for name in names}
     document: Schema = {
         "type": "object",
@@ -61,7 +61,7 @@ def _object(names: Iterable[str], group: str) -> Schema:
     }
     if group in CLOSED_OBJECTS:
         document["additionalProperties"] = False
-    elif not group:  # a key of such an object that stands outside of it
+    elif not group:  # a key of such an object, written outside of it with a dot
         outside = {rf"^{any_case(name)}\.": False for name in CLOSED_OBJECTS}
         document["patternProperties"] = {**document["patternProperties"], **outside}
     return document
@@ -72,6 +72,6 @@ def _any_case(name: str) -> str:
 
 
 def _not_both(one: str, other: str) -> Schema:
-    """One of the two is not given, or empty."""
+    """At least one of the two is missing or empty."""
     empty = {"enum": ["", []]}
     return {"anyOf": [{"patternProperties": {_any_case(name): empty}} for name in (one, other)]}

@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from typing import Any
 
 _HALF_A_PAIR = "CFG14"
-"""A key that needs another: one of the two has to be set first."""
+"""The problem of a key that requires another one; not an error here, because one of the two must be set first."""
 
 
 def set_value(paths: Paths, name: str, text: str) -> ExitCode:
-    """Set a key in the main configuration file; everything else there is kept.
+    """Set a key in the main configuration file; everything else in it is kept.
 
     Args:
         paths: the device's files.
-        name: the key, in upper or lower case.
-        text: the value: a text as it is, anything else as in JSON.
+        name: the name of the key, which is not case-sensitive.
+        text: the value: a string as it is, anything else as JSON.
 
     Returns:
         USAGE when there is no such key.
 
     Raises:
-        ConfigError: the value is wrong, or the configuration would have errors.
+        ConfigError: the value is invalid, or the configuration would have errors.
         StorageError: the file can't be read or written.
     """
     key = find_key(name)
@@ -66,7 +66,7 @@ def _refuse(problems: Iterable[Diagnostic]) -> None:
 
 
 def _value(key: Key, text: str) -> Any:
-    """The value as it is written into the file."""
+    """The value as it is written to the file."""
     try:
         key.kind.check(text)
         return text

@@ -1,6 +1,6 @@
 """The settings: each key of ``mender.conf`` is declared once, as a field of ``Config``.
 
-Parser, messages, ``config explain``, JSON Schema and the generated pages read the declarations.
+The parser, messages, ``config explain``, the JSON Schema and generated pages use these declarations.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _gate(point: str, before: str, example: list[str]) -> Any:
 
 @dataclass(frozen=True)
 class Config:
-    """The settings, checked; paths are as written, not below ``--root`` yet."""
+    """The checked settings; paths are as written in the file, not yet placed below ``--root``."""
 
     server_url: str = key("ServerURL", ADDRESS, "The server. Excludes Servers.", example="https://mender.example.com")
     servers: tuple[str, ...] = key(
@@ -247,27 +247,27 @@ class Config:
 
     @property
     def has_gates(self) -> bool:
-        """Whether anything can hold an update: the conditions of a gate, or a speed limit by the clock."""
+        """Whether anything can hold an update: the conditions of a gate, or a time-dependent speed limit."""
         has_conditions = self.gate_download or self.gate_install or self.gate_reboot or self.gate_commit
         return bool(has_conditions) or isinstance(self.download_speed_limit, tuple)
 
     @property
     def artifact_verify_keys(self) -> tuple[str, ...]:
-        """The public keys of which one must have signed an Artifact; empty when signatures are not required."""
+        """The public keys, one of which must verify the signature of an Artifact; empty if none is required."""
         return (self.single_verify_key,) if self.single_verify_key else self.verify_key_list
 
     @property
     def artifact_verify_setting(self) -> str:
-        """The key that names ``artifact_verify_keys``, for messages."""
+        """The name of the key that sets ``artifact_verify_keys``, for messages."""
         return "ArtifactVerifyKey" if self.single_verify_key else "ArtifactVerifyKeys"
 
 
 KEYS: tuple[Key, ...] = tuple(field.metadata["key"] for field in fields(Config))
-"""Every key, in the order of the pages about them."""
+"""Every key, in the order of the reference pages."""
 
 _ATTRIBUTES = {field.metadata["key"].name: field.name for field in fields(Config)}
 
 
 def build_config(values: Mapping[str, Any]) -> Config:
-    """The settings for checked values by the names of ``KEYS``; a missing one has its default."""
+    """Build the settings from checked values, by the names of ``KEYS``; a missing one has its default."""
     return Config(**{_ATTRIBUTES[name]: value for name, value in values.items()})

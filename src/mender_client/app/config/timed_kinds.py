@@ -1,7 +1,7 @@
 """The kinds of values with windows: the conditions of gates, and download rates by time.
 
-``core.gate_rules`` and ``core.speed`` read them, and are imported when such a value is given; the same as JSON Schema
-is in ``timed_schema``.
+``core.gate_rules`` and ``core.speed`` parse them, and are imported when such a value is given; their JSON Schema is in
+``timed_schema``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The conditions of gates and the speeds by the clock as JSON Schema; what they mean is in ``timed_kinds``."""
+"""The conditions of gates and the time-dependent download rates as JSON Schema; ``timed_kinds`` checks them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _STOP = any_case("stop")
 
 
 def _one(*patterns: str) -> Schema:
-    """A text that is a window that opens with something around it, or fits one of the other patterns."""
+    """A string that matches the first pattern, with a window that isn't empty, or one of the other patterns."""
     window, *others = patterns
     opens = {"pattern": f"^({window})$", "not": {"pattern": _NEVER_OPENS}}
     return {"allOf": [TEXT.schema(), {"anyOf": [opens, *({"pattern": f"^({other})$"} for other in others)]}]}
 
 
 def gate_schema() -> Schema:
-    """Of a condition, or a list of conditions."""
+    """The schema of a condition or a list of conditions."""
     waited_for = _one(_WINDOW, _CONDITION)
     return {
         "anyOf": [
@@ -51,7 +51,7 @@ def gate_schema() -> Schema:
 
 
 def speed_schema() -> Schema:
-    """Of a number of bytes per second, or a list of windows with rates."""
+    """The schema of a number of bytes per second, or of a list of windows with rates."""
     return {
         "anyOf": [
             BYTES.schema(),
