@@ -1,4 +1,4 @@
-"""``artifact …``: show, verify, make and sign Artifact files, without a server.
+"""``artifact …``: show, verify, create and sign Artifact files, without a server.
 
-Nothing in this directory is loaded unless one of these commands is given.
+Its modules are imported only when they are needed, to save memory.
 """

@@ -1,4 +1,4 @@
-"""``artifact diff``: how much of a new Artifact a device would fetch, by the plan that the device makes."""
+"""``artifact diff``: how much of a new Artifact a device would download, by the same plan as on the device."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from .indexing import indexing_for
 
 _PIECE_BYTES = 64 * BLOCK_BYTES
 _FIRST_NAME = b"version\0"
-"""What an Artifact begins with: the name of its first member."""
+"""The first bytes of an Artifact: the name of its first member."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What a device would fetch.
+    """What a device would download.
 
-    Args:
+    Attributes:
         total_bytes: the size of the new Artifact.
-        fetched_bytes: what crosses the link of it; all of it unless ``is_adaptive``.
-        requests: in so many requests.
+        fetched_bytes: how much of it is downloaded; all of it unless ``is_adaptive``.
+        requests: the number of requests for that.
         blocks: the number of blocks of its payload.
-        missing_blocks: those that are in none of the old ones.
-        is_adaptive: enough is there for an adaptive download.
+        missing_blocks: the number of blocks that none of the old files contains.
+        is_adaptive: whether enough blocks are present for an adaptive download.
     """
 
     total_bytes: int
@@ -61,16 +61,16 @@ class Difference:
 
     @property
     def share(self) -> float:
-        """The share that is fetched, from 0 to 1."""
+        """The share that is downloaded, from 0 to 1."""
         return self.fetched_bytes / self.total_bytes
 
 
 def diff(olds: Sequence[str], new: str, *, is_json_wanted: bool) -> ExitCode:
-    """Print how much of a new Artifact a device would fetch that has the old ones.
+    """Print how much of a new Artifact a device with the old ones would download.
 
     Args:
         olds: paths of Artifacts, images or partitions.
-        new: the path of an Artifact with an index, or of an image, which is compressed as ``artifact write`` does.
+        new: the path of an Artifact with an index, or of an image, which is compressed as by ``artifact write``.
         is_json_wanted: print JSON.
 
     Raises:
@@ -96,7 +96,7 @@ def diff(olds: Sequence[str], new: str, *, is_json_wanted: bool) -> ExitCode:
 
 @contextmanager
 def _artifact(path: str) -> Iterator[Readable]:
-    """Open an Artifact; of an image, make one, in a temporary file."""
+    """Open an Artifact, or create one from an image in a temporary file."""
     regular_size(path)
     if _is_artifact(path):
         with FileStream(path) as stream:
@@ -117,7 +117,7 @@ def _is_artifact(path: str) -> bool:
 
 
 def _look_through(blocks: BlockMap, old: str) -> None:
-    """Look for blocks in the files of an Artifact, or in an image or partition."""
+    """Search the files of an Artifact, or an image or partition, for blocks."""
     with FileStream(old) as stream:
         if _is_artifact(old):
             reader = ArtifactReader(stream, accept_augmented=True, new_digest=choose_digest())
@@ -144,7 +144,7 @@ def _look_through_one(blocks: BlockMap, stream: Readable, size: int) -> None:
 
 
 def _difference(index: BlockIndex, note: IndexNote, total_bytes: int, blocks: BlockMap) -> Difference:
-    """Follow the device: it fetches the front with the index, then what is missing, and then the end."""
+    """Compute what a device downloads: first the front with the index, then the missing blocks, and then the end."""
     front_end = min(max(FIRST_BYTES, note.start), total_bytes)
     offsets = index.offsets()
     there = front_end - note.start

@@ -1,4 +1,4 @@
-"""The files that the commands read and write: one clear error for whatever goes wrong, and never half a result."""
+"""The files that the commands read and write: each failure gives one clear error, and never a partial result."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _CHECK_MS = 500
 
 
 class FileStream:
-    """A file that is read once from front to back; a ``core.artifact.Readable``.
+    """A file that is read once, sequentially; a ``core.artifact.Readable``.
 
     Args:
-        path: its path, or ``-`` for standard input.
-        is_stopping: asked while nothing comes; true ends the reading.
+        path: the path of the file, or ``-`` for standard input.
+        is_stopping: called before each read, and twice per second while no data arrives; true ends the reading.
 
     Raises:
-        StorageError: it can't be opened.
+        StorageError: the file can't be opened.
     """
 
     def __init__(self, path: str, is_stopping: Callable[[], bool] = lambda: False) -> None:
@@ -48,11 +48,11 @@ class FileStream:
         self._file.close()
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer as far as bytes are there; 0 at the end.
+        """Read the available bytes into a buffer; returns how many, 0 at the end.
 
         Raises:
             StorageError: the file can't be read.
-            Interrupted: the client is to stop.
+            Interrupted: the client was asked to stop.
         """
         is_ready = False
         while not is_ready:
@@ -64,10 +64,10 @@ class FileStream:
 
 
 def regular_size(path: str) -> int:
-    """Give the size in bytes of a regular file: one that can be read twice.
+    """Return the size in bytes of a regular file, which can be read twice.
 
     Raises:
-        StorageError: it isn't there, or it is a directory, a pipe or a device.
+        StorageError: the file doesn't exist, or it is a directory, a pipe or a device.
     """
     with storage_errors("read", Path(path)):
         status = os.stat(path)
@@ -79,12 +79,12 @@ def regular_size(path: str) -> int:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[BufferedRandom]:
-    """Write a file that appears under its name only when it is whole and on disk.
+    """Write a file that appears under its name only when it is complete and on disk.
 
-    The file at the end of a symbolic link is replaced, not the link; an existing file's permissions are kept.
+    The target of a symbolic link is replaced, not the link; the permissions of an existing file are kept.
 
     Raises:
-        StorageError: it can't be written; what was there before still is.
+        StorageError: the file can't be written; an existing one is unchanged.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:200]}.{os.urandom(8).hex()}.tmp")
@@ -117,10 +117,10 @@ def _mode_of(target: Path) -> int | None:
 
 
 def emit(data: bytes | memoryview) -> None:
-    """Write to standard output, at once.
+    """Write to standard output, unbuffered.
 
     Raises:
-        OSError: it can't be written; the command line tells that for all commands.
+        OSError: the write failed; the command line reports that for all commands.
         StorageError: there is no standard output.
     """
     if sys.stdout is None:
@@ -130,7 +130,7 @@ def emit(data: bytes | memoryview) -> None:
 
 
 class StandardOutput:
-    """Standard output as a file to write to; raises as ``emit``."""
+    """Standard output as a writable file; raises as ``emit``."""
 
     def write(self, data: memoryview, /) -> None:
         emit(data)

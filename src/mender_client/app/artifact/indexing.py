@@ -1,4 +1,4 @@
-"""Writes an index, with a temporary file and all processors."""
+"""Writes an index, using a temporary file and all processors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PARTS_PER_THREAD = 2
 
 @contextmanager
 def indexing_for(output: Path) -> Iterator[Indexing]:
-    """What it takes to write an indexed Artifact; the temporary file is where the Artifact will be.
+    """The resources for writing an indexed Artifact; the temporary file is in the directory of the Artifact.
 
     Raises:
-        StorageError: the temporary file can't be made.
+        StorageError: the temporary file can't be created.
     """
     directory = Path(os.path.realpath(output)).parent
     with storage_errors("write to", directory), TemporaryFile(dir=directory) as spool:
@@ -31,12 +31,12 @@ def indexing_for(output: Path) -> Iterator[Indexing]:
 def apply_in_threads(
     function: Callable[[bytes], Packed], parts: Iterator[bytes], threads: int | None = None
 ) -> Iterator[Packed]:
-    """As ``map``, on all processors that this process may use: zlib computes without Python's global lock.
+    """Like ``map``, on all processors that this process may use: zlib releases the global interpreter lock.
 
     Args:
-        function: what to apply.
-        parts: to what; a few more than there are threads are in memory.
-        threads: how many; None: as many as there are processors.
+        function: the function to apply.
+        parts: its arguments, of which about two per thread are in memory.
+        threads: the number of threads; None for one per processor.
     """
     threads = threads or len(os.sched_getaffinity(0))
     waiting: deque[Future[Packed]] = deque()

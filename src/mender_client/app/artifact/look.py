@@ -24,7 +24,7 @@ from .text import as_text, safe
 
 
 def show(artifact: str, *, is_json_wanted: bool) -> ExitCode:
-    """Print what an Artifact says, after verifying it; augmented ones, too, which a device refuses.
+    """Verify an Artifact and print its content; this includes augmented Artifacts, which a device refuses.
 
     Raises:
         ArtifactError: the Artifact is broken.
@@ -55,12 +55,12 @@ def _describe_index(index: BlockIndex) -> dict[str, int]:
 
 
 def verify(artifact: str, *, keys: Sequence[str], device_type: str | None) -> ExitCode:
-    """Verify an Artifact as a device does, and say so in one line.
+    """Verify an Artifact as a device does, and print the result in one line.
 
     Args:
         artifact: the path of the Artifact, or ``-``.
-        keys: files of public keys; when there are some, one must have signed it.
-        device_type: it must be for this type of device; None: for whichever.
+        keys: files of public keys; if there are any, one of them must verify the signature.
+        device_type: the device type that it must be compatible with; None for any.
 
     Raises:
         ArtifactError: the Artifact is broken, unsigned or wrongly signed, or for other devices.
@@ -83,7 +83,7 @@ def verify(artifact: str, *, keys: Sequence[str], device_type: str | None) -> Ex
 
 
 class _SignerNote:
-    """Checks a signature, and notes which key made it."""
+    """Checks a signature, and records which key has verified it."""
 
     def __init__(self, files: Sequence[str]) -> None:
         from mender_client.system.crypto import choose_backend
@@ -102,17 +102,17 @@ class _SignerNote:
 
 
 def _check_device_type(header: Header, device_type: str) -> None:
-    """Check the device type alone: what is installed on the device isn't known here."""
+    """Check only the device type, because what is installed on the device isn't known here."""
     undemanding = replace(header.payload, depends={})
     only_type = replace(header, depends_names=(), depends_groups=(), payload=undemanding)
     check_depends(only_type, device_type=device_type, artifact_name="", provides={})
 
 
 def cat(artifact: str, name: str | None) -> ExitCode:
-    """Write one payload file, by default the only one, to standard output, and verify the whole Artifact on the way.
+    """Write one payload file, by default the only one, to standard output while verifying the whole Artifact.
 
-    Bytes are written before the last of them is verified, because nothing is held back in memory: only when the exit
-    code is 0 may they be used.
+    The data is written before all of it is verified, because nothing is buffered, and must only be used if the exit
+    code is 0.
 
     Raises:
         ArtifactError: the Artifact is broken or has no such file.
@@ -124,7 +124,7 @@ def cat(artifact: str, name: str | None) -> ExitCode:
 
 
 def extract(artifact: str, directory: str) -> ExitCode:
-    """Write all payload files into a directory, when the whole Artifact is verified.
+    """Write all payload files into a directory, once the whole Artifact is verified.
 
     Raises:
         ArtifactError: the Artifact is broken.

@@ -1,6 +1,6 @@
-"""``artifact write``, ``index`` and ``sign``: the same bytes for the same input, and never half an Artifact.
+"""``artifact write``, ``index`` and ``sign``: the same bytes for the same input, and never a partial Artifact.
 
-The result is read again and verified before it gets its name, so that no file is left that a device rejects.
+The result is read back and verified before it gets its final name, so that no file is left that a device rejects.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from .indexing import indexing_for
 
 _ROOTFS = "rootfs-image"
 _OLD_ROOTFS_CLEARS = ("artifact_group", "rootfs_image_checksum")
-"""What root file system Artifacts of older formats left on the device."""
+"""Provides that root file system Artifacts of older formats have left on the device."""
 _LEAST_INDEXED_BYTES = 8 * 1024 * 1024
-"""Of a smaller image, a device fetches the whole in less time than it takes to look at what it has."""
+"""A smaller image is downloaded in less time than a device takes to search its partitions for blocks."""
 _MOST_INDEXED_BYTES = 8 * 1024**3
-"""A device reserves no memory for the index of a larger one."""
+"""A device reserves no memory for the index of a larger image."""
 _REFERENCE_NAMES = {"lzma": "xz"}
-"""What mender-artifact calls a compression."""
+"""The compressions that have another name in mender-artifact."""
 
 
 def write_rootfs(options: Namespace) -> ExitCode:
-    """Write an Artifact of one root file system image; arguments and errors as of ``write_module``."""
+    """Write an Artifact of one root file system image; arguments and errors as for ``write_module``."""
     clears = _default_clears(options)
     if clears == (f"{_ROOTFS}.*",):
         clears = (*_OLD_ROOTFS_CLEARS, *clears)
@@ -63,19 +63,19 @@ def write_module(options: Namespace) -> ExitCode:
     """Write an Artifact for an update module.
 
     Args:
-        options: what ``options.add_commands`` accepts.
+        options: the options of the command, see ``options.COMMANDS``.
 
     Raises:
-        ArtifactError: a device would refuse what is asked for, or a file changes while it is read.
+        ArtifactError: a device would refuse the Artifact, or a file changes while it is read.
         KeyFileError: the key can't sign.
-        StorageError: a file can't be read, or the Artifact can't be written; there is none then.
+        StorageError: a file can't be read, or the Artifact can't be written; an existing one is unchanged.
     """
     name = options.software_name or options.payload_type
     return _write(options, options.payload_type, _default_provides(options, name), _default_clears(options, name), None)
 
 
 def write_bootstrap(options: Namespace) -> ExitCode:
-    """Write an Artifact without payload, which only says what a device provides; as ``write_module``."""
+    """Write an Artifact without payload, which only states what a device provides; as ``write_module``."""
     return _write(options, None, {}, (), None)
 
 
@@ -91,7 +91,7 @@ def _default_clears(options: Namespace, name: str | None = None) -> tuple[str, .
 
 
 def _software(options: Namespace, name: str | None) -> str:
-    """The key that the software's version is kept under: the file system that it lives in, then its name."""
+    """The key for the version of the software: the file system that contains it, then its name."""
     base = options.software_filesystem or _ROOTFS
     name = name or options.software_name
     return f"{base}.{name}" if name else base
@@ -185,11 +185,11 @@ def _refuse_overwriting(output: Path, inputs: Sequence[str | None]) -> None:
 
 
 def index(options: Namespace) -> ExitCode:
-    """Copy an Artifact with an index in its payload; its signature stays valid.
+    """Copy an Artifact and add an index to its payload; its signature stays valid.
 
     Raises:
-        ArtifactError: it is broken, has an index, or nothing to index.
-        StorageError: a file can't be read or written; what was there before still is.
+        ArtifactError: it is broken, already has an index, or has nothing to index.
+        StorageError: a file can't be read or written; an existing one is unchanged.
     """
     artifact, output = options.artifact, Path(options.output_path)
     regular_size(artifact)
@@ -201,15 +201,15 @@ def index(options: Namespace) -> ExitCode:
 
 
 def sign(artifact: str, *, key: str, output: str | None, passphrase: Passphrase) -> ExitCode:
-    """Sign an Artifact, in place unless there is an output; an old signature is replaced, and nothing else changes.
+    """Sign an Artifact, in place unless an output is given; an old signature is replaced, and nothing else changes.
 
-    What has been written is verified, and its signature checked, before it gets its name: no broken Artifact becomes
-    a signed one.
+    The result is verified, including its signature, before it gets its final name, so that a broken Artifact is never
+    signed.
 
     Raises:
         ArtifactError: the Artifact is broken.
         KeyFileError: the key can't sign.
-        StorageError: a file can't be read or written; what was there before still is.
+        StorageError: a file can't be read or written; an existing one is unchanged.
     """
     signing = SigningKey(Path(key), choose_backend(), passphrase)
     regular_size(artifact)
@@ -222,6 +222,6 @@ def sign(artifact: str, *, key: str, output: str | None, passphrase: Passphrase)
 
 
 def _verify(out: BufferedRandom, key: SigningKey | None, *, accept_augmented: bool = False) -> None:
-    """Read what was written as a device does: what a device would refuse, its bounds included, is refused here."""
+    """Read the result as a device does, within the default limits, and refuse what a device would refuse."""
     out.seek(0)
     ArtifactReader(out, check_signature=key.check if key else None, accept_augmented=accept_augmented).finish()

@@ -1,4 +1,4 @@
-"""The commands of ``artifact``. Options have the names that mender-artifact uses, where it has them."""
+"""The commands of ``artifact``. Options that also exist in mender-artifact have the same names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCRIPT = re.compile(
 
 
 class _Once(argparse.Action):
-    """Takes one value, as a list of one; a second one would silently win otherwise."""
+    """Accepts one value, as a list; otherwise a second one would silently take precedence."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: object = None

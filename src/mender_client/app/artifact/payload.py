@@ -1,4 +1,4 @@
-"""The Artifact as programs see it, and its payload as files: none of them appears before the whole is verified."""
+"""The Python API for Artifacts, and the extraction of payloads: no file appears before the Artifact is verified."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _PIECE_BYTES = 256 * 1024
 
 
 class Writable(Protocol):
-    """Something to write to: an open binary file, a raw device."""
+    """An object to write to, such as an open binary file or a raw device."""
 
     def write(self, data: memoryview, /) -> int | None:
-        """Write; returns how many bytes were, None for all."""
+        """Write data; returns how many bytes were written, None for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """An Artifact file, such as ``Client.download`` and the function that installs get.
+    """An Artifact file, such as that whose path ``Client.download`` returns and an ``InstallFunction`` receives.
 
     Attributes:
-        path: the file.
+        path: the path of the file.
         name: the artifact name.
-        group: the group of the device after the update; None when the Artifact doesn't say.
+        group: the group of the device after the update; None if the Artifact doesn't set it.
         device_types: the compatible device types.
-        payload_type: the kind of payload; None without payload.
-        provides: what the device provides after the update, name and group apart.
-        clears_provides: globs of the provides that the update removes; None when the Artifact doesn't say.
+        payload_type: the type of the payload; None without a payload.
+        provides: what the device provides after the update, except name and group.
+        clears_provides: globs of the provides that the update removes; None if the Artifact doesn't set them.
         meta_data: the meta-data of the payload.
-        file_names: the names of the payload's files.
+        file_names: the names of the payload files.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class Artifact:
 
     @classmethod
     def open(cls, path: Path | str) -> Artifact:
-        """Read and verify the header. The payload is verified when it is extracted; a signature isn't checked.
+        """Read and verify the header. The payload is verified when it is extracted; a signature is not checked.
 
         Raises:
             ArtifactError: the Artifact is broken.
@@ -76,28 +76,28 @@ class Artifact:
         )
 
     def extract(self, directory: Path | str) -> tuple[Path, ...]:
-        """Write the payload's files into a directory, which is made if it isn't there.
+        """Write the payload files into a directory, which is created if it doesn't exist.
 
-        They appear there, and replace files of their names, when all of them are verified and on disk. Owner and
-        permissions are those of new files of this process.
+        They appear there, and replace files with the same names, once all of them are verified and on disk. They have
+        the owner and permissions of new files of this process.
 
         Returns:
-            Their paths, in the Artifact's order.
+            The paths of the files, in the order of the Artifact.
 
         Raises:
-            ArtifactError: the Artifact is broken; the directory is as before.
+            ArtifactError: the Artifact is broken; the files in the directory are unchanged.
             StorageError: a file can't be read or written.
         """
         return extract(os.fspath(self.path), Path(directory))
 
     def copy(self, name: str, to: Writable) -> None:
-        """Write one file of the payload, an image to a partition for instance, and verify the whole Artifact.
+        """Write one payload file, for instance an image to a partition, and verify the whole Artifact.
 
-        Bytes are written before the last of them is verified: only when this returns may they be used.
+        The data is written before all of it is verified, and must not be used before this returns.
 
         Args:
             name: one of ``file_names``.
-            to: where it goes; it is neither synced nor closed.
+            to: the object to write to; it is neither synced nor closed.
 
         Raises:
             ArtifactError: the Artifact is broken or has no such file.

@@ -1,7 +1,7 @@
-"""``artifact write single-file`` and the like: payloads as the update modules of these names expect them.
+"""``artifact write single-file`` and similar commands: payloads as expected by the update modules with these names.
 
-They are those of Mender's own modules and generators, but for docker-compose. What a payload says in words is in files
-of one line each: a module in shell can read them.
+They are compatible with Mender's own modules and generators, except docker-compose. The parameters of a payload are in
+files of one line each, which a module written in shell can read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MANIFESTS = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-comp
 
 
 def write_single_file(options: Namespace) -> ExitCode:
-    """Write an Artifact that replaces one file; its mode is that of the file here. Raises as ``write_module``."""
+    """Write an Artifact that replaces one file, with the mode of the local file. Raises as ``write_module``."""
     (file,) = options.file
     regular_size(file)
     words = {
@@ -59,7 +59,7 @@ def write_deb(options: Namespace) -> ExitCode:
 
 
 def write_docker_compose(options: Namespace) -> ExitCode:
-    """Write an Artifact of a project of Docker Compose. Raises as ``write_module``."""
+    """Write an Artifact of a Docker Compose project. Raises as ``write_module``."""
     project = options.project_name
     if _PROJECT.fullmatch(project) is None:
         text = f"cannot use the project name {project!r}: Docker Compose allows lower-case letters, digits, - and _"
@@ -91,10 +91,10 @@ def _write(
     """Write an Artifact.
 
     Args:
-        words: files of one line, by name.
+        words: the content of files of one line, by name.
         files: files that keep their names.
-        tree: a name, and a directory whose content is put under it.
-        named: files that get other names.
+        tree: the name of an archive, and the directory whose content is packed into it.
+        named: the paths of files, by the names that they get in the payload.
     """
     with TemporaryDirectory() as place:
         made = [Path(place, name) for name in words]
@@ -114,7 +114,7 @@ def _write(
 
 
 def _pack(directory: Path, into: Path) -> None:
-    """Pack a directory's content as ``tar -C DIRECTORY -c .`` does, in the order of names, and as root's."""
+    """Pack a directory's content as ``tar -C DIRECTORY -c .`` does, sorted by name, and owned by root."""
 
     def as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0

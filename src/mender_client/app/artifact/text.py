@@ -1,7 +1,7 @@
 """The content of an Artifact as aligned text for people.
 
-Its content is untrusted, so unprintable characters are shown escaped: no name may move the cursor or
-turn the reading direction.
+Its content is untrusted, so unprintable characters are escaped: no name can move the cursor or change the direction of
+the text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NOTE = "yes: parts of it are listed only in manifest-augment, which no signatur
 
 
 def as_text(header: Header, index: BlockIndex | None) -> str:
-    """Describe an Artifact and the index of its payload, if it has one; lines without line end after the last."""
+    """Describe an Artifact and the index of its payload, if it has one; there is no line end after the last line."""
     rows = [(label, line) for label, value in _rows(header, index) for line in _lines(value)]
     width = max(len(label) for label, _ in rows)
     result, last = [], ""
@@ -27,7 +27,7 @@ def as_text(header: Header, index: BlockIndex | None) -> str:
 
 
 def safe(text: str) -> str:
-    """Escape what a terminal could act upon; line ends stay."""
+    """Escape characters that a terminal could interpret, but not line ends."""
     return "".join(
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode("ascii") for char in text
     )
