@@ -1,6 +1,6 @@
-"""``doctor``: checks everything that an update needs, and says what was found and what to do.
+"""``doctor``: checks everything that an update needs, and reports what it has found and what to do.
 
-It changes nothing on the device, and on the server it only authenticates, as the daemon does. Every check is in
+It changes nothing on the device, and only authenticates with the server, as the daemon does. Every check is in
 ``CHECKS``; ``docs/guide/troubleshooting.md`` has a section for each of them.
 """
 

@@ -1,4 +1,4 @@
-"""What several checks need, collected once."""
+"""The data that several checks need, collected once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ _PATIENCE_SECONDS = 10.0
 class ReadOnlyJournal(JsonJournal):
     """The state file as it is on disk; changes are kept in memory.
 
-    ``doctor`` changes nothing. Run by root, it would also take the file away from a client that runs as another user.
+    ``doctor`` must not change anything. If root ran it, it would also replace the file with one that a client running
+    as another user can't access.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +64,7 @@ class ReadOnlyJournal(JsonJournal):
 
 
 class DiagnosticContext:
-    """The device that is checked."""
+    """The device to be checked."""
 
     def __init__(self, paths: Paths, passphrase: Passphrase) -> None:
         self.paths = paths
@@ -91,7 +92,7 @@ class DiagnosticContext:
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
-        """The environment of the daemon if it is running and may be read, else that of this process."""
+        """The environment of the daemon if it is running and can be read, otherwise that of this process."""
         try:
             data = Path(f"/proc/{self.daemon_pid}/environ").read_bytes() if self.daemon_pid else b""
         except OSError:
@@ -101,7 +102,7 @@ class DiagnosticContext:
 
     @property
     def record(self) -> Record:
-        """The state, with what this examination adds to it."""
+        """The state, including changes made by the checks."""
         return self._journal.load()
 
     @cached_property
@@ -114,8 +115,8 @@ class DiagnosticContext:
 
     @cached_property
     def identity_changes(self) -> tuple[Diagnostic, ...]:
-        """How identity and key differ from what the server accepted, this examination included."""
-        _ = self.refusal  # whoever is accepted now differs from nothing
+        """How identity and key differ from those that the server last accepted, possibly during these checks."""
+        _ = self.refusal  # a device that is accepted now does not differ
         try:
             now = accepted_identity(self.identity, self.key.public_key_pem(), self.key.location)
         except MenderError:
@@ -132,9 +133,9 @@ class DiagnosticContext:
 
     @cached_property
     def refusal(self) -> MenderError | None:
-        """Why the server doesn't authorise this device, None when it does; asked once, as the daemon asks."""
+        """Why the server doesn't authorise this device, None when it does; asked only once."""
         if not self.config.server_urls:
-            return ConfigError(self.findings.problems)  # a missing server is one of them
+            return ConfigError(self.findings.problems)  # these include the missing server
         try:
             self.parts.session.authorise()
         except MenderError as error:
@@ -143,7 +144,7 @@ class DiagnosticContext:
 
     @cached_property
     def obstacle(self) -> MenderError | None:
-        """What prevents requests to the server, even where there is no key to sign one with."""
+        """What prevents requests to the server; also determined if there is no identity or key to authenticate with."""
         if not isinstance(self.refusal, DeviceError):
             return self.refusal
         try:
@@ -154,7 +155,7 @@ class DiagnosticContext:
 
     @cached_property
     def proxies(self) -> Proxies:
-        """The proxies of the environment; errors as of ``proxy_of``."""
+        """The proxies in the environment; errors as of ``proxy_of``."""
         return read_proxies(self.environment)
 
     def proxy_of(self, url: str) -> Proxy | None:

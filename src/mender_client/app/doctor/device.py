@@ -27,11 +27,11 @@ UNIT, BOOT_UNIT = "mender-python-client.service", "mender-sub-updater.service"
 _START, _DAEMON = f"'systemctl start {UNIT}'", "'mender-python-client daemon', or the script of your init system"
 _LONG_SECONDS = 3600.0
 _NOBODYS = frozenset({"unknown", "none", "null", "default", "default string", "to be filled by o.e.m.", "serial"})
-"""Serial numbers of boards that were never given one."""
+"""Serial numbers of boards to which none was assigned."""
 
 
 def identity(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The identity script works, and identifies this device alone."""
+    """The identity script works, and its output is unique to this device."""
     script = context.paths.identity_script
     is_run = context.paths.identity_values is None
     if is_run and (problem := context.trust.program_problem(script)):
@@ -55,7 +55,7 @@ def identity(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def _shared_values(identity: Identity) -> str:
-    """A value that other devices may have as well; empty when one of the values is unique."""
+    """A value that other devices may have as well; empty if any of the values is unique."""
     entries = json.loads(identity.id_data).values()
     values = [value for entry in entries for value in (entry if isinstance(entry, list) else [entry])]
     shared = [value for value in values if _is_shared(str(value))]
@@ -100,7 +100,7 @@ def clock(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def update(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """If an update is being installed, a sub-updater is running."""
+    """If an update is being installed, the sub-updater is running."""
     lock = context.paths.update_lock
     deployment_id = LockFile(lock).read()
     if deployment_id is None:
@@ -143,7 +143,7 @@ def _described(update: Update) -> str:
 
 
 def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The daemon is running, and what it does succeeds."""
+    """The daemon is running, and no failure is unresolved."""
     pid = context.daemon_pid
     if pid is not None:
         if failure := _last_failure(context):
@@ -164,7 +164,7 @@ def daemon(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def _last_failure(context: DiagnosticContext) -> Failure | None:
-    """What has failed and not succeeded since, by the status file, which may be a minute old."""
+    """The last failure without a later success, according to the status file, which may be a minute old."""
     client_status, _ = read_client_status(context.paths.status) or (ClientStatus(), "")
     return client_status.failure if client_status.failure.in_a_row else None
 
@@ -174,7 +174,7 @@ def _has_systemd(context: DiagnosticContext) -> bool:
 
 
 def service(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The service manager starts the client at boot, and before it the sub-updater's boot step, if it has one."""
+    """The service manager starts the client at boot, and runs the sub-updater's boot step first, if there is one."""
     if not _has_systemd(context):
         yield skipped("there is no systemd")
         return
@@ -190,10 +190,10 @@ def _is_enabled(unit: str) -> bool:
 
 
 def unit_results(sub_updater: Path, is_enabled: Callable[[str], bool]) -> Iterator[CheckResult]:
-    """Whether the units that are needed are enabled.
+    """Whether the required units are enabled.
 
     Args:
-        sub_updater: the sub-updater; that of this package is to be called at boot, others have their own way.
+        sub_updater: the sub-updater; that of this package must be run at boot, others have their own mechanisms.
         is_enabled: whether a unit is enabled.
     """
     if is_enabled(UNIT):

@@ -1,4 +1,4 @@
-"""Checks of files and directories: configuration, permissions, free space, and what the sub-updater needs."""
+"""Checks of files and directories: configuration, permissions, free space, and the sub-updater's requirements."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def configuration(context: DiagnosticContext) -> Iterator[CheckResult]:
     for problem in findings.problems:
         yield reported(Verdict.FAULT, problem, "correct it; 'config explain KEY' lists the valid values")
     for odd in findings.warnings:
-        # a misspelt name is a setting that has no effect although somebody relies on it
+        # a setting with a misspelt name has no effect, although somebody relies on it
         verdict = Verdict.FAULT if "did you mean" in odd.remedy else Verdict.WARNING
         yield reported(verdict, odd, "remove it, or find the right name with 'config explain'")
     if not findings.problems and not findings.warnings:
@@ -37,7 +37,7 @@ def configuration(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def permissions(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """No other user can change what decides about updates, or read a secret."""
+    """No other user can change files that updates rely on, or read a secret."""
     if owner := _owner_of_another_client(context):
         directory = context.paths.data
         yield fault(
@@ -63,7 +63,7 @@ def permissions(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def _owner_of_another_client(context: DiagnosticContext) -> str:
-    """The owner of the data directory if root looks at that of another user, for whom all may be well; else empty."""
+    """The owner of the data directory if root runs the checks and it belongs to another user; else empty."""
     try:
         owner = context.paths.data.stat().st_uid
     except OSError:
@@ -111,7 +111,7 @@ _WRITE_REMEDIES = {
 
 
 def _try_to_write(directory: Path) -> None:
-    """Write a block to an unnamed file, which is gone when it is closed."""
+    """Write a block to an unnamed file, which disappears when it is closed."""
     try:
         descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -165,7 +165,7 @@ def install_script(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def partitions(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The two root partitions exist, where they are configured."""
+    """The two root partitions exist, if they are configured."""
     config = context.config
     named = [("RootfsPartA", config.rootfs_part_a), ("RootfsPartB", config.rootfs_part_b)]
     if not config.rootfs_part_a and not config.rootfs_part_b:

@@ -35,17 +35,17 @@ _KINDS_OF_TLS = frozenset(
     }
 )
 _REPORTED_ELSEWHERE = _KINDS_OF_TLS | {ErrorKind.PROXY, ErrorKind.DNS, ErrorKind.REFUSED, ErrorKind.UNREACHABLE}
-"""Kinds that the lines of DNS, connection, proxy and TLS report."""
+"""The kinds of errors that the checks of DNS, connection, proxy and TLS report."""
 
 
 def _servers(context: DiagnosticContext) -> Iterator[tuple[str, str, int]]:
-    """Each server that is reached directly: its URL, its host and its port."""
+    """URL, host and port of each server that is reached directly."""
     for url in context.config.server_urls:
         parts = urlsplit(url)
         try:
             is_direct = context.proxy_of(url) is None
         except ConfigError:
-            is_direct = False  # the line of the proxy reports it
+            is_direct = False  # the check of the proxy reports it
         if is_direct:
             yield url, parts.hostname or "", parts.port or PORTS[parts.scheme]
 
@@ -90,7 +90,7 @@ def connection(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def proxy(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The proxy lets the client through, where there is one."""
+    """The proxy, if there is one, accepts connections to the server."""
     try:
         used = {url: found for url in context.config.server_urls if (found := context.proxy_of(url)) is not None}
     except ConfigError as error:
@@ -109,7 +109,7 @@ def proxy(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The server's certificate is trusted, and so is the client's where the server asks for one."""
+    """The server's certificate is trusted, and so is that of the client if the server requests one."""
     if not context.config.server_urls:
         yield skipped("no server is configured")
         return
@@ -137,7 +137,7 @@ def certificate(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def _unused_authorities(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """What the daemon warns about at its start."""
+    """The unusable certificates, which the daemon warns about at its start."""
     if named := context.config.server_certificate:
         _, faults = trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), context.paths.below_root(named))
         yield from (reported(Verdict.WARNING, one) for one in faults)
@@ -147,7 +147,7 @@ def _dates(context: DiagnosticContext, url: str) -> Iterator[CheckResult]:
     try:
         chain = context.parts.transport.look(url).certificates
     except (OSError, ValueError, NetworkError):
-        return  # another line reports why the server can't be asked
+        return  # another check reports why the server can't be reached
     now = datetime.now(timezone.utc)
     for number, one in enumerate(chain):
         described = _described(one, is_first=number == 0)
@@ -187,7 +187,7 @@ def authorisation(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def _not_accepted(context: DiagnosticContext) -> CheckResult:
-    """The server doesn't say why; what the client remembers narrows it down."""
+    """The result if the device isn't accepted; the server gives no reason, but the state file narrows it down."""
     if context.identity_changes:
         return fault("not accepted: identity or key differ from what the server accepted", "see the line 'identity'")
     if context.record.accepted is not None:

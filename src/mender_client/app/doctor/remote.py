@@ -1,4 +1,4 @@
-"""The check of remote access: what ``mender-connect.conf`` allows, and the program that offers it."""
+"""The check of remote access: what ``mender-connect.conf`` allows, and the program that provides it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _START = "start it: 'systemctl start mender-connect-python', or 'mender-python-c
 
 
 def remote_access(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """Where ``mender-connect.conf`` allows it, users can reach the device, over one connection."""
+    """If ``mender-connect.conf`` allows it, users can reach the device, over a single connection."""
     paths = context.paths
     if not paths.connect_config.exists() and not paths.fallback_connect_config.exists():
         yield skipped(f"off: there is no {paths.connect_config}")
@@ -40,7 +40,7 @@ def remote_access(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def _faults(context: DiagnosticContext) -> Iterator[CheckResult]:
-    """What is wrong with the settings, or missing."""
+    """Faults of the settings, and missing packages."""
     paths = context.paths
     findings = examine_connect(paths.connect_config, paths.fallback_connect_config)
     problems, warnings = [*file_problems(paths), *findings.problems], list(findings.warnings)
@@ -56,7 +56,7 @@ def _faults(context: DiagnosticContext) -> Iterator[CheckResult]:
 
 
 def _other_programs(context: DiagnosticContext) -> list[int]:
-    """The processes of the stock add-on on this device."""
+    """The process ids of Mender's add-on on this device."""
     found = []
     for process in context.processes.iterdir():
         with suppress(OSError):

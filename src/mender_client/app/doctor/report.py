@@ -1,4 +1,4 @@
-"""Runs the checks in their order, and prints the results."""
+"""Runs the checks in order, and prints the results."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ CHECKS: Mapping[str, Check] = {
 """Every check by its name, in the order of the report."""
 
 _OF_THE_MACHINE = ("partitions", "daemon", "service", "remote access")
-"""What isn't checked of a device of a gateway."""
+"""The checks that don't apply to a device of a gateway."""
 
 _LOCAL = (
     "configuration", "permissions", "data directory", "device type", "identity", "key", "install script", "update",
     "state file",
 )  # fmt: skip
-"""The checks that are made of each device when all devices of a gateway are checked."""
+"""The checks of each device when all devices of a gateway are checked."""
 
 _NOTEWORTHY = (Verdict.WARNING, Verdict.FAULT)
 _LONGEST_TEXT = 2000
@@ -71,14 +71,14 @@ def run_doctor(paths: Paths, *, passphrase: Passphrase, is_json: bool = False) -
 
 def print_summary(paths: Paths, *, passphrase: Passphrase) -> None:
     """Check the device and print what needs attention, and whether the server accepts the device."""
-    print("doctor:", flush=True)  # a server that doesn't answer takes its time
+    print("doctor:", flush=True)  # an unresponsive server delays the results
     results = _run_checks(paths, passphrase)
     shown = [(name, result) for name, result in results if result.verdict in _NOTEWORTHY or name == "authorisation"]
     print("\n".join([*_lines(shown), f"{_summary(results)}; run 'mender-python-client doctor' for the full report"]))
 
 
 def find_faults(paths: Paths, *, passphrase: Passphrase) -> list[tuple[str, CheckResult]]:
-    """What needs attention of a device, by checks that ask no server."""
+    """The warnings and faults of a device, from checks that don't contact a server."""
     checked = {name: check for name, check in CHECKS.items() if name in _LOCAL}
     return [(name, one) for name, one in _run_checks(paths, passphrase, checked) if one.verdict in _NOTEWORTHY]
 
@@ -99,7 +99,7 @@ def _printable(result: CheckResult) -> CheckResult:
 
 
 def _run(check: Check, context: DiagnosticContext) -> Iterator[CheckResult]:
-    """The results of a check; one that isn't permitted to look says so."""
+    """The results of a check; an OSError, for instance a missing permission, becomes a fault."""
     try:
         yield from check(context)
     except OSError as error:

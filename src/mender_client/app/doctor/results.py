@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(str, Enum):
-    """How a check came out; only a fault makes ``doctor`` exit with code 1."""
+    """The outcome of a check; only a fault makes ``doctor`` exit with code 1."""
 
     OK = "ok"
     WARNING = "warning"
@@ -27,10 +27,10 @@ class CheckResult:
     """One line of the report.
 
     Attributes:
-        verdict: how the check came out.
+        verdict: the outcome of the check.
         found: what was found.
-        remedy: what to do; empty where there is nothing to do.
-        code: of the client's message in ``found``; empty where it is none.
+        remedy: what to do; empty if there is nothing to do.
+        code: the code of the client's message in ``found``; empty if that is no such message.
     """
 
     verdict: Verdict
@@ -40,7 +40,7 @@ class CheckResult:
 
 
 Check = Callable[["DiagnosticContext"], Iterator[CheckResult]]
-"""Looks at one thing; gives at least one result."""
+"""A check; yields at least one result."""
 
 
 def ok(found: str) -> CheckResult:
@@ -54,7 +54,7 @@ def warning(found: str, remedy: str = "") -> CheckResult:
 
 
 def fault(found: str, remedy: str = "") -> CheckResult:
-    """Updates don't work, or are in danger, until this is fixed."""
+    """Updates don't work, or are at risk, until this is fixed."""
     return CheckResult(Verdict.FAULT, found, remedy)
 
 
@@ -64,5 +64,5 @@ def skipped(found: str) -> CheckResult:
 
 
 def reported(verdict: Verdict, message: Diagnostic, remedy: str = "") -> CheckResult:
-    """A message of the client as a result; the remedy is for one that has none."""
+    """A message of the client as a result; the given remedy is used if the message has none."""
     return CheckResult(verdict, message.text, message.remedy or remedy, message.code)
