@@ -1,1 +1,1 @@
-"""The gateway: many devices in one process, each of which is a device of its own on the server."""
+"""The gateway: many devices in one process, each of which is a separate device on the server."""

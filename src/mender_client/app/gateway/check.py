@@ -1,4 +1,4 @@
-"""``config check`` for the devices of a gateway: their descriptions, and the settings of their own."""
+"""``config check`` for the devices of a gateway: their descriptions, and their own settings."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def check_descriptions(gateway: Paths, devices: Path, *, is_json: bool) -> ExitC
 
     Args:
         gateway: the gateway's own paths.
-        devices: the directory in which the devices are described.
-        is_json: for programs.
+        devices: the directory with the descriptions of the devices.
+        is_json: print JSON.
 
     Returns:
-        CONFIGURATION when a device would not be served.
+        CONFIGURATION when any device would not be served.
 
     Raises:
         ConfigError: the descriptions can't be read.
@@ -56,7 +56,7 @@ def _warnings(found: Found, gateway: Paths, devices: Path) -> Iterator[str]:
 
 
 def _with_settings(found: Found, gateway: Paths, devices: Path) -> Iterator[DevicePaths]:
-    """The devices that have settings of their own."""
+    """The devices that have their own settings."""
     for entry in found.entries.values():
         paths = DevicePaths.of(entry, gateway, devices)
         if entry.is_folder and paths.config.exists():

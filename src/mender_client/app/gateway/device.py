@@ -1,4 +1,4 @@
-"""One device of a gateway: between its steps it is little more than its agent, without thread or descriptor."""
+"""One device of a gateway: between its steps it needs little memory, no thread and no file descriptor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .identities import Identities
 _logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 60.0
-"""When a device that could not take a step at all tries again."""
+"""How long a device waits before it tries again after a step has failed."""
 
 _UNKNOWN = ClientStatus()
 
@@ -34,14 +34,14 @@ class GatewayDevice:
     """A device; see ``client.rounds.Member``.
 
     Args:
-        name: its name.
-        group: as of ``Member``.
-        host: what it shares with the others.
-        identities: those of all devices.
+        name: the name of the device.
+        group: as for ``Member``.
+        host: the resources that it shares with the other devices.
+        identities: the identities of all devices.
         config: its settings.
         paths: its files.
-        first_artifact: the name of what is installed when it is started for the first time.
-        program: the program that embeds it, if one does.
+        first_artifact: the name of the installed Artifact when the device is started for the first time.
+        program: the program that embeds the device, if any.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class GatewayDevice:
         self._identities = identities
         self._parts.claim_identity = self._claim_identity
         self._tracker = self._parts.tracker
-        host.observers = host.observers.knowing(_UNKNOWN)  # the tracker alone keeps the status
+        host.observers = host.observers.knowing(_UNKNOWN)  # only the tracker keeps the status
         self._agent = self._parts.agent
         self._agent.may_update = self._may_update
         self._has_key = False
@@ -78,7 +78,7 @@ class GatewayDevice:
 
     @property
     def client_status(self) -> ClientStatus:
-        """What it does, for metrics."""
+        """The status of the device, for metrics."""
         return self._tracker.client_status
 
     def request_poll(self) -> None:
@@ -90,7 +90,7 @@ class GatewayDevice:
         self._agent.request_inventory()
 
     def report(self, *, is_success: bool, reason: str) -> bool:
-        """Store the outcome that an embedding program reports; whether a deployment has waited for it.
+        """Store the outcome that an embedding program reports; returns whether a deployment was waiting for it.
 
         Raises:
             StorageError: it can't be stored.
@@ -110,12 +110,12 @@ class GatewayDevice:
         return self._is_allowed
 
     def resume(self) -> None:
-        """Find out where the process before this one has left off; a fault is met again by the first step."""
+        """Continue from where the previous process stopped; an error will occur again in the first step."""
         with of_device(self.name):
             try:
                 make_directory(self.paths.data)
                 self._agent.resume()
-                # the sub-updater is at work, or has left its lock: nobody of its group may begin meanwhile
+                # the sub-updater is running, or has left its lock: no device of the group may start an update
                 self.standing = Standing.UPDATING if self._parts.lock.read() is not None else Standing.IDLE
             except MenderError as error:
                 self._say(error.diagnostic)
@@ -140,11 +140,11 @@ class GatewayDevice:
 
     def _failed(self) -> Step:
         if self.standing is Standing.WANTS:
-            self.standing = Standing.IDLE  # others may have the turn; it asks again
+            self.standing = Standing.IDLE  # let others have the turn; this device asks again later
         return Step(RETRY_SECONDS, self.standing)
 
     def _prepare(self) -> None:
-        """Make the directory and the key, which isn't RSA: a thousand RSA keys take a processor several minutes."""
+        """Create the directory and the key, not RSA: a thousand RSA keys take several minutes of processor time."""
         if not self._has_key:
             make_directory(self.paths.data)
             if self._first_artifact and not self.paths.artifact_info.exists():
@@ -172,7 +172,7 @@ class GatewayDevice:
             if not self._agent.is_updating:
                 return Standing.IDLE
             is_locked = self._parts.lock.read() is not None
-            # one that was under way before a restart, and has not had its turn since
+            # else an update from before a restart is still waiting for its turn
             return Standing.UPDATING if is_locked or self._is_allowed else Standing.WANTS
         return self.standing
 
@@ -183,6 +183,6 @@ class GatewayDevice:
             _logger.error("%s", fault)
 
     def close(self) -> None:
-        """Stop recording, and leave the identity to others; what is under way is on disk."""
+        """Stop recording, and release the identity; the state of an update in progress is on disk."""
         self._identities.release(self.name)
         self._parts.close()

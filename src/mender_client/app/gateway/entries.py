@@ -1,7 +1,7 @@
 """Reads the operator's descriptions of the devices of a gateway.
 
-Each is a directory below that of ``--devices``, perhaps with a ``device.json`` in it, or an entry in ``devices.json``
-there. A description that can't be used is a fault of its device alone.
+A description is a subdirectory of the directory that ``--devices`` names, optionally with a ``device.json``, or an
+entry in the ``devices.json`` of that directory. An invalid description only affects its own device.
 """
 
 from __future__ import annotations
@@ -55,20 +55,20 @@ KEYS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "Group": (_is_text, "text"),
     "Variables": (_is_variables, "names and values of environment variables"),
 }
-"""What can be said of a device, how it is checked, and what it must be, for messages."""
+"""The keys of a description; for each, the check of its value, and for messages, what the value must be."""
 
 UNTRUSTED = ("GTW03", "GTW14")
-"""The faults of descriptions that another user could have written."""
+"""The codes of faults of descriptions that another user could have written."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the operator has described.
+    """The descriptions that the operator has written.
 
     Attributes:
         entries: the devices, by name.
-        faults: what can't be used, by the name of the device; under the empty name what concerns no single one.
-        groups: how many of a group may be updated at once, where that isn't one.
+        faults: the faults, by the name of the device; under the empty name, one that concerns no single device.
+        groups: how many devices of a group may be updated at once; one for a group that isn't listed.
     """
 
     entries: Mapping[str, DeviceEntry]
@@ -80,8 +80,8 @@ def read_entries(directory: Path, root: Path) -> Found:
     """Read all descriptions.
 
     Args:
-        directory: the one of ``--devices``.
-        root: what is trusted, as of ``Trust.below``.
+        directory: the directory with the descriptions.
+        root: the root directory, as for ``Trust.below``.
 
     Raises:
         ConfigError: the directory can't be read, or another user could have written it.
@@ -104,9 +104,9 @@ def read_entries(directory: Path, root: Path) -> Found:
 
 
 def _is_device(found: os.DirEntry[str]) -> bool:
-    """Whether a directory describes a device: another one may hold programs that several devices share.
+    """Whether a directory describes a device; others may contain programs that several devices share.
 
-    A hidden one may be renamed to its name when it is complete.
+    A hidden directory does not, so that a description can be renamed to its final name when it is complete.
     """
     if found.name.startswith("."):
         return False
@@ -122,7 +122,7 @@ class _Reader:
         self.groups: dict[str, int] = {}
 
     def take_file(self) -> None:
-        """Take the entries of ``devices.json``, if there is one."""
+        """Read the entries of ``devices.json``, if there is one."""
         try:
             document = self._read(self._directory / _ONE_FILE)
             if document is None:
@@ -140,7 +140,7 @@ class _Reader:
             self._add(name, keys, self._directory, self._directory / _ONE_FILE, is_folder=False)
 
     def take_folder(self, name: str) -> None:
-        """Take a directory, which is a device."""
+        """Read a directory that describes a device."""
         folder = self._directory / name
         if problem := self._trust.permission_problem(folder):
             text = f"cannot use {folder}: another user could have written it: {problem.text}"
@@ -159,7 +159,7 @@ class _Reader:
         self._add(name, keys or {}, folder, folder / _OWN_FILE, is_folder=True)
 
     def _read(self, path: Path) -> dict[str, Any] | None:
-        """The JSON object in a file; None where there is none.
+        """The JSON object in a file; None if the file doesn't exist.
 
         Raises:
             ConfigError: it can't be used.
@@ -191,7 +191,7 @@ class _Reader:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, in which no name stands twice: it might be two devices."""
+    """Build a JSON object, and reject a repeated name, which could stand for two devices."""
     made = dict(pairs)
     if len(made) < len(pairs):
         twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))

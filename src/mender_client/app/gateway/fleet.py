@@ -1,4 +1,4 @@
-"""The devices of a gateway: those that the operator describes, before or while it runs."""
+"""The devices of a gateway, whose descriptions may change while it runs."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 ROUTINE_SECONDS = 900.0
-"""The shortest time between two writes of what is routine in a device's status: there may be a thousand of them."""
+"""The minimum time between two writes of routine changes of a device's status: there may be a thousand devices."""
 
 
 class Fleet:
     """The devices of a gateway.
 
     Args:
-        hosts: what they share.
+        hosts: the resources that they share.
         config: the gateway's settings.
         paths: the gateway's files.
-        devices: the directory in which the devices are described.
-        rounds: has them take their steps.
+        devices: the directory with the descriptions of the devices.
+        rounds: schedules the steps of the devices.
     """
 
     def __init__(self, hosts: Hosts, config: Config, paths: Paths, devices: Path, rounds: Rounds) -> None:
@@ -63,15 +63,15 @@ class Fleet:
         self.members: dict[str, GatewayDevice] = {}
 
     def use(self, config: Config) -> None:
-        """Use other settings of the gateway from the next scan on."""
+        """Use new settings of the gateway from the next scan on."""
         self._shared = settings_of(config, self._paths)
         self._stamp = None
 
     def scan(self, *, is_forced: bool = False) -> None:
-        """Take in the devices that are new, let those go that are gone, and make anew those that have changed.
+        """Add new devices, drop those whose description is gone, and recreate those whose description has changed.
 
         Args:
-            is_forced: read all descriptions, even if nothing in the directory seems to have changed.
+            is_forced: read all descriptions, even if the directory seems unchanged.
 
         Raises:
             ConfigError: the directory can't be read.
@@ -99,7 +99,7 @@ class Fleet:
         self._stamp = stamp
 
     def _look(self) -> _Stamp:
-        """What changes when a description is added, removed or replaced."""
+        """A stamp that changes when a description is added, removed or replaced."""
         try:
             with os.scandir(self._devices) as found:
                 return tuple(sorted((one.name, one.stat().st_mtime_ns) for one in found))
@@ -113,7 +113,7 @@ class Fleet:
         if self._made_of.get(name) == made_of and name in self.members:
             return
         if self._rounds.is_at_work(name):
-            self._is_incomplete = True  # two of them must not work with the same files; the next scan takes it
+            self._is_incomplete = True  # two must not use the same files; the next scan tries again
             return
         is_new = name not in self.members
         device = GatewayDevice(
@@ -147,7 +147,7 @@ class Fleet:
         device = self.members.pop(name)
         self._rounds.drop(name)
         if self._rounds.is_at_work(name):
-            self._identities.release(name)  # its step ends by itself
+            self._identities.release(name)  # the running step ends on its own
         else:
             device.close()
         self._made_of.pop(name, None)
@@ -155,7 +155,7 @@ class Fleet:
         _logger.info("device %s: its description %s; it is no longer served%s", name, why, kept)
 
     def _say(self, faults: Mapping[str, str]) -> None:
-        """Log each fault once. Who was served before goes on as it was described then."""
+        """Log each fault once. Devices that are still served keep their previous descriptions."""
         for name, fault in faults.items():
             if self._faults.get(name) != fault:
                 _logger.error("%s", f"device {name}: {fault}" if name else fault)
@@ -171,7 +171,7 @@ def _taken(name: str, *, is_new: bool) -> str:
 
 
 def _observers(paths: DevicePaths) -> Observers:
-    """Those of one device: the file for ``status``."""
+    """The observers of one device: its status file."""
     known = read_client_status(paths.status)
     before = known[0] if known is not None else ClientStatus()
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -181,5 +181,5 @@ def _observers(paths: DevicePaths) -> Observers:
 
 
 def gateway_fault(devices: Path) -> Diagnostic:
-    """What to say where no device is described."""
+    """The message that no device is described."""
     return Diagnostic("GTW08", f"{devices} describes no device", "create a directory there for each device")

@@ -1,4 +1,4 @@
-"""What the devices of a gateway share: clock, connections, certificates."""
+"""The resources that the devices of a gateway share: clock, connections and certificates."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GatewayHost(Host):
         self.clock.close()
 
     def rest_idle(self) -> None:
-        """Close the connections that were not used for a while."""
+        """Close connections that have been idle for a while."""
         if isinstance(self.transport, SharedTransport):
             self.transport.rest_idle()
 
@@ -53,7 +53,7 @@ class GatewayHost(Host):
 
 
 class DeviceHost(Host):
-    """What one device sees of a host that it shares."""
+    """The view that one device has of a shared host."""
 
     def __init__(self, shared: Host, observers: Observers) -> None:
         self.observers = observers
@@ -62,17 +62,17 @@ class DeviceHost(Host):
         self.transport = shared.transport
 
     def close(self) -> None:
-        """Nothing to close: the others go on."""
+        """Do nothing: other devices still use the host."""
 
 
 class Hosts:
-    """The hosts of a gateway: one, and one more for each set of settings of the network that some device has.
+    """The hosts of a gateway: one for its own network settings, and one for each other set that a device has.
 
     Args:
         config: the gateway's settings.
         paths: the gateway's files.
-        observers: are told that the gateway is alive.
-        environment: has the variables that name proxies.
+        observers: are notified that the gateway is alive.
+        environment: contains the variables that name proxies.
     """
 
     def __init__(self, config: Config, paths: Paths, observers: Observers, environment: Mapping[str, str]) -> None:
@@ -85,7 +85,7 @@ class Hosts:
         """The host for a device with these settings.
 
         Raises:
-            ConfigError: a certificate that they name can't be used.
+            ConfigError: a certificate in the settings can't be used.
         """
         network = _network(config)
         if network not in self._all:
@@ -96,12 +96,12 @@ class Hosts:
         return DeviceHost(self._all[network], observers)
 
     def rest_idle(self) -> None:
-        """Close the connections that were not used for a while."""
+        """Close connections that have been idle for a while."""
         for transport in self._transports():
             transport.rest_idle()
 
     def stop(self) -> None:
-        """Interrupt whatever is under way; safe in a signal handler."""
+        """Interrupt everything in progress; safe in a signal handler."""
         self.main.clock.stop()
         for transport in self._transports():
             transport.stop()
@@ -111,7 +111,7 @@ class Hosts:
 
 
 def _network(config: Config) -> _Network:
-    """The settings that the connections of devices must have in common to be shared."""
+    """The settings that must be equal for devices to share connections."""
     return (
         str(Path(config.server_certificate)),
         config.client_certificate,

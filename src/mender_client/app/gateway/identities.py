@@ -1,4 +1,4 @@
-"""The identity of each device: two devices with the same identity are one device to the server."""
+"""The identities of devices: the server sees two devices with the same identity as one device."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from mender_client.errors import NotReadyError
 
 
 class Identities:
-    """The identities of the devices of a gateway, each of which belongs to the device that had it first."""
+    """The identities of the devices of a gateway; each belongs to the first device that has claimed it."""
 
     def __init__(self) -> None:
-        self._owners: dict[int, str] = {}  # by a hash: there are many
+        self._owners: dict[int, str] = {}  # by hash, to save memory
 
     def claim(self, identity: Identity, name: str) -> None:
-        """Have a device use an identity; called by any thread.
+        """Claim an identity for a device; may be called in any thread.
 
         Raises:
             NotReadyError: another device has it.
@@ -25,7 +25,7 @@ class Identities:
             raise NotReadyError("GTW13", text, remedy="give each device an identity of its own")
 
     def release(self, name: str) -> None:
-        """Forget what a device has used: it is gone, or described anew."""
+        """Release the identities of a device that is removed, or whose description has changed."""
         for key, owner in list(self._owners.items()):
             if owner == name:
                 self._owners.pop(key, None)

@@ -11,15 +11,15 @@ from mender_client.system.statusfile import PublishedFile
 from .device import GatewayDevice
 
 EVERY_SECONDS = 60.0
-"""How often the file is written at most: of a thousand devices it has some megabytes."""
+"""The minimum time between two writes: for a thousand devices, the file has several megabytes."""
 
 
 class DevicesMetrics:
-    """Keeps the metrics.
+    """Writes the metrics file.
 
     Args:
-        path: the file.
-        monotonic: the clock.
+        path: the path of the file.
+        monotonic: a monotonic clock, in seconds.
     """
 
     def __init__(self, path: Path, monotonic: Callable[[], float]) -> None:
@@ -28,7 +28,7 @@ class DevicesMetrics:
         self._written_at: float | None = None
 
     def put(self, devices: Mapping[str, GatewayDevice]) -> None:
-        """Write the file, unless that was done a short while ago."""
+        """Write the file, unless it was written less than ``EVERY_SECONDS`` ago."""
         now = self._monotonic()
         if self._written_at is None or now - self._written_at >= EVERY_SECONDS:
             self._written_at = now

@@ -1,4 +1,4 @@
-"""Where the files of a device of a gateway are: what the operator has written in one place, its state in another."""
+"""The paths of the files of a gateway's device: the operator's files in one directory, its state in another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 DEVICES = Path("/etc/mender/devices")
-"""Where the devices are described, unless ``--devices`` names another directory."""
+"""The directory with the descriptions of devices, unless ``--devices`` names another one."""
 
 STATES = "devices"
 """The directory in the gateway's data directory that holds the data directory of each device."""
@@ -26,10 +26,10 @@ class DeviceEntry:
     """A device as the operator has described it.
 
     Attributes:
-        name: its name here; the server doesn't see it.
-        base: the directory that paths are relative to, and where what isn't named is looked for.
-        keys: what is said of it; see ``entries.KEYS``.
-        is_folder: whether it has a directory of its own, in which it may have settings of its own.
+        name: its name on the gateway; the server doesn't know it.
+        base: the directory that paths are relative to, and that contains the files that no key names.
+        keys: the keys of its description; see ``entries.KEYS``.
+        is_folder: whether it has its own directory, which may contain its own settings.
     """
 
     name: str
@@ -39,12 +39,12 @@ class DeviceEntry:
 
     @property
     def group(self) -> str:
-        """With which others it shares what can't be used by all at once; empty for none."""
+        """The group of devices that share something which not all of them can use at once; empty for none."""
         group: str = self.keys.get("Group", "")
         return group
 
     def path(self, key: str, usual: str) -> Path:
-        """The path that a key names, or the usual name in the base."""
+        """The path that a key names; by default, the usual name in ``base``."""
         given = self.keys.get(key)
         return self.base / (given if isinstance(given, str) else usual)
 
@@ -55,7 +55,7 @@ class DevicePaths(Paths):
 
     Attributes:
         entry: how the operator has described it.
-        devices: the directory that this description is in.
+        devices: the directory with the descriptions of all devices.
     """
 
     entry: DeviceEntry
@@ -68,7 +68,7 @@ class DevicePaths(Paths):
         Args:
             entry: how the operator has described it.
             gateway: the gateway's own paths.
-            devices: the directory that the description is in.
+            devices: the directory with the descriptions of all devices.
         """
         own = entry.base / "mender.conf" if entry.is_folder else gateway.config
         data = gateway.data / STATES / entry.name
@@ -138,11 +138,11 @@ class DevicePaths(Paths):
 
 
 def devices_directory(given: str | None, root: Path) -> Path:
-    """Where the devices are described.
+    """The directory with the descriptions of devices.
 
     Args:
-        given: what ``--devices`` says; None for the usual directory.
-        root: what it is below, as of ``Paths``.
+        given: the value of ``--devices``; None for the usual directory.
+        root: the root directory, which the usual directory is below.
     """
     if given is None:
         return root / DEVICES.relative_to("/")

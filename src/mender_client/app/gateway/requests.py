@@ -1,4 +1,4 @@
-"""Requests of commands to one device of a running gateway: a file for each, and a signal.
+"""Requests of commands for one device of a running gateway: each is a file, followed by a signal.
 
 A signal without a file applies to all devices.
 """
@@ -14,20 +14,20 @@ from mender_client.app.paths import Paths
 from mender_client.system.files import make_directory, write_atomic
 
 DIRECTORY = "requests"
-"""In the gateway's data directory."""
+"""The directory of the files, in the gateway's data directory."""
 
 _KINDS = {signal.SIGUSR1: "poll", signal.SIGUSR2: "inventory"}
 
 
 def leave_request(paths: Paths, number: int) -> None:
-    """Say for which device a signal is that follows.
+    """Record for which device the following signal is meant.
 
     Args:
         paths: the device's files.
-        number: SIGUSR1 or SIGUSR2.
+        number: the signal, SIGUSR1 or SIGUSR2.
 
     Raises:
-        StorageError: it can't be written.
+        StorageError: the file can't be written.
     """
     directory = paths.data.parent.parent / DIRECTORY
     make_directory(directory)
@@ -35,13 +35,13 @@ def leave_request(paths: Paths, number: int) -> None:
 
 
 def take_requests(data: Path) -> tuple[frozenset[str], frozenset[str]]:
-    """Take what was asked for: the devices that are to poll, and those that are to send their inventory.
+    """Read and remove all requests: the names of devices that should poll, and that should send their inventory.
 
     Args:
         data: the gateway's data directory.
     """
     found: dict[str, set[str]] = {kind: set() for kind in _KINDS.values()}
-    with suppress(OSError):  # there was none yet
+    with suppress(OSError):  # there has been no request yet
         for file in os.listdir(data / DIRECTORY):
             name, _, kind = file.rpartition(".")
             if kind in found:

@@ -1,4 +1,4 @@
-"""``gateway``: runs the devices until a signal ends it."""
+"""``gateway``: runs its devices until a signal ends it."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from .requests import take_requests
 _logger = logging.getLogger(__name__)
 
 SCAN_SECONDS = 5.0
-"""How often the directory with the descriptions is looked at."""
+"""The interval at which the directory with the descriptions is checked for changes."""
 
 _STACK_BYTES = 512 * 1024
-"""For each thread; nothing here calls itself deeply."""
+"""The stack size of each thread; there is no deep recursion."""
 
 
 @dataclass(frozen=True)
 class GatewayOptions:
-    """How the gateway works.
+    """The options of the gateway.
 
     Attributes:
-        devices: the directory in which the devices are described.
+        devices: the directory with the descriptions of the devices.
         workers: how many devices authenticate, poll and send their inventory at once.
         at_once: how many devices are updated at once.
-        metrics_file: where the metrics are kept; None for none.
+        metrics_file: the file for metrics; None for none.
     """
 
     devices: Path
@@ -60,13 +60,13 @@ def run_gateway(config: Config, paths: Paths, options: GatewayOptions, *, load: 
     """Run the devices until a signal ends it.
 
     Args:
-        config: the gateway's settings, which are those of its devices too.
+        config: the gateway's settings, which also apply to its devices.
         paths: the gateway's files.
-        options: how it works.
+        options: the options of the command line.
         load: reloads the settings, and sets up logging accordingly.
 
     Raises:
-        MenderError: it can't start.
+        MenderError: the gateway can't start.
     """
     make_directory(paths.data / STATES)
     lock = DaemonLock(paths.data / "gateway.lock")
@@ -87,7 +87,7 @@ def run_gateway(config: Config, paths: Paths, options: GatewayOptions, *, load: 
 
 
 class Gateway:
-    """A gateway at work."""
+    """A running gateway."""
 
     def __init__(
         self, hosts: Hosts, config: Config, paths: Paths, options: GatewayOptions, *, load: Callable[[], Config]
@@ -125,7 +125,7 @@ class Gateway:
         notifier = self._hosts.main.observers.notifier
         try:
             began = self.clock.monotonic()
-            gc.disable()  # what is made now stays: looking for garbage would take a quarter of the time
+            gc.disable()  # these objects stay: looking for garbage would take a quarter of the time
             self.fleet.scan()
             gc.enable()
             self._say_started(self.clock.monotonic() - began)
@@ -201,7 +201,7 @@ class Gateway:
         self._rounds.hurry(polls | inventories)
 
     def _reload(self) -> None:
-        """Read the settings and all descriptions again; if the settings have errors, the old ones stay in effect."""
+        """Reload the settings and all descriptions; if the settings have errors, the old ones stay in effect."""
         reopen_log_files()
         try:
             with kept_on_failure():
@@ -220,7 +220,7 @@ class Gateway:
         gc.collect()
 
     def stop(self, *_: object) -> None:
-        """Stop soon; whatever is under way is interrupted."""
+        """Stop soon; what is in progress is interrupted."""
         self._hosts.stop()
 
     def poll(self, *_: object) -> None:
@@ -234,13 +234,13 @@ class Gateway:
         self.clock.wake()
 
     def reload(self, *_: object) -> None:
-        """Read the settings and all descriptions again, soon."""
+        """Reload the settings and all descriptions soon."""
         self._is_reload_wanted = True
         self.clock.wake()
 
 
 def _handlers(gateway: Gateway) -> dict[int, Callable[..., None]]:
-    """As those of the daemon."""
+    """The same signals as for the daemon."""
     return {
         signal.SIGTERM: gateway.stop,
         signal.SIGINT: gateway.stop,

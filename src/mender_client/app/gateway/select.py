@@ -1,4 +1,4 @@
-"""One device of a gateway, for commands with ``--device``."""
+"""Selects one device of a gateway, for commands with ``--device``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def paths_of_device(name: str, gateway: Paths, devices: Path) -> DevicePaths:
     """The files of a device.
 
     Args:
-        name: its name.
+        name: the name of the device.
         gateway: the gateway's own paths.
-        devices: the directory in which the devices are described.
+        devices: the directory with the descriptions of the devices.
 
     Raises:
         ConfigError: there is no such device, or its description can't be used.
@@ -37,9 +37,9 @@ def paths_of_device(name: str, gateway: Paths, devices: Path) -> DevicePaths:
 
 
 def take_reporter(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
-    """Have the options name the device whose sub-updater reports, by what its environment says.
+    """Set the options for the device whose sub-updater reports, from its environment.
 
-    So a sub-updater calls ``report`` in the same way on a device and on a gateway.
+    This allows a sub-updater to call ``report`` in the same way on a device and on a gateway.
     """
     options.device, options.devices = environment["MENDER_DEVICE"], environment.get("MENDER_DEVICES")
     if own := environment.get("MENDER_DATA_DIR"):

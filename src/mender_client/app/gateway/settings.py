@@ -1,4 +1,4 @@
-"""The settings of a device of a gateway: its own, then the gateway's, but for those of the machine that it runs on."""
+"""The settings of a gateway's device: its own, then the gateway's, except those that concern the gateway itself."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _OF_THE_MACHINE: Mapping[str, tuple[str, Any]] = {
     "RootfsPartB": ("rootfs_part_b", ""),
     "AdaptiveSeeds": ("adaptive_seeds", ()),
 }
-"""What is said of the gateway's own key, files and partitions, and doesn't hold for its devices."""
+"""Settings for the gateway's own key, files and partitions, which don't apply to its devices, with their defaults."""
 
 
 def settings_of(config: Config, paths: Paths) -> Config:
     """The settings for a device.
 
     Args:
-        config: its own settings and the gateway's, merged.
-        paths: its files.
+        config: the device's own settings and the gateway's, merged.
+        paths: the device's files.
     """
     is_own = paths.config != paths.fallback_config
     if config.spool_artifact == "auto":
-        config = replace(config, spool_artifact="never")  # what several devices install is on the disk once already
+        config = replace(config, spool_artifact="never")  # devices share the Artifacts that are on disk already
     own = examine(paths.config, paths.config, is_server_needed=False).values if is_own else {}
     return replace(config, **{name: value for key, (name, value) in _OF_THE_MACHINE.items() if key not in own})

@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SCHEMA = 1
-"""Of the JSON documents; grows when something in them is renamed, removed or means something else."""
+"""The version of the JSON documents; incremented when something is renamed, removed or changes its meaning."""
 
 _LONGEST_LINE = 2000
 
 
 def show_statuses(gateway: Paths, devices: Path, *, is_json: bool) -> ExitCode:
-    """Print what each device does.
+    """Print what each device is doing.
 
     Args:
         gateway: the gateway's own paths.
-        devices: the directory in which the devices are described.
-        is_json: for programs.
+        devices: the directory with the descriptions of the devices.
+        is_json: print JSON.
 
     Raises:
         ConfigError: the descriptions can't be read.
@@ -73,7 +73,7 @@ def _document(status: Status | str) -> Any:
 
 
 def _look(paths: DevicePaths) -> Status | str:
-    """The status of a device, or why there is none."""
+    """The status of a device, or the reason why it can't be read."""
     try:
         return look(paths)
     except StorageError as error:
@@ -81,7 +81,7 @@ def _look(paths: DevicePaths) -> Status | str:
 
 
 def show_histories(gateway: Paths, devices: Path, *, is_json: bool) -> ExitCode:
-    """Print the last deployments of each device, oldest first; arguments as of ``show_statuses``.
+    """Print the last deployments of each device, oldest first; arguments as for ``show_statuses``.
 
     Raises:
         ConfigError: the descriptions can't be read.
@@ -109,9 +109,9 @@ def show_histories(gateway: Paths, devices: Path, *, is_json: bool) -> ExitCode:
 
 
 def check_devices(gateway: Paths, devices: Path, passphrase: Passphrase, *, is_json: bool) -> ExitCode:
-    """Check the descriptions and the files of all devices, without asking a server, and print what needs attention.
+    """Check descriptions and files of all devices, without contacting a server, and print warnings and faults.
 
-    Args as of ``show_statuses``.
+    Arguments as for ``show_statuses``.
 
     Returns:
         FAILED when there is a fault.
