@@ -1,1 +1,1 @@
-"""The commands that install without a server: their arguments, what they print, and how they end."""
+"""The commands for standalone updates: their arguments, output and exit codes."""

@@ -1,4 +1,4 @@
-"""``install``, ``commit``, ``rollback`` and ``resume`` as the command line has them."""
+"""``install``, ``commit``, ``rollback`` and ``resume``, as called from the command line."""
 
 from __future__ import annotations
 

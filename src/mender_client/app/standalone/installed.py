@@ -1,4 +1,4 @@
-"""What is installed, for ``show-artifact`` and ``show-provides``: inventory scripts ask often, so little is loaded."""
+"""``show-artifact`` and ``show-provides``: inventory scripts call them often, so few modules are loaded."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def show_artifact(paths: Paths) -> ExitCode:
     """Print the name of the installed Artifact.
 
     Raises:
-        MenderError: artifact_info can't be read, or has no name where the device's sub-updater should have written it.
+        MenderError: artifact_info can't be read, or lacks the name although the device's sub-updater should write it.
     """
     return _show(paths, lambda provides: iter([provides.artifact_name]))
 
 
 def show_provides(paths: Paths, *, is_json: bool) -> ExitCode:
-    """Print everything that is known of the installed software; raises as ``show_artifact``."""
+    """Print all provides of the installed software; raises as ``show_artifact``."""
 
     def lines(provides: Provides) -> Iterator[str]:
         values = {"artifact_name": provides.artifact_name, **dict(sorted(provides.others.items()))}
@@ -40,7 +40,7 @@ def show_provides(paths: Paths, *, is_json: bool) -> ExitCode:
 def _show(paths: Paths, lines: Callable[[Provides], Iterator[str]]) -> ExitCode:
     provides = _installed(paths)
     if provides.artifact_name == UNKNOWN_ARTIFACT_NAME or os.path.exists(paths.bootstrap):
-        from .naming import name_installed  # a new device, seldom
+        from .naming import name_installed  # rare: only on a new device
 
         if not name_installed(paths):
             return ExitCode.FAILED
@@ -57,4 +57,4 @@ def _installed(paths: Paths) -> Provides:
     try:
         return peek_record(paths.journal)[0].provides(seen)
     except StorageError:
-        return seen  # another user asks, who may only read artifact_info
+        return seen  # the caller is another user, who may only read artifact_info

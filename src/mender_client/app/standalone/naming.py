@@ -1,4 +1,4 @@
-"""The name of software that has none yet: from the bootstrap Artifact, before anything else needs it."""
+"""Names software that has no name yet, from the bootstrap Artifact, before anything else needs the name."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from mender_client.system.files import remove_file
 
 
 def name_installed(paths: Paths) -> bool:
-    """As ``ensure_name``, where nothing is loaded yet.
+    """Load the configuration, and call ``ensure_name``.
 
     Raises:
-        MenderError: the device's sub-updater should have written a name, and has not; or as ``ensure_name``.
+        MenderError: the device's sub-updater should have written a name but has not; or as ``ensure_name``.
     """
     try:
         config = load_config(paths.config, paths.fallback_config, is_server_needed=False).config
     except ConfigError:
-        config = Config()  # whatever is wrong with it says nothing of what is installed
+        config = Config()  # its errors do not affect what is installed
     with closing(offline_parts(config, paths)) as parts:
         is_named = parts.scripted_device.software().artifact_name != UNKNOWN_ARTIFACT_NAME
         if not is_named and chooses_sub_updater(config, paths):
@@ -38,7 +38,7 @@ def name_installed(paths: Paths) -> bool:
 
 
 def offline_parts(config: Config, paths: Paths) -> DeviceParts:
-    """The device without its servers: what is wrong with certificates or keys does no harm here."""
+    """The parts of the device without its servers, so that faulty certificates or keys do no harm."""
     without = replace(
         config, server_certificate="", client_certificate="", client_key="", auth_private_key="", skip_verify=False
     )
@@ -46,13 +46,15 @@ def offline_parts(config: Config, paths: Paths) -> DeviceParts:
 
 
 def ensure_name(parts: DeviceParts, config: Config) -> bool:
-    """Give software without a name that of the bootstrap Artifact, which is removed in every case.
+    """Give software without a name that of the bootstrap Artifact, which is then removed, even after a failure.
+
+    If the device's sub-updater installs updates, nothing is done.
 
     Returns:
-        Whether nothing failed. Nothing is done where the device's sub-updater installs.
+        Whether nothing has failed.
 
     Raises:
-        StorageError: there is a bootstrap Artifact, and what it says can't be stored.
+        StorageError: there is a bootstrap Artifact, and its provides can't be stored.
     """
     path = parts.paths.bootstrap
     if chooses_sub_updater(config, parts.paths):
@@ -62,7 +64,7 @@ def ensure_name(parts: DeviceParts, config: Config) -> bool:
     except StorageError:
         if os.path.exists(path):
             raise
-        return True  # a user asks who may not write, or a disk that can't be written
+        return True  # the caller may not write, or the disk is read-only
     finally:
         if os.path.exists(path):
             remove_file(path)

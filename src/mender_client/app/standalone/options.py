@@ -1,4 +1,4 @@
-"""The arguments of the standalone commands, with the names that mender-update has for them."""
+"""The arguments of the standalone commands, with the same names as in mender-update."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ INSTALL: tuple[Part, ...] = (
 )
 RESUME: tuple[Part, ...] = (_REBOOT, _STOP)
 GO_ON: tuple[Part, ...] = (_STOP,)
-"""Of ``commit`` and ``rollback``."""
+"""The arguments of ``commit`` and ``rollback``."""

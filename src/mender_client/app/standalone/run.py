@@ -31,11 +31,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """The options of a standalone command.
 
     Attributes:
         stops: the states before which to stop.
-        is_reboot_told: whether a reboot that is needed has an exit code of its own.
+        is_reboot_told: whether a required reboot has its own exit code.
     """
 
     stops: frozenset[str]
@@ -49,11 +49,11 @@ def install(load: Callable[[], Config], paths: Paths, source: str, request: Requ
         load: loads the settings, and sets up logging accordingly.
         paths: the device's files.
         source: the path of a file, an http or https address, or ``-`` for standard input.
-        request: what else is asked for.
+        request: the options of the command.
 
     Raises:
-        ConfigError: the settings are wrong.
-        MenderError: a daemon or another command is at work, or the state file can't be used.
+        ConfigError: the settings are invalid.
+        MenderError: the daemon or another command is running, or the state file can't be used.
     """
     config = load()
     make_directory(paths.data)
@@ -81,27 +81,31 @@ def _reader(parts: DeviceParts, stream: Readable) -> ArtifactReader:
 
 
 def commit(load: Callable[[], Config], paths: Paths, request: Request) -> ExitCode:
-    """Commit what is installed; arguments and errors as of ``install``."""
+    """Commit the installed update; arguments as for ``install``.
+
+    Raises:
+        MenderError: another command is running, or the state file can't be used.
+    """
     return _go_on(load, paths, request, lambda standalone: standalone.commit())
 
 
 def roll_back(load: Callable[[], Config], paths: Paths, request: Request) -> ExitCode:
-    """Restore what was there before; arguments and errors as of ``install``."""
+    """Roll back the installed update; arguments and errors as for ``commit``."""
     return _go_on(load, paths, request, lambda standalone: standalone.roll_back())
 
 
 def resume(load: Callable[[], Config], paths: Paths, request: Request) -> ExitCode:
-    """Go on with what was stopped or interrupted; arguments and errors as of ``install``."""
+    """Continue an update that was stopped or interrupted; arguments and errors as for ``commit``."""
     return _go_on(load, paths, request, lambda standalone: standalone.resume())
 
 
 def _go_on(
     load: Callable[[], Config], paths: Paths, request: Request, command: Callable[[Standalone], None]
 ) -> ExitCode:
-    """Work on a pending update. A daemon may run meanwhile: it starts no deployment before the update is over."""
+    """Continue an update in progress. The daemon may be running: it starts no deployment before the update is over."""
     try:
         config = load()
-    except ConfigError as error:  # the update may have changed the settings, and must be rolled back all the same
+    except ConfigError as error:  # the update may have changed the settings, and must still be rolled back
         for problem in error.problems:
             _logger.error("%s", problem)
         config = Config()
@@ -135,7 +139,7 @@ def _held(lock: DaemonLock) -> Iterator[None]:
 
 
 def _ended_by_signals(parts: DeviceParts) -> AbstractContextManager[None]:
-    """End the module or script that runs, instead of leaving it behind; what is stored tells how to go on."""
+    """On a signal, end the running module or script instead of leaving it behind; ``resume`` can continue later."""
 
     def stop(*_: object) -> None:
         parts.clock.stop()

@@ -1,4 +1,4 @@
-"""Where the Artifact of ``install`` comes from: a file, standard input, or a web server."""
+"""The source of the Artifact for ``install``: a file, standard input, or a web server."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def open_source(parts: DeviceParts, config: Config, source: str, stack: ExitStac
     """Open an Artifact for reading.
 
     Args:
-        parts: the device.
-        config: its settings.
+        parts: the parts of the device.
+        config: the settings.
         source: the path of a file, an http or https address, or ``-`` for standard input.
-        stack: closes it in the end.
+        stack: closes the Artifact at the end.
 
     Raises:
         StorageError: the file can't be opened.
@@ -49,14 +49,14 @@ def open_source(parts: DeviceParts, config: Config, source: str, stack: ExitStac
 
 
 def _empty_standard_input() -> None:
-    """Give modules and scripts, which inherit it, nothing to read: what is there is the Artifact."""
+    """Replace standard input by /dev/null, so that modules and scripts, which inherit it, don't read the Artifact."""
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.dup2(nothing, 0)
     os.close(nothing)
 
 
 def _download(parts: DeviceParts, config: Config, url: str, progressed: Callable[[Progress], None]) -> ArtifactStream:
-    """A download that fails at once if it can't begin, and is resumed patiently once it has begun."""
+    """A download that fails immediately if it can't begin, and is retried as configured once it has begun."""
     retries = RetryBudget(
         clock=parts.clock,
         limit=0,
@@ -85,7 +85,7 @@ def _download(parts: DeviceParts, config: Config, url: str, progressed: Callable
 
 
 class _Shown:
-    """A file whose reading is shown."""
+    """Reads a file, and shows the progress."""
 
     def __init__(self, file: FileStream, total: int | None, progressed: Callable[[Progress], None]) -> None:
         self._file = file

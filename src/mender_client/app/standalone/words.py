@@ -1,4 +1,4 @@
-"""What a standalone command prints on standard output, and its exit code (installer contract, section 6.1)."""
+"""The standard output of a standalone command, and its exit code (installer contract, section 6.1)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mender_client.app.exitcodes import ExitCode
 from mender_client.core.standalone import Fact
 
 BEGUN = "Installing artifact..."
-"""Printed once the header was read."""
+"""Printed once the header has been read."""
 
 _AUTOMATIC = (
     (Fact.EMPTY, "Artifact with empty payload. Committing immediately."),
@@ -42,7 +42,7 @@ _REMARKS = (
 
 
 def lines(facts: Set[Fact]) -> Iterator[str]:
-    """The lines, in their order; the remarks stand on one line with what became of the system."""
+    """The lines to print, in order; remarks are on the same line as the state of the system."""
     yield from [text for fact, text in _AUTOMATIC if fact in facts][:1]
     yield from [text for wanted, text in _DONE if wanted <= facts][:1]
     last = [text for fact, text in _SYSTEM if fact in facts][:1] + [text for fact, text in _REMARKS if fact in facts]
@@ -54,8 +54,8 @@ def exit_code(facts: Set[Fact], *, is_reboot_told: bool) -> ExitCode:
     """The exit code.
 
     Args:
-        facts: what has come to pass.
-        is_reboot_told: whether a reboot that is needed has an exit code of its own.
+        facts: what has happened.
+        is_reboot_told: whether a required reboot has its own exit code.
     """
     if Fact.FAILED in facts:
         return ExitCode.FAILED
