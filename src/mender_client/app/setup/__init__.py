@@ -1,1 +1,1 @@
-"""``setup``: from nothing, or from another Mender client, to a client that runs."""
+"""``setup``: sets up the client on a new device, or on one that has run another Mender client."""

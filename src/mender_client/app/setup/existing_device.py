@@ -1,4 +1,4 @@
-"""What is on the device already."""
+"""The state of a device before ``setup``."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from mender_client.errors import ConfigError, StorageError
 
 UNITS = "/etc/systemd/system"
 PACKAGED_UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system")
-"""Where packages put units; one of the same name in ``UNITS`` takes precedence."""
+"""The directories for the units of packages; a unit of the same name in ``UNITS`` takes precedence."""
 CLIENT_UNIT = "mender-python-client.service"
 CONNECT_UNIT = "mender-connect-python.service"
-"""Remote access, where mender-connect.conf allows it."""
+"""The unit for remote access, installed if there is a mender-connect.conf."""
 DBUS_UNIT = "mender-dbus-python.service"
-"""The authorisation for add-ons, where it is asked for."""
+"""The unit that shares the authorisation with add-ons, installed on request."""
 SUB_UPDATER_UNIT = "mender-sub-updater.service"
 CONFIGURATION_UNIT = "mender-configure-apply-device-config.service"
-"""Applies what mender-configure has stored, at each start of the device."""
+"""Applies the configuration that mender-configure has stored, at each boot."""
 
 
 class ExistingDevice:
     """A device before it is set up.
 
     Raises:
-        ConfigError: its configuration has faults; nothing could be built on it.
+        ConfigError: its configuration has errors, and can't be extended.
     """
 
     def __init__(self, paths: Paths) -> None:
@@ -39,7 +39,7 @@ class ExistingDevice:
         self._defaults = {key.name: key.default for key in KEYS}
 
     def setting(self, name: str) -> Any:
-        """The value that holds for a key of ``mender.conf``."""
+        """The effective value of a key of ``mender.conf``."""
         return self.findings.values.get(name, self._defaults[name])
 
     @property
@@ -48,7 +48,7 @@ class ExistingDevice:
 
     @property
     def key(self) -> Path | None:
-        """The file of the device key, there or not; None when the key is no file."""
+        """The file of the device key, which may not exist; None when the key is in a token."""
         named: str = self.setting("Security.AuthPrivateKey")
         if named.startswith("pkcs11:"):
             return None
@@ -66,26 +66,26 @@ class ExistingDevice:
         return next((value for key, value in pairs if key == "device_type" and value), None)
 
     def has_file(self, path: str) -> bool:
-        """Whether there is such a file or directory, below the root or on this machine."""
+        """Whether a file or directory exists, below the root directory or on this machine."""
         return self.paths.below_root(os.path.abspath(path)).exists() or os.path.exists(path)
 
     @property
     def has_systemd(self) -> bool:
-        """Whether units have a place."""
+        """Whether there is a directory for units."""
         return self.unit(CLIENT_UNIT).parent.is_dir()
 
     @property
     def has_unit(self) -> bool:
-        """Whether the client's unit is installed, by us or by a package."""
+        """Whether the client's unit is installed, by ``setup`` or by a package."""
         return os.path.lexists(self.unit(CLIENT_UNIT)) or self.packaged_unit(CLIENT_UNIT) is not None
 
     @property
     def has_remote_access(self) -> bool:
-        """Whether somebody has allowed remote access."""
+        """Whether there is a mender-connect.conf, which allows remote access."""
         return self.paths.connect_config.exists() or self.paths.fallback_connect_config.exists()
 
     def packaged_unit(self, name: str) -> Path | None:
-        """The unit that a package has installed, None when there is none."""
+        """The file of a unit that a package has installed; None when there is none."""
         files = (self.paths.below_root(f"{place}/{name}") for place in PACKAGED_UNITS)
         return next((file for file in files if os.path.lexists(file)), None)
 
@@ -94,7 +94,7 @@ class ExistingDevice:
 
 
 def content(path: Path) -> bytes | None:
-    """What a file holds, None when it isn't there.
+    """The content of a file; None when it doesn't exist.
 
     Raises:
         StorageError: it can't be read.

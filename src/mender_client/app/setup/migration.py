@@ -1,8 +1,9 @@
 """``setup --migrate-from``: migrates a device from another Mender client, so that the server sees the same device.
 
-It stays the same device by its key, by what the identity script prints, and by the format in which that is sent. All
-three stay as they are. The archived Python client sends each identity value as a list, the Go and C++ clients send a
-single one as a string. The latter keep the name of the installed Artifact in a database, from which it is read.
+The server recognises the device by its key, by the output of the identity script, and by the format in which that is
+sent. All three are preserved. The archived Python client sends each identity value as a list, the Go and C++ clients
+send a single value as a string. The latter store the name of the installed Artifact in a database, from which it is
+read.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ IDENTITY_FORMATS = {"python": "list", "mender": "plain"}
 
 @dataclass(frozen=True)
 class Migration:
-    """What the other client leaves.
+    """The data taken over from the other client.
 
     Attributes:
-        identity_format: how it has sent the identity.
-        provides: what it says is installed, artifact name included; empty when it says nothing.
-        notes: what works differently from now on.
+        identity_format: the format in which it has sent the identity.
+        provides: what the device provides according to its database, including the artifact name; empty without one.
+        notes: notes for the operator on keys that have no effect in this client.
     """
 
     identity_format: str
@@ -36,16 +37,16 @@ class Migration:
 
 
 def look(origin: str, device: ExistingDevice, *, is_name_given: bool) -> Migration:
-    """Read what the other client left, and check that the device can stay the same one.
+    """Read the data of the other client, and check that the server will recognise the device.
 
     Args:
-        origin: ``python`` or ``mender``.
-        device: the device of the other client.
-        is_name_given: the artifact name is known; what a database says is not asked for.
+        origin: the other client, ``python`` or ``mender``.
+        device: the device before setup.
+        is_name_given: whether the artifact name is given, so that no database is read.
 
     Raises:
         BusyError: an update is in progress.
-        DeviceError: what makes the device the same one is not there.
+        DeviceError: the device key or the identity script is missing, or the database can't be used.
     """
     paths = device.paths
     if LockFile(paths.update_lock).read() is not None:
@@ -78,7 +79,7 @@ def _stored_provides(store: Path) -> dict[str, str]:
 
 
 def _provides(entries: dict[bytes, bytes]) -> dict[str, str]:
-    """What is installed, by the entries of the database; a NUL at the end is no part of a value."""
+    """The provides according to the entries of the database; a NUL at the end is not part of a value."""
     name, group, others = (
         entries.get(key, b"").decode().strip("\0")
         for key in (b"artifact-name", b"artifact-group", b"artifact-provides")

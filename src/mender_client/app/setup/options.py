@@ -1,4 +1,4 @@
-"""The command line of ``setup``. Options have the names that other Mender clients use, where those have them."""
+"""The command line of ``setup``. Options that also exist in other Mender clients have the same names."""
 
 from __future__ import annotations
 
@@ -105,10 +105,10 @@ ARGUMENTS = (
 
 
 def setup_options_of(options: argparse.Namespace) -> SetupOptions:
-    """What the options say.
+    """Convert the options of the command line.
 
     Raises:
-        MenderError: the file of the token can't be read.
+        MenderError: the tenant token can't be read.
     """
     settings: dict[str, Any] = {}
     if options.server_url is not None:

@@ -1,4 +1,4 @@
-"""What ``setup`` will write: worked out and shown before anything is changed."""
+"""The changes that ``setup`` will make, which are determined and shown before anything is written."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .existing_device import content
 
 @dataclass(frozen=True)
 class Change:
-    """One file that is made or replaced.
+    """A file to create or replace.
 
     Attributes:
-        path: the file.
-        data: what it will hold.
+        path: the path of the file.
+        data: its new content.
         mode: its permissions.
-        lines: what is shown of it, secrets masked.
+        lines: the lines to show, with secrets masked.
     """
 
     path: Path
@@ -33,13 +33,13 @@ class Change:
 
 @dataclass()
 class Plan:
-    """Everything that will be written, in this order.
+    """All changes, in the order in which they are made.
 
     Attributes:
         changes: the files.
-        new_key: the device key that will be made, None when there is one.
-        notes: what is worth knowing before saying yes.
-        packaged_units: the units that are there already, and are to be enabled.
+        new_key: the file of the device key to generate; None for none.
+        notes: notes to read before confirming the changes.
+        packaged_units: the units of packages, which only have to be enabled.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -48,10 +48,10 @@ class Plan:
     packaged_units: list[str] = field(default_factory=list)
 
     def replace(self, path: Path, data: bytes, *, mode: int = 0o644, lines: tuple[str, ...] = ()) -> None:
-        """Have a file hold this; nothing to do when it does.
+        """Plan to write a file, unless it already has this content.
 
         Raises:
-            StorageError: it can't be read, or it is a link, which a new file would replace.
+            StorageError: it can't be read, or it is a symbolic link, which a new file would replace.
         """
         if content(path) == data:
             return
@@ -61,7 +61,7 @@ class Plan:
         self.changes.append(Change(path, data, mode, lines))
 
     def add(self, path: Path, data: bytes, *, mode: int) -> None:
-        """Have a file there; one that is there stays, because somebody may have adapted it."""
+        """Plan to create a file; an existing one is kept, because somebody may have adapted it."""
         there = content(path)
         if there is None:
             self.changes.append(Change(path, data, mode))
@@ -73,7 +73,7 @@ class Plan:
         return not self.changes and self.new_key is None
 
     def describe(self) -> Iterator[str]:
-        """The lines that tell a person what will happen."""
+        """The lines that describe the changes to the operator."""
         if self.is_empty:
             yield "nothing to change"
         else:
@@ -87,10 +87,10 @@ class Plan:
         yield from (f"note: {printable(note, limit=400)}" for note in self.notes)
 
     def write(self) -> None:
-        """Write every file, each of them whole or not at all.
+        """Write all files, each of them completely or not at all.
 
         Raises:
-            StorageError: one can't be written; those before it are, and the next run goes on from there.
+            StorageError: one can't be written; those before it have been, and the next run continues from there.
         """
         for change in self.changes:
             make_directory(change.path.parent, mode=0o755)

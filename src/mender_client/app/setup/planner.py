@@ -1,4 +1,4 @@
-"""Works out what has to be written to set up a device as requested."""
+"""Determines the changes that set up a device as requested."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _DBUS_FILES = {
 
 
 def make_plan(wanted: SetupOptions, device: ExistingDevice, *, find_program: Callable[[], str]) -> Plan:
-    """Work out what has to be written; nothing is changed yet.
+    """Determine what has to be written, without changing anything.
 
     Raises:
-        ConfigError: the configuration would have faults; all of them.
+        ConfigError: the configuration would have errors, all of which are reported.
         MenderError: something is missing, or can't be read.
     """
     plan = Plan()
@@ -68,7 +68,7 @@ def make_plan(wanted: SetupOptions, device: ExistingDevice, *, find_program: Cal
 
 
 def _plan_key(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None:
-    """A device needs a key of its own, so an image must have none."""
+    """Plan to generate the key; each device needs its own, so an image must not contain one."""
     if device.key is None:
         return
     is_there = os.path.lexists(device.key)
@@ -79,7 +79,7 @@ def _plan_key(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> None:
 
 
 def _check_needed(wanted: SetupOptions, device: ExistingDevice) -> None:
-    """Say everything that is missing at once."""
+    """Report everything that is missing at once."""
     problems = []
     if not device.has_server and not wanted.settings.get("ServerURL"):
         problems.append(Diagnostic("SET06", f"{device.paths.config}: no server is configured", "pass --server-url"))
@@ -92,7 +92,7 @@ def _check_needed(wanted: SetupOptions, device: ExistingDevice) -> None:
 
 
 def _plan_certificate(file: Path, device: ExistingDevice, plan: Plan) -> str:
-    """Where the client will find the certificate: where it lies, or below the root, where it is copied to."""
+    """The path under which the client finds the certificate, which is copied below the root unless it is there."""
     place = device.paths.below_root(str(file.absolute()))
     named = f"/{place.relative_to(device.paths.root)}"
     if place.is_dir():
@@ -178,7 +178,7 @@ def _plan_modules(wanted: SetupOptions, device: ExistingDevice, plan: Plan) -> N
 
 
 def _module(name: str, device: ExistingDevice) -> bytes:
-    """An update module, for this device's Python."""
+    """An update module that uses the Python of this device."""
     module = support_file(f"modules/v3/{name}")
     if device.paths.root == Path("/") and not os.path.exists(_USUAL_PYTHON):
         module = module.replace(f"#!{_USUAL_PYTHON} ".encode(), f"#!{sys.executable} ".encode(), 1)
@@ -212,7 +212,7 @@ def _plan_units(wanted: SetupOptions, device: ExistingDevice, plan: Plan, find_p
 
 
 def _for_this_program(file: bytes, device: ExistingDevice, find_program: Callable[[], str]) -> bytes:
-    """A file that starts the program, with the place where it is."""
+    """A file that starts the program, with the actual path of the program."""
     if device.paths.root != Path("/") or os.path.exists(_USUAL_PROGRAM):
         return file
     return file.replace(_USUAL_PROGRAM.encode(), find_program().encode())

@@ -31,10 +31,10 @@ def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agr
     """Set up the device as requested.
 
     Returns:
-        DONE when the device is set up; NOTHING when the user declined; USAGE when nobody can be asked.
+        DONE when the device is set up; NOTHING when the user has declined; USAGE when there is no user to ask.
 
     Raises:
-        ConfigError: the configuration has faults, or would have.
+        ConfigError: the configuration has errors, or would have.
         MenderError: something is missing, or can't be read or written.
     """
     is_asking = not is_agreed and sys.stdin.isatty()
@@ -73,18 +73,18 @@ def set_up(wanted: SetupOptions, paths: Paths, passphrase: Passphrase, *, is_agr
 
 
 def next_steps(root: Path, daemon_pid: int | None, units: Sequence[str]) -> list[str]:
-    """What is left to do.
+    """The steps that are left to do.
 
     Args:
         root: the root directory of the device.
-        daemon_pid: the daemon that runs, None for none.
-        units: the units that were written, or come from a package.
+        daemon_pid: the process id of the daemon; None if it is not running.
+        units: the units that have been written, or come from a package.
     """
     steps = [] if daemon_pid is None else [f"restart the daemon (pid {daemon_pid}), which still uses the old settings"]
     if units and root != Path("/"):
         steps.append(f"systemctl --root={root} enable {' '.join(units)}")
     elif units:
-        # the others do their work at boot
+        # the other units are for the next boot
         now = {CLIENT_UNIT: "--now ", CONNECT_UNIT: "--now ", DBUS_UNIT: "--now "}
         enabled = [f"systemctl enable {now.get(unit, '')}{unit}" for unit in units]
         steps.append(" && ".join(["systemctl daemon-reload", *enabled]))

@@ -1,4 +1,4 @@
-"""What ``setup`` is asked to do, by options or by a person who answers questions."""
+"""The settings requested from ``setup``, by options or by answers to its questions."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .existing_device import ExistingDevice
 
 @dataclass(frozen=True)
 class SetupOptions:
-    """What is wanted; None where nothing was said, and what is there stays.
+    """The requested setup; None leaves what exists unchanged.
 
     Attributes:
-        settings: values for keys of ``mender.conf``.
-        server_certificate: a file on this machine that holds the certificates to trust.
+        settings: values of keys of ``mender.conf``.
+        server_certificate: a file on this machine that contains the certificates to trust.
         device_type: the type of the device.
-        artifact_name: what is installed on it.
-        identity: ``key=value`` lines that the identity script is to print, empty for none.
+        artifact_name: the name of the installed Artifact.
+        identity: the ``key=value`` lines that the identity script will print; empty for none.
         is_scripts_wanted: install the identity and inventory scripts.
         is_sub_updater_wanted: install the A/B sub-updater.
         is_modules_wanted: install the update modules.
         is_unit_wanted: install the systemd units.
-        is_dbus_wanted: install the files of D-Bus and the unit that give add-ons the authorisation.
-        origin: whose device is taken over, ``python`` or ``mender``.
-        is_image: prepare an image of devices, each of which makes its own key later.
+        is_dbus_wanted: install the D-Bus files and the unit that share the authorisation with add-ons.
+        origin: the client to migrate from, ``python`` or ``mender``.
+        is_image: prepare an image for devices, each of which generates its own key later.
     """
 
     settings: dict[str, Any]
@@ -49,7 +49,7 @@ class SetupOptions:
 
 
 def ask(wanted: SetupOptions, device: ExistingDevice) -> SetupOptions:
-    """Ask a person for what neither the options nor the device have."""
+    """Ask the user for what neither the options nor the device specify."""
     if not device.has_server and "ServerURL" not in wanted.settings:
         wanted = _ask_for_server(wanted, device)
     if device.device_type is None and wanted.device_type is None:

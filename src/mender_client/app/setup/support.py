@@ -1,4 +1,4 @@
-"""The scripts and units that come with the package."""
+"""Finds the scripts and units that come with the package."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _CHECKOUT = Path(__file__).parents[4] / "support"
 
 
 def support_file(path: str) -> bytes:
-    """The content of a file of ``support/``.
+    """The content of a file in ``support/``.
 
     Raises:
-        MenderError: this installation comes without it.
+        MenderError: this installation doesn't include it.
     """
     return _find(path).read_bytes()
 
 
 def support_names(directory: str) -> list[str]:
-    """The names of the files in a directory of ``support/``, sorted.
+    """The sorted names of the files in a directory of ``support/``.
 
     Raises:
-        MenderError: this installation comes without it.
+        MenderError: this installation doesn't include it.
     """
     return sorted(file.name for file in _find(directory).iterdir() if file.is_file())
 
