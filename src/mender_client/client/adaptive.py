@@ -1,7 +1,7 @@
-"""An adaptive download: the payload is assembled from blocks that the device has, and members that are fetched.
+"""Adaptive downloads: the payload is assembled from blocks on the device and members that are downloaded.
 
-What comes out is read and verified like every other payload. If it can't be assembled, or doesn't match the manifest
-says, the Artifact is downloaded in the ordinary way, once.
+The result is read and verified like any other payload. If it can't be assembled or doesn't match the manifest, the
+whole Artifact is downloaded instead, and the adaptive download is not tried again.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 FIRST_BYTES = 64 * 1024
-"""What the first request asks for: enough for what stands before the payload, and for the head of its index."""
+"""The size of the first request: enough for everything before the payload, and for the head of its index."""
 
 _FIRST_MEMBER_BYTES = 1024
-"""The first member has the payload's first tar header only; so much is requested with the index."""
+"""How much is requested beyond the index: the first member, which holds only the payload's first tar header."""
 
 _CHECK_BYTES = 4 * 1024 * 1024
-"""How often, while seeds are looked through, the client shows that it is alive and looks whether it is to stop."""
+"""How often, while seeds are scanned, the client signals that it is alive and checks whether it must stop."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -44,10 +44,10 @@ class AdaptiveDownload:
     """Chooses between an adaptive and an ordinary download; see ``core.artifact.Expander``.
 
     Attributes:
-        partial: what is on disk of the stream.
-        check_space: makes sure that there is room for so many bytes; raises StorageError.
-        is_rewritten: whether the payload is put together in a file; else it is read by an update module as it comes.
-        is_stored: whether an ordinary download is stored.
+        partial: the part of the stream that is on disk.
+        check_space: checks that there is space for a number of bytes; raises StorageError if there is not.
+        is_rewritten: whether the payload is assembled in a file; otherwise an update module reads it directly.
+        is_stored: whether an ordinary download is stored on disk.
     """
 
     stream: ArtifactStream
@@ -114,7 +114,7 @@ class AdaptiveDownload:
         )
 
     def finish(self) -> RemoteObject | None:
-        """Complete the rewritten Artifact, which is verified; None: there is none.
+        """Complete the rewritten Artifact, which has been verified; return None if there is none.
 
         Raises:
             StorageError: it can't be written.
@@ -122,7 +122,7 @@ class AdaptiveDownload:
         return None if self.output is None else RemoteObject(self.output.finish())
 
     def _decline(self, reason: str) -> Readable | None:
-        """Go on with an ordinary download."""
+        """Fall back to an ordinary download."""
         if reason:
             _logger.info("the whole Artifact is downloaded: %s", reason)
         self.is_declined = True
@@ -191,7 +191,7 @@ class AdaptiveDownload:
 
 
 def _count_stored(index: BlockIndex, there: int) -> int:
-    """How many members, from the first one on, are there as they are stored."""
+    """The number of leading members that are already available in stored (compressed) form."""
     count = 0
     for length in index.lengths:
         there -= length

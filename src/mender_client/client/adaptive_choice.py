@@ -1,4 +1,4 @@
-"""The choice between an adaptive and an ordinary download of an Artifact, made anew for each deployment."""
+"""The choice between an adaptive and an ordinary download of an Artifact, made for each deployment."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class AdaptiveChoice:
-    """Begins and ends adaptive downloads, as long as nothing speaks against them.
+    """Begins and ends adaptive downloads where they are possible.
 
     Attributes:
-        seeds: where an adaptive download looks for what the device has; None: every download is an ordinary one.
-        alive: called while seeds are looked through.
-        check_space: makes sure that there is room for so many bytes; raises StorageError.
+        seeds: the data on the device that an adaptive download scans for blocks; None disables adaptive downloads.
+        alive: called while seeds are scanned.
+        check_space: checks that there is space for a number of bytes; raises StorageError if there is not.
     """
 
     store: ArtifactStore
@@ -47,7 +47,7 @@ class AdaptiveChoice:
         return self.seeds is not None and not is_ordinary and self.seeds.are_there()
 
     def begin(self, stream: ArtifactStream, partial: PartialFile, reading: Reading) -> AdaptiveDownload | None:
-        """Let a stream be read adaptively; None: it may not be."""
+        """Begin to read a stream adaptively; return None if that is not possible."""
         if self.seeds is None or not self.is_open(reading.update):
             return None
         # imported when needed: most devices are never offered an Artifact with an index
@@ -67,10 +67,10 @@ class AdaptiveChoice:
         )
 
     def settle(self, update: Update, adaptive: AdaptiveDownload | None) -> bool:
-        """Put a rewritten Artifact in the place of the partial one, and say of what object it is the whole.
+        """Replace the partial Artifact with the rewritten one, if there is one, and store its size.
 
         Returns:
-            Whether the payload was put together from what the device has.
+            Whether the payload was assembled from data on the device.
         """
         if adaptive is None or not adaptive.is_assembling:
             return False
@@ -80,7 +80,7 @@ class AdaptiveChoice:
         return True
 
     def end(self, update: Update, adaptive: AdaptiveDownload | None) -> None:
-        """Close an adaptive download; if it has declined, the next attempt is an ordinary one."""
+        """Close an adaptive download; if it was declined, the next attempt is an ordinary one."""
         if adaptive is None:
             return
         adaptive.close()
@@ -88,7 +88,7 @@ class AdaptiveChoice:
             self._ordinary_id = update.deployment_id
 
     def renounce(self, update: Update, error: MenderError) -> None:
-        """Download the Artifact of this deployment as a whole from now on."""
+        """Use only ordinary downloads for this deployment from now on."""
         _logger.warning("%s; the whole Artifact is downloaded", error)
         self._ordinary_id = update.deployment_id
         self.store.discard_rewritten()

@@ -1,4 +1,4 @@
-"""Assembles a payload, from first to last byte: blocks that the device has, and members that are fetched."""
+"""Assembles a payload, from first to last byte, from blocks on the device and downloaded members."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _PIECE_BLOCKS = PIECE_BYTES // BLOCK_BYTES
 _LARGEST_MEMBER_BYTES = 1 << 16
 
 _MOST_BAD_BLOCKS = 16
-"""With more blocks that are no longer what was found, a seed isn't used any further."""
+"""A seed with more blocks that have changed since the scan is no longer used."""
 
 _NOTHING = bytes(PIECE_BYTES)
 
 
 class _LostSeedError(Exception):
-    """A seed can't be used any more: its number, and why."""
+    """A seed can no longer be used; the arguments are its number and the reason."""
 
 
 def _lies(text: str) -> AdaptiveError:
@@ -42,7 +42,7 @@ def _lies(text: str) -> AdaptiveError:
 
 @dataclass(frozen=True)
 class Source:
-    """A seed, and where its blocks begin."""
+    """A seed, and the offset of its first block."""
 
     seed: Seed
     begin: int = 0
@@ -50,7 +50,7 @@ class Source:
 
     @property
     def size(self) -> int:
-        """The bytes of its blocks; 0 when it can't be read."""
+        """The size of its blocks in bytes; 0 if it can't be read."""
         try:
             return max(0, self.seed.size() - self.begin)
         except StorageError:
@@ -62,10 +62,10 @@ class Assembly:
     """The expanded payload, from its first byte to its last; see ``core.artifact.Readable``.
 
     Attributes:
-        start: where in the Artifact the first data member begins.
-        end: where the payload ends.
-        first: the members before this one are there as they are stored.
-        output: where the payload is written to; None for nowhere.
+        start: the offset in the Artifact at which the first data member begins.
+        end: the offset at which the payload ends.
+        first: the number of leading members that are already available in stored (compressed) form.
+        output: the file that the payload is written to; None if it isn't written.
     """
 
     index: BlockIndex
@@ -96,7 +96,7 @@ class Assembly:
         """Read expanded bytes.
 
         Raises:
-            AdaptiveError: it can't be put together.
+            AdaptiveError: the payload can't be assembled.
             MenderError: as ``ArtifactStream.readinto``.
         """
         if not self._ready and self._member < self._members:
@@ -114,7 +114,7 @@ class Assembly:
         self.stream.ask_until(None)
 
     def _put_together(self) -> memoryview:
-        """The next members, expanded: those up to the next one that must be fetched, or that one."""
+        """The next members, expanded: all up to the next one that must be downloaded, or that one itself."""
         if self._member == self._run.end:
             self._run = self._next_run()
         if self._member >= self._run.first:
@@ -131,7 +131,7 @@ class Assembly:
             return self._put_together()
 
     def _end_of_piece(self, member: int) -> int:
-        """The first member from this one on that a piece has no room for."""
+        """The first member that no longer fits into a piece beginning with this one."""
         block = self.index.blocks_of(member).start + _PIECE_BLOCKS
         return self._members if block >= self.index.blocks else self.index.member_of(block)
 
@@ -139,13 +139,13 @@ class Assembly:
         return self.index.member_span(end - 1)[1] - self.index.member_span(first)[0]
 
     def _fetch(self, member: int, run_end: int, piece: memoryview) -> None:
-        """Fetch a member, the first of so many that are wanted in a row.
+        """Download a member, the first of a run that ends at ``run_end``.
 
         Raises:
-            AdaptiveError: it isn't what the index says.
+            AdaptiveError: it doesn't match the index.
         """
         if self.stream.arriving < self.start + self._offsets[member + 1]:
-            # behind the last member there is but the end of the Artifact
+            # only the end of the Artifact follows the last member
             self.stream.ask_until(None if run_end == self._members else self.start + self._offsets[run_end])
         stored = self._stored[: self.index.lengths[member]]
         inflate = zlib.decompressobj(wbits=31)
@@ -167,10 +167,10 @@ class Assembly:
         return sum(not is_block(piece[start : start + BLOCK_BYTES], block, self.index) for block, start in pairs)
 
     def _copy(self, first: int, end: int) -> memoryview:
-        """Members from seeds; one with a block that has changed since it was found is fetched.
+        """Copy members from seeds; a member with a block that has changed since the scan is downloaded.
 
         Raises:
-            _LostSeedError: a seed can't be used any more.
+            _LostSeedError: a seed can no longer be used.
         """
         index, offsets = self.index, self._offsets
         piece = self._memory[: self._span(first, end)]
@@ -206,7 +206,7 @@ class Assembly:
         return None if found is None else self.sources[found.seed]
 
     def _copy_row(self, row: range, part: memoryview, bad: set[int]) -> None:
-        """Copy blocks that come from one place, and note the members of those that aren't what was found."""
+        """Copy adjacent blocks of one seed, and note the members whose blocks have changed since the scan."""
         found = self.block_map.find(row.start)
         if found is None:
             part[:] = _NOTHING[: len(part)]
@@ -231,7 +231,7 @@ class Assembly:
         self._run = self._next_run()
 
     def _write(self, piece: memoryview, rows: Sequence[range] = (), *, has_changed: bool = True) -> None:
-        """Write what isn't there yet to the output."""
+        """Write to the output what it doesn't contain yet."""
         if self.output is None:
             return
         found = [self.block_map.find(row.start) for row in rows]

@@ -39,9 +39,9 @@ class Downloader:
 
     Attributes:
         random: returns numbers in [0, 1) for jitter.
-        progressed: shows the progress; None writes log lines.
-        new_digest: begins a SHA-256; None hashes in this thread.
-        seeds: where an adaptive download looks for what the device has; None: every download is an ordinary one.
+        progressed: displays the progress; None writes log lines.
+        new_digest: starts a SHA-256 digest; None computes it in this thread.
+        seeds: the data on the device that an adaptive download scans for blocks; None disables adaptive downloads.
     """
 
     transport: Transport
@@ -69,20 +69,20 @@ class Downloader:
 
     @property
     def payload_type(self) -> str:
-        """The type of the payload of the last Artifact; empty for none."""
+        """The payload type of the last Artifact; empty if it has no payload."""
         return self._verifier.payload_type
 
     @property
     def software(self) -> Software | None:
-        """What is installed when the last Artifact is."""
+        """The software of the device once the last Artifact is installed."""
         return self._verifier.software
 
     def taken_of(self, deployment_id: str) -> Mapping[str, int]:
-        """What the download of a deployment has cost since the client started; arguments of ``Update.fetched``."""
+        """The cost of a deployment's download that isn't stored yet, as arguments of ``Update.fetched``."""
         return self._cost.of(deployment_id)
 
     def note_cost(self, update: Update) -> tuple[int, int]:
-        """Store what a download that is given up has cost; how much has come so far, and the size of the Artifact."""
+        """Store the cost of an abandoned download; return the bytes received so far and the size of the Artifact."""
         cost = self._cost
         received, cost.noted = cost.received - cost.noted, cost.received
         record = self.journal.update(lambda one: one.put_together(update.deployment_id, received=received, done=0))
@@ -103,19 +103,19 @@ class Downloader:
         Args:
             update: what to download, and what the Artifact's depends are compared with.
             fresh_link: requests a new link from the server.
-            accept: refuses, by its verified header, an Artifact that can't be installed.
-            copies: how often there must be space for it: twice if its files may have to be stored beside it.
-            assembled: reads the payload if it can be put together from what the device has; None: it is stored then.
+            accept: checks the verified header, and raises an error if the Artifact can't be installed.
+            copies: how many copies there must be space for: 2 if the payload files may have to be stored as well.
+            assembled: reads the payload if it can be assembled from data on the device; None stores it in that case.
 
         Returns:
-            Whether it was read by ``assembled``, and nothing is stored.
+            Whether ``assembled`` has read the payload, so that nothing is stored.
 
         Raises:
             ArtifactError: the Artifact is broken, not for this device or not signed as required.
             DownloadError: it can't be downloaded.
             NoSpaceError: there is no space for it.
             StorageError: it can't be stored.
-            Interrupted: the client is to stop; the bytes on disk are kept.
+            Interrupted: the client was asked to stop; the bytes on disk are kept.
         """
         partial = self.store.open_partial()
         try:
@@ -131,21 +131,21 @@ class Downloader:
         return False
 
     def stream(self, update: Update, fresh_link: Callable[[], Link], *, accept: Accept, consume: Consume) -> None:
-        """Download the Artifact of an update and let its payload be consumed as it comes; nothing is stored.
+        """Download the Artifact of an update and pass its payload to ``consume`` as it arrives, without storing it.
 
         Args:
             update: as for ``fetch``.
             fresh_link: as for ``fetch``.
             accept: as for ``fetch``.
-            consume: reads the payload; called again when the download has to start from the beginning.
+            consume: reads the payload; called again if the download has to start from the beginning.
 
         Raises:
             MenderError: as ``fetch``, and what ``consume`` raises.
-            Interrupted: the client is to stop.
+            Interrupted: the client was asked to stop.
         """
         reading = Reading(update, accept, consume)
         if self._choice.is_open(update) and self.store.free_bytes() > self.policy.reserve_bytes:
-            partial = self.store.open_partial()  # for what stands before the payload
+            partial = self.store.open_partial()  # for everything before the payload
             try:
                 self._download(update, fresh_link, partial, reading)
             finally:
@@ -155,11 +155,11 @@ class Downloader:
         self._download(restarted, fresh_link, NOTHING_STORED, reading)
 
     def reread(self, update: Update, consume: Consume) -> None:
-        """Verify the stored Artifact of an update once more and let its payload be consumed.
+        """Verify the stored Artifact of an update again and pass its payload to ``consume``.
 
         Raises:
             MenderError: as ``fetch``, and what ``consume`` raises.
-            Interrupted: the client is to stop.
+            Interrupted: the client was asked to stop.
         """
         partial = self.store.open_partial()
         try:
@@ -168,7 +168,7 @@ class Downloader:
             partial.close()
 
     def _download(self, update: Update, fresh_link: Callable[[], Link], partial: PartialFile, reading: Reading) -> bool:
-        """Download and verify; returns whether it was put together from what the device has."""
+        """Download and verify; return whether the payload was assembled from data on the device."""
         is_first = update.deployment_id != self._cost.deployment_id
         if is_first:
             self._cost = DownloadCost(update.deployment_id)
@@ -189,14 +189,14 @@ class Downloader:
         return RenewableLink(link=update.link, renew=renew)
 
     def _attempt_until_verified(self, link: RenewableLink, partial: PartialFile, reading: Reading) -> bool:
-        """Read the Artifact from its beginning until it is verified, or there is no use in it.
+        """Read the Artifact from its beginning, again and again until it is verified or has failed for good.
 
         Returns:
-            Whether it was put together from what the device has.
+            Whether the payload was assembled from data on the device.
         """
         update, retries = reading.update, self._retries()
         remote_object = update.remote_object
-        if remote_object == RemoteObject():  # nothing is known of the object whose bytes are on disk
+        if remote_object == RemoteObject():  # nothing is known about the object whose bytes are on disk
             partial.restart()
         while True:
             stream = self._stream(link, partial, remote_object, retries, reading)
@@ -270,7 +270,7 @@ class Downloader:
         self.policy.check_space(left, self.store.free_bytes())
 
     def _verify(self, stream: ArtifactStream, reading: Reading, adaptive: AdaptiveDownload | None) -> bool:
-        """Read the Artifact once through; False when the download must start from the beginning."""
+        """Read the whole Artifact; return False if the download must start from the beginning."""
         try:
             header = self._verifier.read(stream, reading, adaptive)
         except MemoryError as error:
@@ -299,9 +299,9 @@ class Downloader:
 
 
 def _doubt(stream: ArtifactStream) -> str | None:
-    """Why a broken Artifact may be whole when it is downloaded anew; None: there is no reason to think so."""
+    """Why an Artifact that is broken may be intact when downloaded again; None if there is no reason to think so."""
     if stream.is_pieced_together:
-        # the fault may lie where two pieces meet: bytes from before a power cut, an object that changed
+        # the fault may be where two pieces meet: bytes from before a power cut, an object that has changed
         return "it was downloaded in pieces"
     if stream.is_other_content:
         stream.link.forget()

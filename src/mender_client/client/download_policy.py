@@ -22,15 +22,15 @@ class DownloadPolicy:
     """The limits of a download.
 
     Attributes:
-        tries_without_progress: failures in a row, none of which brought a new byte, that end it
+        tries_without_progress: how many consecutive failures without a single new byte are tolerated
             (RetryDownloadCount).
-        patience_seconds: for how long such failures are tolerated in any case while the storage is out of reach or in
+        patience_seconds: how long such failures are tolerated in any case while the storage is unreachable or in
             trouble (RetryDownloadSeconds).
-        longest_wait_seconds: the cap of the waiting time between tries.
-        reserve_bytes: free space that must be left when the Artifact is on disk.
-        pace: how fast a connection may and must be.
+        longest_wait_seconds: the longest wait between attempts.
+        reserve_bytes: the free space that must remain once the Artifact is on disk.
+        pace: the maximum and minimum speed of a connection.
         check_signature: checks an Artifact's signature; None accepts every Artifact.
-        capacity: what the device can hold; None: unknown.
+        capacity: what the device can hold; None if unknown.
         payload_types: the types of payloads to accept (PayloadTypes); empty accepts all but configurations.
     """
 
@@ -44,14 +44,14 @@ class DownloadPolicy:
     payload_types: tuple[str, ...] = ()
 
     def check_space(self, left: int, free: int) -> None:
-        """Make sure that what is still to come has room.
+        """Check that there is space for the rest of the download.
 
         Args:
-            left: so many bytes.
-            free: so many are free.
+            left: the bytes still to come.
+            free: the bytes that are free.
 
         Raises:
-            NoSpaceError: it has not.
+            NoSpaceError: there is not enough space.
         """
         if free < left + self.reserve_bytes:
             raise NoSpaceError(

@@ -1,4 +1,4 @@
-"""The progress and cost of a download, and who is notified."""
+"""Tracks the progress and the cost of downloads, and notifies observers."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 30.0
-"""How often the log says how far a download is; one that is shorter leaves no such line."""
+"""The interval between log lines about the progress of a download; a shorter download logs none."""
 _NOTE_BYTES = 256 * 1024
-"""How often it is stored how much of an adaptive download has come."""
+"""How often the amount received in an adaptive download is stored."""
 _SPACE_CHECK_BYTES = 4 * 1024 * 1024
-"""How often the free space is checked where the storage doesn't say how much will come."""
+"""How often the free space is checked if the storage doesn't announce the size."""
 
 
 @dataclass(eq=False, repr=False)
 class DownloadCost:
-    """What the download of a deployment has cost since the client started, in bytes.
+    """The cost of a deployment's download since the client started, in bytes.
 
     Attributes:
-        deployment_id: which deployment.
-        received: what came over the network.
-        kept: what was on disk already.
-        reused: what did not have to come, since the device had its content.
-        noted: what of ``received`` is stored already.
-        total: the size of the Artifact; as much of it as has come at once if it isn't known.
+        deployment_id: the deployment.
+        received: received over the network.
+        kept: already on disk before.
+        reused: not downloaded, because the device already had the content.
+        noted: the part of ``received`` that is already stored.
+        total: the size of the Artifact or, if it isn't known, the furthest offset reached.
     """
 
     deployment_id: str = ""
@@ -45,7 +45,7 @@ class DownloadCost:
     total: int = 0
 
     def of(self, deployment_id: str) -> Mapping[str, int]:
-        """What is not stored yet of the cost of a deployment; arguments of ``Update.fetched``."""
+        """The cost of a deployment that is not stored yet, as arguments of ``Update.fetched``."""
         if deployment_id != self.deployment_id:
             return {"received": 0, "kept": 0, "reused": 0}
         return {"received": self.received - self.noted, "kept": self.kept, "reused": self.reused}
@@ -53,13 +53,13 @@ class DownloadCost:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class StreamProgress:
-    """Follows one stream.
+    """Tracks the progress of one stream.
 
     Attributes:
-        shown: shows the progress to people.
-        note: stores, for a client that is killed, how much of an adaptive download has come, and how far it is.
-        has_gap: whether the stream has passed over bytes, so that what comes is not where it is found after a restart.
-        check_space: makes sure that there is room for more; None where nothing is stored.
+        shown: displays the progress.
+        note: stores the bytes received and the offset of an adaptive download, in case the client is killed.
+        has_gap: whether the stream has skipped bytes, so that later bytes are not found on disk after a restart.
+        check_space: checks that there is space for more; None if nothing is stored.
     """
 
     cost: DownloadCost
@@ -74,7 +74,7 @@ class StreamProgress:
         self._checked_at = self._noted_at = 0
 
     def __call__(self, progress: Progress) -> None:
-        """A piece has come."""
+        """Note a received piece."""
         self._check_space(progress)
         self.cost.received = self._received_before + progress.fetched
         self.cost.reused = progress.reused
@@ -93,7 +93,7 @@ class StreamProgress:
 
     def _note(self, progress: Progress) -> None:
         if not self.has_gap():
-            self._noted_at = progress.fetched  # that much is on disk, where it is found after a restart
+            self._noted_at = progress.fetched  # that much is found on disk after a restart
         elif progress.fetched - self._noted_at >= _NOTE_BYTES:
             received = progress.fetched - self._noted_at
             self.cost.noted += received
@@ -102,7 +102,7 @@ class StreamProgress:
 
 
 class ProgressLog:
-    """A log line every half a minute: how far the download is, and how fast since the last one."""
+    """Logs every 30 seconds how far the download is, and its rate since the last line."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""How fast a download may and must be: a rate limit, and a minimum below which the connection is given up."""
+"""The speed of a download: a rate limit, and a minimum rate below which the connection is abandoned."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 _ANY_SIZE = 1 << 30
 
 AGAIN_SECONDS = 1.0
-"""When a download that was suspended goes on, if something may be downloaded again by then."""
+"""How long a suspended download waits if downloads have become permitted again in the meantime."""
 
 
 class SuspendedError(MenderError):
-    """Nothing may be downloaded at this time; what has come is kept."""
+    """Nothing may be downloaded at this time; the bytes on disk are kept."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class PaceLimits:
     Attributes:
         most_bytes_per_second: the limit (DownloadSpeedLimit); 0 for none.
         least_bytes_per_second: the minimum (DownloadMinimumRate); 0 for none.
-        window_seconds: over which time the minimum is measured (DownloadStallSeconds).
-        plan: the limit by the clock, in place of ``most_bytes_per_second``; None if it is always the same.
+        window_seconds: the period over which the minimum is measured (DownloadStallSeconds).
+        plan: the limit by day and time, in place of ``most_bytes_per_second``; None if it is always the same.
     """
 
     most_bytes_per_second: int = 0
@@ -50,11 +50,11 @@ class Pace:
 
     @property
     def piece_bytes(self) -> int:
-        """The most to take at once: with a limit, a quarter of a second's worth, so that the link isn't hogged."""
+        """The most to read at once: with a limit, what it permits in 0.25 s, so that the link isn't monopolised."""
         return max(self._most // 4, 1024) if self._most else _ANY_SIZE
 
     def check(self) -> None:
-        """Take the limit that holds now.
+        """Apply the limit that is in force now.
 
         Raises:
             SuspendedError: nothing may be downloaded.
@@ -69,12 +69,12 @@ class Pace:
             self._most, self._began, self._bytes = speed.bytes_per_second, self._clock.monotonic(), 0
 
     def received(self, count: int) -> None:
-        """Note so many bytes; waits when they came too fast.
+        """Count received bytes, and wait if they came too fast.
 
         Raises:
-            NetworkError: the connection is slower than the minimum: another one may be faster.
+            NetworkError: the connection is slower than the minimum; another one may be faster.
             SuspendedError: nothing more may be downloaded now.
-            Interrupted: the client is to stop.
+            Interrupted: the client was asked to stop.
         """
         if self._limits.least_bytes_per_second:
             self._check_floor(count)

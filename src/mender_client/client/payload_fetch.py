@@ -1,4 +1,4 @@
-"""Downloads an Artifact and gives its payload to an update module: from the disk, or while it is downloaded."""
+"""Downloads an Artifact and passes its payload to an update module: from disk, or during the download."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 MOST_STREAMED = 3
-"""How often an Artifact may come that is streamed, and begins anew in each window."""
+"""How often a streamed Artifact, which starts over in each window, may be downloaded."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class PayloadFetch:
-    """Has an update module take the payload of an update.
+    """Passes the payload of an update to an update module.
 
     Attributes:
-        is_spooled: whether the Artifact is stored before its payload is installed; None: if there is space for it.
+        is_spooled: whether the Artifact is stored before its payload is installed; None stores it if there is space.
     """
 
     deployments: Deployments
@@ -46,10 +46,10 @@ class PayloadFetch:
 
     def __post_init__(self) -> None:
         self.software: Software | None = None
-        """What the Artifact that was taken last leaves on the device."""
+        """The software of the device once the last Artifact is installed."""
 
     def drop_tree(self) -> None:
-        """What an interrupted download has left: the module may clean up before it begins again."""
+        """Remove what an interrupted download has left, after the module had the opportunity to clean up."""
         if not self.modules.has_tree():
             return
         try:
@@ -59,10 +59,10 @@ class PayloadFetch:
         self.modules.remove_tree()
 
     def fetch(self, update: Update) -> None:
-        """Download the Artifact, and let the update module have its payload, later or meanwhile.
+        """Download the Artifact, and pass its payload to the update module, during the download or after it.
 
         Raises:
-            MenderError: it can't be downloaded, or not be installed.
+            MenderError: it can't be downloaded or installed.
         """
 
         def renew() -> Link:
@@ -73,7 +73,7 @@ class PayloadFetch:
                 return renew()
             except AbortedError:
                 raise
-            except ServerError as error:  # the update module waits meanwhile
+            except ServerError as error:  # the update module is waiting
                 raise NetworkError(error.diagnostic.code, error.text, remedy=error.remedy) from error
 
         def install(header: Header, reader: ArtifactReader) -> None:
@@ -99,10 +99,10 @@ class PayloadFetch:
             raise error from None
 
     def _begin_anew_later(self, update: Update) -> None:
-        """A stream that has left its window begins anew in the next one, but not for ever.
+        """Let a stream whose window has closed start over in the next one, up to a limit.
 
         Raises:
-            InstallError: it has come so often already that its windows must be too short.
+            InstallError: it has been downloaded so often that the windows must be too short.
         """
         fetched, total = self.downloader.note_cost(update)
         what = f"{amount(fetched)} were downloaded of an Artifact of {amount(total)}, which is not stored"
@@ -115,7 +115,7 @@ class PayloadFetch:
     def _install_stored(
         self, update: Update, renew: Callable[[], Link], install: Callable[[Header, ArtifactReader], None]
     ) -> None:
-        """Let the update module have the stored Artifact; one that the disk has spoilt is downloaded once more."""
+        """Pass the stored Artifact to the update module; one that the disk has corrupted is downloaded once more."""
         try:
             self.downloader.reread(update, install)
         except ArtifactError as error:
@@ -125,7 +125,7 @@ class PayloadFetch:
             self.downloader.reread(update, install)
 
     def _accept(self, header: Header) -> None:
-        """Refuse what can't be installed before it is downloaded."""
+        """Refuse a payload that can't be installed, before it is downloaded."""
         if header.payload.type:
             self.modules.check(header.payload.type)
 

@@ -1,4 +1,4 @@
-"""What a download does when it fails: it waits, and asks for another link."""
+"""Handles the failures of a download: waits between attempts, and renews the link."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _FIRST_RETRY_SECONDS = 1.0
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class RetryBudget:
-    """Counts failures in a row without a new byte, and waits between tries: about a second first, then longer.
+    """Counts consecutive failures without a new byte, and waits between attempts: about a second first, then longer.
 
-    An outage ends the download after a number of tries and a time, whichever is later. A storage that answers, but not
-    with the object, ends it after the number of tries.
+    An outage ends the download after a number of attempts and a time, whichever is later. A storage that answers, but
+    not with the object, ends it after the number of attempts.
 
     Attributes:
-        limit: how many failures in a row are tolerated.
-        patience_seconds: for how long failures in a row are tolerated.
-        longest_wait_seconds: the cap of the waiting time.
+        limit: how many consecutive failures are tolerated.
+        patience_seconds: for how long consecutive failures are tolerated.
+        longest_wait_seconds: the longest wait between attempts.
         interrupted: called before each wait.
     """
 
@@ -55,7 +55,7 @@ class RetryBudget:
             self._since = self.clock.monotonic()
 
     def failed(self, reason: str, *, retry_after_seconds: float | None = None, is_refused: bool = False) -> None:
-        """Wait before the next try.
+        """Wait before the next attempt.
 
         Args:
             reason: why it failed.
@@ -63,8 +63,8 @@ class RetryBudget:
             is_refused: the storage has answered, but not with the object, or with a broken one.
 
         Raises:
-            DownloadError: it was the last one.
-            Interrupted: the client is to stop.
+            DownloadError: it was the last attempt.
+            Interrupted: the client was asked to stop.
         """
         self._backoff = self._backoff.after_failure()
         self._refusals += is_refused
@@ -86,7 +86,7 @@ class RetryBudget:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class RenewableLink:
-    """A pre-signed link, replaced by a fresh one of the server when it has no address or no longer works."""
+    """A pre-signed link, replaced by a fresh one from the server if it has no address or no longer works."""
 
     link: Link
     renew: Callable[[], Link]
@@ -104,16 +104,16 @@ class RenewableLink:
         """Replace the link.
 
         Raises:
-            MenderError: the server gives none.
+            MenderError: the server issues none.
         """
         self.link = self.renew()
         self._is_fresh = True
 
     def forget(self) -> None:
-        """Ask for another link before the next try."""
+        """Ask for another link before the next attempt."""
         self.link = Link("")
 
     def unreachable(self) -> None:
-        """Note that there was no answer: a link from before a restart is replaced before the next try."""
+        """Note that there was no answer: a link from before a restart is replaced before the next attempt."""
         if not self._is_fresh:
             self.forget()

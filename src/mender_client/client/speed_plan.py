@@ -1,4 +1,4 @@
-"""How fast a download may be now, by ``DownloadSpeedLimit``; where that is not at all, until when."""
+"""How fast a download may be now according to ``DownloadSpeedLimit``, or until when downloads are not permitted."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
-"""A download asks with each piece, which would cost more than the piece."""
+"""How long a result is reused: a download asks for each piece, and a new result would cost more than the piece."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SpeedPlan:
-    """Knows the speed that holds now.
+    """Determines the speed that is permitted now.
 
     Attributes:
         rules: the rates, with their windows.
         conditions: finds the time zones of windows.
-        time: knows the time.
+        time: determines the current time.
     """
 
     rules: Sequence[SpeedRule]
@@ -45,7 +45,7 @@ class SpeedPlan:
         self._may_stop = len(rates) < len(self.rules) or all(rule.window is not None for rule in self.rules)
 
     def speed(self) -> Speed:
-        """The speed that holds now; found anew once a second at most."""
+        """The speed that is permitted now; determined at most once a second."""
         elapsed = self.clock.monotonic()
         if self._looked_at is None or elapsed - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = elapsed
@@ -53,7 +53,7 @@ class SpeedPlan:
         return self._speed
 
     def closed(self) -> Closed | None:
-        """Why nothing may be downloaded now, and until when; None when something may."""
+        """Why nothing may be downloaded now, and until when; None if downloads are permitted."""
         speed, closed = self._look()
         return closed if speed.is_stopped else None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _FIRST_MEMBER = b"version"
-"""What each Artifact begins with, and no web page does."""
+"""Every Artifact begins with this, and no web page does."""
 
 
 class StartOverError(MenderError):
@@ -29,7 +29,7 @@ class StartOverError(MenderError):
 
 
 class AdaptiveError(MenderError):
-    """The payload can't be put together from parts: the download has to be an ordinary one."""
+    """The payload can't be assembled: an ordinary download is required."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Progress:
     """How far a download is, in bytes.
 
     Attributes:
-        done: the bytes on disk.
-        total: the bytes of the whole; None when the storage doesn't say.
-        kept: how many of those on disk came before the client was last started.
-        reused: how many of those on disk did not come: their content was on the device.
+        done: the bytes available so far.
+        total: the size of the Artifact; None if the storage doesn't announce it.
+        kept: how many of those available were already on disk when the client last started.
+        reused: how many of those available were not downloaded, because the device already had their content.
     """
 
     done: int
@@ -50,12 +50,12 @@ class Progress:
 
     @property
     def fetched(self) -> int:
-        """How many have come since the client was started."""
+        """How many have been downloaded since the client was started."""
         return self.done - self.kept - self.reused
 
 
 class _NothingStored:
-    """In the place of the partial Artifact where nothing is stored; see ``core.ports.PartialFile``."""
+    """Replaces the partial Artifact if nothing is stored; see ``core.ports.PartialFile``."""
 
     def readinto(self, buffer: memoryview, /) -> int:  # noqa: ARG002 - there is nothing
         return 0
@@ -83,15 +83,15 @@ NOTHING_STORED = _NothingStored()
 class ArtifactStream:
     """The Artifact's bytes from first to last; see ``core.artifact.Readable``.
 
-    The bytes on disk are read first, then the rest is requested, as often as it takes. An adaptive download requests it
-    in parts, and passes over those that it doesn't need; what comes after such a gap isn't written to disk.
+    The bytes on disk are read first, then the rest is requested, as often as necessary. An adaptive download requests
+    it in parts, and skips those that it doesn't need; bytes after such a gap are not written to disk.
 
     Attributes:
         partial: the bytes on disk, positioned at their beginning.
-        remote_object: what is known about the whole object from an earlier try.
-        described: called with the whole object, once it is known, and the number of bytes still to come; may raise.
-        progressed: called with every piece that comes.
-        alive: called with every piece that is read back from the disk, and before the storage is asked.
+        remote_object: what is known about the whole object from an earlier attempt.
+        described: called with the properties of the whole object and the number of bytes to come; may raise.
+        progressed: called for every piece that is received or skipped.
+        alive: called for every piece that is read back from disk, and before each request to the storage.
     """
 
     transport: Transport
@@ -122,33 +122,33 @@ class ArtifactStream:
         self.is_storing = True
 
     def ask_until(self, end: int | None) -> None:
-        """Let the next request ask for the bytes up to this offset, and each further one for as much again.
+        """Limit the next request to the bytes up to an offset; each later one doubles the bytes available.
 
-        None: for all the rest.
+        None removes the limit: all the rest is requested.
         """
         self._until = end
 
     @property
     def has_gap(self) -> bool:
-        """Whether bytes were passed over, so that what comes isn't written to disk here."""
+        """Whether bytes were skipped, so that those after the gap are not written to disk."""
         return self._has_gap
 
     @property
     def asks_for_part(self) -> bool:
-        """Whether the next request has an end."""
+        """Whether the next request asks for a limited range."""
         return self._until is not None
 
     @property
     def arriving(self) -> int:
-        """Up to where the bytes come anyway, if there is a body that is being read."""
+        """The offset up to which bytes are arriving anyway; the current offset if no body is being read."""
         return self.offset if self._body is None else self._body_end or self.remote_object.total or self.offset
 
     def skip(self, count: int, *, is_resumed: bool = False) -> None:
-        """Pass over bytes that need not come.
+        """Skip bytes that need not be downloaded.
 
         Args:
             count: how many.
-            is_resumed: their content was brought by an earlier attempt; else it was on the device before.
+            is_resumed: whether an earlier attempt downloaded their content; otherwise the device already had it.
         """
         if not count:
             return
@@ -162,17 +162,17 @@ class ArtifactStream:
         self._show_progress()
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer as far as bytes are there, waiting and asking again as long as the policy allows.
+        """Read the next bytes into the buffer, waiting and retrying as long as the policy allows.
 
         Returns:
             The number of bytes; 0 only when every announced byte has been read.
 
         Raises:
-            StartOverError: the storage's answer does not continue what we have.
-            DownloadError: no progress in too many tries.
+            StartOverError: the storage's answer does not continue the bytes on disk.
+            DownloadError: too many attempts made no progress.
             StorageError: the disk is full or broken.
             SuspendedError: nothing may be downloaded at this time.
-            Interrupted: the client is to stop.
+            Interrupted: the client was asked to stop.
         """
         if self._is_reading_back:
             count = self.partial.readinto(buffer)
@@ -192,14 +192,14 @@ class ArtifactStream:
 
     @property
     def is_end_unsure(self) -> bool:
-        """Whether the body has ended without having had a length, so that it may have been cut."""
+        """Whether the body ended without an announced length, so that it may be truncated."""
         return self._is_complete and self.remote_object.total is None
 
     def _has_all(self) -> bool:
         return self._is_complete or (self.remote_object.total is not None and self.offset >= self.remote_object.total)
 
     def _receive(self, buffer: memoryview) -> int:
-        """Receive one piece from the network; 0 when there was none but it is worth another try."""
+        """Receive one piece from the network; return 0 if there was none but another attempt may succeed."""
         try:
             if self._body is None:
                 self._connect()
@@ -220,7 +220,7 @@ class ArtifactStream:
             _logger.info("download interrupted: %s", error.text)
             self.close()
         if self.offset == self._body_end:
-            self.close()  # it has been read to its end: the connection can be used again
+            self.close()  # it has been read to its end: the connection can be reused
         return count
 
     def _most_bytes(self) -> int:
@@ -253,7 +253,7 @@ class ArtifactStream:
     def _end_body(self) -> None:
         self.close()
         if self.remote_object.total is None:
-            self._is_complete = True  # it had no length; verification finds what is missing
+            self._is_complete = True  # no length was announced; verification detects a truncated body
         elif self.offset < self._end_of_request(self.remote_object.total, self._body_end):
             text = f"the download was interrupted at byte {self.offset} of {self.remote_object.total}"
             raise NetworkError("DWN05", text, kind=ErrorKind.BROKEN_OFF)

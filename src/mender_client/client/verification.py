@@ -1,6 +1,6 @@
-"""Reads an Artifact once through, and refuses one that is broken or not to be installed on this device.
+"""Reads a whole Artifact, and refuses one that is broken or must not be installed on this device.
 
-So a wrong device type, a missing signature or a bad manifest is refused after the header, before the payload.
+A wrong device type, a missing signature or a bad manifest is refused after the header, before the payload is read.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Reading:
     """How the Artifact of an update is read.
 
     Attributes:
-        accept: refuses it.
-        consume: reads its payload, if it is not only stored.
-        copies: how often there must be space for it.
-        assembled: reads its payload instead of storing it, if that is put together from what the device has.
+        accept: raises an error if it can't be installed.
+        consume: reads its payload; None if the Artifact is stored.
+        copies: how many copies there must be space for.
+        assembled: reads its payload, which is not stored then, if it is assembled from data on the device.
     """
 
     update: Update
@@ -45,18 +45,18 @@ class Reading:
 
     @property
     def is_stored(self) -> bool:
-        """Whether the Artifact is stored as it comes."""
+        """Whether the Artifact is stored as it arrives."""
         return self.consume is None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Verifier:
-    """Verifies Artifacts, and remembers what the last one brings.
+    """Verifies Artifacts, and remembers the payload type and the software of the last one.
 
     Attributes:
-        new_digest: begins a SHA-256; None hashes in this thread.
-        payload_type: of the payload of the last Artifact; empty for none.
-        software: what is installed when the last Artifact is.
+        new_digest: starts a SHA-256 digest; None computes it in this thread.
+        payload_type: the payload type of the last Artifact; empty if it has no payload.
+        software: the software of the device once the last Artifact is installed.
     """
 
     policy: DownloadPolicy
@@ -69,10 +69,10 @@ class Verifier:
         """Read and verify an Artifact from its first byte to its last.
 
         Raises:
-            MenderError: it is refused, or can't be read; and what ``accept`` and ``consume`` raise.
-            Interrupted: the client is to stop.
+            MenderError: it is refused or can't be read; also what ``accept`` and ``consume`` raise.
+            Interrupted: the client was asked to stop.
         """
-        # imported late: an idle daemon does without the memory
+        # imported late, to save memory in an idle daemon
         from mender_client.core.artifact import ArtifactReader, limits_for
 
         capacity = self.policy.capacity
@@ -101,7 +101,7 @@ class Verifier:
         return header
 
     def _note(self, header: Header, update: Update) -> None:
-        """Remember the type of the payload, and what is installed once it is."""
+        """Remember the payload type, and the software of the device once the Artifact is installed."""
         payload, provides = header.payload, update.provides
         self.payload_type = payload.type or ""
         before = self.journal.load().software
@@ -141,7 +141,7 @@ def _check_payload_type(payload_type: str, accepted: tuple[str, ...]) -> None:
 
 
 def _check_sizes(reader: ArtifactReader, most_bytes: int) -> None:
-    """Refuse a payload that the device can't hold before its files are read: a few MB may claim to be many GB."""
+    """Refuse a payload that the device can't hold, before its files are read: a few MB may expand to many GB."""
     total = 0
     for file in reader.payload_files():
         total += file.size
