@@ -1,7 +1,7 @@
-"""Waits for a wrong clock to be set: while certificates only seem out of date, the server need not be asked again.
+"""Waits for a wrong clock to be set: while it makes certificates seem out of date, contacting the server is useless.
 
-Nothing is trusted more easily meanwhile. The clock is checked instead, which is cheap, and the client
-resumes as soon as it is set.
+Certificate checks are not relaxed. The client checks the clock instead, which is cheap, and contacts the server as soon
+as the clock is set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _DATED = (ErrorKind.CLOCK, ErrorKind.CERTIFICATE_EARLY, ErrorKind.CERTIFICATE_EXPIRED)
-"""Errors that a wrong clock may cause, evidently or not."""
+"""Errors that a wrong clock causes or may cause."""
 
 
 class ClockWait:
@@ -54,7 +54,7 @@ class ClockWait:
         return True
 
     def bounded(self, seconds: float) -> float:
-        """So many seconds, or less: until the next look at the clock, if it is watched."""
+        """Shorten a wait so that it ends at the next check of the clock, if the clock is watched."""
         if self._look is None:
             return seconds
         wait, self._look = self._look.wait_seconds, self._look.later()

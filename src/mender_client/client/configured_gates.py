@@ -1,6 +1,6 @@
-"""The gates that ``UpdateGates`` configures: what they answer, from windows, approvals, files and programs.
+"""Evaluates the gates that are configured in ``UpdateGates``: windows, approvals, files and programs.
 
-A gate that is broken holds the update.
+A gate that can't be evaluated holds the update.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ConfiguredGates:
-    """Answers for the configured gates; see ``core.ports.Gates``.
+    """Evaluates the configured gates; see ``core.ports.Gates``.
 
     Attributes:
-        rules: the conditions, by point; where there are none the gate is open.
-        conditions: what they are about.
-        time: knows the time.
-        speeds: holds downloads, too; None: their speed doesn't depend on the time.
+        rules: the conditions of each gate; a gate without conditions is open.
+        conditions: gives access to the time zones, files and programs that the conditions refer to.
+        time: determines the current time.
+        speeds: may hold downloads as well; None if their speed doesn't depend on the time.
     """
 
     rules: Mapping[GatePoint, GateRules]
@@ -67,13 +67,13 @@ class ConfiguredGates:
         return self._in_time(found, rules.deadline, facts, time) if isinstance(found, Closed) else found
 
     def _ask(self, rules: GateRules, point: GatePoint, facts: GateFacts, time: Moment) -> Verdict:
-        """Programs are asked last: only if nothing else holds the update."""
+        """Check all conditions; programs are run last, and only if nothing else holds the update."""
         closed = list(self._closed(rules, facts, time))
         if closed:
             reason = "; ".join(dict.fromkeys(one.reason for one in closed))
             until = next((one.until for one in closed if one.until is not None), None)
             return Closed(reason, until, any(one.needs_approval for one in closed))
-        variables = {  # with MENDER_DEPLOYMENT_ID, what such a program leaves behind would be taken for the sub-updater
+        variables = {  # no MENDER_DEPLOYMENT_ID: what the program leaves running would be taken for the sub-updater
             "MENDER_GATE": point.value,
             "MENDER_GATE_DEPLOYMENT_ID": facts.deployment_id,
             "MENDER_GATE_ARTIFACT_NAME": facts.artifact_name,
@@ -119,7 +119,7 @@ class ConfiguredGates:
         return Closed(f"the gate is broken: {error.text}")
 
     def _in_time(self, closed: Closed, deadline: Deadline | None, facts: GateFacts, time: Moment) -> Verdict:
-        """A closed gate, unless that has lasted too long; the deadline doesn't count while the clock is wrong."""
+        """Apply the deadline to a closed gate; it doesn't apply while the clock is wrong."""
         if time.problem:
             return replace(closed, since=facts.closed_since)
         since = min(facts.closed_since or time.now, time.now)

@@ -1,6 +1,6 @@
-"""Stores what people decide about updates, in whichever process they say so; a client heeds it at its next gate.
+"""Stores the decisions of operators about updates, in any process; the client applies them at the next gate.
 
-A decision is about the update in progress, or with ``is_all`` about this one and all to come. Each may be repeated.
+A decision applies to the update in progress or, with ``is_all``, to this one and all future ones. It may be repeated.
 """
 
 from __future__ import annotations
@@ -27,45 +27,45 @@ _LONGEST_NAME, _LONGEST_REASON = 100, 200
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class UpdateDecisions:
-    """What people decide.
+    """Decisions of operators about updates.
 
     All methods raise StorageError if the decision can't be stored, and without ``is_all`` NothingToDecideError if no
-    update is in progress. They return what was decided, as a sentence without its full stop.
+    update is in progress. They return the decision as a sentence without a full stop.
     """
 
     clock: Clock
     journal: Journal
 
     def pause(self, by: str, reason: str = "", *, is_all: bool = False) -> str:
-        """Let updates wait at their next gate until they are continued.
+        """Hold updates at their next gate until they are resumed.
 
         Args:
-            by: who decides.
-            reason: why.
-            is_all: not only the update in progress.
+            by: who made the decision.
+            reason: the reason for it.
+            is_all: whether it applies to all future updates as well.
         """
         return self._decide(self._decision(DecisionKind.PAUSE, by, reason), is_all=is_all)
 
     def postpone(self, until: datetime, by: str, reason: str = "", *, is_all: bool = False) -> str:
-        """Let updates wait at their next gate until a time; arguments as for ``pause``."""
+        """Hold updates at their next gate until a given time; arguments as for ``pause``."""
         end = until.astimezone(timezone.utc).isoformat(timespec="seconds")
         return self._decide(self._decision(DecisionKind.POSTPONE, by, reason, until=end), is_all=is_all)
 
     def refuse(self, by: str, reason: str = "", *, is_all: bool = False) -> str:
-        """Let updates fail at their next gate, and take approvals back; arguments as for ``pause``."""
+        """Make updates fail at their next gate, and withdraw approvals; arguments as for ``pause``."""
         return self._decide(self._decision(DecisionKind.REFUSE, by, reason), is_all=is_all)
 
     def approve(self, by: str, reason: str = "", *, point: GatePoint | None = None, is_all: bool = False) -> str:
-        """Let updates pass a gate that asks; others, such as a window, still hold them.
+        """Let updates pass a gate that requires approval; other conditions, such as a window, still hold them.
 
         Args:
-            by: who decides.
-            reason: why.
-            point: which gate; None: the one at which the update in progress waits, or with ``is_all`` every one.
-            is_all: not only the update in progress.
+            by: who made the decision.
+            reason: the reason for it.
+            point: the gate; None for the one at which the update in progress waits or, with ``is_all``, for all gates.
+            is_all: whether it applies to all future updates as well.
 
         Raises:
-            NothingToDecideError: also if no gate is named, and the update waits for no approval.
+            NothingToDecideError: also if ``point`` is None and the update is not waiting for approval.
         """
         if not is_all and point is None:
             point = self._awaited()
@@ -74,11 +74,11 @@ class UpdateDecisions:
         return text if held is None else f"{text}; it is still {held.reason}"
 
     def resume(self, by: str, *, is_all: bool = False) -> str:
-        """Take back a pause, a postponement or a refusal.
+        """Withdraw a pause, a postponement or a refusal.
 
         Args:
-            by: who decides.
-            is_all: also what was decided about all updates to come.
+            by: who made the decision.
+            is_all: whether decisions about all future updates are withdrawn as well.
         """
         update = None if is_all else self._update()
         before = self.journal.load()
@@ -114,13 +114,13 @@ class UpdateDecisions:
         return update
 
     def _held(self, update: Update) -> Closed | Refused | None:
-        """What people have decided that holds an update, or ends it."""
+        """The decision that holds or ends an update, if there is one."""
         return verdict_by_hand(self.journal.load(), update, self.clock.now())
 
     def _awaited(self) -> GatePoint:
-        """The gate at which the update waits for an approval, or for which it has one.
+        """The gate at which the update waits for approval, or which has been approved.
 
-        What people have paused may need one as well: the gate isn't asked meanwhile.
+        A paused update may need approval as well: its gate isn't evaluated during the pause.
         """
         update = self._update()
         waiting = update.waiting
@@ -137,7 +137,7 @@ class UpdateDecisions:
 
 
 def _is_before_gate(update: Update) -> bool:
-    """Whether a gate comes before anything more is done with the device."""
+    """Whether the update reaches a gate before it makes any further change to the device."""
     return update.waiting is not None or update.state in (State.DOWNLOADING, State.VERIFIED)
 
 

@@ -1,7 +1,7 @@
-"""Asks at each gate whether an update may proceed; waiting is stored, and the server may abort the update.
+"""Checks at each gate whether an update may proceed; the wait is stored, and the server may abort the update.
 
-Decisions of operators take precedence over the configuration. The gate is asked again with every update
-poll, or when it may open by itself, but not more often.
+Decisions of operators take precedence over the configuration. The gate is checked again with every update poll and
+when it may open by itself, but not more often.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STATUSES = {
     GatePoint.REBOOT: Status.PAUSE_BEFORE_REBOOTING,
     GatePoint.COMMIT: Status.PAUSE_BEFORE_COMMITTING,
 }
-"""What the server is told of an update that waits; for the download there is no such status."""
+"""The status that is reported for an update that waits at a gate; there is none for the download."""
 
 
 def _as_it_is(update: Update) -> Update:
@@ -52,12 +52,12 @@ def _as_it_is(update: Update) -> Update:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class GateKeeper:
-    """Lets updates pass, or wait.
+    """Lets updates pass or holds them.
 
     Attributes:
-        gates: what is configured; None for nothing.
-        elapsed: seconds that go forward also while the device is suspended.
-        boot_id: identifies this boot.
+        gates: the configured gates; None if there are none.
+        elapsed: returns a monotonic time in seconds, which includes the time that the device is suspended.
+        boot_id: returns an identifier of this boot.
     """
 
     gates: Gates | None
@@ -81,12 +81,12 @@ class GateKeeper:
         note: Callable[[Update], Update] = _as_it_is,
         sync: Callable[[], None] = lambda: None,
     ) -> Held | None:
-        """Ask whether an update may pass a gate; a waiting one asks the server whether it is still wanted.
+        """Check whether an update may pass a gate; if it waits, ask the server whether it is still wanted.
 
         Arguments and result as for ``check``.
 
         Raises:
-            InstallError: it may not go on.
+            InstallError: the update must not continue.
             AbortedError: the server has ended the deployment.
             MenderError: the server can't be asked now.
         """
@@ -104,7 +104,7 @@ class GateKeeper:
         note: Callable[[Update], Update] = _as_it_is,
         sync: Callable[[], None] = lambda: None,
     ) -> Held | None:
-        """Ask whether an update may pass a gate, without the server.
+        """Check whether an update may pass a gate, without contacting the server.
 
         Args:
             update: the update.
@@ -113,16 +113,16 @@ class GateKeeper:
             sync: makes what was done before the gate durable, before the update waits.
 
         Returns:
-            None when it goes on.
+            None if the update may continue.
 
         Raises:
-            InstallError: it may not go on.
+            InstallError: the update must not continue.
         """
         self._watch_clock(self._stored(update).waiting)
         update = self._stored(update)
         before = update.waiting
         if before is not None and point is GatePoint.DOWNLOAD and before.point is not point:
-            return None  # the Artifact is there, and only verified again
+            return None  # the Artifact is on disk, and is only verified again
         verdict = self.verdict(update, point)
         if isinstance(verdict, Refused):
             text = f"stopped {AHEAD[point]}: {verdict.reason}"
@@ -136,7 +136,7 @@ class GateKeeper:
         return Held(None if verdict.until is None else max(1.0, (verdict.until - self.clock.now()).total_seconds()))
 
     def verdict(self, update: Update, point: GatePoint) -> Verdict:
-        """What people and the configured gates say."""
+        """The verdict of operators and of the configured gates."""
         record, now = self.journal.load(), self.clock.now()
         by_hand = verdict_by_hand(record, update, now)
         if by_hand is not None or self.gates is None:
@@ -157,7 +157,7 @@ class GateKeeper:
         return self.journal.load().update_of(update.deployment_id) or update
 
     def _watch_clock(self, waiting: Waiting | None) -> None:
-        """If the wall clock was set, what has begun becomes neither older nor younger."""
+        """If the wall clock was set, shift the stored times so that waits have lasted as long as before."""
         now, elapsed, last = self.clock.now(), self.elapsed(), self._look
         if last is None and waiting is not None:
             last = self._look_of_another_life(waiting, elapsed)
@@ -170,12 +170,12 @@ class GateKeeper:
         try:
             self.journal.update(lambda record: set_clock(record, last.now, seconds))
         except StorageError as error:
-            _logger.warning("%s", error.diagnostic)  # the next look sees the same
+            _logger.warning("%s", error.diagnostic)  # detected again at the next look
         else:
             self._look = look
 
     def _look_of_another_life(self, waiting: Waiting, elapsed: float) -> ClockLook | None:
-        """What the clock would show now if it was not set since the update began to wait; None if that isn't known."""
+        """What the clock would show now had it not been set since the update began to wait; None if unknown."""
         since = moment(waiting.since)
         if since is None or not waiting.elapsed_seconds or waiting.boot_id != self.boot_id():
             return None
@@ -184,7 +184,7 @@ class GateKeeper:
     # -- the wait -----------------------------------------------------------------------------------------------
 
     def _wait(self, update: Update, point: GatePoint, verdict: Closed, note: Callable[[Update], Update]) -> None:
-        """Store that the update waits, if that is new, and log it, once in the life of the client."""
+        """Store that the update waits, and log it, each only if something has changed."""
         before = update.waiting
         if before is None or before.point is not point:
             elapsed = round(self.elapsed())
@@ -213,7 +213,7 @@ class GateKeeper:
             self._store(update, None, lambda one: replace(one, closed_since=passed))
 
     def _store(self, update: Update, waiting: Waiting | None, note: Callable[[Update], Update]) -> None:
-        """Store where the update waits; if that fails, it waits all the same, but a restarted client doesn't know."""
+        """Store where the update waits; if that fails, it still waits, but a restarted client won't know that."""
         try:
             self.journal.update(lambda record: record.waits(update.deployment_id, waiting, note))
         except StorageError as error:
@@ -228,7 +228,7 @@ class GateKeeper:
         Args:
             update: the update.
             point: where it waits.
-            is_new: it waits since just now.
+            is_new: whether it has only just begun to wait.
 
         Raises:
             AbortedError: the server has ended the deployment.
@@ -239,7 +239,7 @@ class GateKeeper:
             self._tell(update, status)
             if waiting is not None:
                 self._store(update, replace(waiting, is_told=True), _as_it_is)
-        elif not is_new:  # else it was offered just now
+        elif not is_new:  # otherwise it was offered just now
             self.deployments.fresh_link(update)
             self.tracker.note(lambda one, now: one.answered(now))
 

@@ -1,8 +1,8 @@
-"""The time, as far as it is known: windows must not follow a clock that is evidently wrong.
+"""The current time, as far as it is known: windows must not depend on a clock that is evidently wrong.
 
 If a server has sent the time, that is used. Otherwise the time is unknown for an hour after the boot, or after the
-clock went wrong; a clock that has not been set by then never will be, and windows are ignored. A command gets the same
-answer as a daemon.
+clock went wrong. If the clock has not been set by then, it is assumed that it never will be, and windows are ignored.
+Commands come to the same result as the daemon.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLOCK_PATIENCE_SECONDS = 3600.0
 """How long windows stay closed because the clock is wrong."""
 
 CLOCK_IS_WRONG = "this device's clock is wrong"
-"""As the reason of a closed gate. The log says why: what changes with the time would be stored anew."""
+"""The reason for a closed gate. Details are only logged: stored ones would have to be updated as they change."""
 
 _BY_SERVER = "windows use the server's time"
 _WAITS = "windows stay closed until it is set"
@@ -38,7 +38,7 @@ class Moment:
         now: the time.
         ahead: how much it is ahead of the device's clock.
         problem: why the time isn't known; empty when it is.
-        is_ignored: it has not been known for so long that windows don't count any more.
+        is_ignored: whether it has been unknown for so long that windows are ignored.
     """
 
     now: datetime
@@ -49,22 +49,22 @@ class Moment:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class KnownTime:
-    """Knows the time.
+    """Determines the current time.
 
     Attributes:
-        conditions: knows what is wrong with the clock.
-        clock: measures for how long; its monotonic time begins with the boot.
+        conditions: reports what is wrong with the clock, and the time of the server.
+        clock: measures how long the clock has been wrong; its monotonic time begins with the boot.
     """
 
     conditions: GateConditions
     clock: Clock
 
     def __post_init__(self) -> None:
-        self._wrong_since: float | None = 0.0  # since the boot, unless it was right meanwhile
+        self._wrong_since: float | None = 0.0  # since the boot, unless it has been right in between
         self._said = ""
 
     def at(self, now: datetime) -> Moment:
-        """The time when the device's clock shows this one; what is wrong with it is logged once."""
+        """The actual time when the device's clock shows ``now``; a problem with the clock is logged once."""
         problem = self.conditions.clock_problem()
         if not problem:
             self._wrong_since, self._said = None, ""

@@ -1,4 +1,4 @@
-"""The wait for a sub-updater that installs: while its lock is there, the client does nothing else but report for it."""
+"""The wait for the sub-updater: while the lock file exists, the client does nothing but deliver pending reports."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ LOCK_GRACE_SECONDS = 60.0
 """How long the sub-updater may take to remove the lock once its report has been delivered."""
 
 STOP_GRACE_SECONDS = 60.0
-"""How long a sub-updater that is stopped may take to end before it is killed."""
+"""How long a sub-updater that was asked to stop may take to exit before it is killed."""
 
 REMINDER_SECONDS = 3600.0
-"""How often the log repeats since when the client has been waiting for the sub-updater."""
+"""How often the client logs again that it is waiting for the sub-updater, and since when."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -33,12 +33,12 @@ class LockWait:
     """Waits for the sub-updater.
 
     Attributes:
-        sub_updater: None when this process installs.
-        timeout_seconds: how long it may take until it is stopped, its deployment fails and the lock is removed; 0: for
-            ever.
-        deliver: sends the pending reports if that is due; False when they are still there.
+        sub_updater: None if this process installs updates itself.
+        timeout_seconds: how long the sub-updater may take before it is stopped, the deployment failed and the lock
+            removed; 0 means no limit.
+        deliver: sends the pending reports if that is due; returns False if they are still pending.
         resumed: called when the wait is over.
-        awaited: the deployment that is waited for; empty when the lock names none, None when there is no lock.
+        awaited: the deployment that the client waits for; empty if the lock names none, None if there is no lock.
     """
 
     clock: Clock
@@ -61,7 +61,7 @@ class LockWait:
         self._is_at_work = False
 
     def is_update_in_progress(self) -> bool:
-        """Do what the wait for the sub-updater asks for; whether it goes on.
+        """Do what is due while waiting for the sub-updater; return whether the wait continues.
 
         Raises:
             MenderError: the lock or the state file can't be read or written.
@@ -89,7 +89,7 @@ class LockWait:
         return True
 
     def _is_at_gate(self, deployment_id: str, record: Record) -> bool:
-        """Whether a sub-updater waits at a gate: then the time limit begins anew."""
+        """Whether a sub-updater waits at a gate, in which case the time limit starts again."""
         update = record.update_of(deployment_id)
         is_waiting = update is not None and update.waiting is not None
         return is_waiting and self._look(deployment_id, record) is SubUpdaterState.AT_WORK
@@ -100,7 +100,7 @@ class LockWait:
         return is_watched and self._look(deployment_id, record) is SubUpdaterState.DIED
 
     def _look(self, deployment_id: str, record: Record) -> SubUpdaterState | None:
-        """What the sub-updater does; None when this process installs."""
+        """The state of the sub-updater; None if this process installs updates itself."""
         if self.sub_updater is None:
             return None
         update = record.update_of(deployment_id)
@@ -112,9 +112,10 @@ class LockWait:
         )
 
     def _has_given_up(self, deployment_id: str, record: Record, reason: str) -> bool:
-        """Fail the deployment once the sub-updater is stopped: asked to end, then forced, so that no second joins it.
+        """Stop the sub-updater, by force if necessary, and then fail the deployment; return whether that is done.
 
-        One that is forced and still there executes nothing any more: it waits in the kernel, for a device for instance.
+        The sub-updater is stopped first, so that no two of them ever run at once. A process that was killed but still
+        exists executes no more code: it waits in the kernel, for a device for instance.
         """
         update = record.update_of(deployment_id)
         process = update.process if update is not None else None
@@ -190,5 +191,5 @@ class LockWait:
     def _lock_removed(self) -> None:
         _logger.info("update.lock removed, resuming")
         self.engine.resume()
-        self.awaited = None  # not before that has succeeded
+        self.awaited = None  # only after that has succeeded
         self.resumed()
