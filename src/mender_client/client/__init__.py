@@ -1,5 +1,5 @@
-"""Workflow: what is asked of the server and done on the device, in which order. Uses only the ports of ``core``.
+"""The workflow: which requests are sent to the server, what is done on the device, and in which order.
 
-Nothing here sleeps between steps, starts threads or knows a file name: ``Agent.step`` does what is due and returns how
-long to wait.
+It uses only the ports of ``core``: nothing here sleeps between steps, starts threads or knows a file name.
+``Agent.step`` does what is due and returns how long to wait.
 """

@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 2.0
-"""When to try again while another process of this client sends what is pending."""
+"""Delay before the next attempt while another process of this client sends the pending reports."""
 
 REST_AFTER_SECONDS = 60.0
-"""A wait longer than this closes the connection: a fleet that waits must not hold a server's memory."""
+"""The connection is closed before a longer wait: an idle fleet must not occupy the server's memory."""
 
 
 class _Requests:
-    """What was requested, apart from the agent: with more than 29 attributes an object takes five times the memory."""
+    """The requests to an agent; with more than 29 attributes, the agent itself would take five times the memory."""
 
     __slots__ = ("is_heeded", "is_inventory_forced", "is_inventory_wanted", "is_poll_wanted")
 
@@ -61,12 +61,12 @@ class Agent:
     """A Mender client.
 
     Attributes:
-        sub_updater: None when this process installs.
+        sub_updater: None if this process installs updates itself.
         sub_updater_timeout_seconds: how long the client waits for the sub-updater before it reports failure and
-            removes the lock; 0 waits for ever.
-        sync_scripts: the state scripts around polls; None when no update module installs.
-        report_configuration: sends what the update module for configurations has stored, if there is anything new.
-        may_update: asked before an update is begun or continued; False puts it off, and nothing is stored of an offer.
+            removes the lock; 0 waits indefinitely.
+        sync_scripts: the state scripts around polls; None if no update module installs updates.
+        report_configuration: sends the configuration that an update module has stored, if it has changed.
+        may_update: called before an update is begun or continued; False postpones it, and an offer is not stored.
     """
 
     clock: Clock
@@ -117,7 +117,7 @@ class Agent:
 
     @property
     def is_updating(self) -> bool:
-        """Whether an update is under way, or its sub-updater is waited for; not while it waits at a gate.
+        """Whether an update is in progress, other than one that waits at a gate, or the lock file exists.
 
         Raises:
             StorageError: the disk can't be read.
@@ -126,7 +126,7 @@ class Agent:
         return is_under_way or self.lock.read() is not None
 
     def resume(self) -> None:
-        """Find out where the process before this one has left off; the first step does it, unless it has been done.
+        """Determine where the previous process left off; the first ``step`` does so if it has not been done yet.
 
         Raises:
             StorageError: as ``Engine.resume``.
@@ -181,15 +181,15 @@ class Agent:
         return self._clock_wait.bounded(wait)
 
     def request_poll(self) -> None:
-        """Poll for a deployment in the next step, whatever the schedule says; safe in a signal handler."""
+        """Poll for a deployment in the next step, regardless of the schedule; safe in a signal handler."""
         self._requests.is_poll_wanted = True
 
     def request_inventory(self) -> None:
-        """Send the inventory in the next step, also when it has not changed; safe in a signal handler."""
+        """Send the inventory in the next step, even if it has not changed; safe in a signal handler."""
         self._requests.is_inventory_wanted = True
 
     def _take_requests(self) -> None:
-        """Make due what was requested; requests from now on are for the step after this one."""
+        """Make the requested jobs due; later requests are left for the next step."""
         requests = self._requests
         requests.is_heeded = False
         if requests.is_poll_wanted:
@@ -210,7 +210,7 @@ class Agent:
     # -- what is due --------------------------------------------------------------------------------------------
 
     def _work_in_sync(self) -> None:
-        """Continue an update, or do what is due between the state scripts of Sync."""
+        """Continue an update, or run the jobs that are due between the Sync state scripts."""
         if self._is_installing() and self.schedule.poll.is_due(self.clock.monotonic()):
             # before anything else: the device may have been rebooted into software that can't reach the server
             self.schedule = replace(self.schedule, poll=self._run("update", self.schedule.poll, self._poll))
@@ -241,7 +241,7 @@ class Agent:
         if not self._deliver():
             return
         if self._tokens_seen != self.session.tokens_received:
-            # the device may have been accepted again, and the server has no inventory of it then
+            # the device may have been accepted again, in which case the server has no inventory of it
             self._tokens_seen = self.session.tokens_received
             self._inventory_again()
         now = self.clock.monotonic()
@@ -256,7 +256,7 @@ class Agent:
         return self.schedule.seconds_until_due(self.clock.monotonic()) <= 0 and self._deliver()
 
     def _deliver(self) -> bool:
-        """Send the pending reports before anything else; False when they can't be sent."""
+        """Send the pending reports; return False if they can't be sent."""
         try:
             with _within_memory("report"):
                 self.outbox.flush()
@@ -305,9 +305,9 @@ class Agent:
         )
 
     def _note_failure(self, error: MenderError, job: str) -> None:
-        """Log what failed, but not every minute of an outage; pending acceptance is logged elsewhere."""
+        """Log a failure, as a warning only if it differs from the last one; pending acceptance is logged elsewhere."""
         if isinstance(error, BusyError):
-            _logger.debug("%s", error)  # ``report`` does the work
+            _logger.debug("%s", error)  # another process, such as ``report``, does the work
             return
         self._clock_wait.failed(error)
         if isinstance(error, NotAcceptedError):
@@ -327,12 +327,12 @@ class Agent:
             self.tracker.note(lambda one, _: one.recovered(job))
 
     def _tell_status(self) -> None:
-        """Tell the observers, after a step, what the client does now and what comes next."""
+        """Tell the observers, after a step, what the client is doing and what is scheduled next."""
         tracker = self.tracker
         try:
             record = self.journal.load()
         except StorageError:
-            record = Record()  # has been logged where it matters
+            record = Record()  # already logged where it matters
         tracker.note(lambda one, _: one.remembering(record))
         update = record.update
         installing = update.deployment_id if self._wait is not None and update is not None else self._lock_wait.awaited
@@ -378,8 +378,8 @@ class Agent:
         try:
             waits = engine.run()
         except (MenderError, MemoryError) as error:
-            # a lock without a sub-updater would be waited for without end, and a state of an update module whose end
-            # can't be stored must not be repeated; continue as after a restart
+            # the client would wait forever for a lock without a sub-updater, and must not repeat a state of an update
+            # module whose completion can't be stored; continue as after a restart
             is_unstored = isinstance(error, StorageError | MemoryError) and self._is_installing()
             self._has_resumed = not (is_unstored or self._may_be_locked())
             raise
@@ -389,20 +389,20 @@ class Agent:
             return
         self._wait = waits
         if self._wait is not None:
-            self._has_resumed = False  # the next step finds the sub-updater, or what it left, as after a restart
+            self._has_resumed = False  # as after a restart, the next step looks for the sub-updater or its traces
         elif is_continued:
-            self.request_poll()  # the server was not asked for a deployment yet
+            self.request_poll()  # the server has not been asked for a deployment yet
         self._inventory_again()
 
     def _is_put_off(self) -> bool:
-        """Whether the update waits for its turn; a poll that was requested is done when that has come."""
+        """Whether the update waits for its turn; a requested poll counts as done only when the turn has come."""
         if self.may_update():
             return False
         self._requests.is_heeded = False
         return True
 
     def _is_kept_by(self, standalone: StandaloneUpdate | None) -> bool:
-        """Whether an update without a server is in progress, over which no deployment may begin; said once."""
+        """Whether a standalone update is in progress, during which no deployment may begin; logged once."""
         name = None if standalone is None else standalone.artifact_name
         if name is not None and name != self._standalone_name:
             text = f"no update poll: {name} is being installed in standalone mode"
@@ -412,7 +412,7 @@ class Agent:
         return name is not None
 
     def _is_installing(self) -> bool:
-        """Whether an update module is to continue an update."""
+        """Whether an update that update modules install is in progress."""
         try:
             update = self.journal.load().update
         except StorageError:
@@ -428,7 +428,7 @@ class Agent:
 
 @contextmanager
 def _within_memory(action: str) -> Iterator[None]:
-    """Make memory that runs out a failure of what was being done, which is tried again, and not the client's end."""
+    """Turn a lack of memory into a failure of the action, which is retried, so that it doesn't end the client."""
     try:
         yield
     except MemoryError as error:

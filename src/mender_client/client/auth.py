@@ -27,8 +27,8 @@ class Session:
     """The device's authorisation by the server.
 
     Attributes:
-        server_urls: the servers, tried in this order. The client stays with the first that issues a token until the
-            token is refused, then tries the first again, or until the server fails or answers 5xx, then tries it last.
+        server_urls: the servers, tried in this order. The client uses the first one that issues a token. If the token
+            is refused, it starts again with the first server; if the server fails or answers 5xx, it tries it last.
         tenant_token: the organisation's token, empty for none.
     """
 
@@ -48,14 +48,14 @@ class Session:
         self.tokens_received = 0
 
     def authorise(self) -> Token:
-        """The token; fetches one when there is none.
+        """Return the token; request one if there is none.
 
         Raises:
             UnauthorizedError: the server has not accepted this device (yet); try again later.
             NetworkError: no server answered.
             ServerError: a server answered with an error.
             ScriptError: the identity can't be determined.
-            NotReadyError: it has no real value yet.
+            NotReadyError: the identity has no real value yet.
             KeyFileError: the key can't be used.
         """
         if self._token is None:
@@ -67,7 +67,7 @@ class Session:
         return self._token
 
     def forget_token(self) -> None:
-        """Authenticate anew before the next request: what the device authenticates with may have changed."""
+        """Authenticate again before the next request: the identity or the key may have changed."""
         self._token = None
 
     def _ask_servers(self) -> Token:
@@ -80,7 +80,7 @@ class Session:
     def _ask_each(self, identity: Identity) -> Token:
         body = build_auth_body(identity, self.keys.public_key_pem(), self.tenant_token)
         signature = self.keys.sign(body)
-        # the one that failed last is asked last; a server that issues tokens but nothing else must not keep this client
+        # the server that failed last is tried last: it may still issue tokens although its other services fail
         *others, last = sorted(self.server_urls, key=lambda url: url == self._failed_url)
         self._failed_url = ""
         for server_url in others:
@@ -118,13 +118,13 @@ class Session:
             self._is_waiting_announced = True
 
     def call(self, build: Callable[[Token], Request]) -> Reply:
-        """Send a request with the token; on a 401 authorise once more and repeat it once.
+        """Send a request with the token; after a 401, authorise again and repeat it once.
 
         Args:
-            build: makes the request for a token.
+            build: builds the request with a token.
 
         Returns:
-            The reply, whatever its status; a second 401 included.
+            The reply, whatever its status, including a second 401.
 
         Raises:
             MenderError: as ``authorise``, and NetworkError for the request itself.
@@ -148,7 +148,7 @@ class Session:
         return reply
 
     def give_up(self, server_url: str) -> None:
-        """Ask the other servers first the next time, if there are any."""
+        """Try the other servers first next time, if there are any."""
         if len(self.server_urls) > 1:
             self._token = None
             self._failed_url = server_url

@@ -27,15 +27,15 @@ def name_software(
 
     Args:
         journal: where it is stored.
-        device: what the Artifact must fit.
+        device: the device, with which the Artifact must be compatible.
         save_provides: as for ``Standalone``.
-        open_artifact: opens the bootstrap Artifact; None when there is none, and the name is unknown.
+        open_artifact: opens the bootstrap Artifact; None if there is none, in which case the name is unknown.
 
     Returns:
-        Whether nothing failed; the name is unknown when something did.
+        False if the bootstrap Artifact can't be used; the name is then unknown.
 
     Raises:
-        StorageError: it can't be stored.
+        StorageError: the name can't be stored.
     """
     software, is_good = Software(UNKNOWN_ARTIFACT_NAME), True
     if open_artifact is not None:

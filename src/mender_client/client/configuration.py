@@ -25,10 +25,10 @@ _NOT_FOUND = 404
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ConfigurationReporter:
-    """Sends the configuration when it has changed, and again with a new token, as the inventory is sent.
+    """Sends the configuration when it has changed, and again with each new token, like the inventory.
 
     Attributes:
-        read: reads the configuration that is stored; raises StorageError.
+        read: reads the stored configuration; raises StorageError.
     """
 
     session: Session
@@ -43,7 +43,7 @@ class ConfigurationReporter:
         """Report the configuration.
 
         Returns:
-            Whether it was sent; one that the server can't take is named in the log, once.
+            Whether it was sent. A configuration that can't be sent is logged once.
 
         Raises:
             MenderError: it could not be sent; try again later.

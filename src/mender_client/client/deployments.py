@@ -33,7 +33,7 @@ _CONFLICT = 409
 
 @dataclass(frozen=True)
 class Offer:
-    """A deployment, and the data with which the device asked for it; it asks with the same data until the end."""
+    """A deployment, and the data with which the device asked for it; the same data are sent until its end."""
 
     deployment: Deployment
     provides: Provides
@@ -51,13 +51,13 @@ class Deployments:
         self._form_that_worked: dict[str, NextForm] = {}
 
     def next(self, provides: Provides, form: NextForm | None = None) -> Offer | None:
-        """Ask for a deployment; None when there is nothing to do.
+        """Ask for a deployment; return None if there is none.
 
         The newest form of the request is tried first; the one that a server answered is remembered.
 
         Args:
             provides: the device data.
-            form: the form of the request that the deployment under way was offered for; the same until its end.
+            form: the form of the request to which the deployment in progress was offered; it is tried first.
 
         Raises:
             MenderError: the server can't be reached or answers with an error.
@@ -69,7 +69,7 @@ class Deployments:
         reply = self._ask(form, provides)
         while reply.status in (404, 405) and form.fallback is not None:
             if is_under_way and form.fallback is NextForm.V1_GET and provides.others:
-                break  # it would say less than before: 409, and the server fails the deployment
+                break  # this form carries less data: the server would answer 409 and fail the deployment
             form = form.fallback
             reply = self._ask(form, provides)
         deployment = parse_next_reply(reply, now=self.clock.now())
@@ -78,9 +78,9 @@ class Deployments:
         return None if deployment is None else Offer(deployment, provides, form)
 
     def fresh_link(self, update: Update) -> Link:
-        """A new link to the Artifact of the update under way.
+        """A new link to the Artifact of the update in progress.
 
-        The deployment is asked for with the same data until its end, whatever the device would say now.
+        The request carries the same data until the end of the deployment, even if the device's data have changed.
 
         Raises:
             AbortedError: the server no longer offers it.
@@ -105,7 +105,7 @@ class Deployments:
 
         Raises:
             AbortedError: the server has ended the deployment.
-            UnknownDeploymentError: the server does not know it, or has no route to it for the moment.
+            UnknownDeploymentError: the server does not know the deployment, or currently has no route to the service.
             MenderError: it can't be sent now.
         """
         reply = self.session.call(lambda token: build_status_request(token, deployment_id, status))
@@ -113,10 +113,10 @@ class Deployments:
         _logger.info("deployment %s: reported status %s", deployment_id, status.value)
 
     def send_log(self, deployment_id: str, messages: Iterable[LogMessage]) -> None:
-        """Send the end of a deployment's log, as much as the server takes.
+        """Send the end of a deployment's log, as much of it as the server accepts.
 
         Raises:
-            RefusedLogError: the server says that it never takes this log.
+            RefusedLogError: the server will never accept this log.
             MenderError: it can't be sent now.
         """
         fitting = fit_log(messages)

@@ -37,17 +37,17 @@ _CONFLICT = 409
 
 @dataclass(frozen=True)
 class Wait:
-    """There is nothing to do for so many seconds."""
+    """There is nothing to do for a number of seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Held:
-    """The update waits at a gate, which is asked again with the next update poll.
+    """The update waits at a gate, which is checked again with the next update poll.
 
     Attributes:
-        seconds: when the gate may open by itself, in case that is sooner; None if that isn't known.
+        seconds: the time until the gate may open by itself, which may be sooner; None if it isn't known.
     """
 
     seconds: float | None = None
@@ -72,13 +72,13 @@ class Effects(Protocol):
 
     @property
     def reason(self) -> str:
-        """Why the effect that ran last has failed; empty when it has not."""
+        """Why the last effect failed; empty if it didn't."""
 
     def look(self, update: Update) -> InstallerState:
         """The state of the installer, as far as it can be observed."""
 
     def note(self, update: Update) -> Update:
-        """The update with what became known in its state; stored together with the next one."""
+        """The update with what became known in its state; stored together with the next state."""
 
     def abandon(self, update: Update) -> None:
         """End the work on an update that is in a state loop."""
@@ -86,12 +86,12 @@ class Effects(Protocol):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Engine:
-    """Carries deployments out.
+    """Carries out deployments.
 
     Attributes:
-        effects_of: gives the effects of a flow when they are needed: an idle client does without the memory.
-        choose_flow: how a new deployment is carried out.
-        boot_id: identifies this boot.
+        effects_of: returns the effects of a flow; called only when they are needed, to save memory in an idle client.
+        choose_flow: chooses the flow of a new deployment.
+        boot_id: returns an identifier of this boot.
     """
 
     clock: Clock
@@ -114,10 +114,10 @@ class Engine:
     # -- a new deployment ---------------------------------------------------------------------------------------
 
     def ask(self) -> Offer | None:
-        """Poll for a deployment; one that was under way and is no longer offered ends here.
+        """Poll for a deployment; an update in progress that is no longer offered ends here.
 
         Returns:
-            The deployment to carry out, new or under way; None when there is none.
+            The deployment to carry out, new or in progress; None if there is none.
 
         Raises:
             MenderError: the server can't be reached or answers with an error.
@@ -129,7 +129,7 @@ class Engine:
                 self.tracker.note(lambda one, _: one.asks_with(provides.artifact_name))
                 offer = self.deployments.next(provides)
             else:
-                # a deployment is asked for with the same data until its end, whatever the device would say now
+                # the request carries the same data until the end of the deployment, even if the device's have changed
                 offer = self.deployments.next(update.provides, update.form)
         except ServerError as error:
             if update is not None and error.status == _CONFLICT:
@@ -148,15 +148,15 @@ class Engine:
         self._end(update, Event.ABORT)
 
     def begin(self, offer: Offer) -> bool:
-        """Store an offered deployment as the update under way.
+        """Store an offered deployment as the update in progress.
 
-        One whose outcome is known is answered from memory and never installed twice.
+        A deployment with a known outcome is never installed again: the known outcome is reported.
 
         Returns:
             Whether there is an update to continue now.
 
         Raises:
-            MenderError: the reason why not can't be reported.
+            MenderError: the known outcome, or the failure to begin, can't be reported.
         """
         self._is_tidy = False
         deployment = offer.deployment
@@ -182,7 +182,7 @@ class Engine:
         return True
 
     def _refuse(self, deployment_id: str, error: StorageError) -> None:
-        """Fail a deployment that can't be stored, since it can't be carried out safely then."""
+        """Fail a deployment that can't be stored, and therefore can't be carried out safely."""
         try:
             self.outcomes.conclude(deployment_id, Event.FAULT, reason=str(error))
         except StorageError:
@@ -198,7 +198,7 @@ class Engine:
         """Continue the update until there is nothing to do for a while, or until it is over.
 
         Returns:
-            How long to wait before the next call, or that the update is held; None when none is under way any more.
+            How long to wait before the next call, or that the update is held; None if none is in progress any more.
 
         Raises:
             MenderError: the server can't be reached or the disk can't be written now; try again later.
@@ -214,10 +214,10 @@ class Engine:
         return wait
 
     def step(self) -> Wait | Held | None:
-        """Do the effect of the update's state and store the state that follows.
+        """Run the effect of the update's state and store the state that follows.
 
         Returns:
-            How long to wait before the next step, or that it is held; None when no update is under way any more.
+            How long to wait before the next step, or that it is held; None if no update is in progress any more.
 
         Raises:
             MenderError: as ``run``.
@@ -235,7 +235,7 @@ class Engine:
         return self._move(update, result)
 
     def _waited(self, update: Update, wait: Wait) -> Wait:
-        """If what the state waits for has happened meanwhile, the update resumes as after a restart."""
+        """If what the state waits for has happened in the meantime, resume the update as after a restart."""
         state = RESUME[update.flow][update.state][self._look(update)]
         if state is update.state:
             return wait
@@ -252,7 +252,7 @@ class Engine:
         except StorageError as error:
             if event is not Event.STARTED or self._look(update) is InstallerState.NO_LOCK:
                 raise
-            # the installer has begun in any case; what was stored before is enough to find that out
+            # the installer has begun anyway; the state that was stored before is enough to detect this
             text = f"cannot record that deployment {deployment_id} is being installed: {error.text}"
             _logger.warning("%s", Diagnostic("UPD05", text, remedy=error.remedy))
             return _SOON
@@ -281,7 +281,7 @@ class Engine:
         """Fail a deployment whose sub-updater never reports, and remove the lock.
 
         Args:
-            deployment_id: what the lock file names; empty when it names none.
+            deployment_id: the deployment that the lock file names; empty if it names none.
             reason: why, for the log.
 
         Raises:
@@ -337,8 +337,8 @@ class Engine:
     def _end_unread(self, record: Record) -> None:
         """Fail an update that another version began and this one can't read, unless it is still being installed.
 
-        The sub-updater may report its outcome as long as the lock is there; without a lock nothing else
-        would ever end the deployment.
+        While the lock exists, the sub-updater may still report the outcome; without a lock, nothing else would ever
+        end the deployment.
         """
         deployment_id = record.unread.deployment_id
         if not deployment_id or self.lock.read() in (deployment_id, ""):

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _FAULTS = (ArtifactError, DownloadError, InstallError, StorageError)
-"""Errors that fail a deployment before it is installed; after every other one the effect is tried again later."""
+"""Errors that fail a deployment before it is installed; after any other error the effect is retried later."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -47,7 +47,7 @@ class HandOver:
     """The effects of the flow HANDOVER; see ``client.engine.Effects``.
 
     Attributes:
-        sub_updater: None when this process installs.
+        sub_updater: None if this process installs updates itself.
     """
 
     outbox: Outbox
@@ -78,7 +78,7 @@ class HandOver:
         has_begun = self._not_started != update.deployment_id and self.installer.has_begun()
         if update.process is None and not has_begun:
             return InstallerState.NOT_BEGUN
-        # a lock that names no deployment may be this one's; only no lock, or another's, says that it is done
+        # a lock that names no deployment may belong to this one; only a missing or another's lock means that it is done
         if self.lock.read() not in (update.deployment_id, ""):
             return InstallerState.NO_LOCK
         if self.sub_updater is not None and self.sub_updater.find_process(update.deployment_id, update.process):
@@ -96,7 +96,7 @@ class HandOver:
         """As ``Effects.abandon``: there is nothing to do."""
 
     def _failing(self, effect: Effect) -> Effect:
-        """The effect with its errors as events: before the Artifact is installed, an error can end the deployment."""
+        """Turn the errors of an effect into events: before the installation, an error can end the deployment."""
 
         def guarded(update: Update) -> Event | Wait | Held:
             self.reason = ""
@@ -130,7 +130,7 @@ class HandOver:
         return Event.FETCHED
 
     def _accept(self, header: Header) -> None:
-        """Refuse a configuration of the server, which a sub-updater would take for a release."""
+        """Refuse a configuration from the server, which a sub-updater would take for a release."""
         if header.payload.type == CONFIGURATION and not self.downloader.policy.payload_types:
             raise ArtifactError(
                 "DWN23",
@@ -148,9 +148,9 @@ class HandOver:
         return Event.CONFIRMED
 
     def _hand_over(self, update: Update) -> Event:
-        """Start the installation, once only, even if that could not be stored."""
+        """Start the installation, but only once, even if the start could not be stored."""
         if self._started != update.deployment_id:
-            self._not_started = update.deployment_id  # whatever trace an attempt that fails leaves
+            self._not_started = update.deployment_id  # even if a failed attempt leaves a trace
             self._process = self.installer.install(update.deployment, self.store.artifact)
             self._not_started = ""
             self._started = update.deployment_id
@@ -161,7 +161,10 @@ class HandOver:
         return Wait(LOCK_CHECK_SECONDS)
 
     def _reconcile(self, update: Update) -> Event:
-        """Conclude from what is installed, since the lock was removed without a report; an error leaves it open."""
+        """Determine the outcome from the installed software, since the lock was removed without a report.
+
+        After an error, the effect is run again.
+        """
         installed = self.device.provides().artifact_name
         is_installed = installed == update.artifact_name
         how = "succeeded" if is_installed else "failed"

@@ -1,4 +1,4 @@
-"""Guards the identity: the device never becomes another one to the server without a warning."""
+"""Guards the identity: the device never appears to the server as another device without a warning."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class IdentityGuard:
-    """Compares what the device is about to ask as with what the server accepted last.
+    """Compares the identity and key that the device is about to use with those that the server accepted last.
 
     Attributes:
-        claim: called with an identity before it is used; raises what is against it.
+        claim: called with an identity before it is used; raises an error if it must not be used.
 
-    It only warns of a change, which may be wanted. A full disk doesn't keep the device from asking either. But it holds
-    back an identity without a real value, as scripts print before a network interface is up: each would be a device to
-    the server.
+    A change only causes a warning, since it may be intended. A full disk doesn't prevent authentication either. But
+    identities without a real value, such as scripts print before a network interface is up, are held back: the server
+    would take each of them for a new device.
     """
 
     journal: Journal
@@ -39,11 +39,11 @@ class IdentityGuard:
         self._said: tuple[Diagnostic, ...] | None = None
 
     def check(self, identity: Identity) -> None:
-        """Warn of what has changed, before the server is asked; once for each change.
+        """Warn about changes before the device authenticates, once for each change.
 
         Raises:
             KeyFileError: the key can't be used.
-            NotReadyError: the identity has no real value, and wasn't accepted so; or as ``claim``.
+            NotReadyError: the identity has no real value and the server has not accepted it before; or as ``claim``.
         """
         self.claim(identity)
         now = self._accepted_identity(identity)
@@ -68,7 +68,7 @@ class IdentityGuard:
             self._note(lambda current: replace(current, identity_change=change))
 
     def accept(self, identity: Identity) -> None:
-        """Remember what the server has just accepted.
+        """Store the identity that the server has just accepted.
 
         Raises:
             KeyFileError: the key can't be used.

@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 _NAMED_OF_LEFT_OUT = 10
 _BAD_REQUEST = 400
 _MOST_REFUSED = 3
-"""How many refused attributes are searched for: each takes a request for every doubling of the number of attributes."""
+"""How many refused attributes are searched for; finding one among n attributes takes about log2(n) requests."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -63,7 +63,7 @@ class InventorySender:
         """
         attributes, left_out = collect_inventory(self.device, self.journal.load(), version=self.version)
         self._warn_about(left_out)
-        sent = hash((self.session.tokens_received, attributes))  # not kept as a whole: there may be many clients
+        sent = hash((self.session.tokens_received, attributes))  # a hash, to save memory: there may be many clients
         if not even_if_unchanged and self._accepted == sent:
             return False
         count = self._send_accepted(attributes)
@@ -72,9 +72,9 @@ class InventorySender:
         return True
 
     def _send_accepted(self, attributes: Sequence[Attribute]) -> int:
-        """Send all attributes but those that the server refuses, one of which makes it refuse all; returns how many.
+        """Send all attributes except those that the server refuses; return how many were sent.
 
-        A refused attribute is left out until its value changes.
+        One refused attribute makes the server refuse the whole request. It is left out until its value changes.
         """
         sent = [one for one in attributes if self._refused.get(one.name) != one]
         error = self._refusal_of(sent)
@@ -90,12 +90,12 @@ class InventorySender:
         return len(rest)
 
     def _search(self, attributes: Sequence[Attribute], error: ServerError) -> list[Attribute]:
-        """The attributes without which the server has taken the inventory.
+        """Find the attributes without which the server accepts the inventory.
 
-        After a search that finds none there is no other one as long as the names of the attributes stay the same.
+        A search that found none is not repeated while the names of the attributes stay the same.
 
         Raises:
-            ServerError: it takes none of what was tried.
+            ServerError: the server accepts none of the combinations that were tried.
         """
         names = frozenset(one.name for one in attributes)
         if names == self._searched:
@@ -106,16 +106,16 @@ class InventorySender:
             found.append(self._halve(rest))
             rest.remove(found[-1])
             if self._refusal_of(rest) is None:
-                if self._refusal_of(found) is not None:  # which replaces nothing on the server
+                if self._refusal_of(found) is not None:  # a refused request replaces nothing on the server
                     return found
-                break  # whoever refused the others takes them now
+                break  # the server now accepts what it refused before
         if (last := self._refusal_of(attributes)) is not None:
             self._searched = names
             raise last
         return []
 
     def _halve(self, attributes: list[Attribute]) -> Attribute:
-        """One attribute because of which these are refused, found with a request for each halving."""
+        """Find, by bisection, one attribute that makes the server refuse the request."""
         while len(attributes) > 1:
             half = len(attributes) // 2
             is_refused = self._refusal_of(attributes[:half]) is not None
@@ -123,7 +123,7 @@ class InventorySender:
         return attributes[0]
 
     def _refusal_of(self, attributes: Sequence[Attribute]) -> ServerError | None:
-        """Send these attributes; returns the error of a 400."""
+        """Send these attributes; return the error if the server answers 400."""
         reply = self.session.call(lambda token: build_inventory_request(token, attributes))
         try:
             parse_inventory_reply(reply, now=self.clock.now())
@@ -154,12 +154,12 @@ class InventorySender:
 def collect_inventory(
     device: DeviceData, record: Record, *, version: str
 ) -> tuple[tuple[Attribute, ...], tuple[str, ...]]:
-    """The inventory that the server would take, and the names of the attributes that it would refuse.
+    """The inventory within the server's limits, and the names of the attributes that are left out.
 
     Args:
-        device: what it says about itself.
-        record: what the last Artifact has added.
-        version: of this client.
+        device: the source of the attributes.
+        record: supplies what the last Artifact provides.
+        version: the version of this client.
 
     Raises:
         StorageError: what is installed, or the device type, can't be read.

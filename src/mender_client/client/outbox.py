@@ -1,4 +1,4 @@
-"""The pending reports: on disk before they are sent, kept in order, and removed when the server has them."""
+"""The pending reports: stored before they are sent, sent in order, and removed once the server has them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 UNKNOWN_SECONDS = 60.0
-"""How long the server must say that it does not know a deployment, or that it never takes a log, to be believed."""
+"""How long the server must keep saying that it doesn't know a deployment, or never accepts a log, to be believed."""
 LOG_SECONDS = 3600.0
-"""How long a log may be refused otherwise before the outcome is reported without it."""
+"""How long a log may be refused for other reasons before the outcome is reported without it."""
 REFUSED_HOURS = 7 * 24
-"""For how many hours of the client's life a status may be refused before it is dropped."""
+"""For how many hours of the client's running time a status may be refused before it is dropped."""
 _HOUR = 3600.0
 _MOST_HOURS = 24
-"""What counts between two refusals: the rest may have been a time without network."""
+"""How many hours count at most between two refusals: the device may have been offline for the rest."""
 TROUBLE = frozenset({408, 425, 429})
-"""What says, like every 5xx, that the server can't answer now."""
+"""The HTTP statuses that mean, like every 5xx, that the server can't answer now."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -63,7 +63,7 @@ class Outbox:
         """Send everything, oldest first.
 
         Raises:
-            AbortedError: the server has ended a deployment under way; its other messages are dropped.
+            AbortedError: the server has ended a deployment in progress; its other messages are dropped.
             MenderError: they can't be sent now; the rest stays pending.
         """
         if not self.journal.load().outbox:
@@ -105,7 +105,7 @@ class Outbox:
         _logger.warning("deployment %s: %s", message.deployment_id, error)
 
     def _is_final(self, message: Message, error: ServerError) -> bool:
-        """Whether a refusal has lasted so long that sending again is no use; a server in trouble is waited for."""
+        """Whether a refusal has lasted long enough to be final; one by a server in trouble never is."""
         now = self.deployments.clock.monotonic()
         if message.content != self._refused:
             self._refused, self._refused_since, self._counted_since = message.content, now, now

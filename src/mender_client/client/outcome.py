@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 
 @contextmanager
 def recording(log: DeploymentLog, deployment_id: str) -> Iterator[None]:
-    """Record log lines for the server while the deployment is worked on."""
+    """Record log lines for the server while work on the deployment is in progress."""
     log.begin(deployment_id)
     try:
         yield
@@ -46,17 +46,17 @@ class Outcomes:
         """Store an outcome that is reported from outside; the lock stays until the reporter removes it.
 
         Args:
-            deployment_id: which deployment.
-            is_success: whether it is installed.
+            deployment_id: the deployment.
+            is_success: whether its Artifact is installed.
             reporter: who reports, for the log.
-            reason: why it is not.
+            reason: why it failed.
 
         Returns:
             The stored outcome, which may be an earlier one: the first report is final.
 
         Raises:
             StorageError: it can't be stored.
-            ValueError: the update has not come so far.
+            ValueError: the state of the update does not expect an outcome.
         """
         with recording(self.log, deployment_id):
             if is_success:
@@ -77,7 +77,7 @@ class Outcomes:
         """End a deployment: store its outcome, then remove the lock and the Artifact.
 
         Args:
-            deployment_id: which deployment.
+            deployment_id: the deployment.
             event: what ended it.
             note: as ``Effects.note``, for the outcome.
             reason: why it failed.
@@ -86,7 +86,7 @@ class Outcomes:
             StorageError: the outcome can't be stored, or the lock can't be removed.
         """
         if event is Event.FAULT:
-            self._discard()  # first of all: the state file may need the space
+            self._discard()  # first, since the state file may need the space
         self._store_outcome(deployment_id, event, note, reason=reason)
         self.free(deployment_id)
 
@@ -115,7 +115,7 @@ class Outcomes:
             self.lock.remove()
 
     def tidy(self) -> bool:
-        """Remove an Artifact that nobody needs any more; whether none is left."""
+        """Remove an Artifact that is no longer needed; return whether none is left."""
         return self.journal.load().update is None and self.lock.read() is None and self._discard()
 
     def _discard(self) -> bool:

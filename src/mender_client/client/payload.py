@@ -1,7 +1,7 @@
 """The effects of the flow MODULES: the states of an update that an update module installs.
 
-The order of calls, scripts and statuses is that of the installer contract. State scripts are no states: each effect
-runs those that belong before and after its call. A fault is an event; what it leads to is in ``core.machine``.
+The order of calls, scripts and statuses is that of the installer contract. State scripts are not states: each effect
+runs the scripts before and after its call. A fault is an event, whose consequences are defined in ``core.machine``.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ AUTOMATIC = "Automatic"
 """The answer to NeedsArtifactReboot of a module that leaves the reboot to the client."""
 
 REBOOT_SECONDS = 600.0
-"""How long the client waits for the reboot that it has asked for."""
+"""How long the client waits for the reboot that it has requested."""
 
 _FIRST_RETRY_SECONDS = 60.0
 
 _FAULTS = (ArtifactError, DownloadError, InstallError, ScriptError, StorageError)
-"""Errors that fail a deployment in its download; after every other one the effect is tried again later."""
+"""Errors that fail a deployment during the download; after any other error the effect is retried later."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,11 @@ class InstallPolicy:
     """How updates are installed.
 
     Attributes:
-        is_spooled: whether the Artifact is stored before its payload is installed; None: if there is space for it.
+        is_spooled: whether the Artifact is stored before its payload is installed; None stores it if there is space.
         longest_wait_seconds: the longest wait between two attempts to report that the device has started with the
             new software (RetryPollIntervalSeconds).
-        retries: how many such attempts may fail; 0: until the longest wait has passed three times (RetryPollCount).
+        retries: how many such attempts may fail (RetryPollCount); 0 retries until the longest wait has passed three
+            times.
     """
 
     is_spooled: bool | None = None
@@ -76,10 +77,10 @@ class ModuleEffects:
     """The effects of the flow MODULES; see ``client.engine.Effects``.
 
     Attributes:
-        save_provides: writes what the device provides to artifact_info, and returns the name that it holds then; empty
-            when that is the software's.
+        save_provides: writes what the device provides to artifact_info, and returns the name that the file then
+            contains; empty if that is the name of the software.
         random: returns numbers in [0, 1) for jitter.
-        sync: makes everything that was written durable.
+        sync: makes all writes so far durable.
     """
 
     outbox: Outbox
@@ -129,7 +130,7 @@ class ModuleEffects:
         }
 
     def look(self, update: Update) -> InstallerState:
-        """As ``Effects.look``; calls and scripts that outlived the client are ended."""
+        """As ``Effects.look``; ends the calls and scripts that outlived an earlier client."""
         if not self._is_resumed:
             self.modules.end_orphans()
             self.scripts.end_orphans()
@@ -138,11 +139,11 @@ class ModuleEffects:
         return InstallerState.NOT_BEGUN
 
     def note(self, update: Update) -> Update:
-        """As ``Effects.note``: what the download has cost and brought, and what the module has answered."""
+        """As ``Effects.note``: the cost and the content of the download, and the answers of the module."""
         self.reason = update.reason or self.reason
         update = replace(update, reason=self.reason)
         if update.software is not None:
-            seen_name = self._seen_name or update.software.seen_name  # an earlier life may have seen it
+            seen_name = self._seen_name or update.software.seen_name  # an earlier process may have seen it
             update = replace(update, software=replace(update.software, seen_name=seen_name))
         if update.state is State.DOWNLOADING:
             update = update.fetched(**self.downloader.taken_of(update.deployment_id))
@@ -153,7 +154,7 @@ class ModuleEffects:
         return update
 
     def abandon(self, update: Update) -> None:
-        """As ``Effects.abandon``: nothing is called any more."""
+        """As ``Effects.abandon``: no more calls are made."""
         self.modules.remove_tree()
         self._keep_in_step(update, Event.LOOP)
 
@@ -161,7 +162,7 @@ class ModuleEffects:
 
     def _download(self, update: Update) -> Event | Held:
         self._fetching.software, self._seen_name, self.reason = None, "", ""
-        # tried again because the server gave no link: the state has not been left meanwhile
+        # a retry because the server gave no link: the state has not been left since
         is_entered = self._entered == update.deployment_id
         if (update.is_held or not is_entered) and (held := self._held(update)) is not None:
             return held
@@ -180,7 +181,7 @@ class ModuleEffects:
             self._say_aborted(update, error)
             self.scripts.run_all("Download", "Error")
             return Event.ABORT
-        except _FAULTS as error:  # every other one is the server's, which is asked for a link again later
+        except _FAULTS as error:  # all others come from the server, which is asked for a link again later
             self._say_failed(update, error)
             self.scripts.run_all("Download", "Error")
             return Event.FAULT
@@ -197,7 +198,7 @@ class ModuleEffects:
         return self._scripted(update, "ArtifactInstall", lambda: self._call(update, "ArtifactInstall"))
 
     def _check_reboot(self, update: Update) -> Event | Held:
-        if update.is_held:  # it was asked before
+        if update.is_held:  # the module has already answered
             self._reboot = update.reboot
             event = Event.YES
         else:
@@ -242,7 +243,7 @@ class ModuleEffects:
         return self._guarded(update, "ArtifactReboot", verify)
 
     def _commit(self, update: Update) -> Event | Held:
-        """Commit what the server still wants; the update may have changed as what the device authenticates."""
+        """Commit if the server still wants the update, which may have changed the identity or key of the device."""
         if (held := self._held(update)) is not None:
             return held
         self.deployments.session.forget_token()
@@ -334,7 +335,7 @@ class ModuleEffects:
         return self._ending(update, Event.DONE if all(done) else Event.FLAWED)
 
     def _clean_up(self, update: Update) -> Event:
-        """The module cleans up if it was ever called; a failure then is reported, but changes nothing."""
+        """Let the module clean up, if it was ever called; a failure is reported, but the update isn't rolled back."""
         is_clean = not self.modules.has_tree() or self._is_done(update, lambda: self._call(update, "Cleanup"))
         self.modules.remove_tree()
         return Event.SUCCESS if is_clean and update.result is Result.CLEAN else Event.FAILURE
@@ -344,7 +345,7 @@ class ModuleEffects:
         return event
 
     def _keep_in_step(self, update: Update, event: Event) -> None:
-        """Write what the update leaves into artifact_info, for whoever reads it, such as a sub-updater later on."""
+        """Write what the update leaves on the device to artifact_info, for readers such as a later sub-updater."""
         software = replace(update, software=self._fetching.software or update.software).after(event).installed
         if software is not None:
             self._seen_name = self.save_provides(software)
@@ -352,7 +353,7 @@ class ModuleEffects:
     # -- all of them --------------------------------------------------------------------------------------------
 
     def _held(self, update: Update) -> Event | Held | None:
-        """Ask at the gate of the state; what is no answer is an event, if it ends the update."""
+        """Check the gate of the state; an error that ends the update is returned as an event."""
         try:
             return self.gates.hold(update, GATES[update.state], note=self._noted_reboot, sync=self.sync)
         except AbortedError as error:
@@ -377,7 +378,7 @@ class ModuleEffects:
         return self._guarded(update, state, work)
 
     def _guarded(self, update: Update, state: str, work: Callable[[], None]) -> Event:
-        """Do the work of a state; when it fails, its error scripts run."""
+        """Do the work of a state; if it fails, run the error scripts of the state."""
         if self._is_done(update, work):
             return Event.DONE
         self.scripts.run_all(state, "Error")
@@ -392,7 +393,7 @@ class ModuleEffects:
         return True
 
     def _is_aborted(self, update: Update, status: Status) -> bool:
-        """Report a status once; what can't be sent now stays pending and holds nothing up."""
+        """Report a status; one that can't be sent now stays pending without delaying the update."""
         try:
             self.outbox.tell(update.deployment_id, status)
         except AbortedError as error:
@@ -403,7 +404,7 @@ class ModuleEffects:
         return False
 
     def _say_failed(self, update: Update, error: MenderError) -> None:
-        """Log an error; the first one is why the update fails."""
+        """Log an error; the first one is the reason why the update fails."""
         _logger.error("deployment %s: %s", update.deployment_id, error)
         self.reason = update.reason or self.reason or str(error)
         self.tracker.note(lambda one, now: one.failed("update", error, now, in_a_row=0))

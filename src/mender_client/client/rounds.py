@@ -1,8 +1,8 @@
-"""Many devices in one process: each takes its step when that is due, in one of a few workers.
+"""Many devices in one process: the steps of each device are run when they are due, by a few workers.
 
-What is quick, authenticating, the inventory and polls, is done by one group of workers, and updates by another one: a
-slow update holds up nobody. A device to be updated first waits in a queue (``core.turns``). Devices that were not
-quick, because their scripts hang for instance, have workers of their own until they are.
+Quick tasks (authentication, inventory, polls) and updates have separate groups of workers, so that a slow update delays
+no other device. A device to be updated first waits in a queue (``core.turns``). Devices whose last step was slow, for
+instance because a script hangs, have a third group of workers until they are quick again.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ else:
     Protocol = object
 
 SLOW_SECONDS = 10.0
-"""Who takes so long for a step is slow in the next one."""
+"""A device whose step takes this long is treated as slow in its next step."""
 
 
 class Standing(Enum):
-    """What a device is about."""
+    """Whether a device is being updated, or waits to be."""
 
     IDLE = "no update is under way"
     WANTS = "it would be updated, but waits for its turn"
@@ -37,10 +37,10 @@ class Standing(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """What a step has come to.
+    """The result of a step.
 
     Attributes:
-        seconds: until the next one is due.
+        seconds: the time until the next step is due.
     """
 
     seconds: float
@@ -52,14 +52,14 @@ class Member(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name, which no other one has."""
+        """Its unique name."""
 
     @property
     def group(self) -> str:
-        """With which it shares what can't be used by all at once; empty for none."""
+        """The group of devices with which it shares a limit on simultaneous updates; empty for none."""
 
     def step(self, *, may_update: bool) -> Step:
-        """Do what is due, in any thread; raises nothing.
+        """Do what is due. May be called in any thread; raises nothing.
 
         Args:
             may_update: whether it is its turn to be updated.
@@ -67,16 +67,16 @@ class Member(Protocol):
 
 
 Submit = Callable[[Callable[[], None]], object]
-"""Has something called by a worker, as soon as one is free."""
+"""Submits a function, which a worker calls as soon as one is free."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Rounds:
-    """Has the devices take their steps. One thread calls its methods; only the steps are taken in others.
+    """Runs the steps of the devices. Its methods are called by one thread; only the steps are run in others.
 
     Attributes:
-        polls: the workers for what is quick.
-        slow: those for devices that were not quick the last time.
+        polls: the workers for quick tasks.
+        slow: the workers for devices whose last step was slow.
         updates: the workers for updates.
         wake: called by a worker when a step is done: ``run_due`` has something to do.
     """
@@ -97,11 +97,11 @@ class Rounds:
         self._hurried: set[str] = set()  # while they were at work
 
     def add(self, member: Member, *, standing: Standing = Standing.IDLE) -> None:
-        """Take a device in; its first step is due now.
+        """Add a device; its first step is due now.
 
         Args:
-            member: the device; none of its name is in, or at work.
-            standing: UPDATING when an update was under way before, which keeps its turn.
+            member: the device; none of the same name may be present or at work.
+            standing: UPDATING if an update is already in progress, which then keeps its turn.
         """
         self.members[member.name] = member
         if standing is Standing.UPDATING:
@@ -109,7 +109,7 @@ class Rounds:
         self._due.put(member.name, self.clock.monotonic())
 
     def drop(self, name: str) -> None:
-        """Let a device go; a step that it takes just now is finished."""
+        """Remove a device; a step in progress is finished."""
         del self.members[name]
         self._due.remove(name)
         self._slow.discard(name)
@@ -118,11 +118,11 @@ class Rounds:
             self.turns.leave(name)
 
     def is_at_work(self, name: str) -> bool:
-        """Whether a device of this name takes a step, even one that was dropped meanwhile."""
+        """Whether a device of this name is running a step, even if it has been dropped since."""
         return name in self._at_work
 
     def hurry(self, names: Iterable[str]) -> None:
-        """Make the next step of these devices due now; the current step of one may be too late to notice a request."""
+        """Make the next step of these devices due now; a device at work takes another one, as it may miss a request."""
         for name in names:
             if name not in self.members:
                 continue
@@ -132,7 +132,7 @@ class Rounds:
                 self._due.put(name, self.clock.monotonic())
 
     def run_due(self) -> float | None:
-        """Take note of the steps that are done, and start those that are due.
+        """Process the steps that are done, and start those that are due.
 
         Returns:
             Seconds until the next one is due; None when all are at work, or there are none.
@@ -142,7 +142,7 @@ class Rounds:
         for name in self._due.pop_due(self.clock.monotonic()):
             self._start(self.members[name])
         for name in self.turns.grant():
-            if name not in self._at_work:  # else the step that is under way is followed by one with the turn
+            if name not in self._at_work:  # otherwise the current step is followed by one with the turn
                 self._due.remove(name)
                 self._start(self.members[name])
         at = self._due.next_at()
@@ -167,7 +167,7 @@ class Rounds:
     def _note(self, member: Member, step: Step) -> None:
         name = member.name
         del self._at_work[name]
-        if self.members.get(name) is not member:  # dropped meanwhile
+        if self.members.get(name) is not member:  # dropped in the meantime
             self.turns.leave(name)
             self._slow.discard(name)
             return

@@ -1,7 +1,7 @@
-"""When state scripts are run again, which failure ends a row of them, and which Artifact's scripts are accepted.
+"""Runs state scripts: when they are retried, when a failure ends a series, and which an Artifact may contain.
 
 State scripts belong to the root file system (``Idle``, ``Sync``, ``Download``) or to the Artifact that is being
-installed (all others); which state runs which is the workflow's matter.
+installed (all others). The workflow decides which state runs which scripts.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class StateScripts:
     Attributes:
         root: the scripts of the root file system; None when there are none.
         artifact: the scripts of the Artifact.
-        alive: tells that the client is at work.
+        alive: signals that the client is at work.
         seconds: how long one script may take (StateScriptTimeoutSeconds).
         retry_interval_seconds: the wait before a script that said "retry later" is run again
             (StateScriptRetryIntervalSeconds).
-        retry_timeout_seconds: how long after its first "retry later" a script has failed
+        retry_timeout_seconds: how long after its first "retry later" a script counts as failed
             (StateScriptRetryTimeoutSeconds).
     """
 
@@ -55,8 +55,8 @@ class StateScripts:
             action: ``Enter``, ``Leave`` or ``Error``.
 
         Raises:
-            ScriptError: one failed; the rest wasn't run.
-            Interrupted: the client is to stop.
+            ScriptError: one failed; the rest were not run.
+            Interrupted: the client was asked to stop.
         """
         directory = self._directory(state)
         if directory is None:
@@ -65,13 +65,13 @@ class StateScripts:
             self._run(directory, name)
 
     def run_all(self, state: str, action: str) -> bool:
-        """Run all scripts of a state, whichever fail; arguments as for ``run``.
+        """Run all scripts of a state, even if some fail; arguments as for ``run``.
 
         Returns:
             Whether none failed.
 
         Raises:
-            Interrupted: the client is to stop.
+            Interrupted: the client was asked to stop.
         """
         directory = self._directory(state)
         if directory is None:
@@ -94,7 +94,7 @@ class StateScripts:
         return self.artifact if state.startswith("Artifact") else self.root
 
     def _run(self, directory: ScriptDirectory, name: str) -> None:
-        """Run one script to its end, as often as it says "retry later" in time."""
+        """Run one script, and again each time it says "retry later" within the time limit."""
         is_routine = name.startswith(("Idle", "Sync"))  # around every poll
         _logger.log(logging.DEBUG if is_routine else logging.INFO, "running state script %s", name)
         code = self._run_once(directory, name, self.seconds)
@@ -124,10 +124,10 @@ class StateScripts:
             self.clock.sleep(min(left, _WAIT_SECONDS))
 
     def install(self, scripts: Sequence[Script]) -> None:
-        """Put the scripts of an Artifact in the place of the last Artifact's.
+        """Replace the scripts of the last Artifact with those of a new one.
 
         Raises:
-            ArtifactError: one has a name that no state script has.
+            ArtifactError: one does not have the name of a state script.
             StorageError: they can't be written.
         """
         for script in scripts:
@@ -143,7 +143,7 @@ class StateScripts:
         self.artifact.end_orphans()
 
     def check_version(self) -> None:
-        """Make sure, before the commit, that the root file system's scripts can be run from now on.
+        """Check, before the commit, that the scripts of the root file system can be run from now on.
 
         Raises:
             ScriptError: they are of an unknown version.

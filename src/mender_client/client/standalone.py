@@ -1,8 +1,8 @@
 """Installs, commits and rolls back standalone updates, on command (installer contract, section 6).
 
-Each command goes from position to position, each stored before its effect begins, and ends where the update is over,
-where it is told to stop, or where a person has to decide. What has come to pass is returned as facts; words and exit
-codes are the program's matter.
+Each command takes the update from position to position, each stored before its effect begins. It ends when the update
+is over, at a state where it was told to stop, or where an operator has to decide. The results are recorded as facts,
+which the program turns into messages and exit codes.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Standalone:
-    """Carries one command out.
+    """Carries out one command.
 
     Attributes:
-        save_provides: writes what the device provides to artifact_info, and returns the name that it holds then; empty
-            when that is the software's.
-        begun: called once the header of an Artifact was read.
+        save_provides: writes what the device provides to artifact_info, and returns the name that the file then
+            contains; empty if that is the name of the software.
+        begun: called once the header of an Artifact has been read.
         stops: the states before which the command stops.
     """
 
@@ -70,11 +70,11 @@ class Standalone:
         """Install an Artifact, and commit it if it can't be rolled back.
 
         Args:
-            open_artifact: begins to read it; may raise MenderError.
+            open_artifact: opens the Artifact for reading; may raise MenderError.
 
         Raises:
             StorageError: the state file can't be read or written.
-            Interrupted: the client is to stop.
+            Interrupted: the client was asked to stop.
         """
         record = self.journal.load()
         if problem := self._obstacle(record):
@@ -93,11 +93,11 @@ class Standalone:
             self._go_on(update)
 
     def commit(self) -> None:
-        """Commit what is installed; what was interrupted in its commit is rolled back.
+        """Commit the installed update; one that was interrupted during its commit is rolled back.
 
         Raises:
             StorageError: the state file can't be read or written.
-            Interrupted: the client is to stop.
+            Interrupted: the client was asked to stop.
         """
         update = self._pending()
         if update is None:
@@ -111,7 +111,7 @@ class Standalone:
             self._refuse(update, "commit")
 
     def roll_back(self) -> None:
-        """Restore what was there before; raises as ``commit``."""
+        """Restore the previous software; raises as ``commit``."""
         update = self._pending()
         if update is None:
             return
@@ -125,7 +125,7 @@ class Standalone:
             self.facts |= {Fact.NO_ROLLBACK, Fact.FAILED}
 
     def resume(self) -> None:
-        """Go on with what was stopped or interrupted; raises as ``commit``."""
+        """Continue an update that was stopped or interrupted; raises as ``commit``."""
         update = self._pending()
         if update is None:
             return
@@ -140,7 +140,7 @@ class Standalone:
             self.facts.add(Fact.NOTHING)
             return None
         self.modules.end_orphans()
-        self.scripts.artifact.end_orphans()  # a daemon may run those of the root file system
+        self.scripts.artifact.end_orphans()  # a daemon may be running those of the root file system
         if update.is_rolled_back:
             self.facts.add(Fact.ROLLED_BACK)
         return update
@@ -180,7 +180,7 @@ class Standalone:
         return entered
 
     def _stream(self, record: Record, reader: ArtifactReader) -> StandaloneUpdate | None:
-        """Let the update module have the payload; None when there is none, and the Artifact is installed."""
+        """Pass the payload to the update module; None if there is no payload, in which case the update is over."""
         # imported late, as in the downloads of deployments
         from mender_client.core.artifact import check_depends
 
@@ -253,7 +253,7 @@ class Standalone:
         return self._enter(update, Position.CLEANUP)
 
     def _scripted(self, update: StandaloneUpdate, state: str, *, leave: str = "") -> None:
-        """Call a state between its scripts; when something fails, its error scripts run."""
+        """Call a state between its scripts; if anything fails, run the error scripts of the state."""
         try:
             self.scripts.run(state, "Enter")
             self.modules.run(update.payload_type, state)
@@ -266,7 +266,7 @@ class Standalone:
     # -- back -----------------------------------------------------------------------------------------------------
 
     def _turn_back(self, update: StandaloneUpdate) -> StandaloneUpdate:
-        """Begin the rollback after a failure or an interruption; without one, nobody knows what is there."""
+        """Begin the rollback after a failure or an interruption; if it can't be rolled back, it may be inconsistent."""
         if self._can_roll_back(update):
             return self._enter(replace(update, result=Result.FAILED), Position.ARTIFACT_ROLLBACK)
         self.facts |= {Fact.NO_ROLLBACK, Fact.FAILED}
@@ -299,7 +299,7 @@ class Standalone:
         return self._enter(update, Position.CLEANUP)
 
     def _is_done_whole(self, update: StandaloneUpdate, state: str) -> bool:
-        """Call a state between its scripts, all of them, whichever fail."""
+        """Call a state between its scripts; all of them are run even if some fail."""
         done = [
             self.scripts.run_all(state, "Enter"),
             self._is_called(update, state),
@@ -330,7 +330,7 @@ class Standalone:
         return is_clean
 
     def _conclude(self, software: Software | None) -> None:
-        """Store what the device provides now, and forget the update."""
+        """Store what the device provides now, and remove the update from the state file."""
         if software is not None:
             software = replace(software, seen_name=self.save_provides(software))
         self.journal.update(lambda record: replace(record, standalone=None, software=software or record.software))

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from .stream import Progress
 
 DOWNLOAD_SECONDS = 5.0
-"""How often the progress of a download is told: an observer may write to flash."""
+"""How often observers are notified of the progress of a download; they may write it to flash."""
 
 
 class StatusTracker:
     """Keeps the client status.
 
-    What changes is noted at once and told when a step of the work is done, so that one poll is told once.
+    Changes are noted at once, but observers are notified only when a step of the work is done: once for each poll.
 
     Args:
-        clock: dates what happens.
-        observers: who is told.
-        client_status: the first one.
+        clock: supplies the times of the changes.
+        observers: the observers to notify.
+        client_status: the initial status.
     """
 
     def __init__(
@@ -42,23 +42,23 @@ class StatusTracker:
         """Change the client status.
 
         Args:
-            change: makes the new one of the last one and the time, RFC 3339.
+            change: makes the new status from the last one and the time (RFC 3339).
         """
         self.client_status = change(self.client_status, self.time())
         self.alive()
 
     def tell(self) -> None:
-        """Tell the observers the client status as it is now."""
+        """Tell the observers the current client status."""
         for observer in self._observers:
             observer.noticed(self.client_status)
 
     def does(self, doing: str, *, deployment_id: str = "", artifact_name: str = "") -> None:
-        """Note and tell what the client does now."""
+        """Note what the client is doing now, and tell the observers."""
         self.note(lambda one, now: one.does(doing, now, deployment_id=deployment_id, artifact_name=artifact_name))
         self.tell()
 
     def downloaded(self, progress: Progress) -> None:
-        """A piece of a download has come; told every few seconds and at its end."""
+        """Note the progress of a download; observers are notified every few seconds and at its end."""
         self.alive()
         now, last = self._clock.monotonic(), self._download_told_at
         is_done = progress.done == progress.total
@@ -73,7 +73,7 @@ class StatusTracker:
         self.tell()
 
     def interrupted(self) -> None:
-        """A download waits for its next try; its rate is no longer true."""
+        """Note that a download waits for its next attempt, so that its rate is no longer valid."""
         self._download_told_at = None
         download = self.client_status.download
         if download.bytes_per_second:
@@ -86,5 +86,5 @@ class StatusTracker:
             observer.alive()
 
     def time(self, *, in_seconds: float = 0.0) -> str:
-        """The wall clock, now or so many seconds later."""
+        """The wall-clock time, now or a number of seconds later."""
         return (self._clock.now() + timedelta(seconds=in_seconds)).isoformat(timespec="seconds")

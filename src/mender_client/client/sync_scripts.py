@@ -19,11 +19,11 @@ class _Phase(Enum):
 
 
 class SyncScripts:
-    """Runs the scripts in the order of the installer contract (section 4.1); each call may find its work done.
+    """Runs the scripts in the order of the installer contract (section 4.1); a call that has nothing to do is harmless.
 
     Args:
-        scripts: gives what runs state scripts, when the first one may run.
-        is_wanted: whether an update module would install the next update; without that no script runs.
+        scripts: returns the object that runs state scripts; called only once the first script may run.
+        is_wanted: returns whether an update module would install the next update; otherwise no script runs.
     """
 
     def __init__(self, scripts: Callable[[], StateScripts], is_wanted: Callable[[], bool]) -> None:
@@ -35,7 +35,7 @@ class SyncScripts:
         """Leave Idle and enter Sync.
 
         Raises:
-            ScriptError: a script failed; nothing may be asked or sent.
+            ScriptError: a script failed; no request may be sent.
         """
         if not self._is_wanted():
             self._phase = _Phase.OFF
@@ -58,7 +58,7 @@ class SyncScripts:
             self._run("Leave")
 
     def failed(self) -> None:
-        """What was asked or sent has failed."""
+        """Leave Sync after a request has failed."""
         if self._phase is _Phase.SYNC:
             self._phase = _Phase.STARTED
             self._scripts().run_all("Sync", "Error")
