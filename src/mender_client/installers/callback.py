@@ -1,9 +1,9 @@
-"""Let a function of the surrounding program install Artifacts: for programs that embed the client.
+"""Installs Artifacts by calling a function of the program that embeds the client.
 
-The function runs in this process, so a crash ends both. What is on disk tells the next process how far it came: the
-lock names the deployment, the trace says whether the function was ever called and whether it returned "reported
-later". A call that never returned leaves no lock, so that the client compares what is installed instead of waiting for
-a function that no longer runs.
+The function runs in this process, so a crash ends both. The files on disk tell the next process how far the
+installation got: the lock names the deployment, and the trace records whether the function was called and whether it
+returned None ("reported later"). If a call never returned, the lock is removed, so that the client checks what is
+installed instead of waiting for a function that no longer runs.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ else:
     Protocol = object
 
 InstallFunction = Callable[[Path, Deployment], "bool | None"]
-"""Installs a verified Artifact. Returns True when it is installed, False when it could not be, None when that shows
-later, after a reboot for instance, and will be reported then. An exception means False; its text goes to the server."""
+"""Installs a verified Artifact. Returns True if it is installed, False if it could not be installed, and None if the
+outcome is known only later, for instance after a reboot, and will be reported then. An exception means False; its text
+is sent to the server."""
 
 
 class Trace(Protocol):
-    """A durable marker: how far the installation of this deployment has come; empty for none. Raises StorageError."""
+    """A durable marker of how far the installation has got; empty for none. All methods raise StorageError."""
 
     def read(self) -> str: ...
     def write(self, mark: str) -> None: ...
@@ -46,12 +47,12 @@ class CallbackInstaller:
 
     Args:
         install: the function.
-        conclude: called with the deployment's id and whether it is installed; stores the outcome and frees the device.
-        lock: names the deployment that is being installed; an installation that died with its process is none.
-        trace: how far it has come.
+        conclude: called with the deployment's id and whether it is installed; stores the outcome and removes the lock.
+        lock: names the deployment that is being installed; removed here if the installation ended with its process.
+        trace: records how far the installation has got.
 
     Raises:
-        StorageError: what such an installation left can't be read or removed.
+        StorageError: the trace can't be read, or the lock can't be removed.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class CallbackInstaller:
         """Call the function, and store what it returns.
 
         Raises:
-            InstallError: it raised an exception.
-            StorageError: what it returned can't be stored.
+            InstallError: the function raised an exception.
+            StorageError: the result can't be stored.
         """
         self._trace.write(_BEGUN)
         try:
             is_installed = self._install(Path(artifact), deployment)
-        except Exception as error:  # the program's own code: whatever it raises is a failed installation
+        except Exception as error:  # the program's own code: any exception is a failed installation
             raise InstallError("UPD03", f"cannot install the update: {type(error).__name__}: {error}") from error
         if is_installed is None:
             self._trace.write(_LATER)

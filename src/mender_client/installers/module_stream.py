@@ -1,7 +1,7 @@
 """Feeds the payload's files to an update module through FIFOs, as the module asks for them.
 
-The module opens ``stream-next`` and reads the name of the next FIFO, then reads the file from there. Nothing waits in a
-call of the kernel for a module that may never come: FIFOs are opened only when somebody reads them.
+The module opens ``stream-next`` and reads the name of the next FIFO, then reads the file from that FIFO. The client
+never blocks in a system call for a module that may never read: it opens a FIFO only once it has a reader.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _DRAIN_PAUSE_SECONDS = 0.02
 _BUFFER_BYTES = 256 * 1024
 _PIPE_BYTES = 1024 * 1024
 _EXIT_SECONDS = 3.0
-"""How long a module that has stopped reading may take until it exits, to say why."""
+"""How long a module that has stopped reading may take to exit; its exit code tells why it stopped."""
 
 
 class Call(Protocol):
-    """An update module at work; it is ended when the context is left."""
+    """A running update module; it is ended when the context is left."""
 
     @property
     def has_exited(self) -> bool:
         """Whether the module itself has exited."""
 
     def attend(self, seconds: float, descriptor: int = -1) -> bool:
-        """Log what it prints, for so many seconds at most; True when the descriptor can be written or has no reader.
+        """Log its output for at most this time; return True if the descriptor is writable or has no reader.
 
         Raises:
             ScriptError: it has run for too long.
-            Interrupted: the client is to stop.
+            Interrupted: the client was asked to stop.
         """
 
 
@@ -57,7 +57,7 @@ class Streams(Protocol):
     next_stream: Path
 
     def add_stream(self, name: str) -> Path:
-        """Make the FIFO of a file, and put a new ``stream-next`` in the place of the one that is open."""
+        """Create the FIFO of a file, and replace the open ``stream-next`` with a new one."""
 
     def remove_stream(self, name: str) -> None:
         """Remove the FIFO of a file."""
@@ -67,7 +67,7 @@ class Streams(Protocol):
 
 
 class Taken(Enum):
-    """How much a module took of the payload."""
+    """How much of the payload a module has read."""
 
     NOTHING = "it never opened stream-next"
     PART = "it didn't read all files to the end"
@@ -85,21 +85,21 @@ class _Descriptor:
 
 
 def feed(call: Call, streams: Streams, files: Iterator[PayloadFile], *, with_sizes: bool) -> Taken:
-    """Feed files to a module until it has had them all, or exits, or stops reading.
+    """Feed files to a module until it has read all of them, exits, or stops reading.
 
     Args:
         call: the module.
-        streams: its FIFOs; ``stream-next`` is there.
-        files: what it gets.
-        with_sizes: tell the size of each file.
+        streams: its FIFOs; ``stream-next`` already exists.
+        files: the files to feed.
+        with_sizes: whether the module is told the size of each file.
 
     Returns:
-        How much it took; it may still run.
+        How much it has read; it may still be running.
 
     Raises:
-        StorageError: the FIFOs can't be made.
+        StorageError: the FIFOs can't be created.
         ScriptError: the module has run for too long.
-        Interrupted: the client is to stop.
+        Interrupted: the client was asked to stop.
         MenderError: whatever reading the files raises.
     """
     taken = Taken.NOTHING
@@ -122,14 +122,14 @@ def feed(call: Call, streams: Streams, files: Iterator[PayloadFile], *, with_siz
 
 
 def _open_when_read(call: Call, path: Path) -> _Descriptor | None:
-    """Open a FIFO for writing as soon as somebody reads it; None when the module has exited before."""
+    """Open a FIFO for writing as soon as it has a reader; return None if the module exits first."""
     pause = _SHORTEST_PAUSE_SECONDS
     while True:
         has_exited = call.has_exited
         try:
             return _Descriptor(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
         except OSError as error:
-            # the module may have removed it, in which case nobody will ever read it
+            # the module may have removed it, in which case it will never have a reader
             if error.errno not in (errno.ENXIO, errno.ENOENT, errno.EINTR):
                 raise
         if has_exited:
@@ -139,12 +139,12 @@ def _open_when_read(call: Call, path: Path) -> _Descriptor | None:
 
 
 def _feed_file(call: Call, path: Path, file: PayloadFile) -> bool:
-    """Feed one file; False when the module didn't read it all."""
+    """Feed one file; return False if the module didn't read all of it."""
     pipe = _open_when_read(call, path)
     if pipe is None:
         return False
     with closing(pipe):
-        with suppress(OSError):  # more than an ordinary user may have
+        with suppress(OSError):  # it may exceed the limit of an unprivileged user
             fcntl.fcntl(pipe.number, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         buffer = memoryview(bytearray(_BUFFER_BYTES))
         while count := file.readinto(buffer):
@@ -155,7 +155,7 @@ def _feed_file(call: Call, path: Path, file: PayloadFile) -> bool:
 
 
 def _write_all(call: Call, descriptor: int, data: memoryview) -> bool:
-    """Write as the module reads; False when it has stopped."""
+    """Write as the module reads; return False if it has stopped reading."""
     while data:
         try:
             data = data[os.write(descriptor, data) :]
@@ -169,9 +169,9 @@ def _write_all(call: Call, descriptor: int, data: memoryview) -> bool:
 
 
 def _is_read_to_the_end(call: Call, descriptor: int) -> bool:
-    """Wait until the pipe is empty; False when the module stops reading before."""
+    """Wait until the pipe is empty; return False if the module stops reading before that."""
     poll = select.poll()
-    poll.register(descriptor, 0)  # tells only that nobody reads any more
+    poll.register(descriptor, 0)  # reports only that there is no reader any more
     pause = _SHORTEST_PAUSE_SECONDS
     while True:
         is_left = bool(poll.poll(0)) or call.has_exited

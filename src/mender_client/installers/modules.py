@@ -1,7 +1,7 @@
 """Update modules: the programs that install payloads, one for each payload type (protocol: update modules, version 3).
 
-Each state of an update is one call: ``MODULE STATE TREE``. This file makes the calls and tells whether they succeeded;
-which call comes when is the workflow's matter. A program that embeds the client has classes in place of the programs.
+Each state of an update is one call: ``MODULE STATE TREE``. This file makes the calls and reports whether they
+succeeded; the workflow decides when each is made. In a program that embeds the client, update modules are classes.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ _ANSWERS: Mapping[str, tuple[str, ...]] = {
     "NeedsArtifactReboot": ("No", "Yes", _AUTOMATIC),
     "SupportsRollback": ("No", "Yes"),
 }
-"""The queries and their answers; the first one is meant by an empty answer."""
+"""The queries and their possible answers; an empty answer means the first one."""
 
 
 class Call(module_stream.Call, Protocol):
-    """A program at work."""
+    """A running program."""
 
     def wait(self) -> int:
-        """Wait for its exit: its code, or the negated number of the signal that ended it.
+        """Wait until it exits; return its exit code, or the negated number of the signal that ended it.
 
         Raises:
             ScriptError: it has run for too long.
-            Interrupted: the client is to stop.
+            Interrupted: the client was asked to stop.
         """
 
     def answer(self) -> str:
-        """What a query has answered, without its newline; bounded."""
+        """The answer to a query, without the newline; limited in length."""
 
 
 class Calls(Protocol):
-    """Runs programs in sessions of their own, and ends what they leave behind."""
+    """Runs programs in separate sessions, and ends the processes that they leave behind."""
 
     def start(
         self,
@@ -70,37 +70,37 @@ class Calls(Protocol):
         is_query: bool = False,
         may_outlive: bool = False,
     ) -> AbstractContextManager[Call]:
-        """Start a program; ``may_outlive``: what it leaves behind is not ended. Raises ScriptError."""
+        """Start a program; with ``may_outlive``, processes that it leaves behind are not ended. Raises ScriptError."""
 
 
 class Tree(Streams, Protocol):
-    """The directory that modules are given. Methods that write raise StorageError."""
+    """The directory that is passed to modules. Methods that write raise StorageError."""
 
     path: Path
 
     def exists(self) -> bool:
-        """Whether there is one."""
+        """Whether it exists."""
 
     def build(self, contents: Mapping[str, bytes]) -> None:
-        """Make it anew, durably, with these files and an empty ``tmp``."""
+        """Create it from scratch, durably, with these files and an empty ``tmp``."""
 
     def read(self, name: str) -> str:
-        """A file of it; empty when it can't be read."""
+        """The content of one of its files; empty if it can't be read."""
 
     def remove(self) -> None:
-        """Remove it; none is fine."""
+        """Remove it, if it exists."""
 
     def store(self, name: str, readinto: Callable[[memoryview], int]) -> None:
         """Write a file of the payload below ``files``, durably."""
 
     def begin_streams(self) -> None:
-        """Make ``stream-next`` and ``streams``."""
+        """Create ``stream-next`` and ``streams``."""
 
     def remove_streams(self) -> None:
         """Remove both."""
 
     def end_orphans(self) -> None:
-        """End the processes that work in it; none may be left when an earlier client was killed."""
+        """End the processes that work in it, which an earlier client may have left running when it was killed."""
 
 
 class ModulesWithTree:
@@ -152,11 +152,11 @@ class UpdateModules(ModulesWithTree):
     """Calls update modules that are programs.
 
     Attributes:
-        directory: where the modules are; the payload type is the file name.
-        find_problem: why a program can't or must not be run; None when it may.
+        directory: the directory of the modules; the file names are the payload types.
+        find_problem: returns why a program can't or must not be run; None if it may.
         seconds: how long one call may take.
-        is_rebooted_by_client: whether the client can reboot the device; a module that leaves it to the client is asked
-            to do it by itself otherwise.
+        is_rebooted_by_client: whether the client can reboot the device; if not, a module that would leave the reboot to
+            the client is called to do it itself.
     """
 
     directory: Path
@@ -248,14 +248,14 @@ class UpdateModules(ModulesWithTree):
 
 
 def _check_name(payload_type: str) -> None:
-    """Refuse, before anything is started, a type that would lead out of the directory of the update modules."""
+    """Refuse, before anything is started, a payload type that would lead out of the directory of the modules."""
     if "/" in payload_type or "\0" in payload_type or payload_type in ("", ".", ".."):
         text = f"cannot install the update: {printable(payload_type)!r} can't be the name of an update module"
         raise InstallError("MOD01", text, remedy="build the Artifact with another payload type")
 
 
 def tree_files(header: Header, provides: Provides) -> dict[str, bytes]:
-    """The files of a new tree: what is installed, and what the Artifact says of itself."""
+    """The files of a new tree: the installed software, and the metadata of the Artifact."""
     group = provides.others.get("artifact_group", "")
     current = {"artifact_name": provides.artifact_name, "artifact_group": group, "device_type": provides.device_type}
     new = {

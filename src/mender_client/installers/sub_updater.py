@@ -1,8 +1,8 @@
-"""Hands the Artifact to the device's sub-updater: the contract that existing sub-updaters rely on.
+"""Hands the Artifact to the device's sub-updater, following the contract on which existing sub-updaters rely.
 
-The lock file is written first, and when that is stored the sub-updater is started so that it outlives the daemon, which
-then exits. The sub-updater installs, reboots, commits or rolls back, reports, removes the lock and starts the daemon
-again. A daemon that finds the lock waits until it is removed.
+The lock file is written first. Once it is stored, the sub-updater is started in such a way that it outlives the daemon,
+which then exits. The sub-updater installs, reboots, commits or rolls back, reports, removes the lock and starts the
+daemon again. A daemon that finds the lock waits until it is removed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _DEPLOYMENT_ID = "MENDER_DEPLOYMENT_ID"
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SubUpdaterInstaller:
-    """Installs by the sub-updater; see ``core.ports.Installer`` and ``core.ports.SubUpdater``.
+    """Installs Artifacts with the sub-updater; see ``core.ports.Installer`` and ``core.ports.SubUpdater``.
 
     Attributes:
         program: the sub-updater, called with the path of the Artifact.
-        variables: what its environment holds besides what belongs to the deployment.
-        find_problem: why a program can't or must not be run; None when it may.
+        variables: its environment variables, besides those of the deployment.
+        find_problem: returns why a program can't or must not be run; None if it may.
     """
 
     program: Path
@@ -45,8 +45,8 @@ class SubUpdaterInstaller:
     def find_process(self, deployment_id: str, process: ProcessRef | None) -> ProcessRef | None:
         if process is not None and self.processes.is_alive(process):
             return process
-        # a client that was killed right after the start has not noted it; the environment of the sub-updater, and of
-        # everything that it started, tells which deployment it is for
+        # a client that was killed right after the start has not stored the process; the environment of the sub-updater
+        # and of everything that it started names the deployment
         return self.processes.find(_DEPLOYMENT_ID, deployment_id)
 
     def stop(self, deployment_id: str, process: ProcessRef | None, *, is_forced: bool) -> bool:
