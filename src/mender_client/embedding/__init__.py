@@ -1,1 +1,1 @@
-"""The client as a part of another program: what ``mender_client`` exports of it."""
+"""The client embedded in another program; ``mender_client`` exports its public names."""

@@ -1,4 +1,4 @@
-"""Functions of the program that are told what happens. Nothing depends on them: what they raise is logged."""
+"""Callbacks of the program for progress and states. Nothing depends on them: their exceptions are only logged."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mender_client.system.journal import JsonJournal
 _logger = logging.getLogger(__name__)
 
 ProgressFunction = Callable[[int, "int | None"], object]
-"""Called with the bytes of the Artifact that are on disk and with those of the whole, None when the storage doesn't
-say, each time that a piece of some kilobytes has come."""
+"""Called for each piece of a few kilobytes with the number of bytes available so far and the size of the Artifact, None
+if the storage doesn't announce it."""
 
 StateFunction = Callable[[State, Deployment, str], object]
-"""Called with the state that a deployment has just entered, which is stored already, the deployment, and why it has
-failed; empty in other states and when that isn't known."""
+"""Called with the state that a deployment has just entered, which is already stored, the deployment, and why it failed;
+empty in other states or if that isn't known."""
 
 
 class ProgressCallback:
-    """Passes the progress of downloads on."""
+    """Passes on the progress of downloads."""
 
     def __init__(self, function: ProgressFunction) -> None:
         self._function = function
@@ -38,7 +38,7 @@ class ProgressCallback:
 
 
 class ToldJournal(JsonJournal):
-    """A state file that passes on each state of an update, the end too; after a restart first where it resumes."""
+    """A state file that passes on each state of an update, including its end and the state in which it resumes."""
 
     def __init__(self, path: Path, function: StateFunction) -> None:
         super().__init__(path)
@@ -76,7 +76,7 @@ def _end(outcome: Outcome | None) -> State:
 
 
 class _Failures:
-    """Logs what a function of the program raises, and goes on; the same again and again only once."""
+    """Logs and suppresses the exceptions of a callback; one that is raised repeatedly is logged once."""
 
     def __init__(self, name: str) -> None:
         self._name = name

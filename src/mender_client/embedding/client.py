@@ -1,7 +1,7 @@
-"""The client as a part of another program.
+"""The client embedded in another program.
 
-The program brings a description of the device, and a function or update modules that install. State file, pending
-reports, verification and resumed downloads are those of the daemon.
+The program supplies a description of the device, and a function or update modules that install updates. The state file,
+pending reports, verification and resumed downloads are those of the daemon.
 """
 
 from __future__ import annotations
@@ -40,32 +40,34 @@ _logger = logging.getLogger(__name__)
 class Client(Deciding):
     """A Mender client inside another program.
 
-    Everything that must survive a crash or a power cut is in the data directory: pass the same one each time. One
-    client uses it at a time. Use a client from one thread; ``poll_now`` and ``stop`` may be called from any.
+    Everything that must survive a crash or a power cut is in the data directory: pass the same directory each time.
+    Only one client may use it at a time. Use a client from one thread only, except for ``poll_now``, ``stop`` and the
+    decisions about updates, which may be called from any thread.
 
-    The log that the server gets of a failure holds what the logger ``mender_client`` lets through: set it to INFO.
+    The deployment log that is sent to the server after a failure contains what the logger ``mender_client`` records:
+    set its level to INFO.
 
     Args:
-        settings: what ``mender.conf`` holds, by the same keys: ``{"ServerURL": "https://mender.example.com"}``; or the
-            path of such a file, which is read as the daemon reads it, with ``mender.conf`` in the data directory for
-            the keys that it lacks. ``DaemonLogLevel`` and ``DeviceTypeFile`` have no effect.
-        data: the data directory; made if it isn't there.
-        device: what the device says about itself.
-        install: installs Artifacts when ``step`` or ``run`` bring them; None for a program that calls ``download``.
-        modules: the update modules that install, in place of ``install``, by the type of the payloads. Each is a
-            subclass of ``UpdateModule``, or a function that makes one from the directory of the update.
+        settings: the settings of ``mender.conf``, with the same keys: ``{"ServerURL": "https://mender.example.com"}``;
+            or the path of such a file, which is read as by the daemon, with ``mender.conf`` in the data directory as
+            the fallback for missing keys. ``DaemonLogLevel`` and ``DeviceTypeFile`` have no effect.
+        data: the data directory; created if it doesn't exist.
+        device: the description of the device.
+        install: installs the Artifacts that ``step`` or ``run`` download; None for a program that calls ``download``.
+        modules: the update modules to use instead of ``install``, by payload type. Each is a subclass of
+            ``UpdateModule``, or a function that makes an instance from the directory of the update.
         reboot: starts the reboot for update modules that leave it to the client ("Automatic"); the client waits 10
             minutes for it. Call ``stop`` in it to end ``run``.
         passphrase: unlocks an encrypted device key, or is the PIN of its token; a new key is encrypted with it.
-        on_progress: is told the progress of downloads, which is not logged then.
-        on_state: is told each state of a deployment.
+        on_progress: called with the progress of downloads, which is then not logged.
+        on_state: called with each state of a deployment.
 
     Raises:
-        ConfigError: settings are wrong; it names all of them.
+        ConfigError: settings are invalid; the error lists all of them.
         UsageError: both ``install`` and ``modules`` are given.
         BusyError: another client uses the data directory.
         StorageError: the data directory can't be used.
-        KeyFileError: there is no usable device key, and none can be made.
+        KeyFileError: there is no usable device key, and none can be created.
     """
 
     def __init__(
@@ -111,7 +113,7 @@ class Client(Deciding):
                     device=DescribedDevice(device), paths=paths, install=install, modules=modules, reboot=reboot
                 ),
             )
-            _ = self._opened.agent  # made now: other threads and signal handlers use it
+            _ = self._opened.agent  # created now: other threads and signal handlers use it
         except BaseException:
             self._lock.release()
             raise
@@ -131,7 +133,10 @@ class Client(Deciding):
         return self._opened
 
     def close(self) -> None:
-        """Close connections and release the data directory. Every other use of a closed client is a UsageError."""
+        """Close connections and release the data directory.
+
+        Afterwards, all methods but ``close``, ``poll_now`` and ``stop`` raise UsageError.
+        """
         if not self._is_closed:
             self._is_closed = True
             self._opened.close()
@@ -143,8 +148,8 @@ class Client(Deciding):
         """Authenticate with the server, which registers a device that it does not know.
 
         Raises:
-            NotAcceptedError: the device is pending acceptance, or rejected; ask again later.
-            MenderError: the server can't be asked.
+            NotAcceptedError: the device is pending acceptance, or was rejected; try again later.
+            MenderError: the device can't authenticate for another reason.
         """
         self._parts.session.authorise()
 
@@ -152,19 +157,19 @@ class Client(Deciding):
         """Send the inventory.
 
         Raises:
-            MenderError: the server can't be told; NotAcceptedError as in ``authorise``.
+            MenderError: it can't be sent; NotAcceptedError as for ``authorise``.
         """
         self._parts.inventory.send(even_if_unchanged=True)
 
     def check(self) -> Deployment | None:
-        """Ask for a deployment; None when there is nothing to do.
+        """Ask the server for a deployment; return None if there is none.
 
-        A deployment whose download was interrupted is returned again, and ``download`` resumes. Pending reports are
+        A deployment whose download was interrupted is returned again, and ``download`` resumes it. Pending reports are
         sent first.
 
         Raises:
             BusyError: a downloaded deployment waits for ``report``.
-            MenderError: the server can't be asked.
+            MenderError: the server can't be reached or answers with an error.
         """
         self._parts.engine.resume()
         waiting = self._parts.lock.read()
@@ -176,14 +181,14 @@ class Client(Deciding):
         return None if self._offer is None else self._offer.deployment
 
     def download(self) -> Path | None:
-        """Fetch the Artifact of the deployment that ``check`` found, and verify it.
+        """Download the Artifact of the deployment that ``check`` found, and verify it.
 
         Returns:
-            The verified Artifact; it is kept until ``report``. None when the deployment has ended: it failed, which
-            is reported, or it was aborted by the server.
+            The path of the verified Artifact, which is kept until ``report``. None if the deployment has ended: it
+            failed, which is reported, or the server aborted it.
 
         Raises:
-            UsageError: ``check`` has found no deployment, or the client installs by itself.
+            UsageError: ``check`` has found no deployment, or the client installs updates itself.
             BusyError: the update waits at a gate; ``check`` again later.
             MenderError: the server can't be reached; ``check`` again later.
         """
@@ -199,17 +204,17 @@ class Client(Deciding):
         return None if waits is None else self._artifact
 
     def report(self, *, success: bool, reason: str = "") -> None:
-        """Report the outcome of the installation under way.
+        """Report the outcome of the installation in progress.
 
-        It is stored first. If it can't be sent now, the next ``check`` or ``step`` sends it.
+        The outcome is stored first. If it can't be sent now, the next ``check`` or ``step`` sends it.
 
         Args:
-            success: whether it is installed.
-            reason: why it is not; goes into the log that the server gets.
+            success: whether the Artifact is installed.
+            reason: why it isn't; included in the deployment log for the server.
 
         Raises:
-            UsageError: nothing waits for a report.
-            StorageError: it can't be stored.
+            UsageError: no deployment is waiting for a report.
+            StorageError: the outcome can't be stored.
         """
         deployment_id = self._parts.lock.read()
         if not deployment_id:
@@ -229,13 +234,13 @@ class Client(Deciding):
     def step(self) -> float:
         """Do what is due: authorise, send the inventory, poll, download, install, report.
 
-        Errors of the network, the server and the device are logged and waited out.
+        Errors of the network, the server and the device are logged and retried with back-off.
 
         Returns:
             Seconds until the next step is due.
 
         Raises:
-            UsageError: the client has nothing that installs.
+            UsageError: the client has neither ``install`` nor ``modules``.
             Interrupted: ``stop`` was called.
         """
         agent = self._parts.agent
@@ -245,10 +250,10 @@ class Client(Deciding):
         return agent.step()
 
     def run(self) -> None:
-        """Take step after step, waiting between them, until ``stop`` is called.
+        """Call ``step`` repeatedly, waiting in between, until ``stop`` is called.
 
         Raises:
-            UsageError: the client has nothing that installs.
+            UsageError: the client has neither ``install`` nor ``modules``.
         """
         clock = self._parts.clock
         try:
@@ -258,7 +263,7 @@ class Client(Deciding):
             return
 
     def poll_now(self) -> None:
-        """Make the next step poll for a deployment whatever the schedule says; ``run`` takes that step at once.
+        """Make the next step poll for a deployment, regardless of the schedule; ``run`` takes that step at once.
 
         May be called from any thread and from signal handlers; no effect on a closed client.
         """
@@ -267,7 +272,7 @@ class Client(Deciding):
             self._opened.clock.wake()
 
     def stop(self) -> None:
-        """Stop ``run`` for good, and interrupt whatever it is doing; make a new client to go on.
+        """Stop ``run`` for good, and interrupt whatever it is doing; to continue, create a new client.
 
         May be called from any thread and from signal handlers; no effect on a closed client.
         """

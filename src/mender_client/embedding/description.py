@@ -1,10 +1,10 @@
-"""What the program says about the device, checked when the workflow asks for it."""
+"""The program's description of the device, checked when the workflow reads it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field  # with __slots__: a program that mistypes an attribute is told
+from dataclasses import dataclass, field  # with __slots__: a misspelt attribute is an error
 from types import MappingProxyType
 from typing import Any
 
@@ -25,8 +25,8 @@ class DeviceDescription:
     Attributes:
         identity: identifies the device, a serial number for instance; it must never change.
         device_type: the device type that Artifacts must be made for.
-        artifact_name: the installed software; set it when an update is installed. What update modules install is
-            remembered: the program may go on with the name that it always starts with.
+        artifact_name: the name of the installed software; set it when an update is installed. The client remembers
+            what update modules install: with them, the program may keep the name that it always starts with.
         provides: further provides that Artifacts may depend on.
         inventory: the inventory attributes.
     """
@@ -39,7 +39,7 @@ class DeviceDescription:
 
 
 class DescribedDevice:
-    """A description as the workflow asks for it; see ``core.ports.DeviceData``.
+    """A description in the form that the workflow reads; see ``core.ports.DeviceData``.
 
     Each method raises ConfigError if the program has put something into the description that can't be sent.
     """
@@ -69,7 +69,7 @@ def _pairs(what: str, attributes: Mapping[str, AttributeValue]) -> tuple[tuple[s
     """Keys and values as text.
 
     Raises:
-        ConfigError: names all attributes that can't be sent.
+        ConfigError: some attributes can't be sent; the error names all of them.
     """
     if not _is_a(Mapping, attributes):
         raise _unusable([f"{what} must be a mapping, such as a dict"])
@@ -103,7 +103,7 @@ def _is_name(value: object) -> bool:
 
 
 def _is_a(kind: type[Any], value: object) -> bool:
-    """Whether a value is what its annotation says; not every program is checked by a type checker."""
+    """Whether a value has its annotated type; not every program is checked by a type checker."""
     return isinstance(value, kind)
 
 

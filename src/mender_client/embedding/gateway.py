@@ -1,7 +1,7 @@
-"""Many devices in one program: a gateway whose devices the program describes.
+"""A gateway inside another program, which describes the devices.
 
-What they share and when each takes its step is as in the command ``gateway``; identity, inventory and installation are
-the program's, as in ``Client``.
+The devices share resources and are scheduled as in the command ``gateway``; the program supplies their identity,
+inventory and installation, as for ``Client``.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Gateway:
     """Many Mender clients inside another program, with a few threads for all of them.
 
-    ``run`` is called by one thread; the other methods may be called by any. What installs is called in threads of the
-    gateway, several at once for different devices.
+    Call ``run`` from one thread; the other methods may be called from any thread. The functions and update modules that
+    install are called in threads of the gateway, several at once for different devices.
 
     Args:
-        settings: as of ``Client``; they are those of each device.
-        data: the data directory, in which each device has one of its own; made if it isn't there.
+        settings: as for ``Client``, but not the path of a file; they apply to every device.
+        data: the data directory, which contains one for each device; created if it doesn't exist.
         workers: how many devices authenticate, poll and send their inventory at once.
         at_once: how many devices are updated at once.
-        groups: how many of a group are updated at once, where that isn't one.
+        groups: how many devices of a group are updated at once; 1 for a group that isn't listed.
 
     Raises:
-        ConfigError: settings are wrong; it names all of them.
+        ConfigError: settings are invalid; the error lists all of them.
         BusyError: another gateway uses the data directory.
         StorageError: the data directory can't be used.
     """
@@ -104,14 +104,14 @@ class Gateway:
         modules: Mapping[str, Callable[[str], UpdateModule]] | None = None,
         group: str = "",
     ) -> None:
-        """Take a device in.
+        """Add a device.
 
         Args:
-            name: names its data directory: letters, digits, ``.``, ``_`` and ``-``, 64 at most.
-            device: what it says about itself.
+            name: its name and that of its data directory: letters, digits, ``.``, ``_`` and ``-``, at most 64.
+            device: the description of the device.
             install: installs its Artifacts.
-            modules: the update modules that install, in place of ``install``, as of ``Client``.
-            group: with which others it shares what can't be used by all at once.
+            modules: the update modules to use instead of ``install``, as for ``Client``.
+            group: the group of devices with which it shares a limit on simultaneous updates; empty for none.
 
         Raises:
             UsageError: the name can't be used or is taken, or not exactly one of ``install`` and ``modules`` is given.
@@ -136,15 +136,15 @@ class Gateway:
 
     def _take(self, device: GatewayDevice) -> None:
         if self._devices.get(device.name) is not device:
-            return  # removed meanwhile
+            return  # removed in the meantime
         if self._rounds.is_at_work(device.name):
-            self._requests.append(lambda: self._take(device))  # one of this name ends its step first
+            self._requests.append(lambda: self._take(device))  # a removed device of the same name is finishing its step
             return
         device.resume()
         self._rounds.add(device, standing=device.standing)
 
     def remove(self, name: str) -> None:
-        """Let a device go. A step that it takes just now is finished; its data directory stays.
+        """Remove a device. A step in progress is finished; the data directory is kept.
 
         Raises:
             UsageError: there is no such device.
@@ -159,13 +159,13 @@ class Gateway:
             self._rounds.drop(name)
 
     def report(self, name: str, *, success: bool, reason: str = "") -> None:
-        """Report the outcome of an installation whose function has returned None; arguments as of ``Client.report``.
+        """Report the outcome of an installation whose function has returned None; arguments as for ``Client.report``.
 
-        It is stored first, and sent in the next step of the device.
+        The outcome is stored first, and sent in the next step of the device.
 
         Raises:
-            UsageError: there is no such device, or nothing waits for its report.
-            StorageError: it can't be stored.
+            UsageError: there is no such device, or it has no deployment that is waiting for a report.
+            StorageError: the outcome can't be stored.
         """
         device = self._devices.get(name)
         if device is None or not device.report(is_success=success, reason=reason):
@@ -175,7 +175,7 @@ class Gateway:
         self._request(lambda: self._rounds.hurry((name,)))
 
     def poll_now(self) -> None:
-        """Make every device poll for a deployment, whatever the schedule says."""
+        """Make every device poll for a deployment, regardless of the schedule."""
         self._request(self._poll_all)
 
     def _poll_all(self) -> None:
@@ -190,7 +190,7 @@ class Gateway:
             self._clock.wake()
 
     def run(self) -> None:
-        """Have the devices take their steps until ``stop`` is called."""
+        """Run the steps of the devices until ``stop`` is called."""
         while not self._clock.is_stopping:
             for _ in range(len(self._requests)):
                 self._requests.popleft()()
@@ -205,7 +205,7 @@ class Gateway:
             self._host.transport.stop()
 
     def close(self) -> None:
-        """Stop, wait for the steps that are under way, and release the data directory; ``run`` must have ended."""
+        """Stop, wait for the steps in progress, and release the data directory; ``run`` must have returned."""
         if not self._is_closed:
             self.stop()
             self._is_closed = True

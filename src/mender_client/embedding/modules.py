@@ -1,7 +1,7 @@
 """Update modules that are classes of the program; their methods run in its process, in the client's thread.
 
-Between two calls a module keeps only what it has stored, as if each call were a process. So a restart may come
-at any time, and the states and their order are those of modules that are programs.
+Between two calls a module keeps only what it has stored, as if each call were a separate process. The program may
+therefore be restarted at any time, and the states and their order are the same as for modules that are programs.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class EmbeddedModules(ModulesWithTree):
     """Calls the methods of update modules; see ``core.ports.Modules``.
 
     Args:
-        modules: makes a module, by the type of the payloads that it installs.
-        tree: the directory that they are given.
-        reboot: reboots the device; None when the program can't.
-        is_stopping: whether the client is to stop; a method that runs is not interrupted.
+        modules: makes a module, by payload type.
+        tree: the directory that is passed to the modules.
+        reboot: reboots the device; None if the program can't.
+        is_stopping: returns whether the client was asked to stop; a running method is not interrupted.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class EmbeddedModules(ModulesWithTree):
         try:
             self._call(payload_type, "DownloadWithFileSizes", payload.files)
         finally:
-            if payload.error is not None:  # whatever the module made of it
+            if payload.error is not None:  # however the module has handled it
                 raise payload.error
 
     def _run(self, payload_type: str, state: str, *, is_query: bool = False) -> str:  # noqa: ARG002 - methods return
         answer = self._call(payload_type, state, lambda: iter(()))
         if state in REBOOTS:
-            self._stop_if_asked()  # by the method: it is the reboot, and must be found under way afterwards
+            self._stop_if_asked()  # the method has called stop to reboot: the next process must find this state
         return answer
 
     def _call(self, payload_type: str, state: str, payload: Callable[[], Iterator[StreamedFile]]) -> str:
@@ -81,7 +81,7 @@ class EmbeddedModules(ModulesWithTree):
         _logger.info("running %s of update module %s", state, payload_type)
         try:
             return str(run_state(self._modules[payload_type](str(self.tree.path)), state, payload) or "")
-        except Exception as error:  # the program's own code: whatever it raises is a state that failed
+        except Exception as error:  # the program's own code: any exception is a failed state
             text = f"cannot run {state} of update module {payload_type}: {_described(error)}"
             raise InstallError("MOD10", text) from error
 
@@ -106,11 +106,11 @@ class _Payload:
     """The payload as a module reads it.
 
     Args:
-        files: where it comes from.
-        stop_if_asked: raises Interrupted when the client is to stop.
+        files: the files of the payload.
+        stop_if_asked: raises Interrupted if the client was asked to stop.
 
     Attributes:
-        error: why it can't be read; the module itself is told only that it can't.
+        error: why it can't be read; the module itself gets an OSError.
     """
 
     def __init__(self, files: Iterator[PayloadFile], stop_if_asked: Callable[[], None]) -> None:
@@ -124,7 +124,7 @@ class _Payload:
             yield StreamedFile(file.name, file.size, _Stream(self, file))
 
     def readinto(self, file: PayloadFile, buffer: memoryview) -> int:
-        """Read of a file."""
+        """Read from a file."""
         return self._read(lambda: file.readinto(buffer))
 
     def _read(self, work: Callable[[], _T]) -> _T:
@@ -132,7 +132,7 @@ class _Payload:
             try:
                 self._stop_if_asked()
                 return work()
-            except (MenderError, Interrupted, MemoryError) as error:  # raised again when the module has come to its end
+            except (MenderError, Interrupted, MemoryError) as error:  # raised again once the module has ended
                 self.error = error
         raise OSError(f"the download ended early: {self.error}") from self.error
 

@@ -1,4 +1,4 @@
-"""What the program brings: the description of its device, and what installs; see ``app.program.Program``."""
+"""What the embedding program supplies: the description of its device and the installer; see ``app.program.Program``."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class EmbeddingProgram:
-    """A program with a client in it.
+    """A program that embeds a client.
 
     Attributes:
-        install: installs Artifacts; None when the program does it by itself.
-        modules: the update modules by payload type; None when they don't install.
+        install: installs Artifacts; None if the program calls ``download`` and ``report`` itself.
+        modules: the update modules by payload type; None if they don't install.
         reboot: reboots the device for update modules.
     """
 
@@ -44,7 +44,7 @@ class EmbeddingProgram:
         return Flow.HANDOVER if self.modules is None else Flow.MODULES
 
     def make_installer(self, lock: Lock, outcomes: Outcomes) -> CallbackInstaller:
-        """Make what hands an Artifact to the program."""
+        """Make the object that hands an Artifact to the program."""
 
         def conclude(deployment_id: str, is_installed: bool) -> None:
             outcomes.conclude(deployment_id, Event.SUCCESS if is_installed else Event.FAILURE)
@@ -57,8 +57,8 @@ class EmbeddingProgram:
         )
 
     def make_modules(self, is_stopping: Callable[[], bool]) -> EmbeddedModules:
-        """Make what calls the update modules."""
-        # imported late: not every program has some
+        """Make the object that calls the update modules."""
+        # imported late: not every program has update modules
         from mender_client.system.module_tree import ModuleTree
 
         from .modules import EmbeddedModules
@@ -68,15 +68,15 @@ class EmbeddingProgram:
         )
 
     def save_provides(self, software: Software) -> str:
-        """Nothing is written: the description is the program's, and keeps the name that it has."""
+        """Write nothing: the description belongs to the program, and keeps its artifact name."""
         name = self.device.provides().artifact_name
         return "" if name == software.artifact_name else name
 
 
 def _keep(artifact: Path, deployment: Deployment) -> None:
-    """Leave it to the program, which calls ``report``."""
+    """Leave the installation to the program, which calls ``report``."""
 
 
 def _refuse(artifact: Path, deployment: Deployment) -> None:  # noqa: ARG001 - whatever it is
-    """An earlier version of the program began this update, and would have installed it itself."""
+    """Refuse an update begun by an earlier version of the program, which would have installed it itself."""
     raise RuntimeError("the program installs by update modules now")
