@@ -1,4 +1,4 @@
-"""Gives third-party add-ons the authorisation of this device, over D-Bus as the C++ client does.
+"""Shares the authorisation of this device with third-party add-ons over D-Bus, like the C++ client.
 
-The loop is that of ``connect``. The daemon loads nothing of it.
+It uses the event loop of ``connect``. The daemon doesn't load it.
 """

@@ -1,4 +1,4 @@
-"""The connection to a message bus, and the name that this program has there."""
+"""The connection to a message bus, and the name that this program owns there."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _READ_BYTES = 65536
 _DO_NOT_QUEUE = 4
 _IS_OWNER = 1
 _BROKEN = (ValueError, LookupError, struct.error)
-"""What jeepney raises at a message that is none."""
+"""The exceptions that jeepney raises for an invalid message."""
 
 
 class RefusedByBusError(MenderError):
-    """The bus doesn't give this program its name; trying again doesn't help."""
+    """The bus can't be used, or refuses this program its name; trying again doesn't help."""
 
 
 class Bus:
     """A connection to a message bus, with a name.
 
     Args:
-        loop: waits for it.
-        address: of the bus, as D-Bus writes it.
-        name: the name to have there.
+        loop: the event loop.
+        address: the address of the bus, in D-Bus syntax.
+        name: the name to own there.
 
     Raises:
         DeviceError: the bus can't be reached now.
-        RefusedByBusError: it doesn't give the name.
+        RefusedByBusError: the address isn't supported, or the bus refuses the name.
     """
 
     def __init__(self, loop: Loop, address: str, name: str) -> None:
@@ -63,11 +63,11 @@ class Bus:
             raise
 
     def listen(self, received: Callable[[Message], None], closed: Callable[[], None]) -> None:
-        """Take messages from now on.
+        """Receive messages from now on.
 
         Args:
-            received: is called with each.
-            closed: is called when the connection is lost.
+            received: called with each message.
+            closed: called when the connection is lost.
         """
         self._received, self._closed = received, closed
         self._sock.setblocking(False)
@@ -81,7 +81,7 @@ class Bus:
         self._flush()
 
     def close(self) -> None:
-        """Leave the bus; what couldn't be sent at once is lost."""
+        """Disconnect from the bus; what hasn't been sent yet is lost."""
         self._loop.watch(self._sock, 0, self._ready)
         self._sock.close()
 
@@ -107,7 +107,7 @@ class Bus:
             )
 
     def _call(self, method: str, signature: str | None = None, body: tuple[object, ...] = ()) -> Message:
-        """Call a method of the bus and wait for the reply; what else comes meanwhile is kept."""
+        """Call a method of the bus and wait for the reply; keep other messages that arrive in the meantime."""
         serial = next(self._serials)
         self._sock.sendall(new_method_call(_BUS, method, signature, body).serialise(serial))
         while True:
@@ -146,7 +146,7 @@ class Bus:
         except BlockingIOError:
             pass
         except OSError:
-            self._out.clear()  # the end is read next
+            self._out.clear()  # the next read finds that the connection is lost
         if self._sock.fileno() >= 0:
             self._loop.watch(self._sock, READ | (WRITE if self._out else 0), self._ready)
 

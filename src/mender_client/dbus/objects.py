@@ -1,4 +1,4 @@
-"""What is offered on the bus: an object with interfaces, their methods and signals, and its description."""
+"""The object that is offered on the bus: its interfaces with their methods and signals, and its introspection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CallError(Exception):
     """A call that can't be carried out.
 
     Args:
-        name: of the error.
+        name: the D-Bus name of the error.
         text: what is wrong.
     """
 
@@ -43,7 +43,7 @@ class CallError(Exception):
 
 
 Arguments = tuple[tuple[str, str], ...]
-"""Names and types."""
+"""The names and D-Bus types of arguments."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class BusObject:
     """The one object that a program offers.
 
     Args:
-        path: where it is.
-        interfaces: what it can do, besides describing itself.
+        path: its object path.
+        interfaces: its interfaces, besides the standard ones.
     """
 
     def __init__(self, path: str, interfaces: Sequence[Interface]) -> None:
@@ -88,7 +88,7 @@ class BusObject:
         self._peer = Interface("org.freedesktop.DBus.Peer", [Method("Ping", (), (), tuple)])
 
     def answer(self, message: Message) -> Message | None:
-        """The reply to a message; None if none is wanted."""
+        """The reply to a message; None if none is expected."""
         header = message.header
         if header.message_type is not MessageType.method_call:
             return None

@@ -1,7 +1,7 @@
-"""A proxy on the loopback interface, which leads add-ons to the server over the client's own connections.
+"""A proxy on the loopback interface, which connects add-ons to the server as the client connects to it.
 
-An add-on knows neither the client's certificates nor its proxies, and reads its tokens from the bus. Whoever has the
-token gets through, and nobody else: the port is open to all users of the device. A connection carries one request.
+An add-on knows neither the client's certificates nor its proxies, and reads its tokens from the bus. Any user of the
+device can connect to the port, so only requests with the token are passed on. A connection carries one request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
 _RESERVED_PORTS = range(600, 1024)
-"""Only root may take these: no other user can take over the port of a proxy that has ended, and with it the token."""
+"""Only root may use these: no other user can take over the port of a proxy that has ended, and obtain the token."""
 _MOST_HEAD_BYTES = 32768
 _HEAD_SECONDS = 10.0
 _MOST_WAITING = 32
@@ -40,9 +40,9 @@ class LocalProxy:
     """Listens for add-ons while there is a token.
 
     Args:
-        loop: waits for everything.
-        reach: connects to the server with this address; is called in a thread, and raises MenderError.
-        answered: is called with the status of each answer; None when the server can't be reached.
+        loop: the event loop.
+        reach: connects to the server with a given URL; called in a thread, may raise MenderError.
+        answered: called with the status of each answer, or None if the server can't be reached.
     """
 
     def __init__(self, loop: Loop, reach: Callable[[str], Far], answered: Callable[[int | None], None]) -> None:
@@ -59,10 +59,10 @@ class LocalProxy:
         self.url = ""
 
     def serve(self, token: str, server_url: str) -> None:
-        """Let the holder of a token through to a server, on another port than before; connections live on.
+        """Pass requests with a token on to a server, on a new port; existing connections are kept.
 
         Raises:
-            DeviceError: no port is to be had.
+            DeviceError: no port is available.
         """
         listener = _listen()
         self.close_door()
@@ -71,7 +71,7 @@ class LocalProxy:
         self._loop.watch(listener, READ, self._accept)
 
     def close_door(self) -> None:
-        """Let nobody through from now on; connections live on."""
+        """Accept no more connections; existing ones are kept."""
         if self._listener is not None:
             self._loop.watch(self._listener, 0, self._accept)
             self._listener.close()
@@ -79,7 +79,7 @@ class LocalProxy:
         self._token = self.url = ""
 
     def close(self) -> None:
-        """End everything."""
+        """Close the port and all connections."""
         self.close_door()
         for waiting in list(self._waiting):
             waiting.close()
@@ -102,7 +102,7 @@ class LocalProxy:
         self._waiting.append(_Waiting(self._loop, sock, self._asked, self._waiting.remove))
 
     def _asked(self, sock: socket.socket, head: bytes, rest: bytes) -> None:
-        """A request has come; begins with its head."""
+        """Handle a request of which the head has been received."""
         request = parse_head(head)
         if request is None:
             self._refuse(sock, 400, "this is no request that can be passed on")
@@ -115,7 +115,7 @@ class LocalProxy:
             self._background.run(lambda: self._open(sock, request, rest, server_url))
 
     def _open(self, sock: socket.socket, request: Request, rest: bytes, server_url: str) -> Callable[[], None]:
-        """Connect to the server, in a thread; returns what the loop is to do then."""
+        """Connect to the server, in a thread; return a function that the loop then calls."""
         try:
             far = self._reach(server_url)
         except Interrupted:
@@ -150,7 +150,7 @@ class LocalProxy:
         except OSError:
             sock.close()
             return
-        # not closed at once: what the peer still sends would make the kernel throw the answer away
+        # not closed at once: if the peer is still sending, the kernel would discard the answer
         self._refused.append(sock)
         if len(self._refused) > _MOST_WAITING:
             self._refused.popleft().close()
@@ -181,7 +181,7 @@ def _listen() -> socket.socket:
 
 
 def _is_assigned(port: int) -> bool:
-    """Whether a service of the system may want the port."""
+    """Whether the port is assigned to a service of the system."""
     try:
         socket.getservbyport(port, "tcp")
     except OSError:
@@ -190,13 +190,13 @@ def _is_assigned(port: int) -> bool:
 
 
 class _Waiting:
-    """A connection on which the head of a request is still to come.
+    """A connection on which the head of a request has not been received yet.
 
     Args:
-        loop: waits for it.
+        loop: the event loop.
         sock: the connection.
-        asked: takes the connection, the head, and what has come behind it.
-        gone: is called with this when it is over.
+        asked: called with the connection, the head, and the bytes received after it.
+        gone: called with this object when the wait is over.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Carries bytes between two connections, in both directions, and holds back the faster side."""
+"""Passes bytes between two connections, in both directions, and throttles the faster side."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class _Stream:
     """One direction.
 
     Args:
-        source: where its bytes come from.
-        sink: where they go.
-        waiting: what is to be sent before.
+        source: the connection from which its bytes are read.
+        sink: the connection to which they are sent.
+        waiting: bytes to send before them.
     """
 
     def __init__(self, source: socket.socket, sink: socket.socket, waiting: bytes) -> None:
@@ -40,7 +40,7 @@ class _Stream:
         return self.is_at_end and not self.waiting
 
     def move(self) -> bool:
-        """Read and write once; returns whether something was moved."""
+        """Read and write once; return whether any bytes were moved."""
         return any((self._read(), self._write()))
 
     def _read(self) -> bool:
@@ -51,7 +51,7 @@ class _Stream:
         except _NOT_READY:
             return False
         except OSError:
-            data = b""  # what has come before is still to be sent on
+            data = b""  # the bytes received before are still sent on
         self.first = self.first or data
         self.waiting += data
         self.is_at_end = not data
@@ -73,15 +73,15 @@ class _Stream:
 
 
 class Relay:
-    """Two connections that don't block, joined until one of them ends.
+    """Two non-blocking connections, joined until one of them ends.
 
     Args:
-        loop: waits for them.
+        loop: the event loop.
         near: the connection that was made to this program.
-        far: the one that this program made; TLS or not.
-        request: what is sent to the far side first.
-        answered: is called with the first bytes of the far side.
-        ended: is called when both are closed.
+        far: the connection that this program made, with or without TLS.
+        request: the bytes that are sent to the far side first.
+        answered: called with the first bytes from the far side.
+        ended: called when both are closed.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Relay:
         loop.post(self._move)
 
     def close(self) -> None:
-        """Close both; ``ended`` isn't called."""
+        """Close both connections, without calling ``ended``."""
         if self._is_open:
             self._is_open = False
             for sock in (self._near, self._far):
@@ -118,14 +118,14 @@ class Relay:
         if not self._is_open:
             return
         is_moving = self._move_some()
-        # a server that takes no more has perhaps said why
+        # not when only _out is broken: a server that reads no more may have sent an answer
         if self._out.is_over or self._back.is_over or self._back.is_broken:
             self._end()
             return
         self._watch(self._near, self._out, self._back)
         self._watch(self._far, self._back, self._out)
         if is_moving:
-            self._loop.post(self._move)  # others first; TLS may hold bytes of which no descriptor tells
+            self._loop.post(self._move)  # others first; TLS may have buffered bytes that no event announces
 
     def _move_some(self) -> bool:
         for _ in range(_ROUNDS):

@@ -1,4 +1,4 @@
-"""The head of a request as an add-on sends it, and as the server is sent it. It is all that the proxy reads."""
+"""The head of a request, as received from an add-on and as sent to the server. The proxy reads nothing else."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _OF_THE_CONNECTION = (b"host", b"connection", b"keep-alive", b"proxy-connection"
 
 @dataclass(frozen=True, eq=False)
 class Far:
-    """A connection to the server, over which nothing was said yet.
+    """A new connection to the server.
 
     Attributes:
-        sock: it doesn't block.
-        host: the server, as the header ``Host`` says it.
-        prefix: what stands in front of the target of a request; for a plain HTTP proxy on the way.
-        headers: what is sent in addition.
+        sock: the non-blocking socket.
+        host: the server, as in the header ``Host``.
+        prefix: put before the target of a request; needed by a plain HTTP proxy on the way.
+        headers: additional header fields.
     """
 
     sock: socket.socket
@@ -35,10 +35,10 @@ class Request:
     """The head of a request.
 
     Attributes:
-        method: what it asks for.
+        method: the method.
         target: the path and query.
-        fields: its header fields, but for those of this connection.
-        token: the bearer's.
+        fields: the header fields, except those that concern the connection and not the request.
+        token: the bearer token; empty if there is none.
     """
 
     method: bytes
@@ -47,14 +47,14 @@ class Request:
     token: bytes = field(repr=False)
 
     def build(self, host: str, prefix: str = "", headers: Sequence[tuple[str, str]] = ()) -> bytes:
-        """The head to send to the server; arguments as of ``Far``."""
+        """The head to send to the server; arguments as for ``Far``."""
         ours = [(name.encode(), value.encode()) for name, value in (("Host", host), *headers)]
         first = b"%b %b%b HTTP/1.1" % (self.method, prefix.encode(), self.target)
         return b"\r\n".join([first, *(b"%b: %b" % one for one in (*ours, *self.fields)), b"", b""])
 
 
 def parse_head(head: bytes) -> Request | None:
-    """A request; None for what isn't one of HTTP/1 for a path."""
+    """Parse a request; return None if it isn't an HTTP/1 request for a path."""
     first, *lines = head.split(b"\r\n")
     request, found = _REQUEST.fullmatch(first), [_FIELD.fullmatch(line) for line in lines]
     if request is None:
@@ -64,7 +64,7 @@ def parse_head(head: bytes) -> Request | None:
         return None
     tokens = [value for name, value, _ in fields if name == b"authorization"]
     is_upgrade = any(name == b"upgrade" for name, _, _ in fields)
-    # one request a connection: what comes behind it is nobody's whose token was looked at
+    # one request per connection: the token of a second one would not be checked
     kept = [(name, value) for lower, value, name in fields if lower not in _OF_THE_CONNECTION]
     kept.append((b"Connection", b"Upgrade" if is_upgrade else b"close"))
     scheme, _, token = (tokens[0] if len(tokens) == 1 else b"").partition(b" ")

@@ -1,7 +1,8 @@
 """Offers the authorisation of this device on the bus, as the C++ client does: a token, and the server it is for.
 
-It is fetched when the program starts, when an add-on asks for a new one, and when the server refuses it; each time the
-signal follows, empty after a failure. Then it is tried again after growing pauses. A bus that is gone is, too.
+A token is fetched when the program starts, when an add-on asks for a new one, and when the server refuses the current
+one. Each time, the signal is sent, with empty values after a failure, which is retried with back-off. So is a lost
+connection to the bus.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ _SIGNAL = "JwtTokenStateChange"
 _TOKEN = (("token", "s"), ("server_url", "s"))
 
 LASTING_SECONDS = 60.0
-"""A token that is refused earlier counts as a failure: another one would be, too."""
+"""A token that is refused sooner counts as a failure: another one would probably be refused as well."""
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_BUS_PAUSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Server:
-    """How the server is spoken to. All of them are called in a thread, and raise MenderError.
+    """Access to the server. All functions but ``has_others`` are called in a thread, and may raise MenderError.
 
     Attributes:
         authorise: fetches a new token.
-        give_up: is told which server doesn't work, before the next ``authorise``.
+        give_up: called with the URL of a server that doesn't work, before the next ``authorise``.
         reach: as for ``LocalProxy``.
-        has_others: tells whether there is more than one server.
+        has_others: returns whether there is more than one server.
     """
 
     authorise: Callable[[], Token]
@@ -59,11 +60,11 @@ class DbusService:
     """The authorisation of this device on a message bus.
 
     Args:
-        address: of the bus.
-        server: how the server is spoken to.
-        longest_pause_seconds: between two tries to fetch a token.
-        random: spreads a fleet; as for ``Backoff``.
-        others: what else the object on the bus can do.
+        address: the address of the bus.
+        server: access to the server.
+        longest_pause_seconds: the longest pause between two attempts to fetch a token.
+        random: returns numbers in [0, 1) for jitter, as for ``Backoff``.
+        others: further interfaces of the object on the bus.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class DbusService:
         """Serve until ``stop`` is called.
 
         Raises:
-            RefusedByBusError: the bus doesn't give this program its name.
+            RefusedByBusError: the bus can't be used, or refuses this program its name.
         """
         try:
             self._join()
@@ -121,17 +122,20 @@ class DbusService:
             self.loop.close()
 
     def stop(self) -> None:
-        """End soon; safe in a signal handler."""
+        """Stop soon; safe in a signal handler."""
         self._is_stopping = True
         self.loop.wake()
 
     def call_when_settled(self, callback: Callable[[], None]) -> None:
-        """Call soon, but not while a token is being fetched; safe in a signal handler."""
+        """Call a function soon, but not while a token is being fetched; safe in a signal handler."""
         self.loop.post(lambda: self._waiting.append(callback) if self._is_fetching else callback())
 
     def renew(self, longest_pause_seconds: float) -> None:
-        """Fetch a token anew, because the server or how to reach it may have changed; the one that is there serves
-        until then, and connections live on. Not while a token is being fetched."""
+        """Fetch a new token, because the server or the way to reach it may have changed.
+
+        The current token remains in use until then, and connections are kept. Don't call this while a token is being
+        fetched.
+        """
         self._backoff = Backoff(_FIRST_PAUSE_SECONDS, longest_pause_seconds)
         self._said = ""
         self._fetch()
@@ -178,7 +182,7 @@ class DbusService:
         return ("", "") if self._token is None else (self._token.value, self._proxy.url)
 
     def _asked(self) -> tuple[bool]:
-        """FetchJwtToken: the signal tells how it ends."""
+        """Handle FetchJwtToken; the signal reports the result."""
         self._fetch()
         return (True,)
 
@@ -192,7 +196,7 @@ class DbusService:
         self._background.run(lambda: self._authorise(given_up))
 
     def _authorise(self, given_up: str) -> Callable[[], None]:
-        """Fetch a token, in a thread; returns what the loop is to do then."""
+        """Fetch a token, in a thread; return a function that the loop then calls."""
         try:
             if given_up:
                 self._server.give_up(given_up)
@@ -216,7 +220,7 @@ class DbusService:
         except DeviceError as error:
             self._failed(error)
             return
-        if self._token is None:  # else one that was refused soon: it isn't known yet whether this one lasts
+        if self._token is None:  # otherwise the last one was refused soon, and this one may be too
             self._backoff = self._backoff.after_success()
         self._token, self._said = token, ""
         self._fetched_at = self.loop.now()
@@ -226,7 +230,7 @@ class DbusService:
     def _failed(self, error: MenderError) -> None:
         self._token = None
         self._proxy.close_door()
-        if (text := str(error)) != self._said and not isinstance(error, NotAcceptedError):  # which is logged already
+        if (text := str(error)) != self._said and not isinstance(error, NotAcceptedError):  # already logged
             self._said = text
             _logger.warning("%s", error)
         self._emit()
@@ -238,7 +242,7 @@ class DbusService:
         self._next = self.loop.call_later(pause, lambda: self._fetch(given_up))
 
     def _answered(self, status: int | None) -> None:
-        """What the server says to an add-on: a refused token is replaced, and a server in trouble left for another."""
+        """Handle the status of an answer to an add-on: replace a refused token, leave a failing server for another."""
         token = self._token
         is_failing = self._server.has_others() and (status is None or status >= 500)
         if token is None or self._is_fetching or self._next is not None or not (status == 401 or is_failing):
