@@ -1,4 +1,4 @@
-"""A Mender client: authenticates a device, downloads and verifies updates, has them installed, reports the outcome.
+"""A Mender client: authenticates a device, downloads and verifies updates, has them installed, and reports the outcome.
 
 This is the public API for programs that embed the client; everything else may change without notice:
 
@@ -14,7 +14,7 @@ The names are imported on first use, so that printing the version takes no time.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # checkers know better; importing typing would cost a third of the time of --version
+TYPE_CHECKING = False  # True for type checkers; importing typing would take a third of the time of --version
 
 if TYPE_CHECKING:
     from .app.artifact.payload import Artifact
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 __version__ = "1.0.0"
 RELEASED = "2026-11-23"
-"""When this version was made; a device whose clock shows an earlier day has a wrong clock."""
+"""The release date of this version; a clock that shows an earlier date is wrong."""
 
 __all__ = [
     "Artifact",
@@ -102,7 +102,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name at its first use."""
+    """Import a public name on first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""How the programs declare their commands: as data, from which parsers, manual pages, completions and pages are made.
+"""Declares the commands of the programs as data, from which parsers, manual pages and completions are generated.
 
 A program is a tree of ``Command`` values. Each names its arguments and the function that runs it; that function
 imports the implementation, so that a command loads only what it needs.
@@ -37,7 +37,7 @@ class Argument:
 
 
 class OneOf:
-    """Options that exclude each other.
+    """Mutually exclusive options.
 
     Args:
         arguments: the options.
@@ -55,11 +55,11 @@ class Command:
 
     Attributes:
         name: as it is typed.
-        help: what it does, lower-case and without a full stop; short, since lists of commands show it.
-        run: runs it; None for a command that only has commands of its own.
-        parts: its arguments and its own commands, or a function that imports them.
+        help: a short description, lower-case and without a full stop, which lists of commands show.
+        run: runs it; None for a command that only has subcommands.
+        parts: its arguments and subcommands, or a function that imports them.
         defaults: values of arguments that it does not have but its implementation reads.
-        more: what else its manual says, in whole sentences.
+        more: further text for its manual, in complete sentences.
     """
 
     name: str
@@ -78,12 +78,12 @@ class Program:
     """A program.
 
     Attributes:
-        name: as it is called.
+        name: the name by which it is called.
         description: what it is for.
         commands: its commands, in the order of the help.
         common: options that every command takes, before and after its name.
-        epilog: ends the help of each command.
-        example: ends the help of the program, before the epilog.
+        epilog: text at the end of the help of each command.
+        example: text at the end of the help of the program, before the epilog.
         version: printed by ``--version``; empty for a program without that option.
         usage_exit_code: the exit code of wrong usage.
     """
@@ -99,11 +99,11 @@ class Program:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, and which lists its commands when none is given.
+    """A parser whose error messages have one line, and which lists its commands if none is given.
 
     Attributes:
         commands: its commands.
-        words: what is parsed; a complaint looks for misspelt options in it.
+        words: the words to parse, which are searched for misspelt options after an error.
         usage_exit_code: as of the program.
     """
 
@@ -117,7 +117,7 @@ class _Parser(argparse.ArgumentParser):
             if rest:
                 self.error(f"unrecognized arguments: {' '.join(rest)}")
             self.exit(self.usage_exit_code, self._list_of_commands())
-        if rest and not self.commands:  # said here, where the options of the command are known
+        if rest and not self.commands:  # reported here, where the options of the command are known
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return found, rest
 
@@ -140,8 +140,8 @@ class _Parser(argparse.ArgumentParser):
         self._complain(message)
 
     def _complain(self, message: str, word: str = "", known: Iterable[str] = ()) -> NoReturn:
-        """End the program with one line, which names the known word that looks like a wrong one."""
-        from difflib import get_close_matches  # seldom needed
+        """Exit with a one-line message, which suggests the known word that is most similar to the wrong one."""
+        from difflib import get_close_matches  # rarely needed
 
         names = {name.lstrip("-"): name for name in known}
         near = get_close_matches(word.lstrip("-"), names, n=1)
@@ -154,8 +154,8 @@ def build_parser(program: Program, words: Sequence[str] | None = None) -> argpar
     """The parser of a program.
 
     Args:
-        program: what it declares.
-        words: what is to be parsed; what it can't need is left out. None leaves nothing out.
+        program: the program.
+        words: the words to parse; commands that they don't contain are left out. None leaves nothing out.
     """
     parser = _Parser(
         prog=program.name,
@@ -171,16 +171,16 @@ def build_parser(program: Program, words: Sequence[str] | None = None) -> argpar
 
 
 def _formatter(kind: type[argparse.HelpFormatter], words: Sequence[str] | None) -> Any:
-    """The class of help formatters; for a usage message alone it needs no look at the terminal.
+    """The class of help formatters; unless help is requested, it doesn't determine the width of the terminal.
 
-    argparse makes a formatter for each argument, and to learn the terminal's width loads shutil and its compression.
+    argparse creates a formatter for each argument, which loads shutil and its compression modules to get that width.
     """
     is_help = words is None or not {"-h", "--help"}.isdisjoint(words)
     return kind if is_help else partial(kind, width=_USAGE_COLUMNS)
 
 
 def _common_options(arguments: Sequence[Argument], *, is_default: bool) -> _Parser:
-    """The options of every command; after its name, one that is not given leaves alone what stood before it."""
+    """The options of every command; one that is not given after the command keeps the value given before it."""
     options = _Parser(add_help=False)
     group = options.add_argument_group(COMMON)
     for argument in arguments:

@@ -1,8 +1,9 @@
 """Dataclasses whose methods are shared, not compiled for each class.
 
-``dataclasses`` writes and compiles the source of six methods for each class. For the classes that each start of this
-program needs, that took a fifth of the CPU time of a command and 0.7 MiB of an idle daemon. To type checkers and to the
-functions of ``dataclasses`` these are dataclasses like others; of the decorator only what this program uses is here.
+``dataclasses`` generates and compiles the source of six methods for each class. For the classes that are needed at
+every start, that took a fifth of the CPU time of a command and 0.7 MiB of memory in an idle daemon. Type checkers and
+the functions of ``dataclasses`` treat these classes like any other dataclass. The decorator has only the options that
+this program uses.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _set = object.__setattr__
 
 
 class _Field:
-    """One attribute of a dataclass, by the names that ``dataclasses.Field`` has and its functions read."""
+    """A field of a dataclass, with the attributes of ``dataclasses.Field`` that the functions of that module read."""
 
     __slots__ = ("default", "default_factory", "metadata", "name", "repr")
     init = True
@@ -43,12 +44,12 @@ class _Field:
 
     @property
     def _field_type(self) -> object:
-        import dataclasses  # somebody has loaded it who asks for this
+        import dataclasses  # already loaded by whatever reads this
 
-        return dataclasses._FIELD  # type: ignore[attr-defined]  # by it its functions know a field
+        return dataclasses._FIELD  # type: ignore[attr-defined]  # its functions recognise a field by it
 
     def initial(self, owner: str) -> Any:
-        """The value of an attribute that isn't given."""
+        """The initial value of an attribute that isn't given."""
         if self.default_factory is not None:
             return self.default_factory()
         if self.default is _MISSING:
@@ -71,7 +72,7 @@ def _init(self: Any, *args: Any, **given: Any) -> None:
 
 
 def _fill(self: Any, known: Mapping[str, _Field], given: Mapping[str, Any]) -> None:
-    """Set all attributes, in one order, so that all objects of a class share the names of theirs."""
+    """Set all attributes in the same order, so that the objects of a class share the keys of their ``__dict__``."""
     taken = 0
     for name, one in known.items():
         if name in given:
@@ -107,7 +108,7 @@ def _refuse(self: Any, name: str, *_: object) -> None:
 
 
 def _dataclass(*, frozen: bool = False, kw_only: bool = False, eq: bool = True, repr: bool = True) -> Any:  # noqa: ARG001
-    """As ``dataclasses.dataclass``. Only a type checker holds ``kw_only`` against the calls."""
+    """As ``dataclasses.dataclass``, but only type checkers enforce ``kw_only``."""
 
     def decorate(cls: type[Any]) -> type[Any]:
         known = dict(getattr(cls, "__dataclass_fields__", {}))
@@ -147,7 +148,7 @@ def _replace(value: Any, /, **changes: Any) -> Any:
 
 
 def _asdict(value: Any) -> Any:
-    """As ``dataclasses.asdict``; values that hold no dataclass are not copied."""
+    """As ``dataclasses.asdict``, but values other than dataclasses, lists, tuples and dicts are not copied."""
     if _is_dataclass(value):
         return {name: _asdict(getattr(value, name)) for name in _fields_of(value)}
     if isinstance(value, (list, tuple)):

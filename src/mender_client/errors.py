@@ -1,9 +1,9 @@
-"""One tree of errors; each class says who is at fault and whether retrying can help.
+"""The hierarchy of errors; each class tells who is at fault and whether retrying can help.
 
 A message has three parts: a code, which is stable and unique, a text, and a remedy. The text is lower-case and names
 the file, URL or key; the remedy says what to do next. ``docs/guide/troubleshooting.md`` is generated from the calls
-that make messages, so the code is always a literal there. No part ever contains a token, a key or the query of a URL:
-the code that raises ensures this, because any handler may log the message.
+that create messages, so the code is always a literal there. No part ever contains a token, a key or the query of a URL:
+the code that raises an error ensures this, because any handler may log the message.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Diagnostic:
     Attributes:
         code: three letters for the subject and two digits, for instance ``STO01``.
         text: what happened, to what, and why.
-        remedy: what to do; empty where there is nothing to do or the text says it.
+        remedy: what to do; empty if there is nothing to do or the text already says it.
     """
 
     code: str
@@ -86,10 +86,10 @@ class Interrupted(Exception):
 
 
 class MenderError(Exception):
-    """Root of everything this package raises on purpose.
+    """Base class of all errors that this package raises deliberately.
 
     Args:
-        code: of the message.
+        code: the code of the message.
         text: what could not be done, to what, and why.
         remedy: what to do next.
     """
@@ -97,7 +97,7 @@ class MenderError(Exception):
     kind = ErrorKind.OTHER
 
     def __init__(self, code: str, text: str = "", *, remedy: str = "") -> None:
-        # a single argument is a text without a code: what the dev server answers, which is no message of the client
+        # a single argument is a text without a code: an answer of the dev server is not a message of the client
         self.diagnostic = Diagnostic(code, text, remedy) if text else Diagnostic("", code, remedy)
         super().__init__(str(self.diagnostic))
 
@@ -114,13 +114,13 @@ class ConfigError(MenderError):
     """The operator's settings are wrong; trying again does not help until they change.
 
     Args:
-        problems: one message for each fault found, all of them at once.
+        problems: one message for each fault that was found.
     """
 
     kind = ErrorKind.CONFIGURATION
 
     def __init__(self, problems: Sequence[Diagnostic | str]) -> None:
-        # a text is one of the dev server's command line
+        # a plain text comes from the command line of the dev server
         self.problems = tuple(one if isinstance(one, Diagnostic) else Diagnostic("", one) for one in problems)
         first = self.problems[0]
         super().__init__(first.code, first.text, remedy=first.remedy)
@@ -128,7 +128,7 @@ class ConfigError(MenderError):
 
 
 class UsageError(MenderError, ValueError):
-    """A program called a method out of order, or one of a closed client: a mistake in that program."""
+    """A program called a method out of order, or a method of a closed client: a bug in that program."""
 
 
 class DeviceError(MenderError):
@@ -136,7 +136,7 @@ class DeviceError(MenderError):
 
 
 class KeyFileError(DeviceError):
-    """The device key can't be read, made or used."""
+    """The device key can't be read, created or used."""
 
     kind = ErrorKind.KEY
 
@@ -148,7 +148,7 @@ class ScriptError(DeviceError):
 
 
 class NotReadyError(DeviceError):
-    """Something of the device isn't there yet, such as the address of a network interface; it may come by itself."""
+    """Something on this device isn't ready yet, such as the address of an interface; it may become so by itself."""
 
     kind = ErrorKind.SCRIPT
 
@@ -160,13 +160,13 @@ class StorageError(DeviceError):
 
 
 class BusyError(DeviceError):
-    """Another process holds what is needed: another daemon runs, or an update is being installed."""
+    """Another process is using what is needed: another daemon is running, or an update is being installed."""
 
     kind = ErrorKind.BUSY
 
 
 class NothingToDecideError(DeviceError):
-    """A decision is about the update in progress, and there is none, or none that waits for that decision."""
+    """There is no update in progress that a decision could apply to, or none that waits for this decision."""
 
     kind = ErrorKind.BUSY
 
@@ -190,7 +190,7 @@ class ServerError(MenderError):
 
     Args, besides those of ``MenderError``:
         status: the HTTP status code.
-        retry_after_seconds: what the server asked to wait (``Retry-After``), if it did.
+        retry_after_seconds: how long the server asked to wait (``Retry-After``); None if it didn't.
     """
 
     def __init__(
@@ -204,38 +204,38 @@ class ServerError(MenderError):
 
 
 class UnauthorizedError(ServerError):
-    """401: not accepted (yet), or the token is no longer good. Never final: ask again later."""
+    """401: the device is not accepted (yet), or the token is no longer valid. Never final: try again later."""
 
     kind = ErrorKind.UNAUTHORISED
 
 
 class NotAcceptedError(UnauthorizedError):
-    """401 to the authorisation itself: the device is pending acceptance, or was rejected. A normal wait."""
+    """401 to an authorisation request: the device is pending acceptance, or was rejected. Waiting is normal."""
 
     kind = ErrorKind.NOT_ACCEPTED
 
 
 class AbortedError(ServerError):
-    """409 to a status: the deployment is over on the server; stop working on it."""
+    """409 to a status: the deployment has ended on the server; stop working on it."""
 
     kind = ErrorKind.ABORTED
 
 
 class UnknownDeploymentError(ServerError):
-    """404 to a status in the server's own words; final only if it persists."""
+    """404 to a status, from the server itself; final only if it persists."""
 
 
 class RefusedLogError(ServerError):
-    """The server's own error to a log; the outcome is more important than the log."""
+    """The server itself has refused a deployment log; the outcome is more important than the log."""
 
 
 class ArtifactError(MenderError):
-    """The Artifact is broken, hostile, unsigned or not for this device. Fetching it again won't help."""
+    """The Artifact is broken, hostile, unsigned or not for this device. Downloading it again won't help."""
 
     kind = ErrorKind.ARTIFACT
 
 
 class DownloadError(MenderError):
-    """The Artifact can't be fetched within the permitted number of tries; the deployment has failed."""
+    """The Artifact can't be downloaded within the permitted number of attempts; the deployment has failed."""
 
     kind = ErrorKind.DOWNLOAD
