@@ -8,8 +8,6 @@ WORKERS ?= $(shell echo $$(( 3 + $$(nproc) )))
 PYTEST = -m pytest -n $(WORKERS)
 # what the tests of a file share is made once; at night single files take hours
 BY_FILE = --dist loadfile --no-loadscope-reorder
-# a test that hangs for so many seconds shows where, and ends its worker
-hang = -o faulthandler_timeout=$(1) -o faulthandler_exit_on_timeout=true
 # tests sync their files thousands of times, which costs nothing in memory, if programs may run there
 IN_MEMORY = $(shell [ -w /dev/shm ] && ! grep -q ' /dev/shm .*noexec' /proc/mounts && \
 	[ "$$(df --output=avail /dev/shm | tail -n 1)" -gt 2000000 ] && \
@@ -41,13 +39,13 @@ demo: $(DEMO_STAMP) ## update a simulated device, twice; ARGS="--help" tells mor
 test: export PYTHONDONTWRITEBYTECODE =
 test: export TMPDIR := $(TEMPORARY)
 test: $(DEV_STAMP) ## run the tests in parallel; ARGS are given to pytest
-	"$(BIN)/python" $(PYTEST) $(BY_FILE) $(call hang,300) $(ARGS)
+	"$(BIN)/python" $(PYTEST) $(BY_FILE) --timeout 300 $(ARGS)
 
 coverage: export PYTHONDONTWRITEBYTECODE =
 coverage: export TMPDIR := $(TEMPORARY)
 coverage: $(DEV_STAMP) ## the same, and print the branch coverage of core and client, which takes longer
 	@"$(BIN)/coverage" erase
-	"$(BIN)/coverage" run $(PYTEST) $(BY_FILE) $(call hang,300) $(ARGS)
+	"$(BIN)/coverage" run $(PYTEST) $(BY_FILE) --timeout 300 $(ARGS)
 	@"$(BIN)/coverage" combine --quiet
 	@echo "branch coverage of core and client (in total at least 95 per cent):"
 	@"$(BIN)/coverage" report --include='*/core/*,*/client/*' --precision=1 --fail-under=95
@@ -55,7 +53,7 @@ coverage: $(DEV_STAMP) ## the same, and print the branch coverage of core and cl
 nightly: export PYTHONDONTWRITEBYTECODE =
 nightly: $(DEV_STAMP) ## all tests with their searches in full, coverage of everything, fuzz, kills and soak: hours
 	@"$(BIN)/coverage" erase
-	"$(BIN)/coverage" run $(PYTEST) --dist worksteal $(call hang,7200) --nightly $(ARGS)
+	"$(BIN)/coverage" run $(PYTEST) --dist worksteal --timeout 7200 --nightly $(ARGS)
 	@"$(BIN)/coverage" combine --quiet
 	@"$(BIN)/coverage" report
 	"$(BIN)/python" tests/fuzz/fuzz_artifact.py --cases $(CASES)
