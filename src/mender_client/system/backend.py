@@ -1,4 +1,4 @@
-"""What the crypto back ends have in common."""
+"""Types and errors shared by the crypto back ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RSA_BITS = 3072
 
 @dataclass(frozen=True)
 class PrivateKey:
-    """A private key as a back end takes it: one PEM block; the file is for messages."""
+    """A private key as passed to a back end: one PEM block, and the file for use in messages."""
 
     file: Path
     pem: bytes = field(repr=False)
@@ -27,7 +27,7 @@ class PrivateKey:
 
 
 class UnusableKeyError(KeyFileError):
-    """A private key that can't be used; without a remedy where that depends on the key's purpose."""
+    """A private key can't be used; without a remedy if that depends on the purpose of the key."""
 
     def __init__(self, key: Path, reason: str, remedy: str = "") -> None:
         super().__init__("KEY01", f"cannot use the key {key}: {reason}", remedy=remedy)
@@ -35,19 +35,19 @@ class UnusableKeyError(KeyFileError):
 
 
 class Backend(Protocol):
-    """What a crypto back end does. For a private key that it can't use it raises ``UnusableKeyError``."""
+    """The interface of a crypto back end. It raises ``UnusableKeyError`` for a private key that it can't use."""
 
     def generate(self, kind: KeyType, passphrase: bytes | None = None) -> bytes:
-        """A new private key, PEM PKCS#8: RSA of 3072 bits, ECDSA on P-256, or Ed25519; encrypted with a passphrase."""
+        """Generate a key as PEM PKCS#8 (RSA-3072, ECDSA on P-256, or Ed25519), encrypted if a passphrase is given."""
 
     def public_key_pem(self, key: PrivateKey) -> str:
-        """The public key of a private key, PEM SubjectPublicKeyInfo."""
+        """The public key of a private key, as PEM SubjectPublicKeyInfo."""
 
     def sign(self, key: PrivateKey, message: bytes) -> bytes:
-        """RSA PKCS#1 v1.5 or ECDSA (DER) with SHA-256, or Ed25519, by the type of the key."""
+        """Sign with RSA PKCS#1 v1.5 or ECDSA (DER), both with SHA-256, or with Ed25519, depending on the key type."""
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
-        """Whether the key made the signature (an ECDSA signature in DER).
+        """Whether the signature is valid for this key; an ECDSA signature is in DER.
 
         Raises:
             KeyFileError: the public key can't be used.
@@ -55,7 +55,7 @@ class Backend(Protocol):
 
 
 def unreadable(key: PrivateKey) -> UnusableKeyError:
-    """A private key that a back end can't read."""
+    """The error for a private key that a back end can't read."""
     if key.passphrase is None:
         return UnusableKeyError(key.file, "it is damaged, or of a type that no server supports")
     remedy = "pass the right passphrase with --passphrase-file FILE"
@@ -63,6 +63,6 @@ def unreadable(key: PrivateKey) -> UnusableKeyError:
 
 
 def broken_public_key() -> KeyFileError:
-    """A public key that a back end can't read."""
+    """The error for a public key that a back end can't read."""
     text = "cannot use the public key: it is not a public key in PEM form"
     return KeyFileError("KEY08", text, remedy="replace it with the right file")

@@ -10,7 +10,7 @@ from .backend import Backend
 
 @cache
 def choose_backend() -> Backend:
-    """``cryptography`` if it is installed, else the ``openssl`` program; looked for once, as there may be many keys."""
+    """``cryptography`` if it is installed, else the ``openssl`` program; cached, as there may be many keys."""
     if importlib.util.find_spec("cryptography"):
         from .cryptolib import CryptographyBackend
 

@@ -1,4 +1,4 @@
-"""The crypto back end of the ``cryptography`` package, which is imported when first used."""
+"""The crypto back end that uses the ``cryptography`` package, which is imported on first use."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _generate(kind: KeyType) -> PrivateKeyTypes:
 
 
 def _sign_rsa(private: RSAPrivateKey, message: bytes, key: PrivateKey) -> bytes:
-    """Sign, and verify the signature: a key that is loaded without a check may be damaged."""
+    """Sign, and verify the signature: a key that is loaded without validation may be damaged."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding
@@ -96,7 +96,7 @@ def _load(key: PrivateKey) -> PrivateKeyTypes:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
-    # the check of an RSA key takes longer than anything else that check-update does; signing checks it as well
+    # validating an RSA key takes longer than anything else in check-update; signing detects a damaged key as well
     can_skip = int(cryptography.__version__.partition(".")[0]) >= 39
     options = {"unsafe_skip_rsa_key_validation": True} if can_skip else {}
     try:

@@ -1,4 +1,4 @@
-"""The device key in a file: load it, generate it, sign with it. A crypto back end does the cryptography."""
+"""The device key in a file: loading, generating and signing. A crypto back end does the cryptography."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Passphrase = Callable[[], bytes | None]
 
 
 def no_passphrase() -> bytes | None:
-    """There is none."""
+    """Return None: there is no passphrase."""
     return None
 
 
@@ -45,11 +45,11 @@ def load_private_key(file: Path, passphrase: Passphrase) -> PrivateKey:
     """Read a private key.
 
     Args:
-        file: the key, PEM: PKCS#1, SEC1 or PKCS#8.
-        passphrase: asked when the key is encrypted.
+        file: the key in PEM: PKCS#1, SEC1 or PKCS#8.
+        passphrase: called if the key is encrypted.
 
     Raises:
-        UnusableKeyError: the file holds no such key, or it is encrypted and there is no passphrase.
+        UnusableKeyError: the file holds no such key, or the key is encrypted and there is no passphrase.
         KeyFileError: the file, or the passphrase, can't be read.
     """
     try:
@@ -84,11 +84,11 @@ class DeviceKey:
         """Generate the key unless there is one.
 
         Args:
-            replace: generate a new one in any case.
-            kind: the type that it must have; None: that of the existing key, or RSA for a new one.
+            replace: always generate a new key.
+            kind: the required type; None: that of the existing key, or RSA for a new one.
 
         Returns:
-            Whether a new key was generated, which somebody has to accept on the server.
+            Whether a new key was generated, which must then be accepted on the server.
 
         Raises:
             KeyFileError: the existing key can't be used or is of another type (it is never overwritten), or none can
@@ -142,7 +142,7 @@ class DeviceKey:
             raise KeyFileError("KEY06", text, remedy=remedy) from error
 
     def _is_there(self, *, is_link_enough: bool = True) -> bool:
-        """Whether the path exists; so does a link to a disk that isn't mounted, whose key must not be replaced."""
+        """Whether the path exists, even as a link to a disk that isn't mounted: that key must not be replaced."""
         try:
             self._path.stat(follow_symlinks=not is_link_enough)
         except FileNotFoundError:

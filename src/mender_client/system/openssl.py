@@ -1,4 +1,4 @@
-"""The crypto back end of devices without compiled packages: the ``openssl`` program.
+"""The crypto back end for devices without the ``cryptography`` package: the ``openssl`` program.
 
 No key, passphrase or PIN appears on its command line or in its environment; its input files are in memory.
 """
@@ -24,13 +24,13 @@ _ALGORITHMS: dict[KeyType, Sequence[str]] = {
 }
 
 _FAILED = 1
-"""The exit code of openssl for whatever fails; others are those of a shell or a signal."""
+"""The exit code of openssl for any failure; others are those of a shell or a signal."""
 _GOOD_KEY = b"""-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE9jXWBzgjXwRU5ik1jGB7UF7kFHjk
 4FndmkX3H/Uv4gsQo0HQ0NNFfS4zPx8CUrM2JAVCwz5SNO1EpfhEk+RCXQ==
 -----END PUBLIC KEY-----
 """
-"""Any key, which each openssl that works can read."""
+"""An arbitrary valid key, which every working openssl can read."""
 
 
 class OpensslCall:
@@ -38,7 +38,7 @@ class OpensslCall:
 
     Args:
         program: its name or path.
-        secret: a passphrase or PIN, None for none.
+        secret: a passphrase or PIN; None for none.
         option: the option that passes the secret.
     """
 
@@ -56,7 +56,7 @@ class OpensslCall:
         self._stack.close()
 
     def file(self, data: bytes) -> str:
-        """Create an input file; returns its path as the program sees it."""
+        """Create an input file; returns the path under which the program can open it."""
         descriptor = os.memfd_create("mender", os.MFD_CLOEXEC)
         self._stack.callback(os.close, descriptor)
         self._descriptors.append(descriptor)
@@ -116,7 +116,7 @@ class OpensslBackend:
         return output.decode("ascii", "replace")
 
     def _check_program(self, failure: ProgramError, action: str) -> None:
-        """Refuse to blame a key if the program was ended, or can't read a good key either."""
+        """Raise an error about the program if it was ended, or if it can't read a good key either."""
         if failure.code != _FAILED:
             raise _useless(action, failure) from failure
         with OpensslCall(self._program) as call:
@@ -126,7 +126,7 @@ class OpensslBackend:
                 raise _useless(action, error) from error
 
     def sign(self, key: PrivateKey, message: bytes) -> bytes:
-        # the type stands in the same form in a private key, unless that is encrypted
+        # an unencrypted private key contains the type in the same form
         pem = self.public_key_pem(key) if key.passphrase is not None else key.pem.decode("ascii", "replace")
         is_ed25519 = key_type(pem) is KeyType.ED25519
         with OpensslCall(self._program, key.passphrase) as call:
@@ -138,7 +138,7 @@ class OpensslBackend:
             try:
                 return call.run(arguments, f"sign with {key.file}")
             except ProgramError as error:
-                self.public_key_pem(key)  # says so when the key can't be read
+                self.public_key_pem(key)  # raises a clearer error if the key can't be read
                 text = f"cannot sign with {key.file}: {error.text}"
                 raise KeyFileError("KEY10", text, remedy=error.remedy) from error
 
@@ -157,7 +157,7 @@ class OpensslBackend:
             return True
 
     def _check_public(self, public_key: bytes) -> None:
-        """Tell a wrong signature from a wrong key; openssl fails in the same way for both."""
+        """Tell an invalid key from an invalid signature; openssl fails in the same way for both."""
         with OpensslCall(self._program) as call:
             try:
                 call.run(["pkey", "-pubin", "-in", call.file(public_key), "-noout"], "read a public key")

@@ -1,7 +1,7 @@
-"""Signatures of Artifacts: verified with the configured keys, and made.
+"""Verifies signatures of Artifacts with the configured keys, and makes them.
 
-Several keys may be configured, so that a fleet can move from one to the next: any of them suffices. The files are read
-once, at the start, so that a key that can't be used is reported then, not when the first Artifact is refused.
+Several keys may be configured for key rotation; a signature by any one of them suffices. The files are read once, at
+the start, so that an unusable key is reported then, and not when the first Artifact is rejected.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .keys import Passphrase, load_private_key, no_passphrase, read_key_file
 
 
 class VerifyKeys:
-    """The public keys of which one must have signed an Artifact; a ``core.artifact.SignatureCheck``.
+    """The public keys, one of which must match an Artifact's signature; a ``core.artifact.SignatureCheck``.
 
     Args:
-        setting: the key of the configuration that names the files, for messages.
-        files: one public key each, PEM; at least one.
+        setting: the configuration key that names the files, for messages.
+        files: at least one file, each with one public key in PEM.
         backend: the crypto back end.
     """
 
@@ -34,13 +34,13 @@ class VerifyKeys:
         self._faults: tuple[Diagnostic, ...] = ()
 
     def load(self) -> tuple[Diagnostic, ...]:
-        """Read the keys, once; later changes of the files have no effect.
+        """Read the keys once; later changes to the files have no effect.
 
         Returns:
-            What is wrong with keys that can't be used while others can: fewer Artifacts are accepted, never more.
+            The problems of unusable keys if others are usable: this can only cause Artifacts to be rejected.
 
         Raises:
-            ConfigError: none can be read or used; each is named.
+            ConfigError: no key is usable; it lists all problems.
         """
         if self._keys:
             return self._faults
@@ -56,14 +56,14 @@ class VerifyKeys:
         return self._faults
 
     def __call__(self, manifest: bytes, signature: bytes) -> None:
-        """Refuse an Artifact that was signed with none of the keys; raises as ``signer``."""
+        """Reject an Artifact that was signed with none of the keys; raises the same errors as ``signer``."""
         self.signer(manifest, signature)
 
     def signer(self, manifest: bytes, signature: bytes) -> Path:
-        """Find the key that a signature was made with.
+        """Find the key with which a signature was made.
 
         Args:
-            manifest: what is signed.
+            manifest: the signed data.
             signature: RSA PKCS#1 v1.5, or ECDSA P-256 as r‖s or DER, with SHA-256.
 
         Returns:
@@ -71,8 +71,8 @@ class VerifyKeys:
 
         Raises:
             ArtifactError: it was made with none of the keys.
-            KeyFileError: the back end can't work.
-            ConfigError: as ``load``.
+            KeyFileError: the back end failed.
+            ConfigError: as for ``load``.
         """
         self.load()
         for file, key in self._keys.items():
@@ -105,12 +105,12 @@ class SigningKey:
     """A private key that signs Artifacts.
 
     Args:
-        file: the key, PEM.
+        file: the key in PEM.
         backend: the crypto back end.
-        passphrase: what the key is encrypted with.
+        passphrase: returns the passphrase of an encrypted key.
 
     Raises:
-        KeyFileError: it can't be read, or Artifacts aren't signed with keys of its kind.
+        KeyFileError: it can't be read, or its type isn't supported for signing Artifacts.
     """
 
     def __init__(self, file: Path, backend: Backend, passphrase: Passphrase = no_passphrase) -> None:
@@ -127,19 +127,19 @@ class SigningKey:
             raise KeyFileError("KEY18", f"cannot sign with {file}: {error}", remedy=remedy) from error
 
     def sign(self, manifest: bytes) -> bytes:
-        """Make a signature as Artifacts carry it: RSA PKCS#1 v1.5, or ECDSA P-256 as r‖s, with SHA-256.
+        """Make a signature in the format of Artifacts: RSA PKCS#1 v1.5, or ECDSA P-256 as r‖s, with SHA-256.
 
         Raises:
-            KeyFileError: the back end can't work.
+            KeyFileError: the back end failed.
         """
         signature = self._backend.sign(self._key, manifest)
         return raw_form(signature) if self._public.kind is KeyKind.ECDSA_P256 else signature
 
     def check(self, manifest: bytes, signature: bytes) -> None:
-        """Refuse a signature that wasn't made with this key; a ``core.artifact.SignatureCheck``.
+        """Reject a signature that wasn't made with this key; a ``core.artifact.SignatureCheck``.
 
         Raises:
-            ArtifactError: it wasn't.
+            ArtifactError: the signature wasn't made with this key.
         """
         if not _is_made_by(self._public, manifest, signature, self._backend):
             text = f"cannot accept the Artifact: its signature doesn't match {self._file}"

@@ -31,15 +31,15 @@ _CAUSES = (
     ("Invalid engine", "openssl has no such engine", "install it (Debian: libengine-pkcs11-openssl)"),
     ("private key was not found", "the token has no such private key", "list its keys: pkcs11-tool -O --login"),
 )
-"""Texts of the engine, what they mean, and what to do."""
+"""Messages of the engine, their meaning, and the remedy."""
 
 
 class TokenKey:
     """A device key in a token; see ``core.ports.KeyStore``.
 
     Args:
-        uri: which key.
-        passphrase: returns the PIN; None: the PIN is where the URI says.
+        uri: identifies the key.
+        passphrase: returns the PIN; None: the PIN is in the URI or its ``pin-source``.
         engine: the openssl engine for the token; empty: the provider pkcs11 if there is one, else the engine pkcs11.
         program: the openssl program.
     """
