@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 SWITCHED = 101
-"""The status of an answer behind which the connection speaks another protocol."""
+"""The status of a response after which the connection uses another protocol."""
 _RECORD_BYTES = 16384
-"""The most that one TLS record holds."""
+"""The maximum payload of a TLS record."""
 _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _EVENTS: dict[type[OSError], int] = {ssl.SSLWantReadError: select.POLLIN, ssl.SSLWantWriteError: select.POLLOUT}
 
@@ -36,8 +36,8 @@ class Timeouts:
 
     Attributes:
         connect: for the TCP connection to one address, for a proxy's tunnel, and for the TLS handshake.
-        idle: between two pieces of an answer.
-        total: for a whole request of the device API, from its first byte to the last of its answer.
+        idle: for each wait until the peer sends or accepts more data.
+        total: for a whole request to the device API, from its first byte to the last byte of the response.
     """
 
     connect: float = 15.0
@@ -47,7 +47,7 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server is: its name or address is ASCII, its port never left out."""
+    """The location of a server: the host name or address is ASCII, and the port is always set."""
 
     scheme: str
     host: str
@@ -55,7 +55,7 @@ class Server:
 
 
 class ConnectionGuard:
-    """What the connections of one transport share: time limits, the deadline of the request under way, and its end."""
+    """State shared by the connections of one transport: time limits, current deadline, and whether to stop."""
 
     def __init__(self, timeouts: Timeouts) -> None:
         self.timeouts = timeouts
@@ -64,14 +64,14 @@ class ConnectionGuard:
         self._waiting: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def add(self, waiting: Any) -> None:
-        """Make a socket, or whatever has a method ``interrupt``, one that ``interrupt`` ends."""
+        """Register a socket, or an object with an ``interrupt`` method, to be broken off by ``interrupt``."""
         self._waiting.add(waiting)
         if self.is_stopped:
             self.interrupt()  # the stop came while we were connecting
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Bound everything that is done meanwhile, on top of an earlier deadline; raises as ``limit``."""
+        """Limit the duration of the block, in addition to any earlier deadline; raises the same errors as ``limit``."""
         before, self._deadline = self._deadline, time.monotonic() + self.limit(seconds)
         try:
             yield
@@ -79,7 +79,7 @@ class ConnectionGuard:
             self._deadline = before
 
     def limit(self, seconds: float) -> float:
-        """The shorter of a time limit and the time that is left until the deadline.
+        """The shorter of a time limit and the time left until the deadline.
 
         Raises:
             Interrupted: the client is to stop.
@@ -95,20 +95,20 @@ class ConnectionGuard:
         return min(seconds, left)
 
     def interrupt(self) -> None:
-        """Break off every connection and wait; safe in a signal handler."""
+        """Break off all connections and waits; safe in a signal handler."""
         for waiting in list(self._waiting):
             if not isinstance(waiting, socket.socket):
                 waiting.interrupt()
                 continue
             try:
-                # not SSLSocket.shutdown, which would pull the TLS object from under a read in progress
+                # not SSLSocket.shutdown, which would remove the TLS object during a read
                 socket.socket.shutdown(waiting, socket.SHUT_RDWR)
             except OSError:
                 continue
 
 
 def secure(sock: socket.socket, host: str, context: ssl.SSLContext, guard: ConnectionGuard) -> ssl.SSLSocket:
-    """Speak TLS over a connection, with a server whose certificate must be for the host; closes it when that fails.
+    """Establish TLS with a server whose certificate must be valid for the host; closes the socket on failure.
 
     Raises:
         OSError: the handshake failed.
@@ -127,14 +127,14 @@ def secure(sock: socket.socket, host: str, context: ssl.SSLContext, guard: Conne
 
 
 class GuardedSocket:
-    """A connected socket as ``http.client`` wants it; every wait for the peer is bounded by the guard.
+    """A connected socket as ``http.client`` expects it; the guard limits every wait for the peer.
 
-    What is to be sent is held back until the answer is asked for: ``http.client`` sends head and body one after the
-    other, and in one piece they are one TLS record.
+    Data to send is buffered until the response is requested: ``http.client`` sends head and body separately, and sent
+    together they share one TLS record.
 
     Args:
-        sock: the socket; it doesn't block from here on.
-        guard: bounds the time.
+        sock: the socket; it is made non-blocking.
+        guard: limits the time.
     """
 
     def __init__(self, sock: socket.socket, guard: ConnectionGuard) -> None:
@@ -147,14 +147,14 @@ class GuardedSocket:
         self.is_at_end = False
 
     def has_input(self) -> bool:
-        """Whether the peer has sent what nobody has read, or has closed the connection."""
+        """Whether the peer has sent data that has not been read, or has closed the connection."""
         return (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0) or self._wait(select.POLLIN, 0)
 
     def sendall(self, data: bytes) -> None:
         self._unsent += data
 
     def makefile(self, *_: object) -> io.BufferedReader:
-        """Send what was taken; returns the stream that the answer is read from."""
+        """Send the buffered data; returns the stream from which the response is read."""
         unsent, self._unsent = memoryview(self._unsent), bytearray()
         while unsent:
             try:
@@ -162,23 +162,23 @@ class GuardedSocket:
             except _NOT_READY as error:
                 self._await(_EVENTS.get(type(error), select.POLLOUT))
             except (ConnectionError, ssl.SSLEOFError):
-                # a server that refuses, a client certificate under TLS 1.3 say, closes while we still send; what it
-                # said before is there to be read
+                # a server that rejects us, for instance our client certificate under TLS 1.3, closes the connection
+                # while we are still sending; what it sent before can be read
                 break
         return io.BufferedReader(_Reader(self, self._sock.makefile("rb", buffering=0)))
 
     def receive(self, view: memoryview) -> int:
-        """Take all that is there, as long as one more TLS record fits, and wait only when there is nothing."""
+        """Read all available data, as long as another TLS record fits; waits only if there is none."""
         if self._is_detached:
             return 0
-        self._guard.limit(0)  # a peer that sends for ever never lets us wait
+        self._guard.limit(0)  # check the deadline here: if the peer never stops sending, we never wait
         filled, size = 0, len(view)
         while not filled or filled + _RECORD_BYTES <= size:
             try:
                 count = self._sock.recv_into(view[filled:], size - filled)
             except OSError as error:
                 if filled:
-                    break  # what has arrived counts; a fault is met again by the next call
+                    break  # return what has arrived; the next call meets the error again
                 if not isinstance(error, _NOT_READY):
                     raise
                 self._await(_EVENTS.get(type(error), select.POLLIN))
@@ -193,7 +193,7 @@ class GuardedSocket:
         self._sock.close()
 
     def detach(self) -> socket.socket:
-        """The socket, which is the caller's from here on; what was read ahead stays in the stream of the answer."""
+        """Hand the socket over to the caller; data that was read ahead stays in the response stream."""
         self._is_detached = True
         return self._sock
 
@@ -207,7 +207,7 @@ class GuardedSocket:
 
 
 class FinalResponse(HTTPResponse):
-    """An answer behind its interim ones (RFC 9110, 15.2): http.client skips 100 only, and takes 102 for the answer."""
+    """The response after any interim ones (RFC 9110, 15.2): http.client skips only 100, and takes 102 for final."""
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -218,7 +218,7 @@ class FinalResponse(HTTPResponse):
 
 
 class SwitchingResponse(FinalResponse):
-    """The answer to an upgrade, which 101 is, too."""
+    """The response to an upgrade request, for which 101 is final, too."""
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = HTTPResponse._read_status(self)  # type: ignore[attr-defined]  # begin() calls it
@@ -231,7 +231,7 @@ class SwitchingResponse(FinalResponse):
 
 
 class _Reader(io.RawIOBase):
-    """The raw stream of an answer; the socket's own stream, which it holds, keeps the socket open."""
+    """The raw stream of a response; it holds the socket's own stream, which keeps the socket open."""
 
     def __init__(self, sock: GuardedSocket, hold: io.RawIOBase) -> None:
         self._sock = sock

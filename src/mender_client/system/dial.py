@@ -1,7 +1,8 @@
-"""Connections to whichever address of a host answers first (Happy Eyeballs, RFC 8305), and names that resolve in time.
+"""Connects to the first address of a host that answers (Happy Eyeballs, RFC 8305), and resolves names in bounded time.
 
-One thread races the addresses: families in turn, the next one tried when the last has not answered for a moment. A name
-is resolved in a thread of its own while something waits for it: nothing could end ``getaddrinfo`` otherwise.
+A single thread races the addresses: it alternates between families and starts the next attempt when the previous one
+has not been answered for a moment. Names are resolved in separate threads, because ``getaddrinfo`` can't be
+interrupted.
 """
 
 from __future__ import annotations
@@ -25,33 +26,33 @@ if TYPE_CHECKING:
     from typing import Any
 
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, "tuple[Any, ...]"]
-"""As ``getaddrinfo`` describes it: family, kind, protocol, nothing, address."""
+"""As returned by ``getaddrinfo``: family, kind, protocol, canonical name (empty), address."""
 Resolve = Callable[[str, int], Sequence[Address]]
 CheckAddress = Callable[[str], None]
-"""Raises when an address may not be connected to."""
+"""Raises an error if connecting to an address is not allowed."""
 
 STAGGER_SECONDS = 0.25
-"""How long an address may be silent before the next one is tried as well (RFC 8305, section 8)."""
+"""The delay before the next address is tried in parallel (RFC 8305, section 8)."""
 _LONGEST_LABEL = 63
 _MOST_REMEMBERED = 64
 
 
 def resolve_by_system(host: str, port: int) -> Sequence[Address]:
     """The addresses of a host, in the system's order."""
-    # bytes: for a text, Python loads the tables of all the world's scripts, half a megabyte
+    # bytes: for a str, Python loads the IDNA codec with its Unicode tables, half a megabyte
     return socket.getaddrinfo(host.encode("ascii"), port, 0, socket.SOCK_STREAM)
 
 
 def accept_any(_: str) -> None:
-    """No address is refused."""
+    """Allow every address."""
 
 
 class Dialer:
-    """Makes connections, and remembers which address of a host answered where its first one didn't.
+    """Makes connections, and remembers which address of a host answered if the first one didn't.
 
     Args:
-        guard: bounds the time, and ends what waits.
-        resolve: finds the addresses of a name.
+        guard: limits the time, and ends waits.
+        resolve: resolves a name.
     """
 
     def __init__(self, guard: ConnectionGuard, resolve: Resolve = resolve_by_system) -> None:
@@ -65,9 +66,9 @@ class Dialer:
         """Connect to the first address of a host that answers.
 
         Args:
-            host: a name or an address, ASCII.
+            host: a name or an address, in ASCII.
             port: the port.
-            check_address: is called with each address before one is connected to; may raise.
+            check_address: called with every address before any connection is attempted; may raise.
 
         Raises:
             OSError: no address answers; the error of the first that failed.
@@ -90,7 +91,7 @@ class Dialer:
         return sock
 
     def distrust(self, host: str, port: int, family: int) -> None:
-        """Begin with another family the next time: this one connects, and then loses what is sent."""
+        """Begin with another family the next time: with this one, connections are established but data is lost."""
         self._answered.pop((host, port), None)
         self._distrusted = (host, port, family)
 
@@ -110,7 +111,7 @@ class Dialer:
         try:
             return lookup.wait(self._guard)
         finally:
-            if not lookup.is_done:  # the next one waits for it, so that threads don't add up
+            if not lookup.is_done:  # the next call waits for it, so that threads don't accumulate
                 self._lookups[host, port] = lookup
 
 
@@ -123,7 +124,7 @@ def _is_numeric(host: str) -> bool:
 
 
 def in_turn(found: Sequence[Address], first: Address | None) -> list[Address]:
-    """The order in which to try addresses: families in turn, within each as found, from the one that answered last."""
+    """The order in which to try addresses: alternating families, each in the given order, the last to answer first."""
     if first is not None:
         # the address itself if it is still one of them, else its family
         found = sorted(found, key=lambda one: (one != first, one[0] != first[0]))
@@ -137,18 +138,18 @@ def in_turn(found: Sequence[Address], first: Address | None) -> list[Address]:
 
 
 class _Lookup:
-    """A name that is being resolved in a thread, which the process doesn't wait for when it ends."""
+    """A name lookup in a daemon thread, for which the process doesn't wait on exit."""
 
     def __init__(self, resolve: Callable[[], Sequence[Address]]) -> None:
         self._resolve = resolve
         self._found: Sequence[Address] = ()
         self._error: Exception | None = None
         self.is_done = False
-        self._awaited = threading.Lock()  # a signal handler may release it, as it may not set an Event
+        self._awaited = threading.Lock()  # a signal handler may release a lock, but not set an Event
         self._awaited.acquire()
         try:
             threading.Thread(target=self._run, name="resolver", daemon=True).start()
-        except RuntimeError:  # neither memory nor a free task for it
+        except RuntimeError:  # no memory, or too many threads
             self._run()
 
     def _run(self) -> None:
@@ -161,11 +162,11 @@ class _Lookup:
 
     def interrupt(self) -> None:
         """End the wait; safe in a signal handler."""
-        with suppress(RuntimeError):  # nobody waits any more
+        with suppress(RuntimeError):  # nothing is waiting any more
             self._awaited.release()
 
     def wait(self, guard: ConnectionGuard) -> Sequence[Address]:
-        """What was found.
+        """Wait for the addresses and return them.
 
         Raises:
             OSError: the name can't be resolved, or not in time.
@@ -184,7 +185,7 @@ class _Lookup:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A connection in the making, and when it is out of time."""
+    """A connection attempt, and when it times out."""
 
     sock: socket.socket
     address: Address
@@ -192,7 +193,7 @@ class _Attempt:
 
 
 class _Race:
-    """Connects to several addresses, each tried a moment after the one before it, until one answers."""
+    """Connects to several addresses, each a moment after the previous one, until one answers."""
 
     def __init__(self, addresses: Sequence[Address], guard: ConnectionGuard) -> None:
         self._left = deque(addresses)
@@ -202,7 +203,7 @@ class _Race:
         self._errors: list[OSError] = []
 
     def run(self) -> tuple[socket.socket, Address]:
-        """The connection, which doesn't block, and its address; raises as ``Dialer.dial``."""
+        """The connection, which is non-blocking, and its address; raises the same errors as ``Dialer.dial``."""
         try:
             winner = self._run()
         finally:
@@ -245,7 +246,7 @@ class _Race:
             self._fail(sock, OSError(code, os.strerror(code)))
 
     def _wait(self, until: float | None) -> list[_Attempt]:
-        """The attempts that have ended, after a wait for one, until one is out of time, or for so long."""
+        """Wait until an attempt ends, one times out, or the given time; returns the attempts that have ended."""
         ends = [attempt.ends_at for attempt in self._running.values()] + ([] if until is None else [until])
         seconds = max(0.0, min(ends) - time.monotonic())
         ready = self._poll.poll(self._guard.limit(seconds) * 1000)

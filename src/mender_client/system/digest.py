@@ -1,4 +1,4 @@
-"""SHA-256 beside the download: where there is a second processor, it hashes while the first one receives."""
+"""SHA-256 in parallel with the download: a second processor hashes while the first one receives."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ENOUGH_BYTES = _SLOT_BYTES * 3 // 4
 
 
 class BackgroundSha256:
-    """A SHA-256 whose work is done in another thread; see ``core.artifact.Digest``.
+    """A SHA-256 that is computed in another thread; see ``core.artifact.Digest``.
 
-    A few slots of memory go round: received into here, hashed there, free again. hashlib gives the interpreter's lock
-    up meanwhile. The thread ends with this object.
+    The threads exchange a few buffers: the caller fills a buffer, and the thread hashes it and returns it. hashlib
+    releases the GIL while it hashes. The thread ends when this object is garbage-collected.
     """
 
     def __init__(self) -> None:
@@ -74,14 +74,14 @@ def _work(
 
 
 def choose_digest() -> NewDigest | None:
-    """The background digest where there is a second processor for it, else None."""
+    """The background digest if there is a second processor for it, else None."""
     return _in_background if len(os.sched_getaffinity(0)) > 1 else None
 
 
 def _in_background() -> Digest:
     try:
         return BackgroundSha256()
-    except RuntimeError:  # there is no memory for another thread
+    except RuntimeError:  # no memory for another thread
         from mender_client.core.artifact.reader import PlainDigest
 
         return PlainDigest()

@@ -1,4 +1,4 @@
-"""One request and its answer over one connection: what is sent, how the body is read, and what may be sent next."""
+"""One request and its response over one connection: sending, reading the body, and reusing the connection."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _DRAIN_SECONDS = 1.0
 
 
 def log_request(request: Request, began: float, what: str) -> None:
-    """Log a request at the level debug; the query of an address may be a secret, and headers hold the token."""
+    """Log a request at debug level, without its query, which may be secret, and its headers, which hold the token."""
     if _logger.isEnabledFor(logging.DEBUG):
         where = printable(f"{origin(request.url)}{urlsplit(request.url).path}")
         _logger.debug("%s %s: %s in %.3f s", request.method, where, what, time.monotonic() - began)
 
 
 class Connection(HTTPConnection):
-    """A connection to a server, perhaps through a proxy.
+    """A connection to a server, possibly through a proxy.
 
     Args:
-        server: whom to ask.
-        proxy: the one that leads there.
-        peer: the server's address; empty behind a proxy.
+        server: the server.
+        proxy: the proxy for this server; None for a direct connection.
+        peer: the IP address of the server; empty if a proxy is used.
     """
 
     sock: Any
@@ -54,13 +54,13 @@ class Connection(HTTPConnection):
         super().__init__(server.host, server.port)
         self.default_port = DEFAULT_PORTS[server.scheme]
         self.peer = peer
-        self._proxy = proxy if server.scheme == "http" else None  # for https it's only the way to the server
+        self._proxy = proxy if server.scheme == "http" else None  # for https it's only a tunnel
 
     def ask(self, request: Request, headers: dict[str, str]) -> HTTPResponse:
-        """Send a request and read the head of its answer; closes the connection when that fails."""
+        """Send a request and read the head of the response; closes the connection on failure."""
         sock, parts = self.sock, urlsplit(request.url)
         target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-        if self._proxy is not None:  # a proxy is told the whole address
+        if self._proxy is not None:  # a proxy expects the absolute URL
             target = origin(request.url) + target
             if self._proxy.authorization:
                 headers["Proxy-Authorization"] = self._proxy.authorization
@@ -69,7 +69,7 @@ class Connection(HTTPConnection):
         try:
             self.request(request.method, target, request.body or None, headers)
             response = self.getresponse()
-            if sock.is_at_end:  # http.client takes that for the end of the headers
+            if sock.is_at_end:  # http.client treats the end of the stream as the end of the headers
                 raise IncompleteRead(b"")
             if len(set(response.headers.get_all("Content-Length", ()))) > 1:
                 raise HTTPException("it has more than one length")
@@ -85,7 +85,7 @@ class Connection(HTTPConnection):
         return response
 
     def detach(self, url: str) -> Dialed:
-        """The connection, over which nothing was said yet, to a server."""
+        """Hand the connection over to the caller; nothing must have been sent over it yet."""
         sock, name = self.sock.detach(), urlsplit(url).netloc.rpartition("@")[2]
         if self._proxy is None:
             return Dialed(sock, name)
@@ -94,13 +94,13 @@ class Connection(HTTPConnection):
 
 @dataclass(frozen=True, eq=False)
 class Dialed:
-    """A connection to a server, over which nothing was said yet.
+    """A new connection to a server, over which nothing has been sent yet.
 
     Attributes:
-        sock: the connection; it doesn't block.
-        host: the server, as the header ``Host`` says it.
-        prefix: what a proxy on the way needs in front of the target of a request.
-        proxy_authorization: what it is told in ``Proxy-Authorization``; empty for nothing.
+        sock: the connection; it is non-blocking.
+        host: the server, as in the header ``Host``.
+        prefix: the prefix of the request target that a proxy requires; empty without one.
+        proxy_authorization: the value of ``Proxy-Authorization`` for the proxy; empty for none.
     """
 
     sock: socket.socket
@@ -111,11 +111,11 @@ class Dialed:
 
 @dataclass(frozen=True, eq=False)
 class Upgraded:
-    """A connection that speaks another protocol from here on.
+    """A connection that has switched to another protocol.
 
     Attributes:
-        sock: the connection; it doesn't block.
-        early: what has come behind the answer.
+        sock: the connection; it is non-blocking.
+        early: the data that arrived after the response.
     """
 
     sock: socket.socket
@@ -124,15 +124,15 @@ class Upgraded:
 
 @dataclass(eq=False, repr=False)
 class HttpBody:
-    """An answer whose body is still to be read.
+    """A response whose body has not been read yet.
 
-    A body of known length is read past http.client, straight from the connection into the caller's buffer, and its
-    bytes are counted here: http.client takes a short body for a whole one. Any other body comes through http.client.
+    A body of known length bypasses http.client: it is read straight from the connection into the caller's buffer, and
+    its bytes are counted here, because http.client accepts a truncated body. Any other body is read by http.client.
 
     Attributes:
-        request: what is answered.
-        translated: names the server in what is raised.
-        keep: takes the connection when the body has been read, or nearly, and can be used again.
+        request: the request.
+        translated: translates errors into ones that name the server.
+        keep: called with the connection if the body has been read (almost) to its end and the connection can be reused.
     """
 
     connection: Connection
@@ -164,19 +164,19 @@ class HttpBody:
             return count
 
     def _read_piece(self, buffer: memoryview) -> int:
-        # what stands between two pieces and behind the last one, sizes and trailers, could go on for ever
+        # chunk sizes and trailers, which aren't part of the body, could be endless
         with self.guard.within(self.guard.timeouts.total):
             chunk = self.response.read1(len(buffer))
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
     def release(self) -> Connection | None:
-        """End an answer that was read to its end; returns its connection if that can be used again."""
+        """Close a response that was read to its end; returns its connection if that can be reused."""
         self.response.close()
         return self.connection if self.connection.sock is not None else None
 
     def detach(self) -> Upgraded:
-        """The connection, after an answer by which the server changes to another protocol."""
+        """Hand over the connection after a response with which the server switches to another protocol."""
         sock = self.connection.sock.detach()
         early = self.response.fp.read()
         self.response.close()
@@ -194,7 +194,7 @@ class HttpBody:
         self.keep = None
 
     def _has_ended(self) -> bool:
-        """Whether the body has been read; the little that is left of an error or a redirect is read now."""
+        """Whether the body has been read; a short remainder, as of an error or a redirect, is read now."""
         if self._left is None:
             return self.response.isclosed()
         if not 0 < self._left <= _READ_BYTES:

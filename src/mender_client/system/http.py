@@ -1,8 +1,8 @@
-"""HTTP over http.client: a kept-alive connection for each server, time limits, redirects within bounds.
+"""HTTP with http.client: one persistent connection per server, time limits, limited redirects.
 
-One transport serves both kinds of traffic: small requests of the device API, whose whole answer must arrive within a
-total time, and downloads, whose bytes are handed on as they come. What may be repeated and where the token may go is
-decided here; parsing HTTP is left to the library.
+One transport serves both kinds of traffic: small requests to the device API, whose whole response must arrive within a
+total time, and downloads, whose bytes are passed on as they arrive. This module decides which requests may be repeated
+and where the token may be sent; parsing HTTP is left to the library.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class HttpTransport:
     """Requests and downloads over http.client.
 
     Attributes:
-        clock_check: explains certificates that seem out of date.
-        proxies: which proxy leads to which server; None for none.
-        resolve: finds the addresses of servers and proxies.
-        rules: the TLS rules of another transport with the same settings, to share them; None: its own.
+        clock_check: explains why certificates seem out of date.
+        proxies: chooses the proxy for each server; None for no proxies.
+        resolve: resolves the names of servers and proxies.
+        rules: the TLS rules of another transport with the same settings, to share them; None: make new ones.
 
     Raises:
         ConfigError: a certificate or key file can't be used.
@@ -85,7 +85,7 @@ class HttpTransport:
             except BaseException:
                 body.close()
                 raise
-        self._asked = (origin(url), body.connection.peer)  # the links of downloads are its
+        self._asked = (origin(url), body.connection.peer)  # the source of download links
         if (connection := body.release()) is not None:
             self._keep(url, connection)
         if self.tls.verify and urlsplit(url).scheme == "https":
@@ -96,9 +96,9 @@ class HttpTransport:
     def open(self, url: str, headers: Mapping[str, str]) -> HttpBody:
         """As the port says; the link and its redirects obey the rules in ``links``.
 
-        The total time limit holds for the head of each answer, not for the body that the caller then reads.
+        The total time limit applies to the head of each response, not to the body, which the caller reads.
         """
-        # imported when something is downloaded: an idle daemon does without the memory
+        # imported for the first download: an idle daemon saves the memory
         from .links import CHECK_LINKS, Trail, warn_where_tls_ends
 
         server_url, peer = self._asked
@@ -122,10 +122,10 @@ class HttpTransport:
         raise NetworkError("NET12", text, remedy=CHECK_LINKS, kind=ErrorKind.REDIRECT)
 
     def upgrade(self, request: Request) -> tuple[Reply, Upgraded | None]:
-        """Ask for another protocol on a connection of its own; redirects aren't followed.
+        """Request another protocol on a new connection; redirects aren't followed.
 
         Returns:
-            The reply, and the connection if the server has changed to the other protocol.
+            The reply, and the connection if the server has switched to the other protocol.
 
         Raises:
             NetworkError: as ``send``.
@@ -145,7 +145,7 @@ class HttpTransport:
         return Reply(body.status, body.headers, data), upgraded
 
     def dial(self, url: str) -> Dialed:
-        """Connect to a server, for a program that speaks HTTP itself.
+        """Connect to a server, for a program that uses HTTP itself.
 
         Raises:
             NetworkError: as ``send``.
@@ -154,27 +154,27 @@ class HttpTransport:
             return self._connect(url, accept_any).detach(url)
 
     def continue_for(self, other: HttpTransport) -> None:
-        """Obey the rules for links of another transport, by the server that it has asked last."""
+        """Apply the rules for links as another transport would, after the server that it contacted last."""
         self._asked, self._warned_of = other._asked, other._warned_of
 
     def rest(self) -> None:
-        with suppress(KeyError):  # another thread may take out what is left
+        with suppress(KeyError):  # another thread may have taken the last one
             while True:
                 self._kept.popitem()[1].close()
 
     def stop(self) -> None:
-        """Break off every connection, and refuse to send anything from now on; safe in a signal handler."""
+        """Break off all connections and refuse all further requests; safe in a signal handler."""
         self._guard.is_stopped = True
         self._guard.interrupt()
 
     def look(self, url: str) -> PeerInfo:
-        """What an https server shows to everybody: its certificates and its time, neither of them verified.
+        """The certificates and the time that an https server presents, both unverified.
 
         Raises:
             OSError: it can't be reached, or doesn't speak TLS.
-            NetworkError: its proxy doesn't let us through.
+            NetworkError: the proxy refuses the connection.
         """
-        # imported when something has to be explained: an idle daemon does without the memory
+        # imported only to explain an error: an idle daemon saves the memory
         from .probe import look
 
         with self._guard.within(_LOOK_SECONDS):
@@ -185,7 +185,7 @@ class HttpTransport:
         return translate_errors(url, lambda: self._clock_problem(url))
 
     def _clock_problem(self, url: str) -> str:
-        """Why the clock is wrong; where nothing here shows it, by the word of the server that seems out of date."""
+        """Why the clock is wrong; without local evidence, judged by the time of the server that seems out of date."""
         if known := self.clock_check.clock_problem():
             return known
         try:
@@ -200,7 +200,7 @@ class HttpTransport:
         self._kept[origin(url)] = connection
 
     def _ask_kept(self, request: Request, check_address: CheckAddress = accept_any) -> HttpBody | None:
-        """Ask over a kept-alive connection; None to ask over a new one, since any request here may be repeated."""
+        """Send a request over a kept connection; None if a new one is needed, as any request here may be repeated."""
         connection = self._kept.pop(origin(request.url), None)
         if connection is None:
             return None
@@ -242,7 +242,7 @@ class HttpTransport:
     def _dial(self, server: Server, check_address: CheckAddress = accept_any) -> socket.socket:
         if (proxy := self._proxy(server)) is None:
             return self._dialer.dial(server.host, server.port, check_address)
-        # imported where there is a proxy: an idle daemon does without the memory
+        # imported only if there is a proxy: an idle daemon saves the memory
         from .tunnel import dial_through
 
         return dial_through(proxy, server, self._dialer, self._guard)
@@ -256,7 +256,7 @@ class HttpTransport:
 
 
 def _asks_for_part(headers: Mapping[str, str]) -> bool:
-    """Whether a download asks for a part that has an end, so that another part is likely to follow."""
+    """Whether a download requests a range with an end, so that another range is likely to follow."""
     return headers.get("Range", "-")[-1] != "-"
 
 

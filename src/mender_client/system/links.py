@@ -1,6 +1,6 @@
-"""Where a download may come from: the link of a deployment and each redirect follow the same rules.
+"""Which addresses a download may use: the link of a deployment and each redirect obey the same rules.
 
-Imported when something is downloaded: an idle daemon does without the memory.
+Imported for the first download: an idle daemon saves the memory.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ CHECK_LINKS = "check where the server's storage and its redirects are"
 
 
 class Trail:
-    """The way of one download, from the server that named its link to the storage that has the bytes.
+    """The path of one download, from the server that provided the link to the storage with the data.
 
-    Whoever names an address can't have the client fetch from one that only the device or its network can reach, unless
-    it is there itself.
+    A server can't make the client fetch from an address that only the device or its network can reach, unless the
+    server is there itself.
 
     Args:
-        url: the server that named the link.
-        peer: the address at which it was reached; empty when unknown, or when it was reached through a proxy.
+        url: the server that provided the link.
+        peer: the address at which it was reached; empty if unknown, or if it was reached through a proxy.
     """
 
     def __init__(self, url: str, peer: str) -> None:
@@ -37,31 +37,31 @@ class Trail:
             self._pass(url, peer)
 
     def enter(self, url: str) -> None:
-        """Check an address before anybody is asked.
+        """Check a URL before it is requested.
 
         Raises:
-            NetworkError: it may not be fetched from.
+            NetworkError: fetching from it is not allowed.
         """
         self._target = origin(url)
         self.check(urlsplit(url).hostname or "")
 
     def check(self, host: str) -> None:
-        """Check an address that the target's name stands for; raises as ``enter``."""
+        """Check an address to which the target's name resolves; raises the same errors as ``enter``."""
         if reach_of(host) < self._reach:
             what = "redirect" if self._is_redirect else "link"
             text = f"cannot follow the {what} to {self._target}: it leads from outside to an address of this device or "
             raise NetworkError("NET01", f"{text}its network", remedy=CHECK_LINKS, kind=ErrorKind.REDIRECT)
 
     def follow(self, url: str, peer: str, location: str) -> str:
-        """The address that a redirect leads to.
+        """The target of a redirect.
 
         Args:
-            url: who redirects.
-            peer: the address at which it was reached; empty when it was reached through a proxy.
-            location: what it said.
+            url: the URL that redirects.
+            peer: the address at which it was reached; empty if it was reached through a proxy.
+            location: its ``Location`` header.
 
         Raises:
-            NetworkError: it leads nowhere, or from https to http.
+            NetworkError: the target is missing or invalid, or it leads from https to http.
         """
         self._pass(url, peer)
         self._is_redirect = True
@@ -72,7 +72,7 @@ class Trail:
 
 
 def warn_where_tls_ends(url: str, server_url: str) -> None:
-    """Say that a server reached over TLS has the client fetch without."""
+    """Warn that a server that is reached over TLS has provided a link without TLS."""
     text = (
         f"the link of {origin(server_url)} leads to {origin(url)}, without TLS: anybody in between can read the "
         "Artifact, and change it unless its signature is verified"
@@ -90,7 +90,7 @@ def _redirected(url: str, location: str) -> str:
     try:
         target = parse_link(urljoin(url, location))
     except ValueError as error:
-        # the text of the error may repeat what stands in the address
+        # the text of the error may contain the address
         raise refusal("it leads to no http or https address") from error
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise refusal("it leads from https to http")

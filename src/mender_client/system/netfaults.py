@@ -1,7 +1,7 @@
-"""Network failures between the device and a server, by case: each has a kind, a message and a remedy.
+"""Classifies network failures between the device and a server: each case has a kind, a message and a remedy.
 
-What http.client, ssl and socket raise becomes a ``NetworkError`` here. Foreign texts may hold the address with its
-query, so none of them is repeated but OpenSSL's own.
+The errors of http.client, ssl and socket are translated into ``NetworkError`` here. Their texts may contain the address
+with its query, so only those of OpenSSL are repeated.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from mender_client.dataclass import dataclass
 from mender_client.errors import Diagnostic, ErrorKind, NetworkError
 
 ClockProblem = Callable[[], str]
-"""Says why the device's clock is evidently wrong; empty when it isn't."""
+"""Returns why the device's clock is evidently wrong; empty if it isn't."""
 
 
 @dataclass(frozen=True)
 class Fault(Diagnostic):
-    """A case: what to tell the operator, and its kind."""
+    """A case: the message for the operator, and its kind."""
 
     kind: ErrorKind = ErrorKind.OTHER
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of an address: what may be said of it, since its query may be a secret."""
+    """Scheme, host and port of an address: the part that may be shown, since the query may be secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 @contextmanager
 def translate_errors(url: str, clock_problem: ClockProblem) -> Iterator[None]:
-    """Turn what ssl and http.client raise into a NetworkError that names the server and the case.
+    """Translate errors of ssl and http.client into a NetworkError that names the server and the case.
 
     Args:
-        url: who is asked.
-        clock_problem: asked when a certificate seems out of date.
+        url: the URL requested.
+        clock_problem: called if a certificate seems out of date.
     """
     try:
         yield
@@ -53,22 +53,22 @@ def translate_errors(url: str, clock_problem: ClockProblem) -> Iterator[None]:
 
 
 _UNKNOWN_ISSUER = frozenset({2, 7, 18, 19, 20, 21})
-"""OpenSSL's verification errors that say: the chain ends at nobody whom we trust."""
+"""OpenSSL's verification errors for a chain that doesn't end at a trusted authority."""
 _SELF_SIGNED, _EARLY, _EXPIRED = 18, 9, 10
 _WRONG_HOST = frozenset({62, 63, 64})
 
 
 def is_issuer_unknown(error: ssl.SSLCertVerificationError) -> bool:
-    """Whether the server's chain ended at nobody whom we trust; more authorities may help."""
+    """Whether the server's chain doesn't end at a trusted authority; trusting more of them may help."""
     return error.verify_code in _UNKNOWN_ISSUER
 
 
 def describe(error: BaseException, clock_problem: ClockProblem = lambda: "") -> Fault:
-    """Say what happened.
+    """Classify an error.
 
     Args:
-        error: what was raised.
-        clock_problem: asked when a certificate seems out of date.
+        error: the error raised.
+        clock_problem: called if a certificate seems out of date.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         return _describe_certificate(error, clock_problem)

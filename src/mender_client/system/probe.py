@@ -1,6 +1,6 @@
-"""The certificates and the time of a server, to explain an error.
+"""Gets the certificates and the time of a server, to explain an error.
 
-Nothing is verified, so nothing of it is trusted; no token, client certificate or path is sent.
+Nothing is verified, so the result must not be trusted; no token, client certificate or path is sent.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .connection import ConnectionGuard, GuardedSocket, Server, secure
 if TYPE_CHECKING:
     from typing import Any
 
-_DER = 2  # what _ssl calls the binary form
+_DER = 2  # _ssl's constant for DER
 
 
 @dataclass(frozen=True)
 class PeerInfo:
-    """What a server shows, unverified.
+    """What a server presents, unverified.
 
     Attributes:
-        certificates: its chain as it sends it, its own certificate first.
-        date: what time it has; None when it doesn't say.
+        certificates: its chain in the order sent, its own certificate first.
+        date: its time; None if it doesn't send it.
     """
 
     certificates: tuple[Certificate, ...]
@@ -38,7 +38,7 @@ class PeerInfo:
 
 
 def look(sock: socket.socket, server: Server, guard: ConnectionGuard) -> PeerInfo:
-    """Look at an https server over a connection to it, which is closed afterwards.
+    """Get the information from an https server over a connection, which is closed afterwards.
 
     Raises:
         OSError: it doesn't speak TLS.
@@ -51,7 +51,7 @@ def look(sock: socket.socket, server: Server, guard: ConnectionGuard) -> PeerInf
 
 
 def _chain(tls: Any) -> tuple[Certificate, ...]:
-    """The certificates that the server sent; Python has the method since 3.10, and a public one since 3.13."""
+    """The certificates that the server sent; Python has had the method since 3.10, publicly since 3.13."""
     public = getattr(tls, "get_unverified_chain", None)
     shown = public() if public is not None else [one.public_bytes(_DER) for one in tls._sslobj.get_unverified_chain()]
     found = []

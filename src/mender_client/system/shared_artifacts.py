@@ -1,12 +1,12 @@
-"""One download for all devices that are offered the same Artifact.
+"""A single download for all devices that are offered the same Artifact.
 
-The first device that asks begins it; the others follow, each at its own pace: whoever comes to the end of what is
-there reads on from the network for all. So a slow device holds up nobody, and one that gives up takes nothing from the
-others.
+The first device starts the download, and the others read it at their own pace: a device that reaches the end of the
+stored data reads more from the network, for all. So a slow device doesn't delay the others, and a device that gives up
+doesn't affect them.
 
-That it is the same is said by the storage: each device asks with its own link whether the object is still the one with
-this ETag. Only what comes over TLS is shared, so that nobody in between has changed it for all; and each device
-verifies what it reads.
+The storage decides whether an Artifact is the same: each device asks, with its own link, whether the object still has
+this ETag. Only downloads over TLS are shared, so that no one on the network can change an Artifact for all devices; and
+each device verifies what it reads.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _UNUSED_SECONDS = 3600.0
 
 
 class _Opening:
-    """The threads that open the same Artifact, one after the other."""
+    """A lock for the threads that open the same Artifact, and their number."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -46,11 +46,11 @@ class _Opening:
 
 
 class SharedArtifacts:
-    """The Artifacts that are shared, in files without a name: they end with the process, however that ends.
+    """The shared Artifacts, in unlinked files, which disappear with the process however it ends.
 
     Args:
-        directory: on the file system that has the space for them.
-        new_transport: makes a transport for one download, that obeys the rules for the links of another one.
+        directory: a directory on the file system that is to hold them.
+        new_transport: makes a transport for one download, which obeys the rules for links of the given one.
     """
 
     def __init__(self, directory: Path, new_transport: Callable[[HttpTransport], HttpTransport]) -> None:
@@ -62,12 +62,12 @@ class SharedArtifacts:
         self._alone: set[str] = set()
 
     def open(self, own: HttpTransport, url: str, headers: Mapping[str, str]) -> Body:
-        """As ``Transport.open``; what can't be shared, a part that has an end for instance, isn't.
+        """As ``Transport.open``; a request that can't be shared, such as a range with an end, uses ``own`` alone.
 
         Args:
-            own: the transport of the device's own requests.
+            own: the transport for the device's own requests.
             url: the device's link.
-            headers: as of ``Transport.open``.
+            headers: as for ``Transport.open``.
         """
         offset = _offset(headers)
         key = f"{origin(url)}{urlsplit(url).path}"
@@ -87,7 +87,7 @@ class SharedArtifacts:
 
     @contextmanager
     def _alone_with(self, key: str) -> Iterator[None]:
-        """Keep other threads from opening the same Artifact meanwhile."""
+        """Prevent other threads from opening the same Artifact meanwhile."""
         with self._lock:
             opening = self._opening.setdefault(key, _Opening())
             opening.threads += 1
@@ -101,12 +101,12 @@ class SharedArtifacts:
                     del self._opening[key]
 
     def _begin(self, own: HttpTransport, key: str, url: str) -> _Shared | None:
-        """Begin a download; None for one that can't be shared."""
+        """Begin a download; None if it can't be shared."""
         with self._ask(own, url, {}) as (answer, transport):
             total, etag = parse_content_length(answer.headers), answer.headers.get("etag", "")
             if answer.status != 200:
                 return None
-            if not total or not etag.startswith('"'):  # nothing says strongly that it is the same
+            if not total or not etag.startswith('"'):  # there is no strong validator to compare
                 self._alone.add(key)
                 return None
             if not self._has_room(total):
@@ -116,17 +116,17 @@ class SharedArtifacts:
         return self._shared.get(key)
 
     def _continue(self, own: HttpTransport, key: str, url: str, broken: _Shared) -> _Shared | None:
-        """Continue a download that was broken off; None if that can't be done."""
+        """Continue a download that was broken off; None if that is impossible."""
         with self._ask(own, url, {"Range": f"bytes={broken.count}-", "If-Range": broken.etag}) as (answer, transport):
             if broken.continues_with(answer, transport):
                 return broken
             if answer.status in (200, 206, 416):
-                self._drop(key)  # it is another one by now
+                self._drop(key)  # the object has changed
         return None
 
     @contextmanager
     def _ask(self, own: HttpTransport, url: str, headers: Mapping[str, str]) -> Iterator[tuple[Body, HttpTransport]]:
-        """Ask for an object over a connection of its own, which is closed unless the answer is taken for a download."""
+        """Request an object over a new connection, which is closed unless a shared download uses the response."""
         transport = self._new_transport(own)
         answer = None
         try:
@@ -139,7 +139,7 @@ class SharedArtifacts:
                 transport.rest()
 
     def _has_room(self, total: int) -> bool:
-        """Whether there is space for so many bytes; what nobody reads any more makes room."""
+        """Whether there is space for a download; Artifacts without readers are dropped if there are too many."""
         unused = sorted((one.used_at, key) for key, one in list(self._shared.items()) if not one.readers)
         while len(self._shared) >= _MOST_ARTIFACTS and unused:
             self._drop(unused.pop(0)[1])
@@ -154,7 +154,7 @@ class SharedArtifacts:
             shared.retire()
 
     def expire(self) -> None:
-        """Drop what nobody has read for an hour."""
+        """Drop the Artifacts that no device has read for an hour."""
         if len(self._alone) > _MOST_REMEMBERED:
             self._alone.clear()
         before = time.monotonic() - _UNUSED_SECONDS
@@ -163,16 +163,16 @@ class SharedArtifacts:
                 self._drop(key)
 
     def close(self) -> None:
-        """Drop all."""
+        """Drop all Artifacts."""
         for key in list(self._shared):
             self._drop(key)
 
 
 def _is_same(own: HttpTransport, url: str, shared: _Shared) -> bool:
-    """Ask the storage, by the device's own link, whether the object is the one that is there.
+    """Ask the storage, with the device's own link, whether the object is the one being shared.
 
     Raises:
-        NetworkError: no answer.
+        NetworkError: the storage didn't answer.
     """
     answer = own.open(url, {"If-None-Match": shared.etag})
     answer.close()
@@ -180,10 +180,10 @@ def _is_same(own: HttpTransport, url: str, shared: _Shared) -> bool:
 
 
 class _Shared:
-    """One download: as far as it has come it is in a file.
+    """A shared download; the data received so far is in a file.
 
     Raises:
-        OSError: the file can't be made.
+        OSError: the file can't be created.
     """
 
     def __init__(self, directory: Path, etag: str, total: int, body: Body, transport: HttpTransport) -> None:
@@ -202,11 +202,11 @@ class _Shared:
         self._is_retired = False
 
     def has_taken(self, answer: Body | None) -> bool:
-        """Whether this is the answer that it is read from."""
+        """Whether the download is read from this response."""
         return answer is not None and self._body is answer
 
     def reader(self, offset: int) -> SharedBody | None:
-        """What a device reads it by, from this byte on; None when it has gone meanwhile."""
+        """A reader for one device, starting at this offset; None if the file has been closed meanwhile."""
         with self._lock:
             if self._descriptor < 0:
                 return None
@@ -215,7 +215,7 @@ class _Shared:
         return SharedBody(self, offset)
 
     def continues_with(self, answer: Body, transport: HttpTransport) -> bool:
-        """Whether an answer is the rest of it, which is then read on from."""
+        """Continue with a response if it is the rest of the object; returns whether it is."""
         expected = ContentRange(self.count, self.total - 1, self.total)
         said = parse_content_range(answer.headers.get("content-range", ""))
         if answer.status != 206 or said != expected or answer.headers.get("etag") != self.etag:
@@ -225,7 +225,7 @@ class _Shared:
         return True
 
     def read(self, offset: int, buffer: memoryview) -> int:
-        """Read what is there, or is read from the network now; raises as ``Body.readinto``."""
+        """Read stored data, or else from the network; raises the same errors as ``Body.readinto``."""
         while self.count <= offset < self.total:
             self._pull(offset)
         return os.preadv(self._descriptor, [buffer], offset)
@@ -233,7 +233,7 @@ class _Shared:
     def _pull(self, offset: int) -> None:
         with self._lock:
             if self.count > offset:
-                return  # somebody else did it meanwhile
+                return  # another thread has read it meanwhile
             if self._body is None:
                 raise NetworkError("GTW11", "the download that others share was interrupted", kind=ErrorKind.BROKEN_OFF)
             try:
@@ -259,14 +259,14 @@ class _Shared:
         self._transport.rest()
 
     def left(self) -> None:
-        """A device has closed what it read it by."""
+        """Note that a device has closed its reader."""
         with self._lock:
             self.readers -= 1
             self.used_at = time.monotonic()
             self._free()
 
     def retire(self) -> None:
-        """Nobody begins to read it any more; it is gone when the last one has read it."""
+        """Accept no more readers, and close the file after the last one."""
         with self._lock:
             self._is_retired = True
             self._free()
@@ -279,7 +279,7 @@ class _Shared:
 
 
 class SharedBody:
-    """The answer that a device reads; see ``core.ports.Body``."""
+    """The response as a device reads it; see ``core.ports.Body``."""
 
     def __init__(self, shared: _Shared, offset: int) -> None:
         self._shared: _Shared | None = shared
@@ -302,7 +302,7 @@ class SharedBody:
 
 
 def _offset(headers: Mapping[str, str]) -> int | None:
-    """From which byte on somebody asks for all the rest; None when it asks for something else."""
+    """The offset of a request for the rest of an object; None for any other range."""
     wanted = headers.get("Range", "bytes=0-")
     first = wanted.removeprefix("bytes=").removesuffix("-")
     return int(first) if wanted == f"bytes={first}-" and first.isdecimal() else None

@@ -1,4 +1,4 @@
-"""One transport for many devices, each of which takes its steps in any of a few threads."""
+"""One transport for many devices, whose steps run in a few threads."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from mender_client.core.ports import Body
 
 REST_AFTER_SECONDS = 60.0
-"""A connection that nobody has used for so long is closed."""
+"""A connection that is idle for this long is closed."""
 
 
 class SharedClock(SystemClock):
-    """A clock that several threads sleep by; one of them alone, the main one, waits."""
+    """A clock with which several threads can sleep; only the main thread may wait."""
 
     def __init__(self, alive: Callable[[], None] = lambda: None, *, beat_seconds: float = 0.0) -> None:
         super().__init__(alive, beat_seconds=beat_seconds)
@@ -41,9 +41,9 @@ class SharedClock(SystemClock):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SharedTransport(HttpTransport):
-    """A transport with a connection to each server for each thread, so that there are no more than threads.
+    """A transport with one connection per server and thread, which limits the number of connections.
 
-    The certificates are shared. What the thread that it belongs to does with one of them is a matter of that thread.
+    The TLS rules are shared. A connection is used only by the thread to which it belongs.
     """
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class SharedTransport(HttpTransport):
         self.artifacts: SharedArtifacts | None = None
 
     def share_artifacts(self, directory: Path) -> None:
-        """Download an Artifact that several devices are offered once; it is in this directory meanwhile."""
+        """Download an Artifact only once if it is offered to several devices; the directory stores it meanwhile."""
         self.artifacts = SharedArtifacts(directory, self._for_download)
 
     def send(self, request: Request) -> Reply:
@@ -68,7 +68,7 @@ class SharedTransport(HttpTransport):
         if own is None:
             own = self._local.own = self._new_own()
         own.used_at = time.monotonic()
-        if own not in self._own:  # it was not used for a while
+        if own not in self._own:  # it had been idle
             self._add(own)
         return own
 
@@ -91,17 +91,17 @@ class SharedTransport(HttpTransport):
             own.stop()
 
     def _for_download(self, own: HttpTransport) -> HttpTransport:
-        """A transport for a download that several threads read, one after the other."""
+        """A transport for a download from which several threads read in turn."""
         made = self._new_own()
         made.continue_for(own)
         made.ended = self._own.remove
         return made
 
     def rest(self) -> None:
-        """Nothing to do: another device is about to use the connection. See ``rest_idle``."""
+        """Do nothing: another device is about to use the connection. See ``rest_idle``."""
 
     def rest_idle(self) -> None:
-        """Close the connections that were not used for a while; called by one thread."""
+        """Close the connections that have been idle; called by one thread only."""
         before = time.monotonic() - REST_AFTER_SECONDS
         for own in list(self._own):
             if own.ended is None and own.used_at < before:
@@ -116,7 +116,7 @@ class SharedTransport(HttpTransport):
             own.stop()
 
     def close(self) -> None:
-        """Close all connections; no thread uses one any more."""
+        """Close all connections; no thread may be using one."""
         for own in list(self._own):
             own.rest()
         if self.artifacts is not None:
@@ -124,7 +124,7 @@ class SharedTransport(HttpTransport):
 
 
 class _Own(HttpTransport):
-    """The transport of one thread, or of one download that is shared."""
+    """The transport of one thread or of one shared download."""
 
     used_at = 0.0
     ended: Callable[[_Own], None] | None = None
@@ -132,5 +132,5 @@ class _Own(HttpTransport):
     def rest(self) -> None:
         super().rest()
         if self.ended is not None:
-            with suppress(ValueError):  # it was told before
+            with suppress(ValueError):  # it has already been removed
                 self.ended(self)

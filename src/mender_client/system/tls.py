@@ -1,4 +1,4 @@
-"""The TLS rules: which servers are trusted, the client certificate, and how both are reloaded without a restart."""
+"""The TLS rules: trusted servers, the client certificate, and reloading both without a restart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 _SUFFIXES = (".pem", ".crt", ".cer")
 _DER_SEQUENCE = b"\x30"
 _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-"""What OpenSSL says of a key and a certificate that aren't a pair; the last, when their types differ."""
+"""OpenSSL's reasons for a key and certificate that don't match; the last one if their types differ."""
 _SERVER, _CLIENT, _KEY = "ServerCertificate", "HttpsClient.Certificate", "HttpsClient.Key"
 
 
@@ -28,9 +28,9 @@ class TlsSettings:
     """Which servers are trusted, and how the device authenticates to them.
 
     Attributes:
-        ca_file: certificates that are trusted in addition to the system's: a file, or a directory of such files.
+        ca_file: certificates to trust in addition to the system's: a file, or a directory of such files.
         verify: False trusts every server; for tests only.
-        certificate: the client certificate (PEM), None for none.
+        certificate: the client certificate (PEM); None for none.
         key: its private key (PEM).
     """
 
@@ -43,8 +43,8 @@ class TlsSettings:
 class TlsRules:
     """The TLS context of new connections; reloaded when one of the operator's files has changed.
 
-    What can't be used of ServerCertificate is only warned about, since it makes no server trusted. Without the client
-    certificate the device would connect with less than what was asked for.
+    Unusable content of ServerCertificate only causes a warning, since it never makes a server trusted. An unusable
+    client certificate is an error, since the device would otherwise connect without the configured authentication.
 
     Raises:
         ConfigError: the client certificate or its key can't be used.
@@ -58,7 +58,7 @@ class TlsRules:
         self._context = self._load()
 
     def context(self) -> ssl.SSLContext:
-        """For a new connection; files that became unusable are reported once, and their last content is used."""
+        """The context for a new connection; if a file becomes unusable, log a warning and use its last content."""
         stamp = _stamp(self._settings)
         if stamp != self._stamp:
             self._stamp = stamp
@@ -84,7 +84,7 @@ class TlsRules:
         return context
 
     def widen(self) -> bool:
-        """Trust the bundle of all of the system's CAs too; False if it is trusted already."""
+        """Also trust the bundle of all the system's CAs; False if it is already trusted."""
         if self._is_wide:
             return False
         self._context.load_default_certs()
@@ -95,9 +95,9 @@ class TlsRules:
 def tls_context(settings: TlsSettings) -> ssl.SSLContext:
     """The TLS rules: version 1.2 or newer, chain and host name verified, the system's CAs, the client certificate.
 
-    Of the system's CAs the directory is trusted, in which OpenSSL looks up the one that it needs; the bundle of all of
-    them costs more than a megabyte and is loaded by ``TlsRules.widen`` when the directory did not suffice. Errors as of
-    ``TlsRules``.
+    For the system's CAs, only their directory is configured, in which OpenSSL looks up the one that it needs; the
+    bundle of all CAs takes more than a megabyte, and ``TlsRules.widen`` loads it if the directory was not sufficient.
+    Raises the same errors as ``TlsRules``.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     directory = ssl.get_default_verify_paths().capath
@@ -106,8 +106,8 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
     else:
         context.load_verify_locations(capath=directory)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The same certificates must work under every Python: 3.13 turned the strict flag on, which refuses many private
-    # CAs in the field, and the partial chain, which lets the operator's file name an intermediate certificate.
+    # The same certificates must work with every Python version: 3.13 enabled the strict flag, which rejects many
+    # private CAs in the field, and partial chains, which allow an intermediate certificate in the operator's file.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if settings.certificate is not None:
@@ -119,10 +119,10 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
 
 
 def trust(context: ssl.SSLContext, path: Path) -> tuple[bool, Sequence[Diagnostic]]:
-    """Trust the certificates in a file, or in those of a directory, in PEM or DER form.
+    """Trust the certificates (PEM or DER) in a file, or in the files of a directory.
 
     Returns:
-        Whether there are any, and what is wrong with the others.
+        Whether there are any usable ones, and the problems found.
     """
     found: list[Certificate] = []
     faults: list[Diagnostic] = []
@@ -154,14 +154,14 @@ def _no_authority(path: Path, error: Exception) -> Diagnostic:
 
 
 def _files(path: Path) -> Sequence[Path]:
-    """The file, or those of the directory; hashed links are left out, since they repeat what is there."""
+    """The file, or the files of the directory without hashed links, which are duplicates."""
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
 
 
 def _trust_file(context: ssl.SSLContext, file: Path) -> tuple[Sequence[Certificate], bool]:
-    """Trust what a file holds; returns its good certificates, and whether these are all; none is a ValueError."""
+    """Trust the certificates in a file; returns the valid ones, and whether all are; ValueError if none is."""
     data = _read(file)
     try:
         context.load_verify_locations(file)
@@ -196,14 +196,14 @@ def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
             raise ConfigError([Diagnostic("TLS15", text, "store the key without one, mode 0600")])
     with _loading(_KEY, key or certificate):
         try:
-            # the password keeps OpenSSL from asking on the terminal when the key is encrypted
+            # the password prevents OpenSSL from prompting on the terminal if the key is encrypted
             context.load_cert_chain(certificate, key, password="")
         except ssl.SSLError as error:
             if error.reason not in _MISMATCHES:
                 raise
             text = f"{_KEY}: cannot use {key}: it is not the key of the certificate {certificate}"
             raise ConfigError([Diagnostic("TLS16", text, "configure the key and certificate of one pair")]) from error
-    # the others are those of its CAs, and the server has them too; whether it accepts this one is its decision
+    # the other certificates are those of CAs, which the server has as well; it decides whether to accept this one
     for fault in _date_faults(_CLIENT, certificate, found[:1]):
         _logger.warning("%s", fault)
 
@@ -219,7 +219,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _loading(key: str, path: Path) -> Iterator[None]:
-    """Turn errors into a ConfigError that names the file and the key of the configuration."""
+    """Translate errors into a ConfigError that names the file and the configuration key."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -228,7 +228,7 @@ def _loading(key: str, path: Path) -> Iterator[None]:
 
 
 def _date_faults(key: str, path: Path, found: Sequence[Certificate]) -> Sequence[Diagnostic]:
-    """The certificates out of date; where the clock is wrong they may still hold."""
+    """The faults of certificates that are out of date; if the clock is wrong, they may in fact be valid."""
     now = datetime.now(timezone.utc)
     remedy = "renew the certificate, or set this device's clock"
     return [
@@ -239,7 +239,7 @@ def _date_faults(key: str, path: Path, found: Sequence[Certificate]) -> Sequence
 
 
 def _stamp(settings: TlsSettings) -> list[tuple[Path, int, int, int]]:
-    """What shows that files have changed: name, inode, time and size of each."""
+    """A value that changes with the files: name, inode, time and size of each."""
     files = [path for path in (settings.certificate, settings.key) if path is not None]
     with contextlib.suppress(OSError):
         files += [] if settings.ca_file is None else _files(settings.ca_file)

@@ -1,4 +1,4 @@
-"""Tunnels through a proxy: CONNECT, and the meaning of a proxy's refusal."""
+"""Tunnels through a proxy with CONNECT, and explains a proxy's refusal."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .netfaults import describe
 
 
 def dial_through(proxy: Proxy, server: Server, dialer: Dialer, guard: ConnectionGuard) -> socket.socket:
-    """Connect to a proxy, and for https through it to the server.
+    """Connect to a proxy and, for https, through it to the server.
 
     Raises:
-        NetworkError: the proxy can't be reached, or refuses.
+        NetworkError: the proxy can't be reached, or refuses the connection.
     """
     name = authority(server.host, server.port)
     try:
@@ -46,7 +46,7 @@ def _connect(sock: GuardedSocket, server: str, proxy: Proxy) -> None:
 
 
 def refusal(status: int, server: str, proxy: Proxy) -> NetworkError:
-    """What a proxy's status means for the request to a server, given as scheme, host and port."""
+    """The error for a proxy's response status; the server is given as scheme, host and port."""
     if status == 407 and proxy.authorization:
         said = Diagnostic("NET21", "it rejects the user and password (407)", f"check them in {proxy.variable}")
     elif status == 407:
