@@ -1,7 +1,7 @@
-"""Runs update modules and state scripts: programs of others, which may do anything with their output and their time.
+"""Runs update modules and state scripts: third-party programs whose output and run time are unpredictable.
 
-Each runs in a session of its own, with the environment that the client was started with. What it prints goes to the
-log while it runs, of any size; its time is limited, and what it leaves behind is ended.
+Each runs in its own session, with the environment that the client was started with. Its output, of any size, is logged
+while it runs; its run time is limited, and any processes that it leaves behind are ended.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from .processgroup import end_all, listed, members
 _logger = logging.getLogger(__name__)
 _CHECK_SECONDS = 0.5
 _UNNOTICED_EXIT_SECONDS = 0.1
-"""How often to look for an exit where the kernel (before 5.3) doesn't tell it."""
+"""How often to check for an exit if the kernel (before 5.3) has no pidfd to report it."""
 
 _INTERRUPTED_GRACE_SECONDS = 2.0
 _LEFT_IN_PIPE_BYTES = 1024 * 1024
-"""As much as pipes hold; more comes only from a process that escaped and prints without end."""
+"""The largest capacity of a pipe; more comes only from an escaped process that keeps printing."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -39,10 +39,10 @@ class Calls:
     """Starts programs.
 
     Attributes:
-        environment: their environment.
-        is_stopping: asked twice a second; true ends the program.
-        alive: told twice a second that the client is at work.
-        grace_seconds: what a program is given between SIGTERM and SIGKILL.
+        environment: the environment of the programs.
+        is_stopping: called twice a second; if it returns true, the program is ended.
+        alive: called twice a second as a sign that the client is working.
+        grace_seconds: the time between SIGTERM and SIGKILL.
     """
 
     environment: Mapping[str, str]
@@ -64,11 +64,12 @@ class Calls:
 
         Args:
             argv: the program and its arguments.
-            title: what it is called in the log.
-            seconds: how long it may run.
+            title: its name in the log.
+            seconds: its time limit.
             directory: its working directory; None: the client's.
             is_query: its standard output is an answer and isn't logged.
-            may_outlive: leave alone what it leaves behind, and itself when the client is to stop: it may be a reboot.
+            may_outlive: don't end the processes that it leaves behind, nor the program itself when the client is to
+                stop: it may be a reboot.
 
         Raises:
             ScriptError: it can't be started.
@@ -91,7 +92,7 @@ class Calls:
 
 
 class Call:
-    """A program at work; as a context manager it leaves nothing of it running."""
+    """A running program; as a context manager, it ends the program and its child processes on exit."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class Call:
         is_query: bool,
         may_outlive: bool,
     ) -> None:
-        assert process.stdout is not None  # noqa: S101 - both were asked for
+        assert process.stdout is not None  # noqa: S101 - both are PIPE
         assert process.stderr is not None  # noqa: S101
         self._calls = calls
         self._process = process
@@ -128,21 +129,21 @@ class Call:
 
     @property
     def has_exited(self) -> bool:
-        """Whether the program itself has exited; it isn't reaped yet, so that its number stays its own."""
+        """Whether the program itself has exited; it isn't reaped yet, so that its pid can't be reused."""
         if not self._has_exited:
             flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
             self._has_exited = os.waitid(os.P_PID, self._process.pid, flags) is not None
         return self._has_exited
 
     def attend(self, seconds: float, descriptor: int = -1) -> bool:
-        """Take what the program prints, for so many seconds at most; returns as soon as anything happens.
+        """Read the program's output for a limited time; returns as soon as anything happens.
 
         Args:
             seconds: the longest wait.
-            descriptor: returns when it can be written, too.
+            descriptor: also return when this descriptor can be written.
 
         Returns:
-            Whether the descriptor can be written, or nobody reads it any more.
+            Whether the descriptor can be written, or its reader has closed it.
 
         Raises:
             ScriptError: the program has run for too long.
@@ -191,10 +192,10 @@ class Call:
             raise ScriptError("SCR07", text, remedy="find out what it is waiting for")
 
     def wait(self) -> int:
-        """Wait for the program itself, not for what it leaves behind.
+        """Wait for the program itself, not for the processes that it leaves behind.
 
         Returns:
-            Its exit code, or the negated number of the signal that ended it.
+            Its exit code, or the negative number of the signal that ended it.
 
         Raises:
             ScriptError: it has run for too long.
@@ -207,7 +208,7 @@ class Call:
         return self._process.returncode
 
     def answer(self) -> str:
-        """What a query has printed; bounded."""
+        """The output of a query; limited in size."""
         return self._answer.text()
 
     def __enter__(self) -> Call:
@@ -222,7 +223,7 @@ class Call:
         self._close()
 
     def _end_rest(self) -> None:
-        """End what the program has left behind."""
+        """End the processes that the program has left behind."""
         rest = {} if self._may_outlive else self._others()
         if rest:
             text = f"{self._title} left processes behind, which are killed: {listed(rest)}"
@@ -252,7 +253,7 @@ class Call:
             _logger.error("%s", Diagnostic("SCR09", text, "restart the device"))
 
     def _close(self) -> None:
-        """Take what is left in the pipes, and give everything back."""
+        """Read what is left in the pipes, and release all resources."""
         for key in list(self._selector.get_map().values()):
             if key.fd != self._exit_descriptor:
                 self._drain(key)
@@ -264,7 +265,7 @@ class Call:
             os.close(self._exit_descriptor)
         if self.has_exited:
             self._process.wait()
-        else:  # it goes on without us, or hangs in the kernel: init adopts it when this process exits
+        else:  # it keeps running, or hangs in the kernel: init adopts it when this process exits
             self._process.returncode = -signal.SIGKILL
 
     def _drain(self, key: selectors.SelectorKey) -> None:

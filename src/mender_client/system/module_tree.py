@@ -1,6 +1,7 @@
-"""The directory that update modules are given, and what lies in it (protocol: update modules, the tree).
+"""The directory that is passed to update modules, and its content (the file tree of the update module protocol).
 
-It outlives reboots, from the Artifact's header to the end of the update. It appears whole and goes whole.
+It exists from the arrival of the Artifact's header to the end of the update, across reboots. It is created and removed
+atomically.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class ModuleTree:
 
     Args:
         path: the directory.
-        grace_seconds: what processes that are left in it are given between SIGTERM and SIGKILL.
+        grace_seconds: the time between SIGTERM and SIGKILL for processes that are left in it.
     """
 
     def __init__(self, path: Path, *, grace_seconds: float = 10.0) -> None:
@@ -52,7 +53,7 @@ class ModuleTree:
             for directory in (*directories, new):
                 sync_directory(directory)
             os.rename(new, self.path)
-            for parent in list(self.path.parents)[:5]:  # up to the data directory, which is there
+            for parent in list(self.path.parents)[:5]:  # up to the data directory, which exists
                 sync_directory(parent)
 
     def read(self, name: str) -> str:
@@ -106,7 +107,7 @@ class ModuleTree:
     def end_orphans(self) -> None:
         if not self.exists():
             return
-        # the kernel's name of it
+        # its path as the kernel reports it
         here = Path(os.path.realpath(self.path))
         if found := users_of(here):
             text = f"processes of an update module are still running, and are stopped: {listed(found)}"

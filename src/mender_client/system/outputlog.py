@@ -1,4 +1,4 @@
-"""What a program prints, line by line into the log, within bounds."""
+"""Logs the output of a program line by line, up to a limit."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from mender_client.core.text import printable
 
 _logger = logging.getLogger(__name__)
 _MOST_BYTES = 64 * 1024
-"""Of one call, with what stands in front of the lines."""
+"""The limit for one call, including the labels of the lines."""
 
 _LONGEST_LINE_BYTES = 1000
 
 
 class OutputLog:
-    """The log of one call, which its streams share.
+    """The log of one call, shared by its streams.
 
     Args:
-        title: what stands in front of each line.
+        title: the name of the call in the log.
     """
 
     def __init__(self, title: str) -> None:
@@ -25,7 +25,7 @@ class OutputLog:
         self._left = _MOST_BYTES
 
     def add(self, label: str, line: bytes, *, is_cut: bool) -> None:
-        """Log a line; once there were too many, say so and no more."""
+        """Log a line; when the limit is reached, log a note instead of all further lines."""
         if self._left <= 0:
             return
         self._left -= len(label) + 2 + len(line)  # an empty line costs as much as its label
@@ -36,16 +36,16 @@ class OutputLog:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing is logged any more."""
+        """Whether the limit has been reached."""
         return self._left <= 0
 
 
 class LoggedStream:
-    """One stream of a program: takes its bytes as they come, keeps no more than a line.
+    """One output stream of a program; it buffers no more than a line.
 
     Args:
-        log: where the lines go.
-        label: what stands in front of each.
+        log: the log.
+        label: the prefix of each line.
     """
 
     def __init__(self, log: OutputLog, label: str) -> None:
@@ -55,7 +55,7 @@ class LoggedStream:
         self._is_cut = False
 
     def take(self, chunk: bytes) -> None:
-        """The next bytes."""
+        """Take the next bytes."""
         if self._log.is_full:
             self._line.clear()
             return
@@ -78,13 +78,13 @@ class LoggedStream:
         self._is_cut = False
 
     def end(self) -> None:
-        """There is no more: what came without a newline at its end is a line, too."""
+        """End the stream; a last line without a newline is logged, too."""
         if self._line:
             self._flush()
 
 
 class Answer:
-    """The one line that a program prints as its answer, and whether it was no more than that."""
+    """The line that a program prints as its answer."""
 
     _LONGEST_BYTES = 100
 
@@ -92,12 +92,12 @@ class Answer:
         self._text = bytearray()
 
     def take(self, chunk: bytes) -> None:
-        """The next bytes; what no answer has room for is dropped."""
+        """Take the next bytes; anything beyond the maximum length is dropped."""
         self._text += chunk[: self._LONGEST_BYTES - len(self._text)]
 
     def end(self) -> None:
-        """There is no more."""
+        """Do nothing."""
 
     def text(self) -> str:
-        """The answer without its newline, fit for a message; one with a newline inside is no valid answer."""
+        """The answer without its final newline; one that contains another newline is not valid."""
         return self._text.decode("utf-8", "replace").removesuffix("\n")

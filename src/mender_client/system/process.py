@@ -1,7 +1,7 @@
-"""Programs: run a script within limits, and start one that outlives this process.
+"""Runs scripts within limits, and starts programs that outlive this process.
 
-No shell, a clean environment, no inherited descriptors, and a process group of its own, so that a timeout ends the
-script together with everything that it started.
+They run without a shell, in a clean environment, without inherited descriptors, and in their own process group, so that
+a timeout ends a script together with everything that it started.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ CLEAN_ENVIRONMENT: Mapping[str, str] = {
     "LANG": "C.UTF-8",
 }
 SCRIPT_UMASK = 0o077
-"""Files that a script creates are for its own user alone."""
+"""Files created by a script are private to its user."""
 
 SPAWNED_UMASK = 0o022
-"""What init gives to services: the sub-updater writes files of the system that others read, such as artifact_info."""
+"""The usual umask of a service: the sub-updater writes system files that others read, such as artifact_info."""
 
 _KEPT_OF_STDERR = 4096
 _GRACE_SECONDS = 2.0
@@ -53,7 +53,7 @@ class ProgramError(ScriptError):
         program: its name.
         how: what happened, with the last line of ``complaint``.
         complaint: the end of its standard error.
-        code: its exit code, or the negated number of the signal that ended it.
+        code: its exit code, or the negative number of the signal that ended it.
     """
 
     def __init__(self, program: str, how: str, complaint: str, code: int = 1) -> None:
@@ -70,14 +70,14 @@ def run_script(
     pass_descriptors: Sequence[int] = (),
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> bytes:
-    """Run a program to its end and return what it printed.
+    """Run a program to its end and return its standard output.
 
     Args:
         argv: the program and its arguments.
         limits: its limits.
-        variables: for its environment, which is clean otherwise.
+        variables: variables to add to its clean environment.
         pass_descriptors: descriptors that stay open in the program.
-        is_stopping: asked twice a second; true ends the program.
+        is_stopping: called at least twice a second; if it returns true, the program is ended.
 
     Raises:
         ProgramError: it failed.
@@ -96,7 +96,7 @@ def run_script(
             start_new_session=True,
             pass_fds=tuple(pass_descriptors),
         )
-    except (OSError, ValueError) as error:  # a variable may come from the server, and hold what none can
+    except (OSError, ValueError) as error:  # a variable may come from the server and be invalid
         raise cannot_run(argv[0], error) from error
     with process:
         try:
@@ -116,7 +116,7 @@ def run_script(
 
 
 def cannot_run(program: str, error: OSError | ValueError) -> ScriptError:
-    """The error of a program that could not be started."""
+    """The error for a program that could not be started."""
     remedy = "check its first line"
     if isinstance(error, FileNotFoundError):
         remedy = "install it, or the interpreter in its first line"
@@ -128,8 +128,8 @@ def cannot_run(program: str, error: OSError | ValueError) -> ScriptError:
 def _collect(
     process: subprocess.Popen[bytes], name: str, limits: ScriptLimits, is_stopping: Callable[[], bool]
 ) -> tuple[bytes, bytes]:
-    """Read both outputs until they end, or until the process has exited and left them to a child of its own."""
-    assert process.stdout is not None  # noqa: S101 - both were asked for
+    """Read both outputs until they end, or until the process has exited and only a child holds them open."""
+    assert process.stdout is not None  # noqa: S101 - both are PIPE
     assert process.stderr is not None  # noqa: S101
     end = time.monotonic() + limits.seconds
     output, complaint = bytearray(), bytearray()
@@ -175,7 +175,7 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _leave_trace(output: Path, told: int) -> None:
-    """In the child: make both outputs go to the file, and the file durable; ``told`` gets the number of an error."""
+    """In the child: redirect both outputs to the file and make it durable; an error number is written to ``told``."""
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         sync_directory(output.parent)
@@ -190,8 +190,8 @@ class SystemProcesses(ProcessTable):
     """Starts programs that outlive this process and finds them again; see ``core.ports.Processes``.
 
     Args:
-        output: the file that their output is appended to, and the trace that one was started.
-        announce: called with True before a program is started, and with False when that has failed.
+        output: the file to which their output is appended; its existence shows that one was started.
+        announce: called with True before a program is started, and with False if that fails.
         proc: where procfs is mounted.
     """
 
@@ -203,16 +203,16 @@ class SystemProcesses(ProcessTable):
         self._announce = announce
 
     def spawn(self, argv: Sequence[str], variables: Mapping[str, str]) -> ProcessRef:
-        """As the port says, in a session of its own; the trace is the file for the program's output.
+        """As the port says, in a new session; the trace is the file for the program's output.
 
-        The child creates the file, durably, and then becomes the program. So without the file nothing was started, even
-        after a power cut; and with it the program starts, even if this process is killed meanwhile. A lock that this
-        process holds by flock is held by the child too until then: nobody can take it without seeing the file.
+        The child creates the file durably and then executes the program. So if the file doesn't exist, nothing was
+        started, even after a power cut; if it exists, the program starts even if this process is killed meanwhile. The
+        child shares this process's flock locks until then, so that nobody can take them without seeing the file.
         """
         reason, told = os.pipe()
         self._announce(True)
         try:
-            process = subprocess.Popen(  # the child runs a few system calls of ours, nothing that takes a lock
+            process = subprocess.Popen(  # preexec_fn only makes a few system calls and takes no lock
                 list(argv),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -235,11 +235,11 @@ class SystemProcesses(ProcessTable):
             os.close(reason)
             os.close(told)
         process.returncode = 0  # init adopts it when this process exits
-        fields = self._stat(process.pid)  # there even if it has ended already
+        fields = self._stat(process.pid)  # it exists even if the program has already ended
         return ProcessRef(process.pid, self.boot_id(), 0 if fields is None else int(fields[START_TIME]))
 
     def _remove_trace(self) -> None:
-        """Nothing was started; the installer remembers that, too, where the disk can't be written."""
+        """Record that nothing was started; the installer remembers it as well, in case the disk can't be written."""
         self._announce(False)
         with contextlib.suppress(OSError):
             os.unlink(self._output)
@@ -248,7 +248,7 @@ class SystemProcesses(ProcessTable):
         try:
             self._output.lstat()
         except OSError as error:
-            return not isinstance(error, FileNotFoundError)  # when in doubt, one was
+            return not isinstance(error, FileNotFoundError)  # when in doubt, assume that one was started
         return True
 
     def stop(self, process: ProcessRef | None, variable: str, value: str, *, is_forced: bool) -> bool:
@@ -256,15 +256,15 @@ class SystemProcesses(ProcessTable):
         if process is not None:
             found |= self._members(process)
         for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # it has just ended, or can't be ended by us
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # it has just ended, or we may not signal it
                 os.kill(pid, signal.SIGKILL if is_forced else signal.SIGTERM)
         return bool(found)
 
     def _members(self, process: ProcessRef) -> set[int]:
-        """The living processes of the session and the process group that a spawned program began.
+        """The running processes in the session and process group of a spawned program.
 
-        The kernel gives its number to no other process while one of them lives, but it may when all of them have
-        ended. So if the program has ended itself, its output, which they inherit, must show that they are its own.
+        The kernel doesn't reuse the pid while any of them is running, but it may do so when all have ended. So if the
+        program itself has ended, the others count as its processes only if one of them has inherited its output.
         """
         if process.boot_id != self.boot_id() or not process.start_time:
             return set()
@@ -282,7 +282,7 @@ class SystemProcesses(ProcessTable):
         return found if leader is not None or any(self._writes_output(pid) for pid in found) else set()
 
     def _writes_output(self, pid: int) -> bool:
-        """Whether the file for the output of a spawned program is an output of this process."""
+        """Whether stdout or stderr of this process is the file for the output of spawned programs."""
         for descriptor in ("1", "2"):
             with contextlib.suppress(OSError):
                 if os.path.samestat(os.stat(self._proc / str(pid) / "fd" / descriptor), os.stat(self._output)):

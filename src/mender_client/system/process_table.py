@@ -1,4 +1,4 @@
-"""Finds processes again in procfs."""
+"""Finds processes in procfs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from mender_client.core.update import ProcessRef
 
 STATE, GROUP, SESSION, START_TIME = 0, 2, 3, 19
-"""Where they are in ``/proc/PID/stat``, behind the name; see proc(5)."""
+"""The indexes of the fields after the name in ``/proc/PID/stat``; see proc(5)."""
 
 ENDED = "ZX"
 """The states of a process that has ended."""
@@ -49,7 +49,7 @@ class ProcessTable:
                 yield process
 
     def _pids(self) -> Iterator[int]:
-        """All processes but this one."""
+        """All processes except this one."""
         return (
             int(entry.name) for entry in self._proc.iterdir() if entry.name.isdigit() and int(entry.name) != os.getpid()
         )
@@ -61,15 +61,15 @@ class ProcessTable:
         return ProcessRef(pid, self.boot_id(), int(fields[START_TIME]))
 
     def _stat(self, pid: int) -> list[str] | None:
-        """What the kernel says about a process, from its state on; None when there is none."""
+        """The fields of a process's ``stat`` file, from its state on; None if there is no such process."""
         try:
-            # the name in parentheses may hold anything; the fields after it are plain
+            # the name in parentheses may contain any character
             return (self._proc / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         except OSError:
             return None
 
     def boot_id(self) -> str:
-        """The kernel's ID of this boot; empty when it can't be read."""
+        """The kernel's boot ID; empty if it can't be read."""
         try:
             return (self._proc / "sys/kernel/random/boot_id").read_text("ascii").strip()
         except OSError:

@@ -1,4 +1,4 @@
-"""Finds processes by where they belong, and ends them: first asked, then forced."""
+"""Finds processes by session, process group or directory, and ends them with SIGTERM, then SIGKILL."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from mender_client.core.text import printable
 
 _PAUSE_SECONDS = 0.05
 _KILL_SECONDS = 10.0
-"""How long SIGKILL is given: a process that hangs in the kernel is left there."""
+"""How long to wait after SIGKILL: a process may hang in the kernel."""
 
 _PROC = "/proc"
 _STATE, _GROUP, _SESSION, _TERMINAL = 0, 2, 3, 4
-"""Fields of ``/proc/PID/stat``, counted behind the name."""
+"""The indexes of the fields after the name in ``/proc/PID/stat``."""
 _LONGEST_INTERPRETER = 3
-"""An interpreter, its option, and the program."""
+"""The words of a command line with an interpreter, its option, and the program."""
 
 Find = Callable[[], Mapping[int, str]]
-"""Finds processes: their names by pid."""
+"""Finds processes; returns their names by pid."""
 
 
 def members(group: int) -> dict[int, str]:
-    """The processes of a process group and of the session of the same number."""
+    """The processes of a process group and of the session with the same number."""
     number = b"%d" % group
 
     def may_belong(pid: int) -> bool:
-        """As the kernel says without a look into ``/proc``: each call of a script asks of all processes."""
+        """A cheap check without ``/proc``, since every call of a script checks all processes."""
         try:
             return group in (os.getpgid(pid), os.getsid(pid))
         except ProcessLookupError:
             return False
-        except OSError:  # a security module does not tell
+        except OSError:  # denied by a security module
             return True
 
     return {pid: _text(name) for pid, name, fields in _running(may_belong) if number in fields[_GROUP : _SESSION + 1]}
 
 
 def users_of(directory: Path) -> dict[int, str]:
-    """The processes, of this user or of root, that work in this directory or below.
+    """The processes of this user or of root whose working directory is this directory or below it.
 
-    One with a terminal is left out: it is somebody who has a look.
+    A process with a terminal is left out: it is an interactive session.
     """
     found: dict[int, str] = {}
     for pid, name, fields in _running():
@@ -58,9 +58,9 @@ def users_of(directory: Path) -> dict[int, str]:
 
 
 def runners_of(directory: Path) -> dict[int, str]:
-    """The processes that run a program of this directory as leaders of a session, and all others of their sessions.
+    """The session leaders that run a program from this directory, and all other processes in their sessions.
 
-    One with a terminal is left out: it is somebody's own.
+    A leader with a terminal is left out: it is an interactive session.
     """
     running = list(_running())
     sessions = {
@@ -74,7 +74,7 @@ def runners_of(directory: Path) -> dict[int, str]:
 
 
 def _is_from(directory: Path, pid: int) -> bool:
-    """Whether a process of this user or of root was started from the directory; an interpreter may stand before it."""
+    """Whether a process of this user or of root runs a program, or a script, from the directory."""
     with contextlib.suppress(OSError):
         words = Path(f"{_PROC}/{pid}/cmdline").read_bytes().split(b"\0")[:_LONGEST_INTERPRETER]
         is_ours = os.stat(f"{_PROC}/{pid}").st_uid in (0, os.geteuid())
@@ -83,12 +83,12 @@ def _is_from(directory: Path, pid: int) -> bool:
 
 
 def _running(may_belong: Callable[[int], bool] = lambda _: True) -> Iterator[tuple[int, bytes, list[bytes]]]:
-    """Pid, name and further fields of the processes that may belong to what is looked for."""
+    """Pid, name and further fields of the running processes that pass the check."""
     with contextlib.suppress(OSError):  # not mounted
         for pid in filter(str.isdigit, os.listdir(_PROC)):
             if not may_belong(int(pid)):
                 continue
-            # the name in parentheses may hold anything; the fields after it are plain
+            # the name in parentheses may contain any character
             start, _, end = _stat(pid).rpartition(b")")
             fields = end.split(None, _TERMINAL + 1)
             if fields and fields[_STATE] not in b"ZX":
@@ -113,19 +113,19 @@ def _text(name: bytes) -> str:
 
 
 def end_all(find: Find, *, grace_seconds: float, pause: Callable[[float], object] = time.sleep) -> bool:
-    """End processes by SIGTERM, and by SIGKILL what is still there after a while, until none is found any more.
+    """End processes with SIGTERM, and after the grace time with SIGKILL, until none is found.
 
     Args:
-        find: finds them; asked again and again.
-        grace_seconds: from SIGTERM to SIGKILL.
-        pause: waits for so many seconds.
+        find: finds them; called repeatedly.
+        grace_seconds: the time between SIGTERM and SIGKILL.
+        pause: waits for the given number of seconds.
 
     Returns:
-        Whether none is left.
+        Whether all have ended.
     """
     if not _ask_to_end(find, grace_seconds, pause):
         end = time.monotonic() + _KILL_SECONDS
-        while found := find():  # what is forking meanwhile, too
+        while found := find():  # including newly forked ones
             if time.monotonic() > end:
                 return False
             _signal(found, signal.SIGKILL)
@@ -134,7 +134,7 @@ def end_all(find: Find, *, grace_seconds: float, pause: Callable[[float], object
 
 
 def _ask_to_end(find: Find, seconds: float, pause: Callable[[float], object]) -> bool:
-    """Send SIGTERM to each process once, to those that appear meanwhile, too; False when some are left in the end."""
+    """Send SIGTERM once to each process, including those that appear meanwhile; False if any remain at the end."""
     end = time.monotonic() + seconds
     wait = 0.001
     asked = set[int]()
@@ -155,5 +155,5 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 def listed(found: Mapping[int, str]) -> str:
-    """Processes for a message."""
+    """A list of processes for a message."""
     return ", ".join(f"{name} (pid {pid})" for pid, name in list(found.items())[:10])

@@ -1,4 +1,4 @@
-"""State scripts on disk: the directories that hold them, and how one is run."""
+"""State scripts on disk: their directories, and how they are run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StateScriptDirectory:
     Attributes:
         path: the directory; it need not exist.
         calls: runs them.
-        find_problem: why a script must not be run; None when it may.
+        find_problem: returns why a script must not be run; None if it may.
     """
 
     path: Path

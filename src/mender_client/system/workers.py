@@ -10,15 +10,15 @@ Work = Callable[[], None]
 
 
 class Workers:
-    """Threads that are started when there is something to do, and end when there was nothing for a while.
+    """Threads that are started on demand and end after they have been idle for a while.
 
-    Who has waited for the shortest time is given what comes next. So a process that has little to do has few threads,
-    and few of the connections and the memory that each of them needs.
+    The thread that became idle last gets the next task. So a process with little to do has few threads, and needs few
+    of the connections and little of the memory that each of them uses.
 
     Args:
-        most: how many there are at once at most.
-        name: what they are called, for debuggers.
-        idle_seconds: how long a thread waits for more to do before it ends.
+        most: the maximum number of threads.
+        name: their name, for debuggers.
+        idle_seconds: how long an idle thread waits before it ends.
     """
 
     def __init__(self, most: int, name: str, *, idle_seconds: float = 60.0) -> None:
@@ -32,7 +32,7 @@ class Workers:
         self._is_closed = False
 
     def submit(self, work: Work) -> None:
-        """Have it done, as soon as one is free; it raises nothing. After ``close`` it is forgotten."""
+        """Run a task, which must not raise, as soon as a thread is free. After ``close`` it is discarded."""
         with self._lock:
             if self._is_closed:
                 return
@@ -46,7 +46,7 @@ class Workers:
                 self._waiting.append(work)
 
     def close(self) -> None:
-        """Forget what hasn't begun, and wait for the rest."""
+        """Discard the tasks that have not begun, and wait for the others."""
         with self._lock:
             self._is_closed = True
             self._waiting.clear()
@@ -57,7 +57,7 @@ class Workers:
             worker.join()
 
     def next_for(self, worker: _Worker) -> Work | None:
-        """What a worker does next; None to end. Called by the worker, which has done what it was given."""
+        """Return the next task of a worker, which has finished the previous one; None: it must end."""
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
@@ -70,12 +70,12 @@ class Workers:
                     self._idle.remove(worker)
                     self._all.discard(worker)
                     return None
-            worker.given.acquire()  # it was given something at the last moment
+            worker.given.acquire()  # it was given a task at the last moment
         return worker.work
 
 
 class _Worker(threading.Thread):
-    """One thread, and what it is given."""
+    """One thread and its current task."""
 
     def __init__(self, workers: Workers, work: Work, name: str) -> None:
         super().__init__(name=name)
@@ -85,14 +85,14 @@ class _Worker(threading.Thread):
         self.given.acquire()
 
     def give(self, work: Work | None) -> None:
-        """Wake it to do this, or to end."""
+        """Wake the thread to run a task, or to end."""
         self.work = work
         self.given.release()
 
     def run(self) -> None:
-        """Do what it is given until it is to end."""
+        """Run the tasks given until the thread is to end."""
         work = self.work
         while work is not None:
             work()
-            work = self.work = None  # nothing of it is kept while there is nothing to do
+            work = self.work = None  # keep no reference to the task while idle
             work = self._workers.next_for(self)
