@@ -23,7 +23,7 @@ from .files import open_own, remove_file, storage_errors
 _logger = logging.getLogger(__name__)
 _LAST_LINES = 20
 _CLIENT_LINE = re.compile(r"\S+Z (INFO|WARNING|ERROR) ")
-"""How a line of ours begins on a program's standard error."""
+"""The beginning of one of the client's own log lines on standard error."""
 _MAXIMUM_READ_BYTES = 2 * 1024 * 1024
 _LARGEST_LOG_BYTES = 1024 * 1024
 _KEPT_HEAD_BYTES = 64 * 1024
@@ -37,12 +37,12 @@ _PACKAGE = logging.getLogger("mender_client")
 
 
 def current_deployment() -> str:
-    """The deployment whose log is being recorded in this thread; empty for none."""
+    """The id of the deployment whose log this thread is recording; empty if there is none."""
     return _DEPLOYMENT.get()
 
 
 class _Recorder(logging.Handler):
-    """Passes the lines of each thread on to the log of the deployment that the thread works on."""
+    """Passes the log records of each thread to the log of the deployment that the thread is working on."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log = _LOG.get()
@@ -51,16 +51,16 @@ class _Recorder(logging.Handler):
 
 
 RECORDER = _Recorder(logging.INFO)
-"""One for all logs: with many devices in a process, deployments begin and end while others log."""
+"""One handler for all logs: with many devices in a process, deployments begin and end while others are logging."""
 
 
 class DeploymentLogFile:
-    """Records the client's log lines while a deployment is under way; see ``core.ports.DeploymentLog``.
+    """Records the client's log lines during a deployment; see ``core.ports.DeploymentLog``.
 
     Args:
         path: the file.
         sub_updater_log: the output of the sub-updater.
-        logger: what is recorded.
+        logger: the logger to record.
     """
 
     def __init__(self, path: Path, sub_updater_log: Path, logger: logging.Logger = _PACKAGE) -> None:
@@ -71,20 +71,20 @@ class DeploymentLogFile:
         self._latest = 0.0
 
     def begin(self, deployment_id: str) -> None:
-        """As the port says; a full disk costs the log, not the update."""
+        """As the port says; a full disk ends the recording, not the update."""
         self._is_recording = True
         _DEPLOYMENT.set(deployment_id)
         _LOG.set(self)
         self._logger.addHandler(RECORDER)
         if self.recorded_id() == deployment_id:
             if not _read(self._path, 1, is_end=True).endswith(b"\n"):
-                self._append(os.O_APPEND, b"\n")  # a line that a power cut has torn must not swallow the next one
+                self._append(os.O_APPEND, b"\n")  # don't append to a line that a power cut has truncated
             self._latest = max((message.timestamp.timestamp() for message in self._recorded()), default=0.0)
             return
         self._latest = time.time()
         first = _entry(self._latest, "info", f"deployment {deployment_id} begins")
         try:
-            remove_file(self._path)  # not emptied: where others can write, it may be a name of another file
+            remove_file(self._path)  # not truncated: in a directory that others can write, it may be a link
             remove_file(self._sub_updater_log)
         except StorageError as error:
             self._stop(error)
@@ -92,7 +92,7 @@ class DeploymentLogFile:
             self._write(os.O_EXCL, {**first, "deployment_id": deployment_id})
 
     def trim(self) -> None:
-        """As the port says; what the sub-updater writes in that instant may be lost."""
+        """As the port says; what the sub-updater writes at the same moment may be lost."""
         with suppress(OSError):  # a log must not hinder an update
             _keep_ends(self._sub_updater_log, f"{_LEFT_OUT}\n".encode())
 
@@ -103,9 +103,9 @@ class DeploymentLogFile:
         self._is_recording = False
 
     def record(self, record: logging.LogRecord) -> None:
-        """Append a line of the program's own log while a deployment is under way.
+        """Append a line of the client's own log if a deployment is in progress.
 
-        Lines stay in order when the clock is set back: none is dated before the one above it.
+        Lines stay in order if the clock is set back: no timestamp is earlier than the one before it.
         """
         if not self._is_recording:
             return
@@ -133,10 +133,10 @@ class DeploymentLogFile:
             self._stop(error)
 
     def messages(self, deployment_id: str) -> Iterator[LogMessage]:
-        """What was recorded of this deployment, and what the sub-updater wrote, each line as a message of its own.
+        """The recorded lines of this deployment and the output of the sub-updater, one message per line.
 
-        The cause comes first: the line that says that the deployment has failed stands after the sub-updater's. What
-        ``report`` says is recorded, and is in the sub-updater's output as well; it is sent once.
+        The cause comes first: the line that reports the failure follows the sub-updater's output. The messages of
+        ``report`` are recorded and are in the sub-updater's output as well; they are sent once.
         """
         if self.recorded_id() not in (deployment_id, None):
             return
@@ -169,7 +169,7 @@ class DeploymentLogFile:
                 yield message
 
     def recorded_id(self) -> str | None:
-        """The deployment whose log is on disk, None when there is no usable one."""
+        """The id of the deployment whose log is on disk; None if there is no usable log."""
         first = _read(self._path, 4096, is_end=False).partition(b"\n")[0]
         try:
             document = json.loads(first)
@@ -193,24 +193,24 @@ def _parse(line: bytes) -> LogMessage | None:
         moment = moment.astimezone(timezone.utc)
         level, message = entry["level"], entry["message"]
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None  # a line cut off by a power cut, or not ours
+        return None  # truncated by a power cut, or not written by us
     if not isinstance(level, str) or not isinstance(message, str):
         return None
     return LogMessage(moment, level, message)
 
 
 def _keep_ends(path: Path, gap: bytes) -> None:
-    """Leave out the middle of a log that became too large. In place: the sub-updater has the file open to append.
+    """Remove the middle of a log that has become too large, in place: the sub-updater has it open for appending.
 
     Raises:
-        OSError: it isn't there, or can't be written.
+        OSError: it doesn't exist, or can't be written.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
         if size <= _LARGEST_LOG_BYTES:
             return
-        # where lines were left out before, the same gap becomes larger
+        # if lines were removed before, the existing gap is extended
         head = os.pread(descriptor, _KEPT_HEAD_BYTES, 0).partition(_LEFT_OUT.encode())[0].rpartition(b"\n")
         tail = os.pread(descriptor, _KEPT_TAIL_BYTES, size - _KEPT_TAIL_BYTES).partition(b"\n")
         kept = head[0] + head[1] + gap + tail[2]
@@ -221,12 +221,12 @@ def _keep_ends(path: Path, gap: bytes) -> None:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines at the end of a file that are not empty, one at a time: all of them at once may be a million."""
+    """The non-empty lines at the end of a file, as an iterator, because there may be a million."""
     return (match.group() for match in re.finditer(rb"[^\r\n]+", _read(path, _MAXIMUM_READ_BYTES, is_end=True)))
 
 
 def _read(path: Path, limit: int, *, is_end: bool) -> bytes:
-    """So many bytes at the beginning or the end of a file; none where it can't be read."""
+    """At most ``limit`` bytes from the beginning or the end of a file; empty if it can't be read."""
     with suppress(OSError), open_own(path) as file:
         if is_end:
             file.seek(max(0, os.fstat(file.fileno()).st_size - limit))

@@ -1,4 +1,4 @@
-"""Files that survive a power cut: one function writes state, and it writes it whole or not at all."""
+"""Files that survive a power cut: a single function writes all state, atomically."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 _LOCK_TRIES = 10
 _LOCK_PAUSE_SECONDS = 0.02
 _EXIT_SECONDS = 30.0
-"""How long a daemon waits for one that is exiting."""
+"""How long a daemon waits for another one that is exiting."""
 _LARGEST_PID = 1 << 22
-"""The kernel's own limit."""
+"""The kernel's limit."""
 _REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
@@ -37,7 +37,7 @@ _REMEDIES = {
 
 @contextmanager
 def storage_errors(action: str, path: Path) -> Iterator[None]:
-    """Turn an OSError into a StorageError that says: cannot ACTION PATH, why, and what to do."""
+    """Translate an OSError into a StorageError: "cannot ACTION PATH", with the reason and the remedy."""
     try:
         yield
     except OSError as error:
@@ -46,34 +46,34 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
 
 
 WRITE_BACK_BYTES = 8 * 1024 * 1024
-"""After how many bytes of a large file the kernel is told to write them to the disk."""
+"""The number of bytes of a large file after which the kernel is told to write them to disk."""
 
 
 def start_writing_back(descriptor: int, start: int, end: int) -> None:
-    """Let the kernel write a part of a file to the disk while more comes, so that the fsync has little left to do.
+    """Make the kernel write part of a file to disk while more is received, so that fsync has little left to do.
 
-    Linux does so for this advice. It would forget what is on the disk already, but nothing of this is yet.
+    Linux starts the write-back on this advice. It would also drop pages that are on disk already, but none are yet.
     """
-    with suppress(OSError):  # it is mere advice
+    with suppress(OSError):  # it is only advice
         os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool = True) -> os.stat_result:
-    """Replace a file by new content, so that after a power cut there is the old or the new one, never a mix.
+    """Replace the content of a file, so that after a power cut it is either the old or the new one, never a mix.
 
     Temporary file in the same directory, fsync, rename, fsync of the directory.
 
     Args:
         path: the file.
         data: its new content.
-        mode: its permissions, whatever the umask.
-        is_durable: False spares the flash: after a power cut there may be neither.
+        mode: its permissions, regardless of the umask.
+        is_durable: False reduces flash wear; after a power cut, both versions may be lost.
 
     Returns:
-        What the file system says of the new file.
+        The status of the new file, from ``fstat``.
 
     Raises:
-        StorageError: it could not be written; the old content stands.
+        StorageError: it could not be written; the old content remains unless only syncing the directory failed.
     """
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, f".{name}.{os.urandom(8).hex()}.tmp")
@@ -81,7 +81,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, is_durable: bool
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with open(descriptor, "wb", buffering=0):
-                os.fchmod(descriptor, mode)  # the umask may have taken bits away
+                os.fchmod(descriptor, mode)  # the umask may have cleared bits
                 view = memoryview(data)
                 while view:
                     view = view[os.write(descriptor, view) :]
@@ -108,20 +108,20 @@ def sync_directory(directory: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file durably; none is fine.
+    """Remove a file durably; it need not exist.
 
     Raises:
-        StorageError: it is there and can't be removed.
+        StorageError: it exists and can't be removed.
     """
-    with storage_errors("remove", path), suppress(FileNotFoundError):  # nothing to make durable then
+    with storage_errors("remove", path), suppress(FileNotFoundError):  # then there is nothing to sync
         path.unlink()
         sync_directory(path.parent)
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory with everything in it; none is fine. No link is followed, and no mount is entered.
+    """Remove a directory tree; it need not exist. Symbolic links are not followed, and mounts are not entered.
 
-    It gets another name first, so that after a power cut it is there whole or not at all under its own.
+    The directory is renamed first, so that after a power cut it is either complete or gone.
 
     Raises:
         StorageError: it can't be removed.
@@ -157,12 +157,12 @@ def _remove_all(path: Path) -> None:
 
 
 def read_text(path: Path, *, limit: int = 64 * 1024) -> str:
-    """Read a UTF-8 text file of so many bytes at most; a pipe in its place is not waited for.
+    """Read a UTF-8 text file of at most ``limit`` bytes, without waiting if it is a pipe.
 
     Raises:
-        StorageError: it is missing, unreadable, too large or no UTF-8.
+        StorageError: it is missing, unreadable, too large or not UTF-8.
     """
-    # each poll reads two files: a buffer costs three system calls more
+    # each poll reads two files, and a buffer would cost three more system calls
     with storage_errors("read", path), open(path, "rb", buffering=0, opener=_open_at_once) as file:
         data = file.read(limit + 1) or b""
     if len(data) > limit:
@@ -179,7 +179,7 @@ def _open_at_once(name: str, flags: int) -> int:
 
 
 def open_own(path: Path) -> BinaryIO:
-    """Open a file of the client's own for reading; a link that somebody has planted is not followed.
+    """Open one of the client's own files for reading; a symbolic link, which may have been planted, is not followed.
 
     Raises:
         OSError: it can't be opened.
@@ -188,9 +188,9 @@ def open_own(path: Path) -> BinaryIO:
 
 
 def open_named(name: str, flags: int) -> int:
-    """An opener, as of ``open()``, for a file that the operator names: it need not be the client's own.
+    """An opener for ``open()`` for a file named by the operator, which need not be one of the client's own.
 
-    The operator's links are followed, such as ``/dev/stderr``; one that another user has planted is not.
+    Symbolic links of root and of the operator, such as ``/dev/stderr``, are followed; those of other users are not.
 
     Raises:
         OSError: it can't be opened.
@@ -210,7 +210,7 @@ _STALE_SECONDS = 3600.0
 
 
 def remove_stale_files(directory: Path) -> None:
-    """Remove temporary files that a power cut left behind; young ones may be another process's at work.
+    """Remove temporary files left behind by a power cut; recent ones may be in use by another process.
 
     Raises:
         StorageError: the directory can't be read.
@@ -218,13 +218,13 @@ def remove_stale_files(directory: Path) -> None:
     with storage_errors("read", directory), os.scandir(directory) as entries:
         for entry in entries:
             if re.fullmatch(_TEMPORARY_NAME, entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(OSError):  # it does no harm but use space
+                with suppress(OSError):  # it only takes up space
                     if abs(time.time() - entry.stat(follow_symlinks=False).st_mtime) > _STALE_SECONDS:
                         os.unlink(entry.path)
 
 
 def make_directory(path: Path, *, mode: int = 0o700) -> None:
-    """Make a directory, private unless told otherwise, with its parents (0755), unless it is there.
+    """Make a directory, by default a private one, and its parents (0755), unless they exist.
 
     Raises:
         StorageError: it can't be made.
@@ -238,7 +238,7 @@ def make_directory(path: Path, *, mode: int = 0o700) -> None:
 
 
 def _make_directory(path: Path, mode: int) -> None:
-    """Private at first, whatever the umask, and opened to others only where that is wanted."""
+    """Private at first, regardless of the umask, and then opened to others if requested."""
     path.mkdir(mode=0o700, exist_ok=True)
     if mode != 0o700:
         path.chmod(mode)
@@ -251,7 +251,7 @@ class LockFile:
         self._path = path
 
     def read(self) -> str | None:
-        """As the port says; empty when it holds no id or can't be read, as an update may be in progress even then."""
+        """As the port says; empty if it holds no id or can't be read, as an update may still be in progress."""
         try:
             with open_own(self._path) as file:
                 content = file.read(1024).decode("utf-8", "replace").strip()
@@ -262,17 +262,17 @@ class LockFile:
         return content if is_deployment_id(content) else ""
 
     def write(self, deployment_id: str) -> None:
-        write_atomic(self._path, deployment_id.encode() + b"\n", mode=0o644)  # scripts of any user may look at it
+        write_atomic(self._path, deployment_id.encode() + b"\n", mode=0o644)  # scripts of any user may read it
 
     def remove(self) -> None:
         remove_file(self._path)
 
 
 class DaemonLock:
-    """Keeps a second daemon away from the same data directory; the kernel frees it when the holder dies.
+    """Prevents a second daemon from using the same data directory; the kernel releases it when the holder dies.
 
     The file holds the pid of the daemon; it is empty while a daemon that has handed over an update is exiting. A
-    command that must be alone holds the lock in the place of a daemon, and says so there: nobody may signal it.
+    command that must run alone takes the lock instead of a daemon, and marks its pid as one that must not be signalled.
     """
 
     def __init__(self, path: Path, *, is_command: bool = False) -> None:
@@ -282,10 +282,10 @@ class DaemonLock:
         self.is_exiting = False
 
     def acquire(self) -> None:
-        """Become the one daemon of this data directory, for as long as this object lives.
+        """Become the only daemon of this data directory, until ``release`` or the end of the process.
 
         Raises:
-            BusyError: another daemon is.
+            BusyError: another daemon or a command holds the lock.
             StorageError: the file can't be opened.
         """
         with storage_errors("open", self._path):
@@ -303,7 +303,7 @@ class DaemonLock:
             raise
 
     def announce(self, *, is_exiting: bool) -> None:
-        """Write our pid, or that this daemon is exiting: the next one then waits for its end instead of refusing.
+        """Write our pid, or that this daemon is exiting: the next one then waits for that instead of failing.
 
         Raises:
             OSError: it can't be written.
@@ -315,7 +315,7 @@ class DaemonLock:
             os.pwrite(self._descriptor, f"{who}{os.getpid()}\n".encode(), 0)
 
     def _take(self) -> bool:
-        """Whether the lock is ours now; who only looks for the holder has it for an instant, so ask more than once."""
+        """Try to take the lock, more than once: a process that calls ``holder`` has it for an instant."""
         end = time.monotonic() + _EXIT_SECONDS
         tries = 0
         while True:
@@ -339,7 +339,7 @@ class DaemonLock:
             self._descriptor = -1
 
     def holder(self) -> int | None:
-        """The pid of the running daemon, or None when none runs; for a command's lock, that of the command."""
+        """The pid of the running daemon, or None if there is none; for a command's lock, also that of a command."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
@@ -350,7 +350,7 @@ class DaemonLock:
             text = os.read(descriptor, 32).strip()
             if self._is_command:
                 text = text.removeprefix(b"command ")
-            # 0 would mean every process of our group to whoever signals it
+            # a signal to pid 0 would go to every process in our group
             return int(text) if text.isdigit() and 0 < int(text) <= _LARGEST_PID else None
         finally:
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The state file: one JSON document that people can read, changed by one process at a time."""
+"""The state file: a human-readable JSON document that only one process at a time can change."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _logger = logging.getLogger(__name__)
 
 
 class _Kept:
-    """What was read or written last.
+    """The record that was last read or written.
 
     Args:
-        version: of the file.
-        digest: of its content.
-        record: its content.
+        version: the version of the file.
+        digest: the hash of its content.
+        record: its decoded content.
     """
 
     __slots__ = ("digest", "record", "version")
@@ -41,13 +41,13 @@ class _Kept:
 class JsonJournal:
     """Keeps the record; see ``core.ports.Journal``.
 
-    Two files beside the document are locked with flock, which the kernel frees when a holder dies: one for the
-    milliseconds of a change, one for as long as a process sends what is in the outbox. What was read is kept until
-    another process has replaced the document.
+    Two files next to the document are locked with flock, and the kernel releases the lock when its holder dies: one is
+    locked for the milliseconds of a change, the other one while a process sends the outbox. The record is cached until
+    another process replaces the document.
 
     Args:
         path: the document.
-        indent: how many spaces a level of it is indented by; None for one line, which takes a tenth of the time.
+        indent: the spaces per level of indentation; None for a single line, which takes a tenth of the time.
     """
 
     def __init__(self, path: Path, *, indent: int | None = 1) -> None:
@@ -58,7 +58,7 @@ class JsonJournal:
         self._reported = ""
 
     def load(self) -> Record:
-        """As the port says; a file that is no JSON object is set aside under a new name and reported."""
+        """As the port says; a file that is not a JSON object is renamed and reported."""
         try:
             record = self._read()
         except ValueError:
@@ -67,7 +67,7 @@ class JsonJournal:
         return record
 
     def _read(self, *, is_anew: bool = False) -> Record:
-        """Read the document, unless it is still the one that was read last; before a change, in any case.
+        """Read the document, or return the cached record if it hasn't changed and ``is_anew`` is false.
 
         Raises:
             StorageError: the disk can't be read.
@@ -89,7 +89,7 @@ class JsonJournal:
         return record
 
     def _report_unread(self, record: Record) -> None:
-        """Say once what another version has written that this one can't read."""
+        """Log once what another version of the client has written that this one can't read."""
         if record.unread is self._seen:
             return
         self._seen = record.unread
@@ -100,7 +100,7 @@ class JsonJournal:
         self._reported = unread
 
     def _set_aside(self, reason: str) -> None:
-        """Move a bad file away; only under the lock, so that it can't be a good one by now."""
+        """Rename a damaged file; call this only under the lock, so that it can't have been replaced by a good one."""
         aside = self._path.with_name(f"{self._path.name}.damaged-{os.urandom(4).hex()}")
         with storage_errors("set aside", self._path):
             os.replace(self._path, aside)
@@ -108,7 +108,7 @@ class JsonJournal:
         _logger.error("%s", Diagnostic("STO02", text, remedy=f"check {aside.name}, to which it was renamed"))
 
     def update(self, change: Callable[[Record], Record]) -> Record:
-        """Change the record, durably; nothing is written when it stays the same."""
+        """Change the record durably; nothing is written if it is unchanged."""
         with self._locked(".lock", fcntl.LOCK_EX):
             try:
                 old = self._read(is_anew=True)
@@ -120,7 +120,7 @@ class JsonJournal:
             if new != old:
                 data = json.dumps(encode_record(new), indent=self._indent).encode() + b"\n"
                 state = write_atomic(self._path, data)
-                # what another version wrote is told by reading alone
+                # only reading tells what another version wrote
                 self._kept = None if new.unread.summary else _Kept(_version(state), hash(data), new)
             return new
 
@@ -146,5 +146,5 @@ class JsonJournal:
 
 
 def _version(status: os.stat_result) -> tuple[int, int, int]:
-    """What differs as soon as the file was replaced; each change makes a new one."""
+    """A value that changes whenever the file is replaced; each change creates a new file."""
     return status.st_ino, status.st_mtime_ns, status.st_size

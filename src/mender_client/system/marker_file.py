@@ -1,4 +1,4 @@
-"""A word stored durably on disk; no file means no word."""
+"""A word stored durably on disk; without the file, there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metrics of the client as a text file in the form of Prometheus, for node_exporter's textfile collector."""
+"""The client's metrics as a text file in Prometheus format, for node_exporter's textfile collector."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .statusfile import PublishedFile
 
 
 class MetricsFile:
-    """Keeps the metrics; see ``core.ports.Observer``. The collector runs as another user: everybody may read them.
+    """Keeps the metrics; see ``core.ports.Observer``. The file is world-readable: the collector is another user.
 
     Args:
-        path: the file; the collector wants its name to end with ``.prom``.
+        path: the file; the collector expects its name to end with ``.prom``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,4 +28,4 @@ class MetricsFile:
             self._file.put(text.encode())
 
     def alive(self) -> None:
-        """Nothing to write."""
+        """Do nothing."""

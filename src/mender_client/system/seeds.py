@@ -1,4 +1,4 @@
-"""Where an adaptive download finds blocks: partitions, files, and the Artifact that it is assembling."""
+"""The sources of blocks for an adaptive download: partitions, files, and the Artifact that it is assembling."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _logger = logging.getLogger(__name__)
 
 
 class SeedFile:
-    """A file, or a partition; see ``core.ports.Seed``.
+    """A file or partition; see ``core.ports.Seed``.
 
     Args:
-        path: where it is.
-        is_passive: it is the partition that doesn't run.
+        path: its path.
+        is_passive: whether it is the root partition that is not running.
         flags: for ``os.open``.
     """
 
@@ -57,7 +57,7 @@ class SeedFile:
 
 
 class RewrittenFile(SeedFile):
-    """The Artifact whose payload is put together; see ``core.ports.RewrittenArtifact``."""
+    """The Artifact whose payload is being assembled; see ``core.ports.RewrittenArtifact``."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, flags=os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
@@ -92,8 +92,8 @@ class DeviceSeeds:
 
     Args:
         partitions: the root partitions (RootfsPartA, RootfsPartB).
-        others: files and partitions that are looked through after them (AdaptiveSeeds).
-        root: the directory whose file system runs.
+        others: files and partitions that are searched after them (AdaptiveSeeds).
+        root: a directory on the running root file system.
     """
 
     def __init__(self, partitions: Sequence[Path], others: Sequence[Path], root: Path = Path("/")) -> None:

@@ -1,6 +1,6 @@
-"""What a client has left on disk, for whoever only looks at it: the state file, and the client status.
+"""Read-only access to the files that a client has written: the state file and the client status.
 
-Commands such as ``status`` load no more than this, so nothing here logs or changes a file.
+It is all that commands such as ``status`` need; nothing here logs or changes a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_STATUS_BYTES = 64 * 1024
 
 
 def read_state_file(path: Path) -> tuple[bytes, os.stat_result] | None:
-    """The state file, undecoded, and what the file system says of it; None without one.
+    """The undecoded content of the state file, and its ``fstat`` result; None if there is no such file.
 
     Raises:
         StorageError: the disk can't be read.
@@ -50,7 +50,7 @@ def decode_state_file(data: bytes) -> Record:
 
 
 def peek_record(path: Path) -> tuple[Record, str]:
-    """The content of the state file, empty without a usable one, and what is wrong with it.
+    """The content of the state file, empty if there is no usable one, and what is wrong with it.
 
     Raises:
         StorageError: the disk can't be read.
@@ -68,7 +68,7 @@ def damaged_files(path: Path) -> list[Path]:
 
 
 def read_client_status(path: Path) -> tuple[ClientStatus, str] | None:
-    """The client status that a client has left, and when it was written (RFC 3339); None without a usable one."""
+    """The client status on disk, and when it was written (RFC 3339); None if there is no usable one."""
     try:
         with open_own(path) as file:
             data = file.read(_MOST_STATUS_BYTES + 1)

@@ -1,7 +1,7 @@
 """Files that are published for others to read: the client status as JSON, and the metrics.
 
-Such a file decides nothing. So it is written without fsync, which spares the flash, and when it can't be written the
-client goes on.
+Nothing depends on such a file. So it is written without fsync, which reduces flash wear, and a failure to write it
+doesn't stop the client.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .files import write_atomic
 _logger = logging.getLogger(__name__)
 
 ROUTINE_SECONDS = 60.0
-"""The shortest time between two writes of what is routine."""
+"""The shortest time between two writes of routine changes."""
 
 
 class PublishedFile:
-    """A file that others read; replaced as a whole, written by one process only."""
+    """A file that others read; it is replaced atomically, and written by one process only."""
 
     def __init__(self, path: Path, *, mode: int) -> None:
         self._path = path
@@ -45,14 +45,14 @@ class PublishedFile:
 
 
 class StatusFile:
-    """Keeps the client status where ``status`` finds it; see ``core.ports.Observer``.
+    """Keeps the client status for the ``status`` command; see ``core.ports.Observer``.
 
-    News is written at once. A client with nothing but routine writes once a minute at most.
+    News is written immediately. Routine changes are written at most once per ``routine_seconds``.
 
     Args:
         path: the file.
         monotonic: the clock.
-        routine_seconds: the shortest time between two writes of what is routine.
+        routine_seconds: the shortest time between two writes of routine changes.
         indent: as for ``JsonJournal``.
     """
 
@@ -69,7 +69,7 @@ class StatusFile:
         self._routine_seconds = routine_seconds
         self._monotonic = monotonic
         self._news: int | None = None
-        self._written: int | None = None  # neither is kept as a whole: there may be many clients
+        self._written: int | None = None  # both are only hashes, since there may be many clients
         self._written_at = 0.0
 
     def noticed(self, client_status: ClientStatus) -> None:
@@ -83,4 +83,4 @@ class StatusFile:
         self._file.put(document.encode() + b"\n")
 
     def alive(self) -> None:
-        """Nothing to write."""
+        """Do nothing."""

@@ -1,7 +1,7 @@
 """Storage for one Artifact on disk.
 
-It is ``artifact.mender.part`` while it arrives, ``artifact.mender.rewritten`` while its payload is assembled from
-what the device has, and ``artifact.mender`` when verified.
+It is named ``artifact.mender.part`` during the download, ``artifact.mender.rewritten`` while its payload is assembled
+from blocks on the device, and ``artifact.mender`` once verified.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ArtifactDirectory:
         self.discard_rewritten()
 
     def open_rewritten(self) -> RewrittenFile:
-        # imported when needed: most downloads do without
+        # imported only when needed, which is rare
         from .seeds import RewrittenFile
 
         return RewrittenFile(self._rewritten)
@@ -71,7 +71,7 @@ class ArtifactDirectory:
     def free_bytes(self) -> int:
         with storage_errors("determine the free space of", self.artifact.parent):
             state = os.statvfs(self.artifact.parent)
-        return state.f_bavail * state.f_frsize  # what an ordinary user may take
+        return state.f_bavail * state.f_frsize  # the space available to an unprivileged user
 
 
 class PartialArtifact:

@@ -1,8 +1,8 @@
-"""Who could have changed a file: no other user may be able to write what decides about updates.
+"""Checks who could have changed a file: other users must not be able to write files that control updates.
 
-The client may run as root, and it runs programs, reads keys and applies settings by their path. So a path is trusted
-only when everything that decides which file it names (each directory, each symbolic link, and the file) can be
-changed by nobody but root, the user that the client runs as, and the owner of the root directory.
+The client may run as root, and it runs programs, reads keys and applies settings by path. So a path is trusted only if
+everything that determines which file it refers to (each directory, each symbolic link, and the file) can be changed
+only by root, the user that the client runs as, and the owner of the root directory.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Trust:
     """Judges files by their owners and modes, and by those of everything above them.
 
     Attributes:
-        base: where the check of the directories begins: ``/``, or the directory of ``--root``, which is trusted.
-        owners: the users whose files are trusted; so are the groups of the same number, their private ones.
+        base: the directory where the check begins: ``/``, or the directory of ``--root``, which is trusted.
+        owners: the users whose files are trusted, and whose private groups (with the same number) are, too.
     """
 
     base: Path
@@ -45,9 +45,9 @@ class Trust:
         return cls(root, frozenset({0, os.geteuid(), owner}))
 
     def permission_problem(self, path: Path) -> Diagnostic | None:
-        """What lets another user change the file, and the command that fixes it; None when nothing does.
+        """Why another user could change the file, and the command that fixes it; None if no other user could.
 
-        A missing file is no problem here: whoever opens it reports it.
+        A missing file is not a problem here: it is reported when it is opened.
         """
         steps = list(self._steps(path))
         for number, (step, state) in enumerate(steps, 1):
@@ -56,20 +56,20 @@ class Trust:
         return None
 
     def program_problem(self, path: Path) -> Diagnostic | None:
-        """Why a program can't or must not be run; None when it may."""
+        """Why a program can't or must not be run; None if it may."""
         if not os.path.isfile(path) or not os.access(path, os.X_OK):
             remedy = "install the program there, with mode 755"
             return Diagnostic("FIL11", f"{path} is missing or not executable", remedy)
         return self.permission_problem(path)
 
     def exposure(self, path: Path) -> Diagnostic | None:
-        """What lets another user read the file, and the command that fixes it; None when nothing does."""
+        """Why another user could read the file, and the command that fixes it; None if no other user could."""
         last: tuple[Path, os.stat_result] | None = None
         for last in self._steps(path):
             step, state = last
             others = stat.S_IXOTH | (0 if self._is_private_group(step, state) else stat.S_IXGRP)
             if stat.S_ISDIR(state.st_mode) and not state.st_mode & others:
-                return None  # nobody else gets further
+                return None  # nobody else can get past it
         if last is None or not stat.S_ISREG(last[1].st_mode):
             return None
         step, state = last
@@ -81,7 +81,7 @@ class Trust:
         return None
 
     def _steps(self, path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-        """Everything that decides which file a path names, from the top down, links and their targets included."""
+        """Everything that determines to which file a path refers, from the top down, with links and their targets."""
         links, left = 0, [path]
         here = Path("/")
         while left:
@@ -119,7 +119,7 @@ class Trust:
         return None
 
     def _is_private_group(self, path: Path, state: os.stat_result) -> bool:
-        """Whether the mode of the group gives nobody else access; with an access list it is a mask for other users."""
+        """Whether the group mode gives access only to a trusted owner; with an ACL, it is a mask for other users."""
         try:
             os.getxattr(path, _ACCESS_LIST, follow_symlinks=False)
         except OSError:
@@ -128,7 +128,7 @@ class Trust:
 
 
 def _quoted(path: Path) -> str:
-    """The path as an argument for a shell, with the space before it."""
+    """The path as a shell argument, with a leading space."""
     from shlex import quote  # only for a message that is rarely needed
 
     return f" {quote(str(path))}"
