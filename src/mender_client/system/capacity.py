@@ -1,4 +1,4 @@
-"""What the device can hold: memory and storage, read from the kernel's files whenever an Artifact is downloaded."""
+"""The device's memory and storage, read from procfs and sysfs whenever an Artifact is downloaded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DeviceCapacity:
         self._sys = root / "sys"
 
     def memory_bytes(self) -> int | None:
-        """The least of the machine's memory, the limits of its control groups, and those of the process."""
+        """The smallest of the machine's memory, the limits of the process and those of its control groups."""
         soft = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
         limits = [limit for limit in soft if limit != resource.RLIM_INFINITY]
         total = re.search(r"^MemTotal: +([0-9]+) kB", _text(self._proc / "meminfo"), re.MULTILINE)
@@ -39,7 +39,7 @@ class DeviceCapacity:
         return min(limits, default=None)
 
     def _group_files(self) -> Iterator[Path]:
-        """The files with the limits of this process's control groups, of version 2 and 1, up to the outermost."""
+        """The files with the memory limits of this process's control groups (version 1 and 2), up to the root."""
         base = self._sys / "fs/cgroup"
         for line in _text(self._proc / "self/cgroup").splitlines():
             _, _, controller_and_path = line.partition(":")
@@ -52,7 +52,7 @@ class DeviceCapacity:
                     yield base / "memory" / directory / "memory.limit_in_bytes"
 
     def storage_bytes(self, payload_type: str | None) -> int | None:
-        """For an image the larger root partition; else, or if those aren't known, all disks and flash together."""
+        """The size of the larger root partition for an image; otherwise, or if unknown, that of all disks and flash."""
         if payload_type == _ROOTFS:
             sizes = [size for size in map(self._partition_bytes, self._partitions) if size]
             if sizes:
@@ -62,7 +62,7 @@ class DeviceCapacity:
         return total + sum(map(_number, self._sys.glob("class/mtd/mtd*/size"))) or None
 
     def _partition_bytes(self, partition: Path) -> int:
-        """The size of a block device or of a UBI volume; 0 when it isn't known."""
+        """The size of a block device or of a UBI volume; 0 if unknown."""
         with suppress(OSError):
             state = partition.stat()
             numbers = f"{os.major(state.st_rdev)}:{os.minor(state.st_rdev)}"
@@ -79,7 +79,7 @@ def _number(file: Path) -> int:
 
 
 def _text(file: Path) -> str:
-    """The content of a file of the kernel; empty when there is none."""
+    """The content of a file in procfs or sysfs; empty if it can't be read."""
     try:
         return file.read_text().strip()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Wall and monotonic time, and a wait that a signal handler can end at once."""
+"""Wall-clock and monotonic time, and a wait that a signal handler can end immediately."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mender_client import RELEASED
 from mender_client.errors import Interrupted
 
 _A_WEEK_SECONDS = 7 * 86400.0
-"""poll takes milliseconds in 31 bits; whoever waits for longer is woken in between."""
+"""poll takes its timeout in milliseconds as a 31-bit number; a longer wait is split."""
 
 EARLIEST_PLAUSIBLE_TIME = datetime.fromisoformat(RELEASED).replace(tzinfo=timezone.utc)
-"""When this version was made: a wall clock that shows an earlier time is not set."""
+"""The release date of this version: a wall clock that shows an earlier time is not set."""
 
 
 class SystemClock:
-    """The machine's clocks, with a wait that costs nothing and ends when somebody calls ``wake`` or ``stop``.
+    """The machine's clocks, with a wait that uses no CPU time and ends when ``wake`` or ``stop`` is called.
 
     Args:
-        alive: called when a wait begins and every ``beat_seconds`` of it, for a watchdog.
-        beat_seconds: 0 when nobody wants to know.
+        alive: called at the beginning of a wait and every ``beat_seconds`` during it, for a watchdog.
+        beat_seconds: the interval; 0 without a watchdog.
     """
 
     def __init__(self, alive: Callable[[], None] = lambda: None, *, beat_seconds: float = 0.0) -> None:
@@ -36,7 +36,7 @@ class SystemClock:
 
     @property
     def wake_descriptor(self) -> int:
-        """For ``signal.set_wakeup_fd``: a signal that arrives just before the wait blocks ends it, too."""
+        """For ``signal.set_wakeup_fd``: a signal that arrives just before the wait blocks also ends it."""
         return self._writer
 
     def monotonic(self) -> float:
@@ -46,7 +46,7 @@ class SystemClock:
         return datetime.now(timezone.utc)
 
     def wait(self, seconds: float) -> None:
-        """Wait up to so many seconds; returns early when woken or stopped."""
+        """Wait for at most this many seconds; returns early when woken or stopped."""
         end = self.monotonic() + seconds
         while not self.is_stopping:
             self._alive()
@@ -58,7 +58,7 @@ class SystemClock:
                 return
 
     def sleep(self, seconds: float) -> None:
-        """As the port says, whatever wakes."""
+        """As the port says; ``wake`` doesn't end it."""
         end = self.monotonic() + seconds
         while not self.is_stopping and (left := end - self.monotonic()) > 0:
             self.wait(left)
@@ -77,11 +77,11 @@ class SystemClock:
             return  # the pipe is full: the wait ends anyway
 
     def stop(self) -> None:
-        """End this and every further wait."""
+        """End this wait and all later ones."""
         self.is_stopping = True
         self.wake()
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         os.close(self._reader)
         os.close(self._writer)

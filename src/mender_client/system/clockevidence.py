@@ -14,10 +14,10 @@ from .clock import EARLIEST_PLAUSIBLE_TIME
 
 
 class ClockCheck:
-    """Knows when this program was released, when it wrote its files, and what time the server has.
+    """Compares the clock with the release date, the times of the client's files and the time of the server.
 
     Args:
-        files: files that the client writes; it can't be earlier than the time of the newest.
+        files: files that the client writes; the time can't be earlier than that of the newest one.
     """
 
     def __init__(self, files: Iterable[Path] = ()) -> None:
@@ -26,15 +26,15 @@ class ClockCheck:
         self._heard_at = 0.0
 
     def heard(self, date: str) -> None:
-        """Note the ``Date`` header of a verified server; it is read only when the time is in doubt."""
+        """Note the ``Date`` header of a verified server; it is parsed only when needed."""
         self._heard = date
         self._heard_at = _elapsed()
 
     def clock_problem(self, *, unverified: datetime | None = None) -> str:
-        """Why the device's clock is evidently wrong; empty when nothing indicates that.
+        """Why the device's clock is evidently wrong; empty if nothing indicates that.
 
         Args:
-            unverified: the time of a server that was not verified; used only without the time of a verified one.
+            unverified: the time of an unverified server; used only if the time of a verified one is unknown.
         """
         evidence = ClockEvidence(EARLIEST_PLAUSIBLE_TIME, self._newest_file(), self.server_time() or unverified)
         return find_clock_problem(datetime.now(timezone.utc), evidence)
@@ -49,10 +49,10 @@ class ClockCheck:
         try:
             return datetime.fromtimestamp(max(times), timezone.utc) if times else None
         except (OverflowError, ValueError, OSError):
-            return None  # a broken file system has times that no calendar has
+            return None  # a damaged file system may have timestamps out of range
 
     def server_time(self) -> datetime | None:
-        """The time by the clock of a verified server; None when none has been heard."""
+        """The current time by the clock of a verified server; None if unknown."""
         if not self._heard:
             return None
         said = parse_date(self._heard)
@@ -60,12 +60,12 @@ class ClockCheck:
 
 
 def _elapsed() -> float:
-    """Seconds that go forward also while the device is suspended: what a server told before goes on counting."""
+    """Monotonic seconds that include suspend, so that the time of the server remains correct after it."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def parse_date(text: str) -> datetime | None:
-    """The time of a ``Date`` header; None when it is none that can be compared."""
+    """The time in a ``Date`` header; None if it is invalid, has no time zone or is implausible."""
     from email.utils import parsedate_to_datetime
 
     try:

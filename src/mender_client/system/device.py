@@ -1,4 +1,4 @@
-"""What the device says about itself: identity and inventory scripts, device_type, artifact_info."""
+"""Data about the device, from identity and inventory scripts, device_type and artifact_info."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class ScriptedDevice:
         identity_format: how single identity values are written.
         device_type_file: holds ``device_type=…``.
         artifact_info_file: holds ``artifact_name=…`` and further provides.
-        find_problem: why a script must not be run; None when it may.
-        limits: time and output of each script.
-        is_stopping: whether the client is to stop; a script that is running then is ended.
-        identity_values: the identity, in place of the script's output; None: the script is run.
-        device_type: the device type, in place of the file's; empty: the file is read.
-        variables: what the scripts find in their environment.
+        find_problem: returns why a script must not be run; None if it may.
+        limits: limits the time and output of each script.
+        is_stopping: whether the client is to stop; a running script is then ended.
+        identity_values: the identity, instead of the script's output; None: the script is run.
+        device_type: the device type, instead of the one in the file; empty: the file is read.
+        variables: environment variables for the scripts.
     """
 
     identity_script: Path
@@ -53,7 +53,7 @@ class ScriptedDevice:
         self._warnings: list[Diagnostic] = []
 
     def identity(self) -> Identity:
-        """As the port says; an error, never a guess, since another identity would be another device to the server."""
+        """As the port says; never guesses, because the server would treat another identity as another device."""
         if self.identity_values is not None:
             return Identity.from_key_values(self.identity_values, form=self.identity_format)
         output = self._run(self.identity_script)
@@ -81,7 +81,7 @@ class ScriptedDevice:
         return output
 
     def inventory(self) -> Sequence[KeyValues]:
-        """As the port says, in the order of their names; a warning is logged when it is new."""
+        """As the port says, sorted by script name; a warning is logged only when it is new."""
         warnings: list[Diagnostic] = []
         found = [one for script in self._inventory_scripts(warnings) if (one := self._run_inventory(script, warnings))]
         for warning in warnings:
@@ -92,11 +92,11 @@ class ScriptedDevice:
 
     def _inventory_scripts(self, warnings: list[Diagnostic]) -> list[Path]:
         if os.path.isfile(self.inventory_directory) and os.access(self.inventory_directory, os.X_OK):
-            return [self.inventory_directory]  # a script by itself
+            return [self.inventory_directory]  # a single script
         try:
             entries = sorted(self.inventory_directory.iterdir())
         except FileNotFoundError:
-            return []  # as if it were empty: a device may do without scripts
+            return []  # same as empty: inventory scripts are optional
         except OSError as error:
             text = f"cannot read the inventory directory {self.inventory_directory}: {error.strerror}"
             warnings.append(Diagnostic("INV11", text, "check its owner and mode"))
@@ -117,7 +117,7 @@ class ScriptedDevice:
         return parsed
 
     def provides(self) -> Provides:
-        """As the port says; polling with a wrong device type would end deployments."""
+        """As the port says; polling with a wrong device type would make deployments fail."""
         if self.device_type:
             return replace(self.software(), device_type=self.device_type)
         pairs = parse_key_value_file(read_text(self.device_type_file))
@@ -128,21 +128,21 @@ class ScriptedDevice:
         return replace(self.software(), device_type=device_type)
 
     def software(self) -> Provides:
-        """What artifact_info says; the device type, which need not be known for that, is left out."""
+        """The content of artifact_info, without the device type, which need not be known."""
         info = self._artifact_info()
         name = info.pop("artifact_name", "") or UNKNOWN_ARTIFACT_NAME
         info.pop("device_type", None)
         return Provides("", name, MappingProxyType(info))
 
     def save_provides(self, software: Software) -> str:
-        """Write artifact_info, which a sub-updater or a person may read later on.
+        """Write artifact_info, for a sub-updater or a person to read later.
 
         Args:
             software: what the device provides now.
 
         Returns:
-            The name that the file holds then; empty when that is the software's. On a read-only root file system it
-            keeps what it has.
+            Empty if the file now holds the name of the software; otherwise the name that it holds instead, for example
+            because the root file system is read-only.
         """
         lines = {"artifact_name": software.artifact_name, **software.provides}
         try:

@@ -1,4 +1,4 @@
-"""What the conditions of gates are about, on this device: time zones, files, programs, the clock."""
+"""What the conditions of gates depend on: the device's time zones, files, programs and clock."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _MOST_BYTES = 64 * 1024
 
 
 def find_zone(name: str, local_time: Path, variable: str = "") -> tzinfo:
-    """The time zone of this name.
+    """The time zone with this name.
 
     Args:
         name: such as ``Europe/Berlin``; empty for the device's own.
-        local_time: the file that has the device's; without it, the device's is UTC.
-        variable: the variable ``TZ``, which names another one, or another file.
+        local_time: the file with the device's time zone; if it doesn't exist, that is UTC.
+        variable: the value of ``TZ``, which overrides the device's time zone with a name or a file.
 
     Raises:
-        DeviceError: this device doesn't know it.
+        DeviceError: this device doesn't know the time zone.
     """
     name = name or variable.removeprefix(":")
     if name.startswith("/"):
@@ -35,7 +35,7 @@ def find_zone(name: str, local_time: Path, variable: str = "") -> tzinfo:
     if name in ("UTC", "Etc/UTC") or not (name or os.path.lexists(local_time)):
         return timezone.utc  # needs no database
     try:
-        from zoneinfo import ZoneInfo  # half a megabyte that a client without windows does without
+        from zoneinfo import ZoneInfo  # half a megabyte, which a client without windows saves
 
         if name:
             return ZoneInfo(name)
@@ -49,12 +49,13 @@ def find_zone(name: str, local_time: Path, variable: str = "") -> tzinfo:
 
 
 def read_condition(file: Path) -> str:
-    """What a file holds that is a condition.
+    """The content of a file that is a condition.
 
     Raises:
-        DeviceError: it is missing, unreadable, too large or no text.
+        DeviceError: it is not a regular file.
+        StorageError: it is missing, unreadable, too large or not text.
     """
-    if os.path.exists(file) and not os.path.isfile(file):  # a pipe would be waited for
+    if os.path.exists(file) and not os.path.isfile(file):  # a pipe would seem empty
         raise DeviceError(
             "GAT06", f"cannot read {file}: it is not a regular file", remedy="name another one in UpdateGates"
         )
@@ -66,13 +67,13 @@ class DeviceConditions:
     """See ``core.ports.GateConditions``.
 
     Attributes:
-        below_root: where a path of the device is.
-        local_time: the file that has the device's time zone.
-        find_problem: why a program must not be run; None when it may.
-        clock_check: knows what time it must be.
-        limits: of the programs.
-        is_stopping: asked twice a second while a program runs.
-        zone_variable: the variable ``TZ``.
+        below_root: maps a path of the device to its location below the root directory.
+        local_time: the file with the device's time zone.
+        find_problem: returns why a program must not be run; None if it may.
+        clock_check: checks the clock against the evidence.
+        limits: the limits of the programs.
+        is_stopping: called twice a second while a program runs.
+        zone_variable: the value of ``TZ``.
     """
 
     below_root: Callable[[str], Path]

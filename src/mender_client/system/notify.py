@@ -1,6 +1,6 @@
-"""Tells the service manager the client status by systemd's notification protocol (sd_notify).
+"""Reports the client status to the service manager with systemd's notification protocol (sd_notify).
 
-The watchdog is fed only where the work makes progress, not by a timer, so that a client that hangs is detected.
+The watchdog is triggered only where work makes progress, not by a timer, so that a hanging client is detected.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _LONGEST_STATUS = 500
 class Notifier:
     """Sends to the service manager's socket; see ``core.ports.Observer``.
 
-    What can't be sent is dropped: a manager that doesn't listen must not disturb the client.
+    Messages that can't be sent are dropped: an unresponsive manager must not affect the client.
 
     Args:
-        address: NOTIFY_SOCKET; ``@`` in front means an abstract name.
+        address: NOTIFY_SOCKET; a leading ``@`` means an abstract socket name.
         watchdog_seconds: the interval within which the manager expects a sign of life; 0 for no watchdog.
         monotonic: the clock.
     """
@@ -37,15 +37,15 @@ class Notifier:
         self.has_said_stopping = False
 
     def ready(self) -> None:
-        """The client works, from the start or again after it has read its configuration."""
+        """Report that the client is running, after its start or after it has reloaded its configuration."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """The client reads its configuration; ``ready`` follows."""
+        """Report that the client is reloading its configuration; ``ready`` follows."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """The client ends; the manager takes back no such word, and waits for the end."""
+        """Report that the client is exiting; this can't be revoked, and the manager waits for the exit."""
         self.has_said_stopping = True
         self._send("STOPPING=1")
 
@@ -53,14 +53,14 @@ class Notifier:
         self.state(headline(client_status))
 
     def state(self, text: str) -> None:
-        """Say in a line what is going on; the same only once."""
+        """Report the state in one line, unless it is unchanged."""
         line = text.replace("\n", " ")[:_LONGEST_STATUS]
         if line != self._status:
             self._status = line
             self._send(f"STATUS={line}")
 
     def alive(self) -> None:
-        """Feed the watchdog, if there is one, no more often than necessary."""
+        """Trigger the watchdog, if there is one, no more often than necessary."""
         if not self.beat_seconds:
             return
         now = self._monotonic()
@@ -75,5 +75,5 @@ class Notifier:
             return
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the socket."""
         self._socket.close()
