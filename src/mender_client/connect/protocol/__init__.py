@@ -1,1 +1,1 @@
-"""What device connect says and when: state machines that reach the device through ``ports``."""
+"""The protocols of device connect: state machines that access the device through ``ports``."""

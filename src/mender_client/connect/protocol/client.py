@@ -1,4 +1,4 @@
-"""Requests to the client: ``check-update`` and ``send-inventory`` wake the daemon; nobody waits for the outcome."""
+"""Requests to the client: ``check-update`` and ``send-inventory`` wake the daemon, without waiting for the outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ClientSession:
     Args:
         sid: its id.
         send: sends a message.
-        wake: makes the daemon do one of ``TYPES``, without waiting for it; raises RefusedError.
+        wake: makes the daemon carry out one of ``TYPES``, without waiting for it; raises RefusedError.
     """
 
     def __init__(self, sid: str, send: Send, wake: Callable[[str], None]) -> None:
@@ -44,7 +44,7 @@ class ClientSession:
         self._send(Message(Protocol.CLIENT, message.typ, self._sid, {"status": int(status)}, body))
 
     def resume(self) -> None:
-        """Nothing waits."""
+        """Do nothing: no message is waiting."""
 
     def close(self) -> None:
-        """Nothing is under way."""
+        """Do nothing: no request is in progress."""

@@ -1,4 +1,4 @@
-"""Port forwarding: connections from this device to ports, with one message under way in each direction."""
+"""Port forwarding: connections from this device to ports, each with at most one unacknowledged message to the user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .ports import Link, Links, RefusedError, Send, Timers
 _logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 600.0
-"""A connection whose remote side sends nothing for so long is closed."""
+"""A connection is closed if its remote side sends nothing for this long."""
 MOST_CONNECTIONS = 64
 MOST_CONNECTIONS_OF_ALL = 256
 MOST_WAITING_BYTES = 1024 * 1024
@@ -27,7 +27,7 @@ _INVALID = "invalid port-forward message: missing connection_id, remote_port or 
 
 
 class PortUse:
-    """What the connections of all sessions take together: how many they are, and the bytes that wait in them."""
+    """The total use by the connections of all sessions: their number and the bytes waiting in them."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -40,9 +40,9 @@ class PortSession:
     Args:
         sid: its id.
         send: sends a message.
-        timers: the time.
+        timers: the clock and timers.
         links: makes connections.
-        use: counts those of all sessions.
+        use: counts the connections of all sessions.
     """
 
     def __init__(self, sid: str, send: Send, timers: Timers, links: Links, use: PortUse) -> None:
@@ -60,7 +60,7 @@ class PortSession:
             self.refuse(text_of(message.props, "connection_id"), message.typ, str(error))
 
     def resume(self) -> None:
-        """There is nothing that waits for room: one message at most is under way for each connection."""
+        """Do nothing: with at most one unacknowledged message per connection, none waits for room."""
 
     def close(self) -> None:
         for connection in list(self._open.values()):
@@ -68,7 +68,7 @@ class PortSession:
         self._open.clear()
 
     def refuse(self, name: str, typ: str, text: str) -> None:
-        """Answer by an error."""
+        """Answer with an error."""
         _logger.info("port forwarding: %s", printable(text))
         self.send("error", name, pack({"err": text, "msgtype": typ}))
 
@@ -77,7 +77,7 @@ class PortSession:
         self._send(Message(Protocol.PORTS, typ, self._sid, {"connection_id": name} if name else {}, body))
 
     def forget(self, connection: _Connection) -> None:
-        """A connection is closed."""
+        """Remove a closed connection."""
         if self._open.get(connection.name) is connection:
             del self._open[connection.name]
 
@@ -135,7 +135,7 @@ class _Place:
 
 
 class _Connection:
-    """One connection; what comes from the remote side waits here until the message before is acknowledged."""
+    """One connection; data from the remote side waits here until the previous message is acknowledged."""
 
     link: Link
 
@@ -148,7 +148,7 @@ class _Connection:
         self._has_ended = False
         self._is_closed = False
         self._early: deque[bytes] = deque()
-        self._unwritten: deque[int] = deque()  # the sizes of what the remote side has not taken
+        self._unwritten: deque[int] = deque()  # the sizes of messages that the remote side has not taken
         self._waiting_bytes = 0
         session.use.connections += 1
         self._next: bytes | None = None
@@ -158,7 +158,7 @@ class _Connection:
     # -- the user ---------------------------------------------------------------------------------------------------
 
     def forward(self, data: bytes) -> None:
-        """Bytes of the user; they may come before the connection is there."""
+        """Send data from the user; it may arrive before the connection is established."""
         if self._place.kind == "udp" and len(data) > MOST_DATAGRAM_BYTES:
             self._session.refuse(self.name, "forward", "message too long")
             self._session.send("ack", self.name)
@@ -181,7 +181,7 @@ class _Connection:
             self._early.append(data)
 
     def acknowledged(self) -> None:
-        """The user has what was sent; what nobody asked for is ignored."""
+        """The user has acknowledged a message; unexpected acknowledgements are ignored."""
         if self._is_awaiting:
             self._is_awaiting = False
             self._pass_on()

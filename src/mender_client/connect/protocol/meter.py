@@ -1,4 +1,4 @@
-"""Bytes per minute, for the limits of file transfers: when they are reached, no other transfer begins."""
+"""Bytes per minute, for the limits of file transfers: once they are reached, no new transfer may begin."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Meter:
     """Counts the bytes of the last minute.
 
     Args:
-        timers: the time.
-        most: how many bytes a minute there may be; 0 for no limit.
+        timers: the clock.
+        most: the maximum number of bytes per minute; 0 for no limit.
     """
 
     def __init__(self, timers: Timers, most: int) -> None:
@@ -22,13 +22,13 @@ class Meter:
         self._slots: dict[int, int] = {}
 
     def count(self, size: int) -> None:
-        """So many bytes have passed."""
+        """Count bytes that have been transferred."""
         if self._most:
             slot = self._slot()
             self._slots[slot] = self._slots.get(slot, 0) + size
 
     def is_exhausted(self) -> bool:
-        """Whether no other transfer may begin now."""
+        """Whether no new transfer may begin now."""
         if not self._most:
             return False
         oldest = self._slot() - _SLOTS

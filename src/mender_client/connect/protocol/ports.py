@@ -1,4 +1,4 @@
-"""What the protocols need from the device, and what the device tells them."""
+"""The interfaces between the protocols and the device."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ else:
     Protocol = object
 
 Send = Callable[[Message], None]
-"""Sends a message to the server, or forgets it when there is no connection."""
+"""Sends a message to the server, or discards it if there is no connection."""
 
 
 class Timer(Protocol):
-    """A call that is due later."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Don't call; harmless afterwards."""
+        """Cancel the call; does nothing after the call."""
 
 
 class Timers(Protocol):
-    """The time, and calls that are due later; there is no thread but one."""
+    """The clock and scheduled calls; everything runs in one thread."""
 
     def now(self) -> float:
-        """Monotonic, in seconds."""
+        """The monotonic time in seconds."""
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Call once, after so many seconds."""
+        """Call once, after this many seconds."""
 
 
 class RefusedError(Exception):
-    """Something of this device refuses; the text is for the user at the other end.
+    """The device refuses a request; the text is for the remote user.
 
     Args:
-        text: why.
-        code: the HTTP status that the user sees, where there is one.
+        text: the reason.
+        code: the HTTP status for the user; 0 for none.
     """
 
     def __init__(self, text: str, code: int = 0) -> None:
@@ -52,33 +52,33 @@ class Shell(Protocol):
     """A running shell."""
 
     def write(self, data: bytes) -> bool:
-        """Type; False when so much is waiting to be read by the shell that this was dropped."""
+        """Send input; returns False if it was dropped because too much input is unread."""
 
     def resize(self, width: int, height: int) -> None:
         """Change the size of the terminal."""
 
     def hang_up(self) -> None:
-        """End it and all that it has started; ``Screen.ended`` follows."""
+        """End the shell and all processes that it has started; ``Screen.ended`` follows."""
 
 
 class Screen(Protocol):
-    """Who looks at a shell."""
+    """The receiver of a shell's output."""
 
     def room(self) -> tuple[int, float]:
-        """How many bytes of output are wanted now; for 0, in how many seconds to ask again."""
+        """How many bytes of output can be taken now, and if 0, after how many seconds to ask again."""
 
     def output(self, data: bytes) -> None:
-        """The shell has written."""
+        """Take output of the shell."""
 
     def ended(self) -> None:
-        """The shell is gone, and what it has started."""
+        """The shell and all processes that it has started have ended."""
 
 
 class Shells(Protocol):
     """Starts shells."""
 
     def start(self, width: int, height: int, screen: Screen) -> Shell:
-        """Start one.
+        """Start a shell.
 
         Raises:
             RefusedError: it can't be started.
@@ -89,23 +89,23 @@ class Source(Protocol):
     """A file that is being read."""
 
     def read(self, size: int) -> bytes:
-        """The next bytes; empty at the end.
+        """Read the next bytes; empty at the end.
 
         Raises:
-            RefusedError: it can't be read any more.
+            RefusedError: it can't be read.
         """
 
     def close(self) -> None:
-        """Give it back."""
+        """Close the file."""
 
 
 @dataclass(frozen=True)
 class PutRequest:
-    """A file that a user sends; None or empty for what isn't given.
+    """A file that a user uploads; attributes that aren't given are None or empty.
 
     Attributes:
-        path: where it is to be.
-        source: its path at the sender.
+        path: its path on the device.
+        source: its path on the sender's machine.
         mode: POSIX permissions.
     """
 
@@ -117,75 +117,75 @@ class PutRequest:
 
 
 class Target(Protocol):
-    """A file that is being written, under another name until it is complete."""
+    """A file that is being written; it gets its name when it is complete."""
 
     path: str
 
     def write(self, data: bytes) -> None:
-        """Add bytes.
+        """Append data.
 
         Raises:
-            RefusedError: they can't be written.
+            RefusedError: it can't be written.
         """
 
     def finish(self, done: Callable[[RefusedError | None], None]) -> None:
-        """Put it in its place, durably; ``done`` is called afterwards, with what has gone wrong."""
+        """Give the file its name, durably; ``done`` is then called with the error, or None."""
 
     def abort(self) -> None:
-        """Remove it; after ``finish`` nothing happens."""
+        """Remove the file; does nothing after ``finish``."""
 
 
 class Files(Protocol):
-    """The files of this device, as far as the limits allow."""
+    """The files of this device, within the configured limits."""
 
     def stat(self, path: str) -> Mapping[str, Any]:
-        """What ``file_info`` says of a file.
+        """The content of ``file_info`` for a file.
 
         Raises:
-            RefusedError: it isn't there, or can't be read.
+            RefusedError: it doesn't exist, or access is refused.
         """
 
     def open(self, path: str) -> Source:
-        """Read a file; raises as ``stat``."""
+        """Open a file for reading; raises the same errors as ``stat``."""
 
     def create(self, request: PutRequest) -> Target:
-        """Begin to write a file. All that can be checked before the first byte is checked.
+        """Begin to write a file, after all checks that are possible before the first byte.
 
         Raises:
-            RefusedError: it may not or can't be written.
+            RefusedError: it can't be written, or writing it is not allowed.
         """
 
 
 class Link(Protocol):
-    """A connection to a port, perhaps still being made."""
+    """A connection to a port, which may not be established yet."""
 
     def write(self, data: bytes) -> None:
         """Send bytes, or one datagram; ``LinkUser.written`` follows."""
 
     def read(self) -> None:
-        """Ask for the next bytes; one call of ``LinkUser.received`` follows, or of ``ended``."""
+        """Request the next data; one call of ``LinkUser.received`` or ``ended`` follows."""
 
     def close(self) -> None:
-        """Close it; nothing more is told."""
+        """Close the connection; no further method of ``LinkUser`` is called."""
 
 
 class LinkUser(Protocol):
-    """Who uses a connection."""
+    """The user of a connection."""
 
     def connected(self) -> None:
-        """It is there."""
+        """The connection is established."""
 
     def failed(self, text: str) -> None:
-        """It can't be made."""
+        """The connection can't be established."""
 
     def received(self, data: bytes) -> None:
-        """Bytes, or one datagram, have come."""
+        """Data, or one datagram, has been received."""
 
     def written(self) -> None:
-        """What one ``write`` gave is sent."""
+        """The data of one ``write`` has been sent."""
 
     def ended(self) -> None:
-        """The other end has closed, or the connection is broken."""
+        """The remote side has closed the connection, or it has failed."""
 
 
 class Links(Protocol):
@@ -195,7 +195,7 @@ class Links(Protocol):
         """Begin to connect.
 
         Raises:
-            RefusedError: too many connections are being made.
+            RefusedError: too many connections are being established.
         """
 
 
@@ -203,10 +203,10 @@ class Handler(Protocol):
     """One protocol in one session."""
 
     def receive(self, message: Message) -> None:
-        """Take a message of the user."""
+        """Handle a message from the user."""
 
     def close(self) -> None:
-        """End whatever is under way."""
+        """End everything in progress."""
 
     def resume(self) -> None:
-        """There is room for more messages again."""
+        """More messages can be sent again."""

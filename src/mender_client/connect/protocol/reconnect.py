@@ -1,4 +1,4 @@
-"""How long to wait before connecting again."""
+"""How long to wait before reconnecting."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from mender_client.core.backoff import Backoff
 
 LASTING_SECONDS = 30.0
-"""A connection that is cut earlier counts as a failure: two devices with one identity cut each other's."""
+"""A shorter connection counts as a failure: two devices with the same identity disconnect each other."""
 RETURN_SECONDS = 5.0
-"""Over so long the devices that have lost the same server are spread."""
+"""The period over which devices that have lost the same server spread their reconnections."""
 _FIRST_PAUSE_SECONDS = 1.0
 
 
@@ -17,8 +17,8 @@ class Reconnect:
     """Counts failures.
 
     Args:
-        longest_pause_seconds: between two tries, unless the server asks for more.
-        random: spreads a fleet; as for ``Backoff``.
+        longest_pause_seconds: the longest pause between two attempts, unless the server asks for more.
+        random: randomises the pauses; as for ``Backoff``.
     """
 
     def __init__(self, longest_pause_seconds: float, random: Callable[[], float]) -> None:
@@ -26,13 +26,13 @@ class Reconnect:
         self._random = random
 
     def after_loss(self, lasted_seconds: float) -> float:
-        """The pause after the loss of a connection that has lasted for some time."""
+        """The pause after the loss of a connection that lasted this long."""
         if lasted_seconds < LASTING_SECONDS:
             return self.after_failure()
         self._backoff = self._backoff.after_success()
         return self._random() * RETURN_SECONDS
 
     def after_failure(self, retry_after_seconds: float | None = None) -> float:
-        """The pause after a try that has failed; it grows from one to the next, or is the one the server asks for."""
+        """The pause after a failed attempt, which increases each time, or is the one that the server asks for."""
         self._backoff = self._backoff.after_failure()
         return self._backoff.delay_seconds(random=self._random(), retry_after_seconds=retry_after_seconds)

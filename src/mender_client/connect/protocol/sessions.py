@@ -1,4 +1,4 @@
-"""Sessions and their control messages: who speaks which protocol, and who has been silent for too long."""
+"""Sessions and their control messages: handshake, dispatch to protocols, and timeouts."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _logger = logging.getLogger(__name__)
 
 VERSION = 1
 SILENT_SECONDS = 48.0
-"""After so long without a message, the other side is asked whether it is still there."""
+"""After this long without a message, the other side is pinged."""
 ANSWER_SECONDS = 12.0
 MOST_SESSIONS = 256
 
 MakeHandler = Callable[[str], Handler]
-"""Makes the handler of a protocol for the session of this id."""
+"""Makes the handler of a protocol for the session with this id."""
 
 
 class Sessions:
-    """Gives each message to the handler of its session and protocol. Any message with a new id opens a session.
+    """Passes each message to the handler of its session and protocol. Any message with a new id opens a session.
 
-    Those about terminals open none: a terminal looks after itself, and others can't keep its user from it by opening as
-    many sessions as there may be.
+    Messages about terminals don't: terminals have their own limits and timeouts, and remain usable when others have
+    opened the maximum number of sessions.
 
     Args:
         send: sends a message.
-        timers: the time.
+        timers: the clock and timers.
         terminals: the terminals, which outlive sessions.
     """
 
     makers: Mapping[int, MakeHandler]
-    """What handles the protocols that are enabled, but for terminals."""
+    """The factories of the handlers for the enabled protocols other than terminals."""
 
     def __init__(self, send: Send, timers: Timers, terminals: Terminals) -> None:
         self._send = send
@@ -50,7 +50,7 @@ class Sessions:
         self._open: dict[str, _Session] = {}
 
     def receive(self, message: Message) -> None:
-        """Take a message of the server or of a user."""
+        """Handle a message from the server or a user."""
         session = self._open.get(message.sid)
         if message.proto == Protocol.SHELL:
             if session is not None:
@@ -71,22 +71,22 @@ class Sessions:
             self._refuse(message, f"no handler registered for protocol: 0x{message.proto & 0xFFFF:04X}")
 
     def resume(self) -> None:
-        """There is room for more messages: let transfers go on."""
+        """Continue transfers, now that more messages can be sent."""
         for handler in list(self._handlers()):
             handler.resume()
 
     def close(self) -> None:
-        """The connection is lost, and with it messages: end what can't go on without them. Terminals can."""
+        """End all sessions after a lost connection, as messages may be lost. Terminals keep running."""
         for sid in list(self._open):
             self.drop(sid)
 
     def fail(self, message: Message) -> None:
-        """End the session of a message that nobody could handle."""
+        """End the session of a message that could not be handled."""
         self._refuse(message, "internal error", is_closing=True)
         self.drop(message.sid)
 
     def drop(self, sid: str) -> None:
-        """Forget a session, and end its transfers and connections."""
+        """Remove a session, and end its transfers and connections."""
         if (session := self._open.pop(sid, None)) is not None:
             session.close()
 
@@ -195,7 +195,7 @@ class _Session:
         if left > 0:
             self._timer = self._sessions.timers.call_later(left, self._look)
         elif self._sessions.has_shell(self.sid) or not self.sid:
-            self._sessions.drop(self.sid)  # its shell is asked by itself; without an id there is nobody to ask
+            self._sessions.drop(self.sid)  # a terminal sends its own pings; a session without an id can't be pinged
         elif not self._is_asked:
             self._is_asked = True
             self._sessions.send_control(self.sid, "ping")

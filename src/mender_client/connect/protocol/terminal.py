@@ -1,4 +1,4 @@
-"""Remote terminals: a shell for each session that asks for one, until its user, a limit or the server ends it."""
+"""Remote terminals: a shell for each session that requests one, until its user, a limit or the server ends it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _ASK_OFFLINE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class TerminalLimits:
-    """What bounds terminals; 0 for no limit.
+    """The limits of terminals.
 
     Attributes:
-        is_disabled: there are none.
-        width, height: the size, when the user names none.
-        per_user: how many shells one user may have.
-        seconds: how long a shell may run.
-        idle_seconds: how long it may go without input.
-        most_bytes: what the server lets through in one session.
+        is_disabled: whether terminals are disabled.
+        width, height: the default size, if the user requests none.
+        per_user: the maximum number of shells per user.
+        seconds: how long a shell may run; 0 for no limit.
+        idle_seconds: how long a shell may run without input; 0 for no limit.
+        most_bytes: the maximum output of one session, as the server allows; 0 for no limit.
     """
 
     is_disabled: bool = False
@@ -51,13 +51,13 @@ class Terminals:
 
     Args:
         send: sends a message.
-        timers: the time.
+        timers: the clock and timers.
         shells: starts shells.
-        is_congested: whether output must wait, because the connection is slower.
+        is_congested: whether output must wait for a slow connection.
     """
 
     limits: TerminalLimits
-    """Bounds them."""
+    """The current limits."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Terminals:
         return len(self._open)
 
     def receive(self, message: Message) -> None:
-        """Take a message of a user, or of the server in its place."""
+        """Handle a message from a user, or from the server on the user's behalf."""
         if not message.sid:
             _logger.warning("a message about a terminal names no session")  # an answer would end the connection
             return
@@ -99,13 +99,13 @@ class Terminals:
             self.answer(message, ShellStatus.ERROR, text)
 
     def answer(self, message: Message, status: ShellStatus, text: str = "") -> None:
-        """Answer a message by one of its type."""
+        """Answer a message with one of the same type."""
         self.send(
             Message(Protocol.SHELL, message.typ, message.sid, {"status": int(status)}, text.encode() if text else None)
         )
 
     def forget(self, terminal: Terminal) -> None:
-        """The shell of a terminal is gone."""
+        """Remove a terminal whose shell has ended."""
         if self._open.get(terminal.sid) is terminal:
             del self._open[terminal.sid]
 
@@ -115,7 +115,7 @@ class Terminals:
             terminal.end(why)
 
     def connected(self, is_connected: bool) -> None:
-        """The connection is there, or lost: shells outlive a gap, but not a long one."""
+        """The connection is established or lost; shells survive a short interruption, but not a long one."""
         if self._gone is not None:
             self._gone.cancel()
             self._gone = None
@@ -125,7 +125,7 @@ class Terminals:
             terminal.connected(is_connected)
 
     def _find(self, message: Message) -> Terminal | None:
-        """The terminal of a session, unless it is one of another user than who has opened it."""
+        """The terminal of a session, unless another user opened it."""
         terminal, user = self._open.get(message.sid), text_of(message.props, "user_id")
         return terminal if terminal is not None and (not user or user == terminal.user or not terminal.user) else None
 
@@ -154,7 +154,7 @@ class Terminals:
 
 
 class Terminal:
-    """One terminal, the screen of its shell; arguments as ``Terminals`` has them.
+    """One terminal, which is the screen of its shell.
 
     Raises:
         RefusedError: the shell can't be started.
@@ -180,7 +180,7 @@ class Terminal:
     # -- the user ---------------------------------------------------------------------------------------------------
 
     def receive(self, message: Message) -> None:
-        """Take a message of the user."""
+        """Handle a message from the user."""
         self._heard_at = self._timers.now()
         if message.typ == "stop":
             self._stop(message)
@@ -201,7 +201,7 @@ class Terminal:
 
     def room(self) -> tuple[int, float]:
         if self._is_over:
-            return FRAME_BYTES, 0.0  # read and thrown away, so that the programs can end
+            return FRAME_BYTES, 0.0  # read and discarded, so that the programs can end
         if not self._is_connected:
             return 0, _ASK_OFFLINE_SECONDS
         if self._all.is_congested():
@@ -247,7 +247,7 @@ class Terminal:
     # -- limits -----------------------------------------------------------------------------------------------------
 
     def connected(self, is_connected: bool) -> None:
-        """The connection is there, or lost; no answer is expected meanwhile."""
+        """The connection is established or lost; no pings are sent while it is lost."""
         self._is_connected = is_connected
         self._pinger.cancel()
         if is_connected:
@@ -267,7 +267,7 @@ class Terminal:
             self._ping()
 
     def _limit(self) -> None:
-        """End it when it has run, or was left alone, for too long; otherwise look again when that may be so."""
+        """End the shell if it has run or been idle for too long; otherwise schedule the next check."""
         limits, now = self._all.limits, self._timers.now()
         idle = (self._typed_at + limits.idle_seconds - now, "no input for too long")
         total = (self._began + limits.seconds - now, "it has run for too long")

@@ -1,8 +1,8 @@
-"""File transfer: one file at a time in a session, in chunks, no more of them under way than the server stores.
+"""File transfer: one file at a time per session, in chunks, with no more unacknowledged ones than the server buffers.
 
-The server says that an upload is done as soon as it sees an acknowledgement of the whole size, and it looks at errors
-only before that. So everything that can be checked is checked before the first acknowledgement, and the last one
-follows when the file is in its place.
+The server reports an upload as complete as soon as it sees an acknowledgement of the whole size, and handles errors
+only before that. So all possible checks are made before the first acknowledgement, and the last one is sent when the
+file has its final name.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 16384
 WINDOW_CHUNKS = 20
-"""The server stores 25 messages for a session, and acknowledges every tenth chunk."""
+"""The server buffers 25 messages per session, and acknowledges every tenth chunk."""
 ACK_CHUNKS = 10
 ACK_BYTES = 40960
-"""The server waits when 81920 bytes aren't acknowledged; a user who sends chunks may wait after each of them."""
+"""The server pauses when 81920 bytes are unacknowledged; another sender may wait after each chunk."""
 _BUSY = "another file transfer is in progress"
 _RATE = "transmitted bytes limit exhausted"
 
@@ -40,10 +40,10 @@ class FileSession:
     Args:
         sid: its id.
         send: sends a message.
-        timers: the time.
+        timers: the clock and timers.
         files: the files of this device.
-        sent, received: bound the rates.
-        is_congested: whether chunks must wait, because the connection is slower.
+        sent, received: limit the rates.
+        is_congested: whether chunks must wait for a slow connection.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class FileSession:
             self._transfer = None
 
     def over(self, transfer: _Download | _Upload) -> None:
-        """A transfer has ended, well or not."""
+        """A transfer has ended, successfully or not."""
         if self._transfer is transfer:
             self._transfer = None
 
     def refuse(self, message: Message, error: RefusedError) -> None:
-        """Answer a request by an error."""
+        """Answer a request with an error."""
         _logger.warning("file transfer refused: %s: user %s", printable(error.text), _user(message))
         body = {"err": error.text, "msgtype": message.typ}
         if error.code:
-            body["code"] = error.code  # type: ignore[assignment]  # a number among texts
+            body["code"] = error.code  # type: ignore[assignment]  # a number among strings
         self.send("error", message.props, pack(body))
 
     def send(self, typ: str, props: Any = None, body: bytes | None = None) -> None:
@@ -160,7 +160,7 @@ def _user(message: Message) -> str:
 
 
 def _offset(message: Message) -> int:
-    """The offset of a message; a request for int64 alone, as others make it, gains nothing."""
+    """The offset of a message; any integer type is accepted, although other clients require int64."""
     if "offset" not in message.props:
         what = "file chunk" if message.typ == "file_chunk" else "ack"
         raise RefusedError(f"invalid {what} message: missing offset property")
@@ -171,7 +171,7 @@ def _offset(message: Message) -> int:
 
 
 class _Download:
-    """A file that is sent to the user."""
+    """A file that is being sent to the user."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class _Download:
         self._is_congested = is_congested
         self._digest = hashlib.sha256()
         self._sent = 0
-        self._starts: list[int] = []  # of the chunks that aren't acknowledged
+        self._starts: list[int] = []  # of the unacknowledged chunks
 
     def receive(self, message: Message) -> None:
         if message.typ != "ack":
@@ -202,7 +202,7 @@ class _Download:
         self.pump()
 
     def pump(self) -> None:
-        """Send chunks, as many as may be under way."""
+        """Send as many chunks as the window allows."""
         try:
             while self._source is not None and len(self._starts) < WINDOW_CHUNKS and not self._is_congested():
                 self._send_chunk(self._source)
@@ -233,7 +233,7 @@ class _Download:
 
 
 class _Upload:
-    """A file that comes from the user."""
+    """A file that is being received from the user."""
 
     def __init__(self, session: FileSession, request: Message, target: Target, meter: Meter) -> None:
         self._session = session
@@ -248,7 +248,7 @@ class _Upload:
 
     def receive(self, message: Message) -> None:
         if message.typ != "file_chunk" or self._is_over:
-            return  # the rest of what was under way when something failed
+            return  # chunks that were still in transit when something failed
         try:
             self._take(message)
         except RefusedError as error:
@@ -278,7 +278,7 @@ class _Upload:
         if chunks + 1 >= ACK_CHUNKS or self._unacknowledged[1] >= ACK_BYTES:
             self._acknowledge()
         elif not chunks:
-            self._session.timers.call_later(0.0, self._acknowledge)  # when all that has come is taken
+            self._session.timers.call_later(0.0, self._acknowledge)  # after all received chunks have been handled
 
     def _acknowledge(self) -> None:
         if self._unacknowledged[0] and not self._is_over:
