@@ -1,4 +1,4 @@
-"""Device connect: terminals, files, ports and requests from the server, in a process of its own beside the daemon.
+"""Device connect: remote terminal, file transfer, port forwarding and requests from the server, in a separate process.
 
-``protocol`` holds what is said and when, without I/O; the modules here give it terminals, files and sockets.
+``protocol`` implements the protocols without I/O; the modules here provide it with terminals, files and sockets.
 """

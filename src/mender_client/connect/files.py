@@ -1,7 +1,7 @@
-"""The files of this device, as far as the limits allow; an upload appears under its name whole, or not at all.
+"""Access to the device's files within the configured limits; uploads are atomic.
 
-What a path names is decided once: it is resolved, judged, and then opened step by step without following any link, so
-that nobody on the device can exchange a directory in between.
+A path is resolved only once: the result is checked, and then opened component by component without following links, so
+that no one on the device can replace a directory in between.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class DeviceFiles:
 
     Args:
         limits: what is allowed.
-        background: waits for the disk.
-        open_nameless: opens a file without a name in an open directory; None where the file system has none.
+        background: runs blocking disk operations.
+        open_nameless: opens an unnamed file in an open directory; returns None if the file system doesn't support it.
     """
 
     def __init__(
@@ -149,13 +149,13 @@ class DeviceFiles:
         return target
 
     def _check_place(self, path: str, real: str) -> None:
-        """Refuse what lies outside, or is reached over a link, where that is not allowed."""
+        """Refuse a path outside the chroot, or one through a link, if that is not allowed."""
         self._check_chroot(real)
         if not self._limits.is_link_followed and path != real:
             raise RefusedError("access denied: forbidden to follow the link", FORBIDDEN)
 
     def _check_chroot(self, real: str) -> None:
-        """Refuse what lies outside before anything is said of it."""
+        """Refuse a path outside the chroot, before revealing anything about it."""
         if self._limits.chroot and not _is_below(real, self._limits.chroot):
             raise RefusedError("access denied: the target file path is outside chroot", FORBIDDEN)
 
@@ -188,7 +188,7 @@ class DeviceFiles:
 
 
 def _is_below(real: str, chroot: str) -> bool:
-    """Whether a resolved path lies below a directory, or below one of those that a pattern stands for."""
+    """Whether a resolved path is below a directory, or below one that matches a pattern."""
     parts = PurePosixPath(chroot).parts
     is_pattern = [any(one in part for one in "*?[") for part in parts]
     fixed = len(parts) if True not in is_pattern or os.path.isdir(chroot) else is_pattern.index(True)
@@ -204,15 +204,15 @@ def _is_below(real: str, chroot: str) -> bool:
 
 
 def _resolved(path: str) -> str:
-    """A path without links; of what isn't there, as it would be."""
+    """The path with all links resolved; components that don't exist are kept."""
     try:
         return os.path.realpath(path)
-    except OSError as error:  # a link that may not be read, as below /proc
+    except OSError as error:  # a link that can't be read, for instance in /proc
         raise failed(f"failed to resolve path '{path}': readlink {path}", error) from error
 
 
 def _go_mode(mode: int) -> int:
-    """The mode as the server wants it: its permissions are POSIX's, its types are Go's."""
+    """The mode as the server expects it: POSIX permission bits, and the file type bits of Go's ``FileMode``."""
     bits = sum(go for bit, go in _GO_BITS.items() if mode & bit)
     return mode & 0o777 | _GO_TYPES.get(stat.S_IFMT(mode), 0) | bits
 
@@ -248,7 +248,7 @@ def _number(name: str, find: Callable[[str], int]) -> int:
 
 
 def _identifier(number: int | None) -> int:
-    """For ``chown``; -1 leaves it, which nobody can ask for."""
+    """The argument for ``chown``: -1 leaves the owner unchanged, and can't be requested."""
     if number is None:
         return -1
     if not 0 <= number < 0xFFFFFFFF:

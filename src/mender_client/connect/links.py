@@ -1,4 +1,4 @@
-"""Connections to ports; names are resolved and connections made in threads."""
+"""Connections to ports; names are resolved and connections established in threads."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class SocketLinks:
     """See ``protocol.ports.Links``.
 
     Args:
-        loop: waits for the connections.
-        background: makes them.
+        loop: waits for I/O on the connections.
+        background: establishes them.
     """
 
     def __init__(self, loop: Loop, background: Background) -> None:
@@ -59,7 +59,7 @@ def _connect(host: str, port: int, *, is_datagram: bool) -> socket.socket:
 
 
 def _reason(host: str, port: int, kind: str, error: Exception) -> str:
-    """Why a connection can't be made, in the words of other clients."""
+    """Why a connection failed, worded as by other clients."""
     if isinstance(error, (socket.gaierror, UnicodeError)):
         return f"dial {kind}: lookup {host}: no such host"
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -73,9 +73,9 @@ class SocketLink:
     """One connection; see ``protocol.ports.Link``.
 
     Args:
-        loop: waits for it.
-        user: is told what happens.
-        is_datagram: whether messages keep their limits.
+        loop: waits for I/O on the connection.
+        user: receives the events.
+        is_datagram: whether message boundaries are preserved.
     """
 
     def __init__(self, loop: Loop, user: LinkUser, *, is_datagram: bool) -> None:
@@ -88,7 +88,7 @@ class SocketLink:
         self._unsent: deque[bytes] = deque()
 
     def connected(self, sock: socket.socket) -> None:
-        """The connection is made."""
+        """The connection is established."""
         if self._is_closed:
             sock.close()
             return
@@ -97,7 +97,7 @@ class SocketLink:
         self._user.connected()
 
     def failed(self, text: str) -> None:
-        """It can't be made."""
+        """The connection has failed."""
         if not self._is_closed:
             self._is_closed = True
             self._user.failed(text)

@@ -1,4 +1,4 @@
-"""One thread that waits for descriptors and timers at once, and takes calls from other threads."""
+"""An event loop: one thread that waits for descriptors and timers, and takes calls from other threads."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Callback = Callable[[], None]
 
 _NO_THREAD_SECONDS = 1.0
 _FEW_CALLS = 64
-"""So many calls that were cancelled may wait for their time."""
+"""The number of cancelled calls that may remain in the heap."""
 
 
 class Call:
-    """A call that is due at some time; see ``protocol.ports.Timer``.
+    """A scheduled call; see ``protocol.ports.Timer``.
 
     Args:
-        callback: what is called.
-        cancelled: is told when it isn't called any more.
+        callback: the function to call.
+        cancelled: called if the call is cancelled.
     """
 
     def __init__(self, callback: Callback, cancelled: Callback) -> None:
@@ -44,9 +44,9 @@ class Call:
 
 
 class Loop:
-    """Calls back when a descriptor is ready or a time has come.
+    """Runs callbacks when a descriptor is ready or a timer expires.
 
-    A descriptor has one callback for both directions; it is called with what is ready.
+    A descriptor has one callback for both directions; it is called with the events that are ready.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Loop:
         return call
 
     def _cancelled(self) -> None:
-        """Forget the calls that were cancelled when they are most: who begins and ends a lot makes a lot of them."""
+        """Remove cancelled calls once they are the majority: many short connections would leave many of them."""
         self._cancelled_count += 1
         if self._cancelled_count > max(_FEW_CALLS, len(self._heap) // 2):
             self._heap = [entry for entry in self._heap if entry[2].callback is not None]
@@ -76,19 +76,19 @@ class Loop:
             self._cancelled_count = 0
 
     def post(self, callback: Callback) -> None:
-        """Call soon; safe in another thread."""
+        """Call in the next round; safe from other threads."""
         self._posted.append(callback)
         self.wake()
 
     def wake(self) -> None:
-        """End the wait; safe in a signal handler and in another thread."""
+        """End the wait; safe in signal handlers and from other threads."""
         try:
             os.write(self.wake_descriptor, b"\0")
         except (BlockingIOError, OSError):
             return  # the pipe is full, and the wait ends anyway; or the loop is closed
 
     def watch(self, file: Any, events: int, callback: Callable[[int], None]) -> None:
-        """Call when a descriptor, or an object that has one, is ready for ``events``; for 0 never."""
+        """Call when a descriptor, or an object with one, is ready for ``events``; 0 stops watching."""
         key = self._selector.get_map().get(file)
         if not events:
             if key is not None:
@@ -99,19 +99,19 @@ class Loop:
             self._selector.modify(file, events, callback)
 
     def run(self, is_done: Callable[[], bool]) -> None:
-        """Wait and call until it is done, which is asked after each round."""
+        """Run callbacks until ``is_done`` returns true, which is checked after each round."""
         while not is_done():
             self._round()
 
     def run_for(self, seconds: float, is_done: Callable[[], bool]) -> None:
-        """The same, for some time at most."""
+        """As ``run``, with a time limit."""
         over: list[bool] = []
         call = self.call_later(seconds, lambda: over.append(True))
         self.run(lambda: bool(over) or is_done())
         call.cancel()
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         self._selector.close()
         os.close(self._reader)
         os.close(self.wake_descriptor)
@@ -119,7 +119,7 @@ class Loop:
     def _round(self) -> None:
         for key, events in self._selector.select(self._seconds()):
             key.data(events)
-        for _ in range(len(self._posted)):  # what they post is for the next round
+        for _ in range(len(self._posted)):  # those that they post wait for the next round
             self._posted.popleft()()
         now = time.monotonic()
         while self._heap and (self._heap[0][0] <= now or self._heap[0][2].callback is None):
@@ -127,7 +127,7 @@ class Loop:
                 callback()
 
     def _pop(self) -> Callback | None:
-        """Take the next call from the heap: what it calls, None where it was cancelled."""
+        """Remove the next call from the heap; returns its callback, None if it was cancelled."""
         call = heapq.heappop(self._heap)[2]
         callback, call.callback = call.callback, None
         if callback is None:
@@ -150,11 +150,11 @@ class Loop:
 
 
 class Background:
-    """Does what would block the loop in threads, few at once, and tells the loop of the results.
+    """Runs blocking work in a limited number of threads, and passes the results to the loop.
 
     Args:
-        loop: is told.
-        most: how many at once.
+        loop: the loop that gets the results.
+        most: the maximum number of threads.
     """
 
     def __init__(self, loop: Loop, most: int = 32) -> None:
@@ -164,11 +164,11 @@ class Background:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more can be begun now."""
+        """Whether the limit of threads has been reached."""
         return self._count >= self._most
 
     def run(self, work: Callable[[], Callback]) -> None:
-        """Do some work in a thread; the loop then calls what it returns, and fails when the thread has failed."""
+        """Run a function in a thread; the loop then calls the callback it returns, or fails if the function raised."""
         self._count += 1
 
         def done(callback: Callback) -> None:
@@ -187,7 +187,7 @@ class Background:
     def _start(self, run: Callback) -> None:
         try:
             threading.Thread(target=run, daemon=True).start()
-        except RuntimeError:  # the system has none left, or no memory for one
+        except RuntimeError:  # too many threads, or no memory
             self._loop.call_later(_NO_THREAD_SECONDS, lambda: self._start(run))
 
 

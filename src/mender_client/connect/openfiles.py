@@ -1,6 +1,6 @@
-"""Open files of this device: what is read, and what is written and gets its name when it is complete.
+"""Open files of this device: files being read, and files being written, which get their name when complete.
 
-What is being uploaded has no name, where the file system can do that: nothing is left of it, however the upload ends.
+Where the file system supports it, an upload has no name before that, so that nothing is left of it however it ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class FileSource:
     Args:
         descriptor: the open file.
         path: its path, for messages.
-        most_bytes: more are refused, whatever its size was said to be; 0 for no limit.
+        most_bytes: the limit, which applies even if the file grows while it is read; 0 for none.
     """
 
     def __init__(self, descriptor: int, path: str, most_bytes: int) -> None:
@@ -48,16 +48,16 @@ class FileSource:
 
 
 class FileTarget:
-    """A file without a name, or under another one; see ``protocol.ports.Target``.
+    """A file without a name, or with a temporary one; see ``protocol.ports.Target``.
 
     Args:
-        background: waits for the disk.
-        directory, descriptor: open; both are ours.
-        names: the one that it has until it is complete, or for a moment then, and the one that it gets.
-        path: as it was requested.
-        mode: its permissions in the end.
-        most_bytes: so many are too many; 0 for no limit.
-        is_nameless: whether it has no name yet.
+        background: runs blocking disk operations.
+        directory, descriptor: the open directory and file; this object closes them.
+        names: the temporary name (which a nameless file has only for a moment) and the final name.
+        path: the path as requested.
+        mode: its final permissions.
+        most_bytes: an upload of this size or more is refused; 0 for no limit.
+        is_nameless: whether the file has no name yet.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class FileTarget:
     def _put_in_place(self) -> None:
         os.fchmod(self._descriptor, self._mode)
         os.fsync(self._descriptor)
-        if self._is_nameless:  # what has no name can't take the place of a file
+        if self._is_nameless:  # link() can't replace an existing file
             os.link(f"/proc/self/fd/{self._descriptor}", self._part, dst_dir_fd=self._directory, follow_symlinks=True)
         os.rename(self._part, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         _sync_directory(self._directory)
@@ -139,7 +139,7 @@ class FileTarget:
 
 
 def open_nameless(directory: int) -> int | None:
-    """See ``DeviceFiles``. What else is wrong shows when the file is opened with a name."""
+    """See ``DeviceFiles``. Other errors occur again when a named file is opened."""
     try:
         return os.open(".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o200, dir_fd=directory)
     except OSError:
@@ -147,7 +147,7 @@ def open_nameless(directory: int) -> int | None:
 
 
 def open_file(real: str, flags: int) -> int:
-    """Open a file by its resolved path; raises OSError when a link is there now."""
+    """Open a file by its resolved path; raises OSError if a component is a link now."""
     directory = open_directory(os.path.dirname(real))
     try:
         return os.open(os.path.basename(real) or ".", flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
@@ -156,7 +156,7 @@ def open_file(real: str, flags: int) -> int:
 
 
 def open_directory(real: str) -> int:
-    """Open a directory by its resolved path; raises OSError when a link is there now."""
+    """Open a directory by its resolved path; raises OSError if a component is a link now."""
     descriptor = os.open("/", _WAY)
     try:
         for part in PurePosixPath(real).parts[1:]:
@@ -181,7 +181,7 @@ _CODES = {FileNotFoundError: 404, NotADirectoryError: 404, PermissionError: FORB
 
 
 def failed(what: str, error: OSError | OverflowError) -> RefusedError:
-    """Why something failed, in the words of other clients."""
+    """The error for a failed operation, worded as by other clients."""
     reason = (getattr(error, "strerror", None) or str(error)).lower()
     return RefusedError(
         f"{what}: {reason}", next((code for kind, code in _CODES.items() if isinstance(error, kind)), 0)

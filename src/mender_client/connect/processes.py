@@ -1,4 +1,4 @@
-"""Finds what a shell has started: its session, its descendants, and what was left to us by those that have ended."""
+"""Finds the processes of a shell: its session, its descendants, and orphans that this process has adopted."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Processes:
     """The processes below this one, in ``/proc``."""
 
     def of_shell(self, shell: int, mark: bytes) -> set[int]:
-        """The living processes of a shell.
+        """The running processes of a shell.
 
         Args:
-            shell: its pid, which is the number of its session, too.
-            mark: the variable that its environment has, with the byte 0 that ends it.
+            shell: its pid, which is also its session ID.
+            mark: a variable in its environment, with the terminating NUL byte.
         """
         parents, sessions = self._table()
         found = {pid for pid, session in sessions.items() if session == shell}
@@ -30,7 +30,7 @@ class Processes:
         return _with_descendants(found, parents)
 
     def left(self, beginning: bytes) -> set[int]:
-        """The living processes whose environment has a variable that begins so, and theirs, but not our ancestors."""
+        """The running processes whose environment has such a variable, and their descendants, without our ancestors."""
         parents, _ = self._table()
         ours, pid = {os.getpid()}, os.getpid()
         while (pid := parents.get(pid, 0)) and pid not in ours:
@@ -39,7 +39,7 @@ class Processes:
         return _with_descendants(found, parents) - ours
 
     def signal(self, pids: Iterable[int], number: signal.Signals) -> None:
-        """Send a signal, and let what is stopped go on to take it."""
+        """Send a signal; after SIGHUP, also SIGCONT, so that stopped processes can handle it."""
         for pid in pids:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
@@ -47,20 +47,20 @@ class Processes:
                     os.kill(pid, signal.SIGCONT)
 
     def reap(self, but: set[int]) -> None:
-        """Take note of the end of orphans that were left to us, but not of these children."""
+        """Reap adopted orphans, but not these children."""
         for pid in self._children() - but:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
 
     def kill_children(self) -> None:
-        """End orphans whose shell can't be told: none is left that they could belong to."""
+        """Kill adopted orphans that can't be attributed to a shell; call this only when no shell is running."""
         self.signal(self._children(), signal.SIGKILL)
 
     def _children(self) -> set[int]:
         return {pid for pid, parent in self._table(is_dead_wanted=True)[0].items() if parent == os.getpid()}
 
     def _table(self, *, is_dead_wanted: bool = False) -> tuple[dict[int, int], dict[int, int]]:
-        """Parents and sessions, by pid."""
+        """The parents and the sessions of all processes, by pid."""
         parents, sessions = {}, {}
         for name in os.listdir(_PROC):
             if name.isdigit():
@@ -71,7 +71,7 @@ class Processes:
         return parents, sessions
 
     def _has(self, pid: int, mark: bytes) -> bool:
-        """Whether a process has a variable that begins so."""
+        """Whether a process has an environment variable that begins with the mark."""
         try:
             return b"\0" + mark in b"\0" + (_PROC / str(pid) / "environ").read_bytes()
         except OSError:

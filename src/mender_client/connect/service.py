@@ -1,8 +1,8 @@
-"""Keeps the connection to the server, and everything that goes over it.
+"""Maintains the connection to the server and the sessions that use it.
 
-A server or gateway that is gone is reached again after a short random pause, so that a fleet doesn't return at one
-moment, and then after growing pauses. Terminals outlive the gap. Connecting resolves names, runs scripts and waits for
-the server, so it is done in a thread that ends with it.
+After a connection is lost, the client reconnects after a short random pause, so that a fleet doesn't reconnect all at
+once, and then after increasing pauses. Terminals survive the interruption. Connecting resolves names, runs scripts and
+waits for the server, so each attempt runs in its own thread.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 PING_SECONDS = 45.0
-"""The server cuts a connection on which it sees neither ping nor pong for 60 s, whatever else comes."""
+"""The server closes a connection without a ping or pong for 60 s, regardless of other messages."""
 PONG_SECONDS = 15.0
 MOST_TOLD = 20
-"""So many messages that are none are logged for each connection."""
+"""The number of malformed messages that are logged per connection."""
 _PAYLOAD = b"60"
 _GOODBYE_SECONDS = 0.5
 _SETTLE_SECONDS = 5.0
-"""What was killed, and a program that the authentication runs, ends within this time."""
+"""How long to wait for killed processes, and for a program run by the authentication, to end."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A websocket that was just opened.
+    """A websocket that has just been opened.
 
     Attributes:
-        sock: connected and not blocking.
-        early: what has come behind the handshake.
-        server_url: whom it leads to.
+        sock: the connected, non-blocking socket.
+        early: the data that arrived after the handshake.
+        server_url: the address of the server.
     """
 
     sock: socket.socket
@@ -58,18 +58,18 @@ class Opened:
 
 
 class ConnectService:
-    """Device connect of this device.
+    """The device connect service of one device.
 
     Args:
-        open_websocket: authenticates and connects, in a thread; raises MenderError, or Interrupted when the program is
-            to stop.
+        open_websocket: authenticates and connects; called in a thread. Raises MenderError, or Interrupted if the
+            program is to stop.
         settings: what is allowed.
         wake: as for ``ClientSession``.
-        name: of this device, as for ``PtyShells``.
-        language: the variables of the locale, for shells.
-        longest_pause_seconds: between two tries to connect.
+        name: the name of this device, as for ``PtyShells``.
+        language: the locale variables, for shells.
+        longest_pause_seconds: the longest pause between two attempts to connect.
         random: as for ``Reconnect``.
-        told: is told in words whether the connection is there.
+        told: called with a text about the state of the connection.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class ConnectService:
         self._sessions.makers = self._makers(settings)
 
     def _makers(self, settings: ConnectSettings) -> dict[int, MakeHandler]:
-        """What makes the handlers of protocols. Their modules are imported with the first session, to save memory."""
+        """The factories of the protocol handlers. Their modules are imported for the first session, to save memory."""
         files, ports = cache(lambda: self._file_sessions(settings)), cache(self._port_sessions)
         makers: dict[int, MakeHandler] = {
             Protocol.FILES: lambda sid: files()(sid),
@@ -143,7 +143,7 @@ class ConnectService:
     # -- called by the program --------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Keep the connection until ``stop`` is called."""
+        """Maintain the connection until ``stop`` is called."""
         try:
             self._shells.end_left()
             self._connect()
@@ -153,13 +153,13 @@ class ConnectService:
             self.loop.close()
 
     def stop(self) -> None:
-        """End soon; safe in a signal handler."""
+        """Make ``run`` return soon; safe in a signal handler."""
         self._is_stopping = True
         self.loop.wake()
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection is there."""
+        """Whether there is a connection."""
         return self._socket is not None
 
     def call_when_settled(self, callback: Callback) -> None:
@@ -167,9 +167,10 @@ class ConnectService:
         self.loop.post(lambda: self._waiting.append(callback) if self._connector.is_full else callback())
 
     def renew(self, settings: ConnectSettings, longest_pause_seconds: float) -> None:
-        """Take other settings, and connect again; not while the websocket is being opened.
+        """Apply new settings and reconnect; must not be called while the websocket is being opened.
 
-        Transfers and connections to ports end; terminals go on, unless they are of another user or shell now.
+        File transfers and port forwarding end. Terminals keep running, unless they are now disabled or the shell or its
+        user has changed.
         """
         before = self._shells.settings
         self._take(settings, longest_pause_seconds)
@@ -183,7 +184,7 @@ class ConnectService:
         self._connect()
 
     def child_ended(self) -> None:
-        """Some child process has ended; safe in a signal handler."""
+        """Note that a child process has ended; safe in a signal handler."""
         self.loop.post(self._shells.reap)
 
     # -- the connection ---------------------------------------------------------------------------------------------
@@ -194,7 +195,7 @@ class ConnectService:
             self._connector.run(self._try_to_open)
 
     def _try_to_open(self) -> Callback:
-        """In a thread: open the websocket; returns what the loop is to do then."""
+        """Open the websocket, in a thread; returns the callback for the loop."""
         try:
             opened = self._open()
         except Interrupted:
@@ -205,7 +206,7 @@ class ConnectService:
         return lambda: self._settled(lambda: self._opened(opened))
 
     def _settled(self, then: Callback) -> None:
-        """The thread that connects has ended, and with it the programs that it has run."""
+        """The connecting thread has ended, and so have the programs that it ran."""
         self._shells.reap()
         then()
         while self._waiting and not self._connector.is_full:
@@ -228,9 +229,9 @@ class ConnectService:
         self._told(f"connected to {opened.server_url}")
 
     def _report(self, error: MenderError) -> None:
-        """Log why there is no connection; the same reason only once."""
+        """Log why there is no connection, unless the reason is unchanged."""
         text = str(error)
-        if text != self._said and not isinstance(error, NotAcceptedError):  # the authentication has said that
+        if text != self._said and not isinstance(error, NotAcceptedError):  # the authentication has logged it
             self._said = text
             _logger.warning("%s", error)
 
@@ -270,7 +271,7 @@ class ConnectService:
             return
         try:
             self._sessions.receive(message)
-        except Exception:  # a fault of ours must not end the terminals of others
+        except Exception:  # a bug here must not end the other terminals
             text = f"cannot handle a message of session {printable(message.sid[:40])}: internal error"
             _logger.exception("%s", Diagnostic("CON14", text, "report this as a bug, with the traceback that follows"))
             self._sessions.fail(message)

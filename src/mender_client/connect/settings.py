@@ -1,4 +1,4 @@
-"""What ``mender-connect.conf`` allows on this device."""
+"""What the settings in ``mender-connect.conf`` allow on this device."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from .protocol.terminal import TerminalLimits
 
 @dataclass(frozen=True)
 class FileLimits:
-    """What users may do with files; the defaults are those of a device without limits.
+    """What users may do with files; by default there are no limits.
 
     Attributes:
-        chroot: only what is below it, a directory or a pattern for directories; empty for everywhere.
-        is_link_followed: whether a path may lead through a link.
+        chroot: a directory, or a pattern for directories, outside which no file can be accessed; empty for no limit.
+        is_link_followed: whether a path may contain symbolic links.
         is_overwritten: whether an upload may replace a file.
-        owner_put, group_put: whom an upload belongs to, and whose files alone it may replace; empty for any.
-        owners_get, groups_get: whose files may be read; empty for any.
-        umask: decides about the mode of uploads alone, if it is given.
-        most_bytes: of a file; 0 for no limit.
+        owner_put, group_put: the owner and group of uploads, and the only ones whose files they may replace; empty for
+            any.
+        owners_get, groups_get: the owners and groups whose files may be read; empty for any.
+        umask: if given, it alone determines the mode of uploads.
+        most_bytes: the maximum size of a file; 0 for no limit.
     """
 
     chroot: str = ""
@@ -36,15 +37,15 @@ class FileLimits:
 
 @dataclass(frozen=True)
 class ConnectSettings:
-    """The settings.
+    """The settings of device connect.
 
     Attributes:
-        user: whom shells belong to.
-        shell_command, shell_arguments: what a shell is.
-        terminals: bounds terminals, or disables them.
-        disabled: the other protocols that are off.
+        user: the user that shells run as.
+        shell_command, shell_arguments: the command of a shell.
+        terminals: limits terminals, or disables them.
+        disabled: the other protocols that are disabled.
         files: what users may do with files.
-        sent_per_minute, received_per_minute: bytes of files; 0 for no limit.
+        sent_per_minute, received_per_minute: limits in bytes of file content; 0 for no limit.
     """
 
     user: str

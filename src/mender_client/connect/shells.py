@@ -1,4 +1,4 @@
-"""Shells on pseudo-terminals; all that a shell has started ends with it."""
+"""Shells on pseudo-terminals; all processes that a shell has started end with it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 _READ_BYTES = 4096
 _MOST_UNREAD_BYTES = 1024 * 1024
-"""Input that a program doesn't read: more is dropped."""
+"""The maximum of input that a program hasn't read; more is dropped."""
 _GRACE_SECONDS = 2.0
 _FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.01, 0.25
 _KILL_SECONDS = 30.0
@@ -40,12 +40,12 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True)
 class ShellSettings:
-    """What is started as a terminal's shell.
+    """The shell to start in a terminal.
 
     Attributes:
-        command: an absolute path.
-        arguments: of the command; ``--login`` makes a login shell of any shell.
-        user: whom it belongs to.
+        command: the absolute path of the shell.
+        arguments: its arguments; with ``--login``, any shell is started as a login shell.
+        user: the user that it runs as.
     """
 
     command: str
@@ -58,13 +58,13 @@ class PtyShells:
 
     Args:
         loop: waits for their output and their end.
-        name: tells the shells of this device from those of another one on the same machine.
-        language: the variables of the locale.
-        has_others: whether a thread of ours runs programs now, which are neither shells nor theirs.
+        name: distinguishes the shells of this device from those of others on the same machine.
+        language: the locale variables.
+        has_others: whether a thread is running other programs, which must not be taken for those of shells.
     """
 
     settings: ShellSettings
-    """What is started."""
+    """The shell to start."""
 
     def __init__(self, loop: Loop, name: str, language: Mapping[str, str], has_others: Callable[[], bool]) -> None:
         self._loop = loop
@@ -91,7 +91,7 @@ class PtyShells:
         return shell
 
     def end_left(self) -> None:
-        """End what is left of the shells of an earlier program, which was killed before it could do that."""
+        """End the processes left by shells of an earlier run, which was killed before it could end them."""
         mark = f"{_MARK}={self._name}-".encode()
         if left := self._processes.left(mark):
             _logger.info("ending %d processes left by terminals of an earlier run", len(left))
@@ -102,7 +102,7 @@ class PtyShells:
             )
 
     def reap(self) -> None:
-        """A child has ended: it may be a shell, or an orphan that was left to us. Orphans can wait."""
+        """Handle the end of a child, which may be a shell or an adopted orphan. Orphans can be reaped later."""
         for shell in list(self._running):
             shell.check()
         if self._has_others():
@@ -113,11 +113,11 @@ class PtyShells:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is left of any shell."""
+        """Whether all shells and their processes have ended."""
         return not self._running
 
     def kill(self) -> None:
-        """End at once what is left."""
+        """Kill all remaining shells immediately."""
         for shell in list(self._running):
             shell.kill()
 
@@ -136,7 +136,7 @@ class PtyShells:
             name = settings.command if list(settings.arguments) == arguments else f"-{Path(settings.command).name}"
             is_root = os.geteuid() == 0
             with warnings.catch_warnings():
-                # a thread of ours resolves a name or waits for a disk; the child calls nothing that could wait for it
+                # other threads may be resolving names or waiting for a disk; the child calls nothing that needs them
                 warnings.simplefilter("ignore", DeprecationWarning)
                 process = subprocess.Popen(
                     [name, *arguments],
@@ -150,7 +150,7 @@ class PtyShells:
                     user=user.pw_uid if is_root else None,
                     group=user.pw_gid if is_root else None,
                     extra_groups=os.getgrouplist(user.pw_name, user.pw_gid) if is_root else None,
-                    preexec_fn=_take_terminal,  # no other way gives a session its terminal
+                    preexec_fn=_take_terminal,  # the only way to set the controlling terminal
                 )
         except BaseException:
             os.close(master)
@@ -166,8 +166,8 @@ def _take_terminal() -> None:
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of what a shell's programs leave behind, so that it can be found."""
-    import ctypes  # with the first shell: an idle program does without the memory
+    """Become the child subreaper, the parent of orphaned processes of shells, so that they can be found."""
+    import ctypes  # imported for the first shell: an idle program saves the memory
 
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -175,7 +175,7 @@ def _adopt_orphans() -> None:
 def _prepare(slave: int, user: pwd.struct_passwd, width: int, height: int) -> None:
     _resize(slave, width, height)
     attributes = termios.tcgetattr(slave)
-    attributes[0] |= _IUTF8  # erasing takes a whole character
+    attributes[0] |= _IUTF8  # backspace erases a whole character
     termios.tcsetattr(slave, termios.TCSANOW, attributes)
     if os.geteuid() == 0:
         try:
@@ -244,7 +244,7 @@ class PtyShell:
         self._unread_bytes += len(data)
         self._type()
         if self._is_paused:
-            self._resume()  # the user waits for an answer
+            self._resume()  # the user is waiting for a response
         return True
 
     def resize(self, width: int, height: int) -> None:
@@ -259,12 +259,12 @@ class PtyShell:
             self._watch_end()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the shell and its processes immediately."""
         self.hang_up()
         self._end_all(signal.SIGKILL)
 
     def check(self) -> None:
-        """Look whether the shell itself has ended; then the rest has to end, too."""
+        """Check whether the shell itself has ended; if so, end its other processes."""
         if self._hung_up_at is None and self._process.poll() is not None:
             if not self._is_at_end:
                 self._drain()
@@ -297,7 +297,7 @@ class PtyShell:
         except BlockingIOError:
             pass
         except OSError:
-            self._unread.clear()  # nobody has the terminal open any more
+            self._unread.clear()  # no process has the terminal open any more
             self._unread_bytes = 0
         self._watch()
 
@@ -316,7 +316,7 @@ class PtyShell:
         self._watch()
 
     def _read(self, room: int) -> bytes:
-        """What is there, up to a frame; the kernel gives a terminal's output in small pieces."""
+        """Read the available output, up to ``room`` bytes; the kernel returns a terminal's output in small pieces."""
         data = bytearray()
         while len(data) < room:
             try:
@@ -327,7 +327,7 @@ class PtyShell:
                 if error.errno != errno.EIO:
                     _logger.debug("terminal: %s", error)
                 piece = b""
-            if not piece:  # nobody has it open any more: not even a program that the shell left behind
+            if not piece:  # no process has it open any more, not even one that the shell left behind
                 self._is_at_end = True
                 self._loop.watch(self._master, 0, self._ready)
                 break
@@ -335,7 +335,7 @@ class PtyShell:
         return bytes(data)
 
     def _drain(self) -> None:
-        """Show what the shell wrote last."""
+        """Send the last output of the shell."""
         for _ in range(16):
             data = self._read(16384)
             if not data:
@@ -361,7 +361,7 @@ class PtyShell:
         self._pause_seconds = min(self._pause_seconds * 2, _LOOK_SECONDS)
 
     def _look(self) -> None:
-        """Look whether all has ended; what ignores the hang-up is killed after a while."""
+        """Check whether all processes have ended; those that ignore SIGHUP are killed after a while."""
         if self._timer is None or self._hung_up_at is None:
             return
         self._timer.cancel()

@@ -1,7 +1,7 @@
-"""A websocket over a connection that the client has made, without waiting for either side.
+"""A non-blocking websocket over an established connection.
 
-``wsproto`` parses the frames. Lengths that a peer claims reserve no memory, and a message that is too long ends the
-connection.
+``wsproto`` parses the frames. No memory is allocated for a length that the peer announces, and a message that is too
+long ends the connection.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .loop import READ, WRITE, Loop
 
 @contextmanager
 def _frames_alone() -> Iterator[None]:
-    """Import parts of ``wsproto`` without what the package loads for handshakes, which are not its own here: 1 MiB."""
+    """Import parts of ``wsproto`` without its handshake code, which isn't used here and takes 1 MiB."""
     spec = None if "wsproto" in sys.modules else PathFinder.find_spec("wsproto")
     if spec is None or spec.submodule_search_locations is None:
         yield
@@ -45,26 +45,26 @@ except ImportError as error:  # the caller says what to install
     raise ModuleNotFoundError(str(error), name="wsproto") from error
 
 HIGH_BYTES = 256 * 1024
-"""More than this waits to be sent: whoever has something that can wait, waits."""
+"""If more than this is waiting to be sent, senders of data that can wait must pause."""
 LOW_BYTES = 64 * 1024
 _MOST_WAITING_BYTES = 4 * 1024 * 1024
-"""More than this waits: nothing is read either, since what is read makes answers."""
+"""If more than this is waiting, nothing is read either, since messages cause answers."""
 _READ_BYTES = 16384
-"""No more, because that can be thousands of frames, which take their time."""
+"""Not more, because even this may contain thousands of frames, which take time to handle."""
 _TURN_SECONDS = 0.02
 _TOO_BIG = 1009
 
 
 class WebSocket:
-    """One connection.
+    """One websocket connection.
 
     Args:
-        loop: waits for it.
-        sock: connected, upgraded, and not blocking.
-        early: what has come behind the answer to the upgrade.
-        received: is called with each message.
-        resumed: is called when there is room again, after ``is_congested``.
-        closed: is called once, with the reason, when the connection is lost or closed by the server.
+        loop: waits for I/O.
+        sock: the connected, upgraded, non-blocking socket.
+        early: the data that arrived after the response to the upgrade.
+        received: called with each message.
+        resumed: called when more can be sent, after ``is_congested`` was true.
+        closed: called once, with the reason, when the connection is lost or closed by the server.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class WebSocket:
         self._resumed = resumed
         self._closed = closed
         self._frames = Connection(ConnectionType.CLIENT, trailing_data=early)
-        self._parts = bytearray()  # of a message that isn't complete; any number of them may be empty
+        self._parts = bytearray()  # of an incomplete message; a bytearray, as any number of parts may be empty
         self._out: deque[memoryview] = deque()
         self._waiting = 0
         self._was_congested = False
@@ -94,7 +94,7 @@ class WebSocket:
 
     @property
     def is_congested(self) -> bool:
-        """Whether so much waits to be sent that more should wait elsewhere."""
+        """Whether so much is waiting to be sent that senders should pause."""
         if self._waiting > HIGH_BYTES:
             self._was_congested = True
         return self._was_congested
@@ -110,7 +110,7 @@ class WebSocket:
             self._write(self._frames.send(Ping(payload=payload)))
 
     def close(self, code: int = 1000) -> None:
-        """Say goodbye, as far as that is possible at once, and close; ``closed`` isn't called."""
+        """Send a close frame if that is possible without waiting, and close; ``closed`` isn't called."""
         if self.is_open:
             self._say_goodbye(code)
             self._end()
@@ -119,13 +119,13 @@ class WebSocket:
         try:
             self._write(self._frames.send(CloseConnection(code=code)))
         except LocalProtocolError:
-            return  # the server closes already
+            return  # the server is already closing
 
     def _early(self) -> None:
         if self.is_open:
             self._handle_frames()
             if self.is_open:
-                self._readable()  # TLS may hold bytes of which no descriptor tells
+                self._readable()  # TLS may have buffered data that polling doesn't show
 
     def _ready(self, events: int) -> None:
         if events & WRITE or self._is_read_wanted_to_write:
@@ -150,7 +150,7 @@ class WebSocket:
                 return
             self._take(data)
         if self.is_open:
-            self._loop.post(self._readable)  # others first; TLS may hold bytes of which no descriptor tells
+            self._loop.post(self._readable)  # after others; TLS may have buffered data that polling doesn't show
 
     def _take(self, data: bytes) -> None:
         self.heard_at = self._loop.now()
@@ -229,7 +229,7 @@ class WebSocket:
             pass
         except OSError as error:
             reason = error.strerror or str(error)
-            self._loop.post(lambda: self._lose(reason))  # not from within a call of ours
+            self._loop.post(lambda: self._lose(reason))  # not from within the caller's own call
             self._out.clear()
             self._waiting = 0
         if not self.is_open:
