@@ -77,7 +77,7 @@ class Calls:
         try:
             process = subprocess.Popen(
                 list(argv),
-                stdin=None,  # the client's own
+                stdin=None,  # inherited from the client
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
@@ -86,7 +86,7 @@ class Calls:
                 umask=SPAWNED_UMASK,
                 start_new_session=True,
             )
-        except (OSError, ValueError) as error:  # ValueError: a zero byte in an argument
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte in an argument
             raise cannot_run(argv[0], error) from error
         return Call(self, process, title, seconds, is_query=is_query, may_outlive=may_outlive)
 

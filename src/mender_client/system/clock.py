@@ -74,7 +74,7 @@ class SystemClock:
         try:
             os.write(self._writer, b"\0")
         except BlockingIOError:
-            return  # the pipe is full: the wait ends anyway
+            return  # the pipe is full, so the wait ends anyway
 
     def stop(self) -> None:
         """End this wait and all later ones."""

@@ -67,7 +67,7 @@ class ConnectionGuard:
         """Register a socket, or an object with an ``interrupt`` method, to be broken off by ``interrupt``."""
         self._waiting.add(waiting)
         if self.is_stopped:
-            self.interrupt()  # the stop came while we were connecting
+            self.interrupt()  # stopped while connecting
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:

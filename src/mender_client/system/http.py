@@ -145,7 +145,7 @@ class HttpTransport:
         return Reply(body.status, body.headers, data), upgraded
 
     def dial(self, url: str) -> Dialed:
-        """Connect to a server, for a program that uses HTTP itself.
+        """Connect to a server, for a caller that speaks HTTP itself.
 
         Raises:
             NetworkError: as ``send``.
@@ -154,7 +154,7 @@ class HttpTransport:
             return self._connect(url, accept_any).detach(url)
 
     def continue_for(self, other: HttpTransport) -> None:
-        """Apply the rules for links as another transport would, after the server that it contacted last."""
+        """Apply the rules for links as ``other`` would, based on the server that it contacted last."""
         self._asked, self._warned_of = other._asked, other._warned_of
 
     def rest(self) -> None:

@@ -41,7 +41,7 @@ class ProcessTable:
             directory = self._proc / str(pid)
             try:
                 if directory.stat().st_uid not in (0, os.geteuid()):
-                    continue  # anybody can set a variable
+                    continue  # any user can set the variable
                 environment = (directory / "environ").read_bytes()
             except OSError:
                 continue  # it has exited, or belongs to another user

@@ -105,7 +105,7 @@ class SharedTransport(HttpTransport):
         before = time.monotonic() - REST_AFTER_SECONDS
         for own in list(self._own):
             if own.ended is None and own.used_at < before:
-                self._own.remove(own)  # its thread may have ended
+                self._own.remove(own)  # the thread may have ended
                 own.rest()
         if self.artifacts is not None:
             self.artifacts.expire()

@@ -206,7 +206,7 @@ class _Connection:
         self._release()
         self._session.forget(self)
         self._session.refuse(self.name, "new", text)
-        self._session.send("stop", self.name)  # without it mender-cli would wait for ever
+        self._session.send("stop", self.name)  # otherwise mender-cli would wait forever
 
     def received(self, data: bytes) -> None:
         self._heard_at = self._session.timers.now()
