@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,18 @@ def test_status_file_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCa
     for doing in ("a", "b", "c"):
         file.noticed(SITUATION.does(doing, AT))
     assert ["cannot write"] == [one.message[:12] for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+def test_files_that_could_not_be_written(tmp_path: Path) -> None:
+    """A file that could not be written is written when that is possible again, even if nothing has changed."""
+    seconds, directory = Seconds(), tmp_path / "new"
+    for file in (StatusFile(directory / "status.json", seconds), MetricsFile(directory / "mender.prom")):
+        file.noticed(SITUATION)
+        directory.mkdir()
+        seconds.now += 61
+        file.noticed(SITUATION)
+        assert [directory] == [path.parent for path in directory.iterdir()]
+        shutil.rmtree(directory)
 
 
 def test_planted_link(tmp_path: Path) -> None:

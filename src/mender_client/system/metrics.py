@@ -19,13 +19,9 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         self._file = PublishedFile(path, mode=0o644)
-        self._written = ""
 
     def noticed(self, client_status: ClientStatus) -> None:
-        text = render_metrics(client_status)
-        if text != self._written:
-            self._written = text
-            self._file.put(text.encode())
+        self._file.put(render_metrics(client_status).encode())
 
     def alive(self) -> None:
         """Do nothing."""

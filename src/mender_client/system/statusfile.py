@@ -31,9 +31,12 @@ class PublishedFile:
         self._path = path
         self._mode = mode
         self._failure = ""
+        self._written: int | None = None  # only a hash, since there may be many files
 
     def put(self, data: bytes) -> None:
-        """Replace the content; a failure is logged once."""
+        """Replace the content, unless it is what was written last; a failure is logged once."""
+        if hash(data) == self._written:
+            return
         try:
             write_atomic(self._path, data, mode=self._mode, is_durable=False)
         except StorageError as error:
@@ -41,7 +44,7 @@ class PublishedFile:
             _logger.log(logging.WARNING if failure != self._failure else logging.DEBUG, "%s", failure)
             self._failure = failure
         else:
-            self._failure = ""
+            self._failure, self._written = "", hash(data)
 
 
 class StatusFile:
@@ -68,19 +71,15 @@ class StatusFile:
         self._file = PublishedFile(path, mode=0o600)
         self._routine_seconds = routine_seconds
         self._monotonic = monotonic
-        self._news: int | None = None
-        self._written: int | None = None  # both are only hashes, since there may be many clients
+        self._news: int | None = None  # only a hash, as there may be many clients
         self._written_at = 0.0
 
     def noticed(self, client_status: ClientStatus) -> None:
         now, news = self._monotonic(), hash(client_status.news)
         if news == self._news and now - self._written_at < self._routine_seconds:
             return
-        document = json.dumps(asdict(client_status), indent=self._indent)
-        if hash(document) == self._written:
-            return
-        self._news, self._written, self._written_at = news, hash(document), now
-        self._file.put(document.encode() + b"\n")
+        self._news, self._written_at = news, now
+        self._file.put(json.dumps(asdict(client_status), indent=self._indent).encode() + b"\n")
 
     def alive(self) -> None:
         """Do nothing."""
