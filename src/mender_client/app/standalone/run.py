@@ -22,7 +22,7 @@ from mender_client.system.capacity import DeviceCapacity
 from mender_client.system.digest import choose_digest
 from mender_client.system.files import DaemonLock, make_directory
 
-from . import words
+from . import output
 from .naming import ensure_name, offline_parts
 from .source import is_address, open_source
 
@@ -115,7 +115,7 @@ def _go_on(
 
 
 def _carry_out(parts: DeviceParts, request: Request, command: Callable[[Standalone], None]) -> ExitCode:
-    standalone = parts.standalone(begun=lambda: print(words.BEGUN, flush=True), stops=request.stops)
+    standalone = parts.standalone(begun=lambda: print(output.BEGUN, flush=True), stops=request.stops)
     with _ended_by_signals(parts):
         try:
             command(standalone)
@@ -124,9 +124,9 @@ def _carry_out(parts: DeviceParts, request: Request, command: Callable[[Standalo
             remedy = "run 'resume' to continue; 'status' shows whether an update is in progress"
             _logger.error("%s", Diagnostic("UPD27", text, remedy))
             return ExitCode.FAILED
-    for line in words.lines(standalone.facts):
+    for line in output.lines(standalone.facts):
         print(line)
-    return words.exit_code(standalone.facts, is_reboot_told=request.is_reboot_told)
+    return output.exit_code(standalone.facts, is_reboot_told=request.is_reboot_told)
 
 
 @contextmanager
