@@ -1,6 +1,7 @@
 """The activity log: every request of a device, and events for a timeline.
 
-Tests count requests, connections and bytes with it. It is kept in memory, the newest thousands of each kind.
+Tests use it to count requests, connections and bytes. It is kept in memory and limited to the newest ``KEPT`` entries
+of each kind.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from datetime import datetime
 from typing import Any
 
 KEPT = 20_000
-"""How many requests and how many events are kept."""
+"""The number of requests kept, and the number of events kept."""
 KEPT_CHARACTERS = 4096
-"""How much of the headers of a request is kept, and of its path: anybody can send long ones."""
+"""How many characters of a request's headers are kept, and of its path, since any client can send long ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,9 @@ class Event:
         number: counted from 1.
         time: by the server's clock.
         name: what happened: ``device-pending``, ``device-accepted``, ``device-rejected``,
-            ``device-preauthorized``, ``device-decommissioned``, ``token``, ``inventory``, ``artifact``,
-            ``artifact-deleted``, ``deployment``, ``offered``, ``download``, ``download-end``, ``status``, ``log``,
-            ``aborted`` or ``fault``.
+            ``device-preauthorized``, ``device-decommissioned``, ``device-connected``, ``device-disconnected``,
+            ``token``, ``inventory``, ``configuration``, ``artifact``, ``artifact-deleted``, ``deployment``,
+            ``offered``, ``download``, ``download-end``, ``status``, ``log``, ``aborted`` or ``fault``.
         data: details, as JSON values.
     """
 
@@ -46,14 +47,14 @@ class Exchange:
     Args:
         number: counted from 1.
         time: when the request was read, by the server's clock.
-        connection: the number of the TCP connection that it came on.
+        connection: the number of the TCP connection on which it arrived.
         method: the HTTP method.
-        path: without the query, which can hold a signature.
-        kind: ``auth``, ``inventory``, ``next``, ``status``, ``log``, ``artifact`` or ``other``.
-        headers: of the request, names in lower case, without secrets; those that exceed ``KEPT_CHARACTERS`` are left
-            out.
-        device_id: the device that the token or the link belongs to; else empty.
-        status: of the reply; 0 when the connection was closed instead.
+        path: without the query, which can contain a signature.
+        kind: ``auth``, ``inventory``, ``next``, ``status``, ``log``, ``configuration``, ``artifact`` or ``other``.
+        headers: the request headers, with names in lower case and without secrets; headers beyond
+            ``KEPT_CHARACTERS`` in total are omitted.
+        device_id: the device that the token or link belongs to; empty if there is none.
+        status: of the reply; 0 if the connection was closed instead.
         bytes_received: length of the request body.
         bytes_sent: bytes of the reply body so far.
         fault: whether a fault was injected.
@@ -89,9 +90,9 @@ class ActivityLog:
         self._listeners: list[Callable[[Event], None]] = []
 
     def open(self, connection: int, method: str, path: str, kind: str, headers: Mapping[str, str]) -> Exchange:
-        """Log a request that has been read; the caller fills in the rest later."""
+        """Log a request that has been read; the caller fills in the remaining fields later."""
         told = ((name, value) for name, value in headers.items() if name not in ("authorization", "cookie"))
-        shown = {sys.intern(name): sys.intern(value) for name, value in told}  # most devices send the same
+        shown = {sys.intern(name): sys.intern(value) for name, value in told}  # most devices send the same headers
         sizes = itertools.accumulate(len(name) + len(value) for name, value in shown.items())
         kept = {name: shown[name] for name, size in zip(shown, sizes, strict=True) if size <= KEPT_CHARACTERS}
         number = next(self._exchange_numbers)
@@ -126,5 +127,5 @@ class ActivityLog:
         return list(newest_first)[::-1]
 
     def clear(self) -> None:
-        """Remove all exchanges, so that a test counts from here."""
+        """Remove all exchanges, so that a test can count from this point."""
         self._exchanges.clear()

@@ -1,6 +1,6 @@
 """The Artifacts that the server offers: files in one directory, described by their own headers.
 
-Only the header is verified here: a broken payload is for the device to find.
+Only the header is verified here; detecting a broken payload is left to the device.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def read_names(path: Path) -> Names:
 
 
 def describe(path: Path, names: Names) -> Artifact:
-    """Describe a file, which is read once, in pieces; the stem of its name is the id."""
+    """Describe a file, reading it once in pieces; the stem of its name is the id."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
@@ -83,7 +83,7 @@ def describe(path: Path, names: Names) -> Artifact:
 
 
 class Artifacts:
-    """All Artifacts, kept in a directory that outlives the server.
+    """All Artifacts, kept in a directory that persists when the server ends.
 
     Args:
         directory: where the files are; created if missing.
@@ -105,14 +105,14 @@ class Artifacts:
             path.unlink()
         for path in sorted(self.directory.glob("*.mender"), key=lambda one: one.stat().st_mtime):
             if path.stem in self._artifacts:
-                continue  # restarted: it may have been uploaded under another name
+                continue  # the server was restarted; the Artifact may have been uploaded under another name
             try:
                 self._artifacts[path.stem] = describe(path, read_names(path))
             except ServerError:
-                continue  # uploaded under another name, which is lost
+                continue  # uploaded under another name, which was not saved
 
     def new_part(self) -> Path:
-        """A file for an upload; ``keep`` turns it into an Artifact."""
+        """The path of a new file for an upload; ``keep`` turns the file into an Artifact."""
         return self.directory / f"{uuid.uuid4()}.part"
 
     def keep(self, part: Path, names: Names | None = None) -> Artifact:
@@ -120,10 +120,10 @@ class Artifacts:
 
         Args:
             part: the file.
-            names: the name to use; ``None`` reads it from the header.
+            names: the name and device types to use; ``None`` reads them from the header.
 
         Raises:
-            ServerError: 400 when it isn't an Artifact.
+            ServerError: 400 if it isn't an Artifact.
         """
         described = describe(part, names or read_names(part))
         return replace(described, path=part.rename(part.with_suffix(".mender")))
@@ -138,7 +138,7 @@ class Artifacts:
         """The Artifact with this id, or with the only id that starts with it.
 
         Raises:
-            ServerError: 404, 409.
+            ServerError: 404 if there is none, 409 if there are several.
         """
         return find("Artifact", self._artifacts, artifact_id)
 
@@ -147,11 +147,11 @@ class Artifacts:
         return self._artifacts.get(artifact_id)
 
     def named(self, name: str) -> list[Artifact]:
-        """All Artifacts of this name."""
+        """All Artifacts with this name."""
         return [one for one in self._artifacts.values() if one.name == name]
 
     def delete(self, artifact_id: str) -> Artifact:
-        """Remove an Artifact and its file; links to it are answered with 404."""
+        """Remove an Artifact and its file; requests for its links are then answered with 404."""
         artifact = self.get(artifact_id)
         del self._artifacts[artifact.id]
         artifact.path.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""The page for a browser: its files, and its protection against other web sites.
+"""The web page: its files, and its protection against other web sites.
 
 Every request of the page needs the management token. The page gets it in the fragment of its URL, which browsers don't
-send, and sends it in a header, which pages of other origins can't set. In addition, requests with another origin are
-refused, and so are requests for host names that somebody else could have pointed at this machine (DNS rebinding).
+send, and sends it in a header, which pages of other origins can't set. In addition, the server refuses requests from
+another origin, and requests for host names that an attacker could have pointed at this machine (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 BEARER = "bearer."
-"""With the token behind it, a subprotocol that opens a websocket."""
+"""The prefix of the websocket subprotocol that carries the management token."""
 
 
 class Page:
@@ -66,10 +66,10 @@ class Guard:
         self._host = host
 
     def check(self, request: Request) -> None:
-        """Refuse what doesn't come from somebody with the token.
+        """Refuse a request that doesn't have the token.
 
         The page can't set a header for a websocket, so it offers the token as a subprotocol, which the server doesn't
-        choose: unlike an address, that is never logged.
+        select. Unlike a URL, a subprotocol is never logged.
 
         Raises:
             ServerError: 403 for another site, 401 without the token.
@@ -83,7 +83,7 @@ class Guard:
 
 
 def check_browser(request: Request, own_host: str) -> None:
-    """Refuse requests that a browser sends for another site; other programs send no ``Origin``.
+    """Refuse requests that a browser sends on behalf of another site; other programs send no ``Origin``.
 
     Args:
         request: a management request.
@@ -101,7 +101,7 @@ def check_browser(request: Request, own_host: str) -> None:
 
 
 def is_own_host(host: str, own_host: str) -> bool:
-    """Whether the name in a ``Host`` header can't have been pointed here by somebody else.
+    """Whether a ``Host`` header holds a name that nobody else can have pointed at this machine.
 
     Args:
         host: the value of the header.

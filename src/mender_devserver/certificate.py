@@ -1,6 +1,6 @@
-"""The server's certificate: an authority that exists for one signature, and a certificate for this machine.
+"""The server's certificate: a certificate authority that signs only once, and a certificate for this machine.
 
-The authority's key is discarded after signing, so no further certificate can be issued that the devices would trust.
+The authority's key is discarded after signing, so nobody can issue another certificate that the devices would trust.
 Both certificates have the extensions that strict verification requires.
 """
 
@@ -39,14 +39,14 @@ class Certificate:
     key: Path
 
     def context(self) -> ssl.SSLContext:
-        """The server's side of TLS."""
+        """The TLS context of the server."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.chain, self.key)
         return context
 
 
 def provide_certificate(directory: Path, hosts: Sequence[str] = HOSTS) -> Certificate:
-    """Return the certificate in ``directory``; create it unless there is a valid one for these hosts."""
+    """Return the certificate in ``directory``; create one unless a valid certificate for these hosts exists."""
     directory.mkdir(parents=True, exist_ok=True)
     certificate = Certificate(directory / "authority.pem", directory / "server.pem", directory / "server.key")
     if not _is_good(certificate, hosts):

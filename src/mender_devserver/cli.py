@@ -1,8 +1,8 @@
-"""``mender-devserver``: run the server, and tell a running one what to do.
+"""``mender-devserver``: run the server, and control a running one.
 
-Results go to standard output, as aligned tables or with ``--json`` as JSON; complaints go to standard error, one line
-each. Exit codes: 0 done; 1 failed; 2 what was asked for isn't there (no such device, no log yet …); 64 wrong usage; 130
-interrupted.
+Results go to standard output, as aligned tables or, with ``--json``, as JSON; errors go to standard error, one line
+each. Exit codes: 0 success; 1 failure; 2 the requested object doesn't exist (no such device, no log yet …); 64 wrong
+usage; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if text or value is not None:
                 print(json.dumps(value, indent=2) if arguments.json else text, flush=True)
     except BrokenPipeError:
-        _fall_silent()  # nobody reads on
+        _fall_silent()  # standard output was closed by its reader
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -66,7 +66,7 @@ def serve(arguments: argparse.Namespace) -> None:
     from mender_devserver.server import DevServer  # aiohttp is needed for this command only
 
     happened: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    # a handler would run only once get() returns, and a signal that arrives just before it blocks doesn't wake it
+    # a signal handler would run only after get() returns, and a signal just before get() blocks would not wake it
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
@@ -92,7 +92,7 @@ def serve(arguments: argparse.Namespace) -> None:
 
 
 def _tell(text: str) -> None:
-    """Print a line; once nobody reads on, or it can't be written, the server goes on in silence."""
+    """Print a line; if standard output is closed or can't be written, the server continues without output."""
     try:
         print(text, flush=True)
     except OSError:

@@ -1,4 +1,4 @@
-"""The commands of ``mender-devserver``, and how each is carried out: a JSON value, and the text for people."""
+"""The commands of ``mender-devserver``; each returns a JSON value and a human-readable text."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mender_devserver.remotecommands import REMOTE_COMMANDS
 from mender_devserver.settings import NAMES
 
 SHORT_ID = 8
-"""Characters of an id that are shown in text; enough to name it again."""
+"""The number of characters of an id shown in text; enough to identify the object in another command."""
 
 
 def _page(contact: Contact, _: argparse.Namespace) -> tuple[object, str]:
-    contact.call("GET", "/settings")  # a link to a server that has died helps nobody
+    contact.call("GET", "/settings")  # fails if the server is no longer running, since the link would be useless
     return {"page": contact.page_url}, contact.page_url
 
 
@@ -32,14 +32,14 @@ def _devices(contact: Contact, _: argparse.Namespace) -> tuple[object, str]:
 
 
 def _device_rows(device: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """A row for the device, and one for each further key that waits for a decision."""
+    """A row for the device, and one for each additional pending key."""
     shown, identity = device["device_id"][:SHORT_ID], _pairs(device["identity"])
     further = _pending_keys(device) - (device["status"] == "pending")
     return [(shown, device["status"], identity), *[(shown, "pending", f"{identity}, with another key")] * further]
 
 
 def _accept(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str]:
-    """Accept devices; ``--all`` leaves out devices whose accepted key would be replaced."""
+    """Accept devices; ``--all`` skips devices whose accepted key would be replaced."""
     chosen, lines = arguments.devices, []
     if arguments.all:
         devices = contact.call("GET", "/devices")
@@ -202,7 +202,7 @@ def _setting(text: str) -> object:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text, each column as wide as its longest cell."""
+    """Format rows as text, with each column as wide as its longest cell."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in padded)
@@ -359,4 +359,4 @@ COMMANDS: tuple[Command, ...] = (
         (Argument("settings", nargs="*", metavar="NAME=VALUE", help=_setting_help()),),
     ),
 )
-"""Every command, in the order of the help; ``serve`` is run by ``cli``, the others talk to a running server."""
+"""All commands, in the order of the help; ``cli`` runs ``serve``, the others contact a running server."""

@@ -1,8 +1,8 @@
-"""Configuration deployments: Artifacts that are made when a device downloads them.
+"""Configuration deployments, whose Artifacts are generated when a device downloads them.
 
 Such an Artifact has the payload type ``mender-configure``, no files, the configuration as its meta-data, and a name
-that is no release. Its link leads to the server instead of the object store, has a signature of its own, and ends after
-15 minutes. Ranges are ignored, and there is no ETag.
+that doesn't belong to a release. Its link leads to the server instead of the object store, is signed separately, and
+expires after 15 minutes. Ranges are ignored, and there is no ETag.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _GO_TYPES = {
 
 
 def read_configuration(body: bytes) -> dict[str, str]:
-    """Decode the configuration that a device reports; ``null`` is an empty one.
+    """Decode the configuration that a device reports; ``null`` counts as an empty one.
 
     Raises:
-        ServerError: 400 for anything but an object of strings within the limits; 500 for too many keys, a flaw of the
-            real server.
+        ServerError: 400 for anything but an object of strings within the limits; 500 for too many keys, as the real
+            server answers because of a bug.
     """
     values = load_json(body, _MALFORMED)
     if values is None:
@@ -78,7 +78,7 @@ class Configurations:
     """Creates links to configurations and answers requests for them.
 
     Args:
-        find: looks a deployment up by its id.
+        find: looks up a deployment by its id.
         now: the server's clock.
     """
 
@@ -92,8 +92,8 @@ class Configurations:
 
         Args:
             deployment: the deployment.
-            base_url: of the server, as devices reach it, without a trailing slash.
-            device_type: of the device; the Artifact is made for it.
+            base_url: the URL at which devices reach the server, without a trailing slash.
+            device_type: the device type for which the Artifact is generated.
             device_id: the device.
         """
         expires = self._now() + LIFE
@@ -106,7 +106,7 @@ class Configurations:
         """Answer a request for a configuration.
 
         Raises:
-            ServerError: 400 for a link that isn't complete, 403 for an expired or changed one, 404 for an unknown
+            ServerError: 400 for an incomplete link, 403 for an expired or modified one, 404 for an unknown
                 deployment.
         """
         query = {name: values[0] for name, values in parse_qs(request.query).items()}
@@ -142,7 +142,7 @@ def _expiry(stamp: str) -> datetime:
 
 
 def _artifact(deployment: Deployment, device_type: str) -> bytes:
-    """The Artifact, always the same bytes; an empty configuration has no meta-data."""
+    """The Artifact, which is reproducible; an empty configuration has no meta-data."""
     configuration = dict(sorted((deployment.configuration or {}).items()))
     spec = ArtifactSpec(
         artifact_name=deployment.artifact_name,

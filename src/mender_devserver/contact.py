@@ -26,9 +26,9 @@ class Contact:
     """The addresses of a running server, and its management token.
 
     Args:
-        url: for devices and management.
-        storage_url: of the object store.
-        certificate: path of the certificate to trust; empty for plain HTTP.
+        url: the URL for devices and management.
+        storage_url: the URL of the object store.
+        certificate: the path of the certificate to trust; empty for plain HTTP.
         token: the management token.
     """
 
@@ -39,7 +39,7 @@ class Contact:
 
     @property
     def page_url(self) -> str:
-        """The URL of the page, with the token in the fragment, which browsers don't send."""
+        """The URL of the page, with the token in the fragment, which browsers don't send to the server."""
         return f"{self.url}/#{self.token}"
 
     def save(self, directory: Path) -> None:
@@ -57,9 +57,9 @@ class Contact:
 
         Args:
             method: the HTTP method.
-            path: below the prefix of the management API.
+            path: the path below the prefix.
             body: a JSON value.
-            prefix: of the API.
+            prefix: the prefix of the API.
 
         Raises:
             NetworkError: there is no reply.
@@ -96,7 +96,7 @@ class Contact:
         return answer
 
     def connect(self, timeout_seconds: float = TIMEOUT_SECONDS) -> http.client.HTTPConnection:
-        """A connection to the server, not yet open."""
+        """A connection to the server, not opened yet."""
         parts = urlsplit(self.url)
         host, context = parts.hostname or "", self.context()
         if context is None:
@@ -104,7 +104,7 @@ class Contact:
         return http.client.HTTPSConnection(host, parts.port, timeout=timeout_seconds, context=context)
 
     def context(self) -> ssl.SSLContext | None:
-        """How to trust the server; None for plain HTTP."""
+        """The TLS context for requests to the server; None for plain HTTP."""
         return ssl.create_default_context(cafile=self.certificate) if self.certificate else None
 
 
@@ -112,11 +112,11 @@ def load_contact(directory: Path, option: str = "--directory") -> Contact:
     """Read the file that a running server wrote to this directory.
 
     Args:
-        directory: of the server.
-        option: names it on the command line.
+        directory: the directory of the server.
+        option: the command line option that names the directory.
 
     Raises:
-        MenderError: there is none.
+        MenderError: there is no such file.
     """
     path = directory / FILE_NAME
     try:

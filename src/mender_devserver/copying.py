@@ -1,6 +1,6 @@
-"""``mender-devserver cp``: a file to a device, or from one.
+"""``mender-devserver cp``: copy a file to or from a device.
 
-A local file gets its name when it is complete and on the disk; the device keeps the same promise.
+A local file gets its final name only when it is complete and synced to disk; so does a file on the device.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SHOW_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place on a device.
+    """A path on a device.
 
     Args:
-        device_id: the device; can be shortened.
+        device_id: the device id, which can be shortened.
         path: an absolute path.
     """
 
@@ -39,7 +39,7 @@ class Place:
 
 
 def parse_place(text: str) -> Place | None:
-    """Read ``DEVICE:PATH``; None for a local path, which may have a colon behind a slash.
+    """Parse ``DEVICE:PATH``; None for a local path, which may contain a colon after a slash.
 
     Raises:
         ConfigError: the path isn't absolute.
@@ -53,11 +53,11 @@ def parse_place(text: str) -> Place | None:
 
 
 def copy(contact: Contact, source: str, target: str) -> tuple[RemoteFile, str]:
-    """Copy a file, and return what it is and where.
+    """Copy a file, and return its description and its path.
 
     Raises:
-        ConfigError: not exactly one of them is on a device.
-        MenderError: it can't be copied; the target is as it was.
+        ConfigError: not exactly one of source and target is on a device.
+        MenderError: the file can't be copied; the target is unchanged.
     """
     on_device, to_device = parse_place(source), parse_place(target)
     signal.signal(signal.SIGTERM, _stop)
@@ -107,11 +107,11 @@ def _download(contact: Contact, source: Place, target: Path) -> tuple[RemoteFile
 
 
 class Meter:
-    """Shows on standard error how far a transfer is, if that is a terminal.
+    """Shows the progress of a transfer on standard error, if that is a terminal.
 
     Args:
-        name: of the file.
-        total_bytes: its size; 0 for an unknown one.
+        name: the name of the file.
+        total_bytes: the size of the file; 0 if unknown.
     """
 
     def __init__(self, name: str, total_bytes: int = 0) -> None:
@@ -129,7 +129,7 @@ class Meter:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def add(self, size: int) -> None:
-        """Count some bytes."""
+        """Add to the number of bytes transferred."""
         self._done += size
         now = time.monotonic()
         if self._is_shown and now - self._shown_at >= _SHOW_SECONDS:

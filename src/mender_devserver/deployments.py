@@ -1,8 +1,8 @@
-"""Deployments: which Artifact goes to which device, what the devices reported, and the results.
+"""Deployments: which Artifact is deployed to which device, what the devices reported, and the results.
 
-The rules that concern a client are in ``next_for`` and ``set_status``: the oldest unfinished deployment comes first;
-what a device sends in its first poll must not change while the deployment is active; an Artifact that is already
-installed, or not compatible with the device type, ends the deployment; a status may replace any other than ``aborted``.
+The rules that affect a client are in ``next_for`` and ``set_status``: the oldest unfinished deployment comes first;
+the data of a device's first poll must not change while the deployment is active; a deployment ends if its Artifact is
+already installed or isn't compatible with the device type; a status can replace any other except ``aborted``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REPORTABLE = (ACTIVE - {"pending"}) | {"success", "failure", "already-installed"
 SERVER_ONLY = frozenset({"pending", "noartifact", "decommissioned", "aborted"})
 """Statuses that exist but that a device may not report."""
 KEPT_LOG_BYTES = 16 * 1024 * 1024
-"""How much is kept of the deployment logs, compressed; the oldest are forgotten first."""
+"""The total size of the deployment logs kept, compressed; the oldest logs are discarded first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Poll:
     Args:
         artifact_name: the installed Artifact.
         device_type: its device type.
-        provides: its other provides; ``None`` (not sent) differs from an empty one.
+        provides: its other provides; ``None`` (not sent) differs from an empty mapping.
     """
 
     artifact_name: str
@@ -61,14 +61,14 @@ class DeviceDeployment:
     Args:
         poll: the first poll of the device.
         status: the current status.
-        received: every status that the device reported and the server accepted, repeats included, in order.
-        packed_log: the messages of the last log upload, compressed; empty if there was none, or if it was forgotten.
+        received: every status that the device reported and the server accepted, in order, including repetitions.
+        packed_log: the messages of the last log upload, compressed; empty if there was none or it was discarded.
         artifact_id: the Artifact selected for the device.
         size_bytes: the size of that Artifact.
         first_byte: where the last download began.
-        download: the last download, which counts the bytes sent.
-        requests: how many requests for the Artifact there were; an adaptive download takes many.
-        earlier_bytes: how many bytes were sent for all of them but the last.
+        download: the exchange of the last download, which counts the bytes sent.
+        requests: the number of requests for the Artifact; an adaptive download makes many.
+        earlier_bytes: the number of bytes sent for all of these requests except the last.
     """
 
     poll: Poll
@@ -89,7 +89,7 @@ class DeviceDeployment:
 
     @property
     def sent_bytes(self) -> int:
-        """How many bytes of the Artifact were sent, those that were sent twice counted twice."""
+        """The number of bytes of the Artifact that were sent; bytes that were sent again are counted again."""
         return self.earlier_bytes + (self.download.bytes_sent if self.download else 0)
 
     @property
@@ -100,15 +100,15 @@ class DeviceDeployment:
 
 @dataclass(slots=True)
 class Deployment:
-    """An Artifact name for a set of devices.
+    """An Artifact name to be installed on a set of devices.
 
     Args:
         id: assigned by the server.
         artifact_name: the Artifact to install.
         device_ids: the devices, fixed when the deployment is created.
         created: the time of creation.
-        force: offer it even to a device that already has it.
-        configuration: the wanted configuration, if it is a configuration deployment, which has no uploaded Artifact.
+        force: offer the Artifact even to a device that already has it.
+        configuration: the desired configuration of a configuration deployment, which has no uploaded Artifact.
         aborted: whether it was aborted.
         devices: the state on each device that has polled.
     """
@@ -131,7 +131,7 @@ class Deployment:
         return "pending" if all(one == "pending" for one in statuses) else "inprogress"
 
     def status_of(self, device_id: str) -> str:
-        """The status on one device; ``pending`` also before the device has polled, unless it was aborted before."""
+        """The status on one device; ``pending`` also before the device has polled, unless it was aborted."""
         known = self.devices.get(device_id)
         if known is not None:
             return known.status
@@ -164,7 +164,7 @@ class Deployments:
         """The deployment with this id, or with the only id that starts with it.
 
         Raises:
-            ServerError: 404, 409.
+            ServerError: 404 if there is none, 409 if there are several.
         """
         return find("deployment", self._deployments, deployment_id)
 
@@ -172,7 +172,7 @@ class Deployments:
         """Create a deployment.
 
         Raises:
-            ServerError: 404 when there is no such Artifact, 400 without a device.
+            ServerError: 404 if there is no such Artifact, 400 without a device.
         """
         if not self._artifacts.named(artifact_name):
             raise ServerError(f"cannot deploy '{artifact_name}': upload an Artifact of this name first", status=404)
@@ -192,7 +192,7 @@ class Deployments:
         return self._deployments.get(deployment_id)
 
     def abort(self, deployment_id: str) -> Deployment:
-        """Abort a deployment: it is offered to no device again, and reports of unfinished devices are refused."""
+        """Abort a deployment: it is no longer offered to any device, and reports of unfinished devices are refused."""
         deployment = self.get(deployment_id)
         deployment.aborted = True
         for known in deployment.devices.values():
@@ -210,10 +210,10 @@ class Deployments:
     # for devices
 
     def next_for(self, device_id: str, poll: Poll) -> tuple[Deployment, Artifact | None] | None:
-        """The deployment that this device is to install now, or ``None``; a configuration has no Artifact yet.
+        """The deployment that this device should install now, or ``None``; a configuration has no Artifact yet.
 
         Raises:
-            ServerError: 409 when the poll differs from the first one of this deployment, which fails it.
+            ServerError: 409 if the poll differs from the first one of this deployment, which then fails.
         """
         deployment = self._oldest_for(device_id)
         if deployment is None:
@@ -246,8 +246,8 @@ class Deployments:
             status: the reported status; empty if there was none.
 
         Raises:
-            ServerError: 404 when the device was never offered this deployment, 409 when it is aborted, 500 without a
-                status, a flaw of the real server.
+            ServerError: 404 if the device was never offered this deployment, 409 if it is aborted, 500 without a
+                status, as the real server answers because of a bug.
         """
         known = self._known(deployment_id, device_id)
         if known is None:
@@ -264,8 +264,8 @@ class Deployments:
         """Store a deployment log; it replaces an earlier one.
 
         Raises:
-            ServerError: 404 when the device was never offered this deployment, 500 for a time in the year 0, a flaw of
-                the real server.
+            ServerError: 404 if the device was never offered this deployment, 500 for a time in the year 0, as the real
+                server answers because of a bug.
         """
         known = self._known(deployment_id, device_id)
         if known is None:

@@ -1,6 +1,6 @@
-"""The management of devices under the paths of the real server, as far as a program that accepts them needs it.
+"""The device management API under the paths of the real server, as far as a program that accepts devices needs it.
 
-Its public description, and no recording, says what is answered; the texts of errors are our own.
+The replies follow the public API description, not a recording of a real server; the error messages are our own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class DeviceManagement:
 
     Args:
         state: the server's state.
-        guard: decides who may.
+        guard: checks the authorisation of requests.
     """
 
     def __init__(self, state: ServerState, guard: Guard) -> None:

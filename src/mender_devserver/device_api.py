@@ -1,7 +1,7 @@
-"""The device API: a small method for each route.
+"""The device API, with one small method for each route.
 
-As at the gateway of the real server, the token is checked before anything else, repeated slashes count as one, and
-large JSON bodies are compressed if the client accepts that.
+As in the gateway of the real server, the token is checked first, repeated slashes count as one, and large JSON bodies
+are compressed if the client accepts that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GZIP_FROM_BYTES = 1024
 
 
 class DeviceApi:
-    """Answers requests of devices.
+    """Answers the requests of devices.
 
     Args:
         state: the server's state.
@@ -79,7 +79,7 @@ class DeviceApi:
         if reply := answer_of_router(request, request_id, v2=self._state.v2):
             return reply
         name, deployment_id = route(request.path)
-        if name != "configuration":  # whose service doesn't look at the type
+        if name != "configuration":  # the configuration service doesn't check the type
             require_json_type(request)
         return self._handlers[name][request.method](request, device, deployment_id)
 
@@ -150,7 +150,7 @@ def _offer(deployment_id: str, artifact_id: str, names: Names, source: Mapping[s
 
 
 def _unauthorized(message: str, request_id: str) -> Reply:
-    """A malformed header is explained; an expired, revoked or unknown token gets an empty body."""
+    """The reply to a malformed header has a message; that to an expired, revoked or unknown token has an empty body."""
     if not message:
         return Reply(401)
     return error_reply(401, message, request_id, {"Www-Authenticate": 'Bearer realm="ManagementJWT"'})

@@ -1,7 +1,7 @@
 """The device's end of the device connect service: a websocket for each connected device.
 
-What a device sends goes to the session of the user that it names. A test can speak with a device itself instead: then
-what belongs to no session is kept for it.
+A message of a device is passed to the user session that it names. A test can also communicate with a device directly:
+messages that belong to no session are then kept for the test.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from mender_devserver.usersession import MOST_QUEUED, UserSession
 
 MOST_MESSAGE_BYTES = 8 * 1024 * 1024
 PING_SECONDS = 54.0
-"""The device is pinged this long after the last message to it."""
+"""The device is pinged this long after the last message sent to it."""
 DEADLINE_SECONDS = 60.0
-"""A device that has sent pings or pongs once, and then none for so long, is cut off; data doesn't count."""
+"""A device that has sent a ping or pong is disconnected if it sends no other one for this long; data doesn't count."""
 _ERROR = 1011
-"""With this the real server closes a connection that it can't go on with, and the first one of a device that connects a
-second time."""
+"""The code with which the real server closes a connection after an error, and the old connection of a device that
+connects again."""
 
 
 class ConnectedDevice:
@@ -35,8 +35,8 @@ class ConnectedDevice:
     Args:
         device_id: its id.
         websocket: the connection.
-        loop: the server's.
-        take: gets each message, and its bytes.
+        loop: the event loop of the server.
+        take: called with each message and its bytes.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ConnectedDevice:
         self.send_bytes(encode(message))
 
     def send_bytes(self, data: bytes) -> None:
-        """Send any bytes as a message."""
+        """Send arbitrary bytes as a message."""
         asyncio.run_coroutine_threadsafe(self._websocket.send_bytes(data), self._loop).result()
 
     def ping(self) -> None:
@@ -75,8 +75,8 @@ class ConnectedDevice:
         """The next message of the device.
 
         Raises:
-            TimeoutError: none has come.
-            ConnectionError: the device isn't connected any more.
+            TimeoutError: no message has arrived in time.
+            ConnectionError: the device is no longer connected.
         """
         try:
             message = self._received.get(timeout=timeout_seconds)
@@ -88,12 +88,12 @@ class ConnectedDevice:
         return message
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection as a server does that goes away properly."""
+        """Close the connection with a close frame, as a server does on a regular shutdown."""
         closing = self._websocket.close(code=code, message=reason.encode())
         asyncio.run_coroutine_threadsafe(closing, self._loop).result()
 
     def cut(self) -> None:
-        """Cut the connection, without a word."""
+        """Abort the connection without a close frame."""
         self._loop.call_soon_threadsafe(self._abort)
 
     def post_from_any_thread(self, data: bytes) -> None:
@@ -104,7 +104,7 @@ class ConnectedDevice:
     # in the server's thread
 
     def post(self, data: bytes) -> None:
-        """Send a user's message when the device reads; as on the real server, what doesn't fit the queue is dropped."""
+        """Queue a user's message for the device; as on the real server, it is dropped if the queue is full."""
         try:
             self._outgoing.put_nowait(data)
         except asyncio.QueueFull:
@@ -115,12 +115,12 @@ class ConnectedDevice:
         self._received.put(message)
 
     async def replace(self) -> None:
-        """Close the connection because the device has another one."""
+        """Close the connection because the device has opened another one."""
         if self.is_connected:
             await self._websocket.close(code=_ERROR, message=b"connection closed by the server")
 
     async def listen(self) -> None:
-        """Take what the device sends until it is gone."""
+        """Receive messages until the device disconnects."""
         helpers = [asyncio.create_task(self._write()), asyncio.create_task(self._keep_alive())]
         try:
             async for item in self._websocket:
@@ -149,7 +149,7 @@ class ConnectedDevice:
         if message.proto == Protocol.SHELL and not message.sid:
             return await self._refuse("api: message missing required session ID")
         self._take(self, message, data)
-        await asyncio.sleep(0)  # many may be there at once, and would fill a queue before anyone could read from it
+        await asyncio.sleep(0)  # many messages may arrive at once and would fill a queue before it is read
         return None
 
     async def _refuse(self, reason: str) -> None:
@@ -195,7 +195,7 @@ class ConnectedDevices:
         self._is_awaited = False
 
     async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
-        """Answer the handshake, and keep the connection until its end."""
+        """Answer the handshake, and serve the connection until it ends."""
         try:
             with self._state.lock:
                 device_id = self._state.devices.authenticate(raw.headers.get("Authorization", "")).id
@@ -225,7 +225,7 @@ class ConnectedDevices:
     def _forget(self, device: ConnectedDevice) -> None:
         with self._changed:
             if self._devices.get(device.device_id) is not device:
-                return  # it has another connection
+                return  # the device has opened another connection
             del self._devices[device.device_id]
         self._note(device.device_id, is_connected=False)
         for session in list(self._sessions.values()):
@@ -246,7 +246,7 @@ class ConnectedDevices:
     # for users, in the server's thread
 
     def get(self, device_id: str) -> ConnectedDevice | None:
-        """The connection of a device; None when it isn't connected."""
+        """The connection of a device; None if it isn't connected."""
         device = self._devices.get(device_id)
         return device if device is not None and device.is_connected else None
 
@@ -256,20 +256,20 @@ class ConnectedDevices:
             device.post(encode(message))
 
     def open_session(self, device_id: str) -> UserSession:
-        """Begin a session of a user with a device."""
+        """Open a session of a user with a device."""
         session = UserSession(device_id, lambda message: self.post(device_id, message))
         self._sessions[device_id, session.id] = session
         return session
 
     def close_session(self, session: UserSession) -> None:
-        """End a session."""
+        """Close a session."""
         del self._sessions[session.device_id, session.id]
         session.end()
 
     # from any thread
 
     def wake(self, device_id: str) -> None:
-        """Tell a device to poll, if it is connected; the real server does so after each deployed configuration."""
+        """Tell a connected device to poll; the real server does so after each configuration deployment."""
         device = self.get(device_id)
         if device is not None:
             device.post_from_any_thread(encode(Message(Protocol.CLIENT, "check-update")))
@@ -277,15 +277,15 @@ class ConnectedDevices:
     def wait(
         self, device_id: str = "", *, after: ConnectedDevice | None = None, seconds: float = 120.0
     ) -> ConnectedDevice:
-        """The connection of a device, when there is one.
+        """Wait for the connection of a device, and return it.
 
         Args:
-            device_id: its id; empty for any device.
-            after: another connection than this.
+            device_id: the device id; empty for any device.
+            after: a connection to ignore, in order to wait for a newer one.
             seconds: how long to wait.
 
         Raises:
-            TimeoutError: it hasn't connected.
+            TimeoutError: the device hasn't connected in time.
         """
 
         def found() -> ConnectedDevice | None:

@@ -1,11 +1,12 @@
 """Devices, their keys and their tokens.
 
-A device is known by its identity; each key that it uses makes an *auth set*. The status of the auth set decides:
-accepting one key of a device rejects the key accepted before. A token belongs to one auth set. Several tokens of one
-set can be valid at the same time; all of them end when the set is rejected or the device is decommissioned.
+A device is identified by its identity; each key that it uses forms an *auth set*, whose status decides whether the
+device is authorised with that key. Accepting one key of a device rejects the previously accepted key. A token belongs
+to one auth set. Several tokens of one auth set can be valid at the same time; all of them are revoked when the auth
+set is rejected or the device is decommissioned.
 
-Anybody can send authentication requests, and devices are kept in memory: of those that wait for a decision only the
-newest are remembered, and only requests of a sensible size are read.
+Anybody can send authentication requests, and devices are kept in memory. Therefore only the newest pending devices are
+remembered, and requests that are too large are refused.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ Emit = Callable[..., None]
 T = TypeVar("T")
 
 MOST_PENDING = 1000
-"""How many devices that nobody has decided about are remembered; the oldest of them is forgotten first."""
+"""The number of pending devices that are remembered; the oldest is forgotten first."""
 MOST_PENDING_KEYS = 10
-"""The same for the keys of one device."""
+"""The number of pending keys of one device that are remembered."""
 LARGEST_REQUEST_BYTES = 16 * 1024
 """The largest authentication request."""
 UNAUTHORIZED = "dev auth: unauthorized"
-"""The reply to an unknown, pending, rejected or decommissioned device, which it can't tell apart."""
+"""The reply to an unknown, pending, rejected or decommissioned device, which can't tell these cases apart."""
 
 
 @dataclass(slots=True)
@@ -57,14 +58,14 @@ class KnownDevice:
         identity: its identity attributes.
         created: the time of its first request.
         auth_sets: its keys, oldest first.
-        inventory: its attributes by name.
-        inventory_time: when it last sent them.
+        inventory: its inventory attributes by name.
+        inventory_time: when it last sent its inventory.
         configured: the configuration that was last deployed to it.
-        reported: the configuration that it has reported; None: it has reported none.
-        reported_time: when it last reported one.
+        reported: the configuration that it has reported; None if it has reported none.
+        reported_time: when it last reported its configuration.
         last_seen: when it last used a token.
-        is_connected: whether it has a connection for users.
-        connection_changed: when that last changed.
+        is_connected: whether it is connected to the device connect service.
+        connection_changed: when ``is_connected`` last changed.
     """
 
     id: str
@@ -82,7 +83,7 @@ class KnownDevice:
 
     @property
     def status(self) -> AuthStatus:
-        """The best status among its keys."""
+        """The best status among the keys of the device."""
         states = {one.status for one in self.auth_sets}
         order: tuple[AuthStatus, ...] = ("accepted", "preauthorized", "pending")
         return next((status for status in order if status in states), "rejected")
@@ -114,7 +115,7 @@ class Devices:
         self._forget = forget
         self._devices: dict[str, KnownDevice] = {}
         self._by_identity: dict[str, KnownDevice] = {}
-        self._undecided: dict[str, KnownDevice] = {}  # all that are pending, and some that were
+        self._undecided: dict[str, KnownDevice] = {}  # all pending devices, and some that are no longer pending
         self._grants: dict[str, IssuedToken] = {}
         self._tokens: dict[str, list[str]] = {}  # by auth set
 
@@ -164,14 +165,14 @@ class Devices:
         return self._grant(device, auth_set)
 
     def authenticate(self, authorization: str) -> KnownDevice:
-        """The device that a token belongs to.
+        """Return the device that a token belongs to.
 
         Args:
-            authorization: the value of the header, empty if there was none.
+            authorization: the value of the header; empty if there was none.
 
         Raises:
-            UnauthorizedError: 401; with an **empty** message for a token that is well-formed but not valid, which the
-                real server answers with an empty body.
+            UnauthorizedError: 401, with an **empty** message for a token that is well-formed but not valid, to which
+                the real server replies with an empty body.
         """
         if not authorization:
             raise UnauthorizedError("Authorization not present in header", status=401)
@@ -193,20 +194,20 @@ class Devices:
     # for the operator
 
     def accept(self, device_id: str, auth_set_id: str | None = None) -> KnownDevice:
-        """Accept a key of a device: the given one, else the newest pending one, else the newest."""
+        """Accept a key of a device: the given key, otherwise the newest pending key, otherwise the newest key."""
         device = self.get(device_id)
         self._accept(device, self._choose(device, auth_set_id))
         return device
 
     def accept_pending(self) -> list[KnownDevice]:
-        """Accept all devices that are pending; no accepted key is replaced."""
+        """Accept all pending devices; no accepted key is replaced."""
         pending = [one for one in self._undecided.values() if one.status == "pending"]
         for one in pending:
             self._accept(one, self._choose(one, None))
         return pending
 
     def reject(self, device_id: str, auth_set_id: str | None = None) -> KnownDevice:
-        """Reject a key of a device (without ``auth_set_id``: all its keys) and revoke its tokens."""
+        """Reject a key of a device (without ``auth_set_id``, all its keys) and revoke its tokens."""
         device = self.get(device_id)
         chosen = device.auth_sets if auth_set_id is None else [self._choose(device, auth_set_id)]
         for one in chosen:
@@ -218,7 +219,7 @@ class Devices:
         """Accept a device before its first request.
 
         Raises:
-            ServerError: 400 for an invalid key, 409 when the identity is known already.
+            ServerError: 400 for an invalid key, 409 if the identity is already known.
         """
         public_key = parse_public_key(public_key_pem)
         if self.of_identity(identity) is not None:
@@ -229,7 +230,7 @@ class Devices:
         return device
 
     def decommission(self, device_id: str) -> KnownDevice:
-        """Remove a device and revoke its tokens; if it sends a request again, it is a new device."""
+        """Remove a device and revoke its tokens; if it sends another request, it counts as a new device."""
         device = self.get(device_id)
         for one in device.auth_sets:
             self._set_status(one, "rejected")
@@ -238,7 +239,7 @@ class Devices:
         return device
 
     def set_connected(self, device_id: str, is_connected: bool) -> None:
-        """Note that a device has connected, or disconnected; one that is forgotten stays so."""
+        """Note that a device has connected or disconnected; a device that has been removed is ignored."""
         device = self._devices.get(device_id)
         if device is not None and device.is_connected != is_connected:
             device.is_connected, device.connection_changed = is_connected, self._now()
@@ -365,16 +366,16 @@ def read_auth_request(body: bytes) -> tuple[dict[str, Any], str]:
 
 
 def identity_hash(identity: dict[str, Any]) -> str:
-    """The same for equal identities: order and white space don't count, the type of a value does."""
+    """A hash of an identity; the order of attributes and white space don't matter, but the type of a value does."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def make_token(device_id: str, now: datetime, expires: datetime) -> str:
-    """Make a token that looks like the real server's, in three parts and about 1024 characters long.
+    """Make a token that looks like one of the real server, with three parts and about 1024 characters.
 
-    The third part is random: the server keeps a table of the tokens that it issued. The year 1 in ``nbf`` is that of
-    the real server.
+    The third part is random, since the server keeps a table of the tokens that it has issued. The year 1 in ``nbf`` is
+    what the real server sends.
     """
     claims = {
         "jti": str(uuid.uuid4()),
