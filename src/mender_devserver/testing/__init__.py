@@ -1,4 +1,4 @@
-"""Devices for tests: a directory with the client and a sub-updater, and a client in this process; update modules."""
+"""Test support: a device in a directory, a device in this process, and checks of update modules."""
 
 from mender_devserver.testing.directory import DirectoryDevice, Outcome
 from mender_devserver.testing.modules import ModuleUnderTest, Trouble, Walk

@@ -1,7 +1,7 @@
-"""A device in a directory: the real client and the sub-updater under test run in it as processes.
+"""A device in a directory, in which the real client and the sub-updater under test run as processes.
 
-Only the board is simulated. A sub-updater under test requests a reboot by creating ``run/reboot`` below the root, where
-it would call ``reboot`` otherwise; the device then restarts the client, after its ``boot`` function.
+Only the board is simulated. A sub-updater under test requests a reboot by creating ``run/reboot`` below the root
+instead of calling ``reboot``; the device then calls its ``boot`` function and restarts the client.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Outcome:
     """The result of an update.
 
     Attributes:
-        status: the final status on the server; "stuck" when the sub-updater ended without a report and left the lock,
-            "unfinished" after the timeout.
+        status: the final status on the server; "stuck" if the sub-updater ended without a report and left the lock
+            file, "unfinished" after the timeout.
         statuses: every status that the server received, in order.
-        log: the deployment log that the server received; it is sent for failures only.
+        log: the deployment log that the server received; it is sent only after a failure.
         sub_updater_log: the output of the sub-updater.
         client_log: the output of the client.
     """
@@ -61,7 +61,7 @@ class DirectoryDevice:
         root: its root file system, an empty directory.
         server: its server, which accepts the device from the start.
         device_type: its device type.
-        artifact_name: the Artifact that is installed at first.
+        artifact_name: the name of the Artifact that is installed initially.
 
     Attributes:
         root: its root file system.
@@ -103,7 +103,7 @@ class DirectoryDevice:
         return path
 
     def read(self, name: str) -> str:
-        """The text of a file below the root; empty when there is none."""
+        """The text of a file below the root; empty if there is none."""
         path = self.root / name
         return path.read_text("utf-8", "replace") if path.exists() else ""
 
@@ -143,11 +143,11 @@ class DirectoryDevice:
         artifact: Path | None = None,
         timeout_seconds: float = 60.0,
     ) -> Outcome:
-        """Deploy an Artifact and wait for the end: the client runs, and the sub-updater under test installs.
+        """Deploy an Artifact, which the client and the sub-updater under test install, and wait for the outcome.
 
         Args:
             artifact_name: the name of the new Artifact.
-            payload: the content of the only file in the Artifact, or its name and content.
+            payload: the content of the only file in the Artifact, or a mapping of its name to its content.
             artifact: an Artifact to deploy instead of a new one.
             timeout_seconds: how long to wait.
         """
@@ -161,7 +161,7 @@ class DirectoryDevice:
         """Run a command of the client, and return its output.
 
         Raises:
-            DeviceError: it failed.
+            DeviceError: the command failed.
         """
         done = subprocess.run(self._client(*arguments), capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
@@ -186,7 +186,7 @@ class DirectoryDevice:
         end = time.monotonic() + _STOP_SECONDS
         while (worker := self._sub_updater()) is not None and time.monotonic() < end:
             with suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGKILL)  # one by one: it may have started others
+                os.kill(worker, signal.SIGKILL)  # one process at a time: it may have started others
             time.sleep(_KILL_SECONDS)
 
     def _client(self, *arguments: str) -> list[str]:
@@ -224,7 +224,7 @@ class DirectoryDevice:
                 self.power_on()
             elif self._daemon is not None and self._daemon.poll() is not None and self._sub_updater() is None:
                 if self._lock() is None:
-                    self.power_on()  # as the sub-updater or a service manager would
+                    self.power_on()  # as the sub-updater or the service manager would do
                 idle_since = idle_since or time.monotonic()
                 if time.monotonic() - idle_since > _GRACE_SECONDS:
                     return "stuck"
@@ -247,7 +247,7 @@ class DirectoryDevice:
         return LockFile(self.root / "var/lib/mender/update.lock").read()
 
     def _sub_updater(self) -> int | None:
-        """The process id of the sub-updater, if one runs."""
+        """The process id of the sub-updater, if it is running."""
         found = SystemProcesses(Path(os.devnull)).find("MENDER_ROOT", str(self.root))
         return None if found is None else found.pid
 

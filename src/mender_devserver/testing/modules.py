@@ -1,6 +1,7 @@
-"""Walks an update module through its states as the client does: with failures, and with power cuts around each call.
+"""Runs an update module through its states as the client does, with failures and with power cuts around each call.
 
-The calls, the tree and the order are the client's own; only the server, the device and its reboots are left out.
+The calls, the file tree and the order of states are those of the client; only the server, the device and its reboots
+are omitted.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Trouble(str, Enum):
     """What goes wrong with a call."""
 
     FAILS = "{} fails"
-    """It runs, and counts as failed, as if a state script had failed after it."""
+    """The call is made but counts as failed, as if a state script had failed after it."""
 
     CUT_BEFORE = "power cut before {}"
     CUT_AFTER = "power cut after {}"
@@ -59,16 +60,16 @@ class Trouble(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """How a module went through an update.
+    """The course of an update with a module.
 
     Attributes:
-        road: what went wrong with which call.
-        calls: the states that it was called with, in order.
-        status: what the client would report, "success" or "failure".
-        installed: what must be installed now, "new" or "old"; "unknown" when the rollback is not supported or failed.
-        is_streamed: whether the module took the payload as it arrived.
-        errors: the calls that failed though nobody made them fail, answers that are none, streams that were not read.
-        log: what the module printed.
+        road: the injected failures and the calls they affected.
+        calls: the states with which the module was called, in order.
+        status: the status that the client would report, "success" or "failure".
+        installed: what must be installed now, "new" or "old"; "unknown" if the rollback is not supported or failed.
+        is_streamed: whether the module read the payload as a stream.
+        errors: unexpected failures of calls, invalid answers, and streams that were not read.
+        log: the output of the module.
     """
 
     road: str
@@ -81,19 +82,19 @@ class Walk:
 
 
 class ModuleUnderTest:
-    """An update module, and a payload for it.
+    """An update module under test, and a payload for it.
 
     Args:
-        place: an empty directory for the module, its tree, and a ``reboot`` that does nothing.
-        program: the module.
+        place: an empty directory for the module, its file tree, and a ``reboot`` command that does nothing.
+        program: the update module.
         payload: the files of the payload, by name.
         meta_data: the meta-data of the Artifact.
-        environment: the module's environment, besides PATH.
-        seconds: how long a call may take.
+        environment: the environment of the module, in addition to PATH.
+        seconds: the time limit of a call.
 
     Attributes:
-        boot: called at each reboot and after each power cut, for example to do what the boot loader does.
-        tree: the directory that the module is given.
+        boot: called at each reboot and after each power cut, for example to simulate the boot loader.
+        tree: the file tree that is passed to the module.
     """
 
     def __init__(
@@ -128,15 +129,15 @@ class ModuleUnderTest:
         self._artifact = _make_artifact(self._type, payload, meta_data or {})
 
     def walks(self, reset: Callable[[], object] = lambda: None) -> Iterator[Walk]:
-        """Walk every road: success; each state fails, or power is cut before or after it; the same on the way back.
+        """Run every path: success; a failure of each state or a power cut before or after it; the same during rollback.
 
-        Queries change nothing: after each, power is cut once.
+        Queries change nothing, so the only trouble injected into a query is a power cut after it.
 
         Args:
-            reset: called before each walk: puts the device into the state before the update.
+            reset: called before each walk to restore the state of the device before the update.
 
         Raises:
-            AssertionError: a call failed by itself.
+            AssertionError: a call failed without an injected failure.
         """
 
         def walked(troubles: Mapping[int, Trouble]) -> Walk:
@@ -158,10 +159,10 @@ class ModuleUnderTest:
                 yield walked({last: Trouble.FAILS, number: trouble})
 
     def walk(self, troubles: Mapping[int, Trouble] | None = None) -> Walk:
-        """Walk one road.
+        """Run one path.
 
         Args:
-            troubles: what goes wrong, by the number of the call, from 0.
+            troubles: the injected failures by the number of the call, counted from 0.
         """
         self._modules.remove_tree()
         self._is_streamed = False
@@ -186,10 +187,10 @@ class ModuleUnderTest:
         return Walk(road, calls, status, _INSTALLED[result], self._is_streamed, errors, "\n".join(log))
 
     def check_unknown_state(self) -> None:
-        """Call the module with a state that doesn't exist, which it must accept: later clients may have more.
+        """Call the module with an unknown state, which it must accept, since later clients may have additional states.
 
         Raises:
-            MenderError: it doesn't.
+            MenderError: the module fails.
         """
         self._calls.begin({})
         self._prepare()
@@ -215,7 +216,7 @@ class ModuleUnderTest:
         return self._run(state)
 
     def _download(self) -> Event:
-        if self._modules.has_tree():  # what an interrupted download has left
+        if self._modules.has_tree():  # left by an interrupted download
             self._is_done(lambda: self._modules.run(self._type, "Cleanup"))
         return Event.FETCHED if self._is_done(self._fetch) else Event.FAULT
 
@@ -268,7 +269,7 @@ def _troubles(call: str) -> Sequence[Trouble]:
 
 
 class _PowerCutError(Exception):
-    """The power fails."""
+    """A simulated power cut."""
 
 
 class _IntendedError(ScriptError):
@@ -276,13 +277,13 @@ class _IntendedError(ScriptError):
 
 
 class _TroubledCalls:
-    """Makes calls, some of which go wrong."""
+    """Calls the module, injecting failures."""
 
     def __init__(self, calls: Calls) -> None:
         self._start = calls.start
 
     def begin(self, troubles: Mapping[int, Trouble]) -> None:
-        """Begin to count calls."""
+        """Start counting calls."""
         self._troubles = troubles
         self._number = -1
         self.made: list[str] = []
@@ -319,20 +320,20 @@ class _TroubledCalls:
 
 
 class _Log(logging.Handler):
-    """Keeps messages."""
+    """Collects log messages."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one."""
+        """Collect a message."""
         self.lines.append(record.getMessage())
 
 
 @contextmanager
 def _logged() -> Iterator[list[str]]:
-    """What is logged meanwhile."""
+    """Collect the messages that are logged within the context."""
     logger, log = logging.getLogger("mender_client"), _Log()
     level = logger.level
     logger.addHandler(log)

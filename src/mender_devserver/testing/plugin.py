@@ -1,6 +1,6 @@
-"""The pytest plugin: a Mender server and a device for tests of sub-updaters, and the states of an update module.
+"""The pytest plugin: fixtures with a Mender server and a device to test sub-updaters, and one to test update modules.
 
-pytest finds it where this package is installed. Nothing is imported before a test uses a fixture.
+pytest loads it if this package is installed. Nothing else is imported until a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def mender_device(mender_server: DevServer, tmp_path: Path) -> Iterator[Director
 
 @pytest.fixture
 def mender_module(tmp_path: Path) -> Callable[..., ModuleUnderTest]:
-    """Takes an update module and the files of a payload; see ``ModuleUnderTest``."""
+    """A function that takes an update module and the files of a payload; see ``ModuleUnderTest``."""
     from functools import partial
 
     from .modules import ModuleUnderTest

@@ -1,4 +1,4 @@
-"""A virtual device: the real client, with a directory for its files and a function that installs."""
+"""A virtual device: the real client with a directory for its files and a function that simulates the installation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LONGEST_WAIT_SECONDS = 0.05
 
 
 class VirtualDevice:
-    """A virtual device: it authenticates, sends its inventory, polls, downloads, verifies and reports as a real one.
+    """A virtual device: authenticates, sends its inventory, polls, downloads, verifies and reports like a real device.
 
-    Only the installation is simulated. Key, state file and Artifact are in its directory; a second device with the same
-    directory continues where the first one ended. One process can run many of them, each in one thread.
+    Only the installation is simulated. Key, state file and Artifact are in its directory; a new device with the same
+    directory continues where the previous one ended. One process can run many devices, each in its own thread.
 
     Args:
         server_url: the Mender server, for example ``DevServer.url``.
@@ -27,10 +27,11 @@ class VirtualDevice:
         certificate: the certificate to trust, for example ``DevServer.certificate``; None for plain HTTP.
         identity: its identity attributes; None uses the name of the directory.
         device_type: its device type.
-        artifact_name: the Artifact that is installed at first.
+        artifact_name: the name of the Artifact that is installed initially.
         inventory: its inventory attributes.
-        install: simulates the installation of a verified Artifact; an exception fails the deployment. None succeeds.
-        poll_seconds: the time between two polls, and the longest wait after a failure; at least 1.
+        install: simulates the installation of a verified Artifact; an exception makes the deployment fail. With None,
+            every installation succeeds.
+        poll_seconds: the interval between polls, and the maximum wait after a failure; at least 1.
 
     Raises:
         ConfigError: a URL or a number is invalid.
@@ -80,24 +81,24 @@ class VirtualDevice:
 
     @property
     def artifact_name(self) -> str:
-        """The installed Artifact."""
+        """The name of the installed Artifact."""
         return self.description.artifact_name
 
     def start(self) -> VirtualDevice:
-        """Run in a thread until ``close``; don't call ``step`` or ``run_until`` then."""
+        """Run in a thread until ``close``; don't call ``step`` or ``run_until`` meanwhile."""
         self._thread = threading.Thread(target=self.client.run, name=f"virtual device {self.description.identity}")
         self._thread.start()
         return self
 
     def step(self) -> float:
-        """Do what is due, and return the seconds until the next step."""
+        """Perform the actions that are due, and return the seconds until the next step."""
         return self.client.step()
 
     def run_until(self, condition: Callable[[], bool], *, timeout_seconds: float = 60.0) -> None:
-        """Step until a condition is true.
+        """Call ``step`` until a condition is true.
 
         Raises:
-            TimeoutError: it is not true in time.
+            TimeoutError: the condition has not become true in time.
         """
         end = time.monotonic() + timeout_seconds
         while not condition():
