@@ -1,4 +1,4 @@
-"""A Mender server in one process, for demos and tests, with faults on demand:
+"""A Mender server in one process, for demos and tests, with fault injection:
 
     from mender_devserver import DevServer
 
@@ -6,10 +6,10 @@
         server.upload("release-2.mender")
         deployment_id = server.deploy("release-2")
 
-It answers as an open-source Mender server was recorded to answer. Only Artifacts and the certificate are kept on disk;
-everything else ends with the process. It must not be reachable from a network that you don't trust.
+Its replies follow recordings of an open-source Mender server. Only Artifacts and the certificate are kept on disk;
+everything else is lost when the process ends. It must not be reachable from a network that you don't trust.
 
-The names below are imported when they are used, so that the command line starts without aiohttp.
+The names below are imported on first use, so that the command line starts without aiohttp.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name at its first use."""
+    """Import a public name on its first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

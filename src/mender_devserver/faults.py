@@ -1,7 +1,7 @@
-"""Faults that can be injected: those of a server, a gateway or a network.
+"""Faults that can be injected, as they occur in a server, a gateway or a network.
 
-A fault says which requests it applies to, how often, and what happens to them; it can do several things at once. The
-first fault in the list that matches a request is applied to it, and only that one.
+A fault defines which requests it applies to, how often, and what happens to them; it can combine several effects. Only
+the first fault in the list that matches a request is applied to it.
 
 =================  =========================================================================================
 what happens       as a fault
@@ -34,16 +34,16 @@ class Fault:
     """One fault.
 
     Args:
-        kind: the kind of request it applies to; ``any`` is all but management requests.
-        times: the number of requests; ``None`` for all from now on.
-        after: the number of matching requests that pass first.
+        kind: the kind of request it applies to; ``any`` means all except management requests.
+        times: the number of requests to apply it to; ``None`` for all from now on.
+        after: the number of matching requests to let through first.
         delay_seconds: delay before the reply.
-        status: reply with this status; the request is **not** carried out, as if a gateway had replied.
+        status: reply with this status; the request is **not** processed, as if a gateway had replied.
         headers: headers of the reply; they replace the server's own.
-        body: body of the reply; without ``status`` the request is carried out and only the reply is changed.
-        drop_after_bytes: close the connection after this many bytes of the body; the request is carried out. 0 closes
+        body: body of the reply; without ``status`` the request is processed and only the reply is changed.
+        drop_after_bytes: close the connection after this many bytes of the body; the request is processed. 0 closes
             it before the status line.
-        reset: close with a TCP reset instead; alone: before the status line.
+        reset: close with a TCP reset instead; without ``drop_after_bytes``, before the status line.
         stall_after_bytes: stop sending after this many bytes of the body …
         stall_seconds: … for this long, then continue.
         bytes_per_second: the rate limit of the body.
@@ -83,7 +83,7 @@ class Fault:
 
 
 class Faults:
-    """The faults to come, in the order in which they were added.
+    """The remaining faults, in the order in which they were added.
 
     Args:
         emit: where events go.
@@ -106,7 +106,7 @@ class Faults:
         return list(self._faults)
 
     def take(self, kind: str) -> Fault | None:
-        """The fault for a request of this kind, counted as used once; ``None`` if there is none."""
+        """Return the fault for a request of this kind and count it as used once; ``None`` if there is none."""
         for place, fault in enumerate(self._faults):
             if fault.kind not in (kind, "any"):
                 continue
@@ -141,7 +141,7 @@ def from_json(given: Mapping[str, Any]) -> Fault:
     """Make a fault from JSON values.
 
     Raises:
-        ServerError: 400, naming the wrong field.
+        ServerError: 400, naming the invalid field.
     """
     for name, value in given.items():
         kinds = _KINDS_OF_VALUES.get(name)

@@ -1,7 +1,7 @@
-"""Files to and from a device: requests of users as messages to the device, in a session of their own.
+"""File transfers to and from a device: translates a user's request to messages to the device, in a separate session.
 
-The limits, timings and refusals are those of the real server, which says less than it knows when a device gives no
-status for its error.
+Limits, timeouts and errors are those of the real server, which hides the cause of an error for which the device gives
+no status.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from mender_devserver.usersession import UserSession
 
 CHUNK_BYTES = 4096
 WINDOW_BYTES = 20 * CHUNK_BYTES
-"""What may be under way to a device without an acknowledgement."""
+"""The number of bytes that may be sent to a device without an acknowledgement."""
 ACK_CHUNKS = 10
-"""A device's chunks are acknowledged in such groups."""
+"""The number of chunks from a device that are acknowledged together."""
 SILENCE_SECONDS = 60.0
-"""A transfer ends when the device says nothing for so long."""
+"""A transfer is aborted when the device sends nothing for this long."""
 _SPECIAL_FILE = 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21
-"""Directory, link, device, pipe, socket and character device, in the bits of Go."""
+"""Directory, link, device, pipe, socket and character device, as bits of a Go file mode."""
 _SETUID, _SETGID, _STICKY = 1 << 23, 1 << 22, 1 << 20
 _MOST_FIELD_BYTES = 64 * 1024
 _INTERNAL = "internal error"
@@ -34,12 +34,12 @@ _INTERNAL = "internal error"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form of an upload.
+    """The form data of an upload.
 
     Args:
-        path: where the file goes.
-        body: what the device is told about it.
-        file: its content, not yet read.
+        path: the path of the file on the device.
+        body: the body of the message that announces the file to the device.
+        file: the content of the file, not read yet.
     """
 
     path: str
@@ -48,7 +48,7 @@ class Form:
 
 
 async def read_form(raw: web.BaseRequest) -> Form:
-    """Read the form up to the file, which must come last.
+    """Read the form up to the file, which must be the last part.
 
     Raises:
         ServerError: 400.
@@ -82,11 +82,11 @@ def _put_file(fields: dict[str, str], name: str) -> dict[str, Any]:
 
 
 class _Transfer:
-    """What both directions share.
+    """The common part of both directions.
 
     Args:
-        session: the session, new.
-        user_id: the user.
+        session: a new session.
+        user_id: the id of the user.
     """
 
     def __init__(self, session: UserSession, user_id: str) -> None:
@@ -109,10 +109,10 @@ class _Transfer:
             self._session.send(Message(Protocol.CONTROL, "pong"))
 
     async def _open(self, refusal: str) -> None:
-        """Begin the session.
+        """Open the session.
 
         Args:
-            refusal: what the user is told when the device allows no transfers.
+            refusal: the error message for the user if the device doesn't allow transfers.
         """
         self._session.send(Message(Protocol.CONTROL, "open", body=pack({"versions": [1]})))
         message, _ = await self._hear()
@@ -125,13 +125,13 @@ class _Transfer:
 
 
 class Download(_Transfer):
-    """A file of a device, for a user."""
+    """The transfer of a file from a device to a user."""
 
     async def answer(self, raw: web.BaseRequest, path: str) -> web.StreamResponse:
-        """Answer a request for a file, or for its description alone.
+        """Answer a request for a file, or only for its description.
 
         Raises:
-            ServerError: before the first byte of the file; later the connection is cut.
+            ServerError: an error before the first byte of the file; after that, the connection is aborted.
         """
         await self._open(_INTERNAL)
         response = web.StreamResponse(headers=_headers(await self._stat(path)))
@@ -148,7 +148,7 @@ class Download(_Transfer):
                 await response.write(chunk)
         except ServerError:
             if raw.transport is not None:
-                raw.transport.abort()  # it is too late for a status
+                raw.transport.abort()  # it is too late to send an error status
         return response
 
     async def _stat(self, path: str) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class Download(_Transfer):
         return info
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        """The file, in groups of chunks that are acknowledged together."""
+        """The content of the file, in groups of chunks that are acknowledged together."""
         received, waiting = 0, list[bytes]()
         while True:
             message, data = await self._hear()
@@ -188,13 +188,13 @@ class Download(_Transfer):
 
 
 class Upload(_Transfer):
-    """A file of a user, for a device."""
+    """The transfer of a file from a user to a device."""
 
     async def run(self, form: Form) -> None:
         """Send a file.
 
         Raises:
-            ServerError: the device doesn't take it.
+            ServerError: the device refuses the file, or the transfer fails.
         """
         try:
             await self._open("file transfer disabled on device")
@@ -203,7 +203,7 @@ class Upload(_Transfer):
             size, acknowledged = await self._send(form.file)
         except ServerError:
             while await form.file.read_chunk(WINDOW_BYTES):
-                pass  # or the user would learn of a cut connection instead
+                pass  # otherwise the user would see a broken connection instead of the error
             raise
         while acknowledged < size:
             acknowledged = await self._acknowledged(acknowledged, default=0)
@@ -222,11 +222,11 @@ class Upload(_Transfer):
         return sent, acknowledged
 
     async def _acknowledged(self, before: int, *, default: int) -> int:
-        """The next acknowledgement.
+        """Wait for the next acknowledgement, and return its offset.
 
         Args:
-            before: the one before.
-            default: the status of an error without one; 0 for errors that nobody looks at any more.
+            before: the offset of the previous acknowledgement.
+            default: the status for an error of the device that has none; 0 to ignore errors.
         """
         while True:
             message, data = await self._hear()
@@ -251,7 +251,7 @@ def _body(message: Message) -> dict[str, Any]:
 
 
 def _offset(message: Message, data: bytes) -> int:
-    """The offset; as for the real server, one that isn't packed as int64 is 0."""
+    """The offset in a message; as on the real server, an offset that isn't packed as int64 counts as 0."""
     is_wide = b"\xa6offset\xd3" in data[:256]
     return (number_of(message.props, "offset") or 0) if is_wide else 0
 

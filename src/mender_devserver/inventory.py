@@ -18,7 +18,7 @@ _PREFIX = "failed to decode request body: "
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute as it was sent; a device may send no timestamp, which the real server can't check."""
+    """One attribute as it was sent; the real server refuses any timestamp, because it fails to validate it."""
 
     name: str
     value: Any
@@ -29,7 +29,7 @@ def read_attributes(body: bytes) -> list[Attribute]:
     """Decode the attributes of a request.
 
     Raises:
-        ServerError: 400; one invalid attribute makes the whole request invalid.
+        ServerError: 400; a single invalid attribute makes the whole request invalid.
     """
     listed = load_json(body, _PREFIX)
     if listed is None:
@@ -44,11 +44,11 @@ def read_attributes(body: bytes) -> list[Attribute]:
 
 
 def merge_attributes(old: Mapping[str, Any], sent: Sequence[Attribute], *, replace: bool) -> dict[str, Any]:
-    """The inventory after a PUT (``replace``) or a PATCH; the last of the same name counts.
+    """The inventory after a PUT (``replace``) or a PATCH; if a name is repeated, the last attribute counts.
 
     Raises:
-        ServerError: 400 for too many attributes, counted as they were sent, repeats included; 500 for a NUL in a name,
-            a flaw of the real server. Then nothing changes.
+        ServerError: 400 for too many attributes as sent, including repetitions; 500 for a NUL in a name, as the real
+            server answers because of a bug. In both cases nothing changes.
     """
     count = len(sent) if replace else len(old) + len([one for one in sent if one.name not in old])
     if count > MOST_ATTRIBUTES:
@@ -90,7 +90,7 @@ def _value_problems(value: object) -> list[str]:
 
 
 def _list_problems(kinds: list[str]) -> list[str]:
-    """The problems of a list of values of these kinds: the first one decides which kind the others must have."""
+    """The problems of a list of values of these kinds: all values must be of the kind of the first one."""
     if kinds and kinds[0] not in ("string", "number"):
         kind = {"array": "slice", "object": "map", "null": "invalid"}.get(kinds[0], kinds[0])
         return [f"value: array values must be either string or float64, not: {kind}"]

@@ -28,14 +28,14 @@ _PLAIN = Fault()
 
 
 class Connections:
-    """Numbers the connections in the order of their first request."""
+    """Numbers connections in the order of their first request."""
 
     def __init__(self) -> None:
         self._numbers: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
         self._next = itertools.count(1)
 
     def number(self, transport: asyncio.BaseTransport | None) -> int:
-        """The number of this connection; 0 when it is closed already."""
+        """The number of this connection; 0 if it is already closed."""
         if transport is None:
             return 0
         if transport not in self._numbers:
@@ -48,10 +48,10 @@ class RequestHandler:
 
     Args:
         state: the server's state.
-        connections: shared by all listeners.
-        kind_of: the kind of request of a path.
+        connections: the numbering of connections, shared by all listeners.
+        kind_of: returns the kind of request for a path.
         answer: returns the reply to a request.
-        device_of: the id of the device that sent a request.
+        device_of: returns the id of the device that sent a request.
     """
 
     def __init__(
@@ -129,12 +129,12 @@ class RequestHandler:
 
 
 def _is_further_part(exchange: Exchange, part: FileSlice) -> bool:
-    """Whether a download is one of the many of an adaptive download, which would fill the timeline."""
+    """Whether a request is one of the many of an adaptive download, which would fill the timeline."""
     return part.start > 0 and exchange.headers.get("range", "-")[-1:].isdigit()
 
 
 async def read_body(raw: web.BaseRequest, limit_bytes: int) -> bytes | None:
-    """The body of a request, or ``None`` when it is longer than the limit."""
+    """The body of a request, or ``None`` if it is longer than the limit."""
     body = bytearray()
     async for chunk in raw.content.iter_any():
         body += chunk
@@ -159,11 +159,11 @@ def spoil(reply: Reply, fault: Fault) -> Reply:
 
 
 class Sender:
-    """Sends one reply, with a fault.
+    """Sends one reply, with an injected fault.
 
     Args:
         raw: the request.
-        exchange: where the bytes are counted, before they are sent: a client that has read them finds them counted.
+        exchange: where the bytes are counted before they are sent, so that the count is never behind the client.
         fault: the fault to apply.
     """
 
@@ -201,7 +201,7 @@ class Sender:
                 await asyncio.sleep(len(piece) / rate)
 
     async def _pieces(self, reply: Reply) -> AsyncIterator[bytes]:
-        """The body in pieces that end exactly where the fault applies."""
+        """The body, split so that a piece ends exactly where the fault applies."""
         fault = self._fault
         piece_bytes = CHUNK_BYTES
         if fault.bytes_per_second:

@@ -1,7 +1,7 @@
-"""The feed of the page: server-sent events with all that the page shows first, then with the changes.
+"""The feed of the page: server-sent events, of which the first has all that the page shows, the others the changes.
 
-The state is compared a few times a second with what was sent last. So no other code has to notify the page, a page that
-reconnects is complete after the first message, and many changes at once are one message.
+Several times a second, the state is compared with what was sent last. Thus no other code has to notify the page, a page
+that reconnects is up to date after the first message, and simultaneous changes are sent in one message.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from mender_devserver.pageview import Snapshot, View, event_line, snapshot
 from mender_devserver.state import ServerState
 
 TICK_SECONDS = 0.2
-"""How often the state is compared, and so how late the page can be."""
+"""The interval at which the state is compared, and thus the maximum delay of the page."""
 KEEPALIVE_SECONDS = 10.0
 """A comment is sent after this silence, so that a broken connection is noticed."""
 OLDEST_EVENTS = 200
-"""How many past events a new page gets."""
+"""The number of past events that a new page receives."""
 BUSY_SHARE = 0.1
-"""The largest part of the server's time that one page takes: what takes longer to compare is compared less often."""
+"""The maximum share of the server's time used by one page: if comparing takes longer, it is done less often."""
 
 
 class LiveFeed:
@@ -41,7 +41,7 @@ class LiveFeed:
 
         Args:
             raw: the request.
-            view: what the page shows of long lists; for another view it asks anew.
+            view: the parts of long lists that the page shows; for another view, the page sends a new request.
         """
         headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"}
         response = web.StreamResponse(headers=headers)
@@ -69,7 +69,7 @@ class LiveFeed:
 
 
 def difference(old: Snapshot, new: Snapshot) -> Snapshot:
-    """What differs from ``old``; removed objects are null."""
+    """The differences from ``old`` to ``new``; removed objects are null."""
     changed: Snapshot = {}
     for part, things in new.items():
         known = old.get(part, {})

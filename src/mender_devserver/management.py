@@ -1,7 +1,7 @@
 """The management API, for the command line and the page.
 
 It is specific to this server: JSON under ``/api/management/dev``, protected by a token. Uploads and the feed of the
-page are streamed; everything else is in the table of routes.
+page are streamed; all other requests are in the table of routes.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Call:
 
     Args:
         state: the server's state.
-        name: the id in the path, if there is one.
-        query: the parameters of the query.
-        body: the JSON object in the body, else empty.
+        name: the id in the path, if any.
+        query: the query parameters.
+        body: the JSON object in the body; empty if there is none.
     """
 
     def __init__(self, state: ServerState, name: str, query: Mapping[str, str], body: Mapping[str, Any]) -> None:
@@ -65,7 +65,7 @@ class Management:
 
     Args:
         state: the server's state.
-        guard: decides who may.
+        guard: checks the authorisation of requests.
     """
 
     def __init__(self, state: ServerState, guard: Guard) -> None:
@@ -107,7 +107,7 @@ class Management:
         return await self._live.send(raw, View.of_query(request.query))
 
     async def _upload(self, raw: web.BaseRequest, request: Request) -> Reply:
-        """Write the body to a file while it is received, so that large files need no memory."""
+        """Write the body to a file while it is received, so that a large file isn't held in memory."""
         part = self._state.artifacts.new_part()
         try:
             self._guard.check(request)
@@ -134,7 +134,7 @@ def _response(reply: Reply) -> web.Response:
 
 
 def _devices(call: Call) -> object:
-    """All devices; with a ``part``, that part of those that are looked for."""
+    """All devices; with a ``part``, that part of the devices that match the search."""
     view = View.of_query(urlencode(call.query))
     found = matching(call.state.devices, view)
     return [device_json(one) for one in (view.part("part", found)[0] if "part" in call.query else found)]
@@ -153,7 +153,7 @@ def _deploy(call: Call) -> object:
     name, device_ids = call.required("artifact_name", str), call.body.get("device_ids")
     for one in device_ids or ():
         if not _ID.fullmatch(one):
-            call.state.devices.get(one)  # a typing error in a shortened id would wait for a device for ever
+            call.state.devices.get(one)  # otherwise a deployment for a mistyped id would never finish
     return deployment_json(call.state.deploy(name, device_ids, force=bool(call.body.get("force"))))
 
 

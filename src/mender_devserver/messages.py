@@ -1,7 +1,7 @@
-"""Requests and replies as plain values, so that the server can be tested without sockets.
+"""Requests and replies as plain objects, so that the server can be tested without sockets.
 
-JSON is written as the real server writes it: compact, and with ``&``, ``<`` and ``>`` escaped, because a client must be
-able to read a link in that form.
+JSON is written in the form of the real server, compact and with ``&``, ``<`` and ``>`` escaped, because a client must
+be able to parse a link in that form.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Request:
     """A request.
 
     Args:
-        method: in capitals.
-        path: decoded, without the query.
-        query: as it was sent, without the question mark.
-        headers: names in lower case.
+        method: the method in upper case.
+        path: the decoded path, without the query.
+        query: the query as it was sent, without the question mark.
+        headers: the headers, with names in lower case.
         body: the whole body.
     """
 
@@ -83,13 +83,13 @@ def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | No
 
 
 def error_reply(status: int, message: str, request_id: str = "", headers: Mapping[str, str] | None = None) -> Reply:
-    """An error as all Mender services send it: ``{"error", "request_id"}``; some leave out the id."""
+    """An error in the format of all Mender services, ``{"error", "request_id"}``; some omit the id."""
     body = {"error": message, "request_id": request_id} if request_id else {"error": message}
     return json_reply(body, status, headers)
 
 
 def require_json_type(request: Request) -> None:
-    """Refuse a body that isn't declared as JSON. An empty body needs no type.
+    """Refuse a body that isn't declared as JSON. An empty body needs no content type.
 
     Raises:
         ServerError: 415 for another type, 400 for none.
@@ -100,19 +100,19 @@ def require_json_type(request: Request) -> None:
     if not declared.strip():
         raise ServerError("Invalid value for Content-Type header: mime: no media type", status=400)
     message = Message()
-    message["Content-Type"] = declared.encode("ascii", "replace").decode()  # the parser fails for other characters
+    message["Content-Type"] = declared.encode("ascii", "replace").decode()  # the parser fails on other characters
     charset = message.get_param("charset", "utf-8")
     if message.get_content_type() != "application/json" or str(charset).lower() != "utf-8":
         raise ServerError("Bad Content-Type, expected 'application/json'", status=415)
 
 
 def load_json(body: bytes, prefix: str = "", *, whole: bool = False) -> Any:
-    """Decode a body as Go's decoder does: it ignores what follows the value, and replaces bytes that aren't UTF-8.
+    """Decode a body as Go's decoder does: ignore data after the value, and replace bytes that aren't UTF-8.
 
     Args:
-        body: the bytes as they came.
-        prefix: what the service puts before the message of its decoder.
-        whole: refuse what follows the value; some services use a stricter function.
+        body: the bytes as received.
+        prefix: the prefix that the service adds to its decoder's error message.
+        whole: refuse data after the value; some services use a stricter function.
 
     Raises:
         ServerError: 400, with a message close to that of the real server.
@@ -138,7 +138,7 @@ def _syntax(character: str, where: str) -> str:
 
 
 def _number(text: str) -> int | float:
-    """A number, which Go reads as a float64: ``1.0`` is the same as ``1``, and what doesn't fit is an error."""
+    """A number, which Go parses as a float64: ``1.0`` equals ``1``, and a number out of range is an error."""
     value = float(text)
     if math.isinf(value):
         raise ValueError(f"json: cannot unmarshal number {text[:40]} into Go value of type float64")
@@ -156,7 +156,7 @@ _DECODER = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_consta
 
 
 def load_object(body: bytes, prefix: str = "", *, whole: bool = False) -> dict[str, Any]:
-    """Decode a body that must be an object; ``null`` counts as an empty one, as in the real server."""
+    """Decode a body that must be an object; ``null`` counts as an empty one, as on the real server."""
     return as_object(load_json(body, prefix, whole=whole), prefix)
 
 
@@ -174,13 +174,13 @@ def as_object(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def pick(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """The named fields of an object. Like Go's decoder: a name may be written in any case, the last one counts."""
+    """The named fields of an object. As in Go's decoder, names are case-insensitive, and the last duplicate counts."""
     folded = {name.casefold(): value for name, value in fields.items()}
     return {name: folded.get(name) for name in names}
 
 
 def as_text(value: Any, prefix: str = "") -> str:
-    """Return a field that must be a string; ``null`` counts as an empty one, as in the real server.
+    """Return a field that must be a string; ``null`` counts as an empty one, as on the real server.
 
     Raises:
         ServerError: 400 for anything else.
@@ -193,16 +193,16 @@ def as_text(value: Any, prefix: str = "") -> str:
 
 
 def size_of(text: str) -> int:
-    """The length of a text in bytes, in which the real server counts."""
+    """The length of a text in bytes, the unit of the real server's limits."""
     return len(text.encode("utf-8", "replace"))
 
 
 def json_kind(value: object) -> str:
-    """The name of a JSON type in the messages of the real server."""
+    """The name of a value's JSON type in the error messages of the real server."""
     kinds = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
     return kinds.get(type(value), "null")
 
 
 def collapse_slashes(path: str) -> str:
-    """``//`` counts as ``/`` at the gateway."""
+    """Replace repeated slashes by a single one, as the gateway does."""
     return re.sub("/{2,}", "/", path)

@@ -1,7 +1,7 @@
-"""What the page shows of the server: counts, and a part of each long list, so that a fleet is no heavier than a device.
+"""The state that the page shows: counts and a part of each long list, so that a large fleet doesn't slow the page down.
 
-A browser that shows all of a thousand devices is slow, and so is a feed that sends all of them. The feed therefore
-sends the part of each list that is looked at.
+A browser that displays a thousand devices is slow, and so is a feed that sends all of them. Therefore the feed sends
+only the part of each list that is displayed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mender_devserver.views import event_json, on_device_json
 T = TypeVar("T")
 
 PART_LENGTH = 50
-"""How many things of a list are shown at once."""
+"""The number of objects of a list that are shown at once."""
 _BAD = frozenset({"failure", "noartifact", "aborted"})
 _DOWNLOAD_SHARE, _INSTALL_SHARE = 0.9, 0.95
 
@@ -33,12 +33,12 @@ Snapshot = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is looked at.
+    """The search and the parts of the lists that a page displays.
 
     Args:
-        search: words, each of which must be in identity, id, device type or Artifact of a device; empty for all.
+        search: words, all of which must occur in identity, id, device type or Artifact of a device; empty for all.
         status: the status of the devices; empty for all.
-        parts: by list which part of it is shown, from 1 on; lists are ``devices`` and each deployment's id.
+        parts: the number of the part shown of each list, from 1; the lists are ``devices`` and each deployment's id.
     """
 
     search: str = ""
@@ -47,13 +47,13 @@ class View:
 
     @classmethod
     def of_query(cls, query: str) -> View:
-        """The view that a query names; what isn't understood is left out."""
+        """Parse the view in a query; invalid parameters are ignored."""
         given = {name: values[0] for name, values in parse_qs(query).items()}
         parts = {name: int(value) for name, value in given.items() if value.isdecimal() and len(value) < 10}
         return cls(given.get("search", ""), given.get("status", ""), parts)
 
     def part(self, name: str, things: Sequence[T]) -> tuple[Sequence[T], dict[str, int]]:
-        """The part of a list that is shown, and where it lies."""
+        """The part of a list that is shown, and its position."""
         count = max(1, -(-len(things) // PART_LENGTH))
         number = min(max(1, self.parts.get(name, 1)), count)
         start = (number - 1) * PART_LENGTH
@@ -68,7 +68,7 @@ class View:
 
 
 def snapshot(state: ServerState, view: View) -> Snapshot:
-    """What the page shows now; the caller holds the lock."""
+    """The current content of the page; the caller holds the lock."""
     devices = tuple(state.devices)
     shown, place = view.part("devices", matching(devices, view))
     fresh = sum(one.status == "pending" for one in devices)
@@ -84,14 +84,14 @@ def snapshot(state: ServerState, view: View) -> Snapshot:
 
 
 def matching(devices: Iterable[KnownDevice], view: View) -> list[KnownDevice]:
-    """The devices that are looked for."""
+    """The devices that match the search of a view."""
     words = view.search.lower().split()
     found = (one for one in devices if not view.status or view.status in _statuses(one))
     return [one for one in found if not words or all(word in _text(one) for word in words)]
 
 
 def counts(devices: Iterable[KnownDevice]) -> dict[str, int]:
-    """How many devices have each status; one that waits for a decision about another key counts as pending too."""
+    """The number of devices by status; a device with another, pending key also counts as pending."""
     counted: Counter[str] = Counter()
     for one in devices:
         counted.update(_statuses(one))
@@ -111,7 +111,7 @@ def _text(device: KnownDevice) -> str:
 
 
 def device_card(device: KnownDevice) -> dict[str, Any]:
-    """A device in the list; its inventory is asked for when somebody opens it."""
+    """A device in the list; the page requests its inventory when the device is opened."""
     return {
         "device_id": device.id,
         "status": device.status,
@@ -127,7 +127,7 @@ def device_card(device: KnownDevice) -> dict[str, Any]:
 
 
 def deployment_card(state: ServerState, deployment: Deployment, view: View) -> dict[str, Any]:
-    """A deployment with counts by status, how far it is, and some of its devices, those that failed first."""
+    """A deployment with counts by status, its progress, and some of its devices, failed ones first."""
     known = deployment.devices
     failed = [one for one in known.items() if one[1].status in _BAD]
     others = [one for one in known.items() if one[1].status not in _BAD] if len(failed) < len(known) else []
@@ -146,7 +146,7 @@ def deployment_card(state: ServerState, deployment: Deployment, view: View) -> d
 
 
 def _share(known: DeviceDeployment) -> float:
-    """How far a device is: the download is most of it, as far as anybody can tell from here."""
+    """The progress of a device, estimated: the download is assumed to be most of the update."""
     if known.status not in ACTIVE:
         return 1.0
     if known.status == "downloading":

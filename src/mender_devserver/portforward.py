@@ -1,7 +1,7 @@
-"""``mender-devserver port-forward``: local ports that lead to ports which a device reaches.
+"""``mender-devserver port-forward``: forward local ports to ports that a device can reach.
 
-All connections share one session. In each direction of a connection one message is under way, and the next one follows
-its acknowledgement.
+All connections share one session. In each direction of a connection, only one message is in flight; the next one is
+sent after its acknowledgement.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from mender_devserver.contact import Contact
 from mender_devserver.remote import RemoteSession
 
 _PIECE_BYTES = 4096
-"""Forwarded in one message; some devices take no larger ones."""
+"""The maximum number of bytes in a message; some devices don't accept larger messages."""
 _MOST_UNREAD = 4
-"""A device sends one message before it waits, and at most an end after it."""
+"""The maximum number of unread messages: a device sends one before it waits, followed at most by an end."""
 _MOST_SENDERS = 64
-"""So many connections a device takes in one session."""
+"""The number of connections that a device accepts in one session."""
 _MOST_WAITING = 64
-"""Datagrams that wait for an acknowledgement; further ones are dropped."""
+"""The number of datagrams that are queued until an acknowledgement arrives; any more are dropped."""
 Read = Callable[[], Awaitable[bytes | None]]
 Write = Callable[[bytes], Awaitable[None]]
 
 _SILENT_SECONDS = 60.0
-"""A connection ends when the device acknowledges nothing for so long."""
+"""A connection is closed when the device acknowledges nothing for this long."""
 _DATAGRAM_IDLE_SECONDS = 120.0
 _FORWARD = re.compile(r"(?:(tcp|udp)/)?(\d{1,5}):(?:(\[[^]]+\]|[^:]+):)?(\d{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """What is forwarded.
+    """One port forwarding.
 
     Args:
         protocol: ``tcp`` or ``udp``.
-        local_port: here; 0 for a free one.
-        host: as the device names it.
-        port: there.
+        local_port: the local port; 0 for a free one.
+        host: the target host, as resolved by the device.
+        port: the target port.
     """
 
     protocol: str
@@ -59,10 +59,10 @@ class Forward:
 
 
 def parse_forward(text: str) -> Forward:
-    """Read ``[udp/]LOCAL:[HOST:]PORT``.
+    """Parse ``[udp/]LOCAL:[HOST:]PORT``.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: the text has another form.
     """
     match = _FORWARD.fullmatch(text)
     if match is None or int(match[2]) > 65535 or not 0 < int(match[4]) <= 65535:
@@ -74,7 +74,7 @@ def run_forwards(contact: Contact, device_id: str, texts: list[str], bind: str) 
     """Forward ports until SIGINT or SIGTERM.
 
     Raises:
-        ConfigError: one of them can't be read.
+        ConfigError: one of the texts can't be parsed.
         ServerError: the device isn't connected.
         NetworkError: a local port is not available, or the connection to the server is lost.
     """
@@ -104,10 +104,10 @@ async def _run(contact: Contact, device_id: str, forwards: list[Forward], bind: 
 
 
 class Link:
-    """A connection, or the datagrams of one sender.
+    """A forwarded connection, or the datagrams of one sender.
 
     Args:
-        forward: where it leads.
+        forward: the forwarding that it belongs to.
     """
 
     def __init__(self, forward: Forward) -> None:
@@ -118,20 +118,20 @@ class Link:
         self._received: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def take(self, data: bytes | None) -> None:
-        """Take what the device has sent; None: it has ended, as does one that doesn't wait for acknowledgements."""
+        """Queue data of the device; None ends the link, as does a device that doesn't wait for acknowledgements."""
         self._received.put_nowait(data if self._received.qsize() < _MOST_UNREAD else None)
 
     async def receive(self) -> bytes | None:
-        """The next of it; None at the end."""
+        """The next data from the device; None at the end."""
         return await self._received.get()
 
 
 class Hub:
-    """The local ports, and the connections over a session.
+    """The local ports, and the connections forwarded over a session.
 
     Args:
-        session: the session; closed by its owner.
-        bind: the local address.
+        session: the session, which the caller closes.
+        bind: the local address to listen on.
     """
 
     def __init__(self, session: RemoteSession, bind: str) -> None:
@@ -142,10 +142,10 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, forward: Forward) -> int:
-        """Listen on the local port of a forward, and return it.
+        """Listen on the local port of a forwarding, and return the port.
 
         Raises:
-            NetworkError: it is not available.
+            NetworkError: the port is not available.
         """
         address = (self._bind, forward.local_port)
         try:
@@ -171,7 +171,7 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
 
     async def run(self) -> None:
-        """Take what the device sends.
+        """Process the messages of the device.
 
         Raises:
             NetworkError: the connection to the server is lost.
@@ -185,7 +185,7 @@ class Hub:
 
     def _take(self, message: Message) -> None:
         link = self._links.get(text_of(message.props, "connection_id"))
-        if link is None and message.typ == "error":  # mender-connect doesn't say which one, but it is a new one
+        if link is None and message.typ == "error":  # mender-connect doesn't say which, but it is a new one
             link = next((one for one in self._links.values() if not one.is_open), None)
         if link is None:
             return
@@ -229,12 +229,12 @@ class Hub:
             writer.close()
 
     def sender(self, forward: Forward, read: Read, write: Write, end: Callable[[], None]) -> None:
-        """Forward the datagrams of one sender until it is silent.
+        """Forward the datagrams of one sender until it has sent none for a while.
 
         Args:
-            forward: where to.
+            forward: the forwarding.
             read: returns the next datagram, None at the end.
-            write: answers the sender.
+            write: sends a datagram to the sender.
             end: called at the end.
         """
 
@@ -250,9 +250,9 @@ class Hub:
         """Forward in both directions until one of them ends.
 
         Args:
-            forward: where to.
-            read: returns what is to be sent, None at the end.
-            write: takes what has come.
+            forward: the forwarding.
+            read: returns the next data to send, None at the end.
+            write: called with the data received.
         """
         link = Link(forward)
         self._links[link.id] = link
@@ -265,7 +265,7 @@ class Hub:
             if not works[1].done():
                 await self._say(link, "stop")
         except NetworkError:
-            pass  # run() says so
+            pass  # run() reports it
         finally:
             del self._links[link.id]
             for one in works:
@@ -286,7 +286,7 @@ class Hub:
                 await self._say(link, "ack")
 
     async def close(self) -> None:
-        """End all connections, and stop listening."""
+        """Close all connections, and stop listening."""
         for one in self._listeners:
             one.close()
         for task in self._tasks:
@@ -297,11 +297,11 @@ class Hub:
 
 
 class _Senders(asyncio.DatagramProtocol):
-    """Tells the senders of datagrams to a local port apart.
+    """Distinguishes the senders of datagrams to a local port.
 
     Args:
-        hub: forwards them.
-        forward: where to.
+        hub: forwards the datagrams.
+        forward: the forwarding.
     """
 
     def __init__(self, hub: Hub, forward: Forward) -> None:
@@ -310,7 +310,7 @@ class _Senders(asyncio.DatagramProtocol):
         self._waiting: dict[Any, asyncio.Queue[bytes]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # asyncio's own sendto does nothing for a datagram without bytes
+        # sendto of asyncio doesn't send empty datagrams
         self._socket: socket.socket = transport.get_extra_info("socket").dup()
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -332,7 +332,7 @@ class _Senders(asyncio.DatagramProtocol):
                 return None
 
         async def write(data: bytes) -> None:
-            with suppress(OSError):  # a datagram may be lost
+            with suppress(OSError):  # datagrams may be lost
                 self._socket.sendto(data, address)
 
         self._hub.sender(self._forward, read, write, lambda: self._forget(address))

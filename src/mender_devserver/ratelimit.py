@@ -1,4 +1,4 @@
-"""How many requests a device may make."""
+"""The limit on the number of requests of a device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """The most requests of one device in a time window; authentication requests don't count."""
+    """The maximum number of requests of one device in a time window; authentication requests don't count."""
 
     requests: int
     window_seconds: float

@@ -1,6 +1,6 @@
-"""A user's session with a device, over the server's websocket: for the command line, tests and benchmarks.
+"""A user's session with a device over the server's websocket, for the command line, tests and benchmarks.
 
-``RemoteSession`` is for event loops, ``BlockingSession`` for straight code::
+``RemoteSession`` is asynchronous, ``BlockingSession`` synchronous::
 
     with BlockingSession(load_contact(directory), device_id) as session:
         session.open_terminal()
@@ -29,10 +29,10 @@ T = TypeVar("T")
 
 
 class RemoteSession:
-    """A session, open. Not for several tasks that receive.
+    """An open session. Only one task may receive at a time.
 
     Args:
-        http: closed with the session.
+        http: the HTTP session, which is closed with this session.
         websocket: the connection.
     """
 
@@ -42,7 +42,7 @@ class RemoteSession:
 
     @classmethod
     async def open(cls, contact: Contact, device_id: str) -> RemoteSession:
-        """Begin a session.
+        """Open a session.
 
         Args:
             contact: the server.
@@ -66,10 +66,10 @@ class RemoteSession:
         return cls(http, websocket)
 
     async def send(self, message: Message) -> None:
-        """Send a message; the server names the session and the user.
+        """Send a message; the server adds the session and the user.
 
         Raises:
-            NetworkError: the connection is gone.
+            NetworkError: the connection is closed.
         """
         try:
             await self._websocket.send_bytes(encode(message))
@@ -77,7 +77,7 @@ class RemoteSession:
             raise NetworkError("cannot continue: the connection to the dev server is lost") from error
 
     async def receive(self) -> Message | None:
-        """The next message of the device; None when the connection is gone."""
+        """The next message of the device; None if the connection is closed."""
         while True:
             item = await self._websocket.receive()
             if item.type is aiohttp.WSMsgType.BINARY:
@@ -90,7 +90,7 @@ class RemoteSession:
         socket = self._websocket.get_extra_info("socket")
         await self._websocket.close()
         await self._http.close()
-        while socket is not None and socket.fileno() >= 0:  # the end of TLS takes a moment
+        while socket is not None and socket.fileno() >= 0:  # the TLS shutdown takes a moment
             await asyncio.sleep(0.01)
 
 
@@ -112,7 +112,7 @@ def check_connected(contact: Contact, device_id: str) -> None:
 
 
 def refused_terminal(device_id: str, answer: Message) -> ServerError:
-    """What to say to a user whose terminal a device has refused."""
+    """The error for a user whose terminal a device has refused."""
     reason = printable((answer.body or b"").decode("utf-8", "replace")) or "it gave no reason"
     remedy = next((remedy for text, remedy in _REMEDIES.items() if text in reason), "check its log")
     return ServerError(f"cannot open a terminal on device {device_id}: {reason}; {remedy}", status=409)
@@ -125,7 +125,7 @@ _REMEDIES = {
 
 
 class BlockingSession:
-    """A session in straight code, a context manager.
+    """A synchronous session, usable as a context manager.
 
     Args:
         contact: the server.
@@ -157,7 +157,7 @@ class BlockingSession:
         """Send a message.
 
         Raises:
-            NetworkError: the connection is gone.
+            NetworkError: the connection is closed.
         """
         self._run(self._session.send(Message(proto, typ, "", props, body)))
 
@@ -165,8 +165,8 @@ class BlockingSession:
         """The next message of the device.
 
         Raises:
-            TimeoutError: none has come.
-            NetworkError: the connection is gone.
+            TimeoutError: no message has arrived in time.
+            NetworkError: the connection is closed.
         """
         try:
             message = self._run(asyncio.wait_for(self._session.receive(), timeout_seconds))

@@ -1,4 +1,4 @@
-"""The commands for users of device connect: a terminal, files, and ports of a device."""
+"""The commands that use device connect: a terminal on a device, file transfers and port forwarding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DEVICE = Argument("device", metavar="DEVICE")
 
 
 def _terminal(contact: Contact, arguments: argparse.Namespace) -> tuple[object, str]:
-    from mender_devserver.terminal import run_terminal  # these need aiohttp, which takes a while to load
+    from mender_devserver.terminal import run_terminal  # these need aiohttp, which is slow to import
 
     run_terminal(contact, arguments.device)
     return None, ""

@@ -1,4 +1,4 @@
-"""Files to and from a device, by requests to the server: for the command line, tests and benchmarks."""
+"""File transfers to and from a device by requests to the server, for the command line, tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mender_devserver.contact import Contact
 DEVICES = "/api/management/v1/deviceconnect/devices"
 PIECE_BYTES = 64 * 1024
 TIMEOUT_SECONDS = 120.0
-"""The server gives a silent device 60 seconds for each step."""
+"""Longer than the 60 seconds for which the server waits for a device in each step."""
 
 Progress = Callable[[int], None]
-"""Is told the bytes of each piece."""
+"""Called with the number of bytes of each piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class RemoteFile:
     """A file that was transferred.
 
     Args:
-        size_bytes: its length.
-        sha256: its digest.
-        mode: its permissions on the device; None when the device has told none.
+        size_bytes: the size of the file.
+        sha256: the SHA-256 digest of its content.
+        mode: its permissions on the device; None if the device has not sent any.
     """
 
     size_bytes: int
@@ -50,12 +50,12 @@ def fetch_file(
         contact: the server.
         device_id: the device; can be shortened.
         path: the absolute path on the device.
-        out: gets the content.
-        progressed: is told the bytes of each piece.
+        out: the file to write the content to.
+        progressed: called with the number of bytes of each piece.
 
     Raises:
-        NetworkError: there is no reply, or it is cut.
-        ServerError: the server or the device refuses.
+        NetworkError: there is no reply, or it is incomplete.
+        ServerError: the server or the device refuses the request.
         OSError: the content can't be written.
     """
     connection = contact.connect(TIMEOUT_SECONDS)
@@ -91,15 +91,15 @@ def send_file(
     Args:
         contact: the server.
         device_id: the device; can be shortened.
-        file: the content; it is read to its end.
-        path: the absolute path on the device, of the file or of its directory.
-        name: of the file, in a directory.
-        mode: its permissions.
-        progressed: is told the bytes of each piece.
+        file: the content, which is read to its end.
+        path: the absolute path of the file, or of its directory, on the device.
+        name: the name of the file in the directory.
+        mode: the permissions of the file.
+        progressed: called with the number of bytes of each piece.
 
     Raises:
         NetworkError: there is no reply.
-        ServerError: the server or the device refuses.
+        ServerError: the server or the device refuses the file.
         OSError: the file can't be read.
     """
     length = file.seek(0, io.SEEK_END)
@@ -148,7 +148,7 @@ def _ask(
     headers: dict[str, str],
 ) -> http.client.HTTPResponse:
     try:
-        with suppress(BrokenPipeError, ConnectionResetError):  # it may have refused before it has read everything
+        with suppress(BrokenPipeError, ConnectionResetError):  # the server may refuse it before reading all of it
             connection.request(method, path, content, {**headers, "Authorization": f"Bearer {contact.token}"})
         return connection.getresponse()
     except (ConnectionError, TimeoutError, http.client.HTTPException) as error:

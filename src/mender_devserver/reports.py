@@ -1,6 +1,6 @@
-"""Decoding of what devices send about a deployment: polls, statuses, logs.
+"""Decodes what devices send about a deployment: polls, statuses and logs.
 
-Error messages are those of the real server, where it has its own.
+Error messages are those of the real server where it defines its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def read_poll_query(query: str) -> Poll:
 
 
 def _query_fields(query: str) -> dict[str, str]:
-    """The fields of a query. As Go does, drop what holds a semicolon or an invalid escape; the first one counts."""
+    """The fields of a query. As in Go, invalid escapes and semicolons drop a field, and the first duplicate counts."""
     fields: dict[str, str] = {}
     for pair in query.split("&"):
         if ";" not in pair and not _BAD_ESCAPE.search(pair):
@@ -38,7 +38,7 @@ def _query_fields(query: str) -> dict[str, str]:
 
 
 def read_poll_v1(body: bytes) -> Poll:
-    """The v1 POST form: name and type at the top, everything else under ``artifact_provides``."""
+    """The v1 POST form: name and type at the top level, everything else under ``artifact_provides``."""
     fields = pick(load_object(body, _SCHEMA), "artifact_name", "device_type", "artifact_provides")
     name, device_type = (as_text(fields[one], _SCHEMA) for one in ("artifact_name", "device_type"))
     return _poll(name, device_type, fields["artifact_provides"])
@@ -73,7 +73,7 @@ def read_status(body: bytes) -> str:
     """Decode a status report.
 
     Returns:
-        the status; empty when it is missing or null, which the real server notices later.
+        the status; empty if it is missing or null, which the real server detects only later.
 
     Raises:
         ServerError: 400.

@@ -1,7 +1,8 @@
-"""Which service of the real server a path belongs to, and what its gateway and routers answer by themselves.
+"""Maps paths to the services of the real server, and gives the replies of its gateway and routers.
 
-The gateway answers paths of no service, as text. A service answers paths that it doesn't know, as JSON, other methods,
-``OPTIONS``, and paths with a slash too many. Only the deployments service leaves the request id out of these replies.
+The gateway replies in plain text to paths that belong to no service. The router of a service replies to unknown paths,
+in JSON, to unsupported methods, to ``OPTIONS``, and to paths with a trailing slash. Only the deployments service omits
+the request id from these replies.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ _SERVICE = re.compile(
 
 
 def route(path: str) -> tuple[str, str]:
-    """The kind of request that a path is for, and the deployment id in it, if there is one.
+    """The kind of request for a path, and the deployment id in the path; empty if there is none.
 
     The kinds are ``auth``, ``inventory``, ``next``, ``next v2``, ``status``, ``log``, ``configuration``, ``artifact``
-    (that brings a configuration) and ``other``.
+    (an Artifact with a configuration) and ``other``.
     """
     for name, pattern in _PATTERNS.items():
         if match := pattern.fullmatch(collapse_slashes(path)):
@@ -49,23 +50,23 @@ def route(path: str) -> tuple[str, str]:
 
 
 def service_of(path: str) -> str:
-    """The service that the gateway sends a path to, or an empty text.
+    """The service to which the gateway forwards a path; empty if there is none.
 
-    They are ``authentication``, ``inventory``, ``deviceconfig``, ``deployments``, and ``deployments/download``, which
-    needs no token.
+    The services are ``authentication``, ``inventory``, ``deviceconfig``, ``deployments``, and ``deployments/download``,
+    which needs no token.
     """
     match = _SERVICE.match(collapse_slashes(path))
     return (match[1] or match[2]) if match else ""
 
 
 def answer_of_gateway() -> Reply:
-    """The reply to a path of no service."""
+    """The reply to a path that belongs to no service."""
     headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
     return Reply(404, b"404 page not found\n", headers)
 
 
 def answer_of_router(request: Request, request_id: str, *, v2: bool) -> Reply | None:
-    """The reply to a request that has no handler; ``None`` when it has one.
+    """The reply to a request that has no handler; ``None`` if it has one.
 
     Args:
         request: a request for one of the services.
@@ -91,7 +92,7 @@ def _methods(path: str, *, v2: bool) -> tuple[str, ...]:
 
 
 def _redirect(request: Request, *, v2: bool) -> Reply | None:
-    """Send a path with a slash at its end to the one without it."""
+    """Redirect a path with a trailing slash to the path without it."""
     path = collapse_slashes(request.path)
     methods = _methods(path.removesuffix("/"), v2=v2)
     if not methods or request.method not in (*methods, "OPTIONS"):

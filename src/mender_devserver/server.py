@@ -1,6 +1,6 @@
-"""``DevServer``: the server as one object, for tests, demos and the command line.
+"""``DevServer``: the server as a single object, for tests, demos and the command line.
 
-Its public members can be used from any thread, and return copies.
+Its public members can be used from any thread and return copies.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class DevServer:
 
     Args:
         directory: where Artifacts and the certificate are kept; created if missing.
-        tls: serve HTTPS with a certificate of its own (see ``certificate``), else plain HTTP.
+        tls: serve HTTPS with a self-issued certificate (see ``certificate``), otherwise plain HTTP.
         host: the name or address to listen on, also used in links.
         port: for devices and management; 0 selects a free one.
         storage_port: for the object store; 0 selects a free one.
         auto_accept: accept every new device at once.
-        v2: offer version 2 of the update poll, which the open-source server does not have.
+        v2: offer version 2 of the update poll, which the open-source server does not support.
 
     Use it as a context manager, or call ``start`` and ``stop``. When it is started again, it has the same ports and
-    state; use this to test an outage.
+    state, which makes it possible to test an outage.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class DevServer:
         """The certificate that clients must trust, a PEM file.
 
         Raises:
-            ServerError: the server uses plain HTTP, or was not started yet.
+            ServerError: the server uses plain HTTP, or has not been started yet.
         """
         if self._certificate is None:
             raise ServerError("cannot name a certificate: the server uses plain HTTP or was not started", status=404)
@@ -121,12 +121,12 @@ class DevServer:
 
     @property
     def contact(self) -> Contact:
-        """How the command line reaches the server, and what opens its management; keep it secret."""
+        """The server's addresses and management token, for the command line. Keep them secret."""
         return self._contact()
 
     @property
     def page_url(self) -> str:
-        """The URL of the page. Its fragment is the management token: keep it secret."""
+        """The URL of the page. Its fragment is the management token, so keep it secret."""
         return self._contact().page_url
 
     # Devices
@@ -137,7 +137,7 @@ class DevServer:
             return copy.deepcopy(list(self._state.devices))
 
     def accept(self, device_id: str, auth_set_id: str | None = None) -> KnownDevice:
-        """Accept a key of a device: the given one, else its newest. Ids can be shortened.
+        """Accept a key of a device: the given one, else the newest pending one, else the newest. Ids can be shortened.
 
         Raises:
             ServerError: 404 for an unknown device, 409 for an ambiguous id.
@@ -163,11 +163,11 @@ class DevServer:
     def connected_device(
         self, device_id: str = "", *, after: ConnectedDevice | None = None, seconds: float = 120.0
     ) -> ConnectedDevice:
-        """The connection of a device to the device connect service; arguments as of ``ConnectedDevices.wait``.
+        """The connection of a device to the device connect service; takes the arguments of ``ConnectedDevices.wait``.
 
         Raises:
             ServerError: the server isn't running.
-            TimeoutError: the device has not connected.
+            TimeoutError: the device has not connected in time.
         """
         if self._thread is None:
             raise ServerError("cannot find connected devices: the server was not started", status=409)
@@ -193,10 +193,10 @@ class DevServer:
         Args:
             path: the file.
             artifact_name: offer the file under this name, without checking that it is an Artifact.
-            device_types: with ``artifact_name``: the compatible device types.
+            device_types: the compatible device types, if ``artifact_name`` is given.
 
         Raises:
-            ServerError: 400 when the file can't be read or isn't an Artifact, or for types without a name.
+            ServerError: 400 if the file can't be read or isn't an Artifact, or for device types without a name.
         """
         if device_types and not artifact_name:
             raise ServerError("cannot use device_types without artifact_name: they are in the Artifact", status=400)
@@ -218,7 +218,7 @@ class DevServer:
             return list(self._state.artifacts)
 
     def delete_artifact(self, artifact_id: str) -> None:
-        """Remove an Artifact; links to it are answered with 404."""
+        """Remove an Artifact; requests for its links are then answered with 404."""
         with self._state.lock:
             self._state.artifacts.delete(artifact_id)
 
@@ -226,16 +226,17 @@ class DevServer:
         """Create a deployment for some devices, or for all accepted ones, and return its id.
 
         Raises:
-            ServerError: 404 for an unknown Artifact, 409 for an ambiguous id, 400 when no device is accepted.
+            ServerError: 404 for an unknown Artifact, 409 for an ambiguous id, 400 if no device is accepted.
         """
         with self._state.lock:
             chosen = None if device_ids is None else list(device_ids)
             return self._state.deploy(artifact_name, chosen, force=force).id
 
     def configure(self, device_id: str, configuration: Mapping[str, str]) -> str:
-        """Deploy a configuration to a device, as the page of the real server does, and return the deployment's id.
+        """Deploy a configuration to a device, as the real server's UI does, and return the deployment id.
 
-        Its Artifact has the type ``mender-configure``, no files, and the name ``configuration-`` with that id.
+        Its Artifact has the payload type ``mender-configure``, no files, and the name ``configuration-`` followed
+        by that id.
 
         Raises:
             ServerError: 404 for an unknown device.
@@ -254,23 +255,23 @@ class DevServer:
             self._state.deployments.abort(deployment_id)
 
     def status(self, deployment_id: str, device_id: str) -> str:
-        """The status of a deployment on a device, including those set by the server (``noartifact`` …).
+        """The status of a deployment on a device, including statuses set by the server (``noartifact`` …).
 
-        It is ``pending`` until the device reports its first status, also while it has not polled.
+        It is ``pending`` until the device reports its first status, even if the device has not polled yet.
         """
         with self._state.lock:
             device = self._state.devices.get(device_id)
             return self._state.deployments.get(deployment_id).status_of(device.id)
 
     def statuses(self, deployment_id: str, device_id: str) -> list[str]:
-        """Every status that a device reported and the server accepted, repeats included, in order."""
+        """Every status that a device reported and the server accepted, in order, including repetitions."""
         with self._state.lock:
             known = self._state.deployments.get(deployment_id).devices
             device = known.get(self._state.devices.get(device_id).id)
             return list(device.received) if device else []
 
     def log(self, deployment_id: str, device_id: str) -> list[dict[str, Any]] | None:
-        """The deployment log of a device; ``None`` when it has sent none."""
+        """The deployment log of a device; ``None`` if it has sent none."""
         with self._state.lock:
             known = self._state.deployments.get(deployment_id).devices
             device = known.get(self._state.devices.get(device_id).id)
@@ -302,7 +303,7 @@ class DevServer:
             return self._state.activity.exchanges()
 
     def clear_requests(self) -> None:
-        """Remove the logged requests, so that a test counts from here."""
+        """Remove the logged requests, so that a test can count from this point."""
         with self._state.lock:
             self._state.activity.clear()
 
@@ -313,7 +314,7 @@ class DevServer:
             return self._state.activity.events()
 
     def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Call ``listener`` for each new event, in the server's thread: it must not block.
+        """Call ``listener`` for each new event. It is called in the server's thread and must not block.
 
         Returns:
             a function that ends the subscription.
@@ -325,7 +326,7 @@ class DevServer:
         """Wait until a condition is true.
 
         Raises:
-            TimeoutError: it is not true in time.
+            TimeoutError: the condition has not become true in time.
         """
         end = time.monotonic() + timeout_seconds
         while not condition():
@@ -355,7 +356,7 @@ class DevServer:
 
     @property
     def token_seconds(self) -> float:
-        """Lifetime of tokens issued from now on."""
+        """The lifetime in seconds of tokens issued from now on."""
         return self._state.devices.token_seconds
 
     @token_seconds.setter
@@ -364,7 +365,7 @@ class DevServer:
 
     @property
     def link_seconds(self) -> float:
-        """Lifetime of links issued from now on."""
+        """The lifetime in seconds of links issued from now on."""
         return self._state.storage.link_seconds
 
     @link_seconds.setter
@@ -373,7 +374,7 @@ class DevServer:
 
     @property
     def clock_offset_seconds(self) -> float:
-        """How far the server's clock is ahead."""
+        """The number of seconds by which the server's clock is ahead."""
         return self._state.clock_offset_seconds
 
     @clock_offset_seconds.setter
@@ -382,7 +383,7 @@ class DevServer:
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """How many requests a device may make; ``None`` for no limit."""
+        """The limit on the requests of a device; ``None`` for no limit."""
         return self._state.rate_limit
 
     @rate_limit.setter

@@ -1,6 +1,7 @@
-"""The thread that the server runs in: an event loop with two listeners.
+"""The thread in which the server runs: an event loop with two listeners.
 
-One is for devices and management, the other is the object store, so that download links lead to another port.
+One listener serves devices and management, the other one is the object store, so that download links lead to another
+port.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ SHUTDOWN_SECONDS = 0.2
 BACKLOG = 256
 IDLE_SECONDS = 75.0
 STORAGE_IDLE_SECONDS = 5.0
-"""How long connections without a request are kept. A download needs its connection once."""
+"""How long an idle connection is kept open. A download uses its connection only once."""
 TLS_BUFFER_BYTES = 16 * 1024
-"""As long as the longest TLS record."""
+"""The length of the longest TLS record."""
 TLS_END_SECONDS = 1.0
-"""How long the end of a TLS connection may take."""
+"""The time limit for the shutdown of a TLS connection."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class _Server(web.Server):
-    """Aborts each transport with its connection: Python 3.10 warns of a TLS transport that only the peer closed.
+    """Aborts each transport when its connection ends: Python 3.10 warns about a TLS transport closed only by the peer.
 
     Args:
         handler: answers requests.
-        idle_seconds: how long a connection without a request is kept.
+        idle_seconds: how long an idle connection is kept open.
     """
 
     def __init__(self, handler: Handler, idle_seconds: float) -> None:
@@ -72,12 +73,12 @@ class _Server(web.Server):
 
 
 def shrink_tls(transport: asyncio.BaseTransport) -> None:
-    """Let a TLS connection take little memory, for a short time.
+    """Reduce the memory of a TLS connection, and the time for which it is kept after its end.
 
-    asyncio keeps a buffer of 256 KiB for each one, also while it is idle, and the whole connection for half a minute
-    after the end if the peer, asleep like many devices, doesn't confirm the end.
+    asyncio allocates a buffer of 256 KiB for each connection, even while it is idle, and keeps the connection for half
+    a minute after its end if the peer doesn't confirm the shutdown, for instance because the device is asleep.
 
-    The attributes are those of CPython 3.11 and newer; elsewhere nothing happens.
+    The attributes exist in CPython 3.11 and newer; with other versions, this function has no effect.
     """
     protocol = getattr(transport, "_ssl_protocol", None)
     if len(getattr(protocol, "_ssl_buffer", b"")) > TLS_BUFFER_BYTES and hasattr(protocol, "max_size"):
@@ -88,13 +89,13 @@ def shrink_tls(transport: asyncio.BaseTransport) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where to listen.
+    """The addresses to listen on.
 
     Args:
         host: a name or an address.
         port: for devices, management and page; 0 selects a free one.
         storage_port: for the object store; 0 selects a free one.
-        context: the server's side of TLS; None for plain HTTP.
+        context: the TLS context of the server; None for plain HTTP.
     """
 
     host: str
@@ -134,7 +135,7 @@ class ServerThread:
         self._thread = threading.Thread(target=self._run, name="mender-devserver")
 
     def start(self) -> None:
-        """Start listening; afterwards the ports are known.
+        """Start listening; the ports are known afterwards.
 
         Raises:
             NetworkError: the address or a port is not available.
@@ -157,7 +158,7 @@ class ServerThread:
         except OSError as error:
             self._ready.set_exception(error)
         finally:
-            self._ready.cancel()  # after any other error too, start() must not wait for ever
+            self._ready.cancel()  # start() must not wait for ever after any other error either
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -209,7 +210,7 @@ class ServerThread:
                 if raw.path.startswith(USER_PREFIX):
                     return await users(raw)
                 if not is_own_host(raw.headers.get("Host", ""), self._endpoint.host):
-                    return _response(answer_of_gateway())  # the real gateway serves its own names only, too
+                    return _response(answer_of_gateway())  # the real gateway, too, serves only its own host names
                 if raw.path == CONNECT_PATH and raw.method == "GET":
                     return await self.connected(raw)
                 return await devices(raw)

@@ -20,7 +20,7 @@ NAMES = {
     "clock_offset_seconds": "how far the server's clock is ahead; may be negative",
     "rate_limit": "requests of a device in a time window, as REQUESTS/SECONDS, for example 5/20; null for no limit",
 }
-"""Each setting, and what it means."""
+"""The name of each setting, and its description."""
 
 
 def read_settings(state: ServerState) -> dict[str, Any]:
@@ -37,10 +37,10 @@ def read_settings(state: ServerState) -> dict[str, Any]:
 
 
 def apply_settings(state: ServerState, given: Mapping[str, Any]) -> None:
-    """Change some settings; nothing changes when one of them is wrong.
+    """Change some settings; if one of them is invalid, none is changed.
 
     Raises:
-        ServerError: 400, naming the wrong one.
+        ServerError: 400, naming the invalid setting.
     """
     for name, value in given.items():
         if name not in NAMES:

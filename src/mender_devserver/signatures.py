@@ -1,6 +1,6 @@
 """Public keys and the signature of an authentication request (``X-MEN-Signature``).
 
-RSA with PKCS#1 v1.5 and SHA-256, ECDSA (P-256, P-384) with SHA-256 in DER, and Ed25519 over the raw body.
+Signatures are RSA with PKCS#1 v1.5 and SHA-256, ECDSA with SHA-256 in DER, or Ed25519 over the raw body.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from mender_client.errors import ServerError
 
 _CURVES = (ec.SECP224R1, ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-"""The curves that the real server can read."""
+"""The curves that the real server supports."""
 
 
 def parse_public_key(pem: str, prefix: str = "") -> str:
     """Return ``pem`` in canonical form, so that equal keys compare equal.
 
     Raises:
-        ServerError: 400 for anything but the PEM of a public key of a kind that the real server knows.
+        ServerError: 400 for anything but a public key in PEM format of a type that the real server supports.
     """
     try:
         if "-----BEGIN PUBLIC KEY-----" not in pem:

@@ -1,6 +1,6 @@
 """The state of the server: devices, Artifacts, deployments, storage, faults, activity log, and the clock.
 
-Plain synchronous code without sockets. A caller with several threads holds ``ServerState.lock``.
+This is plain synchronous code without sockets. A caller with several threads must hold ``ServerState.lock``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def utc_now() -> datetime:
 
 
 class ServerState:
-    """The server's state, and the few rules that concern more than one part of it.
+    """The server's state, and the few rules that involve more than one part of it.
 
     Args:
         directory: where Artifacts are kept.
@@ -43,7 +43,7 @@ class ServerState:
         self.url = "http://server.invalid"
         self.storage_url = "http://storage.invalid"
         self.wake: Callable[[str], None] = lambda _: None
-        """Tells a connected device to poll; called from any thread."""
+        """Tells a connected device to poll; can be called from any thread."""
         self._clock = clock
         self._windows: dict[str, tuple[datetime, int]] = {}
         self.activity = ActivityLog(self.now)
@@ -55,16 +55,16 @@ class ServerState:
         self.configurations = Configurations(self.deployments.exact, self.now)
 
     def now(self) -> datetime:
-        """The time by the server's clock, which may be set wrong on purpose."""
+        """The time by the server's clock, which may deliberately be wrong."""
         return self._clock() + timedelta(seconds=self.clock_offset_seconds)
 
     def deploy(self, artifact_name: str, device_ids: list[str] | None = None, *, force: bool = False) -> Deployment:
         """Create a deployment for the given devices, or for all accepted ones.
 
-        As on the real server, nobody checks whether there is a device with a given id.
+        As on the real server, the existence of the given devices is not checked.
 
         Raises:
-            ServerError: 404 for an unknown Artifact, 409 for an ambiguous id, 400 when no device is accepted.
+            ServerError: 404 for an unknown Artifact, 409 for an ambiguous id, 400 if no device is accepted.
         """
         if device_ids is None:
             chosen = tuple(one.id for one in self.devices if one.status == "accepted")
@@ -81,7 +81,7 @@ class ServerState:
             return device_id
 
     def save_configuration(self, device_id: str, configuration: Mapping[str, Any]) -> KnownDevice:
-        """Say what configuration a device shall have, without a deployment.
+        """Set the desired configuration of a device, without a deployment.
 
         Raises:
             ServerError: 404 for an unknown device, 400 for a value that isn't a string.
@@ -110,7 +110,7 @@ class ServerState:
         return device
 
     def seconds_to_wait(self, device_id: str) -> int:
-        """Count one request of a device; return 0 within the limit, else the seconds for ``Retry-After``."""
+        """Count one request of a device; return 0 if within the limit, otherwise the seconds for ``Retry-After``."""
         limit, now = self.rate_limit, self.now()
         if limit is None:
             return 0

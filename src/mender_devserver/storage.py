@@ -1,7 +1,6 @@
 """The object store: pre-signed links to Artifacts, ranges, and errors in XML.
 
-A link holds a signature of method, path, ``Host`` and query, and the time at which it expires. Tokens and cookies are
-ignored.
+A link contains its expiry time and a signature of method, path, ``Host`` and query. Tokens and cookies are ignored.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Storage:
     """Creates links and answers requests for them.
 
     Args:
-        find: looks an Artifact up by its id.
+        find: looks up an Artifact by its id.
         now: the server's clock.
     """
 
@@ -52,7 +51,7 @@ class Storage:
 
         Args:
             artifact: the Artifact.
-            base_url: of the storage, as devices reach it, without a trailing slash.
+            base_url: the URL at which devices reach the storage, without a trailing slash.
             device_id: the device; specific to this server, so that its activity log shows who downloads.
         """
         now = self._now()
@@ -93,7 +92,7 @@ class Storage:
         return _send(request, artifact)
 
     def device_of(self, request: Request) -> str:
-        """The id of the device that a link was created for; empty if it has none."""
+        """The id of the device for which a link was created; empty if there is none."""
         return parse_qs(request.query).get("x-device-id", [""])[0]
 
     def expired(self, request: Request) -> Reply:
@@ -157,7 +156,7 @@ def _not_modified(artifact: Artifact) -> Reply:
 
 
 def _precondition(headers: Mapping[str, str], artifact: Artifact) -> int:
-    """The status of a request whose conditions don't hold, in the order of RFC 9110, section 13.2.2; else 0."""
+    """The status if the conditions of a request don't hold, in the order of RFC 9110, section 13.2.2; otherwise 0."""
     match, unmodified = headers.get("if-match"), _date(headers.get("if-unmodified-since"))
     if match is not None:
         if not _names(match, artifact.etag):
@@ -187,8 +186,8 @@ def _date(value: str | None) -> datetime | None:
 def read_range(wanted: str, total: int) -> tuple[int, int] | None:
     """The first and the last byte requested, or ``None`` for the whole object.
 
-    Several ranges, another unit or a malformed range get the whole object; the caller must refuse a first byte at or
-    past ``total``, which stands for a range that ends before it begins, too.
+    For several ranges, another unit or a malformed range, the whole object is sent. The caller must refuse a first byte
+    at or past ``total``, which is also returned for a range that ends before it begins.
     """
     match = _RANGE.fullmatch(wanted.strip())
     if match is None:

@@ -1,6 +1,6 @@
-"""``mender-devserver terminal``: a terminal on a device, in the one that the command runs in.
+"""``mender-devserver terminal``: opens a terminal on a device in the local terminal.
 
-Without a terminal, what comes from standard input is typed, and its end is typed as Ctrl-D.
+If standard input is not a terminal, its content is sent as keyboard input, followed by Ctrl-D at its end.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mender_devserver.contact import Contact
 from mender_devserver.remote import RemoteSession, refused_terminal
 
 ESCAPE = b"\x1d"
-"""Ctrl-] leaves, as in telnet."""
+"""Ctrl-], the escape character, as in telnet."""
 _END_OF_INPUT = b"\x04"
 _PIECE_BYTES = 4096
-"""Typed in one message; some devices take no larger ones."""
+"""The maximum number of bytes of input in a message; some devices don't accept larger messages."""
 _UNREAD_BYTES = 8 * _PIECE_BYTES
-"""Typed before the device is asked whether it has read so far: what comes too fast is lost on the way."""
+"""The number of bytes of input after which the device is asked to confirm; input sent too fast would be lost."""
 _END_SECONDS = 1.0
 _ASK_SECONDS = 20.0
 _SILENT_SECONDS = 60.0
@@ -36,12 +36,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_terminal(contact: Contact, device_id: str) -> None:
-    """Open a terminal, and return when its shell has ended, or the user has left.
+    """Open a terminal, and return when its shell has ended or the user has left it.
 
     Raises:
         ServerError: the device isn't connected, or refuses the terminal, or ends it.
         NetworkError: the connection to the server is lost.
-        MenderError: a signal has ended it.
+        MenderError: the command was stopped by a signal.
     """
     saved = termios.tcgetattr(0) if os.isatty(0) else None
     try:
@@ -72,7 +72,7 @@ class Terminal:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Open it, and go on until its end."""
+        """Open the terminal, and run it until its end."""
         loop = asyncio.get_running_loop()
         self._end = loop.create_future()
         self._session = await RemoteSession.open(self._contact, self._device_id)
@@ -104,7 +104,7 @@ class Terminal:
 
     async def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._is_raw and not self._end.done():
-            tty.setraw(0, termios.TCSADRAIN)  # keeps what was typed early
+            tty.setraw(0, termios.TCSADRAIN)  # keeps input that was typed early
             _say(f"connected to device {self._device_id}; Ctrl-] leaves\r\n")
             loop.add_signal_handler(signal.SIGWINCH, self._resize)
         self._heard_at = time.monotonic()
@@ -155,7 +155,7 @@ class Terminal:
             _write(message.body or b"")
 
     async def _watch(self) -> None:
-        """Notice a device that is gone: nobody else says so."""
+        """Detect a device that no longer answers, which the server doesn't report."""
         while True:
             await self._session.send(Message(Protocol.CONTROL, "ping"))
             await asyncio.sleep(_ASK_SECONDS)
@@ -166,7 +166,7 @@ class Terminal:
     # the user
 
     async def _type(self) -> None:
-        """Send what the user types, a piece at a time."""
+        """Send the user's input, one piece at a time."""
         unread = 0
         while piece := await _read():
             if self._is_raw and ESCAPE in piece:
@@ -178,7 +178,7 @@ class Terminal:
                 await self._session.send(Message(Protocol.CONTROL, "ping"))
                 await self._may_type.wait()
                 unread = 0
-        while True:  # a program that runs takes the first one, and the shell a later one
+        while True:  # a running program reads the first Ctrl-D, and the shell a later one
             await self._send("shell", _END_OF_INPUT)
             await asyncio.sleep(_END_SECONDS)
 
@@ -190,13 +190,13 @@ class Terminal:
 
 
 async def _read() -> bytes:
-    """The next piece of standard input; empty at its end."""
+    """Read the next piece of standard input; empty at its end."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     try:
         loop.add_reader(0, ready.set)
     except PermissionError:
-        return os.read(0, _PIECE_BYTES)  # a file is always ready, and can't be waited for
+        return os.read(0, _PIECE_BYTES)  # a regular file is always ready and can't be polled
     try:
         await ready.wait()
         return os.read(0, _PIECE_BYTES)
@@ -216,7 +216,7 @@ def _say(text: str) -> None:
 
 
 def _size() -> tuple[int, int]:
-    """Columns and rows of the terminal that the command runs in."""
+    """The columns and rows of the local terminal."""
     for number in (0, 1, 2):
         with suppress(OSError):
             return os.get_terminal_size(number)
@@ -228,7 +228,7 @@ def _text(message: Message) -> str:
 
 
 def _is_end_of_shell(message: Message) -> bool:
-    """Whether mender-connect says in its way that the shell has ended by itself."""
+    """Whether the message is the error with which mender-connect reports that the shell has exited."""
     return (message.body or b"").endswith(b"input/output error")
 
 

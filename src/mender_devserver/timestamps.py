@@ -1,4 +1,4 @@
-"""Which timestamps the real server can read: RFC 3339 as Go's ``time.Parse`` understands it."""
+"""Checks whether the real server can parse a timestamp: RFC 3339 as implemented by Go's ``time.Parse``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _FORM = re.compile(
 
 
 def check_timestamp(value: object, prefix: str = "") -> str:
-    """Return a timestamp that Go can read: capital ``T`` and ``Z``, a zone, and a time that exists.
+    """Return a timestamp if Go can parse it: with upper-case ``T`` and ``Z``, a zone, and a time that exists.
 
     Args:
-        value: of a JSON field.
-        prefix: what the service puts before the message of its decoder.
+        value: the value of a JSON field.
+        prefix: the prefix that the service adds to its decoder's error message.
 
     Raises:
         ServerError: 400.
@@ -33,8 +33,8 @@ def check_timestamp(value: object, prefix: str = "") -> str:
 
 
 def _exists(year: int, month: int, day: int, hour: int, minute: int, second: int, zone: int, minutes: int) -> bool:
-    """Go takes offsets up to 24 hours and 60 minutes, and knows no leap seconds."""
+    """Whether Go accepts the values: offsets up to 24 hours and 60 minutes, and no leap seconds."""
     if not 1 <= month <= 12:
         return False
-    last_day = calendar.monthrange(year or 2000, month)[1]  # the standard library knows no year 0, also a leap year
+    last_day = calendar.monthrange(year or 2000, month)[1]  # calendar has no year 0, which is a leap year too
     return 1 <= day <= last_day and hour < 24 and minute < 60 and second < 60 and zone <= 24 and minutes <= 60

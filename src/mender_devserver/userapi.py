@@ -1,7 +1,7 @@
-"""The users' end of the device connect service, under the paths of the real server.
+"""The user API of the device connect service, under the paths of the real server.
 
-A terminal and forwarded ports are messages over a websocket, files are requests, and a device can be told to poll. All
-of it is protected as the management API is.
+Terminals and port forwarding use messages over a websocket, files are transferred by requests, and a device can be told
+to poll. Access is protected in the same way as the management API.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mender_devserver.views import stamp
 
 PREFIX = "/api/management/v1/deviceconnect/"
 SUBPROTOCOL = "mender-devserver"
-"""What the page asks for beside its token: a browser wants one of its subprotocols to be chosen."""
+"""Offered by the page in addition to its token, since a browser requires the server to select a subprotocol."""
 _PATH = re.compile(re.escape(PREFIX) + "devices/([^/]+)(?:/([a-z-]+))?")
 _METHODS = {
     "": ("GET",),
@@ -45,7 +45,7 @@ class UserApi:
     Args:
         state: the server's state.
         connected: the connected devices.
-        guard: decides who may.
+        guard: checks the authorisation of requests.
     """
 
     def __init__(self, state: ServerState, connected: ConnectedDevices, guard: Guard) -> None:
@@ -94,7 +94,7 @@ class UserApi:
         return await self._transfer(raw, device.id, query, is_connected=is_connected)
 
     async def _connect(self, raw: web.BaseRequest, device_id: str) -> web.StreamResponse:
-        """A session over a websocket."""
+        """Run a session over a websocket."""
         websocket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,), heartbeat=PING_SECONDS, max_msg_size=MOST_MESSAGE_BYTES, compress=False
         )
@@ -114,7 +114,7 @@ class UserApi:
                     break
                 props = {**message.props, "user_id": self._user_id}
                 session.send(Message(message.proto, message.typ, "", props, message.body))
-                await asyncio.sleep(0)  # as for a device's messages
+                await asyncio.sleep(0)  # as for the messages of a device
         finally:
             writer.cancel()
             self._connected.close_session(session)

@@ -1,4 +1,4 @@
-"""A session of a user with a device: what a terminal, a file transfer or forwarded ports are said in."""
+"""A session of a user with a device, which carries a terminal, a file transfer or forwarded ports."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Callable
 from mender_client.core.wire.deviceconnect import Message, Protocol, ShellStatus, encode
 
 MOST_QUEUED = 25
-"""So many messages wait for a user, and for a device; further ones are dropped."""
+"""The maximum number of messages queued for a user, and for a device; any more are dropped."""
 MOST_OUTPUT_BYTES = 8 * 1024 * 1024
-"""What a terminal may print in one session."""
+"""The maximum number of bytes that a terminal may print in one session."""
 
 
 class UserSession:
-    """One session. It belongs to the server's thread.
+    """One session. It may be used only in the server's thread.
 
     Args:
         device_id: the device.
         post: sends a message to the device.
 
     Attributes:
-        id: its id, which the device knows it by.
-        dropped: how many of the device's messages didn't fit the queue.
+        id: the session id that is sent to the device.
+        dropped: the number of the device's messages that were dropped because the queue was full.
     """
 
     def __init__(self, device_id: str, post: Callable[[Message], None]) -> None:
@@ -47,11 +47,11 @@ class UserSession:
         return await self._received.get()
 
     def take_waiting(self) -> tuple[Message, bytes] | None:
-        """The next message, if it is there."""
+        """The next message, if one has already arrived."""
         return None if self._received.empty() else self._received.get_nowait()
 
     def take(self, message: Message, data: bytes) -> None:
-        """Take a message of the device; as on the real server, what doesn't fit the queue is dropped."""
+        """Queue a message of the device; as on the real server, it is dropped if the queue is full."""
         is_shell = message.proto == Protocol.SHELL
         self._is_answer_last = is_shell and message.typ == "new"
         if is_shell and message.typ == "shell" and self._is_over_limit(len(message.body or b"")):
@@ -76,7 +76,7 @@ class UserSession:
             self.take(stop, encode(stop))
 
     def end(self) -> None:
-        """Stop a terminal whose user is gone."""
+        """Stop the terminal, if any, of a user who has disconnected."""
         if self._has_terminal:
             self._stop("user disconnected")
 

@@ -12,7 +12,7 @@ from mender_devserver.devices import KnownDevice
 
 
 def stamp(time: datetime) -> str:
-    """A time as the real server writes it."""
+    """Format a time as the real server does."""
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
