@@ -1,4 +1,4 @@
-"""Lets the devices of a fleet in by the management API of a server: beforehand, or when they wait to be accepted."""
+"""Accepts the devices of a fleet through the management API of a server: in advance, or while they are pending."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PAGE_LENGTH = 100
 _MOST_PAGE_BYTES = 4 << 20
 
 Told = Callable[[str, str, float, int, Exception | None], None]
-"""Is told method, endpoint, seconds and bytes of each request, and what went wrong."""
+"""Called with the method, endpoint, seconds, bytes and error, if any, of each request."""
 
 
 class Sender(Protocol):
@@ -41,12 +41,12 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PendingKey:
-    """A key of a device that waits to be accepted.
+    """A pending key of a device.
 
     Args:
-        device_id: of the device at the server.
-        auth_set_id: of the key at the server.
-        fingerprint: of identity and key, see ``fingerprint``.
+        device_id: the id of the device on the server.
+        auth_set_id: the id of the key on the server.
+        fingerprint: the fingerprint of identity and key, see ``fingerprint``.
     """
 
     device_id: str
@@ -55,17 +55,17 @@ class PendingKey:
 
 
 def fingerprint(identity: Mapping[str, Any], public_key_pem: str) -> str:
-    """Tells a device with its key from all others, however the server writes them."""
+    """A fingerprint of a device's identity and key that doesn't depend on how the server formats them."""
     text = json.dumps(identity, sort_keys=True) + "".join(public_key_pem.split())
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def management_token(options: Namespace) -> str:
-    """The token of the management API: from the file that was named, else that of the dev server.
+    """The token of the management API: from the given file, otherwise that of the dev server.
 
     Raises:
         OSError: the file can't be read.
-        ValueError: it holds no token.
+        ValueError: the file doesn't contain a token.
         MenderError: there is no dev server in the directory.
     """
     if not options.management_token_file:
@@ -77,13 +77,13 @@ def management_token(options: Namespace) -> str:
 
 
 class Management:
-    """The management of devices at a server.
+    """The device management API of a server.
 
     Args:
-        sender: reaches it.
-        url: of the server.
-        token: of its management API.
-        told: is told of each request.
+        sender: sends the requests.
+        url: the URL of the server.
+        token: the token of its management API.
+        told: called for each request.
     """
 
     def __init__(self, sender: Sender, url: str, token: str, told: Told) -> None:
@@ -93,7 +93,7 @@ class Management:
         self._told = told
 
     def preauthorize(self, identity: Mapping[str, str], public_key_pem: str) -> None:
-        """Preauthorize a device; one that is known already is left as it is.
+        """Preauthorize a device; a device that is already known is left unchanged.
 
         Raises:
             ServerError: the server refuses it.
@@ -102,10 +102,10 @@ class Management:
         self._call("POST", "", "preauthorize", {"identity_data": dict(identity), "pubkey": public_key_pem})
 
     def pending(self) -> Iterator[PendingKey]:
-        """All keys of devices that wait, whomever they belong to, page by page.
+        """All pending keys on the server, fetched page by page, including those of devices outside the fleet.
 
         Raises:
-            ServerError: the server refuses to tell.
+            ServerError: the server refuses the request.
             NetworkError: there is no reply.
         """
         for page in count(1):
@@ -148,7 +148,7 @@ class Management:
 
 
 def _refused(reply: Reply) -> ServerError:
-    """What the server said; the same for all devices, so that Locust counts it once."""
+    """The error for a reply; its text is the same for all devices, so that Locust counts it as one error."""
     advice = {401: "; check the token", 403: "; check the token", 422: "; it may accept no more devices"}
     text = f"the management API answered {reply.status}{advice.get(reply.status, '')}"
     return ServerError(text, status=reply.status)
@@ -160,11 +160,11 @@ def _pending_key(device: Any, key: Any) -> PendingKey:
 
 @contextmanager
 def management_of(options: Namespace, host: str, told: Told) -> Iterator[Management]:
-    """The management that the command line names, with a connection of its own.
+    """The management API named on the command line, with a separate connection.
 
     Raises:
         OSError: the token or the certificate can't be read.
-        ValueError: there is no token in the file.
+        ValueError: the file doesn't contain a token.
         MenderError: there is no dev server in the directory, or the certificate can't be used.
     """
     url, certificate = server_of(host, options)
@@ -178,29 +178,29 @@ def management_of(options: Namespace, host: str, told: Told) -> Iterator[Managem
 
 
 class Waiting:
-    """The devices of a fleet that wait to be accepted, by fingerprint."""
+    """The pending devices of a fleet, by fingerprint."""
 
     def __init__(self) -> None:
         self._prints: set[str] = set()
 
     def add(self, prints: Iterable[str]) -> None:
-        """Note devices that a server has refused."""
+        """Add devices that a server has refused."""
         self._prints.update(prints)
 
     def take(self) -> list[str]:
-        """Those that were noted since the last call."""
+        """Return and remove the devices that were added since the last call."""
         taken, self._prints = self._prints, set()
         return list(taken)
 
 
 class Acceptance:
-    """Accepts the devices of a fleet, and no others, when they wait.
+    """Accepts the pending devices of a fleet, and no others.
 
     Args:
-        management: of the server.
-        waiting: the devices that wait.
-        most_per_second: how many are accepted in a second.
-        sleep: waits so many seconds.
+        management: the management API of the server.
+        waiting: the pending devices.
+        most_per_second: the maximum number of devices accepted per second.
+        sleep: waits for the given number of seconds.
     """
 
     def __init__(
@@ -217,10 +217,10 @@ class Acceptance:
         self._sleep = sleep
 
     def run_once(self) -> int:
-        """Accept those that wait; returns how many. A server is only asked when some do.
+        """Accept the pending devices and return their number. Without any, no request is made.
 
         Raises:
-            ServerError: the server refuses.
+            ServerError: the server refuses a request.
             NetworkError: there is no reply.
         """
         wanted = set(self._waiting.take())

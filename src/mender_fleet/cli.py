@@ -1,4 +1,4 @@
-"""``mender-fleet``: Locust with the devices of this package, and defaults for a fleet. Every option of Locust works."""
+"""``mender-fleet``: Locust with the devices of this package and defaults for a fleet. It accepts all Locust options."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from .parser import PROGRAM, build_parser
 
 _RAMP = 100
-"""By default a fleet is switched on within so many seconds."""
+"""The number of seconds within which a fleet is switched on by default."""
 _NAMES = {"--server": "--host", "--devices": "--users"}
 _OF_PARSER = frozenset({"-h", "--help", "-V", "--version"})
 
 
 def locust_arguments(arguments: list[str]) -> list[str]:
-    """The command line for Locust: with its names of options, with our file, and a rate at which devices start."""
+    """The command line for Locust, with options renamed, and with our locustfile and a spawn rate added."""
     told = [_renamed(one) for one in arguments]
     names = {one.partition("=")[0] for one in told}
     if not names & {"-f", "--locustfile"}:
@@ -24,7 +24,7 @@ def locust_arguments(arguments: list[str]) -> list[str]:
     if users.isdecimal() and not names & {"-r", "--spawn-rate", "--worker"}:
         told += ["--spawn-rate", str(max(1, int(users) // _RAMP))]
     if not names & {"--web-host", "--worker"}:
-        told += ["--web-host", "127.0.0.1"]  # whoever reaches the page can start a fleet
+        told += ["--web-host", "127.0.0.1"]  # anyone who can reach the page can start a fleet
     return told
 
 
@@ -42,7 +42,7 @@ def _value(arguments: list[str], *names: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run Locust, or tell about the program; ``arguments`` are those of the command line."""
+    """Run Locust, or print help or version; ``arguments`` defaults to the command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if _OF_PARSER.intersection(arguments):
         build_parser().parse_args(["--help" if {"-h", "--help"}.intersection(arguments) else "--version"])

@@ -1,4 +1,4 @@
-"""A simulated device: the parts of the real client, joined as on a device, with a disk in memory."""
+"""A simulated device: the components of the real client, assembled as on a device, with storage in memory."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from mender_client.system.http import HttpTransport
 from .memory import MadeUpLog, MemoryJournal, MemoryMark, MemoryTrace, PassingStore
 
 NOWHERE = Paths.locate(data="/nonexistent")
-"""Where a simulated device would have files."""
+"""The place of the files that a simulated device doesn't have."""
 
 
 class PowerCutError(BaseException):
-    """The power of a simulated device is cut: nothing in the client can catch it."""
+    """A power cut of a simulated device; as a ``BaseException``, it isn't caught by the client."""
 
 
 class SharedClock(SystemClock):
-    """The machine's clocks, and waits that cost no descriptor: under gevent, ``time.sleep`` lets other devices work."""
+    """The system clocks, without a file descriptor for waits: under gevent, ``time.sleep`` yields to other devices."""
 
     def __init__(self) -> None:
         self.is_stopping = False
@@ -44,20 +44,20 @@ class SharedClock(SystemClock):
         time.sleep(seconds)
 
     def wake(self) -> None:
-        """Nobody wakes a simulated device."""
+        """Do nothing: a simulated device is never woken."""
 
     def close(self) -> None:
-        """There is no descriptor."""
+        """Do nothing: there is no file descriptor."""
 
 
 CLOCK = SharedClock()
 
 
 class SimulatedHost(Host):
-    """What belongs to one device here, although real devices of one process could share it: its connections.
+    """A host for one device, which has its own connections, although real devices in one process could share them.
 
     Args:
-        transport: its own.
+        transport: the transport of the device.
     """
 
     def __init__(self, transport: HttpTransport) -> None:
@@ -68,11 +68,11 @@ class SimulatedHost(Host):
 
 
 class PretendedInstallation:
-    """What installs on a simulated device; see ``app.program.Program``.
+    """A simulated installer; see ``app.program.Program``.
 
     Args:
         description: the device.
-        install: pretends to install; False, or an exception, fails the deployment.
+        install: simulates the installation; False or an exception makes the deployment fail.
     """
 
     flow = Flow.HANDOVER
@@ -99,7 +99,7 @@ class PretendedInstallation:
 
 
 class SimulatedParts(DeviceParts):
-    """The parts of a device, those that are files replaced by memory; arguments as of ``DeviceParts``.
+    """The parts of a device, with files replaced by memory; takes the arguments of ``DeviceParts``.
 
     Args:
         log_lines: how long the log of a failed deployment is.
@@ -130,23 +130,23 @@ class SimulatedParts(DeviceParts):
 
     @property
     def new_digest(self) -> NewDigest | None:
-        """Hash in the same thread: thousands of devices have no processor left for a second one each."""
+        """Hash in the same thread, since thousands of devices can't each use another CPU."""
         return None
 
 
 class SimulatedDevice:
-    """A device that can be stepped, and lose its power.
+    """A simulated device that is run step by step and can lose power.
 
     Args:
-        settings: what its ``mender.conf`` holds.
-        description: what it says about itself.
-        key: its key.
+        settings: the settings of its ``mender.conf``.
+        description: its identity, inventory and software.
+        key: its device key.
         install: pretends to install; False, or an exception, fails the deployment.
-        make_transport: makes its connections.
+        make_transport: creates its transport.
         log_lines: how long the log of a failed deployment is.
 
     Raises:
-        ConfigError: the settings are wrong.
+        ConfigError: the settings are invalid.
     """
 
     def __init__(
@@ -182,14 +182,14 @@ class SimulatedDevice:
 
     @property
     def log(self) -> MadeUpLog:
-        """The log of the deployment under way."""
+        """The log of the current deployment."""
         return self._parts.log
 
     def step(self) -> float:
-        """Do what is due, and return the seconds until the next step.
+        """Perform the actions that are due, and return the seconds until the next step.
 
         Raises:
-            PowerCutError: the power was cut meanwhile.
+            PowerCutError: the power was cut during the step.
         """
         seconds = self._parts.agent.step()
         if not self._parts.agent.is_updating:
@@ -197,23 +197,23 @@ class SimulatedDevice:
         return seconds
 
     def rest(self) -> None:
-        """Close its connections until it needs them again."""
+        """Close the connections; they are opened again when needed."""
         self._parts.transport.rest()
 
     def restart(self) -> None:
-        """Start again after a power cut: what is only in memory on a device is lost, what it has stored is there."""
+        """Restart after a power cut: the volatile state of the device is lost, its stored state is kept."""
         self._parts.close()
         self._parts = self._power_on()
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._parts.close()
 
 
 def read_settings(settings: Mapping[str, object]) -> Config:
-    """The settings of simulated devices, to be shared by all that have the same.
+    """Validate the settings of simulated devices; devices with equal settings should share the result.
 
     Raises:
-        ConfigError: they are wrong.
+        ConfigError: the settings are invalid.
     """
     return check_settings(settings).config

@@ -1,7 +1,7 @@
-"""What a simulated device says about itself: identity, key and inventory, all of them made from its name.
+"""The identity, key and inventory of a simulated device, all derived from its name.
 
-Everything follows from the name and the seed, so nothing has to be kept, and the devices of the next run are the same
-ones: a server that has accepted them knows them.
+Since everything is derived from the name and the seed, nothing has to be stored, and the devices of the next run are
+the same: a server that has accepted them recognises them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
 
 def provide_seed(file: Path) -> bytes:
-    """The seed of all keys of a fleet; made if the file isn't there, readable by its owner only.
+    """Return the seed of all keys of a fleet; create the file, readable only by its owner, if it doesn't exist.
 
-    Several processes may ask at once, and all get the same one.
+    Several processes can call this at the same time, and all get the same seed.
 
     Raises:
-        OSError: it can't be read or written.
-        ValueError: the file holds something else.
+        OSError: the file can't be read or written.
+        ValueError: the file doesn't contain a seed.
     """
     if not file.exists():
         _make_seed(file)
@@ -38,11 +38,11 @@ def provide_seed(file: Path) -> bytes:
 
 
 def read_seed(file: Path) -> bytes:
-    """The seed in a file.
+    """Read the seed from a file.
 
     Raises:
-        OSError: it can't be read.
-        ValueError: the file holds something else.
+        OSError: the file can't be read.
+        ValueError: the file doesn't contain a seed.
     """
     seed = bytes.fromhex(file.read_text().strip())
     if len(seed) != SEED_BYTES:
@@ -51,11 +51,11 @@ def read_seed(file: Path) -> bytes:
 
 
 def read_same_seed(file: Path, digest: str) -> bytes:
-    """The seed in a file, if it has this digest: with another one, all devices would have other keys.
+    """Read the seed from a file and compare its digest: with another seed, all devices would have other keys.
 
     Raises:
-        OSError: it can't be read.
-        ValueError: the file holds something else, or another seed.
+        OSError: the file can't be read.
+        ValueError: the file doesn't contain a seed, or contains another one.
     """
     seed = read_seed(file)
     if digest_of(seed) != digest:
@@ -64,12 +64,12 @@ def read_same_seed(file: Path, digest: str) -> bytes:
 
 
 def digest_of(seed: bytes) -> str:
-    """Tells a seed from others, and nothing about it."""
+    """A digest that identifies a seed without revealing it."""
     return hashlib.sha256(b"mender-fleet" + seed).hexdigest()
 
 
 def _make_seed(file: Path) -> None:
-    """Put a new seed in place as a whole, unless another process was first."""
+    """Create a new seed atomically, unless another process has done so first."""
     descriptor, draft = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
     try:
         with os.fdopen(descriptor, "w") as made:
@@ -81,7 +81,7 @@ def _make_seed(file: Path) -> None:
 
 
 def make_key(seed: bytes, name: str, kind: str) -> PrivateKey:
-    """The key of a device: the same for the same seed, name and kind.
+    """Derive the key of a device, which is always the same for the same seed, name and kind.
 
     Args:
         seed: of the fleet.
@@ -95,13 +95,13 @@ def make_key(seed: bytes, name: str, kind: str) -> PrivateKey:
 
 
 class DerivedKey:
-    """The key of a simulated device; see ``core.ports.KeyStore``. It is made when it is first used.
+    """The key of a simulated device; see ``core.ports.KeyStore``. It is generated on first use.
 
     Args:
         seed: of the fleet.
         name: of the device.
         kind: ``ed25519`` or ``p256``.
-        is_right: False signs with the key of somebody else, so that every server refuses the device.
+        is_right: False signs with a different key, so that every server refuses the device.
     """
 
     location = "derived from the seed"
@@ -134,11 +134,11 @@ def make_identity(name: str) -> dict[str, str]:
 
 
 def make_inventory(name: str, length: int) -> dict[str, str]:
-    """The inventory of a device: what the inventory scripts of a device print, and more until it is long enough.
+    """The inventory of a device: the attributes of the client's inventory scripts, and more up to the given number.
 
     Args:
         name: of the device.
-        length: how many attributes; what the scripts of the client print are 20.
+        length: the number of attributes; the scripts of the client print 20.
     """
     digest = hashlib.sha256(name.encode()).digest()
     third, fourth = digest[5], digest[6]

@@ -1,4 +1,4 @@
-"""The fleet that ``mender-fleet`` runs: mostly healthy devices, and some of each kind of trouble."""
+"""The fleet that ``mender-fleet`` runs: mostly healthy devices, and some with each kind of problem."""
 
 from mender_fleet.users import (
     FailingDevice,

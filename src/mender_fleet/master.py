@@ -1,4 +1,4 @@
-"""Joins the fleet to Locust's events: options, guard, acceptance, and the report that workers send to the master."""
+"""Connects the fleet to Locust's events: options, checks, acceptance, and the report from workers to the master."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _OUTCOMES, _WAITING = "mender_fleet", "mender_fleet_waiting"
 _FAILED, _USAGE = 1, 64
 _ACCEPT_SECONDS = 2.0
 _LIVENESS_SECONDS = 60
-"""How long a worker may be too busy to tell that it is alive; Locust allows 3 seconds, and has no option for it."""
+"""How long a busy worker may send no heartbeat; Locust's limit is 3 seconds, and there is no option for it."""
 _logger = logging.getLogger(__name__)
 
 outcomes = Outcomes()
-"""Of this process; the master's are those of all workers."""
+"""The outcomes in this process; on the master, those of all workers."""
 waiting = Waiting()
-"""The same of the devices that wait to be accepted."""
+"""The pending devices of this process; on the master, those of all workers."""
 
 
 def _declare(parser: Any, **_: object) -> None:
@@ -41,8 +41,8 @@ def _declare(parser: Any, **_: object) -> None:
 
 
 def _check(environment: Environment, **_: object) -> None:
-    """End at once where the fleet can't run; the devices check the server too, for it can be changed on the page."""
-    if isinstance(environment.runner, WorkerRunner):  # the master tells a worker the server and the options
+    """Exit early if the fleet can't run; the devices check the server too, as it can be changed on Locust's page."""
+    if isinstance(environment.runner, WorkerRunner):  # the master sends the server and the options to a worker
         return
     options: Any = environment.parsed_options
     _check_server(environment, options)
@@ -55,7 +55,7 @@ def _check(environment: Environment, **_: object) -> None:
 def _check_server(environment: Environment, options: Any) -> None:
     try:
         if options.devserver:
-            options.devserver = str(Path(options.devserver).resolve())  # it is here, wherever a worker was started
+            options.devserver = str(Path(options.devserver).resolve())  # the path is relative to the master's directory
         url, _certificate = server_of(environment.host, options)
     except MenderError as error:
         raise _end(_FAILED, str(error)) from error
@@ -65,7 +65,7 @@ def _check_server(environment: Environment, options: Any) -> None:
 
 
 def _check_files(options: Any) -> None:
-    """Read once here what every device would fail to read, and make the seed."""
+    """Read all files once, so that an error is not reported by every device, and create the seed."""
     with _usable("token", options.management_token_file):
         if options.preauthorize or options.accept:
             management_token(options)
@@ -115,7 +115,7 @@ def _hear(data: dict[str, Any], **_: object) -> None:
 
 
 def _accept_for_ever(environment: Environment) -> None:
-    """Accept those that wait, now and then; what fails is logged once, and tried again."""
+    """Periodically accept the pending devices; a repeated error is logged only once."""
     told = ""
     while True:
         time.sleep(_ACCEPT_SECONDS)
@@ -126,7 +126,7 @@ def _accept_for_ever(environment: Environment) -> None:
 
 
 def _accept(environment: Environment) -> str:
-    """Accept those that wait; returns what went wrong."""
+    """Accept the pending devices; return the error message, or an empty string."""
     options: Any = environment.parsed_options
     host = environment.host or ""
     if not options.accept or foreign_server(server_of(host, options)[0], options):
@@ -146,7 +146,7 @@ def _accept(environment: Environment) -> str:
 def count_request(
     environment: Environment, method: str, name: str, seconds: float, size_bytes: int, error: Exception | None
 ) -> None:
-    """Tell Locust of a request."""
+    """Report a request to Locust."""
     request: Any = environment.events.request
     request.fire(
         request_type=method,
@@ -184,7 +184,7 @@ def _picture(environment: Environment) -> str:
 
 
 def _add_page(environment: Environment, **_: object) -> None:
-    """Show the deployments so far beside Locust's page."""
+    """Add a page with the deployments so far to Locust's web interface."""
     if environment.web_ui is None or isinstance(environment.runner, WorkerRunner):
         return
 
@@ -201,7 +201,7 @@ def _add_page(environment: Environment, **_: object) -> None:
 
 
 class CsvWriter(stats.StatsCSVFileWriter):
-    """Ends with its files; Locust's own sometimes writes to a file that is closed, and fails."""
+    """Stops when its files are closed; Locust's own writer sometimes fails because it writes to a closed file."""
 
     def stats_writer(self) -> None:
         try:
@@ -212,7 +212,7 @@ class CsvWriter(stats.StatsCSVFileWriter):
 
 
 def join() -> None:
-    """Listen to Locust's events."""
+    """Register the listeners for Locust's events."""
     hooks: Any = events
     hooks.init_command_line_parser.add_listener(_declare)
     hooks.init.add_listener(_check)
@@ -223,5 +223,5 @@ def join() -> None:
     hooks.quitting.add_listener(_report)
     runners.HEARTBEAT_LIVENESS = _LIVENESS_SECONDS
     stats.StatsCSVFileWriter = CsvWriter  # type: ignore[misc]
-    # a worker asks this for each option and second of the start, and each time two parsers of all options are made
+    # a worker calls this for each option in each second of the start, and each call builds two parsers of all options
     argument_parser.default_args_dict = cache(argument_parser.default_args_dict)

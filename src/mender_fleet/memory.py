@@ -1,4 +1,4 @@
-"""What a simulated device keeps: in memory, so that it costs no file."""
+"""The storage of a simulated device: in memory, so that it needs no files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PLENTY_BYTES = 1 << 40
 
 
 class MemoryJournal:
-    """The record; see ``core.ports.Journal``."""
+    """The state file; see ``core.ports.Journal``."""
 
     __slots__ = ("_record",)
 
@@ -34,7 +34,7 @@ class MemoryJournal:
 
 
 class MemoryMark:
-    """The lock, and the trace of an installation; see ``core.ports.Lock`` and ``installers.callback.Trace``."""
+    """The lock file, or the trace of an installation; see ``core.ports.Lock`` and ``installers.callback.Trace``."""
 
     __slots__ = ("_text",)
 
@@ -52,7 +52,7 @@ class MemoryMark:
 
 
 class MemoryTrace(MemoryMark):
-    """How far an installation has come."""
+    """The progress of an installation."""
 
     __slots__ = ()
 
@@ -61,9 +61,9 @@ class MemoryTrace(MemoryMark):
 
 
 class PassingArtifact:
-    """An Artifact that is counted and forgotten; see ``core.ports.PartialFile``.
+    """An Artifact whose bytes are counted and discarded; see ``core.ports.PartialFile``.
 
-    The reader verifies it as it comes. After a restart there is nothing, and the download begins anew.
+    The reader verifies it as it arrives. After a restart nothing is left, and the download starts from the beginning.
     """
 
     __slots__ = ()
@@ -72,23 +72,23 @@ class PassingArtifact:
         return 0
 
     def write(self, data: memoryview, /) -> None:
-        """Forget the bytes."""
+        """Discard the bytes."""
 
     def restart(self) -> None:
-        """There is nothing to forget."""
+        """Do nothing: there is nothing to discard."""
 
     def seek(self, position: int) -> None:
-        """There is nothing to go to."""
+        """Do nothing: there is no content to seek in."""
 
     def sync(self) -> None:
-        """There is nothing to sync."""
+        """Do nothing: there is nothing to sync."""
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 class PassingStore:
-    """The place for an Artifact that is never kept; see ``core.ports.ArtifactStore``."""
+    """A store that never keeps an Artifact; see ``core.ports.ArtifactStore``."""
 
     __slots__ = ()
     artifact = Path("/nonexistent/artifact.mender")
@@ -109,19 +109,19 @@ class PassingStore:
         """There is none."""
 
     def commit(self) -> None:
-        """The Artifact was verified, and is gone."""
+        """Do nothing: the Artifact was verified and discarded."""
 
     def discard(self) -> None:
-        """There is nothing to discard."""
+        """Do nothing: there is nothing to discard."""
 
     def free_bytes(self) -> int:
         return _PLENTY_BYTES
 
 
 class MadeUpLog:
-    """The log of a deployment, as long as a real one; see ``core.ports.DeploymentLog``.
+    """A deployment log of a realistic length; see ``core.ports.DeploymentLog``.
 
-    What the devices of one process log can't be told apart, and would fill its memory.
+    The real log messages of the devices in one process can't be told apart, and would fill its memory.
 
     Args:
         lines: how many lines a failed device sends.
@@ -144,7 +144,7 @@ class MadeUpLog:
         """Nothing is recorded."""
 
     def trim(self) -> None:
-        """It can't grow."""
+        """Do nothing: the log can't grow."""
 
     def messages(self, deployment_id: str) -> Sequence[LogMessage]:
         start = datetime.now(timezone.utc) - timedelta(seconds=self._lines)

@@ -1,4 +1,4 @@
-"""The options that ``mender-fleet`` adds to those of Locust, and what follows from them."""
+"""The options that ``mender-fleet`` adds to those of Locust, and their evaluation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mender_devserver.contact import load_contact
 from .shares import parse_shares
 
 LEAST_SECONDS = 1
-"""The shortest interval of the client."""
+"""The shortest interval that the client accepts."""
 _INVENTORY_SECONDS = 8 * 3600
 RETRY_SECONDS = 300
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Add the options to a parser."""
     group = parser.add_argument_group("fleet options")
     _add_server(group)
     _add_devices(group)
@@ -123,7 +123,7 @@ def _add_report(group: argparse._ArgumentGroup) -> None:
 
 
 def _number(kind: Callable[[str], Any], *, above: float | None = None) -> Callable[[str], Any]:
-    """The type of an option: a number above ``above``, or one from 0 on."""
+    """The type of a numeric option: greater than ``above`` if that is given, otherwise at least 0."""
 
     def parse(text: str) -> Any:
         try:
@@ -138,7 +138,7 @@ def _number(kind: Callable[[str], Any], *, above: float | None = None) -> Callab
 
 
 def _shares(text: str) -> str:
-    """The type of ``--shares``; it stays a text, which Locust's page can show."""
+    """The type of ``--shares``: validates the text but returns it unchanged, so that Locust's page can show it."""
     try:
         if text:
             parse_shares(text)
@@ -148,7 +148,7 @@ def _shares(text: str) -> str:
 
 
 def server_of(host: str | None, options: Any) -> tuple[str, str]:
-    """The URL of the server and the certificate to trust, empty for the system's.
+    """The URL of the server and the certificate to trust; an empty certificate means those of the system.
 
     Raises:
         MenderError: there is no dev server in the directory.
@@ -160,7 +160,7 @@ def server_of(host: str | None, options: Any) -> tuple[str, str]:
 
 
 def foreign_server(url: str, options: Any) -> str:
-    """Why this server is not to be loaded, unless somebody says so; empty if it is on this machine."""
+    """Why this server must not be loaded; empty if it is on this machine, or if the user has confirmed it."""
     if options.this_is_my_server or reach_of(urlsplit(url).hostname or "") <= Reach.DEVICE:
         return ""
     return (
@@ -170,11 +170,11 @@ def foreign_server(url: str, options: Any) -> str:
 
 
 def wrong_usage(url: str, options: Any, *, has_page: bool) -> str:
-    """What is wrong with the options; empty if nothing is.
+    """The problem with the options; empty if there is none.
 
     Args:
-        url: the server.
-        options: of the command line.
+        url: the URL of the server.
+        options: the options of the command line.
         has_page: whether a server can still be entered on Locust's page.
     """
     if not url:
@@ -187,12 +187,12 @@ def wrong_usage(url: str, options: Any, *, has_page: bool) -> str:
 
 
 def settings_of(host: str | None, options: argparse.Namespace, more: Mapping[str, object]) -> dict[str, object]:
-    """What the ``mender.conf`` of a device holds.
+    """The settings in the ``mender.conf`` of a device.
 
     Args:
-        host: the server, as Locust knows it.
-        options: of the command line.
-        more: the settings of a kind of device.
+        host: the server as given to Locust.
+        options: the options of the command line.
+        more: additional settings of a kind of device.
     """
     url, certificate = server_of(host, options)
     settings: dict[str, Any] = {
@@ -214,8 +214,8 @@ def tenant_token(file: str) -> str:
     """The tenant token in a file; empty without one.
 
     Raises:
-        OSError: it can't be read.
-        ValueError: it is not a string.
+        OSError: the file can't be read.
+        ValueError: the token is not a string.
     """
     return Path(file).read_text().strip() if file else ""
 

@@ -19,7 +19,7 @@ exit codes: 0 done; 1 a request failed, or the fleet cannot run; 2 or 64 wrong u
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of our options, and of those of Locust that a fleet needs most."""
+    """The parser of our options, and of the Locust options that a fleet needs most."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         usage=f"{PROGRAM} (--server URL | --devserver DIR) --devices NUMBER [OPTIONS] (default: CLASS ...)",

@@ -1,6 +1,6 @@
-"""What became of the deployments: counted by time in each process, put together by the master, as text and picture.
+"""The results of the deployments: counted over time by each process, and combined by the master as text and picture.
 
-Locust counts the requests by itself.
+The requests are counted by Locust.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from xml.sax.saxutils import escape
 
 SLOT_SECONDS = 5
-"""How finely time is divided."""
+"""The resolution of the counts over time."""
 KINDS = ("offered", "success", "failure")
 _SENT = "sent bytes"
 _WIDTH, _HEIGHT, _MARGIN = 720, 320, 48
@@ -22,7 +22,7 @@ class Outcomes:
     """Counts deployments by kind and time.
 
     Args:
-        now: the wall clock, which all machines of a fleet are supposed to share.
+        now: the wall clock, which must be synchronised between all machines of a fleet.
     """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
@@ -33,7 +33,7 @@ class Outcomes:
         self._untold_bytes = 0
 
     def note(self, kind: str) -> None:
-        """Count one that was ``offered``, or ended by ``success`` or ``failure``."""
+        """Count a deployment that was ``offered``, or that ended with ``success`` or ``failure``."""
         slot = int(self._now() // SLOT_SECONDS)
         self.slots[slot, kind] += 1
         self._untold[slot, kind] += 1
@@ -44,14 +44,14 @@ class Outcomes:
         self._untold_bytes += size_bytes
 
     def take(self) -> dict[str, int]:
-        """What was counted since the last call, as a message for the master."""
+        """The counts since the last call, as a message for the master."""
         told = {f"{slot} {kind}": count for (slot, kind), count in self._untold.items()}
         told[_SENT] = self._untold_bytes
         self._forget_untold()
         return told
 
     def add(self, told: Mapping[str, int]) -> None:
-        """Count what a worker has told."""
+        """Add the counts of a message from a worker."""
         for key, count in told.items():
             slot, _, kind = key.partition(" ")
             if key == _SENT:
@@ -60,7 +60,7 @@ class Outcomes:
                 self.slots[int(slot), kind] += count
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Reset all counts."""
         self.slots.clear()
         self.sent_bytes = 0
         self._forget_untold()
@@ -70,18 +70,18 @@ class Outcomes:
         self._untold_bytes = 0
 
     def total(self, kind: str) -> int:
-        """How many there were."""
+        """The number of deployments of a kind."""
         return sum(count for (_, one), count in self.slots.items() if one == kind)
 
     def seconds(self) -> float:
-        """From the first offer to the last end, to the accuracy of a slot; 0 without one."""
+        """The time from the first offer to the last outcome, with the resolution of a slot; 0 without deployments."""
         if not self.slots:
             return 0.0
         slots = [slot for slot, _ in self.slots]
         return float((max(slots) - min(slots) + 1) * SLOT_SECONDS)
 
     def per_minute(self) -> tuple[float, float]:
-        """How many ended in a minute on average, and in the busiest one."""
+        """The number of deployments that ended per minute: the average, and the maximum."""
         ended: Counter[int] = Counter()
         for (slot, kind), count in self.slots.items():
             if kind != "offered":
@@ -96,7 +96,7 @@ class Outcomes:
         return average, max(average, *(sum(ended[first + one] for one in range(slots)) for first in ended))
 
     def curve(self, kind: str) -> list[tuple[float, int]]:
-        """How many there were until each slot, by the seconds since the first one."""
+        """The cumulative number of deployments of a kind, by the seconds since the first slot."""
         if not self.slots:
             return []
         start, end = min(slot for slot, _ in self.slots), max(slot for slot, _ in self.slots)
@@ -108,12 +108,12 @@ class Outcomes:
 
 
 def summary(outcomes: Outcomes, *, download_bytes: int, received_bytes: int) -> str:
-    """The report in words.
+    """The report as text.
 
     Args:
-        outcomes: what became of the deployments.
-        download_bytes: how much of Artifacts came.
-        received_bytes: that, and all other replies.
+        outcomes: the results of the deployments.
+        download_bytes: the number of bytes of Artifacts received.
+        received_bytes: the number of bytes of all replies, including Artifacts.
     """
     traffic = f"{_mib(download_bytes)} Artifacts, {_mib(received_bytes - download_bytes)} other replies"
     traffic = f"bytes             {traffic}, {_mib(outcomes.sent_bytes)} sent"
@@ -136,7 +136,7 @@ def _mib(size_bytes: int) -> str:
 
 
 def draw(outcomes: Outcomes, title: str) -> str:
-    """The deployments over time as a picture in SVG."""
+    """The deployments over time as an SVG image."""
     end = max(outcomes.seconds(), float(SLOT_SECONDS))
     top = max(1, *(outcomes.total(kind) for kind in KINDS))
     right, bottom = _WIDTH - _MARGIN, _HEIGHT - _MARGIN

@@ -1,4 +1,4 @@
-"""How many devices of a fleet are of each kind."""
+"""The shares of the kinds of devices in a fleet."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 def parse_shares(text: str) -> dict[str, int]:
-    """The shares by kind of a text like ``healthy=95,failing=5``.
+    """Parse the shares by kind from a text like ``healthy=95,failing=5``.
 
     Raises:
-        ValueError: it is no such text, or all shares are 0.
+        ValueError: the text has another form, or all shares are 0.
     """
     shares: dict[str, int] = {}
     for part in text.split(","):
@@ -23,23 +23,23 @@ def parse_shares(text: str) -> dict[str, int]:
 
 
 def apply_shares(shares: dict[str, int], kinds: Sequence[type]) -> list[type]:
-    """Give each kind its share, and return those that have one.
+    """Set the share of each kind, and return the kinds that have one.
 
     Args:
-        shares: by kind; a kind that isn't named has none.
-        kinds: all kinds, classes of Locust users.
+        shares: the shares by kind; a kind that isn't named has none.
+        kinds: all kinds, which are classes of Locust users.
 
     Raises:
-        ValueError: a kind is named that there isn't.
+        ValueError: a kind is unknown.
     """
     known = {_short(one.__name__): one for one in kinds}
     if unknown := [name for name in shares if name not in known]:
         raise ValueError(f"there is no '{unknown[0]}'; there are {', '.join(sorted(known))}")
     for name, kind in known.items():
-        kind.weight = shares.get(name, 0)  # type: ignore[attr-defined]  # of a Locust user
+        kind.weight = shares.get(name, 0)  # type: ignore[attr-defined]  # an attribute of Locust users
     return [kind for name, kind in known.items() if shares.get(name)]
 
 
 def _short(name: str) -> str:
-    """The name of a kind as it is typed: ``HealthyDevice`` is ``healthy``."""
+    """The name of a kind on the command line: ``healthy`` for ``HealthyDevice``."""
     return name.lower().removesuffix("device") or name.lower()

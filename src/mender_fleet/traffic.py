@@ -1,4 +1,4 @@
-"""A transport that tells what it does: by endpoint, how long it took, how many bytes, and what went wrong."""
+"""A transport that reports its requests: the endpoint, the duration, the number of bytes and the error, if any."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ from mender_client.system.http import HttpTransport
 from mender_client.system.tls import TlsRules, TlsSettings
 
 DOWNLOAD = "Artifact"
-"""The name of the endpoint that Artifacts come from, whatever its links are."""
+"""The name of the endpoint for Artifacts, regardless of their links."""
 _PREFIX = "/api/devices/"
 _AUTHENTICATION = "/authentication/auth_requests"
 _DEPLOYMENT = re.compile(r"/deployments/[^/]+/(status|log)$")
 _EXPECTED = frozenset({401, 409, 429})
-"""Refusals that belong to the game: not accepted, aborted, too fast."""
+"""Statuses of expected refusals: not accepted, aborted, too many requests."""
 _RESOLVED_SECONDS = 60.0
 FINAL = frozenset({"success", "failure", "already-installed"})
 
 
 class Listener(Protocol):
-    """Is told what a device does."""
+    """Receives notifications about the requests of a device."""
 
     def requested(self, method: str, name: str, seconds: float, size_bytes: int, error: Exception | None) -> None:
         """A request was made."""
 
     def sent(self, size_bytes: int) -> None:
-        """The body of a request is sent."""
+        """The body of a request was sent."""
 
     def refused(self) -> None:
-        """The server doesn't let the device in, for now."""
+        """The server does not authorise the device yet."""
 
     def offered(self) -> None:
         """A deployment was offered."""
 
     def reported(self, status: str) -> None:
-        """The server has taken a status."""
+        """The server has accepted a status."""
 
 
 class RefusedError(Exception):
-    """The server refused a request that it should have taken."""
+    """The server refused a request that it should have accepted."""
 
 
 def name_of(url: str) -> str:
-    """The name of an endpoint: its path, without what differs between deployments."""
+    """The name of an endpoint: its path, without the parts that differ between deployments."""
     path = urlsplit(url).path
     return _DEPLOYMENT.sub(r"/deployments/{id}/\1", path.removeprefix(_PREFIX))
 
 
 class ToldBody:
-    """A download that is told of at its end; see ``core.ports.Body``.
+    """A download that is reported at its end; see ``core.ports.Body``.
 
     Args:
         body: the download.
-        ended: is told how many bytes came.
-        read: is told of each piece, and may raise.
+        ended: called at the end with the number of bytes received and the error, if any.
+        read: called for each piece with the number of bytes received so far; may raise.
     """
 
     def __init__(
@@ -105,16 +105,16 @@ class ToldBody:
 
 
 class SharedResolver:
-    """Finds the addresses of servers once for all devices of a process, and anew after a minute.
+    """Resolves the addresses of servers once for all devices of a process, and again after a minute.
 
-    A fleet would otherwise load the resolver of this machine, and not the server.
+    Otherwise a fleet would put its load on the resolver of this machine instead of the server.
     """
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, int], tuple[float, Sequence[Address]]] = {}
 
     def __call__(self, host: str, port: int) -> Sequence[Address]:
-        """As ``system.dial.Resolve``."""
+        """Resolve a host; see ``system.dial.Resolve``."""
         at, found = self._found.get((host, port), (0.0, ()))
         if not found or time.monotonic() - at > _RESOLVED_SECONDS:
             found = resolve_by_system(host, port)
@@ -123,10 +123,10 @@ class SharedResolver:
 
 
 class TextualContext:
-    """A TLS context that is told the server's name as text: the client has it as bytes, which gevent doesn't take.
+    """A TLS context that passes the server's name as ``str``: the client uses ``bytes``, which gevent doesn't accept.
 
     Args:
-        context: the context of the client.
+        context: the TLS context of the client.
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
@@ -135,7 +135,7 @@ class TextualContext:
     def wrap_socket(
         self, sock: socket.socket, *, server_hostname: bytes, do_handshake_on_connect: bool
     ) -> ssl.SSLSocket:
-        """As the client calls it."""
+        """Wrap a socket with the arguments that the client passes."""
         return self._context.wrap_socket(
             sock, server_hostname=server_hostname.decode(), do_handshake_on_connect=do_handshake_on_connect
         )
@@ -144,26 +144,26 @@ class TextualContext:
 class SharedRules(TlsRules):
     """The TLS rules of all devices of a process, under gevent."""
 
-    def context(self) -> TextualContext:  # type: ignore[override]  # what the client uses of it
+    def context(self) -> TextualContext:  # type: ignore[override]  # has the methods that the client uses
         return TextualContext(super().context())
 
 
 @cache
 def shared_rules(certificate: str) -> SharedRules:
-    """The TLS rules of this process; ``certificate`` is a file to trust, empty for those of the system.
+    """The TLS rules of this process; ``certificate`` is a file to trust, or empty to trust those of the system.
 
     Raises:
-        ConfigError: it can't be used.
+        ConfigError: the certificate can't be used.
     """
     return SharedRules(TlsSettings(ca_file=Path(certificate) if certificate else None))
 
 
 class ToldTransport(HttpTransport):
-    """The transport of the client, which tells a listener; arguments as of ``HttpTransport``."""
+    """The transport of the client, which notifies a listener; takes the arguments of ``HttpTransport``."""
 
     listener: Listener
     read: Callable[[int], None] = staticmethod(lambda _: None)
-    """Is told how much of a download has come, and may raise."""
+    """Called with the number of bytes of a download received so far; may raise."""
 
     def send(self, request: Request) -> Reply:
         began = time.monotonic()
@@ -211,5 +211,5 @@ class ToldTransport(HttpTransport):
 
 
 def _is_expected(request: Request, reply: Reply) -> bool:
-    """Whether a refusal is no error of the server; the second version of the poll isn't offered by every server."""
+    """Whether a refusal is not a server error; for example, not every server offers version 2 of the update poll."""
     return reply.status in _EXPECTED or (reply.status == 404 and "/v2/" in request.url)

@@ -1,6 +1,6 @@
-"""The devices as Locust users; importing this module imports Locust, which makes the process use gevent.
+"""The devices as Locust users; importing this module imports Locust, which applies gevent's monkey patches.
 
-A ``locustfile.py`` of your own can subclass them::
+Your own ``locustfile.py`` can subclass them::
 
     from mender_fleet.users import MenderDevice
 
@@ -51,18 +51,18 @@ _resolver = SharedResolver()
 
 
 class Numbers:
-    """Gives the lowest number that no device of this process has."""
+    """Allocates the lowest number that no device of this process has."""
 
     def __init__(self) -> None:
         self._next = count()
         self._free: list[int] = []
 
     def take(self) -> int:
-        """A free number."""
+        """Allocate a number."""
         return heapq.heappop(self._free) if self._free else next(self._next)
 
     def give_back(self, number: int) -> None:
-        """Free a number."""
+        """Release a number."""
         heapq.heappush(self._free, number)
 
 
@@ -83,16 +83,16 @@ _numbers: dict[str, Numbers] = defaultdict(Numbers)
 
 
 class MenderDevice(User):
-    """A simulated device: the real client, which only pretends to install.
+    """A simulated device: the real client with a simulated installation.
 
     Attributes:
-        weight: how many of the fleet are of this kind, compared to the others.
-        device_type: None for that of the command line.
-        artifact_name: what is installed at first; None for that of the command line.
-        settings: keys of ``mender.conf``, over those that follow from the command line.
-        log_lines: how long the log of a failed deployment is.
-        is_accepted: False signs so that every server refuses the device.
-        poll_divisor: how many times more often than the others it polls.
+        weight: the share of this kind in the fleet, relative to the other kinds.
+        device_type: the device type; None for that of the command line.
+        artifact_name: the Artifact that is installed initially; None for that of the command line.
+        settings: keys of ``mender.conf``, which override those derived from the command line.
+        log_lines: the number of lines in the log of a failed deployment.
+        is_accepted: False makes the device sign with a wrong key, so that every server refuses it.
+        poll_divisor: the factor by which it polls more often than other devices.
     """
 
     abstract = True
@@ -117,10 +117,10 @@ class MenderDevice(User):
     def _url(self) -> str:
         return server_of(self.host or self.environment.host, self.options)[0]
 
-    # what a kind of device decides
+    # to be overridden by kinds of devices
 
     def identity(self) -> Mapping[str, str]:
-        """The identity of the device; it must follow from its name."""
+        """The identity of the device; it must be derived from its name."""
         return make_identity(self.name)
 
     def inventory(self) -> Mapping[str, str]:
@@ -128,35 +128,35 @@ class MenderDevice(User):
         return make_inventory(self.name, self.options.attributes)
 
     def install(self, deployment: Deployment) -> bool:  # noqa: ARG002
-        """Pretend to install; False fails the deployment."""
+        """Simulate the installation; False makes the deployment fail."""
         return self.sleep(self.options.install_seconds / self.options.speed_up)
 
     def downloaded(self, size_bytes: int) -> None:
-        """So much of an Artifact has come; may raise ``PowerCutError``."""
+        """Called with the number of bytes of an Artifact received so far; may raise ``PowerCutError``."""
 
-    # what they share
+    # common to all kinds
 
     @staticmethod
     def sleep(seconds: float) -> bool:
-        """Let the other devices work for so long; returns True."""
+        """Wait for some seconds while other devices run; return True."""
         time.sleep(seconds)
         return True
 
     def fail(self, reason: str) -> bool:
-        """Fail the deployment under way with this line in its log; returns False, for ``install``."""
+        """Make the current deployment fail with this line in its log; return False, as the result of ``install``."""
         self.device.log.fail(reason)
         return False
 
     def on_stop(self) -> None:
-        """Switch it off."""
+        """Switch the device off."""
         if "device" in vars(self):
             self.device.close()
         _numbers[type(self).__name__].give_back(self.number)
 
     @task
     def step(self) -> None:
-        """Do what is due."""
-        self._pause_seconds = RETRY_SECONDS / self.options.speed_up  # if anything fails
+        """Perform the actions that are due."""
+        self._pause_seconds = RETRY_SECONDS / self.options.speed_up  # used if anything below fails
         if "device" not in vars(self):
             self._switch_on()
         if self._wants_preauthorization and not self._preauthorize():
@@ -168,15 +168,15 @@ class MenderDevice(User):
             self.device.restart()
 
     def wait_time(self) -> float:
-        """Until something is due again."""
+        """The seconds until the next step."""
         return self._pause_seconds
 
     def seconds_without_power(self) -> float:
-        """How long the device is gone after a power cut."""
+        """How long the device is off after a power cut."""
         return float(self.options.poll / self.options.speed_up)
 
     def _switch_on(self) -> None:
-        """Put the device together; not when the user starts, since Locust would log a traceback for each one."""
+        """Create the device; not when the user starts, since Locust would log a traceback for each error there."""
         try:
             problem = foreign_server(self._url, self.options)
             device = None if problem else self._make_device()
@@ -204,7 +204,7 @@ class MenderDevice(User):
         )
 
         def install(deployment: Deployment) -> bool:
-            self.device.rest()  # as a real one does, which hands over to another program
+            self.device.rest()  # as a real device does at the handover
             if not self.install(deployment):
                 return False
             description.artifact_name = deployment.artifact_name
@@ -226,7 +226,7 @@ class MenderDevice(User):
         )
 
     def _preauthorize(self) -> bool:
-        """Preauthorize the device; returns whether it is."""
+        """Preauthorize the device; return whether that succeeded."""
         try:
             with management_of(self.options, self._url, self.requested) as management:
                 management.preauthorize(self.identity(), self.device.key.public_key_pem())
@@ -236,18 +236,18 @@ class MenderDevice(User):
         self._wants_preauthorization = False
         return True
 
-    # as a listener of its transport
+    # the listener of its transport
 
     def requested(self, method: str, name: str, seconds: float, size_bytes: int, error: Exception | None) -> None:
-        """Tell Locust of a request."""
+        """Report a request to Locust."""
         count_request(self.environment, method, name, seconds, size_bytes, error)
 
     def sent(self, size_bytes: int) -> None:
-        """Count what is sent."""
+        """Count bytes that were sent."""
         outcomes.note_sent(size_bytes)
 
     def refused(self) -> None:
-        """Tell the master that the device wants to be accepted."""
+        """Report to the master that the device is waiting to be accepted."""
         if self.options.accept and self.is_accepted:
             waiting.add([fingerprint(self.identity(), self.device.key.public_key_pem())])
 
@@ -262,7 +262,7 @@ class MenderDevice(User):
 
 
 class Inventory(dict[str, str]):
-    """The inventory of a device, made when it is asked for, so that nobody keeps it."""
+    """The inventory of a device, generated on each access so that it takes no memory."""
 
     __slots__ = ("_user",)
 
@@ -279,18 +279,18 @@ class Inventory(dict[str, str]):
 
 @cache
 def _complain(text: str) -> None:
-    """Log an error that all devices have, once."""
+    """Log an error that affects all devices, but only once."""
     _logger.error("%s", text)
 
 
 class HealthyDevice(MenderDevice):
-    """Does what it should."""
+    """A device without problems."""
 
     weight = 90
 
 
 class FailingDevice(MenderDevice):
-    """Fails each update, and sends its log."""
+    """A device on which each update fails, and which sends its log."""
 
     weight = 3
     log_lines = 300
@@ -301,7 +301,7 @@ class FailingDevice(MenderDevice):
 
 
 class SlowDevice(MenderDevice):
-    """Has a slow link."""
+    """A device with a slow link."""
 
     weight = 3
 
@@ -311,7 +311,7 @@ class SlowDevice(MenderDevice):
 
 
 class VanishingDevice(MenderDevice):
-    """Loses its power once in the middle of each download, and comes back after a poll interval."""
+    """A device that loses power once in the middle of each download, and restarts after a poll interval."""
 
     weight = 2
     vanishes_at_bytes = 256 * 1024
@@ -321,30 +321,30 @@ class VanishingDevice(MenderDevice):
         self._has_vanished = False
 
     def downloaded(self, size_bytes: int) -> None:
-        """Lose the power where there is an Artifact of this size."""
+        """Lose power once this much of an Artifact has been downloaded."""
         if size_bytes >= self.vanishes_at_bytes and not self._has_vanished:
             self._has_vanished = True
             raise PowerCutError
 
     def install(self, deployment: Deployment) -> bool:
-        """Vanish in the next download again."""
+        """Prepare to lose power in the next download."""
         self._has_vanished = False
         return super().install(deployment)
 
 
 class UnacceptedDevice(MenderDevice):
-    """Is never accepted, and goes on asking."""
+    """A device that is never accepted and keeps sending authorisation requests."""
 
     weight = 1
     is_accepted = False
 
 
 class HastyDevice(MenderDevice):
-    """Polls far too fast."""
+    """A device that polls much too often."""
 
     weight = 1
     poll_divisor = 60
 
 
 join()
-logging.getLogger("mender_client").setLevel(logging.CRITICAL)  # thousands of devices have much to say
+logging.getLogger("mender_client").setLevel(logging.CRITICAL)  # thousands of devices would log too much
