@@ -11,7 +11,7 @@ export function startArtifacts() {
     takeIn([...files.files]);
     files.value = "";
   };
-  // the whole page takes a drop, or a file that misses the box would replace the page
+  // accept drops on the whole page; otherwise a file dropped beside the box would replace the page
   addEventListener("dragover", (event) => {
     event.preventDefault();
     drop.classList.add("over");

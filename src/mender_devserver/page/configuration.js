@@ -1,4 +1,4 @@
-// The configuration of a device: what it shall have, and what it reports.
+// The configuration of a device: the desired one, and the one that the device reports.
 
 import { badge, find, make, say, slot } from "./dom.js";
 import { call } from "./server.js";
@@ -28,7 +28,7 @@ export async function openConfiguration(id, name) {
   root.showModal();
 }
 
-// What is reported stays live while the window is open.
+// The reported configuration is updated while the dialog is open.
 export async function refreshConfiguration(devices) {
   const device = devices[shown];
   if (!root.open || !device || device.reported_time === told) return;

@@ -50,7 +50,7 @@ function choice(device) {
   return label;
 }
 
-// The devices to choose from; those that are chosen stay while others are searched.
+// The devices to choose from; chosen devices stay in the list while the user searches for others.
 async function showChoice(form) {
   const isOpen = form.elements.to.value === "some";
   slot(dialog, "choose").hidden = !isOpen;
@@ -103,7 +103,7 @@ function fill(state, act, card, deployment) {
   });
 }
 
-// A device is listed once it has polled.
+// A device is listed after its first update poll.
 function summary({ counts, max_devices: total, list }) {
   const waiting = list.of < total ? [["not polled yet", total - list.of]] : [];
   const parts = [...Object.entries(counts), ...waiting].map(([text, count]) => (total === 1 ? word(text) : `${count} ${word(text)}`));

@@ -42,7 +42,7 @@ export function showDevices(state, act) {
   if (open && shownTime !== String(open.inventory_time)) act(() => fillInventory(open));
 }
 
-// How many devices have which status; pressed, only those are listed.
+// Buttons with the number of devices in each status; pressing one lists only those devices.
 function showStates(counts) {
   const chosen = looksFor("status") || "all";
   const entries = Object.entries(counts).filter(([status, count]) => count || status === chosen);
@@ -89,7 +89,7 @@ function fill(card, device) {
   for (const button of card.querySelectorAll("button")) button.setAttribute("aria-label", `${button.textContent} ${name}`);
 }
 
-// What is open stays live: it is fetched again when the device has sent it again.
+// Keep an open inventory up to date: fetch it again when the device has sent a new one.
 async function fillInventory({ device_id: id, inventory_time: time }) {
   shownTime = String(time);
   const inventory = await call("GET", `devices/${id}/inventory`);

@@ -1,9 +1,9 @@
-// Small tools for the document. Whatever comes from the server goes in as text, never as markup.
+// Helpers for the DOM. Data from the server is inserted as text, never as markup.
 
 export const find = (id) => document.getElementById(id);
 export const slot = (root, name) => root.querySelector(`[data-slot="${name}"]`);
 
-// Change a text only when it differs: a screen reader and a selection are left alone.
+// Change a text only if it differs, in order not to disturb screen readers and selections.
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -17,7 +17,7 @@ export function make(template) {
   return find(template).content.firstElementChild.cloneNode(true);
 }
 
-// Show or hide; focus that would be lost goes to the next button beside, else to the card.
+// Show or hide a node; focus that would be lost moves to a visible button beside it, otherwise to the card.
 export function show(node, visible) {
   if (node.hidden === !visible) return;
   const hadFocus = node.contains(document.activeElement);
@@ -27,7 +27,7 @@ export function show(node, visible) {
   (beside || node.closest("[tabindex='-1']") || node.closest("section").querySelector("h2")).focus();
 }
 
-// Make the children of a list match the things, by key: a node stays the same node for as long as its thing lives.
+// Make the children of a list match the objects, by key: an object keeps its node as long as it exists.
 export function match(list, things, template, begin, fill) {
   const nodes = new Map([...list.children].map((node) => [node.dataset.key, node]));
   const keys = new Set(things.map(([key]) => key));
@@ -56,7 +56,7 @@ export function match(list, things, template, begin, fill) {
   }
 }
 
-// Say which part of a long list is shown, and lead to the parts beside it.
+// Show which part of a long list is displayed, with links to the previous and next parts.
 export function fillPager(pager, place, what, go) {
   show(pager, place.parts > 1);
   say(slot(pager, "place"), `${place.first} to ${place.last} of ${place.of}`);
@@ -68,7 +68,7 @@ export function fillPager(pager, place, what, go) {
   }
 }
 
-// Ask before something that can't be undone.
+// Ask for confirmation of an action that can't be undone.
 export function sure(title, text, word) {
   const dialog = find("sure");
   say(slot(dialog, "title"), title);
@@ -81,7 +81,7 @@ export function sure(title, text, word) {
   return new Promise((done) => { dialog.onclose = () => done(dialog.returnValue === "yes"); });
 }
 
-// Show something to read; returns the element that it goes into.
+// Open a dialog with read-only content; returns the element for the content.
 export function reader(title, closed = () => {}) {
   const dialog = find("show");
   const content = slot(dialog, "content");

@@ -48,7 +48,7 @@ export function startFaults(act) {
   };
 }
 
-// The field named "reset" hides the form's own method of this name.
+// The field named "reset" hides the form's method of that name.
 const empty = (form) => HTMLFormElement.prototype.reset.call(form);
 
 function read(fields) {
@@ -86,7 +86,7 @@ export function startSettings(act) {
 
 const fieldsOf = (form) => [...form.elements].filter((one) => one.name);
 
-// The settings as they are; a field that somebody is changing is left to them.
+// Show the current settings, except in a field that the user is editing.
 export function showSettings(changed) {
   for (const field of fieldsOf(slot(settings, "form"))) {
     if (!(field.name in changed) || field === document.activeElement) continue;

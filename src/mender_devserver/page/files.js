@@ -1,4 +1,4 @@
-// Files to and from a device.
+// File transfers to and from a device.
 
 import { find, say, show, slot } from "./dom.js";
 import { fetchFile, sendFile } from "./server.js";
@@ -29,7 +29,7 @@ export function openFiles(id, name) {
   root.showModal();
 }
 
-// One transfer at a time; closing the window ends it.
+// One transfer at a time; closing the dialog aborts it.
 async function run(event, job) {
   event.preventDefault();
   if (running) return;

@@ -1,4 +1,4 @@
-// The messages of device connect: MessagePack, as far as they need it.
+// The messages of device connect, in the subset of MessagePack that they need.
 
 const writer = new TextEncoder();
 const reader = new TextDecoder();
@@ -6,7 +6,7 @@ const reader = new TextDecoder();
 export const SHELL = 1;
 export const CONTROL = 0xffff;
 
-// A message as bytes. Whole numbers are written as int64: the server knows no other form of them.
+// Encode a message. Integers are written as int64, the only form that the server accepts.
 export function encode({ proto, typ, props, body }) {
   const out = [];
   const long = (code, length) => out.push(code, length >>> 24, (length >>> 16) & 255, (length >>> 8) & 255, length & 255);
@@ -45,7 +45,7 @@ export function encode({ proto, typ, props, body }) {
   return head;
 }
 
-// The message that some bytes hold.
+// Decode a message.
 export function decode(buffer) {
   const { hdr, body } = new Unpacker(buffer).value();
   return { proto: hdr.proto, typ: hdr.typ, props: hdr.props || {}, body: body || new Uint8Array() };

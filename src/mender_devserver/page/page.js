@@ -1,4 +1,4 @@
-// The page: takes what the feed tells into one state, and shows the parts that have changed.
+// The page: merges the messages of the feed into one state, and updates the parts that have changed.
 
 import { showArtifacts, startArtifacts } from "./artifacts.js";
 import { openDialog, showDeployments, startDeployments } from "./deployments.js";
@@ -12,7 +12,7 @@ const SHOWN_EVENTS = 200;
 const state = { devices: {}, lists: {}, artifacts: {}, deployments: {}, faults: {}, settings: {} };
 let timeline = [];
 
-// Do what somebody asked for; what goes wrong is said.
+// Run an action of the user, and show its error if it fails.
 async function act(job) {
   find("problem").hidden = true;
   try {

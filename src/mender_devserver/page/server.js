@@ -1,5 +1,5 @@
-// The way to the server. The token comes in the fragment of the page's address, which a browser sends nowhere; it is
-// kept for this tab and goes out in a header, which no other web site can set.
+// The connection to the server. The token comes in the fragment of the page's URL, which a browser sends nowhere; it is
+// kept for this tab and sent in a header, which no other web site can set.
 
 const PREFIX = "/api/management/dev/";
 const CONNECT = "/api/management/v1/deviceconnect/devices/";
@@ -48,7 +48,7 @@ export async function call(method, path, body) {
   return response.json();
 }
 
-// fetch can't tell how far an upload is; this can.
+// XMLHttpRequest, because fetch can't report the progress of an upload.
 function put(path, headers, content, progressed, signal) {
   return new Promise((done, failed) => {
     const request = new XMLHttpRequest();
@@ -61,7 +61,7 @@ function put(path, headers, content, progressed, signal) {
       let answer = {};
       try {
         answer = JSON.parse(request.responseText);
-      } catch { /* no JSON: the status alone tells */ }
+      } catch { /* no JSON: only the status is known */ }
       if (request.status < 400) done(answer);
       else failed(new Error(answer.error || `the server answered ${request.status}`));
     };
@@ -74,7 +74,7 @@ export function upload(file, progressed) {
   return put(`${PREFIX}artifacts`, { "Content-Type": "application/octet-stream" }, file, progressed);
 }
 
-// Device connect, under the paths of the real server. A websocket takes no header: the token goes as a subprotocol.
+// Device connect, under the paths of the real server. A websocket can't have a header, so the token is a subprotocol.
 
 export function connect(id) {
   const address = `${location.origin.replace(/^http/, "ws")}${CONNECT}${id}/connect`;
@@ -114,7 +114,7 @@ export async function fetchFile(id, path, progressed, signal) {
   }
 }
 
-// What is looked at: which devices, and which part of each list. The feed sends no more than that.
+// The current view: which devices, and which part of each list. The feed sends only these.
 const view = { search: "", status: "", devices: "1" };
 let gone = new AbortController();
 let isChanged = false;
@@ -127,7 +127,7 @@ export function look(changes) {
 
 export const looksFor = (name) => view[name];
 
-// Read the feed for ever, and begin again whenever it breaks. EventSource would do, if it could send a header.
+// Read the feed for ever, and reconnect whenever it breaks. EventSource can't be used because it can't send a header.
 export async function listen({ onMessage, onLive, onBroken, onRefused }) {
   for (;;) {
     gone = new AbortController();
@@ -150,7 +150,7 @@ export async function listen({ onMessage, onLive, onBroken, onRefused }) {
           if (message.startsWith("data: ")) onMessage(JSON.parse(message.slice(6)));
         }
       }
-    } catch { /* broken: said below, tried again */ }
+    } catch { /* broken: reported below, then retried */ }
     clearTimeout(silence);
     if (isChanged) continue;
     onBroken();

@@ -1,4 +1,4 @@
-// A terminal on a device: xterm.js, loaded when the first one is opened, over a websocket of the server.
+// A terminal on a device: xterm.js, loaded when the first terminal is opened, over a websocket to the server.
 
 import { find, say, slot } from "./dom.js";
 import { asText, CONTROL, decode, encode, SHELL } from "./msgpack.js";
@@ -53,7 +53,7 @@ function style(address) {
   return loaded;
 }
 
-// Returns what ends it.
+// Returns a function that closes the terminal.
 function begin(id, Terminal, FitAddon) {
   const terminal = new Terminal({ fontSize: 14, scrollback: 5000, screenReaderMode: true });
   const fitting = new FitAddon();
@@ -103,7 +103,7 @@ class Session {
     else if (typ === "shell") this.terminal.write(body);
   }
 
-  // What comes faster than the device reads is lost on the way: after some pieces it is asked whether it has them.
+  // Input sent faster than the device reads would be lost, so after some pieces the device is asked for confirmation.
   type(bytes, text) {
     if (text === LEAVE) return root.close();
     for (let start = 0; start < bytes.length; start += PIECE_BYTES) this.waiting.push(bytes.slice(start, start + PIECE_BYTES));
@@ -143,8 +143,8 @@ class Session {
   }
 }
 
-// The page's policy refuses style elements and attributes, which xterm.js makes; styles that a script sets are allowed.
-// While it opens, the style elements that it makes fill style sheets …
+// The page's content security policy blocks the style elements and attributes that xterm.js creates, but allows styles
+// set by a script. While the terminal opens, the style elements that it creates become style sheets …
 function openWithin(terminal, place) {
   const sheets = [];
   const make = (name) => {
@@ -160,7 +160,7 @@ function openWithin(terminal, place) {
     delete document.createElement;
   }
   document.adoptedStyleSheets.push(...sheets);
-  // … and the one place in it that writes style attributes, for colours of 24 bits, sets the styles.
+  // … and the only method that writes style attributes, for 24-bit colours, is replaced by one that sets the styles.
   const rows = terminal._core._renderService._renderer.value._rowFactory;
   rows._addStyle = (node, text) => { node.style.cssText += `${text};`; };
   return sheets;

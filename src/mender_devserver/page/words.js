@@ -1,4 +1,4 @@
-// How things are called and written for people.
+// Names and formats for display.
 
 export const MOODS = {
   accepted: "good", success: "good", "already-installed": "good", finished: "idle",
@@ -29,7 +29,7 @@ export function size(bytes) {
 
 export const nameOf = (identity, deviceId) => (identity ? pairs(identity) : `device ${brief(deviceId)}`);
 
-// One sentence for an event of the server.
+// Describe an event of the server in one sentence.
 export function sentence(state, { name, data }) {
   const who = data.identity || data.device_id ? nameOf(data.identity, data.device_id) : "";
   const what = () => state.deployments[data.deployment_id]?.artifact_name || "a deployment";
@@ -57,5 +57,5 @@ export function sentence(state, { name, data }) {
   return (sentences[name] || (() => `${name} ${pairs(data)}`))();
 }
 
-// What a screen reader is told; the rest is in the timeline.
+// The events that a screen reader announces; the others are only in the timeline.
 export const WORTH_SAYING = new Set(["device-pending", "device-accepted", "device-rejected", "artifact", "deployment", "status", "log", "aborted"]);
