@@ -1,1 +1,1 @@
-"""Figures that the README and the documents state, each made by a command: ``python -m benchmarks.footprint`` …"""
+"""The benchmarks behind the figures in the README and the documentation: ``python -m benchmarks.footprint`` …"""

@@ -1,9 +1,10 @@
-"""How much of a new image an adaptive download fetches, and what it costs: ``python -m benchmarks.adaptive``.
+"""How much of a new image an adaptive download transfers, and what it costs: ``python -m benchmarks.adaptive``.
 
-The images are made by ``benchmarks.images``; ``--images`` names a directory with others: ``A.img`` runs on the device,
-``C.img`` has a small change, ``B.img`` a large one. nginx on loopback serves the Artifacts over https and counts all
-bytes of requests and replies. The payload is streamed into a file as partition. Each is run several times, and the
-fastest counts. The peer is the client's own ordinary download of the same Artifact, and of one without an index.
+The images are created by ``benchmarks.images``; ``--images`` names a directory with other ones: ``A.img`` runs on the
+device, ``C.img`` has a small change, ``B.img`` a large one. nginx on loopback serves the Artifacts over HTTPS, and all
+bytes of requests and replies are counted. The payload is streamed into a file that represents the partition. Each
+download is run several times, and the fastest run counts. The references are the client's ordinary downloads of the
+same Artifact and of one without an index.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Fetch:
-    """What a download has cost; bytes are those of requests and replies with their headers."""
+    """The cost of a download; the bytes are those of requests and replies, including headers."""
 
     wall_seconds: float
     peak_mib: float
@@ -34,7 +35,7 @@ class Fetch:
 
     @property
     def link_mib(self) -> float:
-        """The bytes on the link."""
+        """The MiB transferred over the link."""
         return self.link_bytes / _MIB
 
     def __str__(self) -> str:
@@ -48,10 +49,10 @@ class Bench:
     """The device and the server.
 
     Args:
-        python: of the lean environment.
-        server: nginx.
-        place: a directory.
-        times: how often each download is run.
+        python: the interpreter of the lean environment.
+        server: the nginx file server.
+        place: a working directory.
+        times: the number of runs of each download.
     """
 
     def __init__(self, python: Path, server: FileServer, place: Path, times: int) -> None:
@@ -61,7 +62,7 @@ class Bench:
         self._times = times
 
     def write(self, image: Path, name: str, *more: str) -> int:
-        """Write an Artifact of an image; returns its size."""
+        """Write an Artifact with an image; return its size."""
         path = self._server.files / name
         program = self._python.with_name("mender-python-client")
         subprocess.run(
@@ -103,7 +104,7 @@ class Bench:
 
 
 def compare(bench: Bench, images: Path) -> None:
-    """Print all figures and their bars."""
+    """Print all figures and their limits."""
     a, b, c = (images / f"{name}.img" for name in "ABC")
     size, plain_size = bench.write(c, "C.mender"), bench.write(c, "C-plain.mender", "--no-index")
     bench.write(b, "B.mender")
@@ -138,7 +139,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mender-bench-") as directory, nginx(Path(directory) / "nginx") as server:
         images = options.images or Path(directory)
         if options.images is None:
-            # in a process of its own: the peak of this one would be the least that its children are said to have
+            # in a separate process: the peak memory of this one is the minimum that is reported for its children
             subprocess.run([sys.executable, "-m", "benchmarks.images", str(images)], check=True)
         with lean_environment() as binaries:
             compare(Bench(binaries / "python", server, Path(directory), options.times), images)

@@ -1,4 +1,4 @@
-"""A message bus on which mender-connect finds a token and the address of the server itself, without a proxy between."""
+"""A message bus that gives mender-connect a token and the address of the server itself instead of a proxy's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECONDS = 30.0
 
 @contextmanager
 def message_bus_daemon() -> Iterator[str]:
-    """A bus that lets everybody do everything; yields its address."""
+    """Run a bus without access control; yields its address."""
     address = f"unix:abstract=/mender-bench/{uuid.uuid4()}"
     command = ["dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address={address}"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as daemon:
@@ -43,7 +43,7 @@ def _connect(address: str) -> DBusConnection:
 
 
 def ask_for_token(address: str) -> str:
-    """The token that the client offers on a bus."""
+    """Return the token that the client offers on a bus."""
     end = time.monotonic() + _SECONDS
     with _connect(address) as connection:
         while time.monotonic() < end:
@@ -55,7 +55,7 @@ def ask_for_token(address: str) -> str:
 
 
 def offer(address: str, token: str, server_url: str) -> None:
-    """Answer every call on a bus with this token and this address, in a thread."""
+    """Answer every call on a bus with this token and this address, in a thread of this process."""
     connection = _connect(address)
     connection.send_and_get_reply(message_bus.RequestName(NAME), timeout=_SECONDS)
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a lean environment, a device directory, a counting proxy, a look at a process."""
+"""The common parts of the benchmarks: a lean environment, a device directory, a counting proxy, process statistics."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def make_script(path: Path, body: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """What the kernel tells of a process."""
+    """The state of a process as reported by the kernel."""
 
     resident_mib: float
     threads: int
@@ -64,7 +64,7 @@ class ProcessState:
 
     @classmethod
     def of(cls, pid: int) -> ProcessState:
-        """Look at a process now; the CPU time leaves out its children."""
+        """Return the current state of a process; the CPU time excludes its children."""
         status = Path(f"/proc/{pid}/status").read_text()
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
@@ -83,12 +83,12 @@ class ProcessState:
 
 
 def precise_cpu_seconds(pid: int) -> float:
-    """CPU time of the only thread of a process, in nanosecond steps."""
+    """The CPU time of a single-threaded process, with nanosecond resolution."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 class CountingProxy:
-    """Forwards TCP to a server and counts connections and bytes; TLS passes through untouched.
+    """Forwards TCP to a server and counts connections and bytes; TLS passes through unchanged.
 
     Args:
         port: the server's port on 127.0.0.1.
@@ -124,10 +124,10 @@ class CountingProxy:
             return
 
     def close(self) -> None:
-        """Take no further connections."""
+        """Stop accepting connections."""
         self._listener.close()
 
 
 def machine() -> str:
-    """One line about where the figures were made."""
+    """Describe the machine on which the figures are measured, in one line."""
     return f"Python {sys.version.split()[0]}, {ssl.OPENSSL_VERSION}, {os.cpu_count()} cores"

@@ -1,8 +1,8 @@
-"""Our ``connect`` beside Debian's mender-connect, on one development server: ``python -m benchmarks.connect``.
+"""Our ``connect`` compared with Debian's mender-connect on one dev server: ``python -m benchmarks.connect``.
 
-Two devices of the server, each with one of the two, over plain HTTP and loopback, with nothing between. A user types on
-both in turn, transfers files both ways, and lets ``yes`` run and stops it. On a busy machine, where most of the time
-goes by in waiting for a processor, begin with ``chrt --fifo 10``.
+Two devices, each running one of the programs, are connected to the server directly, over plain HTTP on loopback. A user
+types on both alternately, transfers files in both directions, and starts and interrupts ``yes``. On a busy machine,
+where most of the time is spent waiting for a CPU, run the command under ``chrt --fifo 10``.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _SETTINGS = {"User": "root", "ShellCommand": "/bin/sh", "ShellArguments": []}
 
 @dataclass(frozen=True, slots=True)
 class Reachable:
-    """A device that is connected to a server by one of the programs.
+    """A device that one of the programs connects to a server.
 
     Attributes:
-        name: the program.
-        pid: its process.
-        contact: the server.
-        device_id: the device.
-        directory: for files.
+        name: the name of the program.
+        pid: the process id of the program.
+        contact: the addresses of the server.
+        device_id: the id of the device.
+        directory: a directory for files.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Reachable:
     directory: Path
 
     def session(self) -> BlockingSession:
-        """A user's session with the device."""
+        """Open a user's session with the device."""
         return BlockingSession(self.contact, self.device_id)
 
 
 @contextmanager
 def bench() -> Iterator[tuple[Reachable, Reachable]]:
-    """Two devices of one server: one has our ``connect``, the other mender-connect."""
+    """Two devices of one server, one with our ``connect``, the other with mender-connect."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mender-bench-")))
         server = stack.enter_context(DevServer(directory / "server", tls=False))
@@ -87,7 +87,7 @@ def bench() -> Iterator[tuple[Reachable, Reachable]]:
 
 
 def _device(root: Path, server: DevServer) -> tuple[list[str], str]:
-    """A new device: the command line of our program for it, and its id."""
+    """Create a device; return the command line of our program for it, and its id."""
     make_device(root, server_url=server.url, certificate=None, settings={})
     make_script(root / "usr/share/mender/identity/mender-device-identity", f"echo name={root.name}")
     (root / "etc/mender/mender-connect.conf").write_text(json.dumps(_SETTINGS))
@@ -100,7 +100,7 @@ def _device(root: Path, server: DevServer) -> tuple[list[str], str]:
 
 
 def _token(stack: ExitStack, ours: list[str]) -> str:
-    """A token of the device, by our own ``dbus``."""
+    """Get a token of the device with our ``dbus`` command."""
     address = stack.enter_context(message_bus_daemon())
     environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": address}
     with subprocess.Popen([*ours, "dbus"], env=environment) as process:
@@ -111,15 +111,15 @@ def _token(stack: ExitStack, ours: list[str]) -> str:
 
 
 class Memory:
-    """How much the memory of a process grows meanwhile, at its highest."""
+    """Measures the peak growth of a process's memory."""
 
     def __init__(self, pid: int) -> None:
         self._status = Path(f"/proc/{pid}/status")
         self._before = self._read("VmRSS")
-        Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the peak
 
     def grown_mib(self) -> float:
-        """The growth so far."""
+        """The peak growth so far, in MiB."""
         return (self._read("VmHWM") - self._before) / 1024
 
     def _read(self, name: str) -> int:
@@ -131,7 +131,7 @@ class Memory:
 
 
 def echo(devices: Sequence[Reachable], count: int) -> list[list[float]]:
-    """Seconds from a keystroke to its echo, on each of the devices; the user types on them in turn."""
+    """The seconds from a keystroke to its echo on each of the devices; the user types on them alternately."""
     times: list[list[float]] = [[] for _ in devices]
     with ExitStack() as stack:
         sessions = [stack.enter_context(device.session()) for device in devices]
@@ -151,10 +151,10 @@ def echo(devices: Sequence[Reachable], count: int) -> list[list[float]]:
 
 
 def transfer(device: Reachable, mib: int) -> dict[str, tuple[float, float]]:
-    """Seconds and growth of memory in MiB for a file, in each direction.
+    """The seconds and the memory growth in MiB for a file, in each direction.
 
     Raises:
-        SystemExit: what has arrived isn't what was sent.
+        SystemExit: the received file differs from the one sent.
     """
     data = os.urandom(mib * MIB)
     digest = hashlib.sha256(data).hexdigest()
@@ -176,7 +176,7 @@ def transfer(device: Reachable, mib: int) -> dict[str, tuple[float, float]]:
 
 
 def interrupt(device: Reachable, seconds: float) -> tuple[float, float, float]:
-    """Bytes of output of ``yes`` that arrive, growth of memory in MiB, and seconds from Ctrl-C to the next prompt."""
+    """The bytes received from ``yes``, the memory growth in MiB, and the seconds from Ctrl-C to the next prompt."""
     with device.session() as session:
         session.open_terminal()
         session.send(Protocol.SHELL, "shell", b"PS1='pro''mpt: '; clear; yes\n")
@@ -193,7 +193,7 @@ def interrupt(device: Reachable, seconds: float) -> tuple[float, float, float]:
 
 
 def _output(session: BlockingSession, seconds: float = 60.0) -> bytes | None:
-    """The next output; None when none has come."""
+    """The next output; None if there is none in time."""
     try:
         message = session.receive(seconds)
     except TimeoutError:
@@ -202,7 +202,7 @@ def _output(session: BlockingSession, seconds: float = 60.0) -> bytes | None:
 
 
 def _read_for(session: BlockingSession, seconds: float) -> int:
-    """Read for a while; returns how many bytes have come."""
+    """Read output for the given time; return the number of bytes."""
     end, size = time.monotonic() + seconds, 0
     while (left := end - time.monotonic()) > 0:
         size += len(_output(session, left) or b"")
@@ -218,7 +218,7 @@ def _row(what: str, ours: float, stock: float, unit: str, bar: str, ratio: float
 
 
 def show_echo(devices: Sequence[Reachable], count: int) -> None:
-    """Print how long an echo takes."""
+    """Print the delay of the echo."""
     ours, stock = echo(devices, count)
     for what, bar, pick in (
         ("keystroke to echo, median", "", median),
@@ -228,7 +228,7 @@ def show_echo(devices: Sequence[Reachable], count: int) -> None:
 
 
 def show_transfers(devices: Sequence[Reachable], mib: int, rounds: int) -> None:
-    """Print how fast files are, each in its best round, and what they take in the worst."""
+    """Print the speed of transfers in the best round, and their memory growth in the worst round."""
     found = [[transfer(device, mib) for device in devices] for _ in range(rounds)]
     for way in found[0][0]:
         ours, stock = (mib / min(one[index][way][0] for one in found) for index in range(2))
@@ -238,7 +238,7 @@ def show_transfers(devices: Sequence[Reachable], mib: int, rounds: int) -> None:
 
 
 def show_interrupt(devices: Sequence[Reachable], seconds: float) -> None:
-    """Print what ``yes`` does to memory and to Ctrl-C."""
+    """Print the effect of ``yes`` on memory and on the delay of Ctrl-C."""
     ours, stock = (interrupt(device, seconds) for device in devices)
     _row(f"yes for {seconds:g} s, output", ours[0] / 1024, stock[0] / 1024, "KiB", "", ours[0] / max(stock[0], 1))
     _row("yes, growth of memory", ours[1], stock[1], "MiB", "flat")

@@ -1,7 +1,8 @@
-"""What ``connect`` costs while nobody uses it: memory, threads, wake-ups, CPU; and what a terminal leaves behind.
+"""The cost of an idle ``connect``: memory, threads, wake-ups and CPU, before and after the use of a terminal.
 
 ``python -m benchmarks.connect_idle [--seconds 120]``: the installed client with the extra ``[connect]`` is connected to
-a dev server over TLS, first untouched, then again after a user has had a terminal and a file.
+a dev server over TLS. It is measured before its first use, and again after a user has used a terminal and fetched a
+file.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from .bench import ProcessState, lean_environment, machine, make_device, precise
 _BARS = "bar: 27 MiB, 6 wake-ups a minute"
 _WAITS = "voluntary_ctxt_switches"
 _SETTLE_SECONDS = 65.0
-"""Until a session that nobody has closed is forgotten."""
+"""The time after which an unclosed session is discarded."""
 _SHOWN_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """What an idle process cost."""
+    """The cost of an idle process."""
 
     resident_mib: float
     proportional_mib: float
@@ -54,7 +55,7 @@ def _number(path: str, name: str) -> int:
 
 
 def watch(pid: int, seconds: float) -> Idle:
-    """Let a process settle, and watch it. It waits only when it has nothing to do: each wait ends with a wake-up."""
+    """Let a process settle, and measure it. It waits only when it has nothing to do: each wait ends with a wake-up."""
     time.sleep(_SETTLE_SECONDS)
     before, cpu = _number(f"/proc/{pid}/status", _WAITS), precise_cpu_seconds(pid)
     time.sleep(seconds)
@@ -71,7 +72,7 @@ def watch(pid: int, seconds: float) -> Idle:
 
 
 def use(device: ConnectedDevice, file: Path) -> None:
-    """Open a terminal, show a megabyte, fetch a file, and leave."""
+    """Open a terminal, print a megabyte, fetch a file, and close the session."""
     device.send(Message(Protocol.SHELL, "new", "s", {"user_id": "u"}))
     device.send(Message(Protocol.SHELL, "shell", "s", {}, f"head -c {_SHOWN_BYTES} {file}; exit\r".encode()))
     while device.receive().typ != "stop":
@@ -83,7 +84,7 @@ def use(device: ConnectedDevice, file: Path) -> None:
 
 
 def run(binaries: Path, seconds: float) -> tuple[Idle, Idle]:
-    """Measure an untouched program, and the same one after a session."""
+    """Measure a program before its first session, and again after one."""
     with tempfile.TemporaryDirectory() as directory, DevServer(directory=Path(directory) / "server") as server:
         server.auto_accept = True
         root = Path(directory) / "device"

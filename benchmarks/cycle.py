@@ -1,8 +1,9 @@
-"""What single commands and a single cycle cost: ``python -m benchmarks.cycle``.
+"""The cost of single commands and of a single poll: ``python -m benchmarks.cycle``.
 
-``--version`` beside ``python -c pass``; ``status``; ``report`` and ``check-update`` against a local server; and one
-poll on the wire, over plain HTTP and TLS, with a token as long as a real server's. In an environment without
-``cryptography``. ``--baseline DIR`` runs ``check-update`` of another source tree of the client beside ours.
+Measured are ``--version``, compared with ``python -c pass``; ``status``; ``report`` and ``check-update`` with a local
+server; and the network traffic of one poll, over plain HTTP and TLS, with a token as long as one of a real server. The
+environment doesn't contain ``cryptography``. ``--baseline DIR`` also measures ``check-update`` of another source tree
+of the client.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _RUNS = 20
 
 
 def cpu_ms(argv: list[str], *, codes: tuple[int, ...] = (0,)) -> float:
-    """CPU time of a program and its children, in milliseconds."""
+    """The CPU time of a program and its children, in milliseconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode not in codes:
@@ -42,7 +43,7 @@ def cpu_ms(argv: list[str], *, codes: tuple[int, ...] = (0,)) -> float:
 
 
 def version(binaries: Path) -> None:
-    """``--version`` beside an interpreter that does nothing."""
+    """Measure ``--version``, compared with an interpreter that does nothing."""
     nothing = [str(binaries / "python"), "-c", "pass"]
     ours = [str(binaries / "mender-python-client"), "--version"]
     pairs = [(cpu_ms(nothing), cpu_ms(ours)) for _ in range(_RUNS)]
@@ -51,7 +52,7 @@ def version(binaries: Path) -> None:
 
 
 def report(binaries: Path) -> None:
-    """``report --success`` against a local server over TLS, key and signature by the openssl program."""
+    """Measure ``report --success`` with a local server over TLS; key and signature are made by the openssl program."""
     with tempfile.TemporaryDirectory() as directory, DevServer(directory=Path(directory) / "server") as server:
         server.auto_accept = True
         root = Path(directory) / "device"
@@ -76,7 +77,7 @@ def report(binaries: Path) -> None:
 
 
 def check_update(binaries: Path, baseline: Path | None) -> None:
-    """``check-update`` of a device that was accepted, over TLS; a baseline takes turns with ours."""
+    """Measure ``check-update`` of an accepted device over TLS, alternating with the baseline, if any."""
     with (
         nullcontext(binaries) if baseline is None else lean_environment(source=baseline) as others,
         tempfile.TemporaryDirectory() as directory,
@@ -101,7 +102,7 @@ def _check(argv: list[str]) -> float:
 
 
 def status(binaries: Path) -> None:
-    """``status`` and ``history`` of a device that has updated a hundred times."""
+    """Measure ``status`` and ``history`` of a device that has installed a hundred updates."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "device"
         make_device(root, server_url="https://127.0.0.1:1", certificate=None, settings={})
@@ -117,7 +118,7 @@ def status(binaries: Path) -> None:
 
 
 def poll(binaries: Path, *, is_tls: bool) -> None:
-    """Bytes and connections of one poll."""
+    """Measure the bytes and connections of one poll."""
     with (
         tempfile.TemporaryDirectory() as directory,
         DevServer(directory=Path(directory) / "server", tls=is_tls) as server,

@@ -1,8 +1,9 @@
-"""Download, verify and store, beside the tools of the trade: ``python -m benchmarks.download [PART …]``.
+"""Download, verify and store, compared with standard tools: ``python -m benchmarks.download [PART …]``.
 
-Parts: ``speed`` (1 GiB, beside ``curl -o`` and ``openssl dgst -sha256``), ``gzip`` and ``zstd`` (beside
-``gzip -dc | openssl dgst -sha256`` and the like), ``memory`` (peak at three sizes). Over https from nginx on loopback;
-each is run several times in turn with its peers, and the fastest counts. TMPDIR says where the files go.
+Parts: ``speed`` (1 GiB, compared with ``curl -o`` and ``openssl dgst -sha256``), ``gzip`` and ``zstd`` (compared with
+``gzip -dc | openssl dgst -sha256`` and its zstd equivalent), ``memory`` (peak at three sizes). nginx serves the files
+over HTTPS on loopback. The client and the other tools are run alternately several times, and the fastest run of
+each counts. The files are written to TMPDIR.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _WORKER = Path(__file__).with_name("fetch_worker.py")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run cost."""
+    """The cost of a run."""
 
     wall_seconds: float
     cpu_seconds: float
@@ -40,7 +41,7 @@ class Cost:
 
 
 def _write_payload(path: Path, size: int) -> None:
-    """Bytes that compress to about two thirds, as a root file system does."""
+    """Write bytes that compress to about two thirds, as a root file system does."""
     with path.open("wb") as file:
         while size:
             block = os.urandom(96 * 1024) + b"mender" * 8192
@@ -49,7 +50,7 @@ def _write_payload(path: Path, size: int) -> None:
 
 
 def make_artifact(path: Path, *, mib: int, compression: Compression = Compression.NONE) -> None:
-    """Write a rootfs Artifact of so many MiB of payload."""
+    """Write a rootfs-image Artifact with ``mib`` MiB of payload."""
     payload = path.with_suffix(".img")
     _write_payload(payload, mib * 1024 * 1024)
     with path.open("w+b") as out:
@@ -62,7 +63,7 @@ def make_artifact(path: Path, *, mib: int, compression: Compression = Compressio
 
 
 def run_command(argv: list[str]) -> Cost:
-    """Run a program and see what it and its children cost; the peak is that of the largest of them."""
+    """Run a program and measure its cost, including its children; the peak is that of the largest process."""
     start = time.monotonic()
     pid = os.posix_spawnp(
         argv[0], argv, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
@@ -74,7 +75,7 @@ def run_command(argv: list[str]) -> Cost:
 
 
 def run_client(python: Path, server: FileServer, name: str, directory: Path, *, is_plain: bool = False) -> Cost:
-    """Fetch with the client's own parts in the lean environment."""
+    """Download with the client's own components in the lean environment."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     url = f"{server.plain_url if is_plain else server.url}/{name}"
@@ -90,14 +91,14 @@ def run_client(python: Path, server: FileServer, name: str, directory: Path, *, 
 
 @contextmanager
 def served_artifact(mib: int, compression: Compression) -> Iterator[tuple[FileServer, Path]]:
-    """An Artifact on a running file server, and a directory to fetch it into."""
+    """Serve an Artifact; yields the file server, and a directory for the download."""
     with tempfile.TemporaryDirectory(prefix="mender-bench-") as directory, nginx(Path(directory) / "nginx") as server:
         make_artifact(server.files / "bench.mender", mib=mib, compression=compression)
         yield server, Path(directory)
 
 
 def in_turn(runs: Mapping[str, Callable[[], Cost]], times: int) -> dict[str, Cost]:
-    """Run everything several times, one after the other, print and return the fastest of each."""
+    """Run all functions alternately several times; print and return the fastest run of each."""
     costs: dict[str, list[Cost]] = {name: [] for name in runs}
     for _ in range(times):
         for name, run in runs.items():
@@ -109,7 +110,7 @@ def in_turn(runs: Mapping[str, Callable[[], Cost]], times: int) -> dict[str, Cos
 
 
 def speed(python: Path, times: int) -> None:
-    """One GiB, uncompressed."""
+    """Measure 1 GiB of payload, uncompressed."""
     print("1 GiB, uncompressed")
     with served_artifact(1024, Compression.NONE) as (server, directory):
         target = directory / "curl.mender"
@@ -131,7 +132,7 @@ def speed(python: Path, times: int) -> None:
 
 
 def compressed(python: Path, times: int, compression: Compression, tool: str) -> None:
-    """512 MiB of payload, compressed."""
+    """Measure 512 MiB of payload, compressed."""
     print(f"512 MiB of payload, {compression.value}")
     with served_artifact(512, compression) as (server, directory):
         member = f"data/0000.tar{compression.suffix}"
@@ -162,7 +163,7 @@ def compressed(python: Path, times: int, compression: Compression, tool: str) ->
 
 
 def memory(python: Path) -> None:
-    """Peak memory at three sizes."""
+    """Measure the peak memory at three sizes."""
     print("peak memory (bar: 32 MiB, and within 4 MiB of each other)")
     peaks = []
     for mib in (16, 256, 2048):

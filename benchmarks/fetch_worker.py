@@ -1,8 +1,8 @@
-"""Fetches, verifies and stores one Artifact with the client's own parts, and prints what it cost as JSON.
+"""Downloads, verifies and stores one Artifact with the client's own components, and prints the cost as JSON.
 
-Run by the download benchmarks in the lean environment:
-``fetch_worker.py URL CA FOLDER NAME DEVICE_TYPE [--stream SEED …]``. With ``--stream`` the payload goes into a file in
-FOLDER, and what the seeds have is not downloaded.
+The download benchmarks run it in the lean environment:
+``fetch_worker.py URL CA FOLDER NAME DEVICE_TYPE [--stream SEED …]``. With ``--stream`` the payload is streamed into a
+file in FOLDER, and blocks that the seeds contain are not downloaded.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _write(partition: Path, _: Header, reader: ArtifactReader) -> None:
 
 
 def main() -> None:
-    """Fetch it."""
+    """Download the Artifact and print the cost."""
     url, ca, directory, name, device_type = sys.argv[1:6]
     is_streamed, seeds = sys.argv[6:7] == ["--stream"], [Path(one) for one in sys.argv[7:]]
     data = Path(directory)

@@ -1,4 +1,4 @@
-"""nginx as the file server of the download benchmarks, on loopback, with a certificate of its own."""
+"""nginx as the file server of the download benchmarks, on loopback, with a self-issued certificate."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class FileServer:
-    """Where the files are: put them into ``files``, fetch them below one of the URLs, trust ``certificate``.
+    """A running file server: put files into ``files``, fetch them below one of the URLs, and trust ``certificate``.
 
-    Below ``slow/`` a reply gets 50 Mbit/s.
+    Below ``slow/``, a reply is limited to 50 Mbit/s.
     """
 
     url: str
@@ -56,7 +56,7 @@ class FileServer:
 
 @contextmanager
 def nginx(directory: Path) -> Iterator[FileServer]:
-    """Run nginx over TLS for as long as the context lasts."""
+    """Run nginx with TLS within the context."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if program is None:
         raise SystemExit("cannot find nginx: install the distribution's nginx package (nginx-light will do)")

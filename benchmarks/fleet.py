@@ -1,9 +1,9 @@
-"""What a dev server carries: ``python -m benchmarks.fleet``.
+"""The capacity of a dev server: ``python -m benchmarks.fleet``.
 
-The server is a process of its own, as ``mender-devserver serve`` is. Fifty devices are real clients that only pretend
-to install; a few threads step them all. Meanwhile somebody listens to the feed of the page and, ten times a second,
-changes a setting and looks when the feed shows it. Printed: the time until every device is updated, and how late the
-page was. Bars: a minute, and a second.
+The server runs in a separate process, like ``mender-devserver serve``. Fifty devices are real clients with a simulated
+installation, run by a few threads. Meanwhile, an observer follows the feed of the page, changes a setting ten times a
+second, and measures when the feed shows the change. The output is the time until all devices are updated, and the delay
+of the page. The limits are one minute and one second.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PATIENCE_SECONDS = 300.0
 
 @contextmanager
 def serving(directory: Path) -> Iterator[tuple[Contact, int]]:
-    """A dev server in a process of its own that accepts everybody; yields how to talk to it, and its pid."""
+    """Run a dev server that accepts all devices in a separate process; yields its addresses and its pid."""
     command = [sys.executable, "-m", "mender_devserver.cli", "serve", "--plain", "--auto-accept", "--json"]
     with subprocess.Popen([*command, "--directory", str(directory)], stdout=subprocess.PIPE) as process:
         try:
@@ -53,10 +53,10 @@ def serving(directory: Path) -> Iterator[tuple[Contact, int]]:
 
 
 class Onlooker:
-    """Listens to the feed, as the page does, and measures how late it is.
+    """Listens to the feed, as the page does, and measures its delay.
 
     Args:
-        contact: the server.
+        contact: the addresses of the server.
     """
 
     def __init__(self, contact: Contact) -> None:
@@ -86,7 +86,7 @@ class Onlooker:
 
     def _note(self, message: dict[str, Any]) -> None:
         shown = int(message["changed"].get("settings", {}).get("token_seconds", 0))
-        for number in [one for one in tuple(self._asked_at) if one <= shown]:  # two changes may come as one
+        for number in [one for one in tuple(self._asked_at) if one <= shown]:  # two changes may arrive as one
             self.late_seconds.append(time.monotonic() - self._asked_at.pop(number))
 
     def _probe(self) -> None:
@@ -97,22 +97,22 @@ class Onlooker:
             self._contact.call("PATCH", "/settings", {"token_seconds": number})
 
     def stop(self) -> None:
-        """Ask no more, and wait for what was asked last; the server's end ends the feed."""
+        """Make no more changes, and wait until the last one is shown; the feed ends when the server stops."""
         self._is_stopping.set()
         time.sleep(_LATE_BAR_SECONDS)
 
     @property
     def unanswered(self) -> int:
-        """Changes that the feed has never shown."""
+        """The number of changes that the feed has not shown."""
         return len(self._asked_at)
 
 
 class Fleet:
-    """Steps many devices in a few threads.
+    """Runs many devices in a few threads.
 
     Args:
-        devices: all of them.
-        threads: how many.
+        devices: the devices.
+        threads: the number of threads.
     """
 
     def __init__(self, devices: Sequence[VirtualDevice], threads: int) -> None:
@@ -129,14 +129,14 @@ class Fleet:
                 due[device] = device.step() + time.monotonic()
 
     def stop(self) -> None:
-        """Let every device finish its step."""
+        """Stop after every device has finished its step."""
         self._is_stopping.set()
         for thread in self._threads:
             thread.join()
 
 
 def wait_for(what: str, condition: Callable[[], bool]) -> float:
-    """Wait until something is true; returns the seconds that it took."""
+    """Wait until a condition is true; return the seconds that it took."""
     start = time.monotonic()
     while not condition():
         if time.monotonic() - start > _PATIENCE_SECONDS:
@@ -146,7 +146,7 @@ def wait_for(what: str, condition: Callable[[], bool]) -> float:
 
 
 def write_release(path: Path, image_bytes: int) -> Path:
-    """An Artifact for virtual devices."""
+    """Write an Artifact for virtual devices."""
     image = os.urandom(image_bytes)
     with path.open("wb") as file:
         source = PayloadSource("rootfs.img", image_bytes, lambda: io.BytesIO(image))
@@ -155,7 +155,7 @@ def write_release(path: Path, image_bytes: int) -> Path:
 
 
 def measure(directory: Path, *, devices: int, threads: int, image_bytes: int) -> bool:
-    """Update a fleet and print the figures; returns whether they are within the bars."""
+    """Update a fleet and print the figures; return whether they are within the limits."""
     with ExitStack() as stack:
         contact, pid = stack.enter_context(serving(directory / "server"))
         with write_release(directory / "release-2.mender", image_bytes).open("rb") as file:
@@ -192,7 +192,7 @@ def _statuses(contact: Contact) -> list[str]:
 
 
 def main() -> None:
-    """Parse and run."""
+    """Parse the command line and run the benchmark."""
     parser = argparse.ArgumentParser(description="Update a fleet of virtual devices with one dev server.")
     parser.add_argument("--devices", type=int, default=50)
     parser.add_argument("--threads", type=int, default=8)

@@ -1,8 +1,8 @@
-"""What an idle daemon costs: memory, threads, CPU, context switches, bytes and connections.
+"""The cost of an idle daemon: memory, threads, CPU, context switches, bytes and connections.
 
 ``python -m benchmarks.footprint [--seconds 60]``: the installed client polls a dev server every five seconds, over
-plain HTTP and over TLS, without ``cryptography``. The peer beside it is the least that could do the same
-requests: a loop over http.client with no rules at all.
+plain HTTP and over TLS, without ``cryptography``. It is compared with a minimal program that sends the same requests: a
+loop around http.client without any checks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ measured of others on the same work (Go 3.4 / C++ 5.1 / archived Python client):
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """What an idle process cost."""
+    """The cost of an idle process."""
 
     state: ProcessState
     cpu_ms_per_minute: float
@@ -61,7 +61,7 @@ class Idle:
 
 
 def measure(argv: list[str], server: DevServer, proxy: CountingProxy, seconds: float) -> Idle:
-    """Start a process, let it settle, and watch it."""
+    """Start a process, let it settle, and measure it."""
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         time.sleep(3 * INTERVAL_SECONDS)
@@ -89,7 +89,7 @@ def measure(argv: list[str], server: DevServer, proxy: CountingProxy, seconds: f
 
 
 def run(binaries: Path, *, tls: bool, seconds: float, with_inventory: bool) -> tuple[Idle, Idle]:
-    """Measure the client, then the peer, against one server."""
+    """Measure the client, then the minimal program, with the same server."""
     with tempfile.TemporaryDirectory() as directory, DevServer(directory=Path(directory) / "server", tls=tls) as server:
         server.auto_accept = True
         parts = urlsplit(server.url)

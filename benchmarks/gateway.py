@@ -1,9 +1,9 @@
-"""What a gateway costs: ``python -m benchmarks.gateway idle|deploy|kill``.
+"""The cost of a gateway: ``python -m benchmarks.gateway idle|deploy|kill``.
 
-Its devices are entries in one file, updated by a module that does next to nothing, over TLS from a dev server
-on the same machine, without ``cryptography``. ``idle`` starts it twice, the second time with the states and keys of the
-first, and looks at it while its devices poll. ``deploy`` updates all of them; ``kill`` does, too, and kills the gateway
-ten times meanwhile. Each prints its figures and the bars.
+Its devices are entries in one file, updated by a module that does almost nothing, over TLS from a dev server on the
+same machine, without ``cryptography``. ``idle`` starts the gateway twice, the second time with the states and keys of
+the first run, and measures it while its devices poll. ``deploy`` updates all devices; ``kill`` does the same and kills
+the gateway ten times during the update. Each prints its figures and their limits.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _MODULE = """[ "$1" != ArtifactInstall ] || echo "$1" >>"$MENDER_DATA_DIR/instal
 
 @contextmanager
 def serving(directory: Path) -> Iterator[tuple[Contact, int]]:
-    """A dev server in a process of its own that accepts everybody; yields how to talk to it, and its pid."""
+    """Run a dev server that accepts all devices in a separate process; yields its addresses and its pid."""
     command = [sys.executable, "-m", "mender_devserver.cli", "serve", "--auto-accept", "--json"]
     with subprocess.Popen([*command, "--directory", str(directory)], stdout=subprocess.PIPE) as process:
         try:
@@ -63,11 +63,11 @@ class Bench:
     """A gateway and its devices.
 
     Args:
-        directory: where everything is.
-        contact: the server.
-        python: what runs the gateway.
-        devices: how many.
-        at_once: how many are updated at once.
+        directory: the working directory.
+        contact: the addresses of the server.
+        python: the interpreter that runs the gateway.
+        devices: the number of devices.
+        at_once: the number of devices updated at the same time.
     """
 
     def __init__(self, directory: Path, contact: Contact, python: Path, devices: int, at_once: int) -> None:
@@ -96,7 +96,7 @@ class Bench:
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """The gateway, until it is stopped."""
+        """Run the gateway within the context."""
         self._starts += 1
         self.log = self._directory / f"gateway-{self._starts}.log"
         with self.log.open("wb") as log, subprocess.Popen(self._argv, stderr=log, cwd="/") as process:
@@ -106,16 +106,16 @@ class Bench:
                 process.terminate()
 
     def said(self, words: str) -> int:
-        """How often the gateway has said this since it was started."""
+        """How often the gateway has logged these words since it was started."""
         return self.log.read_text("utf-8", "replace").count(words)
 
     def start_seconds(self) -> float:
-        """How long it took to take in all devices, by its own word."""
+        """The seconds that the gateway took to add all devices, according to its log."""
         line = next(one for one in self.log.read_text().splitlines() if " started as a gateway: " in one)
         return float(line.partition(" devices in ")[2].partition(" s,")[0])
 
     def deploy(self) -> str:
-        """Upload an Artifact for all devices and deploy it; returns the id of the deployment."""
+        """Upload an Artifact for all devices and deploy it; return the id of the deployment."""
         path = self._directory / "release-2.mender"
         image = os.urandom(_IMAGE_BYTES)
         with path.open("wb") as file:
@@ -126,12 +126,12 @@ class Bench:
         return str(self.contact.call("POST", "/deployments", {"artifact_name": "release-2"})["deployment_id"])
 
     def results(self) -> list[dict[str, Any]]:
-        """The last deployment on each device."""
+        """The results of the last deployment on all devices."""
         found: list[dict[str, Any]] = self.contact.call("GET", "/deployments")[-1]["devices"]
         return found
 
     def installations(self) -> Counter[int]:
-        """How many devices have installed how often."""
+        """The number of devices by the number of installations."""
         return Counter(len(file.read_text().splitlines()) for file in self._data.glob("devices/*/installed"))
 
 
@@ -140,7 +140,7 @@ def _entry(number: int) -> dict[str, Any]:
 
 
 def wait_for(what: str, condition: Callable[[], bool], *, pause: float = 1.0) -> float:
-    """Wait until something is true; returns the seconds that it took."""
+    """Wait until a condition is true; return the seconds that it took."""
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > _PATIENCE_SECONDS:
@@ -160,7 +160,7 @@ def _figure(what: str, value: float, unit: str, bar: float) -> bool:
 
 
 def idle(bench: Bench, _: int) -> bool:
-    """Start twice, and watch for one poll of each device."""
+    """Start the gateway twice, and measure it during one poll of each device."""
     with bench.running():
         known = wait_for("the devices", lambda: bench.said(": authorised by") >= bench.count)
     print(f"all registered, with new keys, after       {known:7.1f} s", flush=True)
@@ -169,7 +169,7 @@ def idle(bench: Bench, _: int) -> bool:
         print(f"all authorised again after                 {known:7.1f} s", flush=True)
         time.sleep(10)
         before = ProcessState.of(process.pid)
-        time.sleep(1.2 * _POLL_SECONDS)  # polls vary by some per cent
+        time.sleep(1.2 * _POLL_SECONDS)  # poll intervals vary by a few per cent
         after, sockets = ProcessState.of(process.pid), _sockets(process.pid)
     percent = 100 * (after.cpu_seconds - before.cpu_seconds) / (1.2 * _POLL_SECONDS)
     good = [
@@ -200,7 +200,7 @@ def deploy(bench: Bench, server_pid: int) -> bool:
 
 
 def kill(bench: Bench, _: int) -> bool:
-    """Update all devices, and kill the gateway ten times meanwhile."""
+    """Update all devices, and kill the gateway ten times during the update."""
     dice = random.Random(16)
     with bench.running():
         wait_for("the devices", lambda: bench.said(": inventory sent") >= bench.count)
@@ -222,7 +222,7 @@ def _done(bench: Bench) -> int:
 
 
 def _is_true(bench: Bench, *, may_fail: bool) -> bool:
-    """Whether each device has one final status, which is true."""
+    """Whether each device has exactly one final status, and it is correct."""
     results = bench.results()
     statuses = Counter(one["status"] for one in results)
     finals = [{one for one in result["received"] if one in _FINAL} for result in results]
@@ -234,7 +234,7 @@ def _is_true(bench: Bench, *, may_fail: bool) -> bool:
 
 
 def main() -> None:
-    """Parse and run."""
+    """Parse the command line and run the benchmark."""
     parser = argparse.ArgumentParser(description="Measure a gateway.")
     what = {"idle": idle, "deploy": deploy, "kill": kill}
     parser.add_argument("what", choices=what)

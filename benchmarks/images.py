@@ -1,8 +1,8 @@
-"""Images of root file systems for ``benchmarks.adaptive``, of the shape of a small Debian: ``images.py DIRECTORY``.
+"""Images of root file systems for ``benchmarks.adaptive``, similar to a small Debian system: ``images.py DIRECTORY``.
 
-``A`` has 280 MiB of files, ``C`` one more program and one changed file, ``B`` 80 MiB of further files and others that
-were upgraded. Each is an ext4 of 512 MiB. The content is compressed by gzip as well as that of a real system: text,
-code, and what is compressed already.
+``A`` has 280 MiB of files; ``C`` has one more program and one changed file; ``B`` has 80 MiB of additional files, and
+upgraded ones. Each is an ext4 file system of 512 MiB. The content compresses with gzip about as well as that of a real
+system: text, code, and data that is already compressed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UUID = "11111111-1111-1111-1111-111111111111"
 
 
 def make_images(directory: Path) -> None:
-    """Make ``A.img``, ``B.img`` and ``C.img``."""
+    """Create ``A.img``, ``B.img`` and ``C.img``."""
     tree, rng = directory / "tree", random.Random(1)
     files = list(_fill(tree, rng, _FILES_MIB))
     _make_image(tree, directory / "A.img")
@@ -44,7 +44,7 @@ def _fill(tree: Path, rng: random.Random, mib: int) -> Iterator[Path]:
     directories = [tree / f"d{number % 40}" / f"s{number}" for number in range(_DIRECTORIES * mib // _FILES_MIB)]
     for one in directories:
         one.mkdir(parents=True)
-    # as under /usr/share/doc, most directories have a few small files, and they lie side by side
+    # as under /usr/share/doc, most directories have only a few small files, and these directories are adjacent
     weights = [100 if number % 40 < 4 else 1 for number in range(len(directories))]
     left, number = mib * _MIB, 0
     while left > 0:
@@ -59,7 +59,7 @@ _WORDS = [random.Random(0).randbytes(random.Random(number).randrange(2, 12)) for
 
 
 def _content(rng: random.Random, size: int) -> bytes:
-    """Something like code or text: words of a vocabulary, with numbers in between."""
+    """Content similar to code or text: words from a vocabulary, with numbers in between."""
     if rng.random() < 0.08:
         return rng.randbytes(size)
     words, entropy = rng.choices(_WORDS, k=size // 9 + 1), rng.choice((0, 1, 2))

@@ -1,8 +1,8 @@
-"""Stream an image into a partition, beside curl and sha256sum: ``python -m benchmarks.install``.
+"""Stream an image into a partition, compared with curl and sha256sum: ``python -m benchmarks.install``.
 
-The partition is a file. The client streams 512 MiB over https from nginx on loopback into an update module that writes
-them there, and verifies everything on the way; its peers download to the same file and compute its checksum. Each is
-run several times in turn, and the fastest counts. TMPDIR says where the files go.
+The partition is a file. The client streams 512 MiB over HTTPS from nginx on loopback into an update module that writes
+them to it, and verifies the data on the way; the other tools download to the same file and compute its checksum. They
+are run alternately several times, and the fastest run of each counts. The files are written to TMPDIR.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ while read -r file <stream-next && [ -n "$file" ]; do cat "$file" >"{partition}"
 
 
 def make_device(root: Path, certificate: Path, partition: Path) -> None:
-    """A device with the module, in a directory."""
+    """Create a device with the update module in a directory."""
     module = root / "usr/share/mender/modules/v3/rootfs-image"
     for directory in (module.parent, root / "etc/mender", root / "var/lib/mender"):
         directory.mkdir(parents=True)
@@ -52,7 +52,7 @@ def main() -> None:
         client = [str(binaries / "mender-python-client"), "--root", str(root), "-l", "error"]
 
         def install() -> Cost:
-            cost = run_command([*client, "install", url])  # without rollback, it is committed at once
+            cost = run_command([*client, "install", url])  # without rollback, it is committed immediately
             assert partition.stat().st_size == _MIB * 1024 * 1024
             return cost
 

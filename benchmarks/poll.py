@@ -1,7 +1,7 @@
-"""What one idle poll over TLS costs, counted: ``python -m benchmarks.poll``.
+"""The cost of one idle poll over TLS, in countable operations: ``python -m benchmarks.poll``.
 
-The installed daemon polls a dev server, and strace counts its system calls, its fsyncs, the TLS records that it sends
-and how often it reads its state file. Noise can't hide in these figures.
+The installed daemon polls a dev server, and strace counts its system calls, its fsyncs, the TLS records that it sends,
+and how often it reads its state file. Unlike times, these figures have no noise.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STATE_FILE = "journal.json"
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a poll cost."""
+    """The cost of a poll."""
 
     calls: Counter[str]
     records: int
@@ -39,15 +39,15 @@ class Cost:
 
     @property
     def syncs(self) -> int:
-        """Calls that wait for the disk."""
+        """The number of system calls that wait for the disk."""
         return self.calls["fsync"] + self.calls["fdatasync"]
 
 
 def count(trace: str) -> list[Cost]:
-    """The cost of each whole poll in the output of strace: a poll lasts from one request to the next.
+    """The cost of each complete poll in the output of strace; a poll lasts from one request to the next.
 
     Args:
-        trace: the lines, with all strings in hexadecimal.
+        trace: the output lines, with all strings in hexadecimal.
     """
     polls: list[list[tuple[str, str]]] = [[]]
     for match in filter(None, map(_CALL.match, trace.splitlines())):
@@ -74,7 +74,7 @@ def _first_text(arguments: str) -> bytes:
 
 
 def _records(data: bytes) -> int:
-    """How many TLS records with application data stand in what was sent."""
+    """The number of TLS records with application data in the bytes sent."""
     found = 0
     while data[:2] == b"\x17\x03":
         found += 1
@@ -83,7 +83,7 @@ def _records(data: bytes) -> int:
 
 
 def trace(binaries: Path) -> tuple[str, int]:
-    """Let the daemon poll under strace for a while; returns what strace saw, and how many polls the server saw."""
+    """Let the daemon poll under strace for a while; return the trace and the number of polls at the server."""
     with tempfile.TemporaryDirectory() as directory, DevServer(directory=Path(directory) / "server") as server:
         server.auto_accept = True
         root, lines = Path(directory) / "device", Path(directory) / "trace"
@@ -96,7 +96,7 @@ def trace(binaries: Path) -> tuple[str, int]:
         argv = [str(binaries / "mender-python-client"), "--root", str(root), "daemon"]
         with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as daemon:
             try:
-                time.sleep(5 * INTERVAL_SECONDS)  # the first polls do what only first ones do
+                time.sleep(5 * INTERVAL_SECONDS)  # the first polls include one-time work
                 strace = ["strace", "-f", "-xx", "-s", "65536", "-o", str(lines), "-p", str(daemon.pid)]
                 before = len(server.requests)
                 with subprocess.Popen(strace, stderr=subprocess.DEVNULL) as tracer:

@@ -1,9 +1,9 @@
-"""What interruptions cost: ``python -m benchmarks.resume``.
+"""The cost of interrupted downloads: ``python -m benchmarks.resume``.
 
-Ten times ``kill -9`` in a download of 256 MiB, with ``curl -C -`` as the peer, and a link that is cut after every MiB
-of 64 MiB, from nginx through a link of limited speed. Printed: the bytes that crossed the link against the size, and
-the wait before the first retry. Over TLS a cut takes the record that it falls into with it, 16 KiB at the most, which
-nobody can use; over plain HTTP no byte comes twice.
+A download of 256 MiB is interrupted ten times with ``kill -9``, compared with ``curl -C -``, and one of 64 MiB is cut
+after every MiB; nginx serves both through a link of limited speed. The output is the number of bytes transferred
+relative to the size, and the wait before the first retry. Over TLS, a cut loses the incomplete record, up to 16 KiB,
+since it can't be decrypted; over plain HTTP, no byte is transferred twice.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _PIECE = 16 * 1024
 
 
 class Link:
-    """A TCP link of limited speed that counts what crosses it towards the client and may be cut.
+    """A TCP link of limited speed that counts the bytes sent to the client and can cut connections.
 
     Args:
         port: the server's port on 127.0.0.1.
-        bytes_per_second: its speed.
-        cut_after_bytes: end each connection after so many bytes; 0: never.
+        bytes_per_second: the speed of the link.
+        cut_after_bytes: the number of bytes after which each connection is cut; 0 for never.
     """
 
     def __init__(self, port: int, *, bytes_per_second: float, cut_after_bytes: int = 0) -> None:
@@ -90,12 +90,12 @@ class Link:
                 continue
 
     def close(self) -> None:
-        """Take no further connections."""
+        """Stop accepting connections."""
         self._listener.close()
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """The SHA-256 digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _old(path)
 
@@ -105,7 +105,7 @@ def _old(path: Path) -> str:
 
 
 def kills(python: Path, *, mib: int, times: int, seed: int) -> None:
-    """Kill the download again and again, and let the last one end."""
+    """Kill the download repeatedly, and let the last run finish."""
     with served_artifact(mib, Compression.NONE) as (server, directory):
         original = server.files / "bench.mender"
         size = original.stat().st_size

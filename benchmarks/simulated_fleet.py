@@ -1,8 +1,8 @@
-"""What simulated devices cost: ``python -m benchmarks.simulated_fleet``.
+"""The cost of simulated devices: ``python -m benchmarks.simulated_fleet``.
 
-A dev server, and ``mender-fleet`` with a master and two workers, all on this machine. When the devices are known, a
-deployment goes to all of them. Printed: memory and processor time of the workers for each device, the traffic, and what
-failed. Bar: nothing fails.
+A dev server and ``mender-fleet``, with a master and two workers, run on this machine. When the server knows all
+devices, an Artifact is deployed to them. The output is the memory and CPU time of the workers per device, the traffic,
+and the failures, of which there must be none.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _SETTLE_SECONDS = 10.0
 
 
 class Fleet:
-    """``mender-fleet`` in a directory, with what Locust has counted so far.
+    """``mender-fleet`` in a directory, and the counts of Locust so far.
 
     Args:
-        directory: where it runs.
-        process: the master.
+        directory: its working directory.
+        process: the process of the master.
     """
 
     def __init__(self, directory: Path, process: subprocess.Popen[bytes]) -> None:
@@ -39,21 +39,21 @@ class Fleet:
         self._process = process
 
     def workers(self) -> list[ProcessState]:
-        """The workers now."""
+        """The current state of the worker processes."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         return [ProcessState.of(int(pid)) for pid in children]
 
     def count(self, name: str, column: str = "Request Count") -> int:
-        """What Locust has counted of the endpoints whose names end so."""
+        """The sum of a column of Locust's statistics over the endpoints whose names end with ``name``."""
         try:
             with (self._directory / "out_stats.csv").open() as file:
                 return sum(int(float(row[column])) for row in csv.DictReader(file) if row["Name"].endswith(name))
-        except (OSError, KeyError, TypeError, ValueError):  # not there yet, or just being written
+        except (OSError, KeyError, TypeError, ValueError):  # doesn't exist yet, or is being written
             return 0
 
 
 def wait(what: str, condition: Callable[[], bool], limit_seconds: float) -> float:
-    """Wait until something is true, or give up; returns the seconds."""
+    """Wait until a condition is true or the time limit is reached; return the seconds."""
     start = time.monotonic()
     while not condition() and time.monotonic() - start < limit_seconds:
         time.sleep(1.0)
@@ -63,12 +63,12 @@ def wait(what: str, condition: Callable[[], bool], limit_seconds: float) -> floa
 
 
 def cpu_seconds(states: list[ProcessState]) -> float:
-    """The processor time of processes together."""
+    """The total CPU time of processes."""
     return sum(one.cpu_seconds for one in states)
 
 
 def measure(directory: Path, arguments: argparse.Namespace) -> bool:
-    """Run the fleet and print what it costs; returns whether nothing has failed."""
+    """Run the fleet and print its cost; return whether nothing has failed."""
     serve = [sys.executable, "-m", "mender_devserver.cli", "serve", "--auto-accept", "--json"]
     serve += ["--directory", str(directory / "server"), *(["--plain"] if arguments.plain else [])]
     with (directory / "events").open("wb") as events, subprocess.Popen(serve, stdout=events) as server:
@@ -124,7 +124,7 @@ def _measure(directory: Path, arguments: argparse.Namespace, contact: Contact, s
 
 
 def main() -> None:
-    """Parse and run."""
+    """Parse the command line and run the benchmark."""
     parser = argparse.ArgumentParser(description="Measure what simulated devices cost.")
     parser.add_argument("--devices", type=int, default=10_000)
     parser.add_argument("--spawn-rate", type=int, default=50)
