@@ -1,7 +1,7 @@
-"""The device as a directory: everything that a Mender device has on its disks, below one root.
+"""The device as a directory: all files of a Mender device, below one root directory.
 
-The scripts are those of ``support/``, copied as a system image would have them. What only a simulated device needs is
-written here: a network card, the boot loader's variables and tools, ``reboot``, and a health check.
+The scripts are copied from ``support/`` to where a system image would have them. The parts that only a simulated device
+needs are written here: a network card, the boot loader's variables and tools, ``reboot``, and a health check.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SUPPORT = Path(__file__).resolve().parent.parent / "support"
 MAC = "02:00:5e:00:53:01"
 CARD = "demo0"
 LETTERS, NUMBERS = ("A", "B"), ("2", "3")
-"""What the partitions are called: update modules tell them apart by numbers."""
+"""The names of the partitions; update modules identify them by numbers."""
 
 SUB_UPDATER_CONF = """\
 # The boot loader's variables are in a file, and whoever powers this device looks for two other ones.
@@ -77,8 +77,8 @@ class Board:
     """The files of one device.
 
     Args:
-        root: the directory, which is the client's ``--root``.
-        parts: what its partitions are called; the device is delivered with the first one active.
+        root: the root directory, passed to the client as ``--root``.
+        parts: the names of its partitions; the first one is active initially.
     """
 
     root: Path
@@ -91,21 +91,21 @@ class Board:
 
     @property
     def reboot_request(self) -> Path:
-        """There when the sub-updater, or the program ``reboot``, wants a reboot."""
+        """Exists when the sub-updater or the program ``reboot`` has requested a reboot."""
         return self.root / "run/reboot"
 
     @property
     def start_request(self) -> Path:
-        """There when the sub-updater wants the client to be started."""
+        """Exists when the sub-updater has requested the start of the client."""
         return self.root / "run/start-client"
 
     @property
     def update_in_progress(self) -> Path:
-        """There while an update is in progress."""
+        """Exists while an update is in progress."""
         return self.data / ("update.lock" if self.parts == LETTERS else "modules/v3/payloads/0000/tree")
 
     def partition(self, part: str) -> Path:
-        """The file that is a partition."""
+        """The file that represents a partition."""
         return self.root / f"dev/part-{part.lower()}"
 
     @property
@@ -116,7 +116,7 @@ class Board:
 
     @property
     def artifact_name(self) -> str:
-        """The installed Artifact's name, as artifact_info has it."""
+        """The name of the installed Artifact in ``artifact_info``."""
         lines = (self.root / "etc/mender/artifact_info").read_text().splitlines()
         return next((line.partition("=")[2] for line in lines if line.startswith("artifact_name=")), "")
 
@@ -131,16 +131,16 @@ def build_board(
     provides: Mapping[str, str],
     has_modules: bool,
 ) -> Board:
-    """Make the directory of a device that has never been switched on.
+    """Create the directory of a device that has never been switched on.
 
     Args:
-        root: where; it isn't there yet.
-        client: the program mender-python-client.
-        server_url: whom it is to ask.
-        certificate: what it is to trust, a PEM file.
-        device_type: what it is.
-        provides: what is installed: artifact_name and whatever else.
-        has_modules: updates are installed by the update module ``rootfs-image``, not by the sub-updater.
+        root: the root directory, which must not exist yet.
+        client: the path of the program mender-python-client.
+        server_url: the URL of the server.
+        certificate: the certificate to trust, a PEM file.
+        device_type: the device type.
+        provides: the provides of the installed software, including artifact_name.
+        has_modules: install updates with the update module ``rootfs-image`` instead of the sub-updater.
     """
     board = Board(root, NUMBERS if has_modules else LETTERS)
     for directory in ("boot", "dev", "etc/mender", "run", "usr/bin", "usr/share/mender/identity", "var/lib/mender"):
@@ -177,7 +177,7 @@ def _install_module(root: Path) -> None:
 
 
 def fill_partitions(board: Board, *, image: bytes, size_bytes: int) -> None:
-    """Put an image on the first partition, nothing on the other one; both are of the same size."""
+    """Write an image to the first partition and leave the other one empty; both have the same size."""
     for part, content in zip(board.parts, (image, b""), strict=True):
         with board.partition(part).open("wb") as partition:
             partition.write(content)
@@ -189,9 +189,9 @@ def _mender_conf(server_url: str, board: Board) -> dict[str, object]:
         "ServerURL": server_url,
         "ServerCertificate": "/etc/mender/server.crt",
         **{f"RootfsPart{letter}": f"/dev/part-{part.lower()}" for letter, part in zip("AB", board.parts, strict=True)},
-        # update modules: from the server straight into the partition, even with room to store the Artifact first
+        # with update modules, stream to the partition even if there is enough space to store the Artifact first
         "SpoolArtifact": "never",
-        # as short as can be; the defaults are half an hour, eight hours and five minutes
+        # as short as possible; the defaults are half an hour, eight hours and five minutes
         "UpdatePollIntervalSeconds": 1,
         "InventoryPollIntervalSeconds": 60,
         "RetryPollIntervalSeconds": 1,
@@ -199,13 +199,13 @@ def _mender_conf(server_url: str, board: Board) -> dict[str, object]:
 
 
 def _plug_card_in(root: Path) -> None:
-    """Give the device a network card of its own: it must not be taken for the machine that the demo runs on."""
+    """Give the device its own network card, so that its identity differs from that of the host."""
     net = root / "sys/class/net"
     (net / CARD / "device").mkdir(parents=True)
     for name, content in (("type", "1"), ("addr_assign_type", "0"), ("address", MAC), ("ifindex", "2")):
         _write(net / CARD / name, content)
     for script in ("identity/mender-device-identity", "inventory/mender-inventory-network"):
-        # a copy, because a client in a container or chroot sees nothing but the device's directory
+        # a copy, because a client in a container or chroot can access only the device's directory
         copied = shutil.copy(SUPPORT / script, root / "usr/bin")
         wrapper = ON_THIS_CARD.format(script=_quoted(copied), net=_quoted(net))
         _write_script(root / "usr/share/mender" / script, wrapper)
@@ -221,5 +221,5 @@ def _write_script(path: Path, text: str) -> None:
 
 
 def _quoted(path: Path | str) -> str:
-    """A path as one word of the shell."""
+    """Quote a path for the shell."""
     return "'" + str(path).replace("'", "'\\''") + "'"

@@ -5,8 +5,8 @@ A Mender server (the dev server, over TLS), a device that is a directory, and th
 (with ``--modules``, the real update module) as processes. The demo writes only to one temporary directory, removes it
 at the end, and uses no fixed port.
 
-Exit code: 0 if the server received exactly the expected statuses and the device runs the expected system; else 1; 130
-after Ctrl-C.
+Exit code: 0 if the server received exactly the expected statuses and the device runs the expected system, otherwise 1;
+130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _play(options, timeline, signals)
     except BrokenPipeError:
-        # whoever read our output has gone; keep the interpreter from complaining about it at exit
+        # the reader of our output has gone; prevent an error message of the interpreter at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MenderError as error:
@@ -104,7 +104,7 @@ def _play(options: argparse.Namespace, timeline: Timeline, signals: StopSignals)
             server = stack.enter_context(DevServer(directory / "server"))
         device = _make_device(directory, client, server, good, options.form)
         stack.callback(device.close)
-        # last in, first out: signals are passed over from here, before anything is taken apart
+        # last in, first out: signals are ignored before anything is torn down
         stack.callback(signals.pass_over)
         _greet(timeline, directory, good, options.form, is_given=options.artifact is not None)
         stage = Stage(server, device, timeline)
@@ -142,7 +142,7 @@ def _other_name(name: str, release: Release) -> str:
 
 
 def _make_device(directory: Path, client: Path, server: DevServer, release: Release, form: Form) -> Device:
-    """A device that fits the release: its type, and whatever else it depends on."""
+    """Create a device that meets what the release depends on, including its device type."""
     installed = {"artifact_name": _other_name("release-1", release), **release.needs}
     board = build_board(
         directory / "device",
@@ -193,7 +193,7 @@ def _keep(stage: Stage, directory: Path, good: Release, bad: Release) -> None:
 
 
 def _hints(stage: Stage, directory: Path, more: Release, bad: Release) -> str:
-    """What to try, as commands that can be copied."""
+    """Suggestions of what to try, as commands that can be copied."""
     program, server_directory = str(_program("mender-devserver")), str(directory / "server")
 
     def devserver(*words: str) -> str:

@@ -1,7 +1,7 @@
-"""The device switched on: power supply, boot and init, in the place of U-Boot or GRUB and systemd.
+"""The running device: power supply, boot and init, in place of U-Boot or GRUB and systemd.
 
-What runs are the real programs: ``mender-python-client daemon`` and the sub-updater or update module. Nothing here
-waits; ``tick`` does what is due, and gives what the programs have said since the last time.
+It runs the real programs: ``mender-python-client daemon`` and the sub-updater or update module. Nothing here blocks:
+``tick`` performs the actions that are due, and yields the new output of the programs.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from processes import end_descendants, reap_orphans
 from mender_client.errors import DeviceError
 
 REBOOT_SECONDS = 0.6
-"""How long the device is dark: enough for whoever asked for the reboot to end."""
+"""How long the device is off during a reboot: enough for the program that requested it to end."""
 
 _ID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _DEPLOYMENT = re.compile(r"^deployment [0-9a-f]{8}: ")
 _NO_NEWS = re.compile(r"download: \d+ %|sub-updater: an update is in progress: see")
-"""The first is shown as a bar; the second says where the lines are that follow it here."""
+"""Lines not to print: the first is shown as a progress bar; the second refers to lines that are printed anyway."""
 _CLIENT_LINE = re.compile(r"\S+Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) +(.*)")
 _PRINTED = re.compile(r"[\w-]+(?: \([\w-]+\), stderr)?: ((?:rootfs-image|health check): .*)")
-"""What the update module or the state script has printed, in a line of the client."""
+"""The output of the update module or the state script, in a line of the client."""
 _SUB_UPDATER_LINE = re.compile(r"\S+Z sub-updater: (.*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A line that a program of the device has printed.
+    """A line of output of a program on the device.
 
     Args:
-        who: the program.
-        text: the line, without its time.
-        is_complaint: a warning or an error.
+        who: the name of the program.
+        text: the line, without its timestamp.
+        is_complaint: whether it is a warning or an error.
     """
 
     who: str
@@ -49,7 +49,7 @@ class Said:
 
 
 class Tail:
-    """Follows a growing file, also when it is removed and begins anew."""
+    """Follows a growing file, even if it is removed and created again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -57,7 +57,7 @@ class Tail:
         self._rest = b""
 
     def lines(self) -> Iterator[str]:
-        """The whole lines that have come since the last time."""
+        """The complete lines that were added since the last call."""
         if self._file is None:
             try:
                 self._file = self._path.open("rb")
@@ -70,7 +70,7 @@ class Tail:
             yield line.decode("utf-8", "replace").rstrip()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
         self._file, self._rest = None, b""
@@ -105,14 +105,14 @@ class Device:
 
     @property
     def client_command(self) -> Sequence[str]:
-        """How the client is called for this device, but for the verb."""
+        """The command line of the client for this device, without the subcommand."""
         return [str(self.client), "--root", str(self.board.root)]
 
     @property
     def daemon_command(self) -> Sequence[str]:
-        """How the client is started."""
+        """The command line that starts the client's daemon."""
         root = self.board.root
-        # the device's own programs come first: "reboot" must never be the one of this machine
+        # the device's own programs come first: "reboot" must never be that of the host
         path = f"PATH={root}/usr/bin:{os.environ.get('PATH', os.defpath)}"
         return ["env", path, *self.client_command, "daemon", "--no-syslog"]
 
@@ -122,14 +122,14 @@ class Device:
         return self._daemon.pid if self._daemon and self._daemon.poll() is None else None
 
     def power_on(self) -> None:
-        """Boot at the next tick."""
+        """Boot on the next tick."""
         self._boot_at = time.monotonic()
 
     def tick(self) -> Iterator[Said]:
-        """Do what is due, and give what was said.
+        """Perform the actions that are due, and yield the new output.
 
         Raises:
-            DeviceError: the client has ended by itself.
+            DeviceError: the client has failed.
         """
         yield from self._said()
         self._watch_daemon()
@@ -159,7 +159,7 @@ class Device:
             self._daemon = self._start(self.daemon_command, "client")
 
     def _watch_daemon(self) -> None:
-        """0 is the end after a hand-over or by a signal; anything else is a fault of the demo."""
+        """Check the exit code of the client: 0 after a hand-over or a signal, anything else is a bug in the demo."""
         if self._daemon is None or self._daemon.poll() is None:
             return
         code, self._daemon = self._daemon.returncode, None
@@ -174,7 +174,7 @@ class Device:
                 stdout=out,
                 stderr=out,
                 env=_environment(),
-                start_new_session=True,  # Ctrl-C is for the demo, which then ends the device
+                start_new_session=True,  # Ctrl-C must reach only the demo, which then stops the device
             )
 
     def _said(self) -> Iterator[Said]:
@@ -185,28 +185,28 @@ class Device:
                     yield said
 
     def shortened(self, line: str) -> str:
-        """Paths as they are on the device, ids by their first characters."""
+        """The line with paths as on the device and with abbreviated ids."""
         return _ID.sub(r"\1", line.replace("$MENDER_ROOT/", "/").replace(f"{self.board.root}/", "/"))
 
     def close(self) -> None:
-        """End all that runs on the device, and let go of the consoles."""
+        """Stop all processes of the device, and close the consoles."""
         end_descendants()
         for process in (self._boot, self._daemon):
             if process is not None:
-                process.poll()  # it has ended; Popen is to know
+                process.poll()  # it has ended; lets Popen notice
         for tail in self._consoles.values():
             tail.close()
 
 
 def _understand(who: str, line: str) -> Said | None:
-    """Who said what; None for what the timeline shows in another way."""
+    """Parse a line of output; None if the timeline shows its content in another way."""
     if not line or _NO_NEWS.search(line):
         return None
     if match := _CLIENT_LINE.fullmatch(line):
         level, text = match[1], _DEPLOYMENT.sub("", match[2])
         if printed := _PRINTED.fullmatch(text):
             return _understand(who, printed[1])
-        # in the sub-updater's log stands what the client says when it is called from there
+        # the sub-updater's log contains the output of the client when the sub-updater calls it
         name = "client report" if who == "sub-updater" else "client"
         return Said(name, text, is_complaint=level not in ("DEBUG", "INFO"))
     if match := _SUB_UPDATER_LINE.fullmatch(line):
@@ -218,6 +218,6 @@ def _understand(who: str, line: str) -> Said | None:
 
 
 def _environment() -> dict[str, str]:
-    """What a program finds on the device: nothing of the person who runs the demo, such as a proxy."""
+    """The environment of programs on the device, without settings of the user who runs the demo, such as a proxy."""
     kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
     return {"LANG": "C.UTF-8", **kept}

@@ -1,7 +1,7 @@
-"""What the demo has started, it ends: each process by its id, whoever its parent is by then.
+"""Stops all processes that the demo has started, by their ids, even if their parent has changed.
 
-The sub-updater outlives the client that started it. On Linux a process may ask to adopt what its descendants leave
-behind; so everything that the demo set going stays below it in the tree of processes, and can be found there.
+The sub-updater outlives the client that started it. On Linux, a process can become the subreaper of its descendants.
+Thus all processes that the demo has started stay below it in the process tree, and can be found there.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose parent ends."""
+    """Become the subreaper, the new parent of every descendant whose parent ends."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def reap_orphans(own: set[int]) -> None:
-    """Take note of adopted processes that have ended; until then they still count as running.
+    """Reap adopted processes that have ended, which otherwise still count as running.
 
     Args:
-        own: the children that somebody else waits for.
+        own: the children that are waited for elsewhere.
     """
     for pid in _children_of(os.getpid()) - own:
         with contextlib.suppress(ChildProcessError):
@@ -39,7 +39,7 @@ def reap_orphans(own: set[int]) -> None:
 
 
 def end_descendants() -> None:
-    """End everything that this process has set going: first politely, then not; return when nothing is left."""
+    """Stop all descendants of this process by SIGTERM, then SIGKILL; return when none is left or at a time limit."""
     begin = time.monotonic()
     asked: set[int] = set()
     while left := _running_descendants():
@@ -70,19 +70,19 @@ def _children_of(parent: int) -> set[int]:
 
 
 def _parents() -> Iterator[tuple[int, int]]:
-    """Every process of this machine that can be seen, and its parent."""
+    """Every visible process of this machine, and its parent."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            # the name of the program stands in brackets and may hold anything, brackets too
+            # the name of the program is in brackets and may contain any characters, including brackets
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
                 yield int(entry.name), int(fields[1])
 
 
 class StopSignals:
-    """Turns the first Ctrl-C, SIGTERM or SIGHUP into KeyboardInterrupt, and passes over all that follow.
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into KeyboardInterrupt, and ignores all later ones.
 
-    The same Ctrl-C may come from the terminal and from make; a second one must not cut the cleaning short.
+    The same Ctrl-C can arrive from the terminal and from make; the second one must not interrupt the cleanup.
     """
 
     def __init__(self) -> None:
@@ -96,12 +96,12 @@ class StopSignals:
             raise KeyboardInterrupt
 
     def pass_over(self) -> None:
-        """From now on there is nothing left to stop."""
+        """Ignore all further signals."""
         self._is_stopping = True
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
-        """Let a signal wait until something is whole that must be taken apart again."""
+        """Delay signals until an object that needs cleanup has been created completely."""
         previous = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             yield

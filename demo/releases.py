@@ -1,4 +1,4 @@
-"""The releases that the demo deploys: Artifacts that it writes, or one that was brought along."""
+"""The releases that the demo deploys: Artifacts that it writes, or one given by the user."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from mender_client.core.artifact import ArtifactReader, Header, PayloadSource, r
 from mender_client.errors import ArtifactError
 
 HEALTH_CHECK = b'#!/bin/sh\nexec "$MENDER_ROOT/usr/bin/health-check"\n'
-"""A state script in each Artifact; with a sub-updater none runs."""
+"""A state script in each Artifact; state scripts are not run with a sub-updater."""
 
 IMAGE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """An Artifact, and what it will make of the device.
+    """An Artifact, and its requirements on the device.
 
     Args:
-        path: the file.
-        name: the Artifact's name.
-        device_type: a type that it is made for.
-        payload_type: the kind of payload.
-        image_bytes: length of its only payload file, which goes to the partition.
-        image_sha256: digest of that file, lower-case hex.
-        needs: what a device must provide to get it.
+        path: the path of the file.
+        name: the artifact name.
+        device_type: one of the compatible device types.
+        payload_type: the payload type.
+        image_bytes: the length of its only payload file, which is written to the partition.
+        image_sha256: the SHA-256 digest of that file, in lower-case hexadecimal.
+        needs: what a device must provide in order to install it.
     """
 
     path: Path
@@ -42,10 +42,10 @@ class Release:
 
 
 def read_release(path: Path) -> Release:
-    """Verify an Artifact and say what a device must be like to take it.
+    """Verify an Artifact, and determine what it requires of a device.
 
     Raises:
-        ArtifactError: it can't be read, is broken, or holds something that no partition can take.
+        ArtifactError: it can't be read, is invalid, or has a payload that can't be written to a partition.
     """
     try:
         with path.open("rb") as stream:
@@ -73,7 +73,7 @@ def read_release(path: Path) -> Release:
 
 
 def _needs(header: Header) -> dict[str, str]:
-    """One way to meet everything that the Artifact depends on."""
+    """A set of provides that meets everything that the Artifact depends on."""
     needs = {key: values[0] for key, values in header.payload.depends.items() if values}
     if header.depends_names:
         needs["artifact_name"] = header.depends_names[0]
@@ -84,10 +84,10 @@ def _needs(header: Header) -> dict[str, str]:
 
 
 def make_image(name: str, *, is_healthy: bool) -> bytes:
-    """A root file system for the demo: two lines that its health check reads, then bytes that don't compress."""
+    """A root file system for the demo: two lines that its health check reads, then incompressible bytes."""
     service = "working" if is_healthy else "broken"
     head = f"release={name}\nservice={service}\n".encode()
-    return head + random.Random(name).randbytes(IMAGE_BYTES - len(head))  # noqa: S311 - no secret is made of it
+    return head + random.Random(name).randbytes(IMAGE_BYTES - len(head))  # noqa: S311 - not used for secrets
 
 
 def write_release(directory: Path, name: str, device_type: str, *, is_healthy: bool) -> Release:

@@ -1,4 +1,4 @@
-"""What the demo shows, in order: a new device, a successful update, a failed update."""
+"""The sequence of the demo: a new device, a successful update, a failed update."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from mender_client.errors import MenderError
 from mender_devserver import DevServer, Event, Fault
 
 TICK_SECONDS = 0.002
-"""Short: what a server and a device say to each other is to be printed in its order."""
+"""Short, so that the messages of server and device are printed in the right order."""
 LONGEST_SECONDS = 60.0
 DOWNLOAD_SECONDS = 1.5
-"""Downloads are slowed down to take about as long, so that there is something to see."""
+"""Downloads are slowed down to about this time, so that their progress can be seen."""
 SETTLE_SECONDS = 0.5
 SHOWN_ATTRIBUTES = ("artifact_name", "device_type", "mac_demo0", "mender_client_version")
 
@@ -31,13 +31,13 @@ OUTCOMES = ("success", "failure", "already-installed", "noartifact", "aborted")
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What depends on who installs the updates.
+    """The parts of the demo that depend on the installer.
 
     Args:
-        installer: who does, as the greeting puts it.
-        success: what happens in the successful update.
-        failure: what happens in the failed one.
-        statuses: those before the outcome.
+        installer: the description of the installer in the greeting.
+        success: the description of the successful update.
+        failure: the description of the failed update.
+        statuses: the expected statuses before the final one.
     """
 
     installer: str
@@ -67,16 +67,16 @@ MODULES = Form(
 
 
 class StuckError(MenderError):
-    """What the demo waits for doesn't come."""
+    """An event for which the demo waits doesn't occur."""
 
 
 class Stage:
-    """Keeps both sides going and prints what they do, while the story waits for something.
+    """Runs both sides and prints what they do, while the story waits for something.
 
     Args:
         server: the server, which has started.
         device: the device, still switched off.
-        timeline: where it is told.
+        timeline: prints the events.
     """
 
     def __init__(self, server: DevServer, device: Device, timeline: Timeline) -> None:
@@ -91,11 +91,11 @@ class Stage:
 
     @property
     def device_id(self) -> str:
-        """The server's id of the only device."""
+        """The id of the only device on the server."""
         return self.server.devices()[0].id
 
     def tick(self) -> None:
-        """Print what has happened, and let the device go on."""
+        """Print new events, and let the device continue."""
         while not self._events.empty():
             event = self._events.get()
             self.seen.append(event)
@@ -107,10 +107,10 @@ class Stage:
             self._repeat(said)
 
     def until(self, condition: Callable[[], bool], awaited: str) -> None:
-        """Go on until something is true.
+        """Continue until a condition is true.
 
         Raises:
-            StuckError: it doesn't come true.
+            StuckError: the condition doesn't become true in time.
         """
         end = time.monotonic() + LONGEST_SECONDS
         while not condition():
@@ -121,19 +121,19 @@ class Stage:
         self.tick()
 
     def for_seconds(self, seconds: float) -> None:
-        """Go on for some time."""
+        """Continue for some time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.tick()
             time.sleep(TICK_SECONDS)
 
     def until_event(self, name: str, since: int, **data: Any) -> None:
-        """Go on until the server has seen something.
+        """Continue until the server emits an event.
 
         Args:
-            name: of the event.
-            since: look at ``seen`` from here on only.
-            data: what it must say.
+            name: the name of the event.
+            since: the first index in ``seen`` to consider.
+            data: the data that the event must have.
         """
 
         def is_there() -> bool:
@@ -145,7 +145,7 @@ class Stage:
         self.until(is_there, f"the server to see '{name}'")
 
     def index_of_outcome(self, since: int) -> int:
-        """Where in ``seen`` the first final status is, from an index on."""
+        """The index in ``seen`` of the first final status at or after the index ``since``."""
         return next(
             index
             for index, event in enumerate(self.seen)
@@ -164,7 +164,7 @@ class Stage:
             case "device-accepted":
                 say("accepted")
             case "token":
-                if not self._has_token:  # every start of the client gets one: show the first only
+                if not self._has_token:  # every start of the client gets a token: show only the first one
                     say("issues a token, which authenticates all further requests")
                 self._has_token = True
             case "inventory":
@@ -187,7 +187,7 @@ class Stage:
             case "artifact":
                 say(f"new Artifact {data['artifact_name']} for {', '.join(data['device_types'])}")
             case "fault":
-                return  # the slow download
+                return  # the fault that slows down the download
             case name:
                 say(name)
 
@@ -207,10 +207,10 @@ class Story:
     """The two deployments, carried out on a stage.
 
     Args:
-        stage: where.
-        good: what is deployed first.
-        bad: what is deployed then, and fails.
-        form: who installs them.
+        stage: the stage.
+        good: the release that is deployed first.
+        bad: the release that is deployed next, and fails.
+        form: the texts and statuses for the installer.
     """
 
     def __init__(self, stage: Stage, good: Release, bad: Release, form: Form) -> None:
@@ -221,10 +221,10 @@ class Story:
         self._deployments: dict[str, str] = {}
 
     def tell(self) -> None:
-        """Carry out all of it.
+        """Carry out both deployments.
 
         Raises:
-            MenderError: it cannot continue.
+            MenderError: the demo cannot continue.
         """
         self._let_in()
         self._update(
@@ -291,7 +291,7 @@ class Story:
             timeline.verbatim(f"    {message['timestamp'][11:19]} {message['level']:7} {text}")
 
     def verdict(self) -> bool:
-        """Compare what happened with what should have, and say so; true when there is no difference."""
+        """Compare the actual with the expected results, and print the comparison; True if they agree."""
         timeline = self._stage.timeline
         timeline.text()
         timeline.text("Result", BOLD)

@@ -1,7 +1,7 @@
-"""One timeline of two sides: what the server says on the left, what the device says on the right.
+"""A timeline with two sides: the server on the left, the device on the right.
 
-Everything that the demo prints goes through here. On a terminal it has colours and a bar that moves; in a file or a
-pipe it is plain text, a line for each thing that happened.
+All output of the demo is printed here. On a terminal it has colours and a progress bar; in a file or a pipe it is plain
+text with one line for each event.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ DIM, BOLD, RED, GREEN, YELLOW, CYAN = "2", "1", "31", "32", "33", "36"
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How the output looks.
+    """The style of the output.
 
     Args:
-        is_live: a terminal that can rewrite a line.
-        has_colours: whether colours are wanted.
-        width: characters in a line.
+        is_live: whether the output is a terminal that can rewrite a line.
+        has_colours: whether to use colours.
+        width: the number of characters in a line.
     """
 
     is_live: bool
@@ -39,7 +39,7 @@ class Style:
 
     @classmethod
     def of(cls, out: TextIO) -> Style:
-        """What suits a stream; NO_COLOR and TERM=dumb are heeded."""
+        """The appropriate style for a stream; respects NO_COLOR and TERM=dumb."""
         if not out.isatty() or os.environ.get("TERM", "dumb") == "dumb":
             return cls(is_live=False, has_colours=False, width=PLAIN_WIDTH)
         columns = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
@@ -52,11 +52,11 @@ class Style:
 
 
 class Timeline:
-    """Prints what happens.
+    """Prints the events.
 
     Args:
-        out: where to.
-        style: how.
+        out: the stream to print to.
+        style: the style of the output.
     """
 
     def __init__(self, out: TextIO, style: Style) -> None:
@@ -74,13 +74,13 @@ class Timeline:
         return time.monotonic() - self._began
 
     def text(self, text: str = "", *codes: str) -> None:
-        """Print text over the whole width, each of its lines wrapped by itself."""
+        """Print text over the whole width, wrapping each line separately."""
         for line in text.split("\n"):
             for piece in textwrap.wrap(line, self._style.width) or [""]:
                 self._print(self._painted(piece, *codes))
 
     def verbatim(self, text: str) -> None:
-        """Print text as it is, for commands that are to be copied."""
+        """Print text unchanged, for commands that are to be copied."""
         self._print(text)
 
     def chapter(self, title: str, why: str) -> None:
@@ -93,11 +93,11 @@ class Timeline:
         self._print(self._painted(head, BOLD))
 
     def server(self, text: str) -> None:
-        """Print a line of the server's side."""
+        """Print a line on the server's side."""
         self._left_side("", text, "")
 
     def operator(self, text: str) -> None:
-        """Print what the person at the server does."""
+        """Print an action of the operator of the server."""
         self._left_side("operator", text, CYAN)
 
     def _left_side(self, who: str, text: str, colour: str) -> None:
@@ -111,7 +111,7 @@ class Timeline:
             self._print(f"{self._time(number)}  {gap} │ {self._named(piece, who, number, colour)}")
 
     def progress(self, done: int, total: int) -> None:
-        """Show how far a download is; a moving bar on a terminal, else a line every quarter."""
+        """Show the progress of a download: a progress bar on a terminal, otherwise a line for every quarter."""
         percent = min(100, done * 100 // max(total, 1))
         if self._style.is_live:
             self._show_bar(_bar(percent, total))
@@ -120,7 +120,7 @@ class Timeline:
             self.device("client", _bar(percent, total))
 
     def end_progress(self, total: int) -> None:
-        """Leave the full bar where it is."""
+        """Complete the progress bar and leave it in the output."""
         if self._style.is_live and self._bar:
             self._show_bar(_bar(100, total))
             self._out.write("\n")
@@ -142,7 +142,7 @@ class Timeline:
         self._out.flush()
 
     def _print(self, line: str) -> None:
-        """Print a line; a moving bar goes on below it."""
+        """Print a line; an active progress bar continues below it."""
         if self._bar:
             self._out.write("\r\x1b[K")
         self._out.write(f"{line.rstrip()}\n{self._bar}")
@@ -173,7 +173,7 @@ def _bar(percent: int, total: int) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes, for people."""
+    """Format a number of bytes for display."""
     if count < 1024:
         return f"{count} bytes"
     if count < 1024 * 1024:
