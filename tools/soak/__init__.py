@@ -1,1 +1,1 @@
-"""The soak: devices, faults at every level, hundreds of deployments, and a table of what became of them."""
+"""The soak test: devices, faults at every level, hundreds of deployments, and a table of their results."""

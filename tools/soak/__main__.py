@@ -1,10 +1,11 @@
-"""Run the client under random faults for half an hour, and say what became of it.
+"""Run the client under random faults for half an hour, and report the results.
 
     python tools/soak                                   30 minutes or 500 deployments, whatever comes first
     python tools/soak --minutes 2 --seed 7
 
 The devices are directories, the client is the installed program, the server is the dev server over TLS on 127.0.0.1.
-Exit code 1: something was lost, doubled, stuck, showed a traceback or can't be explained; its logs are kept.
+Exit code 1: an update was lost, repeated or stuck, or there was a traceback or an unexplained result; the logs of such
+a deployment are kept.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _NEWS_S = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it.
+    """Run the soak test.
 
     Returns:
         The exit code.
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     begun = time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)  # whichever ends it, the devices are switched off
+        signal.signal(number, signal.default_int_handler)  # the devices are switched off after any of them
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as directory:
         kinds, missing = _possible_kinds(Path(directory))
         lanes = [
@@ -74,7 +75,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _possible_kinds(directory: Path) -> tuple[dict[str, int], dict[str, str]]:
-    """The faults that can be made here with their weights, and the others with the reason."""
+    """The faults that are possible on this machine with their weights, and the other ones with the reason."""
     missing: dict[str, str] = {}
     probe = directory / "probe"
     probe.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""The device of the soak: its files, the supervisor that starts its programs, and its power switch."""
+"""The device of the soak test: its files, the supervisor that starts its programs, and its power switch."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _AGAIN_S = 0.7
 _SETTINGS = {
     "DownloadStallSeconds": 1,
     "DownloadReserveBytes": 0,
-    "SubUpdaterTimeoutSeconds": STUCK_HANDS_S,  # frees a device whose sub-updater was never started
+    "SubUpdaterTimeoutSeconds": STUCK_HANDS_S,  # recovers a device whose sub-updater was never started
 }
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What runs on the device, as far as files tell.
+    """The software on the device according to its files.
 
     Attributes:
-        running: the name of the system that runs.
-        boots: which of A and B boots next, and how: ``keep``, ``try`` or ``tried``.
-        runs: which of A and B runs.
-        artifact_name: what ``artifact_info`` says.
+        running: the name of the running system.
+        boots: how and which of A and B boots next; the first word is ``keep``, ``try`` or ``tried``.
+        runs: which of A and B is running.
+        artifact_name: the artifact name in ``artifact_info``.
     """
 
     running: str
@@ -46,12 +46,12 @@ class System:
 
 
 class SoakDevice:
-    """A device below a directory, whose programs are looked after by ``tick``.
+    """A device in a directory, whose programs are supervised by ``tick``.
 
     Args:
-        directory: where it lies, with its logs beside it.
-        server: the server that it talks to.
-        is_small_disk: let its data directory be a small file system of its own, which can be full.
+        directory: the directory for the device and its logs.
+        server: the server of the device.
+        is_small_disk: put its data directory on a separate small file system, which can be filled.
     """
 
     def __init__(self, directory: Path, server: DevServer, *, is_small_disk: bool) -> None:
@@ -89,7 +89,7 @@ class SoakDevice:
 
     @property
     def system(self) -> System:
-        """What runs."""
+        """The software on the device."""
         runs, boots = self._read("slots/running"), self._read("slots/boot")
         name = self._read("etc/mender/artifact_info").removeprefix("artifact_name=")
         return System(self._read(f"slots/{runs}", first_line=True), boots, runs, name)
@@ -99,14 +99,14 @@ class SoakDevice:
         return (data.partition(b"\n")[0] if first_line else data).decode().strip()
 
     def history(self, deployment_id: str) -> list[str]:
-        """What the sub-updater noted of a deployment, in order."""
+        """The steps of a deployment that the sub-updater recorded, in order."""
         path = self.root / "history"
         lines = path.read_text().splitlines() if path.exists() else []
         return [line.partition(" ")[2] for line in lines if line.startswith(deployment_id)]
 
     @property
     def journal(self) -> Mapping[str, Any] | None:
-        """The client's memory, empty without one; None when it is damaged."""
+        """The client's state file; empty if it doesn't exist, None if it is corrupt."""
         try:
             document = json.loads((self.data / "journal.json").read_bytes())
         except FileNotFoundError:
@@ -117,7 +117,7 @@ class SoakDevice:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is under way any more, and the client runs."""
+        """Whether the device is idle and the client is running."""
         journal = self.journal
         return (
             journal is not None
@@ -137,7 +137,7 @@ class SoakDevice:
     # -- its supervisor ---------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Do what a service manager and a boot loader do; to be called again and again."""
+        """Do the work of a service manager and a boot loader; must be called repeatedly."""
         now = time.monotonic()
         self._watch_daemon(now)
         if (self.root / "reboot").exists():
@@ -187,14 +187,14 @@ class SoakDevice:
     # -- what goes wrong --------------------------------------------------------------------------------------
 
     def kill_client(self) -> bool:
-        """SIGKILL the daemon; False when none runs."""
+        """Send SIGKILL to the daemon; False if it isn't running."""
         if self._daemon is None or self._daemon.poll() is not None:
             return False
         self._daemon.kill()
         return True
 
     def cut_power(self) -> None:
-        """SIGKILL everything that runs on this device."""
+        """Send SIGKILL to all processes of this device."""
         while pids := self._processes():
             for pid in pids:
                 with suppress(ProcessLookupError):
@@ -207,14 +207,14 @@ class SoakDevice:
         (self.root / "reboot").unlink(missing_ok=True)
 
     def _processes(self) -> list[int]:
-        """Whatever runs for this device: its directory is in the arguments or in the environment."""
+        """The processes of this device, which have its directory in their arguments or environment."""
         root = str(self.root).encode()
         pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid())
         texts = ((pid, _of(pid, "cmdline") + _of(pid, "environ")) for pid in pids)
         return [pid for pid, text in texts if root + b"/" in text or root + b"\0" in text]
 
     def spoil_journal(self, garbage: bytes) -> bool:
-        """Put garbage into the journal's place; False when the disk takes none."""
+        """Replace the state file by garbage; False if the disk can't be written."""
         try:
             (self.data / "garbage").write_bytes(garbage)
             os.replace(self.data / "garbage", self.data / "journal.json")
@@ -223,27 +223,27 @@ class SoakDevice:
         return True
 
     def fill_disk(self) -> None:
-        """Leave no free byte."""
+        """Fill the disk completely."""
         with (self.data / "ballast").open("ab", buffering=0) as file, suppress(OSError):
             while file.write(bytes(512)):
                 pass
 
     def free_disk(self) -> None:
-        """Take the ballast away."""
+        """Remove the file that fills the disk."""
         (self.data / "ballast").unlink(missing_ok=True)
 
     def lock_directory(self) -> None:
-        """Let nothing be made, renamed or removed in the data directory."""
+        """Prevent files in the data directory from being created, renamed or removed."""
         set_unwritable(self.data, is_unwritable=True)
 
     def unlock_directory(self) -> None:
-        """Let the data directory be written again."""
+        """Make the data directory writable again."""
         set_unwritable(self.data, is_unwritable=False)
 
     # -- ends -------------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Free a stuck device by force, so that the soak can go on."""
+        """Reset a stuck device by force, so that the soak test can continue."""
         self.cut_power()
         for path in (self.device.lock, self.data / "journal.json", self.root / "hands.state"):
             path.unlink(missing_ok=True)
@@ -252,7 +252,7 @@ class SoakDevice:
         self.boot()
 
     def close(self) -> None:
-        """Switch it off for good."""
+        """Switch the device off permanently."""
         self.cut_power()
         if self._is_mounted:
             subprocess.run(["umount", "-l", str(self.data)], check=False)
@@ -262,14 +262,14 @@ def _of(pid: int, what: str) -> bytes:
     try:
         return Path(f"/proc/{pid}/{what}").read_bytes()
     except OSError:
-        return b""  # it has ended, or isn't ours
+        return b""  # the process has ended, or belongs to another user
 
 
 def mount_small_disk(directory: Path) -> None:
     """Mount a small file system in memory.
 
     Raises:
-        OSError: that isn't allowed here.
+        OSError: mounting isn't permitted here.
     """
     argv = ["mount", "-t", "tmpfs", "-o", f"size={DISK_KIB}k,mode=0700", "tmpfs", str(directory)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -278,10 +278,10 @@ def mount_small_disk(directory: Path) -> None:
 
 
 def set_unwritable(directory: Path, *, is_unwritable: bool) -> None:
-    """Forbid changes of a directory to everybody, root too where the file system can.
+    """Forbid changes to a directory for all users, including root where the file system supports that.
 
     Raises:
-        OSError: it can't be done here.
+        OSError: this isn't possible here.
     """
     if os.geteuid() != 0:
         directory.chmod(0o500 if is_unwritable else 0o700)

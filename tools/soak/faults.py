@@ -1,4 +1,4 @@
-"""What goes wrong: drawn for each deployment from a seed, before anything of it happens."""
+"""The faults, drawn for each deployment from a seed before it starts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mender_devserver import Fault
 from mender_devserver.faults import Kind
 
 MARK = "X-Soak"
-"""The header that names a fault in the reply, so that it is counted when it happens."""
+"""The header that names a fault in the reply, so that the fault is counted when it occurs."""
 
 SPAN_S = 2.5
-"""A fault of the device or an outage of the server happens within this many seconds: a deployment takes about two."""
+"""Faults of the device and outages of the server begin within this many seconds; a deployment takes about two."""
 
 ANSWERS = "server: 500, 502, 503 or 429"
 DROPS = "network: connection closed before the reply, request processed"
@@ -63,12 +63,12 @@ _REQUESTS: tuple[Kind, ...] = ("auth", "inventory", "next", "next", "status", "s
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """Something that happens to the device or to the server at an instant.
+    """A fault of the device or the server at a certain time.
 
     Attributes:
-        kind: what, one of ``WEIGHTS``.
-        at_s: seconds after the deployment was made.
-        for_s: how long it lasts, in seconds, if it lasts.
+        kind: the kind of fault, one of ``WEIGHTS``.
+        at_s: the time in seconds after the deployment was created.
+        for_s: the duration in seconds, if it has one.
     """
 
     kind: str
@@ -78,13 +78,13 @@ class Blow:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One deployment as it was drawn.
+    """The faults drawn for one deployment.
 
     Attributes:
         artifact: ``good``, ``broken``, ``other`` (for another device type) or ``posing`` (the same, but offered).
-        plan: what the sub-updater does: succeed, fail-install, fail-health (after the reboot).
-        answers: faults of the server's answers.
-        blows: what happens at an instant, in that order.
+        plan: the behaviour of the sub-updater: succeed, fail-install, fail-health (after the reboot).
+        answers: faults in the server's replies.
+        blows: faults at a certain time, in chronological order.
     """
 
     artifact: str
@@ -97,9 +97,9 @@ def draw(rng: random.Random, kinds: dict[str, int], *, artifact_bytes: int) -> D
     """Draw a deployment with none to four faults.
 
     Args:
-        rng: decides.
-        kinds: which faults can happen here, with their weights.
-        artifact_bytes: about how long the download is.
+        rng: the random number generator.
+        kinds: the faults that are possible on this machine, with their weights.
+        artifact_bytes: the approximate size of the download.
     """
     answers: list[list[Fault]] = []
     blows: list[Blow] = []

@@ -1,4 +1,4 @@
-"""The outcome that a deployment may have, compared with what happened on device and server."""
+"""Compares the permitted outcomes of a deployment with what happened on device and server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from soak.device import System
 from soak.faults import ABORTED, DECOMMISSIONED, FULL, GARBAGE, KILLS, POWER, UNWRITABLE, Draw
 
 MAY_FAIL = {POWER, FULL, UNWRITABLE, GARBAGE}
-"""Faults that may fail a good update before the sub-updater begins; no other fault may."""
+"""Faults that may make a good update fail before the sub-updater starts; a kill may do so too, see ``_may_fail``."""
 
 LOST, DOUBLED, STUCK, TRACEBACK, ODD = "lost", "done twice", "stuck", "traceback", "inconsistent"
 
@@ -20,11 +20,11 @@ class Case:
     """The course of one deployment.
 
     Attributes:
-        draw: what was drawn.
-        met: the faults that really hit it.
-        name: the Artifact's name.
-        before: what ran before.
-        after: what runs now.
+        draw: the faults drawn for it.
+        met: the faults that actually occurred.
+        name: the artifact name.
+        before: the software on the device before it.
+        after: the software on the device now.
         end: the last status on the server.
         heard: every status that the server received, in order.
         history: the steps that the sub-updater recorded.
@@ -52,7 +52,7 @@ class Case:
 
     @property
     def installs(self) -> int:
-        """How often the sub-updater began to install."""
+        """How often the sub-updater started an installation."""
         return self.history.count("install")
 
     @property
@@ -62,7 +62,7 @@ class Case:
 
 
 def judge(case: Case) -> list[tuple[str, str]]:
-    """The errors of a deployment, each with its kind; empty if there are none."""
+    """The errors of a deployment, each with its kind."""
     found = [(STUCK, "it is still open, or the device is not idle")] if not case.is_settled else []
     found += [(DOUBLED, text) for text in _doublings(case)]
     if case.is_settled and not case.met[GARBAGE]:
@@ -85,7 +85,7 @@ def _doublings(case: Case) -> list[str]:
 
 
 def untruths(case: Case) -> list[str]:
-    """Where the status on the server differs from what happened on the device."""
+    """Differences between the status on the server and what happened on the device."""
     allowed = expected_ends(case)
     if case.end in allowed:
         return []
@@ -93,7 +93,7 @@ def untruths(case: Case) -> list[str]:
 
 
 def expected_ends(case: Case) -> set[str]:
-    """The statuses that the server may have."""
+    """The final statuses that are permitted on the server."""
     ends = {end for kind, end in ((ABORTED, "aborted"), (DECOMMISSIONED, "decommissioned")) if case.met[kind]}
     if case.is_committed:
         return ends | {"success"}
@@ -107,16 +107,16 @@ def expected_ends(case: Case) -> set[str]:
 
 
 def _may_fail(case: Case) -> bool:
-    """Whether a good Artifact that was not committed may have failed, for a reason that is known."""
+    """Whether there is a known reason why a good Artifact was not committed."""
     if case.installs:
         return case.draw.plan != "succeed" or bool(case.met[POWER])
-    # killed between the sync of sub-updater.log and the start: nobody can tell, so the time limit decides
+    # killed between the sync of sub-updater.log and the start: whether it started is unknown until the time limit
     is_given_up = bool(case.met[KILLS]) and "(SubUpdaterTimeoutSeconds)" in case.said
     return is_given_up or any(case.met[kind] for kind in MAY_FAIL)
 
 
 def _differences(case: Case) -> list[str]:
-    """Where the device differs from what its sub-updater decided."""
+    """Differences between the device and the decision of its sub-updater."""
     found = []
     expected = case.name if case.is_committed else case.before.running
     if case.after.running != expected:

@@ -1,4 +1,4 @@
-"""One device and its server, and deployment after deployment between them."""
+"""One device and its server, and a sequence of deployments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from soak.faults import (
 from soak.judge import STUCK, Case, judge
 
 BOUND_S = 90.0
-"""A deployment that is open for so long is stuck."""
+"""A deployment that is still open after this time is considered stuck."""
 
 _TICK_S = 0.02
 _REST_S = 0.3
@@ -45,16 +45,16 @@ _GARBAGE = (b"", b"{", b"\0" * 700, b'{"schema": 1, "update": 7}', b"[]", os.ura
 
 @dataclass(slots=True)
 class Tally:
-    """What the deployments of a lane came to.
+    """The results of the deployments of a lane.
 
     Attributes:
-        deployments: how many were carried out.
-        ends: the server's words, counted.
-        met: the faults that happened, counted.
-        wrong: what was wrong, by kind.
-        forgotten: deployments whose outcome was lost with a journal that was replaced by garbage.
-        longest_s: the longest time that a deployment was open.
-        findings: what could not be explained, for people.
+        deployments: the number of deployments carried out.
+        ends: the number of deployments by final status on the server.
+        met: the number of faults that occurred, by kind.
+        wrong: the number of deployments with errors, by kind of error.
+        forgotten: the number of deployments whose outcome was lost because the state file was replaced by garbage.
+        longest_s: the longest time in seconds that a deployment was open.
+        findings: descriptions of the deployments with errors.
     """
 
     deployments: int = 0
@@ -78,14 +78,14 @@ class Tally:
 
 
 class Lane:
-    """Carries deployments out, one after the other.
+    """Carries out deployments, one after the other.
 
     Args:
-        directory: for the server, the device and its logs.
-        number: which lane it is; with the seed it decides what is drawn.
-        seed: of the whole soak.
-        kinds: the faults that can happen here, with their weights.
-        keep: where the files of a deployment go that can't be explained.
+        directory: the directory for the server, the device and its logs.
+        number: the number of the lane, which together with the seed determines the faults.
+        seed: the seed of the whole soak test.
+        kinds: the faults that are possible on this machine, with their weights.
+        keep: the directory for the files of deployments with errors.
     """
 
     def __init__(self, directory: Path, *, number: int, seed: int, kinds: dict[str, int], keep: Path) -> None:
@@ -105,7 +105,7 @@ class Lane:
         self._is_acceptance_due = False
 
     def _upload(self) -> int:
-        """Put the Artifacts onto the server; returns the length of the shortest."""
+        """Upload the Artifacts to the server; return the length of the shortest one."""
         sizes = [self._rng.randrange(50_000, 500_000) for _ in range(_GOOD + 3)]
         names = [*(f"good-{number}" for number in range(_GOOD)), "broken", "other", "posing"]
         for name, size in zip(names, sizes, strict=True):
@@ -123,7 +123,7 @@ class Lane:
         return min(sizes)
 
     def _hear(self, event: Event) -> None:
-        """Note what the server says; called in its thread."""
+        """Record an event of the server; called in the server's thread."""
         if event.name == "status":
             deployment_id, status = event.data["deployment_id"], event.data["status"]
             self._ends[deployment_id] = status
@@ -135,11 +135,11 @@ class Lane:
     # -- a deployment -------------------------------------------------------------------------------------------
 
     def run(self, claim: Callable[[], bool], stop: threading.Event) -> None:
-        """Carry deployments out for as long as another one may be begun, and free the device of everything.
+        """Carry out deployments as long as another one may be started, then end all faults and stop device and server.
 
         Args:
-            claim: whether one more may be begun.
-            stop: ends it at once.
+            claim: returns whether another deployment may be started.
+            stop: ends the run immediately.
         """
         try:
             self._device.boot()
@@ -185,7 +185,7 @@ class Lane:
         return self._rng.choice([one for one in (f"good-{number}" for number in range(_GOOD)) if one != running])
 
     def _live(self, deployment: str, drawn: Draw, stop: threading.Event) -> bool:
-        """Let time pass, and the blows fall, until all is at rest; False when that takes too long."""
+        """Run the deployment and inject the faults until everything is idle; False if that takes too long."""
         begun, blows, quiet_since = time.monotonic(), list(drawn.blows), 0.0
         while not stop.is_set():
             now = time.monotonic()
@@ -207,7 +207,7 @@ class Lane:
         return False
 
     def _strike(self, blow: Blow, deployment: str, now: float) -> None:
-        """Let something happen, and count it if it did."""
+        """Inject a fault, and count it if it took effect."""
         device = self._device
         if blow.kind == KILLS:
             self._met[KILLS] += device.kill_client()
@@ -240,7 +240,7 @@ class Lane:
             self._until.append((now + blow.for_s, end))
 
     def _over(self, deployment: str, word: str) -> None:
-        """The operator has ended the deployment, unless it was over before."""
+        """Record that the operator has ended the deployment, unless it had already ended."""
         (known,) = (one for one in self._server.deployments() if one.id == deployment)
         (device_id,) = known.device_ids
         if known.status_of(device_id) == word:
@@ -248,7 +248,7 @@ class Lane:
             self._met[{"aborted": ABORTED}.get(word, DECOMMISSIONED)] += 1
 
     def _accept(self) -> None:
-        """Accept the device that was decommissioned, when it asks again."""
+        """Accept the decommissioned device when it sends another authorisation request."""
         if not self._is_acceptance_due:
             return
         for device in self._server.devices():
@@ -257,7 +257,7 @@ class Lane:
             self._is_acceptance_due = False
 
     def _lift(self) -> None:
-        """End everything that goes wrong."""
+        """End all faults."""
         self._server.clear_faults()
         while self._until:
             self._until.pop()[1]()
@@ -309,7 +309,7 @@ class Lane:
         return f"{where}: " + "; ".join(f"{kind}: {text}" for kind, text in found)
 
     def last_look(self) -> list[str]:
-        """Whether a deployment was given another final status, or was installed again, after it was judged."""
+        """Find deployments that received another final status, or were installed again, after they were judged."""
         found = [
             f"device {self._number}, deployment {one}: the server took {heard} in the end"
             for one, heard in self._heard.items()

@@ -1,4 +1,4 @@
-"""The result of a soak, as Markdown."""
+"""The results of a soak test, as Markdown."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from soak.lane import Tally
 def make_table(
     tally: Tally, *, kinds: Iterable[str], missing: Mapping[str, str], seed: int, devices: int, took_s: float
 ) -> str:
-    """Make the table.
+    """Format the table.
 
     Args:
-        tally: what was counted.
-        kinds: the faults that could happen.
-        missing: those that could not be made here, with the reason.
-        seed: of the soak.
-        devices: how many devices it had.
-        took_s: how long it took, in seconds.
+        tally: the results.
+        kinds: the faults that were possible.
+        missing: the faults that were not possible on this machine, with the reason.
+        seed: the seed of the soak test.
+        devices: the number of devices.
+        took_s: the duration in seconds.
     """
     rows: list[tuple[str, object]] = [
         ("deployments", tally.deployments),
