@@ -1,9 +1,9 @@
-"""Builds a release: wheel and sdist of both distributions, the zipapp, the SBOM of the client, and the digests of all.
+"""Builds a release: wheels and sdists of both distributions, the zipapp, the client's SBOM, and the digests of all.
 
     python tools/dist.py [--no-validate] DIRECTORY
 
-The build is reproducible: the same sources, tools and zlib give the same bytes. The tools are pinned in
-``requirements``. Each wheel is built from its sdist, which shows that the sdist is complete.
+The build is reproducible: the same sources, tools and zlib produce the same bytes. The tools are pinned in
+``requirements``. Each wheel is built from its sdist, which verifies that the sdist is complete.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def make_release(directory: Path, *, is_validated: bool) -> None:
     """Build all files of a release.
 
     Args:
-        directory: where they go; files of an earlier release in it are removed.
-        is_validated: whether the SBOM must be valid by the schema; to check it takes longer than the rest.
+        directory: the output directory; files of an earlier release in it are removed.
+        is_validated: whether to validate the SBOM against its schema, which takes longer than all the rest.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for pattern in ("*.whl", "*.tar.gz", "*.pyz", "*.cdx.json", "SHA256SUMS"):
@@ -50,12 +50,12 @@ def make_release(directory: Path, *, is_validated: bool) -> None:
 
 
 def write_sbom(wheel: Path, target: Path, *, is_validated: bool) -> None:
-    """Write the SBOM (CycloneDX) of what is installed on a device.
+    """Write the SBOM (CycloneDX) of the software that is installed on a device.
 
     Args:
         wheel: the client's wheel.
-        target: the JSON file.
-        is_validated: whether it must be valid by the schema.
+        target: the JSON file to write.
+        is_validated: whether to validate it against its schema.
     """
     with tempfile.TemporaryDirectory() as name:
         python = Path(name) / "bin/python"
@@ -66,7 +66,7 @@ def write_sbom(wheel: Path, target: Path, *, is_validated: bool) -> None:
         _run(
             "-m", "cyclonedx_py", *listed, "--mc-type", "application", "--sv", "1.6", "--no-validate", "-o", str(target)
         )
-    # the version is not in pyproject.toml but in the package
+    # the version is defined in the package, not in pyproject.toml
     bom = json.loads(target.read_text("utf-8"))
     bom["metadata"]["component"] |= {"version": __version__, "purl": f"pkg:pypi/mender-python-client@{__version__}"}
     text = json.dumps(bom, indent=2, sort_keys=True)
@@ -76,7 +76,7 @@ def write_sbom(wheel: Path, target: Path, *, is_validated: bool) -> None:
 
 
 def validate(text: str) -> None:
-    """Exit when the SBOM is not valid by the schema of CycloneDX."""
+    """Exit with an error if the SBOM doesn't conform to the CycloneDX schema."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -85,7 +85,7 @@ def validate(text: str) -> None:
 
 
 def _run(*words: str) -> None:
-    # set for another build, it would change the times in the files
+    # if set for another build, it would change the timestamps in the files
     environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
     done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""What every tool does that writes files into the tree: write those that differ, or only say which ones would."""
+"""The common part of the tools that generate files in the tree: write the files that differ, or only report them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def write_all(files: Mapping[Path, str]) -> int:
-    """Write the files, or with ``--check`` on the command line only compare them.
+    """Write the files or, with ``--check`` on the command line, only compare them.
 
     Args:
-        files: what each file must hold.
+        files: the required content of each file.
 
     Returns:
-        The exit code: 1 when a file that was only compared is stale.
+        The exit code: 1 if ``--check`` has found a stale file.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 when a file is stale")

@@ -1,6 +1,6 @@
-"""What a program's parser says of its commands, for whoever writes pages about them.
+"""Describes the commands of a program from its parser, for the tools that generate documentation.
 
-Everything is made from the parser's actions and not from argparse's own help, which differs with the width of the
+Everything is derived from the parser's actions instead of argparse's help output, which depends on the width of the
 terminal and the version of Python.
 """
 
@@ -10,19 +10,19 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 COMMON = "common options"
-"""The heading of the options that every command takes, see ``mender_client.commandline``."""
+"""The heading of the options that all commands have, see ``mender_client.commandline``."""
 _LONGEST_USAGE = 120
 
 
 def walk(
     parser: argparse.ArgumentParser, path: tuple[str, ...], about: str = ""
 ) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser, str]]:
-    """Every command that does something: the words that call it, its parser, and what it is about.
+    """All commands without subcommands: the words of the command line, the parser, and the description.
 
     Args:
-        parser: where to begin.
-        path: the words that lead there.
-        about: what the parser above says of it.
+        parser: the parser to start from.
+        path: the words of the command line up to this parser.
+        about: the description in the parent parser.
     """
     commands = children(parser)
     if commands is None:
@@ -34,27 +34,27 @@ def walk(
 
 
 def children(parser: argparse.ArgumentParser) -> argparse._SubParsersAction[argparse.ArgumentParser] | None:
-    """The commands below a parser; None when it has none."""
+    """The subcommands of a parser; None if it has none."""
     return next((action for action in parser._actions if isinstance(action, argparse._SubParsersAction)), None)
 
 
 def common_options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """The options that every command has."""
+    """The options that all commands have."""
     return [action for action in parser._actions if _is_common(parser, action)]
 
 
 def own_arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """What one command has beyond those, and beyond ``--help``."""
+    """The arguments of one command other than the common options and ``--help``."""
     return [action for action in parser._actions if not _is_common(parser, action) and action.dest != "help"]
 
 
 def _is_common(parser: argparse.ArgumentParser, action: argparse.Action) -> bool:
-    # a parent's action is listed in both parsers' groups; it is the same object in each
+    # an action of a parent parser is in the groups of both parsers, as the same object
     return any(group.title == COMMON and action in group._group_actions for group in parser._action_groups)
 
 
 def usage(path: Sequence[str], parser: argparse.ArgumentParser) -> str:
-    """One line that shows how a command is called; where it would be too long, only what is needed."""
+    """The usage of a command in one line; if it is too long, ``[OPTIONS]`` replaces all but the required options."""
     own = own_arguments(parser)
     text = " ".join([*path, *_usage(parser, own)])
     if len(text) <= _LONGEST_USAGE:
@@ -86,12 +86,12 @@ def _in_usage(action: argparse.Action) -> str:
 
 
 def _invocation(action: argparse.Action) -> str:
-    """The longest option with its value, or the words of a positional argument."""
+    """The longest option string with its value, or the notation of a positional argument."""
     return max(forms(action), key=len)
 
 
 def forms(action: argparse.Action) -> list[str]:
-    """Every way to write an argument: each option with its value, or the words of a positional one."""
+    """All forms of an argument: each option string with its value, or the notation of a positional argument."""
     if not action.option_strings:
         return [_value(action)]
     value = "" if action.nargs == 0 else " " + _value(action)
@@ -115,7 +115,7 @@ def _value(action: argparse.Action) -> str:
 
 
 def help_text(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
-    """What an argument is for, its default filled in."""
+    """The help text of an argument, including its default."""
     if isinstance(action, argparse._VersionAction):
-        return "print the version and exit"  # argparse's own words changed
+        return "print the version and exit"  # the wording of argparse has changed between versions
     return (action.help or "") % {**vars(action), "prog": parser.prog.partition(" ")[0]}

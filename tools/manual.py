@@ -1,10 +1,10 @@
-"""Writes the manual pages of all programs from the parsers and the table of keys.
+"""Writes the manual pages of all programs from their parsers and the table of configuration keys.
 
     python tools/manual.py            write them
-    python tools/manual.py --check    only say which page is stale; exit code 1 when one is
+    python tools/manual.py --check    only report which pages are stale; exit code 1 if any is
 
-By hand and not by a library: those take their text from argparse's own help, which differs with the version of Python,
-and none of them knows the keys of ``mender.conf``.
+No library is used, because those take their text from argparse's help output, which depends on the version of Python,
+and don't know the keys of ``mender.conf``.
 """
 
 from __future__ import annotations
@@ -166,13 +166,13 @@ def _verbatim(text: str) -> list[str]:
 
 
 def _line(text: str) -> str:
-    """Text as one line of its own: what begins with a control character is no request."""
+    """Escape text as a separate line, so that a leading control character isn't interpreted as a request."""
     escaped = _text(text.strip("\n"))
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
 
 
 def _text(text: str) -> str:
-    """Text that may be copied: a hyphen stays a hyphen, in every encoding."""
+    """Escape text so that it can be copied: a hyphen remains a hyphen in every encoding."""
     for given, written in (("\\", "\\e"), ("-", "\\-"), ("…", "..."), ("`", "")):
         text = text.replace(given, written)
     return text

@@ -1,4 +1,4 @@
-"""What the messages part of the troubleshooting page says beside the messages: introductions to areas, and notes."""
+"""Additional text for the messages on the troubleshooting page: introductions to the areas, and notes."""
 
 AREAS = {
     "CFG": (
@@ -140,4 +140,4 @@ NOTES = {
     "[report it](../../CONTRIBUTING.md): the Artifact is needed to see why.",
     "SET13": "The database of the Go or C++ client can't be read.",
 }
-"""What says more than the remedy, by code."""
+"""Explanations beyond the remedy, by code."""

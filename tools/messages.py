@@ -1,8 +1,8 @@
-"""Writes the messages part of ``docs/guide/troubleshooting.md`` from the code.
+"""Writes the section on messages of ``docs/guide/troubleshooting.md`` from the code.
 
 A message is a call with a literal code as its first argument: a ``Diagnostic``, one of the client's errors, or the
-constructor that such an error inherits. Its text becomes a template, in which ``…`` stands for what is known only at
-run time. A message without a code and a code of two messages are errors; an error may pass on the code of another.
+constructor that such an error inherits. Its text becomes a template, in which ``…`` represents values known only at run
+time. A message without a code and a code used by two messages are errors; an error may pass on the code of another one.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ PAGE = PROJECT / "docs/guide/troubleshooting.md"
 BEGIN = "<!-- written by tools/messages.py from here on -->\n"
 GAP = "…"
 CLASSES = "errors.py"
-"""Defines the classes, below the package, and has no message of its own."""
+"""The file in the package that defines the error classes and contains no messages."""
 
 _CODE = re.compile(r"[A-Z]{3}[0-9]{2}")
 _ROOTS = frozenset({"Diagnostic", "MenderError"})
 _CODED_BY_THEMSELVES = frozenset({"ProgramError", "UnusableKeyError"})
-"""Errors whose constructors hold the code."""
+"""Errors whose constructors contain the code."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,9 +38,9 @@ class Message:
 
     Attributes:
         code: its code.
-        template: its text, with ``…`` for what is known only at run time.
-        remedy: what to do, likewise.
-        place: the file below the package, and the line.
+        template: its text, with ``…`` for values known only at run time.
+        remedy: the remedy, in the same form.
+        place: the file in the package, and the line.
     """
 
     code: str
@@ -50,11 +50,11 @@ class Message:
 
 
 class Problems(Exception):
-    """The messages break the rules; one line for each."""
+    """Violations of the rules for messages, with one line for each."""
 
 
 def collect() -> list[Message]:
-    """All messages of the client, sorted by code.
+    """Collect all messages of the client, sorted by code.
 
     Raises:
         Problems: a call has no code, or a code has two messages.
@@ -81,7 +81,7 @@ def find(tree: ast.Module, families: frozenset[str], name: str) -> Iterator[Mess
 
     Args:
         tree: the module.
-        families: the names of the classes that make messages.
+        families: the names of the classes that create messages.
         name: the name of the file.
     """
     constants = _texts_by_name(tree.body)
@@ -101,7 +101,7 @@ def find(tree: ast.Module, families: frozenset[str], name: str) -> Iterator[Mess
 def _calls(
     node: ast.AST, scope: ast.AST, statement: ast.stmt | None
 ) -> Iterator[tuple[ast.Call, ast.AST, ast.stmt | None]]:
-    """The calls below a node, each with its function, or the module, and its statement."""
+    """The calls below a node, each with the enclosing function or module and the enclosing statement."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Call):
             yield child, scope, statement
@@ -113,7 +113,7 @@ def _calls(
 
 
 def write(messages: list[Message]) -> str:
-    """The messages part of the page."""
+    """Format the section on messages."""
     parts = []
     for area, (heading, introduction) in AREAS.items():
         entries = [_entry(one) for one in messages if one.code.startswith(area)]
@@ -123,7 +123,7 @@ def write(messages: list[Message]) -> str:
 
 
 def page() -> str:
-    """The whole page: what is written by hand, and the messages."""
+    """The whole page: the part written by hand, and the messages."""
     written, _, _ = PAGE.read_text("utf-8").partition(BEGIN)
     return f"{written}{BEGIN}\n{write(collect())}"
 
@@ -141,7 +141,7 @@ def _sources() -> Iterator[Path]:
 
 
 def _families(trees: Iterable[ast.Module]) -> frozenset[str]:
-    """The classes that make messages; ``ConfigError`` takes a list of them instead."""
+    """The classes that create messages; ``ConfigError`` is not one, as it takes a list of messages."""
     bases: Mapping[str, list[str]] = {
         node.name: [getattr(base, "id", "") for base in node.bases]
         for tree in trees
@@ -161,7 +161,7 @@ def _is_message(call: ast.Call, families: frozenset[str]) -> bool:
 
 
 def _code(call: ast.Call) -> str:
-    """The code in a call; empty when there is none."""
+    """The code in a call; empty if there is none."""
     first = call.args[0]
     is_text = isinstance(first, ast.Constant) and isinstance(first.value, str) and len(call.args) > 1
     return str(first.value) if is_text and isinstance(first, ast.Constant) and _CODE.fullmatch(str(first.value)) else ""
@@ -172,7 +172,7 @@ def _callee(call: ast.Call) -> str:
 
 
 def _texts_by_name(nodes: Iterable[ast.AST], before: ast.stmt | None = None) -> dict[str, ast.expr]:
-    """The text that each name is given: the last one before a statement at its indentation, or else the first one."""
+    """The text assigned to each name: the last one before a statement at its indentation, otherwise the first one."""
     assigned = [node for node in nodes if isinstance(node, ast.Assign)]
     given = [(node.targets[0].id, node) for node in assigned if isinstance(node.targets[0], ast.Name)]
     found = {name: node.value for name, node in reversed(given)}

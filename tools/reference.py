@@ -1,10 +1,10 @@
 """Writes the generated parts of the reference: the keys of ``mender.conf``, their schema, and the command line.
 
     python tools/reference.py            write them
-    python tools/reference.py --check    only say which page is stale; exit code 1 when one is
+    python tools/reference.py --check    only report which pages are stale; exit code 1 if any is
 
-The prose of a page is written by hand; what stands between the marks ``<!-- generated: NAME -->`` and
-``<!-- end -->`` is replaced.
+The prose of a page is written by hand; the text between the marks ``<!-- generated: NAME -->`` and ``<!-- end -->`` is
+replaced.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->\n)", re.
 
 
 def render(page: str) -> str:
-    """The page with its generated parts as they must be.
+    """Return the page with its generated parts replaced.
 
     Raises:
-        KeyError: a mark names a part that there is not.
+        KeyError: a mark names an unknown part.
     """
     return _BLOCK.sub(lambda match: f"{match[1]}\n{_PARTS[match[2]]()}\n{match[3]}", page)
 
@@ -103,7 +103,7 @@ PAGES = tuple(PROJECT / "docs/reference" / name for name in ("configuration.md",
 
 
 def generated() -> dict[Path, str]:
-    """Every file with generated parts, and what it must hold."""
+    """All files with generated parts, and their required content."""
     schema = json.dumps(build_schema(), indent=2, ensure_ascii=False) + "\n"
     return {**{page: render(page.read_text("utf-8")) for page in PAGES}, SCHEMA: schema}
 

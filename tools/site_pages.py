@@ -1,7 +1,7 @@
-"""A hook of mkdocs: pages that live outside ``docs/``, and links that work both in the tree and on the site.
+"""A hook for mkdocs: adds pages from outside ``docs/``, and makes links work both in the tree and on the site.
 
-In the tree a link is relative to the file it stands in, so that it can be followed there. The site has only pages:
-links to them are turned to where they are on the site, links to other files become the file's name.
+In the tree, a link is relative to the file that contains it. The site has only pages: links to pages are rewritten to
+their location on the site, and links to other files are replaced by the name of the file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ADOPTED = {
     "SECURITY.md": "reporting.md",
     "demo/README.md": "demo.md",
 }
-"""Pages outside ``docs/``, by their path in the tree, and what they are called on the site."""
+"""Pages outside ``docs/``: the path in the tree, and the path on the site."""
 
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^\s*(```|~~~)")
@@ -36,10 +36,10 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Turn the links of a page to where their targets are on the site."""
+    """Rewrite the links of a page to the locations of their targets on the site."""
     on_site = page.file.src_uri
     in_tree = next((source for source, target in ADOPTED.items() if target == on_site), f"docs/{on_site}")
-    blocks: list[list[str]] = [[]]  # prose and code in turn; a link in prose may span lines
+    blocks: list[list[str]] = [[]]  # alternately prose and code; a link in prose may span lines
     for line in markdown.split("\n"):
         is_in_code = len(blocks) % 2 == 0
         if _FENCE.match(line):
@@ -66,5 +66,5 @@ def _turned(link: re.Match[str], in_tree: str, on_site: str) -> str:
     elif (PROJECT / place).exists():
         return f"{text} (`{place}`)" if text.strip("`") != place else f"`{place}`"
     else:
-        return link[0]  # broken: the strict build says so
+        return link[0]  # broken: the strict build reports it
     return f"{picture}[{text}]({posixpath.relpath(there, posixpath.dirname(on_site) or '.')}{mark}{anchor})"

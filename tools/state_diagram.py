@@ -1,6 +1,6 @@
-"""Write docs/reference/states.md from the tables that the client runs by: ``python tools/state_diagram.py``.
+"""Write docs/reference/states.md from the state tables of the client: ``python tools/state_diagram.py``.
 
-With ``--check`` nothing is written; exit code 1 says that the page is stale.
+With ``--check`` nothing is written; exit code 1 means that the page is stale.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ byte fails: a state loop.
 
 
 def diagram(flow: Flow) -> str:
-    """The transitions, and where a restart resumes, as a mermaid diagram."""
+    """The transitions, and the states in which a restart resumes, as a Mermaid diagram."""
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {_node(State.DOWNLOADING)}"]
     for state, events in TRANSITIONS[flow].items():
         by_event = {event.name: after for event, after in events.items()}
@@ -88,19 +88,19 @@ def _node(state: State) -> str:
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def states() -> str:
-    """What each state means, and its name for people."""
+    """A table of the states with their meanings and display names."""
     rows = [(f"`{state.name}`", f"`{state.value}`", EXPLANATIONS[state]) for state in State]
     return table(("state", "in `status`", "meaning"), rows)
 
 
 def transitions(flow: Flow) -> str:
-    """Every state by every event."""
+    """A table of the transitions: each state by each event."""
     rows = [
         (f"`{state.name}`", *(_cell(events.get(event)) for event in Event))
         for state, events in TRANSITIONS[flow].items()
@@ -110,12 +110,12 @@ def transitions(flow: Flow) -> str:
 
 
 def events() -> str:
-    """What each event means."""
+    """A table of the events with their meanings."""
     return table(("event", "meaning"), [(f"`{event.name}`", event.value) for event in Event])
 
 
 def restarts(flow: Flow) -> str:
-    """Every state by what is to be seen of the installer."""
+    """A table of restarts: each state by the state of the installer."""
     rows = [
         (f"`{state.name}`", *(_cell(sights[sight]) for sight in InstallerState))
         for state, sights in RESUME[flow].items()
@@ -124,7 +124,7 @@ def restarts(flow: Flow) -> str:
 
 
 def held() -> str:
-    """Every state with a gate: where the flow MODULES resumes."""
+    """A table of the states with a gate, and where the flow MODULES resumes."""
     rows = [
         (f"`{state.name}`", point.value, *(_cell(resume_held(state, "", is_same_boot=same)) for same in (True, False)))
         for state, point in GATES.items()

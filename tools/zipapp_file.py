@@ -1,9 +1,9 @@
-"""Makes ``mender-python-client.pyz``: the client in one file, for devices with Python and openssl alone.
+"""Builds ``mender-python-client.pyz``: the client in one file, for devices that have only Python and openssl.
 
     python tools/zipapp_file.py FILE
 
-The standard library's own ``zipapp`` keeps times, modes and the directory's order, so that two builds differ; here they
-are fixed.
+The standard library's ``zipapp`` preserves timestamps, modes and the order of the directory, so that builds differ;
+here they are fixed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = PROJECT / "src/mender_client"
-# what "setup" installs; the wheel has it in the same place
+# the files that "setup" installs; they have the same paths in the wheel
 SUPPORT = ("support/dbus", "support/identity", "support/inventory", "support/modules/v3", "support/systemd")
 SHEBANG = b"#!/usr/bin/env python3\n"
 MAIN = """\
@@ -29,15 +29,15 @@ from mender_client.app.entry import main
 
 sys.exit(main())
 """
-# the earliest time that a ZIP file can hold
+# the earliest timestamp that a ZIP file can store
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def write_zipapp(target: Path) -> None:
-    """Write the program; the same sources and the same zlib give the same bytes.
+    """Write the program; the same sources and the same zlib produce the same bytes.
 
     Args:
-        target: the file; it is replaced, and executable afterwards.
+        target: the file to write; it is replaced and made executable.
     """
     members = {"__main__.py": MAIN.encode(), **dict(_client())}
     with target.open("wb") as file:
@@ -51,7 +51,7 @@ def write_zipapp(target: Path) -> None:
 
 
 def _client() -> Iterator[tuple[str, bytes]]:
-    """The package, what ``setup`` installs, and the licence."""
+    """The files of the package, those that ``setup`` installs, and the licence."""
     for path in PACKAGE.rglob("*.py"):
         yield path.relative_to(PACKAGE.parent).as_posix(), path.read_bytes()
     for path in (PROJECT / "support/install", *(file for name in SUPPORT for file in (PROJECT / name).iterdir())):
