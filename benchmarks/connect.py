@@ -127,7 +127,7 @@ class Memory:
         return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
-# -- what is measured -------------------------------------------------------------------------------------------------
+# -- measurements -----------------------------------------------------------------------------------------------------
 
 
 def echo(devices: Sequence[Reachable], count: int) -> list[list[float]]:

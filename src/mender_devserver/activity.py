@@ -27,7 +27,7 @@ class Event:
     Args:
         number: counted from 1.
         time: by the server's clock.
-        name: what happened: ``device-pending``, ``device-accepted``, ``device-rejected``,
+        name: the kind of event: ``device-pending``, ``device-accepted``, ``device-rejected``,
             ``device-preauthorized``, ``device-decommissioned``, ``device-connected``, ``device-disconnected``,
             ``token``, ``inventory``, ``configuration``, ``artifact``, ``artifact-deleted``, ``deployment``,
             ``offered``, ``download``, ``download-end``, ``status``, ``log``, ``aborted`` or ``fault``.

@@ -4,7 +4,7 @@ A fault defines which requests it applies to, how often, and what happens to the
 the first fault in the list that matches a request is applied to it.
 
 =================  =========================================================================================
-what happens       as a fault
+effect             fault
 =================  =========================================================================================
 gateway down       ``Fault(status=502, body="Bad Gateway")``
 too many requests  ``Fault(status=429, headers={"Retry-After": "2"})``

@@ -48,7 +48,7 @@ def run_terminal(contact: Contact, device_id: str) -> None:
         asyncio.run(Terminal(contact, device_id, is_raw=saved is not None).run())
     finally:
         if saved is not None:
-            with suppress(termios.error):  # the terminal is gone
+            with suppress(termios.error):  # the terminal was closed
                 termios.tcsetattr(0, termios.TCSADRAIN, saved)
 
 
@@ -201,7 +201,7 @@ async def _read() -> bytes:
         await ready.wait()
         return os.read(0, _PIECE_BYTES)
     except OSError:
-        return b""  # the terminal is gone
+        return b""  # the terminal was closed
     finally:
         loop.remove_reader(0)
 

@@ -85,7 +85,7 @@ class SoakDevice:
             (self.data / name).write_bytes(content)
         self.device.key.chmod(0o600)
 
-    # -- what is to be seen -----------------------------------------------------------------------------------
+    # -- state ------------------------------------------------------------------------------------------------
 
     @property
     def system(self) -> System:
@@ -184,7 +184,7 @@ class SoakDevice:
         with self.log.open("ab") as log:
             return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
-    # -- what goes wrong --------------------------------------------------------------------------------------
+    # -- faults -----------------------------------------------------------------------------------------------
 
     def kill_client(self) -> bool:
         """Send SIGKILL to the daemon; False if it isn't running."""
@@ -240,7 +240,7 @@ class SoakDevice:
         """Make the data directory writable again."""
         set_unwritable(self.data, is_unwritable=False)
 
-    # -- ends -------------------------------------------------------------------------------------------------
+    # -- end --------------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
         """Reset a stuck device by force, so that the soak test can continue."""

@@ -262,7 +262,7 @@ class Lane:
         while self._until:
             self._until.pop()[1]()
 
-    # -- what became of it --------------------------------------------------------------------------------------
+    # -- results ------------------------------------------------------------------------------------------------
 
     def _said_bytes(self) -> int:
         return self._device.log.stat().st_size if self._device.log.exists() else 0
