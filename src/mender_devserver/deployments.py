@@ -124,7 +124,7 @@ class Deployment:
 
     @property
     def status(self) -> str:
-        """``pending`` before the first status, ``finished`` when all devices are done, ``inprogress`` in between."""
+        """``pending`` before any status, ``finished`` if aborted or all devices are done, else ``inprogress``."""
         statuses = [one.status for one in self.devices.values()]
         if self.aborted or len([one for one in statuses if one not in ACTIVE]) >= len(self.device_ids):
             return "finished"

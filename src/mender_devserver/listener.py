@@ -1,7 +1,7 @@
 """Reads requests from sockets and sends the replies, with injected faults.
 
-Only this module, ``management``, ``live`` and ``server_thread`` use aiohttp. All bodies pass through ``Sender``, which
-counts the bytes and can cut, stall or slow the stream.
+All bodies of these replies pass through ``Sender``, which counts the bytes and can cut, stall or slow the stream. The
+rules of the device API are in modules that don't use aiohttp.
 """
 
 from __future__ import annotations
