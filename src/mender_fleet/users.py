@@ -204,7 +204,7 @@ class MenderDevice(User):
         )
 
         def install(deployment: Deployment) -> bool:
-            self.device.rest()  # as a real device does at the handover
+            self.device.rest()  # as a real device does at the hand-over
             if not self.install(deployment):
                 return False
             description.artifact_name = deployment.artifact_name

@@ -118,7 +118,7 @@ def run_daemon(
 
 
 def end_process(code: ExitCode) -> NoReturn:
-    """End this process without shutting down the interpreter, which would take longer than the rest of the handover.
+    """End this process without shutting down the interpreter, which would take longer than the rest of the hand-over.
 
     A sub-updater that finishes immediately starts the client again, and the new process would have to wait. Everything
     is on disk, and the kernel closes connections and file descriptors.
