@@ -18,8 +18,8 @@ def call(*words: str, main: Callable[[Sequence[str]], int] = client_main) -> sub
     """Run a command to its end, which must not be the daemon's: that one takes the signals of its process.
 
     Args:
-        words: the words behind the program's name.
-        main: whose command it is.
+        words: the arguments of the program.
+        main: the function that is called.
 
     Returns:
         What a process would have ended with and said.
@@ -44,6 +44,6 @@ def call(*words: str, main: Callable[[Sequence[str]], int] = client_main) -> sub
 
 
 def check(done: subprocess.CompletedProcess[str]) -> None:
-    """A fault of the program shows nowhere."""
+    """A fault of the program is visible nowhere."""
     said = (done.stdout or "") + done.stderr
     assert [] == [fault for fault in _FAULTS if fault in said], said

@@ -43,11 +43,11 @@ _CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Co
   {policy}
 </busconfig>
 """
-"""As Debian's system.conf, without what it starts."""
+"""Like Debian's system.conf, but without the services that it starts."""
 
 
 class SystemBus:
-    """A bus of its own, under an abstract address, which every user can reach.
+    """A private bus at an abstract address, which every user can reach.
 
     Args:
         directory: for its files.
@@ -84,23 +84,23 @@ class SystemBus:
 
     @contextmanager
     def caller(self) -> Iterator[Caller]:
-        """A program of root on the bus."""
+        """A program that runs as root and is connected to the bus."""
         with open_dbus_connection(self.address) as connection:
             yield Caller(connection)
 
     def owner(self) -> str:
-        """Who has the client's name; empty for nobody."""
+        """The owner of the client's name; empty if nobody owns it."""
         with self.caller() as caller:
             reply = caller.ask_bus(message_bus.GetNameOwner(NAME))
             return "" if reply.header.message_type is MessageType.error else str(reply.body[0])
 
     def wait_for_name(self, after: str = "") -> str:
-        """Wait until somebody has the client's name, another one than before."""
+        """Wait until the client's name has an owner, other than the previous one."""
         wait_until(lambda: self.owner() not in ("", after), what="an owner of the name")
         return self.owner()
 
     def run(self, *words: str, user: int) -> subprocess.CompletedProcess[str]:
-        """Run a program as some user."""
+        """Run a program as a given user."""
         return subprocess.run(
             words, user=user, group=user, extra_groups=[], capture_output=True, text=True, check=False
         )
@@ -119,18 +119,18 @@ class Caller:
     def call(
         self, method: str, *, interface: str | None = INTERFACE, path: str = PATH, sign: str | None = None, **how: Any
     ) -> Message:
-        """Call a method; returns the reply or the error."""
+        """Call a method; return the reply or the error."""
         address = DBusAddress(path, NAME, interface)
         message = new_method_call(address, method, sign, how.get("body", ()))
         return self.connection.send_and_get_reply(message, timeout=PATIENCE_S)
 
     def token(self) -> tuple[str, str]:
-        """What GetJwtToken returns."""
+        """The reply of GetJwtToken."""
         token, url = self.call("GetJwtToken").body
         return token, url
 
     def wait_for_token(self, other_than: str = "") -> tuple[str, str]:
-        """The token and address, when there is one, another one than before."""
+        """The token and the address, as soon as there is a token other than the previous one."""
         wait_until(lambda: self.token()[0] not in ("", other_than), what="a token")
         return self.token()
 
@@ -139,11 +139,11 @@ class Caller:
         return self.connection.send_and_get_reply(message, timeout=PATIENCE_S)
 
     def subscribe(self) -> None:
-        """Ask for the signals of the client."""
+        """Subscribe to the signals of the client."""
         self.ask_bus(message_bus.AddMatch(MatchRule(type="signal", interface=INTERFACE, path=PATH)))
 
     def signal(self) -> tuple[str, ...]:
-        """What the next signal says."""
+        """The arguments of the next signal."""
         while True:
             message = self.connection.receive(timeout=PATIENCE_S)
             fields = message.header.fields

@@ -1,4 +1,4 @@
-"""What people decide about updates, on a real bus, with a daemon that heeds it."""
+"""Decisions of operators about updates, on a real bus, with a daemon that follows them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INTERFACE = "io.mender.PythonClient.Updates1"
 
 
 def call(caller: Caller, method: str, signature: str, *body: object) -> str:
-    """What was decided."""
+    """The decision."""
     reply = caller.call(method, interface=INTERFACE, sign=signature, body=body)
     assert MessageType.method_return is reply.header.message_type, reply.body
     return str(reply.body[0])
@@ -45,7 +45,7 @@ def test_an_update_that_asks(device: Device, bus: SystemBus, serve: Serve) -> No
 
 
 def test_without_a_daemon(device: Device, bus: SystemBus, serve: Serve) -> None:
-    """All updates to come are paused, postponed, refused and continued without a daemon."""
+    """All future updates can be paused, postponed, refused and continued without a daemon."""
     serve(device)
     with bus.caller() as caller:
         for method, signature, body, word in (
@@ -72,14 +72,14 @@ def test_without_a_daemon(device: Device, bus: SystemBus, serve: Serve) -> None:
 def test_what_cannot_be_decided(
     served: Served, method: str, signature: str, body: tuple[object, ...], error: str
 ) -> None:
-    """A decision about nothing, or one that isn't understood, is an error, and nothing is stored."""
+    """A decision about no update, or one that isn't understood, is an error, and nothing is stored."""
     with served.bus.caller() as caller:
         assert error == error_name(caller.call(method, interface=INTERFACE, sign=signature, body=body))
     assert "decisions" not in served.device.journal
 
 
 def test_other_users(served: Served) -> None:
-    """A user who isn't root decides nothing."""
+    """A user other than root can't make decisions."""
     send = ["dbus-send", f"--bus={served.bus.address}", f"--dest={NAME}", "--print-reply", PATH, f"{INTERFACE}.Refuse"]
     done = served.bus.run(*send, "string:", "boolean:true", user=65534)
     assert 1 == done.returncode

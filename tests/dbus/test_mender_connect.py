@@ -1,4 +1,4 @@
-"""Debian's mender-connect, unchanged, with the token and through the proxy of our ``dbus``."""
+"""Debian's mender-connect, unmodified, with the token and through the proxy of our ``dbus``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def start(device: Device, bus: SystemBus) -> Process:
-    """Start mender-connect beside the client of a device; it ends with the device."""
+    """Start mender-connect next to the client of a device; it ends with the device."""
     file = device.write(
         "mender-connect.conf", json.dumps({"User": "root", "ShellArguments": [], "ReconnectIntervalSeconds": 1})
     )
@@ -31,22 +31,22 @@ def start(device: Device, bus: SystemBus) -> Process:
 
 
 def test_terminal(device: Device, bus: SystemBus, serve: Serve) -> None:
-    """It opens a terminal, though the certificate of the server is known to our client alone."""
+    """mender-connect opens a terminal, although only our client knows the certificate of the server."""
     serve(device)
     start(device, bus)
     user = User(device.server.connected_device(device.id))
     shown, answer = b"", user.open_terminal()
-    while answer.typ == "shell":  # on a busy machine the shell's prompt may overtake the answer
+    while answer.typ == "shell":  # on a busy machine the shell's prompt may arrive after the answer
         shown, answer = shown + (answer.body or b""), user.receive()
     assert ("new", b"Shell started") == (answer.typ, answer.body)
     if b"# " not in shown:
-        user.read_until("# ")  # what is typed before isn't always read
+        user.read_until("# ")  # input that is sent earlier isn't always read
     user.type("echo te''rminal\r")
     assert "terminal" in user.read_until("terminal\r\n")
 
 
 def test_device_that_is_accepted_later(make_device: MakeDevice, bus: SystemBus, serve: Serve) -> None:
-    """It waits until the device is accepted, and connects then."""
+    """mender-connect waits until the device is accepted, and then connects."""
     device = make_device(is_preauthorized=False)
     device.run("bootstrap")
     process = serve(device)
@@ -58,7 +58,7 @@ def test_device_that_is_accepted_later(make_device: MakeDevice, bus: SystemBus, 
 
 
 def test_token_that_is_revoked(device: Device, bus: SystemBus, serve: Serve) -> None:
-    """When the server refuses its token at the next connection, it is given another one and connects."""
+    """If the server refuses the token at the next connection, mender-connect gets a new one and connects."""
     serve(device)
     start(device, bus)
     first = device.server.connected_device(device.id)

@@ -1,4 +1,4 @@
-"""What the client offers on the bus, with a real bus and a real server."""
+"""The client's interface on the bus, with a real bus and a real server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOBODY = 65534
 
 
 def test_token(served: Served) -> None:
-    """An add-on is given a token that the server takes, and an address on the loopback interface."""
+    """An add-on gets a token that the server accepts, and an address on the loopback interface."""
     with served.bus.caller() as caller:
         token, url = caller.wait_for_token()
     assert url.startswith("http://127.0.0.1:")
@@ -33,7 +33,7 @@ def test_token(served: Served) -> None:
 
 
 def test_guide(served: Served) -> None:
-    """The command of the guide shows the token."""
+    """The command in the guide prints the token."""
     text = (Path(__file__).parents[2] / "docs/guide/add-ons.md").read_text("utf-8")
     (command,) = re.findall(r"^dbus-send [^`]*GetJwtToken", text, re.MULTILINE)
     with served.bus.caller() as caller:
@@ -44,7 +44,7 @@ def test_guide(served: Served) -> None:
 
 
 def test_log(device: Device, bus: SystemBus) -> None:
-    """The log says what happens, at the finest level too, and never the token."""
+    """The log records what happens, even at the most detailed level, but never the token."""
     process = device.start("-l", "debug", "dbus", environment={"DBUS_SYSTEM_BUS_ADDRESS": bus.address})
     process.wait_for("add-ons reach")
     with bus.caller() as caller:
@@ -58,7 +58,7 @@ def test_log(device: Device, bus: SystemBus) -> None:
 
 
 def test_before_the_device_is_accepted(make_device: MakeDevice, bus: SystemBus, serve: Serve) -> None:
-    """Until the device is accepted token and address are empty; then the signal brings them."""
+    """Until the device is accepted, token and address are empty; then the signal delivers them."""
     device = make_device(is_preauthorized=False)
     device.run("bootstrap")
     device.configure(RetryPollIntervalSeconds=1)
@@ -77,7 +77,7 @@ def test_before_the_device_is_accepted(make_device: MakeDevice, bus: SystemBus, 
 
 
 def test_fetch(device: Device, bus: SystemBus, serve: Serve) -> None:
-    """FetchJwtToken returns at once, and the signal brings a new token at a new address."""
+    """FetchJwtToken returns immediately, and the signal delivers a new token with a new address."""
     serve(device)
     with bus.caller() as caller:
         before = caller.wait_for_token()
@@ -90,7 +90,7 @@ def test_fetch(device: Device, bus: SystemBus, serve: Serve) -> None:
 
 
 def test_fetch_without_the_server(device: Device, bus: SystemBus, serve: Serve) -> None:
-    """A token that can't be renewed is taken back by an empty signal, and comes when the server does."""
+    """If a token can't be renewed, an empty signal revokes it; a new one follows when the server issues it."""
     device.configure(RetryPollIntervalSeconds=1)
     serve(device)
     with bus.caller() as caller:
@@ -105,7 +105,7 @@ def test_fetch_without_the_server(device: Device, bus: SystemBus, serve: Serve) 
 
 
 def test_reload(device: Device, bus: SystemBus, serve: Serve) -> None:
-    """SIGHUP takes the configuration anew: the name stays, and a new token follows; with errors the old one stays."""
+    """SIGHUP reloads the configuration: the name is kept and a new token follows; with errors the old token is kept."""
     process = serve(device)
     with bus.caller() as caller:
         before = caller.wait_for_token()
@@ -128,7 +128,7 @@ def test_reload(device: Device, bus: SystemBus, serve: Serve) -> None:
 
 
 def test_description(served: Served) -> None:
-    """The object describes itself as the C++ client's does."""
+    """The object's introspection data matches that of the C++ client."""
     with served.bus.caller() as caller:
         (text,) = caller.call("Introspect", interface=_INTROSPECTABLE).body
         seen = {
@@ -161,7 +161,7 @@ def test_description(served: Served) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_wrong_calls(served: Served, call: dict[str, object], error: str) -> None:
-    """A call of what isn't there is answered with an error, and the next one is served."""
+    """A call of an unknown method or object is answered with an error, and the next call is served."""
     with served.bus.caller() as caller:
         assert error == error_name(caller.call(**call))  # type: ignore[arg-type]  # as the table has them
         assert (
@@ -171,7 +171,7 @@ def test_wrong_calls(served: Served, call: dict[str, object], error: str) -> Non
 
 
 def test_other_users(device: Device, bus: SystemBus, serve: Serve, tmp_path: Path) -> None:
-    """A user who isn't root neither calls the object nor sees its signals, which hold the token."""
+    """A user other than root can neither call the object nor see its signals, which contain the token."""
     serve(device)
     send = ["dbus-send", f"--bus={bus.address}", f"--dest={NAME}", "--print-reply", PATH]
     done = bus.run(*send, f"{INTERFACE}.GetJwtToken", user=_NOBODY)
@@ -194,7 +194,7 @@ def test_other_users(device: Device, bus: SystemBus, serve: Serve, tmp_path: Pat
 
 
 def test_name_of_another_client(device: Device, bus: SystemBus, serve: Serve, make_device: MakeDevice) -> None:
-    """Where another client has the name, the program says so and ends."""
+    """If another client owns the name, the program reports it and exits."""
     serve(device)
     second = make_device("second", is_preauthorized=False)
     process = second.start("dbus", environment={"DBUS_SYSTEM_BUS_ADDRESS": bus.address})
@@ -215,7 +215,7 @@ def test_without_policy(device: Device, tmp_path: Path) -> None:
 
 
 def test_restart_of_the_bus(device: Device, bus: SystemBus, serve: Serve) -> None:
-    """A bus that was restarted is joined again, with the token at hand."""
+    """After a restart of the bus the program reconnects to it, with the token that it has."""
     process = serve(device)
     with bus.caller() as caller:
         before = caller.wait_for_token()
@@ -229,7 +229,7 @@ def test_restart_of_the_bus(device: Device, bus: SystemBus, serve: Serve) -> Non
 
 
 def test_bus_that_comes_later(device: Device, bus: SystemBus, serve: Serve) -> None:
-    """A bus that isn't there yet at the start is waited for."""
+    """If the bus isn't available yet at startup, the program waits for it."""
     bus.stop()
     process = device.start("dbus", environment={"DBUS_SYSTEM_BUS_ADDRESS": bus.address})
     process.wait_for("BUS01")

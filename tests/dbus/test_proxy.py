@@ -1,4 +1,4 @@
-"""The proxy of ``dbus``, as an add-on and as other users of the device see it."""
+"""The proxy of ``dbus``, as add-ons and other users of the device see it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = needed
 
 @pytest.fixture
 def known(device: Device, bus: SystemBus, serve: Serve) -> tuple[str, str]:
-    """The token and the address that an add-on of the device knows."""
+    """The token and the address that an add-on of the device has."""
     serve(device)
     with bus.caller() as caller:
         return caller.wait_for_token()
@@ -30,13 +30,13 @@ def known(device: Device, bus: SystemBus, serve: Serve) -> tuple[str, str]:
 
 @pytest.fixture
 def shared(served: Served) -> tuple[str, str]:
-    """The same of a device that stays as it is."""
+    """The same for a device that isn't changed by the test."""
     with served.bus.caller() as caller:
         return caller.wait_for_token()
 
 
 def send(url: str, data: bytes) -> bytes:
-    """Everything that comes back for some bytes."""
+    """The complete response to some bytes."""
     with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), PATIENCE_S) as sock:
         sock.sendall(data)
         seen = b""
@@ -49,7 +49,7 @@ def send(url: str, data: bytes) -> bytes:
 
 
 def test_request(served: Served, shared: tuple[str, str]) -> None:
-    """A request with its body reaches the server over TLS, whose certificate the add-on needn't know."""
+    """A request with a body reaches the server over TLS; the add-on needn't know the server's certificate."""
     token, url = shared
     assert (204, None) == ask(url, token, "PUT", body=b'{"colour": "blue"}')
     (known_device,) = served.device.server.devices()
@@ -58,7 +58,7 @@ def test_request(served: Served, shared: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("token", ["", "x.y.z", "other"])
 def test_without_the_token(served: Served, shared: tuple[str, str], token: str) -> None:
-    """Who doesn't have the token is refused, and nothing is asked of the server."""
+    """A request without the token is refused, and nothing is sent to the server."""
     before = len(served.device.server.requests)
     status, said = ask(shared[1], shared[0][:-1] if token == "other" else token)
     assert (401, "this needs the device's token, as on the bus") == (status, said["error"])
@@ -79,14 +79,14 @@ def test_without_the_token(served: Served, shared: tuple[str, str], token: str) 
     ],
 )
 def test_what_is_no_request(shared: tuple[str, str], head: bytes) -> None:
-    """What isn't a request for a path of the server is refused."""
+    """A request that isn't for a path of the server is refused."""
     token, url = shared
     answer = send(url, head + b"\r\nAuthorization: Bearer " + token.encode() + b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 "), answer
 
 
 def test_second_request_of_a_connection(shared: tuple[str, str]) -> None:
-    """A connection carries one request: the token of a second one wouldn't be looked at."""
+    """A connection carries one request: the token of a second one wouldn't be checked."""
     token, url = shared
     head = b"GET /api/devices/v1/deviceconfig/configuration HTTP/1.1\r\nAuthorization: Bearer %b\r\n"
     answer = send(url, 2 * (head % token.encode() + b"Connection: keep-alive\r\n\r\n"))
@@ -94,12 +94,12 @@ def test_second_request_of_a_connection(shared: tuple[str, str]) -> None:
 
 
 def test_endless_head(shared: tuple[str, str]) -> None:
-    """A head without end is cut."""
+    """An endless request head is cut off."""
     assert b"" == send(shared[1], b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000)
 
 
 def test_many_silent_connections(shared: tuple[str, str]) -> None:
-    """Connections on which nothing is said keep nobody out."""
+    """Idle connections don't keep others out."""
     token, url = shared
     address = ("127.0.0.1", urlsplit(url).port or 0)
     silent = [socket.create_connection(address, PATIENCE_S) for _ in range(200)]
@@ -112,7 +112,7 @@ def test_many_silent_connections(shared: tuple[str, str]) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="others may not take these ports")
 def test_port(shared: tuple[str, str]) -> None:
-    """The port is one that only root can take, and the proxy listens on the loopback interface alone."""
+    """Only root could take the port, and the proxy listens on the loopback interface only."""
     parts = urlsplit(shared[1])
     assert "127.0.0.1" == parts.hostname
     assert 0 < (parts.port or 0) < 1024
@@ -121,7 +121,7 @@ def test_port(shared: tuple[str, str]) -> None:
 
 
 def test_old_token(device: Device, bus: SystemBus, known: tuple[str, str]) -> None:
-    """A token that was replaced opens nothing, and its port is closed."""
+    """A replaced token is no longer accepted, and its port is closed."""
     with bus.caller() as caller:
         caller.call("FetchJwtToken")
         token, url = caller.wait_for_token(known[0])
@@ -132,7 +132,7 @@ def test_old_token(device: Device, bus: SystemBus, known: tuple[str, str]) -> No
 
 
 def test_token_that_the_server_refuses(device: Device, bus: SystemBus, known: tuple[str, str]) -> None:
-    """An add-on whose token the server refuses is answered so, and given another one by the signal."""
+    """If the server refuses an add-on's token, the add-on gets that response, and a new token by the signal."""
     token, url = known
     with bus.caller() as caller:
         caller.subscribe()
@@ -144,7 +144,7 @@ def test_token_that_the_server_refuses(device: Device, bus: SystemBus, known: tu
 
 
 def test_server_that_is_gone(device: Device, known: tuple[str, str]) -> None:
-    """While the server can't be reached, the answer is 502; the token stays."""
+    """While the server can't be reached, the response is 502; the token stays valid."""
     token, url = known
     device.server.stop()
     assert 502 == ask(url, token)[0]
@@ -153,8 +153,8 @@ def test_server_that_is_gone(device: Device, known: tuple[str, str]) -> None:
 
 
 def test_through_an_http_proxy(device: Device, bus: SystemBus) -> None:
-    """Where a proxy leads to a server without TLS, it is told the whole address and who asks."""
-    token = '"x.y.z"'  # which is JSON, too: this server answers everything with it
+    """On the way to a server without TLS, an HTTP proxy gets the absolute URL and the credentials."""
+    token = '"x.y.z"'  # which is JSON as well: this server sends it in response to everything
     with (
         RawServer(keep_alive(answer(token.encode()))) as server,
         ForwardProxy(server, authorization="Basic dTpw") as proxy,
@@ -170,7 +170,7 @@ def test_through_an_http_proxy(device: Device, bus: SystemBus) -> None:
 
 
 def test_another_server(device: Device, bus: SystemBus, serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where there are several servers, add-ons are led to another one when theirs is gone."""
+    """With several servers, add-ons are directed to another one when theirs is unavailable."""
     with DevServer(tmp_path_factory.mktemp("second"), tls=False) as second:
         device.configure(ServerURL=None, Servers=[{"ServerURL": device.server.url}, {"ServerURL": second.url}])
         serve(device)

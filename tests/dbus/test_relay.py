@@ -1,4 +1,4 @@
-"""Carries bytes between two connections, one of them with TLS."""
+"""The relay carries bytes between two connections, one of them with TLS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZE = 8 * 1024 * 1024
 
 
 class Joined:
-    """Two ends that a relay joins, and what it has told."""
+    """Two endpoints joined by a relay, and what the relay has reported."""
 
     def __init__(self, near: socket.socket, far: socket.socket) -> None:
         self.near = near
@@ -34,7 +34,7 @@ class Joined:
 
 
 def over_tls(pair: tuple[socket.socket, socket.socket], directory: Path) -> tuple[socket.socket, socket.socket]:
-    """The same two ends, with TLS between them."""
+    """The same two endpoints, with TLS between them."""
     authority = Authority(directory / "authority")
     context = ssl.create_default_context(cafile=authority.certificate)
     served: list[ssl.SSLSocket] = []
@@ -49,7 +49,7 @@ def over_tls(pair: tuple[socket.socket, socket.socket], directory: Path) -> tupl
 
 @contextmanager
 def running(far: tuple[socket.socket, socket.socket], request: bytes = b"") -> Iterator[Joined]:
-    """Let a loop carry between a local end and one far away."""
+    """Let a loop carry bytes between a local and a remote endpoint."""
     near, local = socket.socketpair()
     joined = Joined(near, far[1])
     loop, stopped = Loop(), threading.Event()
@@ -74,14 +74,14 @@ def running(far: tuple[socket.socket, socket.socket], request: bytes = b"") -> I
 
 @pytest.fixture(params=["plain", "tls"])
 def joined(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Joined]:
-    """Two ends, with and without TLS on the way to the second."""
+    """Two endpoints, with and without TLS to the second one."""
     pair = socket.socketpair()
     with running(over_tls(pair, tmp_path) if request.param == "tls" else pair, b"HEAD") as found:
         yield found
 
 
 def receive(sock: socket.socket, size: int) -> bytes:
-    """So many bytes."""
+    """The given number of bytes."""
     seen = bytearray()
     while len(seen) < size and (data := sock.recv(min(65536, size - len(seen)))):
         seen += data
@@ -89,7 +89,7 @@ def receive(sock: socket.socket, size: int) -> bytes:
 
 
 def send_until_held(sock: socket.socket) -> int:
-    """How many bytes can be sent while nobody reads."""
+    """The number of bytes that can be sent while nobody reads."""
     sock.settimeout(0.5)
     sent = 0
     try:
@@ -101,7 +101,7 @@ def send_until_held(sock: socket.socket) -> int:
 
 
 def exchange(sock: socket.socket, data: bytes, size: int) -> bytes:
-    """Send some bytes and receive as many as that at once, in one thread: two can't share a connection with TLS."""
+    """Send some bytes and receive as many in the same thread: two threads can't share a connection with TLS."""
     sock.setblocking(False)
     rest, seen = memoryview(data), bytearray()
     while rest or len(seen) < size:
@@ -119,7 +119,7 @@ def exchange(sock: socket.socket, data: bytes, size: int) -> bytes:
 
 
 def test_both_ways_at_once(joined: Joined) -> None:
-    """What one side sends reaches the other as it is and in order, both ways at once, the request first."""
+    """Data arrives unchanged and in order, in both directions at the same time, the request first."""
     there, back = os.urandom(SIZE), os.urandom(SIZE)
     assert b"HEAD" == receive(joined.far, 4)
     seen: dict[str, bytes] = {}
@@ -134,7 +134,7 @@ def test_both_ways_at_once(joined: Joined) -> None:
 
 
 def test_slow_reader(joined: Joined) -> None:
-    """A side that doesn't read holds the other one back; no more than a little waits in between."""
+    """A side that doesn't read slows the other one down; only a small amount is buffered in between."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sent = send_until_held(joined.far)
     assert sent < SIZE
@@ -143,7 +143,7 @@ def test_slow_reader(joined: Joined) -> None:
 
 
 def test_end_of_the_server(joined: Joined) -> None:
-    """What the server has sent last arrives before the end."""
+    """The last data that the server has sent arrives before the end of the connection."""
     assert b"HEAD" == receive(joined.far, 4)
     joined.far.sendall(b"x" * 100_000)
     joined.far.close()
@@ -152,7 +152,7 @@ def test_end_of_the_server(joined: Joined) -> None:
 
 
 def test_server_that_takes_no_more(joined: Joined) -> None:
-    """A server that refuses a request before it has read all of it is heard."""
+    """The response of a server that refuses a request before it has read all of it is delivered."""
     joined.near.settimeout(0.5)
     send_until_held(joined.near)
     joined.far.sendall(b"HTTP/1.1 413 Too much")
@@ -162,7 +162,7 @@ def test_server_that_takes_no_more(joined: Joined) -> None:
 
 
 def test_end_of_the_add_on(joined: Joined) -> None:
-    """An add-on that goes away takes the connection to the server with it."""
+    """When an add-on closes its connection, the connection to the server is closed as well."""
     joined.near.close()
     assert b"HEAD" == receive(joined.far, SIZE)
     assert joined.is_ended.wait(PATIENCE_S)

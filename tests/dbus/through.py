@@ -1,4 +1,4 @@
-"""Requests as add-ons send them, to the address that they were given on the bus."""
+"""Requests as add-ons send them, to the address that they got on the bus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONFIGURATION = "/api/devices/v1/deviceconfig/configuration"
 def ask(
     url: str, token: str, method: str = "GET", path: str = CONFIGURATION, body: bytes | None = None
 ) -> tuple[int, Any]:
-    """Status and content of the answer to a request; for nothing the status alone."""
+    """Status and content of the response to a request; only the status if the content is empty."""
     connection = HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
     try:
         headers = {"Authorization": f"Bearer {token}"} if token else {}

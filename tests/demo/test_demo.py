@@ -1,4 +1,4 @@
-"""The demo as its reader runs it: one process that starts everything and leaves nothing."""
+"""The demo as a reader runs it: one process that starts everything and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARTIFACTS = PROJECT / "tests/data/artifacts"
 
 
 def start_demo(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Starts the demo with a temporary directory of its own, its output in a pipe."""
+    """Starts the demo with its own temporary directory and its output in a pipe."""
     return subprocess.Popen(
         [sys.executable, str(DEMO), *arguments],
         env={**os.environ, "TMPDIR": str(temporary), "PYTHONIOENCODING": "utf-8"},
@@ -38,20 +38,20 @@ def run_demo(temporary: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 def processes_below(directory: Path) -> list[str]:
-    """The command lines of all processes that name something below the directory."""
+    """The command lines of all processes that contain a path below the directory."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = file.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # it has ended in the meantime
         if str(directory) in command:
             found.append(command)
     return found
 
 
 def assert_in_order(lines: list[str], text: str) -> None:
-    """Each line is in the text, behind the one before: lines of one side, since the demo merges two logs."""
+    """Each line is in the text, after the previous one: lines of one side, since the demo merges two logs."""
     place = 0
     for line in lines:
         at = text.find(line, place)
@@ -94,7 +94,7 @@ VERDICT_LINES = [
 
 
 def test_an_update_works_and_another_one_is_rolled_back(tmp_path: Path) -> None:
-    """The demo shows both sides of two updates, ends with 0 when all is right, and leaves nothing."""
+    """The demo shows both sides of two updates, exits with 0 if all went well, and leaves nothing behind."""
     code, out, err = run_demo(tmp_path)
     assert (0, "") == (code, err), out
     assert_in_order([*SERVER_LINES, *VERDICT_LINES], out)
@@ -155,7 +155,7 @@ def test_an_update_module_works_and_is_rolled_back(tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_a_difference_is_named(tmp_path: Path) -> None:
-    """When the first update doesn't end as it should, the demo says what differs and ends with 1."""
+    """If the first update doesn't end as expected, the demo says what differs and exits with 1."""
     artifact, temporary = tmp_path / "broken.mender", tmp_path / "temporary"
     temporary.mkdir()
     image = b"release=broken-2\nservice=broken\n" * 100
@@ -183,7 +183,7 @@ def test_a_difference_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_no_partition_can_take_is_refused_at_once(tmp_path: Path, name: str, complaint: str) -> None:
-    """An Artifact that can't be shown is named with the reason, and the exit code is 1."""
+    """An Artifact that can't be shown is reported with the reason, and the exit code is 1."""
     code, out, err = run_demo(tmp_path, "--artifact", str(ARTIFACTS / name))
     assert (1, "") == (code, out)
     assert complaint in err
@@ -203,7 +203,7 @@ def test_what_no_partition_can_take_is_refused_at_once(tmp_path: Path, name: str
 def test_a_signal_at_any_time_cleans_up(
     tmp_path: Path, moment: str, number: signal.Signals, options: tuple[str, ...]
 ) -> None:
-    """Ctrl-C ends every process that the demo started and removes its directory, also when it comes twice."""
+    """Ctrl-C ends every process that the demo has started and removes its directory, even if it is pressed twice."""
     with start_demo(tmp_path, *options) as demo:
         assert demo.stdout is not None
         while (line := demo.stdout.readline()) and moment not in line:
@@ -219,7 +219,7 @@ def test_a_signal_at_any_time_cleans_up(
 
 @pytest.mark.nightly
 def test_kept_devices_go_on(tmp_path: Path) -> None:
-    """Any real Artifact with one file is the first update; --keep takes further deployments until Ctrl-C."""
+    """Any real Artifact with one file can be the first update; --keep accepts further deployments until Ctrl-C."""
     with start_demo(tmp_path, "--keep", "--artifact", str(ARTIFACTS / "signed-rsa.mender")) as demo:
         assert demo.stdout is not None
         lines: list[str] = []
@@ -244,6 +244,6 @@ def test_kept_devices_go_on(tmp_path: Path) -> None:
 
 
 def test_help_lists_the_words_of_make() -> None:
-    """`make help` has a line for the demo."""
+    """``make help`` has a line for the demo."""
     done = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert "make demo" in done.stdout
