@@ -1,4 +1,4 @@
-"""Calling a program's ``main`` in this process: the same door as a process of its own, in a tenth of the time."""
+"""Calls a program's ``main`` in this process: the same entry point as in a process, in a tenth of the time."""
 
 from __future__ import annotations
 

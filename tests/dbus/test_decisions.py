@@ -29,7 +29,7 @@ def call(caller: Caller, method: str, signature: str, *body: object) -> str:
 
 
 def test_an_update_that_asks(device: Device, bus: SystemBus, serve: Serve) -> None:
-    """An update waits at a gate that asks until it is approved on the bus, as docs/guide/add-ons.md says."""
+    """An update at an asking gate waits until it is approved on the bus, as docs/guide/add-ons.md describes."""
     device.configure(UpdateGates={"Install": "ask"}, UpdatePollIntervalSeconds=3600)
     serve(device)
     deployment = device.deploy("release-2")

@@ -112,7 +112,7 @@ def test_many_silent_connections(shared: tuple[str, str]) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="others may not take these ports")
 def test_port(shared: tuple[str, str]) -> None:
-    """Only root could take the port, and the proxy listens on the loopback interface only."""
+    """The port is one that only root can bind, and the proxy listens on the loopback interface only."""
     parts = urlsplit(shared[1])
     assert "127.0.0.1" == parts.hostname
     assert 0 < (parts.port or 0) < 1024

@@ -143,7 +143,7 @@ MODULE_DEVICE_LINES = [
 
 @pytest.mark.nightly
 def test_an_update_module_works_and_is_rolled_back(tmp_path: Path) -> None:
-    """With --modules the images are streamed to an update module, and a state script has the second one rolled back."""
+    """With --modules the images are streamed to an update module, and a state script makes the second roll back."""
     code, out, err = run_demo(tmp_path, "--modules")
     assert (0, "") == (code, err), out
     assert_in_order(MODULE_SERVER_LINES, out)

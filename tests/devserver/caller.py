@@ -36,7 +36,7 @@ NEXT_V2 = "/api/devices/v2/deployments/device/deployments/next"
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; header names in lower case."""
+    """The response; header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,15 +49,15 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """The error's text."""
+        """The text of the error."""
         return str(self.json["error"])
 
 
 class Caller:
-    """Sends requests over connections that it keeps, one to each host.
+    """Sends requests over persistent connections, one to each host.
 
     Args:
-        certificate: what to trust; None for plain HTTP only.
+        certificate: the certificate to trust; None for plain HTTP only.
     """
 
     def __init__(self, certificate: Path | None = None) -> None:
@@ -95,7 +95,7 @@ class Caller:
 
 @contextmanager
 def calling(certificate: Path | None = None) -> Iterator[Caller]:
-    """A caller for a while."""
+    """A caller, closed at the end."""
     caller = Caller(certificate)
     try:
         yield caller
@@ -104,7 +104,7 @@ def calling(certificate: Path | None = None) -> Iterator[Caller]:
 
 
 def new_key(kind: str = "ec256") -> PrivateKey:
-    """A private key: ``rsa``, ``ec256``, ``ec384`` or ``ed25519``; the curves are made in no time."""
+    """A private key: ``rsa``, ``ec256``, ``ec384`` or ``ed25519``; elliptic keys are generated instantly."""
     if kind == "rsa":
         return rsa.generate_private_key(65537, 2048)
     if kind == "ed25519":
@@ -141,8 +141,8 @@ class Gadget:
 
     Args:
         caller: sends its requests.
-        url: the server.
-        identity: what it says it is.
+        url: the URL of the server.
+        identity: the identity that it sends.
     """
 
     caller: Caller
@@ -169,7 +169,7 @@ class Gadget:
         )
 
     def poll(self, artifact_name: str = "old", device_type: str = "testdev") -> Answer:
-        """Ask for a deployment, the oldest way."""
+        """Poll for a deployment with the oldest form of the request."""
         return self.call("GET", f"{DEPLOYMENTS}/next?artifact_name={artifact_name}&device_type={device_type}")
 
     def report(self, deployment_id: str, status: str) -> Answer:
@@ -178,7 +178,7 @@ class Gadget:
 
     @contextmanager
     def connecting(self) -> Iterator[None]:
-        """Be connected for users for a while, without an answer to anything."""
+        """Be connected for remote sessions for a while, without answering anything."""
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc)
         connection.request("GET", CONNECT_PATH, headers={**UPGRADE, "Authorization": f"Bearer {self.token}"})
         response = connection.getresponse()
@@ -197,7 +197,7 @@ class Gadget:
 def make_artifact(
     path: Path, name: str, device_types: Sequence[str] = ("testdev",), payload: bytes = b"image" * 4000
 ) -> Path:
-    """Write an Artifact, uncompressed, so that its size follows from the payload's."""
+    """Write an Artifact, uncompressed, so that its size follows from the size of the payload."""
     spec: ArtifactSpec = rootfs_image(name, device_types, compression=Compression.NONE)
     source = PayloadSource("rootfs.img", len(payload), lambda: io.BytesIO(payload))
     with path.open("wb") as file:

@@ -1,4 +1,4 @@
-"""The command line as people use it: a real server, and commands mostly in this process."""
+"""The command line as users use it: a real server, and commands run mostly in this process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROGRAM = [sys.executable, "-W", "error", "-m", "mender_devserver.cli"]
 
 
 def quick() -> list[str]:
-    """The same without warnings as errors, which starts sooner by day."""
+    """The same without turning warnings into errors, which starts sooner, outside the nightly run."""
     return [str(forking.program().with_name("mender-devserver"))]
 
 
@@ -36,7 +36,7 @@ def quick() -> list[str]:
 def serving(
     directory: Path, *options: str, program: list[str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """A server process, and what it says about itself."""
+    """A server process, and its contact information."""
     command = [*(program or quick()), "serve", "--json", "--directory", str(directory), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -48,27 +48,27 @@ def serving(
 
 
 def run(directory: Path, *words: str) -> tuple[int, str, str]:
-    """Run one command; return exit code, output and complaint."""
+    """Run one command; return exit code, standard output and standard error."""
     done = call(*words, "--directory", str(directory), main=main)
     return done.returncode, done.stdout, done.stderr
 
 
 def run_process(directory: Path, *words: str) -> tuple[int, str, str]:
-    """Do the same in a process of its own."""
+    """Do the same in a separate process."""
     command = [*PROGRAM, *words, "--directory", str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
 def run_json(directory: Path, *words: str) -> Any:
-    """Run one command with ``--json``; return what it says."""
+    """Run one command with ``--json``; return its output."""
     code, output, complaint = run(directory, *words, "--json")
     assert (0, "") == (code, complaint)
     return json.loads(output)
 
 
 def test_whole_round_by_command_line(tmp_path: Path) -> None:
-    """Accept, upload, deploy, status, log, inventory, abort: the first day of a user, over TLS."""
+    """Accept, upload, deploy, status, log, inventory, abort: a user's first day, over TLS."""
     directory = tmp_path / "server"
     artifact = make_artifact(tmp_path / "release-2.mender", "release-2")
     with serving(directory, program=PROGRAM) as (_, told), calling(Path(told["ServerCertificate"])) as caller:
@@ -108,7 +108,7 @@ def test_whole_round_by_command_line(tmp_path: Path) -> None:
 
 
 def test_further_key_is_listed_and_replaces_nothing(tmp_path: Path) -> None:
-    """A key that a device asks with besides its accepted one is listed; ``accept --all`` leaves it out and says so."""
+    """Another key that an accepted device uses is listed; ``accept --all`` leaves it out and reports that."""
     with DevServer(tmp_path, tls=False) as server, calling() as caller:
         first = Gadget(caller, server.url)
         first.authorize()
@@ -131,7 +131,7 @@ def test_further_key_is_listed_and_replaces_nothing(tmp_path: Path) -> None:
 
 
 def test_configuration_by_command_line(tmp_path: Path) -> None:
-    """``configure`` deploys pairs of key and value to a device, which is offered them under the deployment's id."""
+    """``configure`` deploys key-value pairs to a device, which is offered them under the deployment's id."""
     with DevServer(tmp_path, tls=False, auto_accept=True) as server, calling() as caller:
         gadget = Gadget(caller, server.url)
         gadget.authorize()
@@ -143,7 +143,7 @@ def test_configuration_by_command_line(tmp_path: Path) -> None:
 
 
 def test_only_log_of_a_deployment_is_shown(tmp_path: Path) -> None:
-    """Of several devices the one that has sent a log needs no name; several are named."""
+    """If only one of several devices has sent a log, it needn't be named; if several have, they are listed."""
     artifact = make_artifact(tmp_path / "release-2.mender", "release-2")
     message = {"timestamp": "2026-01-01T00:00:00Z", "level": "error", "message": "no space left"}
     with DevServer(tmp_path / "server", tls=False, auto_accept=True) as server, calling() as caller:
@@ -185,7 +185,7 @@ def test_faults_and_settings_by_command_line(tmp_path: Path) -> None:
 
 
 def test_preauthorized_by_command_line(tmp_path: Path) -> None:
-    """A device that was preauthorised is let in at its first request."""
+    """A preauthorised device is accepted at its first request."""
     key = new_key("rsa")
     (tmp_path / "device.pub").write_text(public_pem(key))
     with DevServer(tmp_path, tls=False) as server, calling() as caller:
@@ -211,7 +211,7 @@ def test_preauthorized_by_command_line(tmp_path: Path) -> None:
     ],
 )
 def test_complaint_is_one_line_and_a_code(shared: Shared, words: list[str], code: int, complaint: str) -> None:
-    """What can't be done is said in one line on standard error, with the exit code that says why."""
+    """A command that fails prints one line on standard error; its exit code tells the reason."""
     done = run(shared[0], *words)
     said = done[2].splitlines()
     assert (code, "", 1) == (done[0], done[1], len(said))
@@ -220,7 +220,7 @@ def test_complaint_is_one_line_and_a_code(shared: Shared, words: list[str], code
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    """The directory of a server that nobody changes, and what it says about itself."""
+    """The directory of a server that no test changes, and its contact information."""
     directory = tmp_path_factory.mktemp("server")
     with serving(directory, "--plain") as (_, told):
         yield directory, told
@@ -233,7 +233,7 @@ def test_no_server_is_said(tmp_path: Path) -> None:
 
 
 def test_dead_server_is_said(tmp_path: Path) -> None:
-    """A server that was killed leaves its file behind; the command says that nobody answers."""
+    """A server that was killed leaves its contact file behind; the command says that no server answers."""
     with serving(tmp_path, "--plain", program=PROGRAM) as (process, _):
         process.kill()
         process.wait()
@@ -255,7 +255,7 @@ def test_management_is_private(shared: Shared) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_ends_by_signal(tmp_path: Path, number: signal.Signals) -> None:
-    """Ctrl-C and SIGTERM end the server with 0, and its contact file goes."""
+    """Ctrl-C and SIGTERM end the server with exit code 0, and its contact file is removed."""
     with serving(tmp_path, "--plain") as (process, _):
         assert (tmp_path / "devserver.json").exists()
         process.send_signal(number)
@@ -273,19 +273,19 @@ def test_serve_tells_what_happens(tmp_path: Path) -> None:
 
 
 def test_serve_outlives_its_reader(tmp_path: Path) -> None:
-    """A server whose output nobody reads any more goes on serving, and ends by a signal as ever."""
+    """A server whose output is no longer read keeps serving, and still ends on a signal."""
     with serving(tmp_path, "--plain", "--auto-accept") as (process, told), calling() as caller:
         assert process.stdout is not None
         process.stdout.close()
         assert [200, 200] == [Gadget(caller, told["ServerURL"]).authorize().status for _ in range(2)]
-        process.terminate()  # it prints what has happened before
+        process.terminate()  # it prints the events so far
         assert process.stderr is not None
         complaint = process.stderr.read()
         assert (0, "", False) == (process.wait(), complaint, (tmp_path / "devserver.json").exists())
 
 
 def test_greeting_for_people(tmp_path: Path) -> None:
-    """Without ``--json`` the server says what to put into mender.conf."""
+    """Without ``--json`` the server says which settings to put into mender.conf."""
     command = [*PROGRAM, "serve", "--directory", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -299,7 +299,7 @@ def test_greeting_for_people(tmp_path: Path) -> None:
 
 
 def test_page_is_found(shared: Shared) -> None:
-    """``page`` prints the address that opens the page of the running server."""
+    """``page`` prints the URL that opens the page of the running server."""
     directory, told = shared
     code, output, complaint = run(directory, "page")
     assert (0, "") == (code, complaint)
@@ -309,7 +309,7 @@ def test_page_is_found(shared: Shared) -> None:
 
 @pytest.mark.parametrize("words", [[], ["serve"], ["fault", "add"], ["settings"]])
 def test_help_explains(words: list[str]) -> None:
-    """Every command explains itself."""
+    """Every command has a help text."""
     done = call(*words, "--help", main=main)
     assert (0, "") == (done.returncode, done.stderr)
     assert "usage: mender-devserver" in done.stdout
@@ -324,7 +324,7 @@ def test_only_serve_needs_aiohttp(tmp_path: Path) -> None:
 
 
 def test_reader_may_go_away(shared: Shared) -> None:
-    """A pipe that is closed ends the command without a word."""
+    """A closed pipe ends the command silently."""
     command = [*quick(), "settings", "--directory", str(shared[0])]
     reading, writing = os.pipe()
     os.close(reading)
@@ -336,7 +336,7 @@ def test_reader_may_go_away(shared: Shared) -> None:
 
 
 def test_clients_that_go_away_leave_no_trace(tmp_path: Path) -> None:
-    """A client that breaks off in mid-request is no event and no traceback, and a half upload isn't kept."""
+    """A client that disconnects in mid-request causes no event and no traceback, and a partial upload isn't kept."""
     with serving(tmp_path, "--plain") as (process, told):
         host, port = told["ServerURL"].removeprefix("http://").split(":")
         token = json.loads((tmp_path / "devserver.json").read_text())["token"]

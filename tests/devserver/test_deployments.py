@@ -1,4 +1,4 @@
-"""What a device is offered, and what becomes of what it says."""
+"""What a device is offered, and how its reports are handled."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ Deploy = Callable[..., Deployment]
 
 
 def offered(state: ServerState, poll: Poll = OLD) -> str | None:
-    """The id of what the device is offered."""
+    """The id of the deployment that the device is offered."""
     found = state.deployments.next_for(DEVICE, poll)
     return found[0].id if found else None
 
 
 def test_oldest_unfinished_deployment_comes_first(state: ServerState, deploy: Deploy) -> None:
-    """Of several deployments the oldest is offered until it ends."""
+    """If there are several deployments, the oldest is offered until it ends."""
     first, second = deploy("r1"), deploy("r2")
     assert [first.id, first.id] == [offered(state), offered(state)]
     state.deployments.set_status(first.id, DEVICE, "failure")
@@ -64,7 +64,7 @@ def test_oldest_unfinished_deployment_comes_first(state: ServerState, deploy: De
     ],
 )
 def test_other_words_in_mid_deployment_fail_it(state: ServerState, deploy: Deploy, other: Poll) -> None:
-    """A poll that differs from the first of the deployment gets 409, and the deployment has failed."""
+    """A poll that differs from the first one of the deployment gets 409, and the deployment has failed."""
     deployment = deploy()
     offered(state)
     with pytest.raises(ServerError, match="conflicting request data") as caught:
@@ -73,7 +73,7 @@ def test_other_words_in_mid_deployment_fail_it(state: ServerState, deploy: Deplo
 
 
 def test_installed_artifact_ends_the_deployment(state: ServerState, deploy: Deploy) -> None:
-    """A device that has the Artifact isn't offered it; the server ends the deployment, nothing was reported."""
+    """A device that has the Artifact already isn't offered it; the server ends the deployment without any report."""
     deployment = deploy("r1")
     assert offered(state, Poll("r1", "testdev")) is None
     known = deployment.devices[DEVICE]
@@ -81,19 +81,19 @@ def test_installed_artifact_ends_the_deployment(state: ServerState, deploy: Depl
 
 
 def test_forced_deployment_is_offered_in_any_case(state: ServerState, deploy: Deploy) -> None:
-    """Force offers an Artifact that is installed."""
+    """With force, an Artifact that is installed already is offered."""
     assert deploy("r1", force=True).id == offered(state, Poll("r1", "testdev"))
 
 
 def test_wrong_device_type_ends_the_deployment(state: ServerState, deploy: Deploy) -> None:
-    """One poll with a device type that nothing fits is the end of the deployment."""
+    """One poll with a device type that no Artifact fits ends the deployment."""
     deployment = deploy()
     assert [None, None] == [offered(state, Poll("old", "otherdev")), offered(state)]
     assert "noartifact" == deployment.status_of(DEVICE)
 
 
 def test_aborted_deployment_refuses_statuses_and_takes_the_log(state: ServerState, deploy: Deploy) -> None:
-    """After an abort every status is 409, a log is still taken."""
+    """After an abort every status gets 409, but a log is still accepted."""
     deployment = deploy()
     offered(state)
     state.deployments.abort(deployment.id)
@@ -104,7 +104,7 @@ def test_aborted_deployment_refuses_statuses_and_takes_the_log(state: ServerStat
 
 
 def test_finished_device_stays_finished_after_an_abort(state: ServerState, deploy: Deploy) -> None:
-    """An abort doesn't rewrite an outcome."""
+    """An abort doesn't change an outcome."""
     deployment = deploy()
     offered(state)
     state.deployments.set_status(deployment.id, DEVICE, "success")
@@ -113,7 +113,7 @@ def test_finished_device_stays_finished_after_an_abort(state: ServerState, deplo
 
 
 def test_status_needs_an_offer(state: ServerState, deploy: Deploy) -> None:
-    """A deployment that the device was never offered is 404 to it."""
+    """A deployment that was never offered to the device gets 404."""
     deployment = deploy()
     for deployment_id in (deployment.id, "unknown"):
         with pytest.raises(ServerError) as caught:
@@ -122,7 +122,7 @@ def test_status_needs_an_offer(state: ServerState, deploy: Deploy) -> None:
 
 
 def test_statuses_are_kept_as_received(state: ServerState, deploy: Deploy) -> None:
-    """Repeats are no error, any order is taken, the last word counts."""
+    """Repeated statuses are no error, any order is accepted, and the last one counts."""
     deployment = deploy()
     offered(state)
     for status in ("downloading", "downloading", "success", "failure"):
@@ -133,7 +133,7 @@ def test_statuses_are_kept_as_received(state: ServerState, deploy: Deploy) -> No
 
 
 def test_deployment_tells_how_far_it_is(state: ServerState, deploy: Deploy) -> None:
-    """Pending until the first status, also after a poll; in progress after it; finished at the end."""
+    """A deployment is pending until the first status, even after a poll; then in progress; finished at the end."""
     deployment = deploy()
     seen = [deployment.status]
     offered(state)
@@ -145,14 +145,14 @@ def test_deployment_tells_how_far_it_is(state: ServerState, deploy: Deploy) -> N
 
 
 def test_aborted_deployment_is_finished(state: ServerState, deploy: Deploy) -> None:
-    """An abort finishes a deployment, whether a device has polled or not."""
+    """An abort finishes a deployment, whether or not a device has polled."""
     deployment = deploy()
     state.deployments.abort(deployment.id)
     assert ("finished", {}) == (deployment.status, deployment.devices)
 
 
 def test_device_is_listed_once_it_has_polled(state: ServerState, deploy: Deploy) -> None:
-    """A deployment lists the devices that have polled, and counts those that it is for."""
+    """A deployment lists the devices that have polled, and counts those that it is meant for."""
     deployment = deploy()
     before = deployment_json(deployment)
     offered(state)
@@ -163,7 +163,7 @@ def test_device_is_listed_once_it_has_polled(state: ServerState, deploy: Deploy)
 
 
 def test_deployment_to_an_unknown_device(state: ServerState) -> None:
-    """An unknown id is taken as it is, and the device gets the deployment if it ever polls."""
+    """An unknown device id is accepted as it is, and that device gets the deployment if it ever polls."""
     deployment = state.deploy("r1", ["unknown"])
     found = state.deployments.next_for("unknown", OLD)
     assert found is not None
@@ -171,14 +171,14 @@ def test_deployment_to_an_unknown_device(state: ServerState) -> None:
 
 
 def test_wrong_device_type_counts_before_the_installed_artifact(state: ServerState, deploy: Deploy) -> None:
-    """A device of another type has no fitting Artifact, even if it has one of that name."""
+    """For a device of another type there is no fitting Artifact, even if it has one of that name installed."""
     deployment = deploy("r1")
     offered(state, Poll("r1", "otherdev"))
     assert "noartifact" == deployment.status_of(DEVICE)
 
 
 def test_decommissioned_device_ends_its_deployments(state: ServerState, deploy: Deploy) -> None:
-    """A deployment to a device that is gone doesn't stay open for ever."""
+    """A deployment to a device that was removed doesn't stay open for ever."""
     deployment = deploy()
     state.deployments.decommission(DEVICE)
     state.deployments.decommission("another")
@@ -186,7 +186,7 @@ def test_decommissioned_device_ends_its_deployments(state: ServerState, deploy: 
 
 
 def test_deployment_needs_an_artifact_and_a_device(state: ServerState) -> None:
-    """Nothing is deployed that isn't there, and nothing to nobody."""
+    """Deploying an Artifact that doesn't exist, or to no device, is refused."""
     with pytest.raises(ServerError, match="upload an Artifact of this name first"):
         state.deploy("unknown")
     with pytest.raises(ServerError, match="accept a device first"):
@@ -194,7 +194,7 @@ def test_deployment_needs_an_artifact_and_a_device(state: ServerState) -> None:
 
 
 def test_deleted_artifact_ends_the_deployment(state: ServerState, deploy: Deploy) -> None:
-    """Once the Artifact is gone there is nothing to offer."""
+    """After the Artifact was deleted there is nothing to offer."""
     deployment = deploy()
     for artifact in state.artifacts:
         state.artifacts.delete(artifact.id)

@@ -1,4 +1,4 @@
-"""The management of devices under the paths of the real server, as its public description has them."""
+"""The device management API at the paths of the real server, as its public specification describes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEVICES = "/api/management/v2/devauth/devices"
 
 
 class Operator:
-    """Calls the management of a server with its token."""
+    """Calls the management API of a server with its token."""
 
     def __init__(self, server: DevServer, caller: Caller) -> None:
         self._server, self._caller = server, caller
@@ -28,7 +28,7 @@ class Operator:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
-    """A server where three devices wait for a decision."""
+    """A server with three devices that wait for a decision."""
     with DevServer(tmp_path / "server", tls=False) as running, calling() as caller:
         for name in "abc":
             assert 401 == Gadget(caller, running.url, {"mac": name}).authorize().status
@@ -37,13 +37,13 @@ def server(tmp_path: Path) -> Iterator[DevServer]:
 
 @pytest.fixture
 def operate(server: DevServer) -> Iterator[Operator]:
-    """Somebody with the token."""
+    """A client with the token."""
     with calling() as caller:
         yield Operator(server, caller)
 
 
 def macs(answer: Answer) -> list[Any]:
-    """Which devices were listed."""
+    """The devices that were listed."""
     assert 200 == answer.status
     return [one["identity_data"]["mac"] for one in answer.json]
 
@@ -71,7 +71,7 @@ def test_devices_are_listed_in_pages(server: DevServer, operate: Operator) -> No
 
 
 def test_keys_are_accepted_and_rejected(server: DevServer, operate: Operator) -> None:
-    """A key that waits is accepted or rejected, and either may be changed later."""
+    """A pending key can be accepted or rejected, and either decision can be changed later."""
     device = server.devices()[0]
     path = f"/{device.id}/auth/{device.auth_sets[0].id}/status"
     for status in ("accepted", "rejected", "accepted"):
@@ -81,7 +81,7 @@ def test_keys_are_accepted_and_rejected(server: DevServer, operate: Operator) ->
 
 
 def test_devices_are_preauthorized(server: DevServer, operate: Operator) -> None:
-    """A new identity is preauthorized; one that is known is answered with what is known."""
+    """A new identity is preauthorised; a known one is answered with what is known about it."""
     key = new_key()
     body = f'{{"identity_data": {{"mac": "d"}}, "pubkey": "{public_pem(key)}"}}'.replace("\n", "\\n")
     made = operate("POST", "", body)
@@ -112,12 +112,12 @@ def test_devices_are_preauthorized(server: DevServer, operate: Operator) -> None
 def test_wrong_calls_are_refused(
     server: DevServer, operate: Operator, method: str, path: str, body: str, status: int
 ) -> None:
-    """What can't be done is refused with a status, a sentence and the number of the request."""
+    """An impossible request is refused with a status, a sentence and the id of the request."""
     device = server.devices()[0]
     answer = operate(method, path.format(device=device.id, key=device.auth_sets[0].id), body)
     assert (status, {"error", "request_id"}) == (answer.status, set(answer.json))
 
 
 def test_only_its_owner_may(operate: Operator) -> None:
-    """Without the token nothing is told."""
+    """Without the token nothing is disclosed."""
     assert [401, 401] == [operate("GET", token=token).status for token in ("", "other")]

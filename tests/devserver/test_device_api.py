@@ -1,4 +1,4 @@
-"""The device API where the recording is silent: limits, compression, v2, the rate limit."""
+"""The device API where the recordings don't cover it: limits, compression, v2, the rate limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mender_devserver import DevServer, RateLimit
 
 
 def test_v2_is_offered_when_switched_on(server: DevServer, gadget: Gadget, release: str) -> None:
-    """The v2 way to ask is 404 until it is switched on; then it is the same poll as v1 without provides."""
+    """The v2 poll gets 404 until it is enabled; then it is equivalent to v1 without provides."""
     body = {"device_provides": {"device_type": "testdev", "artifact_name": "old"}}
     assert 404 == gadget.call("POST", NEXT_V2, body).status
     server.v2 = True
@@ -21,7 +21,7 @@ def test_v2_is_offered_when_switched_on(server: DevServer, gadget: Gadget, relea
 
 
 def test_v2_provides_are_compared(server: DevServer, gadget: Gadget, release: str) -> None:
-    """Provides that change in mid-deployment are a conflict in v2, too."""
+    """Provides that change in the middle of a deployment are a conflict in v2, too."""
     server.v2 = True
     provides = {"device_type": "testdev", "artifact_name": "old", "rootfs-image.checksum": "1"}
     assert 200 == gadget.call("POST", NEXT_V2, {"device_provides": provides}).status
@@ -30,7 +30,7 @@ def test_v2_provides_are_compared(server: DevServer, gadget: Gadget, release: st
 
 
 def test_large_json_is_compressed_when_offered(server: DevServer, gadget: Gadget, release: str) -> None:
-    """JSON above 1 KiB comes as gzip to a client that accepts it, and plain to another one."""
+    """JSON above 1 KiB is sent as gzip to a client that accepts it, and uncompressed to others."""
     query = f"{DEPLOYMENTS}/next?artifact_name=old&device_type=testdev"
     gadget.call("GET", query)
     types = [f"testdev-{number}" for number in range(99)]
@@ -43,13 +43,13 @@ def test_large_json_is_compressed_when_offered(server: DevServer, gadget: Gadget
 
 @pytest.mark.parametrize("path", [AUTH, ATTRIBUTES])
 def test_body_above_a_mebibyte_is_refused(gadget: Gadget, path: str) -> None:
-    """A body above 1 MiB is 413, and nothing is stored."""
+    """A body above 1 MiB gets 413, and nothing is stored."""
     method = "POST" if path == AUTH else "PUT"
     assert 413 == gadget.call(method, path, [{"name": "a", "value": "x" * 1024 * 1024}]).status
 
 
 def test_rate_limit_tells_when_to_come_back(server: DevServer, gadget: Gadget) -> None:
-    """A device above the limit gets 429 with Retry-After in seconds; asking for a token stays possible."""
+    """A device above the rate limit gets 429 with Retry-After in seconds; it can still ask for a token."""
     server.rate_limit = RateLimit(2, 30.0)
     answers = [gadget.poll() for _ in range(3)]
     assert [204, 204, 429] == [one.status for one in answers]
@@ -60,7 +60,7 @@ def test_rate_limit_tells_when_to_come_back(server: DevServer, gadget: Gadget) -
 
 
 def test_request_id_of_the_device_comes_back(gadget: Gadget) -> None:
-    """The id that a device gives its request is the id of the answer."""
+    """The response has the request id that the device has sent."""
     assert "mine" == gadget.call("GET", ATTRIBUTES, **{"X-MEN-RequestID": "mine"}).headers["x-men-requestid"]
 
 
@@ -82,7 +82,7 @@ def test_request_id_of_the_device_comes_back(gadget: Gadget) -> None:
     ],
 )
 def test_bad_values_are_refused(gadget: Gadget, release: str, path: str, value: object, error: str) -> None:
-    """A value outside the server's limits is 400, with the reason."""
+    """A value beyond the server's limits gets 400 with the reason."""
     gadget.poll()
     paths = {
         "inventory": ("PUT", ATTRIBUTES),
@@ -96,7 +96,7 @@ def test_bad_values_are_refused(gadget: Gadget, release: str, path: str, value: 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 200_000, b'{"messages":'])
 def test_body_that_is_no_json_is_400(gadget: Gadget, release: str, body: bytes) -> None:
-    """No body, however broken, makes the server fail."""
+    """No body, however malformed, makes the server fail."""
     headers = {"Authorization": f"Bearer {gadget.token}", "Content-Type": "application/json"}
     url = f"{gadget.url}{DEPLOYMENTS}/{release}/log"
     assert 400 == gadget.caller.call("PUT", url, body, headers).status
@@ -109,7 +109,7 @@ def test_json_in_another_charset_is_415(gadget: Gadget) -> None:
 
 
 def test_patch_is_held_to_the_limit(server: DevServer, gadget: Gadget) -> None:
-    """Attributes added one by one are limited like those sent at once, and the last of one name wins."""
+    """Attributes added one by one are limited like those sent together, and the last one of a name wins."""
     many = [{"name": f"n{number}", "value": "v"} for number in range(98)]
     gadget.call("PUT", ATTRIBUTES, many)
     twice = [{"name": "last", "value": "1"}, {"name": "last", "value": "2"}]
@@ -120,14 +120,14 @@ def test_patch_is_held_to_the_limit(server: DevServer, gadget: Gadget) -> None:
 
 
 def test_date_follows_the_servers_clock(server: DevServer, gadget: Gadget) -> None:
-    """A server whose clock is wrong says so in its Date."""
+    """A server with a wrong clock sends the wrong time in Date."""
     server.clock_offset_seconds = -20 * 365 * 24 * 3600.0
     assert "20" == gadget.poll().headers["date"].split()[3][:2]
     assert int(gadget.poll().headers["date"].split()[3]) < 2015
 
 
 def test_auth_needs_json_strings(caller: Caller, server: DevServer) -> None:
-    """An authorisation request without an identity is 400."""
+    """An authorisation request without an identity gets 400."""
     headers = {"Content-Type": "application/json", "X-MEN-Signature": "x"}
     answer = caller.call("POST", server.url + AUTH, b"{}", headers)
     assert (400, "invalid auth request: id_data must be provided") == (answer.status, answer.error)

@@ -1,4 +1,4 @@
-"""Who may talk to the server: identities, keys, tokens."""
+"""Which devices are authorised: identities, keys, tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IDENTITY = {"mac": "02:00:00:00:00:01"}
 
 
 class Clock:
-    """A clock that a test turns."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.time = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -29,7 +29,7 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """The state's clock."""
+    """The clock of the state."""
     return Clock()
 
 
@@ -47,21 +47,21 @@ def ask(state: ServerState, key: PrivateKey, identity: dict[str, Any] | None = N
 
 
 def refused(state: ServerState, key: PrivateKey, identity: dict[str, Any] | None = None) -> str:
-    """Ask for a token, and return the refusal."""
+    """Ask for a token; return the error of the refusal."""
     with pytest.raises(UnauthorizedError) as caught:
         ask(state, key, identity)
     return str(caught.value)
 
 
 def only_device(state: ServerState) -> KnownDevice:
-    """The one device."""
+    """The only device."""
     (device,) = state.devices
     return device
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ec256", "ec384", "ed25519"])
 def test_accepted_device_gets_a_token_with_any_kind_of_key(state: ServerState, kind: str) -> None:
-    """RSA, ECDSA on both curves and Ed25519 all authorise a device."""
+    """RSA, ECDSA on both curves and Ed25519 keys all authorise a device."""
     key = new_key(kind)
     refused(state, key)
     state.devices.accept(only_device(state).id)
@@ -70,7 +70,7 @@ def test_accepted_device_gets_a_token_with_any_kind_of_key(state: ServerState, k
 
 
 def test_identity_is_the_same_in_any_order(state: ServerState) -> None:
-    """Order and white space of the identity don't matter."""
+    """The order and white space of the identity don't matter."""
     key = new_key()
     refused(state, key, {"a": "1", "b": "2"})
     refused(state, key, {"b": "2", "a": "1"})
@@ -78,7 +78,7 @@ def test_identity_is_the_same_in_any_order(state: ServerState) -> None:
 
 
 def test_list_of_one_is_another_identity(state: ServerState) -> None:
-    """A value and a list of this one value make two devices."""
+    """A value and a list with only this value are two different devices."""
     key = new_key()
     refused(state, key, {"mac": "x"})
     refused(state, key, {"mac": ["x"]})
@@ -86,7 +86,7 @@ def test_list_of_one_is_another_identity(state: ServerState) -> None:
 
 
 def test_tokens_of_one_device_live_side_by_side(state: ServerState) -> None:
-    """A second token doesn't end the first."""
+    """A second token doesn't invalidate the first."""
     key = new_key()
     state.devices.auto_accept = True
     first, second = ask(state, key), ask(state, key)
@@ -95,7 +95,7 @@ def test_tokens_of_one_device_live_side_by_side(state: ServerState) -> None:
 
 
 def test_token_ends_after_its_life(state: ServerState, clock: Clock) -> None:
-    """An expired token is refused without a word."""
+    """An expired token is refused without an explanation."""
     state.devices.auto_accept = True
     state.devices.token_seconds = 60
     token = ask(state, new_key())
@@ -106,7 +106,7 @@ def test_token_ends_after_its_life(state: ServerState, clock: Clock) -> None:
 
 @pytest.mark.parametrize("end", ["reject", "decommission", "revoke_tokens"])
 def test_decision_of_the_operator_ends_tokens(state: ServerState, end: str) -> None:
-    """Rejecting, decommissioning and revoking end all tokens of a device."""
+    """Rejecting, decommissioning and revoking invalidate all tokens of a device."""
     state.devices.auto_accept = True
     token = ask(state, new_key())
     getattr(state.devices, end)(only_device(state).id)
@@ -115,7 +115,7 @@ def test_decision_of_the_operator_ends_tokens(state: ServerState, end: str) -> N
 
 
 def test_rejected_device_is_not_accepted_by_itself(state: ServerState) -> None:
-    """Accepting everybody doesn't take back a rejection."""
+    """Accepting all devices doesn't undo a rejection."""
     key = new_key()
     state.devices.auto_accept = True
     ask(state, key)
@@ -124,7 +124,7 @@ def test_rejected_device_is_not_accepted_by_itself(state: ServerState) -> None:
 
 
 def test_accepting_a_new_key_rejects_the_old_one(state: ServerState) -> None:
-    """One key of a device is trusted at a time."""
+    """Only one key of a device is trusted at a time."""
     old, new = new_key(), new_key()
     state.devices.auto_accept = True
     ask(state, old)
@@ -133,7 +133,7 @@ def test_accepting_a_new_key_rejects_the_old_one(state: ServerState) -> None:
 
 
 def test_key_is_accepted_by_its_name(state: ServerState) -> None:
-    """Among several pending keys the operator may choose."""
+    """The operator can choose among several pending keys."""
     keys = [new_key(), new_key()]
     for key in keys:
         refused(state, key)
@@ -144,7 +144,7 @@ def test_key_is_accepted_by_its_name(state: ServerState) -> None:
 
 
 def test_preauthorized_device_needs_the_right_signature(state: ServerState) -> None:
-    """A preauthorised identity isn't spent on somebody who can't sign."""
+    """A preauthorisation isn't used up by a request with a wrong signature."""
     key, thief = new_key(), new_key()
     state.devices.preauthorize(IDENTITY, public_pem(key))
     body, _ = auth_request(key, IDENTITY)
@@ -166,7 +166,7 @@ def test_known_identity_is_not_preauthorized(state: ServerState) -> None:
 
 
 def test_device_is_found_by_the_start_of_its_id(state: ServerState) -> None:
-    """An id may be cut as long as it fits one device only."""
+    """An id may be abbreviated if it is unique."""
     refused(state, new_key())
     device = only_device(state)
     assert device is state.devices.get(device.id[:4])
@@ -178,7 +178,7 @@ def test_device_is_found_by_the_start_of_its_id(state: ServerState) -> None:
 
 
 def test_ambiguous_id_is_refused(state: ServerState) -> None:
-    """A start that fits several devices is asked to be longer."""
+    """An abbreviation that fits several devices is refused with the request for a longer one."""
     for number in range(17):  # more devices than there are hexadecimal digits
         refused(state, new_key(), {"n": str(number)})
     starts = [one.id[0] for one in state.devices]
@@ -198,7 +198,7 @@ def test_ambiguous_id_is_refused(state: ServerState) -> None:
     ],
 )
 def test_bad_authorization_is_explained(state: ServerState, header: str, message: str) -> None:
-    """A header that holds no token is explained; a token that nobody gave is not."""
+    """A malformed Authorization header is explained; an unknown token is not."""
     with pytest.raises(UnauthorizedError) as caught:
         state.devices.authenticate(header)
     assert message == str(caught.value)
@@ -214,7 +214,7 @@ def test_signature_that_is_not_base64_is_wrong(state: ServerState) -> None:
 
 
 def test_pending_devices_are_not_remembered_without_end(state: ServerState) -> None:
-    """Of the devices that nobody has decided about the newest are kept, with their events; the others stay."""
+    """Of the undecided devices the newest are kept, with their events; all others are kept."""
     key = new_key()
     refused(state, key, {"n": "accepted"})
     state.devices.accept(only_device(state).id)
@@ -227,7 +227,7 @@ def test_pending_devices_are_not_remembered_without_end(state: ServerState) -> N
 
 
 def test_pending_keys_are_not_remembered_without_end(state: ServerState) -> None:
-    """Of the keys that a device asks with the newest are kept, and the accepted one stays."""
+    """Of the keys that a device has used the newest are kept, and so is the accepted one."""
     accepted, *others = (new_key() for _ in range(MOST_PENDING_KEYS + 3))
     refused(state, accepted)
     state.devices.accept(only_device(state).id)
@@ -238,14 +238,14 @@ def test_pending_keys_are_not_remembered_without_end(state: ServerState) -> None
 
 
 def test_large_request_is_refused(state: ServerState) -> None:
-    """An authentication request that no device sends isn't read."""
+    """An authorisation request that no device would send isn't read."""
     with pytest.raises(ServerError, match="too large") as caught:
         ask(state, new_key(), {"n": "x" * 16 * 1024})
     assert (413, []) == (caught.value.status, list(state.devices))
 
 
 def test_auto_accept_needs_a_signature(state: ServerState) -> None:
-    """Nobody is accepted at once who doesn't prove that the key is theirs."""
+    """A device isn't accepted automatically unless it proves that it owns the key."""
     state.devices.auto_accept = True
     body, _ = auth_request(new_key(), IDENTITY)
     _, stolen = auth_request(new_key(), IDENTITY)

@@ -1,4 +1,4 @@
-"""The reference page names everything that there is."""
+"""The reference page is complete."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PAGE = (ROOT / "docs/reference/devserver.md").read_text()
     "name", [*(one.name for one in COMMANDS), *NAMES, *get_args(Kind), *(one.name for one in fields(Fault))]
 )
 def test_page_names_it(name: str) -> None:
-    """Every command, setting, kind of request and field of a fault has its place."""
+    """Every command, setting, kind of request and field of a fault is documented."""
     assert re.search(rf"`{name}\b", PAGE)
 
 
 def test_page_names_every_event() -> None:
-    """The list of events is the list of what the code emits."""
+    """The list of events is that of the events in the code."""
     sources = "".join(path.read_text() for path in (ROOT / "src/mender_devserver").glob("*.py"))
     emitted = set(re.findall(r'(?:emit|_tell)\(\s*"([a-z-]+)"', sources))
     listed = PAGE.partition("## Events")[2].partition("## ")[0]
@@ -36,7 +36,7 @@ def test_page_names_every_event() -> None:
 
 
 def test_page_tells_what_the_contract_test_lists() -> None:
-    """The page counts the recorded exchanges and names those that are answered in other words."""
+    """The page states the number of recorded exchanges and names those for which the server answers in other words."""
     table = PAGE.partition("## Fidelity")[2]
     assert f"plays {len(RECORDING.read_text().splitlines())} exchanges" in " ".join(table.split())
     assert [] == [name for name in WORDS if name.split()[0] not in table]

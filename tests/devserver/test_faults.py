@@ -1,4 +1,4 @@
-"""Every fault, over real sockets: what a client sees, and what the server makes of the request."""
+"""Every fault, over real sockets: what a client sees, and how the server treats the request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mender_devserver.faults import Faults, as_json, from_json
 
 @pytest.fixture
 def fetch(gadget: Gadget, release: str) -> Callable[..., Answer]:
-    """Downloads by a link that was polled for before the fault came."""
+    """Downloads from a link that was obtained before the fault was added."""
     link = gadget.link()
     return lambda **headers: gadget.caller.call("GET", link, b"", headers)
 
@@ -26,21 +26,21 @@ Fetch = Callable[..., Answer]
 
 
 def received(fetch: Fetch) -> int:
-    """How many body bytes of a cut download arrive."""
+    """The number of body bytes that arrive of a cut download."""
     with pytest.raises(http.client.IncompleteRead) as caught:
         fetch()
     return len(caught.value.partial)
 
 
 def test_drop_cuts_after_exactly_so_many_bytes(server: DevServer, fetch: Fetch) -> None:
-    """The connection ends after N body bytes, though more were promised."""
+    """The connection ends after N body bytes, although more were announced."""
     server.add_fault(Fault(kind="artifact", drop_after_bytes=5000))
     assert 5000 == received(fetch)
     assert (200, 5000, True) == (server.requests[-1].status, server.requests[-1].bytes_sent, server.requests[-1].fault)
 
 
 def test_drop_counts_from_the_start_of_the_answer(server: DevServer, fetch: Fetch) -> None:
-    """A resumed download is cut after N bytes of what was asked for."""
+    """A resumed download is cut after N bytes of the requested range."""
     server.add_fault(Fault(kind="artifact", drop_after_bytes=10))
     with pytest.raises(http.client.IncompleteRead) as caught:
         fetch(Range="bytes=1000-")
@@ -49,7 +49,7 @@ def test_drop_counts_from_the_start_of_the_answer(server: DevServer, fetch: Fetc
 
 @pytest.mark.parametrize("fault", [{"drop_after_bytes": 0}, {"reset": True}])
 def test_lost_answer_was_carried_out(server: DevServer, gadget: Gadget, release: str, fault: dict[str, Any]) -> None:
-    """A connection that ends before the status line hides an answer, not the effect of the request."""
+    """A connection that ends before the status line loses the response, not the effect of the request."""
     gadget.poll()
     server.add_fault(Fault(kind="status", **fault))
     with pytest.raises(ConnectionError):
@@ -59,14 +59,14 @@ def test_lost_answer_was_carried_out(server: DevServer, gadget: Gadget, release:
 
 
 def test_reset_in_mid_body_is_a_tcp_reset(server: DevServer, fetch: Fetch) -> None:
-    """With ``reset`` the client's system says so."""
+    """With ``reset`` the client's system reports a reset connection."""
     server.add_fault(Fault(kind="artifact", reset=True, drop_after_bytes=5000))
     with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
         fetch()
 
 
 def test_delay_holds_the_answer_back(server: DevServer, gadget: Gadget) -> None:
-    """The answer comes after the delay, and it is the usual one."""
+    """The response comes after the delay, and is otherwise the usual one."""
     server.add_fault(Fault(delay_seconds=0.2))
     start = time.monotonic()
     assert 204 == gadget.poll().status
@@ -74,7 +74,7 @@ def test_delay_holds_the_answer_back(server: DevServer, gadget: Gadget) -> None:
 
 
 def test_stall_goes_on_after_a_while(server: DevServer, fetch: Fetch) -> None:
-    """After N bytes nothing comes for a while, then the rest."""
+    """After N bytes there is a pause, then the rest follows."""
     server.add_fault(Fault(kind="artifact", stall_after_bytes=5000, stall_seconds=0.2))
     start = time.monotonic()
     assert server.artifacts()[0].size_bytes == len(fetch().body)
@@ -82,7 +82,7 @@ def test_stall_goes_on_after_a_while(server: DevServer, fetch: Fetch) -> None:
 
 
 def test_stall_from_the_first_byte(server: DevServer, fetch: Fetch) -> None:
-    """A body may stall before it has begun."""
+    """A body may stall before its first byte."""
     server.add_fault(Fault(kind="artifact", stall_after_bytes=0, stall_seconds=0.1))
     start = time.monotonic()
     fetch()
@@ -90,7 +90,7 @@ def test_stall_from_the_first_byte(server: DevServer, fetch: Fetch) -> None:
 
 
 def test_slow_body_keeps_to_its_rate(server: DevServer, fetch: Fetch) -> None:
-    """The body comes no faster than it is told to."""
+    """The body is sent no faster than the given rate."""
     size = server.artifacts()[0].size_bytes
     server.add_fault(Fault(kind="artifact", bytes_per_second=size * 4.0))
     start = time.monotonic()
@@ -99,7 +99,7 @@ def test_slow_body_keeps_to_its_rate(server: DevServer, fetch: Fetch) -> None:
 
 
 def test_status_replaces_the_answer_and_the_effect(server: DevServer, gadget: Gadget, release: str) -> None:
-    """A gateway's answer means that the server never saw the request."""
+    """A gateway's error response means that the server never saw the request."""
     gadget.poll()
     server.add_fault(Fault(kind="status", status=502, body="Bad Gateway"))
     answer = gadget.report(release, "downloading")
@@ -109,7 +109,7 @@ def test_status_replaces_the_answer_and_the_effect(server: DevServer, gadget: Ga
 
 
 def test_status_with_headers(server: DevServer, gadget: Gadget) -> None:
-    """429 with Retry-After and a redirect are a status and a header."""
+    """429 with Retry-After, and a redirect, are a status and a header."""
     server.add_fault(Fault(kind="next", status=429, headers={"Retry-After": "7"}))
     server.add_fault(Fault(kind="next", status=302, headers={"Location": "http://127.0.0.1:9/"}))
     first, second = gadget.poll(), gadget.poll()
@@ -121,7 +121,7 @@ def test_status_with_headers(server: DevServer, gadget: Gadget) -> None:
 def test_body_is_spoilt_and_the_request_carried_out(
     server: DevServer, gadget: Gadget, release: str, body: bytes
 ) -> None:
-    """Broken, empty or strange bytes come in place of the body; the server has done its part."""
+    """Broken, empty or strange bytes replace the body; the server has processed the request."""
     server.add_fault(Fault(kind="next", body=body))
     answer = gadget.poll()
     assert (200, body) == (answer.status, answer.body)
@@ -129,21 +129,21 @@ def test_body_is_spoilt_and_the_request_carried_out(
 
 
 def test_body_in_place_of_nothing(server: DevServer, gadget: Gadget) -> None:
-    """Where the server has nothing to say, a spoilt body comes with 200."""
+    """If the response has no body, a corrupted one is sent with 200."""
     server.add_fault(Fault(kind="next", body="<html>"))
     answer = gadget.poll()
     assert (200, b"<html>") == (answer.status, answer.body)
 
 
 def test_range_is_ignored(server: DevServer, fetch: Fetch) -> None:
-    """A resume gets 200 and everything from the start."""
+    """A resumed download gets 200 and everything from the start."""
     server.add_fault(Fault(kind="artifact", ignore_range=True))
     answer = fetch(Range="bytes=5000-")
     assert (200, server.artifacts()[0].size_bytes) == (answer.status, len(answer.body))
 
 
 def test_headers_of_a_download_lie(server: DevServer, fetch: Fetch) -> None:
-    """ETag and Content-Range may claim anything, once each."""
+    """ETag and Content-Range can have any value, once each."""
     server.add_fault(Fault(kind="artifact", etag='"other"', content_range="bytes 0-1/2"))
     answer = fetch(Range="bytes=5000-")
     assert ('"other"', "bytes 0-1/2") == (answer.headers["etag"], answer.headers["content-range"])
@@ -151,7 +151,7 @@ def test_headers_of_a_download_lie(server: DevServer, fetch: Fetch) -> None:
 
 
 def test_link_is_called_expired(server: DevServer, fetch: Fetch) -> None:
-    """A good link may be refused as if it were over."""
+    """A valid link can be refused as if it had expired."""
     server.add_fault(Fault(kind="artifact", expired=True))
     answer = fetch()
     assert (403, True) == (answer.status, b"Request has expired" in answer.body)
@@ -159,7 +159,7 @@ def test_link_is_called_expired(server: DevServer, fetch: Fetch) -> None:
 
 
 def test_fault_meets_its_kind_as_often_as_it_says(server: DevServer, gadget: Gadget) -> None:
-    """Kind, count and what passes first decide which requests are met."""
+    """The kind, the count and the number of requests to skip determine which requests a fault affects."""
     server.add_fault(Fault(kind="next", status=500, after=1, times=2))
     statuses = [gadget.poll().status for _ in range(4)]
     assert [204, 500, 500, 204] == statuses
@@ -168,7 +168,7 @@ def test_fault_meets_its_kind_as_often_as_it_says(server: DevServer, gadget: Gad
 
 
 def test_fault_for_ever_ends_when_cleared(server: DevServer, gadget: Gadget) -> None:
-    """``times=None`` meets every request until the faults are cleared."""
+    """``times=None`` affects every request until the faults are cleared."""
     server.add_fault(Fault(status=503, times=None))
     statuses = {gadget.poll().status for _ in range(5)}
     server.clear_faults()
@@ -176,7 +176,7 @@ def test_fault_for_ever_ends_when_cleared(server: DevServer, gadget: Gadget) -> 
 
 
 def test_first_fitting_fault_is_used() -> None:
-    """One fault meets one request; the others wait."""
+    """A request is affected by one fault only; the others wait."""
     faults = Faults(lambda *_, **__: None)
     for fault in (Fault(kind="auth", status=1), Fault(status=2), Fault(kind="next", status=3)):
         faults.add(fault)
@@ -196,13 +196,13 @@ def test_first_fitting_fault_is_used() -> None:
     ],
 )
 def test_wrong_fault_is_refused(given: dict[str, Any], message: str) -> None:
-    """A fault that could never work is refused with what would."""
+    """A fault that could never take effect is refused, and the error says what would be possible."""
     with pytest.raises(ServerError) as caught:
         from_json(given)
     assert message == str(caught.value)[: len(message)]
 
 
 def test_fault_survives_json() -> None:
-    """What the management shows of a fault makes the same fault again."""
+    """The description of a fault in the management API creates the same fault again."""
     fault = Fault(kind="log", times=None, status=500, headers={"A": "b"}, body="x", reset=True)
     assert fault == from_json(as_json(fault))

@@ -1,4 +1,4 @@
-"""The management API where the command line doesn't reach, and the same decisions from Python."""
+"""The management API beyond the command line, and the same operations from Python."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mender_devserver.contact import load_contact
 
 
 def ask(server: DevServer, method: str, path: str, body: object = None) -> Any:
-    """Ask the management."""
+    """Call the management API."""
     return load_contact(server.directory).call(method, path, body)
 
 
 def test_feed_and_record_are_served(server: DevServer, gadget: Gadget) -> None:
-    """Events, from any number on, and requests can be read over the management."""
+    """Events, from a given number on, and requests can be read with the management API."""
     gadget.poll()
     events = ask(server, "GET", "/events")
     assert ["device-pending", "device-accepted", "token"] == [one["name"] for one in events]
@@ -31,7 +31,7 @@ def test_feed_and_record_are_served(server: DevServer, gadget: Gadget) -> None:
 
 
 def test_artifact_is_deleted(server: DevServer, tmp_path: Path) -> None:
-    """An Artifact goes by its id."""
+    """An Artifact is identified by its id."""
     artifact = server.upload(make_artifact(tmp_path / "a.mender", "release-2"))
     assert artifact.id == ask(server, "DELETE", f"/artifacts/{artifact.id[:8]}")["artifact_id"]
     assert [] == ask(server, "GET", "/artifacts")
@@ -51,14 +51,14 @@ def test_artifact_is_deleted(server: DevServer, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_question_is_refused(server: DevServer, method: str, path: str, body: object, status: int) -> None:
-    """What the management can't make sense of is refused with a status and a sentence."""
+    """A request that the management API can't interpret is refused with a status and a sentence."""
     with pytest.raises(ServerError, match=r"^(cannot |json: )") as caught:
         ask(server, method, path, body)
     assert status == caught.value.status
 
 
 def test_log_of_several_devices_needs_a_name(server: DevServer, gadget: Gadget, tmp_path: Path) -> None:
-    """Where several devices have sent a log, one is to be named."""
+    """If several devices have sent a log, one must be named."""
     other = Gadget(gadget.caller, server.url, {"mac": "2"})
     other.authorize()
     server.upload(make_artifact(tmp_path / "a.mender", "release-2"))
@@ -72,7 +72,7 @@ def test_log_of_several_devices_needs_a_name(server: DevServer, gadget: Gadget, 
 
 
 def test_deployment_to_a_mistyped_id(server: DevServer, gadget: Gadget, release: str) -> None:
-    """An id in full is taken as it is, as by the real server; a shortened one must be that of a device."""
+    """A full id is accepted as it is, as by the real server; an abbreviated one must be that of a known device."""
     unknown = "11111111-2222-4333-8444-555555555555"
     deployment = ask(server, "POST", "/deployments", {"artifact_name": "release-2", "device_ids": [unknown]})
     assert (1, 0, "pending") == (deployment["max_devices"], deployment["device_count"], deployment["status"])
@@ -81,7 +81,7 @@ def test_deployment_to_a_mistyped_id(server: DevServer, gadget: Gadget, release:
 
 
 def test_all_settings_are_changed_together_or_not_at_all(server: DevServer) -> None:
-    """One wrong value leaves all as they were."""
+    """One invalid value leaves all settings unchanged."""
     wanted = {"auto_accept": False, "v2": True, "token_seconds": 60, "link_seconds": 30, "rate_limit": "5/20"}
     with pytest.raises(ServerError):
         ask(server, "PATCH", "/settings", {**wanted, "clock_offset_seconds": "x"})
@@ -93,7 +93,7 @@ def test_all_settings_are_changed_together_or_not_at_all(server: DevServer) -> N
 
 
 def test_decisions_from_python(server: DevServer, gadget: Gadget, release: str) -> None:
-    """What the command line decides, a test decides by a method."""
+    """Every operation of the command line has a method for tests."""
     device_id = server.devices()[0].id
     gadget.poll()
     assert (None, "pending", []) == (

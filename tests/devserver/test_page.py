@@ -1,4 +1,4 @@
-"""What the page needs of the server: its files, its feed, and that no other web site has a say."""
+"""What the page needs from the server: its files, its feed, and protection from other web sites."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MANAGEMENT = "/api/management/dev"
 
 
 def token(server: DevServer) -> dict[str, str]:
-    """What opens the management."""
+    """The credentials for the management API."""
     return {"Authorization": f"Bearer {load_contact(server.directory).token}"}
 
 
@@ -37,7 +37,7 @@ class Feed:
     """Reads the feed.
 
     Args:
-        server: whose feed it is.
+        server: the server of the feed.
     """
 
     def __init__(self, server: DevServer) -> None:
@@ -53,14 +53,14 @@ class Feed:
         return json.loads(line.removeprefix(b"data: "))
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close the feed."""
         self.response.close()
         self._connection.close()
 
 
 @contextmanager
 def feeding(server: DevServer) -> Iterator[Feed]:
-    """The feed for a while."""
+    """The feed, closed at the end."""
     feed = Feed(server)
     try:
         yield feed
@@ -80,7 +80,7 @@ def feeding(server: DevServer) -> Iterator[Feed]:
     ],
 )
 def test_files_are_served(server: DevServer, caller: Caller, name: str) -> None:
-    """Every file of the page is there without a token, and allows nothing from elsewhere."""
+    """Every file of the page is served without a token, and permits no content from other origins."""
     answer = caller.call("GET", f"{server.url}/{name}")
     assert (DIRECTORY / (name or "index.html")).read_bytes() == answer.body
     assert TYPES[(name or "index.html").rpartition(".")[2]] == answer.headers["content-type"]
@@ -95,21 +95,21 @@ def test_nothing_else_is_served(server: DevServer, caller: Caller, path: str) ->
 
 
 def test_page_is_only_read(server: DevServer, caller: Caller) -> None:
-    """The page's address takes GET and HEAD; anything else is answered as at the gateway."""
+    """The page's address accepts GET and HEAD; other methods are answered as by the gateway."""
     answer = caller.call("HEAD", f"{server.url}/")
     assert (200, b"") == (answer.status, answer.body)
     assert 404 == caller.call("POST", f"{server.url}/", "{}").status
 
 
 def test_page_holds_no_markup_from_a_script() -> None:
-    """What comes from the server goes into the page as text; no script and no style stands in the markup."""
+    """Data from the server is inserted into the page as text; the markup contains no script and no style."""
     scripts = "".join(one.read_text() for one in DIRECTORY.iterdir() if one.name.endswith(".js"))
     assert [] == re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", scripts)
     assert [] == re.findall(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|https?://", HTML)
 
 
 def test_page_knows_every_knob() -> None:
-    """Every field of a fault and every setting has its field on the page."""
+    """Every field of a fault and every setting has an input on the page."""
     named = set(re.findall(r'<(?:input|select|textarea)[^>]* name="(\w+)"', HTML))
     assert set() == {one.name for one in fields(Fault)} - named
     assert set() == set(NAMES) - named
@@ -136,7 +136,7 @@ def test_page_knows_every_knob() -> None:
 def test_other_sites_are_refused(
     server: DevServer, gadget: Gadget, path: str, headers: dict[str, str], status: int
 ) -> None:
-    """A request that a page of another site makes is refused even with the token, and so is a foreign name."""
+    """A request from a page of another site is refused even with the token, and so is a foreign host name."""
     path = path.format(device=server.devices()[0].id)
     parts = urlsplit(server.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
@@ -164,7 +164,7 @@ def test_other_sites_are_refused(
 def test_terminals_are_not_for_other_sites(
     server: DevServer, gadget: Gadget, headers: dict[str, str], status: int
 ) -> None:
-    """A websocket, too, needs the token, and a page of the server's own; a browser would open one for any page."""
+    """A websocket also needs the token and the server's own origin; a browser would open one for any page."""
     with gadget.connecting():
         device_id = server.devices()[0].id
         connection = server.contact.connect()
@@ -179,7 +179,7 @@ def test_terminals_are_not_for_other_sites(
 
 
 def test_name_of_the_server_is_its_own(tmp_path: Path) -> None:
-    """A server that listens under a name answers under this name."""
+    """A server that listens under a host name answers to this name."""
     name = socket.gethostname()
     try:
         socket.getaddrinfo(name, 0)
@@ -199,7 +199,7 @@ def test_feed_needs_the_token(server: DevServer, caller: Caller) -> None:
 
 
 def test_feed_tells_all_and_then_what_changes(server: DevServer, gadget: Gadget, tmp_path: Path) -> None:
-    """The first message is all that is shown, each further one only what has changed; what is gone is null."""
+    """The first message has everything, later ones only the changes; removed items are null."""
     gadget.call("PUT", "/api/devices/v1/inventory/device/attributes", [{"name": "kernel", "value": "6.1"}])
     device_id = server.devices()[0].id
     with feeding(server) as feed:
@@ -222,7 +222,7 @@ def test_feed_tells_all_and_then_what_changes(server: DevServer, gadget: Gadget,
 
 
 def test_feed_tells_how_far_a_download_is(server: DevServer, gadget: Gadget, release: str) -> None:
-    """While an Artifact is sent, the feed counts its bytes, those of an earlier try too."""
+    """During the upload of an Artifact the feed counts its bytes, including those of an earlier attempt."""
     server.add_fault(Fault(kind="artifact", stall_after_bytes=5000))
     link = urlsplit(gadget.link())
     with feeding(server) as feed, socket.create_connection((link.hostname or "", link.port or 0)) as peer:
@@ -238,7 +238,7 @@ def test_feed_tells_how_far_a_download_is(server: DevServer, gadget: Gadget, rel
 
 
 def test_bytes_stay_with_their_deployment(server: DevServer, gadget: Gadget, release: str) -> None:
-    """The bytes of one deployment's download are not those of the next one."""
+    """The bytes of one deployment's download aren't counted for the next one."""
     gadget.caller.call("GET", gadget.link())
     gadget.report(release, "failure")
     second = server.deploy("release-2")
@@ -251,7 +251,7 @@ def test_bytes_stay_with_their_deployment(server: DevServer, gadget: Gadget, rel
 
 
 def test_parts_are_counted(server: DevServer, gadget: Gadget, release: str) -> None:
-    """Of a download in parts, the deployment counts requests and bytes, and the timeline shows the first part only."""
+    """For a download in parts, the deployment counts requests and bytes, and the timeline shows only the first part."""
     for part in ("0-999", "2000-2999", "3000-3499"):
         gadget.caller.call("GET", gadget.link(), headers={"Range": f"bytes={part}"})
     (on_device,) = server.deployments()[0].devices.values()
@@ -261,7 +261,7 @@ def test_parts_are_counted(server: DevServer, gadget: Gadget, release: str) -> N
 
 
 def test_server_stops_under_a_feed(tmp_path: Path) -> None:
-    """A page that listens doesn't keep the server from stopping; started again, it is there for the page."""
+    """An open page doesn't keep the server from stopping; after a restart of the server the page is connected again."""
     with DevServer(tmp_path, tls=False) as server:
         feed = Feed(server)
         feed.message()
@@ -278,6 +278,6 @@ def test_server_stops_under_a_feed(tmp_path: Path) -> None:
 
 
 def test_address_of_the_page_opens_it(server: DevServer) -> None:
-    """The address leads to the page and holds the token where a browser keeps it to itself."""
+    """The URL leads to the page, with the token in the fragment, which a browser doesn't send."""
     address, _, fragment = server.page_url.partition("#")
     assert (f"{server.url}/", load_contact(server.directory).token) == (address, fragment)

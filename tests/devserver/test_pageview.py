@@ -1,4 +1,4 @@
-"""What the page shows of many devices: counts, what is looked for, and a part of each list."""
+"""What the page shows of many devices: counts, search results, and one part of each list."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def devices(state: ServerState) -> list[KnownDevice]:
     ("part", "first", "last"), [(0, 0, 49), (1, 0, 49), (2, 50, 99), (3, 100, 119), (99, 100, 119)]
 )
 def test_list_is_shown_in_parts(state: ServerState, part: int, first: int, last: int) -> None:
-    """A view shows one part of the list of devices, the nearest one if there is none of this number."""
+    """A view shows one part of the list of devices; for a number out of range, the nearest part."""
     expected = [f"SN-{number:04}" for number in range(first, last + 1)]
     view = View(parts={"devices": part})
     assert expected == shown(state, view)
@@ -56,12 +56,12 @@ def test_list_is_shown_in_parts(state: ServerState, part: int, first: int, last:
     [("SN-0007", 1), ("sn-0007", 1), ("release-1 sn-000", 5), ("testdev", DEVICES), ("serial=SN-011", 10), ("no", 0)],
 )
 def test_every_word_is_looked_for(state: ServerState, search: str, count: int) -> None:
-    """Each word must be in identity, id, device type or Artifact, in whatever case."""
+    """Each word must occur in the identity, id, device type or Artifact, regardless of case."""
     assert count == snapshot(state, View(search=search))["lists"]["devices"]["of"]
 
 
 def test_devices_are_counted_by_status(state: ServerState) -> None:
-    """All devices are counted, whichever are shown; a device that asks with a new key is pending too, but not new."""
+    """All devices are counted, not only those shown; a device with a new key counts as pending, but not as new."""
     first, second, *_ = devices(state)
     state.devices.reject(first.id)
     second.auth_sets[0].status = "pending"
@@ -72,12 +72,12 @@ def test_devices_are_counted_by_status(state: ServerState) -> None:
 
 
 def test_query_that_is_not_understood_shows_the_beginning() -> None:
-    """A part that isn't a number is the first one."""
+    """A part that isn't a number means the first one."""
     assert View("a b", "accepted", {"devices": 2}) == View.of_query("search=a+b&status=accepted&devices=2&other=x")
 
 
 def test_deployment_shows_what_failed_first(state: ServerState) -> None:
-    """A deployment tells counts and how far it is, and shows a part of its devices, those that failed first."""
+    """A deployment has counts and its progress, and shows a part of its devices, the failed ones first."""
     deployment = state.deploy("release-2")
     *_, last = devices(state)
     for one in devices(state)[1:]:

@@ -1,4 +1,4 @@
-"""The server as one object: its life, its record, its files, TLS."""
+"""The server as an object: its life cycle, its records, its files, TLS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mender_devserver.certificate import provide_certificate
 
 
 def test_tls_is_verified_by_default_rules(tmp_path: Path) -> None:
-    """A client that trusts the server's certificate and nothing else reaches both listeners, by any of its names."""
+    """A client that trusts only the server's certificate reaches both listeners, by any of its names."""
     with DevServer(tmp_path, auto_accept=True) as server, calling(server.certificate) as caller:
         gadget = Gadget(caller, server.url)
         assert 200 == gadget.authorize().status
@@ -33,7 +33,7 @@ def test_tls_is_verified_by_default_rules(tmp_path: Path) -> None:
 
 
 def test_certificate_passes_strict_checks(tmp_path: Path) -> None:
-    """Strict X.509 rules, the default of the newest Python, find nothing to complain about."""
+    """Strict X.509 verification, the default of the newest Python, accepts the certificate."""
     with DevServer(tmp_path) as server:
         context = ssl.create_default_context(cafile=server.certificate)
         context.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -46,7 +46,7 @@ def test_certificate_passes_strict_checks(tmp_path: Path) -> None:
 
 
 def test_openssl_verifies_the_certificate(tmp_path: Path) -> None:
-    """The openssl program agrees, and the authority isn't the server's own certificate."""
+    """The openssl program accepts it as well, and the authority isn't the server's own certificate."""
     made = provide_certificate(tmp_path)
     command = ["openssl", "verify", "-x509_strict", "-CAfile", str(made.authority), str(made.chain)]
     done = subprocess.run(command, capture_output=True, check=False, text=True)
@@ -55,14 +55,14 @@ def test_openssl_verifies_the_certificate(tmp_path: Path) -> None:
 
 
 def test_certificate_is_kept_while_it_fits(tmp_path: Path) -> None:
-    """Devices go on trusting a server that was started again; another host needs another certificate."""
+    """Devices still trust a server after a restart; another host needs another certificate."""
     first = provide_certificate(tmp_path).authority.read_bytes()
     assert first == provide_certificate(tmp_path).authority.read_bytes()
     assert first != provide_certificate(tmp_path, ("server.example",)).authority.read_bytes()
 
 
 def test_stranger_does_not_trust_it(tmp_path: Path) -> None:
-    """Without the certificate the server isn't believed."""
+    """Without the certificate the server isn't trusted."""
     with DevServer(tmp_path) as server:
         host, port = urlsplit(server.url).hostname, urlsplit(server.url).port
         with socket.create_connection((host, port or 0)) as plain, pytest.raises(ssl.SSLCertVerificationError):
@@ -70,13 +70,13 @@ def test_stranger_does_not_trust_it(tmp_path: Path) -> None:
 
 
 def test_plain_server_has_no_certificate(server: DevServer) -> None:
-    """A plain server has nothing to trust, and says so."""
+    """A server without TLS has no certificate to trust, and reports that."""
     with pytest.raises(ServerError, match="uses plain HTTP"):
         _ = server.certificate
 
 
 def test_outage_is_rehearsed_by_stop_and_start(server: DevServer, gadget: Gadget) -> None:
-    """A server that is started again has its ports and remembers devices and tokens."""
+    """After a restart a server has the same ports, and still knows its devices and tokens."""
     url = server.url
     server.stop()
     gadget.caller.close()
@@ -87,7 +87,7 @@ def test_outage_is_rehearsed_by_stop_and_start(server: DevServer, gadget: Gadget
 
 
 def test_taken_port_is_an_error(server: DevServer, tmp_path: Path) -> None:
-    """A port that is taken is named, and nothing is left behind."""
+    """A port in use is named in the error, and nothing is left behind."""
     other = DevServer(tmp_path / "other", tls=False, port=urlsplit(server.url).port or 0)
     with pytest.raises(NetworkError, match=r"cannot listen on 127\.0\.0\.1: .*choose other ports"):
         other.start()
@@ -96,7 +96,7 @@ def test_taken_port_is_an_error(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_stop_does_not_wait_for_a_stalled_client(tmp_path: Path) -> None:
-    """The server ends at once, whoever is in the middle of a download."""
+    """The server stops immediately, even during downloads."""
     with DevServer(tmp_path / "server", auto_accept=True) as server, calling(server.certificate) as caller:
         gadget = Gadget(caller, server.url)
         gadget.authorize()
@@ -119,7 +119,7 @@ def _download_in_vain(caller: Caller, link: str) -> None:
 
 
 def test_requests_are_recorded(server: DevServer, gadget: Gadget, release: str) -> None:
-    """Each request is kept with kind, device, status, bytes and connection; neither token nor signature is."""
+    """Each request is recorded with kind, device, status, bytes and connection, but without token or signature."""
     link = gadget.link()
     gadget.caller.call("GET", link, b"", {"Range": "bytes=0-9"})
     gadget.call("PUT", ATTRIBUTES, [])
@@ -132,7 +132,7 @@ def test_requests_are_recorded(server: DevServer, gadget: Gadget, release: str) 
 
 
 def test_connections_are_told_apart(server: DevServer, gadget: Gadget) -> None:
-    """Requests over one kept connection share its number; a new connection gets a new one."""
+    """Requests over one persistent connection have the same number; a new connection gets a new one."""
     gadget.poll()
     gadget.poll()
     gadget.caller.close()
@@ -141,7 +141,7 @@ def test_connections_are_told_apart(server: DevServer, gadget: Gadget) -> None:
 
 
 def test_events_tell_the_story(server: DevServer, gadget: Gadget, release: str) -> None:
-    """The feed has a line for each thing that a person wants to see, and a subscriber gets it as it happens."""
+    """The feed has a line for each event of interest, and a subscriber gets it as it happens."""
     heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
     end = server.subscribe(heard.put)
     gadget.caller.call("GET", gadget.link())
@@ -157,25 +157,25 @@ def test_events_tell_the_story(server: DevServer, gadget: Gadget, release: str) 
 
 
 def test_waiting_ends(server: DevServer) -> None:
-    """Waiting for what never comes is an error of the test that waits."""
+    """Waiting for an event that never comes is an error of the waiting test."""
     with pytest.raises(TimeoutError, match=r"cannot wait longer than 0\.05 s"):
         server.wait_until(lambda: False, timeout_seconds=0.05)
 
 
 def test_answers_are_copies(server: DevServer, gadget: Gadget) -> None:
-    """What the server hands out can be changed without changing the server."""
+    """Changing an object that the server has returned doesn't change the server."""
     server.devices()[0].identity.clear()
     assert {"mac": "02:00:00:00:00:01"} == server.devices()[0].identity
 
 
 def test_types_without_a_name(server: DevServer, tmp_path: Path) -> None:
-    """Device types are given together with a name, or they would be ignored in silence."""
+    """Device types require a name; without one they would be ignored silently."""
     with pytest.raises(ServerError, match="cannot use device_types without artifact_name"):
         server.upload(tmp_path / "any", device_types=["board"])
 
 
 def test_given_names_survive_a_stop(server: DevServer, tmp_path: Path) -> None:
-    """A server that is stopped and started again still offers a file under the name that it was given."""
+    """After a restart a server still offers a file under the name that it was given."""
     path = tmp_path / "real.mender"
     path.write_bytes(b"no Artifact")
     server.upload(path, artifact_name="given", device_types=["board"])
@@ -187,7 +187,7 @@ def test_given_names_survive_a_stop(server: DevServer, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"x" * 5000])
 def test_broken_artifact_is_refused_at_upload(server: DevServer, tmp_path: Path, content: bytes) -> None:
-    """What has no Artifact's header isn't offered by mistake …"""
+    """A file without the header of an Artifact isn't offered by mistake …"""
     path = tmp_path / "broken.mender"
     path.write_bytes(content)
     with pytest.raises(ServerError, match=r"cannot upload .*broken\.mender"):
@@ -196,7 +196,7 @@ def test_broken_artifact_is_refused_at_upload(server: DevServer, tmp_path: Path,
 
 
 def test_broken_artifact_is_offered_on_demand(server: DevServer, gadget: Gadget, tmp_path: Path) -> None:
-    """… but a test may offer it under a name of its choice."""
+    """… but a test can offer it under a name of its choice."""
     path = tmp_path / "broken.mender"
     path.write_bytes(b"x" * 5000)
     server.upload(path, artifact_name="broken", device_types=["testdev"])
@@ -205,13 +205,13 @@ def test_broken_artifact_is_offered_on_demand(server: DevServer, gadget: Gadget,
 
 
 def test_missing_file_is_named(server: DevServer, tmp_path: Path) -> None:
-    """A file that isn't there is named."""
+    """A missing file is named in the error."""
     with pytest.raises(ServerError, match=r"cannot upload .*missing\.mender"):
         server.upload(tmp_path / "missing.mender")
 
 
 def test_download_ends_with_the_client(server: DevServer, gadget: Gadget, release: str) -> None:
-    """A client that goes away in mid-body doesn't disturb the server."""
+    """A client that disconnects in the middle of a body doesn't affect the server."""
     link = gadget.link()
     server.add_fault(Fault(kind="artifact", stall_after_bytes=10))
     host, port = urlsplit(link).hostname, urlsplit(link).port
@@ -224,7 +224,7 @@ def test_download_ends_with_the_client(server: DevServer, gadget: Gadget, releas
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
 def test_foreign_host_makes_no_device(server: DevServer, caller: Caller, host: str) -> None:
-    """A name that somebody points at this machine leads to no device API, as at the real gateway; nothing is noted."""
+    """A foreign name that resolves to this machine gives no access to the device API, as at the real gateway."""
     body, headers = auth_request(new_key(), {"mac": "1"})
     answer = caller.call("POST", server.url + AUTH, body, {**headers, "Host": host})
     assert (404, [], []) == (answer.status, server.devices(), server.requests)
@@ -232,13 +232,13 @@ def test_foreign_host_makes_no_device(server: DevServer, caller: Caller, host: s
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1234", "[::1]:80", "192.0.2.1"])
 def test_own_name_and_addresses_lead_to_the_device_api(server: DevServer, caller: Caller, host: str) -> None:
-    """Addresses and localhost can't be pointed here by others."""
+    """IP addresses and localhost can't be redirected to this machine by others."""
     body, headers = auth_request(new_key(), {"mac": "1"})
     assert 200 == caller.call("POST", server.url + AUTH, body, {**headers, "Host": host}).status
 
 
 def test_long_requests_are_noted_in_part(server: DevServer, caller: Caller) -> None:
-    """Of the headers and the path of a request only some kilobytes are kept."""
+    """Of the headers and the path of a request only a few kilobytes are recorded."""
     headers = {"X-First": "1", **{f"X-Long-{number}": "x" * 2000 for number in range(5)}}
     caller.call("GET", f"{server.url}/{'p' * 6000}", b"", headers)
     (noted,) = server.requests

@@ -37,7 +37,7 @@ def test_range_is_read_as_the_object_store_does(wanted: str, span: tuple[int, in
 
 
 def test_parts_add_up_to_the_file(server: DevServer, gadget: Gadget, release: str) -> None:
-    """A download resumed at any byte continues the same object, and no token is needed."""
+    """A download resumed at any byte continues the same object, and needs no token."""
     link = gadget.link()
     content = server.artifacts()[0].path.read_bytes()
     first = gadget.caller.call("GET", link, b"", {"Range": "bytes=0-4999"})
@@ -49,20 +49,20 @@ def test_parts_add_up_to_the_file(server: DevServer, gadget: Gadget, release: st
 
 
 def test_range_past_the_end_tells_the_total(server: DevServer, gadget: Gadget, release: str) -> None:
-    """A range past the end is 416 with the total."""
+    """A range past the end gets 416 with the total size."""
     total = server.artifacts()[0].size_bytes
     answer = gadget.caller.call("GET", gadget.link(), b"", {"Range": f"bytes={total}-"})
     assert (416, f"bytes */{total}") == (answer.status, answer.headers["content-range"])
 
 
 def test_links_lead_to_another_port(server: DevServer, gadget: Gadget, release: str) -> None:
-    """The object store isn't the server that the device asked."""
+    """The object store has another address than the server that the device polls."""
     assert gadget.link().startswith(server.storage_url)
     assert server.url != server.storage_url
 
 
 def test_link_ends(server: DevServer, gadget: Gadget, release: str) -> None:
-    """A link that is over is 403, in XML; the next poll brings a good one."""
+    """An expired link gets 403, in XML; the next poll returns a valid one."""
     link = gadget.link()
     server.clock_offset_seconds = 24 * 3600.0
     answer = gadget.caller.call("GET", link)
@@ -72,14 +72,14 @@ def test_link_ends(server: DevServer, gadget: Gadget, release: str) -> None:
 
 
 def test_link_outlives_an_abort(server: DevServer, gadget: Gadget, release: str) -> None:
-    """An abort doesn't reach the object store."""
+    """An abort doesn't affect the object store."""
     link = gadget.link()
     server.abort(release)
     assert 200 == gadget.caller.call("GET", link).status
 
 
 def test_deleted_artifact_is_404(server: DevServer, gadget: Gadget, release: str) -> None:
-    """A link to a deleted Artifact is 404, in XML."""
+    """A link to a deleted Artifact gets 404, in XML."""
     link = gadget.link()
     server.delete_artifact(server.artifacts()[0].id)
     answer = gadget.caller.call("GET", link)
@@ -102,7 +102,7 @@ def test_link_cannot_be_changed(caller: Caller, gadget: Gadget, release: str, ch
 
 
 def test_artifact_of_a_device_type_is_chosen(server: DevServer, gadget: Gadget, tmp_path: Path) -> None:
-    """Of the Artifacts of one name the device gets the one for its type."""
+    """Of several Artifacts with the same name the device gets the one for its type."""
     for device_type in ("typeA", "typeB"):
         server.upload(make_artifact(tmp_path / "made", "multi", [device_type], device_type.encode() * 600))
     server.deploy("multi")

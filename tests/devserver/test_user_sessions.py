@@ -1,4 +1,4 @@
-"""Sessions of users with devices: what the server adds, drops, limits and says when somebody is gone."""
+"""Sessions of users with devices: what the server adds, drops and limits, and how it reports a lost peer."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Websocket = aiohttp.ClientWebSocketResponse[bool]
 
 
 class Device:
-    """What the server sends to a device in memory, and a session with it."""
+    """The messages from the server to a device in memory, and a session with it."""
 
     def __init__(self) -> None:
         self.got: list[Message] = []
         self.session = UserSession("id", self.got.append)
 
     def say(self, typ: str, body: bytes = b"", proto: int = SHELL) -> None:
-        """Say something in the session."""
+        """Send a message in the session."""
         message = Message(proto, typ, self.session.id, {"status": 1}, body)
         self.session.take(message, encode(message))
 
     def heard(self) -> list[Message]:
-        """What the user gets."""
+        """The messages that the user gets."""
         found = []
         while (one := self.session.take_waiting()) is not None:
             found.append(one[0])
@@ -42,7 +42,7 @@ class Device:
 
 
 def test_queue() -> None:
-    """25 messages wait for a user, and further ones are dropped, whatever they are."""
+    """Up to 25 messages are queued for a user; further ones are dropped, whatever they are."""
     device = Device()
     for number in range(MOST_QUEUED + 3):
         device.say("shell", b"%d" % number)
@@ -52,7 +52,7 @@ def test_queue() -> None:
 
 
 def test_limit() -> None:
-    """Of a terminal's output 8 MiB go through; then the device is told once, and the user hears nothing more."""
+    """After 8 MiB of a terminal's output the device is notified once, and the user gets no more."""
     device = Device()
     piece = bytes(1 << 20)
     for _ in range(8):
@@ -75,7 +75,7 @@ def test_limit() -> None:
     ("said", "stops"), [(["new"], [b"user disconnected"]), (["new", "stop"], []), (["resize"], []), ([], [])]
 )
 def test_user_gone(said: list[str], stops: list[bytes]) -> None:
-    """A device is told of a user who has gone without stopping the terminal."""
+    """A device is notified of a user who has disconnected without stopping the terminal."""
     device = Device()
     for typ in said:
         device.session.send(Message(SHELL, typ))
@@ -86,7 +86,7 @@ def test_user_gone(said: list[str], stops: list[bytes]) -> None:
 
 @pytest.mark.parametrize(("said", "told"), [(["new"], [b"device disconnected"]), (["new", "shell"], []), ([], [])])
 def test_device_gone(said: list[str], told: list[bytes]) -> None:
-    """A user is told of a device that has gone right after the answer to new, and else nothing."""
+    """A user is notified of a device that disconnects right after its answer to ``new``, and otherwise of nothing."""
     device = Device()
     for typ in said:
         device.say(typ)
@@ -97,7 +97,7 @@ def test_device_gone(said: list[str], told: list[bytes]) -> None:
 
 @asynccontextmanager
 async def connecting(server: DevServer, gadget: Gadget) -> AsyncIterator[tuple[aiohttp.ClientSession, Websocket]]:
-    """A connected device, for the time being."""
+    """A connected device, disconnected at the end."""
     async with (
         aiohttp.ClientSession() as http,
         http.ws_connect(
@@ -109,14 +109,14 @@ async def connecting(server: DevServer, gadget: Gadget) -> AsyncIterator[tuple[a
 
 
 async def closed_with(websocket: Websocket) -> tuple[int | None, str]:
-    """The code and the reason of the end of a connection."""
+    """The code and the reason with which a connection was closed."""
     message = await websocket.receive(PATIENCE_S)
     assert aiohttp.WSMsgType.CLOSE == message.type
     return message.data, message.extra or ""
 
 
 def test_names(server: DevServer, gadget: Gadget) -> None:
-    """The server names the session and the user, and passes on to the user what the device says, byte for byte."""
+    """The server adds session and user, and forwards the device's messages to the user byte for byte."""
 
     async def play() -> None:
         async with connecting(server, gadget) as (_, device):
@@ -139,7 +139,7 @@ def test_names(server: DevServer, gadget: Gadget) -> None:
 
 
 def test_garbage_of_a_user(server: DevServer, gadget: Gadget) -> None:
-    """What is no message ends the connection of the user who sent it, and the device sees nothing."""
+    """A malformed message closes the connection of the user who sent it, and the device sees nothing."""
 
     async def play() -> None:
         async with connecting(server, gadget) as (http, device):
@@ -167,7 +167,7 @@ def test_garbage_of_a_user(server: DevServer, gadget: Gadget) -> None:
     ],
 )
 def test_garbage_of_a_device(server: DevServer, gadget: Gadget, data: bytes | str, reason: str) -> None:
-    """What is no message, and a terminal's without a session, ends the connection of the device."""
+    """A malformed message, and a terminal message without a session, close the connection of the device."""
 
     async def play() -> None:
         async with connecting(server, gadget) as (_, device):
@@ -180,7 +180,7 @@ def test_garbage_of_a_device(server: DevServer, gadget: Gadget, data: bytes | st
 
 @pytest.mark.parametrize("protocols", [5, "no list", {"2": 2}, None])
 def test_strange_protocols(server: DevServer, gadget: Gadget, protocols: object) -> None:
-    """A device whose answer to the opening lists no protocols as it should takes no files, and its user hears that."""
+    """A device whose answer to ``open`` has no valid list of protocols accepts no files, and its user is told that."""
 
     async def play() -> None:
         async with connecting(server, gadget) as (http, device):
@@ -197,7 +197,7 @@ def test_strange_protocols(server: DevServer, gadget: Gadget, protocols: object)
 
 
 def test_second_connection(server: DevServer, gadget: Gadget) -> None:
-    """A second connection of a device ends the first one, and the device stays connected."""
+    """A second connection of a device closes the first one, and the device stays connected."""
 
     async def play() -> None:
         async with connecting(server, gadget) as (_, first), connecting(server, gadget) as (_, second):
@@ -212,7 +212,7 @@ def test_second_connection(server: DevServer, gadget: Gadget) -> None:
 
 @pytest.mark.nightly
 def test_silent_device(server: DevServer, gadget: Gadget) -> None:
-    """A device is pinged after 54 s; one that has pinged itself and then is silent for 60 s is cut off."""
+    """A device is pinged after 54 s; one that has pinged by itself and is then silent for 60 s is disconnected."""
 
     async def play() -> None:
         async with connecting(server, gadget) as (_, device):
