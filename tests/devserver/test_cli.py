@@ -242,7 +242,7 @@ def test_dead_server_is_said(tmp_path: Path) -> None:
 
 
 def test_management_is_private(shared: Shared) -> None:
-    """The file that opens the management is for its owner only, and without its token nobody gets in."""
+    """The file that gives access to the management API is for its owner only; without its token access is denied."""
     directory, told = shared
     with calling() as caller:
         assert 0o600 == stat.S_IMODE((directory / "devserver.json").stat().st_mode)

@@ -214,7 +214,7 @@ def test_signature_that_is_not_base64_is_wrong(state: ServerState) -> None:
 
 
 def test_pending_devices_are_not_remembered_without_end(state: ServerState) -> None:
-    """Of the undecided devices the newest are kept, with their events; all others are kept."""
+    """Of the undecided devices the newest are kept, with their events; other devices are always kept."""
     key = new_key()
     refused(state, key, {"n": "accepted"})
     state.devices.accept(only_device(state).id)

@@ -32,7 +32,7 @@ from mender_devserver.storage import read_range
     ],
 )
 def test_range_is_read_as_the_object_store_does(wanted: str, span: tuple[int, int] | None) -> None:
-    """One range of bytes is honoured; two, another unit or nonsense get the whole object, an inverted one nothing."""
+    """A single byte range is honoured; several or an invalid one get the whole object, an inverted one nothing."""
     assert span == read_range(wanted, 100)
 
 

@@ -1,4 +1,4 @@
-"""A simulated machine for the commands of the documents: its files are in a directory, some programs are stand-ins."""
+"""A simulated machine for the commands in the documents: its files are in a directory, some programs are stubs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import forking
 from .pages import PROJECT
 
 STANDINS = ("systemctl", "journalctl", "useradd", "chown", "apt")
-"""What would change the machine that the tests run on: it is noted and succeeds."""
+"""Programs that would change the machine that runs the tests: the call is recorded, and succeeds."""
 
 _PATH = re.compile(r"(?<![\w./:@\"])/(etc|var|usr|run|root|opt)(?=/)")
 _CLIENT = """#!/bin/sh
 case $1 in setup) set -- "$@" --yes --server-url {url} --device-type testdev ;; esac
 exec {program} --root {root} "$@"
 """
-"""The client of that machine; a person's answers to what ``setup`` asks are options here."""
+"""The client on that machine; the answers that ``setup`` would ask for are options here."""
 
 
 class Machine:
-    """A machine with the installed client, a server, and nothing set up.
+    """A machine with the client installed, a server, and nothing set up.
 
     Args:
-        directory: an empty one.
-        server_url: what ``setup`` is answered.
+        directory: an empty directory.
+        server_url: the server URL for ``setup``.
     """
 
     def __init__(self, directory: Path, server_url: str) -> None:
@@ -44,7 +44,7 @@ class Machine:
 
     @property
     def calls(self) -> list[str]:
-        """What the stand-ins were told."""
+        """The calls of the stubs."""
         return self._calls.read_text().splitlines()
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
@@ -55,7 +55,7 @@ class Machine:
         file.chmod(mode)
 
     def type(self, text: str) -> subprocess.CompletedProcess[str]:
-        """Run a block as it stands on a page; its absolute paths lie below the machine's directory."""
+        """Run a block exactly as on a page; its absolute paths lie below the machine's directory."""
         return subprocess.run(
             ["sh", "-u", "-c", _PATH.sub(rf"{self.root}/\1", text)],
             cwd=PROJECT,

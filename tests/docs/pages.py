@@ -21,7 +21,7 @@ class Block:
     """A fenced block.
 
     Attributes:
-        language: what stands behind the fence.
+        language: the info string of the fence.
         text: its lines, without the indent of the fence.
     """
 
@@ -30,7 +30,7 @@ class Block:
 
 
 def name(page: Path) -> str:
-    """The page as its readers call it."""
+    """The name of the page for readers."""
     return str(page.relative_to(PROJECT))
 
 
@@ -45,7 +45,7 @@ def _without_indent(text: str, indent: str) -> str:
 
 
 def examples(page: Path) -> Iterator[tuple[str, Block]]:
-    """The fenced blocks of a page, each with the heading that it stands below."""
+    """The fenced blocks of a page, each with the heading of its section."""
     text = page.read_text("utf-8")
     places = [(found.start(), Block(found[2], _without_indent(found[3], found[1]))) for found in _FENCE.finditer(text)]
     inside = [range(*found.span()) for found in _FENCE.finditer(text)]
@@ -64,12 +64,12 @@ def prose(page: Path) -> str:
 
 
 def links(page: Path) -> list[str]:
-    """Where the page's links lead."""
+    """The targets of the page's links."""
     return _LINK.findall(_CODE.sub("``", prose(page)))
 
 
 def anchors(page: Path) -> set[str]:
-    """The names that headings of the page can be linked by."""
+    """The anchors of the page's headings."""
     found: set[str] = set()
     for heading in _HEADING.findall(prose(page)):
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
@@ -80,10 +80,10 @@ def anchors(page: Path) -> set[str]:
 
 
 def row(page: Path, first: str) -> list[str]:
-    """The cells of the table row that begins with a cell.
+    """The cells of the table row that begins with the given cell.
 
     Raises:
-        LookupError: there is none.
+        LookupError: there is no such row.
     """
     for line in prose(page).splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]

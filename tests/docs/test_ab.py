@@ -1,4 +1,4 @@
-"""The excerpts for boot loaders in the guide to A/B, run: both languages are close enough to the shell's."""
+"""The boot loader excerpts in the A/B guide are run: both languages are close enough to the shell's."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def block(language: str, number: int = 0) -> str:
 
 
 def shell(script: str, *, path: Path | None = None, said: str = "") -> str:
-    """What a script prints."""
+    """The output of a script."""
     environment = {"PATH": f"{path}:/usr/bin:/bin" if path else "/usr/bin:/bin"}
     done = subprocess.run(
         ["sh", "-c", script], env=environment, input=said, capture_output=True, text=True, check=False
@@ -55,7 +55,7 @@ def shell(script: str, *, path: Path | None = None, said: str = "") -> str:
 
 
 def answer(printed: str) -> tuple[str, Variables]:
-    """The partition that was booted, and the variables after it."""
+    """The partition that was booted, and the variables afterwards."""
     (root,) = re.findall(r"root=\S+?(\d) ", printed)
     return root, dict(re.findall(r"^(mender_boot_part|upgrade_available|bootcount)=(.*)$", printed, re.MULTILINE))
 
@@ -64,7 +64,7 @@ SHOW = "trap 'for name in mender_boot_part upgrade_available bootcount; do eval 
 
 
 def uboot(before: Variables) -> tuple[str, Variables]:
-    """One boot of U-Boot: the environment of the page, and the counting that is built in."""
+    """One boot of U-Boot: the environment on the page, and the built-in boot counting."""
     lines = [line.partition("=") for line in block("uboot").splitlines()]
     environment = {name: value for name, _, value in lines} | before
     command = "bootcmd"
@@ -76,7 +76,7 @@ def uboot(before: Variables) -> tuple[str, Variables]:
 
 
 def grub(before: Variables) -> tuple[str, Variables]:
-    """One boot of GRUB: the lines of the page."""
+    """One boot of GRUB: the lines on the page."""
     stored = "".join(f"    {name}={value}\n" for name, value in before.items())
     lines = re.sub(r"\bset (\w+=)", r"\1", block("grub")).replace("root=(hd0,", "root='(hd0,'").replace("})", "}')'")
     return answer(shell(GRUB.replace("load_env() { :; }", f"load_env() {{\n{stored}}}") + SHOW + lines))
@@ -95,12 +95,12 @@ def grub(before: Variables) -> tuple[str, Variables]:
     ids=["nothing new", "first boot", "second boot", "B for good", "back to B"],
 )
 def test_excerpts_try_once_and_go_back(boot: Boot, before: Variables, partition: str, after: Variables) -> None:
-    """The new partition is booted once; without a commit the next boot is of the old one, for good."""
+    """The new partition is booted once; without a commit all later boots are of the old one."""
     assert (partition, after) == boot(before)
 
 
 def test_tools_over_one_environment_file(tmp_path: Path) -> None:
-    """What ``support/install`` writes by the one tool of the page it reads back by the other."""
+    """What ``support/install`` writes with the one tool on the page, it reads back with the other."""
     editor = tmp_path / "grub-editenv"
     editor.write_text(
         "#!/bin/sh\n"

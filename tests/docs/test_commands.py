@@ -1,4 +1,4 @@
-"""What the documents tell a reader to type is what the programs understand."""
+"""The commands in the documents are valid for the programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TYPED = ("sh", "console")
 
 
 def typed(page: Path) -> Iterator[str]:
-    """The lines that a reader types, prompts and comments taken away, and what stands in the text as code."""
+    """The lines that a reader types, without prompts and comments, and the inline code."""
     for block in blocks(page):
         if block.language in _TYPED:
             yield from (line.removeprefix("$ ") for line in block.text.replace("\\\n", " ").splitlines())
@@ -30,7 +30,7 @@ def typed(page: Path) -> Iterator[str]:
 
 
 def commands(page: Path, program: str) -> Iterator[list[str]]:
-    """The arguments of each call of a program; a mere mention of its name is none."""
+    """The arguments of each call of a program; a mere mention of its name has none."""
     for line in typed(page):
         words = shlex.split(line, comments=True) if line.startswith(program + " ") else []
         while words and words[-1] in ("&", "|"):
@@ -44,7 +44,7 @@ def commands(page: Path, program: str) -> Iterator[list[str]]:
 
 
 def understands(parser: argparse.ArgumentParser, words: list[str]) -> bool:
-    """Whether the parser takes the words; help and version count."""
+    """Whether the parser accepts the words; help and version count as accepted."""
     try:
         parser.parse_args(words)
     except SystemExit as end:
@@ -54,7 +54,7 @@ def understands(parser: argparse.ArgumentParser, words: list[str]) -> bool:
 
 @functools.cache
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    """Those of our programs."""
+    """The parsers of our programs."""
     return {
         "mender-python-client": build_parser(),
         "mender-devserver": build_devserver_parser(),
@@ -64,7 +64,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_parse(page: Path) -> None:
-    """Every call of one of our programs in a document is understood by that program's parser."""
+    """Every call of one of our programs in a document is accepted by the program's parser."""
     wrong = []
     for program, parser in parsers().items():
         calls = [words for words in commands(page, program) if not {"COMMAND", "…"} & set(words)]
@@ -73,7 +73,7 @@ def test_commands_parse(page: Path) -> None:
 
 
 def test_readme_has_commands_to_parse() -> None:
-    """The test above finds what it is for."""
+    """The test above finds invalid calls."""
     calls = list(commands(PROJECT / "README.md", "mender-python-client"))
     assert ["status"] in calls
     assert ["check-update"] in calls
@@ -81,7 +81,7 @@ def test_readme_has_commands_to_parse() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_make_knows_its_words(page: Path) -> None:
-    """Every ``make WORD`` in a document is a word of the Makefile."""
+    """Every ``make WORD`` in a document is a target of the Makefile."""
     known = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     used = {word.rpartition(" ")[2] for line in typed(page) for word in _MAKE.findall(line)}
     assert set() == used - known
@@ -89,7 +89,7 @@ def test_make_knows_its_words(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_named_files_are_there(page: Path) -> None:
-    """Every file of the project that a document names in code is there."""
+    """Every file of the project that a document names in code exists."""
     roots = ("src/", "support/", "demo/", "tests/", "benchmarks/", "tools/", "docs/", "core/", "client/", "system/")
     named = {
         word.partition("::")[0].rstrip("/")

@@ -10,7 +10,7 @@ from .test_examples import example
 
 
 def test_time_zone(tmp_path: Path) -> None:
-    """It sets the zone that is configured, UTC by default, and refuses one that doesn't exist."""
+    """It sets the configured time zone, UTC by default, and refuses one that doesn't exist."""
     zones = tmp_path / "zoneinfo"
     (zones / "Europe").mkdir(parents=True)
     for name in ("UTC", "Europe/Oslo"):

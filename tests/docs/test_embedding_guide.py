@@ -1,4 +1,4 @@
-"""The examples of the guide to embedding are programs that work."""
+"""The examples in the guide to embedding are working programs."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ HEADINGS = dict(re.findall(r"^##+ (.+?)\n.*?```python\n(.*?)```", PAGE.read_text
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
-    """A server that accepts everybody and has release-2 for the device type of the examples."""
+    """A server that accepts all devices and has release-2 for the device type of the examples."""
     with DevServer(tmp_path / "server", tls=False, auto_accept=True) as server:
         server.upload(make_artifact(tmp_path / "release-2.mender", "release-2", device_type="board-1"))
         yield server
 
 
 def program(heading: str, server: DevServer) -> list[str]:
-    """The command that runs an example as it stands, against our server."""
+    """The command that runs an example unchanged, against our server."""
     return [sys.executable, "-c", HEADINGS[heading].replace("https://mender.example.com", server.url)]
 
 
 def run(heading: str, server: DevServer, directory: Path) -> str:
-    """What an example prints."""
+    """The output of an example."""
     done = forking.run(program(heading, server), directory=directory)
     assert (0, "") == (done.returncode, done.stderr)
     return done.stdout
@@ -59,7 +59,7 @@ def running(heading: str, server: DevServer, directory: Path) -> Iterator[None]:
 
 
 def test_the_examples_work(server: DevServer, tmp_path: Path) -> None:
-    """One after the other on one data directory: known, accepted, updated, and updated by a function."""
+    """The examples share a data directory one after the other: accepted, updated, and updated by a function."""
     server.auto_accept = False
     assert "accept this device" in run("Register the device and send its inventory", server, tmp_path)
     device_id = server.devices()[0].id
@@ -99,7 +99,7 @@ def test_people_decide(server: DevServer, tmp_path: Path) -> None:
 
 
 def upload_model(server: DevServer, place: Path, content: str = "weights") -> None:
-    """Type the example that makes an Artifact."""
+    """Run the commands of the example that makes an Artifact."""
     place.mkdir()
     heading = "Install with update modules"
     (commands,) = (block.text for where, block in examples(PAGE) if where == heading and block.language == "sh")
@@ -109,7 +109,7 @@ def upload_model(server: DevServer, place: Path, content: str = "weights") -> No
 
 
 def install(server: DevServer, directory: Path) -> str:
-    """Run the example with update modules until its deployment is over; its status."""
+    """Run the example with update modules until its deployment is over; return its status."""
     run("Register the device and send its inventory", server, directory)
     device_id, deployment_id = server.devices()[0].id, server.deploy("model-2", force=True)
     with running("Install with update modules", server, directory):
@@ -122,14 +122,14 @@ def install(server: DevServer, directory: Path) -> str:
     ("content", "status", "installed"), [("weights", "success", "weights\n"), ("junk", "failure", "old\n")]
 )
 def test_an_update_module(server: DevServer, tmp_path: Path, content: str, status: str, installed: str) -> None:
-    """What the module of the example installs, or what was there before if that is no model."""
+    """The module of the example installs the model; the old one stays if the new one isn't valid."""
     (tmp_path / "model.bin").write_text("old\n")
     upload_model(server, tmp_path / "host", content)
     assert (status, installed) == (install(server, tmp_path), (tmp_path / "model.bin").read_text())
 
 
 def test_a_reboot(server: DevServer, tmp_path: Path) -> None:
-    """The example reboots, ends, and has its update committed when it is started again."""
+    """The example reboots, exits, and has its update committed when it is started again."""
     (tmp_path / "systemctl").write_text('#!/bin/sh\necho "$1" >>reboots\n')
     (tmp_path / "systemctl").chmod(0o755)
     source = PayloadSource("image", 1, lambda: io.BytesIO(b"1"))
@@ -146,7 +146,7 @@ def test_a_reboot(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_the_artifact_is_read(server: DevServer, tmp_path: Path) -> None:
-    """What the example copies to a partition is what the command extracts."""
+    """The payload that the example copies to a partition is the one that the command extracts."""
     (tmp_path / "partition").touch()
     code = HEADINGS["Read the Artifact"].replace("/dev/mmcblk0p3", "partition")
     assert 0 == forking.run([sys.executable, "-c", code], directory=tmp_path).returncode

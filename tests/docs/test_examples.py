@@ -1,4 +1,4 @@
-"""Every example of README and docs is run; those that can't be are read by a shell, and the table says why."""
+"""Every example in README and docs is run, or is only parsed by a shell for the reason given in the table."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ RUNNABLE = ("sh", "console", "python", "json", "ini")
 
 @dataclass(frozen=True)
 class By:
-    """Another test takes the example from the page and runs it."""
+    """Another test runs the example from the page."""
 
     test: str
 
 
 @dataclass(frozen=True)
 class Not:
-    """It can't be run here; a shell reads it, and its options are held against the parser (``test_commands``)."""
+    """It can't be run here; a shell parses it, and its options are checked with the parser (``test_commands``)."""
 
     reason: str
 
@@ -198,16 +198,16 @@ EXAMPLES: dict[str, dict[str, list[By | Not | str]]] = {
     },
     "docs/security.md": {"Fuzzing": [Not("takes hours")]},
 }
-"""How each example is run, by page and heading, in the order of the page."""
+"""How each example is run, by page and heading, in the order on the page."""
 
 
 def programs() -> dict[str, str]:
-    """The environment in which our programs are typed."""
+    """The environment in which our programs are called."""
     return {**os.environ, "PATH": forking.path()}
 
 
 def example(page: str, heading: str, number: int = 0) -> str:
-    """An example as it stands."""
+    """An example exactly as on the page."""
     return [block.text for where, block in examples(PROJECT / page) if where == heading and block.language in RUNNABLE][
         number
     ]
@@ -225,7 +225,7 @@ def of_kind(kind: type | str) -> list[tuple[str, str, int]]:
 
 
 def test_every_example_is_in_the_table() -> None:
-    """Each runnable block has its place in ``EXAMPLES``; add it there, with how it is run."""
+    """Each runnable block has an entry in ``EXAMPLES``; add it there, with the way to run it."""
     found = Counter(
         (name(page), heading) for page in PAGES for heading, block in examples(page) if block.language in RUNNABLE
     )
@@ -234,14 +234,14 @@ def test_every_example_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("page", sorted({page for page, _, _ in of_kind(By)}))
 def test_the_other_test_reads_the_page(page: str) -> None:
-    """A test that is said to run a page's examples names that page."""
+    """A test that is said to run the examples of a page names that page."""
     tests = {how.test for hows in EXAMPLES[page].values() for how in hows if isinstance(how, By)}
     assert [] == [test for test in tests if page not in (PROJECT / test).read_text("utf-8")]
 
 
 @pytest.mark.parametrize(("page", "heading", "number"), of_kind(CONNECT))
 def test_settings_of_connect(page: str, heading: str, number: int, tmp_path: Path) -> None:
-    """An example of mender-connect.conf is one, without a warning."""
+    """An example of mender-connect.conf is valid and causes no warning."""
     file = tmp_path / "mender-connect.conf"
     file.write_text(example(page, heading, number))
     assert () == load_connect(file, file)[1]
@@ -249,7 +249,7 @@ def test_settings_of_connect(page: str, heading: str, number: int, tmp_path: Pat
 
 @pytest.mark.parametrize(("page", "heading", "number"), of_kind(CONFIG))
 def test_configurations_are_right(page: str, heading: str, number: int, tmp_path: Path) -> None:
-    """A mender.conf on a page holds no key that isn't known, and no value of a wrong kind."""
+    """A mender.conf on a page has neither unknown keys nor values of a wrong type."""
     values = json.loads(example(page, heading, number))
     server = {} if "Servers" in values else {"ServerURL": "https://mender.example.com"}
     (tmp_path / "mender.conf").write_text(json.dumps(server | values))
@@ -260,7 +260,7 @@ def test_configurations_are_right(page: str, heading: str, number: int, tmp_path
     ("page", "heading", "number"), [one for one in of_kind(Not) if "mender_device" not in example(*one)]
 )
 def test_what_is_not_run_is_read_by_a_shell(page: str, heading: str, number: int) -> None:
-    """What can't be run here is a script without a fault that can be seen."""
+    """An example that can't be run here is a script in which the shell finds no error."""
     text = example(page, heading, number)
     commands = [["sh", "-n"]]
     if shutil.which("shellcheck"):
@@ -272,7 +272,7 @@ def test_what_is_not_run_is_read_by_a_shell(page: str, heading: str, number: int
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A server that accepts whoever comes."""
+    """A server that accepts every device."""
     with DevServer(tmp_path_factory.mktemp("server"), tls=False, auto_accept=True) as server:
         yield server
 
@@ -284,14 +284,14 @@ def machine(server: DevServer, tmp_path: Path) -> Machine:
 
 
 def typed(machine: Machine, page: str, heading: str, number: int = 0, *, codes: tuple[int, ...] = (0,)) -> str:
-    """Type an example on a machine, and return what was to be seen."""
+    """Run the commands of an example on a machine, and return the output."""
     done = machine.type(example(page, heading, number))
     assert done.returncode in codes, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def test_first_steps(machine: Machine) -> None:
-    """README's steps bring a machine from nothing to a device that the server knows."""
+    """README's steps take a machine from nothing to a device that the server knows."""
     page, heading = "README.md", "First steps on a device"
     assert "accepted by http://" in typed(machine, page, heading, 0)
     for file in ("systemd/system/mender-sub-updater.service", "systemd/system/mender-python-client.service"):
@@ -312,7 +312,7 @@ def test_first_steps(machine: Machine) -> None:
 
 
 def test_first_device_on_a_device(machine: Machine) -> None:
-    """The two ways to set a device up, with a person and without one."""
+    """The two ways to set up a device, interactively and unattended."""
     machine.write("run/token", "a-token\n", 0o600)
     page, heading = "docs/guide/first-device.md", "On a device"
     assert "accepted by" in typed(machine, page, heading, 0)
@@ -321,7 +321,7 @@ def test_first_device_on_a_device(machine: Machine) -> None:
 
 
 def test_take_over_and_go_back(machine: Machine) -> None:
-    """Each step of the road from the archived client, and of the road back, does what the page says."""
+    """Each step of the migration from the archived client, and back, has the effect that the page describes."""
     machine.write("etc/mender/mender.conf", '{"InventoryPollIntervalSeconds": 1800}', 0o600)
     machine.write("etc/mender/artifact_info", "artifact_name=before\n")
     machine.write("var/lib/mender/device_type", "device_type=testdev\n")
@@ -337,7 +337,7 @@ def test_take_over_and_go_back(machine: Machine) -> None:
     assert "list" == json.loads((machine.root / "etc/mender/mender.conf").read_text())["IdentityFormat"]
     typed(machine, page, forth, 5)
     typed(machine, page, forth, 6)
-    machine.type("mender-python-client send-inventory")  # in the place of the daemon, which writes the journal
+    machine.type("mender-python-client send-inventory")  # in place of the daemon, which writes the state file
     said = typed(machine, page, back, 0)
     assert '"update": null' in said
     assert '"outbox": []' in said
@@ -350,7 +350,7 @@ def test_take_over_and_go_back(machine: Machine) -> None:
 
 
 def test_take_over_from_the_other_clients(machine: Machine) -> None:
-    """One command takes over a device of the Go or C++ client."""
+    """One command migrates a device from the Go or C++ client."""
     machine.write("var/lib/mender/device_type", "device_type=testdev\n")
     machine.write("etc/mender/mender.conf", "{}", 0o600)
     machine.write("etc/mender/artifact_info", "artifact_name=before\n")
@@ -362,21 +362,21 @@ def test_take_over_from_the_other_clients(machine: Machine) -> None:
 
 
 def test_keys(machine: Machine) -> None:
-    """A key is made, and replaced by force."""
+    """A key is generated, and replaced with force."""
     page, heading = "docs/guide/keys.md", "The device key"
     first = typed(machine, page, heading, 0)
     assert first != typed(machine, page, heading, 1)
 
 
 def test_ask_the_program(machine: Machine, server: DevServer) -> None:
-    """The three questions about the configuration have answers."""
+    """The three questions about the configuration are answered."""
     machine.write("etc/mender/mender.conf", json.dumps({"ServerURL": server.url}), 0o600)
     said = typed(machine, "docs/reference/configuration.md", "Ask the program")
     assert "UpdatePollIntervalSeconds" in said
 
 
 def test_behind_a_proxy(machine: Machine, server: DevServer, tmp_path: Path) -> None:
-    """systemd takes the drop-in, and doctor speaks of the proxy that the environment names."""
+    """systemd accepts the drop-in, and doctor reports the proxy from the environment."""
     page, heading = "docs/guide/proxy.md", "Proxies"
     drop_in = example(page, heading, 0)
     if shutil.which("systemd-analyze"):
@@ -395,7 +395,7 @@ def test_behind_a_proxy(machine: Machine, server: DevServer, tmp_path: Path) -> 
 
 
 def test_files_for_a_machine(machine: Machine) -> None:
-    """What is copied into a machine for BusyBox's init, and for a client that isn't root, is there."""
+    """The files that are copied into a machine for BusyBox's init, and for a non-root client, exist."""
     for number in (0, 1):
         typed(machine, "docs/guide/install.md", "BusyBox's init", number)
     assert (machine.root / "etc/init.d/S79mender-sub-updater").exists()
@@ -407,7 +407,7 @@ def test_files_for_a_machine(machine: Machine) -> None:
 
 @pytest.mark.usefixtures("forked_python")
 def test_the_smallest_sub_updater(mender_device: object, tmp_path: Path) -> None:
-    """It installs, and reports."""
+    """The example installs and reports."""
     from mender_devserver.testing import DirectoryDevice
 
     assert isinstance(mender_device, DirectoryDevice)
@@ -419,13 +419,13 @@ def test_the_smallest_sub_updater(mender_device: object, tmp_path: Path) -> None
 
 
 def prompts(text: str) -> list[str]:
-    """What is typed in a block with prompts."""
+    """The commands in a block with prompts."""
     return [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ ")]
 
 
 @pytest.fixture
 def devserver(tmp_path: Path) -> Iterator[str]:
-    """The dev server as the page starts it, but for TLS; its address."""
+    """The dev server started as on the page, but without TLS; its URL."""
     (start,) = prompts(example("docs/reference/devserver.md", "A first round", 0))
     command = [*start.removesuffix(" &").split(), "--plain"]
     with subprocess.Popen(command, cwd=tmp_path, env=programs(), stdout=subprocess.PIPE, text=True) as process:
@@ -443,7 +443,7 @@ def devserver(tmp_path: Path) -> Iterator[str]:
 def test_a_first_round_with_the_dev_server(
     devserver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From an empty directory to a deployment, with the commands of the page."""
+    """From an empty directory to a deployment, with the commands on the page."""
 
     def say(command: str, *, code: int = 0) -> str:
         done = subprocess.run(
@@ -458,7 +458,7 @@ def test_a_first_round_with_the_dev_server(
         return done.stdout + done.stderr
 
     def see(command: str, words: str) -> None:
-        # asked again and again in this process, and once as it stands on the page
+        # repeated many times in this process, and once exactly as on the page
         def is_said() -> bool:
             main(command.split()[1:])
             return words in capsys.readouterr().out
@@ -479,11 +479,11 @@ def test_a_first_round_with_the_dev_server(
         see(listing, "accepted")
         assert re.fullmatch(r"[0-9a-f-]{36}\n", say(deploy))
         see(status, "success")
-    assert "no device has sent one" in say(log, code=2)  # nobody has failed
+    assert "no device has sent one" in say(log, code=2)  # no device has failed
 
 
 def test_the_dev_server_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example deploys over a link that breaks, and ends with success."""
+    """The example deploys over an unreliable link, and ends with success."""
     make_artifact(tmp_path / "release-2.mender", "release-2", payload=bytes(200_000))
     devices: list[VirtualDevice] = []
 
@@ -503,5 +503,5 @@ def test_the_dev_server_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_feed_is_json() -> None:
-    """What the page shows of the feed can be read."""
+    """The output of the feed on the page can be parsed."""
     assert {"first", "changed", "events"} == set(json.loads(example("docs/reference/devserver.md", "The page's feed")))

@@ -1,4 +1,4 @@
-"""The guide to the first device: its three commands, as they stand there."""
+"""The guide to the first device: its three commands, exactly as on the page."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .pages import PROJECT, blocks
 
 PAGE = PROJECT / "docs/guide/first-device.md"
 PORT = "8443"
-"""The port on the page; the test takes a free one in its place, because others use this machine."""
+"""The port on the page; the test uses a free one instead, because others use this machine."""
 
 
 class Shell:
-    """A directory in which the page's commands are typed."""
+    """A directory in which the commands on the page are run."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -33,7 +33,7 @@ class Shell:
         self._environment = {**os.environ, "PATH": forking.path()}
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Type a line and wait for its end."""
+        """Run a command and wait for its end."""
         return subprocess.run(
             ["sh", "-c", line.replace(PORT, self._port)],
             cwd=self.directory,
@@ -45,7 +45,7 @@ class Shell:
         )
 
     def start(self, line: str) -> subprocess.Popen[bytes]:
-        """Type a line that ends with ``&``; wait until it has said where it is."""
+        """Run a command that ends with ``&``; wait until it has printed its address."""
         argv = shlex.split(line.rstrip(" &\n").replace(PORT, self._port))
         process = subprocess.Popen(argv, cwd=self.directory, env=self._environment, stdout=subprocess.PIPE)
         assert process.stdout
@@ -75,7 +75,7 @@ def server(shell: Shell) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def commands() -> list[str]:
-    """What the page says to type on a workstation."""
+    """The commands for a workstation on the page."""
     return [block.text for block in blocks(PAGE) if block.language == "sh"][:3]
 
 
@@ -95,7 +95,7 @@ def test_three_commands(shell: Shell, server: subprocess.Popen[bytes]) -> None:
 
 
 def check_first_update(shell: Shell) -> None:
-    """The two commands that follow bring an update onto that device."""
+    """The two commands that follow install an update on that device."""
     update = [block.text for block in blocks(PAGE) if block.language == "sh"][3:5]
     for line in update:
         done = shell.run(line)

@@ -1,4 +1,4 @@
-"""The example of docs/guide/gateway.md: four controllers on a serial line, which a pseudo-terminal plays."""
+"""The example of docs/guide/gateway.md: four controllers on a serial line, simulated with a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Controllers:
         self.flashed: list[str] = []
 
     def answer(self, line: str) -> str:
-        """What a controller answers to a request."""
+        """The response of a controller to a request."""
         address, request, *rest = line.split()
         if request == "id":
             return f"serial-{address}"
@@ -69,18 +69,18 @@ class Controllers:
         try:
             yield os.ttyname(theirs)
         finally:
-            os.close(theirs)  # the stream of the other side ends then
+            os.close(theirs)  # the stream at the other end is then closed
             server.join()
             os.close(ours)
 
 
 def blocks(language: str) -> list[str]:
-    """The examples in this language, in the order of the page."""
+    """The examples in the given language, in the order on the page."""
     return [block.text for where, block in examples(PAGE) if where == HEADING and block.language == language]
 
 
 def test_four_controllers(tmp_path: Path) -> None:
-    """As the page says it: four devices, whose identity and firmware come over the line, are updated one by one."""
+    """Four devices, whose identity and firmware are transferred over the line, are updated one by one."""
     controllers = Controllers()
     with DevServer(tmp_path / "server") as server, controllers.on_a_line() as terminal:
         stage = GatewayStage(tmp_path / "gateway", server)
@@ -110,7 +110,7 @@ def test_four_controllers(tmp_path: Path) -> None:
 
 
 def test_groups(tmp_path: Path) -> None:
-    """The example of groups is read as one."""
+    """The example of groups is valid."""
     from mender_client.app.gateway.entries import read_entries
 
     text = next(block.text for where, block in examples(PAGE) if where == "Install updates")

@@ -1,4 +1,4 @@
-"""Links lead somewhere."""
+"""All links have a target."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .pages import PAGES, PROJECT, anchors, links, name
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_relative_links_and_anchors_resolve(page: Path) -> None:
-    """Every relative link of a document names a file of the project, and its anchor a heading there."""
+    """Every relative link in a document leads to a file of the project, and its anchor to a heading there."""
     broken = []
     for link in links(page):
         if link.startswith(("http://", "https://")):

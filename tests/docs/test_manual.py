@@ -1,4 +1,4 @@
-"""The manual pages and the completions say what the parsers say, and work where they are used."""
+"""The manual pages and the completions match the parsers, and work with the usual programs."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def test_man_has_nothing_to_complain_about(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_mandoc_has_nothing_to_complain_about(page: Path) -> None:
-    """mandoc, the other formatter, misses nothing but the date, which would differ with every build."""
+    """mandoc, the other formatter, complains only about the missing date, which would differ in every build."""
     done = _run(_needs("mandoc"), "-T", "lint", "-W", "warning", str(page))
     complaints = [line for line in done.stdout.splitlines() if "missing date" not in line]
     assert [] == complaints
 
 
 def test_every_command_and_key_has_its_place() -> None:
-    """The pages name every command of the client and every key of its configuration."""
+    """The pages list every command of the client and every key of its configuration."""
     client = (PROJECT / "support/man/mender-python-client.1").read_text().replace("\\-", "-")
     (commands,) = [action.choices for action in build_parser()._actions if action.dest == "==SUPPRESS=="]
     assert commands is not None
@@ -82,7 +82,7 @@ def test_every_command_and_key_has_its_place() -> None:
 
 @pytest.mark.parametrize(("typed", "offered"), TYPED.items())
 def test_bash_completes(typed: str, offered: str) -> None:
-    """bash offers commands, commands of commands, and options."""
+    """bash completes commands, subcommands and options."""
     script = """
         . "$FILE"
         IFS=' ' read -r -a COMP_WORDS <<<"$TYPED"
@@ -99,7 +99,7 @@ def test_bash_completes(typed: str, offered: str) -> None:
 
 @pytest.mark.parametrize(("typed", "offered"), TYPED.items())
 def test_fish_completes(typed: str, offered: str, tmp_path: Path) -> None:
-    """fish offers commands, commands of commands, and options."""
+    """fish completes commands, subcommands and options."""
     file = COMPLETIONS / "fish/vendor_completions.d/mender-python-client.fish"
     script = 'source "$FILE"; complete --do-complete "mender-python-client $TYPED"'
     done = _run(_needs("fish"), "--no-config", "-c", script, FILE=str(file), TYPED=typed, HOME=str(tmp_path))
@@ -115,7 +115,7 @@ def test_fish_completes(typed: str, offered: str, tmp_path: Path) -> None:
     ],
 )
 def test_zsh_completes(typed: str, offered: str, tmp_path: Path) -> None:
-    """zsh completes commands and commands of commands, at the terminal."""
+    """zsh completes commands and subcommands in a terminal."""
     setup = (
         f"fpath=({COMPLETIONS}/zsh/site-functions $fpath); autoload -Uz compinit; compinit -u -D; PS1='ready'\"> \"\n"
     )
@@ -141,7 +141,7 @@ def test_zsh_completes(typed: str, offered: str, tmp_path: Path) -> None:
 
 
 def _read_until(terminal: int, words: str) -> None:
-    """Read what a terminal shows until the words are there."""
+    """Read a terminal's output until it contains the words."""
     shown = ""
     while words not in shown:
         assert select.select([terminal], [], [], PATIENCE_S)[0], f"{words!r} was not shown: {shown!r}"
@@ -157,7 +157,7 @@ def _read_until(terminal: int, words: str) -> None:
     ],
 )
 def test_zsh_takes_the_completion(program: str, completions: Path, tmp_path: Path) -> None:
-    """zsh finds the completion in its place, registers it for the program, and can load it."""
+    """zsh finds the completion in its directory, registers it for the program, and can load it."""
     script = """
         fpath=("$DIRECTORY" $fpath)
         autoload -Uz compinit && compinit -u -d "$HOME/dump"

@@ -1,4 +1,4 @@
-"""The guide's tests of a stranger's programs are tests that pass, with nothing but the installed plugin."""
+"""The guide's tests of a user's programs are tests that pass, with nothing but the installed plugin."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MODULES_PAGE = PROJECT / "docs/guide/update-modules.md"
 
 
 def block(page: Path, heading: str, language: str) -> str:
-    """The first block of a language below a heading."""
+    """The first block in a language below a heading."""
     return next(block.text for where, block in examples(page) if where == heading and block.language == language)
 
 
 def passed(place: Path) -> str:
-    """How many tests pass, in the words of pytest."""
+    """The number of passed tests, in pytest's wording."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "."]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
@@ -28,7 +28,7 @@ def passed(place: Path) -> str:
 
 
 def test_the_tests_of_the_page(tmp_path: Path) -> None:
-    """A sub-updater and an update module of ten lines each pass the page's tests of under fifteen lines."""
+    """A sub-updater and an update module of ten lines each pass the page's tests of fewer than fifteen lines."""
     test = block(PAGE, "A first test", "python")
     assert len(test.split("\n\n\n")[0].splitlines()) < 15
     (tmp_path / "install").write_text(block(PAGE, "A first test", "sh"))

@@ -1,4 +1,4 @@
-"""The reference says what the code does: no key, command, exit code or state is missing, none is stale."""
+"""The reference matches the code: no key, command, exit code or state is missing or obsolete."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ FILES = REFERENCE / "files.md"
 
 
 def interpreters() -> list[str]:
-    """This Python, and the oldest and the newest other ones that are supported and installed here."""
+    """This Python, and the oldest and the newest of the other supported versions that are installed here."""
     found: dict[int, str] = {}
     for minor in range(10, 20):
         managed = [str(path) for path in sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))]
         on_path = shutil.which(f"python3.{minor}")
-        # a shim only looks as if that version were there
+        # a shim exists even if that version isn't installed
         if paths := managed + ([on_path] if on_path and "shims" not in on_path else []):
             found[minor] = paths[-1]
     return list(dict.fromkeys([sys.executable, *list(found.values())[:1], *list(found.values())[-1:]]))
@@ -44,7 +44,7 @@ def interpreters() -> list[str]:
 @pytest.mark.parametrize("python", interpreters())
 @pytest.mark.parametrize("columns", ["30", "200"])
 def test_generated_pages_are_fresh(python: str, columns: str) -> None:
-    """``python tools/reference.py`` would change nothing, whatever Python and however wide the terminal."""
+    """``python tools/reference.py`` would change nothing, with any Python and any width of the terminal."""
     result = subprocess.run(
         [python, str(TOOL), "--check"],
         env={"COLUMNS": columns, "PATH": "/usr/bin:/bin"},
@@ -63,23 +63,23 @@ def test_every_key_has_its_place(name: str) -> None:
 
 @pytest.mark.parametrize("code", ExitCode, ids=lambda code: code.name)
 def test_every_exit_code_has_its_place(code: ExitCode) -> None:
-    """Every exit code is in the table, under its name."""
+    """Every exit code is in the table, with its name."""
     assert f"`{code.name}`" == row(EXIT_CODES, str(code.value))[1]
 
 
 def test_no_exit_code_is_invented() -> None:
-    """The table has no code that the program doesn't have."""
+    """The table has no code that the program doesn't use."""
     table = prose(EXIT_CODES).partition("| code |")[2].partition("\n\n")[0]
     listed = [line.split(" | ")[0].strip("| ") for line in table.splitlines()[2:]]
     assert [str(code.value) for code in ExitCode] == listed
 
 
 class _Spawned(Exception):
-    """Ends the hand-over before a process is started."""
+    """Ends the handover before a process is started."""
 
 
 class _Processes:
-    """Notes what a sub-updater would find in its environment."""
+    """Records the environment that a sub-updater would get."""
 
     def __init__(self) -> None:
         self.variables: Mapping[str, str] = {}
@@ -106,7 +106,7 @@ class _Processes:
 
 
 def test_every_variable_of_the_sub_updater_has_its_place(tmp_path: Path) -> None:
-    """The environment that the program assembles for a sub-updater is the one that both pages list."""
+    """The environment that the program builds for a sub-updater is the one that both pages list."""
     (tmp_path / "etc/mender").mkdir(parents=True)
     (tmp_path / "etc/mender/mender.conf").write_text('{"ServerURL": "http://127.0.0.1"}')
     paths = Paths.locate(root=str(tmp_path))
@@ -123,7 +123,7 @@ def test_every_variable_of_the_sub_updater_has_its_place(tmp_path: Path) -> None
 
 
 def test_every_file_has_its_place() -> None:
-    """Each path that the program locates is on the page of files."""
+    """Each path that the program determines is on the page about files."""
     paths = Paths.locate()
     located = [getattr(paths, key) for key, value in vars(Paths).items() if isinstance(value, property)]
     located = [path for path in located if isinstance(path, Path)]
@@ -133,7 +133,7 @@ def test_every_file_has_its_place() -> None:
 
 
 def test_architecture_tells_where_a_restarted_client_goes_on() -> None:
-    """The table of resumption in ARCHITECTURE.md is that of the code."""
+    """The resumption table in ARCHITECTURE.md is that of the code."""
     table = prose(PROJECT / "ARCHITECTURE.md").partition("| last state |")[2].partition("\n\n")[0]
     rows = [[cell.strip(" |`") for cell in line.split(" | ")] for line in table.splitlines()[2:]]
     told = {first: [cell.split("`")[0] for cell in rest] for first, *rest in rows}
@@ -148,7 +148,7 @@ INSTALLED = [(Flow.MODULES, state) for state in TRANSITIONS[Flow.MODULES] if sta
 
 @pytest.mark.parametrize(("flow", "state"), HANDED_OVER + INSTALLED, ids=str)
 def test_architecture_tells_what_leads_out_of_a_state(flow: Flow, state: State) -> None:
-    """The tables of states in ARCHITECTURE.md name every state that one can lead to but by a state loop."""
+    """The state tables in ARCHITECTURE.md list every next state except the failure after a state loop."""
     cell = row(PROJECT / "ARCHITECTURE.md", f"`{state.value}`")[-1]
     named = {one for one in State if f"`{one.value}`" in cell}
     assert {after for event, after in TRANSITIONS[flow][state].items() if event is not Event.LOOP} == named

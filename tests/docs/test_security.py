@@ -1,4 +1,4 @@
-"""The page about security: every defence in it has a test, and every test that it names exists."""
+"""The page about security: every defence on it has a test, and every test that it names exists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS = [line for line in DEFENCES.splitlines() if line.startswith("| ")][1:]
 
 
 def test_every_defence_names_a_test_that_exists() -> None:
-    """Each row of the table of defences ends with a test that is in the tree."""
+    """Each row of the table of defences ends with a test that exists."""
     assert len(ROWS) > 30
     for row in ROWS:
         named = re.search(r"`(tests/[\w/]+\.py)(?:::(test_\w+))?` \|$", row)
@@ -25,13 +25,13 @@ def test_every_defence_names_a_test_that_exists() -> None:
 
 
 def test_every_defence_names_code_that_exists() -> None:
-    """Each row says where the defence is."""
+    """Each row says where in the code the defence is."""
     for row in ROWS:
         for place in re.findall(r"`([a-z]+/[a-z/]*(?:\.py)?)`", row):
             assert (PROJECT / "src/mender_client" / place).exists(), row
 
 
 def test_every_fuzzed_parser_has_its_figures(tmp_path: Path) -> None:
-    """The table of figures names every parser that is fuzzed, and no other."""
+    """The table of figures lists exactly the parsers that are fuzzed."""
     figures = PAGE.partition("## Fuzzing")[2].partition("\n## ")[0]
     assert sorted(all_parsers(tmp_path)) == sorted(re.findall(r"^\| `([a-z-]+)` \|", figures, re.MULTILINE))

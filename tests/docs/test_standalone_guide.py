@@ -16,7 +16,7 @@ PAGE = PROJECT / "docs/guide/standalone.md"
 
 
 def _type(bench: Bench, text: str, place: Path) -> str:
-    """Type a block; the directories of the device lie below its root."""
+    """Run the commands of a block; the directories of the device lie below its root."""
     text = text.replace("/media/usb", str(place)).replace(" /opt/", f" {bench.root}/opt/")
     environment = {**os.environ, "PATH": f"{bench.root / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(
@@ -27,7 +27,7 @@ def _type(bench: Bench, text: str, place: Path) -> str:
 
 
 def test_guide(tmp_path: Path) -> None:
-    """Each example does what the page says."""
+    """Each example has the effect that the page describes."""
     bench = Bench(tmp_path / "device")
     for name, what in (
         ("mender-python-client", 'exec {program} --root {root} "$@"'),

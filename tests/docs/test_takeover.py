@@ -1,4 +1,4 @@
-"""What the guide for devices of the archived client promises."""
+"""The statements of the guide for devices of the archived client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 @pytest.fixture
 def device(tmp_path: Path) -> Path:
-    """A device of the archived client: a key in the old PEM form, and no journal."""
+    """A device of the archived client: a key in the old PEM format, and no state file."""
     root = tmp_path / "device"
     with ARTIFACT.open("rb", buffering=0) as file:
         header = ArtifactReader(file).read_header()
@@ -43,7 +43,7 @@ def device(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(tmp_path: Path, device: Path) -> DevServer:
-    """A server that the device is configured for."""
+    """A server for which the device is configured."""
     server = DevServer(directory=tmp_path / "server", tls=False)
     server.auto_accept = True
     return server
@@ -63,13 +63,13 @@ def test_list_keeps_the_device_and_plain_makes_another(server: DevServer, device
 
 
 def test_report_needs_the_lock_file_alone(server: DevServer, device: Path) -> None:
-    """An update that the archived client has handed over is reported by this one."""
+    """An update that the archived client has handed over is reported by this client."""
     with server:
         write(device / "etc/mender/mender.conf", f'{{"ServerURL": "{server.url}", "IdentityFormat": "list"}}')
         assert 2 == run(device, "check-update").returncode
         device_id = server.devices()[0].id
         deployment_id = server.deploy(server.upload(ARTIFACT).name, [device_id])
-        assert 0 == run(device, "check-update").returncode  # offered, as to the old client
+        assert 0 == run(device, "check-update").returncode  # offered, as to the archived client
         write(device / "var/lib/mender/update.lock", f"{deployment_id}\n")
         assert 0 == run(device, "report", "--success").returncode
         assert ["success"] == server.statuses(deployment_id, device_id)

@@ -1,4 +1,4 @@
-"""The page for whoever has trouble has every message of the client and every check of ``doctor``, and no others."""
+"""The troubleshooting page has every message of the client and every check of ``doctor``, and no others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_page_is_fresh() -> None:
 
 
 def test_each_note_has_its_message() -> None:
-    """What is explained further is a message on the page, and so one that can still occur."""
+    """Each further explanation belongs to a message on the page, so that the message can still occur."""
     assert [] == [code for code in message_areas.NOTES if f'<a id="{code.lower()}">' not in PAGE]
 
 
@@ -48,6 +48,6 @@ def test_each_check_has_its_section() -> None:
     ],
 )
 def test_messages_are_found(code: str, found: list[tuple[str, str, str]]) -> None:
-    """A message is found wherever it is made, with its remedy; one without a code is found too."""
+    """A message is found wherever the code creates it, with its remedy; so is one without a code."""
     families = frozenset({"ArtifactError", "Diagnostic", "KeyFileError", "StorageError"})
     assert found == [(one.code, one.template, one.remedy) for one in messages.find(ast.parse(code), families, "x.py")]

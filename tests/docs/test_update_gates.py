@@ -1,4 +1,4 @@
-"""The recipes of docs/guide/update-gates.md, with the real client: each holds an update, and lets it go on."""
+"""The recipes of docs/guide/update-gates.md, with the real client: each one holds an update, and later releases it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Recipe:
 
     Args:
         device: the device.
-        heading: of the recipe.
+        heading: the heading of the recipe.
     """
 
     def __init__(self, device: DirectoryDevice, heading: str) -> None:
@@ -39,7 +39,7 @@ class Recipe:
         self._threads = ThreadPoolExecutor(1)
 
     def settings(self, number: int = 0, change: Callable[[str], str] = str) -> None:
-        """Configure the device by an example."""
+        """Configure the device with an example."""
         self.device.configure(**json.loads(change(example(PAGE, self._heading, number))))
 
     def program(self, path: str, number: int, *moved: str) -> None:
@@ -51,7 +51,7 @@ class Recipe:
         self.device.write(path.lstrip("/"), text).chmod(0o755)
 
     def is_time(self, hour: int, minute: int) -> None:
-        """Let it be this time where the device is."""
+        """Set the local time of the device."""
         set_local_time(self.root, hour, minute)
 
     def begin(self) -> Future[Outcome]:
@@ -59,13 +59,13 @@ class Recipe:
         return self._threads.submit(self.device.update, "release-2", b"the new app", timeout_seconds=PATIENCE_S)
 
     def gate(self) -> dict[str, Any]:
-        """The gate at which the update waits, by ``status``; empty when it doesn't."""
+        """The gate at which the update waits, according to ``status``; empty if it doesn't wait."""
         update = json.loads(call("--root", str(self.root), "status", "--json").stdout)["update"]
         gate: dict[str, Any] = (update or {}).get("gate") or {}
         return gate
 
     def waits(self, point: str, reason: str) -> None:
-        """Wait until the update waits."""
+        """Wait until the update waits at a gate."""
         wait_until(lambda: (one := self.gate()) and (one["point"], reason in one["reason"]) == (point, True))
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class Recipe:
 
 @pytest.fixture
 def recipe(mender_device: DirectoryDevice, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Recipe]]:
-    """Makes a device for a recipe, where it is half past twelve."""
+    """Makes a device for a recipe, with the local time 12:30."""
     monkeypatch.delenv("TZ", raising=False)
     made: list[Recipe] = []
 
@@ -88,13 +88,13 @@ def recipe(mender_device: DirectoryDevice, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def done(update: Future[Outcome]) -> tuple[str, list[str]]:
-    """How an update has ended, and that it was shown as paused."""
+    """The outcome of an update that was displayed as paused."""
     outcome = update.result(PATIENCE_S)
     return outcome.status, [one for one in outcome.statuses if one.startswith("pause")]
 
 
 def test_only_at_night(recipe: Callable[[str], Recipe]) -> None:
-    """By day the downloaded update waits until 22:00, which the server shows; at night it is installed."""
+    """By day the downloaded update waits until 22:00, and the server displays that; at night it is installed."""
     night = recipe("Only at night")
     night.settings()
     update = night.begin()
@@ -108,7 +108,7 @@ def test_only_at_night(recipe: Callable[[str], Recipe]) -> None:
     ("command", "expected"), [(0, "success"), (1, ""), (2, "failure")], ids=["approve", "postpone", "refuse"]
 )
 def test_when_an_operator_agrees(recipe: Callable[[str], Recipe], command: int, expected: str) -> None:
-    """An update waits for an operator, who lets it go on, puts it off, or refuses it."""
+    """An update waits for an operator, who approves, postpones or refuses it."""
     operator = recipe("When an operator agrees")
     operator.settings()
     update = operator.begin()
@@ -122,7 +122,7 @@ def test_when_an_operator_agrees(recipe: Callable[[str], Recipe], command: int, 
 
 
 def test_not_while_the_machine_runs(recipe: Callable[[str], Recipe]) -> None:
-    """While the machine is milling the update waits; when it is idle it is installed."""
+    """While the machine is milling the update waits; when it is idle the update is installed."""
     machine = recipe("Not while the machine runs")
     machine.settings(1)
     machine.program("/usr/lib/mender/idle", 0, "/run/machine/state")
@@ -144,7 +144,7 @@ def test_a_machine_that_refuses(recipe: Callable[[str], Recipe]) -> None:
 
 
 def test_not_on_battery(recipe: Callable[[str], Recipe]) -> None:
-    """The update waits for the mains, and for the battery to be charged."""
+    """The update waits for mains power, and until the battery is charged."""
     battery = recipe("Not on battery")
     battery.settings()
     battery.device.write("sys/class/power_supply/AC/online", "0\n")
@@ -158,7 +158,7 @@ def test_not_on_battery(recipe: Callable[[str], Recipe]) -> None:
 
 
 def test_not_over_a_metered_link(recipe: Callable[[str], Recipe]) -> None:
-    """Nothing is downloaded over a modem, nor at noon on weekdays; then it is."""
+    """Nothing is downloaded over a modem, nor at noon on weekdays; otherwise the download takes place."""
     link = recipe("Not over a metered link, and slowly by day")
     link.settings(1, lambda text: text.replace("Mon-Fri 12:00", "12:00"))
     link.program("/usr/lib/mender/unmetered", 0, "/proc/net/route")

@@ -53,7 +53,7 @@ def installed(name: str, heading: str, tmp_path: Path) -> Module:
 
 
 def test_single_file(tmp_path: Path) -> None:
-    """The file is there."""
+    """The file is installed."""
     installed("single-file", "A single file", tmp_path)
     assert "level = 3\n" == (tmp_path / "opt/app/app.conf").read_text()
 
@@ -67,7 +67,7 @@ def test_directory(tmp_path: Path) -> None:
 
 
 def test_containers(tmp_path: Path) -> None:
-    """The project is pulled and started."""
+    """The images of the project are pulled, and it is started."""
     module = installed("docker-compose", "Containers", tmp_path)
     words = [line.split()[3] for line in (tmp_path / "calls").read_text().splitlines()]
     assert ["config", "pull", "up", "up"] == words
@@ -75,7 +75,7 @@ def test_containers(tmp_path: Path) -> None:
 
 
 def test_debian_packages(tmp_path: Path) -> None:
-    """The package goes to dpkg."""
+    """The package is passed to dpkg."""
     installed("deb", "Debian packages", tmp_path)
     assert (tmp_path / "calls").read_text().endswith("/files/app_2.0_all.deb\n")
 
@@ -98,8 +98,8 @@ def test_root_file_system(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_rolled_back", [False, True])
 def test_own_module(tmp_path: Path, is_rolled_back: bool) -> None:
-    """The module of the page installs its Artifact, and goes back, also if the power fails before or after."""
-    module = Module("script", tmp_path / "module", DASH)  # its harness, with another program in it
+    """The module on the page installs its Artifact, and rolls back, even if the power fails before or after."""
+    module = Module("script", tmp_path / "module", DASH)  # its test harness, with another program in it
     program = blocks("Write your own")[0].replace("/opt/", f"{tmp_path}/opt/")
     assert 10 >= len(program.splitlines())
     (module.place / "script").write_text(program)
@@ -127,11 +127,11 @@ WALKS: list[dict[int, Trouble]] = [
     {2: Trouble.FAILS},
     {4: Trouble.FAILS, 6: Trouble.CUT_AFTER},
 ]
-"""Some of the roads: the download, the installation and the rollback go wrong."""
+"""Some of the walks: the download, the installation and the rollback fail."""
 
 
 def test_python(tmp_path: Path, is_nightly: bool) -> None:
-    """The module in Python streams, and what is installed is new or old after each failure and power cut."""
+    """The module in Python streams, and the old or the new version is installed after each failure and power cut."""
     program, target = tmp_path / "firmware", tmp_path / "firmware.bin"
     (example,) = (block.text for where, block in examples(PAGE) if where == "In Python")
     program.write_text(example)

@@ -1,4 +1,4 @@
-"""The doctor names what is wrong, and its remedy works."""
+"""``doctor`` reports each fault, and its remedy works."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DEPLOYMENT = "d50eda0d-2cea-4de1-8d42-9cd3e7e86701"
 
 
 def test_a_healthy_device(ward: Ward) -> None:
-    """No false alarm: no fault, and no warning but that no daemon runs."""
+    """No false alarms: no fault, and no warning except that no daemon runs."""
     code, findings = ward.examine()
     assert 0 == code
     assert ["daemon"] == [one["check"] for one in findings if one["verdict"] in ("warning", "fault")]
@@ -50,7 +50,7 @@ def test_a_healthy_device(ward: Ward) -> None:
 
 
 def test_it_only_looks(ward: Ward) -> None:
-    """Nothing on the device changes, also where the daemon would note who was accepted, or who is asking now."""
+    """Nothing on the device changes, even where the daemon would record the acceptance or a request."""
     ward.data.joinpath("journal.json").unlink()
     before = ward.files()
     ward.examine()
@@ -64,7 +64,7 @@ def test_it_only_looks(ward: Ward) -> None:
 
 
 def test_for_people(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each line says what was checked, what was found and what to do, and the last one counts."""
+    """Each line says what was checked, what was found and what to do, and the last line counts the results."""
     ward.root.joinpath("usr/share/mender/install").unlink()
     assert 1 == main(["--root", str(ward.root), "doctor"])
     lines = capsys.readouterr().out.splitlines()
@@ -74,7 +74,7 @@ def test_for_people(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_empty_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where there is nothing at all, everything is looked at, nothing is made, and the first steps are named."""
+    """On an empty device every check is made, nothing is created, and the first steps are given."""
     assert 1 == main(["--root", str(tmp_path / "nothing"), "doctor", "--json"])
     findings = json.loads(capsys.readouterr().out)
     assert set(CHECKS) == {one["check"] for one in findings}
@@ -82,13 +82,13 @@ def test_an_empty_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_what_cannot_be_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A path at which the system refuses every look is a fault of its check, and the others go on."""
+    """A path that can't be accessed at all is a fault of its check, and the other checks continue."""
     assert 1 == main(["--root", str(tmp_path / ("n" * 300)), "doctor", "--json"])
     findings = json.loads(capsys.readouterr().out)
     assert set(CHECKS) == {one["check"] for one in findings}
 
 
-# -- faults of the device's files -------------------------------------------------------------------------------
+# -- faults in the device's files --------------------------------------------------------------------------------
 
 
 def remove(name: str) -> Callable[[Ward], Callable[[], object]]:
@@ -104,7 +104,7 @@ def remove(name: str) -> Callable[[Ward], Callable[[], object]]:
 
 
 def unreadable_key(ward: Ward) -> Callable[[], object]:
-    """The key is cut off."""
+    """The key is truncated."""
     key = ward.data / "mender-agent.pem"
     whole = key.read_text()
     key.write_text(whole[:90])
@@ -112,7 +112,7 @@ def unreadable_key(ward: Ward) -> Callable[[], object]:
 
 
 def open_key(ward: Ward) -> Callable[[], object]:
-    """Everybody can read the key."""
+    """The key is readable by all users."""
     key = ward.data / "mender-agent.pem"
     ward.data.chmod(0o755)
     key.chmod(0o644)
@@ -120,13 +120,13 @@ def open_key(ward: Ward) -> Callable[[], object]:
 
 
 def stale_lock(ward: Ward) -> Callable[[], object]:
-    """A lock that nobody knows."""
+    """A lock that belongs to no known deployment."""
     lock = ward.write("var/lib/mender/update.lock", "nobodys-deployment\n")
     return lock.unlink
 
 
 def dead_sub_updater(ward: Ward) -> Callable[[], object]:
-    """The sub-updater was started in this boot and is gone."""
+    """The sub-updater was started since the last boot and no longer runs."""
     deployment = Deployment(DEPLOYMENT, "release-2", ("board",), Link("https://x/y"))
     dead = ProcessRef(2**22 + 1, SystemProcesses(Path(os.devnull)).boot_id(), 1)
 
@@ -148,7 +148,7 @@ def dead_sub_updater(ward: Ward) -> Callable[[], object]:
 
 
 def shared_identity(ward: Ward) -> Callable[[], object]:
-    """The identity is what a board says that was never given a number."""
+    """The identity is that of a board that was never given a serial number."""
     name, body = "usr/share/mender/identity/mender-device-identity", "echo mac=00:00:00:00:00:00"
     ward.script(name, body)
     return lambda: ward.script(name, "echo serial=0042")
@@ -165,13 +165,13 @@ def configured(**keys: object) -> Callable[[Ward], Callable[[], object]]:
 
 
 def broken_json(ward: Ward) -> Callable[[], object]:
-    """The configuration is no JSON."""
+    """The configuration isn't JSON."""
     ward.write("etc/mender/mender.conf", '{"ServerURL": "https://x",}', 0o600)
     return ward.configure
 
 
 def lying_clock(ward: Ward) -> Callable[[], object]:
-    """The server has quite another time."""
+    """The clock of the server differs greatly."""
     ward.server.clock_offset_seconds = 86400.0
 
     def mend() -> None:
@@ -181,13 +181,13 @@ def lying_clock(ward: Ward) -> Callable[[], object]:
 
 
 def wrong_authority(ward: Ward) -> Callable[[], object]:
-    """The device trusts somebody else."""
+    """The device trusts another certificate authority."""
     authority = Authority(ward.root / "other-ca")
     return configured(ServerCertificate=str(authority.certificate))(ward)
 
 
 def rejected(ward: Ward) -> Callable[[], object]:
-    """Somebody has rejected the device that was accepted."""
+    """The device was accepted, and then rejected."""
     (device,) = ward.server.devices()
     ward.server.reject(device.id)
     return lambda: ward.server.accept(device.id)
@@ -200,7 +200,7 @@ def outage(ward: Ward) -> Callable[[], object]:
 
 
 def closed_port(ward: Ward) -> Callable[[], object]:
-    """Nobody listens there."""
+    """No server listens there."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     return configured(ServerURL=f"https://127.0.0.1:{port}")(ward)
@@ -234,7 +234,7 @@ PLANTED: dict[str, tuple[Callable[[Ward], Callable[[], object]], str, str]] = {
 
 @pytest.mark.parametrize("case", PLANTED)
 def test_a_planted_fault(ward: Ward, case: str) -> None:
-    """It is named under its check with a remedy, and when the remedy is applied nothing is left of it."""
+    """The fault is reported by its check with a remedy, and after the remedy nothing is reported."""
     plant, check, words = PLANTED[case]
     mend = plant(ward)
     faults = ward.faults()
@@ -245,7 +245,7 @@ def test_a_planted_fault(ward: Ward, case: str) -> None:
 
 
 def test_another_device_has_the_identity(ward: Ward) -> None:
-    """A key that the server doesn't know on an identity that it knows: a duplicate is named as what it may be."""
+    """A key that the server doesn't know, for an identity that it knows: a possible duplicate is reported as such."""
     ward.make_key()
     ward.data.joinpath("journal.json").unlink()
     with ward.nobody_accepts():
@@ -255,7 +255,7 @@ def test_another_device_has_the_identity(ward: Ward) -> None:
 
 
 def test_the_device_asks_as_something_else(ward: Ward) -> None:
-    """A key that was replaced since the server accepted the device is named with its cause."""
+    """A key that was replaced after the server had accepted the device is reported with the cause."""
     ward.make_key()
     with ward.nobody_accepts():
         faults = ward.faults()
@@ -265,7 +265,7 @@ def test_the_device_asks_as_something_else(ward: Ward) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_root_looks_at_the_device_of_another_user(ward: Ward) -> None:
-    """Where the data directory belongs to another user, root is told to look as that user before changing anything."""
+    """If the data directory belongs to another user, root is advised to run doctor as that user before any change."""
     os.chown(ward.data, 4321, 4321)
     said = ward.faults()["permissions"]
     assert "belongs to user 4321 -> if the client runs as that user" in said
@@ -274,7 +274,7 @@ def test_root_looks_at_the_device_of_another_user(ward: Ward) -> None:
     assert {} == ward.faults()
 
 
-# -- beside a daemon, and with other keys -------------------------------------------------------------------------
+# -- next to a daemon, and with other keys ------------------------------------------------------------------------
 
 
 @contextmanager
@@ -289,7 +289,7 @@ def running(ward: Ward) -> Iterator[None]:
 
 
 def worries(ward: Ward) -> dict[str, str]:
-    """What is no fault and not right, by the check."""
+    """Findings that are neither a fault nor right, by check."""
     _, findings = ward.examine()
     return {one["check"]: one["found"] for one in findings if one["verdict"] == "warning"}
 
@@ -306,7 +306,7 @@ REMOTE: list[tuple[dict[str, object], int, str, str]] = [
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
 def test_remote_access(ward: Ward) -> None:
-    """Where mender-connect.conf allows remote access, it is checked with all that connect needs."""
+    """If mender-connect.conf allows remote access, everything that connect needs is checked."""
     for keys, mode, verdict, words in REMOTE:
         ward.write("etc/mender/mender-connect.conf", json.dumps(keys), mode)
         _, findings = ward.examine()
@@ -317,7 +317,7 @@ def test_remote_access(ward: Ward) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the user of the shells is root")
 def test_programs_for_remote_access(tmp_path: Path) -> None:
-    """connect is in order while it runs, but not beside mender-connect, which alone is in order, too."""
+    """connect is right while it runs, but not together with mender-connect, which alone is right as well."""
     paths = Paths(Path("/"), tmp_path / "mender.conf", tmp_path / "none/mender.conf", tmp_path)
     context = DiagnosticContext(paths, lambda: None)
     context.processes = tmp_path / "proc"
@@ -342,7 +342,7 @@ def _remote_access(context: DiagnosticContext) -> list[tuple[Verdict, str]]:
 
 
 def test_a_healthy_device_with_a_daemon(ward: Ward) -> None:
-    """Beside a daemon whose last failure is over there is nothing to say at all."""
+    """Next to a daemon whose last failure is over there is nothing to report."""
     now = "2026-11-23T12:00:00+00:00"
     failed = ClientStatus().begun(now, version="1", python="3").failed("poll", NetworkError("gone"), now, in_a_row=3)
     status = StatusFile(ward.data / "status.json")
@@ -355,7 +355,7 @@ def test_a_healthy_device_with_a_daemon(ward: Ward) -> None:
 
 
 def test_the_proxy_of_the_daemon(ward: Ward) -> None:
-    """Beside a daemon its proxy counts, not that of the shell from which the doctor was called."""
+    """Next to a daemon its proxy counts, not that of the shell from which doctor was called."""
     environment = {**os.environ, "https_proxy": "gopher://x"}
     with subprocess.Popen(["sleep", "60"], env=environment) as daemon, running(ward):
         ward.write("var/lib/mender/daemon.lock", f"{daemon.pid}\n")
@@ -364,7 +364,7 @@ def test_the_proxy_of_the_daemon(ward: Ward) -> None:
 
 
 def test_a_locked_key(ward: Ward) -> None:
-    """A key whose passphrase is not given is a fault unless a daemon has opened it; the rest is looked at anyway."""
+    """A key with an unknown passphrase is a fault unless a daemon has opened it; the other checks are made anyway."""
     ward.make_key(b"hush")
     ward.configure(ServerCertificate=str(Authority(ward.root / "other-ca").certificate))
     assert {"key", "TLS"} == set(ward.faults())
@@ -377,7 +377,7 @@ def test_a_locked_key(ward: Ward) -> None:
 
 
 def test_a_sub_updater_at_work(ward: Ward) -> None:
-    """While the sub-updater works and no daemon runs, all is as it should be."""
+    """While the sub-updater works and no daemon runs, everything is right."""
     with subprocess.Popen(["sleep", "60"], env={**os.environ, "MENDER_DEPLOYMENT_ID": DEPLOYMENT}) as worker:
         ward.write("var/lib/mender/update.lock", f"{DEPLOYMENT}\n")
         assert ({}, {}) == (ward.faults(), worries(ward))
@@ -385,7 +385,7 @@ def test_a_sub_updater_at_work(ward: Ward) -> None:
 
 
 def test_a_sub_updater_that_cannot_be_ended(ward: Ward) -> None:
-    """A sub-updater that outlives its deployment is named."""
+    """A sub-updater that outlives its deployment is reported."""
     journal = ward.data / "journal.json"
     before = journal.read_bytes() if journal.exists() else None
     JsonJournal(journal).update(lambda record: record.concluded("stuck", Event.FAULT, now="2026-01-01T00:00:00+00:00"))
@@ -411,7 +411,7 @@ def test_a_sub_updater_that_cannot_be_ended(ward: Ward) -> None:
     ],
 )
 def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], mend: Callable[[Path], None], words: str) -> None:
-    """A full and a read-only data directory are named for what they are, and the remedy works."""
+    """A full and a read-only data directory are reported as such, and the remedy works."""
     disk = ward.root / "disk"
     with small_disk(disk, kib=32 * 1024):
         shutil.copytree(ward.data, disk, dirs_exist_ok=True)
@@ -429,7 +429,7 @@ def test_a_bad_disk(ward: Ward, spoil: Callable[[Path], None], mend: Callable[[P
 
 @contextmanager
 def shown(ward: Ward, pair: Pair, authority: Authority) -> Iterator[None]:
-    """A server that shows this certificate, and a device that trusts its authority."""
+    """A server with this certificate, and a device that trusts its authority."""
 
     def hang_up(server: RawServer, connection: socket.socket) -> None:
         connection.close()
@@ -440,7 +440,7 @@ def shown(ward: Ward, pair: Pair, authority: Authority) -> Iterator[None]:
 
 
 def test_an_expired_certificate(ward: Ward) -> None:
-    """The certificate, whose it is, its date and the remedy are named; it is gone when the certificate is renewed."""
+    """The certificate, its subject, its date and the remedy are reported; with a renewed certificate nothing is."""
     authority = Authority(ward.root / "ca")
     pair = authority.issue("127.0.0.1", start=NOW - 9 * DAY, end=NOW - DAY)
     with shown(ward, pair, authority):
@@ -450,7 +450,7 @@ def test_an_expired_certificate(ward: Ward) -> None:
 
 
 def test_an_authority_that_cannot_be_used(ward: Ward) -> None:
-    """What can't be used of ServerCertificate is a warning, as at the start of the daemon."""
+    """An unusable value of ServerCertificate is a warning, as at the start of the daemon."""
     ward.write("authorities/bad.pem", "garbage")
     ward.write("authorities/good.pem", (ward.root / "etc/mender/server.crt").read_text())
     ward.configure(ServerCertificate="/authorities")
@@ -459,21 +459,21 @@ def test_an_authority_that_cannot_be_used(ward: Ward) -> None:
 
 
 def test_a_server_that_gives_no_answer(ward: Ward) -> None:
-    """A server that takes the connection and gives no answer is a fault, however right its certificate is."""
+    """A server that accepts the connection and gives no response is a fault, however valid its certificate is."""
     authority = Authority(ward.root / "ca")
     with shown(ward, authority.issue("127.0.0.1"), authority):
         assert ["authorisation"] == list(ward.faults())
 
 
 def test_the_certificate_of_another_host(ward: Ward) -> None:
-    """A certificate for another name is told from one that isn't trusted."""
+    """A certificate for another name is distinguished from an untrusted one."""
     authority = Authority(ward.root / "ca")
     with shown(ward, authority.issue("other.example"), authority):
         assert "it is for another host" in ward.faults()["TLS"]
 
 
 def test_a_certificate_that_ends_soon(ward: Ward) -> None:
-    """A certificate that ends within two weeks is a warning, in time."""
+    """A certificate that expires within two weeks causes a warning in time."""
     authority = Authority(ward.root / "ca")
     with shown(ward, authority.issue("127.0.0.1", end=NOW + datetime.timedelta(days=3)), authority):
         _, findings = ward.examine()
@@ -481,7 +481,7 @@ def test_a_certificate_that_ends_soon(ward: Ward) -> None:
 
 
 def test_a_proxy_that_refuses(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that doesn't let the client through is named, without its password."""
+    """A proxy that refuses the client is named, without its password."""
 
     def refuse(server: RawServer, connection: socket.socket) -> None:
         connection.recv(65536)
@@ -489,7 +489,7 @@ def test_a_proxy_that_refuses(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> No
 
     with RawServer(refuse) as proxy:
         monkeypatch.setenv("https_proxy", f"http://user:hush@127.0.0.1:{proxy.port}")
-        ward.configure(ServerURL="https://mender.example.com")  # the way to this machine itself is always direct
+        ward.configure(ServerURL="https://mender.example.com")  # connections to this machine itself are always direct
         said = ward.faults()["proxy"]
     assert "407" in said
     assert "hush" not in said
@@ -499,13 +499,13 @@ def test_a_proxy_that_refuses(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_proxy_that_is_no_address(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that can't be used is named, and the other checks go on."""
+    """An unusable variable is named, and the other checks continue."""
     monkeypatch.setenv("https_proxy", "gopher://x")
     assert "https_proxy" in ward.faults()["proxy"]
 
 
 def test_a_key_that_looks_like_a_remedy(ward: Ward) -> None:
-    """What stands in the configuration is part of what was found, whatever it holds, and never what to do."""
+    """Content of the configuration can only become part of a finding, never of a remedy."""
     ward.configure(**{"odd; run 'rm -rf /'": 5})
     _, findings = ward.examine()
     (said,) = [one for one in findings if one["check"] == "configuration"]
@@ -514,7 +514,7 @@ def test_a_key_that_looks_like_a_remedy(ward: Ward) -> None:
 
 
 def test_a_message_with_its_code(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
-    """A message of the client comes with its code, for people and for programs."""
+    """A message of the client has its code, in the text and in the JSON output."""
     ward.root.joinpath("usr/share/mender/install").unlink()
     _, findings = ward.examine()
     (said,) = [one for one in findings if one["check"] == "install script"]
@@ -533,7 +533,7 @@ def test_a_message_with_its_code(ward: Ward, capsys: pytest.CaptureFixture[str])
     ],
 )
 def test_units(tmp_path: Path, script: str | None, enabled: set[str], expected: list[tuple[Verdict, str]]) -> None:
-    """A sub-updater with a boot step needs its unit enabled, or no update is ever committed."""
+    """A sub-updater with a boot step needs its unit enabled; otherwise no update is ever committed."""
     if script is not None:
         (tmp_path / "install").write_text(script)
     results = list(unit_results(tmp_path / "install", lambda unit: unit in enabled))
