@@ -1,7 +1,7 @@
-"""Starts programs as forks of a process that has them loaded: processes of their own, in a tenth of the time.
+"""Starts programs as forks of a process that has loaded them: real processes, in a tenth of the time.
 
-What makes a process stays as it is: signals, locks, directory, environment, outputs, how it ends. Its command line, as
-others see it, doesn't, and it inherits no limits and no ignored signals: tests of those start ``PROGRAM`` otherwise.
+The properties of a process are kept: signals, locks, directory, environment, outputs, how it ends. Its command line, as
+others see it, isn't, and it inherits no limits and no ignored signals: tests of those start ``PROGRAM`` otherwise.
 ``make nightly`` never forks.
 """
 
@@ -44,7 +44,7 @@ the searches of the night, and what runs without pytest, don't fork."""
 _READ_AT_THE_START = ("COVERAGE", "LANG", "LC_", "LD_", "OPENSSL", "PYTHON")
 """Beginnings of variables that Python and its libraries read when they are loaded."""
 _HEEDED = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
-"""Those of them that make no difference for a fork, or that it heeds."""
+"""Those of them that make no difference for a fork, or that it respects."""
 _USUAL = ("", "C", "C.UTF-8", "POSIX")
 """Values of them that make no difference."""
 _LOADED_LATE = (
@@ -88,14 +88,14 @@ if code < 0:
     posix.kill(posix.getpid(), -code)
 posix._exit(code)
 """
-"""What others start as the program: it has a fork made, stands for it, and takes it along when it is killed."""
+"""The program that others start: it has a fork made, represents it, and takes it along when it is killed."""
 
 
 class Forked:
-    """A running fork, with what is used of ``subprocess.Popen``.
+    """A running fork, with the part of the interface of ``subprocess.Popen`` that is needed.
 
     Args:
-        link: tells the process id, and later how it ended.
+        link: sends the process id, and later the exit status.
     """
 
     def __init__(self, link: socket.socket) -> None:
@@ -118,7 +118,7 @@ class Forked:
         """Wait until it has ended.
 
         Raises:
-            subprocess.TimeoutExpired: it still runs after so many seconds.
+            subprocess.TimeoutExpired: it still runs after this number of seconds.
         """
         if self.returncode is None:
             if not select.select([self._link], [], [], timeout)[0]:
@@ -140,11 +140,11 @@ class Forked:
 def start(
     argv: Sequence[str], environment: Mapping[str, str], out: int, err: int, directory: Path | None = None
 ) -> subprocess.Popen[bytes] | Forked:
-    """Start a command, as a fork if it is one of ours; its standard input is empty.
+    """Start a command, as a fork if it is one of our programs; its standard input is empty.
 
     Args:
-        argv: the whole command.
-        environment: its whole environment.
+        argv: the complete command.
+        environment: its complete environment.
         out: the descriptor of its standard output.
         err: the descriptor of its standard error.
         directory: where it starts; default: here.
@@ -156,7 +156,7 @@ def start(
 
 
 def is_forked(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether a command is one of ours, and nothing would make its start another."""
+    """Whether a command is one of our programs, and nothing would make it start differently."""
     if IS_WANTED not in environment:
         return False
     is_python = argv[0] in (sys.executable, str(python())) and (argv[1] in ("-c", "-m") or argv[1][0] != "-")
@@ -188,23 +188,23 @@ def run(
 
 
 def program() -> Path:
-    """The client's program for others to start: it makes forks, in the tests by day."""
+    """The client's program for others to start: outside of the nightly run it makes forks."""
     return Path(os.environ[IS_WANTED], PROGRAM.name) if IS_WANTED in os.environ else PROGRAM
 
 
 def python() -> Path:
-    """A Python for others to start, which has all of ours loaded in the tests by day."""
+    """A Python for others to start, which outside of the nightly run has all our programs loaded."""
     return program().with_name("python") if IS_WANTED in os.environ else Path(sys.executable)
 
 
 def path() -> str:
-    """The variable ``PATH`` for whoever types the names of our programs."""
+    """The variable ``PATH`` for calling our programs by name."""
     first = f"{program().parent}:" if IS_WANTED in os.environ else ""
     return f"{first}{PROGRAM.parent}:{os.environ['PATH']}"
 
 
 class Starter:
-    """The process that has the programs loaded, and ends with this one. It loads them when it makes the first fork."""
+    """The process that has loaded the programs, and ends with this one. It loads them when it makes the first fork."""
 
     def __init__(self) -> None:
         self._environment = _unlike(os.environ)
@@ -244,13 +244,13 @@ class Starter:
 
 @functools.cache
 def _unlike_at_the_start(directory: str) -> dict[str, str]:
-    """What was unusual when the process that makes forks began."""
+    """The unusual settings when the process that makes forks was started."""
     unlike: dict[str, str] = ast.literal_eval(Path(directory, "environment").read_text())
     return unlike
 
 
 def _unlike(environment: Mapping[str, str]) -> dict[str, str]:
-    """What Python would read at its start, and is unusual."""
+    """The unusual settings that Python would read at its start."""
     return {
         name: value
         for name, value in environment.items()
@@ -258,11 +258,11 @@ def _unlike(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-# -- in the process that makes forks ----------------------------------------------------------------------------
+# -- in the process that makes forks -----------------------------------------------------------------------------
 
 
 def _load() -> None:
-    """Load all that the programs may need."""
+    """Load everything that the programs may need."""
     for package in (mender_client, mender_devserver):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if "__main__" not in module.name and ".testing" not in module.name:
@@ -278,7 +278,7 @@ class _Forks:
     """The running forks.
 
     Args:
-        listener: where requests come in.
+        listener: the socket for requests.
     """
 
     def __init__(self, listener: socket.socket) -> None:
@@ -290,10 +290,10 @@ class _Forks:
         self._poll.register(sys.stdin, select.POLLIN)
 
     def serve(self) -> Callable[[], None]:
-        """Make forks. Returns in each fork, with what it has to do first, and ends when standard input does."""
+        """Make forks. Returns in each fork, with its first task, and ends when standard input does."""
         is_loaded = False
         while True:
-            descriptor, _ = self._poll.poll()[0]  # one at a time: numbers of descriptors are used again
+            descriptor, _ = self._poll.poll()[0]  # one at a time: descriptor numbers are reused
             if descriptor == sys.stdin.fileno():
                 for pid, _ in self._by_end.values():
                     os.kill(pid, signal.SIGKILL)
@@ -308,12 +308,12 @@ class _Forks:
                 self._bury(descriptor)
             else:
                 self._poll.unregister(descriptor)
-                os.kill(self._by_link.pop(descriptor), signal.SIGKILL)  # nobody wants it any more
+                os.kill(self._by_link.pop(descriptor), signal.SIGKILL)  # no longer needed
 
     def _fork(self) -> Callable[[], None] | None:
         link = self._listener.accept()[0]
         request, descriptors, _, _ = socket.recv_fds(link, _MOST_BYTES, 3)
-        if not request:  # whoever asked has been killed
+        if not request:  # the requesting process has been killed
             link.close()
             return None
         pid = os.fork()
@@ -331,7 +331,7 @@ class _Forks:
         return None
 
     def _bury(self, end: int) -> None:
-        """Tell how a fork ended, to whoever still wants to know."""
+        """Send the exit status of a fork to the process that requested it, if it still exists."""
         pid, link = self._by_end.pop(end)
         self._poll.unregister(end)
         os.close(end)
@@ -345,7 +345,7 @@ class _Forks:
 def _become(
     argv: list[str], environment: dict[bytes, bytes], directory: str, umask: int, descriptors: list[int]
 ) -> None:
-    """Take on what a process has from whoever starts it."""
+    """Take over the properties that a process has from its parent."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -364,7 +364,7 @@ def _become(
 
 
 def _run() -> int:
-    """Do what the program does that this process has become."""
+    """Run the program that this process has become."""
     try:
         if sys.argv[0] == sys.executable or sys.argv[0].endswith(("/python", "/python3")):
             _run_python()
@@ -384,7 +384,7 @@ def _run() -> int:
 
 
 def _run_python() -> None:
-    """Do what Python does with ``-c``, ``-m`` or a file, up to its end."""
+    """Do the same as Python with ``-c``, ``-m`` or a file, including the exit."""
     sys.executable, option, *words = sys.argv
     sys.argv[:] = [option, *words[1:]] if option in ("-c", "-m") else [option, *words]
     if option == "-m":
@@ -400,7 +400,7 @@ def _run_python() -> None:
 
 
 def _end(code: int) -> None:
-    """End without taking apart what was loaded, which would take longer than all else."""
+    """Exit without unloading what was loaded, which would take longer than everything else."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

@@ -202,7 +202,7 @@ def test_deleted_artifact_ends_the_deployment(state: ServerState, deploy: Deploy
 
 
 def test_artifacts_outlive_the_server(state: ServerState) -> None:
-    """A new server in the same directory offers the same Artifacts; half uploads are removed, other files stay."""
+    """A new server in the same directory offers the same Artifacts, removes partial uploads and keeps other files."""
     state.artifacts.new_part().write_bytes(b"half")
     stranger = state.artifacts.directory / "stranger.mender"
     stranger.write_bytes(b"not an Artifact")

@@ -100,7 +100,7 @@ def check_first_update(shell: Shell) -> None:
     for line in update:
         done = shell.run(line)
         assert 0 == done.returncode, done.stderr
-    wait_until(lambda: (shell.directory / "device/app.py").exists())  # a look costs nothing; now the report is due
+    wait_until(lambda: (shell.directory / "device/app.py").exists())  # polling costs nothing; the report is due
     wait_until(lambda: "success" in shell.run("mender-devserver status").stdout)
     assert "app-2\n" == shell.run("mender-python-client --root device show-artifact").stdout
     assert 'print("hello")\n' == (shell.directory / "device/app.py").read_text()

@@ -50,7 +50,7 @@ def server(tmp_path: Path, device: Path) -> DevServer:
 
 
 def test_list_keeps_the_device_and_plain_makes_another(server: DevServer, device: Path) -> None:
-    """With ``IdentityFormat: list`` the server sees the identity that the archived client sent; plain is another."""
+    """With ``IdentityFormat: list`` the server gets the archived client's identity; with plain, another one."""
     key = (device / "var/lib/mender/mender-agent.pem").read_bytes()
     with server:
         for form in ("list", "plain"):

@@ -29,7 +29,7 @@ def blocks(heading: str) -> list[str]:
 
 
 def payload(heading: str, tmp_path: Path, number: int = 0) -> dict[str, str | bytes | Path]:
-    """Type an example, with directories of the device below this one; what is in the Artifact that it writes."""
+    """Run an example, with the device's directories below this one; return the content of its Artifact."""
     place = tmp_path / "host"
     place.mkdir()
     commands = blocks(heading)[number].replace(" /opt/", f" {tmp_path}/opt/").replace(">/etc/", f">{tmp_path}/")

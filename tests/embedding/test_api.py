@@ -1,4 +1,4 @@
-"""The public API as somebody meets it who knows the guide alone: what it takes, what it refuses, what it tells."""
+"""The public API from the view of somebody who knows only the guide: what it accepts, refuses and reports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .test_client import device_id, run
 
 
 def test_numbers_are_sent_as_text(server: DevServer, embed: Embed, device: DeviceDescription) -> None:
-    """A number or a truth value is an attribute as good as text, alone or in a list, in the identity too."""
+    """Numbers and truth values are attributes just like text, alone or in a list, and in the identity, too."""
     device.identity = {"serial": 1234}
     device.inventory = {"n": 3, "ratio": 0.5, "on": True, "mixed": [1, "a", False], "none": []}
     device.provides = {"bootloader.version": 7}
@@ -60,7 +60,7 @@ def test_numbers_are_sent_as_text(server: DevServer, embed: Embed, device: Devic
 def test_what_cannot_be_sent_is_named(
     embed: Embed, device: DeviceDescription, name: str, value: Any, problems: int
 ) -> None:
-    """What a program puts into the description by mistake is one error of ours that names each attribute."""
+    """Programming mistakes in the description raise one error of this package that names each attribute."""
     setattr(device, name, value)
     with pytest.raises(ConfigError, match=name) as caught:
         embed().send_inventory()
@@ -72,7 +72,7 @@ def test_what_cannot_be_sent_is_named(
     [("device_type", ""), ("device_type", None), ("artifact_name", ""), ("provides", {"x": None}), ("provides", None)],
 )
 def test_software_without_a_name_is_refused(embed: Embed, device: DeviceDescription, name: str, value: Any) -> None:
-    """What the server would refuse with a code of its own is refused here, by its name in the description."""
+    """What the server would refuse with a status is refused here, with the attribute's name in the description."""
     setattr(device, name, value)
     with pytest.raises(ConfigError, match=name):
         embed().check()
@@ -91,7 +91,7 @@ def test_software_without_a_name_is_refused(embed: Embed, device: DeviceDescript
     ],
 )
 def test_a_closed_client_is_of_no_use(embed: Embed, act: Callable[[Client], object]) -> None:
-    """Whatever is asked of a closed client is a mistake in the program, and says so."""
+    """Every call of a closed client raises an error that says that it is closed."""
     client = embed(lambda *_: True)
     client.close()
     with pytest.raises(UsageError, match="closed"):
@@ -99,7 +99,7 @@ def test_a_closed_client_is_of_no_use(embed: Embed, act: Callable[[Client], obje
 
 
 def test_a_client_is_closed_once(embed: Embed) -> None:
-    """A second close, and what a late signal asks for, do nothing: the descriptors may be somebody else's by then."""
+    """A second close, and a late call from a signal handler, do nothing: the descriptors may have been reused."""
     client = embed()
     client.close()
     mine = [os.open(os.devnull, os.O_RDWR) for _ in range(64)]
@@ -116,7 +116,7 @@ def encrypt(directory: Path, passphrase: bytes) -> None:
 
 
 def test_an_encrypted_key_is_unlocked(server: DevServer, device: DeviceDescription, tmp_path: Path) -> None:
-    """The passphrase comes from the program."""
+    """The program provides the passphrase."""
     encrypt(tmp_path, "grüße".encode())
     with Client({"ServerURL": server.url}, data=tmp_path, device=device, passphrase="grüße") as client:
         client.authorise()
@@ -127,7 +127,7 @@ def test_an_encrypted_key_is_unlocked(server: DevServer, device: DeviceDescripti
 def test_a_key_stays_locked(
     server: DevServer, device: DeviceDescription, tmp_path: Path, passphrase: str | None, why: str
 ) -> None:
-    """Without the right passphrase there is no client, and the data directory is free for the next try."""
+    """Without the right passphrase the client isn't created, and the data directory is free for the next attempt."""
     encrypt(tmp_path, b"right")
     for _ in range(2):
         with pytest.raises(KeyFileError, match=why):
@@ -135,7 +135,7 @@ def test_a_key_stays_locked(
 
 
 def test_a_new_key_is_encrypted(server: DevServer, device: DeviceDescription, tmp_path: Path) -> None:
-    """A passphrase protects the key that is made."""
+    """A passphrase encrypts the key that is generated."""
     with Client({"ServerURL": server.url}, data=tmp_path, device=device, passphrase="secret") as client:
         client.authorise()
     assert "ENCRYPTED" in (tmp_path / "mender-agent.pem").read_text()
@@ -144,7 +144,7 @@ def test_a_new_key_is_encrypted(server: DevServer, device: DeviceDescription, tm
 def test_settings_come_from_a_file(
     server: DevServer, device: DeviceDescription, key: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """mender.conf is read as the daemon reads it: both files, and what it doesn't know is a warning."""
+    """mender.conf is read as the daemon reads it: both files, with a warning for each unknown key."""
     data, config = tmp_path / "data", tmp_path / "mender.conf"
     data.mkdir(mode=0o700)
     shutil.copy(key, data)
@@ -159,7 +159,7 @@ def test_settings_come_from_a_file(
 
 
 def test_a_bad_file_is_refused(device: DeviceDescription, tmp_path: Path) -> None:
-    """Every fault of the file is in the one error, and so is a file that another user could have written."""
+    """All faults of the file are in one error; a file that is writable by another user is an error as well."""
     config = tmp_path / "mender.conf"
     config.write_text('{"ServerURL": "ftp://x", "UpdatePollIntervalSeconds": "soon"}')
     config.chmod(0o600)
@@ -177,7 +177,7 @@ def test_a_bad_file_is_refused(device: DeviceDescription, tmp_path: Path) -> Non
 def test_settings_of_a_program(
     server: DevServer, device: DeviceDescription, key: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Settings may hold paths; an unknown key is refused with the one that was meant, an odd value only warned of."""
+    """Settings can be paths; an unknown key is refused with a suggestion, an unusual value only causes a warning."""
     shutil.copy(key, tmp_path)
     settings: dict[str, object] = {"ServerURL": f" {server.url} ", "ArtifactVerifyKey": None, "UpdateLogPath": tmp_path}
     with Client(settings, data=tmp_path, device=device) as client:
@@ -189,7 +189,7 @@ def test_settings_of_a_program(
 
 
 def follow(server: DevServer, device: DeviceDescription, key: Path, data: Path, **callbacks: Any) -> Client:
-    """A client that installs by setting the name."""
+    """A client that installs by storing the name."""
 
     def install(artifact: Path, deployment: Deployment) -> bool:
         device.artifact_name = deployment.artifact_name
@@ -203,7 +203,7 @@ def follow(server: DevServer, device: DeviceDescription, key: Path, data: Path, 
 
 
 def test_a_program_follows_an_update(server: DevServer, device: DeviceDescription, key: Path, tmp_path: Path) -> None:
-    """on_state is told each state once, with the deployment; on_progress the bytes up to the whole."""
+    """on_state is called once for each state, with the deployment; on_progress gets the bytes up to the full size."""
     states, progress = list[tuple[State, str]](), list[tuple[int, int | None]]()
     client = follow(
         server,
@@ -226,7 +226,7 @@ def test_a_program_follows_an_update(server: DevServer, device: DeviceDescriptio
 def test_a_program_is_told_how_a_download_ends(
     server: DevServer, device: DeviceDescription, key: Path, tmp_path: Path, is_aborted: bool, end: State
 ) -> None:
-    """A deployment that fails or is aborted before download() returns ends with a state of its own."""
+    """A deployment that fails or is aborted before download() returns ends with its own state."""
     states, reasons = list[State](), list[str]()
 
     def told(state: State, deployment: Deployment, reason: str) -> None:
@@ -249,7 +249,7 @@ def test_a_program_is_told_how_a_download_ends(
 def test_after_a_restart_states_are_told(
     server: DevServer, embed: Embed, device: DeviceDescription, tmp_path: Path
 ) -> None:
-    """A program that starts with a deployment under way is told what comes of it."""
+    """A program that starts during a deployment is notified of its outcome."""
     client = embed()
     client.authorise()
     server.deploy("release-2")
@@ -271,7 +271,7 @@ def test_after_a_restart_states_are_told(
 def test_what_a_callback_raises_is_logged(
     server: DevServer, device: DeviceDescription, key: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A fault in a callback is one warning, however often it happens, and the update goes on."""
+    """An exception in a callback is logged as one warning, however often it occurs, and the update continues."""
     calls = list[int]()
 
     def fail(*arguments: object) -> None:

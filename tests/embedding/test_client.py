@@ -1,4 +1,4 @@
-"""The client inside another program: step by step, and by itself."""
+"""The client inside another program: step by step, and with run()."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def device_id(server: DevServer) -> str:
 
 
 def test_a_program_makes_a_device_known(server: DevServer, embed: Embed) -> None:
-    """What the program describes is what the server sees."""
+    """The server gets the description that the program gives."""
     client = embed()
     client.authorise()
     client.send_inventory()
@@ -43,14 +43,14 @@ def test_a_program_makes_a_device_known(server: DevServer, embed: Embed) -> None
 
 
 def test_nobody_has_accepted_it(server: DevServer, embed: Embed) -> None:
-    """That a device waits for acceptance is an error of its own, which a program can wait out."""
+    """A device that waits for acceptance raises a specific error, so that a program can wait for it."""
     server.auto_accept = False
     with pytest.raises(NotAcceptedError):
         embed().authorise()
 
 
 def test_a_program_downloads_and_reports(server: DevServer, embed: Embed, device: DeviceDescription) -> None:
-    """check, download and report carry a deployment out, and the server hears each status."""
+    """check, download and report carry out a deployment, and the server gets each status."""
     client = embed()
     client.authorise()
     deployment_id = server.deploy("release-2")
@@ -68,7 +68,7 @@ def test_a_program_downloads_and_reports(server: DevServer, embed: Embed, device
 
 
 def test_a_failure_takes_its_reason_to_the_server(server: DevServer, embed: Embed) -> None:
-    """The log that the server gets says why."""
+    """The log that the server gets has the reason."""
     client = embed()
     client.authorise()
     deployment_id = server.deploy("release-2")
@@ -95,7 +95,7 @@ def test_the_report_may_come_in_the_next_life(server: DevServer, embed: Embed) -
 
 
 def test_a_report_is_kept_while_the_server_is_away(server: DevServer, embed: Embed) -> None:
-    """An outcome that can't be sent is sent before the next question."""
+    """An outcome that couldn't be sent is sent before the next poll."""
     client = embed()
     client.authorise()
     deployment_id = server.deploy("release-2")
@@ -111,7 +111,7 @@ def test_a_report_is_kept_while_the_server_is_away(server: DevServer, embed: Emb
 
 
 def test_an_aborted_deployment_is_not_downloaded(server: DevServer, embed: Embed) -> None:
-    """What the server wants no more ends without an Artifact."""
+    """A deployment that the server has aborted ends without an Artifact."""
     client = embed()
     client.authorise()
     deployment_id = server.deploy("release-2")
@@ -122,7 +122,7 @@ def test_an_aborted_deployment_is_not_downloaded(server: DevServer, embed: Embed
 
 
 def run(client: Client, server: DevServer, deployment_id: str) -> str:
-    """Let a client run until the server knows how a deployment has ended."""
+    """Let a client run until the server has the outcome of a deployment."""
     thread = threading.Thread(target=client.run)
     thread.start()
     try:
@@ -135,7 +135,7 @@ def run(client: Client, server: DevServer, deployment_id: str) -> str:
 
 
 def test_a_function_installs(server: DevServer, embed: Embed, device: DeviceDescription) -> None:
-    """run() brings each deployment to the function and reports what it says."""
+    """run() passes each deployment to the function and reports the result."""
     seen = list[tuple[str, bool]]()
 
     def install(artifact: Path, deployment: Deployment) -> bool:
@@ -151,7 +151,7 @@ def test_a_function_installs(server: DevServer, embed: Embed, device: DeviceDesc
 
 
 def test_a_program_polls_when_it_likes(server: DevServer, embed: Embed, device: DeviceDescription) -> None:
-    """poll_now() from another thread ends the wait of run(), however long it is."""
+    """poll_now() in another thread ends the wait of run(), however long it would be."""
 
     def install(artifact: Path, deployment: Deployment) -> bool:
         device.artifact_name = deployment.artifact_name
@@ -166,7 +166,7 @@ def test_a_program_polls_when_it_likes(server: DevServer, embed: Embed, device: 
 
 
 def test_a_function_that_raises_has_failed(server: DevServer, embed: Embed) -> None:
-    """The exception's text is in the log that the server gets, and the client lives."""
+    """The exception's text is in the log that the server gets, and the client keeps running."""
 
     def install(artifact: Path, deployment: Deployment) -> bool:
         raise RuntimeError("no second partition")
@@ -183,12 +183,12 @@ def test_a_function_that_raises_has_failed(server: DevServer, embed: Embed) -> N
 def test_a_program_that_dies_while_it_installs(
     server: DevServer, embed: Embed, device: DeviceDescription, name_after_it: str, outcome: str
 ) -> None:
-    """After a crash in the function it is never called again; what is installed tells how it went."""
+    """After a crash in the function it isn't called again; the installed version determines the outcome."""
     calls = list[str]()
 
     def install(artifact: Path, deployment: Deployment) -> bool:
         calls.append(deployment.id)
-        raise KeyboardInterrupt  # leaves the process as a crash would: nothing of ours runs any more
+        raise KeyboardInterrupt  # ends the process as a crash would: none of our code runs any more
 
     client = embed(install)
     client.authorise()
@@ -203,7 +203,7 @@ def test_a_program_that_dies_while_it_installs(
 def test_the_data_directory_is_for_one_client(
     server: DevServer, embed: Embed, device: DeviceDescription, tmp_path: Path
 ) -> None:
-    """A second client on the same directory is refused, and the first one goes on."""
+    """A second client on the same directory is refused, and the first one keeps running."""
     client = embed()
     with pytest.raises(BusyError, match="already uses"):
         Client({"ServerURL": server.url}, data=tmp_path / "data", device=device)
@@ -213,7 +213,7 @@ def test_the_data_directory_is_for_one_client(
 def test_clients_cost_each_other_no_log_lines(
     key: Path, device: DeviceDescription, tmp_path: Path, is_nightly: bool
 ) -> None:
-    """Many open clients add no handler and no filter to the package's log, and closed ones leave none."""
+    """Many open clients add no handler and no filter to the package's log, and closed ones leave none behind."""
     handler, package = logging.NullHandler(), logging.getLogger("mender_client")
     before = list(package.handlers)
     package.addHandler(handler)
@@ -232,7 +232,7 @@ def test_clients_cost_each_other_no_log_lines(
 
 
 def test_wrong_settings_are_named_together(device: DeviceDescription, tmp_path: Path) -> None:
-    """Settings are checked as mender.conf is, and every fault is in the one error."""
+    """Settings are checked like mender.conf, and one error has all faults."""
     with pytest.raises(ConfigError) as caught:
         Client({"ServerURL": "ftp://x", "UpdatePollIntervalSeconds": "soon"}, data=tmp_path, device=device)
     assert 2 == len(caught.value.problems)
@@ -240,7 +240,7 @@ def test_wrong_settings_are_named_together(device: DeviceDescription, tmp_path: 
 
 @pytest.mark.parametrize("act", [Client.download, Client.step, lambda client: client.report(success=True)])
 def test_what_comes_out_of_turn_is_a_mistake(embed: Embed, act: Callable[[Client], object]) -> None:
-    """A call that has no meaning now says what comes before it."""
+    """A call in the wrong order raises an error that names the call that must come first."""
     with pytest.raises(ValueError, match=r"call check\(\)|pass install=|call download\(\)") as caught:
         act(embed())
     assert isinstance(caught.value, UsageError)

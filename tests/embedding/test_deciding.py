@@ -1,4 +1,4 @@
-"""What people decide about updates, in a program that embeds the client."""
+"""Decisions of operators about updates, in a program that embeds the client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def only_device(server: DevServer) -> str:
 
 
 def held(server: DevServer, embed: Embed) -> tuple[Client, str]:
-    """A client whose update waits before its download."""
+    """A client with an update that waits before its download."""
     client = embed(lambda artifact, deployment: True)
     client.step()
     client.pause("anna", "the machine runs", is_all=True)
@@ -32,7 +32,7 @@ def held(server: DevServer, embed: Embed) -> tuple[Client, str]:
 
 
 def test_pause_and_unpause(server: DevServer, embed: Embed) -> None:
-    """A paused update waits, also in the program's next life, and the program can tell before what and why."""
+    """A paused update waits, even after a restart of the program, which can look up the gate and the reason."""
     client, deployment = held(server, embed)
     waiting = client.waiting
     assert waiting is not None
@@ -48,7 +48,7 @@ def test_pause_and_unpause(server: DevServer, embed: Embed) -> None:
 
 
 def test_decisions_from_another_thread(server: DevServer, embed: Embed) -> None:
-    """What another thread decides is heeded by ``run`` at once."""
+    """A decision in another thread takes effect in ``run`` immediately."""
     client, deployment = held(server, embed)
     device = only_device(server)
     client.postpone(datetime.now(timezone.utc) + timedelta(hours=4), "bert", is_all=True)
@@ -64,13 +64,13 @@ def test_decisions_from_another_thread(server: DevServer, embed: Embed) -> None:
 
 
 def test_nothing_in_progress(embed: Embed) -> None:
-    """A decision about the update in progress needs one."""
+    """A decision about the update in progress is an error if there is none."""
     with pytest.raises(NothingToDecideError):
         embed().approve("anna")
 
 
 def test_step_by_step(server: DevServer, embed: Embed) -> None:
-    """A program that downloads by itself is told that the update waits, and asks again later."""
+    """A program that downloads by itself gets an error if the update waits, and tries again later."""
     client = embed()
     client.authorise()
     server.deploy("release-2", [only_device(server)])

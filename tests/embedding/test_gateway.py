@@ -15,13 +15,13 @@ from waiting import wait_until
 
 
 def described(serial: str) -> DeviceDescription:
-    """A device with this serial number."""
+    """A device with the given serial number."""
     return DeviceDescription(identity={"serial": serial}, device_type="testdev", artifact_name="release-1")
 
 
 @contextmanager
 def running(gateway: Gateway) -> Iterator[None]:
-    """Run it in a thread."""
+    """Run the gateway in a thread."""
     thread = threading.Thread(target=gateway.run)
     thread.start()
     try:
@@ -38,7 +38,7 @@ def make(server: DevServer, directory: Path) -> Gateway:
 
 
 def has_reported(gateway: Gateway, name: str) -> bool:
-    """Report success, as soon as the client waits for that."""
+    """Report success as soon as the client waits for the report."""
     try:
         gateway.report(name, success=True)
     except UsageError:
@@ -47,7 +47,7 @@ def has_reported(gateway: Gateway, name: str) -> bool:
 
 
 def test_updates_of_several_devices(server: DevServer, tmp_path: Path) -> None:
-    """Each device installs by its own function, once; a device comes while it runs, and one goes."""
+    """Each device is installed by its own function, once; devices are added and removed while the gateway runs."""
     installed: list[str] = []
     devices = {name: described(name) for name in ("one", "two", "three")}
 
@@ -80,7 +80,7 @@ def test_updates_of_several_devices(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_misuse(server: DevServer, tmp_path: Path) -> None:
-    """A name that can't be used or is taken, nothing that installs, and a second gateway are refused."""
+    """An invalid name, a name in use, a device without an installer, and a second gateway are refused."""
     with make(server, tmp_path) as gateway:
         gateway.add("one", described("1"), modules={})
         for name in ("one", "../up"):
@@ -95,7 +95,7 @@ def test_misuse(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_example_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program in docs/guide/embed.md takes devices in, and runs until it is stopped."""
+    """The program in docs/guide/embed.md adds devices, and runs until it is stopped."""
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs/guide/embed.md").read_text("utf-8")
     code = page.partition("## Many devices")[2].partition("```python\n")[2].partition("```")[0]

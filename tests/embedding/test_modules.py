@@ -1,4 +1,4 @@
-"""Update modules that are classes of the program: every state is a method, in the program's process."""
+"""Update modules that are classes of the program: every state is a method, called in the program's process."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Reboot = Literal["No", "Yes", "Automatic"]
 
 
 class Crash(BaseException):
-    """Leaves the process as a crash would: nothing of ours runs any more."""
+    """Ends the process as a crash would: none of our code runs any more."""
 
 
 class Plan:
-    """What the module of a test does, and where its file is.
+    """What the module of a test does, and the location of its file.
 
     Attributes:
         calls: the methods that were called.
@@ -55,12 +55,12 @@ class Plan:
 
     @property
     def modules(self) -> Mapping[str, Callable[[str], UpdateModule]]:
-        """What a client gets."""
+        """The arguments of a client."""
         return {"app": lambda tree: AppModule(tree, self)}
 
 
 class AppModule(UpdateModule):
-    """Replaces a file, and can go back."""
+    """Replaces a file, and can restore it."""
 
     def __init__(self, tree: str, plan: Plan) -> None:
         super().__init__(tree)
@@ -77,24 +77,24 @@ class AppModule(UpdateModule):
         self.plan.act("install", work)
 
     def needs_reboot(self) -> Reboot:
-        """As planned."""
+        """Whether to reboot, as the plan says."""
         self.plan.act("needs_reboot")
         return self.plan.reboot
 
     def reboot(self) -> None:
-        """Ends the process, if so planned."""
+        """Ends the process, if the plan says so."""
         self.plan.act("reboot")
 
     def verify_reboot(self) -> None:
-        """Whether it runs."""
+        """Verify that the new file is installed."""
         self.plan.act("verify_reboot")
 
     def commit(self) -> None:
-        """The last chance."""
+        """The last step that can fail."""
         self.plan.act("commit")
 
     def supports_rollback(self) -> bool:
-        """It does."""
+        """Roll back is supported."""
         self.plan.act("supports_rollback")
         return super().supports_rollback()
 
@@ -103,15 +103,15 @@ class AppModule(UpdateModule):
         self.plan.act("rollback", lambda: os.replace(self.old, self.plan.file) if self.old.exists() else None)
 
     def verify_rollback_reboot(self) -> None:
-        """Whether it runs."""
+        """Verify that the old file is installed."""
         self.plan.act("verify_rollback_reboot")
 
     def failure(self) -> None:
-        """Too bad."""
+        """Record the failure."""
         self.plan.act("failure")
 
     def cleanup(self) -> None:
-        """Nothing is left."""
+        """Remove the old file."""
         self.plan.act("cleanup")
 
 
@@ -147,7 +147,7 @@ def deploy(server: DevServer, embed: Embed, tmp_path: Path) -> Callable[..., str
 
 
 def fail() -> None:
-    """What a program's code may raise."""
+    """An exception that a program's code may raise."""
     raise RuntimeError("no\nroom")
 
 
@@ -164,7 +164,7 @@ def lines(server: DevServer, deployment_id: str) -> str:
 def test_a_module_installs(
     server: DevServer, embed: Embed, deploy: Callable[..., str], device: DeviceDescription, tmp_path: Path
 ) -> None:
-    """Each state is a call of its method; the statuses are the daemon's, and what is installed is remembered."""
+    """Each state calls its method; the statuses are the daemon's, and the installed version is remembered."""
     plan, states, deployment_id = Plan(tmp_path / "app.conf", {}), list[State](), deploy()
     client = embed(modules=plan.modules, on_state=lambda state, *_: states.append(state))
     assert "success" == run(client, server, deployment_id)
@@ -173,7 +173,7 @@ def test_a_module_installs(
     assert expected == list(dict.fromkeys(server.statuses(deployment_id, device_id(server))))
     assert (State.DOWNLOADING, State.SUCCEEDED) == (states[0], states[-1])
     assert not (tmp_path / "data/modules/v3/payloads/0000/tree").exists()
-    again = embed(modules=plan.modules)  # with the name that the program always starts with
+    again = embed(modules=plan.modules)  # with the name that the program always passes at its start
     again.send_inventory()
     assert again.check() is None
     seen = server.inventory(device_id(server))
@@ -199,7 +199,7 @@ def test_what_a_module_raises_is_a_failure(
     method: str,
     calls: tuple[str, ...],
 ) -> None:
-    """An exception in a method fails its state; the update is rolled back, and the log has one line of it."""
+    """An exception in a method fails its state; the update is rolled back, and the log has one line about it."""
     plan, deployment_id = Plan(tmp_path / "app.conf", {method: fail}), deploy()
     assert "failure" == run(embed(modules=plan.modules), server, deployment_id)
     assert (list(calls), OLD) == (plan.calls, plan.file.read_bytes())
@@ -234,7 +234,7 @@ def test_a_program_dies_in_a_method(
     method: str,
     status: str,
 ) -> None:
-    """Whichever method runs when the power fails: the next life rolls back, or finishes what was committed."""
+    """Whichever method is interrupted by a power failure, the next start rolls back, or finishes what was committed."""
     plan, deployment_id = Plan(tmp_path / "app.conf", {method: crash}, reboot), deploy()
     was_cut = True
     while was_cut:
@@ -254,7 +254,7 @@ def test_a_program_dies_in_a_method(
 def test_the_program_is_told_to_reboot(
     server: DevServer, embed: Embed, deploy: Callable[..., str], tmp_path: Path, reboot: Reboot
 ) -> None:
-    """Its module or its function reboots, stops the client, and the next life verifies and commits."""
+    """A reboot by the module or the function stops the client; the next start verifies and commits."""
     clients, deployment_id = list[Client](), deploy()
 
     def stop() -> None:
@@ -278,7 +278,7 @@ def test_a_reboot_fails(
     reboot: Callable[[], object] | None,
     why: str,
 ) -> None:
-    """Without a function that reboots, or with one that can't, the update is rolled back."""
+    """Without a function that reboots, or if it fails, the update is rolled back."""
     plan, deployment_id = Plan(tmp_path / "app.conf", {}, "Automatic"), deploy()
     assert "failure" == run(embed(modules=plan.modules, reboot=reboot), server, deployment_id)
     assert OLD == plan.file.read_bytes()
@@ -286,14 +286,14 @@ def test_a_reboot_fails(
 
 
 class Streaming(UpdateModule):
-    """Takes the payload as it comes."""
+    """Reads the payload as a stream."""
 
     seen: list[tuple[str, int, bytes]]
     swallowed: list[str]
     most_bytes = 1_000_000_000
 
     def download(self, files: Iterator[StreamedFile]) -> None:
-        """Read of each file so much at most, and keep errors to itself."""
+        """Read at most the given number of bytes of each file, and suppress errors."""
         try:
             for file in files:
                 read = b""
@@ -314,7 +314,7 @@ def streaming() -> type[Streaming]:
 def test_a_module_streams(
     server: DevServer, embed: Embed, deploy: Callable[..., str], streaming: type[Streaming], spooled: str
 ) -> None:
-    """A method download gets the files as streams, resumed under it when the connection breaks."""
+    """A method download gets the files as streams, which resume transparently when the connection breaks."""
     deployment_id = deploy({"first": BLOB, "empty": b"", "last": b"3"})
     server.add_fault(Fault(kind="artifact", drop_after_bytes=1_000_000))
     client = embed(modules={"app": streaming}, settings={"SpoolArtifact": spooled})
@@ -325,7 +325,7 @@ def test_a_module_streams(
 def test_what_a_module_leaves_unread_is_skipped(
     server: DevServer, embed: Embed, deploy: Callable[..., str], streaming: type[Streaming]
 ) -> None:
-    """A module that wants the beginning of each file only is none the worse."""
+    """A module may read only the beginning of each file."""
     streaming.most_bytes = 1
     deployment_id = deploy({"first": BLOB, "last": b"3"})
     assert "success" == run(embed(modules={"app": streaming}), server, deployment_id)
@@ -335,7 +335,7 @@ def test_what_a_module_leaves_unread_is_skipped(
 def test_a_module_cannot_hide_that_the_download_failed(
     server: DevServer, embed: Embed, deploy: Callable[..., str], streaming: type[Streaming]
 ) -> None:
-    """A payload that can't be read to its end fails the download, though the module keeps quiet."""
+    """A payload that can't be read to its end fails the download, even if the module suppresses the error."""
     deployment_id = deploy({"first": BLOB})
     server.add_fault(Fault(kind="artifact", drop_after_bytes=1_000_000))
     server.add_fault(Fault(kind="artifact", status=404, times=None))
@@ -347,7 +347,7 @@ def test_a_module_cannot_hide_that_the_download_failed(
 def test_stop_ends_a_download(
     server: DevServer, embed: Embed, deploy: Callable[..., str], streaming: type[Streaming]
 ) -> None:
-    """A client that is stopped in a module's download is interrupted there; the next one begins it again."""
+    """A client that is stopped during a module's download interrupts it; the next one starts it again."""
     deployment_id = deploy({"first": BLOB})
 
     class Stopping(streaming):  # type: ignore[valid-type, misc]
@@ -364,7 +364,7 @@ def test_stop_ends_a_download(
 
 
 def test_another_type_is_refused(server: DevServer, embed: Embed, deploy: Callable[..., str], tmp_path: Path) -> None:
-    """A payload that no module of the program is for fails before it is downloaded."""
+    """A payload for which the program has no module fails before it is downloaded."""
     plan, deployment_id = Plan(tmp_path / "app.conf", {}), deploy(payload_type="other")
     assert "failure" == run(embed(modules=plan.modules), server, deployment_id)
     assert [] == plan.calls
@@ -372,7 +372,7 @@ def test_another_type_is_refused(server: DevServer, embed: Embed, deploy: Callab
 
 
 def test_a_module_that_answers_nonsense(server: DevServer, embed: Embed, deploy: Callable[..., str]) -> None:
-    """An answer that is none fails the state, whatever its type."""
+    """An invalid answer fails the state, whatever its type."""
 
     class Module(UpdateModule):
         def needs_reboot(self) -> Reboot:
@@ -384,7 +384,7 @@ def test_a_module_that_answers_nonsense(server: DevServer, embed: Embed, deploy:
 
 
 def test_a_module_that_cannot_be_made(server: DevServer, embed: Embed, deploy: Callable[..., str]) -> None:
-    """A constructor that raises fails the state."""
+    """An exception in the constructor fails the state."""
 
     class Module(UpdateModule):
         def __init__(self, tree: str) -> None:
@@ -399,7 +399,7 @@ def test_a_module_that_cannot_be_made(server: DevServer, embed: Embed, deploy: C
 def test_scripts_of_the_artifact_run(
     server: DevServer, embed: Embed, deploy: Callable[..., str], tmp_path: Path
 ) -> None:
-    """State scripts that an Artifact brings are run around the methods, and can fail the update."""
+    """The state scripts of an Artifact are run around the methods, and can fail the update."""
     plan = Plan(tmp_path / "app.conf", {})
     body = f"#!/bin/sh\necho ran >>{tmp_path}/ran; exit 1\n".encode()
     deployment_id = deploy(scripts={"ArtifactCommit_Enter_10_check": body})
@@ -422,7 +422,7 @@ def test_a_module_that_is_gone(server: DevServer, embed: Embed, deploy: Callable
 def test_a_program_that_has_modules_now(
     server: DevServer, embed: Embed, deploy: Callable[..., str], tmp_path: Path
 ) -> None:
-    """What an earlier version of the program began to hand over fails, and the next deployment is installed."""
+    """A handover that an earlier version of the program has begun fails, and the next deployment is installed."""
     first = deploy()
     with pytest.raises(Crash):
         embed(lambda *_: True, on_progress=lambda *_: crash()).step()
@@ -434,7 +434,7 @@ def test_a_program_that_has_modules_now(
 
 
 def test_one_way_to_install(embed: Embed, tmp_path: Path) -> None:
-    """A client installs by a function or by modules, and a client that installs is not told to download."""
+    """A client installs with a function or with modules; download() of a client that installs is an error."""
     modules = Plan(tmp_path / "app.conf", {}).modules
     with pytest.raises(UsageError, match="pass install= or modules="):
         embed(lambda *_: True, modules=modules)
@@ -443,7 +443,7 @@ def test_one_way_to_install(embed: Embed, tmp_path: Path) -> None:
 
 
 def test_what_a_module_is_given(server: DevServer, embed: Embed, deploy: Callable[..., str], tmp_path: Path) -> None:
-    """The directory of the update tells what the Artifact says and what is installed; nobody else reads it."""
+    """The update's directory has the Artifact's data and the current version; no other user can read it."""
     seen = dict[str, object]()
 
     class Module(UpdateModule):
@@ -462,7 +462,7 @@ def test_what_a_module_is_given(server: DevServer, embed: Embed, deploy: Callabl
 
 
 def test_modules_need_a_client_that_is_open(embed: Embed, tmp_path: Path) -> None:
-    """A closed client takes no step."""
+    """A closed client executes no step."""
     client: Client = embed(modules=Plan(tmp_path / "app.conf", {}).modules)
     client.close()
     with pytest.raises(UsageError, match="closed"):

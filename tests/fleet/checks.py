@@ -1,4 +1,4 @@
-"""What Locust and our listeners do with some command lines, as JSON: a process of its own, since gevent changes it.
+"""What Locust and our listeners do with some command lines, as JSON: a separate process, since gevent patches it.
 
 python -m fleet.checks DIRECTORY OPTIONS...    each argument holds the options of one command line
 """
@@ -20,7 +20,7 @@ from mender_fleet.users import HealthyDevice, SlowDevice
 
 
 class Messages(logging.Handler):
-    """Keeps what is logged."""
+    """Keeps the log messages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Messages(logging.Handler):
 
 
 def check(line: str) -> tuple[int, list[str], dict[str, float]]:
-    """The exit code, the messages, and the share of each kind."""
+    """The exit code, the messages, and the share of each device class."""
     options: Any = argument_parser.get_parser().parse_args(["--headless", *shlex.split(line)])
     environment = Environment(
         user_classes=[HealthyDevice, SlowDevice], host=options.host, parsed_options=options, events=events
@@ -53,20 +53,20 @@ def check(line: str) -> tuple[int, list[str], dict[str, float]]:
 
 
 def end_csv() -> str:
-    """What a writer of CSV files says when the files are closed while it sleeps."""
+    """The output of a writer of CSV files if the files are closed while it sleeps."""
     environment = Environment(events=events)
     greenlets: Any = environment.create_local_runner().greenlet
     stats.CSV_STATS_INTERVAL_SEC = 0.01  # type: ignore[assignment]
     writer = stats.StatsCSVFileWriter(environment, [0.5], "out")
     writing = greenlets.spawn(writer.stats_writer)
-    time.sleep(0)  # of gevent
+    time.sleep(0)  # gevent's exception
     writer.close_files()
     writing.join()
     return repr(writing.exception)
 
 
 def main() -> None:
-    """Run all."""
+    """Run all checks."""
     os.chdir(sys.argv[1])
     print(json.dumps({"checks": [check(line) for line in sys.argv[2:]], "csv": end_csv()}))
 

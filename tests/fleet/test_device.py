@@ -25,7 +25,7 @@ PAYLOAD_BYTES = 300_000
 
 
 class Heard:
-    """What a device's transport tells."""
+    """The events that a device's transport reports."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, int]] = []
@@ -48,7 +48,7 @@ class Heard:
         self.sent_bytes += size_bytes
 
     def refused(self) -> None:
-        """The server doesn't let the device in."""
+        """The server doesn't authorise the device."""
         self.refusals += 1
 
     def offered(self) -> None:
@@ -56,13 +56,13 @@ class Heard:
         self.offers += 1
 
     def reported(self, status: str) -> None:
-        """The server has taken a status."""
+        """The server has accepted a status."""
         self.statuses.append(status)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
-    """A server that accepts everybody and has an Artifact."""
+    """A server that accepts all devices and has an Artifact."""
     with DevServer(tmp_path / "server", tls=False, auto_accept=True) as running:
         running.upload(make_artifact(tmp_path / "release-2.mender", "release-2", payload=bytes(PAYLOAD_BYTES)))
         yield running
@@ -70,7 +70,7 @@ def server(tmp_path: Path) -> Iterator[DevServer]:
 
 @pytest.fixture
 def heard() -> Heard:
-    """Listens."""
+    """Records the events."""
     return Heard()
 
 
@@ -83,7 +83,7 @@ def make_device(
     is_right: bool = True,
     seed: bytes = SEED,
 ) -> SimulatedDevice:
-    """A device that polls whenever it is stepped."""
+    """A device that polls each time it is stepped."""
     description = DeviceDescription(make_identity(name), "testdev", "release-1", inventory=make_inventory(name, 60))
 
     def make_transport() -> ToldTransport:
@@ -97,7 +97,7 @@ def make_device(
 
 
 def step_until(server: DevServer, device: SimulatedDevice, condition: Callable[[], bool]) -> None:
-    """Step a device until a condition holds."""
+    """Step a device until a condition is met."""
 
     def stepped() -> bool:
         device.step()
@@ -107,7 +107,7 @@ def step_until(server: DevServer, device: SimulatedDevice, condition: Callable[[
 
 
 def test_device_does_what_a_real_one_does(server: DevServer, heard: Heard) -> None:
-    """It authenticates, sends its inventory, downloads, reports each status, and leaves no file."""
+    """It authenticates, sends its inventory, downloads, reports each status, and leaves no file behind."""
     device = make_device(server, heard)
     device.step()
     known = server.devices()[0]
@@ -124,7 +124,7 @@ def test_device_does_what_a_real_one_does(server: DevServer, heard: Heard) -> No
 
 
 def test_device_fails_with_a_log(server: DevServer, heard: Heard) -> None:
-    """An installation that fails fails the deployment, with a log of a real one's length."""
+    """A failed installation fails the deployment, with a log as long as a real one."""
 
     def install(_: Deployment) -> bool:
         device.log.fail("no space left")
@@ -148,7 +148,7 @@ def test_device_fails_with_a_log(server: DevServer, heard: Heard) -> None:
     ],
 )
 def test_download_that_fails_is_an_error(server: DevServer, heard: Heard, fault: Fault, name: str, words: str) -> None:
-    """A download that the storage refuses, or cuts, counts as an error of the endpoint, and is tried again."""
+    """A download that the storage refuses or cuts counts as an error of the endpoint, and is retried."""
     heard.may_fail = True
     server.add_fault(fault)
     device = make_device(server, heard)
@@ -161,7 +161,7 @@ def test_download_that_fails_is_an_error(server: DevServer, heard: Heard, fault:
 
 
 def test_device_comes_back_after_a_power_cut(server: DevServer, heard: Heard) -> None:
-    """A device that loses its power in the middle of a download is as a real one, and finishes when it is back."""
+    """A device that loses power during a download behaves like a real one, and finishes after its return."""
 
     def cut(size_bytes: int) -> None:
         raise PowerCutError
@@ -180,7 +180,7 @@ def test_device_comes_back_after_a_power_cut(server: DevServer, heard: Heard) ->
 
 
 def test_refused_device_goes_on_asking(server: DevServer, heard: Heard) -> None:
-    """A device that is never accepted is refused even by a server that accepts everybody."""
+    """A device that is never to be accepted is refused even by a server that accepts all others."""
     device = make_device(server, heard, is_right=False)
     device.step()
     assert [("v1/authentication/auth_requests 401", "pending")] == [
@@ -191,14 +191,14 @@ def test_refused_device_goes_on_asking(server: DevServer, heard: Heard) -> None:
 
 
 def let_in(server: DevServer, *given: str) -> Namespace:
-    """The options of somebody with the token of the management API."""
+    """The options with a token for the management API."""
     file = server.directory / "token"
     file.write_text(server.contact.token + "\n")
     return options("--management-token-file", str(file), "--certificate", server.contact.certificate, *given)
 
 
 def test_device_is_preauthorized(server: DevServer, heard: Heard) -> None:
-    """A preauthorized device is let in at once, and preauthorizing it again does no harm."""
+    """A preauthorised device is accepted immediately; preauthorising it again does no harm."""
     server.auto_accept = False
     device = make_device(server, heard)
     for given in (let_in(server), options("--devserver", str(server.directory))):
@@ -211,7 +211,7 @@ def test_device_is_preauthorized(server: DevServer, heard: Heard) -> None:
 
 
 def test_devices_of_the_fleet_are_accepted(server: DevServer, heard: Heard) -> None:
-    """Of all devices that wait those of the fleet are accepted, with their key, at no more than the rate."""
+    """Of all pending devices only those of the fleet are accepted, with their key, at the given rate at most."""
     server.auto_accept = False
     devices = [make_device(server, heard, name=f"{number}") for number in range(3)]
     strangers = [make_device(server, heard, name="stranger")]
@@ -225,7 +225,7 @@ def test_devices_of_the_fleet_are_accepted(server: DevServer, heard: Heard) -> N
         acceptance = Acceptance(management, waiting, most_per_second=4, sleep=pauses.append)
         assert (3, [0.25] * 3) == (acceptance.run_once(), pauses)
         assert ["management/pending"] + ["management/accept"] * 3 == [name for name, _ in heard.requests]
-        assert 0 == acceptance.run_once()  # nobody waits, and nobody is asked
+        assert 0 == acceptance.run_once()  # no device waits, and no request is made
     assert 4 == len(heard.requests)
     states = {one.identity["serial"]: [key.status for key in one.auth_sets] for one in server.devices()}
     assert {"stranger": ["pending"], "0": ["pending", "accepted"], "1": ["accepted"], "2": ["accepted"]} == states
@@ -234,7 +234,7 @@ def test_devices_of_the_fleet_are_accepted(server: DevServer, heard: Heard) -> N
 
 
 def test_refused_acceptance_is_tried_again(server: DevServer, heard: Heard) -> None:
-    """A token that the server refuses is said without the token, and those that wait still do."""
+    """A token that the server refuses is reported without the token, and pending devices are still reported."""
     given = let_in(server)
     Path(given.management_token_file).write_text("SECRET")
     waiting, failed = Waiting(), list[str]()

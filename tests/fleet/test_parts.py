@@ -1,4 +1,4 @@
-"""What simulated devices are made of: names, keys, inventories, options, and the report."""
+"""The parts of simulated devices: names, keys, inventories, options, and the report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SEED = bytes(range(32))
 
 
 def options(*given: str) -> Namespace:
-    """What the command line says."""
+    """The options that the command line gives."""
     parser = argparse.ArgumentParser()
     add_options(parser)
     return parser.parse_args(given)
@@ -39,7 +39,7 @@ def options(*given: str) -> Namespace:
 
 @pytest.mark.parametrize("kind", ["ed25519", "p256"])
 def test_key_follows_from_seed_and_name(kind: str) -> None:
-    """The same seed and name make the same key, so that the next run has the same devices; each signs for itself."""
+    """The same seed and name make the same key, so the next run has the same devices; each signs with its own key."""
     key = DerivedKey(SEED, "one", kind)
     assert key.public_key_pem() == DerivedKey(SEED, "one", kind).public_key_pem()
     assert key.public_key_pem() != DerivedKey(SEED, "two", kind).public_key_pem()
@@ -52,7 +52,7 @@ def test_key_follows_from_seed_and_name(kind: str) -> None:
 
 
 def test_seed_is_made_once_and_private(tmp_path: Path) -> None:
-    """The seed is made by the first run, for its owner only, and read by the next."""
+    """The first run creates the seed, readable only by its owner, and the next one reads it."""
     file = tmp_path / "fleet.seed"
     seed = provide_seed(file)
     assert (seed, 0o600) == (provide_seed(file), stat.S_IMODE(file.stat().st_mode))
@@ -65,7 +65,7 @@ def test_seed_is_made_once_and_private(tmp_path: Path) -> None:
 
 
 def test_workers_that_start_together_have_one_seed(tmp_path: Path) -> None:
-    """Whichever worker makes the seed first, all use the same, and read it only when it is whole."""
+    """Whichever worker creates the seed first, all use the same one, and read it only when it is complete."""
     workers = 8
     for attempt in range(20):
         file, together = tmp_path / f"{attempt}.seed", threading.Barrier(workers)
@@ -80,14 +80,14 @@ def test_workers_that_start_together_have_one_seed(tmp_path: Path) -> None:
 
 
 def test_inventory_is_as_long_as_wished() -> None:
-    """An inventory has as many attributes as wished for, and differs between devices."""
+    """An inventory has the requested number of attributes, and differs between devices."""
     assert [5, 60, 99] == [len(make_inventory("one", length)) for length in (5, 60, 99)]
     assert make_inventory("one", 60) != make_inventory("two", 60)
     assert make_identity("one")["mac"] == make_inventory("one", 60)["mac_eth0"]
 
 
 def test_log_is_as_long_as_wished() -> None:
-    """The log of a failed device has as many lines as wished for, and ends with the reason."""
+    """The log of a failed device has the requested number of lines, and ends with the reason."""
     log = MadeUpLog(20)
     log.fail("no space left")
     lines = list(log.messages("1234"))
@@ -99,7 +99,7 @@ def test_log_is_as_long_as_wished() -> None:
 
 
 def test_own_names_become_those_of_locust() -> None:
-    """``--server`` and ``--devices`` are Locust's host and users; everything else passes through."""
+    """``--server`` and ``--devices`` are Locust's host and users; all other options are passed through."""
     told = locust_arguments(["--server", "https://x", "--devices=10000", "--headless", "--csv", "out"])
     assert ["--host", "https://x", "--users=10000", "--headless", "--csv", "out", "--spawn-rate", "100"] == told[2:-2]
     assert ["--web-host", "127.0.0.1"] == told[-2:]
@@ -108,7 +108,7 @@ def test_own_names_become_those_of_locust() -> None:
 
 
 def test_given_file_and_rate_stay() -> None:
-    """A locustfile, a rate or an address of the page that is given is used."""
+    """A given locustfile, spawn rate or address of the web page is used."""
     given = ["-f", "mine.py", "-u", "10", "-r", "5", "--web-host", "192.0.2.1"]
     assert given == locust_arguments(given)
 
@@ -138,7 +138,7 @@ def test_intervals_can_be_sped_up() -> None:
     ],
 )
 def test_other_servers_need_a_word(url: str, given: tuple[str, ...], is_refused: bool) -> None:
-    """A server that isn't on this machine is loaded only when somebody says that it is theirs."""
+    """A server on another machine is put under load only if the user confirms that it is theirs."""
     assert is_refused == bool(foreign_server(url, options(*given)))
 
 
@@ -155,7 +155,7 @@ def test_other_servers_need_a_word(url: str, given: tuple[str, ...], is_refused:
     ],
 )
 def test_wrong_usage_is_said(url: str, given: tuple[str, ...], has_page: bool, problem: str) -> None:
-    """A fleet without a server, or without a token to preauthorize with, doesn't start."""
+    """A fleet without a server, or without a token for preauthorising, doesn't start."""
     said = wrong_usage(url, options(*given), has_page=has_page)
     assert (bool(problem), True) == (bool(said), problem in said)
 
@@ -174,14 +174,14 @@ def test_wrong_usage_is_said(url: str, given: tuple[str, ...], has_page: bool, p
 def test_values_that_make_no_sense_are_refused(
     given: tuple[str, ...], problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A value that no device could use is refused before one starts."""
+    """A value that no device could use is refused before any device starts."""
     with pytest.raises(SystemExit):
         options(*given)
     assert problem in capsys.readouterr().err
 
 
 def test_shares_decide_what_the_fleet_is_made_of() -> None:
-    """Each kind has the share that is named, with or without the end of its name; others have none."""
+    """Each class has the given share, by its name with or without the suffix; other classes have none."""
     kinds = [type(name, (), {"weight": 7}) for name in ("HealthyDevice", "SlowDevice", "Camera")]
     left = apply_shares(parse_shares("healthy=95, CAMERA=5, slow=0"), kinds)
     assert [("HealthyDevice", 95), ("Camera", 5)] == [(one.__name__, vars(one)["weight"]) for one in left]
@@ -191,7 +191,7 @@ def test_shares_decide_what_the_fleet_is_made_of() -> None:
 
 @pytest.mark.parametrize(("word", "told"), [("--help", "fleet options:"), ("-V", "mender-fleet ")])
 def test_program_tells_about_itself(word: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """``--help`` has the options of a fleet in a group of their own; ``--version`` names both versions."""
+    """``--help`` has the options of a fleet in a separate group; ``--version`` prints both versions."""
     with pytest.raises(SystemExit) as caught:
         main([word])
     assert (0, True) == (caught.value.code, told in (said := capsys.readouterr().out))
@@ -213,7 +213,7 @@ def test_program_tells_about_itself(word: str, told: str, capsys: pytest.Capture
     ],
 )
 def test_endpoint_has_one_name(path: str, name: str) -> None:
-    """What differs between deployments isn't in the name under which requests are counted."""
+    """Parts of a path that differ between deployments aren't in the name under which requests are counted."""
     assert name == name_of(f"https://x{path}")
 
 
@@ -221,7 +221,7 @@ def test_endpoint_has_one_name(path: str, name: str) -> None:
 
 
 class Clock:
-    """A clock that a test turns."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -231,7 +231,7 @@ class Clock:
 
 
 def test_master_puts_reports_together() -> None:
-    """What workers count is told once, and adds up at the master."""
+    """Each worker's counts are sent once, and are added up at the master."""
     clock = Clock()
     worker, master = Outcomes(clock), Outcomes(clock)
     worker.note("offered")
@@ -251,7 +251,7 @@ def test_master_puts_reports_together() -> None:
 
 
 def test_summary_tells_how_it_went() -> None:
-    """The report says how many, how long and how many a minute; without a deployment it says that."""
+    """The report has the number, the duration and the rate of deployments; without any it says that."""
     clock = Clock()
     outcomes = Outcomes(clock)
     outcomes.note_sent(1 << 20)
@@ -267,7 +267,7 @@ def test_summary_tells_how_it_went() -> None:
 
 
 def test_picture_is_svg() -> None:
-    """The picture is valid XML with a line for offers, successes and failures, whatever the title holds."""
+    """The chart is valid XML with a line for offers, successes and failures, whatever the title contains."""
     clock = Clock()
     outcomes = Outcomes(clock)
     outcomes.note("offered")

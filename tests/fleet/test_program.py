@@ -1,4 +1,4 @@
-"""``mender-fleet`` as a program, as docs/guide/fleet.md shows it: Locust in processes of its own."""
+"""``mender-fleet`` as a program, as docs/guide/fleet.md shows it: Locust in separate processes."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ GUIDE = PROJECT / "docs/guide/fleet.md"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DevServer]:
-    """A server over TLS that accepts everybody."""
+    """A server with TLS that accepts all devices."""
     with DevServer(tmp_path / "server", auto_accept=True) as running:
         yield running
 
 
 def free_port() -> int:
-    """A port of this machine for a master: another fleet may have the usual one."""
+    """A free port for a master: another fleet may use the default one."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
 
 def run(directory: Path, *arguments: str, expected: int = 0) -> str:
-    """Run the program to its end; returns what it has logged."""
+    """Run the program to its end; return its log."""
     command = [*PROGRAM, "--headless", "--only-summary", *arguments]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300, check=False)
     assert expected == done.returncode, done.stderr
@@ -49,7 +49,7 @@ def run(directory: Path, *arguments: str, expected: int = 0) -> str:
 
 @contextmanager
 def start(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Start the program; it is ended, workers and all, if it still runs at the end."""
+    """Start the program; if it still runs at the end, it is ended with its workers."""
     command = [*PROGRAM, "--headless", "--only-summary", *arguments]
     null, pipe = subprocess.DEVNULL, subprocess.PIPE
     with subprocess.Popen(command, cwd=directory, stdout=null, stderr=pipe, text=True, start_new_session=True) as fleet:
@@ -61,16 +61,16 @@ def start(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def counted(directory: Path, name: str, column: str = "Request Count") -> int:
-    """What Locust has counted so far of the endpoint whose name ends so; 0 if it has counted nothing."""
+    """Locust's count so far for the endpoint whose name has this suffix; 0 if there is none."""
     try:
         with (directory / "out_stats.csv").open() as file:
             return sum(int(row[column]) for row in csv.DictReader(file) if row["Name"].endswith(name))
-    except (OSError, TypeError, ValueError):  # not there yet, or just being written
+    except (OSError, TypeError, ValueError):  # it doesn't exist yet, or is being written
         return 0
 
 
 def test_master_and_two_workers(server: DevServer, tmp_path: Path) -> None:
-    """A master and two workers carry a fleet through a deployment, for which the master accepts it and reports."""
+    """A master and two workers take a fleet through a deployment; the master accepts the devices and reports."""
     server.auto_accept = False
     server.upload(make_artifact(tmp_path / "release-2.mender", "release-2", ["simulated"]))
     given = ("--devserver", str(server.directory), "--devices", "12", "--spawn-rate", "12", "--processes", "2")
@@ -82,7 +82,7 @@ def test_master_and_two_workers(server: DevServer, tmp_path: Path) -> None:
     with start(tmp_path, *given, *kinds, *quick, *files, *ports) as fleet:
         server.wait_until(lambda: sum(bool(one.inventory) for one in server.devices()) == 12)
         server.deploy("release-2")
-        server.wait_until(lambda: counted(tmp_path, "{id}/status") == 36)  # the master has been told of them
+        server.wait_until(lambda: counted(tmp_path, "{id}/status") == 36)  # they have registered with the master
         fleet.terminate()
         _, log = fleet.communicate()
     assert "12 offered, 12 success, 0 failure, 0 unfinished" in log
@@ -96,7 +96,7 @@ def test_master_and_two_workers(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_locustfile_of_a_user(server: DevServer, tmp_path: Path) -> None:
-    """A locustfile can subclass the devices, and decide what they are and how they install."""
+    """A locustfile can subclass the devices, and define their attributes and their installation."""
     (own,) = (block.text for block in blocks(GUIDE) if block.language == "python")
     (tmp_path / "locustfile.py").write_text(own)
     server.upload(make_artifact(tmp_path / "release-3.mender", "release-3", ["camera"]))
@@ -116,7 +116,7 @@ def test_locustfile_of_a_user(server: DevServer, tmp_path: Path) -> None:
 
 
 def test_fleet_that_cannot_run_is_refused(tmp_path: Path) -> None:
-    """What every device would fail at is told once, before one starts; CSV files are closed in order."""
+    """A fault that would affect every device is reported once, before any starts; CSV files are closed properly."""
     for name, text in (("seed", "all devices have one key"), ("empty", "")):
         (tmp_path / name).write_text(text)
     refused = {
@@ -142,7 +142,7 @@ def test_fleet_that_cannot_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_servers_are_refused(tmp_path: Path) -> None:
-    """Nothing is sent to a server on another machine, unless somebody says that it is theirs."""
+    """Nothing is sent to a server on another machine unless the user confirms that it is theirs."""
     log = run(tmp_path, "--server", "https://mender.example.com", "--devices", "1", "--run-time", "600s", expected=64)
     assert "cannot simulate devices at https://mender.example.com: it is not on this machine" in log
     assert not (tmp_path / "fleet.seed").exists()
