@@ -44,6 +44,6 @@ def call(*words: str, main: Callable[[Sequence[str]], int] = client_main) -> sub
 
 
 def check(done: subprocess.CompletedProcess[str]) -> None:
-    """A fault of the program is visible nowhere."""
+    """Check that the output shows no fault of the program."""
     said = (done.stdout or "") + done.stderr
     assert [] == [fault for fault in _FAULTS if fault in said], said

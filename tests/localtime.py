@@ -1,4 +1,4 @@
-"""What time it is where a device is: a test sets its time zone, since nobody sets the clock of the machine."""
+"""The local time of a device: a test sets its time zone, since the clock of the machine can't be set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def set_local_time(root: Path, hour: int, minute: int) -> None:
-    """Let it be this time now, by the time zone file (RFC 8536) of a device in a directory."""
+    """Make this the current local time of a device in a directory, with a time zone file (RFC 8536)."""
     now = datetime.now(timezone.utc)
     offset = (hour - now.hour) * 3600 + (minute - now.minute) * 60
     offset = (offset + 43200) % 86400 - 43200

@@ -81,7 +81,7 @@ def test_a_failure_takes_its_reason_to_the_server(server: DevServer, embed: Embe
 
 
 def test_the_report_may_come_in_the_next_life(server: DevServer, embed: Embed) -> None:
-    """A deployment that waits for its report waits across restarts, and nothing else is begun meanwhile."""
+    """A deployment that waits for its report still waits after a restart, and nothing else is started meanwhile."""
     client = embed()
     client.authorise()
     deployment_id = server.deploy("release-2")

@@ -86,7 +86,7 @@ class AppModule(UpdateModule):
         self.plan.act("reboot")
 
     def verify_reboot(self) -> None:
-        """Verify that the new file is installed."""
+        """Called to verify the new version."""
         self.plan.act("verify_reboot")
 
     def commit(self) -> None:
@@ -94,7 +94,7 @@ class AppModule(UpdateModule):
         self.plan.act("commit")
 
     def supports_rollback(self) -> bool:
-        """Roll back is supported."""
+        """Rollback is supported."""
         self.plan.act("supports_rollback")
         return super().supports_rollback()
 
@@ -103,15 +103,15 @@ class AppModule(UpdateModule):
         self.plan.act("rollback", lambda: os.replace(self.old, self.plan.file) if self.old.exists() else None)
 
     def verify_rollback_reboot(self) -> None:
-        """Verify that the old file is installed."""
+        """Called to verify the old version."""
         self.plan.act("verify_rollback_reboot")
 
     def failure(self) -> None:
-        """Record the failure."""
+        """Called after a failure."""
         self.plan.act("failure")
 
     def cleanup(self) -> None:
-        """Remove the old file."""
+        """Called at the end."""
         self.plan.act("cleanup")
 
 
@@ -409,7 +409,7 @@ def test_scripts_of_the_artifact_run(
 
 
 def test_a_module_that_is_gone(server: DevServer, embed: Embed, deploy: Callable[..., str], tmp_path: Path) -> None:
-    """A program that comes back without the module, installing by a function, ends the update: nobody can roll back."""
+    """A program that restarts with an install function instead of the module ends the update: nobody can roll back."""
     plan, deployment_id = Plan(tmp_path / "app.conf", {"install_after": crash}), deploy()
     with pytest.raises(Crash):
         embed(modules=plan.modules).step()

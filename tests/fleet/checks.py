@@ -59,7 +59,7 @@ def end_csv() -> str:
     stats.CSV_STATS_INTERVAL_SEC = 0.01  # type: ignore[assignment]
     writer = stats.StatsCSVFileWriter(environment, [0.5], "out")
     writing = greenlets.spawn(writer.stats_writer)
-    time.sleep(0)  # gevent's exception
+    time.sleep(0)  # gevent's sleep
     writer.close_files()
     writing.join()
     return repr(writing.exception)

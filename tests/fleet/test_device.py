@@ -234,7 +234,7 @@ def test_devices_of_the_fleet_are_accepted(server: DevServer, heard: Heard) -> N
 
 
 def test_refused_acceptance_is_tried_again(server: DevServer, heard: Heard) -> None:
-    """A token that the server refuses is reported without the token, and pending devices are still reported."""
+    """A token that the server refuses is reported without the token, and devices that wait stay in the queue."""
     given = let_in(server)
     Path(given.management_token_file).write_text("SECRET")
     waiting, failed = Waiting(), list[str]()

@@ -1,4 +1,4 @@
-"""What a hostile peer of ``connect`` sends: frames, messages, and whole sessions."""
+"""The input that a hostile peer of ``connect`` sends: frames, messages, and whole sessions."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ _PATHS = [
 
 
 def parsers(directory: Path) -> list[Parser]:
-    """The parsers of this page."""
+    """The parsers of this module."""
     sessions = _Sessions(directory / "connect")
     return [
         Parser("connect-frames", _make_frames, _receive),
@@ -125,7 +125,7 @@ def _frame(code: int, data: bytes, *, is_last: bool = True) -> bytes:
 
 
 def _make_frames(rng: random.Random) -> bytes:
-    """What a server sends over the websocket: good frames, and anything else."""
+    """The bytes that a server sends over the websocket: valid frames, and anything else."""
     data = bytearray()
     for _ in range(rng.randrange(1, 6)):
         match rng.randrange(6):
@@ -144,7 +144,7 @@ def _make_frames(rng: random.Random) -> bytes:
 
 
 def _receive(data: bytes) -> str:
-    """Let a websocket receive some bytes; at most one message may be in memory."""
+    """Feed some bytes to a websocket; at most one message may be in memory."""
     loop, received, closed = Loop(), list[bytes](), list[str]()
     ours, theirs = socket.socketpair()
     try:
@@ -179,7 +179,7 @@ def _has_answer(sock: socket.socket) -> bool:
 
 
 class _Sessions:
-    """Plays messages to a device in memory, whose files are below a directory that nothing must leave.
+    """Sends messages to a device in memory, which may access files only below one directory.
 
     Args:
         directory: the directory.
@@ -203,7 +203,7 @@ class _Sessions:
         (self._inside / "way").symlink_to("../out")
 
     def make(self, rng: random.Random) -> list[Message | float]:
-        """Make a conversation: messages, and times that pass."""
+        """Make a conversation: messages, and periods of time that pass."""
         said: list[Message | float] = []
         for _ in range(rng.randrange(1, 60)):
             match rng.randrange(10):
@@ -236,7 +236,7 @@ class _Sessions:
         )
 
     def play(self, said: list[Message | float]) -> str:
-        """Play it; nothing must be left, and nothing outside may change."""
+        """Play the conversation; nothing may be left behind, and nothing outside of the directory may change."""
         self._lay_out()
         descriptors = len(os.listdir("/proc/self/fd"))
         limits = {"Chroot": str(self._inside), "AllowOverwrite": True, "FollowSymLinks": True}

@@ -1,4 +1,4 @@
-"""What users of the device may send to the proxy of ``dbus``."""
+"""The input that users of the device can send to the proxy of ``dbus``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _attempt(head: bytes) -> str:
 
 
 def parsers() -> list[Parser]:
-    """The parser of what the proxy reads."""
+    """The parser of the requests to the proxy."""
 
     def make(chosen: random.Random) -> bytes:
         return mutate_bytes(chosen, chosen.choice(_GOOD))

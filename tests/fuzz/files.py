@@ -1,4 +1,4 @@
-"""Files that the client reads: configuration, journal, locks, logs, what scripts and sub-updaters write."""
+"""Files that the client reads: configuration, state file, locks, logs, output of scripts and sub-updaters."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ _STATUS = asdict(
 
 
 def parsers(directory: Path) -> list[Parser]:
-    """The parsers of this page."""
+    """The parsers of this module."""
     read = _Reading(directory)
     lock = [b"d1\n", b"4242\n", b"b8ee7aee-51b0-4a9c-a8a3-2f1a5a3d8f0e\n"]
     info = ["device_type=board\n", "artifact_name=release-1\nrootfs-image.version=2\n"]
@@ -136,7 +136,7 @@ def _make_database(path: Path) -> bytes:
 
 
 class _Reading:
-    """Writes each case into a file and lets the program read it.
+    """Writes each case to a file and lets the program read it.
 
     Args:
         directory: where the files go.

@@ -1,8 +1,8 @@
-"""Throws broken Artifacts at the reader: only ``ArtifactError`` may come out, in little time and memory.
+"""Feeds broken Artifacts to the reader: only ``ArtifactError`` may be raised, in little time and memory.
 
     python tests/fuzz/fuzz_artifact.py --cases 200000 [--seed N]
 
-Each case is made from a real or a built Artifact by a few mutations, and is told by its seed alone: a failure
+Each case is made from a real or a built Artifact by a few mutations, and is determined by its seed alone: a failure
 prints the command that repeats it. Blind changes seldom get past a digest or a checksum, so half of the cases
 repair what verifies the part that was changed.
 """
@@ -42,10 +42,10 @@ from mender_client.core.artifact.block_index import MEMBER_BYTES, count_blocks, 
 from mender_client.errors import ArtifactError
 
 BOUNDS = Bounds(seconds=60.0, memory_bytes=48 << 20)
-"""A case takes a few milliseconds; on a busy machine one of them may wait for a second. In memory there may be an xz
+"""A case takes a few milliseconds; on a busy machine it may be delayed by a second. Memory may contain an xz
 dictionary that a mutation enlarged, and some."""
 LARGE_BYTES = 50_000
-"""From here on an Artifact isn't read in tiny pieces: a few of these would take longer than all others together."""
+"""Above this size an Artifact isn't read in tiny pieces: a few of these would take longer than all others together."""
 LIMITS = Limits(payload_bytes=4 << 20, window_bytes=16 << 20)
 
 FIELDS = [
@@ -56,13 +56,13 @@ KINDS = ("none", "gzip", "xz", "zstd")
 
 
 def seeds() -> list[bytes]:
-    """Give the Artifacts that mutations start from: the reference tool's, and built ones."""
+    """Provide the Artifacts that the mutations start from: the reference tool's, and generated ones."""
     real = [(DATA / name).read_bytes() for name in REAL]
     return real + [Forge(compression=compression).build() for compression in KINDS]
 
 
 def mutate_block(rng: random.Random, content: bytes) -> bytes:
-    """Change a field of a tar header and make its checksum right again."""
+    """Change a field of a tar header and correct its checksum."""
     blocks = [at for at in range(0, len(content), 512) if content[at + 257 : at + 262] == b"ustar"]
     if not blocks:
         return content
@@ -81,7 +81,7 @@ def mutate_block(rng: random.Random, content: bytes) -> bytes:
 
 
 def forged(rng: random.Random) -> bytes:
-    """Change a part of a built Artifact, digests made right again around it."""
+    """Change a part of a generated Artifact, with all digests around it corrected."""
     compression = rng.choice(KINDS)
     content = rng.randbytes(rng.choice((0, 1, 511, 512, 513, 3000)))
     parts = Forge(compression=compression, files=[("file", content)])
@@ -107,7 +107,7 @@ def forged(rng: random.Random) -> bytes:
 
 
 def indexed(rng: random.Random) -> bytes:
-    """Change the index of a payload, its members, or what the index says in a way that it can be read."""
+    """Change the index of a payload, its members, or its content in a way that it can still be parsed."""
     content = rng.randbytes(rng.choice((1, 30_000))) + bytes(rng.choice((0, 100_000)))
     archive = tar(tar_file("file", content))
     begin = rng.choice((0, 512, 512, rng.randrange(2000)))
@@ -142,7 +142,7 @@ def change_head(rng: random.Random, index: bytes) -> bytes:
 
 
 def shuffled(rng: random.Random) -> bytes:
-    """Put the members of a built Artifact into another order, double or drop some."""
+    """Reorder, duplicate or drop members of a generated Artifact."""
     members = Forge(compression=rng.choice(KINDS), signature=b"c2ln").members()
     picked = rng.choices(members, k=rng.randrange(8)) if rng.randrange(2) else rng.sample(members, len(members))
     tail = bytes(rng.choice((0, 512, 1024, 1024, 1536)))
@@ -165,7 +165,7 @@ def make_case(seed: int, originals: Sequence[bytes]) -> bytes:
 
 
 class Unwilling:
-    """An ``Expander`` that checks what it is told and lets the payload be decompressed as it is read."""
+    """An ``Expander`` that checks its arguments and lets the payload be decompressed as it is read."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -184,7 +184,7 @@ class Unwilling:
 
 
 def try_case(content: bytes, seed: int) -> str:
-    """Verify a case, with a look at its index and without; give the message of the refusal without its particulars."""
+    """Verify a case, with and without reading its index; return the message of the refusal without its particulars."""
     few = 7 if len(content) < LARGE_BYTES else 1000
     piece = random.Random(seed).choice((1 << 20, 4096, few))
     plain = verify(content, piece, seed, None)
@@ -194,7 +194,7 @@ def try_case(content: bytes, seed: int) -> str:
 
 
 def verify(content: bytes, piece: int, seed: int, expander: Expander | None) -> str:
-    """Verify a case; give the message of the refusal."""
+    """Verify a case; return the message of the refusal."""
     try:
         ArtifactReader(
             Trickle(content, piece), limits=LIMITS, accept_augmented=seed % 2 == 0, expander=expander
@@ -210,7 +210,7 @@ def run(cases: int, first_seed: int, *, memory: bool = True) -> Result:
     Args:
         cases: how many.
         first_seed: the seed of the first; the next ones follow.
-        memory: watch the memory of each case; three times slower.
+        memory: measure the memory of each case; three times slower.
     """
     originals = seeds()
     return run_cases(
@@ -224,7 +224,7 @@ def run(cases: int, first_seed: int, *, memory: bool = True) -> Result:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run from the command line; 1 when something came out that must not."""
+    """The command line; returns 1 if there was a failure."""
     parser = argparse.ArgumentParser(description="Throw broken Artifacts at the reader.")
     parser.add_argument("--cases", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=0, help="the seed of the first case")

@@ -1,9 +1,9 @@
-"""Throws broken input at every parser: only its own errors may come out, in little time and memory.
+"""Feeds broken input to every parser: only its own errors may be raised, in little time and memory.
 
     python tests/fuzz/fuzz_parsers.py [--parser NAME ...] --cases 100000 [--seed N]
 
 Prints for each parser the cases, the outcomes, the longest time and the most memory of a case. A failure prints the
-command that repeats it. What is fuzzed stands in ``parsers.py``; Artifacts have a fuzzer of their own.
+command that repeats it. The parsers are listed in ``parsers.py``; Artifacts have a fuzzer of their own.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def run(parser: Parser, cases: int, first_seed: int, *, memory_every: int = 10) 
     """Try a number of cases on one parser.
 
     Args:
-        parser: which.
+        parser: the parser.
         cases: how many.
         first_seed: the seed of the first; the next ones follow.
-        memory_every: watch the memory of every so-manieth case.
+        memory_every: measure the memory of every n-th case.
     """
 
     def make(seed: int) -> object:
@@ -43,8 +43,8 @@ def run(parser: Parser, cases: int, first_seed: int, *, memory_every: int = 10) 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run from the command line; 1 when something came out that must not."""
-    logging.getLogger("mender_client").addHandler(logging.NullHandler())  # else warnings go to standard error
+    """The command line; returns 1 if there was a failure."""
+    logging.getLogger("mender_client").addHandler(logging.NullHandler())  # otherwise warnings go to standard error
     with tempfile.TemporaryDirectory() as directory:
         parsers = all_parsers(Path(directory))
         options = argparse.ArgumentParser(description="Throw broken input at every parser.")

@@ -1,4 +1,4 @@
-"""Changes to good input: blind ones to bytes and text, and ones that know what JSON is made of."""
+"""Changes to valid input: random ones to bytes and text, and ones that respect the structure of JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ODD_TEXTS = [
 
 
 class Raw(str):
-    """Stands in a document for JSON that no value can say."""
+    """A placeholder in a document for JSON that no value can represent."""
 
     __slots__ = ()
 
@@ -46,7 +46,7 @@ ODD_VALUES: Sequence[Any] = [
 
 
 def mutate_bytes(rng: random.Random, content: bytes, odd: Sequence[bytes] = ODD) -> bytes:
-    """Change, cut, double, insert or overwrite somewhere."""
+    """Change, cut, duplicate, insert or overwrite bytes at a random place."""
     changed = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
         if not changed:
@@ -75,7 +75,7 @@ def mutate_bytes(rng: random.Random, content: bytes, odd: Sequence[bytes] = ODD)
 
 
 def mutate_text(rng: random.Random, text: str) -> str:
-    """Insert, replace, cut, repeat or exchange; now and then only an odd text is left."""
+    """Insert, replace, cut, repeat or exchange text; occasionally only an odd text remains."""
     for _ in range(rng.choice((1, 1, 2, 4))):
         start, end = sorted(rng.randrange(len(text) + 1) for _ in range(2))
         match rng.randrange(6):
@@ -96,7 +96,7 @@ def mutate_text(rng: random.Random, text: str) -> str:
 
 
 def mutate_value(rng: random.Random, value: Any) -> Any:
-    """Change something somewhere in a JSON value."""
+    """Change a random part of a JSON value."""
     if isinstance(value, dict) and value and rng.randrange(5):
         return _mutate_object(rng, value)
     if isinstance(value, list) and value and rng.randrange(4):
@@ -133,7 +133,7 @@ def _mutate_object(rng: random.Random, value: dict[str, Any]) -> dict[str, Any]:
 
 
 class Twice(str):
-    """A key that is written although the same key stands there already."""
+    """A key that is written although the same key is present already."""
 
     __slots__ = ()
 
@@ -145,7 +145,7 @@ class Twice(str):
 
 
 def write_json(value: Any) -> str:
-    """Write a document with what no JSON library would write."""
+    """Write a document with elements that no JSON library would write."""
     if isinstance(value, Raw):
         return str(value)
     if isinstance(value, dict):
@@ -156,7 +156,7 @@ def write_json(value: Any) -> str:
 
 
 def json_case(rng: random.Random, originals: Sequence[Any]) -> bytes:
-    """Make a broken document from one of these values: most of them still JSON."""
+    """Make a broken document from one of these values; most of the results are still JSON."""
     value = rng.choice(originals)
     for _ in range(rng.choice((1, 1, 2, 4))):
         value = mutate_value(rng, value)

@@ -1,6 +1,6 @@
-"""What is fuzzed: each parser with good input to start from, and what may come out of it.
+"""What is fuzzed: each parser with valid input to start from, and the errors that it may raise.
 
-An attempt gives a word for what came out. Whatever it raises besides the errors named here is a failure, and so is an
+An attempt returns a word for its outcome. Whatever it raises besides the errors named here is a failure, and so is an
 error whose text would forge a line or steer a terminal.
 """
 
@@ -19,13 +19,13 @@ LONGEST_LINE = 2000
 
 @dataclass(frozen=True)
 class Parser:
-    """Something that reads what others wrote.
+    """A parser of foreign input.
 
     Args:
-        name: what it reads.
-        make: makes a case.
-        attempt: lets it read the case, and checks what it made of it.
-        errors: what it may raise.
+        name: the kind of input.
+        make: generates a case.
+        attempt: lets it read the case, and checks the result.
+        errors: the exceptions that it may raise.
     """
 
     name: str
@@ -34,18 +34,18 @@ class Parser:
     errors: tuple[type[Exception], ...] = ()
 
     def try_case(self, case: Any, _: int) -> str:
-        """Let it read; give a word for what came out."""
+        """Let it read a case; return a word for the outcome."""
         try:
             return self.attempt(case)
         except self.errors as error:
             if not isinstance(error, MenderError) and type(error) not in self.errors:
-                raise  # a foreign error that happens to be of the same family
+                raise  # an error of another origin that happens to be of the same family
             check_text(error)
             return type(error).__name__
 
 
 def check_text(error: Exception) -> None:
-    """See that an error's text is fit for a log and a terminal."""
+    """Check that an error's text is suitable for a log and a terminal."""
     lines = [str(one) for one in error.problems] if isinstance(error, ConfigError) else [str(error)]
     for line in lines:
         if not line.isprintable():
@@ -55,7 +55,7 @@ def check_text(error: Exception) -> None:
 
 
 def all_parsers(directory: Path) -> dict[str, Parser]:
-    """Every parser by its name.
+    """Every parser by name.
 
     Args:
         directory: where files may be written.

@@ -1,4 +1,4 @@
-"""The server's replies, read where the program reads them: behind the session that asked."""
+"""The server's replies, read where the program reads them: in the session that made the request."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ _PROVIDES = Provides("board", "release-1", MappingProxyType({"rootfs-image.versi
 
 @dataclass(frozen=True)
 class Case:
-    """What the server answers to one request after the other; the last one again and again."""
+    """The server's responses to consecutive requests; the last one is repeated."""
 
     replies: tuple[Reply, ...]
 
 
 @dataclass
 class Scripted:
-    """A transport that answers from a list, and sees that each request could go onto a wire."""
+    """A transport that responds from a list, and checks that each request could be sent."""
 
     replies: Sequence[Reply]
     sent: int = field(default=0)
 
     def send(self, request: Request) -> Reply:
-        """Give the next reply."""
+        """Return the next reply."""
         for text in (request.method, request.url, *request.headers, *request.headers.values()):
             assert text.isascii(), "a request that can't be written"
             assert text.isprintable(), "a request that would inject a header"
@@ -67,7 +67,7 @@ class Scripted:
         return self.replies[min(self.sent, len(self.replies)) - 1]
 
     def open(self, url: str, headers: Mapping[str, str]) -> Any:
-        """Nothing is downloaded here."""
+        """Downloads don't occur here."""
         raise NotImplementedError
 
     def rest(self) -> None:
@@ -75,7 +75,7 @@ class Scripted:
 
 
 class StillClock:
-    """Stands still."""
+    """A clock that stands still."""
 
     def now(self) -> datetime:
         """Always the same."""
@@ -86,28 +86,28 @@ class StillClock:
         return 0.0
 
     def sleep(self, seconds: float) -> None:
-        """Nobody waits."""
+        """Return without waiting."""
 
 
 class SmallDevice:
     """A device and its key."""
 
     def identity(self) -> Identity:
-        """Who it is."""
+        """Its identity."""
         return Identity('{"mac":"1"}')
 
     def provides(self) -> Provides:
-        """What is installed."""
+        """The installed artifact name."""
         return _PROVIDES
 
     def inventory(self) -> Sequence[KeyValues]:
-        """What it has."""
+        """Its inventory."""
         return [KeyValues((("color", "blue"),), ())]
 
     location = "a test"
 
     def load(self) -> Record:
-        """Nothing is remembered."""
+        """Nothing is stored."""
         return Record()
 
     def update(self, change: Callable[[Record], Record]) -> Record:
@@ -115,16 +115,16 @@ class SmallDevice:
         return change(Record())
 
     def public_key_pem(self) -> str:
-        """Its key, which nobody looks at."""
+        """Its key, which isn't checked."""
         return "a key"
 
     def sign(self, message: bytes) -> bytes:
-        """A signature, which nobody looks at."""
+        """A signature, which isn't checked."""
         return message[:3]
 
 
 def parsers() -> list[Parser]:
-    """The parsers of this page."""
+    """The parsers of this module."""
     return [
         Parser("authorisation", lambda rng: Case((_auth_reply(rng),)), _authorise, (ServerError,)),
         Parser("next-deployment", _after_token("next", _OFFER), _next, (ServerError,)),
@@ -136,7 +136,7 @@ def parsers() -> list[Parser]:
 
 @cache
 def recorded(kind: str) -> tuple[Reply, ...]:
-    """The replies of the open-source server to requests of a kind."""
+    """The replies of the open-source server to requests of the given kind."""
     lines = map(json.loads, RECORDINGS.read_text("utf-8").splitlines())
     return tuple(
         Reply(
@@ -229,7 +229,7 @@ def _log(case: Case) -> str:
 
 
 class NoJournal:
-    """A device that remembers nothing."""
+    """A device that stores nothing."""
 
     def load(self) -> Record:
         """Nothing."""

@@ -1,6 +1,6 @@
-"""Runs cases one after the other and watches what comes out, how long each takes, and how much memory.
+"""Runs cases one after the other and records the outcome, the time and the memory of each.
 
-A case is made from its seed alone, so a failure can be repeated.
+A case is generated from its seed alone, so a failure can be reproduced.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import TypeVar
 
 Case = TypeVar("Case")
 _WATCHED_IS_SLOWER = 3
-"""What to look at the memory costs; a case must be fast without it."""
+"""The factor by which measuring the memory slows a case down; a case must be fast without it."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a case may take.
+    """Limits for a case.
 
     Args:
-        seconds: of processor time.
-        memory_bytes: of memory that Python has in use beyond what it had before.
+        seconds: processor time.
+        memory_bytes: memory that Python uses in addition to that in use before the case.
     """
 
     seconds: float
@@ -32,14 +32,14 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a run.
+    """The result of a run.
 
     Args:
-        cases: how many were tried.
-        outcomes: how often each kind of outcome came, "accepted" among them.
+        cases: the number of cases tried.
+        outcomes: how often each kind of outcome occurred, including "accepted".
         slowest_seconds: the time of the slowest case.
-        memory_bytes: the most that a case had in use; 0 when nobody looked.
-        failures: what must not have happened.
+        memory_bytes: the most that a case used; 0 if it wasn't measured.
+        failures: descriptions of the failures.
     """
 
     cases: int
@@ -61,12 +61,12 @@ def run_cases(
     """Try a number of cases.
 
     Args:
-        cases: how many.
+        cases: the number of cases.
         first_seed: the seed of the first; the next ones follow.
-        make: makes the case of a seed.
-        attempt: tries a case and its seed; returns what came out, and raises what must not happen.
-        bounds: what a case may take.
-        memory_every: watch the memory of every so-manieth case, which makes it slower; 0 for none.
+        make: generates the case of a seed.
+        attempt: tries a case with its seed; returns the outcome, and raises an exception for a failure.
+        bounds: the limits for a case.
+        memory_every: measure the memory of every n-th case, which makes it slower; 0 for none.
     """
     outcomes: Counter[str] = Counter()
     failures: list[str] = []
@@ -76,7 +76,7 @@ def run_cases(
         is_watched = memory_every > 0 and seed % memory_every == 0
         if is_watched:
             tracemalloc.start()
-        begin = time.process_time()  # others may be at work on the machine
+        begin = time.process_time()  # other processes may be busy on this machine
         try:
             outcomes[attempt(case, seed)] += 1
         except Exception as error:  # noqa: BLE001 - to find these is what a fuzzer is for

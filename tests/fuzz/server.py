@@ -1,4 +1,4 @@
-"""The dev server's own parsers: whoever rehearses with it must not break it by accident."""
+"""The dev server's own parsers: a client under test must not be able to break it by accident."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BODIES: dict[str, Any] = {
 
 
 def parsers(directory: Path) -> list[Parser]:
-    """The parsers of this page."""
+    """The parsers of this module."""
     asked = _Asked(directory)
     return [Parser("dev-server", asked.make, asked.answer)]
 
@@ -61,7 +61,7 @@ class _Asked:
         if rng.randrange(4) == 0:
             name = rng.choice(("content-type", "authorization", "x-men-signature", "x-men-requestid"))
             sent = mutate_text(rng, headers.get(name, "c2ln")).encode("utf-8", "surrogatepass")
-            headers[name] = sent.decode("utf-8", "surrogateescape")  # as the HTTP library reads it
+            headers[name] = sent.decode("utf-8", "surrogateescape")  # as the HTTP library parses it
         if kind == "auth":
             identity = json_case(rng, [{"mac": "1"}]).decode("utf-8", "replace")
             document = {"id_data": identity, "pubkey": self._pem, "tenant_token": ""}
@@ -75,11 +75,11 @@ class _Asked:
         return Request(method, _PATHS[kind], "", headers, json_case(rng, [_BODIES[kind]])[:BODY_LIMIT_BYTES])
 
     def answer(self, request: Request) -> str:
-        """Let the server answer; each request meets a server that nobody has asked before."""
+        """Let the server respond; each request goes to a server without previous requests."""
         world = ServerState(self._directory)
         world.v2 = True
         devices: Any = world.devices
         device = devices.preauthorize({"mac": "1"}, self._pem)
-        token = devices._grant(device, device.auth_sets[0])  # the way to a token without a signature
+        token = devices._grant(device, device.auth_sets[0])  # the only way to a token without a signature
         headers = {name: value.replace(_TOKEN, token) for name, value in request.headers.items()}
         return str(DeviceApi(world).answer(replace(request, headers=headers)).status)

@@ -1,4 +1,4 @@
-"""A short, seeded run of every fuzzer of a parser; the long one is a command, see its own page."""
+"""A short run of every parser's fuzzer with a fixed seed; for the long one see the fuzzer's own module."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ CASES = 60
 
 @pytest.fixture(scope="module")
 def parsers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Parser]:
-    """All of them."""
+    """All parsers."""
     return all_parsers(tmp_path_factory.mktemp("fuzz"))
 
 
 def test_only_errors_of_our_own_come_out(parsers: dict[str, Parser], is_nightly: bool) -> None:
-    """Whatever a parser is given, it takes it or refuses it with its own error, in little time and memory."""
+    """A parser accepts any input or refuses it with its own error, in little time and memory."""
     cases = 2_000 if is_nightly else CASES
     for name, parser in parsers.items():
         result = run(parser, cases, 1_000_000)
         assert () == result.failures, name
         assert cases == sum(result.outcomes.values())
-        assert len(result.outcomes) > 1, name  # cases that are all refused at the door would verify nothing
+        assert len(result.outcomes) > 1, name  # cases that are all refused at the start would verify nothing
 
 
 def test_forged_message_is_found() -> None:
-    """The check of a message's text finds what steers a terminal, and a message without end."""
+    """The check of a message's text finds terminal control sequences, and an endless message."""
     with pytest.raises(AssertionError, match="control"):
         check_text(ServerError("a\x1b[2J", status=500))
     with pytest.raises(AssertionError, match="characters"):

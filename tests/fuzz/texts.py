@@ -1,4 +1,4 @@
-"""Headers, ``key=value`` text and PEM: small texts that a pure function reads."""
+"""Headers, ``key=value`` text and PEM: small texts that are parsed by pure functions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _PEM_ODD = [*ODD, b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----", b"
 
 
 def parsers() -> list[Parser]:
-    """The parsers of this page."""
+    """The parsers of this module."""
     return [
         Parser("retry-after", _text_from(_DATES), _retry_after),
         Parser("content-length", _text_from(["0", "12345", "9" * 19]), _content_length),
@@ -149,7 +149,7 @@ def _public_key(content: bytes) -> str:
 
 
 def _token_text(rng: random.Random) -> str:
-    # the configuration lets no half characters through
+    # the configuration refuses lone surrogates
     return mutate_text(rng, _TOKEN_URI).encode("utf-8", "replace").decode()
 
 
@@ -168,7 +168,7 @@ def _environment(rng: random.Random) -> dict[str, str]:
         "HTTPS_PROXY": "http://10.0.0.1:8080/",
         "no_proxy": "localhost,.example.com,10.0.0.0/8,[::1]:443,*.local,fe80::/10",
     }
-    # no variable holds a NUL
+    # no variable can contain a NUL
     return {
         name: mutate_text(rng, value).replace("\0", "") if rng.randrange(2) else value for name, value in good.items()
     }

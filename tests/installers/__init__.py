@@ -1,1 +1,1 @@
-"""Tests of the ways to install: real modules, real FIFOs."""
+"""Tests of the installers: real modules, real FIFOs."""

@@ -1,4 +1,4 @@
-"""A device with one update module, and Artifacts to give it."""
+"""A device with one update module, and Artifacts for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ case "$1" in
         done ;;
 esac
 """
-"""A module that takes streams."""
+"""A module that reads streams."""
 
 
 @dataclass
@@ -39,8 +39,8 @@ class Bench:
     """A device whose modules, tree and outputs are in a directory.
 
     Attributes:
-        place: the directory.
-        seconds: how long a call may take.
+        place: the directory of the device.
+        seconds: the time limit of a call.
         is_stopping: whether the client is to stop.
     """
 
@@ -58,7 +58,7 @@ class Bench:
         self.out = self.place / "out"
 
     def module(self, body: str, *, name: str = "app", interpreter: str = "#!/bin/sh\n") -> Path:
-        """Install a module that appends each of its calls to ``calls``."""
+        """Install a module that appends each of its calls to the file ``calls``."""
         path = self.place / "modules" / name
         path.write_text(f'{interpreter}echo "$1" >> "$OUT/calls"\n{body}')
         path.chmod(0o755)
@@ -66,7 +66,7 @@ class Bench:
 
     @property
     def modules(self) -> UpdateModules:
-        """What is tested."""
+        """The object under test."""
 
         def alive() -> None:
             self.beats += 1
@@ -85,7 +85,7 @@ class Bench:
         )
 
     def prepare(self, **parts: Any) -> ArtifactReader:
-        """Make the tree for an Artifact; returns its reader."""
+        """Make the tree for an Artifact; return its reader."""
         reader = ArtifactReader(io.BytesIO(forge(**parts)))
         self.modules.prepare(reader.read_header(), PROVIDES)
         return reader
@@ -97,7 +97,7 @@ class Bench:
         reader.finish()
 
     def failure(self, **parts: Any) -> str:
-        """What a download fails with."""
+        """The error with which a download fails."""
         try:
             self.download(**parts)
         except MenderError as error:
@@ -110,11 +110,11 @@ class Bench:
         return path.read_text().split() if path.exists() else []
 
     def text(self, name: str) -> str:
-        """What a file in the tree holds."""
+        """The content of a file in the tree."""
         return (self.tree / name).read_text()
 
     def listing(self) -> list[str]:
-        """What is in the tree."""
+        """The names in the tree."""
         return sorted(str(path.relative_to(self.tree)) for path in self.tree.rglob("*"))
 
 

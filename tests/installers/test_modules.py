@@ -1,4 +1,4 @@
-"""Update modules: each call, the tree, and the payload by FIFOs or files (protocol: update modules)."""
+"""Update modules: each call, the tree, and the payload in FIFOs or files (protocol: update modules)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged."""
+    """The log lines."""
     return [record.getMessage() for record in caplog.records]
 
 
 def printed(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged of that which a module printed."""
+    """The log lines with a module's output."""
     return [record.getMessage() for record in caplog.records if record.name.endswith(".outputlog")]
 
 
@@ -46,7 +46,7 @@ def _log_all(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_tree(bench: Bench) -> None:
-    """The tree holds what is installed, what is new, and the Artifact's own documents."""
+    """The tree contains what is installed, what is new, and the Artifact's own documents."""
     group = info(artifact_provides={"artifact_name": "new", "artifact_group": "g"})
     bench.prepare(info=group, meta_data=b'{"a": 1}')
     found = {str(p.relative_to(bench.tree)): p.read_bytes() for p in bench.tree.rglob("*") if p.is_file()}
@@ -66,14 +66,14 @@ def test_tree(bench: Bench) -> None:
 
 
 def test_tree_without_groups_and_meta_data(bench: Bench) -> None:
-    """What there is none of is an empty file."""
+    """Missing values are empty files."""
     bench.modules.prepare(header(), Provides("board", ""))
     names = ("current_artifact_name", "current_artifact_group", "header/artifact_group", "header/meta-data")
     assert dict.fromkeys(names, "") == {name: bench.text(name) for name in names}
 
 
 def test_tree_is_made_anew(bench: Bench) -> None:
-    """Whatever was in the tree is removed first; links in it are not followed."""
+    """Previous content of the tree is removed first, without following links."""
     bench.prepare()
     (bench.tree / "tmp" / "link").symlink_to(bench.out)
     (bench.tree / "tmp" / "deep").mkdir()
@@ -87,7 +87,7 @@ def test_tree_is_made_anew(bench: Bench) -> None:
 
 
 def test_file_name_with_a_space(bench: Bench) -> None:
-    """A payload file whose name has white space is refused before anything is started."""
+    """A payload file with white space in its name is refused before anything is started."""
     bench.module(STREAMING)
     assert bench.failure(files=[("a b", b"x")]).startswith("ArtifactError: ")
     assert [] == bench.calls()
@@ -108,7 +108,7 @@ def test_call(bench: Bench) -> None:
 
 
 def test_descriptors(bench: Bench) -> None:
-    """A module has no descriptors of the client but 0, 1 and 2, not even one that is inheritable."""
+    """A module has no file descriptors of the client but 0, 1 and 2, not even an inheritable one."""
     bench.module('for f in /proc/$$/fd/*; do readlink "$f"; done > "$OUT/seen"; true')
     bench.prepare()
     with open(bench.out / "secret", "w") as secret:
@@ -118,7 +118,7 @@ def test_descriptors(bench: Bench) -> None:
 
 
 def test_output(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """What a module prints is logged line by line, stdout and stderr told apart, made printable."""
+    """A module's output is logged line by line, with stdout and stderr distinguished, and made printable."""
     bench.module("echo one; printf 'a\\033[1mb\\377\\tc\\r\\n'; printf 'no newline'; echo bad >&2")
     bench.prepare()
     bench.modules.run("app", "ArtifactInstall")
@@ -132,7 +132,7 @@ def test_output(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_endless_output(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """Output of any size is read to its end, and the log says that the rest is left out."""
+    """Output of any size is read to its end, and the log says that the rest was omitted."""
     bench.module("yes 'a line' | head -c 20000000; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end >&2")
     bench.prepare()
     bench.modules.run("app", "ArtifactInstall")
@@ -142,7 +142,7 @@ def test_endless_output(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_empty_lines(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """Empty lines without end don't fill the log either."""
+    """Endless empty lines don't fill the log either."""
     bench.module("yes '' | head -c 1000000")
     bench.prepare()
     bench.modules.run("app", "ArtifactInstall")
@@ -150,7 +150,7 @@ def test_empty_lines(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_long_line(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A long line is cut."""
+    """A long line is truncated."""
     bench.module("head -c 5000 /dev/zero | tr '\\0' x; echo; echo next")
     bench.prepare()
     bench.modules.run("app", "ArtifactInstall")
@@ -162,7 +162,7 @@ def test_long_line(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     [("exit 3", "failed with exit code 3"), ("exit 21", "failed with exit code 21"), ("kill -9 $$", "signal 9")],
 )
 def test_failing_call(bench: Bench, body: str, how: str) -> None:
-    """Every exit but 0 fails the state, 21 and a signal, too."""
+    """Any exit code other than 0 fails the state, including 21 and a signal."""
     bench.module(body)
     bench.prepare()
     with pytest.raises(InstallError, match=how):
@@ -180,7 +180,7 @@ def test_missing_tree(bench: Bench) -> None:
 
 @pytest.mark.parametrize("name", ["../app", "/bin/true", "", ".", "..", "a/b", "none", "a\0b"])
 def test_no_module(bench: Bench, name: str) -> None:
-    """A payload type without a module, or one that leads out of the directory, is refused."""
+    """A payload type without a module, or with a path out of the directory, is refused."""
     bench.module("true")
     bench.prepare()
     with pytest.raises(InstallError, match="cannot"):
@@ -190,7 +190,7 @@ def test_no_module(bench: Bench, name: str) -> None:
 
 
 def test_module_that_cannot_be_started(bench: Bench) -> None:
-    """A module that is no program, or whose interpreter is missing, fails the state and nothing else."""
+    """A module that isn't executable, or whose interpreter is missing, fails the state and nothing else."""
     for interpreter, mode in (("#!/nonexistent\n", 0o755), ("\x7fELF", 0o755), ("#!/bin/sh\n", 0o644)):
         bench.module("true", interpreter=interpreter).chmod(mode)
         bench.prepare()
@@ -203,20 +203,20 @@ def test_module_that_cannot_be_started(bench: Bench) -> None:
 
 
 def test_module_of_a_stranger(bench: Bench) -> None:
-    """A module that another user could have written isn't run."""
+    """A module that is writable by another user isn't run."""
     bench.module("true").chmod(0o777)
     with pytest.raises(InstallError, match="everybody can write"):
         bench.modules.check("app")
 
 
 def noted(bench: Bench, name: str = "pid") -> int:
-    """The process that a module has noted."""
+    """The process whose id a module has recorded."""
     wait_until(lambda: (bench.out / name).exists() and (bench.out / name).read_text().strip())
     return int((bench.out / name).read_text())
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process lives, a zombie not counted."""
+    """Whether a process is alive; a zombie isn't."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -224,7 +224,7 @@ def is_running(pid: int) -> bool:
 
 
 def test_time_limit(bench: Bench) -> None:
-    """A module that takes too long is ended with everything that it started, even if it ignores SIGTERM."""
+    """A module that exceeds its time limit is killed with all its descendants, even if it ignores SIGTERM."""
     bench.module('trap "" TERM; sleep 3600 & echo $! > "$OUT/pid"; while true; do sleep 3600; done')
     bench.prepare()
     bench.seconds, bench.grace_seconds = 2.0, 0.2
@@ -234,7 +234,7 @@ def test_time_limit(bench: Bench) -> None:
 
 
 def test_children_that_are_left(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A child that is left behind with the module's output isn't waited for; it is ended, and named in the log."""
+    """A child process left with the module's output isn't waited for; it is killed, and named in the log."""
     is_named = 'until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done'  # between fork and exec it has another name
     bench.module(f'echo before; sleep 3600 & echo $! > "$OUT/pid"; {is_named}; echo after')
     bench.prepare()
@@ -247,7 +247,7 @@ def test_children_that_are_left(bench: Bench, caplog: pytest.LogCaptureFixture) 
 
 
 def test_child_that_prints_without_end(bench: Bench) -> None:
-    """A child that is left behind and ignores SIGTERM and prints without end is ended, too."""
+    """A child process that is left behind, ignores SIGTERM and prints endlessly is killed as well."""
     bench.module('(trap "" TERM; echo > "$OUT/up"; while echo y; do :; done) & until [ -e "$OUT/up" ]; do :; done')
     bench.prepare()
     bench.grace_seconds = 0.2
@@ -255,7 +255,7 @@ def test_child_that_prints_without_end(bench: Bench) -> None:
 
 
 def test_reboot_that_goes_on(bench: Bench) -> None:
-    """What ArtifactReboot leaves behind may be the reboot: it goes on."""
+    """A process left by ArtifactReboot may be the reboot: it keeps running."""
     bench.module('(sleep 1; echo > "$OUT/rebooted") &')
     bench.prepare()
     bench.modules.run("app", "ArtifactReboot")
@@ -263,7 +263,7 @@ def test_reboot_that_goes_on(bench: Bench) -> None:
 
 
 def test_stopping(bench: Bench) -> None:
-    """When the client is to stop, the module is ended, and the state isn't failed."""
+    """If the client is to stop, the module is ended, and the state isn't failed."""
     bench.module('echo $$ > "$OUT/pid"; sleep 3600')
     bench.prepare()
     bench.is_stopping = True
@@ -272,7 +272,7 @@ def test_stopping(bench: Bench) -> None:
 
 
 def test_sign_of_life(bench: Bench) -> None:
-    """While a module works, the service manager is told that the client lives."""
+    """While a module works, the service manager is notified that the client is alive."""
     bench.module("sleep 2")
     bench.prepare()
     bench.modules.run("app", "ArtifactInstall")
@@ -290,7 +290,7 @@ def test_sign_of_life(bench: Bench) -> None:
     ],
 )  # fmt: skip
 def test_answer(bench: Bench, body: str, answer: str) -> None:
-    """A query is answered with one line, with or without its newline; no output is the default."""
+    """A query is answered with one line, with or without its newline; empty output means the default."""
     bench.module(body)
     bench.prepare()
     assert answer == bench.modules.ask("app", "NeedsArtifactReboot")
@@ -306,7 +306,7 @@ def test_answer(bench: Bench, body: str, answer: str) -> None:
     ],
 )  # fmt: skip
 def test_wrong_answer(bench: Bench, query: str, body: str) -> None:
-    """Another word, a second line or a failure is an error."""
+    """Any other word, a second line or a failure is an error."""
     bench.module(body)
     bench.prepare()
     with pytest.raises(InstallError):
@@ -320,7 +320,7 @@ FILES = [("one", b"1" * 300000), ("empty", b""), ("three", b"333")]
 
 @pytest.mark.parametrize("sizes", ["No", "Yes"])
 def test_streams(bench: Bench, sizes: str) -> None:
-    """A module gets the files in the payload's order by FIFOs, with their sizes if it wants; then an empty read."""
+    """A module gets the files in the order of the payload by FIFOs, with their sizes if wanted; then an empty line."""
     bench.module(STREAMING)
     bench.variables["SIZES"] = sizes
     bench.download(files=FILES)
@@ -348,14 +348,14 @@ def test_many_files(bench: Bench) -> None:
 
 
 def test_modes(bench: Bench) -> None:
-    """The FIFO stream-next is for the client's user alone."""
+    """The FIFO stream-next is accessible only to the client's user."""
     bench.module('[ "$1" != Download ] || { stat -c %a stream-next > "$OUT/mode"; [ -d streams ]; }')
     bench.download()
     assert "600\n" == (bench.out / "mode").read_text()
 
 
 def test_files(bench: Bench) -> None:
-    """A module that never opens stream-next has the files in the tree."""
+    """A module that never opens stream-next gets the files in the tree."""
     bench.module("true")
     bench.download(files=FILES)
     assert FILES == [(name, (bench.tree / "files" / name).read_bytes()) for name, _ in FILES]
@@ -378,7 +378,7 @@ def test_files(bench: Bench) -> None:
     ],
 )
 def test_part(bench: Bench, body: str) -> None:
-    """A module that exits with 0 after it has taken only a part fails."""
+    """A module that exits with 0 after reading only a part of the stream fails."""
     bench.module(f'[ "$1" != Download ] || {{ {body}; true; }}')
     said = bench.failure(files=FILES)
     if body.startswith("rm"):
@@ -392,7 +392,7 @@ def test_part(bench: Bench, body: str) -> None:
     "body", ["exit 1", "cat stream-next; exit 1", "cat stream-next; head -c 9 streams/one; exit 1"]
 )
 def test_failing_download(bench: Bench, body: str) -> None:
-    """A module that fails at any time fails the download; no signal hits the client, nothing hangs."""
+    """A module that fails at any time fails the download; no signal reaches the client, and nothing hangs."""
     bench.module(f'[ "$1" != Download ] || {{ {body}; }}')
     assert "InstallError: cannot run Download of update module app: it failed with exit code 1" == bench.failure(
         files=FILES
@@ -400,7 +400,7 @@ def test_failing_download(bench: Bench, body: str) -> None:
 
 
 def test_failing_after_all(bench: Bench) -> None:
-    """A module that took everything and then fails has failed."""
+    """A module that reads everything and then fails has failed."""
     bench.module(STREAMING.replace("done ;;", "done; exit 4 ;;"))
     assert "failed with exit code 4" in bench.failure(files=FILES)
 
@@ -419,28 +419,28 @@ def test_failing_query(bench: Bench) -> None:
      "cat stream-next; cat streams/one > /dev/null; exec 3<stream-next; sleep 3600"],
 )  # fmt: skip
 def test_module_that_hangs(bench: Bench, body: str) -> None:
-    """A module that never opens a FIFO, or stops reading, is ended in time."""
+    """A module that never opens a FIFO, or stops reading, is ended after the time limit."""
     bench.module(f'[ "$1" != Download ] || {{ {body}; }}')
     bench.seconds = 1.0
     assert "did not exit within 1 s" in bench.failure(files=[("one", b"1" * 3000000), ("two", b"")])
 
 
 def test_wrong_digest(bench: Bench) -> None:
-    """A file that isn't what the manifest says fails the download, though the module is content."""
+    """A file that doesn't match the manifest fails the download, even if the module succeeds."""
     bench.module(STREAMING)
     members = forged_members()
     assert bench.failure(files=[("file", b"content")], payload_members=members).startswith("ArtifactError")
 
 
 def forged_members() -> list[bytes]:
-    """A payload whose file has another content than the manifest says."""
+    """A payload whose file doesn't have the content in the manifest."""
     from core.artifact.forge import tar_file
 
     return [tar_file("file", b"CONTENT")]
 
 
 class _Broken:
-    """A file that breaks off."""
+    """A file that is cut off."""
 
     name = "file"
     size = 100
@@ -457,7 +457,7 @@ class _Broken:
 
 
 def test_download_that_breaks_off(bench: Bench) -> None:
-    """When the download fails for good, the module is ended, and the failure is the download's."""
+    """If the download fails for good, the module is ended, and the error is the download's."""
     bench.module('[ "$1" != Download ] || { echo $$ > "$OUT/pid"; cat $(cat stream-next); sleep 3600; }')
     bench.prepare()
     with pytest.raises(DownloadError):
@@ -466,16 +466,16 @@ def test_download_that_breaks_off(bench: Bench) -> None:
 
 
 def test_module_that_prints_while_it_reads(bench: Bench) -> None:
-    """A module may print as much as it likes while it is fed."""
+    """A module may print any amount while it is fed."""
     bench.module(STREAMING.replace("while true; do", "yes | head -c 3000000; while true; do yes | head -c 300000;"))
     bench.download(files=FILES)
 
 
-# -- what is left of a client that was killed -----------------------------------------------------------------------
+# -- the remains of a client that was killed ------------------------------------------------------------------------
 
 
 def test_orphans(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """Processes that still work in the tree after the client was killed are ended."""
+    """Processes that still run in the tree after the client was killed are ended."""
     bench.prepare()
     command = ["sh", "-c", 'trap "" TERM; while true; do sleep 3600; done']
     orphan = subprocess.Popen(command, cwd=bench.tree / "tmp", start_new_session=True)
@@ -498,7 +498,7 @@ def test_no_orphans(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_reboot(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """The program reboot is looked up in PATH and called without arguments; its exit code is only logged."""
+    """The program reboot is searched in PATH and called without arguments; its exit code is only logged."""
     program = bench.place / "modules" / "reboot"
     program.write_text('#!/bin/sh\necho "reboot $#" >> "$OUT/calls"; exit 5\n')
     program.chmod(0o755)
@@ -509,7 +509,7 @@ def test_reboot(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_reboot_that_stops_the_client(bench: Bench) -> None:
-    """The program reboot goes on when the client is to stop, which it has caused itself."""
+    """The program reboot keeps running when the client is to stop, because the reboot itself causes that."""
     program = bench.place / "modules" / "reboot"
     program.write_text('#!/bin/sh\nsleep 1; echo > "$OUT/rebooted"\n')
     program.chmod(0o755)
@@ -521,7 +521,7 @@ def test_reboot_that_stops_the_client(bench: Bench) -> None:
 
 
 def test_missing_reboot(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A device without the program reboot goes on."""
+    """A device without the program reboot continues."""
     bench.variables["PATH"] = str(bench.out)
     bench.modules.reboot()
     assert "cannot run reboot" in caplog.text

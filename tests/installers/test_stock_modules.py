@@ -1,4 +1,4 @@
-"""The update modules of Debian's package mender-client run unchanged."""
+"""The update modules of Debian's package mender-client run unmodified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """A device with the stock modules."""
+    """A device with these modules."""
     place = tmp_path / "device"
     place.mkdir(mode=0o755)
     made = Bench(place)
@@ -30,7 +30,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def download(bench: Bench, payload_type: str, files: dict[str, bytes]) -> None:
-    """Download an Artifact of this type."""
+    """Download an Artifact of the given type."""
     kind = {"info": info(payloads=[{"type": payload_type}]), "type_info": type_info(type=payload_type)}
     bench.download(payload_type, files=list(files.items()), **kind)
 
@@ -42,7 +42,7 @@ def clean_up(bench: Bench, payload_type: str) -> None:
 
 
 def test_single_file(bench: Bench) -> None:
-    """single-file installs its file, and brings the old one back."""
+    """single-file installs its file, and restores the old one."""
     target = bench.out / "file"
     target.write_text("old")
     download(
@@ -63,7 +63,7 @@ def test_single_file(bench: Bench) -> None:
 
 
 def test_directory(bench: Bench) -> None:
-    """directory installs its files, and brings the old ones back."""
+    """directory installs its files, and restores the old ones."""
     target = bench.out / "target"
     target.mkdir()
     (target / "old").touch()
@@ -89,7 +89,7 @@ def test_script(bench: Bench) -> None:
 
 
 def test_every_state(bench: Bench) -> None:
-    """Each stock module succeeds in the states that it doesn't know."""
+    """Each of these modules succeeds in the states that it doesn't implement."""
     for payload_type in sorted(path.name for path in (bench.place / "modules").iterdir()):
         download(bench, payload_type, {"file": b"x"})
         bench.modules.run(payload_type, "ArtifactVerifyReboot")
